@@ -1,0 +1,2 @@
+//! mregd
+fn main() {}
