@@ -1,1 +1,10 @@
-//! mreg.
+//! What crosses a boundary of mreg: names, digests, roles, wire types, problem types, the audit log's hashing and
+//! verification, and (feature `client`) the typed HTTP client. Pure: no files, no clock, no runtime, the client
+//! excepted. Nothing here knows the daemon or the console.
+
+pub mod name;
+pub mod digest;
+pub mod role;
+pub mod problem;
+pub mod audit;
+pub mod api;

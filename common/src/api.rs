@@ -1,0 +1,604 @@
+//! Request and response bodies of the REST interface, one struct each (rest-api.md §2–§6). Times are RFC 3339 UTC with
+//! `Z` and milliseconds, sizes octets, digests `sha256:<64 hex>`. Rules about values live in the daemon's registry.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::audit::Receipt;
+use crate::digest::Digest;
+use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UserName, Version};
+use crate::role::{Permission, Role};
+
+// ---- signing in -----------------------------------------------------------------------------------------------------
+
+/// Body of `POST /login`, as JSON or as a form.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Login {
+    /// The user's name.
+    #[schema(max_length = 64)]
+    pub username: String,
+    /// The password, 12..1024 octets.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+/// Answer of `POST /login` and `POST /token/refresh`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// The JWT to send as `Authorization: Bearer`.
+    pub access_token: String,
+    /// Always `bearer`.
+    pub token_type: String,
+    /// Seconds until the token expires.
+    pub expires_in: u64,
+    /// The user's role.
+    pub role: Role,
+    /// The user's name.
+    pub username: UserName,
+    /// Whether nothing but `POST /me/password` is allowed until the password is changed.
+    pub must_change_password: bool,
+}
+
+/// Answer of `GET /me`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// Stable id, `usr_…`.
+    pub id: String,
+    /// The user's name.
+    pub username: UserName,
+    /// The role.
+    pub role: Role,
+    /// What the role allows.
+    pub permissions: Vec<Permission>,
+    /// Whether the password must be changed first.
+    pub must_change_password: bool,
+    /// When this token expires.
+    pub token_expires_at: String,
+    /// When the session ends for good; a refresh can't go past it.
+    pub session_expires_at: String,
+}
+
+/// Body of `POST /me/password`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct OwnPassword {
+    /// The current password.
+    #[schema(format = Password)]
+    pub old_password: String,
+    /// The new one: 12..1024 octets, not common, not the user name.
+    #[schema(format = Password)]
+    pub new_password: String,
+}
+
+/// Body of `POST /users/{name}/password`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The new password. It must be changed at the next sign-in.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+/// Body of `POST /register`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The new user's name.
+    pub username: String,
+    /// The first password.
+    #[schema(format = Password)]
+    pub password: String,
+    /// The role; `viewer` if absent. Only an admin may ask for another.
+    #[serde(default)]
+    pub role: Option<Role>,
+}
+
+/// A user, as admins see it. Never with a password hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// Stable id, `usr_…`.
+    pub id: String,
+    /// The name.
+    pub username: UserName,
+    /// The role.
+    pub role: Role,
+    /// A disabled user can't sign in, and no token of theirs is accepted.
+    pub disabled: bool,
+    /// Whether the password must be changed at the next sign-in.
+    pub must_change_password: bool,
+    /// Live sessions.
+    pub sessions: u32,
+    /// When it was created.
+    pub created_at: String,
+    /// When it was last changed.
+    pub updated_at: String,
+    /// The last sign-in, if any.
+    pub last_login_at: Option<String>,
+}
+
+/// A [`User`] after a change, with the receipt of its entry.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserChanged {
+    /// The user as it is now.
+    #[serde(flatten)]
+    pub user: User,
+    /// Proof that the change is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// Body of `PATCH /users/{name}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// The new role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Whether the user is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
+/// One row of `GET /roles`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RoleInfo {
+    /// The role.
+    pub role: Role,
+    /// What it allows.
+    pub permissions: Vec<Permission>,
+}
+
+// ---- lists ----------------------------------------------------------------------------------------------------------
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// How many rows the whole list has; null where counting them would mean reading all of a large list.
+    pub total: Option<u64>,
+    /// Give it as `cursor` to get the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+// ---- models ---------------------------------------------------------------------------------------------------------
+
+/// The state of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Handed out.
+    Available,
+    /// Held back until an admin releases it.
+    Quarantined,
+    /// Handed out, with a warning.
+    Deprecated,
+    /// Gone, restorable until a date.
+    Deleted,
+}
+
+impl State {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Quarantined => "quarantined",
+            Self::Deprecated => "deprecated",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// Where a metadata field comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Read from the bytes.
+    Measured,
+    /// Said by the uploader.
+    Claimed,
+    /// Signed.
+    Attested,
+}
+
+/// One metadata field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Metadatum {
+    /// The value.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Something inspection found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// The rule's id, such as `pickle.present`.
+    pub rule: String,
+    /// `note`, `suspicious`, `unscannable` or `malicious`.
+    pub level: String,
+    /// Container path and offset, such as `m.pt/archive/data.pkl@57`.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// A sentence on it.
+    pub detail: String,
+}
+
+/// One file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Artifact {
+    /// Its path within the version.
+    pub path: ArtifactPath,
+    /// Octets.
+    pub size: u64,
+    /// SHA-256 of its octets.
+    pub digest: Digest,
+    /// What its content is, such as `safetensors`; never taken from the name.
+    pub format: String,
+}
+
+/// A version as `GET` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VersionInfo {
+    /// The model's id.
+    pub id: ModelId,
+    /// The model's name.
+    pub name: ModelName,
+    /// The number.
+    pub version: Version,
+    /// Its state.
+    pub state: State,
+    /// Why it is in that state, where somebody gave a reason.
+    pub state_reason: Option<String>,
+    /// What the uploader said about it.
+    pub description: String,
+    /// Its files.
+    pub artifacts: Vec<Artifact>,
+    /// Facts about it, each with its origin.
+    pub metadata: BTreeMap<String, Metadatum>,
+    /// What inspection found.
+    pub findings: Vec<Finding>,
+    /// `api`, `drop`, `mlflow` or `hf`.
+    pub source: String,
+    /// Aliases that point here now.
+    pub aliases: Vec<Alias>,
+    /// When it was published.
+    pub created_at: String,
+    /// Who published it.
+    pub created_by: String,
+    /// Index of the audit entry of its publication.
+    pub log_index: u64,
+}
+
+/// Answer to an upload (`POST /models`, `PUT /models/{name}/artifact`) and to changes of a version.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Published {
+    /// The version.
+    #[serde(flatten)]
+    pub version: VersionInfo,
+    /// The file's path; only where the version has one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<ArtifactPath>,
+    /// Its octets; only where the version has one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Its SHA-256 as 64 hex digits; only where the version has one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Its format; only where the version has one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Whether the same bytes were the latest version already, so that nothing changed.
+    pub already_present: bool,
+    /// Notes for the uploader: findings that hold nothing back, values that were ignored.
+    pub warnings: Vec<String>,
+    /// Proof that the upload is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// An alias and the version it points to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AliasInfo {
+    /// The alias.
+    pub alias: Alias,
+    /// The version it points to.
+    pub version: Version,
+    /// Since when.
+    pub set_at: String,
+    /// By whom.
+    pub set_by: String,
+    /// Index of the audit entry that set it.
+    pub log_index: u64,
+    /// Whether only admins may move it.
+    pub protected: bool,
+}
+
+/// One step of an alias's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AliasEvent {
+    /// The version it was set to; null where it was cleared.
+    pub version: Option<Version>,
+    /// When.
+    pub at: String,
+    /// By whom.
+    pub by: String,
+    /// Index of the audit entry that recorded it.
+    pub log_index: u64,
+}
+
+/// Body of `PUT /models/{id}/aliases/{alias}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasSet {
+    /// The version to point to.
+    pub version: Version,
+}
+
+/// Answer to a change of an alias.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AliasChanged {
+    /// The model's id.
+    pub id: ModelId,
+    /// The alias.
+    pub alias: Alias,
+    /// The version it points to now; null where it was cleared.
+    pub version: Option<Version>,
+    /// The version it pointed to before.
+    pub previous: Option<Version>,
+    /// Proof that the change is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// A row of `GET /models`: a model with its latest version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModelRow {
+    /// Stable id.
+    pub id: ModelId,
+    /// Unique name.
+    pub name: ModelName,
+    /// What it is for.
+    pub description: String,
+    /// Tags, key to value.
+    pub tags: BTreeMap<String, String>,
+    /// The owner's name.
+    pub owner: String,
+    /// Aliases.
+    pub aliases: Vec<AliasInfo>,
+    /// `deleted` for a deleted model, else the state of its latest version.
+    pub state: State,
+    /// Number of the latest version.
+    pub latest_version: Option<Version>,
+    /// Format of the latest version; `mixed` where its files differ.
+    pub format: Option<String>,
+    /// Octets of the latest version, all files.
+    pub size: Option<u64>,
+    /// Who published the latest version.
+    pub uploader: Option<String>,
+    /// How many versions are not deleted.
+    pub versions: u32,
+    /// When it was created.
+    pub created_at: String,
+    /// When it last changed, versions included.
+    pub updated_at: String,
+}
+
+/// Answer of `GET /models/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModelInfo {
+    /// The model.
+    #[serde(flatten)]
+    pub model: ModelRow,
+    /// Until when a deleted model can be restored.
+    pub restorable_until: Option<String>,
+    /// The newest versions, newest first, at most ten; `GET /models/{id}/versions` has all.
+    pub newest_versions: Vec<VersionInfo>,
+    /// The version that the reference selects (`name:3`, `name@alias`, else the latest).
+    pub selected: Option<VersionInfo>,
+    /// Where `as_of` was asked: the entry that set the alias then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AliasEvent>,
+}
+
+/// A model after a change, with the receipt of its entry.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ModelChanged {
+    /// The model as it is now.
+    #[serde(flatten)]
+    pub model: ModelRow,
+    /// Proof that the change is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// Body of `PATCH /models/{id}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPatch {
+    /// The new description, at most 16 384 octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All tags anew: at most 64, keys of 64 octets, values of 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The new owner's user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// Body of `PATCH /models/{id}/versions/{v}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VersionPatch {
+    /// The new description, at most 16 384 octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Body of `POST …/release`, `…/quarantine`, `…/deprecate`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Why, 1..1000 characters. It is kept in the audit log.
+    pub reason: String,
+}
+
+/// A version after a change of its state or text, with the receipt of its entry.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct VersionChanged {
+    /// The version as it is now.
+    #[serde(flatten)]
+    pub version: VersionInfo,
+    /// Proof that the change is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// Answer to the deletion of a model, a version or a user.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Deleted {
+    /// The id of what was deleted.
+    pub id: String,
+    /// The version's number, where one was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// `deleted` or `purged`.
+    pub status: String,
+    /// Until when it can be restored; null where it can't.
+    pub restorable_until: Option<String>,
+    /// Proof that the deletion is in the audit log.
+    pub receipt: Receipt,
+}
+
+// ---- audit ----------------------------------------------------------------------------------------------------------
+
+/// A row of `GET /audit-logs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditRow {
+    /// The entry's place in the log, from 0.
+    pub index: u64,
+    /// The entry, as it was logged.
+    pub entry: Value,
+    /// RFC 6962 leaf hash, standard base64.
+    pub leaf_hash: String,
+}
+
+// ---- operations -----------------------------------------------------------------------------------------------------
+
+/// Answer of `GET /version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BuildInfo {
+    /// `mregd`.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// Version of the journal's format.
+    pub journal_format: u32,
+}
+
+/// Answer of `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ready {
+    /// Whether requests are served.
+    pub ready: bool,
+    /// Each dependency by name.
+    pub checks: BTreeMap<String, Check>,
+}
+
+/// One dependency's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// Whether it works.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// Answer of `GET /status`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Name and version.
+    pub build: BuildInfo,
+    /// When the daemon started.
+    pub started_at: String,
+    /// Seconds since.
+    pub uptime_seconds: u64,
+    /// The records.
+    pub store: StoreStatus,
+    /// The audit log.
+    pub log: LogStatus,
+    /// The bytes.
+    pub storage: StorageStatus,
+    /// What is being served.
+    pub requests: RequestStatus,
+    /// Uploads under way.
+    pub open_uploads: u64,
+    /// The policy for what inspection finds.
+    pub scan_policy: String,
+}
+
+/// The records' part of [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StoreStatus {
+    /// `sled`.
+    pub backend: String,
+    /// Models that are not deleted.
+    pub models: u64,
+    /// Versions that are not deleted.
+    pub versions: u64,
+    /// Users.
+    pub users: u64,
+    /// Distinct blobs that versions point to.
+    pub blobs: u64,
+    /// Their octets.
+    pub blob_bytes: u64,
+}
+
+/// The log's part of [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LogStatus {
+    /// `ok`, or why nothing can be recorded.
+    pub state: String,
+    /// The log's name.
+    pub origin: String,
+    /// Entries.
+    pub size: u64,
+    /// RFC 6962 root, standard base64.
+    pub root: String,
+    /// The newest signed checkpoint.
+    pub checkpoint: String,
+    /// The key to check it with.
+    pub vkey: String,
+    /// Octets of the journal's files.
+    pub journal_bytes: u64,
+    /// Entries written since start.
+    pub commits: u64,
+    /// Batches (one fdatasync each) written since start.
+    pub batches: u64,
+}
+
+/// The bytes' part of [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StorageStatus {
+    /// `disk`.
+    pub backend: String,
+    /// Size of the file system.
+    pub total_bytes: u64,
+    /// Free on it.
+    pub free_bytes: u64,
+    /// Uploads are refused below this.
+    pub min_free_bytes: u64,
+    /// Whether uploads are refused now.
+    pub below_watermark: bool,
+}
+
+/// The traffic's part of [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RequestStatus {
+    /// Requests answered since start.
+    pub total: u64,
+    /// Requests per second over the last minute, times 1000.
+    pub per_1000_seconds: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// How many there may be.
+    pub connections_max: u64,
+}

@@ -1,0 +1,348 @@
+//! The store: records, the audit log, and the one path by which either changes. This file is the contract; a leaf
+//! below `store/` keeps it. What a change means to the registry's rules is not known here.
+
+pub mod records;
+pub mod codec;
+pub mod journal;
+pub mod merkle;
+pub mod entries;
+pub mod view;
+pub mod overlay;
+pub mod mark;
+pub mod sequencer;
+pub mod sled;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use common::audit::{Action, Actor, Hash, Outcome, Receipt, RequestInfo, Target};
+use common::digest::Digest;
+use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::store::records::{
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
+    Write,
+};
+
+/// A boxed future, so that the trait can be an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What can go wrong below the registry.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The entry could not be made durable; nothing happened. Callers answer 503 and may try again.
+    #[error("the audit log can't be written: {0}")]
+    Unavailable(String),
+    /// Something stored is not what was stored. The operation stops; a person must look.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+    /// Reading failed.
+    #[error("the store can't be read")]
+    Io(#[from] std::io::Error),
+    /// The view failed.
+    #[error("the view of the journal can't be read")]
+    View(#[from] ::sled::Error),
+}
+
+/// When and where in the log a command is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The index its entry will have.
+    pub index: u64,
+    /// Milliseconds since the epoch; never less than the entry's before.
+    pub at_ms: i64,
+}
+
+/// What a command came to: an entry, and the change it commits to. Without writes it is a mere record: a refusal, a
+/// failure, a reading.
+#[derive(Debug)]
+pub struct Decision {
+    /// The entry, but for what the sequencer adds (`seq`, `id`, `ts`, `node`, `salt`, `prev`, `change`).
+    pub draft: Draft,
+    /// The change, in order. Applied as a whole or not at all.
+    pub writes: Vec<Write>,
+}
+
+/// The part of an audit entry that the one who acts knows.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What was done or tried.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who did it.
+    pub actor: Actor,
+    /// On what.
+    pub target: Target,
+    /// The request it came with; none for what the daemon does of its own accord.
+    pub request: Option<RequestInfo>,
+    /// What else is worth knowing, per action. Never a secret, never a float.
+    pub data: BTreeMap<String, Value>,
+}
+
+/// Decides a command against the state as it is after everything before it. Runs once, on the store's writing thread:
+/// no I/O, no waiting. An error leaves no entry and fails the command.
+pub type Decide = Box<dyn FnOnce(&dyn Records, Moment) -> Result<Decision, StoreError> + Send>;
+
+/// A command after its commit: durable, covered by a signed checkpoint, visible to every reader.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The entry's index.
+    pub index: u64,
+    /// Its time.
+    pub at_ms: i64,
+    /// The exact octets of the leaf.
+    pub leaf: Arc<[u8]>,
+    /// RFC 6962 hash of the leaf.
+    pub leaf_hash: Hash,
+    /// The checkpoint that covers it.
+    pub checkpoint: Arc<PublishedCheckpoint>,
+    /// Blobs that nothing points to any more since this batch.
+    pub released: Arc<[Digest]>,
+}
+
+/// A signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCheckpoint {
+    /// Entries it covers.
+    pub size: u64,
+    /// RFC 6962 root of them.
+    pub root: Hash,
+    /// The signed note (C2SP tlog-checkpoint).
+    pub note: String,
+}
+
+/// Whether the store can record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// The last batch failed before its commit point; the next one tries again.
+    Refusing(String),
+    /// A failed fdatasync or a lost journal: the daemon must stop and recover from the file.
+    Failed(String),
+}
+
+/// The store. Implementations are shared by all requests.
+///
+/// - **Serialised**: commands are decided one after another, each against the effects of all before it.
+/// - **Atomic**: entry and change become durable together or not at all.
+/// - **Durable on return**: a returned [`Committed`] survives a power cut; its entry is covered by a checkpoint that the
+///   daemon has signed.
+/// - **Consistent reads**: readers see whole batches that are durable, never something that could vanish.
+/// - A dropped `commit` future does not undo the command: once queued it will be decided.
+pub trait Store: Send + Sync {
+    /// Queues a command and waits for its commit. Nobody retries: an error means that nothing happened.
+    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
+
+    /// Runs a few point reads, inline where the backend is fast enough for it.
+    fn read<'a>(&'a self, work: Box<dyn FnOnce(&dyn View) + Send + 'a>) -> BoxFuture<'a, ()>;
+
+    /// Runs reads that may take long (pages, scans) off the async threads.
+    fn scan(&self, work: Box<dyn FnOnce(&dyn View) + Send>) -> BoxFuture<'_, ()>;
+
+    /// The newest published checkpoint; changes wake the live tails.
+    fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>>;
+
+    /// Whether the store can record; changes are told.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// What the store counts of its own work.
+    fn stats(&self) -> StoreStats;
+
+    /// Facts that stay as they are while the store is open.
+    fn identity(&self) -> &Identity;
+
+    /// Waits for what is queued, makes derived data durable, releases the lock. Later commits are refused.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Facts about an open store.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `sled`.
+    pub backend: &'static str,
+    /// The log's origin.
+    pub origin: String,
+    /// The key to check its checkpoints with.
+    pub vkey: String,
+    /// This daemon's instance id.
+    pub node: String,
+}
+
+/// Counts since start, and sizes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreStats {
+    /// Entries written since start.
+    pub commits: u64,
+    /// Batches written since start, one fdatasync each.
+    pub batches: u64,
+    /// Octets of the journal's files.
+    pub journal_bytes: u64,
+}
+
+/// All that can be read: the records and the log.
+pub trait View: Records + Entries {}
+impl<T: Records + Entries> View for T {}
+
+/// Result of a read.
+pub type Read<T> = Result<T, StoreError>;
+
+/// Reads of the records.
+pub trait Records {
+    /// A user by name.
+    fn user(&self, name: &UserName) -> Read<Option<UserRecord>>;
+    /// A user by stable id.
+    fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>>;
+    /// Users in the order of their names, after one of them.
+    fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>>;
+    /// A session by id.
+    fn session(&self, sid: &str) -> Read<Option<SessionRecord>>;
+    /// All sessions of a user, expired ones included.
+    fn sessions_of(&self, user_id: &str) -> Read<Vec<SessionRecord>>;
+    /// A model by id, deleted ones and tombstones included.
+    fn model(&self, id: ModelId) -> Read<Option<ModelRecord>>;
+    /// The id of the model that holds a name (ignoring case); purged models hold none.
+    fn model_named(&self, name: &ModelName) -> Read<Option<ModelId>>;
+    /// A version, deleted ones included.
+    fn version(&self, id: ModelId, version: Version) -> Read<Option<VersionRecord>>;
+    /// Versions of a model, newest first, below one of them; deleted ones included.
+    fn versions(&self, id: ModelId, below: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>>;
+    /// The newest model with a version that has an artifact of this digest, and the newest such version. Deleted ones
+    /// are left out.
+    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>>;
+    /// What is known of a blob; none if nothing points to it.
+    fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>>;
+    /// The history of an alias, newest first, below an entry's index.
+    fn alias_events(&self, id: ModelId, alias: &Alias, below: Option<u64>, limit: usize) -> Read<Vec<AliasEventRecord>>;
+    /// What an idempotency key stands for; `key` is the SHA-256 of actor and key.
+    fn idempotency(&self, key: &[u8; 32]) -> Read<Option<IdempotencyRecord>>;
+    /// Models by query.
+    fn models(&self, query: &ModelQuery) -> Read<ModelPage>;
+    /// Deleted models whose time to be restored ended before `now_ms`.
+    fn expired_models(&self, now_ms: i64, limit: usize) -> Read<Vec<ModelId>>;
+    /// The counters.
+    fn counters(&self) -> Read<Counters>;
+}
+
+/// Which models, in what order.
+#[derive(Debug, Clone, Default)]
+pub struct ModelQuery {
+    /// Part of name or description, ignoring case.
+    pub text: Option<String>,
+    /// Tags that must all be there.
+    pub tags: Vec<(String, String)>,
+    /// State of the row; without it all but deleted models.
+    pub state: Option<common::api::State>,
+    /// Format of the latest version.
+    pub format: Option<String>,
+    /// Models that have this alias.
+    pub alias: Option<Alias>,
+    /// Who published the latest version.
+    pub uploader: Option<String>,
+    /// Changed at or after, milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// The order.
+    pub sort: ModelSort,
+    /// Go on after this key (from [`ModelPage::next`]).
+    pub after: Option<Vec<u8>>,
+    /// At most so many rows.
+    pub limit: usize,
+}
+
+/// Orders of the list of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModelSort {
+    /// By name, ignoring case.
+    #[default]
+    NameUp,
+    /// By name, backwards.
+    NameDown,
+    /// Least recently changed first.
+    UpdatedUp,
+    /// Most recently changed first.
+    UpdatedDown,
+    /// Oldest first.
+    CreatedUp,
+    /// Newest first.
+    CreatedDown,
+}
+
+/// A page of models.
+#[derive(Debug, Clone)]
+pub struct ModelPage {
+    /// The rows.
+    pub models: Vec<ModelRecord>,
+    /// Where the next page begins; none at the end. A page may be short (even empty) and yet have a next one, where the
+    /// scan's limit was reached.
+    pub next: Option<Vec<u8>>,
+    /// How many models match in all, where that can be told within the scan's limit; only on the first page.
+    pub total: Option<u64>,
+}
+
+/// Reads of the audit log. Indices at or beyond [`Entries::size`] don't exist.
+pub trait Entries {
+    /// Entries there are.
+    fn size(&self) -> u64;
+    /// The exact octets of a leaf.
+    fn leaf(&self, index: u64) -> Read<Option<Vec<u8>>>;
+    /// Entries by query, newest first.
+    fn entries(&self, query: &EntryQuery) -> Read<EntryPage>;
+    /// The receipt of an entry against a checkpoint that covers it.
+    fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt>;
+    /// The index of the last entry at or before a time; none if the log begins later.
+    fn last_index_at(&self, at_ms: i64) -> Read<Option<u64>>;
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default)]
+pub struct EntryQuery {
+    /// Only indices above.
+    pub after: Option<u64>,
+    /// Only indices below.
+    pub before: Option<u64>,
+    /// Actor's name or id.
+    pub actor: Option<String>,
+    /// Action, or a prefix of it that ends in `.*`.
+    pub action: Option<String>,
+    /// Target's id.
+    pub target: Option<String>,
+    /// Outcome.
+    pub outcome: Option<Outcome>,
+    /// Client address as it was logged.
+    pub ip: Option<String>,
+    /// At or after, milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// Before or at, milliseconds since the epoch.
+    pub until_ms: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of entries, newest first.
+#[derive(Debug, Clone)]
+pub struct EntryPage {
+    /// Index, exact leaf, leaf hash.
+    pub entries: Vec<FoundEntry>,
+    /// Give it as `before` for the next page; none at the end. A page may be short and yet have a next one, where the
+    /// scan's limit was reached.
+    pub next_before: Option<u64>,
+    /// How many entries match in all, where that is known without reading them.
+    pub total: Option<u64>,
+}
+
+/// An entry that was found.
+#[derive(Debug, Clone)]
+pub struct FoundEntry {
+    /// Its index.
+    pub index: u64,
+    /// The exact octets of its leaf.
+    pub leaf: Vec<u8>,
+    /// The RFC 6962 hash of them.
+    pub leaf_hash: Hash,
+}

@@ -1,0 +1,305 @@
+//! What is stored: one struct per record, and [`Write`], the closed enum of all that may change state. These are the
+//! journal's and the view's shapes, not the wire's. A shape that a release has written never changes: a new field is a
+//! new version in `store/codec.rs`.
+
+use std::collections::BTreeMap;
+
+use common::api::{Origin, State};
+use common::digest::Digest;
+use common::name::{Alias, ArtifactPath, ModelId, ModelName, UserName, Version};
+use common::role::Role;
+use serde::{Deserialize, Serialize};
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// Stable id, `usr_` and a ULID; never reused.
+    pub id: String,
+    /// The name, unique at any time.
+    pub name: UserName,
+    /// The role.
+    pub role: Role,
+    /// argon2id in PHC string form.
+    pub password_hash: String,
+    /// Whether sign-in and tokens are refused.
+    pub disabled: bool,
+    /// Whether the password must be changed before anything else.
+    pub must_change_password: bool,
+    /// Counts what ends all tokens: role, state and password changes, revocations. A token of another epoch is void.
+    pub epoch: u64,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// Milliseconds since the epoch.
+    pub updated_at_ms: i64,
+    /// Milliseconds since the epoch.
+    pub last_login_at_ms: Option<i64>,
+    /// Index of the entry that last changed it; its entity tag.
+    pub revision: u64,
+}
+
+/// A signed-in session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Random id, the token's `sid`.
+    pub sid: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// The user's epoch at sign-in.
+    pub epoch: u64,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// Milliseconds since the epoch; no token of it is accepted after.
+    pub expires_at_ms: i64,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Stable id.
+    pub id: ModelId,
+    /// Unique name.
+    pub name: ModelName,
+    /// What it is for.
+    pub description: String,
+    /// Key to value.
+    pub tags: BTreeMap<String, String>,
+    /// The owner's name.
+    pub owner: String,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// Milliseconds since the epoch; versions included.
+    pub updated_at_ms: i64,
+    /// The highest number ever given to a version; numbers are never reused.
+    pub last_number: u32,
+    /// Versions that are not deleted.
+    pub live_versions: u32,
+    /// The newest version that is not deleted.
+    pub latest: Option<LatestRecord>,
+    /// Aliases and what they point to.
+    pub aliases: BTreeMap<Alias, AliasRecord>,
+    /// Set while it is deleted.
+    pub deleted: Option<DeletionRecord>,
+    /// A tombstone: its versions and bytes are gone for good, its name is free.
+    pub purged: bool,
+    /// Index of the entry that last changed it or a version of it; its entity tag.
+    pub revision: u64,
+}
+
+/// What lists show of the latest version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestRecord {
+    /// Its number.
+    pub version: Version,
+    /// Its state.
+    pub state: State,
+    /// Its format; `mixed` where its files differ.
+    pub format: String,
+    /// Octets of all its files.
+    pub size: u64,
+    /// Who published it.
+    pub uploader: String,
+}
+
+/// Where an alias points.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRecord {
+    /// The version.
+    pub version: Version,
+    /// Since when, milliseconds since the epoch.
+    pub set_at_ms: i64,
+    /// By whom.
+    pub set_by: String,
+    /// Index of the entry that set it.
+    pub index: u64,
+}
+
+/// A deletion that can still be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionRecord {
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Until when it can be undone, milliseconds since the epoch.
+    pub restorable_until_ms: i64,
+    /// By whom.
+    pub by: String,
+    /// The state to go back to (versions).
+    pub state_before: State,
+}
+
+/// A version: an immutable manifest, and a state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Its model.
+    pub model: ModelId,
+    /// Its number.
+    pub version: Version,
+    /// Its state; `Deleted` exactly while `deleted` is set.
+    pub state: State,
+    /// Why it is in that state, where somebody gave a reason.
+    pub state_reason: Option<String>,
+    /// What the uploader said.
+    pub description: String,
+    /// Its files, in the order of their paths.
+    pub artifacts: Vec<ArtifactRecord>,
+    /// Facts, each with its origin.
+    pub metadata: BTreeMap<String, MetadatumRecord>,
+    /// What inspection found.
+    pub findings: Vec<FindingRecord>,
+    /// `api`, `drop`, `mlflow` or `hf`.
+    pub source: String,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// Who published it, by name.
+    pub created_by: String,
+    /// Who published it, by stable id.
+    pub created_by_id: String,
+    /// Index of the entry of its publication.
+    pub index: u64,
+    /// Set while it is deleted.
+    pub deleted: Option<DeletionRecord>,
+    /// Index of the entry that last changed it; its entity tag.
+    pub revision: u64,
+}
+
+/// One file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    /// Its path within the version.
+    pub path: ArtifactPath,
+    /// Octets.
+    pub size: u64,
+    /// SHA-256 of them.
+    pub digest: Digest,
+    /// Wire name of its format.
+    pub format: String,
+}
+
+/// A metadata field; the value is JSON text, for stored types hold no untyped values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadatumRecord {
+    /// JSON text.
+    pub json: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A finding of inspection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingRecord {
+    /// The rule's id.
+    pub rule: String,
+    /// `note`, `suspicious`, `unscannable` or `malicious`.
+    pub level: String,
+    /// Container path and offset.
+    pub place: String,
+    /// A sentence on it.
+    pub detail: String,
+}
+
+/// What is known of a blob that versions point to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRecord {
+    /// Octets.
+    pub size: u64,
+    /// How many artifacts of versions that are not purged point to it; never 0 in a stored record.
+    pub refs: u64,
+}
+
+/// One step of an alias's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasEventRecord {
+    /// The version it was set to; none where it was cleared.
+    pub version: Option<Version>,
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    /// By whom.
+    pub by: String,
+    /// Index of the entry.
+    pub index: u64,
+}
+
+/// The first answer to an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    /// SHA-256 of what was asked.
+    pub fingerprint: [u8; 32],
+    /// Index of the entry.
+    pub index: u64,
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The answer without its receipt, as JSON text.
+    pub answer: String,
+}
+
+/// Totals, kept so that nothing is counted by reading it all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Models that are neither deleted nor purged.
+    pub models: u64,
+    /// Versions that are not deleted, of models that are not.
+    pub versions: u64,
+    /// Users.
+    pub users: u64,
+    /// Admins that are not disabled.
+    pub enabled_admins: u64,
+    /// Blobs that something points to.
+    pub blobs: u64,
+    /// Their octets.
+    pub blob_bytes: u64,
+}
+
+/// All that may change state. A change is a list of these; what depends on them (indices, counters) is derived by the
+/// store when it applies them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// Creates or replaces a user.
+    PutUser(UserRecord),
+    /// Removes a user; the sessions are removed by writes of their own.
+    DeleteUser {
+        /// The name.
+        name: UserName,
+    },
+    /// Creates a session.
+    PutSession(SessionRecord),
+    /// Ends a session.
+    DeleteSession {
+        /// The session's id.
+        sid: String,
+    },
+    /// Creates or replaces a model.
+    PutModel(ModelRecord),
+    /// Creates or replaces a version.
+    PutVersion(VersionRecord),
+    /// Removes a version for good.
+    DeleteVersion {
+        /// The model.
+        model: ModelId,
+        /// The number.
+        version: Version,
+    },
+    /// Adds a step to an alias's history.
+    AppendAliasEvent {
+        /// The model.
+        model: ModelId,
+        /// The alias.
+        alias: Alias,
+        /// The step.
+        event: AliasEventRecord,
+    },
+    /// Sets how often a blob is pointed to; 0 removes its record.
+    SetBlob {
+        /// Which.
+        digest: Digest,
+        /// Octets.
+        size: u64,
+        /// Artifacts that point to it.
+        refs: u64,
+    },
+    /// Remembers the answer to an idempotency key.
+    PutIdempotency {
+        /// SHA-256 of actor and key.
+        key: [u8; 32],
+        /// The answer.
+        record: IdempotencyRecord,
+    },
+}
