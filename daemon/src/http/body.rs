@@ -54,22 +54,33 @@ pub struct Payload {
     frames: UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    declared: Option<u64>,
     limit: u64,
     received: u64,
     ended: bool,
-    unread: Arc<AtomicBool>,
+    watch: Arc<Watch>,
+}
+
+/// What a connection and the bodies on it tell each other.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// A body was dropped before its end: nothing else can follow on an HTTP/1 connection.
+    pub unread: AtomicBool,
+    /// The connection is gone. A body that ends after that was cut, whatever it looks like.
+    pub gone: AtomicBool,
 }
 
 impl Payload {
-    /// Wraps a body. `unread` is set when it is dropped before its end.
-    pub fn new<B>(body: B, idle: Duration, unread: Arc<AtomicBool>) -> Self
+    /// Wraps the body of the request with this head.
+    pub fn new<B>(body: B, head: &Parts, idle: Duration, watch: Arc<Watch>) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = body.is_end_stream();
         let frames = body.map_err(Into::into).boxed_unsync();
-        Self { frames, idle, deadline: None, limit: u64::MAX, received: 0, ended, unread }
+        let declared = declared_bytes(head);
+        Self { frames, idle, deadline: None, declared, limit: u64::MAX, received: 0, ended, watch }
     }
 
     /// Takes no more than so many octets.
@@ -103,7 +114,7 @@ impl Payload {
         // Fused: after an error nothing more is asked of the connection.
         self.frames = UnsyncBoxBody::default();
         self.ended = true;
-        self.unread.store(true, Ordering::Relaxed);
+        self.watch.unread.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -131,6 +142,12 @@ impl Stream for Payload {
                 }
                 Poll::Ready(Some(Err(cause))) => return this.fail(BodyError::Cut(cause)),
                 Poll::Ready(None) => {
+                    // A connection that is dropped under a body ends it without an error: that must not pass for an
+                    // upload's end.
+                    let short = this.declared.is_some_and(|declared| declared != this.received);
+                    if short || this.watch.gone.load(Ordering::Acquire) {
+                        return this.fail(BodyError::Cut("the connection was lost".into()));
+                    }
                     this.ended = true;
                     return Poll::Ready(None);
                 }
@@ -151,7 +168,7 @@ impl Stream for Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         if !self.ended {
-            self.unread.store(true, Ordering::Relaxed);
+            self.watch.unread.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -276,8 +293,16 @@ fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Refused> {
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { "body".to_owned() } else { format!("body.{path}") };
-        Refused::invalid(vec![(place, error.into_inner().to_string())])
+        let mut place = if path == "." { "body".to_owned() } else { format!("body.{path}") };
+        let msg = error.into_inner().to_string();
+        // serde names a field that is missing or unknown only in its message.
+        let named = msg.strip_prefix("missing field `").or_else(|| msg.strip_prefix("unknown field `"));
+        if let Some((field, _)) = named.and_then(|rest| rest.split_once('`'))
+            && !place.ends_with(&format!(".{field}"))
+        {
+            place = format!("{place}.{field}");
+        }
+        Refused::invalid(vec![(place, msg)])
     })?;
     reader.end().map_err(|error| Refused::invalid(vec![("body".into(), error.to_string())]))?;
     Ok(value)

@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use thiserror::Error;
 
 use crate::http::body::BodyError;
+use crate::http::route::RouteError;
 use crate::http::{Body, respond};
 use crate::registry::error::{Failure, RegistryError};
 
@@ -36,7 +37,7 @@ pub enum Protocol {
     #[error("use one of: {allow}")]
     MethodNotAllowed {
         /// Value of the `Allow` header.
-        allow: String,
+        allow: &'static str,
     },
     /// None of the accepted formats can be produced.
     #[error("{0}")]
@@ -71,6 +72,36 @@ pub enum Protocol {
     /// Starting, stopping or out of connections.
     #[error("{0}")]
     Unavailable(&'static str),
+}
+
+impl Protocol {
+    /// The nearest of the registry's errors, for the audit entry of a request that was refused as HTTP.
+    pub fn as_registry_error(&self) -> RegistryError {
+        match self {
+            Self::TooLarge { limit } => RegistryError::TooLarge { limit: *limit },
+            Self::RequestTimeout { .. } => RegistryError::Interrupted,
+            Self::NotFound => RegistryError::NotFound { what: "path".into() },
+            Self::BadRequest(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::NotAcceptable(_)
+            | Self::LengthRequired
+            | Self::UnsupportedMediaType(_)
+            | Self::RangeNotSatisfiable { .. }
+            | Self::ExpectationFailed
+            | Self::Unavailable(_) => RegistryError::Invalid(vec![("request".into(), self.to_string())]),
+        }
+    }
+}
+
+impl From<RouteError> for Refused {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Protocol::NotFound,
+            RouteError::MethodNotAllowed { allow } => Protocol::MethodNotAllowed { allow },
+            RouteError::Malformed => Protocol::BadRequest("the path is not valid percent-encoded UTF-8".into()),
+        }
+        .into()
+    }
 }
 
 /// Seconds after which a 503 may be tried again, unless the error says otherwise.
@@ -158,9 +189,7 @@ impl Refused {
         if let Self::Protocol(protocol) = self {
             match protocol {
                 Protocol::MethodNotAllowed { allow } => {
-                    if let Ok(value) = HeaderValue::from_str(allow) {
-                        headers.insert(header::ALLOW, value);
-                    }
+                    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
                 }
                 Protocol::RangeNotSatisfiable { size } => {
                     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
@@ -266,7 +295,7 @@ mod tests {
     /// Protocol errors carry the headers that RFC 9110 asks for.
     #[test]
     fn headers() {
-        let refused = Refused::from(Protocol::MethodNotAllowed { allow: "GET, HEAD".into() });
+        let refused = Refused::from(Protocol::MethodNotAllowed { allow: "GET, HEAD" });
         let response = refused.response("x");
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET, HEAD");

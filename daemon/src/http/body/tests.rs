@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde::Deserialize;
 
 use super::pairs::{self, Unknown};
-use super::{BodyError, Payload, from_json, percent_decode};
+use super::{BodyError, Payload, Watch, from_json, percent_decode};
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -103,7 +103,7 @@ fn json_places() {
         _inner: Vec<u8>,
     }
     for (text, place) in
-        [(r#"{"inner":[1,"x"]}"#, "body.inner[1]"), ("{}", "body"), ("", "body"), ("{\"inner\":[]} x", "body")]
+        [(r#"{"inner":[1,"x"]}"#, "body.inner[1]"), ("{}", "body.inner"), ("", "body"), ("{\"inner\":[]} x", "body")]
     {
         let refused = from_json::<Outer>(text.as_bytes()).unwrap_err();
         let problem = refused.response("id");
@@ -114,40 +114,55 @@ fn json_places() {
     }
 }
 
-fn payload<B>(body: B) -> (Payload, Arc<AtomicBool>)
+fn payload<B>(body: B) -> (Payload, Arc<Watch>)
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let unread = Arc::new(AtomicBool::new(false));
-    (Payload::new(body, Duration::from_millis(40), Arc::clone(&unread)), unread)
+    let watch = Arc::new(Watch::default());
+    let (head, ()) = http::Request::new(()).into_parts();
+    (Payload::new(body, &head, Duration::from_millis(40), Arc::clone(&watch)), watch)
 }
 
 /// Read to the end leaves nothing; dropped before is told; an empty body has nothing to leave.
 #[tokio::test]
 async fn unread() {
-    let (mut body, unread) = payload(Full::new(Bytes::from_static(b"abc")));
+    let (mut body, watch) = payload(Full::new(Bytes::from_static(b"abc")));
     assert_eq!(body.collect(3).await.unwrap(), "abc");
     drop(body);
-    assert!(!unread.load(Ordering::Relaxed));
+    assert!(!watch.unread.load(Ordering::Relaxed));
 
-    let (body, unread) = payload(Full::new(Bytes::from_static(b"abc")));
+    let (body, watch) = payload(Full::new(Bytes::from_static(b"abc")));
     drop(body);
-    assert!(unread.load(Ordering::Relaxed));
+    assert!(watch.unread.load(Ordering::Relaxed));
 
-    let (body, unread) = payload(Empty::new());
+    let (body, watch) = payload(Empty::new());
     assert!(body.is_empty());
     drop(body);
-    assert!(!unread.load(Ordering::Relaxed));
+    assert!(!watch.unread.load(Ordering::Relaxed));
 }
 
 /// One octet over the limit is too large, and then the body is over.
 #[tokio::test]
 async fn too_large() {
-    let (mut body, unread) = payload(Full::new(Bytes::from_static(b"abcd")));
+    let (mut body, watch) = payload(Full::new(Bytes::from_static(b"abcd")));
     assert!(matches!(body.collect(3).await, Err(BodyError::TooLarge { limit: 3 })));
     assert!(body.next().await.is_none());
-    assert!(unread.load(Ordering::Relaxed));
+    assert!(watch.unread.load(Ordering::Relaxed));
+}
+
+/// An end short of Content-Length, or on a connection that is gone, is a cut.
+#[tokio::test]
+async fn cut() {
+    let watch = Arc::new(Watch::default());
+    let (head, ()) = http::Request::builder().header("content-length", "4").body(()).unwrap().into_parts();
+    let whole = Full::new(Bytes::from_static(b"abc"));
+    let mut body = Payload::new(whole.clone(), &head, Duration::from_secs(1), Arc::clone(&watch));
+    assert!(matches!(body.collect(9).await, Err(BodyError::Cut(_))));
+
+    let (mut body, watch) = payload(whole);
+    watch.gone.store(true, Ordering::Release);
+    assert!(matches!(body.collect(9).await, Err(BodyError::Cut(_))));
 }
 
 /// Silence ends the body; octets that trickle in don't.
