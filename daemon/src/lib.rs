@@ -1,1 +1,1 @@
-//! mreg.
+//! mregd, the registry daemon. Modules in reading order.
