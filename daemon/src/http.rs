@@ -36,6 +36,7 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::watch;
 
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// When the daemon started, milliseconds since the epoch.
     pub started_at_ms: i64,
+    /// Turns true when the daemon begins to stop: answers without an end come to it then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Bounds of what is taken from the network.
@@ -69,7 +72,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Octets of one upload, all files.
     pub upload_bytes_max: u64,
-    /// A body may pause so long.
+    /// A request's head must be complete so long after its first octet.
+    pub head_timeout: Duration,
+    /// A body may pause so long, in either direction.
     pub body_idle: Duration,
     /// After the signal to stop, requests may go on so long.
     pub shutdown: Duration,

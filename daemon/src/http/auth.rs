@@ -1,8 +1,6 @@
 //! Who is calling, from head and connection: bearer token to actor by asking the registry, and what an audit entry will
 //! say of the request. Knows headers; refuses to know tokens from the inside.
 
-use std::net::IpAddr;
-
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
@@ -18,11 +16,8 @@ use crate::registry::error::RegistryError;
 const USER_AGENT_MAX: usize = 1024;
 /// Longest idempotency key (rest-api.md §1).
 const IDEMPOTENCY_KEY_MAX: usize = 255;
-/// Addresses that are looked at in one `X-Forwarded-For`; more are nobody's chain of proxies.
-const FORWARDED_MAX: usize = 32;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The caller, and why the request can't go on, if so: then the caller is anonymous, or known and at fault.
 pub(crate) async fn caller(
@@ -37,7 +32,7 @@ pub(crate) async fn caller(
         id: request_id.to_owned(),
         method: head.method.to_string(),
         route: endpoint.template,
-        ip: address(shared, head, peer),
+        ip: peer.ip(),
         ua: user_agent(&head.headers),
         ok_status: endpoint.ok_status(),
         status_of,
@@ -117,44 +112,6 @@ fn conditions(headers: &HeaderMap) -> Result<(Option<String>, Option<IfMatch>), 
     Ok((key, tags.map(IfMatch::Tags)))
 }
 
-/// The client's address: the peer's, or what trusted proxies say of it.
-fn address(shared: &Shared, head: &Parts, peer: Peer) -> Option<IpAddr> {
-    let Peer::Tcp(peer) = peer else { return None };
-    let peer = peer.ip().to_canonical();
-    let chain: Vec<&str> = head
-        .headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
-    Some(client_of(peer, &chain, |address| shared.limits.is_trusted_proxy(address)))
-}
-
-/// Walks `X-Forwarded-For` from the near end as long as who wrote it is trusted.
-fn client_of(peer: IpAddr, chain: &[&str], is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
-    let mut client = peer;
-    for hop in chain.iter().rev().take(FORWARDED_MAX) {
-        if !is_trusted(client) {
-            break;
-        }
-        match parse_hop(hop.trim()) {
-            Some(address) => client = address,
-            None => break,
-        }
-    }
-    client
-}
-
-/// An address, maybe with brackets and a port.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(hop);
-    bare.parse::<IpAddr>()
-        .or_else(|_not_bare| bare.parse::<std::net::SocketAddr>().map(|address| address.ip()))
-        .ok()
-        .map(|address| address.to_canonical())
-}
-
 fn user_agent(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::USER_AGENT)?;
     let text = String::from_utf8_lossy(value.as_bytes());
@@ -165,12 +122,10 @@ fn user_agent(headers: &HeaderMap) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use std::net::IpAddr;
-
     use http::header::{self, HeaderMap, HeaderValue};
     use proptest::prelude::{any, proptest};
 
-    use super::{bearer, client_of, conditions, parse_hop};
+    use super::{bearer, conditions};
     use crate::registry::access::IfMatch;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
@@ -205,21 +160,6 @@ mod tests {
         let key = |value| conditions(&headers(&[(super::IDEMPOTENCY_KEY, value)])).map(|(key, _)| key);
         assert_eq!(key("a:1").unwrap().as_deref(), Some("a:1"));
         assert!(key("a b").is_err() && key("").is_err());
-    }
-
-    /// Only what a trusted proxy wrote is believed, and only so far.
-    #[test]
-    fn forwarded() {
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let trusted = |ip: IpAddr| ip == address("10.0.0.1") || ip == address("10.0.0.2");
-        let client = |peer, chain: &[&str]| client_of(address(peer), chain, trusted);
-        assert_eq!(client("192.0.2.9", &["198.51.100.1"]), address("192.0.2.9"));
-        assert_eq!(client("10.0.0.1", &["198.51.100.1"]), address("198.51.100.1"));
-        assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.1", "10.0.0.2"]), address("198.51.100.1"));
-        assert_eq!(client("10.0.0.1", &["nonsense"]), address("10.0.0.1"));
-        assert_eq!(client("10.0.0.1", &[]), address("10.0.0.1"));
-        assert_eq!(parse_hop("[2001:db8::1]:443"), Some(address("2001:db8::1")));
-        assert_eq!(parse_hop("192.0.2.1:80"), Some(address("192.0.2.1")));
     }
 
     proptest! {

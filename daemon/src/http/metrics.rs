@@ -31,6 +31,7 @@ pub struct Metrics {
     started: Instant,
     requests: AtomicU64,
     requests_open: Arc<AtomicUsize>,
+    tasks_open: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     connections_refused: AtomicU64,
     /// Requests per second of the last minute: the second, and how many there were in it.
@@ -57,11 +58,15 @@ pub struct Gauge {
     pub value: f64,
 }
 
-/// A request that is being answered; ends when dropped.
-pub struct OpenRequest(Arc<AtomicUsize>);
+/// Something that is open, and counted until it is dropped.
+pub struct Held(Arc<AtomicUsize>);
 
-/// An open connection; ends when dropped.
-pub struct OpenConnection(Arc<AtomicUsize>);
+impl Held {
+    fn one(of: &Arc<AtomicUsize>) -> Self {
+        of.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(of))
+    }
+}
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -99,6 +104,7 @@ impl Metrics {
             started: Instant::now(),
             requests: AtomicU64::new(0),
             requests_open: Arc::default(),
+            tasks_open: Arc::default(),
             connections: Arc::default(),
             connections_refused: AtomicU64::new(0),
             seconds: (0..RATE_WINDOW_S).map(|_| Default::default()).collect(),
@@ -152,15 +158,18 @@ impl Metrics {
     }
 
     /// A request begins.
-    pub fn request_opened(&self) -> OpenRequest {
-        self.requests_open.fetch_add(1, Ordering::Relaxed);
-        OpenRequest(Arc::clone(&self.requests_open))
+    pub fn request_opened(&self) -> Held {
+        Held::one(&self.requests_open)
+    }
+
+    /// A change begins, in a task that its client can't end.
+    pub fn task_opened(&self) -> Held {
+        Held::one(&self.tasks_open)
     }
 
     /// A connection begins.
-    pub fn connection_opened(&self) -> OpenConnection {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        OpenConnection(Arc::clone(&self.connections))
+    pub fn connection_opened(&self) -> Held {
+        Held::one(&self.connections)
     }
 
     /// A connection came when all were in use.
@@ -173,7 +182,12 @@ impl Metrics {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Requests being answered, those included whose client has left.
+    /// Changes being made, those included whose client has left.
+    pub fn tasks_open(&self) -> usize {
+        self.tasks_open.load(Ordering::Relaxed)
+    }
+
+    /// Requests being answered.
     pub fn requests_open(&self) -> usize {
         self.requests_open.load(Ordering::Relaxed)
     }
@@ -234,13 +248,7 @@ impl Metrics {
     }
 }
 
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for OpenConnection {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

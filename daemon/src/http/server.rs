@@ -7,10 +7,10 @@
 //! |---|---|---|
 //! | connections | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
 //! | request head | [`HEAD_BYTES_MAX`], [`HEADERS_MAX`] | 431 |
-//! | silence before or within a head | [`HEAD_TIMEOUT`] | closed |
+//! | a head that isn't complete | `MREG_HEADER_SECONDS` | closed |
 //! | idle connection | [`IDLE_TIMEOUT`] | closed |
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
-//! | a reader that takes no octet | [`line::STALL_TIMEOUT`] | closed |
+//! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
@@ -19,7 +19,7 @@ pub(crate) mod line;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ use self::line::Line;
 use crate::http::body::{Payload, Watch};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
-use crate::http::metrics::{OpenRequest, UNMATCHED};
+use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::{Answer, Body, Call, Shared, auth, dispatch, respond};
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
@@ -55,8 +55,6 @@ use crate::registry::error::{Failure, RegistryError};
 pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// Header fields a request may have.
 pub const HEADERS_MAX: usize = 100;
-/// A head must be complete so long after its first octet (looked at every [`PATROL`]).
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after so long. Longer than the 60 s of common load balancers, so that they
 /// and not we close first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -97,6 +95,16 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// The control socket: the operator of this machine.
     Operator,
+}
+
+impl Peer {
+    /// The address, where there is one.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Operator => None,
+        }
+    }
 }
 
 /// The two signals of a stop.
@@ -164,7 +172,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) -
 pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &mut Stop) -> usize {
     let ended = async {
         while connections.join_next().await.is_some() {}
-        while shared.metrics.requests_open() > 0 {
+        while shared.metrics.tasks_open() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -254,10 +262,10 @@ impl Connection {
     }
 
     /// Whether a head began too long ago and is not complete.
-    fn is_dawdling(&self) -> bool {
+    fn is_dawdling(&self, timeout: Duration) -> bool {
         let since = self.head_since_ms.load(Ordering::Relaxed);
         let took_ms = self.now_ms().saturating_sub(since);
-        self.in_flight.load(Ordering::Relaxed) == 0 && since > 0 && Duration::from_millis(took_ms) > HEAD_TIMEOUT
+        self.in_flight.load(Ordering::Relaxed) == 0 && since > 0 && Duration::from_millis(took_ms) > timeout
     }
 }
 
@@ -281,7 +289,7 @@ pub(crate) async fn connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(Connection::new(peer, admission));
-    let mut line = Line::new(stream, Arc::clone(&connection));
+    let mut line = Line::new(stream, shared.limits.body_idle, Arc::clone(&connection));
     let version = tokio::select! {
         biased;
         () = raised(&mut begun) => return,
@@ -295,6 +303,8 @@ pub(crate) async fn connection<S>(
         service_fn(move |request| handle(Arc::clone(&shared), Arc::clone(&connection), request))
     };
     let ended = if version == Version::HTTP_2 {
+        // Between requests an HTTP/2 client may say what it likes (pings, windows): that is no head.
+        let head_timeout = None;
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -308,20 +318,21 @@ pub(crate) async fn connection<S>(
             .keep_alive_timeout(H2_PING);
         let served = pin!(http2.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
-        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, version, begun).await;
+        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
         drop(gone);
         ended
     } else {
+        let head_timeout = Some(shared.limits.head_timeout);
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
             // The patrol is stricter; this is the belt.
-            .header_read_timeout(IDLE_TIMEOUT + HEAD_TIMEOUT)
+            .header_read_timeout(IDLE_TIMEOUT + shared.limits.head_timeout)
             .max_header_size(HEAD_BYTES_MAX as usize)
             .half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
-        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, version, begun).await;
+        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
         drop(gone);
         ended
     };
@@ -336,7 +347,7 @@ async fn patrol<C>(
     mut served: Pin<&mut C>,
     close: impl Fn(Pin<&mut C>),
     connection: &Connection,
-    version: Version,
+    head_timeout: Option<Duration>,
     mut begun: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
@@ -352,7 +363,7 @@ where
                 return served.await;
             }
             _ = round.tick() => {
-                if version != Version::HTTP_2 && connection.is_dawdling() {
+                if head_timeout.is_some_and(|timeout| connection.is_dawdling(timeout)) {
                     return Ok(());
                 }
                 if connection.is_idle() {
@@ -439,7 +450,7 @@ async fn answer(
 async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
     let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
     if endpoint.is_change() {
-        let open = shared.metrics.request_opened();
+        let open = shared.metrics.task_opened();
         let task = tokio::spawn(async move {
             let answer = dispatch(call).await;
             drop(open);
@@ -541,7 +552,7 @@ struct Exchange {
     sent_bytes: u64,
     /// Whether all of the answer was handed to the connection.
     complete: bool,
-    _open: OpenRequest,
+    _open: Held,
 }
 
 impl Exchange {

@@ -17,8 +17,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::Connection;
 
-/// A client that takes no octet of its answer for so long is cut.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The kernel gives up on a peer that acknowledges nothing for so long.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -44,6 +42,8 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 pub(super) struct Line<S> {
     stream: S,
     connection: Arc<Connection>,
+    /// A client that takes no octet of its answer for so long is cut.
+    stall_timeout: Duration,
     /// Read while finding out the version, not yet handed on.
     sniffed: BytesMut,
     /// Runs while the client takes nothing.
@@ -58,8 +58,8 @@ struct Linger {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
-    pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, sniffed: BytesMut::new(), stall: None, linger: None }
+    pub(super) fn new(stream: S, stall_timeout: Duration, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, stall_timeout, sniffed: BytesMut::new(), stall: None, linger: None }
     }
 
     /// Reads until it is clear which version the client speaks.
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             self.stall = None;
             return written;
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.stall_timeout)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no octet of its answer")))
     }
