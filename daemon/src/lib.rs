@@ -1,1 +1,3 @@
 //! mreg.
+pub mod blobs;
+pub mod durable;
