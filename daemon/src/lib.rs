@@ -1,1 +1,2 @@
 //! mreg.
+pub mod config;
