@@ -101,7 +101,7 @@ impl Payload {
     }
 
     /// Reads all of it, at most `octets_max`.
-    pub async fn collect(&mut self, octets_max: usize) -> Result<Bytes, BodyError> {
+    pub async fn read_all(&mut self, octets_max: usize) -> Result<Bytes, BodyError> {
         self.limit = self.limit.min(octets_max as u64);
         let mut all = BytesMut::new();
         while let Some(frame) = self.next().await {
@@ -282,7 +282,7 @@ async fn bounded(call: &mut Call, octets_max: usize) -> Result<Bytes, Refused> {
     if declared_bytes(&call.head).is_some_and(|declared| declared > octets_max as u64) {
         return Err(Protocol::TooLarge { limit: octets_max as u64 }.into());
     }
-    Ok(call.body.collect(octets_max).await?)
+    Ok(call.body.read_all(octets_max).await?)
 }
 
 /// JSON octets to a value; the place of what is wrong is `body.<path>`.

@@ -467,9 +467,9 @@ async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
 fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
     match endpoint.access {
         Access::Public => Ok(()),
-        Access::Session => caller.require_session().map_err(Refused::from),
-        Access::SignedIn => caller.require_signed_in().map_err(Refused::from),
-        Access::Permission(permission) => caller.require(permission).map_err(Refused::from),
+        Access::Session => Ok(caller.require_session().map(drop)?),
+        Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
+        Access::Permission(permission) => Ok(caller.require(permission)?),
     }
 }
 
@@ -502,7 +502,7 @@ async fn record(
         return failure.into();
     }
     match shared.registry.record_failure(caller, action, target, &failure.error, status).await {
-        Ok(logged) => Failure { error: failure.error, logged }.into(),
+        Ok(logged) => Failure { error: failure.error, logged: Some(logged) }.into(),
         Err(error) => error.into(),
     }
 }
