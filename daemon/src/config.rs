@@ -1,0 +1,3 @@
+//! Config.
+pub mod dotenv;
+pub mod secret;
