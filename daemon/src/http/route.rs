@@ -7,6 +7,7 @@ pub(crate) mod table;
 
 use std::borrow::Cow;
 
+use common::audit::Target;
 use http::Method;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
@@ -216,6 +217,65 @@ pub enum Route {
 
     /// `GET /audit-logs`
     ListAudit,
+}
+
+impl Route {
+    /// What it acts on, as far as the path tells: for the entry of a request that fails before the registry knows better.
+    pub fn target(&self) -> Target {
+        let of_model = |model: &str| Target::new("model", bounded(model));
+        let of_version = |model: &str, version: &str| Target {
+            version: Some(bounded(version).to_owned()),
+            ..Target::new("version", bounded(model))
+        };
+        match self {
+            Self::ShowUser { name }
+            | Self::PatchUser { name }
+            | Self::DeleteUser { name }
+            | Self::RevokeSessions { name }
+            | Self::SetPassword { name } => Target::new("user", bounded(name)),
+            Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
+            Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
+            Self::ListModels | Self::Publish => Target::new("model", ""),
+            Self::PublishFile { name } => of_model(name),
+            Self::ShowModel { model }
+            | Self::PatchModel { model }
+            | Self::DeleteModel { model }
+            | Self::RestoreModel { model }
+            | Self::Download { model }
+            | Self::ListVersions { model } => of_model(model),
+            Self::ShowVersion { model, version }
+            | Self::PatchVersion { model, version }
+            | Self::DeleteVersion { model, version }
+            | Self::RestoreVersion { model, version }
+            | Self::ReleaseVersion { model, version }
+            | Self::QuarantineVersion { model, version }
+            | Self::DeprecateVersion { model, version }
+            | Self::DownloadVersion { model, version }
+            | Self::DownloadFile { model, version, path: _ } => of_version(model, version),
+            Self::SetAlias { model, alias: _ }
+            | Self::ClearAlias { model, alias: _ }
+            | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
+            Self::ListAudit => Target::new("log", ""),
+            Self::Index
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::BuildInfo
+            | Self::Status
+            | Self::OpenApi
+            | Self::Docs { .. }
+            | Self::Redoc { .. }
+            | Self::Problem { .. }
+            | Self::ListRoles => Target::new("service", ""),
+        }
+    }
+}
+
+/// Octets of a path's parameter that an entry keeps; the rest says nothing about what can exist.
+const TARGET_OCTETS_MAX: usize = 256;
+
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TARGET_OCTETS_MAX)]
 }
 
 /// Why there is no route.
