@@ -6,6 +6,9 @@ pub mod clock;
 pub mod config;
 pub mod durable;
 pub mod store;
+pub mod auth;
+pub mod registry;
+pub mod http;
 
 use std::error::Error;
 
