@@ -21,12 +21,8 @@ pub fn now_ms() -> i64 {
 }
 
 /// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`.
-///
-/// Instants outside of the years −9999 to 9999 are written as the nearest inside.
 pub fn rfc3339(at_ms: i64) -> String {
-    let instant = Timestamp::from_millisecond(at_ms)
-        .unwrap_or(if at_ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
-    format!("{instant:.3}")
+    common::audit::format_time(at_ms)
 }
 
 /// Reads an RFC 3339 instant, with any offset, as milliseconds since the epoch. None if it isn't one.

@@ -1,4 +1,5 @@
-//! mregd as a library: the registry, its store and blobs, its faces. `main` starts it, tests start it too.
+//! mregd as a library: the registry, its store and blobs, its faces. `main` starts it, tests start it too. Modules in
+//! reading order.
 
 pub mod clock;
 pub mod config;
@@ -7,3 +8,17 @@ pub mod blobs;
 pub mod store;
 pub mod auth;
 pub mod registry;
+
+use std::error::Error;
+
+/// An error with all its causes, for the log.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
