@@ -1,10 +1,10 @@
 //! mregd as a library: the registry, its store and blobs, its faces. `main` starts it, tests start it too. Modules in
 //! reading order.
 
-pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod durable;
+pub mod blobs;
 pub mod store;
 pub mod auth;
 pub mod registry;
