@@ -1,2 +1,4 @@
 //! mreg.
+pub mod cli;
 pub mod config;
+pub mod logging;
