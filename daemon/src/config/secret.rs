@@ -44,7 +44,7 @@ impl Secret {
     pub fn generate() -> io::Result<Self> {
         let mut octets = Zeroizing::new([0; GENERATED_BYTES]);
         getrandom::fill(&mut *octets).map_err(io::Error::other)?;
-        Ok(Self(URL_SAFE_NO_PAD.encode(&*octets)))
+        Ok(Self(URL_SAFE_NO_PAD.encode(octets.as_slice())))
     }
 
     /// The secret itself. Each call of this is a place to look at in a review.
@@ -94,7 +94,9 @@ pub enum SecretError {
     #[error("is not a regular file")]
     NotAFile,
     /// Group or others have rights on it.
-    #[error("has mode {mode:04o}, so others may read it; set it to 0600 and replace the secret if anyone could have seen it")]
+    #[error(
+        "has mode {mode:04o}, so others may read it; set it to 0600 and replace the secret if anyone could have seen it"
+    )]
     Exposed {
         /// The permission bits.
         mode: u32,
@@ -218,7 +220,6 @@ mod tests {
 
     use std::fs::{Permissions, read_dir, set_permissions, write};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::Path;
 
     use super::{
         KEY_BYTES_MIN, Readers, SECRET_BYTES_MAX, Secret, SecretError, load_or_generate_key_file, read_secret,
