@@ -139,10 +139,9 @@ fn blank_and_placeholders_are_unset() {
     assert_eq!(loaded.config.restore_days, 30);
     assert_eq!(
         loaded.warnings,
-        [
-            "JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the placeholder of a \
-          sample file, which counts as unset"
-        ]
+        ["JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the \
+            placeholder of a \
+          sample file, which counts as unset"]
     );
 }
 
@@ -455,7 +454,11 @@ fn values_that_are_not_text_are_mistakes() {
 proptest! {
     /// Any value of any variable gives a configuration or mistakes, never a panic, and no secret in a message.
     #[test]
-    fn never_panics(index in any::<prop::sample::Index>(), value in "\\PC{0,80}", file in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn never_panics(
+        index in any::<prop::sample::Index>(),
+        value in "\\PC{0,80}",
+        file in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
         let place = Place::new();
         write(place.path(".env"), &file).unwrap();
         let names: Vec<&str> = settings::all().map(|setting| setting.name).collect();
