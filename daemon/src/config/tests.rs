@@ -64,7 +64,7 @@ fn row(loaded: &Loaded, name: &str) -> (String, String) {
 #[test]
 fn works_out_of_the_box() {
     let place = Place::new();
-    let Loaded { config, warnings, notices, sources } = place.load(&[("PATH", "/bin"), ("HOME", "/root")]);
+    let Loaded { config, warnings, notices, sources } = place.load(&[("PATH", "/bin"), ("HOME", "/home/ada")]);
     assert!(warnings.is_empty() && notices.is_empty() && sources.is_empty());
     assert_eq!(config.data_dir, place.path("mreg-data"));
     assert_eq!(config.key_dir, place.path("mreg-keys"));
@@ -145,9 +145,9 @@ fn blank_and_placeholders_are_unset() {
     );
 }
 
-/// The seed's file, as people have it, starts on loopback.
+/// A file copied from a sample and never filled in starts on loopback.
 #[test]
-fn the_sample_of_old_works() {
+fn an_unfilled_sample_works() {
     let place = Place::new();
     let text = "# Database\nDATABASE_URL=sqlite:///./models.db\n\n# JWT\nJWT_SECRET_KEY=your_secret_key\n\
                 JWT_ACCESS_TOKEN_EXPIRE_MINUTES=30\n\nADMIN_USERNAME=admin\nADMIN_PASSWORD=secure_password\n\n\
