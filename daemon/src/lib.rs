@@ -1,11 +1,13 @@
 //! mregd as a library: the registry, its store and blobs, its faces. `main` starts it, tests start it too. Modules in
 //! reading order.
 
-pub mod blobs;
-pub mod clock;
+pub mod cli;
 pub mod config;
-pub mod durable;
+pub mod logging;
 pub mod store;
+pub mod blobs;
+pub mod durable;
+pub mod clock;
 
 use std::error::Error;
 
