@@ -160,7 +160,8 @@ pub enum UserCommand {
     },
 }
 
-/// Where a password is read from; never from an argument. With neither option there is none, and one has to be generated.
+/// Where a password is read from; never from an argument. With neither option there is none, and one has to be
+/// generated.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct PasswordSource {
     /// Read the password from this file, which only its owner may be able to read; else one is generated
@@ -372,9 +373,9 @@ mod tests {
         ];
         assert_eq!(
             table(&rows),
-            "NAME       VALUE                SOURCE\n\
+            "NAME       VALUE               SOURCE\n\
              A          longer\\n\\u{1b}[31m  default\n\
-             LONG_NAME  é                    .env:3\n"
+             LONG_NAME  é                   .env:3\n"
         );
         let value: serde_json::Value = serde_json::from_str(&json_rows(&rows)).unwrap();
         assert_eq!(value[1], serde_json::json!({"name": "LONG_NAME", "value": "é", "source": ".env:3"}));

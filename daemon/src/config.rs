@@ -348,8 +348,8 @@ impl Config {
     /// Loads a configuration from these options, this environment, and the files they name, relative to `working_dir`,
     /// which is absolute. Reads files, creates none, and looks at nothing else of the process.
     ///
-    /// A variable's first source wins: command line, environment, `.env`, the file that `NAME_FILE` names (secrets; giving
-    /// both is a mistake), systemd credential (secrets), default. Blank values and placeholders count as unset.
+    /// A variable's first source wins: command line, environment, `.env`, the file that `NAME_FILE` names (secrets;
+    /// giving both is a mistake), systemd credential (secrets), default. Blank values and placeholders count as unset.
     ///
     /// # Errors
     /// [`Refused`], with all that is wrong.
@@ -495,7 +495,10 @@ impl Loading<'_> {
                     let place = settings::echo(&file.display().to_string());
                     self.mistake(
                         "DATABASE_URL",
-                        format!("{place} is a SQLite database, which mregd cannot read; unset DATABASE_URL, or name a file that is not there"),
+                        format!(
+                            "{place} is a SQLite database, which mregd cannot read; unset DATABASE_URL, or \
+                            name a file that is not there"
+                        ),
                     );
                 }
                 let beside = file.parent().unwrap_or(&file).join("mreg-data");
@@ -610,16 +613,25 @@ impl Loading<'_> {
         if sample_password {
             self.mistake(
                 "ADMIN_PASSWORD",
-                format!("is the password of the sample file, and {about} {bind} is reachable from other machines; choose another, or unset it to have one generated"),
+                format!(
+                    "is the password of the sample file, and {about} {bind} is reachable from other \
+                    machines; choose another, or unset it to have one generated"
+                ),
             );
         }
         if require_tls {
             self.mistake(
                 "--require-tls",
-                format!("TLS is not available in this version, and {about} {bind} is not a loopback address; bind to 127.0.0.1 and let a proxy on this machine terminate TLS"),
+                format!(
+                    "TLS is not available in this version, and {about} {bind} is not a loopback address; \
+                    bind to 127.0.0.1 and let a proxy on this machine terminate TLS"
+                ),
             );
         } else {
-            self.warn(format!("{about} {bind} is reachable from other machines, and nothing is encrypted: passwords and tokens can be read on the way"));
+            self.warn(format!(
+                "{about} {bind} is reachable from other machines, and nothing is encrypted: \
+                passwords and tokens can be read on the way"
+            ));
         }
     }
 
@@ -674,8 +686,8 @@ impl Loading<'_> {
     }
 }
 
-/// `mreg-data` → `mreg-keys`, `mregd` → `mregd-keys`, beside it. Named after the data, so that two registries whose data lie
-/// side by side do not share a key and a high-water mark.
+/// `mreg-data` → `mreg-keys`, `mregd` → `mregd-keys`, beside it. Named after the data, so that two registries whose data
+/// lie side by side do not share a key and a high-water mark.
 fn default_key_dir(data_dir: &Path) -> PathBuf {
     // A path that ends in `..` has no name of its own.
     let named = if data_dir.file_name().is_some() { data_dir.to_owned() } else { resolved(data_dir) };

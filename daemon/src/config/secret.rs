@@ -1,7 +1,7 @@
 //! Secrets: the type that cannot be printed, and the files they live in.
 //!
-//! Knows: that a secret's file must be readable by its owner alone, how a key is made, and how it reaches the disk whole
-//! or not at all. Refuses to know: which settings are secrets, and what they open.
+//! Knows: that a secret's file must be readable by its owner alone, how a key is made, and how it reaches the disk
+//! whole or not at all. Refuses to know: which settings are secrets, and what they open.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -220,6 +220,7 @@ mod tests {
 
     use std::fs::{Permissions, read_dir, set_permissions, write};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
 
     use super::{
         KEY_BYTES_MIN, Readers, SECRET_BYTES_MAX, Secret, SecretError, load_or_generate_key_file, read_secret,

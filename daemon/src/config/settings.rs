@@ -109,7 +109,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.data_dir.display().to_string(),
                 },
-                doc: "The directory that holds everything on local disk: artifacts, records and the audit log. Also --data-dir.",
+                doc: "The directory that holds everything on local disk: artifacts, records and the audit log. \
+                    Also --data-dir.",
             },
             Setting {
                 name: "DATABASE_URL",
@@ -124,7 +125,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| format!("sled://{}", config.data_dir.display()),
                 },
-                doc: "Another way to name MREG_DATA_DIR: sled:///absolute/path or sled:///./relative/path. sqlite:///path \
+                doc: "Another way to name MREG_DATA_DIR: sled:///absolute/path or sled:///./relative/path. \
+                    sqlite:///path \
                       means the embedded store in mreg-data beside that path; a SQLite file itself cannot be read.",
             },
             Setting {
@@ -140,8 +142,10 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.key_dir.display().to_string(),
                 },
-                doc: "The directory of the log's signing key, its high-water mark and the generated token key. It must lie \
-                      outside MREG_DATA_DIR, so that neither a copy nor an older state of the data brings keys or mark along.",
+                doc: "The directory of the log's signing key, its high-water mark and the generated token key. \
+                    It must lie \
+                      outside MREG_DATA_DIR, so that neither a copy nor an older state of the data brings keys or mark \
+                      along.",
             },
             Setting {
                 name: "MREG_MAX_UPLOAD_BYTES",
@@ -197,7 +201,8 @@ pub const GROUPS: &[Group] = &[
                         JwtSecret::Generate => "(generated in MREG_KEY_DIR)".to_owned(),
                     },
                 },
-                doc: "The key that signs access tokens, at least 32 bytes; `mregd gen-secret` makes one. It must be given \
+                doc: "The key that signs access tokens, at least 32 bytes; `mregd gen-secret` makes one. It \
+                    must be given \
                       when MREG_BIND is reachable from other machines.",
             },
             Setting {
@@ -210,7 +215,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| show_optional(config.jwt_secret_previous.as_ref()),
                 },
-                doc: "The key before this one: tokens it signed are still accepted, new ones are not signed with it. Unset \
+                doc: "The key before this one: tokens it signed are still accepted, new ones are not signed \
+                    with it. Unset \
                       it once they have expired.",
             },
             Setting {
@@ -235,7 +241,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.session_hours.to_string(),
                 },
-                doc: "For how many hours after signing in a token can be refreshed, 1 to 168; then the password is needed again.",
+                doc: "For how many hours after signing in a token can be refreshed, 1 to 168; then the password \
+                    is needed again.",
             },
             Setting {
                 name: "ADMIN_USERNAME",
@@ -410,8 +417,10 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.log_origin.clone(),
                 },
-                doc: "The name under which the audit log signs its checkpoints: a host and path of yours, without a scheme, \
-                      such as registry.example.org/log. It belongs to the log from its first entry on; choose it before.",
+                doc: "The name under which the audit log signs its checkpoints: a host and path of yours, \
+                    without a scheme, \
+                      such as registry.example.org/log. It belongs to the log from its first entry on; choose it \
+                      before.",
             },
             Setting {
                 name: "MREG_AUDIT_READS",
@@ -427,7 +436,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.audit_reads.as_str().to_owned(),
                 },
-                doc: "Which reads are recorded: content records every download, all records reading metadata and lists as well. \
+                doc: "Which reads are recorded: content records every download, all records reading metadata \
+                    and lists as well. \
                       Changes, refusals and sign-ins are always recorded.",
             },
             Setting {
@@ -478,7 +488,8 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.logging.filter.clone(),
                 },
-                doc: "How much is said there: error, warn, info, debug or trace, also per module, such as info,daemon::http=debug.",
+                doc: "How much is said there: error, warn, info, debug or trace, also per module, such as \
+                    info,daemon::http=debug.",
             },
         ],
     },
@@ -496,7 +507,7 @@ pub const GROUPS: &[Group] = &[
             unavailable("MREG_TLS_KEY", "The key of that certificate."),
             unavailable(
                 "MREG_TRUSTED_PROXIES",
-                "The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; no one's are.",
+                "The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody is.",
             ),
             unavailable("MREG_DROP_DIR", "The watched folder."),
             unavailable("MREG_DROP_POLL", "How often the watched folder is walked."),
@@ -529,7 +540,8 @@ pub fn sample() -> String {
     let mut text = String::from(
         "# Settings of mregd. Copy this file to .env in the working directory, or name it with --env-file.\n\
          # Variables of the real environment win over this file; --bind and --data-dir win over both.\n\
-         # Every line is a comment: without any setting, mregd serves 127.0.0.1:8000 and keeps its data in ./mreg-data.\n\
+         # Every line is a comment: without any setting, mregd serves 127.0.0.1:8000 and keeps its data in\n\
+         # ./mreg-data.\n\
          # A secret may come from a file of mode 0600 instead (NAME_FILE=/path), or from a systemd credential NAME.\n\
          # `mregd config check` tells what is wrong, `mregd config show` what holds and where it comes from.\n",
     );
@@ -744,7 +756,7 @@ fn aliases(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// C2SP signed-note: a key name has neither white space nor `+`; tlog-checkpoint: an origin is a URL without its scheme.
+/// C2SP signed-note: a key name has neither white space nor `+`; tlog-checkpoint: an origin is a URL without scheme.
 fn origin(text: &str) -> Result<String, String> {
     let fits = |octet: u8| octet.is_ascii_graphic() && octet != b'+';
     if text.len() > 128 || !text.bytes().all(fits) || text.contains("://") {
@@ -953,7 +965,8 @@ mod tests {
                 for setting in all() {
                     let Kind::Plain { apply, show } = setting.kind else { continue };
                     let mut draft = Draft::blank();
-                    if apply(&mut draft, &text).is_ok() && !matches!(setting.name, "DATABASE_URL" | "MREG_DATA_DIR" | "MREG_KEY_DIR") {
+                    let is_path = matches!(setting.name, "DATABASE_URL" | "MREG_DATA_DIR" | "MREG_KEY_DIR");
+                    if apply(&mut draft, &text).is_ok() && !is_path {
                         let shown = show(&draft.config);
                         apply(&mut draft, &shown).unwrap();
                         assert_eq!(show(&draft.config), shown, "{}", setting.name);

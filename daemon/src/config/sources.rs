@@ -1,7 +1,7 @@
 //! Where the text of a setting comes from: the environment, a `.env` file, a secret's own file, a systemd credential.
 //!
-//! Knows: which source wins, that blank and placeholder values count as unset, and the rules for secret files. Refuses to
-//! know: what a value means.
+//! Knows: which source wins, that blank and placeholder values count as unset, and the rules for secret files. Refuses
+//! to know: what a value means.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -64,7 +64,7 @@ fn row(loaded: &Loaded, name: &str) -> (String, String) {
 #[test]
 fn works_out_of_the_box() {
     let place = Place::new();
-    let Loaded { config, warnings, notices, sources } = place.load(&[("PATH", "/bin"), ("HOME", "/root")]);
+    let Loaded { config, warnings, notices, sources } = place.load(&[("PATH", "/bin"), ("HOME", "/home/ada")]);
     assert!(warnings.is_empty() && notices.is_empty() && sources.is_empty());
     assert_eq!(config.data_dir, place.path("mreg-data"));
     assert_eq!(config.key_dir, place.path("mreg-keys"));
@@ -139,16 +139,15 @@ fn blank_and_placeholders_are_unset() {
     assert_eq!(loaded.config.restore_days, 30);
     assert_eq!(
         loaded.warnings,
-        [
-            "JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the placeholder of a \
-          sample file, which counts as unset"
-        ]
+        ["JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the \
+            placeholder of a \
+          sample file, which counts as unset"]
     );
 }
 
-/// The seed's file, as people have it, starts on loopback.
+/// A file copied from a sample and never filled in starts on loopback.
 #[test]
-fn the_sample_of_old_works() {
+fn an_unfilled_sample_works() {
     let place = Place::new();
     let text = "# Database\nDATABASE_URL=sqlite:///./models.db\n\n# JWT\nJWT_SECRET_KEY=your_secret_key\n\
                 JWT_ACCESS_TOKEN_EXPIRE_MINUTES=30\n\nADMIN_USERNAME=admin\nADMIN_PASSWORD=secure_password\n\n\
@@ -455,7 +454,11 @@ fn values_that_are_not_text_are_mistakes() {
 proptest! {
     /// Any value of any variable gives a configuration or mistakes, never a panic, and no secret in a message.
     #[test]
-    fn never_panics(index in any::<prop::sample::Index>(), value in "\\PC{0,80}", file in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn never_panics(
+        index in any::<prop::sample::Index>(),
+        value in "\\PC{0,80}",
+        file in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
         let place = Place::new();
         write(place.path(".env"), &file).unwrap();
         let names: Vec<&str> = settings::all().map(|setting| setting.name).collect();
