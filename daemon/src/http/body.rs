@@ -17,7 +17,7 @@ use http::header;
 use http::request::Parts;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::combinators::BoxBody;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
@@ -51,7 +51,7 @@ pub enum BodyError {
 
 /// The body of a request: a stream of frames. Dropping it unread is how a request is refused.
 pub struct Payload {
-    frames: UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
+    frames: BoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     declared: Option<u64>,
@@ -74,11 +74,11 @@ impl Payload {
     /// Wraps the body of the request with this head.
     pub fn new<B>(body: B, head: &Parts, idle: Duration, watch: Arc<Watch>) -> Self
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = body.is_end_stream();
-        let frames = body.map_err(Into::into).boxed_unsync();
+        let frames = body.map_err(Into::into).boxed();
         let declared = declared_bytes(head);
         Self { frames, idle, deadline: None, declared, limit: u64::MAX, received: 0, ended, watch }
     }
@@ -112,7 +112,7 @@ impl Payload {
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         // Fused: after an error nothing more is asked of the connection.
-        self.frames = UnsyncBoxBody::default();
+        self.frames = BoxBody::default();
         self.ended = true;
         self.watch.unread.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Err(error)))

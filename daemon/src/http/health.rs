@@ -16,9 +16,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::LazyLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use common::api::{
     BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
 };
@@ -26,14 +25,15 @@ use common::problem::ProblemType;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::http::metrics::Gauge;
 use crate::http::problem::Protocol;
 use crate::http::{Answer, Body, Call, Shared, docs, openapi, respond};
-use crate::store::{Health, JOURNAL_FORMAT};
+use crate::registry::{Health, JOURNAL_FORMAT};
 
-/// Free octets below the watermark plus this are worth a word in `/readyz` before uploads are refused.
+/// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `GET /`
@@ -62,7 +62,9 @@ pub(crate) fn problem(slug: &str) -> Answer {
 /// `GET /openapi.json`
 pub(crate) fn description(call: &Call) -> Response<Body> {
     let response = respond::bytes(StatusCode::OK, "application/json", openapi::text());
-    let mut response = respond::tagged(&call.head, response, openapi::etag());
+    static ETAG: LazyLock<HeaderValue> =
+        LazyLock::new(|| respond::etag(hex::encode(&Sha256::digest(openapi::text())[..16])));
+    let mut response = respond::tagged(&call.head, response, ETAG.clone());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(docs::CACHE_CONTROL));
     response
 }
@@ -161,7 +163,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             state,
             origin: identity.origin.clone(),
             size: checkpoint.size,
-            root: STANDARD.encode(checkpoint.root.as_bytes()),
+            root: checkpoint.root.to_string(),
             checkpoint: checkpoint.note.clone(),
             vkey: identity.vkey.clone(),
             journal_bytes: stats.journal_bytes,

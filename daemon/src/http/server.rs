@@ -494,11 +494,11 @@ async fn record(
     }
     let recorded = match &refused {
         Refused::Registry(failure) => {
-            shared.registry.record_failure(caller, action, target, &failure.error, status).await
+            shared.registry.record_failure(caller, action.clone(), target, &failure.error, status).await
         }
         Refused::Protocol(protocol, _) => {
             let error = protocol.as_registry_error();
-            shared.registry.record_failure(caller, action, target, &error, status).await
+            shared.registry.record_failure(caller, action.clone(), target, &error, status).await
         }
     };
     match (recorded, refused) {
