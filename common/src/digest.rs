@@ -128,7 +128,8 @@ pub struct DigestError;
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // Stored records hold the octets, text formats the written form.
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 
@@ -148,7 +149,11 @@ impl<'de> Deserialize<'de> for Digest {
             }
         }
 
-        deserializer.deserialize_str(Written)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Written)
+        } else {
+            <[u8; Self::LEN]>::deserialize(deserializer).map(Self)
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) async fn caller(
         ip: peer.ip(),
         ua: user_agent(&head.headers),
         ok_status: endpoint.ok_status(),
+        unchanged_status: 200,
         status_of,
         idempotency_key: None,
         if_match: None,

@@ -17,7 +17,7 @@ use http::header;
 use http::request::Parts;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::combinators::BoxBody;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
@@ -51,7 +51,7 @@ pub enum BodyError {
 
 /// The body of a request: a stream of frames. Dropping it unread is how a request is refused.
 pub struct Payload {
-    frames: UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
+    frames: BoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     declared: Option<u64>,
@@ -74,11 +74,11 @@ impl Payload {
     /// Wraps the body of the request with this head.
     pub fn new<B>(body: B, head: &Parts, idle: Duration, watch: Arc<Watch>) -> Self
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = body.is_end_stream();
-        let frames = body.map_err(Into::into).boxed_unsync();
+        let frames = body.map_err(Into::into).boxed();
         let declared = declared_bytes(head);
         Self { frames, idle, deadline: None, declared, limit: u64::MAX, received: 0, ended, watch }
     }
@@ -101,7 +101,7 @@ impl Payload {
     }
 
     /// Reads all of it, at most `octets_max`.
-    pub async fn collect(&mut self, octets_max: usize) -> Result<Bytes, BodyError> {
+    pub async fn read_all(&mut self, octets_max: usize) -> Result<Bytes, BodyError> {
         self.limit = self.limit.min(octets_max as u64);
         let mut all = BytesMut::new();
         while let Some(frame) = self.next().await {
@@ -112,7 +112,7 @@ impl Payload {
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         // Fused: after an error nothing more is asked of the connection.
-        self.frames = UnsyncBoxBody::default();
+        self.frames = BoxBody::default();
         self.ended = true;
         self.watch.unread.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Err(error)))
@@ -282,7 +282,7 @@ async fn bounded(call: &mut Call, octets_max: usize) -> Result<Bytes, Refused> {
     if declared_bytes(&call.head).is_some_and(|declared| declared > octets_max as u64) {
         return Err(Protocol::TooLarge { limit: octets_max as u64 }.into());
     }
-    Ok(call.body.collect(octets_max).await?)
+    Ok(call.body.read_all(octets_max).await?)
 }
 
 /// JSON octets to a value; the place of what is wrong is `body.<path>`.

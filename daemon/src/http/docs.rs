@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
 /// `Cache-Control` of every asset: kept by the browser, but asked about each time, so an upgrade shows at once.
-pub(crate) const CACHE_CONTROL: &str = "no-cache";
+pub const CACHE_CONTROL: &str = "no-cache";
 
 /// `Content-Security-Policy` of `/docs` and its files: our own files, our own address, nothing inline.
 ///
@@ -32,24 +32,24 @@ const CSP_REDOC: &str = "default-src 'none'; script-src 'self'; style-src 'self'
 
 /// One file of a page, in the encoding its reader asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asset {
+pub struct Asset {
     /// `Content-Type`.
-    pub(crate) content_type: &'static str,
+    pub content_type: &'static str,
     /// `Content-Encoding`, if any. Answers differ by it: send `Vary: Accept-Encoding`.
-    pub(crate) content_encoding: Option<&'static str>,
+    pub content_encoding: Option<&'static str>,
     /// `Content-Security-Policy`.
-    pub(crate) csp: &'static str,
+    pub csp: &'static str,
     /// `ETag`, quoted and strong: another one for each encoding.
-    pub(crate) etag: &'static str,
+    pub etag: &'static str,
     /// The body.
-    pub(crate) octets: &'static [u8],
+    pub octets: &'static [u8],
 }
 
 /// The file at `path`, an absolute request path without query, such as `/docs` or `/redoc/page.js`.
 ///
 /// `gzip` says whether the reader takes that encoding, see [`accepts_gzip`]. `None`: there is no such file.
 /// The first reader of a large file without gzip pays for unpacking it, some 10 ms; the result is kept.
-pub(crate) fn asset(path: &str, gzip: bool) -> Option<Asset> {
+pub fn asset(path: &str, gzip: bool) -> Option<Asset> {
     let file = FILES.iter().find(|file| file.path == path)?;
     let [etag, etag_gzip] = file.etags();
     let (octets, etag, content_encoding) = match file.stored {
@@ -61,7 +61,7 @@ pub(crate) fn asset(path: &str, gzip: bool) -> Option<Asset> {
 }
 
 /// Whether an `Accept-Encoding` field allows gzip (RFC 9110, section 12.5.3): named, or covered by `*`, and not at `q=0`.
-pub(crate) fn accepts_gzip(accept_encoding: &str) -> bool {
+pub fn accepts_gzip(accept_encoding: &str) -> bool {
     let mut any = false;
     for choice in accept_encoding.split(',') {
         let mut parts = choice.split(';').map(str::trim);

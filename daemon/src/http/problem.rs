@@ -13,15 +13,15 @@ use thiserror::Error;
 use crate::http::body::BodyError;
 use crate::http::route::RouteError;
 use crate::http::{Body, respond};
-use crate::registry::error::{Failure, RegistryError};
+use crate::registry::error::{Failure, Logged, RegistryError};
 
 /// Why a request was refused: by the registry, or by HTTP before the registry was asked.
 #[derive(Debug)]
 pub enum Refused {
     /// The registry's failure, with its entry in the audit log if it wrote one.
     Registry(Failure),
-    /// A matter of the protocol.
-    Protocol(Protocol),
+    /// A matter of the protocol, with the entry it was given afterwards.
+    Protocol(Protocol, Option<Logged>),
 }
 
 /// What is wrong with a request as HTTP. Each `Display` is shown to the client.
@@ -117,7 +117,7 @@ impl Refused {
     pub fn kind(&self) -> ProblemType {
         match self {
             Self::Registry(failure) => kind_of(&failure.error),
-            Self::Protocol(protocol) => match protocol {
+            Self::Protocol(protocol, _) => match protocol {
                 Protocol::BadRequest(_) => ProblemType::BadRequest,
                 Protocol::NotFound => ProblemType::NotFound,
                 Protocol::MethodNotAllowed { .. } => ProblemType::MethodNotAllowed,
@@ -133,11 +133,19 @@ impl Refused {
         }
     }
 
+    /// Its entry in the audit log, where there is one.
+    pub fn logged(&self) -> Option<&Logged> {
+        match self {
+            Self::Registry(failure) => failure.logged.as_ref(),
+            Self::Protocol(_, logged) => logged.as_ref(),
+        }
+    }
+
     /// What the client is told about this occurrence.
     pub fn detail(&self) -> String {
         match self {
             Self::Registry(failure) => failure.error.to_string(),
-            Self::Protocol(protocol) => protocol.to_string(),
+            Self::Protocol(protocol, _) => protocol.to_string(),
         }
     }
 
@@ -145,16 +153,9 @@ impl Refused {
     pub fn chain(&self) -> String {
         let error: &dyn Error = match self {
             Self::Registry(failure) => &failure.error,
-            Self::Protocol(protocol) => protocol,
+            Self::Protocol(protocol, _) => protocol,
         };
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        crate::error_chain(error)
     }
 
     /// Seconds after which trying again may help; for 429 and 503.
@@ -186,7 +187,7 @@ impl Refused {
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Self::Protocol(protocol) = self {
+        if let Self::Protocol(protocol, _) = self {
             match protocol {
                 Protocol::MethodNotAllowed { allow } => {
                     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -199,7 +200,7 @@ impl Refused {
                 _ => {}
             }
         }
-        if let Self::Registry(Failure { logged: Some(logged), .. }) = self {
+        if let Some(logged) = self.logged() {
             respond::log_headers(headers, logged);
         }
         response
@@ -220,7 +221,7 @@ impl From<RegistryError> for Refused {
 
 impl From<Protocol> for Refused {
     fn from(protocol: Protocol) -> Self {
-        Self::Protocol(protocol)
+        Self::Protocol(protocol, None)
     }
 }
 
@@ -253,7 +254,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::IdempotencyKeyReused => ProblemType::IdempotencyKeyReused,
         RegistryError::TooManyRequests { .. } => ProblemType::TooManyRequests,
         RegistryError::AuditUnavailable => ProblemType::AuditUnavailable,
-        RegistryError::StorageFull { .. } => ProblemType::StorageFull,
+        RegistryError::StorageFull => ProblemType::StorageFull,
         RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
     }
 }

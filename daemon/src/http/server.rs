@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::audit::Target;
+use common::problem::ProblemType;
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -467,9 +468,9 @@ async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
 fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
     match endpoint.access {
         Access::Public => Ok(()),
-        Access::Session => caller.require_session().map_err(Refused::from),
-        Access::SignedIn => caller.require_signed_in().map_err(Refused::from),
-        Access::Permission(permission) => caller.require(permission).map_err(Refused::from),
+        Access::Session => Ok(caller.require_session().map(drop)?),
+        Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
+        Access::Permission(permission) => Ok(caller.require(permission)?),
     }
 }
 
@@ -487,23 +488,23 @@ async fn record(
         Audit::Refusals(_) if !matches!(status, 401 | 403 | 429) => return refused,
         Audit::Refusals(action) | Audit::Always(action) => action,
     };
-    let failure = match refused {
-        Refused::Registry(failure) => failure,
-        Refused::Protocol(ref protocol) => {
+    // Nothing was done, and that it can't be written is all there is to say.
+    if refused.logged().is_some() || refused.kind() == ProblemType::AuditUnavailable {
+        return refused;
+    }
+    let recorded = match &refused {
+        Refused::Registry(failure) => {
+            shared.registry.record_failure(caller, action.clone(), target, &failure.error, status).await
+        }
+        Refused::Protocol(protocol, _) => {
             let error = protocol.as_registry_error();
-            return match shared.registry.record_failure(caller, action, target, &error, status).await {
-                Ok(_logged) => refused,
-                Err(error) => error.into(),
-            };
+            shared.registry.record_failure(caller, action.clone(), target, &error, status).await
         }
     };
-    // Nothing was done, and that it can't be written is all there is to say.
-    if failure.logged.is_some() || matches!(failure.error, RegistryError::AuditUnavailable) {
-        return failure.into();
-    }
-    match shared.registry.record_failure(caller, action, target, &failure.error, status).await {
-        Ok(logged) => Failure { error: failure.error, logged }.into(),
-        Err(error) => error.into(),
+    match (recorded, refused) {
+        (Ok(logged), Refused::Registry(Failure { error, .. })) => Refused::Registry(Failure { error, logged }),
+        (Ok(logged), Refused::Protocol(protocol, _)) => Refused::Protocol(protocol, logged),
+        (Err(error), _) => error.into(),
     }
 }
 

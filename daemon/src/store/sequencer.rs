@@ -11,7 +11,7 @@ use common::digest::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::store::codec::encode_change;
+use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, subject};
 use crate::store::journal::{AppendError, Journal, Place, Record};
 use crate::store::mark::CheckpointFile;
@@ -254,7 +254,7 @@ impl Sequencer {
             action: draft.action,
             outcome: draft.outcome,
             actor: draft.actor,
-            change: (!change.is_empty()).then(|| hex::encode(Digest::of(change).as_bytes())),
+            change: (!change.is_empty()).then(|| change_digest(change)),
             prev,
             target: draft.target,
             req: draft.request,

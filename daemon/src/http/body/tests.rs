@@ -116,7 +116,7 @@ fn json_places() {
 
 fn payload<B>(body: B) -> (Payload, Arc<Watch>)
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let watch = Arc::new(Watch::default());
@@ -128,7 +128,7 @@ where
 #[tokio::test]
 async fn unread() {
     let (mut body, watch) = payload(Full::new(Bytes::from_static(b"abc")));
-    assert_eq!(body.collect(3).await.unwrap(), "abc");
+    assert_eq!(body.read_all(3).await.unwrap(), "abc");
     drop(body);
     assert!(!watch.unread.load(Ordering::Relaxed));
 
@@ -146,7 +146,7 @@ async fn unread() {
 #[tokio::test]
 async fn too_large() {
     let (mut body, watch) = payload(Full::new(Bytes::from_static(b"abcd")));
-    assert!(matches!(body.collect(3).await, Err(BodyError::TooLarge { limit: 3 })));
+    assert!(matches!(body.read_all(3).await, Err(BodyError::TooLarge { limit: 3 })));
     assert!(body.next().await.is_none());
     assert!(watch.unread.load(Ordering::Relaxed));
 }
@@ -158,11 +158,11 @@ async fn cut() {
     let (head, ()) = http::Request::builder().header("content-length", "4").body(()).unwrap().into_parts();
     let whole = Full::new(Bytes::from_static(b"abc"));
     let mut body = Payload::new(whole.clone(), &head, Duration::from_secs(1), Arc::clone(&watch));
-    assert!(matches!(body.collect(9).await, Err(BodyError::Cut(_))));
+    assert!(matches!(body.read_all(9).await, Err(BodyError::Cut(_))));
 
     let (mut body, watch) = payload(whole);
     watch.gone.store(true, Ordering::Release);
-    assert!(matches!(body.collect(9).await, Err(BodyError::Cut(_))));
+    assert!(matches!(body.read_all(9).await, Err(BodyError::Cut(_))));
 }
 
 /// Silence ends the body; octets that trickle in don't.
