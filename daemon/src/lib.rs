@@ -189,6 +189,9 @@ pub async fn run(config: &Config, opened: Opened, listener: TcpListener, stop: S
     };
     registry.close().await;
     watchdog.abort();
+    if closed.is_ok() {
+        tracing::info!("stopped");
+    }
     closed
 }
 
