@@ -1,1 +1,3 @@
 //! mreg.
+
+pub mod audit;
