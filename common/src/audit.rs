@@ -32,32 +32,39 @@
 //! # }
 //! ```
 
+// What is written down, and its octets.
 mod action;
 mod canonical;
 mod leaf;
-mod note;
-mod proof;
-mod tile;
 mod timestamp;
-mod tree;
 
 pub use action::{ACTION_LEN_MAX, Action, OtherAction};
 pub use canonical::{DEPTH_MAX, INTEGER_MAX, canonical_json};
 pub use leaf::{
     Actor, ActorKind, ENTRY_VERSION, Entry, LEAF_LEN_MAX, LeafError, Outcome, Request, Target, USER_AGENT_LEN_MAX,
 };
-pub use note::{
-    Checkpoint, Cosigner, Ed25519Signer, KeyError, KeyId, KeyType, NOTE_LEN_MAX, Note, NoteError, SIGNATURES_MAX,
-    SignError, SignedCheckpoint, Signer, VerifiedSignature, Verifier, is_key_name,
-};
-pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt};
+pub use timestamp::{format_timestamp, parse_timestamp};
+
+// The tree over the leaves, and the pieces it is served in.
+mod tile;
+mod tree;
+
 pub use tile::{
     BUNDLE_LEAF_MAX, BundleError, BundlePath, TILE_LEVEL_MAX, TILE_NUMBER_MAX, TILE_WIDTH, TileNodes, TilePath,
     TilePathError, TileResource, cut_bundle, push_leaf, read_bundle,
 };
-pub use timestamp::{format_timestamp, parse_timestamp};
 pub use tree::{
     Frontier, FrontierError, HASH_LEN, Hash, HashError, Nodes, PROOF_HASHES_MAX, ProofError, ProveError, TREE_SIZE_MAX,
     consistency_proof, empty_root, inclusion_proof, leaf_hash, node_hash, root_at, root_of, verify_consistency,
     verify_inclusion,
 };
+
+// Who stands for the tree, and what a caller keeps.
+mod note;
+mod proof;
+
+pub use note::{
+    Checkpoint, Cosigner, Ed25519Signer, KeyError, KeyId, KeyType, NOTE_LEN_MAX, Note, NoteError, SIGNATURES_MAX,
+    SignError, SignedCheckpoint, Signer, VerifiedSignature, Verifier, is_key_name,
+};
+pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt};

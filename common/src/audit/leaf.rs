@@ -261,6 +261,25 @@ impl Entry {
 }
 
 impl Actor {
+    /// Whoever showed no credential, or none that is known.
+    pub fn anonymous() -> Self {
+        Self::without_account("anonymous", ActorKind::Anonymous)
+    }
+
+    /// The daemon itself.
+    pub fn system() -> Self {
+        Self::without_account("system", ActorKind::System)
+    }
+
+    /// The drop folder.
+    pub fn watcher() -> Self {
+        Self::without_account("watcher", ActorKind::System)
+    }
+
+    fn without_account(id: &str, kind: ActorKind) -> Self {
+        Self { id: id.to_owned(), name: None, kind, role: None, cred: None }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         let mut actor = ObjectWriter::open(out);
         actor.optional_string("cred", self.cred.as_deref());
@@ -286,6 +305,11 @@ impl Actor {
 }
 
 impl Target {
+    /// A subject without content, such as a user.
+    pub fn new(kind: &str, id: &str) -> Self {
+        Self { kind: kind.to_owned(), id: id.to_owned(), version: None, digest: None, size: None }
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> Result<(), LeafError> {
         let mut target = ObjectWriter::open(out);
         if let Some(digest) = &self.digest {
