@@ -67,4 +67,4 @@ pub use note::{
     Checkpoint, Cosigner, Ed25519Signer, KeyError, KeyId, KeyType, NOTE_LEN_MAX, Note, NoteError, SIGNATURES_MAX,
     SignError, SignedCheckpoint, Signer, VerifiedSignature, Verifier, is_key_name,
 };
-pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt};
+pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt, format_hashes, parse_hashes};

@@ -376,6 +376,90 @@ impl Request {
     }
 }
 
+/// Why an entry has no leaf, or octets are not a leaf.
+#[derive(Debug, Error)]
+pub enum LeafError {
+    /// The leaf is longer than [`LEAF_LEN_MAX`], even with its free text cut.
+    #[error("leaf of {len} octets is longer than {LEAF_LEN_MAX}")]
+    TooLong {
+        /// Its length in octets.
+        len: usize,
+    },
+    /// A number is not an integer. Floats have no spelling that all readers agree on.
+    #[error("`{key}` is a number but not an integer")]
+    Float {
+        /// The member.
+        key: String,
+    },
+    /// An integer is beyond 2^53 − 1.
+    #[error("`{key}` is an integer beyond 2^53 - 1")]
+    Integer {
+        /// The member.
+        key: String,
+    },
+    /// A key has other characters than printable ASCII.
+    #[error("key `{key}` is not printable ASCII")]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// Arrays and objects nest deeper than [`DEPTH_MAX`].
+    #[error("arrays and objects nest deeper than {DEPTH_MAX}")]
+    Depth,
+    /// A time is not `YYYY-MM-DDThh:mm:ss.mmmZ`, or outside the years 0 to 9999.
+    #[error("time is not of the form `YYYY-MM-DDThh:mm:ss.mmmZ`")]
+    Time,
+    /// The name of an action is malformed.
+    #[error("action `{action}` is not lower-case words joined by dots")]
+    Action {
+        /// The name.
+        action: String,
+    },
+    /// The leaf is not JSON.
+    #[error("leaf is not JSON")]
+    Json(#[from] serde_json::Error),
+    /// The leaf is JSON, but its octets are not the canonical ones.
+    #[error("leaf is not canonical from octet {at}")]
+    NotCanonical {
+        /// Where the first wrong octet stands, from 0.
+        at: usize,
+    },
+    /// The entry is of a schema that this version does not know.
+    #[error("entry is of schema {version}, this version reads {ENTRY_VERSION}")]
+    Version {
+        /// Its member `v`.
+        version: u64,
+    },
+    /// A member is missing, or not what it should be.
+    #[error("`{member}` is not {expected}")]
+    Member {
+        /// The member.
+        member: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The entry has a member that its schema does not have.
+    #[error("`{member}` is not a member of an entry")]
+    UnknownMember {
+        /// The member.
+        member: String,
+    },
+}
+
+impl LeafError {
+    /// Names the object that the fault is in.
+    pub(super) fn within(self, object: &str) -> Self {
+        let join = |key: String| if key.is_empty() { object.to_owned() } else { format!("{object}.{key}") };
+        match self {
+            Self::Float { key } => Self::Float { key: join(key) },
+            Self::Integer { key } => Self::Integer { key: join(key) },
+            Self::Key { key } => Self::Key { key: join(key) },
+            Self::Member { member, expected } => Self::Member { member: join(member), expected },
+            other => other,
+        }
+    }
+}
+
 const HEX_32: &str = "64 lower-case hex digits";
 const DIGEST: &str = "`sha256:` and 64 lower-case hex digits";
 
@@ -477,90 +561,6 @@ impl Members {
         match self.members.keys().next() {
             None => Ok(()),
             Some(member) => Err(LeafError::UnknownMember { member: self.name(member) }),
-        }
-    }
-}
-
-/// Why an entry has no leaf, or octets are not a leaf.
-#[derive(Debug, Error)]
-pub enum LeafError {
-    /// The leaf is longer than [`LEAF_LEN_MAX`], even with its free text cut.
-    #[error("leaf of {len} octets is longer than {LEAF_LEN_MAX}")]
-    TooLong {
-        /// Its length in octets.
-        len: usize,
-    },
-    /// A number is not an integer. Floats have no spelling that all readers agree on.
-    #[error("`{key}` is a number but not an integer")]
-    Float {
-        /// The member.
-        key: String,
-    },
-    /// An integer is beyond 2^53 − 1.
-    #[error("`{key}` is an integer beyond 2^53 - 1")]
-    Integer {
-        /// The member.
-        key: String,
-    },
-    /// A key has other characters than printable ASCII.
-    #[error("key `{key}` is not printable ASCII")]
-    Key {
-        /// The key.
-        key: String,
-    },
-    /// Arrays and objects nest deeper than [`DEPTH_MAX`].
-    #[error("arrays and objects nest deeper than {DEPTH_MAX}")]
-    Depth,
-    /// A time is not `YYYY-MM-DDThh:mm:ss.mmmZ`, or outside the years 0 to 9999.
-    #[error("time is not of the form `YYYY-MM-DDThh:mm:ss.mmmZ`")]
-    Time,
-    /// The name of an action is malformed.
-    #[error("action `{action}` is not lower-case words joined by dots")]
-    Action {
-        /// The name.
-        action: String,
-    },
-    /// The leaf is not JSON.
-    #[error("leaf is not JSON")]
-    Json(#[from] serde_json::Error),
-    /// The leaf is JSON, but its octets are not the canonical ones.
-    #[error("leaf is not canonical from octet {at}")]
-    NotCanonical {
-        /// Where the first wrong octet stands, from 0.
-        at: usize,
-    },
-    /// The entry is of a schema that this version does not know.
-    #[error("entry is of schema {version}, this version reads {ENTRY_VERSION}")]
-    Version {
-        /// Its member `v`.
-        version: u64,
-    },
-    /// A member is missing, or not what it should be.
-    #[error("`{member}` is not {expected}")]
-    Member {
-        /// The member.
-        member: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// The entry has a member that its schema does not have.
-    #[error("`{member}` is not a member of an entry")]
-    UnknownMember {
-        /// The member.
-        member: String,
-    },
-}
-
-impl LeafError {
-    /// Names the object that the fault is in.
-    pub(super) fn within(self, object: &str) -> Self {
-        let join = |key: String| if key.is_empty() { object.to_owned() } else { format!("{object}.{key}") };
-        match self {
-            Self::Float { key } => Self::Float { key: join(key) },
-            Self::Integer { key } => Self::Integer { key: join(key) },
-            Self::Key { key } => Self::Key { key: join(key) },
-            Self::Member { member, expected } => Self::Member { member: join(member), expected },
-            other => other,
         }
     }
 }

@@ -212,6 +212,9 @@ pub trait Signer: Send + Sync {
 /// Why a note was not signed.
 #[derive(Debug, Error)]
 pub enum SignError {
+    /// No key was given: a note without a signature is not a note.
+    #[error("no key to sign with")]
+    NoKey,
     /// The key is not that of the log: its name is not the origin.
     #[error("key `{key}` cannot sign for log `{origin}`")]
     Origin {
@@ -501,8 +504,11 @@ impl Checkpoint {
     /// Only what has been committed durably may be signed: a crash must lose a signature, never make a fork.
     ///
     /// # Errors
-    /// [`SignError`] where a key is not named as the origin, or a signer fails.
+    /// [`SignError`] where there is no key, one is not named as the origin, or a signer fails.
     pub fn sign(&self, signers: &[&dyn Signer]) -> Result<String, SignError> {
+        if signers.is_empty() {
+            return Err(SignError::NoKey);
+        }
         let text = self.to_text();
         let mut note = text.clone();
         note.push('\n');

@@ -35,14 +35,7 @@ pub struct TlogProof {
 impl TlogProof {
     /// The text of the proof.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{PROOF_HEADER}\nindex {}\n", self.index);
-        for hash in &self.path {
-            text.push_str(&hash.to_string());
-            text.push('\n');
-        }
-        text.push('\n');
-        text.push_str(&self.checkpoint);
-        text
+        format!("{PROOF_HEADER}\nindex {}\n{}\n{}", self.index, format_hashes(&self.path), self.checkpoint)
     }
 
     /// Reads the text of a proof. The optional line `extra` is refused: this log's proofs have none, and nothing would
@@ -61,13 +54,7 @@ impl TlogProof {
         }
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(parse_decimal);
         let index = index.ok_or(ReceiptError::Proof("does not state the index as a plain number"))?;
-        let mut path = Vec::new();
-        for line in lines {
-            if path.len() == PROOF_HASHES_MAX {
-                return Err(ReceiptError::Proof("has too many hashes"));
-            }
-            path.push(line.parse().ok().ok_or(ReceiptError::Proof("has a line that is not a hash"))?);
-        }
+        let path = read_hashes(lines)?;
         Ok(Self { index, path, checkpoint: checkpoint.to_owned() })
     }
 
@@ -81,6 +68,34 @@ impl TlogProof {
         verify_inclusion(leaf, self.index, *size, &self.path, root)?;
         Ok(signed)
     }
+}
+
+/// The hashes of a proof, one base64 a line, each line with its newline: the form of consistency proofs.
+pub fn format_hashes(proof: &[Hash]) -> String {
+    proof.iter().map(|hash| format!("{hash}\n")).collect()
+}
+
+/// Reads what [`format_hashes`] wrote; the proof without hashes is the empty text.
+///
+/// # Errors
+/// [`ReceiptError::Proof`] where a line is not a hash, the last has no newline, or there are more than
+/// [`PROOF_HASHES_MAX`].
+pub fn parse_hashes(text: &str) -> Result<Vec<Hash>, ReceiptError> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    read_hashes(text.strip_suffix('\n').ok_or(ReceiptError::Proof("does not end in a newline"))?.split('\n'))
+}
+
+fn read_hashes<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Hash>, ReceiptError> {
+    let mut hashes = Vec::new();
+    for line in lines {
+        if hashes.len() == PROOF_HASHES_MAX {
+            return Err(ReceiptError::Proof("has too many hashes"));
+        }
+        hashes.push(line.parse().ok().ok_or(ReceiptError::Proof("has a line that is not a hash"))?);
+    }
+    Ok(hashes)
 }
 
 /// What the answer to a change carries: proof, for whoever keeps it, that the log says so for ever.

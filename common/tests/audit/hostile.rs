@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::audit::{
-    BundlePath, Checkpoint, Cosigner, Ed25519Signer, Entry, Frontier, Hash, NOTE_LEN_MAX, Note, NoteError, Receipt,
-    SIGNATURES_MAX, SignError, Signer, TILE_NUMBER_MAX, TREE_SIZE_MAX, TilePath, TileResource, TlogProof, Verifier,
-    empty_root, leaf_hash, parse_timestamp, read_bundle,
+    BundlePath, Checkpoint, Cosigner, Ed25519Signer, Entry, Frontier, Hash, NOTE_LEN_MAX, Note, NoteError,
+    PROOF_HASHES_MAX, Receipt, SIGNATURES_MAX, SignError, Signer, TILE_NUMBER_MAX, TREE_SIZE_MAX, TilePath,
+    TileResource, TlogProof, Verifier, empty_root, leaf_hash, parse_hashes, parse_timestamp, read_bundle,
 };
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -109,6 +109,7 @@ fn notes_have_limits_and_rules() {
     assert!(matches!(Checkpoint::open(stolen.as_bytes(), &keys), Err(NoteError::NoLogSignature { .. })));
     let checkpoint = Checkpoint::open(note.as_bytes(), &pinned()).unwrap().checkpoint;
     assert!(matches!(checkpoint.sign(&[&other]), Err(SignError::Origin { .. })));
+    assert!(matches!(checkpoint.sign(&[]), Err(SignError::NoKey)));
 }
 
 #[test]
@@ -166,6 +167,19 @@ fn keys_are_checked_against_their_identifier() {
     assert!(Cosigner::parse(secret).is_err(), "a log's key is no witness's key");
     assert!(Ed25519Signer::from_seed("a b", &[0; 32]).is_err());
     assert!(Ed25519Signer::parse(&format!("{secret}\n")).is_err());
+}
+
+#[test]
+fn lists_of_hashes_are_strict_and_bounded() {
+    let line = format!("{}\n", leaf_hash(b""));
+    assert_eq!(parse_hashes("").unwrap(), []);
+    assert_eq!(parse_hashes(&line.repeat(PROOF_HASHES_MAX)).unwrap().len(), PROOF_HASHES_MAX);
+    for bad in [line.repeat(PROOF_HASHES_MAX + 1), "\n".to_owned(), line.trim_end().to_owned(), format!("{line}\n")] {
+        assert!(parse_hashes(&bad).is_err(), "{bad:?}");
+    }
+    let proof = receipt().proof.replacen("index 2\n", &format!("index 2\n{}", line.repeat(62)), 1);
+    assert!(TlogProof::parse(&proof).is_err());
+    assert!(TlogProof::parse(&receipt().proof.replacen("index", "extra AAAA\nindex", 1)).is_err());
 }
 
 #[test]

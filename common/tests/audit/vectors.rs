@@ -2,8 +2,8 @@
 
 use common::audit::{
     BundlePath, Checkpoint, Cosigner, Ed25519Signer, Entry, Hash, KeyType, Receipt, Signer, TilePath, TileResource,
-    TlogProof, Verifier, consistency_proof, cut_bundle, inclusion_proof, leaf_hash, push_leaf, read_bundle, root_at,
-    root_of, verify_consistency, verify_inclusion,
+    TlogProof, Verifier, consistency_proof, cut_bundle, format_hashes, inclusion_proof, leaf_hash, parse_hashes,
+    push_leaf, read_bundle, root_at, root_of, verify_consistency, verify_inclusion,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -142,6 +142,7 @@ fn small_proofs_are_made_and_verified() {
     for case in vectors["consistency"].as_array().unwrap() {
         let (old, new, proof) = (number(&case["old"]), number(&case["new"]), hashes(&case["proof_b64"]));
         assert_eq!(consistency_proof(old, new, &tree).unwrap(), proof);
+        assert_eq!(parse_hashes(&format_hashes(&proof)).unwrap(), proof);
         let root = |size| root_at(size, &tree).unwrap();
         verify_consistency(old, &root(old), new, &root(new), &proof).unwrap();
     }
