@@ -1,3 +1,4 @@
 //! mreg.
 pub mod blobs;
 pub mod durable;
+pub mod inspect;
