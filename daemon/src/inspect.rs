@@ -4,7 +4,7 @@
 //! in a file decides how much is read or allocated: an inspection reads at most [`READ_BYTES_MAX`] octets of a file of any
 //! size. The module knows octets and formats; it does not know models, users, or what happens to a file after its verdict.
 //!
-//! **What is inspected now** is the format ([`format`]), and that a format can carry pickles. **What is not inspected yet**:
+//! **What is inspected now** is the format ([`mod@format`]), and that a format can carry pickles. **What is not inspected yet**:
 //! which globals a pickle names and calls, what is inside archives and compressed files, layout lies in safetensors and GGUF,
 //! external data and operators of ONNX and TensorFlow, code in Keras configurations, object arrays in `.npy`, Jinja
 //! templates, source code, and octets before, behind or between the parts of a format (a file that is two formats at once is

@@ -4,7 +4,7 @@
 //! the loaders that run code decide by the first octets too; then archives known by their end, weaker signatures, and at last
 //! text. Where a format has no signature (pickle protocols 0 and 1, protobuf, JSON) its structure is walked.
 //!
-//! What is read: the first [`HEAD_BYTES`]; for an archive the last 64 KiB and up to 1 MiB of its directory; for a pickle or
+//! What is read: the first 64 KiB; for an archive the last 64 KiB and up to 1 MiB of its directory; for a pickle or
 //! protobuf up to 1 MiB per walk; for JSON up to 1 MiB. YAML, XML, CSV and source code are all `text`: nothing in them tells
 //! one from another for sure.
 
@@ -331,13 +331,11 @@ fn is_json(head: &str, source: &dyn ReadAt) -> io::Result<bool> {
     })
 }
 
-/// Method 8, window of at most 32 KiB, header divisible by 31, no preset dictionary (RFC 1950), and a first block whose type
-/// is not the reserved one (RFC 1951).
+/// Method 8 with the window of 32 KiB that all writers use, header divisible by 31, no preset dictionary (RFC 1950), and a
+/// first block whose type is not the reserved one (RFC 1951).
 fn is_zlib(head: &[u8]) -> bool {
-    matches!(head, [method, flags, block, ..]
-        if method & 0x0f == 8
-            && method >> 4 <= 7
-            && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0
+    matches!(head, [0x78, flags, block, ..]
+        if (0x7800 | u16::from(*flags)) % 31 == 0
             && flags & 0x20 == 0
             && block >> 1 & 3 != 3)
 }

@@ -121,8 +121,11 @@ fn npy(version: u8) -> Vec<u8> {
 
 /// A field of wire type 2.
 fn field(number: u8, octets: &[u8]) -> Vec<u8> {
-    let tag = u16::from(number) << 3 | 2;
-    let tag = if tag < 128 { vec![tag as u8] } else { vec![(tag & 0x7f) as u8 | 0x80, (tag >> 7) as u8] };
+    // Numbers below 32 have tags of at most eight bits: one octet, or a continued one and its upper bit.
+    let tag = match number << 3 | 2 {
+        tag @ ..0x80 => vec![tag],
+        tag => vec![tag, 1],
+    };
     [&tag, &[u8::try_from(octets.len()).unwrap()][..], octets].concat()
 }
 
