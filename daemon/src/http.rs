@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `login` | `/login /token/refresh /logout /me /me/password` |
 //! | `users` | `/register /users… /roles` |
-//! | `models` | `/models…` |
+//! | `models` `versions` `aliases` | `/models…` |
+//! | `upload` `download` | `POST /models`, `PUT …/artifact`; `…/download`, `…/files/…` |
 //! | `audit` | `/audit-logs… /log/…` |
 //! | `health` | `/livez /readyz /metrics /version /status /problems…` |
 //! | `openapi`, `docs` | `/openapi.json /docs /redoc` |
@@ -19,10 +20,17 @@ pub mod body;
 pub mod respond;
 pub mod problem;
 pub mod metrics;
-// pub mod login;
-// pub mod users;
-// pub mod models;
-// pub mod audit;
+mod dispatch;
+mod params;
+mod changed;
+pub mod login;
+pub mod users;
+pub mod models;
+pub mod versions;
+pub mod aliases;
+pub mod upload;
+pub mod download;
+pub mod audit;
 pub mod health;
 pub mod openapi;
 pub mod docs;
@@ -37,6 +45,8 @@ use http::Response;
 use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::watch;
+
+pub(crate) use dispatch::dispatch;
 
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
@@ -92,20 +102,4 @@ pub struct Call {
     pub head: Parts,
     /// The body, unread.
     pub body: Payload,
-}
-
-/// Hands a request to its handler.
-pub(crate) async fn dispatch(call: Call) -> Answer {
-    match &call.route {
-        Route::Index => Ok(health::index()),
-        Route::Live => Ok(health::live()),
-        Route::Ready => Ok(health::ready(&call.shared).await),
-        Route::Metrics => Ok(health::metrics(&call.shared).await),
-        Route::BuildInfo => Ok(health::version()),
-        Route::Status => health::status(&call).await,
-        Route::OpenApi => Ok(health::description(&call)),
-        Route::Docs { .. } | Route::Redoc { .. } => health::page(&call),
-        Route::Problem { slug } => health::problem(slug),
-        _ => todo!(),
-    }
 }
