@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `login` | `/login /token/refresh /logout /me /me/password` |
 //! | `users` | `/register /users… /roles` |
-//! | `models` `versions` `aliases` | `/models…` |
-//! | `upload` `download` | `POST /models`, `PUT …/artifact`; `…/download`, `…/files/…` |
-//! | `audit` | `/audit-logs… /log/…` |
-//! | `health` | `/livez /readyz /metrics /version /status /problems…` |
-//! | `openapi`, `docs` | `/openapi.json /docs /redoc` |
+//! | `models`, `versions`, `aliases` | `/models…` |
+//! | `upload`, `download` | the bytes of a version, in and out |
+//! | `audit` | `/audit-logs` |
+//! | `health` | `/livez /readyz /metrics /version /status` |
+//! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
 //! `route` is the index of all of it. Knows the types that a request passes through on its way to a handler and back;
 //! refuses to know stores, blobs and configuration.
@@ -16,13 +16,13 @@
 pub mod route;
 pub mod server;
 pub mod auth;
+pub mod dispatch;
+pub mod params;
 pub mod body;
 pub mod respond;
+pub mod changed;
 pub mod problem;
 pub mod metrics;
-mod dispatch;
-mod params;
-mod changed;
 pub mod login;
 pub mod users;
 pub mod models;
@@ -32,6 +32,7 @@ pub mod upload;
 pub mod download;
 pub mod audit;
 pub mod health;
+pub mod pages;
 pub mod openapi;
 pub mod docs;
 pub mod control;
@@ -45,8 +46,6 @@ use http::Response;
 use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::watch;
-
-pub(crate) use dispatch::dispatch;
 
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;

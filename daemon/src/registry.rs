@@ -64,8 +64,7 @@ use crate::registry::settings::Settings;
 use crate::store::records::Counters;
 use crate::store::{Identity, PublishedCheckpoint, Store, StoreStats};
 
-pub use crate::store::Health;
-pub use crate::store::journal::FORMAT as JOURNAL_FORMAT;
+pub use crate::store::{Health, JOURNAL_FORMAT};
 
 /// The registry. Shared by all faces as an `Arc`.
 pub struct Registry {

@@ -10,6 +10,8 @@ pub mod overlay;
 pub mod records;
 pub mod sequencer;
 pub mod sled;
+
+pub use self::journal::FORMAT as JOURNAL_FORMAT;
 pub mod view;
 
 use std::collections::BTreeMap;

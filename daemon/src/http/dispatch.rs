@@ -2,19 +2,20 @@
 //! What a handler does is in the file of its resource.
 
 use crate::http::route::Route;
-use crate::http::{Answer, Call, aliases, audit, download, health, login, models, upload, users, versions};
+use crate::http::{Answer, Call, aliases, audit, download, health, login, models, pages, upload, users, versions};
 
 /// Answers a call that was admitted.
 pub(crate) async fn dispatch(call: Call) -> Answer {
     match call.route.clone() {
-        Route::Index => Ok(health::index()),
-        Route::OpenApi => Ok(health::description(&call)),
-        Route::Docs { asset: _ } | Route::Redoc { asset: _ } => health::page(&call),
-        Route::Problem { slug } => health::problem(&slug),
-        Route::Live => Ok(health::live()),
-        Route::Ready => Ok(health::ready(&call.shared).await),
-        Route::Metrics => Ok(health::metrics(&call.shared).await),
-        Route::BuildInfo => Ok(health::version()),
+        Route::Index => pages::index(&call),
+        Route::OpenApi => pages::openapi(&call),
+        Route::Docs { asset } => pages::asset(&call, "/docs", &asset),
+        Route::Redoc { asset } => pages::asset(&call, "/redoc", &asset),
+        Route::Problem { slug } => pages::problem(&slug),
+        Route::Live => health::live(&call).await,
+        Route::Ready => health::ready(&call).await,
+        Route::Metrics => health::metrics(&call).await,
+        Route::BuildInfo => health::build_info(&call).await,
         Route::Status => health::status(&call).await,
 
         Route::Login => login::login(call).await,

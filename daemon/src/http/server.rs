@@ -47,8 +47,9 @@ use self::line::Line;
 use crate::http::body::{Payload, Watch};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
+use crate::http::dispatch::dispatch;
 use crate::http::metrics::{Held, UNMATCHED};
-use crate::http::{Answer, Body, Call, Shared, auth, dispatch, respond};
+use crate::http::{Answer, Body, Call, Shared, auth, respond};
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 
