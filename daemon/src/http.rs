@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `login` | `/login /token/refresh /logout /me /me/password` |
 //! | `users` | `/register /users… /roles` |
-//! | `models` | `/models…` |
-//! | `audit` | `/audit-logs… /log/…` |
-//! | `health` | `/livez /readyz /metrics /version /status /problems…` |
-//! | `openapi`, `docs` | `/openapi.json /docs /redoc` |
+//! | `models`, `versions`, `aliases` | `/models…` |
+//! | `upload`, `download` | the bytes of a version, in and out |
+//! | `audit` | `/audit-logs` |
+//! | `health` | `/livez /readyz /metrics /version /status` |
+//! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
 //! `route` is the index of all of it. Knows the types that a request passes through on its way to a handler and back;
 //! refuses to know stores, blobs and configuration.
@@ -15,15 +16,23 @@
 pub mod route;
 pub mod server;
 pub mod auth;
+pub mod dispatch;
+pub mod params;
 pub mod body;
 pub mod respond;
+pub mod changed;
 pub mod problem;
 pub mod metrics;
-// pub mod login;
-// pub mod users;
-// pub mod models;
-// pub mod audit;
+pub mod login;
+pub mod users;
+pub mod models;
+pub mod versions;
+pub mod aliases;
+pub mod upload;
+pub mod download;
+pub mod audit;
 pub mod health;
+pub mod pages;
 pub mod openapi;
 pub mod docs;
 pub mod control;
@@ -92,20 +101,4 @@ pub struct Call {
     pub head: Parts,
     /// The body, unread.
     pub body: Payload,
-}
-
-/// Hands a request to its handler.
-pub(crate) async fn dispatch(call: Call) -> Answer {
-    match &call.route {
-        Route::Index => Ok(health::index()),
-        Route::Live => Ok(health::live()),
-        Route::Ready => Ok(health::ready(&call.shared).await),
-        Route::Metrics => Ok(health::metrics(&call.shared).await),
-        Route::BuildInfo => Ok(health::version()),
-        Route::Status => health::status(&call).await,
-        Route::OpenApi => Ok(health::description(&call)),
-        Route::Docs { .. } | Route::Redoc { .. } => health::page(&call),
-        Route::Problem { slug } => health::problem(slug),
-        _ => todo!(),
-    }
 }

@@ -62,7 +62,9 @@ use crate::registry::access::Caller;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::settings::Settings;
 use crate::store::records::Counters;
-use crate::store::{Health, Identity, PublishedCheckpoint, Store, StoreStats};
+use crate::store::{Identity, PublishedCheckpoint, Store, StoreStats};
+
+pub use crate::store::{Health, JOURNAL_FORMAT};
 
 /// The registry. Shared by all faces as an `Arc`.
 pub struct Registry {
@@ -153,6 +155,11 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// Records that the daemon starts or stops.
+    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
+        todo!()
     }
 
     /// Ends upkeep, writes what is still counted, and closes the store.

@@ -1,15 +1,12 @@
-//! How the daemon is doing, and what it is:
+//! How the daemon is doing:
 //!
 //! | route | who | what |
 //! |---|---|---|
-//! | `/` | anyone | name, version, where the documentation is |
 //! | `/livez` | anyone | 200 while the process answers |
 //! | `/readyz` | anyone | each dependency by name; 503 while one fails |
 //! | `/metrics` | anyone | Prometheus text: numbers only, no names |
 //! | `/version` | anyone | name and version |
 //! | `/status` | any role | what the console's health screen shows |
-//! | `/problems/{slug}` | anyone | what a problem type means |
-//! | `/docs`, `/redoc`, `/openapi.json` | anyone | the manual |
 //!
 //! Probes and scrapers have no tokens, so what they read names nothing and nobody. Knows what the registry tells of
 //! itself; refuses to know what any of it runs on.
@@ -17,77 +14,33 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use common::api::{
     BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
 };
-use common::problem::ProblemType;
 use http::header::{self, HeaderValue};
-use http::{Response, StatusCode};
-use serde_json::json;
+use http::StatusCode;
 
 use crate::clock;
 use crate::http::metrics::Gauge;
-use crate::http::problem::Protocol;
-use crate::http::{Answer, Body, Call, Shared, docs, openapi, respond};
-use crate::store::{Health, JOURNAL_FORMAT};
+use crate::http::{Answer, Call, respond};
+use crate::registry::{Health, JOURNAL_FORMAT};
 
-/// Free octets below the watermark plus this are worth a word in `/readyz` before uploads are refused.
+/// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `GET /`
-pub(crate) fn index() -> Response<Body> {
-    let build = build_info();
-    respond::json(StatusCode::OK, &json!({"name": build.name, "version": build.version, "docs": "/docs"}))
-}
-
 /// `GET /livez`
-pub(crate) fn live() -> Response<Body> {
-    respond::text(StatusCode::OK, "ok\n")
+pub(crate) async fn live(_call: &Call) -> Answer {
+    Ok(respond::text(StatusCode::OK, "ok\n"))
 }
 
 /// `GET /version`
-pub(crate) fn version() -> Response<Body> {
-    respond::json(StatusCode::OK, &build_info())
-}
-
-/// `GET /problems/{slug}`
-pub(crate) fn problem(slug: &str) -> Answer {
-    let kind = ProblemType::from_slug(slug).ok_or(Protocol::NotFound)?;
-    let text = format!("{}\n{} {}\n\n{}\n", kind.uri(), kind.status(), kind.title(), kind.text());
-    Ok(respond::text(StatusCode::OK, text))
-}
-
-/// `GET /openapi.json`
-pub(crate) fn description(call: &Call) -> Response<Body> {
-    let response = respond::bytes(StatusCode::OK, "application/json", openapi::text());
-    let mut response = respond::tagged(&call.head, response, openapi::etag());
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(docs::CACHE_CONTROL));
-    response
-}
-
-/// A file of `/docs` and `/redoc`.
-pub(crate) fn page(call: &Call) -> Answer {
-    let headers = &call.head.headers;
-    let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let path = call.head.uri.path();
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let asset = docs::asset(path, docs::accepts_gzip(encodings)).ok_or(Protocol::NotFound)?;
-    let response = respond::bytes(StatusCode::OK, asset.content_type, asset.octets);
-    let mut response = respond::tagged(&call.head, response, HeaderValue::from_static(asset.etag));
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(docs::CACHE_CONTROL));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(asset.csp));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if let Some(encoding) = asset.content_encoding {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    }
-    Ok(response)
+pub(crate) async fn build_info(_call: &Call) -> Answer {
+    Ok(respond::json(StatusCode::OK, &build()))
 }
 
 /// `GET /readyz`
-pub(crate) async fn ready(shared: &Shared) -> Response<Body> {
+pub(crate) async fn ready(call: &Call) -> Answer {
+    let shared = &call.shared;
     let check = |ok: bool, detail: String| Check { ok, detail };
     let registry = &shared.registry;
     let mut checks = BTreeMap::new();
@@ -127,7 +80,7 @@ pub(crate) async fn ready(shared: &Shared) -> Response<Body> {
     if !ready {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
-    response
+    Ok(response)
 }
 
 /// `GET /status`
@@ -146,7 +99,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
     let settings = registry.settings();
     let uptime_ms = clock::now_ms().saturating_sub(shared.started_at_ms);
     let status = Status {
-        build: build_info(),
+        build: build(),
         started_at: clock::rfc3339(shared.started_at_ms),
         uptime_seconds: u64::try_from(uptime_ms / clock::SECOND_MS).unwrap_or(0),
         store: StoreStatus {
@@ -161,7 +114,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             state,
             origin: identity.origin.clone(),
             size: checkpoint.size,
-            root: STANDARD.encode(checkpoint.root.as_bytes()),
+            root: checkpoint.root.to_string(),
             checkpoint: checkpoint.note.clone(),
             vkey: identity.vkey.clone(),
             journal_bytes: stats.journal_bytes,
@@ -188,7 +141,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
 }
 
 /// `GET /metrics`. What can't be read is left out rather than shown as zero.
-pub(crate) async fn metrics(shared: &Shared) -> Response<Body> {
+pub(crate) async fn metrics(call: &Call) -> Answer {
+    let shared = &call.shared;
     let registry = &shared.registry;
     let mut gauges = Vec::new();
     let mut add = |name, kind, help, value: f64| gauges.push(Gauge { name, kind, help, value });
@@ -234,13 +188,13 @@ pub(crate) async fn metrics(shared: &Shared) -> Response<Body> {
     if let Some(seconds) = cpu_seconds() {
         add("process_cpu_seconds_total", "counter", "Processor time used, user and system.", seconds);
     }
-    respond::bytes(StatusCode::OK, METRICS_TYPE, shared.metrics.render(&gauges))
+    Ok(respond::bytes(StatusCode::OK, METRICS_TYPE, shared.metrics.render(&gauges)))
 }
 
 /// The version as a label, as is usual.
 const BUILD_INFO: &str = concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
 
-fn build_info() -> BuildInfo {
+fn build() -> BuildInfo {
     BuildInfo {
         name: "mregd".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -267,17 +221,7 @@ fn cpu_seconds() -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_seconds, open_files, problem, resident_bytes};
-    use common::problem::ProblemType;
-
-    /// Every problem type has its page; others have none.
-    #[test]
-    fn problems() {
-        for kind in ProblemType::ALL {
-            assert!(problem(kind.slug()).is_ok());
-        }
-        assert!(problem("no-such").is_err());
-    }
+    use super::{cpu_seconds, open_files, resident_bytes};
 
     /// The process can see itself.
     #[test]

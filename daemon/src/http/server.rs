@@ -47,8 +47,9 @@ use self::line::Line;
 use crate::http::body::{Payload, Watch};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
+use crate::http::dispatch::dispatch;
 use crate::http::metrics::{Held, UNMATCHED};
-use crate::http::{Answer, Body, Call, Shared, auth, dispatch, respond};
+use crate::http::{Answer, Body, Call, Shared, auth, respond};
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 
@@ -494,11 +495,11 @@ async fn record(
     }
     let recorded = match &refused {
         Refused::Registry(failure) => {
-            shared.registry.record_failure(caller, action, target, &failure.error, status).await
+            shared.registry.record_failure(caller, action.clone(), target, &failure.error, status).await
         }
         Refused::Protocol(protocol, _) => {
             let error = protocol.as_registry_error();
-            shared.registry.record_failure(caller, action, target, &error, status).await
+            shared.registry.record_failure(caller, action.clone(), target, &error, status).await
         }
     };
     match (recorded, refused) {

@@ -116,7 +116,7 @@ fn json_places() {
 
 fn payload<B>(body: B) -> (Payload, Arc<Watch>)
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let watch = Arc::new(Watch::default());
