@@ -9,6 +9,7 @@ pub mod logging;
 pub mod clock;
 pub mod durable;
 pub mod blobs;
+pub mod inspect;
 pub mod store;
 pub mod auth;
 pub mod registry;

@@ -19,7 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use common::audit::{Action, Actor, Hash, Outcome, Receipt, RequestInfo, Target};
+use common::audit::{Action, Actor, Hash, Outcome, ProveError, Receipt, RequestInfo, Target};
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
 use serde_json::Value;
@@ -49,6 +49,15 @@ pub enum StoreError {
     /// The view failed.
     #[error("the view of the journal can't be read")]
     View(#[from] ::sled::Error),
+}
+
+impl From<ProveError<StoreError>> for StoreError {
+    fn from(error: ProveError<StoreError>) -> Self {
+        match error {
+            ProveError::Nodes(error) => error,
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
 }
 
 /// When and where in the log a command is decided.

@@ -83,8 +83,9 @@ pub(crate) async fn list(call: &Call) -> Answer {
     }
     let format = match format {
         Some(format) => format,
-        None => accepted(&call.head.headers)
-            .ok_or_else(|| Protocol::NotAcceptable("there are application/json, application/x-ndjson, text/csv".into()))?,
+        None => accepted(&call.head.headers).ok_or_else(|| {
+            Protocol::NotAcceptable("there are application/json, application/x-ndjson, text/csv".into())
+        })?,
     };
     let query = AuditQuery {
         after,

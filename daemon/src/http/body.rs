@@ -2,6 +2,7 @@
 //! query. Knows media types and octets; refuses to know which resource reads them. Nothing is read before a handler
 //! asks for it, so a refusal costs the client no octet (`100 Continue` is sent at the first read).
 
+pub mod multipart;
 mod pairs;
 
 use std::error::Error as StdError;
@@ -25,7 +26,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http::Call;
 use crate::http::problem::{Protocol, Refused};
-use crate::registry::error::RegistryError;
 
 /// Octets a JSON or form body may have.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
@@ -231,40 +231,6 @@ pub async fn form_or_json<T: DeserializeOwned>(call: &mut Call, octets_max: usiz
 /// where one is wanted is 422 with `query.<name>`; a `Vec` field takes every occurrence.
 pub fn query<T: DeserializeOwned>(call: &Call) -> Result<T, Refused> {
     pairs::parse(call.head.uri.query().unwrap_or_default(), "query", pairs::Unknown::Refused).map_err(Refused::invalid)
-}
-
-/// The body as multipart/form-data, parts in any order, at most `octets_max` in all. Errors of the reader come out of
-/// it as [`multer::Error`]; [`multipart_error`] turns them into answers.
-pub fn multipart(head: &Parts, body: Payload, octets_max: u64) -> Result<multer::Multipart<'static>, Refused> {
-    let Some(kind) = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return Err(unsupported("nothing", "multipart/form-data (curl -F does it)"));
-    };
-    match multer::parse_boundary(kind) {
-        Ok(boundary) => Ok(multer::Multipart::new(body.limit(octets_max), boundary)),
-        Err(multer::Error::NoBoundary) => {
-            Err(Protocol::BadRequest("the Content-Type multipart/form-data has no boundary".into()).into())
-        }
-        Err(_other_type) => Err(unsupported(kind, "multipart/form-data (curl -F does it)")),
-    }
-}
-
-/// The answer to an error of the multipart reader.
-pub fn multipart_error(error: multer::Error) -> Refused {
-    match error {
-        multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
-            Ok(error) => (*error).into(),
-            Err(_other) => RegistryError::Interrupted.into(),
-        },
-        multer::Error::IncompleteFieldData { .. }
-        | multer::Error::IncompleteHeaders
-        | multer::Error::IncompleteStream => {
-            Protocol::BadRequest("the multipart body ends before its closing boundary".into()).into()
-        }
-        multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit } => {
-            Protocol::TooLarge { limit }.into()
-        }
-        other => Protocol::BadRequest(format!("the multipart body is malformed: {other}")).into(),
-    }
 }
 
 /// What Content-Length says; none with chunked encoding or without a body.

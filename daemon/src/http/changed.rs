@@ -1,8 +1,8 @@
 //! Answers to changes: the thing as it is now, its entity tag, its receipt, its place.
 //! What the thing is, its resource's file knows.
 
-use common::audit::{Receipt, format_time};
 use common::api::Deleted;
+use common::audit::{Receipt, format_time};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -25,11 +25,7 @@ pub(crate) fn tagged<T, W: Serialize>(
 }
 
 /// The answer to a change.
-pub(crate) fn plain<T, W: Serialize>(
-    status: StatusCode,
-    done: Done<T>,
-    wire: impl FnOnce(T, Receipt) -> W,
-) -> Answer {
+pub(crate) fn plain<T, W: Serialize>(status: StatusCode, done: Done<T>, wire: impl FnOnce(T, Receipt) -> W) -> Answer {
     let receipt = done.receipt.ok_or_else(|| RegistryError::internal("a change came without its receipt"))?;
     let response = respond::json(status, &wire(done.value, receipt));
     Ok(respond::logged(response, done.logged.as_ref()))

@@ -388,11 +388,12 @@ fn schemas() -> Value {
         json!({
             "type": "object",
             "description": "Answer of `GET /`.",
-            "required": ["name", "version", "docs"],
+            "required": ["name", "version", "docs", "openapi"],
             "properties": {
                 "name": {"type": "string", "const": "mregd"},
                 "version": {"type": "string", "description": "The daemon's version."},
                 "docs": {"type": "string", "description": "Path of the documentation."},
+                "openapi": {"type": "string", "description": "Path of this description."},
             },
         }),
     );
@@ -479,7 +480,7 @@ fn publish_form() -> Value {
             },
             "sha256": {
                 "type": "string",
-                "pattern": "^(sha256:)?[0-9a-f]{64}$",
+                "pattern": "^(sha256:)?[0-9a-fA-F]{64}$",
                 "description": "The digest the bytes must have; for an upload of one file.",
             },
             "force_new_version": {

@@ -1,13 +1,14 @@
 //! `/`, `/openapi.json`, the documentation's pages, and what each problem type means.
 //! What is on them is in `openapi`, `docs` and `common::problem`.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use common::problem::ProblemType;
-use http::header::{self, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::sync::LazyLock;
 
 use crate::http::problem::Protocol;
 use crate::http::{Answer, Call, docs, openapi, respond};
@@ -53,4 +54,20 @@ pub(crate) fn problem(slug: &str) -> Answer {
     let kind = ProblemType::from_slug(slug).ok_or(Protocol::NotFound)?;
     let text = format!("{}\n\n{} (HTTP {})\n\n{}\n", kind.uri(), kind.title(), kind.status(), kind.text());
     Ok(respond::text(StatusCode::OK, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::problem::ProblemType;
+
+    use super::problem;
+
+    /// Every problem type has its page; others have none.
+    #[test]
+    fn problems() {
+        for kind in ProblemType::ALL {
+            assert!(problem(kind.slug()).is_ok());
+        }
+        assert!(problem("no-such").is_err());
+    }
 }

@@ -10,9 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use crate::registry::error::RegistryError;
 
 /// Rows of a page, unless the caller says otherwise.
-pub const LIMIT_DEFAULT: usize = 50;
+pub(crate) const LIMIT_DEFAULT: usize = 50;
 /// Rows of a page at most.
-pub const LIMIT_MAX: usize = 1000;
+pub(crate) const LIMIT_MAX: usize = 1000;
 
 /// A model by id, name, `name:3`, `name@alias` or `sha256:…`.
 pub(crate) fn model(text: &str) -> Result<ModelRef, RegistryError> {

@@ -433,7 +433,7 @@ mod tests {
 
     /// A path of an endpoint, with something in its braces.
     fn sample(template: &str) -> String {
-        template.replace('{', "").replace('}', "")
+        template.replace(['{', '}'], "")
     }
 
     #[test]

@@ -42,11 +42,14 @@ pub(super) fn push_row(text: &mut String, row: &AuditRow) {
     for (_, path) in COLUMNS {
         text.push(',');
         let found = path.iter().try_fold(&row.entry, |value, key| value.get(key));
-        push_cell(text, &match found {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        });
+        push_cell(
+            text,
+            &match found {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            },
+        );
     }
     text.push(',');
     push_cell(text, &row.leaf_hash);

@@ -193,3 +193,198 @@ impl Stream for Feed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use http::Request;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
+
+    use super::super::{Payload, Watch};
+    use super::{Multipart, PART_HEAD_MAX, extended_name};
+    use crate::http::problem::Refused;
+
+    /// A body that comes in these chunks, and a count of those that were taken.
+    fn multipart(chunks: Vec<Vec<u8>>) -> (Multipart, Arc<AtomicUsize>) {
+        let head = Request::post("/").header("content-type", "multipart/form-data; boundary=XX").body(()).unwrap();
+        let head = head.into_parts().0;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let frames = stream::iter(chunks).map(move |chunk| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Frame::data(Bytes::from(chunk)))
+        });
+        let body = Payload::new(StreamBody::new(frames), &head, Duration::from_secs(1), Arc::new(Watch::default()));
+        (Multipart::new(&head, body, u64::MAX).unwrap(), taken)
+    }
+
+    /// Name, file name and octets of each part.
+    type Found = Vec<(String, Option<String>, Vec<u8>)>;
+
+    async fn read(mut parts: Multipart) -> Result<Found, Refused> {
+        let mut found = Vec::new();
+        while let Some(mut part) = parts.next().await? {
+            let mut octets = Vec::new();
+            while let Some(chunk) = part.chunk().await? {
+                octets.extend_from_slice(&chunk);
+            }
+            found.push((part.name().unwrap_or_default().to_owned(), part.file_name(), octets));
+        }
+        Ok(found)
+    }
+
+    fn form(parts: &Found) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for (name, file_name, content) in parts {
+            octets.extend(format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
+            if let Some(file_name) = file_name {
+                octets.extend(format!("; filename=\"{file_name}\"\r\nContent-Type: a/b").bytes());
+            }
+            octets.extend(b"\r\n\r\n");
+            octets.extend(content);
+            octets.extend(b"\r\n");
+        }
+        octets.extend(b"--XX--\r\n");
+        octets
+    }
+
+    /// Octets with much of what boundaries are made of.
+    fn content() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"\r\n".to_vec()),
+            Just(b"\r\n--".to_vec()),
+            Just(b"\r\n--X".to_vec()),
+            Just(b"--XX".to_vec()),
+            proptest::collection::vec(0_u8..=255, 0..20),
+        ];
+        proptest::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat()).prop_filter(
+            "no boundary in the content",
+            |octets| {
+                let all = [b"\r\n".as_slice(), octets, b"\r\n"].concat();
+                !all.windows(6).any(|window| window == b"\r\n--XX") && !octets.starts_with(b"--XX")
+            },
+        )
+    }
+
+    proptest! {
+        /// What is sent arrives, however it is cut.
+        #[test]
+        fn any_cut(
+            parts in proptest::collection::vec(("[a-z]{1,8}", proptest::option::of("[a-zé /]{1,12}"), content()), 0..4),
+            size in 1_usize..40,
+        ) {
+            let chunks = form(&parts).chunks(size).map(<[u8]>::to_vec).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let found = runtime.block_on(read(multipart(chunks).0)).unwrap();
+            prop_assert_eq!(found, parts);
+        }
+
+        /// Nonsense is an answer and not a panic.
+        #[test]
+        fn any_octets(octets in proptest::collection::vec(0_u8..=255, 0..200), whole in content()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _refused_or_not = runtime.block_on(read(multipart(vec![octets.clone()]).0));
+            let mut started = b"--XX\r\n".to_vec();
+            started.extend(octets);
+            started.extend(whole);
+            let _refused_or_not = runtime.block_on(read(multipart(vec![started]).0));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_part_no_end_no_memory() {
+        let endless = |first: &[u8]| {
+            let mut chunks = vec![first.to_vec()];
+            chunks.extend(vec![vec![b'a'; 1024]; 10_000]);
+            chunks
+        };
+        let (before, between) = (&b"no boundary"[..], &b"--XX\r\nContent-Disposition: form-data; name=\""[..]);
+        for first in [before, between] {
+            let (mut parts, taken) = multipart(endless(first));
+            assert_eq!(parts.next().await.err().unwrap().kind().status(), 400);
+            assert!(taken.load(Ordering::Relaxed) <= PART_HEAD_MAX / 1024 + 3);
+        }
+        // What follows the end is not waited for either.
+        let (mut parts, taken) = multipart(endless(b"--XX--\r\n"));
+        assert!(parts.next().await.unwrap().is_none());
+        assert!(taken.load(Ordering::Relaxed) <= PART_HEAD_MAX / 1024 + 3);
+    }
+
+    /// Of a long part no more is read than was asked for: the disk sets the pace.
+    #[tokio::test]
+    async fn nothing_is_read_ahead() {
+        let mut chunks =
+            vec![b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n".to_vec()];
+        chunks.extend(vec![vec![b'a'; 1024]; 1000]);
+        let (mut parts, taken) = multipart(chunks);
+        let mut part = parts.next().await.unwrap().unwrap();
+        for asked in 1..100 {
+            assert_eq!(part.chunk().await.unwrap().unwrap().len(), 1024);
+            assert!(taken.load(Ordering::Relaxed) <= asked + 2);
+        }
+        drop((part, parts));
+    }
+
+    #[tokio::test]
+    async fn cut_and_malformed() {
+        let whole = form(&vec![("file".into(), Some("a".into()), b"octets".to_vec())]);
+        for end in [0, 1, 5, 30, whole.len() - 10, whole.len() - 5] {
+            let refused = read(multipart(vec![whole[..end].to_vec()]).0).await.err().unwrap();
+            assert_eq!(refused.kind().status(), 400, "cut at {end}");
+        }
+        // The line's end after the last boundary may be missing.
+        assert_eq!(read(multipart(vec![whole[..whole.len() - 2].to_vec()]).0).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn texts_are_bounded_and_utf_8() {
+        let text = |content: &[u8]| {
+            let (mut parts, _) = multipart(vec![form(&vec![("name".into(), None, content.to_vec())])]);
+            async move { parts.next().await.unwrap().unwrap().text(4).await.map_err(|refused| refused.kind().status()) }
+        };
+        assert_eq!(text(b"four").await, Ok("four".into()));
+        assert_eq!(text(b"").await, Ok(String::new()));
+        assert_eq!(text(b"five5").await, Err(422));
+        assert_eq!(text(b"\xff").await, Err(422));
+    }
+
+    #[test]
+    fn content_types() {
+        let new = |kind: Option<&'static str>| {
+            let mut head = Request::post("/");
+            if let Some(kind) = kind {
+                head = head.header("content-type", kind);
+            }
+            let head = head.body(()).unwrap().into_parts().0;
+            let body = StreamBody::new(stream::empty::<Result<Frame<Bytes>, std::io::Error>>());
+            let body = Payload::new(body, &head, Duration::from_secs(1), Arc::new(Watch::default()));
+            Multipart::new(&head, body, 1).err().map(|refused| refused.kind().status())
+        };
+        assert_eq!(new(Some("multipart/form-data; boundary=\"a b\"")), None);
+        assert_eq!(new(Some("multipart/form-data")), Some(400));
+        assert_eq!(
+            [new(None), new(Some("application/json")), new(Some("multipart/mixed; boundary=x"))],
+            [Some(415); 3]
+        );
+    }
+
+    #[test]
+    fn extended_file_names() {
+        assert_eq!(extended_name("form-data; name=\"f\"; filename*=UTF-8''%C3%A9.pt"), Some("é.pt".into()));
+        assert_eq!(extended_name("form-data; filename=\"x\"; FileName* = utf-8''a%20b"), Some("a b".into()));
+        for other in
+            ["form-data; filename=\"x\"", "form-data; filename*=latin1''x", "form-data; filename*=UTF-8''%zz", ""]
+        {
+            assert_eq!(extended_name(other), None, "{other}");
+        }
+    }
+}

@@ -93,9 +93,8 @@ mod tests {
         let octal = |field: &[u8]| {
             u64::from_str_radix(std::str::from_utf8(field).unwrap().trim_matches(['\0', ' ']), 8).unwrap()
         };
-        let text = |field: &[u8]| {
-            String::from_utf8(field.iter().copied().take_while(|octet| *octet != 0).collect()).unwrap()
-        };
+        let text =
+            |field: &[u8]| String::from_utf8(field.iter().copied().take_while(|octet| *octet != 0).collect()).unwrap();
         let mut files = Vec::new();
         let mut extended: Vec<(String, String)> = Vec::new();
         while archive[..BLOCK].iter().any(|octet| *octet != 0) {

@@ -652,7 +652,6 @@ static PATCH_USER: Endpoint = Endpoint {
     body: Body::Json("UserPatch"),
     answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user as it is now.")],
     problems: &[P::NotFound, P::Conflict],
-    ..PLAIN
 };
 static DELETE_USER: Endpoint = Endpoint {
     id: "delete_user",
@@ -694,7 +693,6 @@ static SET_PASSWORD: Endpoint = Endpoint {
     body: Body::Json("NewPassword"),
     answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user.")],
     problems: &[P::NotFound, P::WeakPassword],
-    ..PLAIN
 };
 
 // ---- models ---------------------------------------------------------------------------------------------------------
@@ -746,7 +744,6 @@ static PUBLISH: Endpoint = Endpoint {
     body: Body::Multipart("PublishForm"),
     answers: &PUBLISHED,
     problems: &UPLOAD_PROBLEMS,
-    ..PLAIN
 };
 static PUBLISH_FILE: Endpoint = Endpoint {
     id: "publish_file",
@@ -773,7 +770,7 @@ static PUBLISH_FILE: Endpoint = Endpoint {
         ),
         query("metadata", Shape::Text { min: 2, max: 65_536 }, "A JSON object of facts you claim."),
         query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "An alias to point at the version."),
-        query("sha256", Shape::Pattern("^(sha256:)?[0-9a-f]{64}$"), "The digest the bytes must have."),
+        query("sha256", Shape::Pattern("^(sha256:)?[0-9a-fA-F]{64}$"), "The digest the bytes must have."),
         query("force_new_version", Shape::Flag, "Make a version even if the latest has the same bytes."),
     ],
     body: Body::Octets,
@@ -789,7 +786,6 @@ static PUBLISH_FILE: Endpoint = Endpoint {
         P::TooManyRequests,
         P::StorageFull,
     ],
-    ..PLAIN
 };
 static SHOW_MODEL: Endpoint = Endpoint {
     id: "show_model",
@@ -947,7 +943,6 @@ static RELEASE_VERSION: Endpoint = Endpoint {
     body: Body::Json("Reason"),
     answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict],
-    ..PLAIN
 };
 static QUARANTINE_VERSION: Endpoint = Endpoint {
     id: "quarantine_version",
@@ -962,7 +957,6 @@ static QUARANTINE_VERSION: Endpoint = Endpoint {
     body: Body::Json("Reason"),
     answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict],
-    ..PLAIN
 };
 static DEPRECATE_VERSION: Endpoint = Endpoint {
     id: "deprecate_version",
@@ -977,7 +971,6 @@ static DEPRECATE_VERSION: Endpoint = Endpoint {
     body: Body::Json("Reason"),
     answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict],
-    ..PLAIN
 };
 static DOWNLOAD_VERSION: Endpoint = Endpoint {
     id: "download_version",
