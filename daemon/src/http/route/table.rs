@@ -43,6 +43,17 @@ impl Endpoint {
         self.answers.first().map_or(200, |answer| answer.status)
     }
 
+    /// Whether it refuses every query. An unknown parameter is a mistake that is better told (422): it may be a filter
+    /// with a slip, or meant for another method. Only operations let it pass, for what probes and browsers add.
+    pub fn takes_no_query(&self) -> bool {
+        !self.is_lenient() && self.params.iter().all(|param| param.place != Place::Query)
+    }
+
+    /// Whether it lets unknown parameters pass.
+    pub fn is_lenient(&self) -> bool {
+        self.tag == OPERATIONS
+    }
+
     /// Whether it changes something, so that it is under idempotency and preconditions.
     pub fn is_change(&self) -> bool {
         self.method != "GET"
