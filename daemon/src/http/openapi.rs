@@ -129,6 +129,7 @@ fn parameter(param: &Param) -> Value {
 
 fn shape(shape: Shape) -> Value {
     match shape {
+        Shape::Any => json!({"type": "string"}),
         Shape::Text { min, max } => json!({"type": "string", "minLength": min, "maxLength": max}),
         Shape::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
         Shape::Patterns(pattern) => json!({"type": "array", "items": {"type": "string", "pattern": pattern}}),
