@@ -25,9 +25,9 @@ use sha2::{Digest as _, Sha256};
 
 use self::conditions::{Validators, Verdict};
 use self::transfer::{Piece, Transfer};
-use crate::http::params::{self, Nothing};
+use crate::http::params;
 use crate::http::problem::Protocol;
-use crate::http::{Answer, Body, Call, body, respond};
+use crate::http::{Answer, Body, Call, respond};
 use crate::registry::download::{Download, DownloadFile, FileInfo};
 use crate::registry::error::RegistryError;
 
@@ -53,7 +53,6 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 /// `GET …/download` and `GET …/files/{path}`: of the version the reference selects, or of that number; the one file, or
 /// all.
 pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, path: Option<&str>) -> Answer {
-    let Nothing {} = body::query(call)?;
     let mut model = params::model(model)?;
     let mut version = version.map(params::version).transpose()?;
     let path = path.map(params::artifact).transpose()?;
