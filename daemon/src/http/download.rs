@@ -15,7 +15,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use common::api::VersionInfo;
-use common::audit::parse_time;
 use common::name::{ModelKey, ModelRef, Select};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -25,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::conditions::{Validators, Verdict};
 use self::transfer::{Piece, Transfer};
+use crate::clock::parse_rfc3339;
 use crate::http::params;
 use crate::http::problem::Protocol;
 use crate::http::{Answer, Body, Call, respond};
@@ -163,7 +163,7 @@ struct Representation {
 
 impl Representation {
     fn of(version: &VersionInfo, files: &[FileInfo]) -> Self {
-        let created_s = parse_time(&version.created_at).map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0));
+        let created_s = parse_rfc3339(&version.created_at).map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0));
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(created_s);
         if let [file] = files {
             return Self {
