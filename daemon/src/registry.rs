@@ -40,6 +40,7 @@ pub mod download;
 pub mod error;
 pub mod fetch;
 pub mod idempotency;
+pub mod lifecycle;
 pub mod login;
 pub mod pins;
 pub mod publish;
@@ -155,11 +156,6 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// Records that the daemon starts or stops.
-    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
-        todo!()
     }
 
     /// Ends upkeep, writes what is still counted, and closes the store.

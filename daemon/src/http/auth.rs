@@ -4,11 +4,11 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
+use crate::http::Shared;
 use crate::http::problem::status_of;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
-use crate::http::Shared;
 use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
 use crate::registry::error::RegistryError;
 
