@@ -1,6 +1,7 @@
 //! Blobs: bytes by digest, written once.
 //!
-//! The trait [`Blobs`] is the promise, its leaves keep it: [`disk`] on a local file system. The module knows octets, sizes
+//! The trait [`Blobs`] is the promise, its leaves keep it ([`disk`]: on a local file system), and the suite `contract` holds
+//! each of them to it. The module knows octets, sizes
 //! and digests. It does not know what the octets are, who owns them or whether anything points at them, and it computes no
 //! digest: hashing and size limits sit above, in one place, so that no two stores can disagree about them.
 //!
@@ -11,6 +12,8 @@ use std::io;
 
 use common::digest::Digest;
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod disk;
 
 /// A store of blobs.

@@ -20,9 +20,13 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`.
+/// The last millisecond of the year 9999, the end of what RFC 3339 can write.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`. What lies before 1970 or after
+/// 9999 is written as the nearest end: nothing of ours does.
 pub fn rfc3339(at_ms: i64) -> String {
-    common::audit::format_time(at_ms)
+    common::audit::format_timestamp(at_ms.clamp(0, LAST_MS)).expect("the years 1970 to 9999 can be written")
 }
 
 /// Reads an RFC 3339 instant, with any offset, as milliseconds since the epoch. None if it isn't one.

@@ -72,7 +72,9 @@ use crate::registry::throttle::{Hashing, Throttle};
 use crate::registry::upkeep::Tasks;
 use crate::registry::upload::Intake;
 use crate::store::records::Counters;
-use crate::store::{Health, Identity, PublishedCheckpoint, Store, StoreStats};
+use crate::store::{Identity, PublishedCheckpoint, Store, StoreStats};
+
+pub use crate::store::{Health, JOURNAL_FORMAT};
 
 /// The registry. Shared by all faces as an `Arc`.
 pub struct Registry {
@@ -209,6 +211,18 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// Records that the daemon starts or stops.
+    ///
+    /// # Errors
+    /// `AuditUnavailable`.
+    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
+        let note = Note::event(action, Target::new("log", "daemon")).with("build", env!("CARGO_PKG_VERSION"));
+        match self.inner.record(&Caller::system(), note).await {
+            Ok(_done) => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.

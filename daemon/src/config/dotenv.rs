@@ -379,10 +379,12 @@ mod tests {
 
         /// The same for text made of what the grammar cares about.
         #[test]
-        fn never_panics_on_near_misses(text in "(A|=|'|\"|\\\\|n|#|\\$\\{|\\}|:-|export |[ \t\r\n]|é|\u{1c}|\u{feff}){0,40}") {
+        fn never_panics_on_near_misses(text in "(A|=|'|\"|\\\\|n|#|\\$\\{|\\}|:-|export |[ \
+            \t\r\n]|é|\u{1c}|\u{feff}){0,40}") {
             let parsed = parse(&text);
             let lines = text.replace("\r\n", "\n").matches(['\r', '\n']).count() + 1;
-            assert!(parsed.bindings.iter().map(|b| b.line).chain(parsed.unreadable.iter().map(|u| u.line)).all(|line| line <= lines));
+            assert!(parsed.bindings.iter().all(|binding| binding.line <= lines));
+            assert!(parsed.unreadable.iter().all(|unreadable| unreadable.line <= lines));
             let _ = resolve(parsed.bindings, outer);
         }
 

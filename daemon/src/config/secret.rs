@@ -1,7 +1,7 @@
 //! Secrets: the type that cannot be printed, and the files they live in.
 //!
-//! Knows: that a secret's file must be readable by its owner alone, how a key is made, and how it reaches the disk whole
-//! or not at all. Refuses to know: which settings are secrets, and what they open.
+//! Knows: that a secret's file must be readable by its owner alone, how a key is made, and how it reaches the disk
+//! whole or not at all. Refuses to know: which settings are secrets, and what they open.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -44,7 +44,7 @@ impl Secret {
     pub fn generate() -> io::Result<Self> {
         let mut octets = Zeroizing::new([0; GENERATED_BYTES]);
         getrandom::fill(&mut *octets).map_err(io::Error::other)?;
-        Ok(Self(URL_SAFE_NO_PAD.encode(&*octets)))
+        Ok(Self(URL_SAFE_NO_PAD.encode(octets.as_slice())))
     }
 
     /// The secret itself. Each call of this is a place to look at in a review.
@@ -94,7 +94,9 @@ pub enum SecretError {
     #[error("is not a regular file")]
     NotAFile,
     /// Group or others have rights on it.
-    #[error("has mode {mode:04o}, so others may read it; set it to 0600 and replace the secret if anyone could have seen it")]
+    #[error(
+        "has mode {mode:04o}, so others may read it; set it to 0600 and replace the secret if anyone could have seen it"
+    )]
     Exposed {
         /// The permission bits.
         mode: u32,

@@ -54,6 +54,11 @@ impl Actor {
         Self::of_the_house("system", ActorKind::System, Some(Role::Admin))
     }
 
+    /// The operator of this machine, at the control socket or at a sub-command while the daemon is stopped.
+    pub fn operator() -> Self {
+        Self { name: "operator".to_owned(), ..Self::system() }
+    }
+
     /// The drop folder.
     pub fn watcher() -> Self {
         Self::of_the_house("watcher", ActorKind::System, Some(Role::Contributor))

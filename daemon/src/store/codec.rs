@@ -5,6 +5,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::store::StoreError;
 use crate::store::records::Write;
@@ -43,4 +44,9 @@ pub fn encode_change(writes: &[Write]) -> Result<Vec<u8>, StoreError> {
 /// The writes of the change part of a journal record.
 pub fn decode_change(octets: &[u8]) -> Result<Vec<Write>, StoreError> {
     if octets.is_empty() { Ok(Vec::new()) } else { decode(octets) }
+}
+
+/// SHA-256 of a change, as its entry carries it.
+pub fn change_digest(change: &[u8]) -> [u8; 32] {
+    Sha256::digest(change).into()
 }

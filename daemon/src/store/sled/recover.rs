@@ -1,18 +1,20 @@
 //! Opening what a stop, a kill or a power cut left behind (audit-log.md §8, Recovery). The journal decides; everything
 //! else is compared with it and, where it is missing or behind, derived again.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use common::audit::{
-    Action, Actor, Checkpoint, Entry, FileKey, Hash, NoteSigner, Outcome, Target, leaf_hash, parse_time, root_at,
+    Action, Actor, Checkpoint, Ed25519Signer, Entry, Hash, Outcome, Signer, Target, leaf_hash, root_at,
 };
 use tokio::sync::watch;
 
+use crate::config::secret::{Readers, SecretError, read_secret_file};
 use crate::durable;
-use crate::store::codec::decode_change;
+use crate::store::codec::{change_digest, decode_change};
 use crate::store::entries::{Row, Rows};
 use crate::store::journal::{Journal, Scanned};
 use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark};
@@ -54,13 +56,14 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let derived = DerivedMark(log_dir.join("derived"));
     let (db, set_aside) = open_view(&options.data_dir.join("view"))?;
     let mut rebuilt = set_aside.is_some();
-    let mut replay = Replay { journal: &journal, tree: db.open_tree(TREE).map_err(StoreError::from)?, rows: &rows, hash_files: &hash_files };
+    let tree = db.open_tree(TREE).map_err(StoreError::from)?;
+    let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files };
     let durable_size = replay.durable_size(derived.read(), size);
     let view_size = match replay.view_size(size, genesis) {
         Some(view_size) if replay.rows_are_whole(durable_size.min(view_size), view_size) => view_size,
         Some(_) | None => {
             tracing::warn!("the view is foreign, ahead or damaged; it is rebuilt from the journal");
-            replay.tree.clear().map_err(StoreError::from)?;
+            tree.clear().map_err(StoreError::from)?;
             rebuilt = true;
             0
         }
@@ -70,7 +73,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     check_root(&hash_files, size, checkpoint_file.read()?.as_ref(), "the last checkpoint")?;
     check_root(&hash_files, size, mark.read()?.as_ref(), "the high-water mark")?;
 
-    let vkey = signer.vkey();
+    let vkey = signer.verifier().to_string();
     let identity = Identity {
         backend: "sled",
         origin: options.origin.clone(),
@@ -90,7 +93,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         hashes,
         hash_files,
         rows,
-        tree: replay.tree,
+        tree,
         checkpoint_file,
         signer: Arc::new(signer),
         origin: options.origin.clone(),
@@ -131,25 +134,26 @@ pub(super) fn own_entry(
 
 /// Loads the signing key. One is made only together with a new log: a log whose key is gone can't be carried on under
 /// the same name.
-fn signing_key(options: &SledOptions, log_exists: bool) -> Result<FileKey, OpenError> {
+fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer, OpenError> {
     let path = options.key_dir.join("log.key");
-    match crate::config::secret::read_private_file(&path) {
-        Ok(text) => FileKey::parse(text.expose().trim())
+    let missing = |error: &SecretError| matches!(error, SecretError::Io(error) if error.kind() == ErrorKind::NotFound);
+    match read_secret_file(&path, Readers::Owner) {
+        Ok(text) => Ed25519Signer::parse(text.expose().trim())
             .map_err(|error| OpenError::Refused(format!("the log's signing key {} is damaged: {error}", path.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !log_exists => {
+        Err(error) if missing(&error) && !log_exists => {
             let mut seed = zeroize::Zeroizing::new([0; 32]);
             getrandom::fill(&mut *seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let key = FileKey::from_seed(&options.origin, &seed)
+            let key = Ed25519Signer::from_seed(&options.origin, &seed)
                 .map_err(|error| OpenError::Refused(format!("MREG_LOG_ORIGIN {:?}: {error}", options.origin)))?;
-            durable::write_file(&path, key.to_text().as_bytes(), 0o600).map_err(OpenError::path(&path))?;
+            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600).map_err(OpenError::path(&path))?;
             Ok(key)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(OpenError::Refused(format!(
+        Err(error) if missing(&error) => Err(OpenError::Refused(format!(
             "the log's signing key {} is missing, but {} holds a log; put the key back or set MREG_KEY_DIR to where it is",
             path.display(),
             options.data_dir.display()
         ))),
-        Err(error) => Err(OpenError::path(&path)(error)),
+        Err(error) => Err(OpenError::Refused(format!("the log's signing key {} {error}", path.display()))),
     }
 }
 
@@ -167,7 +171,7 @@ fn check_length(journal: &Journal, witness: Option<&Checkpoint>, what: &str) -> 
 
 fn check_root(hashes: &HashFiles, size: u64, witness: Option<&Checkpoint>, what: &str) -> Result<(), OpenError> {
     let Some(witness) = witness.filter(|witness| witness.size > 0 && witness.size <= size) else { return Ok(()) };
-    let root = root_at(witness.size, hashes)?;
+    let root = root_at(witness.size, hashes).map_err(StoreError::from)?;
     if root == witness.root {
         Ok(())
     } else {
@@ -180,7 +184,7 @@ fn check_root(hashes: &HashFiles, size: u64, witness: Option<&Checkpoint>, what:
 }
 
 /// The leaf hash of entry 0, which must be this log's: same origin, same key.
-fn genesis_of(journal: &Journal, options: &SledOptions, signer: &FileKey) -> Result<Option<Hash>, OpenError> {
+fn genesis_of(journal: &Journal, options: &SledOptions, signer: &Ed25519Signer) -> Result<Option<Hash>, OpenError> {
     let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
     let entry = Entry::parse(&leaf)
         .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
@@ -193,7 +197,7 @@ fn genesis_of(journal: &Journal, options: &SledOptions, signer: &FileKey) -> Res
             options.origin
         )));
     }
-    if said("vkey") != signer.vkey() {
+    if said("vkey") != signer.verifier().to_string() {
         return Err(OpenError::Refused(format!(
             "the signing key in {} is not the one the log in {} was begun with",
             options.key_dir.display(),
@@ -245,7 +249,7 @@ fn node_id(path: &Path) -> Result<String, OpenError> {
     match std::fs::read_to_string(path) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         Ok(_) => new_node_id(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_node_id(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => new_node_id(path),
         Err(error) => Err(OpenError::path(path)(error)),
     }
 }
@@ -284,7 +288,7 @@ fn room_check(dir: &Path) -> Box<dyn FnMut() -> Result<(), String> + Send> {
 /// Derives again what is missing.
 struct Replay<'r> {
     journal: &'r Journal,
-    tree: ::sled::Tree,
+    tree: &'r ::sled::Tree,
     rows: &'r Rows,
     hash_files: &'r Arc<HashFiles>,
 }
@@ -304,7 +308,7 @@ impl Replay<'_> {
 
     /// How many entries the view has applied; none if it is not this log's, or says more than there is.
     fn view_size(&self, size: u64, genesis: Option<Hash>) -> Option<u64> {
-        match catch_unwind(AssertUnwindSafe(|| applied(&self.tree))) {
+        match catch_unwind(AssertUnwindSafe(|| applied(self.tree))) {
             Ok(Ok(None)) => self.tree.is_empty().then_some(0),
             Ok(Ok(Some(applied))) => {
                 (applied.size <= size && genesis.is_some_and(|genesis| genesis.0 == applied.genesis)).then_some(applied.size)
@@ -319,7 +323,7 @@ impl Replay<'_> {
     }
 
     /// Brings hashes, rows and view up to the journal's end.
-    fn run(&mut self, durable_size: u64, view_size: u64) -> Result<HashWriter, OpenError> {
+    fn run(&self, durable_size: u64, view_size: u64) -> Result<HashWriter, OpenError> {
         let mut hashes = HashWriter::new(Arc::clone(self.hash_files), durable_size)?;
         let size = self.journal.next_index();
         let from = durable_size.min(view_size);
@@ -327,9 +331,8 @@ impl Replay<'_> {
             return Ok(hashes);
         }
         tracing::info!(from, to = size, "deriving hashes, index and view from the journal");
-        let mut genesis = applied(&self.tree)?.map(|applied| applied.genesis);
-        let tree = self.tree.clone();
-        let mut overlay = Overlay::new(&tree);
+        let mut genesis = applied(self.tree)?.map(|applied| applied.genesis);
+        let mut overlay = Overlay::new(self.tree);
         let mut rows = Vec::new();
         let mut released = Vec::new();
         self.journal.scan_from(from, &mut |record| {
@@ -348,8 +351,8 @@ impl Replay<'_> {
                 self.rows.write(first, &rows)?;
                 rows.clear();
                 released.clear();
-                let full = std::mem::replace(&mut overlay, Overlay::new(&tree));
-                tree.apply_batch(full.into_batch())?;
+                let full = std::mem::replace(&mut overlay, Overlay::new(self.tree));
+                self.tree.apply_batch(full.into_batch())?;
             }
             Ok(())
         })?;
@@ -368,13 +371,12 @@ fn replay_one(
 ) -> Result<Row, StoreError> {
     let damaged = |why: String| StoreError::Corrupt(format!("journal record {}: {why}", record.index));
     let entry = Entry::parse(record.leaf).map_err(|error| damaged(error.to_string()))?;
-    let at_ms = parse_time(&entry.ts).map_err(|error| damaged(error.to_string()))?;
-    let committed = (!record.change.is_empty()).then(|| hex::encode(common::digest::Digest::of(record.change).as_bytes()));
+    let committed = (!record.change.is_empty()).then(|| change_digest(record.change));
     if entry.seq != record.index || entry.change != committed {
         return Err(damaged("the change is not the one that the entry commits to".to_owned()));
     }
     let writes = decode_change(record.change)?;
-    let moment = Moment { index: record.index, at_ms };
+    let moment = Moment { index: record.index, at_ms: entry.ts };
     let before = apply_record(overlay, &entry, &writes, moment, released)?;
-    Ok(Row { place: record.place, at_ms, before })
+    Ok(Row { place: record.place, at_ms: entry.ts, before })
 }
