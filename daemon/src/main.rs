@@ -1,2 +1,44 @@
-//! mregd
-fn main() {}
+//! mregd: arguments, configuration, diagnostics, exit code. What the commands do is in the library.
+
+use std::process::ExitCode;
+
+use daemon::cli::{self, Command, Exit};
+use daemon::config::{Config, Loaded, Options};
+use daemon::logging;
+
+fn main() -> ExitCode {
+    let exit = cli::parse(std::env::args_os()).map_or_else(|exit| exit, |cli| run(&cli.options, cli.command));
+    exit.into()
+}
+
+fn run(options: &Options, command: Option<Command>) -> Exit {
+    match command.unwrap_or(Command::Serve) {
+        Command::Config(command) => cli::config(options, &command),
+        Command::GenSecret => cli::gen_secret(),
+        command @ (Command::Serve | Command::InitDb | Command::User(_) | Command::Openapi) => match prepare(options) {
+            Ok(loaded) => on_registry(loaded, &command),
+            Err(exit) => exit,
+        },
+    }
+}
+
+/// Loads the configuration and sets up diagnostics, or says why not.
+fn prepare(options: &Options) -> Result<Loaded, Exit> {
+    let loaded = Config::of_process(options).map_err(|refused| cli::report_refused(&refused))?;
+    logging::init(&loaded.config.logging).map_err(|error| {
+        cli::err(&format!("error: {error}"));
+        Exit::Internal
+    })?;
+    Ok(loaded)
+}
+
+/// The commands that work on a registry, of which the library has none yet.
+fn on_registry(loaded: Loaded, command: &Command) -> Exit {
+    if *command == Command::Serve {
+        logging::report(&loaded);
+    } else {
+        logging::report_warnings(&loaded);
+    }
+    tracing::error!("this build has no registry");
+    Exit::Internal
+}

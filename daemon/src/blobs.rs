@@ -1,0 +1,179 @@
+//! Blobs: bytes by digest, written once.
+//!
+//! The trait [`Blobs`] is the promise, its leaves keep it ([`disk`]: on a local file system), and the suite `contract` holds
+//! each of them to it. The module knows octets, sizes
+//! and digests. It does not know what the octets are, who owns them or whether anything points at them, and it computes no
+//! digest: hashing and size limits sit above, in one place, so that no two stores can disagree about them.
+//!
+//! All calls block. They are made on blocking threads, never on the async ones, with one exception that says so
+//! ([`BlobReader::try_read_cached`]).
+
+use std::io;
+
+use common::digest::Digest;
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod disk;
+
+/// A store of blobs.
+///
+/// - **Durable on return.** When [`Staged::keep`] or [`Blobs::remove`] returns `Ok`, a power cut does not undo it.
+/// - **Atomic.** A digest is either absent or stands for the whole blob. A crash at any point leaves at worst a staged
+///   upload, which [`Blobs::sweep_staging`] removes at the next start, or a whole blob that nothing points at.
+/// - **Immutable.** What stands under a digest never changes. Readers that are open when it is removed may read on to the
+///   end or get [`BlobError::NotFound`] or [`BlobError::Unavailable`]; never other octets.
+/// - **Concurrent.** Every method may be called from many threads at once. Any number of `keep`s of one digest may race:
+///   all succeed. `keep` and `remove` of the *same* digest must be kept apart by the caller until the record that points
+///   at the blob is committed: only the caller knows whether something is about to point at it.
+/// - **Idempotent.** `keep` of a digest that is there, `remove` of one that is not: `Ok`.
+/// - **No retries inside.** A leaf over a network repeats single requests as its protocol wants; apart from that an error
+///   is final for the call, and the caller decides. Each [`BlobError`] says what can be done.
+pub trait Blobs: Send + Sync {
+    /// Begins a new blob, of a length and digest not yet known.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`].
+    fn stage(&self) -> Result<Box<dyn Staged>, BlobError>;
+
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::Unavailable`].
+    fn open(&self, digest: &Digest) -> Result<Box<dyn BlobReader>, BlobError>;
+
+    /// The size in octets of the blob with this digest, `None` if there is none. Says nothing about its content.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn contains(&self, digest: &Digest) -> Result<Option<u64>, BlobError>;
+
+    /// Removes a blob; `Ok` as well if there is none.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]: it may be gone, or not, or come back after a power cut. Call again.
+    fn remove(&self, digest: &Digest) -> Result<(), BlobError>;
+
+    /// Calls `visit` with the digest and size in octets of each blob, in no order. Blobs kept or removed meanwhile may be
+    /// visited or not; all others are, once each. Names in the store that are no digests are passed over.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]: the walk ended early.
+    fn list(&self, visit: &mut dyn FnMut(Digest, u64)) -> Result<(), BlobError>;
+
+    /// How much room there is. The caller refuses uploads below its watermark; [`Staged::write`] may still find the store
+    /// full, as others write too.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn space(&self) -> Result<Space, BlobError>;
+
+    /// Removes everything staged and returns how many there were. For start-up, before the first [`Blobs::stage`]: then
+    /// everything staged is what a crash left. Called later it takes running uploads with it.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]: some may be left.
+    fn sweep_staging(&self) -> Result<u64, BlobError>;
+}
+
+/// A blob in the making. Dropped without [`Staged::keep`], it leaves nothing behind: that covers every early return and
+/// every cancelled upload.
+pub trait Staged: Send {
+    /// Appends octets. After an error the staged blob is good for nothing but dropping.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`].
+    fn write(&mut self, octets: &[u8]) -> Result<(), BlobError>;
+
+    /// Octets written so far.
+    fn len(&self) -> u64;
+
+    /// Whether nothing has been written yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads what has been written, as [`BlobReader::read_at`] does: for inspection before the blob is kept.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError>;
+
+    /// Makes the octets durable under `digest`, which the caller has computed over exactly what it wrote.
+    ///
+    /// If the digest is there already, the staged copy is discarded and the one that is there is made durable, for the
+    /// upload that brought it may not have got so far yet. Few run at a time; others wait.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`]: nothing may be assumed about the digest, except that it never
+    /// stands for half a blob; stage again. [`BlobError::Corrupt`]: the digest is there with another size.
+    fn keep(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
+}
+
+/// A blob opened for reading. Any number of threads may read at once.
+pub trait BlobReader: Send + Sync {
+    /// Size of the blob in octets.
+    fn len(&self) -> u64;
+
+    /// Whether the blob has no octets.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads from `offset` until `buf` is full or the blob ends, and returns how many octets those were: fewer than
+    /// `buf.len()` only at the end, 0 at or behind it.
+    ///
+    /// # Errors
+    /// [`BlobError::Corrupt`]: the blob is shorter than it was. [`BlobError::Unavailable`].
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError>;
+
+    /// Reads like [`BlobReader::read_at`], but only what is in memory already: it never waits, so an async thread may call
+    /// it. The count may be short anywhere, but is 0 only at the end or for an empty `buf`. `None`: it would have to wait,
+    /// or cannot tell; use `read_at` on a blocking thread.
+    fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>>;
+}
+
+/// Room in a store, in octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All there is, used or not. [`u64::MAX`] where the store knows no bound.
+    pub total_bytes: u64,
+    /// What can still be written by us, quotas of others and reserves of the system left out. [`u64::MAX`] where the store
+    /// knows no bound.
+    pub free_bytes: u64,
+}
+
+/// Why a blob could not be written or read. One variant per thing a caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// There is no such blob. Nothing to repeat: answer so, or, if a record points at it, treat it as corruption.
+    #[error("no blob '{0}'")]
+    NotFound(Digest),
+    /// No room: disk, quota or file size limit. Refuse uploads until an operator makes room; reading and removing go on.
+    #[error("the blob store is full")]
+    Full(#[source] io::Error),
+    /// The store contradicts itself: stop the operation, tell an operator, repair nothing silently.
+    #[error("blob '{digest}' is corrupt: {detail}")]
+    Corrupt {
+        /// Which blob.
+        digest: Digest,
+        /// What is wrong with it, for the log.
+        detail: String,
+    },
+    /// The disk or service failed. The same operation may succeed later, begun anew.
+    #[error("the blob store is unavailable")]
+    Unavailable(#[source] io::Error),
+}
+
+impl From<io::Error> for BlobError {
+    /// Sorts by what the caller can do: no room is [`BlobError::Full`], all else [`BlobError::Unavailable`]. That a blob is
+    /// not there cannot be told here, as the error does not know which one was meant.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full(error)
+            }
+            _ => Self::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The command line: what can be asked of `mregd`, its exit codes, and the commands that need no registry.
+//!
+//! Knows: sub-commands and options, standard output as an interface, `config` and `gen-secret`. Refuses to know: what
+//! serving, users and the database are; those commands live with the parts they drive. No option takes a secret as its
+//! value, for arguments can be seen by every user of the machine.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
+use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
+
+/// How the process ended: `sysexits.h`, which service managers and scripts know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All was done.
+    Ok,
+    /// EX_USAGE: the command line is wrong.
+    Usage,
+    /// EX_SOFTWARE: a defect of mregd.
+    Internal,
+    /// EX_CANTCREAT: a file or directory could not be made, or the address could not be bound.
+    CantCreate,
+    /// EX_IOERR: reading or writing failed.
+    Io,
+    /// EX_TEMPFAIL: try again later; another process holds the data directory.
+    TempFail,
+    /// EX_NOPERM: a right is missing.
+    NoPermission,
+    /// EX_CONFIG: the settings are wrong; nothing was opened or created.
+    Config,
+}
+
+impl Exit {
+    /// The number that the parent process sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Usage => 64,
+            Self::Internal => 70,
+            Self::CantCreate => 73,
+            Self::Io => 74,
+            Self::TempFail => 75,
+            Self::NoPermission => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+  64  the command line is wrong
+  70  a defect of mregd
+  73  a file, directory or socket could not be made
+  74  reading or writing failed
+  75  try again later; another process holds the data directory
+  77  a right is missing
+  78  the settings are wrong; nothing was opened or created";
+
+/// mregd: a registry for machine-learning models
+///
+/// Without a command it serves. Settings come from options, the environment, a .env file, secret files and systemd
+/// credentials, in this order; `mregd config show` prints what holds and where it comes from.
+#[derive(Debug, Parser)]
+#[command(name = "mregd", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Options that are settings; they may stand before or after the command.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do; `None` serves.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be asked of `mregd`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve the registry, creating what is missing (the default)
+    Serve,
+    /// Create the registry and its first administrator, and exit; does nothing to one that is there
+    #[command(visible_alias = "initialize-db")]
+    InitDb,
+    /// Check or show the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a new key, fit for JWT_SECRET_KEY
+    GenSecret,
+    /// Manage users while the daemon is stopped
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Print the OpenAPI description of the REST interface
+    Openapi,
+}
+
+/// `mregd config`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Tell everything that is wrong with the settings; exit code 78 if anything is
+    Check,
+    /// Print the effective settings, secrets masked, with the source of each
+    Show {
+        /// Print a JSON array of {name, value, source}
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a .env file that documents every setting
+    Sample,
+    /// Print the settings as a Markdown table
+    Docs,
+}
+
+/// `mregd user`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum UserCommand {
+    /// Create a user
+    Add {
+        /// Lower-case letters, digits, dots, dashes and underscores
+        name: String,
+        /// What the user may do
+        #[arg(long, value_parser = ["viewer", "contributor", "auditor", "admin"])]
+        role: String,
+        /// Where the password is.
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Set a user's password, and end the user's sessions
+    Passwd {
+        /// The user
+        name: String,
+        /// Where the password is.
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List users and their roles
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where a password is read from; never from an argument. With neither option there is none, and one has to be
+/// generated.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct PasswordSource {
+    /// Read the password from this file, which only its owner may be able to read; else one is generated
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    pub password_file: Option<PathBuf>,
+    /// Read the password from standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+impl PasswordSource {
+    /// Reads the password; `None` if no source was given.
+    ///
+    /// # Errors
+    /// [`SecretError`] if the file or stream cannot be read, or the file can be read by others.
+    pub fn read(&self) -> Result<Option<Secret>, SecretError> {
+        match &self.password_file {
+            Some(path) => read_secret_file(path, Readers::Owner).map(Some),
+            None if self.password_stdin => read_secret(io::stdin().lock()).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Parses the command line, of which the first element is the program's name.
+///
+/// # Errors
+/// The exit code, once help, the version or what is wrong has been printed.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        // There is nobody left to tell that telling failed.
+        let _ = error.print();
+        if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+    })
+}
+
+/// `mregd config …`
+#[must_use]
+pub fn config(options: &Options, command: &ConfigCommand) -> Exit {
+    match command {
+        ConfigCommand::Sample => out(&settings::sample()),
+        ConfigCommand::Docs => out(&settings::markdown()),
+        ConfigCommand::Check => with_config(options, |loaded| {
+            loaded.warnings.iter().for_each(|warning| err(&format!("warning: {warning}")));
+            loaded.notices.iter().for_each(|notice| err(&format!("note: {notice}")));
+            out("configuration is valid\n")
+        }),
+        ConfigCommand::Show { json: false } => with_config(options, |loaded| out(&table(&loaded.rows()))),
+        ConfigCommand::Show { json: true } => with_config(options, |loaded| out(&json_rows(&loaded.rows()))),
+    }
+}
+
+fn with_config(options: &Options, then: impl FnOnce(&Loaded) -> Exit) -> Exit {
+    match Config::of_process(options) {
+        Ok(loaded) => then(&loaded),
+        Err(refused) => report_refused(&refused),
+    }
+}
+
+/// Tells on standard error why there is no configuration: warnings, which may explain, then every mistake.
+#[must_use]
+pub fn report_refused(refused: &Refused) -> Exit {
+    refused.warnings.iter().for_each(|warning| err(&format!("warning: {warning}")));
+    refused.mistakes.iter().for_each(|mistake| err(&format!("error: {mistake}")));
+    Exit::Config
+}
+
+/// `mregd gen-secret`
+#[must_use]
+pub fn gen_secret() -> Exit {
+    match Secret::generate() {
+        Ok(secret) => out(&format!("{}\n", secret.expose())),
+        Err(error) => {
+            err(&format!("error: the operating system gives no randomness: {error}"));
+            Exit::Io
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let cells: Vec<[String; 3]> = std::iter::once(["NAME", "VALUE", "SOURCE"].map(str::to_owned))
+        .chain(rows.iter().map(|row| [row.name.to_owned(), printable(&row.value), printable(&row.source.to_string())]))
+        .collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let (name, value) = (width(0), width(1));
+    cells.iter().map(|row| format!("{:name$}  {:value$}  {}\n", row[0], row[1], row[2])).collect()
+}
+
+fn json_rows(rows: &[Row]) -> String {
+    let row = |row: &Row| json!({"name": row.name, "value": row.value, "source": row.source.to_string()});
+    format!("{:#}\n", rows.iter().map(row).collect::<serde_json::Value>())
+}
+
+/// A path may hold anything; a terminal should not.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Writes a result to standard output. A reader that left (`mregd config show | head`) is no failure.
+#[must_use]
+pub fn out(text: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Ok,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => {
+            err(&format!("error: cannot write to standard output: {error}"));
+            Exit::Io
+        }
+    }
+}
+
+/// Writes a line for the person at the terminal. If nobody can be told, nothing can be done about it.
+pub fn err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::path::PathBuf;
+
+    use clap::{CommandFactory, Parser};
+
+    use super::{
+        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, printable, table,
+    };
+    use crate::config::{Row, Source};
+
+    fn command(line: &str) -> Option<Command> {
+        Cli::try_parse_from(line.split(' ')).unwrap().command
+    }
+
+    #[test]
+    fn is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        assert_eq!(command("mregd"), None);
+        assert_eq!(command("mregd serve"), Some(Command::Serve));
+        assert_eq!(command("mregd init-db"), Some(Command::InitDb));
+        assert_eq!(command("mregd initialize-db"), Some(Command::InitDb));
+        assert_eq!(command("mregd config show --json"), Some(Command::Config(ConfigCommand::Show { json: true })));
+        let password = PasswordSource { password_file: Some(PathBuf::from("f")), password_stdin: false };
+        let (name, role) = ("ada".to_owned(), "auditor".to_owned());
+        assert_eq!(
+            command("mregd user add ada --role auditor --password-file f"),
+            Some(Command::User(UserCommand::Add { name, role, password }))
+        );
+    }
+
+    /// Settings may stand on either side of the command.
+    #[test]
+    fn options_are_global() {
+        for line in [
+            "mregd --bind 127.0.0.1:1 --require-tls config check",
+            "mregd config check --bind 127.0.0.1:1 --require-tls",
+        ] {
+            let options = Cli::try_parse_from(line.split(' ')).unwrap().options;
+            assert_eq!((options.bind.as_deref(), options.require_tls), (Some("127.0.0.1:1"), true));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_64_and_help_is_0() {
+        let exit = |line: &str| parse(line.split(' ').map(Into::into)).map(|_| Exit::Ok).unwrap_or_else(|exit| exit);
+        for line in [
+            "mregd nonsense",
+            "mregd user add ada",
+            "mregd user add ada --role king",
+            "mregd user passwd a --password-file f --password-stdin",
+            "mregd user passwd a --password p",
+        ] {
+            assert_eq!(exit(line), Exit::Usage, "{line}");
+        }
+        for line in ["mregd --help", "mregd --version", "mregd help user", "mregd user add --help"] {
+            assert_eq!(exit(line), Exit::Ok, "{line}");
+        }
+    }
+
+    /// The codes in the help are those of the enum.
+    #[test]
+    fn exit_codes_are_documented() {
+        let documented: Vec<u8> =
+            EXIT_CODES.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        let codes = [
+            Exit::Ok,
+            Exit::Usage,
+            Exit::Internal,
+            Exit::CantCreate,
+            Exit::Io,
+            Exit::TempFail,
+            Exit::NoPermission,
+            Exit::Config,
+        ];
+        assert_eq!(documented, codes.map(Exit::code));
+    }
+
+    #[test]
+    fn settings_are_shown_in_columns_or_json() {
+        let rows = [
+            Row { name: "A", value: "longer\n\u{1b}[31m".into(), source: Source::Default },
+            Row { name: "LONG_NAME", value: "é".into(), source: Source::DotEnv { file: ".env".into(), line: 3 } },
+        ];
+        assert_eq!(
+            table(&rows),
+            "NAME       VALUE               SOURCE\n\
+             A          longer\\n\\u{1b}[31m  default\n\
+             LONG_NAME  é                   .env:3\n"
+        );
+        let value: serde_json::Value = serde_json::from_str(&json_rows(&rows)).unwrap();
+        assert_eq!(value[1], serde_json::json!({"name": "LONG_NAME", "value": "é", "source": ".env:3"}));
+        assert_eq!(printable("a b"), "a b");
+    }
+}

@@ -1,0 +1,751 @@
+//! The configuration: one typed value, complete and checked before the first socket is opened or file created.
+//!
+//! Knows: every setting (`config/settings.rs`), every place one may come from (`config/sources.rs`), the rules between
+//! settings, and how to say all that is wrong at once. This is the only reader of the environment in the daemon.
+//! Refuses to know: what the settings do. It creates nothing; it reads `.env`, secret files, and the first octets of a
+//! file that stands where the data should be.
+
+pub mod dotenv;
+pub mod secret;
+pub mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+pub use secret::Secret;
+use settings::{Default, Kind};
+pub use sources::Source;
+use sources::{Sources, Stated};
+
+/// The password of the sample files, which everyone knows.
+const SAMPLE_PASSWORD: &str = "secure_password";
+
+/// The first octets of a SQLite database (its file format, §1.3.1).
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Variables with our prefix that belong to the console, not to us.
+const CONSOLE_NAMES: [&str; 4] = ["MREG_PROFILE", "MREG_TOKEN", "MREG_TOKEN_FILE", "MREG_URL"];
+
+/// All that a deployment can change. The manual of each is in [`settings::GROUPS`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Everything on local disk; absolute.
+    pub data_dir: PathBuf,
+    /// Signing key, high-water mark, generated token key; absolute, outside `data_dir`.
+    pub key_dir: PathBuf,
+    /// The largest artifact, in bytes; at most 2^53 − 1.
+    pub upload_bytes_max: u64,
+    /// What an upload must leave free on the disk of `data_dir`, in bytes.
+    pub free_bytes_min: u64,
+    /// How long a deleted model can be restored, in days.
+    pub restore_days: u32,
+    /// The key of access tokens.
+    pub jwt_secret: JwtSecret,
+    /// The key before it, accepted and not used.
+    pub jwt_secret_previous: Option<Secret>,
+    /// Life of an access token, in minutes, 1 to 1440.
+    pub access_token_minutes: u32,
+    /// How long after signing in a token can be refreshed, in hours, 1 to 168.
+    pub session_hours: u32,
+    /// The first administrator, in lower case.
+    pub admin_username: String,
+    /// Their password, 12 to 1024 octets; `None`: generate one and show it once.
+    pub admin_password: Option<Secret>,
+    /// Whether anyone may make themselves a viewer.
+    pub open_registration: bool,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Connections served at once.
+    pub connections_max: usize,
+    /// For the head of a request.
+    pub header_timeout: Duration,
+    /// For the next octets of a body, in either direction.
+    pub body_idle_timeout: Duration,
+    /// For running requests at shutdown; zero cuts them at once.
+    pub shutdown_timeout: Duration,
+    /// Which uploads are quarantined.
+    pub scan_policy: ScanPolicy,
+    /// Aliases only an administrator may move.
+    pub protected_aliases: Vec<String>,
+    /// The name in the log's checkpoints.
+    pub log_origin: String,
+    /// Which reads are recorded.
+    pub audit_reads: AuditReads,
+    /// How client addresses are recorded.
+    pub audit_client_ip: AuditClientIp,
+    /// Diagnostics on standard error.
+    pub logging: Logging,
+}
+
+/// Where the key of access tokens comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwtSecret {
+    /// From the operator, at least [`secret::KEY_BYTES_MIN`] octets.
+    Given(Secret),
+    /// From [`secret::load_or_generate_key_file`] in `key_dir`. Only on a loopback address.
+    Generate,
+}
+
+/// `MREG_SCAN_POLICY` (scanning.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanPolicy {
+    /// Suspicious, malicious and unscannable uploads are quarantined.
+    Default,
+    /// So is everything with a pickle in it.
+    Strict,
+}
+
+/// `MREG_AUDIT_READS` (audit-log.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditReads {
+    /// Hand-outs of content.
+    Content,
+    /// Metadata and lists as well.
+    All,
+}
+
+/// `MREG_AUDIT_CLIENT_IP` (audit-log.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditClientIp {
+    /// As it is.
+    Full,
+    /// The /24, or the /48 of IPv6.
+    Truncated,
+    /// Not at all.
+    None,
+}
+
+/// Diagnostics: what is said, how, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// `MREG_LOG_FORMAT`.
+    pub format: LogFormat,
+    /// `MREG_LOG_LEVEL`: directives that `tracing_subscriber::EnvFilter` takes.
+    pub filter: String,
+    /// `JOURNAL_STREAM`, set by systemd: device and inode of the stream it connected to its journal.
+    pub journal_stream: Option<(u64, u64)>,
+    /// `NO_COLOR` is not set (no-color.org).
+    pub color: bool,
+}
+
+/// `MREG_LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl ScanPolicy {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+impl AuditReads {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::All => "all",
+        }
+    }
+}
+
+impl AuditClientIp {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Truncated => "truncated",
+            Self::None => "none",
+        }
+    }
+}
+
+impl LogFormat {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The options of the command line that are settings.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Options {
+    /// Read settings from this file instead of .env in the working directory
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Listen on this address and port [default: MREG_BIND, else 127.0.0.1:8000]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    pub bind: Option<String>,
+    /// Keep everything in this directory [default: MREG_DATA_DIR, else ./mreg-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Refuse to listen on a non-loopback address without TLS, instead of warning
+    #[arg(long, global = true)]
+    pub require_tls: bool,
+}
+
+/// A configuration and what there is to say about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the operator should look at; each a sentence without secrets.
+    pub warnings: Vec<String>,
+    /// What the operator may want to know.
+    pub notices: Vec<String>,
+    /// Where each setting that has a value came from.
+    pub sources: BTreeMap<&'static str, Source>,
+}
+
+/// Why there is no configuration: every mistake, and the warnings, which may explain them.
+#[derive(Debug)]
+pub struct Refused {
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+    /// As in [`Loaded`].
+    pub warnings: Vec<String>,
+}
+
+/// One thing to correct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable, option or file.
+    pub about: String,
+    /// What is wrong and what to do, without secrets.
+    pub problem: String,
+}
+
+impl Mistake {
+    fn new(about: &str, problem: impl Into<String>) -> Self {
+        Self { about: about.to_owned(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.about, self.problem)
+    }
+}
+
+/// A row of `config show`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The variable.
+    pub name: &'static str,
+    /// The effective value; of a secret only whether there is one.
+    pub value: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+impl Loaded {
+    /// Every setting that this version honours, in the order of the manual, secrets masked.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |setting: &settings::Setting| match setting.kind {
+            Kind::Plain { show, .. } | Kind::Secret { show, .. } => Some(Row {
+                name: setting.name,
+                value: show(&self.config),
+                source: self.sources.get(setting.name).cloned().unwrap_or(Source::Default),
+            }),
+            Kind::Unavailable | Kind::Ignored => None,
+        };
+        settings::all().filter_map(row).collect()
+    }
+}
+
+/// What `DATABASE_URL` asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Database {
+    /// Nothing beyond `MREG_DATA_DIR`.
+    Embedded,
+    /// The embedded store in this directory.
+    Sled(PathBuf),
+    /// The embedded store beside this file.
+    Sqlite(PathBuf),
+}
+
+/// A configuration in the making: rows of the table are applied one after another, then the rules between them.
+#[derive(Debug)]
+pub struct Draft {
+    config: Config,
+    database: Database,
+}
+
+impl Draft {
+    /// Zeros, which every row of the table overwrites with at least its default.
+    fn blank() -> Self {
+        let config = Config {
+            data_dir: PathBuf::new(),
+            key_dir: PathBuf::new(),
+            upload_bytes_max: 0,
+            free_bytes_min: 0,
+            restore_days: 0,
+            jwt_secret: JwtSecret::Generate,
+            jwt_secret_previous: None,
+            access_token_minutes: 0,
+            session_hours: 0,
+            admin_username: String::new(),
+            admin_password: None,
+            open_registration: false,
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            connections_max: 0,
+            header_timeout: Duration::ZERO,
+            body_idle_timeout: Duration::ZERO,
+            shutdown_timeout: Duration::ZERO,
+            scan_policy: ScanPolicy::Default,
+            protected_aliases: Vec::new(),
+            log_origin: String::new(),
+            audit_reads: AuditReads::Content,
+            audit_client_ip: AuditClientIp::Full,
+            logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
+        };
+        Self { config, database: Database::Embedded }
+    }
+}
+
+impl Config {
+    /// Loads the configuration of this process.
+    ///
+    /// # Errors
+    /// [`Refused`], with all that is wrong.
+    pub fn of_process(options: &Options) -> Result<Loaded, Refused> {
+        match std::env::current_dir() {
+            Ok(working_dir) => Self::load(options, std::env::vars_os(), &working_dir),
+            Err(error) => {
+                let mistake =
+                    Mistake::new("working directory", format!("cannot be found: {error}; start mregd elsewhere"));
+                Err(Refused { mistakes: vec![mistake], warnings: Vec::new() })
+            }
+        }
+    }
+
+    /// Loads a configuration from these options, this environment, and the files they name, relative to `working_dir`,
+    /// which is absolute. Reads files, creates none, and looks at nothing else of the process.
+    ///
+    /// A variable's first source wins: command line, environment, `.env`, the file that `NAME_FILE` names (secrets;
+    /// giving both is a mistake), systemd credential (secrets), default. Blank values and placeholders count as unset.
+    ///
+    /// # Errors
+    /// [`Refused`], with all that is wrong.
+    pub fn load(
+        options: &Options,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        working_dir: &Path,
+    ) -> Result<Loaded, Refused> {
+        let sources = Sources::open(environment, options.env_file.as_deref(), working_dir);
+        let mut loading =
+            Loading { draft: Draft::blank(), from: BTreeMap::new(), inputs: sources, notices: Vec::new(), working_dir };
+        loading.apply_table();
+        loading.apply_options(options);
+        loading.settle_data_dir();
+        loading.settle_key_dir();
+        loading.check_sign_in();
+        loading.check_exposure(options.require_tls);
+        loading.take_surroundings();
+        loading.check_names();
+        loading.finish()
+    }
+}
+
+/// The state of [`Config::load`].
+struct Loading<'a> {
+    draft: Draft,
+    from: BTreeMap<&'static str, Source>,
+    inputs: Sources,
+    notices: Vec<String>,
+    working_dir: &'a Path,
+}
+
+impl Loading<'_> {
+    fn mistake(&mut self, about: &str, problem: impl Into<String>) {
+        self.inputs.mistakes.push(Mistake::new(about, problem));
+    }
+
+    fn warn(&mut self, warning: impl Into<String>) {
+        self.inputs.warnings.push(warning.into());
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.from.contains_key(name)
+    }
+
+    /// Each row of the table: its default, then what was set.
+    fn apply_table(&mut self) {
+        let mut ignored = Vec::new();
+        for setting in settings::all() {
+            match setting.kind {
+                Kind::Plain { apply, .. } => {
+                    if let Default::Text(default) = setting.default {
+                        self.apply(setting.name, apply, default, None);
+                    }
+                    if let Some(Stated { text, source }) = self.inputs.plain(setting.name) {
+                        self.apply(setting.name, apply, text.expose(), Some(source));
+                    }
+                }
+                Kind::Secret { apply, .. } => {
+                    if let Some(Stated { text, source }) = self.inputs.secret(setting.name) {
+                        self.apply(setting.name, apply, text.expose(), Some(source));
+                    }
+                }
+                Kind::Unavailable => {
+                    if let Some(Stated { source, .. }) = self.inputs.plain(setting.name) {
+                        self.mistake(
+                            setting.name,
+                            format!("is not available in this version; unset it (from {source})"),
+                        );
+                    }
+                }
+                Kind::Ignored => ignored.extend(self.inputs.plain(setting.name).map(|_| setting.name)),
+            }
+        }
+        if !ignored.is_empty() {
+            self.warn(format!(
+                "{}: without meaning here, because S3 storage is not available in this version",
+                ignored.join(", ")
+            ));
+        }
+        if !self.inputs.placeholders.is_empty() {
+            let placeholders = self.inputs.placeholders.join(", ");
+            self.warn(format!("{placeholders}: still the placeholder of a sample file, which counts as unset"));
+        }
+    }
+
+    fn apply(
+        &mut self,
+        name: &'static str,
+        apply: fn(&mut Draft, &str) -> Result<(), String>,
+        text: &str,
+        source: Option<Source>,
+    ) {
+        let result = apply(&mut self.draft, text);
+        match (result, source) {
+            (Ok(()), Some(source)) => {
+                self.from.insert(name, source);
+            }
+            (Ok(()), None) => {}
+            (Err(problem), Some(source)) => self.mistake(name, format!("{problem} (from {source})")),
+            (Err(problem), None) => self.mistake(name, format!("{problem} (its default)")),
+        }
+    }
+
+    /// `--bind` and `--data-dir` win over everything.
+    fn apply_options(&mut self, options: &Options) {
+        if let Some(bind) = &options.bind {
+            // What the environment says of it no longer matters, not even that it is wrong.
+            self.inputs.mistakes.retain(|mistake| mistake.about != "MREG_BIND");
+            match settings::socket_address(bind) {
+                Ok(bind) => {
+                    self.draft.config.bind = bind;
+                    self.from.insert("MREG_BIND", Source::CommandLine);
+                }
+                Err(problem) => self.mistake("--bind", problem),
+            }
+        }
+        if let Some(data_dir) = &options.data_dir {
+            if data_dir.as_os_str().is_empty() {
+                self.mistake("--data-dir", "must name a directory");
+            }
+            if let Database::Sled(path) = &self.draft.database
+                && self.absolute(path) != self.absolute(data_dir)
+            {
+                self.notices.push("DATABASE_URL is not used, because --data-dir says where the data is".to_owned());
+            }
+            self.draft.config.data_dir.clone_from(data_dir);
+            self.draft.database = Database::Embedded;
+            self.from.remove("DATABASE_URL");
+            self.from.insert("MREG_DATA_DIR", Source::CommandLine);
+        }
+    }
+
+    /// One directory from `MREG_DATA_DIR` and `DATABASE_URL`, absolute, and free of foreign files.
+    fn settle_data_dir(&mut self) {
+        let data_dir = self.absolute(&self.draft.config.data_dir);
+        let (data_dir, about) = match &self.draft.database {
+            Database::Embedded => (data_dir, "MREG_DATA_DIR"),
+            Database::Sled(path) => (self.absolute(path), "DATABASE_URL"),
+            Database::Sqlite(file) => {
+                let file = self.absolute(file);
+                if is_sqlite(&file) {
+                    let place = settings::echo(&file.display().to_string());
+                    self.mistake(
+                        "DATABASE_URL",
+                        format!(
+                            "{place} is a SQLite database, which mregd cannot read; unset DATABASE_URL, or \
+                            name a file that is not there"
+                        ),
+                    );
+                }
+                let beside = file.parent().unwrap_or(&file).join("mreg-data");
+                let (dir, about) =
+                    if self.is_set("MREG_DATA_DIR") { (data_dir, "MREG_DATA_DIR") } else { (beside, "DATABASE_URL") };
+                self.notices.push(format!(
+                    "DATABASE_URL names SQLite; the embedded store in {} is used instead",
+                    dir.display()
+                ));
+                (dir, about)
+            }
+        };
+        let stated = self.absolute(&self.draft.config.data_dir);
+        if about == "DATABASE_URL" {
+            if self.is_set("MREG_DATA_DIR") && stated != data_dir {
+                self.mistake("DATABASE_URL", "and MREG_DATA_DIR name different directories; unset one of them");
+            } else if let Some(source) = self.from.get("DATABASE_URL").cloned() {
+                self.from.insert("MREG_DATA_DIR", source);
+            }
+        }
+        if resolved(&data_dir).parent().is_none() {
+            self.mistake(about, "is the root directory; name a directory of its own");
+        }
+        if is_sqlite(&data_dir) {
+            self.mistake(
+                about,
+                format!("{} is a SQLite database, which mregd cannot read; name a directory", data_dir.display()),
+            );
+        } else if data_dir.exists() && !data_dir.is_dir() {
+            self.mistake(
+                about,
+                format!("{} is not a directory; name one, or a place where one can be made", data_dir.display()),
+            );
+        }
+        self.draft.config.data_dir = data_dir;
+    }
+
+    /// Keys and mark lie outside the data, or a thief of one has both and a restored backup brings an old mark along
+    /// (audit-log.md §8).
+    fn settle_key_dir(&mut self) {
+        let data_dir = self.draft.config.data_dir.clone();
+        let key_dir = if self.is_set("MREG_KEY_DIR") {
+            self.absolute(&self.draft.config.key_dir)
+        } else {
+            default_key_dir(&data_dir)
+        };
+        let real_data_dir = resolved(&data_dir);
+        // Everything is inside the root directory, which was refused already.
+        if real_data_dir.parent().is_some() && resolved(&key_dir).starts_with(&real_data_dir) {
+            self.mistake(
+                "MREG_KEY_DIR",
+                format!(
+                    "{} is inside the data directory {}; name a directory outside it",
+                    key_dir.display(),
+                    data_dir.display()
+                ),
+            );
+        }
+        if key_dir.exists() && !key_dir.is_dir() {
+            self.mistake("MREG_KEY_DIR", format!("{} is not a directory", key_dir.display()));
+        }
+        self.draft.config.key_dir = key_dir;
+    }
+
+    fn check_sign_in(&mut self) {
+        let config = &self.draft.config;
+        let previous = config.jwt_secret_previous.as_ref();
+        let is_alone = previous.is_some() && config.jwt_secret == JwtSecret::Generate;
+        let is_repeated = matches!(&config.jwt_secret, JwtSecret::Given(secret) if Some(secret) == previous);
+        let is_name = config
+            .admin_password
+            .as_ref()
+            .is_some_and(|password| password.expose().eq_ignore_ascii_case(&config.admin_username));
+        let outlives_session = config.access_token_minutes > config.session_hours * 60;
+        if is_alone && !self.is_mistaken("JWT_SECRET_KEY") {
+            self.mistake("JWT_SECRET_KEY_PREVIOUS", "is set and JWT_SECRET_KEY is not; set both, or neither");
+        }
+        if is_repeated {
+            self.mistake("JWT_SECRET_KEY_PREVIOUS", "is the same as JWT_SECRET_KEY; unset it");
+        }
+        if is_name {
+            self.mistake("ADMIN_PASSWORD", "is the same as ADMIN_USERNAME; choose another");
+        }
+        if outlives_session {
+            self.warn(
+                "JWT_ACCESS_TOKEN_EXPIRE_MINUTES is longer than MREG_SESSION_HOURS; tokens end with their session",
+            );
+        }
+    }
+
+    /// Rules that depend on who can reach us.
+    fn check_exposure(&mut self, require_tls: bool) {
+        let bind = self.draft.config.bind;
+        let about = if self.from.get("MREG_BIND") == Some(&Source::CommandLine) { "--bind" } else { "MREG_BIND" };
+        let sample_password =
+            self.draft.config.admin_password.as_ref().is_some_and(|password| password.expose() == SAMPLE_PASSWORD);
+        if bind.ip().to_canonical().is_loopback() {
+            if sample_password {
+                self.warn("ADMIN_PASSWORD is the password of the sample file, which everyone knows");
+            }
+            return;
+        }
+        if self.draft.config.jwt_secret == JwtSecret::Generate && !self.is_mistaken("JWT_SECRET_KEY") {
+            self.mistake(
+                "JWT_SECRET_KEY",
+                format!(
+                    "must be given, because {about} {bind} is reachable from other machines; \
+                     set it, JWT_SECRET_KEY_FILE or a credential; `mregd gen-secret` makes a key"
+                ),
+            );
+        }
+        if sample_password {
+            self.mistake(
+                "ADMIN_PASSWORD",
+                format!(
+                    "is the password of the sample file, and {about} {bind} is reachable from other \
+                    machines; choose another, or unset it to have one generated"
+                ),
+            );
+        }
+        if require_tls {
+            self.mistake(
+                "--require-tls",
+                format!(
+                    "TLS is not available in this version, and {about} {bind} is not a loopback address; \
+                    bind to 127.0.0.1 and let a proxy on this machine terminate TLS"
+                ),
+            );
+        } else {
+            self.warn(format!(
+                "{about} {bind} is reachable from other machines, and nothing is encrypted: \
+                passwords and tokens can be read on the way"
+            ));
+        }
+    }
+
+    /// Variables that are not settings of ours, but conventions about standard error.
+    fn take_surroundings(&mut self) {
+        let logging = &mut self.draft.config.logging;
+        logging.journal_stream = self.inputs.inherited("JOURNAL_STREAM").and_then(|text| {
+            let (device, inode) = text.split_once(':')?;
+            Some((device.parse().ok()?, inode.parse().ok()?))
+        });
+        logging.color = self.inputs.inherited("NO_COLOR").is_none_or(str::is_empty);
+    }
+
+    /// Names with our prefix that we do not know are most likely mistyped.
+    fn check_names(&mut self) {
+        let is_known =
+            |name: &str| CONSOLE_NAMES.contains(&name) || settings::all().any(|setting| setting.name == name);
+        let unknown: Vec<String> = self
+            .inputs
+            .names()
+            .filter(|name| name.starts_with("MREG_") && !is_known(name))
+            .map(str::to_owned)
+            .collect();
+        for name in unknown {
+            // Bounded, because anyone's environment may hold anything.
+            let shown = settings::echo(&name);
+            let shown = shown.trim_matches('"');
+            match nearest(&name) {
+                Some(known) => self.warn(format!("{shown} is not a setting; did you mean {known}?")),
+                None => self.warn(format!("{shown} is not a setting; `mregd config show` lists them")),
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Loaded, Refused> {
+        let Sources { mistakes, warnings, .. } = self.inputs;
+        if mistakes.is_empty() {
+            Ok(Loaded { config: self.draft.config, warnings, notices: self.notices, sources: self.from })
+        } else {
+            Err(Refused { mistakes, warnings })
+        }
+    }
+
+    fn is_mistaken(&self, name: &str) -> bool {
+        let is_about = |about: &str| about == name || about.strip_suffix("_FILE") == Some(name);
+        self.inputs.mistakes.iter().any(|mistake| is_about(&mistake.about))
+    }
+
+    /// Absolute and without `.`; `..` stays, because what it means depends on symbolic links.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        self.working_dir.join(path).components().filter(|component| *component != Component::CurDir).collect()
+    }
+}
+
+/// `mreg-data` → `mreg-keys`, `mregd` → `mregd-keys`, beside it. Named after the data, so that two registries whose data
+/// lie side by side do not share a key and a high-water mark.
+fn default_key_dir(data_dir: &Path) -> PathBuf {
+    // A path that ends in `..` has no name of its own.
+    let named = if data_dir.file_name().is_some() { data_dir.to_owned() } else { resolved(data_dir) };
+    let mut name = named.file_name().unwrap_or_default().to_owned();
+    if let Some(stem) = name.to_str().and_then(|name| name.strip_suffix("-data")).filter(|stem| !stem.is_empty()) {
+        name = stem.to_owned().into();
+    }
+    name.push("-keys");
+    named.with_file_name(name)
+}
+
+/// `path` with the links of its deepest existing directory followed, and without `.` and `..` after it.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        let (Ok(mut real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) else { continue };
+        for component in rest.components() {
+            match component {
+                Component::Normal(name) => real.push(name),
+                Component::ParentDir => {
+                    real.pop();
+                }
+                Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+            }
+        }
+        return real;
+    }
+    path.to_owned()
+}
+
+fn is_sqlite(path: &Path) -> bool {
+    let starts_like_one = || {
+        let mut start = [0; SQLITE_MAGIC.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == SQLITE_MAGIC
+    };
+    path.is_file() && starts_like_one()
+}
+
+/// The known name that is at most a third of its letters away.
+fn nearest(name: &str) -> Option<&'static str> {
+    if name.len() > 64 {
+        return None;
+    }
+    let distances = settings::all().map(|setting| (edit_distance(name, setting.name), setting.name));
+    distances.min().filter(|(distance, known)| *distance <= known.len() / 3).map(|(_, known)| known)
+}
+
+/// Levenshtein's: insertions, deletions and replacements.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}

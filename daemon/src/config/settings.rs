@@ -1,0 +1,978 @@
+//! The table of settings: the name, default, manual and meaning of every variable, one row each.
+//!
+//! Knows: how the text of one setting becomes a typed value and back. Refuses to know: where the text came from
+//! (`sources.rs`), and rules between settings (`config.rs`).
+//!
+//! `config show`, `.env.sample` and the settings reference are all made from this table, so none of them can forget a
+//! row.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::secret::{KEY_BYTES_MIN, Secret};
+use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, ScanPolicy};
+
+/// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
+const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
+
+/// The shortest password of the first administrator, in octets (rest-api.md §2).
+const PASSWORD_BYTES_MIN: usize = 12;
+
+/// The longest password, in octets: argon2 takes them whole.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// How much of a wrong value is repeated in a message, in characters.
+const ECHO_CHARS_MAX: usize = 64;
+
+/// One variable.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// What holds when it is not set.
+    pub default: Default,
+    /// What becomes of its value.
+    pub kind: Kind,
+    /// The manual: what it does, and what it takes.
+    pub doc: &'static str,
+}
+
+/// The value of a setting that nobody set.
+#[derive(Debug)]
+pub enum Default {
+    /// This text, parsed like any other.
+    Text(&'static str),
+    /// Found from other settings.
+    Derived {
+        /// How it is found, in words.
+        rule: &'static str,
+        /// What it comes to when nothing at all is set.
+        example: &'static str,
+    },
+    /// Nothing.
+    Unset,
+}
+
+/// What a variable is to this version.
+#[derive(Debug)]
+pub enum Kind {
+    /// A value that may be seen.
+    Plain {
+        /// Text into the draft; the error is a sentence that says what to do, without the variable's name.
+        apply: fn(&mut Draft, &str) -> Result<(), String>,
+        /// The effective value, in a form that `apply` takes.
+        show: fn(&Config) -> String,
+    },
+    /// A value that may not be seen, and may come from a file or a credential. Errors of `apply` never repeat it.
+    Secret {
+        /// As for `Plain`.
+        apply: fn(&mut Draft, &str) -> Result<(), String>,
+        /// What can be said of it: set, or what happens instead.
+        show: fn(&Config) -> String,
+    },
+    /// Known, not honoured yet: setting it is a mistake, because what was asked for would not happen.
+    Unavailable,
+    /// Without meaning here, and often set for other programs: noted once, otherwise ignored.
+    Ignored,
+}
+
+/// A heading and the settings under it.
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// The settings, in reading order.
+    pub settings: &'static [Setting],
+}
+
+/// Every setting, in the order of the manual.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|group| group.settings)
+}
+
+/// The manual.
+pub const GROUPS: &[Group] = &[
+    Group {
+        title: "Storage",
+        settings: &[
+            Setting {
+                name: "MREG_DATA_DIR",
+                default: Default::Text("./mreg-data"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.data_dir = PathBuf::from(text);
+                        Ok(())
+                    },
+                    show: |config| config.data_dir.display().to_string(),
+                },
+                doc: "The directory that holds everything on local disk: artifacts, records and the audit log. \
+                    Also --data-dir.",
+            },
+            Setting {
+                name: "DATABASE_URL",
+                default: Default::Derived {
+                    rule: "the embedded store in MREG_DATA_DIR",
+                    example: "sled:///./mreg-data",
+                },
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.database = database_url(text)?;
+                        Ok(())
+                    },
+                    show: |config| format!("sled://{}", config.data_dir.display()),
+                },
+                doc: "Another way to name MREG_DATA_DIR: sled:///absolute/path or sled:///./relative/path. \
+                    sqlite:///path \
+                      means the embedded store in mreg-data beside that path; a SQLite file itself cannot be read.",
+            },
+            Setting {
+                name: "MREG_KEY_DIR",
+                default: Default::Derived {
+                    rule: "beside MREG_DATA_DIR, the same name with -keys in place of -data or at its end",
+                    example: "./mreg-keys",
+                },
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.key_dir = PathBuf::from(text);
+                        Ok(())
+                    },
+                    show: |config| config.key_dir.display().to_string(),
+                },
+                doc: "The directory of the log's signing key, its high-water mark and the generated token key. \
+                    It must lie \
+                      outside MREG_DATA_DIR, so that neither a copy nor an older state of the data brings keys or mark \
+                      along.",
+            },
+            Setting {
+                name: "MREG_MAX_UPLOAD_BYTES",
+                default: Default::Text("64 GiB"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.upload_bytes_max = bytes(text, 1)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes(config.upload_bytes_max),
+                },
+                doc: "The largest artifact that may be uploaded: bytes, or a number with KiB, MiB, GiB or TiB.",
+            },
+            Setting {
+                name: "MREG_MIN_FREE_BYTES",
+                default: Default::Text("1 GiB"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.free_bytes_min = bytes(text, 0)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes(config.free_bytes_min),
+                },
+                doc: "Uploads are refused when they would leave less than this free on the disk of MREG_DATA_DIR.",
+            },
+            Setting {
+                name: "MREG_RESTORE_DAYS",
+                default: Default::Text("30"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.restore_days = number(text, 0..=3650)?;
+                        Ok(())
+                    },
+                    show: |config| config.restore_days.to_string(),
+                },
+                doc: "For how many days a deleted model can be restored before its artifacts may be removed.",
+            },
+        ],
+    },
+    Group {
+        title: "Signing in",
+        settings: &[
+            Setting {
+                name: "JWT_SECRET_KEY",
+                default: Default::Derived { rule: "generated in MREG_KEY_DIR", example: "" },
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.jwt_secret = JwtSecret::Given(key(text)?);
+                        Ok(())
+                    },
+                    show: |config| match &config.jwt_secret {
+                        JwtSecret::Given(secret) => secret.to_string(),
+                        JwtSecret::Generate => "(generated in MREG_KEY_DIR)".to_owned(),
+                    },
+                },
+                doc: "The key that signs access tokens, at least 32 bytes; `mregd gen-secret` makes one. It \
+                    must be given \
+                      when MREG_BIND is reachable from other machines.",
+            },
+            Setting {
+                name: "JWT_SECRET_KEY_PREVIOUS",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.jwt_secret_previous = Some(key(text)?);
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.jwt_secret_previous.as_ref()),
+                },
+                doc: "The key before this one: tokens it signed are still accepted, new ones are not signed \
+                    with it. Unset \
+                      it once they have expired.",
+            },
+            Setting {
+                name: "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+                default: Default::Text("30"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.access_token_minutes = number(text, 1..=1440)?;
+                        Ok(())
+                    },
+                    show: |config| config.access_token_minutes.to_string(),
+                },
+                doc: "For how many minutes an access token is valid, 1 to 1440.",
+            },
+            Setting {
+                name: "MREG_SESSION_HOURS",
+                default: Default::Text("12"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.session_hours = number(text, 1..=168)?;
+                        Ok(())
+                    },
+                    show: |config| config.session_hours.to_string(),
+                },
+                doc: "For how many hours after signing in a token can be refreshed, 1 to 168; then the password \
+                    is needed again.",
+            },
+            Setting {
+                name: "ADMIN_USERNAME",
+                default: Default::Text("admin"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.admin_username = user_name(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.admin_username.clone(),
+                },
+                doc: "The first administrator, created when the registry is. Changing it later changes nothing.",
+            },
+            Setting {
+                name: "ADMIN_PASSWORD",
+                default: Default::Derived { rule: "generated, shown once on the terminal, to be changed", example: "" },
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.admin_password = Some(password(text)?);
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.admin_password.as_ref()),
+                },
+                doc: "The first administrator's password, 12 to 1024 bytes. Changing it later resets nothing.",
+            },
+            Setting {
+                name: "MREG_OPEN_REGISTRATION",
+                default: Default::Text("false"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.open_registration = boolean(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.open_registration.to_string(),
+                },
+                doc: "Whether anyone may create an account for themselves; such accounts are viewers. true or false.",
+            },
+        ],
+    },
+    Group {
+        title: "Network",
+        settings: &[
+            Setting {
+                name: "MREG_BIND",
+                default: Default::Text("127.0.0.1:8000"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.bind = socket_address(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.bind.to_string(),
+                },
+                doc: "The address and port to listen on; port 0 takes a free one. Also --bind.",
+            },
+            Setting {
+                name: "MREG_MAX_CONNECTIONS",
+                default: Default::Text("1024"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.connections_max = number(text, 1..=65_536)?;
+                        Ok(())
+                    },
+                    show: |config| config.connections_max.to_string(),
+                },
+                doc: "How many connections are served at once; further ones wait to be accepted.",
+            },
+            Setting {
+                name: "MREG_HEADER_TIMEOUT_SECONDS",
+                default: Default::Text("15"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.header_timeout = seconds(text, 1..=600)?;
+                        Ok(())
+                    },
+                    show: |config| config.header_timeout.as_secs().to_string(),
+                },
+                doc: "How long a client may take to send the head of a request.",
+            },
+            Setting {
+                name: "MREG_BODY_IDLE_SECONDS",
+                default: Default::Text("60"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.body_idle_timeout = seconds(text, 1..=3600)?;
+                        Ok(())
+                    },
+                    show: |config| config.body_idle_timeout.as_secs().to_string(),
+                },
+                doc: "How long a body may stand still, in either direction, before the connection is closed.",
+            },
+            Setting {
+                name: "MREG_SHUTDOWN_SECONDS",
+                default: Default::Text("30"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.shutdown_timeout = seconds(text, 0..=3600)?;
+                        Ok(())
+                    },
+                    show: |config| config.shutdown_timeout.as_secs().to_string(),
+                },
+                doc: "How long requests that are running at shutdown may take to finish before they are cut.",
+            },
+            Setting {
+                name: "MREG_SEND_FILE",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |_, text| match text {
+                        "none" => Ok(()),
+                        _ => {
+                            Err(format!("{} is not available in this version; leave it unset or say none", echo(text)))
+                        }
+                    },
+                    show: |_| "none".to_owned(),
+                },
+                doc: "Who sends the bytes of a download: none, that is mregd itself.",
+            },
+        ],
+    },
+    Group {
+        title: "Rules",
+        settings: &[
+            Setting {
+                name: "MREG_SCAN_POLICY",
+                default: Default::Text("default"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scan_policy = match text {
+                            "default" => ScanPolicy::Default,
+                            "strict" => ScanPolicy::Strict,
+                            "refuse-malicious" | "flag" => {
+                                return Err(format!(
+                                    "{} is not available in this version; say default or strict",
+                                    echo(text)
+                                ));
+                            }
+                            _ => return Err(must("be default or strict", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.scan_policy.as_str().to_owned(),
+                },
+                doc: "default quarantines uploads that are suspicious, malicious or could not be inspected; strict \
+                      quarantines every upload that contains a pickle as well.",
+            },
+            Setting {
+                name: "MREG_PROTECTED_ALIASES",
+                default: Default::Text("prod,production"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.protected_aliases = aliases(text)?;
+                        Ok(())
+                    },
+                    show: |config| match config.protected_aliases.as_slice() {
+                        [] => "none".to_owned(),
+                        aliases => aliases.join(","),
+                    },
+                },
+                doc: "The aliases that only an administrator may move, separated by commas; none protects no alias.",
+            },
+        ],
+    },
+    Group {
+        title: "Audit log",
+        settings: &[
+            Setting {
+                name: "MREG_LOG_ORIGIN",
+                default: Default::Text("mreg.local/log"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.log_origin = origin(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.log_origin.clone(),
+                },
+                doc: "The name under which the audit log signs its checkpoints: a host and path of yours, \
+                    without a scheme, \
+                      such as registry.example.org/log. It belongs to the log from its first entry on; choose it \
+                      before.",
+            },
+            Setting {
+                name: "MREG_AUDIT_READS",
+                default: Default::Text("content"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.audit_reads = match text {
+                            "content" => AuditReads::Content,
+                            "all" => AuditReads::All,
+                            _ => return Err(must("be content or all", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.audit_reads.as_str().to_owned(),
+                },
+                doc: "Which reads are recorded: content records every download, all records reading metadata \
+                    and lists as well. \
+                      Changes, refusals and sign-ins are always recorded.",
+            },
+            Setting {
+                name: "MREG_AUDIT_CLIENT_IP",
+                default: Default::Text("full"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.audit_client_ip = match text {
+                            "full" => AuditClientIp::Full,
+                            "truncated" => AuditClientIp::Truncated,
+                            "none" => AuditClientIp::None,
+                            _ => return Err(must("be full, truncated or none", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.audit_client_ip.as_str().to_owned(),
+                },
+                doc: "How client addresses are recorded: full, truncated (to /24, or /48 for IPv6) or none.",
+            },
+        ],
+    },
+    Group {
+        title: "Diagnostics",
+        settings: &[
+            Setting {
+                name: "MREG_LOG_FORMAT",
+                default: Default::Text("text"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.logging.format = match text {
+                            "text" => LogFormat::Text,
+                            "json" => LogFormat::Json,
+                            _ => return Err(must("be text or json", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.logging.format.as_str().to_owned(),
+                },
+                doc: "The form of the diagnostics on standard error: text or json.",
+            },
+            Setting {
+                name: "MREG_LOG_LEVEL",
+                default: Default::Text("info"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.logging.filter = log_filter(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.logging.filter.clone(),
+                },
+                doc: "How much is said there: error, warn, info, debug or trace, also per module, such as \
+                    info,daemon::http=debug.",
+            },
+        ],
+    },
+    Group {
+        title: "Not available in this version",
+        settings: &[
+            unavailable("S3_BUCKET_NAME", "The bucket for artifacts in S3; they are kept in MREG_DATA_DIR."),
+            unavailable("MREG_S3_PREFIX", "A prefix for keys in the bucket."),
+            unavailable("MREG_S3_PATH_STYLE", "Whether the bucket's name goes into the path."),
+            unavailable("MREG_S3_REDIRECT", "Whether downloads are redirected to the bucket."),
+            unavailable(
+                "MREG_TLS_CERT",
+                "The certificate chain of the server; let a proxy on this machine terminate TLS.",
+            ),
+            unavailable("MREG_TLS_KEY", "The key of that certificate."),
+            unavailable(
+                "MREG_TRUSTED_PROXIES",
+                "The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody is.",
+            ),
+            unavailable("MREG_DROP_DIR", "The watched folder."),
+            unavailable("MREG_DROP_POLL", "How often the watched folder is walked."),
+            unavailable("MREG_WEBHOOK_URL", "Where events are posted."),
+        ],
+    },
+    Group {
+        title: "Ignored, for they belong to S3 storage",
+        settings: &[
+            ignored("AWS_ACCESS_KEY_ID", "The access key of the bucket."),
+            ignored("AWS_SECRET_ACCESS_KEY", "The secret of that key."),
+            ignored("AWS_SESSION_TOKEN", "The session token of temporary credentials."),
+            ignored("AWS_REGION", "The region of the bucket."),
+            ignored("AWS_ENDPOINT_URL", "The address of another S3 server than Amazon's."),
+        ],
+    },
+];
+
+const fn unavailable(name: &'static str, doc: &'static str) -> Setting {
+    Setting { name, default: Default::Unset, kind: Kind::Unavailable, doc }
+}
+
+const fn ignored(name: &'static str, doc: &'static str) -> Setting {
+    Setting { name, default: Default::Unset, kind: Kind::Ignored, doc }
+}
+
+/// The whole of `.env.sample`.
+#[must_use]
+pub fn sample() -> String {
+    let mut text = String::from(
+        "# Settings of mregd. Copy this file to .env in the working directory, or name it with --env-file.\n\
+         # Variables of the real environment win over this file; --bind and --data-dir win over both.\n\
+         # Every line is a comment: without any setting, mregd serves 127.0.0.1:8000 and keeps its data in\n\
+         # ./mreg-data.\n\
+         # A secret may come from a file of mode 0600 instead (NAME_FILE=/path), or from a systemd credential NAME.\n\
+         # `mregd config check` tells what is wrong, `mregd config show` what holds and where it comes from.\n",
+    );
+    for group in GROUPS {
+        text += &format!("\n\n# ==== {} ====\n", group.title);
+        for setting in group.settings {
+            text.push('\n');
+            for line in wrap(setting.doc, 98) {
+                text += &format!("# {line}\n");
+            }
+            let example = match &setting.default {
+                Default::Text(default) => default,
+                Default::Derived { rule, example } => {
+                    text += &format!("# Default: {rule}.\n");
+                    example
+                }
+                Default::Unset => "",
+            };
+            text += &format!("#{}={example}\n", setting.name);
+        }
+    }
+    text
+}
+
+/// The settings as a Markdown table for the reference manual.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| variable | default | meaning |\n|---|---|---|\n");
+    for setting in all() {
+        let default = match (&setting.kind, &setting.default) {
+            (Kind::Unavailable, _) => "not available in this version".to_owned(),
+            (Kind::Ignored, _) => "ignored in this version".to_owned(),
+            (_, Default::Text(default)) => format!("`{default}`"),
+            (_, Default::Derived { rule, .. }) => (*rule).to_owned(),
+            (_, Default::Unset) => "none".to_owned(),
+        };
+        let file = if matches!(setting.kind, Kind::Secret { .. }) { " (or a file, or a credential)" } else { "" };
+        let _ = writeln!(text, "| `{}`{file} | {default} | {} |", setting.name, setting.doc);
+    }
+    text
+}
+
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Repeats a value that is not secret: quoted, without control characters, cut.
+pub(super) fn echo(text: &str) -> String {
+    match text.char_indices().nth(ECHO_CHARS_MAX) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+    }
+}
+
+fn must(what: &str, text: &str) -> String {
+    format!("must {what}, not {}", echo(text))
+}
+
+fn number<N: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<N, String> {
+    let wrong = || must(&format!("be a whole number from {} to {}", range.start(), range.end()), text);
+    digits(text).filter(|number| range.contains(number)).and_then(|number| N::try_from(number).ok()).ok_or_else(wrong)
+}
+
+/// Digits alone: `u64::from_str` would take a sign too.
+fn digits(text: &str) -> Option<u64> {
+    if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
+    number(text, range)
+        .map(Duration::from_secs)
+        .map_err(|error| error.replace("whole number", "number of whole seconds"))
+}
+
+const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+
+fn bytes(text: &str, min: u64) -> Result<u64, String> {
+    let unit = UNITS.iter().find_map(|(unit, shift)| {
+        let at = text.len().checked_sub(unit.len())?;
+        let (number, suffix) = (text.get(..at)?, text.get(at..)?);
+        suffix.eq_ignore_ascii_case(unit).then_some((number.trim_end(), *shift))
+    });
+    let (number, shift) = unit.unwrap_or((text, 0));
+    digits(number)
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| (min..=SIZE_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| must("be a number of bytes, such as 1073741824, 512 MiB or 64 GiB", text))
+}
+
+fn show_bytes(bytes: u64) -> String {
+    let unit = UNITS.iter().rev().find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{} {unit}", bytes >> shift))
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(must("be true or false", text)),
+    }
+}
+
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    // Not looked up: a name service must not decide who can reach us.
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    match local {
+        Some(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => text
+            .parse()
+            .ok()
+            .ok_or_else(|| must("be an address and a port, such as 127.0.0.1:8000 or [::1]:8000", text)),
+    }
+}
+
+/// Never repeats the URL, which may hold a password.
+fn database_url(url: &str) -> Result<Database, String> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    let scheme = scheme.to_ascii_lowercase();
+    match scheme.split('+').next().unwrap_or_default() {
+        "sled" => {
+            let path = rest.strip_prefix("//").filter(|path| path.starts_with('/') && path.len() > 1);
+            let path = path.ok_or("must be sled:///absolute/path or sled:///./relative/path")?;
+            let relative = &path[1..];
+            let is_relative =
+                [".", ".."].contains(&relative) || relative.starts_with("./") || relative.starts_with("../");
+            Ok(Database::Sled(PathBuf::from(if is_relative { relative } else { path })))
+        }
+        "sqlite" => {
+            // SQLAlchemy: three slashes and a relative path, four and an absolute one; options after `?`.
+            let path = rest.strip_prefix("///").unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default();
+            if path.is_empty() || path == ":memory:" {
+                return Err(
+                    "names no file; a registry in memory would keep nothing: leave it unset or use sled:///path".into(),
+                );
+            }
+            Ok(Database::Sqlite(PathBuf::from(path)))
+        }
+        "postgres" | "postgresql" => {
+            Err("PostgreSQL is not available in this version; leave DATABASE_URL unset or use sled:///path".into())
+        }
+        _ => Err("must begin with sled:///; leave it unset for the embedded store in MREG_DATA_DIR".into()),
+    }
+}
+
+fn key(text: &str) -> Result<Secret, String> {
+    if text.len() < KEY_BYTES_MIN {
+        return Err(format!(
+            "has {} bytes and must have at least {KEY_BYTES_MIN}; make one with `mregd gen-secret`",
+            text.len()
+        ));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn password(text: &str) -> Result<Secret, String> {
+    if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&text.len()) {
+        return Err(format!(
+            "must have {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes; leave it unset to have one generated"
+        ));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn show_optional(secret: Option<&Secret>) -> String {
+    secret.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+/// rest-api.md §2: `[a-z0-9][a-z0-9._-]{0,63}` after folding case, and nobody whom the log knows otherwise.
+fn user_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    if ["anonymous", "system", "watcher"].contains(&name.as_str()) {
+        return Err(format!("{} is a reserved name; choose another", echo(text)));
+    }
+    if !is_segment(&name, 64) {
+        return Err(must(
+            "be 1 to 64 letters, digits, dots, dashes or underscores, beginning with a letter or digit",
+            text,
+        ));
+    }
+    Ok(name)
+}
+
+/// `[A-Za-z0-9][A-Za-z0-9._-]*`, at most `bytes_max` octets.
+fn is_segment(text: &str, bytes_max: usize) -> bool {
+    let inner = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'-');
+    text.len() <= bytes_max
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.bytes().all(inner)
+}
+
+fn aliases(text: &str) -> Result<Vec<String>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> =
+        text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    match names.iter().find(|name| !is_segment(name, 96)) {
+        Some(wrong) => Err(must("be aliases separated by commas", wrong)),
+        None if names.is_empty() => Err(must("be aliases separated by commas, or none", text)),
+        None => Ok(names),
+    }
+}
+
+/// C2SP signed-note: a key name has neither white space nor `+`; tlog-checkpoint: an origin is a URL without scheme.
+fn origin(text: &str) -> Result<String, String> {
+    let fits = |octet: u8| octet.is_ascii_graphic() && octet != b'+';
+    if text.len() > 128 || !text.bytes().all(fits) || text.contains("://") {
+        return Err(must("be a name such as registry.example.org/log, without scheme, spaces and plus signs", text));
+    }
+    Ok(text.to_owned())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    // A lone word that is no level would be taken for the name of a module, and silence all others.
+    let is_level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.trim().eq_ignore_ascii_case(level))
+    };
+    let is_directive = |part: &str| part.contains(['=', '[']) || is_level(part);
+    if !text.split(',').all(is_directive) || EnvFilter::try_new(text).is_err() {
+        return Err(must(
+            "be error, warn, info, debug or trace, also per module, such as info,daemon::http=debug",
+            text,
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use proptest::prelude::{any, proptest};
+
+    use super::{
+        Database, Default, Draft, Kind, SIZE_BYTES_MAX, aliases, all, boolean, bytes, database_url, echo, log_filter,
+        markdown, origin, sample, show_bytes, socket_address, user_name,
+    };
+
+    /// Each default is text that its own row takes, and shows again.
+    #[test]
+    fn defaults_are_valid() {
+        let mut draft = Draft::blank();
+        for setting in all() {
+            let Kind::Plain { apply, show } = setting.kind else { continue };
+            if let Default::Text(default) = setting.default {
+                apply(&mut draft, default).unwrap();
+                assert_eq!(show(&draft.config), default, "{}", setting.name);
+            }
+        }
+    }
+
+    /// No name twice, and every row says something in sentences.
+    #[test]
+    fn the_table_is_whole() {
+        let names: BTreeSet<_> = all().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), all().count());
+        for setting in all() {
+            assert!(setting.doc.ends_with('.') && setting.doc.len() > 10, "{}", setting.name);
+            assert!(!setting.doc.contains("  ") && !setting.doc.contains('|'), "{}", setting.name);
+        }
+        assert_eq!(markdown().lines().count(), all().count() + 2);
+    }
+
+    /// `.env.sample` is what the table says: every variable with its manual, and nothing else.
+    #[test]
+    fn the_sample_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.sample");
+        let found = std::fs::read_to_string(path).unwrap();
+        assert!(found == sample(), "write it anew: cargo run -p daemon -- config sample > .env.sample");
+    }
+
+    /// The sample as it is sets nothing; with its lines uncommented it is still a file that parses.
+    #[test]
+    fn the_sample_is_a_valid_file() {
+        let parsed = super::super::dotenv::parse(&sample());
+        assert!(parsed.bindings.is_empty() && parsed.unreadable.is_empty());
+        let names: Vec<String> = sample()
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' '))?.split_once('='))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        assert_eq!(names, all().map(|setting| setting.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, expected) in [
+            ("0", 0),
+            ("1", 1),
+            ("68719476736", 64 << 30),
+            ("64GiB", 64 << 30),
+            ("64 gib", 64 << 30),
+            ("1 KiB", 1024),
+            ("3MiB", 3 << 20),
+            ("2 TiB", 2 << 40),
+            ("9007199254740991", SIZE_BYTES_MAX),
+        ] {
+            assert_eq!(bytes(text, 0), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "GiB", "-1", "+1", "1.5 GiB", "1 GB", "1G", "9007199254740992", "99999999999 TiB", "１", "é", "aéiB"]
+        {
+            bytes(text, 0).unwrap_err();
+        }
+        bytes("0", 1).unwrap_err();
+        assert_eq!(show_bytes(1536 << 20), "1536 MiB");
+    }
+
+    #[test]
+    fn reads_addresses() {
+        assert_eq!(socket_address("localhost:8000").unwrap().to_string(), "127.0.0.1:8000");
+        assert_eq!(socket_address("[::1]:0").unwrap().to_string(), "[::1]:0");
+        for text in [
+            "8000",
+            ":8000",
+            "localhost",
+            "localhost:",
+            "localhost:99999",
+            "example.org:80",
+            "127.0.0.1",
+            "::1:80:",
+            "http://127.0.0.1:8000",
+        ] {
+            assert!(socket_address(text).unwrap_err().contains("127.0.0.1:8000"), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_database_urls() {
+        for (url, path) in [
+            ("sled:///var/lib/x", "/var/lib/x"),
+            ("sled:///./x", "./x"),
+            ("sled:///../x", "../x"),
+            ("sled:///.hidden", "/.hidden"),
+            ("SLED:///x", "/x"),
+        ] {
+            assert_eq!(database_url(url), Ok(Database::Sled(PathBuf::from(path))), "{url}");
+        }
+        for (url, path) in [
+            ("sqlite:///./models.db", "./models.db"),
+            ("sqlite:///models.db?timeout=3", "models.db"),
+            ("sqlite:////srv/models.db", "/srv/models.db"),
+            ("sqlite+aiosqlite:///m.db", "m.db"),
+        ] {
+            assert_eq!(database_url(url), Ok(Database::Sqlite(PathBuf::from(path))), "{url}");
+        }
+        for url in [
+            "postgres://u:hunter2@h/d",
+            "postgresql://u:hunter2@h",
+            "postgresql+asyncpg://u:hunter2@h",
+            "POSTGRESQL+psycopg2://hunter2",
+        ] {
+            assert_eq!(
+                database_url(url).unwrap_err(),
+                "PostgreSQL is not available in this version; leave DATABASE_URL unset or use sled:///path"
+            );
+        }
+        for url in [
+            "",
+            "x",
+            "mysql://u:hunter2@h",
+            "sled://x",
+            "sled:x",
+            "sled:///",
+            "sqlite://",
+            "sqlite:///:memory:",
+            "sqlite:///",
+            "/hunter2",
+        ] {
+            assert!(!database_url(url).unwrap_err().contains("hunter2"), "{url}");
+        }
+    }
+
+    #[test]
+    fn reads_words() {
+        assert_eq!(boolean("Yes"), Ok(true));
+        assert_eq!(boolean("OFF"), Ok(false));
+        boolean("maybe").unwrap_err();
+        assert_eq!(user_name("Ada.L"), Ok("ada.l".into()));
+        for name in ["", "-a", "a b", "System", "é", "a/b", &"a".repeat(65)] {
+            user_name(name).unwrap_err();
+        }
+        assert_eq!(aliases("prod, live ,"), Ok(vec!["prod".into(), "live".into()]));
+        assert_eq!(aliases("none"), Ok(vec![]));
+        for text in [",", "a b", "a,-b"] {
+            aliases(text).unwrap_err();
+        }
+        assert_eq!(origin("registry.example.org/log"), Ok("registry.example.org/log".into()));
+        for text in ["https://x/log", "a b", "a+b", "a\nb", "é", &"a".repeat(129)] {
+            origin(text).unwrap_err();
+        }
+        for text in ["info", "WARN", "info,daemon::http=debug", "off", "daemon[request]=trace"] {
+            assert_eq!(log_filter(text), Ok(text.into()));
+        }
+        for text in ["infos", "info,daemon", "daemon=loud", "info,,", "3"] {
+            log_filter(text).unwrap_err();
+        }
+        assert_eq!(echo("a\n"), "\"a\\n\"");
+        assert_eq!(echo(&"é".repeat(65)).chars().count(), 67);
+    }
+
+    proptest! {
+        /// Whatever is typed, every row answers; what a row takes it shows in a form it takes again.
+        #[test]
+        fn shown_values_are_values(text in any::<String>(), number in any::<u64>()) {
+            for text in [text, number.to_string(), format!("{} KiB", number >> 11), format!("sled:///{number}")] {
+                for setting in all() {
+                    let Kind::Plain { apply, show } = setting.kind else { continue };
+                    let mut draft = Draft::blank();
+                    let is_path = matches!(setting.name, "DATABASE_URL" | "MREG_DATA_DIR" | "MREG_KEY_DIR");
+                    if apply(&mut draft, &text).is_ok() && !is_path {
+                        let shown = show(&draft.config);
+                        apply(&mut draft, &shown).unwrap();
+                        assert_eq!(show(&draft.config), shown, "{}", setting.name);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Diagnostics on standard error: text for people, text for systemd's journal, or JSON.
+//!
+//! Knows: how an event becomes one line, whatever is in it, and who is at the other end of standard error. Refuses to
+//! know: what is worth saying. Standard output belongs to results and is never written here.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{self, Write};
+use std::io::{IsTerminal, stderr};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{Loaded, LogFormat, Logging, Source};
+
+/// Why there are no diagnostics.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// A filter that the configuration would not have let through.
+    #[error("the log filter is not valid")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// `init` was called before in this process.
+    #[error("diagnostics are already set up")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets up diagnostics for the whole process, and makes a panic one ERROR line (with the usual report after it if
+/// RUST_BACKTRACE asks for one).
+///
+/// # Errors
+/// [`LoggingError`]; neither happens to a process that calls this once with a loaded configuration.
+pub fn init(logging: &Logging) -> Result<(), LoggingError> {
+    let filter = EnvFilter::try_new(&logging.filter)?;
+    match logging.format {
+        LogFormat::Json => json_subscriber(filter, stderr).try_init()?,
+        LogFormat::Text => text_subscriber(filter, Style::of_stderr(logging), stderr).try_init()?,
+    }
+    let usual_report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "panic: {}", panic.payload_as_str().unwrap_or("without a message"));
+        if Backtrace::capture().status() == BacktraceStatus::Captured {
+            usual_report(panic);
+        }
+    }));
+    Ok(())
+}
+
+/// Says what the configuration had to say, and which settings differ from their defaults, secrets masked.
+pub fn report(loaded: &Loaded) {
+    report_warnings(loaded);
+    for notice in &loaded.notices {
+        tracing::info!("{notice}");
+    }
+    let rows = loaded.rows();
+    let changed: Vec<String> = rows
+        .iter()
+        .filter(|row| row.source != Source::Default)
+        .map(|row| format!("{}={} ({})", row.name, row.value, row.source))
+        .collect();
+    if changed.is_empty() {
+        tracing::info!("all settings have their defaults");
+    } else {
+        tracing::info!("settings: {}; all others have their defaults", changed.join(", "));
+    }
+}
+
+/// The warnings alone, for commands that end at once.
+pub fn report_warnings(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// How a line of text begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// Time and level, the level in colour or not.
+    Stamped { color: bool },
+    /// `<N>`, the priority that journald takes off again (sd-daemon(3)); the journal knows the time itself.
+    Journal,
+}
+
+impl Style {
+    fn of_stderr(logging: &Logging) -> Self {
+        // The variable is inherited by children whose standard error leads elsewhere; systemd.exec(5) says to compare.
+        let is_journal = |stream| rustix::fs::fstat(stderr()).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == stream);
+        if logging.journal_stream.is_some_and(is_journal) {
+            Self::Journal
+        } else {
+            Self::Stamped { color: logging.color && stderr().is_terminal() }
+        }
+    }
+}
+
+fn text_subscriber<W>(filter: EnvFilter, style: Style, writer: W) -> impl Subscriber + Send + Sync + 'static
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .event_format(OneLine(style))
+        .finish()
+}
+
+fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync + 'static
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .finish()
+}
+
+/// An event as one line of text. Control characters in it are escaped: a value that a client chose must not be able to
+/// begin a line of its own, nor to steer a terminal.
+struct OneLine(Style);
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        match self.0 {
+            Style::Journal => write!(line, "<{}>", priority(*metadata.level()))?,
+            Style::Stamped { color } => {
+                SystemTime.format_time(&mut line)?;
+                let (on, off) = if color { (color_of(*metadata.level()), "\u{1b}[0m") } else { ("", "") };
+                write!(line, " {on}{:>5}{off} ", metadata.level())?;
+            }
+        }
+        let mut text = String::new();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            text.push_str(span.name());
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty()) {
+                write!(text, "{{{fields}}}")?;
+            }
+            text.push_str(": ");
+        }
+        write!(text, "{}: ", metadata.target())?;
+        context.format_fields(Writer::new(&mut text), event)?;
+        for c in text.chars() {
+            if c.is_control() {
+                write!(line, "{}", c.escape_default())?;
+            } else {
+                line.write_char(c)?;
+            }
+        }
+        line.write_char('\n')
+    }
+}
+
+/// syslog(3)'s numbers.
+const fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+const fn color_of(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\u{1b}[31m",
+        Level::WARN => "\u{1b}[33m",
+        Level::INFO => "\u{1b}[32m",
+        Level::DEBUG | Level::TRACE => "\u{1b}[2m",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::EnvFilter;
+
+    use super::{Style, json_subscriber, text_subscriber};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(octets)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn speak() {
+        let span = tracing::info_span!("request", id = "a\nb");
+        let _entered = span.enter();
+        tracing::warn!(name = %"evil\n<0>daemon: forged\u{1b}[2J", bytes = 3, "hello");
+        tracing::debug!("not said");
+    }
+
+    fn text(style: Style) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = text_subscriber(EnvFilter::new("info"), style, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, speak);
+        sink.text()
+    }
+
+    /// The journal gets a priority and no time; whatever is in the values, it stays one line without control characters.
+    #[test]
+    fn journal_lines_have_priorities() {
+        let text = text(Style::Journal);
+        assert!(text.starts_with("<4>request{id=\"a\\nb\"}: daemon::logging::tests: hello "), "{text}");
+        assert!(text.contains("forged") && text.contains("bytes=3"), "{text}");
+        assert_eq!(text.matches(char::is_control).collect::<Vec<_>>(), ["\n"], "{text}");
+    }
+
+    #[test]
+    fn terminal_lines_have_times() {
+        let plain = text(Style::Stamped { color: false });
+        assert!(
+            plain[..4].bytes().all(|octet| octet.is_ascii_digit()) && plain.contains("Z  WARN request{"),
+            "{plain}"
+        );
+        assert_eq!(plain.matches(char::is_control).count(), 1);
+        let colored = text(Style::Stamped { color: true });
+        assert!(colored.contains(" \u{1b}[33m WARN\u{1b}[0m request{"), "{colored}");
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        tracing::subscriber::with_default(json_subscriber(EnvFilter::new("info"), move || writer.clone()), speak);
+        let text = sink.text();
+        assert_eq!(text.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "hello");
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["bytes"], 3);
+        assert_eq!(line["span"]["id"], "a\nb");
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+}

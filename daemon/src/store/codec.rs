@@ -1,0 +1,52 @@
+//! The one place where stored octets are made and read: bincode inside a versioned envelope. The first octet of every
+//! stored value is the version of its shape. A shape that a release has written stays readable for ever: a new one is
+//! a new variant here, and `tests/it/compat.rs` opens what older releases wrote. What the records mean is not known
+//! here.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::store::StoreError;
+use crate::store::records::Write;
+
+/// The largest value that is read, in octets: a bound on what a damaged length can make us allocate.
+pub const VALUE_OCTETS_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Serialize, Deserialize)]
+enum Stored<T> {
+    V1(T),
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<VALUE_OCTETS_MAX>()
+}
+
+/// The stored octets of a record.
+pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, StoreError> {
+    bincode::serde::encode_to_vec(Stored::V1(record), config())
+        .map_err(|error| StoreError::Corrupt(format!("a record can't be encoded: {error}")))
+}
+
+/// The record of stored octets; every octet must be used.
+pub fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, StoreError> {
+    let corrupt = |why: String| StoreError::Corrupt(format!("a stored record can't be decoded: {why}"));
+    let (Stored::V1(record), used) =
+        bincode::serde::decode_from_slice(octets, config()).map_err(|error| corrupt(error.to_string()))?;
+    if used == octets.len() { Ok(record) } else { Err(corrupt(format!("{} octets too many", octets.len() - used))) }
+}
+
+/// The change part of a journal record; empty where nothing changes.
+pub fn encode_change(writes: &[Write]) -> Result<Vec<u8>, StoreError> {
+    if writes.is_empty() { Ok(Vec::new()) } else { encode(&writes) }
+}
+
+/// The writes of the change part of a journal record.
+pub fn decode_change(octets: &[u8]) -> Result<Vec<Write>, StoreError> {
+    if octets.is_empty() { Ok(Vec::new()) } else { decode(octets) }
+}
+
+/// SHA-256 of a change, as its entry carries it.
+pub fn change_digest(change: &[u8]) -> String {
+    hex::encode(Sha256::digest(change))
+}

@@ -1,0 +1,287 @@
+//! The entries' index: a flat file of 64-octet rows, one an entry, that says where its record stands and which entry
+//! came before it in each chain. Derived from the journal. Finding entries walks a chain or the rows; it never reads the
+//! whole log.
+//!
+//! Row: offset u64 ‖ at_ms i64 ‖ octets u32 ‖ before u64 × 5 ‖ crc32c u32 of the 60 octets before; little-endian;
+//! `before` is 2^64 − 1 where there is none.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use common::audit::{Entry, leaf_hash};
+use common::name::ModelId;
+
+use crate::store::journal::{JournalReader, Place};
+use crate::store::merkle::grow;
+use crate::store::overlay::Kv;
+use crate::store::view::{Chain, head};
+use crate::store::{EntryPage, EntryQuery, FoundEntry, Read, StoreError};
+
+/// Octets of a row.
+pub const ROW_OCTETS: u64 = 64;
+/// How many entries one page may look at.
+pub const SCAN_ENTRIES_MAX: usize = 20_000;
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Where the record stands.
+    pub place: Place,
+    /// The entry's time, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The entry before it in each of [`Chain::ALL`].
+    pub before: [Option<u64>; 5],
+}
+
+impl Row {
+    fn encode(&self) -> [u8; 64] {
+        let mut octets = [0; 64];
+        octets[..8].copy_from_slice(&self.place.offset.to_le_bytes());
+        octets[8..16].copy_from_slice(&self.at_ms.to_le_bytes());
+        octets[16..20].copy_from_slice(&self.place.octets.to_le_bytes());
+        for (column, before) in self.before.iter().enumerate() {
+            let at = 20 + column * 8;
+            octets[at..at + 8].copy_from_slice(&before.unwrap_or(u64::MAX).to_le_bytes());
+        }
+        let crc = crc32c::crc32c(&octets[..60]);
+        octets[60..].copy_from_slice(&crc.to_le_bytes());
+        octets
+    }
+
+    fn decode(octets: &[u8; 64]) -> Option<Self> {
+        let u64_at = |at: usize| octets[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let mut before = [None; 5];
+        for (column, slot) in before.iter_mut().enumerate() {
+            *slot = Some(u64_at(20 + column * 8)?).filter(|&index| index != u64::MAX);
+        }
+        let row = Self {
+            place: Place { offset: u64_at(0)?, octets: u32::from_le_bytes(octets[16..20].try_into().ok()?) },
+            at_ms: i64::from_le_bytes(octets[8..16].try_into().ok()?),
+            before,
+        };
+        (row.encode() == *octets).then_some(row)
+    }
+}
+
+/// The file of rows. Shared by the writer and all readers: what is below the published size never changes.
+#[derive(Debug)]
+pub struct Rows {
+    file: File,
+}
+
+impl Rows {
+    /// Opens or makes it.
+    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Ok(Arc::new(Self { file }))
+    }
+
+    /// The row of an entry; an error if it is missing or damaged.
+    pub fn row(&self, index: u64) -> Read<Row> {
+        let mut octets = [0; 64];
+        let damaged = || StoreError::Corrupt(format!("the index row of entry {index} is damaged"));
+        match self.file.read_exact_at(&mut octets, index * ROW_OCTETS) {
+            Ok(()) => Row::decode(&octets).ok_or_else(damaged),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(damaged()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes rows one after another, from an entry on.
+    pub fn write(&self, first: u64, rows: &[Row]) -> Result<(), StoreError> {
+        let octets: Vec<u8> = rows.iter().flat_map(Row::encode).collect();
+        Ok(self.file.write_all_at(&octets, first * ROW_OCTETS)?)
+    }
+
+    /// Makes room for `more` rows behind `size`.
+    pub fn reserve(&self, size: u64, more: u64) -> Result<(), StoreError> {
+        grow(&self.file, (size + more) * ROW_OCTETS)
+    }
+
+    /// Makes everything written so far durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.file.sync_data()?)
+    }
+
+    /// How many of the first `size` entries are not after a time. Times never go down (the sequencer sees to it).
+    pub fn count_until(&self, size: u64, at_ms: i64) -> Read<u64> {
+        let (mut low, mut high) = (0, size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.row(middle)?.at_ms <= at_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// What finding entries needs.
+pub struct Finder<'f, K: Kv + ?Sized> {
+    /// The rows.
+    pub rows: &'f Rows,
+    /// The records.
+    pub journal: &'f JournalReader,
+    /// The view, for the ends of the chains.
+    pub kv: &'f K,
+    /// Entries there are.
+    pub size: u64,
+}
+
+impl<K: Kv + ?Sized> Finder<'_, K> {
+    /// The exact octets of a leaf.
+    pub fn leaf(&self, index: u64) -> Read<Vec<u8>> {
+        self.journal.leaf(index, self.rows.row(index)?.place)
+    }
+
+    /// A page of entries, newest first.
+    pub fn find(&self, query: &EntryQuery) -> Read<EntryPage> {
+        let (low, high) = self.bounds(query)?;
+        let chain = chain_for(query);
+        let mut page = EntryPage { entries: Vec::new(), next_before: None, total: self.total(query, chain.as_ref())? };
+        let mut at = match chain {
+            Some((chain, ref value)) => self.enter_chain(chain, value, high)?,
+            None => high.checked_sub(1),
+        };
+        let mut looked_at = 0;
+        while let Some(index) = at.filter(|&index| index >= low) {
+            if page.entries.len() == query.limit || looked_at == SCAN_ENTRIES_MAX {
+                page.next_before = Some(index + 1);
+                break;
+            }
+            looked_at += 1;
+            let row = self.rows.row(index)?;
+            let leaf = self.journal.leaf(index, row.place)?;
+            if matches(query, &leaf)? {
+                page.entries.push(FoundEntry { index, leaf_hash: leaf_hash(&leaf), leaf });
+            }
+            at = match &chain {
+                Some((chain, _value)) => row.before[column(*chain)],
+                None => index.checked_sub(1),
+            };
+        }
+        Ok(page)
+    }
+
+    /// The lowest index that may match, and the one behind the highest.
+    fn bounds(&self, query: &EntryQuery) -> Read<(u64, u64)> {
+        let mut low = query.after.map_or(0, |index| index.saturating_add(1));
+        let mut high = query.before.unwrap_or(self.size).min(self.size);
+        if let Some(since) = query.since_ms {
+            low = low.max(self.rows.count_until(self.size, since.saturating_sub(1))?);
+        }
+        if let Some(until) = query.until_ms {
+            high = high.min(self.rows.count_until(self.size, until)?);
+        }
+        Ok((low, high))
+    }
+
+    /// The newest entry of a chain below an index. Follows the chain from its end, or from the index's own row where a
+    /// page goes on inside the chain.
+    fn enter_chain(&self, chain: Chain, value: &str, high: u64) -> Read<Option<u64>> {
+        let mut at = head(self.kv, chain, value)?.map(|head| head.last);
+        if high < self.size && at.is_some_and(|index| index >= high) {
+            // A cursor names the entry it stopped before, which is in the chain itself: no need to walk down to it.
+            if in_chain(chain, value, &self.leaf(high)?)? {
+                return Ok(self.rows.row(high)?.before[column(chain)]);
+            }
+            if let Some(below) = high.checked_sub(1)
+                && in_chain(chain, value, &self.leaf(below)?)?
+            {
+                return Ok(Some(below));
+            }
+        }
+        while let Some(index) = at.filter(|&index| index >= high) {
+            at = self.rows.row(index)?.before[column(chain)];
+        }
+        Ok(at)
+    }
+
+    fn total(&self, query: &EntryQuery, chain: Option<&(Chain, String)>) -> Read<Option<u64>> {
+        let bounded = query.after.is_some() || query.since_ms.is_some() || query.until_ms.is_some();
+        let filters = [
+            query.actor.is_some(),
+            query.action.is_some(),
+            query.target.is_some(),
+            query.outcome.is_some(),
+            query.ip.is_some(),
+        ];
+        match (bounded, filters.into_iter().filter(|&set| set).count(), chain) {
+            (false, 0, _) => Ok(Some(self.size)),
+            (false, 1, Some((chain, value))) => Ok(Some(head(self.kv, *chain, value)?.map_or(0, |head| head.count))),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn column(chain: Chain) -> usize {
+    match chain {
+        Chain::Target => 0,
+        Chain::Actor => 1,
+        Chain::Action => 2,
+        Chain::Outcome => 3,
+        Chain::Ip => 4,
+    }
+}
+
+/// The chain that narrows a query most, and its value.
+fn chain_for(query: &EntryQuery) -> Option<(Chain, String)> {
+    let exact_action = query.action.as_ref().filter(|action| !action.ends_with(".*"));
+    let target = query.target.as_ref().and_then(|target| subject_of_id(target));
+    target
+        .map(|subject| (Chain::Target, subject))
+        .or_else(|| query.ip.clone().map(|ip| (Chain::Ip, ip)))
+        .or_else(|| query.actor.clone().map(|actor| (Chain::Actor, actor)))
+        .or_else(|| exact_action.cloned().map(|action| (Chain::Action, action)))
+        .or_else(|| query.outcome.map(|outcome| (Chain::Outcome, outcome.as_str().to_owned())))
+}
+
+/// The subject of a target: what its `prev` chain is about. Versions, files and aliases count as their model.
+pub fn subject(kind: &str, id: &str) -> String {
+    let kind = if matches!(kind, "version" | "file" | "alias") { "model" } else { kind };
+    format!("{kind}/{id}")
+}
+
+/// The subject of an id whose shape tells its kind.
+fn subject_of_id(id: &str) -> Option<String> {
+    if id.starts_with("usr_") {
+        Some(subject("user", id))
+    } else {
+        id.parse::<ModelId>().ok().map(|model| subject("model", &model.to_string()))
+    }
+}
+
+/// Whether an entry is in a chain.
+fn in_chain(chain: Chain, value: &str, leaf: &[u8]) -> Read<bool> {
+    let entry = parse(leaf)?;
+    Ok(match chain {
+        Chain::Target => subject(&entry.target.kind, &entry.target.id) == value,
+        Chain::Actor => entry.actor.name.as_deref() == Some(value),
+        Chain::Action => entry.action.as_str() == value,
+        Chain::Outcome => entry.outcome.as_str() == value,
+        Chain::Ip => entry.req.and_then(|request| request.ip).as_deref() == Some(value),
+    })
+}
+
+fn parse(leaf: &[u8]) -> Read<Entry> {
+    Entry::parse(leaf).map_err(|error| StoreError::Corrupt(format!("a leaf can't be read: {error}")))
+}
+
+fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
+    let entry = parse(leaf)?;
+    let action = entry.action.as_str();
+    let action_fits = query.action.as_ref().is_none_or(|wanted| match wanted.strip_suffix('*') {
+        Some(prefix) => action.starts_with(prefix),
+        None => action == wanted,
+    });
+    let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
+    Ok(action_fits
+        && query.actor.as_ref().is_none_or(|actor| entry.actor.name.as_ref() == Some(actor))
+        && query.target.as_ref().is_none_or(|target| &entry.target.id == target)
+        && query.outcome.is_none_or(|outcome| entry.outcome == outcome)
+        && query.ip.as_deref().is_none_or(|wanted| ip == Some(wanted)))
+}

@@ -1,0 +1,630 @@
+//! The journal: the one file format that decides what happened (audit-log.md §8). Append-only files of batches; each
+//! batch is written by one `pwrite`, made durable by one `fdatasync`, and counts as a whole or not at all. What is in
+//! the records is not known here.
+//!
+//! ```text
+//! journal-<first index, 20 digits>.log
+//!   header   64 octets  "mregjnl1" ‖ nonce[16] ‖ first index u64 ‖ zeros ‖ crc32c u32 of the 60 octets before
+//!   batch    28 octets  marker[8] = nonce[..8] ‖ body octets u32 ‖ count u32 ‖ first index u64
+//!                       ‖ crc32c u32 of (nonce ‖ the 24 octets before)
+//!            records    len u32 ‖ crc32c u32 of what follows ‖ leaf octets u32 ‖ leaf ‖ change
+//!   zeros    preallocated
+//! ```
+//! Integers are little-endian; `len` counts what follows the CRC. The nonce is random per file and never leaves it, so
+//! no content that a client sends can look like a batch.
+//!
+//! A batch is only begun when the one before it is durable. So on recovery an incomplete batch with nothing valid behind
+//! it is torn: nobody was answered, it is cut. A valid batch behind a broken one can't come from a crash: that is
+//! corruption, and opening refuses and names the index.
+//!
+//! Durability: header and directory are fsynced when a file is made; `fdatasync` per batch covers data and, where the
+//! preallocation grew the file, its size. Not covered: a disk that lies about flushes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use thiserror::Error;
+
+use crate::durable;
+use crate::store::StoreError;
+
+/// Version of the format, as told by `GET /version`.
+pub const FORMAT: u32 = 1;
+/// Entries after which a new file is begun.
+pub const FILE_ENTRIES_MAX: u64 = 65_536;
+/// The largest record, in octets, leaf and change together.
+pub const RECORD_OCTETS_MAX: usize = 32 * 1024 * 1024;
+
+const MAGIC: &[u8; 8] = b"mregjnl1";
+const FILE_HEADER: u64 = 64;
+const BATCH_HEADER: usize = 28;
+const RECORD_HEADER: usize = 12;
+const GROW_MIN: u64 = 256 * 1024;
+const GROW_MAX: u64 = 8 * 1024 * 1024;
+
+/// Why a batch was not appended.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// Nothing of it counts; a later append may succeed (the disk was full, for one).
+    #[error("the journal can't be written")]
+    NotWritten(#[source] io::Error),
+    /// It is unknown whether it counts, or the file was replaced under us: the process must stop and recover from the
+    /// file. A failed fdatasync is never tried again, for the kernel drops the dirty pages and then reports success.
+    #[error("the journal failed: {0}")]
+    Fatal(String),
+}
+
+/// One record to append.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The leaf's exact octets.
+    pub leaf: Arc<[u8]>,
+    /// The change's octets; empty where nothing changes.
+    pub change: Vec<u8>,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Octets from the beginning of its file.
+    pub offset: u64,
+    /// Octets of the record, header included.
+    pub octets: u32,
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    file: File,
+}
+
+/// The reading half: shared by everyone.
+#[derive(Debug, Default)]
+pub struct JournalReader {
+    segments: RwLock<Vec<Arc<Segment>>>,
+}
+
+impl JournalReader {
+    fn segment(&self, index: u64) -> Result<Arc<Segment>, StoreError> {
+        let segments = self.segments.read().map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?;
+        let after = segments.partition_point(|segment| segment.first <= index);
+        let found = after.checked_sub(1).and_then(|position| segments.get(position));
+        found.cloned().ok_or_else(|| StoreError::Corrupt(format!("no journal file has entry {index}")))
+    }
+
+    /// The leaf of a record, its CRC checked.
+    pub fn leaf(&self, index: u64, place: Place) -> Result<Vec<u8>, StoreError> {
+        let (mut record, leaf_octets) = self.record(index, place)?;
+        record.truncate(RECORD_HEADER + leaf_octets);
+        record.drain(..RECORD_HEADER);
+        Ok(record)
+    }
+
+    fn record(&self, index: u64, place: Place) -> Result<(Vec<u8>, usize), StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("journal record {index} is damaged"));
+        let octets = usize::try_from(place.octets).map_err(|_wide| corrupt())?;
+        if !(RECORD_HEADER..=RECORD_OCTETS_MAX + RECORD_HEADER).contains(&octets) {
+            return Err(corrupt());
+        }
+        let mut record = vec![0; octets];
+        self.segment(index)?.file.read_exact_at(&mut record, place.offset)?;
+        let (leaf, _change) = parse_record(&record).filter(|_whole| record_octets(&record) == Some(octets)).ok_or_else(corrupt)?;
+        let leaf_octets = leaf.len();
+        Ok((record, leaf_octets))
+    }
+}
+
+fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(octets.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(octets.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// How long the record at the beginning of `octets` says it is, header included.
+fn record_octets(octets: &[u8]) -> Option<usize> {
+    usize::try_from(u32_at(octets, 0)?).ok()?.checked_add(8)
+}
+
+/// Leaf and change of the record at the beginning of `octets`, if it is whole.
+fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let total = record_octets(octets)?;
+    let body = octets.get(8..total)?;
+    if crc32c::crc32c(body) != u32_at(octets, 4)? {
+        return None;
+    }
+    let leaf_octets = usize::try_from(u32_at(body, 0)?).ok()?;
+    body.get(4..)?.split_at_checked(leaf_octets)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BatchHeader {
+    body: u32,
+    count: u32,
+    first: u64,
+}
+
+impl BatchHeader {
+    fn encode(self, nonce: &[u8; 16]) -> [u8; BATCH_HEADER] {
+        let mut octets = [0; BATCH_HEADER];
+        octets[..8].copy_from_slice(&nonce[..8]);
+        octets[8..12].copy_from_slice(&self.body.to_le_bytes());
+        octets[12..16].copy_from_slice(&self.count.to_le_bytes());
+        octets[16..24].copy_from_slice(&self.first.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(nonce), &octets[..24]);
+        octets[24..].copy_from_slice(&crc.to_le_bytes());
+        octets
+    }
+
+    fn decode(octets: &[u8], nonce: &[u8; 16]) -> Option<Self> {
+        let header =
+            Self { body: u32_at(octets, 8)?, count: u32_at(octets, 12)?, first: u64_at(octets, 16)? };
+        (header.encode(nonce) == octets.get(..BATCH_HEADER)?).then_some(header)
+    }
+}
+
+fn encode_file_header(nonce: &[u8; 16], first: u64) -> [u8; 64] {
+    let mut octets = [0; 64];
+    octets[..8].copy_from_slice(MAGIC);
+    octets[8..24].copy_from_slice(nonce);
+    octets[24..32].copy_from_slice(&first.to_le_bytes());
+    let crc = crc32c::crc32c(&octets[..60]);
+    octets[60..].copy_from_slice(&crc.to_le_bytes());
+    octets
+}
+
+fn decode_file_header(octets: &[u8; 64]) -> Option<([u8; 16], u64)> {
+    let nonce = octets[8..24].try_into().ok()?;
+    let first = u64_at(octets, 24)?;
+    (encode_file_header(&nonce, first) == *octets).then_some((nonce, first))
+}
+
+fn file_name(first: u64) -> String {
+    format!("journal-{first:020}.log")
+}
+
+/// The writing half. One per process, under the directory's lock.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    reader: Arc<JournalReader>,
+    current: Arc<Segment>,
+    path: PathBuf,
+    nonce: [u8; 16],
+    /// Index of the next record.
+    next: u64,
+    /// Where the next batch goes.
+    end: u64,
+    /// Size of the file; what lies beyond `end` is zeros.
+    allocated: u64,
+    /// Octets of the files before the current one.
+    earlier_octets: u64,
+    buffer: Vec<u8>,
+}
+
+/// What a scan of the journal tells of one record.
+#[derive(Debug)]
+pub struct Scanned<'a> {
+    /// Its index.
+    pub index: u64,
+    /// Where it stands.
+    pub place: Place,
+    /// Its leaf.
+    pub leaf: &'a [u8],
+    /// Its change.
+    pub change: &'a [u8],
+}
+
+impl Journal {
+    /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole, cuts a
+    /// torn tail, and refuses corruption.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let mut firsts = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".log"));
+            if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
+                firsts.push(first);
+            }
+        }
+        firsts.sort_unstable();
+        let Some((&last, earlier)) = firsts.split_last() else { return Self::create(dir) };
+        if firsts.first() != Some(&0) {
+            return Err(StoreError::Corrupt(format!("the journal's first file, {}, is missing", file_name(0))));
+        }
+        let reader = Arc::new(JournalReader::default());
+        let mut earlier_octets = 0;
+        for &first in earlier {
+            let (segment, _nonce) = open_segment(dir, first)?
+                .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(first))))?;
+            earlier_octets += segment.file.metadata()?.len();
+            push(&reader, segment)?;
+        }
+        let opened = open_segment(dir, last)?;
+        let (current, nonce) = match opened {
+            Some(opened) => opened,
+            // A crash between making a file and its header becoming durable: no batch was begun in it.
+            None if last > 0 => create_segment(dir, last)?,
+            None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(0)))),
+        };
+        push(&reader, Arc::clone(&current))?;
+        let mut journal = Self {
+            dir: dir.to_owned(),
+            reader,
+            path: dir.join(file_name(last)),
+            nonce,
+            next: last,
+            end: FILE_HEADER,
+            allocated: current.file.metadata()?.len(),
+            current,
+            earlier_octets,
+            buffer: Vec::new(),
+        };
+        if let Some(&before) = earlier.last() {
+            journal.check_continuity(before)?;
+        }
+        let (next, end) = scan_file(&journal.current.file, &journal.nonce, last, &mut |_record| Ok(()))?;
+        journal.next = next;
+        journal.end = end;
+        journal.cut_tail()?;
+        Ok(journal)
+    }
+
+    fn create(dir: &Path) -> Result<Self, StoreError> {
+        let (current, nonce) = create_segment(dir, 0)?;
+        let reader = Arc::new(JournalReader::default());
+        push(&reader, Arc::clone(&current))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            reader,
+            current,
+            path: dir.join(file_name(0)),
+            nonce,
+            next: 0,
+            end: FILE_HEADER,
+            allocated: FILE_HEADER,
+            earlier_octets: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The file before the last one must end exactly where the last one begins, else a file is missing.
+    fn check_continuity(&self, before: u64) -> Result<(), StoreError> {
+        let last = self.current.first;
+        let (file, nonce) = open_segment(&self.dir, before)?
+            .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(before))))?;
+        let (next, _end) = scan_file(&file.file, &nonce, before, &mut |_record| Ok(()))?;
+        if next == last {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt(format!(
+                "{} ends before entry {next}, but the next file begins with entry {last}",
+                file_name(before)
+            )))
+        }
+    }
+
+    /// Zeroes what a torn batch left behind, so that it is gone for good before anything is written over it.
+    fn cut_tail(&mut self) -> Result<(), StoreError> {
+        let mut at = self.end;
+        let mut chunk = vec![0; 64 * 1024];
+        let mut torn = false;
+        while at < self.allocated {
+            let octets = usize::try_from((self.allocated - at).min(64 * 1024)).unwrap_or(chunk.len());
+            self.current.file.read_exact_at(&mut chunk[..octets], at)?;
+            if chunk[..octets].iter().any(|&octet| octet != 0) {
+                torn = true;
+                chunk[..octets].fill(0);
+                self.current.file.write_all_at(&chunk[..octets], at)?;
+            }
+            at += octets as u64;
+        }
+        if torn {
+            tracing::warn!(index = self.next, "a batch that was cut short by a crash was removed from the journal's end");
+            self.current.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// The reading half.
+    pub fn reader(&self) -> Arc<JournalReader> {
+        Arc::clone(&self.reader)
+    }
+
+    /// Index of the next record, which is how many there are.
+    pub fn next_index(&self) -> u64 {
+        self.next
+    }
+
+    /// Octets of all files.
+    pub fn octets(&self) -> u64 {
+        self.earlier_octets + self.allocated
+    }
+
+    /// Visits every record from an index on, in order.
+    pub fn scan_from(
+        &self,
+        from: u64,
+        visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let segments: Vec<Arc<Segment>> = self
+            .reader
+            .segments
+            .read()
+            .map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?
+            .clone();
+        for (position, segment) in segments.iter().enumerate() {
+            let end = segments.get(position + 1).map_or(self.next, |after| after.first);
+            if end <= from {
+                continue;
+            }
+            let mut header = [0; 64];
+            segment.file.read_exact_at(&mut header, 0)?;
+            let (nonce, first) = decode_file_header(&header)
+                .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(segment.first))))?;
+            let (next, _end) = scan_file(&segment.file, &nonce, first, &mut |record| {
+                if record.index >= from && record.index < end { visit(record) } else { Ok(()) }
+            })?;
+            if next < end {
+                return Err(StoreError::Corrupt(format!("journal record {next} is damaged or missing")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The leaf of entry 0; none in an empty journal.
+    pub fn first_leaf(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.next == 0 {
+            return Ok(None);
+        }
+        let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
+        let (segment, nonce) = open_segment(&self.dir, 0)?.ok_or_else(damaged)?;
+        let mut header = [0; BATCH_HEADER];
+        segment.file.read_exact_at(&mut header, FILE_HEADER)?;
+        let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
+        let within = FILE_HEADER + BATCH_HEADER as u64 + u64::from(batch.body) <= segment.file.metadata()?.len();
+        let mut body = vec![0; usize::try_from(batch.body).ok().filter(|_octets| within).ok_or_else(damaged)?];
+        segment.file.read_exact_at(&mut body, FILE_HEADER + BATCH_HEADER as u64)?;
+        let (leaf, _change) = parse_record(&body).ok_or_else(damaged)?;
+        Ok(Some(leaf.to_vec()))
+    }
+
+    /// Appends records as one batch and makes them durable: when this returns they survive a power cut. Returns where
+    /// each stands.
+    pub fn append(&mut self, records: &[Record]) -> Result<Vec<Place>, AppendError> {
+        let held = self.next - self.current.first;
+        if held > 0 && held + records.len() as u64 > FILE_ENTRIES_MAX {
+            self.roll()?;
+        }
+        self.check_in_place()?;
+        let places = self.fill_buffer(records).map_err(AppendError::NotWritten)?;
+        self.reserve(self.buffer.len() as u64).map_err(AppendError::NotWritten)?;
+        if let Err(error) = self.current.file.write_all_at(&self.buffer, self.end) {
+            // Whatever arrived is no whole batch or was never synced; zeros keep the tail clean. If that fails too,
+            // recovery cuts it.
+            self.buffer.fill(0);
+            if let Err(second) = self.current.file.write_all_at(&self.buffer, self.end) {
+                tracing::warn!(error = %second, "the remains of a failed batch could not be cleared; recovery will cut them");
+            }
+            return Err(AppendError::NotWritten(error));
+        }
+        // A crash before this line: the batch is torn or whole, nobody was answered. After it: it happened.
+        self.current
+            .file
+            .sync_data()
+            .map_err(|error| AppendError::Fatal(format!("fdatasync of {}: {error}", self.path.display())))?;
+        self.end += self.buffer.len() as u64;
+        self.next += records.len() as u64;
+        Ok(places)
+    }
+
+    fn fill_buffer(&mut self, records: &[Record]) -> io::Result<Vec<Place>> {
+        let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the batch is too large for the journal");
+        self.buffer.clear();
+        self.buffer.resize(BATCH_HEADER, 0);
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            let at = self.buffer.len();
+            let octets = 4 + record.leaf.len() + record.change.len();
+            if octets > RECORD_OCTETS_MAX {
+                return Err(too_large());
+            }
+            let len = u32::try_from(octets).map_err(|_wide| too_large())?;
+            let leaf_len = u32::try_from(record.leaf.len()).map_err(|_wide| too_large())?;
+            self.buffer.extend_from_slice(&len.to_le_bytes());
+            self.buffer.extend_from_slice(&[0; 4]);
+            self.buffer.extend_from_slice(&leaf_len.to_le_bytes());
+            self.buffer.extend_from_slice(&record.leaf);
+            self.buffer.extend_from_slice(&record.change);
+            let crc = crc32c::crc32c(&self.buffer[at + 8..]);
+            self.buffer[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+            places.push(Place { offset: self.end + at as u64, octets: len + 8 });
+        }
+        let header = BatchHeader {
+            body: u32::try_from(self.buffer.len() - BATCH_HEADER).map_err(|_wide| too_large())?,
+            count: u32::try_from(records.len()).map_err(|_wide| too_large())?,
+            first: self.next,
+        };
+        self.buffer[..BATCH_HEADER].copy_from_slice(&header.encode(&self.nonce));
+        Ok(places)
+    }
+
+    /// Makes room by writing zeros ahead, so that a full disk is met here, before anything is decided, and so that the
+    /// usual fdatasync has no metadata to write.
+    fn reserve(&mut self, octets: u64) -> io::Result<()> {
+        let needed = self.end + octets;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let target = needed + (self.allocated / 4).clamp(GROW_MIN, GROW_MAX);
+        let zeros = vec![0; 64 * 1024];
+        while self.allocated < target {
+            let chunk = usize::try_from((target - self.allocated).min(64 * 1024)).unwrap_or(zeros.len());
+            self.current.file.write_all_at(&zeros[..chunk], self.allocated)?;
+            self.allocated += chunk as u64;
+        }
+        Ok(())
+    }
+
+    /// The file at our path must still be ours and whole: a journal that was removed, replaced or cut is noticed before
+    /// anything more is acknowledged.
+    fn check_in_place(&self) -> Result<(), AppendError> {
+        let fatal = |why: String| AppendError::Fatal(format!("{}: {why}", self.path.display()));
+        let ours = self.current.file.metadata().map_err(|error| fatal(error.to_string()))?;
+        let there = std::fs::metadata(&self.path).map_err(|error| fatal(error.to_string()))?;
+        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+            return Err(fatal("the file was replaced while the daemon was running".to_owned()));
+        }
+        if there.len() < self.allocated.min(self.end) {
+            return Err(fatal("the file was cut while the daemon was running".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn roll(&mut self) -> Result<(), AppendError> {
+        let (current, nonce) = create_segment(&self.dir, self.next).map_err(|error| match error {
+            StoreError::Io(error) => AppendError::NotWritten(error),
+            other => AppendError::Fatal(other.to_string()),
+        })?;
+        push(&self.reader, Arc::clone(&current)).map_err(|error| AppendError::Fatal(error.to_string()))?;
+        self.earlier_octets += self.allocated;
+        self.path = self.dir.join(file_name(self.next));
+        self.current = current;
+        self.nonce = nonce;
+        self.end = FILE_HEADER;
+        self.allocated = FILE_HEADER;
+        Ok(())
+    }
+}
+
+fn push(reader: &JournalReader, segment: Arc<Segment>) -> Result<(), StoreError> {
+    reader
+        .segments
+        .write()
+        .map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?
+        .push(segment);
+    Ok(())
+}
+
+/// Makes a journal file. Durable on return: content, name, and size.
+fn create_segment(dir: &Path, first: u64) -> Result<(Arc<Segment>, [u8; 16]), StoreError> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(dir.join(file_name(first)))?;
+    file.write_all_at(&encode_file_header(&nonce, first), 0)?;
+    file.sync_all()?;
+    durable::sync_dir(dir)?;
+    Ok((Arc::new(Segment { first, file }), nonce))
+}
+
+/// Opens a journal file; none if its header is not whole.
+fn open_segment(dir: &Path, first: u64) -> Result<Option<(Arc<Segment>, [u8; 16])>, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(dir.join(file_name(first)))?;
+    let mut header = [0; 64];
+    match file.read_exact_at(&mut header, 0) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    match decode_file_header(&header) {
+        Some((nonce, named)) if named == first => Ok(Some((Arc::new(Segment { first, file }), nonce))),
+        Some((_nonce, named)) => Err(StoreError::Corrupt(format!("{} holds entries from {named} on", file_name(first)))),
+        None => Ok(None),
+    }
+}
+
+/// Visits the records of a file in order. Returns the index after the last whole batch and the offset behind it.
+///
+/// An unreadable batch ends the scan if nothing valid follows; otherwise the file is corrupt.
+fn scan_file(
+    file: &File,
+    nonce: &[u8; 16],
+    first: u64,
+    visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
+) -> Result<(u64, u64), StoreError> {
+    let size = file.metadata()?.len();
+    let mut index = first;
+    let mut at = FILE_HEADER;
+    let mut body = Vec::new();
+    let mut header = [0; BATCH_HEADER];
+    while at + BATCH_HEADER as u64 <= size {
+        file.read_exact_at(&mut header, at)?;
+        let batch = BatchHeader::decode(&header, nonce).filter(|batch| batch.first == index);
+        let Some(batch) = batch.filter(|batch| at + BATCH_HEADER as u64 + u64::from(batch.body) <= size) else { break };
+        body.resize(usize::try_from(batch.body).unwrap_or(usize::MAX), 0);
+        file.read_exact_at(&mut body, at + BATCH_HEADER as u64)?;
+        if !batch_is_whole(&body, batch.count) {
+            break;
+        }
+        let mut within = 0;
+        for position in 0..u64::from(batch.count) {
+            let rest = &body[within..];
+            let (Some((leaf, change)), Some(octets)) = (parse_record(rest), record_octets(rest)) else {
+                return Err(StoreError::Corrupt(format!("journal record {} is damaged", index + position)));
+            };
+            let offset = at + BATCH_HEADER as u64 + within as u64;
+            let place = Place { offset, octets: u32::try_from(octets).unwrap_or(u32::MAX) };
+            visit(Scanned { index: index + position, place, leaf, change })?;
+            within += octets;
+        }
+        index += u64::from(batch.count);
+        at += BATCH_HEADER as u64 + u64::from(batch.body);
+    }
+    if let Some(later) = find_batch(file, nonce, at, size, index)? {
+        return Err(StoreError::Corrupt(format!(
+            "journal record {index} is damaged: it can't be read, but entry {later} behind it can"
+        )));
+    }
+    Ok((index, at))
+}
+
+fn batch_is_whole(body: &[u8], count: u32) -> bool {
+    let mut within = 0;
+    for _ in 0..count {
+        let Some(rest) = body.get(within..) else { return false };
+        if parse_record(rest).is_none() {
+            return false;
+        }
+        within += record_octets(rest).unwrap_or(body.len());
+    }
+    within == body.len()
+}
+
+/// Looks for a whole batch behind `from`, at any offset. Returns its first index.
+fn find_batch(file: &File, nonce: &[u8; 16], from: u64, size: u64, above: u64) -> Result<Option<u64>, StoreError> {
+    const WINDOW: u64 = 1024 * 1024;
+    let mut at = from + 1;
+    let mut window = Vec::new();
+    while at + (BATCH_HEADER as u64) <= size {
+        let octets = usize::try_from((size - at).min(WINDOW)).unwrap_or(usize::MAX);
+        window.resize(octets, 0);
+        file.read_exact_at(&mut window, at)?;
+        for (position, candidate) in window.windows(BATCH_HEADER).enumerate() {
+            if candidate[0] != nonce[0] || candidate[..8] != nonce[..8] {
+                continue;
+            }
+            let Some(batch) = BatchHeader::decode(candidate, nonce).filter(|batch| batch.first > above) else { continue };
+            let start = at + position as u64 + BATCH_HEADER as u64;
+            if start + u64::from(batch.body) > size {
+                continue;
+            }
+            let mut body = vec![0; usize::try_from(batch.body).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut body, start)?;
+            if batch_is_whole(&body, batch.count) {
+                return Ok(Some(batch.first));
+            }
+        }
+        at += octets.saturating_sub(BATCH_HEADER - 1).max(1) as u64;
+    }
+    Ok(None)
+}

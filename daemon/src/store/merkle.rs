@@ -1,0 +1,151 @@
+//! The hashes of the log on disk: one flat file per binary level, each 32 octets a node (audit-log.md §8, `hash.<L>`).
+//! Level 0 holds the leaf hashes, level k the roots of complete subtrees of 2^k leaves; a tile of level L is an octet
+//! range of level 8·L. Derived from the journal: what is missing is computed again, so nothing here is synced per batch.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use common::audit::{Frontier, Hash, Nodes};
+
+use crate::store::StoreError;
+
+/// Octets of a hash.
+const OCTETS: u64 = 32;
+/// Levels of a tree of up to 2^63 leaves.
+const LEVELS: usize = 64;
+
+/// The files. Shared by the writer and all readers: what is below the published size never changes.
+#[derive(Debug)]
+pub struct HashFiles {
+    dir: PathBuf,
+    levels: [OnceLock<File>; LEVELS],
+}
+
+impl HashFiles {
+    /// The files of a directory; each is opened when it is first needed.
+    pub fn new(dir: &Path) -> Arc<Self> {
+        Arc::new(Self { dir: dir.to_owned(), levels: std::array::from_fn(|_level| OnceLock::new()) })
+    }
+
+    fn level(&self, level: u8) -> Result<&File, StoreError> {
+        let slot = self
+            .levels
+            .get(usize::from(level))
+            .ok_or_else(|| StoreError::Corrupt(format!("there is no level {level} in the tree")))?;
+        if let Some(file) = slot.get() {
+            return Ok(file);
+        }
+        let path = self.dir.join(format!("hash.{level}"));
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Ok(slot.get_or_init(|| file))
+    }
+
+    /// The frontier of the first `size` leaves, from the complete subtrees that make it up.
+    pub fn frontier(&self, size: u64) -> Result<Frontier, StoreError> {
+        Frontier::from_nodes(size, self)
+    }
+
+    /// Writes hashes one after another into a level, from an index on.
+    fn write(&self, level: u8, index: u64, hashes: &[u8]) -> Result<(), StoreError> {
+        Ok(self.level(level)?.write_all_at(hashes, index * OCTETS)?)
+    }
+
+    /// Makes room for `more` leaves behind `size`, so that a full disk is met before the commit point.
+    pub fn reserve(&self, size: u64, more: u64) -> Result<(), StoreError> {
+        // A level k gains at most more / 2^k + 1 nodes.
+        for level in 0..=u8::try_from((size + more).checked_ilog2().unwrap_or(0)).unwrap_or(0) {
+            let end = ((size + more) >> level) * OCTETS;
+            grow(self.level(level)?, end)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        for file in self.levels.iter().filter_map(OnceLock::get) {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+impl Nodes for HashFiles {
+    type Error = StoreError;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, StoreError> {
+        let mut octets = [0; 32];
+        self.level(level)?.read_exact_at(&mut octets, index * OCTETS)?;
+        Ok(Hash(octets))
+    }
+}
+
+/// Extends a file by writing zeros, in steps of at least 64 KiB, so that `end` lies within it. `Ok` means that writing
+/// there can't fail for want of space.
+pub fn grow(file: &File, end: u64) -> Result<(), StoreError> {
+    const STEP: u64 = 64 * 1024;
+    let mut at = file.metadata()?.len();
+    if end <= at {
+        return Ok(());
+    }
+    let target = end.div_ceil(STEP) * STEP;
+    let zeros = [0; 16 * 1024];
+    while at < target {
+        let octets = usize::try_from((target - at).min(zeros.len() as u64)).unwrap_or(zeros.len());
+        file.write_all_at(&zeros[..octets], at)?;
+        at += octets as u64;
+    }
+    Ok(())
+}
+
+/// The writing half: a frontier, and the nodes it completes, gathered per batch.
+pub struct HashWriter {
+    files: Arc<HashFiles>,
+    frontier: Frontier,
+    /// Per level: index of the first gathered node, and the hashes.
+    gathered: Vec<(u64, Vec<u8>)>,
+}
+
+impl HashWriter {
+    /// Goes on behind the first `size` leaves.
+    pub fn new(files: Arc<HashFiles>, size: u64) -> Result<Self, StoreError> {
+        let frontier = files.frontier(size)?;
+        Ok(Self { files, frontier, gathered: vec![(0, Vec::new()); LEVELS] })
+    }
+
+    /// Adds a leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        let gathered = &mut self.gathered;
+        self.frontier.append(leaf, &mut |level, index, hash| {
+            if let Some((first, hashes)) = gathered.get_mut(usize::from(level)) {
+                if hashes.is_empty() {
+                    *first = index;
+                }
+                hashes.extend_from_slice(&hash.0);
+            }
+        });
+    }
+
+    /// Writes what was gathered; one write per level.
+    pub fn write(&mut self) -> Result<(), StoreError> {
+        for (level, (first, hashes)) in (0..).zip(&mut self.gathered) {
+            if !hashes.is_empty() {
+                self.files.write(level, *first, hashes)?;
+                hashes.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves so far.
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Root of the leaves so far.
+    pub fn root(&self) -> Hash {
+        self.frontier.root()
+    }
+}

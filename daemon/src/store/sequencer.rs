@@ -1,0 +1,390 @@
+//! The one commit path (audit-log.md §8): a thread that takes what is queued, decides each command in turn, appends the
+//! records with one fdatasync, applies the changes to the view, signs the checkpoint, and answers. Nothing else writes.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::audit::{Checkpoint, Entry, Hash, NoteSigner, format_time, leaf_hash};
+use common::digest::Digest;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::store::codec::{change_digest, encode_change};
+use crate::store::entries::{Row, Rows, subject};
+use crate::store::journal::{AppendError, Journal, Place, Record};
+use crate::store::mark::CheckpointFile;
+use crate::store::merkle::{HashFiles, HashWriter};
+use crate::store::overlay::Overlay;
+use crate::store::records::Write;
+use crate::store::view::{Applied, Chain, KvRecords, advance_head, apply, head, set_applied};
+use crate::store::{Committed, Decide, Draft, Health, Moment, PublishedCheckpoint, StoreError};
+
+/// The most commands of a batch.
+pub const BATCH_COMMANDS_MAX: usize = 512;
+/// Commands that may wait; beyond it, `commit` waits for a place.
+pub const QUEUE_MAX: usize = 4096;
+/// Octets of records after which a batch is closed.
+const BATCH_OCTETS_MAX: usize = 32 * 1024 * 1024;
+
+/// What can be asked of the sequencer.
+pub enum Request {
+    /// Decide and commit a command.
+    Commit(Decide, oneshot::Sender<Result<Committed, StoreError>>),
+    /// Finish what was queued before this, then end.
+    Close(oneshot::Sender<()>),
+}
+
+/// What the sequencer shows to the rest of the store.
+#[derive(Debug)]
+pub struct Shown {
+    /// The newest published checkpoint.
+    pub checkpoint: watch::Sender<Arc<PublishedCheckpoint>>,
+    /// Whether it can record.
+    pub health: watch::Sender<Health>,
+    /// Entries since start.
+    pub commits: AtomicU64,
+    /// Batches since start.
+    pub batches: AtomicU64,
+    /// Octets of the journal.
+    pub journal_bytes: AtomicU64,
+}
+
+/// The writer. Owned by its thread.
+pub struct Sequencer {
+    /// The truth.
+    pub journal: Journal,
+    /// The hashes.
+    pub hashes: HashWriter,
+    /// The files of the hashes.
+    pub hash_files: Arc<HashFiles>,
+    /// The entries' index.
+    pub rows: Arc<Rows>,
+    /// The view.
+    pub tree: sled::Tree,
+    /// The last checkpoint's file.
+    pub checkpoint_file: CheckpointFile,
+    /// The log's key.
+    pub signer: Arc<dyn NoteSigner>,
+    /// The log's name.
+    pub origin: String,
+    /// This daemon's instance id.
+    pub node: String,
+    /// Leaf hash of entry 0; none before it is written.
+    pub genesis: Option<Hash>,
+    /// The time of the last entry.
+    pub last_at_ms: i64,
+    /// Says whether there is room for what a batch derives; an error message if not.
+    pub room: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// What others see.
+    pub shown: Arc<Shown>,
+}
+
+/// A command that was decided, on its way to the journal.
+struct Decided {
+    reply: oneshot::Sender<Result<Committed, StoreError>>,
+    index: u64,
+    at_ms: i64,
+    leaf: Arc<[u8]>,
+    leaf_hash: Hash,
+    before: [Option<u64>; 5],
+}
+
+impl Sequencer {
+    /// Serves requests until it is closed or has failed.
+    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
+        while let Some(first) = requests.blocking_recv() {
+            let mut closing = None;
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Commit(decide, reply) => waiting.push((decide, reply)),
+                    Request::Close(done) => {
+                        closing = Some(done);
+                        break;
+                    }
+                }
+                next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
+            }
+            self.batch(&mut waiting);
+            if let Some(done) = closing {
+                // A receiver that is gone has stopped waiting; there is nobody to tell.
+                let _gone = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// Decides and commits commands; each is answered. What does not fit into one batch goes into the next.
+    fn batch(&mut self, waiting: &mut Vec<(Decide, oneshot::Sender<Result<Committed, StoreError>>)>) {
+        let mut rest = std::mem::take(waiting).into_iter();
+        while rest.len() > 0 {
+            if let Err(refusal) = self.ready() {
+                for (_decide, reply) in rest.by_ref() {
+                    answer(reply, Err(StoreError::Unavailable(refusal.clone())));
+                }
+                return;
+            }
+            self.one_batch(&mut rest);
+        }
+    }
+
+    /// Whether anything may be begun.
+    fn ready(&mut self) -> Result<(), String> {
+        if let Health::Failed(why) = &*self.shown.health.borrow() {
+            return Err(why.clone());
+        }
+        (self.room)().inspect_err(|why| self.refusing(why.clone()))
+    }
+
+    fn one_batch(
+        &mut self,
+        commands: &mut dyn ExactSizeIterator<Item = (Decide, oneshot::Sender<Result<Committed, StoreError>>)>,
+    ) {
+        // Step 2: decide each in turn against the view and the pending changes of this batch.
+        let tree = self.tree.clone();
+        let mut overlay = Overlay::new(&tree);
+        let mut decided = Vec::with_capacity(commands.len());
+        let mut records: Vec<Record> = Vec::with_capacity(commands.len());
+        let mut released = Vec::new();
+        let mut octets = 0;
+        let mut last_at_ms = self.last_at_ms;
+        while octets < BATCH_OCTETS_MAX && decided.len() < BATCH_COMMANDS_MAX {
+            let Some((decide, reply)) = commands.next() else { break };
+            let index = self.journal.next_index() + records.len() as u64;
+            let moment = Moment { index, at_ms: clock::now_ms().max(last_at_ms) };
+            match self.decide_one(&mut overlay, decide, moment, &mut released) {
+                Ok((record, leaf_hash, before)) => {
+                    octets += record.leaf.len() + record.change.len();
+                    last_at_ms = moment.at_ms;
+                    let leaf = Arc::clone(&record.leaf);
+                    records.push(record);
+                    decided.push(Decided { reply, index, at_ms: moment.at_ms, leaf, leaf_hash, before });
+                }
+                Err(Undecided::Command(error)) => answer(reply, Err(error)),
+                Err(Undecided::Batch(error)) => {
+                    // The pending changes are half applied, so none of them may be kept. Nothing was written yet.
+                    let why = error.to_string();
+                    answer(reply, Err(error));
+                    return refuse_all(decided, &why);
+                }
+            }
+        }
+        if records.is_empty() {
+            return;
+        }
+        let size = self.journal.next_index();
+        let more = records.len() as u64;
+        let applied = Applied {
+            size: size + more,
+            genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).unwrap_or_default().0,
+        };
+        let prepared = set_applied(&mut overlay, &applied)
+            .and_then(|()| self.hash_files.reserve(size, more))
+            .and_then(|()| self.rows.reserve(size, more));
+        if let Err(error) = prepared {
+            self.refusing(error.to_string());
+            return refuse_all(decided, &error.to_string());
+        }
+
+        // Step 3: the commit point is inside `append`.
+        let places = match self.journal.append(&records) {
+            Ok(places) => places,
+            Err(error @ AppendError::NotWritten(_)) => {
+                let why = crate::error_chain(&error);
+                self.refusing(why.clone());
+                return refuse_all(decided, &why);
+            }
+            Err(AppendError::Fatal(why)) => {
+                self.failed(&why);
+                return refuse_all(decided, &why);
+            }
+        };
+
+        // Steps 4 and 5. From here on the batch has happened: if the process ends before it is answered, recovery
+        // applies it again from the journal.
+        self.last_at_ms = last_at_ms;
+        self.genesis.get_or_insert(Hash(applied.genesis));
+        match self.publish(overlay, &decided, &places) {
+            Ok(checkpoint) => self.answer_all(decided, &checkpoint, released),
+            Err(error) => {
+                let why = format!("recorded, but the view of it failed, so the daemon must restart: {error}");
+                self.failed(&why);
+                refuse_all(decided, &why);
+            }
+        }
+    }
+
+    /// Runs one decision and turns it into a record; its writes become visible to the next.
+    fn decide_one(
+        &self,
+        overlay: &mut Overlay<'_>,
+        decide: Decide,
+        moment: Moment,
+        released: &mut Vec<Digest>,
+    ) -> Result<(Record, Hash, [Option<u64>; 5]), Undecided> {
+        // A decision that panics is a bug of its own; it must not take the log with it.
+        let decision = catch_unwind(AssertUnwindSafe(|| decide(&KvRecords(&*overlay), moment)))
+            .map_err(|_panic| Undecided::Command(StoreError::Corrupt("deciding a command panicked".to_owned())))?
+            .map_err(Undecided::Command)?;
+        let change = encode_change(&decision.writes).map_err(Undecided::Command)?;
+        let about = subject(&decision.draft.target.kind, &decision.draft.target.id);
+        let prev = head(overlay, Chain::Target, &about).map_err(Undecided::Command)?.map(|head| head.last);
+        let entry = self.entry(decision.draft, &change, prev, moment).map_err(Undecided::Command)?;
+        let leaf: Arc<[u8]> = entry
+            .to_leaf()
+            .map_err(|error| Undecided::Command(StoreError::Unavailable(format!("the entry can't be written: {error}"))))?
+            .into();
+        apply_record(overlay, &entry, &decision.writes, moment, released)
+            .map(|before| (Record { leaf: Arc::clone(&leaf), change }, leaf_hash(&leaf), before))
+            .map_err(Undecided::Batch)
+    }
+
+    fn entry(&self, draft: Draft, change: &[u8], prev: Option<u64>, moment: Moment) -> Result<Entry, StoreError> {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Entry {
+            seq: moment.index,
+            id: uuid::Uuid::now_v7().to_string(),
+            ts: format_time(moment.at_ms),
+            node: self.node.clone(),
+            salt: hex::encode(salt),
+            action: draft.action,
+            outcome: draft.outcome,
+            actor: draft.actor,
+            change: (!change.is_empty()).then(|| change_digest(change)),
+            prev,
+            target: draft.target,
+            req: draft.request,
+            data: draft.data,
+        })
+    }
+
+    fn publish(
+        &mut self,
+        overlay: Overlay<'_>,
+        decided: &[Decided],
+        places: &[Place],
+    ) -> Result<Arc<PublishedCheckpoint>, StoreError> {
+        let rows: Vec<Row> = decided
+            .iter()
+            .zip(places)
+            .map(|(one, &place)| Row { place, at_ms: one.at_ms, before: one.before })
+            .collect();
+        if let Some(first) = decided.first() {
+            self.rows.write(first.index, &rows)?;
+        }
+        for one in decided {
+            self.hashes.push(one.leaf_hash);
+        }
+        self.hashes.write()?;
+        self.tree.apply_batch(overlay.into_batch())?;
+        self.sign()
+    }
+
+    /// Signs the committed head and publishes it. The only place that signs.
+    pub fn sign(&mut self) -> Result<Arc<PublishedCheckpoint>, StoreError> {
+        let (size, root) = (self.hashes.size(), self.hashes.root());
+        let published = self.shown.checkpoint.borrow().clone();
+        if size < published.size || (size == published.size && size > 0 && root != published.root) {
+            return Err(StoreError::Corrupt(format!("the log's head went back from {} to {size}", published.size)));
+        }
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
+        let note = checkpoint.sign(&*self.signer);
+        self.checkpoint_file.write(&note)?;
+        let published = Arc::new(PublishedCheckpoint { size, root, note });
+        self.shown.checkpoint.send_replace(Arc::clone(&published));
+        Ok(published)
+    }
+
+    fn answer_all(&self, decided: Vec<Decided>, checkpoint: &Arc<PublishedCheckpoint>, mut released: Vec<Digest>) {
+        self.shown.commits.fetch_add(decided.len() as u64, Ordering::Relaxed);
+        self.shown.batches.fetch_add(1, Ordering::Relaxed);
+        self.shown.journal_bytes.store(self.journal.octets(), Ordering::Relaxed);
+        self.shown.health.send_if_modified(|health| std::mem::replace(health, Health::Ok) != Health::Ok);
+        released.sort_unstable();
+        released.dedup();
+        let released: Arc<[Digest]> = released.into();
+        for one in decided {
+            let committed = Committed {
+                index: one.index,
+                at_ms: one.at_ms,
+                leaf: one.leaf,
+                leaf_hash: one.leaf_hash,
+                checkpoint: Arc::clone(checkpoint),
+                released: Arc::clone(&released),
+            };
+            answer(one.reply, Ok(committed));
+        }
+    }
+
+    fn refusing(&self, why: String) {
+        self.shown.health.send_if_modified(|health| {
+            let now = Health::Refusing(why.clone());
+            let changed = *health != now;
+            if changed {
+                tracing::error!(cause = %why, "the audit log can't be written; audited requests are refused until it can");
+                *health = now;
+            }
+            changed
+        });
+    }
+
+    fn failed(&self, why: &str) {
+        tracing::error!(cause = %why, "the audit log failed; the daemon must stop and recover from the journal");
+        self.shown.health.send_replace(Health::Failed(why.to_owned()));
+    }
+}
+
+/// Why a command has no record.
+enum Undecided {
+    /// It alone fails; the batch goes on.
+    Command(StoreError),
+    /// The pending changes are no longer to be trusted.
+    Batch(StoreError),
+}
+
+/// Applies an entry's change and moves the ends of its chains. Used by the commit path and by recovery alike, so that
+/// the rebuilt view is the same. Returns the entry before it in each chain.
+pub fn apply_record(
+    overlay: &mut Overlay<'_>,
+    entry: &Entry,
+    writes: &[Write],
+    moment: Moment,
+    released: &mut Vec<Digest>,
+) -> Result<[Option<u64>; 5], StoreError> {
+    apply(overlay, writes, moment, released)?;
+    let index = moment.index;
+    let about = subject(&entry.target.kind, &entry.target.id);
+    let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
+    Ok([
+        advance_head(overlay, Chain::Target, &about, index)?,
+        entry.actor.name.as_deref().map_or(Ok(None), |name| advance_head(overlay, Chain::Actor, name, index))?,
+        advance_head(overlay, Chain::Action, entry.action.as_str(), index)?,
+        advance_head(overlay, Chain::Outcome, entry.outcome.as_str(), index)?,
+        ip.map_or(Ok(None), |ip| advance_head(overlay, Chain::Ip, ip, index))?,
+    ])
+}
+
+fn answer(reply: oneshot::Sender<Result<Committed, StoreError>>, result: Result<Committed, StoreError>) {
+    // The caller may be gone (a client that left); what was committed stays committed.
+    let _gone = reply.send(result);
+}
+
+fn refuse_all(decided: Vec<Decided>, why: &str) {
+    for one in decided {
+        answer(one.reply, Err(StoreError::Unavailable(why.to_owned())));
+    }
+}
+
+/// The data of `log.genesis`.
+pub fn genesis_data(origin: &str, vkey: &str) -> BTreeMap<String, serde_json::Value> {
+    BTreeMap::from([
+        ("build".to_owned(), format!("mregd {}", env!("CARGO_PKG_VERSION")).into()),
+        ("journal_format".to_owned(), crate::store::journal::FORMAT.into()),
+        ("origin".to_owned(), origin.into()),
+        ("vkey".to_owned(), vkey.into()),
+    ])
+}

@@ -1,0 +1,349 @@
+//! The embedded store: journal, hashes and index files, and a sled tree as the view (audit-log.md §8, decision D1).
+//! Opening recovers; recovery is the normal path. What the records mean is not known here.
+//!
+//! ```text
+//! <data>/log/lock          held while the daemon runs; holds its process id
+//! <data>/log/journal-*     the truth
+//! <data>/log/hash.*        derived: tree hashes          <data>/log/entries   derived: the entries' index
+//! <data>/log/checkpoint    the last signed checkpoint    <data>/log/derived   how far derived data is durable
+//! <data>/view/             derived: sled                 <data>/node          this daemon's instance id
+//! <keys>/log.key           the log's signing key         <keys>/log.mark      the high-water mark
+//! ```
+
+mod keeper;
+mod recover;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use common::audit::{Receipt, receipt};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::store::entries::{Finder, Rows};
+use crate::store::journal::JournalReader;
+use crate::store::merkle::HashFiles;
+use crate::store::records::{
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
+};
+use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
+use crate::store::view::KvRecords;
+use crate::store::{
+    BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
+    PublishedCheckpoint, Read, Records, Store, StoreError, StoreStats, View,
+};
+use common::digest::Digest;
+use common::name::{Alias, ModelId, ModelName, UserName, Version};
+
+/// Where the store lives and what it is called.
+#[derive(Debug, Clone)]
+pub struct SledOptions {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The directory of the signing key and the high-water mark; not inside the data directory.
+    pub key_dir: PathBuf,
+    /// The log's name, fixed when the log begins.
+    pub origin: String,
+    /// Octets of sled's cache; a hint to it.
+    pub cache_bytes: u64,
+    /// After so long without an entry, a `log.heartbeat` is written.
+    pub heartbeat: std::time::Duration,
+}
+
+impl SledOptions {
+    /// The usual options for a place and a name.
+    pub fn new(data_dir: &Path, key_dir: &Path, origin: &str) -> Self {
+        Self {
+            data_dir: data_dir.to_owned(),
+            key_dir: key_dir.to_owned(),
+            origin: origin.to_owned(),
+            cache_bytes: 64 * 1024 * 1024,
+            heartbeat: std::time::Duration::from_secs(15 * 60),
+        }
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+}
+
+/// Why the store did not open. Each says what to do.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A directory or file can't be made, read or written.
+    #[error("{}: {source}", path.display())]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{} is in use by another mregd{}; stop it first, or use another MREG_DATA_DIR", dir.display(), pid.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+        /// The holder's process id, if it can be told.
+        pid: Option<String>,
+    },
+    /// What is there contradicts the key, the mark, the checkpoint or the settings.
+    #[error("{0}")]
+    Refused(String),
+    /// Something stored is damaged, or failed while recovering.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenError {
+    fn path(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Path { path: path.to_owned(), source }
+    }
+}
+
+/// The embedded store.
+pub struct SledStore {
+    view: SledView,
+    requests: mpsc::Sender<Request>,
+    shown: Arc<Shown>,
+    identity: Identity,
+    /// Held for its lock.
+    _lock: File,
+    keeper: keeper::Keeper,
+}
+
+/// All that can be read of it. Cheap to clone.
+#[derive(Clone)]
+pub struct SledView {
+    tree: ::sled::Tree,
+    rows: Arc<Rows>,
+    hashes: Arc<HashFiles>,
+    journal: Arc<JournalReader>,
+    shown: Arc<Shown>,
+    origin: Arc<str>,
+}
+
+impl SledStore {
+    /// Opens the store of a directory: takes the lock, recovers, signs. Makes a new log where there is none at all.
+    pub fn open(options: &SledOptions) -> Result<Self, OpenError> {
+        let log_dir = options.log_dir();
+        for dir in [&options.data_dir, &options.key_dir, &log_dir] {
+            crate::durable::create_dir_all(dir, 0o700).map_err(OpenError::path(dir))?;
+        }
+        let lock = lock(&log_dir.join("lock"), &options.data_dir)?;
+        let recovered = recover::recover(options)?;
+        let shown = Arc::clone(&recovered.sequencer.shown);
+        let view = SledView {
+            tree: recovered.sequencer.tree.clone(),
+            rows: Arc::clone(&recovered.sequencer.rows),
+            hashes: Arc::clone(&recovered.sequencer.hash_files),
+            journal: recovered.sequencer.journal.reader(),
+            shown: Arc::clone(&shown),
+            origin: recovered.sequencer.origin.as_str().into(),
+        };
+        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let sequencer = recovered.sequencer;
+        thread::Builder::new()
+            .name("mregd-sequence".to_owned())
+            .spawn(move || sequencer.run(queue))
+            .map_err(OpenError::path(&log_dir))?;
+        let keeper = keeper::Keeper::start(keeper::Kept {
+            view: view.clone(),
+            db: recovered.db,
+            view_dir: options.data_dir.join("view"),
+            mark: recovered.mark,
+            derived: recovered.derived,
+            requests: requests.clone(),
+            heartbeat: options.heartbeat,
+        })
+        .map_err(OpenError::path(&log_dir))?;
+        let store = Self { view, requests, shown, identity: recovered.identity, _lock: lock, keeper };
+        store.record_opening(recovered.opening)?;
+        Ok(store)
+    }
+
+    /// Writes what opening has to say as the first entries: genesis, a rebuilt view.
+    fn record_opening(&self, opening: Vec<Decide>) -> Result<(), OpenError> {
+        for decide in opening {
+            let (reply, answer) = oneshot::channel();
+            let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
+            self.requests.blocking_send(Request::Commit(decide, reply)).map_err(|_closed| gone(()))?;
+            answer.blocking_recv().map_err(|_closed| gone(()))??;
+        }
+        Ok(())
+    }
+
+    /// All that can be read.
+    pub fn view(&self) -> &SledView {
+        &self.view
+    }
+}
+
+/// Takes the data directory's lock, which the system releases when the process ends, however it ends.
+fn lock(path: &Path, dir: &Path) -> Result<File, OpenError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(OpenError::path(path))?;
+    if let Err(error) = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(OpenError::path(path)(error.into()));
+        }
+        let mut pid = String::new();
+        let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+        return Err(OpenError::Locked { dir: dir.to_owned(), pid: known.then(|| pid.trim().to_owned()) });
+    }
+    let written = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    written.map_err(OpenError::path(path))?;
+    Ok(file)
+}
+
+impl Store for SledStore {
+    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        Box::pin(async move {
+            let stopped = || StoreError::Unavailable("the daemon is stopping".to_owned());
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(Request::Commit(decide, reply)).await.map_err(|_closed| stopped())?;
+            answer.await.map_err(|_closed| stopped())?
+        })
+    }
+
+    fn read<'a>(&'a self, work: Box<dyn FnOnce(&dyn View) + Send + 'a>) -> BoxFuture<'a, ()> {
+        // A point read of sled takes about a microsecond when cached, less than a change of threads.
+        work(&self.view);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn scan(&self, work: Box<dyn FnOnce(&dyn View) + Send>) -> BoxFuture<'_, ()> {
+        let view = self.view.clone();
+        Box::pin(async move {
+            if let Err(error) = tokio::task::spawn_blocking(move || work(&view)).await
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        })
+    }
+
+    fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>> {
+        self.shown.checkpoint.subscribe()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.shown.health.subscribe()
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats {
+            commits: self.shown.commits.load(Ordering::Relaxed),
+            batches: self.shown.batches.load(Ordering::Relaxed),
+            journal_bytes: self.shown.journal_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let (done, closed) = oneshot::channel();
+            if self.requests.send(Request::Close(done)).await.is_ok() {
+                // The sequencer ends after this, or has ended already.
+                let _ended = closed.await;
+            }
+            let keeper = self.keeper.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || keeper.stop()).await {
+                tracing::error!(%error, "derived data could not be made durable at the stop; the next start will take longer");
+            }
+        })
+    }
+}
+
+impl Entries for SledView {
+    fn size(&self) -> u64 {
+        self.shown.checkpoint.borrow().size
+    }
+
+    fn leaf(&self, index: u64) -> Read<Option<Vec<u8>>> {
+        if index < self.size() { self.journal.leaf(index, self.rows.row(index)?.place).map(Some) } else { Ok(None) }
+    }
+
+    fn entries(&self, query: &EntryQuery) -> Read<EntryPage> {
+        Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size() }.find(query)
+    }
+
+    fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt> {
+        let leaf = self.journal.leaf(index, self.rows.row(index)?.place)?;
+        receipt(&self.origin, index, &leaf, checkpoint.size, &checkpoint.note, &*self.hashes)
+    }
+
+    fn last_index_at(&self, at_ms: i64) -> Read<Option<u64>> {
+        Ok(self.rows.count_until(self.size(), at_ms)?.checked_sub(1))
+    }
+}
+
+impl Records for SledView {
+    fn user(&self, name: &UserName) -> Read<Option<UserRecord>> {
+        KvRecords(&self.tree).user(name)
+    }
+    fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>> {
+        KvRecords(&self.tree).user_by_id(id)
+    }
+    fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
+        KvRecords(&self.tree).users(after, limit)
+    }
+    fn session(&self, sid: &str) -> Read<Option<SessionRecord>> {
+        KvRecords(&self.tree).session(sid)
+    }
+    fn sessions_of(&self, user_id: &str) -> Read<Vec<SessionRecord>> {
+        KvRecords(&self.tree).sessions_of(user_id)
+    }
+    fn model(&self, id: ModelId) -> Read<Option<ModelRecord>> {
+        KvRecords(&self.tree).model(id)
+    }
+    fn model_named(&self, name: &ModelName) -> Read<Option<ModelId>> {
+        KvRecords(&self.tree).model_named(name)
+    }
+    fn version(&self, id: ModelId, version: Version) -> Read<Option<VersionRecord>> {
+        KvRecords(&self.tree).version(id, version)
+    }
+    fn versions(&self, id: ModelId, below: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
+        KvRecords(&self.tree).versions(id, below, limit)
+    }
+    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
+        KvRecords(&self.tree).holder(digest)
+    }
+    fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>> {
+        KvRecords(&self.tree).blob(digest)
+    }
+    fn alias_events(
+        &self,
+        id: ModelId,
+        alias: &Alias,
+        below: Option<u64>,
+        limit: usize,
+    ) -> Read<Vec<AliasEventRecord>> {
+        KvRecords(&self.tree).alias_events(id, alias, below, limit)
+    }
+    fn idempotency(&self, key: &[u8; 32]) -> Read<Option<IdempotencyRecord>> {
+        KvRecords(&self.tree).idempotency(key)
+    }
+    fn models(&self, query: &ModelQuery) -> Read<ModelPage> {
+        KvRecords(&self.tree).models(query)
+    }
+    fn expired_models(&self, now_ms: i64, limit: usize) -> Read<Vec<ModelId>> {
+        KvRecords(&self.tree).expired_models(now_ms, limit)
+    }
+    fn counters(&self) -> Read<Counters> {
+        KvRecords(&self.tree).counters()
+    }
+}

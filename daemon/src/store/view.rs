@@ -1,0 +1,586 @@
+//! Records as keys and values: the layout of the view, how a change is applied to it, and how it is read. All of it is
+//! derived from the journal: the same changes in the same order give the same octets.
+//!
+//! One tree, so that a batch is applied by one atomic `sled::Batch`. The first octet of a key is its space:
+//!
+//! | space | key | value |
+//! |---|---|---|
+//! | `u` | user name | `UserRecord` |
+//! | `U` | user id | user name |
+//! | `s` | session id | `SessionRecord` |
+//! | `S` | user id, 0, session id | – |
+//! | `m` | model id | `ModelRecord` |
+//! | `n` | folded model name | model id |
+//! | `r` | changed at, model id | – |
+//! | `t` | tag key, 0, tag value, 0, folded model name | model id |
+//! | `x` | restorable until, model id | – |
+//! | `v` | model id, version | `VersionRecord` |
+//! | `d` | digest, model id, version | – |
+//! | `a` | model id, alias, 0, entry index | `AliasEventRecord` |
+//! | `b` | digest | `BlobRecord` |
+//! | `i` | idempotency key | `IdempotencyRecord` |
+//! | `I` | at, idempotency key | – |
+//! | `h` | chain, value | [`Head`] |
+//! | `c` | – | `Counters` |
+//! | `z` | – | [`Applied`] |
+//!
+//! Numbers in keys are big-endian, so that keys sort as they do.
+
+use std::ops::Bound;
+
+use common::api::State;
+use common::digest::Digest;
+use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::role::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::store::codec::{decode, encode};
+use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
+use crate::store::records::{
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
+    Write,
+};
+use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError};
+
+/// How many rows one page may look at.
+pub const SCAN_ROWS_MAX: usize = 20_000;
+/// How long an idempotency key is remembered, in milliseconds: 24 hours.
+pub const IDEMPOTENCY_MS: i64 = 24 * 3600 * 1000;
+/// How many expired idempotency keys each new one removes.
+const IDEMPOTENCY_PRUNED: usize = 4;
+
+/// How far the view has come, and which log it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Entries applied.
+    pub size: u64,
+    /// Leaf hash of entry 0.
+    pub genesis: [u8; 32],
+}
+
+/// The end of a chain of entries that share a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Index of the last one.
+    pub last: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// The chains along which entries are found. Each row of the entries' index names the entry before it in each chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chain {
+    /// Same subject (audit-log.md §1, `prev`).
+    Target,
+    /// Same actor, by name.
+    Actor,
+    /// Same action.
+    Action,
+    /// Same outcome.
+    Outcome,
+    /// Same client address.
+    Ip,
+}
+
+impl Chain {
+    /// All of them; the position is the column in the entries' index.
+    pub const ALL: [Self; 5] = [Self::Target, Self::Actor, Self::Action, Self::Outcome, Self::Ip];
+}
+
+fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(space);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Times before 1970 don't occur; a broken clock must not break the order.
+fn time(ms: i64) -> [u8; 8] {
+    u64::try_from(ms).unwrap_or(0).to_be_bytes()
+}
+
+fn id(id: ModelId) -> [u8; 16] {
+    id.as_u128().to_be_bytes()
+}
+
+fn number(version: Version) -> [u8; 4] {
+    version.number().to_be_bytes()
+}
+
+fn model_id(octets: &[u8]) -> Read<ModelId> {
+    let octets: [u8; 16] =
+        octets.try_into().map_err(|_length| StoreError::Corrupt("a model id in the view is not 16 octets".to_owned()))?;
+    Ok(ModelId::from_u128(u128::from_be_bytes(octets)))
+}
+
+fn head_key(chain: Chain, value: &str) -> Vec<u8> {
+    let octet = match chain {
+        Chain::Target => b't',
+        Chain::Actor => b'a',
+        Chain::Action => b'c',
+        Chain::Outcome => b'o',
+        Chain::Ip => b'i',
+    };
+    key(b'h', &[&[octet], value.as_bytes()])
+}
+
+/// The end of a chain.
+pub fn head(kv: &(impl Kv + ?Sized), chain: Chain, value: &str) -> Read<Option<Head>> {
+    record(kv, &head_key(chain, value))
+}
+
+/// How far the view has come; none if it is empty.
+pub fn applied(kv: &(impl Kv + ?Sized)) -> Read<Option<Applied>> {
+    record(kv, b"z")
+}
+
+fn record<T: serde::de::DeserializeOwned>(kv: &(impl Kv + ?Sized), key: &[u8]) -> Read<Option<T>> {
+    kv.get(key)?.map(|octets| decode(&octets)).transpose()
+}
+
+// ---- applying -------------------------------------------------------------------------------------------------------
+
+/// Notes how far the view has come.
+pub fn set_applied(overlay: &mut Overlay<'_>, applied: &Applied) -> Read<()> {
+    overlay.put(b"z".to_vec(), encode(applied)?);
+    Ok(())
+}
+
+/// Moves the end of a chain to an entry and returns the one before it.
+pub fn advance_head(overlay: &mut Overlay<'_>, chain: Chain, value: &str, index: u64) -> Read<Option<u64>> {
+    let key = head_key(chain, value);
+    let before: Option<Head> = record(overlay, &key)?;
+    let head = Head { last: index, count: before.map_or(0, |head| head.count) + 1 };
+    overlay.put(key, encode(&head)?);
+    Ok(before.map(|head| head.last))
+}
+
+/// Applies a change. `released` gains the blobs whose last reference went.
+pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, released: &mut Vec<Digest>) -> Read<()> {
+    let before = counters(overlay)?;
+    let mut counts = before;
+    for write in writes {
+        match write {
+            Write::PutUser(user) => put_user(overlay, user, &mut counts)?,
+            Write::DeleteUser { name } => delete_user(overlay, name, &mut counts)?,
+            Write::PutSession(session) => {
+                overlay.put(key(b's', &[session.sid.as_bytes()]), encode(session)?);
+                overlay.put(key(b'S', &[session.user_id.as_bytes(), b"\0", session.sid.as_bytes()]), Vec::new());
+            }
+            Write::DeleteSession { sid } => {
+                let at = key(b's', &[sid.as_bytes()]);
+                if let Some(session) = record::<SessionRecord>(overlay, &at)? {
+                    overlay.delete(key(b'S', &[session.user_id.as_bytes(), b"\0", sid.as_bytes()]));
+                    overlay.delete(at);
+                }
+            }
+            Write::PutModel(model) => put_model(overlay, model, &mut counts)?,
+            Write::PutVersion(version) => put_version(overlay, version)?,
+            Write::DeleteVersion { model, version } => {
+                let at = key(b'v', &[&id(*model), &number(*version)]);
+                if let Some(old) = record::<VersionRecord>(overlay, &at)? {
+                    forget_digests(overlay, &old);
+                    overlay.delete(at);
+                }
+            }
+            Write::AppendAliasEvent { model, alias, event } => {
+                let at = key(b'a', &[&id(*model), alias.as_str().as_bytes(), b"\0", &event.index.to_be_bytes()]);
+                overlay.put(at, encode(event)?);
+            }
+            Write::SetBlob { digest, size, refs } => set_blob(overlay, digest, *size, *refs, &mut counts, released)?,
+            Write::PutIdempotency { key: name, record } => put_idempotency(overlay, name, record, moment)?,
+        }
+    }
+    if counts != before {
+        overlay.put(b"c".to_vec(), encode(&counts)?);
+    }
+    Ok(())
+}
+
+fn is_admin(user: &UserRecord) -> u64 {
+    u64::from(user.role == Role::Admin && !user.disabled)
+}
+
+fn put_user(overlay: &mut Overlay<'_>, user: &UserRecord, counts: &mut Counters) -> Read<()> {
+    let at = key(b'u', &[user.name.as_str().as_bytes()]);
+    match record::<UserRecord>(overlay, &at)? {
+        Some(old) => counts.enabled_admins = counts.enabled_admins.saturating_sub(is_admin(&old)),
+        None => counts.users += 1,
+    }
+    counts.enabled_admins += is_admin(user);
+    overlay.put(key(b'U', &[user.id.as_bytes()]), user.name.as_str().as_bytes().to_vec());
+    overlay.put(at, encode(user)?);
+    Ok(())
+}
+
+fn delete_user(overlay: &mut Overlay<'_>, name: &UserName, counts: &mut Counters) -> Read<()> {
+    let at = key(b'u', &[name.as_str().as_bytes()]);
+    if let Some(old) = record::<UserRecord>(overlay, &at)? {
+        counts.users = counts.users.saturating_sub(1);
+        counts.enabled_admins = counts.enabled_admins.saturating_sub(is_admin(&old));
+        overlay.delete(key(b'U', &[old.id.as_bytes()]));
+        overlay.delete(at);
+    }
+    Ok(())
+}
+
+fn is_live(model: &ModelRecord) -> bool {
+    model.deleted.is_none() && !model.purged
+}
+
+fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counters) -> Read<()> {
+    let at = key(b'm', &[&id(model.id)]);
+    if let Some(old) = record::<ModelRecord>(overlay, &at)? {
+        if is_live(&old) {
+            counts.models = counts.models.saturating_sub(1);
+            counts.versions = counts.versions.saturating_sub(u64::from(old.live_versions));
+        }
+        for at in model_index(&old) {
+            overlay.delete(at);
+        }
+    }
+    if is_live(model) {
+        counts.models += 1;
+        counts.versions += u64::from(model.live_versions);
+    }
+    for at in model_index(model) {
+        let named = matches!(at.first(), Some(b'n' | b't'));
+        overlay.put(at, if named { id(model.id).to_vec() } else { Vec::new() });
+    }
+    overlay.put(at, encode(model)?);
+    Ok(())
+}
+
+/// The keys under which a model is found; a tombstone is found by its id alone.
+fn model_index(model: &ModelRecord) -> Vec<Vec<u8>> {
+    if model.purged {
+        return Vec::new();
+    }
+    let name = model.name.folded();
+    let mut keys =
+        vec![key(b'n', &[name.as_bytes()]), key(b'r', &[&time(model.updated_at_ms), &id(model.id)])];
+    for (tag, value) in &model.tags {
+        keys.push(key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0", name.as_bytes()]));
+    }
+    if let Some(deletion) = &model.deleted {
+        keys.push(key(b'x', &[&time(deletion.restorable_until_ms), &id(model.id)]));
+    }
+    keys
+}
+
+fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
+    let at = key(b'v', &[&id(version.model), &number(version.version)]);
+    if let Some(old) = record::<VersionRecord>(overlay, &at)? {
+        forget_digests(overlay, &old);
+    }
+    if version.deleted.is_none() {
+        for artifact in &version.artifacts {
+            overlay.put(digest_key(artifact.digest, version), Vec::new());
+        }
+    }
+    overlay.put(at, encode(version)?);
+    Ok(())
+}
+
+fn digest_key(digest: Digest, version: &VersionRecord) -> Vec<u8> {
+    key(b'd', &[digest.as_bytes(), &id(version.model), &number(version.version)])
+}
+
+fn forget_digests(overlay: &mut Overlay<'_>, version: &VersionRecord) {
+    for artifact in &version.artifacts {
+        overlay.delete(digest_key(artifact.digest, version));
+    }
+}
+
+fn set_blob(
+    overlay: &mut Overlay<'_>,
+    digest: &Digest,
+    size: u64,
+    refs: u64,
+    counts: &mut Counters,
+    released: &mut Vec<Digest>,
+) -> Read<()> {
+    let at = key(b'b', &[digest.as_bytes()]);
+    if record::<BlobRecord>(overlay, &at)?.is_some() {
+        counts.blobs = counts.blobs.saturating_sub(1);
+        counts.blob_bytes = counts.blob_bytes.saturating_sub(size);
+    }
+    if refs == 0 {
+        overlay.delete(at);
+        released.push(*digest);
+    } else {
+        counts.blobs += 1;
+        counts.blob_bytes += size;
+        overlay.put(at, encode(&BlobRecord { size, refs })?);
+    }
+    Ok(())
+}
+
+fn put_idempotency(overlay: &mut Overlay<'_>, name: &[u8; 32], record: &IdempotencyRecord, moment: Moment) -> Read<()> {
+    let until = time(moment.at_ms - IDEMPOTENCY_MS);
+    let mut expired = Vec::new();
+    for pair in overlay.range(Bound::Included(vec![b'I']), Bound::Excluded(key(b'I', &[&until])), false) {
+        expired.push(pair?.0);
+        if expired.len() == IDEMPOTENCY_PRUNED {
+            break;
+        }
+    }
+    for at in expired {
+        overlay.delete(key(b'i', &[at.get(9..).unwrap_or_default()]));
+        overlay.delete(at.to_vec());
+    }
+    overlay.put(key(b'I', &[&time(record.at_ms), name]), Vec::new());
+    overlay.put(key(b'i', &[name]), encode(record)?);
+    Ok(())
+}
+
+// ---- reading --------------------------------------------------------------------------------------------------------
+
+fn counters(kv: &(impl Kv + ?Sized)) -> Read<Counters> {
+    Ok(record(kv, b"c")?.unwrap_or_default())
+}
+
+/// Reads records from anything that holds keys and values.
+pub struct KvRecords<'k, K: Kv + ?Sized>(pub &'k K);
+
+impl<K: Kv + ?Sized> KvRecords<'_, K> {
+    fn model_at(&self, octets: &[u8]) -> Read<ModelRecord> {
+        let at = model_id(octets)?;
+        self.model(at)?.ok_or_else(|| StoreError::Corrupt(format!("the view names model {at}, which is not there")))
+    }
+}
+
+impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
+    fn user(&self, name: &UserName) -> Read<Option<UserRecord>> {
+        record(self.0, &key(b'u', &[name.as_str().as_bytes()]))
+    }
+
+    fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>> {
+        match self.0.get(&key(b'U', &[id.as_bytes()]))? {
+            Some(name) => record(self.0, &key(b'u', &[&name])),
+            None => Ok(None),
+        }
+    }
+
+    fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
+        let from = match after {
+            Some(name) => Bound::Excluded(key(b'u', &[name.as_str().as_bytes()])),
+            None => Bound::Included(vec![b'u']),
+        };
+        self.0.range(from, prefix_end(b"u"), false).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn session(&self, sid: &str) -> Read<Option<SessionRecord>> {
+        record(self.0, &key(b's', &[sid.as_bytes()]))
+    }
+
+    fn sessions_of(&self, user_id: &str) -> Read<Vec<SessionRecord>> {
+        let prefix = key(b'S', &[user_id.as_bytes(), b"\0"]);
+        let mut sessions = Vec::new();
+        for pair in prefixed(self.0, &prefix, false) {
+            let (at, _nothing) = pair?;
+            sessions.extend(record::<SessionRecord>(self.0, &key(b's', &[&at[prefix.len()..]]))?);
+        }
+        Ok(sessions)
+    }
+
+    fn model(&self, at: ModelId) -> Read<Option<ModelRecord>> {
+        record(self.0, &key(b'm', &[&id(at)]))
+    }
+
+    fn model_named(&self, name: &ModelName) -> Read<Option<ModelId>> {
+        self.0.get(&key(b'n', &[name.folded().as_bytes()]))?.map(|octets| model_id(&octets)).transpose()
+    }
+
+    fn version(&self, model: ModelId, version: Version) -> Read<Option<VersionRecord>> {
+        record(self.0, &key(b'v', &[&id(model), &number(version)]))
+    }
+
+    fn versions(&self, model: ModelId, below: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
+        let prefix = key(b'v', &[&id(model)]);
+        let to = match below {
+            Some(version) => Bound::Excluded(key(b'v', &[&id(model), &number(version)])),
+            None => prefix_end(&prefix),
+        };
+        self.0.range(Bound::Included(prefix), to, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
+        let prefix = key(b'd', &[digest.as_bytes()]);
+        for pair in prefixed(self.0, &prefix, true).take(SCAN_ROWS_MAX) {
+            let (at, _nothing) = pair?;
+            let (model, version) = at[prefix.len()..].split_at_checked(16).ok_or_else(bad_digest_key)?;
+            let model = self.model_at(model)?;
+            if is_live(&model) {
+                let number = u32::from_be_bytes(version.try_into().map_err(|_length| bad_digest_key())?);
+                let version = Version::try_from(number).map_err(|_zero| bad_digest_key())?;
+                return Ok(Some((model.id, version)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>> {
+        record(self.0, &key(b'b', &[digest.as_bytes()]))
+    }
+
+    fn alias_events(&self, at: ModelId, alias: &Alias, below: Option<u64>, limit: usize) -> Read<Vec<AliasEventRecord>> {
+        let prefix = key(b'a', &[&id(at), alias.as_str().as_bytes(), b"\0"]);
+        let to = match below {
+            Some(index) => {
+                Bound::Excluded(key(b'a', &[&id(at), alias.as_str().as_bytes(), b"\0", &index.to_be_bytes()]))
+            }
+            None => prefix_end(&prefix),
+        };
+        self.0.range(Bound::Included(prefix), to, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn idempotency(&self, name: &[u8; 32]) -> Read<Option<IdempotencyRecord>> {
+        record(self.0, &key(b'i', &[name]))
+    }
+
+    fn models(&self, query: &ModelQuery) -> Read<ModelPage> {
+        let (prefix, down) = index_for(query);
+        let bound = match (&query.after, down) {
+            (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
+            (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
+            (Some(after), true) => (Bound::Included(prefix.clone()), Bound::Excluded(key_after(&prefix, after))),
+        };
+        let unfiltered = query.text.is_none()
+            && query.tags.is_empty()
+            && query.state.is_none()
+            && query.format.is_none()
+            && query.alias.is_none()
+            && query.uploader.is_none()
+            && query.since_ms.is_none();
+        let mut count = match (&query.after, unfiltered) {
+            (Some(_), _) => Count::Unasked,
+            (None, true) => Count::Known(self.counters()?.models),
+            (None, false) => Count::SoFar(0),
+        };
+        let mut models = Vec::new();
+        let mut next = None;
+        let mut last = Vec::new();
+        for (looked_at, pair) in self.0.range(bound.0, bound.1, down).enumerate() {
+            if looked_at == SCAN_ROWS_MAX {
+                count.give_up();
+                next.get_or_insert(last);
+                break;
+            }
+            let (at, value) = pair?;
+            let model = match prefix.first() {
+                Some(b'm') => decode(&value)?,
+                Some(b'r') => self.model_at(at.get(9..).unwrap_or_default())?,
+                _ => self.model_at(&value)?,
+            };
+            if matches(query, &model) {
+                if models.len() == query.limit {
+                    next.get_or_insert_with(|| last.clone());
+                    if !count.is_counting() {
+                        break;
+                    }
+                } else {
+                    models.push(model);
+                }
+                count.one_more();
+            }
+            if next.is_none() {
+                last = at[prefix.len()..].to_vec();
+            }
+        }
+        Ok(ModelPage { models, next, total: count.total() })
+    }
+
+    fn expired_models(&self, now_ms: i64, limit: usize) -> Read<Vec<ModelId>> {
+        self.0
+            .range(Bound::Included(vec![b'x']), Bound::Excluded(key(b'x', &[&time(now_ms)])), false)
+            .take(limit)
+            .map(|pair| model_id(pair?.0.get(9..).unwrap_or_default()))
+            .collect()
+    }
+
+    fn counters(&self) -> Read<Counters> {
+        counters(self.0)
+    }
+}
+
+fn bad_digest_key() -> StoreError {
+    StoreError::Corrupt("a digest's key in the view is damaged".to_owned())
+}
+
+fn key_after(prefix: &[u8], after: &[u8]) -> Vec<u8> {
+    [prefix, after].concat()
+}
+
+/// How many rows match in all: known at once, being counted, or not to be had.
+enum Count {
+    Known(u64),
+    SoFar(u64),
+    Unasked,
+}
+
+impl Count {
+    fn is_counting(&self) -> bool {
+        matches!(self, Self::SoFar(_))
+    }
+    fn one_more(&mut self) {
+        if let Self::SoFar(count) = self {
+            *count += 1;
+        }
+    }
+    fn give_up(&mut self) {
+        if self.is_counting() {
+            *self = Self::Unasked;
+        }
+    }
+    fn total(&self) -> Option<u64> {
+        match self {
+            Self::Known(count) | Self::SoFar(count) => Some(*count),
+            Self::Unasked => None,
+        }
+    }
+}
+
+/// The index to walk, by its prefix, and the direction. A tag narrows the walk where the order is by name.
+fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
+    let by_name = |down| match query.tags.first() {
+        Some((tag, value)) => (key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0"]), down),
+        None => (vec![b'n'], down),
+    };
+    match query.sort {
+        ModelSort::NameUp => by_name(false),
+        ModelSort::NameDown => by_name(true),
+        ModelSort::UpdatedUp => (vec![b'r'], false),
+        ModelSort::UpdatedDown => (vec![b'r'], true),
+        ModelSort::CreatedUp => (vec![b'm'], false),
+        ModelSort::CreatedDown => (vec![b'm'], true),
+    }
+}
+
+fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
+    let state = if model.deleted.is_some() {
+        State::Deleted
+    } else {
+        model.latest.as_ref().map_or(State::Deleted, |latest| latest.state)
+    };
+    let state_fits = match query.state {
+        Some(wanted) => state == wanted,
+        None => model.deleted.is_none(),
+    };
+    let text_fits = query.text.as_ref().is_none_or(|text| {
+        let text = text.to_lowercase();
+        model.name.folded().contains(&text) || model.description.to_lowercase().contains(&text)
+    });
+    let latest = model.latest.as_ref();
+    !model.purged
+        && state_fits
+        && text_fits
+        && query.tags.iter().all(|(tag, value)| model.tags.get(tag) == Some(value))
+        && query.format.as_ref().is_none_or(|format| latest.is_some_and(|latest| &latest.format == format))
+        && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
+        && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
+        && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
+}
+

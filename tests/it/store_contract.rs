@@ -1,0 +1,368 @@
+//! Every promise of the `Store` trait, on every backend there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use common::audit::{Action, Actor, Entry, Hash, Outcome, Target, leaf_hash, verify_checkpoint};
+use common::digest::Digest;
+use common::name::{ModelId, UserName};
+use common::role::Role;
+use daemon::store::records::{BlobRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write};
+use daemon::store::sled::{SledOptions, SledStore};
+use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, View};
+use tempfile::TempDir;
+
+/// A store in a directory of its own.
+pub(crate) struct Opened {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Arc<SledStore>,
+}
+
+pub(crate) fn options(dir: &std::path::Path) -> SledOptions {
+    SledOptions::new(&dir.join("data"), &dir.join("keys"), "contract.test/log")
+}
+
+pub(crate) fn open() -> Opened {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(SledStore::open(&options(dir.path())).unwrap());
+    Opened { dir, store }
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+pub(crate) fn draft(action: Action, target: Target) -> Draft {
+    Draft { action, outcome: Outcome::Ok, actor: Actor::system(), target, request: None, data: BTreeMap::new() }
+}
+
+/// A command that only records.
+pub(crate) fn note(about: &str) -> Decide {
+    let target = Target::new("model", about);
+    Box::new(move |_records, _moment| Ok(Decision { draft: draft(Action::ModelRead, target), writes: Vec::new() }))
+}
+
+/// A command that creates a user of this name, unless there is one.
+pub(crate) fn create_user(name: &str) -> Decide {
+    let name: UserName = name.parse().unwrap();
+    Box::new(move |records, moment| {
+        let target = Target::new("user", &format!("usr_{name}"));
+        if records.user(&name)?.is_some() {
+            let mut draft = draft(Action::UserCreate, target);
+            draft.outcome = Outcome::Error;
+            return Ok(Decision { draft, writes: Vec::new() });
+        }
+        let user = UserRecord {
+            id: format!("usr_{name}"),
+            name,
+            role: Role::Admin,
+            password_hash: "none".to_owned(),
+            disabled: false,
+            must_change_password: false,
+            epoch: 0,
+            created_at_ms: moment.at_ms,
+            updated_at_ms: moment.at_ms,
+            last_login_at_ms: None,
+            revision: moment.index,
+        };
+        Ok(Decision { draft: draft(Action::UserCreate, target), writes: vec![Write::PutUser(user)] })
+    })
+}
+
+/// A command that creates a model.
+pub(crate) fn create_model(id: u128, name: &str, tag: Option<(&str, &str)>) -> Decide {
+    let (name, id) = (name.parse().unwrap(), ModelId::from_u128(id));
+    let tags = tag.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    Box::new(move |_records, moment| {
+        let model = ModelRecord {
+            id,
+            name,
+            description: String::new(),
+            tags,
+            owner: "nobody".to_owned(),
+            created_at_ms: moment.at_ms,
+            updated_at_ms: moment.at_ms,
+            last_number: 0,
+            live_versions: 0,
+            latest: None,
+            aliases: BTreeMap::new(),
+            deleted: None,
+            purged: false,
+            revision: moment.index,
+        };
+        let target = Target::new("model", &id.to_string());
+        Ok(Decision { draft: draft(Action::ModelUpdate, target), writes: vec![Write::PutModel(model)] })
+    })
+}
+
+pub(crate) fn commit(runtime: &tokio::runtime::Runtime, store: &SledStore, decide: Decide) -> Committed {
+    runtime.block_on(store.commit(decide)).unwrap()
+}
+
+/// Every leaf, in order.
+pub(crate) fn leaves(view: &dyn View) -> Vec<Vec<u8>> {
+    (0..view.size()).map(|index| view.leaf(index).unwrap().unwrap()).collect()
+}
+
+/// Re-verifies the whole log with hashing that is not ours: indices, fresh ids and salts, `prev`, the root.
+pub(crate) fn check_log(view: &dyn View, root: Hash) {
+    let mut ids = BTreeSet::new();
+    let mut salts = BTreeSet::new();
+    let mut last_about: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut hashes = Vec::new();
+    for (index, leaf) in (0..).zip(leaves(view)) {
+        let entry = Entry::parse(&leaf).unwrap();
+        assert_eq!(entry.seq, index);
+        assert!(ids.insert(entry.id.clone()), "entry {index} has a used id");
+        assert!(salts.insert(entry.salt.clone()), "entry {index} has a used salt");
+        let kind = if entry.target.kind == "version" { "model".to_owned() } else { entry.target.kind.clone() };
+        let before = last_about.insert((kind, entry.target.id.clone()), index);
+        assert_eq!(entry.prev, before, "entry {index}");
+        hashes.push(tlog_tiles::record_hash(&leaf).0);
+    }
+    assert_eq!(crate::oracle::root(&hashes), root.0);
+}
+
+/// Commands of many callers at once are decided one after another, each exactly once, with effects visible to the next.
+#[test]
+fn serialised() {
+    let opened = open();
+    let runtime = runtime();
+    let done: Vec<Committed> = runtime.block_on(async {
+        let tasks: Vec<_> = (0..400)
+            .map(|n| {
+                let store = Arc::clone(&opened.store);
+                tokio::spawn(async move { store.commit(create_user(&format!("user{}", n % 100))).await.unwrap() })
+            })
+            .collect();
+        let mut done = Vec::new();
+        for task in tasks {
+            done.push(task.await.unwrap());
+        }
+        done
+    });
+    let indices: BTreeSet<u64> = done.iter().map(|one| one.index).collect();
+    assert_eq!(indices.len(), 400);
+    let created = done.iter().filter(|one| Entry::parse(&one.leaf).unwrap().outcome == Outcome::Ok).count();
+    assert_eq!(created, 100, "each name was created once");
+    let view = opened.store.view();
+    use daemon::store::{Entries, Records};
+    assert_eq!(view.counters().unwrap().users, 100);
+    assert_eq!(view.counters().unwrap().enabled_admins, 100);
+    assert_eq!(view.size(), 401);
+    check_log(view, opened.store.checkpoints().borrow().root);
+}
+
+/// What is answered is covered by a checkpoint with a valid signature, and its receipt verifies with the key alone.
+#[test]
+fn answered_means_signed() {
+    let opened = open();
+    let runtime = runtime();
+    let vkey = opened.store.identity().vkey.parse().unwrap();
+    use daemon::store::Entries;
+    for n in 0..70 {
+        let one = commit(&runtime, &opened.store, note(&format!("m{}", n % 7)));
+        assert!(one.checkpoint.size > one.index);
+        assert_eq!(leaf_hash(&one.leaf), one.leaf_hash);
+        let checkpoint = verify_checkpoint(&one.checkpoint.note, std::slice::from_ref(&vkey)).unwrap();
+        assert_eq!((checkpoint.size, checkpoint.root), (one.checkpoint.size, one.checkpoint.root));
+        let receipt = opened.store.view().receipt(one.index, &one.checkpoint).unwrap();
+        receipt.verify(std::slice::from_ref(&vkey)).unwrap();
+    }
+}
+
+/// A command whose decision fails or panics leaves nothing; the next one is served.
+#[test]
+fn failed_decisions_leave_nothing() {
+    let opened = open();
+    let runtime = runtime();
+    let fails: Decide = Box::new(|_records, _moment| Err(daemon::store::StoreError::Corrupt("test".to_owned())));
+    let panics: Decide = Box::new(|_records, _moment| panic!("a decision of the test panics"));
+    assert!(runtime.block_on(opened.store.commit(fails)).is_err());
+    assert!(runtime.block_on(opened.store.commit(panics)).is_err());
+    let one = commit(&runtime, &opened.store, note("after"));
+    assert_eq!(one.index, 1);
+}
+
+/// After a stop everything is there, and the log goes on where it was.
+#[test]
+fn reopens() {
+    let Opened { dir, store } = open();
+    let runtime = runtime();
+    for n in 0..20 {
+        commit(&runtime, &store, create_user(&format!("user{n}")));
+    }
+    use daemon::store::Records;
+    let before = leaves(store.view());
+    runtime.block_on(store.close());
+    drop(store);
+    let store = SledStore::open(&options(dir.path())).unwrap();
+    assert_eq!(leaves(store.view()), before);
+    assert_eq!(store.view().counters().unwrap().users, 20);
+    assert_eq!(commit(&runtime, &store, note("x")).index, 21);
+    check_log(store.view(), store.checkpoints().borrow().root);
+}
+
+/// Two stores can't have one directory.
+#[test]
+fn locked() {
+    let opened = open();
+    let Err(error) = SledStore::open(&options(opened.dir.path())) else { panic!("opened twice") };
+    let text = error.to_string();
+    assert!(text.contains("in use") && text.contains(&std::process::id().to_string()), "{text}");
+}
+
+/// After it was closed it refuses, and says so.
+#[test]
+fn closed() {
+    let opened = open();
+    let runtime = runtime();
+    runtime.block_on(opened.store.close());
+    assert!(runtime.block_on(opened.store.commit(note("x"))).is_err());
+}
+
+/// Pages of models are complete and free of doubles in every order, with and without a tag.
+#[test]
+fn pages_of_models() {
+    let opened = open();
+    let runtime = runtime();
+    for n in 0..57_u128 {
+        let tag = (n % 3 == 0).then_some(("team", "nlp"));
+        // Ids run against the names, so that the orders differ.
+        commit(&runtime, &opened.store, create_model(1000 - n, &format!("Model-{n:03}"), tag));
+    }
+    use daemon::store::Records;
+    let orders = [
+        ModelSort::NameUp,
+        ModelSort::NameDown,
+        ModelSort::UpdatedUp,
+        ModelSort::UpdatedDown,
+        ModelSort::CreatedUp,
+        ModelSort::CreatedDown,
+    ];
+    for sort in orders {
+        for (tags, expected) in [(vec![], 57), (vec![("team".to_owned(), "nlp".to_owned())], 19)] {
+            let mut query = ModelQuery { sort, tags, limit: 10, ..ModelQuery::default() };
+            let mut names = Vec::new();
+            let mut changed = Vec::new();
+            loop {
+                let page = opened.store.view().models(&query).unwrap();
+                if query.after.is_none() {
+                    assert_eq!(page.total, Some(expected), "{sort:?}");
+                }
+                names.extend(page.models.iter().map(|model| model.name.to_string()));
+                changed.extend(page.models.iter().map(|model| model.updated_at_ms));
+                match page.next {
+                    Some(next) => query.after = Some(next),
+                    None => break,
+                }
+            }
+            let distinct: BTreeSet<_> = names.iter().cloned().collect();
+            assert_eq!((names.len() as u64, distinct.len() as u64), (expected, expected), "{sort:?}");
+            match sort {
+                ModelSort::NameUp | ModelSort::CreatedDown => assert!(names.is_sorted(), "{sort:?}"),
+                ModelSort::NameDown | ModelSort::CreatedUp => assert!(names.iter().rev().is_sorted(), "{sort:?}"),
+                ModelSort::UpdatedUp => assert!(changed.is_sorted()),
+                ModelSort::UpdatedDown => assert!(changed.iter().rev().is_sorted()),
+            }
+        }
+    }
+}
+
+/// Entries are found by each filter, page by page, exactly those that a reading of everything finds.
+#[test]
+fn pages_of_entries() {
+    let opened = open();
+    let runtime = runtime();
+    let ids: Vec<String> = (0..5_u128).map(|n| ModelId::from_u128(n + 1).to_string()).collect();
+    for n in 0..150 {
+        let decide = if n % 4 == 0 { create_user(&format!("user{}", n % 40)) } else { note(&ids[n % 5]) };
+        commit(&runtime, &opened.store, decide);
+    }
+    use daemon::store::Entries;
+    let view = opened.store.view();
+    let all: Vec<Entry> = leaves(view).iter().map(|leaf| Entry::parse(leaf).unwrap()).collect();
+    type Fits<'a> = Box<dyn Fn(&Entry) -> bool + 'a>;
+    let cases: Vec<(EntryQuery, Fits<'_>)> = vec![
+        (EntryQuery::default(), Box::new(|_entry| true)),
+        (EntryQuery { target: Some(ids[2].clone()), ..Default::default() }, Box::new(|entry| entry.target.id == ids[2])),
+        (EntryQuery { action: Some("user.*".to_owned()), ..Default::default() }, Box::new(|entry| entry.action == Action::UserCreate)),
+        (EntryQuery { action: Some("user.create".to_owned()), outcome: Some(Outcome::Error), ..Default::default() }, Box::new(|entry| entry.outcome == Outcome::Error)),
+        (EntryQuery { actor: Some("system".to_owned()), after: Some(40), before: Some(90), ..Default::default() }, Box::new(|entry| entry.seq > 40 && entry.seq < 90)),
+        (EntryQuery { actor: Some("nobody".to_owned()), ..Default::default() }, Box::new(|_entry| false)),
+    ];
+    for (mut query, fits) in cases {
+        query.limit = 7;
+        let mut found = Vec::new();
+        loop {
+            let page = view.entries(&query).unwrap();
+            found.extend(page.entries.iter().map(|entry| entry.index));
+            match page.next_before {
+                Some(next) => query.before = Some(next),
+                None => break,
+            }
+        }
+        let expected: Vec<u64> = all.iter().rev().filter(|entry| fits(entry)).map(|entry| entry.seq).collect();
+        assert_eq!(found, expected, "{query:?}");
+    }
+}
+
+/// A blob whose last reference goes is told to the caller; sessions end with their writes; counters follow.
+#[test]
+fn blobs_sessions_counters() {
+    let opened = open();
+    let runtime = runtime();
+    let digest = Digest::from_bytes([7; 32]);
+    let set = |refs| -> Decide {
+        Box::new(move |_records, _moment| {
+            let target = Target::new("model", "m");
+            Ok(Decision { draft: draft(Action::ModelUpload, target), writes: vec![Write::SetBlob { digest, size: 5, refs }] })
+        })
+    };
+    use daemon::store::Records;
+    assert!(commit(&runtime, &opened.store, set(2)).released.is_empty());
+    assert_eq!(opened.store.view().blob(&digest).unwrap(), Some(BlobRecord { size: 5, refs: 2 }));
+    assert_eq!(opened.store.view().counters().unwrap().blob_bytes, 5);
+    assert_eq!(&*commit(&runtime, &opened.store, set(0)).released, &[digest]);
+    assert_eq!(opened.store.view().blob(&digest).unwrap(), None);
+    assert_eq!(opened.store.view().counters().unwrap().blobs, 0);
+
+    let session = SessionRecord { sid: "s1".to_owned(), user_id: "usr_1".to_owned(), epoch: 0, created_at_ms: 1, expires_at_ms: 2 };
+    let put = session.clone();
+    let put: Decide = Box::new(move |_records, _moment| {
+        Ok(Decision { draft: draft(Action::AuthLogin, Target::new("user", "usr_1")), writes: vec![Write::PutSession(put)] })
+    });
+    commit(&runtime, &opened.store, put);
+    assert_eq!(opened.store.view().sessions_of("usr_1").unwrap(), vec![session]);
+    let end: Decide = Box::new(|_records, _moment| {
+        let writes = vec![Write::DeleteSession { sid: "s1".to_owned() }];
+        Ok(Decision { draft: draft(Action::AuthLogout, Target::new("user", "usr_1")), writes })
+    });
+    commit(&runtime, &opened.store, end);
+    assert!(opened.store.view().sessions_of("usr_1").unwrap().is_empty());
+    assert_eq!(opened.store.view().session("s1").unwrap(), None);
+}
+
+/// An idempotency key is remembered for a day and then makes room.
+#[test]
+fn idempotency_keys_expire() {
+    let opened = open();
+    let runtime = runtime();
+    let put = |octet: u8, age_ms: i64| -> Decide {
+        Box::new(move |_records, moment| {
+            let record = IdempotencyRecord {
+                fingerprint: [octet; 32],
+                index: moment.index,
+                at_ms: moment.at_ms - age_ms,
+                answer: "{}".to_owned(),
+            };
+            let writes = vec![Write::PutIdempotency { key: [octet; 32], record }];
+            Ok(Decision { draft: draft(Action::ModelUpload, Target::new("model", "m")), writes })
+        })
+    };
+    use daemon::store::Records;
+    commit(&runtime, &opened.store, put(1, 25 * 3600 * 1000));
+    commit(&runtime, &opened.store, put(2, 0));
+    assert!(opened.store.view().idempotency(&[1; 32]).unwrap().is_none());
+    assert!(opened.store.view().idempotency(&[2; 32]).unwrap().is_some());
+}
