@@ -77,14 +77,15 @@ pub fn layout(size: Size, state: &State) -> Areas {
     let (list, pane) = match (class, open) {
         (_, Open::Text) => (none, body),
         (Class::Wide, Open::Side) => {
+            // One column between the two is the border.
             let width = (body.width * 2 / 5).min(64);
-            let list = Rect { width: body.width - width, ..body };
-            (list, Rect { x: list.width, width, ..body })
+            let list = Rect { width: body.width - width - 1, ..body };
+            (list, Rect { x: list.width + 1, width, ..body })
         }
         (Class::Wide, Open::Below) => {
             let height = (body.height / 2).max(8);
-            let list = Rect { height: body.height - height, ..body };
-            (list, Rect { y: list.bottom(), height, ..body })
+            let list = Rect { height: body.height - height - 1, ..body };
+            (list, Rect { y: list.bottom() + 1, height, ..body })
         }
         (_, Open::Below) => (none, body),
         (_, Open::Side | Open::List) => (body, none),

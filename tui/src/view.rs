@@ -85,7 +85,6 @@ fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         return;
     }
     if areas.pane.y > areas.body.y {
-        // The first line of a pane below is its border.
         pen.put(areas.pane.x, areas.pane.y - 1, areas.pane.width, &"─".repeat(areas.pane.width.into()), Tone::Dim);
     } else if state.screen == Screen::Models {
         for y in areas.pane.top()..areas.pane.bottom() {
@@ -276,11 +275,13 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         pen.put(area.x + 1, area.y, area.width.saturating_sub(1), &format!("{sign}{}", note.text), tone);
     } else if areas.class == Class::Narrow && state.who.is_some() {
         let (left, right) = status_texts(state);
+        // The header has the screen's name already.
+        let left = left.strip_prefix(state.screen.title()).unwrap_or(&left).trim_start();
         let end = match right {
             Some((text, tone)) if tone != Tone::Plain => pen.put_right(area.right(), area.y, 12, &text, tone),
             Some(_) | None => area.right(),
         };
-        pen.put(area.x, area.y, end.saturating_sub(1), &left, Tone::Dim);
+        pen.put(area.x, area.y, end.saturating_sub(1), left, Tone::Dim);
     }
     None
 }
@@ -358,7 +359,10 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
         Screen::Users => state.users.detail.is_some(),
         Screen::Health => true,
     };
-    bindings(context(state))
+    let is_in = |binding: &&Binding| binding.command == Command::In;
+    let first = bindings(context(state)).filter(is_in);
+    first
+        .chain(bindings(context(state)).filter(move |binding| !is_in(binding)))
         .filter(move |binding| !binding.hint.is_empty() && !(nothing_inside && binding.command == Command::In))
         .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
 }

@@ -27,6 +27,8 @@ const WIDE: [Column; 6] = [
     flexible("TARGET", 12, 4),
     fixed("RESULT", 6, 1),
 ];
+/// Columns of the paths of fields.
+const FIELD_COLUMNS: usize = 20;
 const NARROW: [Column; 4] =
     [number("INDEX", 6, 0), fixed("ACTOR", 8, 3), flexible("ACTION", 12, 1), fixed("RESULT", 6, 1)];
 
@@ -114,6 +116,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact("request", &format!("{} {request} {status}", field(entry, &["req", "method"])), Tone::Plain);
     }
     text.head("ALL FIELDS");
+    if areas.class > Class::Narrow {
+        text.labels(FIELD_COLUMNS);
+    }
     flatten("", entry, &mut text);
     text.fact("leaf hash", &row.leaf_hash, Tone::Plain);
     text.lines()

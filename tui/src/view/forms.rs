@@ -17,7 +17,7 @@ const LABEL_COLUMNS: u16 = 10;
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     if let Some(form) = &state.login {
-        let inside = pen.frame(centred(whole, 60, 8), "log in");
+        let inside = pen.frame(centred(whole, 62, 10), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &format!("mregd at {}", state.settings.address), Tone::Plain);
         at += u16::from(inside.height > 4) + 1;
@@ -27,7 +27,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         return (!form.busy).then_some(if form.at_password { password } else { user });
     }
     let form = state.new_password.as_ref()?;
-    let inside = pen.frame(centred(whole, 64, 10), "change the password");
+    let inside = pen.frame(centred(whole, 64, 11), "change the password");
     let mut at = inside.y;
     let rule = "12 to 1024 octets, not a common one, not the user name";
     pen.put(inside.x + 1, at, inside.width.saturating_sub(2), rule, Tone::Dim);

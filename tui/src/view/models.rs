@@ -11,13 +11,13 @@ use crate::view::table::{Column, fixed, flexible, number, table};
 use crate::view::time::{age, bytes, grouped};
 
 const MODELS: [Column; 7] = [
-    flexible("NAME", 18, 0),
+    flexible("NAME", 14, 0),
     number("VERS", 4, 3),
-    fixed("STATE", 11, 2),
+    fixed("STATE", 11, 1),
     fixed("ALIAS", 8, 3),
     fixed("OWNER", 10, 4),
     number("SIZE", 8, 5),
-    number("UPDATED", 10, 1),
+    number("UPDATED", 10, 2),
 ];
 
 const VERSIONS: [Column; 7] = [

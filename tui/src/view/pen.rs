@@ -27,19 +27,25 @@ pub enum Tone {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line(pub Vec<(String, Tone)>);
 
-/// Columns of the labels of a text pane.
+/// Columns of the labels of a text pane, unless another number is set.
 const LABEL_COLUMNS: usize = 11;
 
 /// Builds the lines of a text pane of a width.
 pub struct Text {
     columns: usize,
+    label_columns: usize,
     lines: Vec<Line>,
 }
 
 impl Text {
     /// No lines yet.
     pub fn new(columns: u16) -> Self {
-        Self { columns: usize::from(columns).saturating_sub(2).max(8), lines: Vec::new() }
+        Self { columns: usize::from(columns).saturating_sub(2).max(8), label_columns: LABEL_COLUMNS, lines: Vec::new() }
+    }
+
+    /// Sets the columns of the labels that follow.
+    pub fn labels(&mut self, columns: usize) {
+        self.label_columns = columns;
     }
 
     /// The lines.
@@ -62,15 +68,16 @@ impl Text {
 
     /// A label and its value, wrapped under itself.
     pub fn fact(&mut self, label: &str, value: &str, tone: Tone) {
-        let room = self.columns.saturating_sub(LABEL_COLUMNS).max(8);
+        let columns = self.label_columns;
+        let room = self.columns.saturating_sub(columns).max(8);
         let label = clean(label);
-        let mut first = format!("{label:LABEL_COLUMNS$}");
-        if width(&label) >= LABEL_COLUMNS {
+        let mut first = format!("{label:columns$}");
+        if width(&label) >= columns {
             self.lines.push(Line(vec![(label, Tone::Dim)]));
-            first = " ".repeat(LABEL_COLUMNS);
+            first = " ".repeat(columns);
         }
         for piece in wrap(&clean(value), room) {
-            let lead = std::mem::replace(&mut first, " ".repeat(LABEL_COLUMNS));
+            let lead = std::mem::replace(&mut first, " ".repeat(columns));
             self.lines.push(Line(vec![(lead, Tone::Dim), (piece, tone)]));
         }
     }

@@ -1,0 +1,8 @@
+//! The console without a terminal: keys in, facts and pictures out.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod console;
+mod keys;
+mod never;
+mod pictures;
