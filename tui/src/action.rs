@@ -77,7 +77,7 @@ pub enum Call {
     /// `GET /me`.
     Me,
     /// `GET /models`.
-    Models(ModelQuery),
+    Models(Box<ModelQuery>),
     /// `GET /models/{id}`.
     Model(String),
     /// `GET /models/{id}/versions`.
@@ -97,7 +97,7 @@ pub enum Call {
         limit: u32,
     },
     /// `GET /audit-logs`.
-    Audit(AuditQuery),
+    Audit(Box<AuditQuery>),
     /// `GET /status`.
     Status,
 }

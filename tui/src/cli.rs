@@ -365,7 +365,10 @@ mod tests {
     #[test]
     fn statuses() {
         let problem = |kind: ProblemType| {
-            CliError::Client(ClientError::Problem { problem: Box::new(kind.problem("x", "y")), retry_after_seconds: None })
+            CliError::Client(ClientError::Problem {
+                problem: Box::new(kind.problem("x", "y")),
+                retry_after_seconds: None,
+            })
         };
         for (error, status) in [
             (problem(ProblemType::Unauthenticated), 3),

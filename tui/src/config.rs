@@ -228,7 +228,10 @@ impl Arguments {
             address,
             plain: self.connection.allow_plain_http,
             ascii: self.ascii || !is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).as_deref()),
-            mono: variable("NO_COLOR").is_some() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2"),
+            mono: variable("NO_COLOR").is_some()
+                || term == "dumb"
+                || term.starts_with("vt1")
+                || term.starts_with("vt2"),
             user: self.connection.user.clone().unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -248,6 +251,7 @@ pub fn state_folder() -> Option<PathBuf> {
     base.is_absolute().then(|| base.join("mreg"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the console's only reader of the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

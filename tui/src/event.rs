@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn keys_from_text_and_back() {
-        let shown: Vec<String> = keys("2k<C-d>/<Enter><PgDn><Space>").into_iter().flatten().map(|key| key.to_string()).collect();
+        let shown: Vec<String> =
+            keys("2k<C-d>/<Enter><PgDn><Space>").into_iter().flatten().map(|key| key.to_string()).collect();
         assert_eq!(shown, ["2", "k", "C-d", "/", "Enter", "PgDn", "Space"]);
         assert_eq!(keys("<Nope>"), None);
     }

@@ -146,7 +146,11 @@ pub fn lookup(context: Context, typed: &str) -> Meaning {
     }
     // Only letters typed twice are sequences; the rest of the keys are names.
     let begins = |key: &str| key.len() == 2 && typed.len() == 1 && key.starts_with(typed);
-    if bindings(context).flat_map(|binding| binding.keys).any(|key| begins(key)) { Meaning::Prefix } else { Meaning::None }
+    if bindings(context).flat_map(|binding| binding.keys).any(|key| begins(key)) {
+        Meaning::Prefix
+    } else {
+        Meaning::None
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +165,9 @@ mod tests {
         for binding in TABLE {
             assert!(!binding.keys.is_empty() && !binding.help.is_empty(), "{binding:?}");
         }
-        for context in [Context::Everywhere, Context::Lists, Context::Models, Context::Model, Context::Audit, Context::Users] {
+        for context in
+            [Context::Everywhere, Context::Lists, Context::Models, Context::Model, Context::Audit, Context::Users]
+        {
             let mut seen = BTreeSet::new();
             for key in bindings(context).flat_map(|binding| binding.keys) {
                 assert!(seen.insert(key), "{key} twice in {context:?}");

@@ -1,21 +1,23 @@
 //! `mreg`, the registry's terminal console. Events in, actions out: `update` decides, `view` paints, `worker` asks the
-//! daemon, `terminal` is all that touches the tty. Modules in reading order, `run` first where the program is followed.
+//! daemon, `terminal` is all that touches the tty. Read in this order: `run`, `event`, `action`, `state`, `keymap`,
+//! `update`, `layout`, `view`, `worker`, `terminal`; then `cli`, which needs no screen. `window`, `filter`, `clean`,
+//! `access` know nothing of terminals or sockets; `config` alone reads arguments and environment.
 
-pub mod config;
-pub mod run;
-pub mod event;
-pub mod action;
-pub mod state;
-pub mod keymap;
 pub mod access;
-pub mod update;
-pub mod layout;
-pub mod view;
-pub mod worker;
-pub mod terminal;
-pub mod cli;
-pub mod window;
-pub mod filter;
+pub mod action;
 pub mod clean;
+pub mod cli;
+pub mod config;
 pub mod edit;
+pub mod event;
+pub mod filter;
+pub mod keymap;
+pub mod layout;
+pub mod run;
 pub mod secret;
+pub mod state;
+pub mod terminal;
+pub mod update;
+pub mod view;
+pub mod window;
+pub mod worker;

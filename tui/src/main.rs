@@ -8,7 +8,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use tui::cli::status;
@@ -73,8 +72,7 @@ fn defect(about: &PanicHookInfo<'_>) {
 fn write_report(report: &str) -> Option<PathBuf> {
     let folder = state_folder()?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let path = folder.join(format!("defect-{now}-{}.txt", std::process::id()));
+    let path = folder.join(format!("defect-{}.txt", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
     file.write_all(report.as_bytes()).ok()?;
     Some(path)

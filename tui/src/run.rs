@@ -143,6 +143,7 @@ impl Loop {
         self.terminal.draw(|frame| draw(state, frame)).map(drop)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the loop is the console's only clock")]
     fn moment(&self) -> Moment {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Moment {

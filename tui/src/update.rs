@@ -118,13 +118,13 @@ fn sentence(error: &ClientError) -> String {
         ClientError::Problem { problem, retry_after_seconds } => {
             let after = retry_after_seconds.map(|seconds| format!(", again in {seconds} s")).unwrap_or_default();
             let id = problem.instance.rsplit(':').next().unwrap_or_default();
-            let fields: String =
-                problem.errors.iter().map(|field| format!("; {}: {}", field.loc, field.msg)).collect();
+            let fields: String = problem.errors.iter().map(|field| format!("; {}: {}", field.loc, field.msg)).collect();
             format!("{}: {}{fields}{after} ({} {id})", problem.title, problem.detail, problem.status)
         }
-        ClientError::Address(_) | ClientError::Offline { .. } | ClientError::Timeout { .. } | ClientError::Protocol(_) => {
-            error.to_string()
-        }
+        ClientError::Address(_)
+        | ClientError::Offline { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Protocol(_) => error.to_string(),
     }
 }
 

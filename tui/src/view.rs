@@ -65,7 +65,8 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             pen.lines(areas.pane, &pane_lines(state, areas), scroll);
         }
     } else if state.login.is_none() {
-        let words = if state.renewing { "loading: asking the daemon who you are" } else { "not signed in; C-r tries again" };
+        let words =
+            if state.renewing { "loading: asking the daemon who you are" } else { "not signed in; C-r tries again" };
         pen.put(areas.body.x + 1, areas.body.y, areas.body.width, words, Tone::Plain);
     }
     if let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = state.overlay {
@@ -137,7 +138,8 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         .collect();
     let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
     let for_address = usize::from(room).saturating_sub(screens_columns + 3);
-    let mut x = pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), &state.settings.address, Tone::Bold) + 1;
+    let mut x =
+        pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), &state.settings.address, Tone::Bold) + 1;
     for (text, tone) in screens {
         x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
     }
@@ -164,7 +166,8 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad);
     }
     if let Some(who) = &state.who {
-        let text = if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
+        let text =
+            if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
         let most = if areas.class > Class::Narrow { 24 } else { 12 };
         x = pen.put_right(x.saturating_sub(2), area.y, most, &text, Tone::Plain);
     }
@@ -236,7 +239,9 @@ fn why_empty<R: Row>(list: &Window<R>, filtered: bool, nothing: &'static str) ->
         (false, _) => None,
         (true, Some(why)) => Some(format!("could not be read: {why}. C-r tries again.")),
         (true, None) if list.is_loading() || !list.is_loaded() => Some("loading".to_owned()),
-        (true, None) if !list.shows_last() || !list.shows_first() => Some("nothing so far; PgDn looks further".to_owned()),
+        (true, None) if !list.shows_last() || !list.shows_first() => {
+            Some("nothing so far; PgDn looks further".to_owned())
+        }
         (true, None) if filtered => Some("nothing matches the filter; Esc clears it".to_owned()),
         (true, None) => Some(nothing.to_owned()),
     }
@@ -323,7 +328,8 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint(text, Tone::Dim);
         }
     } else if state.filter.is_some() {
-        let what = if state.screen == Screen::Audit { crate::filter::AUDIT_FIELDS.join(": ") + ":" } else { String::new() };
+        let what =
+            if state.screen == Screen::Audit { crate::filter::AUDIT_FIELDS.join(": ") + ":" } else { String::new() };
         for text in ["Enter keep", "Esc as before", &what] {
             hint(text, Tone::Dim);
         }
@@ -363,7 +369,7 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let first = bindings(context(state)).filter(is_in);
     first
         .chain(bindings(context(state)).filter(move |binding| !is_in(binding)))
-        .filter(move |binding| !binding.hint.is_empty() && !(nothing_inside && binding.command == Command::In))
+        .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
         .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
 }
 

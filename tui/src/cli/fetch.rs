@@ -30,9 +30,10 @@ impl Part {
         name.push(".part");
         let path = PathBuf::from(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => {
-                CliError::Usage(format!("{} is there: another download runs, or one was cut; remove it", path.display()))
-            }
+            io::ErrorKind::AlreadyExists => CliError::Usage(format!(
+                "{} is there: another download runs, or one was cut; remove it",
+                path.display()
+            )),
             _ => CliError::Usage(format!("can't write {}: {cause}", path.display())),
         })?;
         Ok(Self { path, file, done: false })
@@ -106,8 +107,10 @@ pub(super) async fn fetch(
 
 fn choose<'a>(version: &'a VersionInfo, file: Option<&str>) -> Result<&'a Artifact, CliError> {
     let names = || version.artifacts.iter().map(|artifact| artifact.path.as_str()).collect::<Vec<_>>().join(", ");
-    let wanted: Option<ArtifactPath> =
-        file.map(str::parse).transpose().map_err(|cause: common::name::NameError| CliError::Usage(cause.to_string()))?;
+    let wanted: Option<ArtifactPath> = file
+        .map(str::parse)
+        .transpose()
+        .map_err(|cause: common::name::NameError| CliError::Usage(cause.to_string()))?;
     match (wanted, version.artifacts.as_slice()) {
         (None, [only]) => Ok(only),
         (None, _) => Err(CliError::Usage(format!("name one of its files: {}", names()))),

@@ -17,8 +17,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if state.audit.detail.is_some() {
         let lines = crate::view::pane_lines(state, &areas).len();
         if let Some(at) = &mut state.audit.detail {
-            let by_pages =
-                matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
+            let by_pages = matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
             if by_pages && super::scroll(at, command, count, lines, areas.pane.height.into()) {
                 return;
             }
@@ -29,7 +28,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::Last, Some(index)) => jump(state, index, out),
         (Command::First, _) if !state.audit.list.shows_first() && state.audit.filter.is_empty() => jump(state, 0, out),
         (Command::First, _) if !state.audit.list.shows_first() => {
-            say(state, Level::Warning, "with a filter the oldest entry is reached by going up; 123G goes near an index", out);
+            say(
+                state,
+                Level::Warning,
+                "with a filter the oldest entry is reached by going up; 123G goes near an index",
+                out,
+            );
         }
         (Command::Last, None) if !state.audit.list.shows_last() => restart(state, Cursor::Start, out),
         (Command::In, _) if state.audit.list.selected().is_some() => state.audit.detail = Some(0),
@@ -156,7 +160,7 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
-    let call = Call::Audit(state.audit.query(&cursor));
+    let call = Call::Audit(Box::new(state.audit.query(&cursor)));
     let id = ask(state, call, out);
     state.audit.list.ask(id, fetch, cursor);
 }

@@ -23,7 +23,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::First => restart(state, false, out),
         Command::Last if count.is_none() => restart(state, true, out),
         Command::Last => {
-            say(state, Level::Warning, "that number is not near: the daemon serves models one page after the other", out);
+            say(
+                state,
+                Level::Warning,
+                "that number is not near: the daemon serves models one page after the other",
+                out,
+            );
         }
         Command::In => {
             if let Some(row) = state.models.list.selected() {
@@ -152,7 +157,7 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
-    let call = Call::Models(state.models.query(&cursor));
+    let call = Call::Models(Box::new(state.models.query(&cursor)));
     let id = ask(state, call, out);
     state.models.list.ask(id, fetch, cursor);
 }

@@ -13,8 +13,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if state.users.detail.is_some() {
         let lines = crate::view::pane_lines(state, &areas).len();
         if let Some(at) = &mut state.users.detail {
-            let by_pages =
-                matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
+            let by_pages = matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
             if by_pages && super::scroll(at, command, count, lines, areas.pane.height.into()) {
                 return;
             }

@@ -19,7 +19,13 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     if let Some(form) = &state.login {
         let inside = pen.frame(centred(whole, 62, 10), "log in");
         let mut at = inside.y;
-        pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &format!("mregd at {}", state.settings.address), Tone::Plain);
+        pen.put(
+            inside.x + 1,
+            at,
+            inside.width.saturating_sub(2),
+            &format!("mregd at {}", state.settings.address),
+            Tone::Plain,
+        );
         at += u16::from(inside.height > 4) + 1;
         let user = field(pen, inside, at, "User", &form.user);
         let password = field(pen, inside, at + 1, "Password", &form.password);

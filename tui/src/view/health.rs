@@ -24,7 +24,9 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         None => "Health".to_owned(),
     };
     let right = match (&health.failed, health.as_of) {
-        (Some(_), Some(at)) => Some((format!("STALE since {}", as_of(state, at).0.trim_start_matches("as of ")), Tone::Bad)),
+        (Some(_), Some(at)) => {
+            Some((format!("STALE since {}", as_of(state, at).0.trim_start_matches("as of ")), Tone::Bad))
+        }
         (Some(_), None) => Some(("FAILED".to_owned(), Tone::Bad)),
         (None, Some(at)) => Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain)),
         (None, None) => Some(("loading".to_owned(), Tone::Warn)),
@@ -85,8 +87,16 @@ fn page(status: &Status, text: &mut Text) {
     text.fact("kept in", &format!("{} (records), {} (bytes)", store.backend, storage.backend), Tone::Plain);
     text.head("TRAFFIC");
     let rate = requests.per_1000_seconds;
-    text.fact("requests", &format!("{} since start, {}.{:03}/s", grouped(requests.total), rate / 1000, rate % 1000), Tone::Plain);
-    text.fact("commits", &format!("{} in {} batches since start", grouped(log.commits), grouped(log.batches)), Tone::Plain);
+    text.fact(
+        "requests",
+        &format!("{} since start, {}.{:03}/s", grouped(requests.total), rate / 1000, rate % 1000),
+        Tone::Plain,
+    );
+    text.fact(
+        "commits",
+        &format!("{} in {} batches since start", grouped(log.commits), grouped(log.batches)),
+        Tone::Plain,
+    );
     text.fact("uploads", &format!("{} under way", grouped(status.open_uploads)), Tone::Plain);
     text.fact("policy", &status.scan_policy, Tone::Plain);
     text.fact("started", &status.started_at, Tone::Plain);

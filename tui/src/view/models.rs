@@ -11,7 +11,7 @@ use crate::view::table::{Column, fixed, flexible, number, table};
 use crate::view::time::{age, bytes, grouped};
 
 const MODELS: [Column; 7] = [
-    flexible("NAME", 14, 0),
+    flexible("NAME", 24, 0),
     number("VERS", 4, 3),
     fixed("STATE", 11, 1),
     fixed("ALIAS", 8, 3),
@@ -19,6 +19,9 @@ const MODELS: [Column; 7] = [
     number("SIZE", 8, 5),
     number("UPDATED", 10, 2),
 ];
+
+/// The least columns for a name on a narrow screen.
+const NARROW_NAME_COLUMNS: u16 = 14;
 
 const VERSIONS: [Column; 7] = [
     fixed("VERSION", 8, 0),
@@ -62,9 +65,15 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let now = state.now.wall_seconds;
     match &state.models.open {
         None => {
-            table(pen, areas, &MODELS, &state.models.list, |row| model_cells(row, now));
+            // A narrow screen has room for the state and the time if names are cut further.
+            let mut columns = MODELS;
+            if areas.class == Class::Narrow {
+                columns[0].columns = NARROW_NAME_COLUMNS;
+            }
+            table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
             let filtered = !state.models.filter.is_empty();
-            if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one") {
+            if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
+            {
                 say_empty(areas, pen, &words);
             }
         }
@@ -138,10 +147,16 @@ fn model_facts(info: &ModelInfo, text: &mut Text, now: i64) {
     let aliases: Vec<String> = model
         .aliases
         .iter()
-        .map(|alias| format!("{} = v{}{}", alias.alias, alias.version, if alias.protected { " (protected)" } else { "" }))
+        .map(|alias| {
+            format!("{} = v{}{}", alias.alias, alias.version, if alias.protected { " (protected)" } else { "" })
+        })
         .collect();
     let tags: Vec<String> = model.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    text.fact("owner", &format!("{}   created {}   id {}", model.owner, age(&model.created_at, now), model.id), Tone::Plain);
+    text.fact(
+        "owner",
+        &format!("{}   created {}   id {}", model.owner, age(&model.created_at, now), model.id),
+        Tone::Plain,
+    );
     text.fact("aliases", &if aliases.is_empty() { "none".to_owned() } else { aliases.join(", ") }, Tone::Plain);
     text.fact("tags", &if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }, Tone::Plain);
     if let Some(until) = &info.restorable_until {
@@ -179,14 +194,22 @@ fn row_page(row: &ModelRow, text: &mut Text, now: i64) {
     let (word, tone) = state_cell(row.state);
     text.fact("state", &word, tone);
     text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
-    text.fact("size", &row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size))), Tone::Plain);
+    text.fact(
+        "size",
+        &row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size))),
+        Tone::Plain,
+    );
     text.fact("uploader", row.uploader.as_deref().unwrap_or("-"), Tone::Plain);
     text.fact("owner", &row.owner, Tone::Plain);
     text.fact("updated", &format!("{}  {}", row.updated_at, age(&row.updated_at, now)), Tone::Plain);
     text.fact("created", &row.created_at, Tone::Plain);
     text.fact("id", &row.id.to_string(), Tone::Plain);
     for alias in &row.aliases {
-        text.fact("alias", &format!("{} = v{} by {} {}", alias.alias, alias.version, alias.set_by, age(&alias.set_at, now)), Tone::Plain);
+        text.fact(
+            "alias",
+            &format!("{} = v{} by {} {}", alias.alias, alias.version, alias.set_by, age(&alias.set_at, now)),
+            Tone::Plain,
+        );
     }
     for (key, value) in &row.tags {
         text.fact("tag", &format!("{key}={value}"), Tone::Plain);
@@ -204,8 +227,16 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
     let (word, tone) = state_cell(version.state);
     let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     text.fact("state", &format!("{word}{reason}"), tone);
-    text.fact("published", &format!("{} by {} ({})", version.created_at, version.created_by, version.source), Tone::Plain);
-    text.fact("entry", &format!("{} of the audit log, {}", version.log_index, age(&version.created_at, now)), Tone::Plain);
+    text.fact(
+        "published",
+        &format!("{} by {} ({})", version.created_at, version.created_by, version.source),
+        Tone::Plain,
+    );
+    text.fact(
+        "entry",
+        &format!("{} of the audit log, {}", version.log_index, age(&version.created_at, now)),
+        Tone::Plain,
+    );
     if !version.aliases.is_empty() {
         let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
         text.fact("aliases", &aliases.join(", "), Tone::Plain);
@@ -230,7 +261,11 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
     text.head(&format!("FILES {}", version.artifacts.len()));
     for artifact in &version.artifacts {
         text.words(0, artifact.path.as_str(), Tone::Plain);
-        text.words(2, &format!("{}  {} ({} octets)", artifact.format, bytes(artifact.size), grouped(artifact.size)), Tone::Dim);
+        text.words(
+            2,
+            &format!("{}  {} ({} octets)", artifact.format, bytes(artifact.size), grouped(artifact.size)),
+            Tone::Dim,
+        );
         text.words(2, &artifact.digest.to_string(), Tone::Dim);
     }
     if whole && !version.metadata.is_empty() {

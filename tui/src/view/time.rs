@@ -45,7 +45,11 @@ pub fn bytes(octets: u64) -> String {
     let mut tenths = 0;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
         if whole < 1024 {
-            return if whole < 10 && unit != "B" { format!("{whole}.{tenths} {unit}") } else { format!("{whole} {unit}") };
+            return if whole < 10 && unit != "B" {
+                format!("{whole}.{tenths} {unit}")
+            } else {
+                format!("{whole} {unit}")
+            };
         }
         tenths = whole % 1024 * 10 / 1024;
         whole /= 1024;
@@ -75,17 +79,30 @@ mod tests {
         let at = "2026-07-22T12:03:11.250Z";
         let now = seconds(at).unwrap_or(0);
         assert_eq!(time_of_day(now), "12:03:11");
-        for (later, shown) in
-            [(0, "12:03:11"), (-5, "12:03:11"), (60, "1 min"), (7_300, "2 h"), (200_000, "2 d"), (10_000_000, "2026-07-22")]
-        {
+        for (later, shown) in [
+            (0, "12:03:11"),
+            (-5, "12:03:11"),
+            (60, "1 min"),
+            (7_300, "2 h"),
+            (200_000, "2 d"),
+            (10_000_000, "2026-07-22"),
+        ] {
             assert_eq!(age(at, now + later), shown);
         }
         assert_eq!(age("soon", 0), "soon");
         assert_eq!(time_of_day(i64::MAX), "-");
-        assert_eq!((duration(42), duration(12_000), duration(1_051_200)), ("42 s".into(), "3 h 20 min".into(), "12 d 4 h".into()));
-        for (octets, shown) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (24_118_904, "23 MiB"), (1_288_490_188, "1.1 GiB"), (u64::MAX, "15 EiB")]
-        {
+        assert_eq!(
+            (duration(42), duration(12_000), duration(1_051_200)),
+            ("42 s".into(), "3 h 20 min".into(), "12 d 4 h".into())
+        );
+        for (octets, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (24_118_904, "23 MiB"),
+            (1_288_490_188, "1.1 GiB"),
+            (u64::MAX, "15 EiB"),
+        ] {
             assert_eq!(bytes(octets), shown);
         }
         assert_eq!((grouped(7), grouped(1234), grouped(24_118_904)), ("7".into(), "1 234".into(), "24 118 904".into()));

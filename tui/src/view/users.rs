@@ -7,7 +7,7 @@ use super::{say_empty, why_empty};
 use crate::layout::Areas;
 use crate::state::State;
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, flexible, fixed, number, table};
+use crate::view::table::{Column, fixed, flexible, number, table};
 use crate::view::time::age;
 
 const COLUMNS: [Column; 6] = [

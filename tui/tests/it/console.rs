@@ -35,7 +35,14 @@ pub(crate) struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { role: Role::Admin, models: 1_000, entries: 10_000, must_change_password: false, failure: None, hostile: false }
+        Self {
+            role: Role::Admin,
+            models: 1_000,
+            entries: 10_000,
+            must_change_password: false,
+            failure: None,
+            hostile: false,
+        }
     }
 }
 
@@ -61,8 +68,12 @@ pub(crate) struct Console {
 impl Console {
     /// Before the first event.
     pub(crate) fn new(size: Size, registry: Registry) -> Self {
-        let settings =
-            Settings { address: "127.0.0.1:8000".into(), user: "alice".into(), version: "0.1.0", ..Settings::default() };
+        let settings = Settings {
+            address: "127.0.0.1:8000".into(),
+            user: "alice".into(),
+            version: "0.1.0",
+            ..Settings::default()
+        };
         let mut state = State::new(settings, size);
         state.now = Moment { ms: 0, wall_seconds: NOW };
         Self {
@@ -240,7 +251,8 @@ impl Registry {
     }
 
     fn models(&self, query: &ModelQuery) -> Page<ModelRow> {
-        let (found, from) = (if query.q.is_empty() { self.models } else { self.models / 10 }, at(query.cursor.as_deref()));
+        let (found, from) =
+            (if query.q.is_empty() { self.models } else { self.models / 10 }, at(query.cursor.as_deref()));
         let down = query.sort.starts_with('-');
         let items = (from..found.min(from + u64::from(query.limit.unwrap())))
             .map(|place| self.row(if down { found - 1 - place } else { place }))

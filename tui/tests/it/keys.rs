@@ -46,7 +46,10 @@ fn moving_in_models() {
 fn the_end_is_read_backwards() {
     let mut console = console();
     console.press("G");
-    assert_eq!((selected(&console).as_str(), console.count("GET /models")), ("team-nlp/toxicity-0".replace("toxicity", "summariser").as_str(), 2));
+    assert_eq!(
+        (selected(&console).as_str(), console.count("GET /models")),
+        ("team-nlp/toxicity-0".replace("toxicity", "summariser").as_str(), 2)
+    );
     assert_eq!(console.state.models.list.ordinal(), Some(1000));
     console.press("k");
     assert!(selected(&console).ends_with("-1"));
@@ -99,7 +102,9 @@ fn filtering() {
 #[test]
 fn sorting() {
     let mut console = console();
-    for (keys, sort) in [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "updated_at")] {
+    for (keys, sort) in
+        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "updated_at")]
+    {
         console.press(keys);
         let last = console.calls.iter().rev().find_map(|call| match call {
             Call::Models(query) => Some(query.sort.as_str()),
@@ -221,7 +226,11 @@ fn an_entry_has_all_its_fields() {
     let mut console = audit(Registry::default());
     console.press("<Enter>");
     for text in ["9999  model.delete", "denied", "DELETE /models/{id} 403", "req.ip", "\"10.2.0.31\"", "data.versio"] {
-        assert!(console.screen().replace("\n", " ").contains(text) || console.press("<PgDn>").shows(text), "{text}\n{}", console.screen());
+        assert!(
+            console.screen().replace("\n", " ").contains(text) || console.press("<PgDn>").shows(text),
+            "{text}\n{}",
+            console.screen()
+        );
     }
     console.press("k");
     assert_eq!(entry(&console), 9998);
@@ -237,9 +246,11 @@ fn an_entry_has_all_its_fields() {
 fn roles() {
     let mut console = Console::signed_in(80, 24, Registry { role: Role::Viewer, ..Registry::default() });
     let before = console.calls.len();
-    for (keys, why) in
-        [("2", "needs audit.read (auditor or admin); you are viewer"), ("3", "needs user.manage (admin)"), ("o", "o: needs audit.read")]
-    {
+    for (keys, why) in [
+        ("2", "needs audit.read (auditor or admin); you are viewer"),
+        ("3", "needs user.manage (admin)"),
+        ("o", "o: needs audit.read"),
+    ] {
         console.press(keys).wait(400);
         assert!(console.shows(why), "{keys}: {}", console.screen());
         assert_eq!(console.state.screen, Screen::Models);
@@ -280,7 +291,9 @@ fn logging_in() {
     assert!(console.shows("********") && !console.shows("*********") && !console.shows("correct"));
     assert!(!format!("{:?}", console.state).contains("correct"));
     console.press("<Enter>");
-    assert!(matches!(&console.calls[0], Call::Login { username, password } if username == "alice" && password.expose() == "correct horsebattery"));
+    assert!(
+        matches!(&console.calls[0], Call::Login { username, password } if username == "alice" && password.expose() == "correct horsebattery")
+    );
     assert!(console.shows("team-nlp/") && !console.shows("log in"));
 }
 
@@ -396,7 +409,8 @@ fn another_user() {
 #[test]
 fn offline() {
     let mut console = console();
-    console.registry.failure = Some(common::client::ClientError::Offline { address: "127.0.0.1:8000".into(), cause: "refused".into() });
+    console.registry.failure =
+        Some(common::client::ClientError::Offline { address: "127.0.0.1:8000".into(), cause: "refused".into() });
     console.press("<C-r>");
     assert!(console.shows("OFFLINE") && console.shows("STALE since 12:03:11") && console.shows("error: can't reach"));
     assert!(console.shows("team-nlp/"));

@@ -51,7 +51,26 @@ fn code() -> impl Strategy<Value = Code> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let known = ["1", "2", "3", "4", "gg", "G", "99999999999999999999j", "123G", "0G", "/x", "?", "!", "s", "o", "a", "<Enter>", "<Esc>", "<C-r>"];
+    let known = [
+        "1",
+        "2",
+        "3",
+        "4",
+        "gg",
+        "G",
+        "99999999999999999999j",
+        "123G",
+        "0G",
+        "/x",
+        "?",
+        "!",
+        "s",
+        "o",
+        "a",
+        "<Enter>",
+        "<Esc>",
+        "<C-r>",
+    ];
     prop_oneof![
         4 => (code(), any::<bool>()).prop_map(|(code, ctrl)| Step::Key(Key { code, ctrl })),
         6 => proptest::sample::select(known.to_vec()).prop_map(Step::Known),

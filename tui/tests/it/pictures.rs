@@ -11,6 +11,7 @@ use crate::console::{Console, Registry, refused};
 
 const SIZES: [(u16, u16); 3] = [(120, 40), (80, 24), (40, 12)];
 
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the program")]
 fn check(name: &str, screen: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(format!("{name}.txt"));
     if std::env::var_os("MREG_UPDATE_PICTURES").is_some() {
