@@ -1,6 +1,7 @@
 //! Screen 2: entries, and one entry in all its fields.
 
 use common::api::AuditRow;
+use common::audit::{canonical_json, leaf_hash};
 use serde_json::Value;
 
 use super::{say_empty, why_empty};
@@ -121,7 +122,17 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
     flatten("", entry, &mut text);
     text.fact("leaf hash", &row.leaf_hash, Tone::Plain);
+    if hashes_to_its_leaf(row) {
+        text.fact("", "the fields shown hash to it", Tone::Good);
+    } else {
+        text.fact("", "NOT the hash of the fields shown: this is not what was logged", Tone::Bad);
+    }
     text.lines()
+}
+
+/// Whether the entry as received has the leaf hash that came with it (audit-log.md §2).
+fn hashes_to_its_leaf(row: &AuditRow) -> bool {
+    canonical_json(&row.entry).is_ok_and(|leaf| leaf_hash(&leaf).to_string() == row.leaf_hash)
 }
 
 fn flatten(path: &str, value: &Value, text: &mut Text) {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::audit::{canonical_json, leaf_hash};
 use common::client::{AuditQuery, ClientError, ModelQuery, Reply, Session};
 use common::problem::ProblemType;
 use common::role::Role;
@@ -31,6 +32,8 @@ pub(crate) struct Registry {
     /// Answers every request with this instead.
     pub(crate) failure: Option<ClientError>,
     pub(crate) hostile: bool,
+    /// Entries are not those their hashes are of.
+    pub(crate) tampered: bool,
 }
 
 impl Default for Registry {
@@ -42,6 +45,7 @@ impl Default for Registry {
             must_change_password: false,
             failure: None,
             hostile: false,
+            tampered: false,
         }
     }
 }
@@ -336,17 +340,16 @@ impl Registry {
         let place = usize::try_from(index % 5).unwrap();
         let name = if self.hostile { "m\u{9b}31mal\u{202e}" } else { actors[place] };
         let action = actions[place];
-        made(json!({
-            "index": index, "leaf_hash": "W1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7l3s=",
-            "entry": {
+        let entry = json!({
                 "v": 1, "seq": index, "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
                 "node": "4c1f", "action": action, "outcome": if place == 4 { "denied" } else { "ok" },
                 "actor": {"id": format!("usr_{place}"), "name": name, "kind": "user", "role": "viewer", "cred": "t-7c1e"},
                 "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": 52}) },
                 "req": {"id": "01J3Z8", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31", "ua": "curl/8.1"},
                 "data": {"versions": 7}
-            }
-        }))
+        });
+        let leaf_hash = leaf_hash(&canonical_json(&entry).unwrap()).to_string();
+        AuditRow { index, entry, leaf_hash: if self.tampered { leaf_hash.to_lowercase() } else { leaf_hash } }
     }
 
     fn status(&self) -> Status {

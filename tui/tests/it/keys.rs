@@ -241,6 +241,17 @@ fn an_entry_has_all_its_fields() {
     assert!(matches!(console.calls.last(), Some(Call::Audit(query)) if query.target.starts_with("01J3Z8")));
 }
 
+/// An entry that is not the one its hash is of is said to be so.
+#[test]
+fn a_changed_entry_is_noticed() {
+    let mut console = audit(Registry::default());
+    console.press("<Enter><PgDn><PgDn>");
+    assert!(console.shows("the fields shown hash to it"), "{}", console.screen());
+    let mut console = audit(Registry { tampered: true, ..Registry::default() });
+    console.press("<Enter><PgDn><PgDn>");
+    assert!(console.shows("NOT the hash"));
+}
+
 /// What a role may not do is said, and not tried.
 #[test]
 fn roles() {
