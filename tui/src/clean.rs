@@ -107,23 +107,20 @@ pub fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Clean text in lines of at most `columns` columns, broken at blanks where there are some, else anywhere.
+/// Clean text in lines of at most `columns` columns (2 at least), broken at blanks; a word too long for a line is broken
+/// between graphemes.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split_word_bounds() {
-        if width(&line) + width(word) <= columns {
-            if !(line.is_empty() && word == " " && !lines.is_empty()) {
-                line.push_str(word);
-            }
-            continue;
+    for (place, word) in text.split(' ').enumerate() {
+        if place > 0 && width(&line) + 1 + width(word) > columns {
+            lines.push(std::mem::take(&mut line));
+        } else if place > 0 {
+            line.push(' ');
         }
-        if width(word) <= columns && !line.is_empty() {
-            lines.push(std::mem::take(&mut line).trim_end().to_owned());
-            if word != " " {
-                line.push_str(word);
-            }
+        if width(word) <= columns {
+            line.push_str(word);
             continue;
         }
         for grapheme in word.graphemes(true) {
@@ -133,9 +130,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
             line.push_str(grapheme);
         }
     }
-    if !line.is_empty() || lines.is_empty() {
-        lines.push(line);
-    }
+    lines.push(line);
     lines
 }
 

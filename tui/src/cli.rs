@@ -16,7 +16,7 @@ use crate::config::{Command, Connection, Credential, ListOptions};
 use crate::secret::Secret;
 use crate::state::audit::field;
 use crate::terminal::Guard;
-use crate::view::time::bytes;
+use crate::time::bytes;
 
 /// Rows asked for at once.
 const PAGE_ROWS: u32 = 200;

@@ -1,7 +1,7 @@
 //! `mreg`, the registry's terminal console. Events in, actions out: `update` decides, `view` paints, `worker` asks the
 //! daemon, `terminal` is all that touches the tty. Read in this order: `run`, `event`, `action`, `state`, `keymap`,
 //! `update`, `layout`, `view`, `worker`, `terminal`; then `cli`, which needs no screen. `window`, `filter`, `clean`,
-//! `access` know nothing of terminals or sockets; `config` alone reads arguments and environment.
+//! `time`, `access` know nothing of terminals or sockets; `config` alone reads arguments and environment.
 
 pub mod access;
 pub mod action;
@@ -17,6 +17,7 @@ pub mod run;
 pub mod secret;
 pub mod state;
 pub mod terminal;
+pub mod time;
 pub mod update;
 pub mod view;
 pub mod window;

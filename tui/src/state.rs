@@ -13,6 +13,7 @@ use common::role::{Permission, Role};
 use crate::action::{Call, RequestId};
 use crate::edit::Line;
 use crate::event::{Moment, Size};
+use crate::keymap::Context;
 use crate::state::audit::AuditScreen;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
@@ -192,6 +193,17 @@ pub struct State {
 }
 
 impl State {
+    /// Which keys mean something now.
+    pub fn context(&self) -> Context {
+        match (self.screen, &self.models.open) {
+            (Screen::Models, None) => Context::Models,
+            (Screen::Models, Some(_)) => Context::Model,
+            (Screen::Audit, _) => Context::Audit,
+            (Screen::Users, _) => Context::Users,
+            (Screen::Health, _) => Context::Lists,
+        }
+    }
+
     /// The state before the first event.
     pub fn new(settings: Settings, size: Size) -> Self {
         Self {

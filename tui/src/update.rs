@@ -168,18 +168,6 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
     }
 }
 
-fn context(state: &State) -> Context {
-    match state.screen {
-        Screen::Models => match &state.models.open {
-            None => Context::Models,
-            Some(_) => Context::Model,
-        },
-        Screen::Audit => Context::Audit,
-        Screen::Users => Context::Users,
-        Screen::Health => Context::Lists,
-    }
-}
-
 fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if let Code::Char(digit @ '0'..='9') = key.code
         && !key.ctrl
@@ -202,7 +190,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if key.code == Code::Esc && !typed.is_empty() {
         return;
     }
-    match lookup(context(state), &format!("{prefix}{key}")) {
+    match lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
         Meaning::Command(binding) => match refusal(state.who.as_ref(), binding.permission) {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),

@@ -7,7 +7,6 @@ mod help;
 mod models;
 pub mod pen;
 pub mod table;
-pub mod time;
 mod users;
 
 use ratatui::Frame;
@@ -16,11 +15,11 @@ use ratatui::layout::{Position, Rect};
 use crate::access::refusal;
 use crate::clean::{clean, width};
 use crate::event::Moment;
-use crate::keymap::{Binding, Command, Context, bindings};
+use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::{Level, Overlay, Screen, State};
+use crate::time::{grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
-use crate::view::time::{grouped, time_of_day};
 use crate::window::{Row, Window};
 
 /// After so many seconds the time of the newest page is no longer plain.
@@ -348,16 +347,6 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
-fn context(state: &State) -> Context {
-    match (state.screen, &state.models.open) {
-        (Screen::Models, None) => Context::Models,
-        (Screen::Models, Some(_)) => Context::Model,
-        (Screen::Audit, _) => Context::Audit,
-        (Screen::Users, _) => Context::Users,
-        (Screen::Health, _) => Context::Lists,
-    }
-}
-
 fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let nothing_inside = match state.screen {
         Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
@@ -366,9 +355,9 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
         Screen::Health => true,
     };
     let is_in = |binding: &&Binding| binding.command == Command::In;
-    let first = bindings(context(state)).filter(is_in);
+    let first = bindings(state.context()).filter(is_in);
     first
-        .chain(bindings(context(state)).filter(move |binding| !is_in(binding)))
+        .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
         .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
         .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
 }

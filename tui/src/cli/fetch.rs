@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CliError, document};
 use crate::clean::clean;
-use crate::view::time::bytes;
+use crate::time::bytes;
 
 /// The file while it is incomplete; removed unless it was given its name.
 struct Part {

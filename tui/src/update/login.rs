@@ -15,7 +15,7 @@ use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
 use crate::state::users::UsersScreen;
 use crate::state::{Asked, Level, State, Who};
-use crate::view::time::seconds;
+use crate::time::seconds;
 
 /// A refresh that found nobody is tried again after so many milliseconds.
 const RENEW_AGAIN_MS: u64 = 10_000;
@@ -175,6 +175,10 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             open(state, Some(format!("the token was refused: {}", sentence_short(error))));
         }
         Call::Me if error.status() == Some(401) => renew(state, out),
+        Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
+            state.renewing = false;
+            demand_new_password(state, None);
+        }
         _ => {
             state.renewing = false;
             say(state, Level::Error, format!("{why}; C-r tries again"), out);

@@ -5,8 +5,8 @@ use common::api::Status;
 use super::as_of;
 use crate::layout::Areas;
 use crate::state::State;
+use crate::time::{bytes, duration, grouped};
 use crate::view::pen::{Line, Text, Tone};
-use crate::view::time::{bytes, duration, grouped};
 
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let health = &state.health;

@@ -1,19 +1,18 @@
 //! The keys, generated from their one table, and the message list.
 
-use super::context;
 use crate::access::refusal;
 use crate::clean::clean;
 use crate::keymap::{Context, TABLE};
 use crate::state::{Level, State};
+use crate::time::time_of_day;
 use crate::view::pen::{Line, Text, Tone};
-use crate::view::time::time_of_day;
 
 /// Columns of the keys.
 const KEYS_COLUMNS: usize = 14;
 
 pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
     let mut text = Text::new(columns);
-    let here = context(state);
+    let here = state.context();
     let sections = [(here, state.screen.title()), (Context::Lists, "Moving"), (Context::Everywhere, "Everywhere")];
     for (place, title) in sections {
         let is_repeated = place == here && matches!(here, Context::Lists | Context::Everywhere);

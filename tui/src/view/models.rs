@@ -6,9 +6,9 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
+use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table};
-use crate::view::time::{age, bytes, grouped};
 
 const MODELS: [Column; 7] = [
     flexible("NAME", 24, 0),
@@ -78,7 +78,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             }
         }
         Some(open) => {
-            facts(open, areas, pen, now);
+            facts(open, areas, pen);
             table(pen, areas, &VERSIONS, &open.versions, |version| version_cells(version, now));
             if let Some(words) = why_empty(&open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
@@ -127,13 +127,13 @@ fn state_cell(state: VersionState) -> (String, Tone) {
 }
 
 /// What is to be known of a model, above its versions.
-fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>, now: i64) {
+fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>) {
     let area = ratatui::layout::Rect { height: facts_height(areas.class).min(areas.body.height), ..areas.body };
     let area = ratatui::layout::Rect { width: areas.rows.width, ..area };
     let mut text = Text::new(area.width);
     match (&open.info, &open.failed) {
         (Some(info), _) if areas.class == Class::Narrow => text.pieces(vec![(info.model.name.to_string(), Tone::Bold)]),
-        (Some(info), _) => model_facts(info, &mut text, now),
+        (Some(info), _) => model_facts(info, &mut text),
         (None, Some(why)) => text.words(0, why, Tone::Bad),
         (None, None) => text.pieces(vec![("loading".to_owned(), Tone::Plain)]),
     }
@@ -142,7 +142,7 @@ fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>, now: i64) {
     pen.lines(area, &lines, 0);
 }
 
-fn model_facts(info: &ModelInfo, text: &mut Text, now: i64) {
+fn model_facts(info: &ModelInfo, text: &mut Text) {
     let model = &info.model;
     let aliases: Vec<String> = model
         .aliases
@@ -152,11 +152,7 @@ fn model_facts(info: &ModelInfo, text: &mut Text, now: i64) {
         })
         .collect();
     let tags: Vec<String> = model.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    text.fact(
-        "owner",
-        &format!("{}   created {}   id {}", model.owner, age(&model.created_at, now), model.id),
-        Tone::Plain,
-    );
+    text.fact("owner", &format!("{}   id {}", model.owner, model.id), Tone::Plain);
     text.fact("aliases", &if aliases.is_empty() { "none".to_owned() } else { aliases.join(", ") }, Tone::Plain);
     text.fact("tags", &if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }, Tone::Plain);
     if let Some(until) = &info.restorable_until {

@@ -6,9 +6,9 @@ use common::role::Role;
 use super::{say_empty, why_empty};
 use crate::layout::Areas;
 use crate::state::State;
+use crate::time::age;
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table};
-use crate::view::time::age;
 
 const COLUMNS: [Column; 6] = [
     flexible("USER", 14, 0),
