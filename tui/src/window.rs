@@ -1,5 +1,4 @@
-//! A window over a list of any length: at most three pages of rows round the selection, read forward by keyset cursors.
-//! Pages that scroll out are dropped and their cursors kept, so that going back reads them again; the cost is one cursor
+//! A window over a list of any length: some hundred rows round the selection, read forward by keyset cursors. Pages that scroll out are dropped and their cursors kept, so that going back reads them again; the cost is one cursor
 //! per page passed. The list may be shown upside down (the audit log: newest read first, shown at the foot). What a row
 //! is, and how a page is fetched, is not known here.
 
@@ -10,8 +9,9 @@ use common::api::Page;
 use crate::action::RequestId;
 use crate::event::Moment;
 
-/// Pages that are kept.
-pub const PAGES_MAX: usize = 3;
+/// Rows on either side of the selection that are kept. Pages beyond are dropped, and none is asked for further away: so
+/// what was read is not dropped to be read again, however short the daemon's pages are.
+pub const ROWS_KEPT: usize = 300;
 /// Empty pages in a row that are gone past by themselves: a filter that matches little makes the daemon scan.
 const BARREN_MAX: u32 = 10;
 
@@ -166,7 +166,7 @@ impl<R: Row> Window<R> {
             && self.is_loaded()
             && self.dropped.is_empty()
             && !self.begins_at_start()
-            && self.selected < height.max(1) * 2
+            && self.selected < margin(height)
     }
     /// Whether the page on its way is one before the first that was read by indices.
     pub fn is_jump_pending(&self) -> bool {
@@ -275,7 +275,7 @@ impl<R: Row> Window<R> {
         if self.pending.is_some() || self.stale.is_some() || !self.is_loaded() || self.barren >= BARREN_MAX {
             return None;
         }
-        let margin = height.max(1) * 2;
+        let margin = margin(height);
         if let Some(next) = &self.next
             && self.selected + margin >= self.len()
         {
@@ -376,9 +376,8 @@ impl<R: Row> Window<R> {
     }
 
     fn trim_front(&mut self) {
-        while self.pages.len() > PAGES_MAX
-            && let Some(page) = self.pages.front()
-            && self.selected >= page.rows
+        while let Some(page) = self.pages.front()
+            && self.selected >= page.rows + ROWS_KEPT
             && let Some(page) = self.pages.pop_front()
         {
             self.rows.drain(..page.rows);
@@ -388,13 +387,121 @@ impl<R: Row> Window<R> {
     }
 
     fn trim_back(&mut self) {
-        while self.pages.len() > PAGES_MAX
-            && let Some(page) = self.pages.back()
-            && self.selected < self.len() - page.rows
+        while let Some(page) = self.pages.back()
+            && self.selected + ROWS_KEPT < self.len() - page.rows
             && let Some(page) = self.pages.pop_back()
         {
             self.rows.truncate(self.rows.len() - page.rows);
             self.next = Some(page.start);
+        }
+    }
+}
+
+/// How near to an edge the selection may come before the next page is asked for: two screens.
+fn margin(height: usize) -> usize {
+    height.saturating_mul(2).clamp(1, ROWS_KEPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::api::Page;
+    use proptest::collection::vec;
+    use proptest::prelude::{Strategy, any, prop_oneof, proptest};
+    use proptest::{prop_assert, prop_assert_eq};
+
+    use super::{Cursor, Fetch, ROWS_KEPT, Row, Window};
+    use crate::action::RequestId;
+    use crate::event::Moment;
+
+    impl Row for usize {
+        fn key(&self) -> String {
+            self.to_string()
+        }
+    }
+
+    /// A page of at most `rows` of the numbers below `total`.
+    fn page(start: &Cursor, rows: usize, total: usize) -> Page<usize> {
+        let from = match start {
+            Cursor::Token(token) => token.parse().unwrap_or(0),
+            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => 0,
+        };
+        let end = (from + rows).min(total);
+        let next_cursor = (end < total).then(|| end.to_string());
+        Page { items: (from..end).collect(), total: u64::try_from(total).ok(), next_cursor }
+    }
+
+    fn settle(window: &mut Window<usize>, height: usize, rows: usize, total: usize) {
+        for number in 0.. {
+            let wanted = if window.is_loaded() { window.wanted(height) } else { Some((Fetch::Start, Cursor::Start)) };
+            let Some((fetch, start)) = wanted else { return };
+            assert!(number < 500, "it never has enough");
+            window.ask(RequestId(number), fetch, start.clone());
+            window.take(page(&start, rows, total), Moment::default());
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Move {
+        Step(i64),
+        Page(i64),
+        Edge(bool),
+        Refresh,
+        Height(usize),
+    }
+
+    fn moves() -> impl Strategy<Value = Move> {
+        prop_oneof![
+            (-60i64..90).prop_map(Move::Step),
+            (-60i64..90).prop_map(Move::Page),
+            any::<bool>().prop_map(Move::Edge),
+            proptest::strategy::Just(Move::Refresh),
+            (0usize..120).prop_map(Move::Height),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the movements: the selection is where a list held whole would have it, it is on the screen, the rows
+        /// are without a gap, and no more than the pages allowed are held.
+        #[test]
+        fn as_if_held_whole(moves in vec(moves(), 0..60), (page_rows, total) in (1usize..250, 0usize..2_000), flipped in any::<bool>()) {
+            let mut window = Window::new(flipped);
+            let mut height = 10;
+            settle(&mut window, height, page_rows, total);
+            let mut place: usize = 0;
+            for step in moves {
+                match step {
+                    Move::Step(rows) | Move::Page(rows) => {
+                        if matches!(step, Move::Step(_)) { window.step(rows, height) } else { window.page(rows, height) }
+                        let rows = if flipped { -rows } else { rows };
+                        // What is not held yet can't be moved to: the selection waits at the edge.
+                        let wanted = place.saturating_add_signed(isize::try_from(rows).unwrap_or(0)).min(total.saturating_sub(1));
+                        place = window.selected().copied().unwrap_or(0);
+                        prop_assert!(place == wanted || !window.is_whole());
+                    }
+                    Move::Edge(last) => {
+                        window.edge(last);
+                        place = window.selected().copied().unwrap_or(0);
+                    }
+                    Move::Refresh => {
+                        let (fetch, start) = window.reload_from();
+                        window.ask(RequestId(0), fetch, start.clone());
+                        prop_assert!(window.take(page(&start, page_rows, total), Moment::default()));
+                    }
+                    Move::Height(rows) => height = rows,
+                }
+                settle(&mut window, height, page_rows, total);
+                prop_assert_eq!(window.selected().copied().unwrap_or(0), place);
+                prop_assert!(window.len() <= 2 * (ROWS_KEPT + page_rows));
+                let shown: Vec<(usize, bool)> = window.visible(height).map(|(row, selected)| (*row, selected)).collect();
+                prop_assert!(shown.len() <= height);
+                let joined = shown.windows(2).all(|pair| if flipped { pair[0].0 == pair[1].0 + 1 } else { pair[0].0 + 1 == pair[1].0 });
+                prop_assert!(joined, "{:?}", shown);
+                prop_assert!(height == 0 || total == 0 || shown.iter().any(|(row, selected)| *selected && *row == place));
+                if let Some(ordinal) = window.ordinal().filter(|_| total > 0) {
+                    let expected = if flipped { total - place } else { place + 1 };
+                    prop_assert_eq!(ordinal, expected as u64);
+                }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use proptest::prop_assert;
 use proptest::test_runner::Config;
 use tui::config::Credential;
 use tui::event::{Code, EventKind, Key, Size};
+use tui::window::ROWS_KEPT;
 
 use crate::console::{Console, Registry, refused};
 
@@ -125,8 +126,8 @@ proptest! {
             }
             // Health alone is read by the clock: every five seconds.
             prop_assert!(console.calls.len() - before <= 30 + 2_000_000 / 5_000, "{} requests", console.calls.len() - before);
-            prop_assert!(console.state.models.list.len() <= 4 * 200);
-            prop_assert!(console.state.audit.list.len() <= 4 * 256);
+            prop_assert!(console.state.models.list.len() <= 2 * (ROWS_KEPT + 200));
+            prop_assert!(console.state.audit.list.len() <= 2 * (ROWS_KEPT + 256));
             let screen = console.screen();
             prop_assert!(!screen.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}' || c == '\u{200b}'), "{screen}");
         }
