@@ -174,12 +174,12 @@ fn next_limit(list: &ListOptions, had: u64) -> Option<u32> {
 
 async fn ls(client: &Client, mut query: ModelQuery, list: &ListOptions, out: &mut impl Write) -> Result<(), CliError> {
     let mut had = 0;
-    if !list.json {
-        writeln!(out, "{:40} {:>4}  {:11} {:>8}  {:24}  ALIASES", "NAME", "VERS", "STATE", "SIZE", "UPDATED")?;
-    }
     while let Some(limit) = next_limit(list, had) {
         query.limit = Some(limit);
         let page = client.models(&query).await?.body;
+        if had == 0 && query.cursor.is_none() && !list.json {
+            writeln!(out, "{:40} {:>4}  {:11} {:>8}  {:24}  ALIASES", "NAME", "VERS", "STATE", "SIZE", "UPDATED")?;
+        }
         had += u64::try_from(page.items.len()).unwrap_or(u64::MAX);
         for row in &page.items {
             writeln!(out, "{}", if list.json { document(row)? } else { model_line(row) })?;
