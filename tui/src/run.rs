@@ -126,7 +126,7 @@ impl Loop {
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
                 Action::Repaint => {
                     self.terminal = Terminal::new(Screen::new(self.guard))?;
-                    self.guard.take_screen()?;
+                    self.guard.clear()?;
                 }
                 Action::Suspend => {
                     suspend(self.guard)?;

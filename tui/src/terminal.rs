@@ -17,6 +17,8 @@ use crate::event::Size;
 
 /// Alternate screen, bracketed paste, cursor hidden.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[2J";
+/// Attributes and scroll region reset, cursor hidden, everything empty.
+const CLEAR: &[u8] = b"\x1b[0m\x1b[r\x1b[?25l\x1b[2J";
 /// The way out: synchronized update ended, paste off, attributes and scroll region reset, cursor on, main screen.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
 
@@ -59,6 +61,14 @@ impl Guard {
     pub fn take_screen(&self) -> io::Result<()> {
         self.take(SCREEN)?;
         (&self.tty).write_all(ENTER)
+    }
+
+    /// Empties the screen; what was typed ahead stays.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn clear(&self) -> io::Result<()> {
+        (&self.tty).write_all(CLEAR)
     }
 
     /// Takes the keys only: nothing typed is shown.

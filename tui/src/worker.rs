@@ -43,6 +43,8 @@ impl Worker {
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, serve(Arc::new(client), inbox, events));
+            // A name that is still being looked up is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Self { orders, thread })
     }
