@@ -216,18 +216,6 @@ impl Registry {
         &self.inner.settings
     }
 
-    /// Records that the daemon starts or stops.
-    ///
-    /// # Errors
-    /// `AuditUnavailable`.
-    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
-        let note = Note::event(action, Target::new("log", "daemon")).with("build", env!("CARGO_PKG_VERSION"));
-        match self.inner.record(&Caller::system(), note).await {
-            Ok(_done) => Ok(()),
-            Err(failure) => Err(failure.error),
-        }
-    }
-
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.
     pub async fn close(&self) {
         for task in &self.upkeep {
