@@ -34,7 +34,9 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
         };
         let greeting = greeting(config, &opened, address);
         // Nobody may be reading; that is no reason not to serve.
-        let announce = move || drop(cli::out(&greeting));
+        let announce = move || {
+            let _ = cli::out(&greeting);
+        };
         crate::run(config, opened.registry, listener, stop, announce).await?;
         Ok(())
     });
