@@ -168,7 +168,8 @@ impl Inner {
         };
         let once = self.fingerprints.once(caller, &plan.described());
         // Given back after the commit: whoever unpins last looks whether the record is there.
-        let _pins = self.pin(Holder::Writer, files.iter().map(|file| file.digest)).await;
+        let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
+        let _pins = self.pin(Holder::Writer, digests).await;
         if let Err(error) = keep_all(files).await {
             return Err(failed(error).await);
         }
