@@ -55,7 +55,7 @@ pub mod users;
 use std::sync::Arc;
 
 use common::audit::{Action, Target};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::auth::password;
@@ -94,8 +94,6 @@ struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     intake: Intake,
-    /// Uploads that make their bytes durable.
-    finishing: Semaphore,
     pins: Pins,
     tasks: Tasks,
 }
@@ -116,10 +114,15 @@ impl Registry {
     /// Opens the registry over an open store and its blobs, and starts its upkeep. Needs a tokio runtime with time.
     ///
     /// # Errors
-    /// `Internal`: no randomness, no memory, or the token library doesn't work.
+    /// `Internal`: the blobs, the system's randomness or the token library don't work.
     pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
-        let hashing = tokio::task::spawn_blocking(password::hash_of_nobody);
-        let hash_of_nobody = hashing.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let stale = Arc::clone(&blobs);
+        // What is staged before the first upload is what a crash left.
+        let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
+        let (swept, hash_of_nobody) = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        if swept? > 0 {
+            tracing::info!("removed what uploads had staged before the last stop");
+        }
         let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
         let inner = Arc::new(Inner {
             store,
@@ -131,7 +134,6 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
-            finishing: Semaphore::new(publish::FINISHING_MAX),
             pins: Pins::default(),
             tasks: Tasks::default(),
         });
