@@ -40,6 +40,7 @@ pub mod download;
 pub mod error;
 pub mod fetch;
 pub mod idempotency;
+pub mod lifecycle;
 pub mod login;
 pub mod pins;
 pub mod publish;
@@ -213,18 +214,6 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// Records that the daemon starts or stops.
-    ///
-    /// # Errors
-    /// `AuditUnavailable`.
-    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
-        let note = Note::event(action, Target::new("log", "daemon")).with("build", env!("CARGO_PKG_VERSION"));
-        match self.inner.record(&Caller::system(), note).await {
-            Ok(_done) => Ok(()),
-            Err(failure) => Err(failure.error),
-        }
     }
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.

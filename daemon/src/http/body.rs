@@ -85,7 +85,17 @@ impl Payload {
         let ended = body.is_end_stream();
         let frames = body.map_err(Into::into).boxed();
         let declared = declared_bytes(head);
-        Self { frames, idle, deadline: None, declared, limit: u64::MAX, received: 0, ended, is_http2: head.version == Version::HTTP_2, watch }
+        Self {
+            frames,
+            idle,
+            deadline: None,
+            declared,
+            limit: u64::MAX,
+            received: 0,
+            ended,
+            is_http2: head.version == Version::HTTP_2,
+            watch,
+        }
     }
 
     /// Takes no more than so many octets.

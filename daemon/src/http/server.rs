@@ -45,10 +45,10 @@ use tokio::time::MissedTickBehavior;
 
 use self::line::Line;
 use crate::http::body::{Payload, Watch};
-use crate::http::problem::{Protocol, Refused};
-use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::dispatch::dispatch;
 use crate::http::metrics::{Held, UNMATCHED};
+use crate::http::problem::{Protocol, Refused};
+use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::{Answer, Body, Call, Shared, auth, respond};
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
@@ -489,13 +489,7 @@ fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
 }
 
 /// Sees to it that a failure is in the audit log where the route asks for it. If it can't be, the answer is that.
-async fn record(
-    shared: &Shared,
-    caller: &Caller,
-    endpoint: &Endpoint,
-    target: Target,
-    refused: Refused,
-) -> Refused {
+async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: Target, refused: Refused) -> Refused {
     let status = refused.kind().status();
     let action = match endpoint.audit {
         Audit::Never => return refused,

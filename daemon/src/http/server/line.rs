@@ -251,7 +251,8 @@ mod tests {
     /// hyper's bare answers become problem documents; whatever else is written stays as it is.
     #[test]
     fn bare_answers() {
-        let bare = |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
+        let bare =
+            |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
         for (status, slug) in
             [("400 Bad Request", "bad-request"), ("431 Request Header Fields Too Large", "headers-too-large")]
         {
