@@ -154,7 +154,9 @@ impl Inner {
         let note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
         let failed = async |error| -> Failure { self.refuse(caller, note.clone(), error).await };
 
-        let name = match self.check_form(caller, &files, &form) {
+        // What may fail is bound first: a borrow of staged files must not live while the failure is recorded.
+        let checked = self.check_form(caller, &files, &form);
+        let name = match checked {
             Ok(name) => name,
             Err(error) => return Err(failed(error).await),
         };
@@ -162,7 +164,8 @@ impl Inner {
             Ok(looked_at) => looked_at,
             Err(error) => return Err(failed(error).await),
         };
-        let plan = match self.plan(caller, name, form, &files, inspections) {
+        let planned = self.plan(caller, name, form, &files, inspections);
+        let plan = match planned {
             Ok(plan) => plan,
             Err(error) => return Err(failed(error).await),
         };
