@@ -507,6 +507,18 @@ const ASSET: Success = Success {
     ],
     headers: &[H::ETag],
 };
+static PROBLEMS: Endpoint = Endpoint {
+    id: "problems",
+    template: "/problems",
+    summary: "Every problem type",
+    answers: &[Success {
+        status: 200,
+        text: "URI, status and title of each, a line each.",
+        content: &[Content::Octets("text/plain; charset=utf-8")],
+        headers: &[],
+    }],
+    ..PLAIN
+};
 static PROBLEM: Endpoint = Endpoint {
     id: "problem",
     template: "/problems/{slug}",
@@ -1110,7 +1122,7 @@ const INDEX_MAX: u64 = 9_007_199_254_740_991;
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 47] = [
+    pub const ALL: [&'static Endpoint; 48] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1157,6 +1169,7 @@ impl Route {
         &DOCS_ASSET,
         &REDOC,
         &REDOC_ASSET,
+        &PROBLEMS,
         &PROBLEM,
     ];
 
@@ -1174,6 +1187,7 @@ impl Route {
             Self::Docs { .. } => &DOCS_ASSET,
             Self::Redoc { asset } if asset.is_empty() => &REDOC,
             Self::Redoc { .. } => &REDOC_ASSET,
+            Self::Problems => &PROBLEMS,
             Self::Problem { .. } => &PROBLEM,
             Self::Login => &LOGIN,
             Self::Refresh => &REFRESH,
