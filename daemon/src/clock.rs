@@ -20,13 +20,11 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The last millisecond of the year 9999, the end of what RFC 3339 can write.
-const LAST_MS: i64 = 253_402_300_799_999;
-
-/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`. What lies before 1970 or after
-/// 9999 is written as the nearest end: nothing of ours does.
+/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`. What lies before 1970 or near the
+/// end of 9999 is written as the nearest that can be: nothing of ours does.
 pub fn rfc3339(at_ms: i64) -> String {
-    common::audit::format_timestamp(at_ms.clamp(0, LAST_MS)).expect("the years 1970 to 9999 can be written")
+    let at_ms = at_ms.clamp(0, Timestamp::MAX.as_millisecond());
+    common::audit::format_timestamp(at_ms).expect("from 1970 to the library's end is within the years 0 to 9999")
 }
 
 /// Reads an RFC 3339 instant, with any offset, as milliseconds since the epoch. None if it isn't one.
