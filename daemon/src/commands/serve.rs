@@ -33,9 +33,9 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
             () = asked_to_stop(stop.clone()) => return Ok(()),
         };
         let greeting = greeting(config, &opened, address);
-        // Nobody may be reading; that is no reason not to serve.
         let announce = move || {
-            let _ = cli::out(&greeting);
+            // Nobody may be listening to standard output; the registry serves all the same.
+            let _said = cli::out(&greeting);
         };
         crate::run(config, opened.registry, listener, stop, announce).await?;
         Ok(())
