@@ -128,12 +128,14 @@ impl Registry {
         file: Option<&ArtifactPath>,
     ) -> Outcome<Offer> {
         let inner = &self.inner;
-        let note = Note::event(Action::ModelDownload, wanted(reference, version, file));
+        let mut note = Note::event(Action::ModelDownload, wanted(reference, version, file));
         inner.permit(caller, Permission::ModelRead, &note).await?;
         let sight = Sight::of(caller);
         let offer = inner.read(|view| offer(view, reference, version, file, sight)).await;
         match offer {
             Ok(Offered { version: record, model, files }) => {
+                // Nothing is handed out: where readings are recorded, this is one of metadata.
+                note.action = Action::ModelRead;
                 let version = render::version_info(&model, &record);
                 inner.told(caller, note, Ok(Offer { version, files })).await
             }

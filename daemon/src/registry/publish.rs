@@ -500,6 +500,9 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
     let already_present = matches!(placing, Placing::There(_));
     let mut version = match placing {
         Placing::There(there) => {
+            if plan.form.metadata.is_some() && plan.metadata != there.metadata {
+                warnings.push("the metadata were ignored: these bytes were there already, with others".into());
+            }
             if plan.form.description.as_ref().is_some_and(|text| *text != there.description) {
                 warnings
                     .push("the description was ignored: these bytes were there already; change it with PATCH".into());

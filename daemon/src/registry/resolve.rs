@@ -154,6 +154,12 @@ pub(crate) fn selected(
 
 /// The newest version that is handed out without a warning; else the newest deprecated one; else the newest.
 fn latest(records: &dyn Records, model: &ModelRecord) -> Result<Option<VersionRecord>, RegistryError> {
+    // Mostly the newest can be handed out, and then no other need be read.
+    match &model.latest {
+        None => return Ok(None),
+        Some(latest) if latest.state == State::Available => return Ok(records.version(model.id, latest.version)?),
+        Some(_held_or_old) => {}
+    }
     let mut deprecated = None;
     let mut newest = None;
     let mut below = None;

@@ -46,6 +46,14 @@ fn network(ip: Option<IpAddr>) -> Option<IpAddr> {
     })
 }
 
+/// An address for counting refusals: of IPv6, where a host has many, its /64.
+fn source(ip: Option<IpAddr>) -> Option<IpAddr> {
+    match ip?.to_canonical() {
+        ip @ IpAddr::V4(_) => Some(ip),
+        ip @ IpAddr::V6(_) => network(Some(ip)),
+    }
+}
+
 /// What failures are counted under: a hash of the name, for people type passwords into fields for names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
@@ -175,7 +183,7 @@ impl Throttle {
             counts.anonymous.clear();
         }
         make_room(&mut counts.anonymous, |_count| true);
-        let count = counts.anonymous.entry(network(ip)).or_default();
+        let count = counts.anonymous.entry(source(ip)).or_default();
         *count += 1;
         if *count <= ANONYMOUS_PER_MINUTE_MAX {
             return Ok(());
@@ -377,7 +385,7 @@ mod tests {
         }
         let error = throttle.anonymous(ip, 1000).unwrap_err();
         assert!(matches!(error, RegistryError::TooManyRequests { retry_after_s: 59 }), "{error}");
-        assert!(throttle.anonymous(Some("192.0.3.1".parse().unwrap()), 1000).is_ok());
+        assert!(throttle.anonymous(Some("192.0.2.2".parse().unwrap()), 1000).is_ok());
         assert!(throttle.anonymous(ip, 60_000).is_ok());
         assert_eq!(throttle.take_rejected().anonymous, 1);
     }
