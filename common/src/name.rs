@@ -237,7 +237,8 @@ impl From<Version> for u32 {
 impl FromStr for Version {
     type Err = NameError;
     fn from_str(value: &str) -> Result<Self, NameError> {
-        let canonical = !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit()) && !value.starts_with('0');
+        let canonical =
+            !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit()) && !value.starts_with('0');
         match value.parse::<u32>() {
             Ok(number) if canonical => Self::try_from(number),
             Ok(_) | Err(_) => refuse(format!("{} is not a version: use a number from 1 up", quoted(value))),

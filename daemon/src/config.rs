@@ -336,7 +336,11 @@ impl Config {
     /// [`Refused`], with all that is wrong.
     pub fn of_process(options: &Options) -> Result<Loaded, Refused> {
         match std::env::current_dir() {
-            Ok(working_dir) => Self::load(options, std::env::vars_os(), &working_dir),
+            Ok(working_dir) => {
+                #[expect(clippy::disallowed_methods, reason = "this is the reader")]
+                let environment = std::env::vars_os();
+                Self::load(options, environment, &working_dir)
+            }
             Err(error) => {
                 let mistake =
                     Mistake::new("working directory", format!("cannot be found: {error}; start mregd elsewhere"));

@@ -84,7 +84,7 @@ pub struct Registry {
 }
 
 /// What operations and the tasks they start share.
-struct Inner {
+pub(crate) struct Inner {
     store: Arc<dyn Store>,
     blobs: Arc<dyn Blobs>,
     settings: Settings,

@@ -139,6 +139,9 @@ pub enum Health {
     Failed(String),
 }
 
+/// Something to be read at once, in one place.
+pub type Reading<'a> = Box<dyn FnOnce(&dyn View) + Send + 'a>;
+
 /// The store. Implementations are shared by all requests.
 ///
 /// - **Serialised**: commands are decided one after another, each against the effects of all before it.
@@ -152,10 +155,10 @@ pub trait Store: Send + Sync {
     fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
     /// Runs a few point reads, inline where the backend is fast enough for it.
-    fn read<'a>(&'a self, work: Box<dyn FnOnce(&dyn View) + Send + 'a>) -> BoxFuture<'a, ()>;
+    fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()>;
 
     /// Runs reads that may take long (pages, scans) off the async threads.
-    fn scan(&self, work: Box<dyn FnOnce(&dyn View) + Send>) -> BoxFuture<'_, ()>;
+    fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()>;
 
     /// The newest published checkpoint; changes wake the live tails.
     fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>>;

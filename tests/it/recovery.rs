@@ -8,7 +8,9 @@ use daemon::store::sled::SledStore;
 use daemon::store::{Entries, Records, Store};
 use tempfile::TempDir;
 
-use crate::store_contract::{Opened, check_log, commit, create_model, create_user, leaves, note, open, options, runtime};
+use crate::store_contract::{
+    Opened, check_log, commit, create_model, create_user, leaves, note, open, options, runtime,
+};
 
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -165,7 +165,8 @@ fn answered_means_signed() {
         let one = commit(&runtime, &opened.store, note(&format!("m{}", n % 7)));
         assert!(one.checkpoint.size > one.index);
         assert_eq!(leaf_hash(&one.leaf), one.leaf_hash);
-        let checkpoint = Checkpoint::open(one.checkpoint.note.as_bytes(), std::slice::from_ref(&vkey)).unwrap().checkpoint;
+        let checkpoint =
+            Checkpoint::open(one.checkpoint.note.as_bytes(), std::slice::from_ref(&vkey)).unwrap().checkpoint;
         assert_eq!((checkpoint.size, checkpoint.root), (one.checkpoint.size, one.checkpoint.root));
         let receipt = opened.store.view().receipt(one.index, &one.checkpoint).unwrap();
         receipt.verify(std::slice::from_ref(&vkey)).unwrap();
@@ -286,10 +287,22 @@ fn pages_of_entries() {
     type Fits<'a> = Box<dyn Fn(&Entry) -> bool + 'a>;
     let cases: Vec<(EntryQuery, Fits<'_>)> = vec![
         (EntryQuery::default(), Box::new(|_entry| true)),
-        (EntryQuery { target: Some(ids[2].clone()), ..Default::default() }, Box::new(|entry| entry.target.as_ref().is_some_and(|target| target.id == ids[2]))),
-        (EntryQuery { action: Some("user.*".to_owned()), ..Default::default() }, Box::new(|entry| entry.action == Action::UserCreate)),
-        (EntryQuery { action: Some("user.create".to_owned()), outcome: Some(Outcome::Error), ..Default::default() }, Box::new(|entry| entry.outcome == Outcome::Error)),
-        (EntryQuery { actor: Some("system".to_owned()), after: Some(40), before: Some(90), ..Default::default() }, Box::new(|entry| entry.seq > 40 && entry.seq < 90)),
+        (
+            EntryQuery { target: Some(ids[2].clone()), ..Default::default() },
+            Box::new(|entry| entry.target.as_ref().is_some_and(|target| target.id == ids[2])),
+        ),
+        (
+            EntryQuery { action: Some("user.*".to_owned()), ..Default::default() },
+            Box::new(|entry| entry.action == Action::UserCreate),
+        ),
+        (
+            EntryQuery { action: Some("user.create".to_owned()), outcome: Some(Outcome::Error), ..Default::default() },
+            Box::new(|entry| entry.outcome == Outcome::Error),
+        ),
+        (
+            EntryQuery { actor: Some("system".to_owned()), after: Some(40), before: Some(90), ..Default::default() },
+            Box::new(|entry| entry.seq > 40 && entry.seq < 90),
+        ),
         (EntryQuery { actor: Some("nobody".to_owned()), ..Default::default() }, Box::new(|_entry| false)),
     ];
     for (mut query, fits) in cases {
@@ -317,7 +330,10 @@ fn blobs_sessions_counters() {
     let set = |refs| -> Decide {
         Box::new(move |_records, _moment| {
             let target = Target::new("model", "m");
-            Ok(Decision { draft: draft(Action::ModelUpload, target), writes: vec![Write::SetBlob { digest, size: 5, refs }] })
+            Ok(Decision {
+                draft: draft(Action::ModelUpload, target),
+                writes: vec![Write::SetBlob { digest, size: 5, refs }],
+            })
         })
     };
     use daemon::store::Records;
@@ -328,10 +344,19 @@ fn blobs_sessions_counters() {
     assert_eq!(opened.store.view().blob(&digest).unwrap(), None);
     assert_eq!(opened.store.view().counters().unwrap().blobs, 0);
 
-    let session = SessionRecord { sid: "s1".to_owned(), user_id: "usr_1".to_owned(), epoch: 0, created_at_ms: 1, expires_at_ms: 2 };
+    let session = SessionRecord {
+        sid: "s1".to_owned(),
+        user_id: "usr_1".to_owned(),
+        epoch: 0,
+        created_at_ms: 1,
+        expires_at_ms: 2,
+    };
     let put = session.clone();
     let put: Decide = Box::new(move |_records, _moment| {
-        Ok(Decision { draft: draft(Action::AuthLogin, Target::new("user", "usr_1")), writes: vec![Write::PutSession(put)] })
+        Ok(Decision {
+            draft: draft(Action::AuthLogin, Target::new("user", "usr_1")),
+            writes: vec![Write::PutSession(put)],
+        })
     });
     commit(&runtime, &opened.store, put);
     assert_eq!(opened.store.view().sessions_of("usr_1").unwrap(), vec![session]);

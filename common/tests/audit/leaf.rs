@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::audit::{
-    Action, Actor, ActorKind, Entry, LEAF_LEN_MAX, LeafError, Outcome, Request, Target, USER_AGENT_LEN_MAX,
+    Action, Actor, ActorKind, Entry, LEAF_LEN_MAX, LeafError, Outcome, RequestInfo, Target, USER_AGENT_LEN_MAX,
     canonical_json, format_timestamp, parse_timestamp,
 };
 use proptest::collection::{btree_map, vec};
@@ -37,7 +37,7 @@ fn entry() -> Entry {
             size: Some(9),
             ..Target::new("version", "mdl_1")
         }),
-        req: Some(Request {
+        req: Some(RequestInfo {
             id: "req_1".to_owned(),
             method: "POST".to_owned(),
             route: "/models/{id}".to_owned(),
@@ -212,7 +212,7 @@ fn long_text_is_cut_largest_first() {
 
 #[test]
 fn user_agent_is_cut_between_characters() {
-    let req = Request { ua: Some(format!("x{}", "é".repeat(150))), ..entry().req.unwrap() };
+    let req = RequestInfo { ua: Some(format!("x{}", "é".repeat(150))), ..entry().req.unwrap() };
     let leaf = Entry { req: Some(req), ..entry() }.to_leaf().unwrap();
     let ua = Entry::parse(&leaf).unwrap().req.unwrap().ua.unwrap();
     assert_eq!(ua, format!("x{}", "é".repeat(99)));
@@ -277,7 +277,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     let target = (any_text(), any_text(), text(), digest, option::of(integer()))
         .prop_map(|(kind, id, version, digest, size)| Target { kind, id, version, digest, size });
     let req = (any_text(), any_text(), any_text(), any::<u16>(), text(), option::of("[ -~]{0,200}"))
-        .prop_map(|(id, method, route, status, ip, ua)| Request { id, method, route, status, ip, ua });
+        .prop_map(|(id, method, route, status, ip, ua)| RequestInfo { id, method, route, status, ip, ua });
     let head = (integer(), any_text(), -62_167_219_200_000..253_402_000_000_000_i64, any_text(), any::<[u8; 32]>());
     let rest = (any::<Option<[u8; 32]>>(), option::of(integer()), option::of(target), option::of(req));
     let data = btree_map("[ -~]{0,8}", any_json(), 0..5);

@@ -91,7 +91,8 @@ pub fn check_strength(username: &str, password: &Secret) -> Result<(), String> {
 /// On the list, a word of the list with digits or signs around it, a repetition, a run, or few different characters.
 fn is_common(folded: &str) -> bool {
     let is_listed = |word: &str| {
-        COMMON_SET.contains(word) || COMMON_SET.contains(word.trim_matches(|character: char| !character.is_alphabetic()))
+        COMMON_SET.contains(word)
+            || COMMON_SET.contains(word.trim_matches(|character: char| !character.is_alphabetic()))
     };
     let characters: Vec<char> = folded.chars().collect();
     let distinct: HashSet<&char> = characters.iter().collect();

@@ -78,12 +78,8 @@ impl TokenKeys {
         validation.validate_nbf = false;
         let mut accepted = vec![current];
         accepted.extend(previous.map(Key::new));
-        let keys = Self {
-            header,
-            encoding: EncodingKey::from_secret(secret.expose().as_bytes()),
-            accepted,
-            validation,
-        };
+        let keys =
+            Self { header, encoding: EncodingKey::from_secret(secret.expose().as_bytes()), accepted, validation };
         let probe = keys.sign("usr_probe", "probe", "probe", 0, SECOND_MS)?;
         decode::<Claims>(&probe, &keys.accepted[0].decoding, &keys.validation)?;
         Ok(keys)

@@ -33,8 +33,10 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
             () = asked_to_stop(stop.clone()) => return Ok(()),
         };
         let greeting = greeting(config, &opened, address);
-        // Nobody may be reading; that is no reason not to serve.
-        let announce = move || drop(cli::out(&greeting));
+        let announce = move || {
+            // Nobody may be listening to standard output; the registry serves all the same.
+            let _said = cli::out(&greeting);
+        };
         crate::run(config, opened.registry, listener, stop, announce).await?;
         Ok(())
     });

@@ -152,11 +152,7 @@ impl Caller {
     /// # Errors
     /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
-        if self.require_signed_in()?.allows(permission) {
-            Ok(())
-        } else {
-            Err(RegistryError::Forbidden { permission })
-        }
+        if self.require_signed_in()?.allows(permission) { Ok(()) } else { Err(RegistryError::Forbidden { permission }) }
     }
 
     /// Whether the check would pass: for what is shown to some and not to others.

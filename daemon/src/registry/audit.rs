@@ -270,12 +270,9 @@ impl AuditQuery {
     /// Writes the filters into the entry of the reading.
     fn say(&self, note: &mut Note) {
         let mut filters = serde_json::Map::new();
-        for (name, value) in [
-            ("actor", &self.actor),
-            ("action", &self.action),
-            ("target", &self.target),
-            ("ip", &self.ip),
-        ] {
+        for (name, value) in
+            [("actor", &self.actor), ("action", &self.action), ("target", &self.target), ("ip", &self.ip)]
+        {
             if let Some(value) = value {
                 filters.insert(name.to_owned(), cut(value, FILTER_OCTETS_MAX).into());
             }

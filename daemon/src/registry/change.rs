@@ -201,11 +201,7 @@ fn check_transition(version: &VersionRecord, to: State) -> Result<(), RegistryEr
 }
 
 /// The writes of a changed version, and what its model shows of it.
-fn changed(
-    mut model: ModelRecord,
-    mut version: VersionRecord,
-    moment: Moment,
-) -> Decided<Tagged<VersionInfo>> {
+fn changed(mut model: ModelRecord, mut version: VersionRecord, moment: Moment) -> Decided<Tagged<VersionInfo>> {
     version.revision = moment.index;
     if let Some(latest) = model.latest.as_mut().filter(|latest| latest.version == version.version) {
         latest.state = version.state;

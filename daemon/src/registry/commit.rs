@@ -48,7 +48,16 @@ pub(crate) struct Note {
 impl Note {
     /// Of a change, for which there is a receipt.
     pub(crate) fn change(action: Action, target: Target) -> Self {
-        Self { action, target, actor: None, status: None, outcome: None, unchanged: false, receipt: true, data: BTreeMap::new() }
+        Self {
+            action,
+            target,
+            actor: None,
+            status: None,
+            outcome: None,
+            unchanged: false,
+            receipt: true,
+            data: BTreeMap::new(),
+        }
     }
 
     /// Of a reading, a refusal, an event.
@@ -239,11 +248,7 @@ impl Inner {
     }
 
     /// The receipt of an entry.
-    pub(crate) async fn receipt(
-        &self,
-        index: u64,
-        checkpoint: &PublishedCheckpoint,
-    ) -> Result<Receipt, RegistryError> {
+    pub(crate) async fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Result<Receipt, RegistryError> {
         self.read(|view| Ok(view.receipt(index, checkpoint)?)).await
     }
 

@@ -382,11 +382,7 @@ fn check_unaliased(model: &ModelRecord, version: Version) -> Result<(), Registry
 }
 
 /// The state to go back to, if that is possible still.
-fn check_restorable(
-    deletion: Option<&DeletionRecord>,
-    what: &str,
-    moment: Moment,
-) -> Result<State, RegistryError> {
+fn check_restorable(deletion: Option<&DeletionRecord>, what: &str, moment: Moment) -> Result<State, RegistryError> {
     match deletion {
         None => Err(RegistryError::Conflict(format!("{what} is not deleted"))),
         Some(deletion) if deletion.restorable_until_ms < moment.at_ms => {

@@ -192,11 +192,8 @@ impl Registry {
             _pins: pins,
         };
         let mut readers = Some(first).into_iter();
-        let files = offered.files.into_iter().map(|info| DownloadFile {
-            info,
-            inner: Arc::clone(inner),
-            open: readers.next(),
-        });
+        let files =
+            offered.files.into_iter().map(|info| DownloadFile { info, inner: Arc::clone(inner), open: readers.next() });
         let files = files.collect();
         Ok(done.map(|version| Download { version, files, ticket }))
     }
@@ -293,10 +290,9 @@ fn gate(model: &ModelRecord, version: &VersionRecord) -> Result<(), RegistryErro
     }
     match version.state {
         State::Available | State::Deprecated => Ok(()),
-        State::Quarantined => Err(RegistryError::Quarantined {
-            version: version.version,
-            reason: version.state_reason.clone(),
-        }),
+        State::Quarantined => {
+            Err(RegistryError::Quarantined { version: version.version, reason: version.state_reason.clone() })
+        }
         State::Deleted => {
             Err(RegistryError::Conflict(format!("version {} is deleted; restore it first", version.version)))
         }

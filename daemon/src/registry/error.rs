@@ -257,12 +257,7 @@ impl<T> Done<T> {
 
     /// The same, with another value.
     pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Done<U> {
-        Done {
-            value: convert(self.value),
-            logged: self.logged,
-            receipt: self.receipt,
-            replayed: self.replayed,
-        }
+        Done { value: convert(self.value), logged: self.logged, receipt: self.receipt, replayed: self.replayed }
     }
 }
 

@@ -298,8 +298,8 @@ impl Inner {
         let expires_at_ms = now_ms.saturating_add(ttl_ms).min(session.expires_at_ms);
         let jti = uuid::Uuid::new_v4().to_string();
         let signed = self.tokens.sign(&user.id, &session.sid, &jti, now_ms, expires_at_ms);
-        let access_token = signed
-            .map_err(|error| Failure { error: RegistryError::Internal(error.into()), logged: done.logged })?;
+        let access_token =
+            signed.map_err(|error| Failure { error: RegistryError::Internal(error.into()), logged: done.logged })?;
         let token = Token {
             access_token,
             token_type: "bearer".to_owned(),
@@ -313,11 +313,7 @@ impl Inner {
 }
 
 /// A session that is good at a moment, and its user.
-fn live_session(
-    records: &dyn Records,
-    sid: &str,
-    now_ms: i64,
-) -> Result<(SessionRecord, UserRecord), RegistryError> {
+fn live_session(records: &dyn Records, sid: &str, now_ms: i64) -> Result<(SessionRecord, UserRecord), RegistryError> {
     let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
     let user = records.user_by_id(&session.user_id)?.ok_or(RegistryError::Unauthenticated)?;
     if now_ms < session.expires_at_ms && session.epoch == user.epoch && !user.disabled {

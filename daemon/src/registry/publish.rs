@@ -262,7 +262,11 @@ impl Inner {
         let (state, state_reason) = gate(self.settings.scan_policy, verdict, &findings);
         let mut warnings = form.warnings.clone();
         warnings.extend(findings.iter().filter(|finding| finding.level == "note").map(|finding| {
-            if finding.place.is_empty() { finding.detail.clone() } else { format!("{}: {}", finding.place, finding.detail) }
+            if finding.place.is_empty() {
+                finding.detail.clone()
+            } else {
+                format!("{}: {}", finding.place, finding.detail)
+            }
         }));
         warnings.truncate(WARNINGS_MAX);
         let metadata = metadata(form.metadata.as_ref(), &format, size, artifacts.len(), &mut warnings);
@@ -287,9 +291,8 @@ impl Inner {
 
 /// Makes the bytes durable, on a blocking thread.
 async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
-    let task = tokio::task::spawn_blocking(move || {
-        files.into_iter().try_for_each(|file| file.staged.keep(&file.digest))
-    });
+    let task =
+        tokio::task::spawn_blocking(move || files.into_iter().try_for_each(|file| file.staged.keep(&file.digest)));
     Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
 }
 
@@ -340,9 +343,8 @@ fn gate(policy: ScanPolicy, verdict: Verdict, findings: &[FindingRecord]) -> (St
         return (State::Quarantined, reason(findings.first()));
     }
     // What wasn't looked into may hold a pickle.
-    let may_hold_pickle = |finding: &&FindingRecord| {
-        finding.rule.starts_with("pickle.") || finding.rule == "content.unread"
-    };
+    let may_hold_pickle =
+        |finding: &&FindingRecord| finding.rule.starts_with("pickle.") || finding.rule == "content.unread";
     match (policy, findings.iter().find(may_hold_pickle)) {
         (ScanPolicy::Strict, Some(finding)) => {
             (State::Quarantined, Some(format!("policy strict: may run code when loaded ({})", finding.rule)))
@@ -391,7 +393,8 @@ impl Plan {
     }
 
     fn has_same_bytes(&self, version: &VersionRecord) -> bool {
-        let same = |(one, other): (&ArtifactRecord, &ArtifactRecord)| one.path == other.path && one.digest == other.digest;
+        let same =
+            |(one, other): (&ArtifactRecord, &ArtifactRecord)| one.path == other.path && one.digest == other.digest;
         self.artifacts.len() == version.artifacts.len() && self.artifacts.iter().zip(&version.artifacts).all(same)
     }
 
@@ -498,7 +501,8 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
     let mut version = match placing {
         Placing::There(there) => {
             if plan.form.description.as_ref().is_some_and(|text| *text != there.description) {
-                warnings.push("the description was ignored: these bytes were there already; change it with PATCH".into());
+                warnings
+                    .push("the description was ignored: these bytes were there already; change it with PATCH".into());
             }
             *there
         }

@@ -1,8 +1,6 @@
 //! From records to what the wire shows. Knows both shapes; refuses to know rules.
 
-use common::api::{
-    AliasEvent, AliasInfo, Artifact, Finding, Metadatum, ModelRow, State, User, VersionInfo,
-};
+use common::api::{AliasEvent, AliasInfo, Artifact, Finding, Metadatum, ModelRow, State, User, VersionInfo};
 use common::name::Alias;
 use serde_json::Value;
 

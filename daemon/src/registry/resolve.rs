@@ -141,9 +141,10 @@ pub(crate) fn selected(
         (Select::Version(number), _) => version(records, &found.model, *number, sight).map(Some),
         (Select::Alias(alias), _) => {
             let model = &found.model;
-            let to = model.aliases.get(alias).ok_or_else(|| {
-                RegistryError::not_found(format!("alias `{alias}` of model `{}`", model.name))
-            })?;
+            let to = model
+                .aliases
+                .get(alias)
+                .ok_or_else(|| RegistryError::not_found(format!("alias `{alias}` of model `{}`", model.name)))?;
             version(records, model, to.version, sight).map(Some)
         }
         (Select::Latest, Some(holder)) => version(records, &found.model, holder, sight).map(Some),

@@ -281,9 +281,7 @@ async fn failures_of_a_face() {
     let action = common::audit::Action::ModelDelete;
     let error = RegistryError::Unauthenticated;
     let caller = anonymous("192.0.2.9");
-    let record = async || {
-        bench.registry.record_failure(&caller, action.clone(), target.clone(), &error, 401).await
-    };
+    let record = async || bench.registry.record_failure(&caller, action.clone(), target.clone(), &error, 401).await;
     assert!(record().await.unwrap().is_some());
     let entry = bench.last("model.delete").await;
     assert_eq!((entry["outcome"].as_str(), entry["req"]["status"].as_u64()), (Some("denied"), Some(401)));

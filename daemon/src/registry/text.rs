@@ -43,7 +43,8 @@ pub(crate) fn check_tags(loc: &str, tags: &BTreeMap<String, String>, refused: &m
         refused.push((loc.into(), format!("a model has at most {TAGS_MAX} tags")));
     }
     for (key, value) in tags {
-        let bad_key = key.is_empty() || key.len() > TAG_KEY_OCTETS_MAX || has_controls(key, false) || key.contains(['=', ':']);
+        let bad_key =
+            key.is_empty() || key.len() > TAG_KEY_OCTETS_MAX || has_controls(key, false) || key.contains(['=', ':']);
         if bad_key {
             let msg = format!("a tag's key has 1 to {TAG_KEY_OCTETS_MAX} octets, no control character, `=` or `:`");
             refused.push((loc.into(), msg));

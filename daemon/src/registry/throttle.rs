@@ -126,7 +126,8 @@ impl Throttle {
     /// `TooManyRequests`; it has been counted.
     pub(crate) fn check(&self, attempt: &Attempt, now_ms: i64) -> Result<(), RegistryError> {
         let mut counts = self.counts();
-        let until = attempt.keys().filter_map(|(key, _)| counts.failures.get(&key)).map(|one| one.locked_until_ms).max();
+        let until =
+            attempt.keys().filter_map(|(key, _)| counts.failures.get(&key)).map(|one| one.locked_until_ms).max();
         match until {
             Some(until) if until > now_ms => {
                 counts.rejected.locked += 1;

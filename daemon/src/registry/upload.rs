@@ -179,8 +179,9 @@ impl Upload {
     /// # Errors
     /// `Invalid` for a name that can't be used, a name that came before, or one file too many.
     pub async fn file(&mut self, filename: &str) -> Result<FileSink, RegistryError> {
-        let path: ArtifactPath =
-            filename.parse().map_err(|error: common::name::NameError| RegistryError::invalid("part.file", error.to_string()))?;
+        let path: ArtifactPath = filename
+            .parse()
+            .map_err(|error: common::name::NameError| RegistryError::invalid("part.file", error.to_string()))?;
         if self.files.len() == FILES_MAX {
             return Err(RegistryError::invalid("part.file", format!("a version has at most {FILES_MAX} files")));
         }

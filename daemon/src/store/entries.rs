@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use common::audit::{Entry, leaf_hash};
+use common::audit::{Actor, Entry, leaf_hash};
 use common::name::ModelId;
 
 use crate::store::journal::{JournalReader, Place};
@@ -235,7 +235,7 @@ fn chain_for(query: &EntryQuery) -> Option<(Chain, String)> {
     target
         .map(|subject| (Chain::Target, subject))
         .or_else(|| query.ip.clone().map(|ip| (Chain::Ip, ip)))
-        .or_else(|| query.actor.clone().map(|actor| (Chain::Actor, actor)))
+        .or_else(|| query.actor.clone().filter(|actor| !actor.starts_with("usr_")).map(|actor| (Chain::Actor, actor)))
         .or_else(|| exact_action.cloned().map(|action| (Chain::Action, action)))
         .or_else(|| query.outcome.map(|outcome| (Chain::Outcome, outcome.as_str().to_owned())))
 }
@@ -244,6 +244,11 @@ fn chain_for(query: &EntryQuery) -> Option<(Chain, String)> {
 pub fn subject(kind: &str, id: &str) -> String {
     let kind = if matches!(kind, "version" | "file" | "alias") { "model" } else { kind };
     format!("{kind}/{id}")
+}
+
+/// What an actor is found by: the name; without one, the id, as for `system`.
+pub fn actor_name(actor: &Actor) -> &str {
+    actor.name.as_deref().unwrap_or(&actor.id)
 }
 
 /// The subject of an id whose shape tells its kind.
@@ -260,7 +265,7 @@ fn in_chain(chain: Chain, value: &str, leaf: &[u8]) -> Read<bool> {
     let entry = parse(leaf)?;
     Ok(match chain {
         Chain::Target => entry.target.is_some_and(|target| subject(&target.kind, &target.id) == value),
-        Chain::Actor => entry.actor.name.as_deref() == Some(value),
+        Chain::Actor => actor_name(&entry.actor) == value,
         Chain::Action => entry.action.as_str() == value,
         Chain::Outcome => entry.outcome.as_str() == value,
         Chain::Ip => entry.req.and_then(|request| request.ip).as_deref() == Some(value),
@@ -280,7 +285,7 @@ fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
     });
     let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
     Ok(action_fits
-        && query.actor.as_ref().is_none_or(|actor| entry.actor.name.as_ref() == Some(actor))
+        && query.actor.as_ref().is_none_or(|actor| actor_name(&entry.actor) == actor || &entry.actor.id == actor)
         && query.target.as_ref().is_none_or(|id| entry.target.as_ref().is_some_and(|target| &target.id == id))
         && query.outcome.is_none_or(|outcome| entry.outcome == outcome)
         && query.ip.as_deref().is_none_or(|wanted| ip == Some(wanted)))

@@ -81,6 +81,9 @@ struct Segment {
     file: File,
 }
 
+/// A journal file and its nonce.
+type Opened = (Arc<Segment>, [u8; 16]);
+
 /// The reading half: shared by everyone.
 #[derive(Debug, Default)]
 pub struct JournalReader {
@@ -111,7 +114,8 @@ impl JournalReader {
         }
         let mut record = vec![0; octets];
         self.segment(index)?.file.read_exact_at(&mut record, place.offset)?;
-        let (leaf, _change) = parse_record(&record).filter(|_whole| record_octets(&record) == Some(octets)).ok_or_else(corrupt)?;
+        let (leaf, _change) =
+            parse_record(&record).filter(|_whole| record_octets(&record) == Some(octets)).ok_or_else(corrupt)?;
         let leaf_octets = leaf.len();
         Ok((record, leaf_octets))
     }
@@ -161,8 +165,7 @@ impl BatchHeader {
     }
 
     fn decode(octets: &[u8], nonce: &[u8; 16]) -> Option<Self> {
-        let header =
-            Self { body: u32_at(octets, 8)?, count: u32_at(octets, 12)?, first: u64_at(octets, 16)? };
+        let header = Self { body: u32_at(octets, 8)?, count: u32_at(octets, 12)?, first: u64_at(octets, 16)? };
         (header.encode(nonce) == octets.get(..BATCH_HEADER)?).then_some(header)
     }
 }
@@ -324,7 +327,10 @@ impl Journal {
             at += octets as u64;
         }
         if torn {
-            tracing::warn!(index = self.next, "a batch that was cut short by a crash was removed from the journal's end");
+            tracing::warn!(
+                index = self.next,
+                "a batch that was cut short by a crash was removed from the journal's end"
+            );
             self.current.file.sync_data()?;
         }
         Ok(())
@@ -502,16 +508,12 @@ impl Journal {
 }
 
 fn push(reader: &JournalReader, segment: Arc<Segment>) -> Result<(), StoreError> {
-    reader
-        .segments
-        .write()
-        .map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?
-        .push(segment);
+    reader.segments.write().map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.push(segment);
     Ok(())
 }
 
 /// Makes a journal file. Durable on return: content, name, and size.
-fn create_segment(dir: &Path, first: u64) -> Result<(Arc<Segment>, [u8; 16]), StoreError> {
+fn create_segment(dir: &Path, first: u64) -> Result<Opened, StoreError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let file = OpenOptions::new()
@@ -528,7 +530,7 @@ fn create_segment(dir: &Path, first: u64) -> Result<(Arc<Segment>, [u8; 16]), St
 }
 
 /// Opens a journal file; none if its header is not whole.
-fn open_segment(dir: &Path, first: u64) -> Result<Option<(Arc<Segment>, [u8; 16])>, StoreError> {
+fn open_segment(dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
     let file = OpenOptions::new().read(true).write(true).open(dir.join(file_name(first)))?;
     let mut header = [0; 64];
     match file.read_exact_at(&mut header, 0) {
@@ -538,7 +540,9 @@ fn open_segment(dir: &Path, first: u64) -> Result<Option<(Arc<Segment>, [u8; 16]
     }
     match decode_file_header(&header) {
         Some((nonce, named)) if named == first => Ok(Some((Arc::new(Segment { first, file }), nonce))),
-        Some((_nonce, named)) => Err(StoreError::Corrupt(format!("{} holds entries from {named} on", file_name(first)))),
+        Some((_nonce, named)) => {
+            Err(StoreError::Corrupt(format!("{} holds entries from {named} on", file_name(first))))
+        }
         None => Ok(None),
     }
 }
@@ -613,7 +617,9 @@ fn find_batch(file: &File, nonce: &[u8; 16], from: u64, size: u64, above: u64) -
             if candidate[0] != nonce[0] || candidate[..8] != nonce[..8] {
                 continue;
             }
-            let Some(batch) = BatchHeader::decode(candidate, nonce).filter(|batch| batch.first > above) else { continue };
+            let Some(batch) = BatchHeader::decode(candidate, nonce).filter(|batch| batch.first > above) else {
+                continue;
+            };
             let start = at + position as u64 + BATCH_HEADER as u64;
             if start + u64::from(batch.body) > size {
                 continue;

@@ -38,8 +38,7 @@ impl HashFiles {
             return Ok(file);
         }
         let path = self.dir.join(format!("hash.{level}"));
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         Ok(slot.get_or_init(|| file))
     }
 

@@ -74,11 +74,6 @@ impl<'t> Overlay<'t> {
         self.pending.insert(key, None);
     }
 
-    /// How many keys are changed.
-    pub fn len(&self) -> usize {
-        self.pending.len()
-    }
-
     /// The changes as one batch, which sled applies as a whole or not at all.
     pub fn into_batch(self) -> sled::Batch {
         let mut batch = sled::Batch::default();
@@ -118,9 +113,8 @@ impl Kv for Overlay<'_> {
 fn is_empty(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
     match (from, to) {
         (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) | (Bound::Excluded(from), Bound::Included(to)) => {
-            from >= to
-        }
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
     }
 }

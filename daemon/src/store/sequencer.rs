@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::store::codec::{change_digest, encode_change};
-use crate::store::entries::{Row, Rows, subject};
+use crate::store::entries::{Row, Rows, actor_name, subject};
 use crate::store::journal::{AppendError, Journal, Place, Record};
 use crate::store::mark::CheckpointFile;
 use crate::store::merkle::{HashFiles, HashWriter};
@@ -235,7 +235,9 @@ impl Sequencer {
         let entry = self.entry(decision.draft, &change, prev, moment).map_err(Undecided::Command)?;
         let leaf: Arc<[u8]> = entry
             .to_leaf()
-            .map_err(|error| Undecided::Command(StoreError::Unavailable(format!("the entry can't be written: {error}"))))?
+            .map_err(|error| {
+                Undecided::Command(StoreError::Unavailable(format!("the entry can't be written: {error}")))
+            })?
             .into();
         apply_record(overlay, &entry, &decision.writes, moment, released)
             .map(|before| (Record { leaf: Arc::clone(&leaf), change }, leaf_hash(&leaf), before))
@@ -292,9 +294,8 @@ impl Sequencer {
             return Err(StoreError::Corrupt(format!("the log's head went back from {} to {size}", published.size)));
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        let note = checkpoint
-            .sign(&[&*self.signer])
-            .map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
+        let note =
+            checkpoint.sign(&[&*self.signer]).map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
         self.checkpoint_file.write(&note)?;
         let published = Arc::new(PublishedCheckpoint { size, root, note });
         self.shown.checkpoint.send_replace(Arc::clone(&published));
@@ -363,7 +364,7 @@ pub fn apply_record(
     let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
     Ok([
         about.map_or(Ok(None), |about| advance_head(overlay, Chain::Target, &about, index))?,
-        entry.actor.name.as_deref().map_or(Ok(None), |name| advance_head(overlay, Chain::Actor, name, index))?,
+        advance_head(overlay, Chain::Actor, actor_name(&entry.actor), index)?,
         advance_head(overlay, Chain::Action, entry.action.as_str(), index)?,
         advance_head(overlay, Chain::Outcome, entry.outcome.as_str(), index)?,
         ip.map_or(Ok(None), |ip| advance_head(overlay, Chain::Ip, ip, index))?,

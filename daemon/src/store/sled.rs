@@ -35,7 +35,7 @@ use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
 use crate::store::{
     BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
-    PublishedCheckpoint, Read, Records, Store, StoreError, StoreStats, View,
+    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats,
 };
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
@@ -216,13 +216,13 @@ impl Store for SledStore {
         })
     }
 
-    fn read<'a>(&'a self, work: Box<dyn FnOnce(&dyn View) + Send + 'a>) -> BoxFuture<'a, ()> {
+    fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()> {
         // A point read of sled takes about a microsecond when cached, less than a change of threads.
         work(&self.view);
         Box::pin(std::future::ready(()))
     }
 
-    fn scan(&self, work: Box<dyn FnOnce(&dyn View) + Send>) -> BoxFuture<'_, ()> {
+    fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()> {
         let view = self.view.clone();
         Box::pin(async move {
             if let Err(error) = tokio::task::spawn_blocking(move || work(&view)).await

@@ -110,8 +110,9 @@ fn number(version: Version) -> [u8; 4] {
 }
 
 fn model_id(octets: &[u8]) -> Read<ModelId> {
-    let octets: [u8; 16] =
-        octets.try_into().map_err(|_length| StoreError::Corrupt("a model id in the view is not 16 octets".to_owned()))?;
+    let octets: [u8; 16] = octets
+        .try_into()
+        .map_err(|_length| StoreError::Corrupt("a model id in the view is not 16 octets".to_owned()))?;
     Ok(ModelId::from_u128(u128::from_be_bytes(octets)))
 }
 
@@ -259,8 +260,7 @@ fn model_index(model: &ModelRecord) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let name = model.name.folded();
-    let mut keys =
-        vec![key(b'n', &[name.as_bytes()]), key(b'r', &[&time(model.updated_at_ms), &id(model.id)])];
+    let mut keys = vec![key(b'n', &[name.as_bytes()]), key(b'r', &[&time(model.updated_at_ms), &id(model.id)])];
     for (tag, value) in &model.tags {
         keys.push(key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0", name.as_bytes()]));
     }
@@ -426,7 +426,13 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         record(self.0, &key(b'b', &[digest.as_bytes()]))
     }
 
-    fn alias_events(&self, at: ModelId, alias: &Alias, below: Option<u64>, limit: usize) -> Read<Vec<AliasEventRecord>> {
+    fn alias_events(
+        &self,
+        at: ModelId,
+        alias: &Alias,
+        below: Option<u64>,
+        limit: usize,
+    ) -> Read<Vec<AliasEventRecord>> {
         let prefix = key(b'a', &[&id(at), alias.as_str().as_bytes(), b"\0"]);
         let to = match below {
             Some(index) => {
@@ -583,4 +589,3 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
 }
-

@@ -23,7 +23,8 @@ fn form(name: &str) -> PublishForm {
 async fn names_and_numbers() {
     let bench = Bench::new().await;
     let who = someone(Role::Contributor);
-    let upload = async |octets: &[u8], form: PublishForm| bench.upload(&who, &[("My model.tar.gz", octets)], form).await;
+    let upload =
+        async |octets: &[u8], form: PublishForm| bench.upload(&who, &[("My model.tar.gz", octets)], form).await;
     let first = done(upload(b"one", PublishForm::default()).await);
     assert_eq!((first.value.version.name.as_str(), first.value.version.version), ("My-model", Version::FIRST));
     assert_eq!(bench.proven(&first.receipt.unwrap()), "model.upload");
@@ -90,10 +91,7 @@ async fn refusals() {
     let declared = bench.registry.begin_upload(&who, Some(2 << 20)).await.err().unwrap();
     assert!(matches!(declared.error, RegistryError::TooLarge { .. }) && declared.logged.is_some());
 
-    assert!(matches!(
-        refused(bench.registry.model(&who, &model("m"), None).await),
-        RegistryError::NotFound { .. }
-    ));
+    assert!(matches!(refused(bench.registry.model(&who, &model("m"), None).await), RegistryError::NotFound { .. }));
     for octets in [b"bytes".as_slice(), b"x", b"y"] {
         bench.wait_for_bytes(&sha256(octets), false).await;
     }
@@ -215,10 +213,7 @@ async fn aliases() {
     assert_eq!((first.total, first.items[0].version, first.items[1].version), (Some(3), None, Some(number(2))));
     let rest = bench.registry.alias_history(&who, &m, &beta, 2, first.next_cursor.as_deref()).await.unwrap().value;
     assert_eq!((rest.items.len(), rest.next_cursor), (1, None));
-    assert!(matches!(
-        refused(bench.registry.clear_alias(&who, &m, &beta).await),
-        RegistryError::NotFound { .. }
-    ));
+    assert!(matches!(refused(bench.registry.clear_alias(&who, &m, &beta).await), RegistryError::NotFound { .. }));
 }
 
 /// A deletion can be taken back; a purge can't, frees the name, and removes the bytes that nothing else points to.
@@ -318,8 +313,7 @@ async fn download_against_purge() {
     let form = form("m");
     let files: &[(&str, &[u8])] = &[("a.bin", b"first"), ("b.bin", b"second")];
     done(bench.upload(&someone(Role::Contributor), files, form).await);
-    let mut download =
-        done(bench.registry.open_download(&someone(Role::Viewer), &model("m"), None, None).await).value;
+    let mut download = done(bench.registry.open_download(&someone(Role::Viewer), &model("m"), None, None).await).value;
     done(bench.registry.purge_model(&someone(Role::Admin), &model("m"), "now").await);
     bench.registry.inner.tasks.finish().await;
     let mut read = Vec::new();
@@ -363,10 +357,7 @@ async fn the_gate() {
     assert!(matches!(refused(forbidden), RegistryError::Forbidden { .. }));
     let released = done(bench.registry.release(&admin, &m, number(2), reason).await).value;
     assert_eq!((released.value.state, released.value.state_reason.as_deref()), (State::Available, Some(reason)));
-    assert!(matches!(
-        refused(bench.registry.release(&admin, &m, number(2), reason).await),
-        RegistryError::Conflict(_)
-    ));
+    assert!(matches!(refused(bench.registry.release(&admin, &m, number(2), reason).await), RegistryError::Conflict(_)));
     done(bench.registry.open_download(&viewer, &m, Some(number(2)), None).await);
     done(bench.registry.deprecate(&admin, &m, number(2), "old").await);
     let path = "weights.bin".parse().unwrap();

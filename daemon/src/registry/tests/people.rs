@@ -166,9 +166,8 @@ async fn own_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lockout() {
     let bench = Bench::with_users(&[("alice", Role::Viewer)]).await;
-    let login = async |ip: &str, user: &str, password: &str| {
-        bench.registry.login(&anonymous(ip), user, secret(password)).await
-    };
+    let login =
+        async |ip: &str, user: &str, password: &str| bench.registry.login(&anonymous(ip), user, secret(password)).await;
     let unknown = refused(login("192.0.2.1", "my-secret-typed-as-a-name", PASSWORD).await);
     assert!(matches!(unknown, RegistryError::BadCredentials));
     let entry = bench.last("auth.login").await;

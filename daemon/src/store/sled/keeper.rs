@@ -81,7 +81,9 @@ impl Kept {
             if now.size > marked && !now.note.is_empty() {
                 match self.mark.write(&now.note) {
                     Ok(()) => marked = now.size,
-                    Err(error) => tracing::error!(%error, path = %self.mark.0.display(), "the high-water mark can't be advanced"),
+                    Err(error) => {
+                        tracing::error!(%error, path = %self.mark.0.display(), "the high-water mark can't be advanced")
+                    }
                 }
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;

@@ -138,14 +138,16 @@ fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer,
     let path = options.key_dir.join("log.key");
     let missing = |error: &SecretError| matches!(error, SecretError::Io(error) if error.kind() == ErrorKind::NotFound);
     match read_secret_file(&path, Readers::Owner) {
-        Ok(text) => Ed25519Signer::parse(text.expose().trim())
-            .map_err(|error| OpenError::Refused(format!("the log's signing key {} is damaged: {error}", path.display()))),
+        Ok(text) => Ed25519Signer::parse(text.expose().trim()).map_err(|error| {
+            OpenError::Refused(format!("the log's signing key {} is damaged: {error}", path.display()))
+        }),
         Err(error) if missing(&error) && !log_exists => {
             let mut seed = zeroize::Zeroizing::new([0; 32]);
             getrandom::fill(&mut *seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let key = Ed25519Signer::from_seed(&options.origin, &seed)
                 .map_err(|error| OpenError::Refused(format!("MREG_LOG_ORIGIN {:?}: {error}", options.origin)))?;
-            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600).map_err(OpenError::path(&path))?;
+            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600)
+                .map_err(OpenError::path(&path))?;
             Ok(key)
         }
         Err(error) if missing(&error) => Err(OpenError::Refused(format!(
@@ -310,9 +312,9 @@ impl Replay<'_> {
     fn view_size(&self, size: u64, genesis: Option<Hash>) -> Option<u64> {
         match catch_unwind(AssertUnwindSafe(|| applied(self.tree))) {
             Ok(Ok(None)) => self.tree.is_empty().then_some(0),
-            Ok(Ok(Some(applied))) => {
-                (applied.size <= size && genesis.is_some_and(|genesis| genesis.0 == applied.genesis)).then_some(applied.size)
-            }
+            Ok(Ok(Some(applied))) => (applied.size <= size
+                && genesis.is_some_and(|genesis| genesis.0 == applied.genesis))
+            .then_some(applied.size),
             Ok(Err(_)) | Err(_) => None,
         }
     }
@@ -359,7 +361,11 @@ impl Replay<'_> {
         if hashes.size() == size {
             Ok(hashes)
         } else {
-            Err(StoreError::Corrupt(format!("the journal has {size} entries, but only {} could be read", hashes.size())).into())
+            Err(StoreError::Corrupt(format!(
+                "the journal has {size} entries, but only {} could be read",
+                hashes.size()
+            ))
+            .into())
         }
     }
 }
