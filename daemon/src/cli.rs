@@ -22,9 +22,13 @@ pub enum Exit {
     Ok,
     /// EX_USAGE: the command line is wrong.
     Usage,
+    /// EX_DATAERR: what is stored contradicts itself, its key or its mark; a person must look.
+    Data,
+    /// EX_UNAVAILABLE: the address can't be listened on.
+    Unavailable,
     /// EX_SOFTWARE: a defect of mregd.
     Internal,
-    /// EX_CANTCREAT: a file or directory could not be made, or the address could not be bound.
+    /// EX_CANTCREAT: a file or directory could not be made.
     CantCreate,
     /// EX_IOERR: reading or writing failed.
     Io,
@@ -43,6 +47,8 @@ impl Exit {
         match self {
             Self::Ok => 0,
             Self::Usage => 64,
+            Self::Data => 65,
+            Self::Unavailable => 69,
             Self::Internal => 70,
             Self::CantCreate => 73,
             Self::Io => 74,
@@ -62,9 +68,11 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-  64  the command line is wrong
+  64  the command line is wrong, or what it asks for is refused
+  65  what is stored contradicts itself, its key or its mark; a person must look
+  69  the address can't be listened on
   70  a defect of mregd
-  73  a file, directory or socket could not be made
+  73  a file or directory could not be made
   74  reading or writing failed
   75  try again later; another process holds the data directory
   77  a right is missing
@@ -98,7 +106,7 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print a new key, fit for JWT_SECRET_KEY
     GenSecret,
-    /// Manage users while the daemon is stopped
+    /// Manage users, whether the daemon runs or not
     #[command(subcommand)]
     User(UserCommand),
     /// Print the OpenAPI description of the REST interface
@@ -345,6 +353,8 @@ mod tests {
         let codes = [
             Exit::Ok,
             Exit::Usage,
+            Exit::Data,
+            Exit::Unavailable,
             Exit::Internal,
             Exit::CantCreate,
             Exit::Io,

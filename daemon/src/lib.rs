@@ -1,15 +1,302 @@
-//! mregd as a library: the registry, its store and blobs, its faces. `main` starts it, tests start it too. Modules in
-//! reading order.
+//! mregd as a library: the registry, its store and blobs, its faces. Modules in reading order.
+//!
+//! This file is the only place that chooses and wires leaves: [`open`] makes a registry of a configuration, [`run`]
+//! serves it until it is told to stop. What either means for a terminal or a service manager is `commands`'.
 
 pub mod cli;
 pub mod config;
 pub mod logging;
-pub mod store;
-pub mod blobs;
-pub mod durable;
 pub mod clock;
+pub mod durable;
+pub mod blobs;
+pub mod inspect;
+pub mod store;
+pub mod auth;
+pub mod registry;
+pub mod http;
+pub mod notify;
+pub mod commands;
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::audit::Action;
+use common::name::{Alias, UserName};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::blobs::disk::{DiskBlobs, DiskOptions};
+use crate::blobs::{BlobError, Blobs};
+use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
+use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, ScanPolicy};
+use crate::http::control::Control;
+use crate::http::metrics::Metrics;
+use crate::http::server::{self, Stop, raised};
+use crate::http::{Limits, Shared};
+use crate::registry::error::RegistryError;
+use crate::registry::{Registry, Seeded, settings};
+use crate::store::sled::{OpenError, SledOptions, SledStore};
+use crate::store::{Health, Store};
+
+/// Blobs, below the data directory.
+const BLOBS_DIR: &str = "blobs";
+/// The generated key of tokens, in the directory of keys.
+const TOKEN_KEY_FILE: &str = "token.key";
+/// Histograms are folded so often.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why a registry did not open.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The blobs.
+    #[error("{}: {source}", path.display())]
+    Blobs {
+        /// Their directory.
+        path: PathBuf,
+        /// Why.
+        source: BlobError,
+    },
+    /// The generated key of tokens.
+    #[error("{} {source}", path.display())]
+    TokenKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: SecretError,
+    },
+    /// A setting that the configuration let through and the registry does not.
+    #[error("{name}: {problem}")]
+    Setting {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The registry's first steps: recovery, the first admin, the entry of the start.
+    #[error("the registry can't start: {0}")]
+    Registry(#[source] RegistryError),
+}
+
+/// Why serving ended early.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The control socket can't be made.
+    #[error("the control socket in {} can't be made: {source}", dir.display())]
+    Control {
+        /// The data directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The journal failed: only the file itself can say what is in it.
+    #[error("the journal failed ({0}); start again to recover from it")]
+    Journal(String),
+    /// The entry of the start or of the stop.
+    #[error("that the daemon starts or stops can't be recorded: {0}")]
+    Log(#[source] RegistryError),
+}
+
+/// An open registry.
+pub struct Opened {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// What became of the first admin.
+    pub seeded: Seeded,
+}
+
+/// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
+pub async fn open(config: &Config) -> Result<Opened, StartError> {
+    let settings = registry_settings(config)?;
+    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let blobs_dir = config.data_dir.join(BLOBS_DIR);
+    let (store, blobs) = off_the_runtime(move || {
+        let store = SledStore::open(&options)?;
+        let blobs = DiskBlobs::open(&blobs_dir, DiskOptions::default())
+            .map_err(|source| StartError::Blobs { path: blobs_dir, source })?;
+        Ok::<_, StartError>((store, blobs))
+    })
+    .await?;
+    let (store, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (Arc::new(store), Arc::new(blobs));
+    let registry = Registry::open(store, blobs, settings).await.map_err(StartError::Registry)?;
+    let seeded = seed(&registry, config).await;
+    match seeded {
+        Ok(seeded) => Ok(Opened { registry: Arc::new(registry), seeded }),
+        Err(error) => {
+            registry.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn seed(registry: &Registry, config: &Config) -> Result<Seeded, StartError> {
+    let name: UserName = config
+        .admin_username
+        .parse()
+        .map_err(|error| StartError::Setting { name: "ADMIN_USERNAME", problem: format!("{error}") })?;
+    registry.seed_admin(&name, config.admin_password.clone()).await.map_err(StartError::Registry)
+}
+
+/// Serves a registry until `stop`, then ends in order: nothing new, running requests, last entry, store. `announce` is
+/// called once it serves.
+pub async fn run(
+    config: &Config,
+    registry: Arc<Registry>,
+    listener: TcpListener,
+    stop: Stop,
+    announce: impl FnOnce(),
+) -> Result<(), RunError> {
+    if let Err(error) = registry.record_lifecycle(Action::LogStart).await {
+        registry.close().await;
+        return Err(RunError::Log(error));
+    }
+    let (begin, begun) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        registry: Arc::clone(&registry),
+        limits: limits(config),
+        metrics: Metrics::new(),
+        started_at_ms: clock::now_ms(),
+        stopping: begun.clone(),
+    });
+    let control = match Control::bind(&config.data_dir) {
+        Ok(control) => control,
+        Err(source) => {
+            registry.close().await;
+            return Err(RunError::Control { dir: config.data_dir.clone(), source });
+        }
+    };
+    let own_stop = Stop { begun, at_once: stop.at_once.clone() };
+    let network = tokio::spawn(server::serve(listener, Arc::clone(&shared), own_stop.clone()));
+    let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+    let watchdog = tokio::spawn(notify::watchdog(registry.health()));
+    notify::ready();
+    announce();
+
+    let journal_failure = wait_for_the_end(stop.begun, registry.health()).await;
+    notify::stopping();
+    tracing::info!("stopping: nothing new is accepted");
+    begin.send_replace(true);
+    match network.await {
+        Ok(0) => {}
+        Ok(cut) => tracing::warn!(connections = cut, "connections were cut at the end of their time"),
+        Err(error) => tracing::error!(%error, "the accept loop failed"),
+    }
+    // The control socket's file goes with its task, before the lock does.
+    if let Err(error) = operator.await {
+        tracing::error!(%error, "the control socket failed");
+    }
+    upkeep.abort();
+    let closed = match journal_failure {
+        Some(why) => Err(RunError::Journal(why)),
+        None => registry.record_lifecycle(Action::LogStop).await.map_err(RunError::Log),
+    };
+    registry.close().await;
+    watchdog.abort();
+    if closed.is_ok() {
+        tracing::info!("stopped");
+    }
+    closed
+}
+
+/// Waits for the signal to stop, or for the journal to fail, which is told.
+async fn wait_for_the_end(mut begun: watch::Receiver<bool>, mut health: watch::Receiver<Health>) -> Option<String> {
+    tokio::select! {
+        () = raised(&mut begun) => None,
+        failed = health.wait_for(|health| matches!(health, Health::Failed(_))) => match failed.as_deref() {
+            Ok(Health::Failed(why)) => Some(why.clone()),
+            // The sender lives in the store, which lives as long as we do.
+            Ok(_) | Err(_) => Some("the writing thread ended".to_owned()),
+        },
+    }
+}
+
+async fn upkeep(shared: Arc<Shared>) {
+    let mut round = tokio::time::interval(UPKEEP);
+    loop {
+        round.tick().await;
+        shared.metrics.upkeep();
+    }
+}
+
+/// Runs blocking work on its own thread; a panic goes on here.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.connections_max,
+        upload_bytes_max: config.upload_bytes_max,
+        head_timeout: config.header_timeout,
+        body_idle: config.body_idle_timeout,
+        shutdown: config.shutdown_timeout,
+    }
+}
+
+fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> {
+    const MINUTE_S: u64 = 60;
+    let protected = |alias: &String| {
+        alias.parse().map_err(|error| StartError::Setting {
+            name: "MREG_PROTECTED_ALIASES",
+            problem: format!("{alias:?}: {error}"),
+        })
+    };
+    Ok(settings::Settings {
+        jwt_secret: token_key(config)?,
+        jwt_secret_previous: config.jwt_secret_previous.clone(),
+        token_ttl: Duration::from_secs(u64::from(config.access_token_minutes) * MINUTE_S),
+        session_ttl: Duration::from_secs(u64::from(config.session_hours) * 60 * MINUTE_S),
+        open_registration: config.open_registration,
+        upload_bytes_max: config.upload_bytes_max,
+        min_free_bytes: config.free_bytes_min,
+        scan_policy: match config.scan_policy {
+            ScanPolicy::Default => settings::ScanPolicy::Default,
+            ScanPolicy::Strict => settings::ScanPolicy::Strict,
+        },
+        protected_aliases: config.protected_aliases.iter().map(protected).collect::<Result<BTreeSet<Alias>, _>>()?,
+        restore_period: Duration::from_secs(u64::from(config.restore_days) * 24 * 60 * MINUTE_S),
+        audit_reads: match config.audit_reads {
+            AuditReads::Content => settings::AuditReads::Content,
+            AuditReads::All => settings::AuditReads::All,
+        },
+        client_ip: match config.audit_client_ip {
+            AuditClientIp::Full => settings::ClientIp::Full,
+            AuditClientIp::Truncated => settings::ClientIp::Truncated,
+            AuditClientIp::None => settings::ClientIp::None,
+        },
+    })
+}
+
+/// The key of tokens: given, or made once beside the log's key.
+fn token_key(config: &Config) -> Result<Secret, StartError> {
+    match &config.jwt_secret {
+        JwtSecret::Given(secret) => Ok(secret.clone()),
+        JwtSecret::Generate => {
+            let path = config.key_dir.join(TOKEN_KEY_FILE);
+            durable::create_dir_all(&config.key_dir, 0o700)
+                .map_err(SecretError::Io)
+                .and_then(|()| load_or_generate_key_file(&path))
+                .map_err(|source| StartError::TokenKey { path, source })
+        }
+    }
+}
+
+/// Where a listener is, as a URL.
+pub fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
 
 /// An error with all its causes, for the log.
 pub fn error_chain(error: &dyn Error) -> String {

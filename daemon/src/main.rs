@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use daemon::cli::{self, Command, Exit};
+use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
 
@@ -16,7 +17,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
         command @ (Command::Serve | Command::InitDb | Command::User(_) | Command::Openapi) => match prepare(options) {
-            Ok(loaded) => on_registry(loaded, &command),
+            Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,
         },
     }
@@ -30,15 +31,4 @@ fn prepare(options: &Options) -> Result<Loaded, Exit> {
         Exit::Internal
     })?;
     Ok(loaded)
-}
-
-/// The commands that work on a registry, of which the library has none yet.
-fn on_registry(loaded: Loaded, command: &Command) -> Exit {
-    if *command == Command::Serve {
-        logging::report(&loaded);
-    } else {
-        logging::report_warnings(&loaded);
-    }
-    tracing::error!("this build has no registry");
-    Exit::Internal
 }

@@ -1,23 +1,25 @@
 //! The store: records, the audit log, and the one path by which either changes. This file is the contract; a leaf
 //! below `store/` keeps it. What a change means to the registry's rules is not known here.
 
-pub mod records;
 pub mod codec;
-pub mod journal;
-pub mod merkle;
 pub mod entries;
-pub mod view;
-pub mod overlay;
+pub mod journal;
 pub mod mark;
+pub mod merkle;
+pub mod overlay;
+pub mod records;
 pub mod sequencer;
 pub mod sled;
+
+pub use self::journal::FORMAT as JOURNAL_FORMAT;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use common::audit::{Action, Actor, Hash, Outcome, Receipt, RequestInfo, Target};
+use common::audit::{Action, Actor, Hash, Outcome, ProveError, Receipt, RequestInfo, Target};
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
 use serde_json::Value;
@@ -47,6 +49,15 @@ pub enum StoreError {
     /// The view failed.
     #[error("the view of the journal can't be read")]
     View(#[from] ::sled::Error),
+}
+
+impl From<ProveError<StoreError>> for StoreError {
+    fn from(error: ProveError<StoreError>) -> Self {
+        match error {
+            ProveError::Nodes(error) => error,
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
 }
 
 /// When and where in the log a command is decided.
@@ -219,7 +230,8 @@ pub trait Records {
     /// What is known of a blob; none if nothing points to it.
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>>;
     /// The history of an alias, newest first, below an entry's index.
-    fn alias_events(&self, id: ModelId, alias: &Alias, below: Option<u64>, limit: usize) -> Read<Vec<AliasEventRecord>>;
+    fn alias_events(&self, id: ModelId, alias: &Alias, below: Option<u64>, limit: usize)
+    -> Read<Vec<AliasEventRecord>>;
     /// What an idempotency key stands for; `key` is the SHA-256 of actor and key.
     fn idempotency(&self, key: &[u8; 32]) -> Read<Option<IdempotencyRecord>>;
     /// Models by query.

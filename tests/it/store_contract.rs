@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::audit::{Action, Actor, Entry, Hash, Outcome, Target, leaf_hash, verify_checkpoint};
+use common::audit::{Action, Actor, Checkpoint, Entry, Hash, Outcome, Target, leaf_hash};
 use common::digest::Digest;
 use common::name::{ModelId, UserName};
 use common::role::Role;
@@ -114,9 +114,10 @@ pub(crate) fn check_log(view: &dyn View, root: Hash) {
         let entry = Entry::parse(&leaf).unwrap();
         assert_eq!(entry.seq, index);
         assert!(ids.insert(entry.id.clone()), "entry {index} has a used id");
-        assert!(salts.insert(entry.salt.clone()), "entry {index} has a used salt");
-        let kind = if entry.target.kind == "version" { "model".to_owned() } else { entry.target.kind.clone() };
-        let before = last_about.insert((kind, entry.target.id.clone()), index);
+        assert!(salts.insert(entry.salt), "entry {index} has a used salt");
+        let target = entry.target.unwrap();
+        let kind = if target.kind == "version" { "model".to_owned() } else { target.kind };
+        let before = last_about.insert((kind, target.id), index);
         assert_eq!(entry.prev, before, "entry {index}");
         hashes.push(tlog_tiles::record_hash(&leaf).0);
     }
@@ -164,7 +165,7 @@ fn answered_means_signed() {
         let one = commit(&runtime, &opened.store, note(&format!("m{}", n % 7)));
         assert!(one.checkpoint.size > one.index);
         assert_eq!(leaf_hash(&one.leaf), one.leaf_hash);
-        let checkpoint = verify_checkpoint(&one.checkpoint.note, std::slice::from_ref(&vkey)).unwrap();
+        let checkpoint = Checkpoint::open(one.checkpoint.note.as_bytes(), std::slice::from_ref(&vkey)).unwrap().checkpoint;
         assert_eq!((checkpoint.size, checkpoint.root), (one.checkpoint.size, one.checkpoint.root));
         let receipt = opened.store.view().receipt(one.index, &one.checkpoint).unwrap();
         receipt.verify(std::slice::from_ref(&vkey)).unwrap();
@@ -285,7 +286,7 @@ fn pages_of_entries() {
     type Fits<'a> = Box<dyn Fn(&Entry) -> bool + 'a>;
     let cases: Vec<(EntryQuery, Fits<'_>)> = vec![
         (EntryQuery::default(), Box::new(|_entry| true)),
-        (EntryQuery { target: Some(ids[2].clone()), ..Default::default() }, Box::new(|entry| entry.target.id == ids[2])),
+        (EntryQuery { target: Some(ids[2].clone()), ..Default::default() }, Box::new(|entry| entry.target.as_ref().is_some_and(|target| target.id == ids[2]))),
         (EntryQuery { action: Some("user.*".to_owned()), ..Default::default() }, Box::new(|entry| entry.action == Action::UserCreate)),
         (EntryQuery { action: Some("user.create".to_owned()), outcome: Some(Outcome::Error), ..Default::default() }, Box::new(|entry| entry.outcome == Outcome::Error)),
         (EntryQuery { actor: Some("system".to_owned()), after: Some(40), before: Some(90), ..Default::default() }, Box::new(|entry| entry.seq > 40 && entry.seq < 90)),

@@ -1,636 +1,566 @@
-//! The audit entry and its exact octets (audit-log.md §1): UTF-8 of one JSON object in a subset of JCS (RFC 8785). Who
-//! writes entries, and when, is not known here.
+//! The audit entry and its leaf: the canonical octets that the tree hashes.
+//!
+//! Knows the members of an entry (audit-log spec §1), how they are written, and that only exactly these octets are
+//! accepted back. Refuses to know who decides what is logged, where leaves are kept, and what time it is: identifier,
+//! salt, time and index are given.
+//!
+//! Never in a leaf: passwords, password hashes, tokens, keys, file contents. That is the caller's to keep.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-/// The largest leaf, in octets.
-pub const LEAF_OCTETS_MAX: usize = 32_768;
-/// The largest magnitude of an integer: 2^53 − 1, what every JSON reader holds exactly.
-pub const INTEGER_MAX: i64 = (1 << 53) - 1;
-/// The longest user agent that is kept, in octets.
-pub const USER_AGENT_OCTETS_MAX: usize = 200;
-/// The deepest nesting of `data`.
-const DEPTH_MAX: usize = 16;
-/// The version of the schema.
-const SCHEMA: i64 = 1;
+use super::action::Action;
+use super::canonical::{DEPTH_MAX, INTEGER_MAX, ObjectWriter, canonical_json, write_members};
+use super::timestamp;
 
-/// Why an entry can't be written, or octets are no entry.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum LeafError {
-    /// It is over [`LEAF_OCTETS_MAX`] even with its long texts replaced by their digests.
-    #[error("the entry has {0} octets, more than {LEAF_OCTETS_MAX}")]
-    TooLong(usize),
-    /// A value that the subset has no form for.
-    #[error("{0}")]
-    Value(String),
-    /// The octets are no JSON.
-    #[error("the leaf is no JSON: {0}")]
-    Json(String),
-    /// A member is missing, unknown, or of another type.
-    #[error("the leaf's member {0} is missing, unknown or of another type")]
-    Member(String),
-    /// The octets are JSON of an entry, but not its canonical form.
-    #[error("the leaf is not in canonical form")]
-    NotCanonical,
-}
+/// The schema of the entries that this version writes and reads: their member `v`.
+pub const ENTRY_VERSION: u64 = 1;
 
-macro_rules! actions {
-    ($($variant:ident $name:literal)*) => {
-        /// What was done or tried.
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Action {
-            $(#[doc = concat!("`", $name, "`")] $variant,)*
-            /// A well-formed name that this version doesn't know: a newer daemon wrote it.
-            Other(String),
-        }
+/// Octets of the longest leaf.
+pub const LEAF_LEN_MAX: usize = 32_768;
 
-        impl Action {
-            /// The actions this version knows.
-            pub const KNOWN: &'static [Self] = &[$(Self::$variant),*];
+/// Octets after which the user agent of a request is cut.
+pub const USER_AGENT_LEN_MAX: usize = 200;
 
-            /// The name.
-            pub fn as_str(&self) -> &str {
-                match self { $(Self::$variant => $name,)* Self::Other(name) => name }
-            }
-        }
-
-        impl FromStr for Action {
-            type Err = LeafError;
-            /// Accepts `[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+`.
-            fn from_str(name: &str) -> Result<Self, LeafError> {
-                let word = |word: &str| {
-                    word.bytes().next().is_some_and(|octet| octet.is_ascii_lowercase())
-                        && word.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_')
-                };
-                match name {
-                    $($name => Ok(Self::$variant),)*
-                    other if other.contains('.') && other.split('.').all(word) => Ok(Self::Other(other.to_owned())),
-                    other => Err(LeafError::Value(format!("{other:?} is not an action"))),
-                }
-            }
-        }
-    };
-}
-
-actions! {
-    LogGenesis "log.genesis" LogStart "log.start" LogStop "log.stop" LogHeartbeat "log.heartbeat"
-    LogKeyRotate "log.key_rotate" LogRecover "log.recover" LogRollbackAccepted "log.rollback_accepted"
-    ConfigChange "config.change"
-    AuthLogin "auth.login" AuthLogout "auth.logout" AuthRefresh "auth.refresh" AuthThrottled "auth.throttled"
-    AuthDenied "auth.denied"
-    UserCreate "user.create" UserUpdate "user.update" UserDisable "user.disable" UserEnable "user.enable"
-    UserDelete "user.delete" UserPassword "user.password" UserRevokeSessions "user.revoke_sessions"
-    UserRead "user.read" UserList "user.list"
-    RoleGrant "role.grant" RoleRevoke "role.revoke" TokenCreate "token.create" TokenRevoke "token.revoke"
-    ModelUpload "model.upload" ModelDownload "model.download" ModelDownloadEnd "model.download_end"
-    ModelUpdate "model.update" ModelDelete "model.delete" ModelRestore "model.restore" ModelPurge "model.purge"
-    ModelRead "model.read" ModelList "model.list" ModelScan "model.scan" ModelQuarantine "model.quarantine"
-    ModelRelease "model.release" ModelOverride "model.override" ModelDeprecate "model.deprecate"
-    ModelSign "model.sign" ModelVerify "model.verify"
-    AliasSet "alias.set" AliasClear "alias.clear" PolicyChange "policy.change"
-    TrustAdd "trust.add" TrustRemove "trust.remove" IngestAccept "ingest.accept" IngestReject "ingest.reject"
-    StoreRebuild "store.rebuild" BackupCreate "backup.create" BackupRestore "backup.restore"
-    AuditRead "audit.read" AuditExport "audit.export"
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident $word:literal)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
-
-        impl $name {
-            /// Its word in a leaf.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = LeafError;
-            fn from_str(word: &str) -> Result<Self, LeafError> {
-                match word {
-                    $($word => Ok(Self::$variant),)*
-                    other => Err(LeafError::Value(format!(concat!("{:?} is not ", $what), other))),
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// How it ended.
-    Outcome, "an outcome" {
-        /// It was done.
-        Ok "ok"
-        /// Refused by policy, authenticated or not.
-        Denied "denied"
-        /// Invalid, conflicting, or failed.
-        Error "error"
-    }
-}
-
-words! {
-    /// What kind of actor.
-    ActorKind, "a kind of actor" {
-        /// A person with an account.
-        User "user"
-        /// An account of a program.
-        Service "service"
-        /// The daemon itself.
-        System "system"
-        /// Nobody who signed in.
-        Anonymous "anonymous"
-    }
-}
-
-/// Who acted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor {
-    /// Stable user id, or `anonymous`, `system`, `watcher`.
-    pub id: String,
-    /// The name at the time.
-    pub name: Option<String>,
-    /// What kind.
-    pub kind: ActorKind,
-    /// The role at the time.
-    pub role: Option<String>,
-    /// Id of the session, token or key; never the secret.
-    pub cred: Option<String>,
-}
-
-impl Actor {
-    /// The daemon itself.
-    pub fn system() -> Self {
-        Self::plain("system", ActorKind::System)
-    }
-
-    /// Nobody who signed in.
-    pub fn anonymous() -> Self {
-        Self::plain("anonymous", ActorKind::Anonymous)
-    }
-
-    fn plain(id: &str, kind: ActorKind) -> Self {
-        Self { id: id.to_owned(), name: Some(id.to_owned()), kind, role: None, cred: None }
-    }
-}
-
-/// On what it was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// `model`, `version`, `file`, `user`, `session`, `log` …
-    pub kind: String,
-    /// Its stable id; for versions and files the model's.
-    pub id: String,
-    /// The version's number.
-    pub version: Option<String>,
-    /// `sha256:<hex>` of a file.
-    pub digest: Option<String>,
-    /// Octets.
-    pub size: Option<u64>,
-}
-
-impl Target {
-    /// A target of a kind, by id.
-    pub fn new(kind: &str, id: &str) -> Self {
-        Self { kind: kind.to_owned(), id: id.to_owned(), version: None, digest: None, size: None }
-    }
-}
-
-/// The request it came with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RequestInfo {
-    /// The request's id.
-    pub id: String,
-    /// `GET`, `POST` …
-    pub method: String,
-    /// The route's template, never the raw path or query.
-    pub route: String,
-    /// The status it was answered with.
-    pub status: u16,
-    /// The client's address, as the settings allow it to be kept.
-    pub ip: Option<String>,
-    /// The user agent, cut at [`USER_AGENT_OCTETS_MAX`].
-    pub ua: Option<String>,
-}
-
-/// One entry of the log.
+/// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Its index.
+    /// Index of the leaf in the log, given by the sequencer.
     pub seq: u64,
-    /// Event id, unique for ever.
+    /// Identifier of the event, unique for ever: UUIDv7 or 128 random bits.
     pub id: String,
-    /// `YYYY-MM-DDThh:mm:ss.mmmZ`.
-    pub ts: String,
-    /// Instance id of the daemon.
+    /// When the decision was made by the daemon's clock, in milliseconds since 1970-01-01T00:00:00Z.
+    pub ts: i64,
+    /// The daemon instance.
     pub node: String,
-    /// 32 fresh random octets as hex, so that nobody can confirm a guess of the entry from its public hash.
-    pub salt: String,
+    /// 32 fresh random octets, never reused: without them anyone could confirm a guess of an entry from its public hash.
+    pub salt: [u8; 32],
     /// What was done or tried.
     pub action: Action,
     /// How it ended.
     pub outcome: Outcome,
-    /// Who.
+    /// Who did it.
     pub actor: Actor,
-    /// SHA-256 of the change in the same journal record, as hex; none where nothing changed.
-    pub change: Option<String>,
-    /// Index of the entry before about the same subject.
+    /// Where state changed: SHA-256 of the change in the same journal record.
+    pub change: Option<[u8; 32]>,
+    /// Index of the previous entry about the same subject.
     pub prev: Option<u64>,
-    /// On what.
-    pub target: Target,
-    /// With which request.
+    /// What it was done to.
+    pub target: Option<Target>,
+    /// The HTTP request it was done by.
     pub req: Option<RequestInfo>,
-    /// What else is worth knowing.
+    /// What the action adds, such as a verdict, or a role before and after. Written even where empty.
     pub data: BTreeMap<String, Value>,
 }
 
-impl Entry {
-    /// The exact octets. Where they would be too many, the longest texts of `data` are replaced by
-    /// `{"len":octets,"sha256":hex}`, longest first.
-    pub fn to_leaf(&self) -> Result<Vec<u8>, LeafError> {
-        let octets = self.write(&self.data)?;
-        if octets.len() <= LEAF_OCTETS_MAX {
-            return Ok(octets);
+/// How the audited operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It was done.
+    Ok,
+    /// Policy refused it, whether the actor was authenticated or not.
+    Denied,
+    /// It was invalid, conflicted, or failed.
+    Error,
+}
+
+impl Outcome {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Denied => "denied",
+            Self::Error => "error",
         }
-        let mut over = octets.len();
-        let mut data = self.data.clone();
-        while over > LEAF_OCTETS_MAX {
-            let Some(text) = data.values_mut().fold(None, longest_text) else { return Err(LeafError::TooLong(over)) };
-            *text = digest_of_text(text);
-            over = self.write(&data)?.len();
-        }
-        self.write(&data)
     }
 
-    fn write(&self, data: &BTreeMap<String, Value>) -> Result<Vec<u8>, LeafError> {
-        let mut out = Vec::with_capacity(640);
-        let mut object = Object::open(&mut out);
-        object.text("action", self.action.as_str());
-        let mut actor = object.nested("actor");
-        actor.maybe("cred", self.actor.cred.as_deref());
-        actor.text("id", &self.actor.id);
-        actor.text("kind", self.actor.kind.as_str());
-        actor.maybe("name", self.actor.name.as_deref());
-        actor.maybe("role", self.actor.role.as_deref());
-        actor.close();
-        object.maybe("change", self.change.as_deref());
-        object.key("data");
-        write_object(object.out, data.iter().map(|(key, value)| (key.as_str(), value)), DEPTH_MAX)?;
-        object.text("id", &self.id);
-        object.text("node", &self.node);
-        object.text("outcome", self.outcome.as_str());
-        if let Some(prev) = self.prev {
-            object.number("prev", prev)?;
-        }
-        if let Some(request) = &self.req {
-            let mut req = object.nested("req");
-            req.text("id", &request.id);
-            req.maybe("ip", request.ip.as_deref());
-            req.text("method", &request.method);
-            req.text("route", &request.route);
-            req.number("status", u64::from(request.status))?;
-            req.maybe("ua", request.ua.as_deref().map(|ua| cut(ua, USER_AGENT_OCTETS_MAX)));
-            req.close();
-        }
-        object.text("salt", &self.salt);
-        object.number("seq", self.seq)?;
-        let mut target = object.nested("target");
-        target.maybe("digest", self.target.digest.as_deref());
-        target.text("id", &self.target.id);
-        target.text("kind", &self.target.kind);
-        if let Some(size) = self.target.size {
-            target.number("size", size)?;
-        }
-        target.maybe("version", self.target.version.as_deref());
-        target.close();
-        object.text("ts", &self.ts);
-        object.number("v", SCHEMA.unsigned_abs())?;
-        object.close();
-        Ok(out)
-    }
-
-    /// The entry of exact octets. Anything but the canonical form of a version 1 entry is refused.
-    pub fn parse(leaf: &[u8]) -> Result<Self, LeafError> {
-        if leaf.len() > LEAF_OCTETS_MAX {
-            return Err(LeafError::TooLong(leaf.len()));
-        }
-        let value: Value = serde_json::from_slice(leaf).map_err(|error| LeafError::Json(error.to_string()))?;
-        let mut top = Members::of(value, "")?;
-        if top.number("v")? != SCHEMA.unsigned_abs() {
-            return Err(LeafError::Member("v".to_owned()));
-        }
-        let mut actor = Members::of(top.take("actor")?, "actor.")?;
-        let mut target = Members::of(top.take("target")?, "target.")?;
-        let req = match top.map.remove("req") {
-            Some(req) => {
-                let mut req = Members::of(req, "req.")?;
-                let request = RequestInfo {
-                    id: req.text("id")?,
-                    method: req.text("method")?,
-                    route: req.text("route")?,
-                    status: u16::try_from(req.number("status")?)
-                        .map_err(|_wide| LeafError::Member("req.status".to_owned()))?,
-                    ip: req.maybe("ip")?,
-                    ua: req.maybe("ua")?,
-                };
-                req.finish()?;
-                Some(request)
-            }
-            None => None,
-        };
-        let Value::Object(data) = top.take("data")? else { return Err(LeafError::Member("data".to_owned())) };
-        let entry = Self {
-            seq: top.number("seq")?,
-            id: top.text("id")?,
-            ts: top.text("ts")?,
-            node: top.text("node")?,
-            salt: top.text("salt")?,
-            action: top.text("action")?.parse()?,
-            outcome: top.text("outcome")?.parse()?,
-            actor: Actor {
-                id: actor.text("id")?,
-                name: actor.maybe("name")?,
-                kind: actor.text("kind")?.parse()?,
-                role: actor.maybe("role")?,
-                cred: actor.maybe("cred")?,
-            },
-            change: top.maybe("change")?,
-            prev: top.maybe_number("prev")?,
-            target: Target {
-                kind: target.text("kind")?,
-                id: target.text("id")?,
-                version: target.maybe("version")?,
-                digest: target.maybe("digest")?,
-                size: target.maybe_number("size")?,
-            },
-            req,
-            data: data.into_iter().collect(),
-        };
-        actor.finish()?;
-        target.finish()?;
-        top.finish()?;
-        // One comparison decides about key order, white space, escapes, numbers and duplicate keys at once.
-        if entry.write(&entry.data)? == leaf { Ok(entry) } else { Err(LeafError::NotCanonical) }
+    /// The outcome of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ok, Self::Denied, Self::Error].into_iter().find(|outcome| outcome.as_str() == name)
     }
 }
 
-/// Members of an object that are taken out one by one.
+/// What kind of actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActorKind {
+    /// A person.
+    User,
+    /// A program with an account of its own.
+    Service,
+    /// The daemon itself, such as its drop folder.
+    System,
+    /// Nobody known.
+    Anonymous,
+}
+
+impl ActorKind {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::System => "system",
+            Self::Anonymous => "anonymous",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::Service, Self::System, Self::Anonymous].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Stable identifier of the user; or `anonymous`, `system`, `watcher`.
+    pub id: String,
+    /// Name at that time.
+    pub name: Option<String>,
+    /// What kind of actor.
+    pub kind: ActorKind,
+    /// Role at that time.
+    pub role: Option<String>,
+    /// Identifier of the token or key that was shown, never the secret.
+    pub cred: Option<String>,
+}
+
+/// What it was done to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `model`, `version`, `file`, `user`, `token`, `policy`, `log` and so on.
+    pub kind: String,
+    /// Identifier of the subject.
+    pub id: String,
+    /// Version of the model.
+    pub version: Option<String>,
+    /// Content, as `sha256:<64 hex>`.
+    pub digest: Option<String>,
+    /// Octets of the content.
+    pub size: Option<u64>,
+}
+
+/// The HTTP request it was done by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// Identifier of the request.
+    pub id: String,
+    /// HTTP method.
+    pub method: String,
+    /// The route's template, never the raw path or query.
+    pub route: String,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Address of the client, as far as the settings keep it.
+    pub ip: Option<String>,
+    /// User agent; cut at [`USER_AGENT_LEN_MAX`] octets when written.
+    pub ua: Option<String>,
+}
+
+impl Entry {
+    /// The leaf: the canonical octets of this entry, at most [`LEAF_LEN_MAX`].
+    ///
+    /// Where it would be longer, strings inside `data` are replaced by `{"len":octets,"sha256":"<hex>"}`, largest first,
+    /// until it fits.
+    ///
+    /// # Errors
+    /// [`LeafError`] where a member cannot be written canonically, or the leaf stays too long.
+    pub fn to_leaf(&self) -> Result<Vec<u8>, LeafError> {
+        let mut leaf = Vec::with_capacity(1024);
+        self.write(&self.data, &mut leaf)?;
+        if let Some(excess) = leaf.len().checked_sub(LEAF_LEN_MAX).filter(|excess| *excess > 0) {
+            leaf.clear();
+            self.write(&shortened(&self.data, excess), &mut leaf)?;
+        }
+        if leaf.len() > LEAF_LEN_MAX { Err(LeafError::TooLong { len: leaf.len() }) } else { Ok(leaf) }
+    }
+
+    /// Reads a leaf, accepting nothing but the canonical octets of an entry: whoever verifies a log must not be shown an
+    /// entry that two readers could read differently.
+    ///
+    /// # Errors
+    /// [`LeafError`] names the first thing found that is not as this version writes it.
+    pub fn parse(leaf: &[u8]) -> Result<Self, LeafError> {
+        if leaf.len() > LEAF_LEN_MAX {
+            return Err(LeafError::TooLong { len: leaf.len() });
+        }
+        let value: Value = serde_json::from_slice(leaf)?;
+        // Duplicate keys, white space, order, escapes and spellings of numbers: all that a JSON reader lets pass shows
+        // here, because each value has one spelling only.
+        let canonical = canonical_json(&value)?;
+        if canonical != leaf {
+            let at = canonical.iter().zip(leaf).take_while(|(ours, theirs)| ours == theirs).count();
+            return Err(LeafError::NotCanonical { at });
+        }
+        let Value::Object(members) = value else {
+            return Err(LeafError::Member { member: "entry".to_owned(), expected: "an object" });
+        };
+        Self::from_members(Members { path: "", members })
+    }
+
+    /// Writes the members, with `data` in place of the entry's own; their order is the octet order of the keys.
+    fn write(&self, data: &BTreeMap<String, Value>, out: &mut Vec<u8>) -> Result<(), LeafError> {
+        let mut entry = ObjectWriter::open(out);
+        entry.string("action", self.action.as_str());
+        self.actor.write(entry.key("actor"));
+        if let Some(change) = &self.change {
+            entry.hex("change", change);
+        }
+        write_members(entry.key("data"), data.iter(), DEPTH_MAX - 1).map_err(|error| error.within("data"))?;
+        entry.string("id", &self.id);
+        entry.string("node", &self.node);
+        entry.string("outcome", self.outcome.as_str());
+        if let Some(prev) = self.prev {
+            entry.integer("prev", prev)?;
+        }
+        if let Some(req) = &self.req {
+            req.write(entry.key("req"))?;
+        }
+        entry.hex("salt", &self.salt);
+        entry.integer("seq", self.seq)?;
+        if let Some(target) = &self.target {
+            target.write(entry.key("target")).map_err(|error| error.within("target"))?;
+        }
+        let ts = entry.key("ts");
+        ts.push(b'"');
+        ts.extend_from_slice(&timestamp::octets(self.ts)?);
+        ts.push(b'"');
+        entry.integer("v", ENTRY_VERSION)?;
+        entry.close();
+        Ok(())
+    }
+
+    fn from_members(mut entry: Members) -> Result<Self, LeafError> {
+        // First, so that an entry of a newer schema is called that and not malformed.
+        let version = entry.integer("v")?;
+        if version != ENTRY_VERSION {
+            return Err(LeafError::Version { version });
+        }
+        let parsed = Self {
+            seq: entry.integer("seq")?,
+            id: entry.string("id")?,
+            ts: timestamp::parse_timestamp(&entry.string("ts")?)?,
+            node: entry.string("node")?,
+            salt: entry.hex("salt")?.ok_or_else(|| entry.wrong("salt", HEX_32))?,
+            action: entry.string("action")?.parse()?,
+            outcome: Outcome::parse(&entry.string("outcome")?)
+                .ok_or_else(|| entry.wrong("outcome", "`ok`, `denied` or `error`"))?,
+            actor: Actor::from_members(entry.object("actor")?.ok_or_else(|| entry.wrong("actor", "an object"))?)?,
+            change: entry.hex("change")?,
+            prev: entry.optional_integer("prev")?,
+            target: entry.object("target")?.map(Target::from_members).transpose()?,
+            req: entry.object("req")?.map(RequestInfo::from_members).transpose()?,
+            data: entry.object("data")?.ok_or_else(|| entry.wrong("data", "an object"))?.members.into_iter().collect(),
+        };
+        entry.finish()?;
+        Ok(parsed)
+    }
+}
+
+impl Actor {
+    /// Whoever showed no credential, or none that is known.
+    pub fn anonymous() -> Self {
+        Self::without_account("anonymous", ActorKind::Anonymous)
+    }
+
+    /// The daemon itself.
+    pub fn system() -> Self {
+        Self::without_account("system", ActorKind::System)
+    }
+
+    /// The drop folder.
+    pub fn watcher() -> Self {
+        Self::without_account("watcher", ActorKind::System)
+    }
+
+    fn without_account(id: &str, kind: ActorKind) -> Self {
+        Self { id: id.to_owned(), name: None, kind, role: None, cred: None }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut actor = ObjectWriter::open(out);
+        actor.optional_string("cred", self.cred.as_deref());
+        actor.string("id", &self.id);
+        actor.string("kind", self.kind.as_str());
+        actor.optional_string("name", self.name.as_deref());
+        actor.optional_string("role", self.role.as_deref());
+        actor.close();
+    }
+
+    fn from_members(mut actor: Members) -> Result<Self, LeafError> {
+        let parsed = Self {
+            id: actor.string("id")?,
+            name: actor.optional_string("name")?,
+            kind: ActorKind::parse(&actor.string("kind")?)
+                .ok_or_else(|| actor.wrong("kind", "`user`, `service`, `system` or `anonymous`"))?,
+            role: actor.optional_string("role")?,
+            cred: actor.optional_string("cred")?,
+        };
+        actor.finish()?;
+        Ok(parsed)
+    }
+}
+
+impl Target {
+    /// A subject without content, such as a user.
+    pub fn new(kind: &str, id: &str) -> Self {
+        Self { kind: kind.to_owned(), id: id.to_owned(), version: None, digest: None, size: None }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), LeafError> {
+        let mut target = ObjectWriter::open(out);
+        if let Some(digest) = &self.digest {
+            if !is_digest(digest) {
+                return Err(LeafError::Member { member: "digest".to_owned(), expected: DIGEST });
+            }
+            target.string("digest", digest);
+        }
+        target.string("id", &self.id);
+        target.string("kind", &self.kind);
+        if let Some(size) = self.size {
+            target.integer("size", size)?;
+        }
+        target.optional_string("version", self.version.as_deref());
+        target.close();
+        Ok(())
+    }
+
+    fn from_members(mut target: Members) -> Result<Self, LeafError> {
+        let parsed = Self {
+            kind: target.string("kind")?,
+            id: target.string("id")?,
+            version: target.optional_string("version")?,
+            digest: target.optional_string("digest")?,
+            size: target.optional_integer("size")?,
+        };
+        if parsed.digest.as_deref().is_some_and(|digest| !is_digest(digest)) {
+            return Err(target.wrong("digest", DIGEST));
+        }
+        target.finish()?;
+        Ok(parsed)
+    }
+}
+
+impl RequestInfo {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), LeafError> {
+        let mut req = ObjectWriter::open(out);
+        req.string("id", &self.id);
+        req.optional_string("ip", self.ip.as_deref());
+        req.string("method", &self.method);
+        req.string("route", &self.route);
+        req.integer("status", self.status.into())?;
+        if let Some(ua) = &self.ua {
+            req.string("ua", &ua[..ua.floor_char_boundary(USER_AGENT_LEN_MAX)]);
+        }
+        req.close();
+        Ok(())
+    }
+
+    fn from_members(mut req: Members) -> Result<Self, LeafError> {
+        let parsed = Self {
+            id: req.string("id")?,
+            method: req.string("method")?,
+            route: req.string("route")?,
+            status: u16::try_from(req.integer("status")?).ok().ok_or_else(|| req.wrong("status", "an HTTP status"))?,
+            ip: req.optional_string("ip")?,
+            ua: req.optional_string("ua")?,
+        };
+        if parsed.ua.as_ref().is_some_and(|ua| ua.len() > USER_AGENT_LEN_MAX) {
+            return Err(req.wrong("ua", "at most 200 octets"));
+        }
+        req.finish()?;
+        Ok(parsed)
+    }
+}
+
+/// Why an entry has no leaf, or octets are not a leaf.
+#[derive(Debug, Error)]
+pub enum LeafError {
+    /// The leaf is longer than [`LEAF_LEN_MAX`], even with its free text cut.
+    #[error("leaf of {len} octets is longer than {LEAF_LEN_MAX}")]
+    TooLong {
+        /// Its length in octets.
+        len: usize,
+    },
+    /// A number is not an integer. Floats have no spelling that all readers agree on.
+    #[error("`{key}` is a number but not an integer")]
+    Float {
+        /// The member.
+        key: String,
+    },
+    /// An integer is beyond 2^53 − 1.
+    #[error("`{key}` is an integer beyond 2^53 - 1")]
+    Integer {
+        /// The member.
+        key: String,
+    },
+    /// A key has other characters than printable ASCII.
+    #[error("key `{key}` is not printable ASCII")]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// Arrays and objects nest deeper than [`DEPTH_MAX`].
+    #[error("arrays and objects nest deeper than {DEPTH_MAX}")]
+    Depth,
+    /// A time is not `YYYY-MM-DDThh:mm:ss.mmmZ`, or outside the years 0 to 9999.
+    #[error("time is not of the form `YYYY-MM-DDThh:mm:ss.mmmZ`")]
+    Time,
+    /// The name of an action is malformed.
+    #[error("action `{action}` is not lower-case words joined by dots")]
+    Action {
+        /// The name.
+        action: String,
+    },
+    /// The leaf is not JSON.
+    #[error("leaf is not JSON")]
+    Json(#[from] serde_json::Error),
+    /// The leaf is JSON, but its octets are not the canonical ones.
+    #[error("leaf is not canonical from octet {at}")]
+    NotCanonical {
+        /// Where the first wrong octet stands, from 0.
+        at: usize,
+    },
+    /// The entry is of a schema that this version does not know.
+    #[error("entry is of schema {version}, this version reads {ENTRY_VERSION}")]
+    Version {
+        /// Its member `v`.
+        version: u64,
+    },
+    /// A member is missing, or not what it should be.
+    #[error("`{member}` is not {expected}")]
+    Member {
+        /// The member.
+        member: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The entry has a member that its schema does not have.
+    #[error("`{member}` is not a member of an entry")]
+    UnknownMember {
+        /// The member.
+        member: String,
+    },
+}
+
+impl LeafError {
+    /// Names the object that the fault is in.
+    pub(super) fn within(self, object: &str) -> Self {
+        let join = |key: String| if key.is_empty() { object.to_owned() } else { format!("{object}.{key}") };
+        match self {
+            Self::Float { key } => Self::Float { key: join(key) },
+            Self::Integer { key } => Self::Integer { key: join(key) },
+            Self::Key { key } => Self::Key { key: join(key) },
+            Self::Member { member, expected } => Self::Member { member: join(member), expected },
+            other => other,
+        }
+    }
+}
+
+const HEX_32: &str = "64 lower-case hex digits";
+const DIGEST: &str = "`sha256:` and 64 lower-case hex digits";
+
+fn is_hex(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(is_hex)
+}
+
+/// A copy of `data` whose largest strings are replaced by their length and hash until `excess` octets are saved. Ties
+/// fall to the string that comes first, so that equal entries give equal leaves.
+fn shortened(data: &BTreeMap<String, Value>, excess: usize) -> BTreeMap<String, Value> {
+    let mut data = data.clone();
+    let mut texts = Vec::new();
+    data.values_mut().for_each(|value| collect_texts(value, &mut texts));
+    texts.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
+    let mut saved = 0;
+    for (len, value) in texts {
+        if saved >= excess {
+            break;
+        }
+        let Value::String(text) = &*value else { continue };
+        let replacement = json!({ "len": len, "sha256": hex::encode(Sha256::digest(text)) });
+        let written = |value: &Value| canonical_json(value).map_or(0, |octets| octets.len());
+        // A short text takes less room than what would stand for it, and all that follow are shorter still.
+        let Some(gain) = written(value).checked_sub(written(&replacement)).filter(|gain| *gain > 0) else { continue };
+        saved += gain;
+        *value = replacement;
+    }
+    data
+}
+
+fn collect_texts<'a>(value: &'a mut Value, texts: &mut Vec<(usize, &'a mut Value)>) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => texts.push((text.len(), value)),
+        Value::Array(items) => items.iter_mut().for_each(|item| collect_texts(item, texts)),
+        Value::Object(members) => members.values_mut().for_each(|member| collect_texts(member, texts)),
+    }
+}
+
+/// The members of an object, taken out one by one; what is left at the end should not be there.
 struct Members {
-    map: Map<String, Value>,
     path: &'static str,
+    members: Map<String, Value>,
 }
 
 impl Members {
-    fn of(value: Value, path: &'static str) -> Result<Self, LeafError> {
-        match value {
-            Value::Object(map) => Ok(Self { map, path }),
-            _ => Err(LeafError::Member(path.trim_end_matches('.').to_owned())),
-        }
+    fn wrong(&self, member: &str, expected: &'static str) -> LeafError {
+        LeafError::Member { member: self.name(member), expected }
     }
 
-    fn bad(&self, key: &str) -> LeafError {
-        LeafError::Member(format!("{}{key}", self.path))
+    fn name(&self, member: &str) -> String {
+        if self.path.is_empty() { member.to_owned() } else { format!("{}.{member}", self.path) }
     }
 
-    fn take(&mut self, key: &str) -> Result<Value, LeafError> {
-        self.map.remove(key).ok_or_else(|| self.bad(key))
+    fn string(&mut self, member: &str) -> Result<String, LeafError> {
+        self.optional_string(member)?.ok_or_else(|| self.wrong(member, "a string"))
     }
 
-    fn text(&mut self, key: &str) -> Result<String, LeafError> {
-        self.maybe(key)?.ok_or_else(|| self.bad(key))
-    }
-
-    fn maybe(&mut self, key: &str) -> Result<Option<String>, LeafError> {
-        match self.map.remove(key) {
+    fn optional_string(&mut self, member: &str) -> Result<Option<String>, LeafError> {
+        match self.members.remove(member) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.bad(key)),
+            Some(_) => Err(self.wrong(member, "a string")),
         }
     }
 
-    fn number(&mut self, key: &str) -> Result<u64, LeafError> {
-        self.maybe_number(key)?.ok_or_else(|| self.bad(key))
+    fn integer(&mut self, member: &str) -> Result<u64, LeafError> {
+        self.optional_integer(member)?.ok_or_else(|| self.wrong(member, "an integer from 0"))
     }
 
-    fn maybe_number(&mut self, key: &str) -> Result<Option<u64>, LeafError> {
-        match self.map.remove(key) {
+    fn optional_integer(&mut self, member: &str) -> Result<Option<u64>, LeafError> {
+        let Some(value) = self.members.remove(member) else { return Ok(None) };
+        let integer = value.as_u64().filter(|integer| *integer <= INTEGER_MAX);
+        integer.map(Some).ok_or_else(|| self.wrong(member, "an integer from 0"))
+    }
+
+    fn hex(&mut self, member: &str) -> Result<Option<[u8; 32]>, LeafError> {
+        let Some(text) = self.optional_string(member)? else { return Ok(None) };
+        let mut octets = [0; 32];
+        if !is_hex(&text) || hex::decode_to_slice(text, &mut octets).is_err() {
+            return Err(self.wrong(member, HEX_32));
+        }
+        Ok(Some(octets))
+    }
+
+    fn object(&mut self, member: &'static str) -> Result<Option<Self>, LeafError> {
+        match self.members.remove(member) {
             None => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or_else(|| self.bad(key)),
+            Some(Value::Object(members)) => Ok(Some(Self { path: member, members })),
+            Some(_) => Err(self.wrong(member, "an object")),
         }
     }
 
     fn finish(self) -> Result<(), LeafError> {
-        match self.map.keys().next() {
+        match self.members.keys().next() {
             None => Ok(()),
-            Some(key) => Err(self.bad(key)),
+            Some(member) => Err(LeafError::UnknownMember { member: self.name(member) }),
         }
     }
 }
-
-/// An object that is being written. The caller gives the keys in the order of their octets.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    first: bool,
-}
-
-impl<'o> Object<'o> {
-    fn open(out: &'o mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, first: true }
-    }
-
-    fn key(&mut self, key: &str) {
-        if !self.first {
-            self.out.push(b',');
-        }
-        self.first = false;
-        write_text(self.out, key);
-        self.out.push(b':');
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        write_text(self.out, value);
-    }
-
-    fn maybe(&mut self, key: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text(key, value);
-        }
-    }
-
-    fn number(&mut self, key: &str, value: u64) -> Result<(), LeafError> {
-        self.key(key);
-        write_integer(self.out, i64::try_from(value).unwrap_or(i64::MAX))
-    }
-
-    fn nested(&mut self, key: &str) -> Object<'_> {
-        self.key(key);
-        Object::open(self.out)
-    }
-
-    fn close(self) {
-        self.out.push(b'}');
-    }
-}
-
-fn write_object<'v>(
-    out: &mut Vec<u8>,
-    members: impl Iterator<Item = (&'v str, &'v Value)>,
-    depth: usize,
-) -> Result<(), LeafError> {
-    let mut object = Object::open(out);
-    for (key, value) in members {
-        if key.is_empty() || !key.bytes().all(|octet| (0x20..0x7f).contains(&octet)) {
-            return Err(LeafError::Value(format!("the key {key:?} is not printable ASCII")));
-        }
-        object.key(key);
-        write_value(object.out, value, depth)?;
-    }
-    object.close();
-    Ok(())
-}
-
-fn write_value(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), LeafError> {
-    let Some(below) = depth.checked_sub(1) else {
-        return Err(LeafError::Value(format!("`data` is nested more than {DEPTH_MAX} deep")));
-    };
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => write_integer(out, integer)?,
-            None => return Err(LeafError::Value(format!("{number} is not an integer of at most 2^53 - 1"))),
-        },
-        Value::String(text) => write_text(out, text),
-        Value::Array(items) => {
-            out.push(b'[');
-            for (position, item) in items.iter().enumerate() {
-                if position > 0 {
-                    out.push(b',');
-                }
-                write_value(out, item, below)?;
-            }
-            out.push(b']');
-        }
-        // serde_json's map is a BTreeMap, so its keys come in the order of their octets.
-        Value::Object(map) => write_object(out, map.iter().map(|(key, value)| (key.as_str(), value)), below)?,
-    }
-    Ok(())
-}
-
-fn write_integer(out: &mut Vec<u8>, integer: i64) -> Result<(), LeafError> {
-    if integer.unsigned_abs() > INTEGER_MAX.unsigned_abs() {
-        return Err(LeafError::Value(format!("{integer} is beyond 2^53 - 1")));
-    }
-    if integer < 0 {
-        out.push(b'-');
-    }
-    let mut digits = [0; 20];
-    let mut rest = integer.unsigned_abs();
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-    Ok(())
-}
-
-/// A JSON string with the fewest escapes (RFC 8785 §3.2.2.2).
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    let mut plain_from = 0;
-    for (at, octet) in text.bytes().enumerate() {
-        let short = match octet {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            0x08 => b'b',
-            b'\t' => b't',
-            b'\n' => b'n',
-            0x0c => b'f',
-            b'\r' => b'r',
-            0x00..0x20 => 0,
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain_from..at]);
-        plain_from = at + 1;
-        if short == 0 {
-            out.extend_from_slice(b"\\u00");
-            out.push(HEX[usize::from(octet >> 4)]);
-            out.push(HEX[usize::from(octet & 15)]);
-        } else {
-            out.extend_from_slice(&[b'\\', short]);
-        }
-    }
-    out.extend_from_slice(&text.as_bytes()[plain_from..]);
-    out.push(b'"');
-}
-
-/// The longest text within a value, if it is longer than what would replace it and than the best so far.
-fn longest_text<'v>(best: Option<&'v mut Value>, value: &'v mut Value) -> Option<&'v mut Value> {
-    const REPLACEMENT: usize = 100;
-    let length = |value: &Value| value.as_str().map_or(0, str::len);
-    let candidate = match value {
-        Value::Array(items) => items.iter_mut().fold(None, longest_text),
-        Value::Object(map) => map.values_mut().fold(None, longest_text),
-        Value::String(text) if text.len() > REPLACEMENT => Some(value),
-        _ => None,
-    };
-    match (best, candidate) {
-        (Some(best), Some(candidate)) if length(candidate) <= length(best) => Some(best),
-        (Some(best), None) => Some(best),
-        (_, candidate) => candidate,
-    }
-}
-
-fn digest_of_text(value: &Value) -> Value {
-    let text = value.as_str().unwrap_or_default();
-    let digest = hex::encode(Sha256::digest(text.as_bytes()));
-    serde_json::json!({ "len": text.len(), "sha256": digest })
-}
-
-/// The longest prefix of at most `octets` octets that ends between characters.
-fn cut(text: &str, octets: usize) -> &str {
-    let mut end = text.len().min(octets);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// `YYYY-MM-DDThh:mm:ss.mmmZ` of milliseconds since the epoch. Times outside the years 0 to 9999 become its ends.
-pub fn format_time(ms: i64) -> String {
-    const YEAR_0: i64 = -62_167_219_200_000;
-    const YEAR_9999: i64 = 253_402_214_400_000;
-    let time = Timestamp::from_millisecond(ms.clamp(YEAR_0, YEAR_9999)).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.3}")
-}
-
-/// Milliseconds since the epoch of exactly that form.
-pub fn parse_time(text: &str) -> Result<i64, LeafError> {
-    let bad = || LeafError::Value(format!("{:?} is not a time like 2026-07-01T12:00:00.000Z", cut(text, 40)));
-    let ms = Timestamp::from_str(text).map_err(|_unparsable| bad())?.as_millisecond();
-    if format_time(ms) == text { Ok(ms) } else { Err(bad()) }
-}
-

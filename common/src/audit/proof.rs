@@ -1,4 +1,6 @@
-//! Proofs that stand alone: inclusion proofs in the text of C2SP tlog-proof v1, and receipts (audit-log.md §5).
+//! Proofs that travel: an inclusion proof with its checkpoint (C2SP tlog-proof v1), and the receipt a caller keeps.
+//!
+//! A receipt is verified with the log's pinned keys alone, offline, by anyone. Refuses to know how it was fetched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,128 +8,188 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::audit::leaf::{Entry, LeafError};
-use crate::audit::note::{Checkpoint, NoteError, Vkey, verify_checkpoint};
-use crate::audit::tree::{Hash, HashError, Nodes, ProofError, inclusion_proof, leaf_hash, verify_inclusion};
+use super::leaf::{Entry, LEAF_LEN_MAX, LeafError};
+use super::note::{Checkpoint, NOTE_LEN_MAX, NoteError, SignedCheckpoint, Verifier};
+use super::tile::parse_decimal;
+use super::tree::{Hash, PROOF_HASHES_MAX, ProofError, leaf_hash, verify_inclusion};
 
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
-/// The most hashes of an audit path.
-const PATH_MAX: usize = 64;
+/// The first line of a proof.
+const PROOF_HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// Why a receipt or proof proves nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ReceiptError {
-    /// The proof's text.
-    #[error("the proof is malformed: {0}")]
-    Form(&'static str),
-    /// A hash of the path.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The checkpoint or its signature.
-    #[error(transparent)]
-    Note(#[from] NoteError),
-    /// The path.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The leaf.
-    #[error(transparent)]
-    Leaf(#[from] LeafError),
-    /// Index, log or leaf contradict each other.
-    #[error("the receipt's {0} is not the proof's")]
-    Contradiction(&'static str),
-}
+/// Octets of the longest proof that is read: hashes and headers besides a note.
+pub const PROOF_LEN_MAX: usize = NOTE_LEN_MAX + 8192;
 
-/// An inclusion proof with the checkpoint it is against.
+/// That a leaf is in a log: its index, the path, and the signed checkpoint the path leads to.
+///
+/// Made from parts or parsed; nothing is verified before [`TlogProof::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InclusionProof {
-    /// The leaf's index.
+pub struct TlogProof {
+    /// Index of the leaf.
     pub index: u64,
-    /// The audit path.
+    /// The inclusion proof, lowest sibling first.
     pub path: Vec<Hash>,
-    /// The signed checkpoint.
-    pub note: String,
+    /// The signed checkpoint, as a note.
+    pub checkpoint: String,
 }
 
-impl InclusionProof {
-    /// The text of C2SP tlog-proof v1.
+impl TlogProof {
+    /// The text of the proof.
     pub fn to_text(&self) -> String {
-        let path: String = self.path.iter().map(|hash| format!("{hash}\n")).collect();
-        format!("{HEADER}\nindex {}\n{path}\n{}", self.index, self.note)
+        format!("{PROOF_HEADER}\nindex {}\n{}\n{}", self.index, format_hashes(&self.path), self.checkpoint)
     }
 
-    /// The proof of such a text, in exactly that form.
+    /// Reads the text of a proof. The optional line `extra` is refused: this log's proofs have none, and nothing would
+    /// authenticate it.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Proof`] names what is malformed. The checkpoint is only looked at by [`TlogProof::verify`].
     pub fn parse(text: &str) -> Result<Self, ReceiptError> {
-        let (head, note) = text.split_once("\n\n").ok_or(ReceiptError::Form("no empty line before the checkpoint"))?;
+        if text.len() > PROOF_LEN_MAX {
+            return Err(ReceiptError::Proof("is too long"));
+        }
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(ReceiptError::Proof("has no checkpoint"))?;
         let mut lines = head.split('\n');
-        if lines.next() != Some(HEADER) {
-            return Err(ReceiptError::Form("it is no tlog-proof of version 1"));
+        if lines.next() != Some(PROOF_HEADER) {
+            return Err(ReceiptError::Proof("does not begin with `c2sp.org/tlog-proof@v1`"));
         }
-        let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(|index| index.parse().ok());
-        let index = index.ok_or(ReceiptError::Form("no index"))?;
-        let path = lines.take(PATH_MAX + 1).map(str::parse).collect::<Result<Vec<Hash>, _>>()?;
-        if path.len() > PATH_MAX {
-            return Err(ReceiptError::Form("too many hashes"));
-        }
-        let proof = Self { index, path, note: note.to_owned() };
-        if proof.to_text() == text { Ok(proof) } else { Err(ReceiptError::Form("not in canonical form")) }
+        let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(parse_decimal);
+        let index = index.ok_or(ReceiptError::Proof("does not state the index as a plain number"))?;
+        let path = read_hashes(lines)?;
+        Ok(Self { index, path, checkpoint: checkpoint.to_owned() })
     }
 
-    /// Checks that a leaf is at the index of a tree that one of the known keys has signed.
-    pub fn verify(&self, leaf: Hash, known: &[Vkey]) -> Result<Checkpoint, ReceiptError> {
-        let checkpoint = verify_checkpoint(&self.note, known)?;
-        verify_inclusion(self.index, checkpoint.size, leaf, &self.path, checkpoint.root)?;
-        Ok(checkpoint)
+    /// Checks that the leaf with that hash is in a log whose checkpoint the pinned keys signed, and gives the checkpoint.
+    ///
+    /// # Errors
+    /// [`ReceiptError`] where the note is not accepted or the path does not lead to its root.
+    pub fn verify(&self, leaf: &Hash, pinned: &[Verifier]) -> Result<SignedCheckpoint, ReceiptError> {
+        let signed = Checkpoint::open(self.checkpoint.as_bytes(), pinned)?;
+        let Checkpoint { size, root, .. } = &signed.checkpoint;
+        verify_inclusion(leaf, self.index, *size, &self.path, root)?;
+        Ok(signed)
     }
 }
 
-/// Proof that an entry is in the log, checkable offline with the log's public key alone.
+/// The hashes of a proof, one base64 a line, each line with its newline: the form of consistency proofs.
+pub fn format_hashes(proof: &[Hash]) -> String {
+    proof.iter().map(|hash| format!("{hash}\n")).collect()
+}
+
+/// Reads what [`format_hashes`] wrote; the proof without hashes is the empty text.
+///
+/// # Errors
+/// [`ReceiptError::Proof`] where a line is not a hash, the last has no newline, or there are more than
+/// [`PROOF_HASHES_MAX`].
+pub fn parse_hashes(text: &str) -> Result<Vec<Hash>, ReceiptError> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    read_hashes(text.strip_suffix('\n').ok_or(ReceiptError::Proof("does not end in a newline"))?.split('\n'))
+}
+
+fn read_hashes<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Hash>, ReceiptError> {
+    let mut hashes = Vec::new();
+    for line in lines {
+        if hashes.len() == PROOF_HASHES_MAX {
+            return Err(ReceiptError::Proof("has too many hashes"));
+        }
+        hashes.push(line.parse().ok().ok_or(ReceiptError::Proof("has a line that is not a hash"))?);
+    }
+    Ok(hashes)
+}
+
+/// What the answer to a change carries: proof, for whoever keeps it, that the log says so for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Receipt {
-    /// The log's name.
+    /// Origin of the log.
     pub log: String,
-    /// The entry's index.
+    /// Index of the entry.
     pub index: u64,
-    /// The exact octets of the leaf, standard base64.
+    /// Base64 of the exact octets of the entry.
     pub leaf: String,
-    /// The inclusion proof, text of C2SP tlog-proof v1.
+    /// Inclusion proof and signed checkpoint, as C2SP tlog-proof v1 text.
     pub proof: String,
 }
 
-/// What a receipt proves.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Proven {
-    /// The entry.
-    pub entry: Entry,
-    /// A checkpoint whose tree has it.
-    pub checkpoint: Checkpoint,
-}
-
 impl Receipt {
-    /// Checks leaf, path, root and signature. Nothing but the known keys is trusted.
-    pub fn verify(&self, known: &[Vkey]) -> Result<Proven, ReceiptError> {
-        let leaf = STANDARD.decode(&self.leaf).map_err(|_not_base64| ReceiptError::Form("the leaf is not base64"))?;
-        let proof = InclusionProof::parse(&self.proof)?;
-        let checkpoint = proof.verify(leaf_hash(&leaf), known)?;
+    /// The receipt of a leaf.
+    pub fn new(log: &str, leaf: &[u8], proof: &TlogProof) -> Self {
+        Self { log: log.to_owned(), index: proof.index, leaf: STANDARD.encode(leaf), proof: proof.to_text() }
+    }
+
+    /// Checks the receipt against pinned keys: leaf to path, path to root, root to signature; that all parts name the same
+    /// log and index; and that the leaf is an entry which says it stands there.
+    ///
+    /// # Errors
+    /// [`ReceiptError`] names the first part that does not fit.
+    pub fn verify(&self, pinned: &[Verifier]) -> Result<VerifiedReceipt, ReceiptError> {
+        // Four base64 digits for each three octets.
+        if self.leaf.len() > LEAF_LEN_MAX.div_ceil(3) * 4 {
+            return Err(LeafError::TooLong { len: self.leaf.len() / 4 * 3 }.into());
+        }
+        let leaf = STANDARD.decode(&self.leaf).map_err(ReceiptError::Base64)?;
+        let proof = TlogProof::parse(&self.proof)?;
+        if proof.index != self.index {
+            return Err(ReceiptError::Index { stated: self.index, found: proof.index });
+        }
+        let hash = leaf_hash(&leaf);
+        let signed = proof.verify(&hash, pinned)?;
+        if signed.checkpoint.origin != self.log {
+            return Err(ReceiptError::Log { stated: self.log.clone(), found: signed.checkpoint.origin });
+        }
         let entry = Entry::parse(&leaf)?;
-        if proof.index != self.index || entry.seq != self.index {
-            return Err(ReceiptError::Contradiction("index"));
+        if entry.seq != self.index {
+            return Err(ReceiptError::Index { stated: self.index, found: entry.seq });
         }
-        if checkpoint.origin != self.log {
-            return Err(ReceiptError::Contradiction("log"));
-        }
-        Ok(Proven { entry, checkpoint })
+        Ok(VerifiedReceipt { entry, leaf, leaf_hash: hash, signed })
     }
 }
 
-/// The receipt of a leaf against a checkpoint of `size` leaves.
-pub fn receipt<N: Nodes>(
-    origin: &str,
-    index: u64,
-    leaf: &[u8],
-    size: u64,
-    note: &str,
-    nodes: &N,
-) -> Result<Receipt, N::Error> {
-    let proof = InclusionProof { index, path: inclusion_proof(index, size, nodes)?, note: note.to_owned() };
-    Ok(Receipt { log: origin.to_owned(), index, leaf: STANDARD.encode(leaf), proof: proof.to_text() })
+/// What a verified receipt proves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedReceipt {
+    /// The entry.
+    pub entry: Entry,
+    /// Its exact octets.
+    pub leaf: Vec<u8>,
+    /// Their leaf hash.
+    pub leaf_hash: Hash,
+    /// The checkpoint that covers it, with the signatures that were verified.
+    pub signed: SignedCheckpoint,
+}
+
+/// Why a proof or receipt proves nothing.
+#[derive(Debug, Error)]
+pub enum ReceiptError {
+    /// The proof's text is malformed.
+    #[error("proof {0}")]
+    Proof(&'static str),
+    /// The leaf is not base64.
+    #[error("leaf of the receipt is not base64")]
+    Base64(#[source] base64::DecodeError),
+    /// The leaf is not a canonical entry.
+    #[error("leaf of the receipt is not an entry")]
+    Leaf(#[from] LeafError),
+    /// The checkpoint is not accepted.
+    #[error("checkpoint of the proof is not accepted")]
+    Note(#[from] NoteError),
+    /// The path does not lead from the leaf to the root.
+    #[error("leaf is not proved to be in the log")]
+    Inclusion(#[from] ProofError),
+    /// Two parts name different indices.
+    #[error("receipt is for index {stated}, but a part of it for {found}")]
+    Index {
+        /// The index the receipt states.
+        stated: u64,
+        /// The index its proof or its entry states.
+        found: u64,
+    },
+    /// The checkpoint is of another log.
+    #[error("receipt is for log `{stated}`, its checkpoint for `{found}`")]
+    Log {
+        /// The log the receipt states.
+        stated: String,
+        /// The origin of its checkpoint.
+        found: String,
+    },
 }

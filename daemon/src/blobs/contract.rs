@@ -181,7 +181,7 @@ fn removing_is_durable_and_idempotent(blobs: &dyn Blobs) {
 fn a_listing_visits_each_blob_once(blobs: &dyn Blobs) {
     assert_eq!(listing(blobs), BTreeMap::new());
     let mut expected = BTreeMap::new();
-    for len in (0..300).chain(SIZES) {
+    for len in (2..40).chain(SIZES) {
         expected.insert(keep(blobs, &octets(len)), len as u64);
     }
     let staged = blobs.stage().expect("stage");

@@ -7,7 +7,7 @@
 //! System calls of an upload, in order:
 //!
 //! 1. `openat(staging/RANDOM, O_RDWR|O_CREAT|O_EXCL|O_CLOEXEC, 0400)`
-//! 2. `write`…; each [`WRITEBACK_STRIDE`] an `fdatasync` on another thread and file descriptor
+//! 2. `write`…; each 64 MiB an `fdatasync` on another thread and file descriptor
 //! 3. `fdatasync` — the octets are durable, under a name that means nothing
 //! 4. `rename` to the digest — visible
 //! 5. `open(shard)`, `fsync` — the name is durable: kept

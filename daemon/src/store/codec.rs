@@ -47,6 +47,6 @@ pub fn decode_change(octets: &[u8]) -> Result<Vec<Write>, StoreError> {
 }
 
 /// SHA-256 of a change, as its entry carries it.
-pub fn change_digest(change: &[u8]) -> String {
-    hex::encode(Sha256::digest(change))
+pub fn change_digest(change: &[u8]) -> [u8; 32] {
+    Sha256::digest(change).into()
 }

@@ -259,7 +259,7 @@ fn subject_of_id(id: &str) -> Option<String> {
 fn in_chain(chain: Chain, value: &str, leaf: &[u8]) -> Read<bool> {
     let entry = parse(leaf)?;
     Ok(match chain {
-        Chain::Target => subject(&entry.target.kind, &entry.target.id) == value,
+        Chain::Target => entry.target.is_some_and(|target| subject(&target.kind, &target.id) == value),
         Chain::Actor => entry.actor.name.as_deref() == Some(value),
         Chain::Action => entry.action.as_str() == value,
         Chain::Outcome => entry.outcome.as_str() == value,
@@ -281,7 +281,7 @@ fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
     let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
     Ok(action_fits
         && query.actor.as_ref().is_none_or(|actor| entry.actor.name.as_ref() == Some(actor))
-        && query.target.as_ref().is_none_or(|target| &entry.target.id == target)
+        && query.target.as_ref().is_none_or(|id| entry.target.as_ref().is_some_and(|target| &target.id == id))
         && query.outcome.is_none_or(|outcome| entry.outcome == outcome)
         && query.ip.as_deref().is_none_or(|wanted| ip == Some(wanted)))
 }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use common::audit::{Checkpoint, Hash};
+use common::audit::{Checkpoint, Hash, Note, NoteError};
 
 use crate::durable;
 use crate::store::StoreError;
@@ -40,8 +40,7 @@ impl CheckpointFile {
             }
         }
         let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
-        let note = std::str::from_utf8(&octets[..end]).ok();
-        Ok(note.and_then(|note| Checkpoint::from_note(note).ok()))
+        Ok(own_checkpoint(&octets[..end]).ok())
     }
 
     /// Replaces it.
@@ -55,6 +54,12 @@ impl CheckpointFile {
     }
 }
 
+/// The checkpoint of a note from a file of our own. Its signature adds nothing there: who can write the file can read
+/// the key beside it.
+fn own_checkpoint(note: &[u8]) -> Result<Checkpoint, NoteError> {
+    Checkpoint::parse(Note::parse(note)?.text())
+}
+
 /// The high-water mark: the last signed checkpoint, in the key directory, so that rolling back or replacing the data is
 /// noticed.
 #[derive(Debug, Clone)]
@@ -63,8 +68,8 @@ pub struct HighWaterMark(pub PathBuf);
 impl HighWaterMark {
     /// The mark's checkpoint; none if there never was one.
     pub fn read(&self) -> Result<Option<Checkpoint>, StoreError> {
-        match std::fs::read_to_string(&self.0) {
-            Ok(note) => Checkpoint::from_note(&note).map(Some).map_err(|error| {
+        match std::fs::read(&self.0) {
+            Ok(note) => own_checkpoint(&note).map(Some).map_err(|error| {
                 StoreError::Corrupt(format!("the high-water mark {} can't be read: {error}", self.0.display()))
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

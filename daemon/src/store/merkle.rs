@@ -45,7 +45,7 @@ impl HashFiles {
 
     /// The frontier of the first `size` leaves, from the complete subtrees that make it up.
     pub fn frontier(&self, size: u64) -> Result<Frontier, StoreError> {
-        Frontier::from_nodes(size, self)
+        Ok(Frontier::load(size, self)?)
     }
 
     /// Writes hashes one after another into a level, from an index on.
@@ -118,7 +118,7 @@ impl HashWriter {
     /// Adds a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let gathered = &mut self.gathered;
-        self.frontier.append(leaf, &mut |level, index, hash| {
+        self.frontier.append(leaf, |level, index, hash| {
             if let Some((first, hashes)) = gathered.get_mut(usize::from(level)) {
                 if hashes.is_empty() {
                     *first = index;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::audit::{Checkpoint, Entry, Hash, NoteSigner, format_time, leaf_hash};
+use common::audit::{Checkpoint, Entry, Hash, Signer, leaf_hash};
 use common::digest::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -66,7 +66,7 @@ pub struct Sequencer {
     /// The last checkpoint's file.
     pub checkpoint_file: CheckpointFile,
     /// The log's key.
-    pub signer: Arc<dyn NoteSigner>,
+    pub signer: Arc<dyn Signer>,
     /// The log's name.
     pub origin: String,
     /// This daemon's instance id.
@@ -179,7 +179,7 @@ impl Sequencer {
         let more = records.len() as u64;
         let applied = Applied {
             size: size + more,
-            genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).unwrap_or_default().0,
+            genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).map_or([0; 32], |hash| hash.0),
         };
         let prepared = set_applied(&mut overlay, &applied)
             .and_then(|()| self.hash_files.reserve(size, more))
@@ -248,15 +248,15 @@ impl Sequencer {
         Ok(Entry {
             seq: moment.index,
             id: uuid::Uuid::now_v7().to_string(),
-            ts: format_time(moment.at_ms),
+            ts: moment.at_ms,
             node: self.node.clone(),
-            salt: hex::encode(salt),
+            salt,
             action: draft.action,
             outcome: draft.outcome,
             actor: draft.actor,
             change: (!change.is_empty()).then(|| change_digest(change)),
             prev,
-            target: draft.target,
+            target: Some(draft.target),
             req: draft.request,
             data: draft.data,
         })
@@ -292,7 +292,9 @@ impl Sequencer {
             return Err(StoreError::Corrupt(format!("the log's head went back from {} to {size}", published.size)));
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        let note = checkpoint.sign(&*self.signer);
+        let note = checkpoint
+            .sign(&[&*self.signer])
+            .map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
         self.checkpoint_file.write(&note)?;
         let published = Arc::new(PublishedCheckpoint { size, root, note });
         self.shown.checkpoint.send_replace(Arc::clone(&published));
@@ -357,10 +359,10 @@ pub fn apply_record(
 ) -> Result<[Option<u64>; 5], StoreError> {
     apply(overlay, writes, moment, released)?;
     let index = moment.index;
-    let about = subject(&entry.target.kind, &entry.target.id);
+    let about = entry.target.as_ref().map(|target| subject(&target.kind, &target.id));
     let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
     Ok([
-        advance_head(overlay, Chain::Target, &about, index)?,
+        about.map_or(Ok(None), |about| advance_head(overlay, Chain::Target, &about, index))?,
         entry.actor.name.as_deref().map_or(Ok(None), |name| advance_head(overlay, Chain::Actor, name, index))?,
         advance_head(overlay, Chain::Action, entry.action.as_str(), index)?,
         advance_head(overlay, Chain::Outcome, entry.outcome.as_str(), index)?,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use common::audit::{Receipt, receipt};
+use common::audit::{Receipt, TlogProof, inclusion_proof};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -283,7 +283,8 @@ impl Entries for SledView {
 
     fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt> {
         let leaf = self.journal.leaf(index, self.rows.row(index)?.place)?;
-        receipt(&self.origin, index, &leaf, checkpoint.size, &checkpoint.note, &*self.hashes)
+        let path = inclusion_proof(index, checkpoint.size, &*self.hashes)?;
+        Ok(Receipt::new(&self.origin, &leaf, &TlogProof { index, path, checkpoint: checkpoint.note.clone() }))
     }
 
     fn last_index_at(&self, at_ms: i64) -> Read<Option<u64>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use common::audit::{
-    Action, Actor, Checkpoint, Entry, FileKey, Hash, NoteSigner, Outcome, Target, leaf_hash, parse_time, root_at,
+    Action, Actor, Checkpoint, Ed25519Signer, Entry, Hash, Outcome, Signer, Target, leaf_hash, root_at,
 };
 use tokio::sync::watch;
 
@@ -73,7 +73,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     check_root(&hash_files, size, checkpoint_file.read()?.as_ref(), "the last checkpoint")?;
     check_root(&hash_files, size, mark.read()?.as_ref(), "the high-water mark")?;
 
-    let vkey = signer.vkey();
+    let vkey = signer.verifier().to_string();
     let identity = Identity {
         backend: "sled",
         origin: options.origin.clone(),
@@ -134,18 +134,18 @@ pub(super) fn own_entry(
 
 /// Loads the signing key. One is made only together with a new log: a log whose key is gone can't be carried on under
 /// the same name.
-fn signing_key(options: &SledOptions, log_exists: bool) -> Result<FileKey, OpenError> {
+fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer, OpenError> {
     let path = options.key_dir.join("log.key");
     let missing = |error: &SecretError| matches!(error, SecretError::Io(error) if error.kind() == ErrorKind::NotFound);
     match read_secret_file(&path, Readers::Owner) {
-        Ok(text) => FileKey::parse(text.expose().trim())
+        Ok(text) => Ed25519Signer::parse(text.expose().trim())
             .map_err(|error| OpenError::Refused(format!("the log's signing key {} is damaged: {error}", path.display()))),
         Err(error) if missing(&error) && !log_exists => {
             let mut seed = zeroize::Zeroizing::new([0; 32]);
             getrandom::fill(&mut *seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let key = FileKey::from_seed(&options.origin, &seed)
+            let key = Ed25519Signer::from_seed(&options.origin, &seed)
                 .map_err(|error| OpenError::Refused(format!("MREG_LOG_ORIGIN {:?}: {error}", options.origin)))?;
-            durable::write_file(&path, key.to_text().as_bytes(), 0o600).map_err(OpenError::path(&path))?;
+            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600).map_err(OpenError::path(&path))?;
             Ok(key)
         }
         Err(error) if missing(&error) => Err(OpenError::Refused(format!(
@@ -171,7 +171,7 @@ fn check_length(journal: &Journal, witness: Option<&Checkpoint>, what: &str) -> 
 
 fn check_root(hashes: &HashFiles, size: u64, witness: Option<&Checkpoint>, what: &str) -> Result<(), OpenError> {
     let Some(witness) = witness.filter(|witness| witness.size > 0 && witness.size <= size) else { return Ok(()) };
-    let root = root_at(witness.size, hashes)?;
+    let root = root_at(witness.size, hashes).map_err(StoreError::from)?;
     if root == witness.root {
         Ok(())
     } else {
@@ -184,7 +184,7 @@ fn check_root(hashes: &HashFiles, size: u64, witness: Option<&Checkpoint>, what:
 }
 
 /// The leaf hash of entry 0, which must be this log's: same origin, same key.
-fn genesis_of(journal: &Journal, options: &SledOptions, signer: &FileKey) -> Result<Option<Hash>, OpenError> {
+fn genesis_of(journal: &Journal, options: &SledOptions, signer: &Ed25519Signer) -> Result<Option<Hash>, OpenError> {
     let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
     let entry = Entry::parse(&leaf)
         .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
@@ -197,7 +197,7 @@ fn genesis_of(journal: &Journal, options: &SledOptions, signer: &FileKey) -> Res
             options.origin
         )));
     }
-    if said("vkey") != signer.vkey() {
+    if said("vkey") != signer.verifier().to_string() {
         return Err(OpenError::Refused(format!(
             "the signing key in {} is not the one the log in {} was begun with",
             options.key_dir.display(),
@@ -371,13 +371,12 @@ fn replay_one(
 ) -> Result<Row, StoreError> {
     let damaged = |why: String| StoreError::Corrupt(format!("journal record {}: {why}", record.index));
     let entry = Entry::parse(record.leaf).map_err(|error| damaged(error.to_string()))?;
-    let at_ms = parse_time(&entry.ts).map_err(|error| damaged(error.to_string()))?;
     let committed = (!record.change.is_empty()).then(|| change_digest(record.change));
     if entry.seq != record.index || entry.change != committed {
         return Err(damaged("the change is not the one that the entry commits to".to_owned()));
     }
     let writes = decode_change(record.change)?;
-    let moment = Moment { index: record.index, at_ms };
+    let moment = Moment { index: record.index, at_ms: entry.ts };
     let before = apply_record(overlay, &entry, &writes, moment, released)?;
-    Ok(Row { place: record.place, at_ms, before })
+    Ok(Row { place: record.place, at_ms: entry.ts, before })
 }

@@ -1,0 +1,157 @@
+//! What `mregd` does with a registry: serve it, create it, manage its users. Knows terminals and exit codes; refuses to
+//! know rules: those are the registry's. `main` parses and prepares, this acts.
+
+mod serve;
+mod users;
+
+use std::fmt;
+use std::io;
+use std::num::NonZero;
+
+use tokio::runtime::Runtime;
+
+use crate::cli::{self, Command, Exit};
+use crate::config::{Config, Loaded};
+use crate::http::openapi;
+use crate::logging;
+use crate::registry::Seeded;
+use crate::registry::error::RegistryError;
+use crate::store::StoreError;
+use crate::store::sled::OpenError;
+use crate::{RunError, StartError};
+
+/// Threads for blocking work at once: uploads, hashing, scans. Idle ones end by themselves.
+const BLOCKING_THREADS_MAX: usize = 128;
+
+/// Does a command that needs a configuration.
+pub fn execute(loaded: &Loaded, command: Command) -> Exit {
+    let result = match command {
+        Command::Serve => {
+            logging::report(loaded);
+            serve::serve(&loaded.config)
+        }
+        Command::InitDb => {
+            logging::report_warnings(loaded);
+            init_db(&loaded.config)
+        }
+        Command::User(command) => {
+            logging::report_warnings(loaded);
+            users::user(&loaded.config, command)
+        }
+        Command::Openapi => return cli::out(openapi::text()),
+        // They need no registry, nor a valid configuration: main does them.
+        Command::Config(_) | Command::GenSecret => return Exit::Usage,
+    };
+    match result {
+        Ok(()) => Exit::Ok,
+        Err(failed) => {
+            cli::err(&format!("error: {}", failed.message));
+            failed.exit
+        }
+    }
+}
+
+/// Why a command failed: one line for the person at the terminal, and the exit code.
+#[derive(Debug)]
+struct Failed {
+    exit: Exit,
+    message: String,
+}
+
+impl Failed {
+    fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+}
+
+/// `mregd init-db`: creates what is missing, and says what it did.
+fn init_db(config: &Config) -> Result<(), Failed> {
+    runtime()?.block_on(async {
+        let opened = crate::open(config).await?;
+        let identity = opened.registry.identity().clone();
+        let mut text = format!("registry in {}\n", config.data_dir.display());
+        text.push_str(&match &opened.seeded {
+            Seeded::AlreadyThere => "nothing was changed: it was there already\n".to_owned(),
+            Seeded::Created { generated_password } => {
+                let name = &config.admin_username;
+                match generated_password {
+                    Some(password) => format!(
+                        "admin user: {name}\npassword: {} (shown this once; change it at the first sign-in)\n",
+                        password.expose()
+                    ),
+                    None => format!("admin user: {name}, with the password of ADMIN_PASSWORD\n"),
+                }
+            }
+        });
+        text.push_str(&format!("keys in {}\nlog key: {}\n", config.key_dir.display(), identity.vkey));
+        opened.registry.close().await;
+        match cli::out(&text) {
+            Exit::Ok => Ok(()),
+            exit => Err(Failed::new(exit, "the result can't be written")),
+        }
+    })
+}
+
+/// The daemon's runtime: a thread for each core moves bytes, others do what blocks.
+fn runtime() -> Result<Runtime, Failed> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, NonZero::get).max(2))
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("mregd-worker")
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(Exit::Io, format_args!("threads can't be started: {error}")))
+}
+
+impl From<StartError> for Failed {
+    fn from(error: StartError) -> Self {
+        let exit = match &error {
+            StartError::Store(OpenError::Locked { .. }) => Exit::TempFail,
+            StartError::Store(OpenError::Path { source, .. }) => exit_of(source),
+            StartError::Store(OpenError::Refused(_)) => Exit::Data,
+            StartError::Store(OpenError::Store(StoreError::Corrupt(_))) => Exit::Data,
+            StartError::Store(OpenError::Store(_)) => Exit::Io,
+            StartError::Blobs { .. } => Exit::CantCreate,
+            StartError::TokenKey { source, .. } => match source {
+                crate::config::secret::SecretError::Io(source) => exit_of(source),
+                _unfit => Exit::Config,
+            },
+            StartError::Setting { .. } => Exit::Config,
+            StartError::Registry(error) => exit_of_registry(error),
+        };
+        Self::new(exit, crate::error_chain(&error))
+    }
+}
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        let exit = match &error {
+            RunError::Control { source, .. } => exit_of(source),
+            RunError::Journal(_) | RunError::Log(_) => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<RegistryError> for Failed {
+    fn from(error: RegistryError) -> Self {
+        Self::new(exit_of_registry(&error), crate::error_chain(&error))
+    }
+}
+
+fn exit_of(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NoPermission,
+        _ => Exit::CantCreate,
+    }
+}
+
+fn exit_of_registry(error: &RegistryError) -> Exit {
+    match error {
+        RegistryError::Corrupt(_) => Exit::Data,
+        RegistryError::AuditUnavailable | RegistryError::StorageFull => Exit::Io,
+        RegistryError::Internal(_) => Exit::Internal,
+        // What is wrong is what was asked for.
+        _refused => Exit::Usage,
+    }
+}

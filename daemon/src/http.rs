@@ -1,0 +1,104 @@
+//! The HTTP face of the registry.
+//!
+//! | module | what it serves |
+//! |---|---|
+//! | `login` | `/login /token/refresh /logout /me /me/password` |
+//! | `users` | `/register /users… /roles` |
+//! | `models`, `versions`, `aliases` | `/models…` |
+//! | `upload`, `download` | the bytes of a version, in and out |
+//! | `audit` | `/audit-logs` |
+//! | `health` | `/livez /readyz /metrics /version /status` |
+//! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
+//!
+//! `route` is the index of all of it. Knows the types that a request passes through on its way to a handler and back;
+//! refuses to know stores, blobs and configuration.
+
+pub mod route;
+pub mod server;
+pub mod auth;
+pub mod dispatch;
+pub mod params;
+pub mod body;
+pub mod respond;
+pub mod changed;
+pub mod problem;
+pub mod metrics;
+pub mod login;
+pub mod users;
+pub mod models;
+pub mod versions;
+pub mod aliases;
+pub mod upload;
+pub mod download;
+pub mod audit;
+pub mod health;
+pub mod pages;
+pub mod openapi;
+pub mod docs;
+pub mod control;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::watch;
+
+use crate::http::body::Payload;
+use crate::http::metrics::Metrics;
+use crate::http::problem::Refused;
+use crate::http::route::Route;
+use crate::registry::Registry;
+use crate::registry::access::Caller;
+
+/// The body of an answer. The only boxed body there is.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a handler comes to.
+pub type Answer = Result<Response<Body>, Refused>;
+
+/// What all requests share.
+pub struct Shared {
+    /// The domain.
+    pub registry: Arc<Registry>,
+    /// Bounds of what is taken from the network.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// When the daemon started, milliseconds since the epoch.
+    pub started_at_ms: i64,
+    /// Turns true when the daemon begins to stop: answers without an end come to it then.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Bounds of what is taken from the network.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Octets of one upload, all files.
+    pub upload_bytes_max: u64,
+    /// A request's head must be complete so long after its first octet.
+    pub head_timeout: Duration,
+    /// A body may pause so long, in either direction.
+    pub body_idle: Duration,
+    /// After the signal to stop, requests may go on so long.
+    pub shutdown: Duration,
+}
+
+/// One request on its way to a handler.
+pub struct Call {
+    /// What all requests share.
+    pub shared: Arc<Shared>,
+    /// Who is calling, and what an audit entry says of the request.
+    pub caller: Caller,
+    /// Which endpoint, with its parameters.
+    pub route: Route,
+    /// Method, target, headers.
+    pub head: Parts,
+    /// The body, unread.
+    pub body: Payload,
+}

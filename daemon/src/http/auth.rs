@@ -1,0 +1,181 @@
+//! Who is calling, from head and connection: bearer token to actor by asking the registry, and what an audit entry will
+//! say of the request. Knows headers; refuses to know tokens from the inside.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
+
+use crate::http::Shared;
+use crate::http::problem::status_of;
+use crate::http::respond;
+use crate::http::route::{Access, Route};
+use crate::http::server::Peer;
+use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
+use crate::registry::error::RegistryError;
+
+/// Longest `User-Agent` that is passed on, octets; the audit log keeps 200.
+const USER_AGENT_MAX: usize = 1024;
+/// Longest idempotency key (rest-api.md §1).
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The caller, and why the request can't go on, if so: then the caller is anonymous, or known and at fault.
+pub(crate) async fn caller(
+    shared: &Shared,
+    head: &Parts,
+    route: &Route,
+    peer: Peer,
+    request_id: &str,
+) -> (Caller, Result<(), RegistryError>) {
+    let endpoint = route.endpoint();
+    let mut request = RequestMeta {
+        id: request_id.to_owned(),
+        method: head.method.to_string(),
+        route: endpoint.template,
+        ip: peer.ip(),
+        ua: user_agent(&head.headers),
+        ok_status: endpoint.ok_status(),
+        unchanged_status: 200,
+        status_of,
+        idempotency_key: None,
+        if_match: None,
+    };
+    let mut known = Ok(());
+    let actor = match (peer, bearer(&head.headers)) {
+        (Peer::Operator, _) => Actor::operator(),
+        // An old token must not keep anyone from what needs none; to register, a token makes a difference.
+        (Peer::Tcp(_), _) if endpoint.access == Access::Public && *route != Route::Register => Actor::anonymous(),
+        (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),
+        (Peer::Tcp(_), Ok(Some(token))) => shared.registry.authenticate(token).await.unwrap_or_else(|error| {
+            known = Err(error);
+            Actor::anonymous()
+        }),
+        (Peer::Tcp(_), Err(error)) => {
+            known = Err(error);
+            Actor::anonymous()
+        }
+    };
+    match conditions(&head.headers) {
+        Ok((idempotency_key, if_match)) => {
+            request.idempotency_key = idempotency_key;
+            request.if_match = if_match;
+        }
+        Err(error) => known = known.and(Err(error)),
+    }
+    (Caller { actor, request: Some(request) }, known)
+}
+
+/// The bearer token. Anything else in `Authorization`, or more than one, is not a way to sign in.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RegistryError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(RegistryError::Unauthenticated);
+    }
+    let token = value.to_str().ok().and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+        let token = token.trim_matches(' ');
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.bytes().all(is_token68)).then_some(token)
+    });
+    token.map(Some).ok_or(RegistryError::Unauthenticated)
+}
+
+/// RFC 9110 §11.2, with the underscore and friends of RFC 6750.
+fn is_token68(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// `Idempotency-Key` and `If-Match`.
+fn conditions(headers: &HeaderMap) -> Result<(Option<String>, Option<IfMatch>), RegistryError> {
+    let refuse = |name: &str, msg: String| RegistryError::Invalid(vec![(format!("header.{name}"), msg)]);
+    let mut key = None;
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    if let Some(value) = keys.next() {
+        let octets = value.as_bytes();
+        let sane = (1..=IDEMPOTENCY_KEY_MAX).contains(&octets.len()) && octets.iter().all(u8::is_ascii_graphic);
+        if !sane || keys.next().is_some() {
+            let msg = format!("must be one value of 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
+            return Err(refuse("Idempotency-Key", msg));
+        }
+        key = value.to_str().ok().map(str::to_owned);
+    }
+    let mut tags: Option<Vec<String>> = None;
+    for value in headers.get_all(header::IF_MATCH) {
+        let list = value.to_str().unwrap_or("\"").trim();
+        if list == "*" {
+            return Ok((key, Some(IfMatch::Any)));
+        }
+        let parsed = respond::tags(list)
+            .ok_or_else(|| refuse("If-Match", "is not a list of entity tags such as \"7\", nor *".into()))?;
+        // Comparison is strong (RFC 9110 §13.1.1): a weak tag matches nothing.
+        let strong = parsed.into_iter().filter(|(weak, _)| !weak).map(|(_, tag)| tag.trim_matches('"').to_owned());
+        tags.get_or_insert_default().extend(strong);
+    }
+    Ok((key, tags.map(IfMatch::Tags)))
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::USER_AGENT)?;
+    let text = String::from_utf8_lossy(value.as_bytes());
+    Some(text.chars().take(USER_AGENT_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use http::header::{self, HeaderMap, HeaderValue};
+    use proptest::prelude::{any, proptest};
+
+    use super::{bearer, conditions};
+    use crate::registry::access::IfMatch;
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    /// One bearer token, however the scheme is written; nothing else.
+    #[test]
+    fn tokens() {
+        for value in ["Bearer a.b-c_d", "bearer a.b-c_d", "BEARER  a.b-c_d"] {
+            assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, value)])).unwrap(), Some("a.b-c_d"));
+        }
+        for value in ["Bearer", "Bearer ", "Basic YTpi", "Bearer a b", "a.b-c_d", ""] {
+            assert!(bearer(&headers(&[(header::AUTHORIZATION, value)])).is_err(), "{value}");
+        }
+        assert!(bearer(&HeaderMap::new()).unwrap().is_none());
+        let mut twice = headers(&[(header::AUTHORIZATION, "Bearer a")]);
+        twice.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer b"));
+        assert!(bearer(&twice).is_err());
+    }
+
+    /// Preconditions as the registry wants them; broken ones are refused.
+    #[test]
+    fn preconditions() {
+        let if_match = |value| conditions(&headers(&[(header::IF_MATCH, value)])).map(|(_, tags)| tags);
+        assert!(matches!(if_match("*").unwrap(), Some(IfMatch::Any)));
+        match if_match("\"7\", W/\"8\"").unwrap() {
+            Some(IfMatch::Tags(tags)) => assert_eq!(tags, ["7"]),
+            _ => panic!("tags are wanted"),
+        }
+        assert!(if_match("7").is_err());
+        let key = |value| conditions(&headers(&[(super::IDEMPOTENCY_KEY, value)])).map(|(key, _)| key);
+        assert_eq!(key("a:1").unwrap().as_deref(), Some("a:1"));
+        assert!(key("a b").is_err() && key("").is_err());
+    }
+
+    proptest! {
+        /// No header value makes it panic.
+        #[test]
+        fn any_values(octets in any::<Vec<u8>>()) {
+            if let Ok(value) = HeaderValue::from_bytes(&octets) {
+                let mut headers = HeaderMap::new();
+                for name in [header::AUTHORIZATION, header::IF_MATCH, super::IDEMPOTENCY_KEY, header::USER_AGENT] {
+                    headers.insert(name, value.clone());
+                }
+                let _ = bearer(&headers);
+                let _ = conditions(&headers);
+                let _ = super::user_agent(&headers);
+            }
+        }
+    }
+}

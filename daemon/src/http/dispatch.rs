@@ -1,0 +1,67 @@
+//! From a route to its handler: every endpoint, one line each.
+//! What a handler does is in the file of its resource.
+
+use crate::http::params::Nothing;
+use crate::http::route::Route;
+use crate::http::{
+    Answer, Call, aliases, audit, body, download, health, login, models, pages, upload, users, versions,
+};
+
+/// Answers a call that was admitted.
+pub(crate) async fn dispatch(call: Call) -> Answer {
+    if call.route.endpoint().takes_no_query() {
+        let Nothing {} = body::query(&call)?;
+    }
+    match call.route.clone() {
+        Route::Index => pages::index(&call),
+        Route::OpenApi => pages::openapi(&call),
+        Route::Docs { asset } => pages::asset(&call, "/docs", &asset),
+        Route::Redoc { asset } => pages::asset(&call, "/redoc", &asset),
+        Route::Problem { slug } => pages::problem(&slug),
+        Route::Live => health::live(&call).await,
+        Route::Ready => health::ready(&call).await,
+        Route::Metrics => health::metrics(&call).await,
+        Route::BuildInfo => health::build_info(&call).await,
+        Route::Status => health::status(&call).await,
+
+        Route::Login => login::login(call).await,
+        Route::Refresh => login::refresh(&call).await,
+        Route::Logout => login::logout(&call).await,
+        Route::Me => login::me(&call).await,
+        Route::ChangeOwnPassword => login::change_own_password(call).await,
+        Route::Register => users::register(call).await,
+        Route::ListRoles => users::roles(),
+        Route::ListUsers => users::list(&call).await,
+        Route::ShowUser { name } => users::show(&call, &name).await,
+        Route::PatchUser { name } => users::patch(call, &name).await,
+        Route::DeleteUser { name } => users::delete(&call, &name).await,
+        Route::RevokeSessions { name } => users::revoke_sessions(&call, &name).await,
+        Route::SetPassword { name } => users::set_password(call, &name).await,
+
+        Route::ListModels => models::list(&call).await,
+        Route::Publish => upload::form(call).await,
+        Route::PublishFile { name } => upload::file(call, &name).await,
+        Route::ShowModel { model } => models::show(&call, &model).await,
+        Route::PatchModel { model } => models::patch(call, &model).await,
+        Route::DeleteModel { model } => models::delete(&call, &model).await,
+        Route::RestoreModel { model } => models::restore(&call, &model).await,
+        Route::ListVersions { model } => versions::list(&call, &model).await,
+        Route::ShowVersion { model, version } => versions::show(&call, &model, &version).await,
+        Route::PatchVersion { model, version } => versions::patch(call, &model, &version).await,
+        Route::DeleteVersion { model, version } => versions::delete(&call, &model, &version).await,
+        Route::RestoreVersion { model, version } => versions::restore(&call, &model, &version).await,
+        Route::ReleaseVersion { model, version } => versions::release(call, &model, &version).await,
+        Route::QuarantineVersion { model, version } => versions::quarantine(call, &model, &version).await,
+        Route::DeprecateVersion { model, version } => versions::deprecate(call, &model, &version).await,
+        Route::Download { model } => download::download(&call, &model, None, None).await,
+        Route::DownloadVersion { model, version } => download::download(&call, &model, Some(&version), None).await,
+        Route::DownloadFile { model, version, path } => {
+            download::download(&call, &model, Some(&version), Some(&path)).await
+        }
+        Route::SetAlias { model, alias } => aliases::set(call, &model, &alias).await,
+        Route::ClearAlias { model, alias } => aliases::clear(&call, &model, &alias).await,
+        Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
+
+        Route::ListAudit => audit::list(&call).await,
+    }
+}

@@ -1,0 +1,231 @@
+//! How the daemon is doing:
+//!
+//! | route | who | what |
+//! |---|---|---|
+//! | `/livez` | anyone | 200 while the process answers |
+//! | `/readyz` | anyone | each dependency by name; 503 while one fails |
+//! | `/metrics` | anyone | Prometheus text: numbers only, no names |
+//! | `/version` | anyone | name and version |
+//! | `/status` | any role | what the console's health screen shows |
+//!
+//! Probes and scrapers have no tokens, so what they read names nothing and nobody. Knows what the registry tells of
+//! itself; refuses to know what any of it runs on.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use common::api::{BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus};
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use crate::clock;
+use crate::http::metrics::Gauge;
+use crate::http::{Answer, Call, respond};
+use crate::registry::{Health, JOURNAL_FORMAT};
+
+/// The media type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /livez`
+pub(crate) async fn live(_call: &Call) -> Answer {
+    Ok(respond::text(StatusCode::OK, "ok\n"))
+}
+
+/// `GET /version`
+pub(crate) async fn build_info(_call: &Call) -> Answer {
+    Ok(respond::json(StatusCode::OK, &build()))
+}
+
+/// `GET /readyz`
+pub(crate) async fn ready(call: &Call) -> Answer {
+    let shared = &call.shared;
+    let check = |ok: bool, detail: String| Check { ok, detail };
+    let registry = &shared.registry;
+    let mut checks = BTreeMap::new();
+
+    // Causes stay in the daemon's log: anyone may ask here.
+    let recording = registry.health().borrow().clone();
+    let log = match recording {
+        Health::Ok => check(true, format!("{} entries", registry.checkpoints().borrow().size)),
+        Health::Refusing(_) => check(false, "entries can't be written; each request tries again".to_owned()),
+        Health::Failed(_) => check(false, "the journal failed; the daemon stops".to_owned()),
+    };
+    checks.insert("log".to_owned(), log);
+    let store = match registry.counters().await {
+        Ok(_) => check(true, registry.identity().backend.to_owned()),
+        Err(_) => check(false, "records can't be read".to_owned()),
+    };
+    checks.insert("store".to_owned(), store);
+    let min_free_bytes = registry.settings().min_free_bytes;
+    let (blobs, space) = match registry.space().await {
+        Ok(space) if space.free_bytes < min_free_bytes => {
+            (check(true, "disk".to_owned()), check(false, "below MREG_MIN_FREE_BYTES; uploads are refused".to_owned()))
+        }
+        Ok(_) => (check(true, "disk".to_owned()), check(true, "above MREG_MIN_FREE_BYTES".to_owned())),
+        Err(_) => {
+            (check(false, "blobs can't be reached".to_owned()), check(false, "free space is not known".to_owned()))
+        }
+    };
+    checks.insert("blobs".to_owned(), blobs);
+    checks.insert("space".to_owned(), space);
+    if *shared.stopping.borrow() {
+        checks.insert("daemon".to_owned(), check(false, "stopping".to_owned()));
+    }
+
+    let ready = checks.values().all(|check| check.ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = respond::json(status, &Ready { ready, checks });
+    if !ready {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    Ok(response)
+}
+
+/// `GET /status`
+pub(crate) async fn status(call: &Call) -> Answer {
+    let shared = &call.shared;
+    let registry = &shared.registry;
+    let counters = registry.counters().await?;
+    let space = registry.space().await?;
+    let stats = registry.stats();
+    let identity = registry.identity();
+    let checkpoint = registry.checkpoints().borrow().clone();
+    let state = match registry.health().borrow().clone() {
+        Health::Ok => "ok".to_owned(),
+        Health::Refusing(why) | Health::Failed(why) => why,
+    };
+    let settings = registry.settings();
+    let uptime_ms = clock::now_ms().saturating_sub(shared.started_at_ms);
+    let status = Status {
+        build: build(),
+        started_at: clock::rfc3339(shared.started_at_ms),
+        uptime_seconds: u64::try_from(uptime_ms / clock::SECOND_MS).unwrap_or(0),
+        store: StoreStatus {
+            backend: identity.backend.to_owned(),
+            models: counters.models,
+            versions: counters.versions,
+            users: counters.users,
+            blobs: counters.blobs,
+            blob_bytes: counters.blob_bytes,
+        },
+        log: LogStatus {
+            state,
+            origin: identity.origin.clone(),
+            size: checkpoint.size,
+            root: checkpoint.root.to_string(),
+            checkpoint: checkpoint.note.clone(),
+            vkey: identity.vkey.clone(),
+            journal_bytes: stats.journal_bytes,
+            commits: stats.commits,
+            batches: stats.batches,
+        },
+        storage: StorageStatus {
+            backend: "disk".to_owned(),
+            total_bytes: space.total_bytes,
+            free_bytes: space.free_bytes,
+            min_free_bytes: settings.min_free_bytes,
+            below_watermark: space.free_bytes < settings.min_free_bytes,
+        },
+        requests: RequestStatus {
+            total: shared.metrics.requests_total(),
+            per_1000_seconds: shared.metrics.requests_per_1000_seconds(),
+            connections: shared.metrics.connections() as u64,
+            connections_max: shared.limits.connections_max as u64,
+        },
+        open_uploads: registry.open_uploads(),
+        scan_policy: settings.scan_policy.as_str().to_owned(),
+    };
+    Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// `GET /metrics`. What can't be read is left out rather than shown as zero.
+pub(crate) async fn metrics(call: &Call) -> Answer {
+    let shared = &call.shared;
+    let registry = &shared.registry;
+    let mut gauges = Vec::new();
+    let mut add = |name, kind, help, value: f64| gauges.push(Gauge { name, kind, help, value });
+    add(BUILD_INFO, "gauge", "Version of the daemon.", 1.0);
+
+    let stats = registry.stats();
+    add("log_commits_total", "counter", "Entries written since start.", stats.commits as f64);
+    add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
+    add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
+    add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
+    let writable = matches!(*registry.health().borrow(), Health::Ok);
+    add("log_writable", "gauge", "1 while entries can be written.", f64::from(u8::from(writable)));
+    add("uploads_open", "gauge", "Uploads under way.", registry.open_uploads() as f64);
+    if let Ok(counters) = registry.counters().await {
+        add("models", "gauge", "Models that are not deleted.", counters.models as f64);
+        add("versions", "gauge", "Versions that are not deleted.", counters.versions as f64);
+        add("users", "gauge", "Users.", counters.users as f64);
+        add("blobs", "gauge", "Distinct blobs that versions point to.", counters.blobs as f64);
+        add("blob_bytes", "gauge", "Octets of those blobs.", counters.blob_bytes as f64);
+    }
+    if let Ok(space) = registry.space().await {
+        add("storage_total_bytes", "gauge", "Size of the blobs' file system.", space.total_bytes as f64);
+        add("storage_free_bytes", "gauge", "Free on the blobs' file system.", space.free_bytes as f64);
+    }
+    add(
+        "storage_min_free_bytes",
+        "gauge",
+        "Uploads are refused below this.",
+        registry.settings().min_free_bytes as f64,
+    );
+    add(
+        "process_start_time_seconds",
+        "gauge",
+        "When the daemon started, seconds since the epoch.",
+        shared.started_at_ms as f64 / 1000.0,
+    );
+    if let Some(bytes) = resident_bytes() {
+        add("process_resident_memory_bytes", "gauge", "Memory in use.", bytes as f64);
+    }
+    if let Some(count) = open_files() {
+        add("process_open_fds", "gauge", "Open file descriptors.", count as f64);
+    }
+    if let Some(seconds) = cpu_seconds() {
+        add("process_cpu_seconds_total", "counter", "Processor time used, user and system.", seconds);
+    }
+    Ok(respond::bytes(StatusCode::OK, METRICS_TYPE, shared.metrics.render(&gauges)))
+}
+
+/// The version as a label, as is usual.
+const BUILD_INFO: &str = concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+
+fn build() -> BuildInfo {
+    BuildInfo {
+        name: "mregd".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        journal_format: JOURNAL_FORMAT,
+    }
+}
+
+/// proc(5): the second number of `statm` is the resident set in pages.
+fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn open_files() -> Option<usize> {
+    // The listing itself is one of them.
+    fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1))
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(usage.tv_sec as f64 + usage.tv_nsec as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cpu_seconds, open_files, resident_bytes};
+
+    /// The process can see itself.
+    #[test]
+    fn process() {
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(open_files().is_some_and(|count| count > 2));
+        assert!(cpu_seconds().is_some_and(|seconds| seconds > 0.0));
+    }
+}

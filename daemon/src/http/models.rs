@@ -1,0 +1,201 @@
+//! `/models` and `/models/{id}`, but for uploads, downloads and what lies below: parse, ask the registry, render.
+//! What a reference selects and who may see it is the registry's.
+
+use common::api::{ModelChanged, ModelPatch, State};
+use common::name::{Alias, UserName};
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::http::params::{self, Limit, Time};
+use crate::http::problem::Refused;
+use crate::http::{Answer, Call, body, changed, respond};
+use crate::registry::fetch::ModelListing;
+use crate::store::ModelSort;
+
+/// Longest search text, characters.
+const TEXT_CHARS_MAX: usize = 200;
+/// Longest name of a format, characters.
+const FORMAT_CHARS_MAX: usize = 64;
+/// Tags that can be asked for at once.
+const TAGS_MAX: usize = 16;
+
+#[derive(Deserialize)]
+struct Listing {
+    q: Option<String>,
+    #[serde(default)]
+    tag: Vec<String>,
+    state: Option<State>,
+    format: Option<String>,
+    alias: Option<Alias>,
+    uploader: Option<UserName>,
+    since: Option<Time>,
+    #[serde(default)]
+    sort: Sort,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+enum Sort {
+    #[default]
+    #[serde(rename = "name")]
+    NameUp,
+    #[serde(rename = "-name")]
+    NameDown,
+    #[serde(rename = "updated_at")]
+    UpdatedUp,
+    #[serde(rename = "-updated_at")]
+    UpdatedDown,
+    #[serde(rename = "created_at")]
+    CreatedUp,
+    #[serde(rename = "-created_at")]
+    CreatedDown,
+}
+
+impl From<Sort> for ModelSort {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::NameUp => Self::NameUp,
+            Sort::NameDown => Self::NameDown,
+            Sort::UpdatedUp => Self::UpdatedUp,
+            Sort::UpdatedDown => Self::UpdatedDown,
+            Sort::CreatedUp => Self::CreatedUp,
+            Sort::CreatedDown => Self::CreatedDown,
+        }
+    }
+}
+
+/// `GET /models`
+pub(crate) async fn list(call: &Call) -> Answer {
+    let listing = listing(body::query(call)?)?;
+    let done = call.shared.registry.list_models(&call.caller, listing).await?;
+    Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
+}
+
+/// From query to question; all mistakes at once.
+fn listing(query: Listing) -> Result<ModelListing, Refused> {
+    let mut errors = Vec::new();
+    let mut refuse = |loc: &str, msg: String| errors.push((loc.to_owned(), msg));
+    if query.q.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
+        refuse("query.q", format!("has not 1 to {TEXT_CHARS_MAX} characters"));
+    }
+    if query.format.as_ref().is_some_and(|format| !is_format(format)) {
+        let accepted = "lower-case letters, digits and `._+-`";
+        refuse("query.format", format!("is not the name of a format: {accepted}, at most {FORMAT_CHARS_MAX}"));
+    }
+    if query.tag.len() > TAGS_MAX {
+        refuse("query.tag", format!("comes more than {TAGS_MAX} times"));
+    }
+    let mut tags = Vec::new();
+    for tag in query.tag {
+        match tag.split_once(':') {
+            Some((key, value)) if !key.is_empty() => tags.push((key.to_owned(), value.to_owned())),
+            Some(_) | None => refuse("query.tag", "is not `key:value`".to_owned()),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Refused::invalid(errors));
+    }
+    Ok(ModelListing {
+        q: query.q,
+        tags,
+        state: query.state,
+        format: query.format,
+        alias: query.alias,
+        uploader: query.uploader.map(String::from),
+        since_ms: query.since.map(|time| time.0),
+        sort: query.sort.into(),
+        limit: query.limit.0,
+        cursor: query.cursor,
+    })
+}
+
+fn is_format(text: &str) -> bool {
+    (1..=FORMAT_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|octet| {
+            octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'_' | b'+' | b'-')
+        })
+}
+
+#[derive(Deserialize)]
+struct Showing {
+    as_of: Option<Time>,
+}
+
+/// `GET /models/{id}`
+pub(crate) async fn show(call: &Call, model: &str) -> Answer {
+    let Showing { as_of } = body::query(call)?;
+    let as_of_ms = as_of.map(|time| time.0);
+    let done = call.shared.registry.model(&call.caller, &params::model(model)?, as_of_ms).await?;
+    let response = respond::json(StatusCode::OK, &done.value.value);
+    // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
+    let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));
+    Ok(respond::logged(response, done.logged.as_ref()))
+}
+
+/// `PATCH /models/{id}`
+pub(crate) async fn patch(mut call: Call, model: &str) -> Answer {
+    let model = params::model(model)?;
+    let patch: ModelPatch = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.patch_model(&call.caller, &model, patch).await?;
+    changed::tagged(StatusCode::OK, done, |model, receipt| ModelChanged { model, receipt })
+}
+
+/// Parameters of a deletion.
+#[derive(Deserialize)]
+pub(crate) struct Deletion {
+    #[serde(default)]
+    purge: bool,
+    reason: Option<String>,
+}
+
+impl Deletion {
+    /// The reason, where it is for good.
+    pub(crate) fn purge_reason(self) -> Result<Option<String>, Refused> {
+        let refuse = |msg: &str| Err(Refused::invalid(vec![("query.reason".into(), msg.into())]));
+        match self {
+            Self { purge: true, reason: Some(reason) } => Ok(Some(reason)),
+            Self { purge: true, reason: None } => refuse("is missing: say why it is deleted for good"),
+            Self { purge: false, reason: Some(_) } => refuse("is kept only with `purge=true`"),
+            Self { purge: false, reason: None } => Ok(None),
+        }
+    }
+}
+
+/// `DELETE /models/{id}`
+pub(crate) async fn delete(call: &Call, model: &str) -> Answer {
+    let model = params::model(model)?;
+    let registry = &call.shared.registry;
+    changed::gone(match body::query::<Deletion>(call)?.purge_reason()? {
+        Some(reason) => registry.purge_model(&call.caller, &model, &reason).await?,
+        None => registry.delete_model(&call.caller, &model).await?,
+    })
+}
+
+/// `POST /models/{id}/restore`
+pub(crate) async fn restore(call: &Call, model: &str) -> Answer {
+    let done = call.shared.registry.restore_model(&call.caller, &params::model(model)?).await?;
+    changed::tagged(StatusCode::OK, done, |model, receipt| ModelChanged { model, receipt })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::{Deletion, is_format};
+
+    #[test]
+    fn a_purge_needs_a_reason_and_only_a_purge() {
+        let reason = |purge, reason: Option<&str>| Deletion { purge, reason: reason.map(str::to_owned) }.purge_reason();
+        assert_eq!(reason(true, Some("leaked")).unwrap().as_deref(), Some("leaked"));
+        assert_eq!(reason(false, None).unwrap(), None);
+        assert!(reason(true, None).is_err() && reason(false, Some("x")).is_err());
+    }
+
+    #[test]
+    fn formats() {
+        assert!(is_format("safetensors") && is_format("tar+gz"));
+        assert!(!is_format("") && !is_format("Pickle") && !is_format(&"x".repeat(65)));
+    }
+}

@@ -1,0 +1,306 @@
+//! From an error to its answer: the only place that relates errors to status codes. Knows every error of the registry
+//! and of the protocol by name; refuses to know what they mean to the domain. What is shown is safe to show: causes
+//! stay in the daemon's log, under the request id.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use common::problem::{FieldError, Problem, ProblemType};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use thiserror::Error;
+
+use crate::http::body::BodyError;
+use crate::http::route::RouteError;
+use crate::http::{Body, respond};
+use crate::registry::error::{Failure, Logged, RegistryError};
+
+/// Why a request was refused: by the registry, or by HTTP before the registry was asked.
+#[derive(Debug)]
+pub enum Refused {
+    /// The registry's failure, with its entry in the audit log if it wrote one.
+    Registry(Failure),
+    /// A matter of the protocol, with the entry it was given afterwards.
+    Protocol(Protocol, Option<Logged>),
+}
+
+/// What is wrong with a request as HTTP. Each `Display` is shown to the client.
+#[derive(Debug, Error)]
+pub enum Protocol {
+    /// Malformed: path encoding, header value, body cut short.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No such path.
+    #[error("nothing is at this path; GET /openapi.json lists all there is")]
+    NotFound,
+    /// The path is known, the method isn't.
+    #[error("use one of: {allow}")]
+    MethodNotAllowed {
+        /// Value of the `Allow` header.
+        allow: &'static str,
+    },
+    /// None of the accepted formats can be produced.
+    #[error("{0}")]
+    NotAcceptable(String),
+    /// No octet of the body arrived in time.
+    #[error("no octet of the body arrived for {idle_s} s; nothing was kept, send it again")]
+    RequestTimeout {
+        /// The limit, seconds.
+        idle_s: u64,
+    },
+    /// Neither Content-Length nor chunked.
+    #[error("send Content-Length, or Transfer-Encoding: chunked")]
+    LengthRequired,
+    /// A body over its limit.
+    #[error("the body is over {limit} octets")]
+    TooLarge {
+        /// The limit, octets.
+        limit: u64,
+    },
+    /// A body of a type that is not taken.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// A range behind the end.
+    #[error("the range begins behind the end: there are {size} octets")]
+    RangeNotSatisfiable {
+        /// Octets there are.
+        size: u64,
+    },
+    /// An expectation other than `100-continue`.
+    #[error("the only expectation that can be met is 100-continue")]
+    ExpectationFailed,
+    /// Starting, stopping or out of connections.
+    #[error("{0}")]
+    Unavailable(&'static str),
+}
+
+impl Protocol {
+    /// The nearest of the registry's errors, for the audit entry of a request that was refused as HTTP.
+    pub fn as_registry_error(&self) -> RegistryError {
+        match self {
+            Self::TooLarge { limit } => RegistryError::TooLarge { limit: *limit },
+            Self::RequestTimeout { .. } => RegistryError::Interrupted,
+            Self::NotFound => RegistryError::NotFound { what: "path".into() },
+            Self::BadRequest(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::NotAcceptable(_)
+            | Self::LengthRequired
+            | Self::UnsupportedMediaType(_)
+            | Self::RangeNotSatisfiable { .. }
+            | Self::ExpectationFailed
+            | Self::Unavailable(_) => RegistryError::Invalid(vec![("request".into(), self.to_string())]),
+        }
+    }
+}
+
+impl From<RouteError> for Refused {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Protocol::NotFound,
+            RouteError::MethodNotAllowed { allow } => Protocol::MethodNotAllowed { allow },
+            RouteError::Malformed => Protocol::BadRequest("the path is not valid percent-encoded UTF-8".into()),
+        }
+        .into()
+    }
+}
+
+/// Seconds after which a 503 may be tried again, unless the error says otherwise.
+const RETRY_AFTER_S: u64 = 5;
+
+impl Refused {
+    /// Values that were refused, each with its place.
+    pub fn invalid(errors: Vec<(String, String)>) -> Self {
+        RegistryError::Invalid(errors).into()
+    }
+
+    /// The problem's type.
+    pub fn kind(&self) -> ProblemType {
+        match self {
+            Self::Registry(failure) => kind_of(&failure.error),
+            Self::Protocol(protocol, _) => match protocol {
+                Protocol::BadRequest(_) => ProblemType::BadRequest,
+                Protocol::NotFound => ProblemType::NotFound,
+                Protocol::MethodNotAllowed { .. } => ProblemType::MethodNotAllowed,
+                Protocol::NotAcceptable(_) => ProblemType::NotAcceptable,
+                Protocol::RequestTimeout { .. } => ProblemType::RequestTimeout,
+                Protocol::LengthRequired => ProblemType::LengthRequired,
+                Protocol::TooLarge { .. } => ProblemType::ContentTooLarge,
+                Protocol::UnsupportedMediaType(_) => ProblemType::UnsupportedMediaType,
+                Protocol::RangeNotSatisfiable { .. } => ProblemType::RangeNotSatisfiable,
+                Protocol::ExpectationFailed => ProblemType::ExpectationFailed,
+                Protocol::Unavailable(_) => ProblemType::Unavailable,
+            },
+        }
+    }
+
+    /// Its entry in the audit log, where there is one.
+    pub fn logged(&self) -> Option<&Logged> {
+        match self {
+            Self::Registry(failure) => failure.logged.as_ref(),
+            Self::Protocol(_, logged) => logged.as_ref(),
+        }
+    }
+
+    /// What the client is told about this occurrence.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Registry(failure) => failure.error.to_string(),
+            Self::Protocol(protocol, _) => protocol.to_string(),
+        }
+    }
+
+    /// The error and its causes, for the daemon's log alone.
+    pub fn chain(&self) -> String {
+        let error: &dyn Error = match self {
+            Self::Registry(failure) => &failure.error,
+            Self::Protocol(protocol, _) => protocol,
+        };
+        crate::error_chain(error)
+    }
+
+    /// Seconds after which trying again may help; for 429 and 503.
+    fn retry_after_s(&self) -> Option<u64> {
+        if let Self::Registry(Failure { error: RegistryError::TooManyRequests { retry_after_s }, .. }) = self {
+            return Some((*retry_after_s).max(1));
+        }
+        (self.kind().status() == 503).then_some(RETRY_AFTER_S)
+    }
+
+    /// The answer: problem document and the headers that belong to it.
+    pub fn response(&self, request_id: &str) -> Response<Body> {
+        let kind = self.kind();
+        let mut problem = kind.problem(self.detail(), instance(request_id));
+        if let Self::Registry(Failure { error: RegistryError::Invalid(errors), .. }) = self {
+            problem.errors =
+                errors.iter().map(|(loc, msg)| FieldError { loc: loc.clone(), msg: msg.clone() }).collect();
+        }
+        let mut response = document(&problem);
+        let headers = response.headers_mut();
+        if kind.status() == 401 {
+            let value = match kind {
+                // RFC 6750 §3.1: a token that was sent and is not accepted.
+                ProblemType::Unauthenticated => "Bearer realm=\"mreg\"",
+                _ => "Bearer realm=\"mreg\", charset=\"UTF-8\"",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
+        }
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Self::Protocol(protocol, _) = self {
+            match protocol {
+                Protocol::MethodNotAllowed { allow } => {
+                    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+                }
+                Protocol::RangeNotSatisfiable { size } => {
+                    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                        headers.insert(header::CONTENT_RANGE, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(logged) = self.logged() {
+            respond::log_headers(headers, logged);
+        }
+        response
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Registry(failure)
+    }
+}
+
+impl From<RegistryError> for Refused {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Failure { error, logged: None })
+    }
+}
+
+impl From<Protocol> for Refused {
+    fn from(protocol: Protocol) -> Self {
+        Self::Protocol(protocol, None)
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Idle { idle_s } => Protocol::RequestTimeout { idle_s }.into(),
+            BodyError::TooLarge { limit } => Protocol::TooLarge { limit }.into(),
+            BodyError::Cut(_) => RegistryError::Interrupted.into(),
+        }
+    }
+}
+
+/// The problem type of a registry's error. Without a wildcard: a new error does not build until its answer is decided.
+pub fn kind_of(error: &RegistryError) -> ProblemType {
+    match error {
+        RegistryError::Unauthenticated => ProblemType::Unauthenticated,
+        RegistryError::BadCredentials => ProblemType::BadCredentials,
+        RegistryError::Forbidden { .. } => ProblemType::Forbidden,
+        RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
+        RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
+        RegistryError::NotFound { .. } => ProblemType::NotFound,
+        RegistryError::Interrupted => ProblemType::BadRequest,
+        RegistryError::Conflict(_) => ProblemType::Conflict,
+        RegistryError::PreconditionFailed => ProblemType::PreconditionFailed,
+        RegistryError::TooLarge { .. } => ProblemType::ContentTooLarge,
+        RegistryError::Invalid(_) => ProblemType::Invalid,
+        RegistryError::DigestMismatch { .. } => ProblemType::DigestMismatch,
+        RegistryError::WeakPassword(_) => ProblemType::WeakPassword,
+        RegistryError::IdempotencyKeyReused => ProblemType::IdempotencyKeyReused,
+        RegistryError::TooManyRequests { .. } => ProblemType::TooManyRequests,
+        RegistryError::AuditUnavailable => ProblemType::AuditUnavailable,
+        RegistryError::StorageFull => ProblemType::StorageFull,
+        RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
+    }
+}
+
+/// The status a registry's error is answered with; handed to the registry so that an entry can carry it.
+pub fn status_of(error: &RegistryError) -> u16 {
+    kind_of(error).status()
+}
+
+/// A problem document as a response.
+pub fn document(problem: &Problem) -> Response<Body> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = serde_json::to_vec(problem).expect("a problem document has only strings and numbers");
+    respond::bytes(status, common::problem::CONTENT_TYPE, Bytes::from(text))
+}
+
+/// `instance` of a problem document: a `urn:uuid:` where the id is one.
+pub fn instance(request_id: &str) -> String {
+    match uuid::Uuid::try_parse(request_id) {
+        Ok(id) => id.urn().to_string(),
+        Err(_not_a_uuid) => format!("urn:mreg:request:{request_id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, Refused, instance};
+
+    /// The instance is a UUID's URN only where the id is one.
+    #[test]
+    fn instances() {
+        assert_eq!(instance("0190163D-8694-739B-AEA5-966C26F8AD91"), "urn:uuid:0190163d-8694-739b-aea5-966c26f8ad91");
+        assert_eq!(instance("build-7"), "urn:mreg:request:build-7");
+    }
+
+    /// Protocol errors carry the headers that RFC 9110 asks for.
+    #[test]
+    fn headers() {
+        let refused = Refused::from(Protocol::MethodNotAllowed { allow: "GET, HEAD" });
+        let response = refused.response("x");
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "GET, HEAD");
+        let response = Refused::from(Protocol::Unavailable("stopping")).response("x");
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+        let response = Refused::from(Protocol::RangeNotSatisfiable { size: 9 }).response("x");
+        assert_eq!(response.headers()["content-range"], "bytes */9");
+    }
+}

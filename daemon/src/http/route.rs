@@ -1,0 +1,532 @@
+//! The whole interface on one screen: [`Route`], the closed enum of all that can be asked, and [`parse`], which reads one
+//! from a method and a path. What each route means to others (who may, what it answers, how it is recorded) is in
+//! `route/table.rs`. Parameters are percent-decoded text: whether there is such a model is not known here, and a
+//! reference that can't exist is answered like one that doesn't, with 404.
+
+pub(crate) mod table;
+
+use std::borrow::Cow;
+
+use common::audit::Target;
+use http::Method;
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+pub use table::{Access, Audit, Body, Content, Endpoint, Param, Place, ResponseHeader, Shape, Success};
+
+/// One request's endpoint, with its parameters as the path gave them, percent-decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /`
+    Index,
+    /// `GET /livez`
+    Live,
+    /// `GET /readyz`
+    Ready,
+    /// `GET /metrics`
+    Metrics,
+    /// `GET /version`
+    BuildInfo,
+    /// `GET /status`
+    Status,
+    /// `GET /openapi.json`
+    OpenApi,
+    /// `GET /docs` and below; the asset is empty for the page itself.
+    Docs {
+        /// Path below `/docs`.
+        asset: String,
+    },
+    /// `GET /redoc` and below; the asset is empty for the page itself.
+    Redoc {
+        /// Path below `/redoc`.
+        asset: String,
+    },
+    /// `GET /problems/{slug}`
+    Problem {
+        /// The problem type's slug.
+        slug: String,
+    },
+
+    /// `POST /login`
+    Login,
+    /// `POST /token/refresh`
+    Refresh,
+    /// `POST /logout`
+    Logout,
+    /// `GET /me`
+    Me,
+    /// `POST /me/password`
+    ChangeOwnPassword,
+    /// `POST /register`
+    Register,
+    /// `GET /roles`
+    ListRoles,
+    /// `GET /users`
+    ListUsers,
+    /// `GET /users/{name}`
+    ShowUser {
+        /// User name.
+        name: String,
+    },
+    /// `PATCH /users/{name}`
+    PatchUser {
+        /// User name.
+        name: String,
+    },
+    /// `DELETE /users/{name}`
+    DeleteUser {
+        /// User name.
+        name: String,
+    },
+    /// `POST /users/{name}/sessions/revoke`
+    RevokeSessions {
+        /// User name.
+        name: String,
+    },
+    /// `POST /users/{name}/password`
+    SetPassword {
+        /// User name.
+        name: String,
+    },
+
+    /// `GET /models`
+    ListModels,
+    /// `POST /models`
+    Publish,
+    /// `PUT /models/{name}/artifact`
+    PublishFile {
+        /// Model name.
+        name: String,
+    },
+    /// `GET /models/{id}`
+    ShowModel {
+        /// Reference to a model or a version of it.
+        model: String,
+    },
+    /// `PATCH /models/{id}`
+    PatchModel {
+        /// Reference to a model.
+        model: String,
+    },
+    /// `DELETE /models/{id}`
+    DeleteModel {
+        /// Reference to a model.
+        model: String,
+    },
+    /// `POST /models/{id}/restore`
+    RestoreModel {
+        /// Reference to a model.
+        model: String,
+    },
+    /// `GET /models/{id}/download`
+    Download {
+        /// Reference to a model or a version of it.
+        model: String,
+    },
+    /// `GET /models/{id}/versions`
+    ListVersions {
+        /// Reference to a model.
+        model: String,
+    },
+    /// `GET /models/{id}/versions/{v}`
+    ShowVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `PATCH /models/{id}/versions/{v}`
+    PatchVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `DELETE /models/{id}/versions/{v}`
+    DeleteVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/restore`
+    RestoreVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/release`
+    ReleaseVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/quarantine`
+    QuarantineVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/deprecate`
+    DeprecateVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `GET /models/{id}/versions/{v}/download`
+    DownloadVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `GET /models/{id}/versions/{v}/files/{path}`
+    DownloadFile {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+        /// Path of the artifact; its slashes may come encoded or not.
+        path: String,
+    },
+    /// `PUT /models/{id}/aliases/{alias}`
+    SetAlias {
+        /// Reference to a model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+    /// `DELETE /models/{id}/aliases/{alias}`
+    ClearAlias {
+        /// Reference to a model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+    /// `GET /models/{id}/aliases/{alias}/history`
+    AliasHistory {
+        /// Reference to a model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+
+    /// `GET /audit-logs`
+    ListAudit,
+}
+
+impl Route {
+    /// What it acts on, as far as the path tells: for the entry of a request that fails before the registry knows better.
+    pub fn target(&self) -> Target {
+        let of_model = |model: &str| Target::new("model", bounded(model));
+        let of_version = |model: &str, version: &str| Target {
+            version: Some(bounded(version).to_owned()),
+            ..Target::new("version", bounded(model))
+        };
+        match self {
+            Self::ShowUser { name }
+            | Self::PatchUser { name }
+            | Self::DeleteUser { name }
+            | Self::RevokeSessions { name }
+            | Self::SetPassword { name } => Target::new("user", bounded(name)),
+            Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
+            Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
+            Self::ListModels | Self::Publish => Target::new("model", ""),
+            Self::PublishFile { name } => of_model(name),
+            Self::ShowModel { model }
+            | Self::PatchModel { model }
+            | Self::DeleteModel { model }
+            | Self::RestoreModel { model }
+            | Self::Download { model }
+            | Self::ListVersions { model } => of_model(model),
+            Self::ShowVersion { model, version }
+            | Self::PatchVersion { model, version }
+            | Self::DeleteVersion { model, version }
+            | Self::RestoreVersion { model, version }
+            | Self::ReleaseVersion { model, version }
+            | Self::QuarantineVersion { model, version }
+            | Self::DeprecateVersion { model, version }
+            | Self::DownloadVersion { model, version }
+            | Self::DownloadFile { model, version, path: _ } => of_version(model, version),
+            Self::SetAlias { model, alias: _ }
+            | Self::ClearAlias { model, alias: _ }
+            | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
+            Self::ListAudit => Target::new("log", ""),
+            Self::Index
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::BuildInfo
+            | Self::Status
+            | Self::OpenApi
+            | Self::Docs { .. }
+            | Self::Redoc { .. }
+            | Self::Problem { .. }
+            | Self::ListRoles => Target::new("service", ""),
+        }
+    }
+}
+
+/// Octets of a path's parameter that an entry keeps; the rest says nothing about what can exist.
+const TARGET_OCTETS_MAX: usize = 256;
+
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TARGET_OCTETS_MAX)]
+}
+
+/// Why there is no route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RouteError {
+    /// No such path: 404.
+    #[error("there is nothing at this path")]
+    NotFound,
+    /// The path exists, but not with this method: 405 with `Allow` (RFC 9110 §15.5.6).
+    #[error("the resource doesn't know this method, only {allow}")]
+    MethodNotAllowed {
+        /// Value of the `Allow` header.
+        allow: &'static str,
+    },
+    /// The path's percent-encoding is broken or isn't UTF-8: 400.
+    #[error("the path is not valid percent-encoded UTF-8")]
+    Malformed,
+}
+
+/// Reads a route. The path is the raw one of the request line, without its query. It is split first and decoded after, so
+/// `team%2Fmodel` is one segment. One trailing slash is accepted. HEAD is GET here.
+pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
+    let decoded = split(path)?;
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let own = |text: &&str| String::from(*text);
+    let allow = |allow| Err(RouteError::MethodNotAllowed { allow });
+
+    Ok(match (segments.as_slice(), method) {
+        ([], "GET") => Route::Index,
+        (["livez"], "GET") => Route::Live,
+        (["readyz"], "GET") => Route::Ready,
+        (["metrics"], "GET") => Route::Metrics,
+        (["version"], "GET") => Route::BuildInfo,
+        (["status"], "GET") => Route::Status,
+        (["openapi.json"], "GET") => Route::OpenApi,
+        (["docs", asset @ ..], "GET") => Route::Docs { asset: asset.join("/") },
+        (["redoc", asset @ ..], "GET") => Route::Redoc { asset: asset.join("/") },
+        (["problems", slug], "GET") => Route::Problem { slug: own(slug) },
+        ([] | ["livez" | "readyz" | "metrics" | "version" | "status" | "openapi.json"], _) => {
+            return allow("GET, HEAD");
+        }
+        (["docs" | "redoc", ..] | ["problems", _], _) => return allow("GET, HEAD"),
+
+        (["login"], "POST") => Route::Login,
+        (["token", "refresh"], "POST") => Route::Refresh,
+        (["logout"], "POST") => Route::Logout,
+        (["register"], "POST") => Route::Register,
+        (["me", "password"], "POST") => Route::ChangeOwnPassword,
+        (["login" | "logout" | "register"] | ["token", "refresh"] | ["me", "password"], _) => return allow("POST"),
+        (["me"], "GET") => Route::Me,
+        (["roles"], "GET") => Route::ListRoles,
+        (["users"], "GET") => Route::ListUsers,
+        (["me" | "roles" | "users"], _) => return allow("GET, HEAD"),
+
+        (["users", name], "GET") => Route::ShowUser { name: own(name) },
+        (["users", name], "PATCH") => Route::PatchUser { name: own(name) },
+        (["users", name], "DELETE") => Route::DeleteUser { name: own(name) },
+        (["users", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
+        (["users", name, "sessions", "revoke"], "POST") => Route::RevokeSessions { name: own(name) },
+        (["users", name, "password"], "POST") => Route::SetPassword { name: own(name) },
+        (["users", _, "sessions", "revoke"] | ["users", _, "password"], _) => return allow("POST"),
+
+        (["models"], "GET") => Route::ListModels,
+        (["models"], "POST") => Route::Publish,
+        (["models"], _) => return allow("GET, HEAD, POST"),
+        (["models", model], "GET") => Route::ShowModel { model: own(model) },
+        (["models", model], "PATCH") => Route::PatchModel { model: own(model) },
+        (["models", model], "DELETE") => Route::DeleteModel { model: own(model) },
+        (["models", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
+        (["models", name, "artifact"], "PUT") => Route::PublishFile { name: own(name) },
+        (["models", _, "artifact"], _) => return allow("PUT"),
+        (["models", model, "restore"], "POST") => Route::RestoreModel { model: own(model) },
+        (["models", _, "restore"], _) => return allow("POST"),
+        (["models", model, "download"], "GET") => Route::Download { model: own(model) },
+        (["models", model, "versions"], "GET") => Route::ListVersions { model: own(model) },
+        (["models", _, "download" | "versions"], _) => return allow("GET, HEAD"),
+
+        (["models", model, "versions", v], "GET") => Route::ShowVersion { model: own(model), version: own(v) },
+        (["models", model, "versions", v], "PATCH") => Route::PatchVersion { model: own(model), version: own(v) },
+        (["models", model, "versions", v], "DELETE") => Route::DeleteVersion { model: own(model), version: own(v) },
+        (["models", _, "versions", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
+        (["models", model, "versions", v, verb @ ("restore" | "release" | "quarantine" | "deprecate")], "POST") => {
+            let (model, version) = (own(model), own(v));
+            match *verb {
+                "restore" => Route::RestoreVersion { model, version },
+                "release" => Route::ReleaseVersion { model, version },
+                "quarantine" => Route::QuarantineVersion { model, version },
+                _deprecate => Route::DeprecateVersion { model, version },
+            }
+        }
+        (["models", _, "versions", _, "restore" | "release" | "quarantine" | "deprecate"], _) => return allow("POST"),
+        (["models", model, "versions", v, "download"], "GET") => {
+            Route::DownloadVersion { model: own(model), version: own(v) }
+        }
+        (["models", model, "versions", v, "files", path @ ..], "GET") if !path.is_empty() => {
+            Route::DownloadFile { model: own(model), version: own(v), path: path.join("/") }
+        }
+        (["models", _, "versions", _, "download"] | ["models", _, "versions", _, "files", _, ..], _) => {
+            return allow("GET, HEAD");
+        }
+
+        (["models", model, "aliases", alias], "PUT") => Route::SetAlias { model: own(model), alias: own(alias) },
+        (["models", model, "aliases", alias], "DELETE") => Route::ClearAlias { model: own(model), alias: own(alias) },
+        (["models", _, "aliases", _], _) => return allow("PUT, DELETE"),
+        (["models", model, "aliases", alias, "history"], "GET") => {
+            Route::AliasHistory { model: own(model), alias: own(alias) }
+        }
+        (["models", _, "aliases", _, "history"], _) => return allow("GET, HEAD"),
+
+        (["audit-logs"], "GET") => Route::ListAudit,
+        (["audit-logs"], _) => return allow("GET, HEAD"),
+
+        _ => return Err(RouteError::NotFound),
+    })
+}
+
+/// The segments of a path, percent-decoded. None for `/`.
+fn split(path: &str) -> Result<Vec<Cow<'_, str>>, RouteError> {
+    // `*` and absolute forms have no leading slash left by now, or never had a path: nothing is there.
+    let path = path.strip_prefix('/').ok_or(RouteError::NotFound)?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() {
+        return Ok(Vec::new());
+    }
+    path.split('/').map(decode).collect()
+}
+
+/// Strict where the crate is lenient: a `%` without two hex digits is an error and not itself.
+fn decode(segment: &str) -> Result<Cow<'_, str>, RouteError> {
+    let mut rest = segment.as_bytes();
+    while let Some(at) = rest.iter().position(|octet| *octet == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            Some(_) | None => return Err(RouteError::Malformed),
+        }
+    }
+    percent_decode_str(segment).decode_utf8().map_err(|_not_utf8: std::str::Utf8Error| RouteError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use http::Method;
+    use proptest::prelude::{ProptestConfig, any, proptest};
+
+    use super::{Route, RouteError, parse};
+
+    fn get(path: &str) -> Result<Route, RouteError> {
+        parse(&Method::GET, path)
+    }
+
+    /// A path of an endpoint, with something in its braces.
+    fn sample(template: &str) -> String {
+        template.replace(['{', '}'], "")
+    }
+
+    #[test]
+    fn every_endpoint_is_reached_by_its_template() {
+        for endpoint in Route::ALL {
+            let method: Method = endpoint.method.parse().unwrap();
+            let path = sample(endpoint.template);
+            for path in [path.clone(), format!("{path}/")] {
+                if path == "//" {
+                    continue;
+                }
+                let route = parse(&method, &path).unwrap();
+                assert!(std::ptr::eq(route.endpoint(), endpoint), "{method} {path} is {}", route.endpoint().id);
+                if method == Method::GET {
+                    assert_eq!(parse(&Method::HEAD, &path), Ok(route));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn allow_names_what_the_table_has() {
+        let mut methods: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for endpoint in Route::ALL {
+            let allowed = methods.entry(sample(endpoint.template)).or_default();
+            allowed.insert(endpoint.method);
+            if endpoint.method == "GET" {
+                allowed.insert("HEAD");
+            }
+        }
+        for (path, allowed) in methods {
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+                match parse(&method.parse().unwrap(), &path) {
+                    Ok(_) => assert!(allowed.contains(method), "{method} {path}"),
+                    Err(RouteError::MethodNotAllowed { allow }) => {
+                        assert!(!allowed.contains(method), "{method} {path}");
+                        assert_eq!(allow.split(", ").collect::<BTreeSet<_>>(), allowed, "{path}");
+                    }
+                    Err(error) => panic!("{method} {path}: {error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn segments_are_split_before_they_are_decoded() {
+        let model = |path| match get(path).unwrap() {
+            Route::ShowModel { model } => model,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(model("/models/team%2fnlp"), "team/nlp");
+        assert_eq!(model("/models/team%2Fnlp/"), "team/nlp");
+        assert_eq!(model("/models/a%25b"), "a%b");
+        assert_eq!(model("/models/n%40prod"), "n@prod");
+        assert_eq!(model("/models/n:3"), "n:3");
+        assert_eq!(model("/models/%C3%A9"), "é");
+        assert_eq!(model("/models/.."), "..");
+        let file = |path| match get(path).unwrap() {
+            Route::DownloadFile { path, .. } => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(file("/models/m/versions/1/files/a.bin"), "a.bin");
+        assert_eq!(file("/models/m/versions/1/files/a/b%20c/d"), "a/b c/d");
+        assert_eq!(file("/models/m/versions/1/files/a%2Fb"), "a/b");
+        assert_eq!(file("/models/m/versions/1/files/a//b"), "a//b");
+        assert_eq!(get("/docs/"), Ok(Route::Docs { asset: String::new() }));
+        assert_eq!(get("/docs/page.js"), Ok(Route::Docs { asset: "page.js".into() }));
+    }
+
+    #[test]
+    fn what_is_not_there() {
+        for path in ["*", "", "/nothing", "/models/a/b", "/Models", "/models/m/versions/1/files", "/me/x", "/%2F"] {
+            assert_eq!(get(path), Err(RouteError::NotFound), "{path}");
+        }
+        for path in ["/models/%", "/models/%2", "/models/%zz", "/models/%ff", "/models/a%2"] {
+            assert_eq!(get(path), Err(RouteError::Malformed), "{path}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn any_path_is_answered(path in "(/(models|versions|users|files|aliases|%|%2F|%[0-9a-f]{2}|[ -~]{0,4}|\\PC)){0,8}/?") {
+            for method in [Method::GET, Method::DELETE] {
+                let _answered = parse(&method, &path);
+            }
+        }
+
+        #[test]
+        fn any_octets_are_answered(octets in any::<Vec<u8>>(), method in "[A-Z]{1,8}") {
+            let path = format!("/{}", String::from_utf8_lossy(&octets));
+            let _answered = parse(&method.parse().unwrap(), &path);
+        }
+    }
+}

@@ -1,0 +1,1215 @@
+//! What each route means: one [`Endpoint`] each, from which come the access check, the audit entry of a failure, metrics
+//! labels, the OpenAPI description and the tests. The texts are the interface's manual.
+//! How an endpoint does what it says is not known here.
+
+use common::audit::Action;
+use common::problem::ProblemType;
+use common::role::Permission;
+
+use crate::http::route::Route;
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Unique name in snake_case: the operation's id and the metrics label.
+    pub id: &'static str,
+    /// The method; HEAD comes with GET.
+    pub method: &'static str,
+    /// The path, with parameters in braces. Entries of the audit log carry this and never a raw path.
+    pub template: &'static str,
+    /// The group it is shown in.
+    pub tag: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// What a caller must know; Markdown, may be empty.
+    pub text: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What of it is recorded.
+    pub audit: Audit,
+    /// Query parameters and header fields it understands, beyond the path's.
+    pub params: &'static [Param],
+    /// What it takes.
+    pub body: Body,
+    /// What it answers when all is well, the usual one first.
+    pub answers: &'static [Success],
+    /// Problems beyond those that follow from the rest (access, body, parameters).
+    pub problems: &'static [ProblemType],
+}
+
+impl Endpoint {
+    /// The status of its usual success.
+    pub fn ok_status(&self) -> u16 {
+        self.answers.first().map_or(200, |answer| answer.status)
+    }
+
+    /// Whether it refuses every query. An unknown parameter is a mistake that is better told (422): it may be a filter
+    /// with a slip, or meant for another method. Only operations let it pass, for what probes and browsers add.
+    pub fn takes_no_query(&self) -> bool {
+        !self.is_lenient() && self.params.iter().all(|param| param.place != Place::Query)
+    }
+
+    /// Whether it lets unknown parameters pass.
+    pub fn is_lenient(&self) -> bool {
+        self.tag == OPERATIONS
+    }
+
+    /// Whether it changes something, so that it is under idempotency and preconditions.
+    pub fn is_change(&self) -> bool {
+        self.method != "GET"
+    }
+}
+
+/// Who may call an endpoint. The registry decides; this says the same to tests and readers, and is asked first so that
+/// nobody without a token learns from a 422 what a 401 hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Public,
+    /// Any live token, even one whose user must change the password first.
+    Session,
+    /// Any live token.
+    SignedIn,
+    /// Whoever has the permission.
+    Permission(Permission),
+}
+
+/// What is recorded of an endpoint (audit-log.md §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audit {
+    /// Nothing.
+    Never,
+    /// Refusals (401, 403, 429); with `MREG_AUDIT_READS=all` the rest as well.
+    Refusals(&'static Action),
+    /// Every call, however it ends.
+    Always(&'static Action),
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the path; always required.
+    Path,
+    /// In the query.
+    Query,
+    /// A header field.
+    Header,
+}
+
+/// One parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// What it means.
+    pub text: &'static str,
+    /// What it may be.
+    pub shape: Shape,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// Any text; what can't be understood is passed over.
+    Any,
+    /// Text of so many characters.
+    Text {
+        /// At least.
+        min: u32,
+        /// At most.
+        max: u32,
+    },
+    /// Text that matches a regular expression (ECMA 262, anchored by itself).
+    Pattern(&'static str),
+    /// Repeatable; each matches a regular expression.
+    Patterns(&'static str),
+    /// An integer.
+    Integer {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+        /// What its absence means, where that is a number.
+        default: Option<u64>,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// RFC 3339 time.
+    Time,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+/// What an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing; a body is not read.
+    None,
+    /// JSON of this schema.
+    Json(&'static str),
+    /// JSON or a form of this schema.
+    JsonOrForm(&'static str),
+    /// `multipart/form-data` of this schema, streamed.
+    Multipart(&'static str),
+    /// The octets of a file.
+    Octets,
+}
+
+/// One successful answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Success {
+    /// Status code.
+    pub status: u16,
+    /// What it means.
+    pub text: &'static str,
+    /// The body, per media type.
+    pub content: &'static [Content],
+    /// Header fields worth knowing, beyond `X-Request-Id`.
+    pub headers: &'static [ResponseHeader],
+}
+
+/// A media type an answer may have, and what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// `application/json` of this schema.
+    Json(&'static str),
+    /// Octets or text of this media type.
+    Octets(&'static str),
+}
+
+/// A header field of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResponseHeader {
+    /// `ETag`.
+    ETag,
+    /// `Location`.
+    Location,
+    /// `Link`, the next page.
+    Link,
+    /// `Mregd-Log-Index` and `Mregd-Log-Leaf`.
+    Logged,
+    /// `Accept-Ranges`.
+    AcceptRanges,
+    /// `Content-Range`.
+    ContentRange,
+    /// `Content-Disposition`.
+    ContentDisposition,
+    /// `Repr-Digest` (RFC 9530).
+    ReprDigest,
+    /// `Last-Modified`.
+    LastModified,
+}
+
+use Access::{Public, Session, SignedIn};
+use Audit::{Always, Never, Refusals};
+use ProblemType as P;
+use ResponseHeader as H;
+
+const READ: Access = Access::Permission(Permission::ModelRead);
+const WRITE: Access = Access::Permission(Permission::ModelWrite);
+const DELETE: Access = Access::Permission(Permission::ModelDelete);
+const MODERATE: Access = Access::Permission(Permission::ModelModerate);
+const USERS: Access = Access::Permission(Permission::UserManage);
+const AUDIT: Access = Access::Permission(Permission::AuditRead);
+
+const fn query(name: &'static str, shape: Shape, text: &'static str) -> Param {
+    Param { name, place: Place::Query, text, shape, required: false }
+}
+
+const fn header(name: &'static str, shape: Shape, text: &'static str) -> Param {
+    Param { name, place: Place::Header, text, shape, required: false }
+}
+
+const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
+    Param { name, place: Place::Path, text, shape, required: true }
+}
+
+/// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
+/// are not refused but not found.
+pub(crate) const PATH_PARAMS: [Param; 7] = [
+    path(
+        "id",
+        Shape::Text { min: 1, max: 512 },
+        "The model's id, its name (a slash percent-encoded), `name:3`, `name@alias`, or `sha256:<64 hex>` of an artifact.",
+    ),
+    path("name", Shape::Text { min: 1, max: 256 }, "The name; a slash percent-encoded."),
+    path("v", Shape::Integer { min: 1, max: 4_294_967_295, default: None }, "The version's number."),
+    path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
+    path("alias", Shape::Text { min: 1, max: 64 }, "The alias."),
+    path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
+    path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
+];
+
+const LIMIT: Param =
+    query("limit", Shape::Integer { min: 1, max: 1000, default: Some(50) }, "At most so many rows on a page.");
+const CURSOR: Param = query(
+    "cursor",
+    Shape::Text { min: 1, max: 2048 },
+    "`next_cursor` of the page before; opaque, and bound to the query.",
+);
+const PAGE: [Param; 2] = [LIMIT, CURSOR];
+
+/// A list of entity tags, or `*` (RFC 9110 §13.1.1).
+const ENTITY_TAGS: Shape = Shape::Pattern("^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$");
+const IF_NONE_MATCH: Param =
+    header("If-None-Match", Shape::Any, "Entity tags the caller holds; answered with 304 if one is current.");
+const IF_MATCH: Param =
+    header("If-Match", ENTITY_TAGS, "Entity tags of the state the change was made for; 412 if none is current.");
+const IDEMPOTENCY_KEY: Param = header(
+    "Idempotency-Key",
+    Shape::Pattern("^[!-~]{1,255}$"),
+    "Makes a retry safe: the same key, user and body within 24 hours get the first answer.",
+);
+const PURGE: Param = query("purge", Shape::Flag, "Delete for good: the bytes go when nothing else points at them.");
+const PURGE_REASON: Param =
+    query("reason", Shape::Text { min: 1, max: 1000 }, "Why; required with `purge=true`, kept in the audit log.");
+
+const DOWNLOAD_PARAMS: [Param; 5] = [
+    header(
+        "Range",
+        Shape::Any,
+        "One range of octets (`bytes=0-99`, `bytes=100-`, `bytes=-100`). Anything else is ignored, as is a range of a \
+         tar stream: the whole is sent.",
+    ),
+    header(
+        "If-Range",
+        Shape::Any,
+        "The entity tag or date for which `Range` holds; the whole is sent if it is not current.",
+    ),
+    header("If-Match", ENTITY_TAGS, "Entity tags that will do; 412 if none is current."),
+    IF_NONE_MATCH,
+    header(
+        "If-Modified-Since",
+        Shape::Any,
+        "An HTTP date; answered with 304 if the version is not newer. Ignored beside `If-None-Match`.",
+    ),
+];
+
+const fn json(status: u16, schema: &'static [Content], headers: &'static [H], text: &'static str) -> Success {
+    Success { status, text, content: schema, headers }
+}
+
+const NOT_MODIFIED: Success =
+    Success { status: 304, text: "What the caller holds is current.", content: &[], headers: &[H::ETag] };
+
+const DOWNLOAD_ANSWERS: [Success; 3] = [
+    Success {
+        status: 200,
+        text: "The file as it is, or several files as a tar stream (POSIX pax). The octets of a file are what its \
+               `ETag` and `Repr-Digest` say.",
+        content: &[Content::Octets("application/octet-stream"), Content::Octets("application/x-tar")],
+        headers: &[H::ETag, H::AcceptRanges, H::ContentDisposition, H::ReprDigest, H::LastModified, H::Logged],
+    },
+    Success {
+        status: 206,
+        text: "The range that was asked for.",
+        content: &[Content::Octets("application/octet-stream")],
+        headers: &[
+            H::ETag,
+            H::AcceptRanges,
+            H::ContentRange,
+            H::ContentDisposition,
+            H::ReprDigest,
+            H::LastModified,
+            H::Logged,
+        ],
+    },
+    NOT_MODIFIED,
+];
+
+const UPLOAD_PROBLEMS: [P; 9] = [
+    P::RequestTimeout,
+    P::Conflict,
+    P::ContentTooLarge,
+    P::UnsupportedMediaType,
+    P::Invalid,
+    P::DigestMismatch,
+    P::IdempotencyKeyReused,
+    P::TooManyRequests,
+    P::StorageFull,
+];
+
+const PUBLISHED: [Success; 2] = [
+    json(201, &[Content::Json("Published")], &[H::Location, H::ETag, H::Logged], "The new version."),
+    json(
+        200,
+        &[Content::Json("Published")],
+        &[H::Location, H::ETag, H::Logged],
+        "The latest version has the same bytes already (`already_present`), or the answer to a repeated \
+         `Idempotency-Key`.",
+    ),
+];
+
+const OPERATIONS: &str = "operations";
+const SIGN_IN: &str = "signing in";
+const USERS_TAG: &str = "users";
+const MODELS: &str = "models";
+const VERSIONS: &str = "versions";
+const ALIASES: &str = "aliases";
+const AUDIT_TAG: &str = "audit";
+
+/// The groups, with a sentence on each, in reading order.
+pub(crate) const TAGS: [(&str, &str); 7] = [
+    (SIGN_IN, "Tokens, sessions, one's own account."),
+    (MODELS, "Publish, find, describe, delete and fetch models."),
+    (VERSIONS, "The immutable versions of a model, their states and their files."),
+    (ALIASES, "Names that move from version to version."),
+    (USERS_TAG, "Accounts and roles."),
+    (AUDIT_TAG, "What was done, by whom, provably."),
+    (OPERATIONS, "Health, metrics, documentation."),
+];
+
+/// What most endpoints are not.
+const PLAIN: Endpoint = Endpoint {
+    id: "",
+    method: "GET",
+    template: "",
+    tag: OPERATIONS,
+    summary: "",
+    text: "",
+    access: Public,
+    audit: Never,
+    params: &[],
+    body: Body::None,
+    answers: &[],
+    problems: &[],
+};
+
+// ---- operations -----------------------------------------------------------------------------------------------------
+
+static INDEX: Endpoint = Endpoint {
+    id: "index",
+    template: "/",
+    summary: "What this is",
+    answers: &[json(200, &[Content::Json("Index")], &[], "Name, version, and where the documentation is.")],
+    ..PLAIN
+};
+static LIVE: Endpoint = Endpoint {
+    id: "live",
+    template: "/livez",
+    summary: "Is the process alive",
+    answers: &[Success {
+        status: 200,
+        text: "It is.",
+        content: &[Content::Octets("text/plain; charset=utf-8")],
+        headers: &[],
+    }],
+    ..PLAIN
+};
+static READY: Endpoint = Endpoint {
+    id: "ready",
+    template: "/readyz",
+    summary: "Can it serve",
+    text: "Names each dependency and what was seen of it.",
+    answers: &[
+        json(200, &[Content::Json("Ready")], &[], "It can."),
+        json(503, &[Content::Json("Ready")], &[], "It can't; the check that failed says why."),
+    ],
+    ..PLAIN
+};
+static METRICS: Endpoint = Endpoint {
+    id: "metrics",
+    template: "/metrics",
+    summary: "Metrics in Prometheus' text format",
+    answers: &[Success {
+        status: 200,
+        text: "Counters, gauges and histograms.",
+        content: &[Content::Octets("text/plain; version=0.0.4; charset=utf-8")],
+        headers: &[],
+    }],
+    ..PLAIN
+};
+static BUILD_INFO: Endpoint = Endpoint {
+    id: "build_info",
+    template: "/version",
+    summary: "Name and version of the daemon",
+    answers: &[json(200, &[Content::Json("BuildInfo")], &[], "They are.")],
+    ..PLAIN
+};
+static STATUS: Endpoint = Endpoint {
+    id: "status",
+    template: "/status",
+    summary: "How the daemon is doing",
+    text: "Storage, log, requests, uploads: what the console's health screen shows.",
+    access: SignedIn,
+    answers: &[json(200, &[Content::Json("Status")], &[], "How it is doing.")],
+    ..PLAIN
+};
+static OPENAPI: Endpoint = Endpoint {
+    id: "openapi",
+    template: "/openapi.json",
+    summary: "This description",
+    params: &[IF_NONE_MATCH],
+    answers: &[json(200, &[Content::Json("OpenApi")], &[H::ETag], "An OpenAPI 3.1 document."), NOT_MODIFIED],
+    ..PLAIN
+};
+static DOCS: Endpoint = Endpoint {
+    id: "docs",
+    template: "/docs",
+    summary: "Documentation to try things in (Swagger UI)",
+    params: &[IF_NONE_MATCH],
+    answers: &[
+        Success {
+            status: 200,
+            text: "The page.",
+            content: &[Content::Octets("text/html; charset=utf-8")],
+            headers: &[H::ETag],
+        },
+        NOT_MODIFIED,
+    ],
+    ..PLAIN
+};
+static DOCS_ASSET: Endpoint = Endpoint {
+    id: "docs_asset",
+    template: "/docs/{asset}",
+    summary: "A file of the page",
+    params: &[IF_NONE_MATCH],
+    answers: &[ASSET, NOT_MODIFIED],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static REDOC: Endpoint = Endpoint {
+    id: "redoc",
+    template: "/redoc",
+    summary: "Documentation to read (Redoc)",
+    params: &[IF_NONE_MATCH],
+    answers: &[
+        Success {
+            status: 200,
+            text: "The page.",
+            content: &[Content::Octets("text/html; charset=utf-8")],
+            headers: &[H::ETag],
+        },
+        NOT_MODIFIED,
+    ],
+    ..PLAIN
+};
+static REDOC_ASSET: Endpoint = Endpoint {
+    id: "redoc_asset",
+    template: "/redoc/{asset}",
+    summary: "A file of the page",
+    params: &[IF_NONE_MATCH],
+    answers: &[ASSET, NOT_MODIFIED],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+const ASSET: Success = Success {
+    status: 200,
+    text: "The file.",
+    content: &[
+        Content::Octets("text/css; charset=utf-8"),
+        Content::Octets("text/javascript; charset=utf-8"),
+        Content::Octets("image/png"),
+    ],
+    headers: &[H::ETag],
+};
+static PROBLEM: Endpoint = Endpoint {
+    id: "problem",
+    template: "/problems/{slug}",
+    summary: "What a problem type means",
+    text: "The `type` of every problem document leads here.",
+    answers: &[Success {
+        status: 200,
+        text: "Title, status, when it occurs and what to do.",
+        content: &[Content::Octets("text/plain; charset=utf-8")],
+        headers: &[],
+    }],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+// ---- signing in -----------------------------------------------------------------------------------------------------
+
+static LOGIN: Endpoint = Endpoint {
+    id: "login",
+    method: "POST",
+    template: "/login",
+    tag: SIGN_IN,
+    summary: "Sign in",
+    text: "Wrong user and wrong password get the same answer in the same time. After 5 failures in 15 minutes the user \
+           is blocked from that network for 15 minutes.",
+    audit: Always(&Action::AuthLogin),
+    body: Body::JsonOrForm("Login"),
+    answers: &[json(200, &[Content::Json("Token")], &[H::Logged], "A token, to be sent as `Authorization: Bearer`.")],
+    problems: &[P::BadCredentials, P::TooManyRequests],
+    ..PLAIN
+};
+static REFRESH: Endpoint = Endpoint {
+    id: "refresh",
+    method: "POST",
+    template: "/token/refresh",
+    tag: SIGN_IN,
+    summary: "A fresh token for the same session",
+    text: "At most until the session ends, 12 hours after login by default.",
+    access: Session,
+    audit: Always(&Action::AuthRefresh),
+    answers: &[json(200, &[Content::Json("Token")], &[H::Logged], "The fresh token.")],
+    ..PLAIN
+};
+static LOGOUT: Endpoint = Endpoint {
+    id: "logout",
+    method: "POST",
+    template: "/logout",
+    tag: SIGN_IN,
+    summary: "End this session at once",
+    access: Session,
+    audit: Always(&Action::AuthLogout),
+    answers: &[Success {
+        status: 204,
+        text: "No token of the session is accepted any more.",
+        content: &[],
+        headers: &[H::Logged],
+    }],
+    ..PLAIN
+};
+static ME: Endpoint = Endpoint {
+    id: "me",
+    template: "/me",
+    tag: SIGN_IN,
+    summary: "Who am I",
+    access: Session,
+    audit: Refusals(&Action::UserRead),
+    answers: &[json(200, &[Content::Json("Me")], &[], "Name, role, permissions, expiry.")],
+    ..PLAIN
+};
+static CHANGE_OWN_PASSWORD: Endpoint = Endpoint {
+    id: "change_own_password",
+    method: "POST",
+    template: "/me/password",
+    tag: SIGN_IN,
+    summary: "Change one's own password",
+    text: "Ends one's other sessions.",
+    access: Session,
+    audit: Always(&Action::UserPassword),
+    body: Body::Json("OwnPassword"),
+    answers: &[Success { status: 204, text: "Changed.", content: &[], headers: &[H::Logged] }],
+    problems: &[P::BadCredentials, P::WeakPassword, P::TooManyRequests],
+    ..PLAIN
+};
+static REGISTER: Endpoint = Endpoint {
+    id: "register",
+    method: "POST",
+    template: "/register",
+    tag: SIGN_IN,
+    summary: "Create a user",
+    text: "Admins only, unless open registration is on: then anyone may, as `viewer`.",
+    audit: Always(&Action::UserCreate),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Register"),
+    answers: &[
+        json(201, &[Content::Json("UserChanged")], &[H::Location, H::ETag, H::Logged], "The new user."),
+        json(
+            200,
+            &[Content::Json("UserChanged")],
+            &[H::Location, H::ETag, H::Logged],
+            "The answer to a repeated `Idempotency-Key`.",
+        ),
+    ],
+    problems: &[P::Unauthenticated, P::Forbidden, P::Conflict, P::WeakPassword, P::TooManyRequests],
+    ..PLAIN
+};
+static LIST_ROLES: Endpoint = Endpoint {
+    id: "list_roles",
+    template: "/roles",
+    tag: USERS_TAG,
+    summary: "The roles and what each allows",
+    access: SignedIn,
+    answers: &[json(200, &[Content::Json("RolePage")], &[], "All of them.")],
+    ..PLAIN
+};
+
+// ---- users ----------------------------------------------------------------------------------------------------------
+
+static LIST_USERS: Endpoint = Endpoint {
+    id: "list_users",
+    template: "/users",
+    tag: USERS_TAG,
+    summary: "List users",
+    text: "By name.",
+    access: USERS,
+    audit: Refusals(&Action::UserList),
+    params: &PAGE,
+    answers: &[json(200, &[Content::Json("UserPage")], &[H::Link], "A page of users.")],
+    ..PLAIN
+};
+static SHOW_USER: Endpoint = Endpoint {
+    id: "show_user",
+    template: "/users/{name}",
+    tag: USERS_TAG,
+    summary: "Show a user",
+    access: USERS,
+    audit: Refusals(&Action::UserRead),
+    params: &[IF_NONE_MATCH],
+    answers: &[json(200, &[Content::Json("User")], &[H::ETag], "The user."), NOT_MODIFIED],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PATCH_USER: Endpoint = Endpoint {
+    id: "patch_user",
+    method: "PATCH",
+    template: "/users/{name}",
+    tag: USERS_TAG,
+    summary: "Change a user's role, or disable or enable the user",
+    text: "Takes effect on the user's very next request. The last enabled admin can't be demoted or disabled.",
+    access: USERS,
+    audit: Always(&Action::UserUpdate),
+    params: &[IF_MATCH],
+    body: Body::Json("UserPatch"),
+    answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static DELETE_USER: Endpoint = Endpoint {
+    id: "delete_user",
+    method: "DELETE",
+    template: "/users/{name}",
+    tag: USERS_TAG,
+    summary: "Delete a user",
+    text: "For good, and with all sessions. What the user did stays under the name. The last enabled admin can't be deleted.",
+    access: USERS,
+    audit: Always(&Action::UserDelete),
+    params: &[IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Deleted.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static REVOKE_SESSIONS: Endpoint = Endpoint {
+    id: "revoke_sessions",
+    method: "POST",
+    template: "/users/{name}/sessions/revoke",
+    tag: USERS_TAG,
+    summary: "End all sessions of a user",
+    access: USERS,
+    audit: Always(&Action::UserRevokeSessions),
+    params: &[IDEMPOTENCY_KEY],
+    answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user, with no session left.")],
+    problems: &[P::NotFound, P::IdempotencyKeyReused],
+    ..PLAIN
+};
+static SET_PASSWORD: Endpoint = Endpoint {
+    id: "set_password",
+    method: "POST",
+    template: "/users/{name}/password",
+    tag: USERS_TAG,
+    summary: "Set a user's password",
+    text: "The user must change it after the next sign-in. Ends all of the user's sessions.",
+    access: USERS,
+    audit: Always(&Action::UserPassword),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("NewPassword"),
+    answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user.")],
+    problems: &[P::NotFound, P::WeakPassword],
+};
+
+// ---- models ---------------------------------------------------------------------------------------------------------
+
+static LIST_MODELS: Endpoint = Endpoint {
+    id: "list_models",
+    template: "/models",
+    tag: MODELS,
+    summary: "List and search models",
+    text: "One row per model, with its latest version.",
+    access: READ,
+    audit: Refusals(&Action::ModelList),
+    params: &[
+        query("q", Shape::Text { min: 1, max: 200 }, "Part of the name or description, ignoring case."),
+        query("tag", Shape::Patterns("^[^:]{1,64}:.{0,256}$"), "`key:value`; repeat it: all must be there."),
+        query(
+            "state",
+            Shape::OneOf(&["available", "quarantined", "deprecated", "deleted"]),
+            "State of the row. Without it, all but deleted models.",
+        ),
+        query("format", Shape::Pattern("^[a-z0-9._+-]{1,64}$"), "Format of the latest version, such as `safetensors`."),
+        query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "Models that have this alias."),
+        query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
+        query("since", Shape::Time, "Changed at or after."),
+        query(
+            "sort",
+            Shape::OneOf(&["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"]),
+            "The order; `-` turns it round. Without it, by name.",
+        ),
+        LIMIT,
+        CURSOR,
+    ],
+    answers: &[json(200, &[Content::Json("ModelPage")], &[H::Link], "A page of models.")],
+    ..PLAIN
+};
+static PUBLISH: Endpoint = Endpoint {
+    id: "publish",
+    method: "POST",
+    template: "/models",
+    tag: MODELS,
+    summary: "Publish a version of a model",
+    text: "`curl -F file=@model.pkl` is enough: the name is the file's stem, the version the next number, the format what \
+           the bytes say. Parts come in any order; several `file` parts make one version of several artifacts and keep \
+           their folders. Sending the same bytes again changes nothing and answers 200. Permission and size are judged \
+           before `100 Continue`.",
+    access: WRITE,
+    audit: Always(&Action::ModelUpload),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Multipart("PublishForm"),
+    answers: &PUBLISHED,
+    problems: &UPLOAD_PROBLEMS,
+};
+static PUBLISH_FILE: Endpoint = Endpoint {
+    id: "publish_file",
+    method: "PUT",
+    template: "/models/{name}/artifact",
+    tag: MODELS,
+    summary: "Publish a version of one file, the fastest way",
+    text: "The body is the file: `curl -T model.gguf 'http://…/models/my-model/artifact?filename=model.gguf'`, with \
+           `Content-Length` or chunked.",
+    access: WRITE,
+    audit: Always(&Action::ModelUpload),
+    params: &[
+        query("filename", Shape::Text { min: 1, max: 1024 }, "The artifact's path; the model's name without it."),
+        query(
+            "version",
+            Shape::Integer { min: 1, max: 4_294_967_295, default: None },
+            "The number the version must get.",
+        ),
+        query("description", Shape::Text { min: 0, max: 16_384 }, "What this version is."),
+        query(
+            "tags",
+            Shape::Patterns("^[^:,]{1,64}:[^,]{0,256}(,[^:,]{1,64}:[^,]{0,256})*$"),
+            "`k:v,k2:v2`, set on the model.",
+        ),
+        query("metadata", Shape::Text { min: 2, max: 65_536 }, "A JSON object of facts you claim."),
+        query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "An alias to point at the version."),
+        query("sha256", Shape::Pattern("^(sha256:)?[0-9a-fA-F]{64}$"), "The digest the bytes must have."),
+        query("force_new_version", Shape::Flag, "Make a version even if the latest has the same bytes."),
+    ],
+    body: Body::Octets,
+    answers: &PUBLISHED,
+    problems: &[
+        P::NotFound,
+        P::RequestTimeout,
+        P::Conflict,
+        P::LengthRequired,
+        P::ContentTooLarge,
+        P::Invalid,
+        P::DigestMismatch,
+        P::TooManyRequests,
+        P::StorageFull,
+    ],
+};
+static SHOW_MODEL: Endpoint = Endpoint {
+    id: "show_model",
+    template: "/models/{id}",
+    tag: MODELS,
+    summary: "Show a model",
+    text: "With its aliases, its newest versions, and the version that the reference selects.",
+    access: READ,
+    audit: Refusals(&Action::ModelRead),
+    params: &[
+        query("as_of", Shape::Time, "With `name@alias`: the version the alias pointed to at that time."),
+        IF_NONE_MATCH,
+    ],
+    answers: &[json(200, &[Content::Json("ModelInfo")], &[H::ETag], "The model."), NOT_MODIFIED],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PATCH_MODEL: Endpoint = Endpoint {
+    id: "patch_model",
+    method: "PATCH",
+    template: "/models/{id}",
+    tag: MODELS,
+    summary: "Change description, tags or owner",
+    access: WRITE,
+    audit: Always(&Action::ModelUpdate),
+    params: &[IF_MATCH],
+    body: Body::Json("ModelPatch"),
+    answers: &[json(200, &[Content::Json("ModelChanged")], &[H::ETag, H::Logged], "The model as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static DELETE_MODEL: Endpoint = Endpoint {
+    id: "delete_model",
+    method: "DELETE",
+    template: "/models/{id}",
+    tag: MODELS,
+    summary: "Delete a model",
+    text: "It can be restored until `restorable_until`. With `purge=true` it is gone for good and its name is free; a \
+           tombstone stays under its id.",
+    access: DELETE,
+    audit: Always(&Action::ModelDelete),
+    params: &[PURGE, PURGE_REASON, IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Deleted.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static RESTORE_MODEL: Endpoint = Endpoint {
+    id: "restore_model",
+    method: "POST",
+    template: "/models/{id}/restore",
+    tag: MODELS,
+    summary: "Undo the deletion of a model",
+    access: DELETE,
+    audit: Always(&Action::ModelRestore),
+    params: &[IDEMPOTENCY_KEY],
+    answers: &[json(200, &[Content::Json("ModelChanged")], &[H::ETag, H::Logged], "The model as it is now.")],
+    problems: &[P::NotFound, P::Conflict, P::IdempotencyKeyReused],
+    ..PLAIN
+};
+static DOWNLOAD: Endpoint = Endpoint {
+    id: "download",
+    template: "/models/{id}/download",
+    tag: MODELS,
+    summary: "Fetch the version that the reference selects",
+    text: "`name:3`, `name@alias`, else the latest available version. The entry of the audit log is written before the \
+           first octet leaves.",
+    access: READ,
+    audit: Always(&Action::ModelDownload),
+    params: &DOWNLOAD_PARAMS,
+    answers: &DOWNLOAD_ANSWERS,
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    ..PLAIN
+};
+
+// ---- versions -------------------------------------------------------------------------------------------------------
+
+static LIST_VERSIONS: Endpoint = Endpoint {
+    id: "list_versions",
+    template: "/models/{id}/versions",
+    tag: VERSIONS,
+    summary: "List the versions of a model",
+    text: "Newest first.",
+    access: READ,
+    audit: Refusals(&Action::ModelRead),
+    params: &PAGE,
+    answers: &[json(200, &[Content::Json("VersionPage")], &[H::Link], "A page of versions.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static SHOW_VERSION: Endpoint = Endpoint {
+    id: "show_version",
+    template: "/models/{id}/versions/{v}",
+    tag: VERSIONS,
+    summary: "Show a version",
+    access: READ,
+    audit: Refusals(&Action::ModelRead),
+    params: &[IF_NONE_MATCH],
+    answers: &[json(200, &[Content::Json("VersionInfo")], &[H::ETag], "The version."), NOT_MODIFIED],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PATCH_VERSION: Endpoint = Endpoint {
+    id: "patch_version",
+    method: "PATCH",
+    template: "/models/{id}/versions/{v}",
+    tag: VERSIONS,
+    summary: "Change a version's description",
+    access: WRITE,
+    audit: Always(&Action::ModelUpdate),
+    params: &[IF_MATCH],
+    body: Body::Json("VersionPatch"),
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static DELETE_VERSION: Endpoint = Endpoint {
+    id: "delete_version",
+    method: "DELETE",
+    template: "/models/{id}/versions/{v}",
+    tag: VERSIONS,
+    summary: "Delete a version",
+    text: "It can be restored until `restorable_until`; with `purge=true` it is gone for good. The number is never given \
+           again.",
+    access: DELETE,
+    audit: Always(&Action::ModelDelete),
+    params: &[PURGE, PURGE_REASON, IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Deleted.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static RESTORE_VERSION: Endpoint = Endpoint {
+    id: "restore_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/restore",
+    tag: VERSIONS,
+    summary: "Undo the deletion of a version",
+    text: "It goes back to the state it had.",
+    access: DELETE,
+    audit: Always(&Action::ModelRestore),
+    params: &[IDEMPOTENCY_KEY],
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict, P::IdempotencyKeyReused],
+    ..PLAIN
+};
+static RELEASE_VERSION: Endpoint = Endpoint {
+    id: "release_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/release",
+    tag: VERSIONS,
+    summary: "Release a version from quarantine",
+    text: "Its findings stay; who released it and why is in the audit log.",
+    access: MODERATE,
+    audit: Always(&Action::ModelRelease),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static QUARANTINE_VERSION: Endpoint = Endpoint {
+    id: "quarantine_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/quarantine",
+    tag: VERSIONS,
+    summary: "Hold a version back",
+    text: "Its bytes are not handed out from the next request on.",
+    access: MODERATE,
+    audit: Always(&Action::ModelQuarantine),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static DEPRECATE_VERSION: Endpoint = Endpoint {
+    id: "deprecate_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/deprecate",
+    tag: VERSIONS,
+    summary: "Advise against a version",
+    text: "It is still handed out.",
+    access: MODERATE,
+    audit: Always(&Action::ModelDeprecate),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static DOWNLOAD_VERSION: Endpoint = Endpoint {
+    id: "download_version",
+    template: "/models/{id}/versions/{v}/download",
+    tag: VERSIONS,
+    summary: "Fetch a version",
+    text: "The entry of the audit log is written before the first octet leaves.",
+    access: READ,
+    audit: Always(&Action::ModelDownload),
+    params: &DOWNLOAD_PARAMS,
+    answers: &DOWNLOAD_ANSWERS,
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    ..PLAIN
+};
+static DOWNLOAD_FILE: Endpoint = Endpoint {
+    id: "download_file",
+    template: "/models/{id}/versions/{v}/files/{path}",
+    tag: VERSIONS,
+    summary: "Fetch one file of a version",
+    text: "The entry of the audit log is written before the first octet leaves.",
+    access: READ,
+    audit: Always(&Action::ModelDownload),
+    params: &DOWNLOAD_PARAMS,
+    answers: &DOWNLOAD_ANSWERS,
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    ..PLAIN
+};
+
+// ---- aliases --------------------------------------------------------------------------------------------------------
+
+static SET_ALIAS: Endpoint = Endpoint {
+    id: "set_alias",
+    method: "PUT",
+    template: "/models/{id}/aliases/{alias}",
+    tag: ALIASES,
+    summary: "Point an alias at a version",
+    text: "One version holds it at a time. Protected aliases are moved by admins only.",
+    access: WRITE,
+    audit: Always(&Action::AliasSet),
+    body: Body::Json("AliasSet"),
+    answers: &[json(200, &[Content::Json("AliasChanged")], &[H::Logged], "Where it points now, and pointed before.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static CLEAR_ALIAS: Endpoint = Endpoint {
+    id: "clear_alias",
+    method: "DELETE",
+    template: "/models/{id}/aliases/{alias}",
+    tag: ALIASES,
+    summary: "Take an alias away",
+    text: "Its history stays.",
+    access: WRITE,
+    audit: Always(&Action::AliasClear),
+    answers: &[json(200, &[Content::Json("AliasChanged")], &[H::Logged], "Where it pointed before.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static ALIAS_HISTORY: Endpoint = Endpoint {
+    id: "alias_history",
+    template: "/models/{id}/aliases/{alias}/history",
+    tag: ALIASES,
+    summary: "Where an alias pointed, and when",
+    text: "Newest first.",
+    access: READ,
+    audit: Refusals(&Action::ModelRead),
+    params: &PAGE,
+    answers: &[json(200, &[Content::Json("AliasEventPage")], &[H::Link], "A page of steps.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+// ---- audit ----------------------------------------------------------------------------------------------------------
+
+static LIST_AUDIT: Endpoint = Endpoint {
+    id: "list_audit",
+    template: "/audit-logs",
+    tag: AUDIT_TAG,
+    summary: "Read or export the audit log",
+    text: "Newest first. Reading is recorded too. `ndjson` and `csv` are streamed and hold every entry that matches, or \
+           the first `limit` of them. `ndjson` has one row a line, as JSON pages have them. The columns of `csv` are \
+           `index, ts, action, outcome, actor_id, actor_name, actor_kind, actor_role, target_kind, target_id, \
+           target_version, target_digest, req_id, req_method, req_route, req_status, req_ip, req_ua, data, leaf_hash`; \
+           a cell that a spreadsheet would take for a formula begins with `'`.",
+    access: AUDIT,
+    audit: Always(&Action::AuditRead),
+    params: &[
+        query("after", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "Only indices above."),
+        query("before", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "Only indices below."),
+        query("actor", Shape::Text { min: 1, max: 128 }, "Name or id of who did it."),
+        query(
+            "action",
+            Shape::Pattern("^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$"),
+            "What was done, such as `model.upload`; `model.*` for all that begin so.",
+        ),
+        query("target", Shape::Text { min: 1, max: 512 }, "Id of what it was done to."),
+        query("outcome", Shape::OneOf(&["ok", "denied", "error"]), "How it ended."),
+        query("ip", Shape::Text { min: 1, max: 64 }, "The client's address, as it was logged."),
+        query("since", Shape::Time, "At or after."),
+        query("until", Shape::Time, "At or before."),
+        query(
+            "format",
+            Shape::OneOf(&["json", "ndjson", "csv"]),
+            "The form of the answer; without it what `Accept` prefers, else `json`.",
+        ),
+        query(
+            "limit",
+            Shape::Integer { min: 1, max: 1000, default: None },
+            "At most so many rows: on a page (50 without it), or in all of an export (no limit without it).",
+        ),
+        CURSOR,
+    ],
+    answers: &[json(
+        200,
+        &[
+            Content::Json("AuditPage"),
+            Content::Octets("application/x-ndjson"),
+            Content::Octets("text/csv; charset=utf-8"),
+        ],
+        &[H::Link, H::Logged],
+        "Entries.",
+    )],
+    problems: &[P::NotAcceptable],
+    ..PLAIN
+};
+
+/// Numbers in JSON and in entries stay exact up to here: 2^53 − 1.
+const INDEX_MAX: u64 = 9_007_199_254_740_991;
+
+impl Route {
+    /// Every endpoint, in reading order.
+    pub const ALL: [&'static Endpoint; 47] = [
+        &LOGIN,
+        &REFRESH,
+        &LOGOUT,
+        &ME,
+        &CHANGE_OWN_PASSWORD,
+        &REGISTER,
+        &LIST_MODELS,
+        &PUBLISH,
+        &PUBLISH_FILE,
+        &SHOW_MODEL,
+        &PATCH_MODEL,
+        &DELETE_MODEL,
+        &RESTORE_MODEL,
+        &DOWNLOAD,
+        &LIST_VERSIONS,
+        &SHOW_VERSION,
+        &PATCH_VERSION,
+        &DELETE_VERSION,
+        &RESTORE_VERSION,
+        &RELEASE_VERSION,
+        &QUARANTINE_VERSION,
+        &DEPRECATE_VERSION,
+        &DOWNLOAD_VERSION,
+        &DOWNLOAD_FILE,
+        &SET_ALIAS,
+        &CLEAR_ALIAS,
+        &ALIAS_HISTORY,
+        &LIST_USERS,
+        &SHOW_USER,
+        &PATCH_USER,
+        &DELETE_USER,
+        &REVOKE_SESSIONS,
+        &SET_PASSWORD,
+        &LIST_ROLES,
+        &LIST_AUDIT,
+        &INDEX,
+        &LIVE,
+        &READY,
+        &METRICS,
+        &BUILD_INFO,
+        &STATUS,
+        &OPENAPI,
+        &DOCS,
+        &DOCS_ASSET,
+        &REDOC,
+        &REDOC_ASSET,
+        &PROBLEM,
+    ];
+
+    /// What the route means.
+    pub fn endpoint(&self) -> &'static Endpoint {
+        match self {
+            Self::Index => &INDEX,
+            Self::Live => &LIVE,
+            Self::Ready => &READY,
+            Self::Metrics => &METRICS,
+            Self::BuildInfo => &BUILD_INFO,
+            Self::Status => &STATUS,
+            Self::OpenApi => &OPENAPI,
+            Self::Docs { asset } if asset.is_empty() => &DOCS,
+            Self::Docs { .. } => &DOCS_ASSET,
+            Self::Redoc { asset } if asset.is_empty() => &REDOC,
+            Self::Redoc { .. } => &REDOC_ASSET,
+            Self::Problem { .. } => &PROBLEM,
+            Self::Login => &LOGIN,
+            Self::Refresh => &REFRESH,
+            Self::Logout => &LOGOUT,
+            Self::Me => &ME,
+            Self::ChangeOwnPassword => &CHANGE_OWN_PASSWORD,
+            Self::Register => &REGISTER,
+            Self::ListRoles => &LIST_ROLES,
+            Self::ListUsers => &LIST_USERS,
+            Self::ShowUser { .. } => &SHOW_USER,
+            Self::PatchUser { .. } => &PATCH_USER,
+            Self::DeleteUser { .. } => &DELETE_USER,
+            Self::RevokeSessions { .. } => &REVOKE_SESSIONS,
+            Self::SetPassword { .. } => &SET_PASSWORD,
+            Self::ListModels => &LIST_MODELS,
+            Self::Publish => &PUBLISH,
+            Self::PublishFile { .. } => &PUBLISH_FILE,
+            Self::ShowModel { .. } => &SHOW_MODEL,
+            Self::PatchModel { .. } => &PATCH_MODEL,
+            Self::DeleteModel { .. } => &DELETE_MODEL,
+            Self::RestoreModel { .. } => &RESTORE_MODEL,
+            Self::Download { .. } => &DOWNLOAD,
+            Self::ListVersions { .. } => &LIST_VERSIONS,
+            Self::ShowVersion { .. } => &SHOW_VERSION,
+            Self::PatchVersion { .. } => &PATCH_VERSION,
+            Self::DeleteVersion { .. } => &DELETE_VERSION,
+            Self::RestoreVersion { .. } => &RESTORE_VERSION,
+            Self::ReleaseVersion { .. } => &RELEASE_VERSION,
+            Self::QuarantineVersion { .. } => &QUARANTINE_VERSION,
+            Self::DeprecateVersion { .. } => &DEPRECATE_VERSION,
+            Self::DownloadVersion { .. } => &DOWNLOAD_VERSION,
+            Self::DownloadFile { .. } => &DOWNLOAD_FILE,
+            Self::SetAlias { .. } => &SET_ALIAS,
+            Self::ClearAlias { .. } => &CLEAR_ALIAS,
+            Self::AliasHistory { .. } => &ALIAS_HISTORY,
+            Self::ListAudit => &LIST_AUDIT,
+        }
+    }
+}

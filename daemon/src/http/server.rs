@@ -1,0 +1,705 @@
+//! Serving: the accept loop, bounds, the orderly stop, and [`handle`], the one outer function of a request:
+//! id -> route -> caller -> handler -> audit of failures -> problem document -> common headers -> one log line.
+//!
+//! Knows connections and requests; refuses to know what any request means. Bounds, all of them:
+//!
+//! | what | bound | then |
+//! |---|---|---|
+//! | connections | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
+//! | request head | [`HEAD_BYTES_MAX`], 100 fields (hyper's own) | 431 |
+//! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
+//! | idle connection | [`IDLE_TIMEOUT`] | closed |
+//! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
+//! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
+//! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
+//! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
+
+pub(crate) mod line;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::audit::Target;
+use common::problem::ProblemType;
+use futures_util::FutureExt;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use self::line::Line;
+use crate::http::body::{Payload, Watch};
+use crate::http::dispatch::dispatch;
+use crate::http::metrics::{Held, UNMATCHED};
+use crate::http::problem::{Protocol, Refused};
+use crate::http::route::{self, Access, Audit, Endpoint};
+use crate::http::{Answer, Body, Call, Shared, auth, respond};
+use crate::registry::access::Caller;
+use crate::registry::error::{Failure, RegistryError};
+
+/// Octets a request's head may have, request line included.
+pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
+/// A connection without a request is closed after so long. Longer than the 60 s of common load balancers, so that they
+/// and not we close first.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Requests at once on one HTTP/2 connection.
+pub const H2_STREAMS_MAX: u32 = 64;
+/// Streams a peer may open and reset before they are looked at; more ends the connection (CVE-2023-44487).
+const H2_PENDING_RESETS_MAX: usize = 20;
+/// Errors a peer may cause on streams of one HTTP/2 connection before it is ended.
+const H2_ERROR_RESETS_MAX: usize = 256;
+/// An HTTP/2 peer is asked for a sign of life so often, and must answer within as long again.
+const H2_PING: Duration = Duration::from_secs(20);
+/// HTTP/2 receive windows: of one stream, and of a connection. They bound what uploads can queue in memory.
+const H2_STREAM_WINDOW: u32 = 1024 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Connections over the limit that are told so at once; more are closed without a word.
+const OVERFLOW_MAX: usize = 64;
+/// How long a connection over the limit is served its refusal.
+const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a connection is looked at for idleness; more often where the head's timeout is short.
+const PATROL: Duration = Duration::from_secs(5);
+/// Pause after a failed accept, for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// A connection that was told to close at the end of its time is cut after so long.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests whose connection was cut at the stop have so long to see it and be recorded.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest request id taken from a client, octets.
+const REQUEST_ID_MAX: usize = 64;
+
+/// Header that names the request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Actor of a request that ended before it was asked who calls.
+const ANONYMOUS: &str = "anonymous";
+
+/// Log and metrics status of a request whose client left before the answer (as nginx counts it).
+const CLIENT_GONE: u16 = 499;
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The network.
+    Tcp(SocketAddr),
+    /// The control socket: the operator of this machine.
+    Operator,
+}
+
+impl Peer {
+    /// The address, where there is one.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Operator => None,
+        }
+    }
+}
+
+/// The two signals of a stop.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Turns true when nothing new shall begin.
+    pub begun: watch::Receiver<bool>,
+    /// Turns true when nothing is waited for any more.
+    pub at_once: watch::Receiver<bool>,
+}
+
+/// Resolves when the flag is true, or its sender is gone.
+pub async fn raised(flag: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone: nobody can ask us to go on.
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+/// Accepts from the network until `stop`, then lets open requests end within `limits.shutdown`. Returns how many
+/// connections were cut.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) -> usize {
+    let slots = Arc::new(Semaphore::new(shared.limits.connections_max));
+    let overflow = Arc::new(Semaphore::new(OVERFLOW_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = raised(&mut stop.begun) => break,
+            Some(_ended) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        if let Err(error) = line::prepare(&stream) {
+            tracing::debug!(%error, "a new connection's options can't be set");
+        }
+        let peer = Peer::Tcp(address);
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
+            connections.spawn(async move {
+                let _open = shared.metrics.connection_opened();
+                connection(stream, peer, shared, begun, Admission::Open).await;
+                drop(slot);
+            });
+        } else {
+            shared.metrics.connection_refused();
+            let Ok(slot) = Arc::clone(&overflow).try_acquire_owned() else { continue };
+            let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
+            connections.spawn(async move {
+                let refusal = connection(stream, peer, shared, begun, Admission::Full);
+                let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, refusal).await;
+                drop(slot);
+            });
+        }
+    }
+    drop(listener);
+    drain(connections, &shared, &mut stop).await
+}
+
+/// Waits until all connections and all detached requests ended, or time is up; then cuts.
+pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &mut Stop) -> usize {
+    let tasks = async || {
+        while shared.metrics.tasks_open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ended = async {
+        while connections.join_next().await.is_some() {}
+        tasks().await;
+    };
+    tokio::select! {
+        () = ended => return 0,
+        () = tokio::time::sleep(shared.limits.shutdown) => {}
+        () = raised(&mut stop.at_once) => {}
+    }
+    let cut = connections.len();
+    connections.shutdown().await;
+    // What they were doing is being recorded.
+    let _ = tokio::time::timeout(RECORDING_TIMEOUT, tasks()).await;
+    cut
+}
+
+/// A failed accept never ends the daemon. Errors of the one connection are passed over, others need time.
+pub(crate) async fn pause_after(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
+        _ => {
+            tracing::warn!(%error, "a connection can't be accepted; trying again");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+/// Whether a connection is served or told to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is served.
+    Open,
+    /// There are too many.
+    Full,
+}
+
+/// What is known of a connection, for its patrol, its line and its requests.
+pub(crate) struct Connection {
+    peer: Peer,
+    admission: Admission,
+    opened: Instant,
+    /// Requests being answered.
+    in_flight: AtomicUsize,
+    /// Since when none is, milliseconds after `opened`.
+    quiet_since_ms: AtomicU64,
+    /// When the first octet came since then, milliseconds after `opened` plus one; 0 for none yet.
+    head_since_ms: AtomicU64,
+    /// The last request's body.
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Connection {
+    fn new(peer: Peer, admission: Admission) -> Self {
+        Self {
+            peer,
+            admission,
+            opened: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            quiet_since_ms: AtomicU64::new(0),
+            head_since_ms: AtomicU64::new(0),
+            watch: Arc::new(Watch::default()),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Octets came in.
+    pub(crate) fn heard(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0 && self.head_since_ms.load(Ordering::Relaxed) == 0 {
+            self.head_since_ms.store(self.now_ms() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.head_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.quiet_since_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was asked for too long.
+    fn is_idle(&self) -> bool {
+        let quiet_ms = self.now_ms().saturating_sub(self.quiet_since_ms.load(Ordering::Relaxed));
+        self.in_flight.load(Ordering::Relaxed) == 0 && Duration::from_millis(quiet_ms) > IDLE_TIMEOUT
+    }
+
+    /// Whether a head began too long ago and is not complete.
+    fn is_dawdling(&self, timeout: Duration) -> bool {
+        let since = self.head_since_ms.load(Ordering::Relaxed);
+        let took_ms = self.now_ms().saturating_sub(since);
+        self.in_flight.load(Ordering::Relaxed) == 0 && since > 0 && Duration::from_millis(took_ms) > timeout
+    }
+}
+
+/// Tells the bodies of a connection that it is gone, before hyper is dropped and their channels look merely ended.
+struct Gone(Arc<Connection>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.watch.gone.store(true, Ordering::Release);
+    }
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn connection<S>(
+    stream: S,
+    peer: Peer,
+    shared: Arc<Shared>,
+    mut begun: watch::Receiver<bool>,
+    admission: Admission,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::new(Connection::new(peer, admission));
+    let mut line = Line::new(stream, shared.limits.body_idle, Arc::clone(&connection));
+    let version = tokio::select! {
+        biased;
+        () = raised(&mut begun) => return,
+        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.head_timeout) => match sniffed {
+            Ok(version) => version,
+            Err(_gone_or_silent) => return,
+        },
+    };
+    let service = {
+        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
+        service_fn(move |request| handle(Arc::clone(&shared), Arc::clone(&connection), request))
+    };
+    let ended = if version == Version::HTTP_2 {
+        // Between requests an HTTP/2 client may say what it likes (pings, windows): that is no head.
+        let head_timeout = None;
+        let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(H2_ERROR_RESETS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(H2_PING);
+        let served = pin!(http2.serve_connection(TokioIo::new(line), service));
+        let gone = Gone(Arc::clone(&connection));
+        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
+        drop(gone);
+        ended
+    } else {
+        let head_timeout = Some(shared.limits.head_timeout);
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            // The patrol is stricter; this is the belt.
+            .header_read_timeout(IDLE_TIMEOUT + shared.limits.head_timeout)
+            .max_header_size(HEAD_BYTES_MAX as usize)
+            .half_close(true);
+        let served = pin!(http1.serve_connection(TokioIo::new(line), service));
+        let gone = Gone(Arc::clone(&connection));
+        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
+        drop(gone);
+        ended
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+    }
+}
+
+/// Drives a connection; tells it to end when the daemon stops or nothing is asked of it, and drops it where that does
+/// not help.
+async fn patrol<C>(
+    mut served: Pin<&mut C>,
+    close: impl Fn(Pin<&mut C>),
+    connection: &Connection,
+    head_timeout: Option<Duration>,
+    mut begun: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut round = tokio::time::interval(head_timeout.map_or(PATROL, |timeout| PATROL.min(timeout / 2)));
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = served.as_mut() => return ended,
+            () = raised(&mut begun) => {
+                close(served.as_mut());
+                return served.await;
+            }
+            _ = round.tick() => {
+                if head_timeout.is_some_and(|timeout| connection.is_dawdling(timeout)) {
+                    return Ok(());
+                }
+                if connection.is_idle() {
+                    close(served.as_mut());
+                    return tokio::time::timeout(CLOSING_TIMEOUT, served).await.unwrap_or(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// The one outer function of a request.
+async fn handle(
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Tracked>, Infallible> {
+    let request_id = request_id(request.headers());
+    let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone());
+    let is_head = request.method() == Method::HEAD;
+    let version = request.version();
+    let answer = answer(&shared, &connection, request, &request_id, &mut exchange).await;
+    let mut response = answer.unwrap_or_else(|refused| {
+        match refused.kind() {
+            ProblemType::Internal => {
+                tracing::error!(request_id, route = exchange.template, error = refused.chain(), "a request failed");
+            }
+            ProblemType::StorageFull => {
+                tracing::warn!(request_id, route = exchange.template, "there is not enough free space for an upload");
+            }
+            // Refusals are ordinary; that the audit log can't be written, the registry has said.
+            _ => {}
+        }
+        refused.response(&request_id)
+    });
+    complete(&mut response, &request_id);
+    if version < Version::HTTP_2
+        && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission == Admission::Full)
+    {
+        // What is left of the body is not read, so no other request can follow on this connection.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    exchange.status = response.status().as_u16();
+    Ok(response.map(|body| Tracked::new(if is_head { respond::empty() } else { body }, exchange)))
+}
+
+/// From request to answer.
+async fn answer(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+    request_id: &str,
+    exchange: &mut Exchange,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
+    if connection.admission == Admission::Full {
+        return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
+    }
+    // RFC 9112 §3.2; HTTP/2 has `:authority` instead.
+    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Protocol::BadRequest("an HTTP/1.1 request has one Host header".into()).into());
+    }
+    if head.headers.get(header::EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Protocol::ExpectationFailed.into());
+    }
+    let route = route::parse(&head.method, head.uri.path())?;
+    let endpoint = route.endpoint();
+    exchange.template = endpoint.template;
+
+    let (caller, known) = auth::caller(shared, &head, &route, connection.peer, request_id).await;
+    exchange.actor.clone_from(&caller.actor.name);
+    let target = route.target();
+    let result = match known.map_err(Refused::from).and_then(|()| admit(&caller, endpoint)) {
+        Ok(()) => {
+            let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body };
+            run(shared, endpoint, call).await
+        }
+        Err(refused) => Err(refused),
+    };
+    match result {
+        Err(refused) => Err(record(shared, &caller, endpoint, target, refused).await),
+        ok => ok,
+    }
+}
+
+/// Runs the handler. One that changes something runs in a task of its own, so that a client that leaves cannot stop it
+/// between two steps, and its attempt is recorded; any other ends when its client leaves. A panic ends only its request.
+async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
+    let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
+    if endpoint.is_change() {
+        let open = shared.metrics.task_opened();
+        let task = tokio::spawn(async move {
+            let answer = dispatch(call).await;
+            drop(open);
+            answer
+        });
+        task.await.unwrap_or_else(|_panic_or_runtime_end| Err(panicked()))
+    } else {
+        AssertUnwindSafe(dispatch(call)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+    }
+}
+
+/// The check that the table asks for, before anything of the request is looked at. The registry checks again: it is the
+/// one that decides.
+fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
+    match endpoint.access {
+        Access::Public => Ok(()),
+        Access::Session => Ok(caller.require_session().map(drop)?),
+        Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
+        Access::Permission(permission) => Ok(caller.require(permission)?),
+    }
+}
+
+/// Sees to it that a failure is in the audit log where the route asks for it. If it can't be, the answer is that.
+async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: Target, refused: Refused) -> Refused {
+    let status = refused.kind().status();
+    let action = match endpoint.audit {
+        Audit::Never => return refused,
+        Audit::Refusals(_) if !matches!(status, 401 | 403 | 429) => return refused,
+        Audit::Refusals(action) | Audit::Always(action) => action,
+    };
+    // Nothing was done, and that it can't be written is all there is to say.
+    if refused.logged().is_some() || refused.kind() == ProblemType::AuditUnavailable {
+        return refused;
+    }
+    let recorded = match &refused {
+        Refused::Registry(failure) => {
+            shared.registry.record_failure(caller, action.clone(), target, &failure.error, status).await
+        }
+        Refused::Protocol(protocol, _) => {
+            let error = protocol.as_registry_error();
+            shared.registry.record_failure(caller, action.clone(), target, &error, status).await
+        }
+    };
+    match (recorded, refused) {
+        (Ok(logged), Refused::Registry(Failure { error, .. })) => Refused::Registry(Failure { error, logged }),
+        (Ok(logged), Refused::Protocol(protocol, _)) => Refused::Protocol(protocol, logged),
+        (Err(error), _) => error.into(),
+    }
+}
+
+/// The client's request id where it is a sane token, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| is_sane_id(id))
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+fn is_sane_id(id: &str) -> bool {
+    (1..=REQUEST_ID_MAX).contains(&id.len())
+        && id.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'-'))
+}
+
+/// Headers that every answer has, unless the handler decided on them.
+fn complete(response: &mut Response<Body>, request_id: &str) {
+    let status = response.status();
+    let length = http_body::Body::size_hint(response.body()).exact();
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Some(length) = length
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        // Said here and not by hyper, so that HEAD says the same as GET.
+        headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+}
+
+/// One request from its head to the last octet of its answer, for the log and the metrics.
+struct Exchange {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    began: Instant,
+    request_id: String,
+    method: Method,
+    template: &'static str,
+    status: u16,
+    actor: String,
+    sent_bytes: u64,
+    /// Whether all of the answer was handed to the connection.
+    complete: bool,
+    _open: Held,
+}
+
+impl Exchange {
+    fn begin(
+        shared: &Arc<Shared>,
+        connection: &Arc<Connection>,
+        request: &Request<Incoming>,
+        request_id: String,
+    ) -> Self {
+        connection.begin();
+        Self {
+            shared: Arc::clone(shared),
+            connection: Arc::clone(connection),
+            began: Instant::now(),
+            request_id,
+            method: request.method().clone(),
+            template: UNMATCHED,
+            status: CLIENT_GONE,
+            actor: ANONYMOUS.to_owned(),
+            sent_bytes: 0,
+            complete: false,
+            _open: shared.metrics.request_opened(),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.connection.end();
+        let took = self.began.elapsed();
+        let method = known_method(&self.method);
+        self.shared.metrics.request(method, self.template, self.status, took, self.sent_bytes);
+        // Neither path nor query: they name models, and can carry what was pasted into them by mistake.
+        tracing::info!(
+            request_id = self.request_id,
+            method,
+            route = self.template,
+            status = self.status,
+            ms = took.as_micros() as f64 / 1000.0,
+            bytes = self.sent_bytes,
+            actor = self.actor,
+            cut = (!self.complete).then_some(true),
+            "request"
+        );
+    }
+}
+
+/// The method as a label; what clients invent does not become one.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The body of an answer, counted; its end is the end of the exchange.
+struct Tracked {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl Tracked {
+    fn new(body: Body, mut exchange: Exchange) -> Self {
+        exchange.complete = http_body::Body::is_end_stream(&body);
+        Self { body, exchange }
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.exchange.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.exchange.complete = this.body.is_end_stream();
+            }
+            Poll::Ready(None) => this.exchange.complete = true,
+            Poll::Ready(Some(Err(error))) => {
+                let request_id = &this.exchange.request_id;
+                tracing::warn!(request_id, error = error as &dyn std::error::Error, "an answer was cut");
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::{REQUEST_ID, REQUEST_ID_MAX, is_sane_id, request_id};
+
+    fn with(id: &[u8]) -> http::HeaderMap {
+        let mut headers = http::HeaderMap::new();
+        if let Ok(value) = http::HeaderValue::from_bytes(id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        headers
+    }
+
+    proptest! {
+        /// Sane ids are taken as they are.
+        #[test]
+        fn sane(id in "[A-Za-z0-9._-]{1,64}") {
+            prop_assert_eq!(request_id(&with(id.as_bytes())), id);
+        }
+
+        /// Whatever is sent, the id is sane.
+        #[test]
+        fn any_octets(id in any::<Vec<u8>>()) {
+            prop_assert!(is_sane_id(&request_id(&with(&id))));
+        }
+    }
+
+    /// Too long, empty or odd ids are replaced by a UUID.
+    #[test]
+    fn replaced() {
+        for id in [&b""[..], b"a b", b"a\"b", &[b'a'; REQUEST_ID_MAX + 1]] {
+            assert!(uuid::Uuid::try_parse(&request_id(&with(id))).is_ok());
+        }
+    }
+}

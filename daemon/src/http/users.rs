@@ -1,0 +1,75 @@
+//! `/register /roles /users…`: parse, ask the registry, render. Who may do what to whom is the registry's.
+
+use common::api::{NewPassword, Page, Register, RoleInfo, User, UserChanged, UserPatch};
+use common::role::Role;
+use http::StatusCode;
+
+use crate::config::secret::Secret;
+use crate::http::params::{self, Paging};
+use crate::http::{Answer, Call, body, changed, respond};
+use crate::registry::error::Done;
+use crate::registry::fetch::Tagged;
+
+/// `POST /register`
+pub(crate) async fn register(mut call: Call) -> Answer {
+    let Register { username, password, role } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.register(&call.caller, &username, Secret::new(password), role).await?;
+    let status = if done.replayed { StatusCode::OK } else { StatusCode::CREATED };
+    let location = format!("/users/{}", done.value.value.username);
+    let mut response = user_changed(status, done)?;
+    changed::location(&mut response, &location);
+    Ok(response)
+}
+
+/// `GET /roles`
+pub(crate) fn roles() -> Answer {
+    let items: Vec<RoleInfo> =
+        Role::ALL.iter().map(|role| RoleInfo { role: *role, permissions: role.permissions().to_vec() }).collect();
+    let total = Some(items.len() as u64);
+    Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None }))
+}
+
+/// `GET /users`
+pub(crate) async fn list(call: &Call) -> Answer {
+    let Paging { limit, cursor } = body::query(call)?;
+    let done = call.shared.registry.list_users(&call.caller, limit.0, cursor.as_deref()).await?;
+    Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
+}
+
+/// `GET /users/{name}`
+pub(crate) async fn show(call: &Call, name: &str) -> Answer {
+    let done = call.shared.registry.user(&call.caller, &params::user(name)?).await?;
+    let response = respond::json(StatusCode::OK, &done.value.value);
+    let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));
+    Ok(respond::logged(response, done.logged.as_ref()))
+}
+
+/// `PATCH /users/{name}`
+pub(crate) async fn patch(mut call: Call, name: &str) -> Answer {
+    let name = params::user(name)?;
+    let patch: UserPatch = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    user_changed(StatusCode::OK, call.shared.registry.patch_user(&call.caller, &name, patch).await?)
+}
+
+/// `DELETE /users/{name}`
+pub(crate) async fn delete(call: &Call, name: &str) -> Answer {
+    changed::gone(call.shared.registry.delete_user(&call.caller, &params::user(name)?).await?)
+}
+
+/// `POST /users/{name}/sessions/revoke`
+pub(crate) async fn revoke_sessions(call: &Call, name: &str) -> Answer {
+    let done = call.shared.registry.revoke_sessions(&call.caller, &params::user(name)?).await?;
+    user_changed(StatusCode::OK, done)
+}
+
+/// `POST /users/{name}/password`
+pub(crate) async fn set_password(mut call: Call, name: &str) -> Answer {
+    let name = params::user(name)?;
+    let NewPassword { password } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.set_password(&call.caller, &name, Secret::new(password)).await?;
+    user_changed(StatusCode::OK, done)
+}
+
+fn user_changed(status: StatusCode, done: Done<Tagged<User>>) -> Answer {
+    changed::tagged(status, done, |user, receipt| UserChanged { user, receipt })
+}

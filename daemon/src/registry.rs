@@ -1,0 +1,257 @@
+//! The registry: models, versions, aliases, users and sessions, and the rules they obey. Every face (HTTP, drop folder,
+//! sub-commands) works through [`Registry`]; nothing else works on the store. Knows no status code, no store's make, no
+//! environment.
+//!
+//! Invariants:
+//!
+//! 1. The first line of every public operation is its permission check, and a refusal is an entry in the audit log.
+//! 2. Nothing changes but in [`Store::commit`](crate::store::Store::commit), together with its entry. Rules that depend on
+//!    state (free name, next number, last admin, entity tag, idempotency key) are decided there, on the one writing
+//!    thread, so that two requests can't both pass them.
+//! 3. An operation returns after its entry is durable and covered by a signed checkpoint. If that can't be had, it fails
+//!    with `AuditUnavailable` and nothing has happened.
+//! 4. A blob is durable before a record points to it and outlives the last record that does (`pins.rs`).
+//! 5. A version's number is given once, its manifest never changes, and its bytes are handed out by one gate
+//!    (`download.rs`).
+//! 6. A started commit can't be cancelled: it runs in a task of its own.
+//! 7. There is always an admin that can sign in.
+//! 8. Secrets are in no error, no entry and no log line.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `access` | who calls, and the permission check |
+//! | `login` | password to token, token to actor, sessions |
+//! | `users` | create, change, delete users |
+//! | `upload`, `publish` | a new version |
+//! | `fetch`, `download` | list, describe, hand out |
+//! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
+//! | `audit` | page through the log, export, follow |
+//! | `commit`, `idempotency` | the one way into the store |
+//! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
+
+pub mod access;
+pub mod alias;
+pub mod audit;
+pub mod change;
+pub mod commit;
+pub mod cursor;
+pub mod delete;
+pub mod download;
+pub mod error;
+pub mod fetch;
+pub mod idempotency;
+pub mod lifecycle;
+pub mod login;
+pub mod pins;
+pub mod publish;
+pub mod render;
+pub mod resolve;
+pub mod settings;
+pub mod text;
+pub mod throttle;
+pub mod upkeep;
+pub mod upload;
+pub mod users;
+
+use std::sync::Arc;
+
+use common::audit::{Action, Target};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::auth::password;
+use crate::auth::token::TokenKeys;
+use crate::blobs::{Blobs, Space};
+use crate::config::secret::Secret;
+use crate::registry::access::Caller;
+use crate::registry::commit::Note;
+use crate::registry::error::{Logged, RegistryError};
+use crate::registry::idempotency::FingerprintKey;
+use crate::registry::pins::Pins;
+use crate::registry::settings::Settings;
+use crate::registry::throttle::{Hashing, Throttle};
+use crate::registry::upkeep::Tasks;
+use crate::registry::upload::Intake;
+use crate::store::records::Counters;
+use crate::store::{Identity, PublishedCheckpoint, Store, StoreStats};
+
+pub use crate::store::{Health, JOURNAL_FORMAT};
+
+/// The registry. Shared by all faces as an `Arc`.
+pub struct Registry {
+    inner: Arc<Inner>,
+    upkeep: Vec<JoinHandle<()>>,
+}
+
+/// What operations and the tasks they start share.
+struct Inner {
+    store: Arc<dyn Store>,
+    blobs: Arc<dyn Blobs>,
+    settings: Settings,
+    tokens: TokenKeys,
+    fingerprints: FingerprintKey,
+    /// Verified where there is no user, so that it takes as long.
+    hash_of_nobody: String,
+    hashing: Hashing,
+    throttle: Throttle,
+    intake: Intake,
+    /// Uploads that make their bytes durable.
+    finishing: Semaphore,
+    pins: Pins,
+    tasks: Tasks,
+}
+
+/// What became of the first admin.
+#[derive(Debug)]
+pub enum Seeded {
+    /// There are users already; nothing was done.
+    AlreadyThere,
+    /// It was created.
+    Created {
+        /// The password, where none was given: to be shown once; it must be changed at the first sign-in.
+        generated_password: Option<Secret>,
+    },
+}
+
+impl Registry {
+    /// Opens the registry over an open store and its blobs, and starts its upkeep. Needs a tokio runtime with time.
+    ///
+    /// # Errors
+    /// `Internal`: no randomness, no memory, or the token library doesn't work.
+    pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
+        let hashing = tokio::task::spawn_blocking(password::hash_of_nobody);
+        let hash_of_nobody = hashing.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
+        let inner = Arc::new(Inner {
+            store,
+            blobs,
+            tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
+            fingerprints: FingerprintKey::new(&settings.jwt_secret),
+            hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
+            settings,
+            hashing: Hashing::new(),
+            throttle: Throttle::default(),
+            intake: Intake::new(),
+            finishing: Semaphore::new(publish::FINISHING_MAX),
+            pins: Pins::default(),
+            tasks: Tasks::default(),
+        });
+        let upkeep = upkeep::start(&inner);
+        Ok(Self { inner, upkeep })
+    }
+
+    /// Records the failure of a request that failed before the registry was asked, or of one whose failure carries no entry
+    /// yet. `status` is the one it is answered with. None: the limiter that made the failure has counted it, and there is
+    /// no entry of its own.
+    ///
+    /// # Errors
+    /// `TooManyRequests` where the limiter refuses the request, `AuditUnavailable` where the entry can't be written: then
+    /// this is the answer.
+    pub async fn record_failure(
+        &self,
+        caller: &Caller,
+        action: Action,
+        target: Target,
+        error: &RegistryError,
+        status: u16,
+    ) -> Result<Option<Logged>, RegistryError> {
+        if matches!(error, RegistryError::TooManyRequests { .. }) {
+            return Ok(None);
+        }
+        self.inner.limit_anonymous(caller)?;
+        let mut note = Note::event(action, target).with("reason", error.as_str());
+        note.status = Some(status);
+        note.outcome = Some(error.outcome());
+        match self.inner.record(caller, note).await {
+            Ok(done) => Ok(done.logged),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// The totals.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn counters(&self) -> Result<Counters, RegistryError> {
+        self.inner.read(|view| Ok(view.counters()?)).await
+    }
+
+    /// What the store counts of its own work.
+    pub fn stats(&self) -> StoreStats {
+        self.inner.store.stats()
+    }
+
+    /// Whether the store can record; changes are told.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.inner.store.health()
+    }
+
+    /// The newest published checkpoint; changes are told.
+    pub fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>> {
+        self.inner.store.checkpoints()
+    }
+
+    /// Facts about the store: backend, origin, key.
+    pub fn identity(&self) -> &Identity {
+        self.inner.store.identity()
+    }
+
+    /// Room for blobs.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub async fn space(&self) -> Result<Space, RegistryError> {
+        self.inner.space().await
+    }
+
+    /// Uploads under way.
+    pub fn open_uploads(&self) -> u64 {
+        self.inner.intake.open()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Records that the daemon starts or stops.
+    ///
+    /// # Errors
+    /// `AuditUnavailable`.
+    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
+        let note = Note::event(action, Target::new("log", "daemon")).with("build", env!("CARGO_PKG_VERSION"));
+        match self.inner.record(&Caller::system(), note).await {
+            Ok(_done) => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.
+    pub async fn close(&self) {
+        for task in &self.upkeep {
+            task.abort();
+        }
+        self.inner.tasks.finish().await;
+        self.inner.summarise_rejected().await;
+        self.inner.store.close().await;
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        for task in &self.upkeep {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    async fn space(self: &Arc<Self>) -> Result<Space, RegistryError> {
+        let inner = Arc::clone(self);
+        let space = tokio::task::spawn_blocking(move || inner.blobs.space()).await;
+        Ok(space.map_err(|error| RegistryError::Internal(error.into()))??)
+    }
+}
+
+#[cfg(test)]
+mod tests;

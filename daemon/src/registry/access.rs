@@ -1,0 +1,208 @@
+//! Who calls, with what request, and [`Caller::require`]: the one authorisation check, first line of every public
+//! operation, for every face. Knows roles by the table in `common`; refuses to know how a caller was recognised.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use common::audit::ActorKind;
+use common::role::{Permission, Role};
+
+use crate::registry::error::RegistryError;
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Stable id: `usr_…`, or the name of an actor of the system itself.
+    pub id: String,
+    /// The user's name.
+    pub name: String,
+    /// What kind of actor.
+    pub kind: ActorKind,
+    /// The role; none for anonymous callers, who are allowed nothing.
+    pub role: Option<Role>,
+    /// The session the token belongs to.
+    pub sid: Option<String>,
+    /// Whether the password must be changed before anything else.
+    pub must_change_password: bool,
+    /// When the token expires, milliseconds since the epoch.
+    pub token_expires_at_ms: Option<i64>,
+    /// When the session ends, milliseconds since the epoch.
+    pub session_expires_at_ms: Option<i64>,
+}
+
+impl Actor {
+    fn of_the_house(name: &str, kind: ActorKind, role: Option<Role>) -> Self {
+        Self {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            kind,
+            role,
+            sid: None,
+            must_change_password: false,
+            token_expires_at_ms: None,
+            session_expires_at_ms: None,
+        }
+    }
+
+    /// Somebody who showed no valid token.
+    pub fn anonymous() -> Self {
+        Self::of_the_house("anonymous", ActorKind::Anonymous, None)
+    }
+
+    /// The daemon itself: upkeep and sub-commands.
+    pub fn system() -> Self {
+        Self::of_the_house("system", ActorKind::System, Some(Role::Admin))
+    }
+
+    /// The operator of this machine, at the control socket or at a sub-command while the daemon is stopped.
+    pub fn operator() -> Self {
+        Self { name: "operator".to_owned(), ..Self::system() }
+    }
+
+    /// The drop folder.
+    pub fn watcher() -> Self {
+        Self::of_the_house("watcher", ActorKind::System, Some(Role::Contributor))
+    }
+}
+
+/// Who calls, and with what request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// The request; none for what the daemon does of its own accord.
+    pub request: Option<RequestMeta>,
+}
+
+/// What the registry needs to know of a request: what its entry says, and its conditions.
+#[derive(Clone)]
+pub struct RequestMeta {
+    /// The request's id.
+    pub id: String,
+    /// The method.
+    pub method: String,
+    /// The route as a template, never the raw path.
+    pub route: &'static str,
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    /// The client's User-Agent.
+    pub ua: Option<String>,
+    /// The status of success, for the entry.
+    pub ok_status: u16,
+    /// The status of an upload that found its bytes there already, for the entry.
+    pub unchanged_status: u16,
+    /// The status of a failure, for the entry: given by the face, for the registry knows no codes.
+    pub status_of: fn(&RegistryError) -> u16,
+    /// The Idempotency-Key of a POST, 1..255 visible ASCII characters.
+    pub idempotency_key: Option<String>,
+    /// The condition of a PATCH, PUT or DELETE.
+    pub if_match: Option<IfMatch>,
+}
+
+/// `If-Match`: the revisions a change may be made upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// `*`: whatever is there.
+    Any,
+    /// One of these entity tags, without quotes; a tag is the revision in decimal digits.
+    Tags(Vec<String>),
+}
+
+/// Without the function, whose address says nothing.
+impl fmt::Debug for RequestMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMeta")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("route", &self.route)
+            .field("ip", &self.ip)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Caller {
+    /// The daemon itself.
+    pub fn system() -> Self {
+        Self { actor: Actor::system(), request: None }
+    }
+
+    /// Refuses anonymous callers and those that must change their password first.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PasswordChangeRequired`.
+    pub fn require_signed_in(&self) -> Result<Role, RegistryError> {
+        let role = self.actor.role.ok_or(RegistryError::Unauthenticated)?;
+        if self.actor.must_change_password {
+            return Err(RegistryError::PasswordChangeRequired);
+        }
+        Ok(role)
+    }
+
+    /// Refuses callers without a session, and nobody else: for what a user may do even while the password must be
+    /// changed. Returns the session's id.
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub fn require_session(&self) -> Result<&str, RegistryError> {
+        self.actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)
+    }
+
+    /// The authorisation check. Default deny.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
+    pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
+        if self.require_signed_in()?.allows(permission) {
+            Ok(())
+        } else {
+            Err(RegistryError::Forbidden { permission })
+        }
+    }
+
+    /// Whether the check would pass: for what is shown to some and not to others.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.require(permission).is_ok()
+    }
+
+    /// Holds a record's revision against the request's `If-Match`.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub(crate) fn check_if_match(&self, revision: u64) -> Result<(), RegistryError> {
+        match self.request.as_ref().and_then(|request| request.if_match.as_ref()) {
+            None | Some(IfMatch::Any) => Ok(()),
+            Some(IfMatch::Tags(tags)) if tags.iter().any(|tag| *tag == revision.to_string()) => Ok(()),
+            Some(IfMatch::Tags(_)) => Err(RegistryError::PreconditionFailed),
+        }
+    }
+
+    /// The client's address.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.request.as_ref().and_then(|request| request.ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::audit::ActorKind;
+    use common::role::{Permission, Role};
+
+    use super::{Actor, Caller};
+    use crate::registry::error::RegistryError;
+
+    /// Every role against every permission; anonymous callers and unchanged passwords first.
+    #[test]
+    fn require() {
+        let mut caller = Caller { actor: Actor::anonymous(), request: None };
+        assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::Unauthenticated)));
+        caller.actor.kind = ActorKind::User;
+        for role in Role::ALL {
+            caller.actor.role = Some(role);
+            for permission in Role::Admin.permissions() {
+                assert_eq!(caller.require(*permission).is_ok(), role.allows(*permission), "{role} {permission}");
+            }
+        }
+        caller.actor.must_change_password = true;
+        assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::PasswordChangeRequired)));
+    }
+}

@@ -1,0 +1,270 @@
+//! [`RegistryError`]: all that can go wrong, in the domain's words. Knows what a caller may be told; refuses to know
+//! status codes and problem documents.
+//!
+//! `Display` is safe to show and says what to do; causes are in `source()`, for the daemon's log alone.
+
+use std::error::Error;
+
+use common::audit::{Hash, Outcome as EntryOutcome, Receipt};
+use common::digest::Digest;
+use common::name::Version;
+use common::role::Permission;
+use thiserror::Error;
+
+use crate::blobs::BlobError;
+use crate::store::StoreError;
+
+/// A cause that is never shown.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why an operation was refused or failed.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// No valid token.
+    #[error("sign in first: the token is missing, malformed or expired, or its session has ended")]
+    Unauthenticated,
+    /// Name and password don't belong together; which is wrong is not said.
+    #[error("user name and password don't belong together")]
+    BadCredentials,
+    /// The role lacks a permission.
+    #[error("this needs the permission `{permission}`, which your role doesn't have; ask an admin")]
+    Forbidden {
+        /// The one that is missing.
+        permission: Permission,
+    },
+    /// Nothing else is allowed before the password is changed.
+    #[error("change your password first: POST /me/password")]
+    PasswordChangeRequired,
+    /// Not there, or not the caller's to see.
+    #[error("there is no {what}, or it is not yours to see")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// The state of the registry forbids it; the text says what and what to do.
+    #[error("{0}")]
+    Conflict(String),
+    /// Somebody else changed it in the meantime.
+    #[error("it has changed since you read it; read it again and decide anew")]
+    PreconditionFailed,
+    /// Values that break a rule, each with its place (`body.name`, `query.cursor`, `part.file`) and what is accepted.
+    #[error("{}", list(.0))]
+    Invalid(Vec<(String, String)>),
+    /// The bytes are not the promised ones.
+    #[error("the bytes have the digest {actual}, but {expected} was promised; nothing was kept")]
+    DigestMismatch {
+        /// What the caller said.
+        expected: Digest,
+        /// What was measured.
+        actual: Digest,
+    },
+    /// The password breaks a rule; the text says which.
+    #[error("{0}")]
+    WeakPassword(String),
+    /// The idempotency key stands for another request.
+    #[error("this Idempotency-Key came with another request within 24 hours; use a fresh key for each new request")]
+    IdempotencyKeyReused,
+    /// Too many attempts in a short time.
+    #[error("too many attempts; try again in {retry_after_s} s")]
+    TooManyRequests {
+        /// Seconds until it may be tried again; at least 1.
+        retry_after_s: u64,
+    },
+    /// The version is held back.
+    #[error("version {version} is held in quarantine{}; an admin can release it", because(.reason.as_deref()))]
+    Quarantined {
+        /// Which.
+        version: Version,
+        /// Why, where that is known.
+        reason: Option<String>,
+    },
+    /// More octets than allowed.
+    #[error("this is over the limit of {limit} octets; nothing was kept")]
+    TooLarge {
+        /// The limit, octets.
+        limit: u64,
+    },
+    /// Free space is below the watermark or would be.
+    #[error("not enough free space; nothing was kept, tell the operator")]
+    StorageFull,
+    /// The client went away, or its body ended too early or paused too long.
+    #[error("the request's body ended early; nothing was kept, send it again")]
+    Interrupted,
+    /// The entry can't be written, so nothing is done.
+    #[error("the audit log can't be written, and nothing is done that can't be recorded; try again later")]
+    AuditUnavailable,
+    /// Stored data contradicts itself.
+    #[error("stored data is damaged; the operator must look at it")]
+    Corrupt(#[source] Cause),
+    /// A fault of the registry's own.
+    #[error("a fault in the registry; the daemon's log has the cause")]
+    Internal(#[source] Cause),
+}
+
+fn list(errors: &[(String, String)]) -> String {
+    errors.iter().map(|(loc, msg)| format!("{loc}: {msg}")).collect::<Vec<_>>().join("; ")
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+impl RegistryError {
+    /// One refused value.
+    pub fn invalid(loc: impl Into<String>, msg: impl Into<String>) -> Self {
+        Self::Invalid(vec![(loc.into(), msg.into())])
+    }
+
+    /// Something that isn't there.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::NotFound { what: what.into() }
+    }
+
+    /// A fault with no cause but the sentence that tells it.
+    pub fn internal(what: &'static str) -> Self {
+        Self::Internal(what.into())
+    }
+
+    /// Whether policy refused it (`denied` in the audit log), in contrast to what is invalid, in conflict or failed
+    /// (`error`).
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::Unauthenticated
+            | Self::BadCredentials
+            | Self::Forbidden { .. }
+            | Self::PasswordChangeRequired
+            | Self::TooManyRequests { .. }
+            | Self::Quarantined { .. } => true,
+            Self::NotFound { .. }
+            | Self::Conflict(_)
+            | Self::PreconditionFailed
+            | Self::Invalid(_)
+            | Self::DigestMismatch { .. }
+            | Self::WeakPassword(_)
+            | Self::IdempotencyKeyReused
+            | Self::TooLarge { .. }
+            | Self::StorageFull
+            | Self::Interrupted
+            | Self::AuditUnavailable
+            | Self::Corrupt(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
+    /// How an operation that fails with it ended, as its entry says.
+    pub fn outcome(&self) -> EntryOutcome {
+        if self.is_denial() { EntryOutcome::Denied } else { EntryOutcome::Error }
+    }
+
+    /// The word that stands for it in an audit entry.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::BadCredentials => "bad-credentials",
+            Self::Forbidden { .. } => "forbidden",
+            Self::PasswordChangeRequired => "password-change-required",
+            Self::NotFound { .. } => "not-found",
+            Self::Conflict(_) => "conflict",
+            Self::PreconditionFailed => "precondition-failed",
+            Self::Invalid(_) => "invalid",
+            Self::DigestMismatch { .. } => "digest-mismatch",
+            Self::WeakPassword(_) => "weak-password",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::TooManyRequests { .. } => "too-many-requests",
+            Self::Quarantined { .. } => "quarantined",
+            Self::TooLarge { .. } => "too-large",
+            Self::StorageFull => "storage-full",
+            Self::Interrupted => "interrupted",
+            Self::AuditUnavailable => "audit-unavailable",
+            Self::Corrupt(_) => "corrupt",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::warn!(cause, "the audit log can't be written");
+                Self::AuditUnavailable
+            }
+            StoreError::Corrupt(_) => Self::Corrupt(error.into()),
+            StoreError::Io(_) | StoreError::View(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<BlobError> for RegistryError {
+    /// A blob that a record points to and that isn't there is damage, not a miss.
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Full(_) => Self::StorageFull,
+            BlobError::NotFound(_) | BlobError::Corrupt { .. } => Self::Corrupt(error.into()),
+            BlobError::Unavailable(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+/// Where an operation's entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged {
+    /// Its index.
+    pub index: u64,
+    /// RFC 6962 hash of its leaf.
+    pub leaf_hash: Hash,
+}
+
+/// An operation that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: RegistryError,
+    /// Its entry, where it has been written already; an entry is never written twice for one request.
+    pub logged: Option<Logged>,
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        Self { error, logged: None }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        RegistryError::from(error).into()
+    }
+}
+
+/// An operation that succeeded.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// What it came to.
+    pub value: T,
+    /// Its entry; none for reads of metadata that aren't recorded.
+    pub logged: Option<Logged>,
+    /// Proof of the change, where there was one.
+    pub receipt: Option<Receipt>,
+    /// Whether this is the first answer to the same Idempotency-Key, given again.
+    pub replayed: bool,
+}
+
+impl<T> Done<T> {
+    /// A read that needs no entry.
+    pub(crate) fn unlogged(value: T) -> Self {
+        Self { value, logged: None, receipt: None, replayed: false }
+    }
+
+    /// The same, with another value.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Done<U> {
+        Done {
+            value: convert(self.value),
+            logged: self.logged,
+            receipt: self.receipt,
+            replayed: self.replayed,
+        }
+    }
+}
+
+/// What an operation comes to.
+pub type Outcome<T> = Result<Done<T>, Failure>;

@@ -1,0 +1,76 @@
+//! What an operator decides, as the registry sees it: typed, valid, complete. Refuses to know where it was written down.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::name::Alias;
+
+use crate::config::secret::Secret;
+
+/// The registry's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The key of tokens, at least 32 octets.
+    pub jwt_secret: Secret,
+    /// The key before it: its tokens are still accepted.
+    pub jwt_secret_previous: Option<Secret>,
+    /// Life of a token.
+    pub token_ttl: Duration,
+    /// Life of a session; a refresh can't go past it.
+    pub session_ttl: Duration,
+    /// Whether anyone may register as a viewer.
+    pub open_registration: bool,
+    /// Octets of one upload, all files.
+    pub upload_bytes_max: u64,
+    /// Uploads are refused when less would stay free, octets.
+    pub min_free_bytes: u64,
+    /// What happens to what inspection finds.
+    pub scan_policy: ScanPolicy,
+    /// Aliases that only admins may move.
+    pub protected_aliases: BTreeSet<Alias>,
+    /// How long what was deleted can be restored.
+    pub restore_period: Duration,
+    /// Which reads are recorded.
+    pub audit_reads: AuditReads,
+    /// How much of a client's address is recorded.
+    pub client_ip: ClientIp,
+}
+
+/// `MREG_SCAN_POLICY` (scanning.md §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanPolicy {
+    /// Suspicious, unscannable and malicious files are held in quarantine; notes are warnings.
+    Default,
+    /// Every pickle is held, too.
+    Strict,
+}
+
+impl ScanPolicy {
+    /// The name it has in settings, entries and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// `MREG_AUDIT_READS` (audit-log.md §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditReads {
+    /// Changes, hand-outs of content, refusals and failures, readings of the log.
+    Content,
+    /// Reads of metadata as well.
+    All,
+}
+
+/// `MREG_AUDIT_CLIENT_IP` (audit-log.md §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientIp {
+    /// As it is.
+    Full,
+    /// Its /24, or /48 for IPv6.
+    Truncated,
+    /// Not at all.
+    None,
+}
