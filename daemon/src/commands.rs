@@ -129,7 +129,7 @@ impl From<RunError> for Failed {
             RunError::Control { source, .. } => exit_of(source),
             RunError::Journal(_) | RunError::Log(_) => Exit::Io,
         };
-        Self::new(exit, error)
+        Self::new(exit, crate::error_chain(&error))
     }
 }
 

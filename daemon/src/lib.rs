@@ -58,7 +58,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The blobs.
-    #[error("{}: {source}", path.display())]
+    #[error("the blobs in {} can't be opened", path.display())]
     Blobs {
         /// Their directory.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum StartError {
         source: BlobError,
     },
     /// The generated key of tokens.
-    #[error("{} {source}", path.display())]
+    #[error("the key of tokens in {}", path.display())]
     TokenKey {
         /// Its file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         problem: String,
     },
     /// The registry's first steps: recovery, the first admin, the entry of the start.
-    #[error("the registry can't start: {0}")]
+    #[error("the registry can't start")]
     Registry(#[source] RegistryError),
 }
 
@@ -90,7 +90,7 @@ pub enum StartError {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The control socket can't be made.
-    #[error("the control socket in {} can't be made: {source}", dir.display())]
+    #[error("the control socket in {} can't be made", dir.display())]
     Control {
         /// The data directory.
         dir: PathBuf,
@@ -101,7 +101,7 @@ pub enum RunError {
     #[error("the journal failed ({0}); start again to recover from it")]
     Journal(String),
     /// The entry of the start or of the stop.
-    #[error("that the daemon starts or stops can't be recorded: {0}")]
+    #[error("that the daemon starts or stops can't be recorded")]
     Log(#[source] RegistryError),
 }
 
@@ -298,13 +298,16 @@ pub fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// An error with all its causes, for the log.
+/// An error with all its causes, for the log. Some errors show their cause themselves; it is not said twice.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let this = error.to_string();
+        if !text.ends_with(&this) {
+            text.push_str(": ");
+            text.push_str(&this);
+        }
         cause = error.source();
     }
     text

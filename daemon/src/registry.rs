@@ -56,7 +56,7 @@ pub mod users;
 use std::sync::Arc;
 
 use common::audit::{Action, Target};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::auth::password;
@@ -95,8 +95,6 @@ struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     intake: Intake,
-    /// Uploads that make their bytes durable.
-    finishing: Semaphore,
     pins: Pins,
     tasks: Tasks,
 }
@@ -117,10 +115,15 @@ impl Registry {
     /// Opens the registry over an open store and its blobs, and starts its upkeep. Needs a tokio runtime with time.
     ///
     /// # Errors
-    /// `Internal`: no randomness, no memory, or the token library doesn't work.
+    /// `Internal`: the blobs, the system's randomness or the token library don't work.
     pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
-        let hashing = tokio::task::spawn_blocking(password::hash_of_nobody);
-        let hash_of_nobody = hashing.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let stale = Arc::clone(&blobs);
+        // What is staged before the first upload is what a crash left.
+        let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
+        let (swept, hash_of_nobody) = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        if swept? > 0 {
+            tracing::info!("removed what uploads had staged before the last stop");
+        }
         let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
         let inner = Arc::new(Inner {
             store,
@@ -132,7 +135,6 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
-            finishing: Semaphore::new(publish::FINISHING_MAX),
             pins: Pins::default(),
             tasks: Tasks::default(),
         });
@@ -212,18 +214,6 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// Records that the daemon starts or stops.
-    ///
-    /// # Errors
-    /// `AuditUnavailable`.
-    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
-        let note = Note::event(action, Target::new("log", "daemon")).with("build", env!("CARGO_PKG_VERSION"));
-        match self.inner.record(&Caller::system(), note).await {
-            Ok(_done) => Ok(()),
-            Err(failure) => Err(failure.error),
-        }
     }
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.

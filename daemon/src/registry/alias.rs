@@ -1,7 +1,6 @@
 //! Aliases: names for versions that can be moved, each with its history. Knows which are protected; refuses to know what
 //! an alias is used for.
 
-use std::sync::Arc;
 
 use common::audit::{Action, Target};
 use common::name::{Alias, ModelId, ModelRef, Version};
@@ -114,7 +113,7 @@ impl Registry {
 
 impl Inner {
     /// The permission to move an alias: protected ones need more.
-    pub(crate) fn require_alias(self: &Arc<Self>, caller: &Caller, alias: &Alias) -> Result<(), RegistryError> {
+    pub(crate) fn require_alias(&self, caller: &Caller, alias: &Alias) -> Result<(), RegistryError> {
         caller.require(Permission::ModelWrite)?;
         if self.settings.protected_aliases.contains(alias) {
             caller.require(Permission::ProtectedAlias)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use common::api::{AuditRow, Page};
-use common::audit::{Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
+use common::audit::{INTEGER_MAX, Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
 use common::name::{ModelId, ModelName, UserName};
 use common::role::Permission;
 use serde_json::{Value, json};
@@ -285,7 +285,8 @@ impl AuditQuery {
         let numbers = [("since_ms", self.since_ms), ("until_ms", self.until_ms)];
         for (name, value) in numbers.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
             // Leaves hold integers up to 2^53; what is beyond has no instant.
-            filters.insert(name.to_owned(), json!(value.clamp(-common::audit::INTEGER_MAX, common::audit::INTEGER_MAX)));
+            let most = INTEGER_MAX.cast_signed();
+            filters.insert(name.to_owned(), json!(value.clamp(-most, most)));
         }
         if !filters.is_empty() {
             note.say("filters", Value::Object(filters));

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::audit::{
-    Action, Actor as LogActor, Outcome as EntryOutcome, Receipt, RequestInfo, Target, USER_AGENT_OCTETS_MAX,
+    Action, Actor as LogActor, Outcome as EntryOutcome, Receipt, RequestInfo, Target, USER_AGENT_LEN_MAX,
 };
 use common::role::Permission;
 use serde::Serialize;
@@ -23,7 +23,7 @@ use crate::registry::error::{Done, Failure, Logged, Outcome, RegistryError};
 use crate::registry::idempotency::Once;
 use crate::registry::settings::ClientIp;
 use crate::store::records::Write;
-use crate::store::{Committed, Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, View};
+use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, View};
 
 /// What an entry says of an operation. Decisions fill in what they find out; a refusal keeps what was known by then.
 #[derive(Debug, Clone)]
@@ -172,10 +172,10 @@ impl Inner {
             if verdict.as_ref().is_some_and(|verdict| verdict.releases) {
                 inner.settle_later(committed.released.iter().copied());
             }
-            Ok((committed, verdict))
+            Ok::<_, StoreError>((committed, verdict))
         });
         let joined = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
-        let (committed, verdict): (Committed, Option<Verdict<T>>) = joined.map_err(|error| Failure::from(error))?;
+        let (committed, verdict) = joined?;
         let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
         let failure = |error| Failure { error, logged };
         let verdict = verdict.ok_or_else(|| failure(RegistryError::internal("a decision left no verdict")))?;
@@ -293,7 +293,7 @@ fn request_info(request: &RequestMeta, status: u16, client_ip: ClientIp) -> Requ
         route: request.route.to_owned(),
         status,
         ip: request.ip.and_then(|ip| logged_ip(ip, client_ip)),
-        ua: request.ua.as_deref().map(|ua| cut(ua, USER_AGENT_OCTETS_MAX).to_owned()),
+        ua: request.ua.as_deref().map(|ua| cut(ua, USER_AGENT_LEN_MAX).to_owned()),
     }
 }
 

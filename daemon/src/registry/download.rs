@@ -163,7 +163,8 @@ impl Registry {
         };
         describe(&mut note, &offered);
         // Pinned before it is opened, so that nothing of it vanishes until the ticket does.
-        let pins = inner.pin(Holder::Reader, offered.files.iter().map(|file| file.digest)).await;
+        let digests: Vec<Digest> = offered.files.iter().map(|file| file.digest).collect();
+        let pins = inner.pin(Holder::Reader, digests).await;
         let first = match inner.open_first(&offered.files).await {
             Ok(reader) => reader,
             Err(error) => return Err(inner.refuse(caller, note, error).await),

@@ -30,8 +30,6 @@ use crate::store::records::{
 };
 use crate::store::{Moment, Records};
 
-/// Finishing an upload syncs files and directories; more at once only wait for each other (limits.md §3).
-pub(crate) const FINISHING_MAX: usize = 6;
 /// Findings that are kept of one version; what is beyond says no more than these.
 const FINDINGS_MAX: usize = 200;
 /// Warnings that come with an answer.
@@ -171,7 +169,7 @@ impl Inner {
         let once = self.fingerprints.once(caller, &plan.described());
         // Given back after the commit: whoever unpins last looks whether the record is there.
         let _pins = self.pin(Holder::Writer, files.iter().map(|file| file.digest)).await;
-        if let Err(error) = self.keep_all(files).await {
+        if let Err(error) = keep_all(files).await {
             return Err(failed(error).await);
         }
         self.commit_once(caller, note, once, move |records, moment, note| decide(records, moment, note, plan)).await
@@ -281,16 +279,14 @@ impl Inner {
             by_id: caller.actor.id.clone(),
         })
     }
+}
 
-    /// Makes the bytes durable. Few uploads at a time.
-    async fn keep_all(self: &Arc<Self>, files: Vec<StagedFile>) -> Result<(), RegistryError> {
-        let _place =
-            self.finishing.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
-        let kept = tokio::task::spawn_blocking(move || {
-            files.into_iter().try_for_each(|file| file.staged.keep(&file.digest))
-        });
-        Ok(kept.await.map_err(|error| RegistryError::Internal(error.into()))??)
-    }
+/// Makes the bytes durable, on a blocking thread.
+async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
+    let task = tokio::task::spawn_blocking(move || {
+        files.into_iter().try_for_each(|file| file.staged.keep(&file.digest))
+    });
+    Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
 }
 
 /// Looks at each file, on a blocking thread.
