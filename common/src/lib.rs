@@ -2,9 +2,11 @@
 //! verification, and (feature `client`) the typed HTTP client. Pure: no files, no clock, no runtime, the client
 //! excepted. Nothing here knows the daemon or the console.
 
-pub mod name;
-pub mod digest;
-pub mod role;
-pub mod problem;
-pub mod audit;
 pub mod api;
+pub mod audit;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod digest;
+pub mod name;
+pub mod problem;
+pub mod role;

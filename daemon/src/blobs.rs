@@ -78,7 +78,7 @@ pub trait Blobs: Send + Sync {
 
 /// A blob in the making. Dropped without [`Staged::keep`], it leaves nothing behind: that covers every early return and
 /// every cancelled upload.
-pub trait Staged: Send {
+pub trait Staged: Send + Sync {
     /// Appends octets. After an error the staged blob is good for nothing but dropping.
     ///
     /// # Errors

@@ -127,9 +127,9 @@ impl From<RunError> for Failed {
     fn from(error: RunError) -> Self {
         let exit = match &error {
             RunError::Control { source, .. } => exit_of(source),
-            RunError::Journal(_) | RunError::Close(_) => Exit::Io,
+            RunError::Journal(_) | RunError::Log(_) => Exit::Io,
         };
-        Self::new(exit, error)
+        Self::new(exit, crate::error_chain(&error))
     }
 }
 

@@ -58,7 +58,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The blobs.
-    #[error("{}: {source}", path.display())]
+    #[error("the blobs in {} can't be opened", path.display())]
     Blobs {
         /// Their directory.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum StartError {
         source: BlobError,
     },
     /// The generated key of tokens.
-    #[error("{} {source}", path.display())]
+    #[error("the key of tokens in {}", path.display())]
     TokenKey {
         /// Its file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         problem: String,
     },
     /// The registry's first steps: recovery, the first admin, the entry of the start.
-    #[error("the registry can't start: {0}")]
+    #[error("the registry can't start")]
     Registry(#[source] RegistryError),
 }
 
@@ -90,7 +90,7 @@ pub enum StartError {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The control socket can't be made.
-    #[error("the control socket in {} can't be made: {source}", dir.display())]
+    #[error("the control socket in {} can't be made", dir.display())]
     Control {
         /// The data directory.
         dir: PathBuf,
@@ -100,9 +100,9 @@ pub enum RunError {
     /// The journal failed: only the file itself can say what is in it.
     #[error("the journal failed ({0}); start again to recover from it")]
     Journal(String),
-    /// A stop that was cut short.
-    #[error("the last entry can't be written: {0}")]
-    Close(#[source] RegistryError),
+    /// The entry of the start or of the stop.
+    #[error("that the daemon starts or stops can't be recorded")]
+    Log(#[source] RegistryError),
 }
 
 /// An open registry.
@@ -145,9 +145,19 @@ async fn seed(registry: &Registry, config: &Config) -> Result<Seeded, StartError
     registry.seed_admin(&name, config.admin_password.clone()).await.map_err(StartError::Registry)
 }
 
-/// Serves an open registry until `stop`, then ends in order: nothing new, running requests, last entry, store.
-pub async fn run(config: &Config, opened: Opened, listener: TcpListener, stop: Stop) -> Result<(), RunError> {
-    let registry = opened.registry;
+/// Serves a registry until `stop`, then ends in order: nothing new, running requests, last entry, store. `announce` is
+/// called once it serves.
+pub async fn run(
+    config: &Config,
+    registry: Arc<Registry>,
+    listener: TcpListener,
+    stop: Stop,
+    announce: impl FnOnce(),
+) -> Result<(), RunError> {
+    if let Err(error) = registry.record_lifecycle(Action::LogStart).await {
+        registry.close().await;
+        return Err(RunError::Log(error));
+    }
     let (begin, begun) = watch::channel(false);
     let shared = Arc::new(Shared {
         registry: Arc::clone(&registry),
@@ -169,6 +179,7 @@ pub async fn run(config: &Config, opened: Opened, listener: TcpListener, stop: S
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let watchdog = tokio::spawn(notify::watchdog(registry.health()));
     notify::ready();
+    announce();
 
     let journal_failure = wait_for_the_end(stop.begun, registry.health()).await;
     notify::stopping();
@@ -186,18 +197,18 @@ pub async fn run(config: &Config, opened: Opened, listener: TcpListener, stop: S
     upkeep.abort();
     let closed = match journal_failure {
         Some(why) => Err(RunError::Journal(why)),
-        None => registry.record_lifecycle(Action::LogStop).await.map_err(RunError::Close),
+        None => registry.record_lifecycle(Action::LogStop).await.map_err(RunError::Log),
     };
     registry.close().await;
     watchdog.abort();
+    if closed.is_ok() {
+        tracing::info!("stopped");
+    }
     closed
 }
 
 /// Waits for the signal to stop, or for the journal to fail, which is told.
-async fn wait_for_the_end(
-    mut begun: watch::Receiver<bool>,
-    mut health: watch::Receiver<Health>,
-) -> Option<String> {
+async fn wait_for_the_end(mut begun: watch::Receiver<bool>, mut health: watch::Receiver<Health>) -> Option<String> {
     tokio::select! {
         () = raised(&mut begun) => None,
         failed = health.wait_for(|health| matches!(health, Health::Failed(_))) => match failed.as_deref() {
@@ -287,13 +298,16 @@ pub fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// An error with all its causes, for the log.
+/// An error with all its causes, for the log. Some errors show their cause themselves; it is not said twice.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let this = error.to_string();
+        if !text.ends_with(&this) {
+            text.push_str(": ");
+            text.push_str(&this);
+        }
         cause = error.source();
     }
     text

@@ -53,7 +53,10 @@ pub async fn watchdog(mut health: watch::Receiver<Health>) {
         match &*health.borrow_and_update() {
             Health::Ok => say(&[NotifyState::Watchdog, NotifyState::Status("serving")]),
             Health::Refusing(_) => {
-                say(&[NotifyState::Watchdog, NotifyState::Status("the audit log can't be written; see the daemon's log")]);
+                say(&[
+                    NotifyState::Watchdog,
+                    NotifyState::Status("the audit log can't be written; see the daemon's log"),
+                ]);
             }
             Health::Failed(_) => return,
         }

@@ -40,12 +40,14 @@ pub mod download;
 pub mod error;
 pub mod fetch;
 pub mod idempotency;
+pub mod lifecycle;
 pub mod login;
 pub mod pins;
 pub mod publish;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod text;
 pub mod throttle;
 pub mod upkeep;
 pub mod upload;
@@ -54,13 +56,22 @@ pub mod users;
 use std::sync::Arc;
 
 use common::audit::{Action, Target};
-use common::name::UserName;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::auth::password;
+use crate::auth::token::TokenKeys;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
 use crate::registry::access::Caller;
+use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
+use crate::registry::idempotency::FingerprintKey;
+use crate::registry::pins::Pins;
 use crate::registry::settings::Settings;
+use crate::registry::throttle::{Hashing, Throttle};
+use crate::registry::upkeep::Tasks;
+use crate::registry::upload::Intake;
 use crate::store::records::Counters;
 use crate::store::{Identity, PublishedCheckpoint, Store, StoreStats};
 
@@ -69,6 +80,7 @@ pub use crate::store::{Health, JOURNAL_FORMAT};
 /// The registry. Shared by all faces as an `Arc`.
 pub struct Registry {
     inner: Arc<Inner>,
+    upkeep: Vec<JoinHandle<()>>,
 }
 
 /// What operations and the tasks they start share.
@@ -76,6 +88,15 @@ struct Inner {
     store: Arc<dyn Store>,
     blobs: Arc<dyn Blobs>,
     settings: Settings,
+    tokens: TokenKeys,
+    fingerprints: FingerprintKey,
+    /// Verified where there is no user, so that it takes as long.
+    hash_of_nobody: String,
+    hashing: Hashing,
+    throttle: Throttle,
+    intake: Intake,
+    pins: Pins,
+    tasks: Tasks,
 }
 
 /// What became of the first admin.
@@ -91,21 +112,43 @@ pub enum Seeded {
 }
 
 impl Registry {
-    /// Opens the registry over an open store and its blobs, and starts its upkeep. Needs a tokio runtime.
-    pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
-        todo!()
-    }
-
-    /// Creates the first admin, if there is no user yet.
-    pub async fn seed_admin(&self, name: &UserName, password: Option<Secret>) -> Result<Seeded, RegistryError> {
-        todo!()
-    }
-
-    /// Records the failure of a request that failed before the registry was asked. None: the limiter counts it instead,
-    /// and the answer is the error in `Err` where it is over the limit.
+    /// Opens the registry over an open store and its blobs, and starts its upkeep. Needs a tokio runtime with time.
     ///
     /// # Errors
-    /// `TooManyRequests` where the limiter refuses the request; `AuditUnavailable`: then this is the answer.
+    /// `Internal`: the blobs, the system's randomness or the token library don't work.
+    pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
+        let stale = Arc::clone(&blobs);
+        // What is staged before the first upload is what a crash left.
+        let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
+        let (swept, hash_of_nobody) = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        if swept? > 0 {
+            tracing::info!("removed what uploads had staged before the last stop");
+        }
+        let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
+        let inner = Arc::new(Inner {
+            store,
+            blobs,
+            tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
+            fingerprints: FingerprintKey::new(&settings.jwt_secret),
+            hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
+            settings,
+            hashing: Hashing::new(),
+            throttle: Throttle::default(),
+            intake: Intake::new(),
+            pins: Pins::default(),
+            tasks: Tasks::default(),
+        });
+        let upkeep = upkeep::start(&inner);
+        Ok(Self { inner, upkeep })
+    }
+
+    /// Records the failure of a request that failed before the registry was asked, or of one whose failure carries no entry
+    /// yet. `status` is the one it is answered with. None: the limiter that made the failure has counted it, and there is
+    /// no entry of its own.
+    ///
+    /// # Errors
+    /// `TooManyRequests` where the limiter refuses the request, `AuditUnavailable` where the entry can't be written: then
+    /// this is the answer.
     pub async fn record_failure(
         &self,
         caller: &Caller,
@@ -114,12 +157,25 @@ impl Registry {
         error: &RegistryError,
         status: u16,
     ) -> Result<Option<Logged>, RegistryError> {
-        todo!()
+        if matches!(error, RegistryError::TooManyRequests { .. }) {
+            return Ok(None);
+        }
+        self.inner.limit_anonymous(caller)?;
+        let mut note = Note::event(action, target).with("reason", error.as_str());
+        note.status = Some(status);
+        note.outcome = Some(error.outcome());
+        match self.inner.record(caller, note).await {
+            Ok(done) => Ok(done.logged),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     /// The totals.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
     pub async fn counters(&self) -> Result<Counters, RegistryError> {
-        todo!()
+        self.inner.read(|view| Ok(view.counters()?)).await
     }
 
     /// What the store counts of its own work.
@@ -128,12 +184,12 @@ impl Registry {
     }
 
     /// Whether the store can record; changes are told.
-    pub fn health(&self) -> tokio::sync::watch::Receiver<Health> {
+    pub fn health(&self) -> watch::Receiver<Health> {
         self.inner.store.health()
     }
 
     /// The newest published checkpoint; changes are told.
-    pub fn checkpoints(&self) -> tokio::sync::watch::Receiver<Arc<PublishedCheckpoint>> {
+    pub fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>> {
         self.inner.store.checkpoints()
     }
 
@@ -143,13 +199,16 @@ impl Registry {
     }
 
     /// Room for blobs.
+    ///
+    /// # Errors
+    /// `Internal`.
     pub async fn space(&self) -> Result<Space, RegistryError> {
-        todo!()
+        self.inner.space().await
     }
 
     /// Uploads under way.
     pub fn open_uploads(&self) -> u64 {
-        todo!()
+        self.inner.intake.open()
     }
 
     /// The settings.
@@ -157,13 +216,32 @@ impl Registry {
         &self.inner.settings
     }
 
-    /// Records that the daemon starts or stops.
-    pub async fn record_lifecycle(&self, action: Action) -> Result<(), RegistryError> {
-        todo!()
-    }
-
-    /// Ends upkeep, writes what is still counted, and closes the store.
+    /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.
     pub async fn close(&self) {
-        todo!()
+        for task in &self.upkeep {
+            task.abort();
+        }
+        self.inner.tasks.finish().await;
+        self.inner.summarise_rejected().await;
+        self.inner.store.close().await;
     }
 }
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        for task in &self.upkeep {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    async fn space(self: &Arc<Self>) -> Result<Space, RegistryError> {
+        let inner = Arc::clone(self);
+        let space = tokio::task::spawn_blocking(move || inner.blobs.space()).await;
+        Ok(space.map_err(|error| RegistryError::Internal(error.into()))??)
+    }
+}
+
+#[cfg(test)]
+mod tests;

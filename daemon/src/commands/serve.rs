@@ -32,9 +32,10 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
             // Recovery can be interrupted anywhere: it begins anew at the next start.
             () = asked_to_stop(stop.clone()) => return Ok(()),
         };
+        let greeting = greeting(config, &opened, address);
         // Nobody may be reading; that is no reason not to serve.
-        let _ = cli::out(&greeting(config, &opened, address));
-        crate::run(config, opened, listener, stop).await?;
+        let announce = move || drop(cli::out(&greeting));
+        crate::run(config, opened.registry, listener, stop, announce).await?;
         Ok(())
     });
     // Blocking work that is still running is a scan or a read: nothing waits for it any more.
@@ -76,7 +77,9 @@ fn signals() -> Result<Stop, Failed> {
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failed {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there; stop it, or choose another with --bind or MREG_BIND",
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another with --bind or MREG_BIND"
+        }
         io::ErrorKind::PermissionDenied => "ports below 1024 need a right; choose another with --bind or MREG_BIND",
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose another with --bind or MREG_BIND",
         _ => "choose another with --bind or MREG_BIND",

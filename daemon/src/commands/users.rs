@@ -95,10 +95,7 @@ impl Asked {
             }
             Self::Passwd { name, password } => {
                 way.passwd(name, &password.secret).await?;
-                Ok(format!(
-                    "set the password of {name}; it must be changed at the next sign-in\n{}",
-                    password.shown()
-                ))
+                Ok(format!("set the password of {name}; it must be changed at the next sign-in\n{}", password.shown()))
             }
             Self::List { json } => {
                 let users = way.list().await?;

@@ -4,7 +4,6 @@
 mod csv;
 
 use std::io;
-use std::str::FromStr as _;
 
 use bytes::Bytes;
 use common::api::AuditRow;
@@ -70,9 +69,8 @@ pub(crate) async fn list(call: &Call) -> Answer {
     let Reading { after, before, actor, action, target, outcome, ip, since, until, format, limit, cursor } =
         body::query(call)?;
     let outcome = outcome
-        .map(|word| Outcome::from_str(&word))
-        .transpose()
-        .map_err(|_other| invalid("outcome", "is not `ok`, `denied` or `error`"))?;
+        .map(|word| Outcome::parse(&word).ok_or_else(|| invalid("outcome", "is not `ok`, `denied` or `error`")))
+        .transpose()?;
     for (name, value) in [("actor", &actor), ("action", &action), ("target", &target), ("ip", &ip)] {
         if value.as_ref().is_some_and(|value| !(1..=FILTER_OCTETS_MAX).contains(&value.len())) {
             return Err(invalid(name, &format!("has not 1 to {FILTER_OCTETS_MAX} octets")));

@@ -4,11 +4,11 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
+use crate::http::Shared;
 use crate::http::problem::status_of;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
-use crate::http::Shared;
 use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
 use crate::registry::error::RegistryError;
 
@@ -55,12 +55,18 @@ pub(crate) async fn caller(
             Actor::anonymous()
         }
     };
-    match conditions(&head.headers) {
-        Ok((idempotency_key, if_match)) => {
-            request.idempotency_key = idempotency_key;
-            request.if_match = if_match;
+    let takes = |header: &str| endpoint.is_change() && endpoint.params.iter().any(|param| param.name == header);
+    if takes("Idempotency-Key") {
+        match idempotency_key(&head.headers) {
+            Ok(key) => request.idempotency_key = key,
+            Err(error) => known = known.and(Err(error)),
         }
-        Err(error) => known = known.and(Err(error)),
+    }
+    if takes("If-Match") {
+        match if_match(&head.headers) {
+            Ok(condition) => request.if_match = condition,
+            Err(error) => known = known.and(Err(error)),
+        }
     }
     (Caller { actor, request: Some(request) }, known)
 }
@@ -84,33 +90,41 @@ fn is_token68(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
-/// `Idempotency-Key` and `If-Match`.
-fn conditions(headers: &HeaderMap) -> Result<(Option<String>, Option<IfMatch>), RegistryError> {
-    let refuse = |name: &str, msg: String| RegistryError::Invalid(vec![(format!("header.{name}"), msg)]);
-    let mut key = None;
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    if let Some(value) = keys.next() {
-        let octets = value.as_bytes();
-        let sane = (1..=IDEMPOTENCY_KEY_MAX).contains(&octets.len()) && octets.iter().all(u8::is_ascii_graphic);
-        if !sane || keys.next().is_some() {
-            let msg = format!("must be one value of 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
-            return Err(refuse("Idempotency-Key", msg));
+/// `Idempotency-Key`: one value of visible ASCII.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RegistryError> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match value.to_str() {
+        Ok(key)
+            if (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len())
+                && key.bytes().all(|octet| octet.is_ascii_graphic())
+                && values.next().is_none() =>
+        {
+            Ok(Some(key.to_owned()))
         }
-        key = value.to_str().ok().map(str::to_owned);
+        Ok(_) | Err(_) => {
+            let msg = format!("must be one value of 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters");
+            Err(RegistryError::invalid("header.Idempotency-Key", msg))
+        }
     }
+}
+
+/// `If-Match`: `*`, or lists of entity tags.
+fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RegistryError> {
     let mut tags: Option<Vec<String>> = None;
     for value in headers.get_all(header::IF_MATCH) {
         let list = value.to_str().unwrap_or("\"").trim();
         if list == "*" {
-            return Ok((key, Some(IfMatch::Any)));
+            return Ok(Some(IfMatch::Any));
         }
-        let parsed = respond::tags(list)
-            .ok_or_else(|| refuse("If-Match", "is not a list of entity tags such as \"7\", nor *".into()))?;
+        let parsed = respond::tags(list).ok_or_else(|| {
+            RegistryError::invalid("header.If-Match", "is not a list of entity tags such as \"7\", nor *")
+        })?;
         // Comparison is strong (RFC 9110 §13.1.1): a weak tag matches nothing.
         let strong = parsed.into_iter().filter(|(weak, _)| !weak).map(|(_, tag)| tag.trim_matches('"').to_owned());
         tags.get_or_insert_default().extend(strong);
     }
-    Ok((key, tags.map(IfMatch::Tags)))
+    Ok(tags.map(IfMatch::Tags))
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {
@@ -126,7 +140,7 @@ mod tests {
     use http::header::{self, HeaderMap, HeaderValue};
     use proptest::prelude::{any, proptest};
 
-    use super::{bearer, conditions};
+    use super::{bearer, idempotency_key, if_match};
     use crate::registry::access::IfMatch;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
@@ -151,14 +165,14 @@ mod tests {
     /// Preconditions as the registry wants them; broken ones are refused.
     #[test]
     fn preconditions() {
-        let if_match = |value| conditions(&headers(&[(header::IF_MATCH, value)])).map(|(_, tags)| tags);
+        let if_match = |value| if_match(&headers(&[(header::IF_MATCH, value)]));
         assert!(matches!(if_match("*").unwrap(), Some(IfMatch::Any)));
         match if_match("\"7\", W/\"8\"").unwrap() {
             Some(IfMatch::Tags(tags)) => assert_eq!(tags, ["7"]),
             _ => panic!("tags are wanted"),
         }
         assert!(if_match("7").is_err());
-        let key = |value| conditions(&headers(&[(super::IDEMPOTENCY_KEY, value)])).map(|(key, _)| key);
+        let key = |value| idempotency_key(&headers(&[(super::IDEMPOTENCY_KEY, value)]));
         assert_eq!(key("a:1").unwrap().as_deref(), Some("a:1"));
         assert!(key("a b").is_err() && key("").is_err());
     }
@@ -173,7 +187,8 @@ mod tests {
                     headers.insert(name, value.clone());
                 }
                 let _ = bearer(&headers);
-                let _ = conditions(&headers);
+                let _ = if_match(&headers);
+                let _ = idempotency_key(&headers);
                 let _ = super::user_agent(&headers);
             }
         }

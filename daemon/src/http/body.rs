@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use http::Version;
 use http::header;
 use http::request::Parts;
 use http_body::Body as HttpBody;
@@ -28,6 +29,9 @@ use crate::http::problem::{Protocol, Refused};
 
 /// Octets a JSON or form body may have.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+/// The stream of a refused HTTP/2 upload is reset so long after its refusal.
+const H2_RESET_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a body ended before its end.
 #[derive(Debug, Error)]
@@ -58,6 +62,7 @@ pub struct Payload {
     limit: u64,
     received: u64,
     ended: bool,
+    is_http2: bool,
     watch: Arc<Watch>,
 }
 
@@ -80,7 +85,17 @@ impl Payload {
         let ended = body.is_end_stream();
         let frames = body.map_err(Into::into).boxed();
         let declared = declared_bytes(head);
-        Self { frames, idle, deadline: None, declared, limit: u64::MAX, received: 0, ended, watch }
+        Self {
+            frames,
+            idle,
+            deadline: None,
+            declared,
+            limit: u64::MAX,
+            received: 0,
+            ended,
+            is_http2: head.version == Version::HTTP_2,
+            watch,
+        }
     }
 
     /// Takes no more than so many octets.
@@ -112,10 +127,25 @@ impl Payload {
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         // Fused: after an error nothing more is asked of the connection.
-        self.frames = BoxBody::default();
+        self.leave();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Ends reading before the end.
+    fn leave(&mut self) {
         self.ended = true;
         self.watch.unread.store(true, Ordering::Relaxed);
-        Poll::Ready(Some(Err(error)))
+        let rest = std::mem::take(&mut self.frames);
+        // To drop the body of an HTTP/2 request resets its stream, and common clients then lose the answer if that is
+        // not complete. Held unread, the body costs no more than its window.
+        if self.is_http2
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                tokio::time::sleep(H2_RESET_DELAY).await;
+                drop(rest);
+            });
+        }
     }
 }
 
@@ -168,7 +198,7 @@ impl Stream for Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         if !self.ended {
-            self.watch.unread.store(true, Ordering::Relaxed);
+            self.leave();
         }
     }
 }

@@ -2,11 +2,12 @@
 //! What the thing is, its resource's file knows.
 
 use common::api::Deleted;
-use common::audit::{Receipt, format_time};
+use common::audit::Receipt;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::clock;
 use crate::http::{Answer, Body, respond};
 use crate::registry::delete::Gone;
 use crate::registry::error::{Done, RegistryError};
@@ -37,7 +38,7 @@ pub(crate) fn gone(done: Done<Gone>) -> Answer {
         id,
         version,
         status: if purged { "purged" } else { "deleted" }.to_owned(),
-        restorable_until: restorable_until_ms.map(format_time),
+        restorable_until: restorable_until_ms.map(clock::rfc3339),
         receipt,
     })
 }

@@ -124,7 +124,12 @@ impl Operator {
     }
 
     /// Asks, with a JSON body where there is one. Returns status and body.
-    pub async fn ask(&mut self, method: Method, target: &str, body: Option<Vec<u8>>) -> io::Result<(StatusCode, Bytes)> {
+    pub async fn ask(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+    ) -> io::Result<(StatusCode, Bytes)> {
         let mut request = Request::builder().method(method).uri(target).header(header::HOST, "control");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");

@@ -1,11 +1,17 @@
 //! From a route to its handler: every endpoint, one line each.
 //! What a handler does is in the file of its resource.
 
+use crate::http::params::Nothing;
 use crate::http::route::Route;
-use crate::http::{Answer, Call, aliases, audit, download, health, login, models, pages, upload, users, versions};
+use crate::http::{
+    Answer, Call, aliases, audit, body, download, health, login, models, pages, upload, users, versions,
+};
 
 /// Answers a call that was admitted.
 pub(crate) async fn dispatch(call: Call) -> Answer {
+    if call.route.endpoint().takes_no_query() {
+        let Nothing {} = body::query(&call)?;
+    }
     match call.route.clone() {
         Route::Index => pages::index(&call),
         Route::OpenApi => pages::openapi(&call),
@@ -24,7 +30,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::Me => login::me(&call).await,
         Route::ChangeOwnPassword => login::change_own_password(call).await,
         Route::Register => users::register(call).await,
-        Route::ListRoles => users::roles(&call),
+        Route::ListRoles => users::roles(),
         Route::ListUsers => users::list(&call).await,
         Route::ShowUser { name } => users::show(&call, &name).await,
         Route::PatchUser { name } => users::patch(call, &name).await,

@@ -15,7 +15,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use common::api::VersionInfo;
-use common::audit::parse_time;
 use common::name::{ModelKey, ModelRef, Select};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -25,9 +24,10 @@ use sha2::{Digest as _, Sha256};
 
 use self::conditions::{Validators, Verdict};
 use self::transfer::{Piece, Transfer};
-use crate::http::params::{self, Nothing};
+use crate::clock::parse_rfc3339;
+use crate::http::params;
 use crate::http::problem::Protocol;
-use crate::http::{Answer, Body, Call, body, respond};
+use crate::http::{Answer, Body, Call, respond};
 use crate::registry::download::{Download, DownloadFile, FileInfo};
 use crate::registry::error::RegistryError;
 
@@ -53,7 +53,6 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 /// `GET …/download` and `GET …/files/{path}`: of the version the reference selects, or of that number; the one file, or
 /// all.
 pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, path: Option<&str>) -> Answer {
-    let Nothing {} = body::query(call)?;
     let mut model = params::model(model)?;
     let mut version = version.map(params::version).transpose()?;
     let path = path.map(params::artifact).transpose()?;
@@ -164,7 +163,7 @@ struct Representation {
 
 impl Representation {
     fn of(version: &VersionInfo, files: &[FileInfo]) -> Self {
-        let created_s = parse_time(&version.created_at).map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0));
+        let created_s = parse_rfc3339(&version.created_at).map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0));
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(created_s);
         if let [file] = files {
             return Self {

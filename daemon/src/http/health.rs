@@ -14,11 +14,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::api::{
-    BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
-};
-use http::header::{self, HeaderValue};
+use common::api::{BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus};
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 
 use crate::clock;
 use crate::http::metrics::Gauge;

@@ -5,7 +5,6 @@ use common::api::{Login, OwnPassword};
 use http::StatusCode;
 
 use crate::config::secret::Secret;
-use crate::http::params::Nothing;
 use crate::http::{Answer, Call, body, respond};
 
 /// `POST /login`
@@ -29,7 +28,6 @@ pub(crate) async fn logout(call: &Call) -> Answer {
 
 /// `GET /me`
 pub(crate) async fn me(call: &Call) -> Answer {
-    let Nothing {} = body::query(call)?;
     let done = call.shared.registry.me(&call.caller).await?;
     Ok(respond::logged(respond::json(StatusCode::OK, &done.value), done.logged.as_ref()))
 }

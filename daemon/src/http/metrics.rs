@@ -77,10 +77,8 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets(&DURATION_BUCKETS_S)
-            .expect("there are buckets")
-            .build_recorder();
+        let recorder =
+            PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS_S).expect("there are buckets").build_recorder();
         let handle = recorder.handle();
         recorder.describe_counter(
             "mreg_http_requests_total".into(),
@@ -141,9 +139,7 @@ impl Metrics {
             ]
         };
         let series = Series {
-            requests: self
-                .recorder
-                .register_counter(&Key::from_parts("mreg_http_requests_total", labels()), &METADATA),
+            requests: self.recorder.register_counter(&Key::from_parts("mreg_http_requests_total", labels()), &METADATA),
             duration: self.recorder.register_histogram(
                 // Without status: latency by outcome would multiply the page for little.
                 &Key::from_parts("mreg_http_request_duration_seconds", labels()[..2].to_vec()),
@@ -242,7 +238,10 @@ impl Metrics {
             // Process metrics have a name that all of Prometheus' exporters share.
             let prefix = if name.starts_with("process_") { "" } else { "mreg_" };
             let metric = name.split('{').next().unwrap_or(name);
-            let _ = writeln!(text, "# HELP {prefix}{metric} {help}\n# TYPE {prefix}{metric} {kind}\n{prefix}{name} {value}\n");
+            let _ = writeln!(
+                text,
+                "# HELP {prefix}{metric} {help}\n# TYPE {prefix}{metric} {kind}\n{prefix}{name} {value}\n"
+            );
         }
         text
     }

@@ -23,9 +23,10 @@ pub fn text() -> &'static str {
 /// The document.
 pub fn document() -> Value {
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut refusals = BTreeMap::new();
     for endpoint in Route::ALL {
         let method = endpoint.method.to_ascii_lowercase();
-        paths.entry(endpoint.template).or_default().insert(method, operation(endpoint));
+        paths.entry(endpoint.template).or_default().insert(method, operation(endpoint, &mut refusals));
     }
     let tags: Vec<Value> =
         TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
@@ -44,6 +45,7 @@ pub fn document() -> Value {
         "components": {
             "schemas": schemas(),
             "headers": headers(),
+            "responses": refusals,
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -72,13 +74,16 @@ return a `receipt` that proves it offline.";
 
 // ---- operations -----------------------------------------------------------------------------------------------------
 
-fn operation(endpoint: &Endpoint) -> Value {
+/// Answers that several endpoints have in common, by name.
+type Refusals = BTreeMap<String, Value>;
+
+fn operation(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
     let mut operation = json!({
         "operationId": endpoint.id,
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "security": security(endpoint),
-        "responses": responses(endpoint),
+        "responses": responses(endpoint, refusals),
     });
     let text = match endpoint.access {
         Access::Permission(permission) => format!("{}\n\nNeeds `{permission}`.", endpoint.text),
@@ -124,6 +129,7 @@ fn parameter(param: &Param) -> Value {
 
 fn shape(shape: Shape) -> Value {
     match shape {
+        Shape::Any => json!({"type": "string"}),
         Shape::Text { min, max } => json!({"type": "string", "minLength": min, "maxLength": max}),
         Shape::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
         Shape::Patterns(pattern) => json!({"type": "array", "items": {"type": "string", "pattern": pattern}}),
@@ -164,7 +170,7 @@ fn security(endpoint: &Endpoint) -> Value {
 
 // ---- answers --------------------------------------------------------------------------------------------------------
 
-fn responses(endpoint: &Endpoint) -> Value {
+fn responses(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
     let mut responses: BTreeMap<String, Value> =
         endpoint.answers.iter().map(|answer| (answer.status.to_string(), success(answer))).collect();
     let mut by_status: BTreeMap<u16, Vec<ProblemType>> = BTreeMap::new();
@@ -173,13 +179,15 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     for (status, problems) in by_status {
         let refusal = refusal(status, &problems);
-        match responses.get_mut(&status.to_string()) {
+        if let Some(answer) = responses.get_mut(&status.to_string()) {
             // `/readyz` answers 503 in its own words; the edge may yet answer it with a problem.
-            Some(answer) => answer["content"][CONTENT_TYPE] = refusal["content"][CONTENT_TYPE].clone(),
-            None => {
-                responses.insert(status.to_string(), refusal);
-            }
+            answer["content"][CONTENT_TYPE] = refusal["content"][CONTENT_TYPE].clone();
+            continue;
         }
+        let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug()).collect();
+        let name = format!("{status}.{}", slugs.join("."));
+        responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+        refusals.insert(name, refusal);
     }
     json!(responses)
 }
@@ -193,8 +201,8 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         }
     };
     add(endpoint.problems);
-    // The edge's own: broken encodings, no connection left, a fault.
-    add(&[ProblemType::BadRequest, ProblemType::Unavailable, ProblemType::Internal]);
+    // Any endpoint's: broken encodings, unknown parameters, malformed conditions, no connection left, a fault.
+    add(&[ProblemType::BadRequest, ProblemType::Invalid, ProblemType::Unavailable, ProblemType::Internal]);
     match endpoint.access {
         Access::Public => {}
         Access::Session => add(&[ProblemType::Unauthenticated, ProblemType::TooManyRequests]),
@@ -211,23 +219,17 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
     if matches!(endpoint.audit, Audit::Refusals(_) | Audit::Always(_)) {
         add(&[ProblemType::AuditUnavailable]);
     }
-    if endpoint.params.iter().any(|param| param.place == Place::Query) {
-        add(&[ProblemType::Invalid]);
-    }
     if endpoint.params.iter().any(|param| param.name == "Idempotency-Key") {
-        add(&[ProblemType::Invalid, ProblemType::IdempotencyKeyReused]);
+        add(&[ProblemType::IdempotencyKeyReused]);
     }
     if endpoint.params.iter().any(|param| param.name == "If-Match") {
         add(&[ProblemType::PreconditionFailed]);
     }
     match endpoint.body {
         Body::None => {}
-        Body::Json(_) | Body::JsonOrForm(_) => add(&[
-            ProblemType::RequestTimeout,
-            ProblemType::ContentTooLarge,
-            ProblemType::UnsupportedMediaType,
-            ProblemType::Invalid,
-        ]),
+        Body::Json(_) | Body::JsonOrForm(_) => {
+            add(&[ProblemType::RequestTimeout, ProblemType::ContentTooLarge, ProblemType::UnsupportedMediaType])
+        }
         Body::Multipart(_) | Body::Octets => add(&[ProblemType::ExpectationFailed]),
     }
     problems.into_values().collect()
@@ -543,7 +545,7 @@ mod tests {
                 used.insert(pointer.to_owned());
             }
         });
-        for group in ["schemas", "headers"] {
+        for group in ["schemas", "headers", "responses"] {
             for name in document["components"][group].as_object().unwrap().keys() {
                 assert!(used.contains(&format!("/components/{group}/{name}")), "nothing uses {name}");
             }
@@ -574,6 +576,10 @@ mod tests {
             assert!(TAGS.iter().any(|(tag, _)| *tag == endpoint.tag), "{}", endpoint.tag);
             assert!(!endpoint.summary.is_empty() && !endpoint.answers.is_empty(), "{}", endpoint.id);
             for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = match response.get("$ref").and_then(Value::as_str) {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => response,
+                };
                 assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()));
                 let has_body = response.get("content").is_some();
                 assert_eq!(has_body, !["204", "304"].contains(&status.as_str()), "{} {status}", endpoint.id);

@@ -286,10 +286,7 @@ mod tests {
     /// The instance is a UUID's URN only where the id is one.
     #[test]
     fn instances() {
-        assert_eq!(
-            instance("0190163D-8694-739B-AEA5-966C26F8AD91"),
-            "urn:uuid:0190163d-8694-739b-aea5-966c26f8ad91"
-        );
+        assert_eq!(instance("0190163D-8694-739B-AEA5-966C26F8AD91"), "urn:uuid:0190163d-8694-739b-aea5-966c26f8ad91");
         assert_eq!(instance("build-7"), "urn:mreg:request:build-7");
     }
 

@@ -135,9 +135,11 @@ pub fn tagged(head: &Parts, mut response: Response<Body>, etag: HeaderValue) -> 
 pub fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else { return false };
     let opaque = etag.strip_prefix("W/").unwrap_or(etag);
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.trim() == "*" || tags(list).is_some_and(|tags| tags.iter().any(|(_weak, tag)| *tag == opaque))
-    })
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|list| list.trim() == "*" || tags(list).is_some_and(|tags| tags.iter().any(|(_weak, tag)| *tag == opaque)))
 }
 
 /// A list of entity tags: whether each is weak, and the tag with its quotes. None where the syntax is broken.

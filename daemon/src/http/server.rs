@@ -6,8 +6,8 @@
 //! | what | bound | then |
 //! |---|---|---|
 //! | connections | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
-//! | request head | [`HEAD_BYTES_MAX`], [`HEADERS_MAX`] | 431 |
-//! | a head that isn't complete | `MREG_HEADER_SECONDS` | closed |
+//! | request head | [`HEAD_BYTES_MAX`], 100 fields (hyper's own) | 431 |
+//! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | idle connection | [`IDLE_TIMEOUT`] | closed |
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
@@ -45,18 +45,16 @@ use tokio::time::MissedTickBehavior;
 
 use self::line::Line;
 use crate::http::body::{Payload, Watch};
-use crate::http::problem::{Protocol, Refused};
-use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::dispatch::dispatch;
 use crate::http::metrics::{Held, UNMATCHED};
+use crate::http::problem::{Protocol, Refused};
+use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::{Answer, Body, Call, Shared, auth, respond};
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 
 /// Octets a request's head may have, request line included.
 pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
-/// Header fields a request may have.
-pub const HEADERS_MAX: usize = 100;
 /// A connection without a request is closed after so long. Longer than the 60 s of common load balancers, so that they
 /// and not we close first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -75,17 +73,22 @@ const H2_CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const OVERFLOW_MAX: usize = 64;
 /// How long a connection over the limit is served its refusal.
 const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a connection is looked at for idleness.
+/// How often a connection is looked at for idleness; more often where the head's timeout is short.
 const PATROL: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// A connection that was told to close at the end of its time is cut after so long.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests whose connection was cut at the stop have so long to see it and be recorded.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest request id taken from a client, octets.
 const REQUEST_ID_MAX: usize = 64;
 
 /// Header that names the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Actor of a request that ended before it was asked who calls.
+const ANONYMOUS: &str = "anonymous";
 
 /// Log and metrics status of a request whose client left before the answer (as nginx counts it).
 const CLIENT_GONE: u16 = 499;
@@ -172,11 +175,14 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) -
 
 /// Waits until all connections and all detached requests ended, or time is up; then cuts.
 pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &mut Stop) -> usize {
+    let tasks = async || {
+        while shared.metrics.tasks_open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
     let ended = async {
         while connections.join_next().await.is_some() {}
-        while shared.metrics.tasks_open() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        tasks().await;
     };
     tokio::select! {
         () = ended => return 0,
@@ -185,6 +191,8 @@ pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &
     }
     let cut = connections.len();
     connections.shutdown().await;
+    // What they were doing is being recorded.
+    let _ = tokio::time::timeout(RECORDING_TIMEOUT, tasks()).await;
     cut
 }
 
@@ -295,9 +303,9 @@ pub(crate) async fn connection<S>(
     let version = tokio::select! {
         biased;
         () = raised(&mut begun) => return,
-        sniffed = tokio::time::timeout(IDLE_TIMEOUT, line.sniff()) => match sniffed {
-            Ok(Ok(version)) => version,
-            Ok(Err(_)) | Err(_) => return,
+        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.head_timeout) => match sniffed {
+            Ok(version) => version,
+            Err(_gone_or_silent) => return,
         },
     };
     let service = {
@@ -355,7 +363,7 @@ async fn patrol<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut round = tokio::time::interval(PATROL);
+    let mut round = tokio::time::interval(head_timeout.map_or(PATROL, |timeout| PATROL.min(timeout / 2)));
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -389,14 +397,15 @@ async fn handle(
     let version = request.version();
     let answer = answer(&shared, &connection, request, &request_id, &mut exchange).await;
     let mut response = answer.unwrap_or_else(|refused| {
-        let status = refused.kind().status();
-        if status >= 500 {
-            let error = refused.chain();
-            if status == 500 {
-                tracing::error!(request_id, route = exchange.template, error, "a request failed");
-            } else {
-                tracing::warn!(request_id, route = exchange.template, error, "a request can't be served");
+        match refused.kind() {
+            ProblemType::Internal => {
+                tracing::error!(request_id, route = exchange.template, error = refused.chain(), "a request failed");
             }
+            ProblemType::StorageFull => {
+                tracing::warn!(request_id, route = exchange.template, "there is not enough free space for an upload");
+            }
+            // Refusals are ordinary; that the audit log can't be written, the registry has said.
+            _ => {}
         }
         refused.response(&request_id)
     });
@@ -423,6 +432,10 @@ async fn answer(
     let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
     if connection.admission == Admission::Full {
         return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
+    }
+    // RFC 9112 §3.2; HTTP/2 has `:authority` instead.
+    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Protocol::BadRequest("an HTTP/1.1 request has one Host header".into()).into());
     }
     if head.headers.get(header::EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Protocol::ExpectationFailed.into());
@@ -476,13 +489,7 @@ fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
 }
 
 /// Sees to it that a failure is in the audit log where the route asks for it. If it can't be, the answer is that.
-async fn record(
-    shared: &Shared,
-    caller: &Caller,
-    endpoint: &Endpoint,
-    target: Target,
-    refused: Refused,
-) -> Refused {
+async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: Target, refused: Refused) -> Refused {
     let status = refused.kind().status();
     let action = match endpoint.audit {
         Audit::Never => return refused,
@@ -573,7 +580,7 @@ impl Exchange {
             method: request.method().clone(),
             template: UNMATCHED,
             status: CLIENT_GONE,
-            actor: String::new(),
+            actor: ANONYMOUS.to_owned(),
             sent_bytes: 0,
             complete: false,
             _open: shared.metrics.request_opened(),
@@ -596,7 +603,7 @@ impl Drop for Exchange {
             ms = took.as_micros() as f64 / 1000.0,
             bytes = self.sent_bytes,
             actor = self.actor,
-            cut = !self.complete,
+            cut = (!self.complete).then_some(true),
             "request"
         );
     }

@@ -19,10 +19,10 @@ use crate::http::{Answer, Call, body, changed, params};
 use crate::registry::error::{Done, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::publish::PublishedVersion;
-use crate::registry::upload::Upload;
+use crate::registry::upload::{FILES_MAX, Upload};
 
-/// Files in one form.
-const FILES_MAX: usize = 10_000;
+/// Parts of one form: as many files as a version can have, and what is said of them; tags may come in pieces.
+const PARTS_MAX: usize = FILES_MAX + 100;
 /// Octets of a form besides its files: boundaries, headers of parts, texts.
 const FORM_OCTETS_MAX: u64 = 16 * 1024 * 1024;
 /// Octets around the file in a form of one, more or less: what `Content-Length` says beyond the file.
@@ -45,14 +45,15 @@ pub(crate) async fn form(call: Call) -> Answer {
 /// Takes all parts, files to the registry and texts together.
 async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said, Refused> {
     let mut said = Said::default();
-    let mut files = 0;
-    while let Some(mut part) = parts.next().await? {
+    let mut has_file = false;
+    for count in 0.. {
+        let Some(mut part) = parts.next().await? else { break };
+        if count == PARTS_MAX {
+            return Err(invalid("body", &format!("has more than {PARTS_MAX} parts")));
+        }
         let name = part.name().unwrap_or_default().to_owned();
         if name == "file" {
-            files += 1;
-            if files > FILES_MAX {
-                return Err(invalid("part.file", &format!("comes more than {FILES_MAX} times")));
-            }
+            has_file = true;
             receive_part(upload, &mut part).await?;
         } else if let Some(octets_max) = Said::octets_max(&name) {
             let text = part.text(octets_max).await?;
@@ -63,7 +64,7 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
             return Err(invalid(&format!("part.{shown}"), &format!("is not known here; there are `file`, `{known}`")));
         }
     }
-    if files == 0 {
+    if !has_file {
         return Err(invalid("part.file", "is missing: send at least one file, as curl -F file=@model.pkl does"));
     }
     Ok(said)

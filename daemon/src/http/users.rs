@@ -5,7 +5,7 @@ use common::role::Role;
 use http::StatusCode;
 
 use crate::config::secret::Secret;
-use crate::http::params::{self, Nothing, Paging};
+use crate::http::params::{self, Paging};
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::error::Done;
 use crate::registry::fetch::Tagged;
@@ -22,8 +22,7 @@ pub(crate) async fn register(mut call: Call) -> Answer {
 }
 
 /// `GET /roles`
-pub(crate) fn roles(call: &Call) -> Answer {
-    let Nothing {} = body::query(call)?;
+pub(crate) fn roles() -> Answer {
     let items: Vec<RoleInfo> =
         Role::ALL.iter().map(|role| RoleInfo { role: *role, permissions: role.permissions().to_vec() }).collect();
     let total = Some(items.len() as u64);
@@ -39,7 +38,6 @@ pub(crate) async fn list(call: &Call) -> Answer {
 
 /// `GET /users/{name}`
 pub(crate) async fn show(call: &Call, name: &str) -> Answer {
-    let Nothing {} = body::query(call)?;
     let done = call.shared.registry.user(&call.caller, &params::user(name)?).await?;
     let response = respond::json(StatusCode::OK, &done.value.value);
     let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));

@@ -5,7 +5,7 @@ use common::api::{Reason, VersionChanged, VersionInfo, VersionPatch};
 use http::StatusCode;
 
 use crate::http::models::Deletion;
-use crate::http::params::{self, Nothing, Paging};
+use crate::http::params::{self, Paging};
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::error::Done;
 use crate::registry::fetch::Tagged;
@@ -20,7 +20,6 @@ pub(crate) async fn list(call: &Call, model: &str) -> Answer {
 
 /// `GET /models/{id}/versions/{v}`
 pub(crate) async fn show(call: &Call, model: &str, version: &str) -> Answer {
-    let Nothing {} = body::query(call)?;
     let (model, version) = (params::model(model)?, params::version(version)?);
     let done = call.shared.registry.version(&call.caller, &model, version).await?;
     let response = respond::json(StatusCode::OK, &done.value.value);

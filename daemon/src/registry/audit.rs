@@ -1,11 +1,28 @@
-//! Reading the log.
+//! Reading the log: pages, exports, single entries, the live tail. Every reading is an entry itself, written before the
+//! first row goes out. Knows entries; refuses to know formats.
+
+use std::sync::Arc;
 
 use common::api::{AuditRow, Page};
-use common::audit::{Outcome as EntryOutcome, Receipt};
+use common::audit::{INTEGER_MAX, Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
+use common::name::{ModelId, ModelName, UserName};
+use common::role::Permission;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::registry::Registry;
 use crate::registry::access::Caller;
+use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Outcome, RegistryError};
+use crate::registry::fetch::{bounded, list_id};
+use crate::registry::{Inner, Registry, cursor};
+use crate::store::{EntryPage, EntryQuery, PublishedCheckpoint, View};
+
+/// Rows that an export reads at once.
+const EXPORT_ROWS: usize = 500;
+/// Rows that a tail reads at once.
+const TAIL_ROWS: u64 = 256;
+/// Octets of a filter that are kept in the entry of a reading.
+const FILTER_OCTETS_MAX: usize = 200;
 
 /// Which entries. Newest first.
 #[derive(Debug, Clone, Default)]
@@ -18,24 +35,17 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     /// Action, or a prefix that ends in `.*`.
     pub action: Option<String>,
-    /// Target: an id, a model's name, a user's name.
+    /// Target: an id, a model's name, a user's name. Where a model and a user have the name, `model:` or `user:` in front
+    /// tells which; without it the model is meant.
     pub target: Option<String>,
     /// Outcome.
     pub outcome: Option<EntryOutcome>,
-    /// Client address.
+    /// Client address as it was recorded.
     pub ip: Option<String>,
     /// At or after, milliseconds since the epoch.
     pub since_ms: Option<i64>,
     /// At or before, milliseconds since the epoch.
     pub until_ms: Option<i64>,
-}
-
-/// An export under way.
-pub struct Export {}
-
-impl Export {
-    /// The next rows, at most 500; none at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<AuditRow>>, RegistryError> { todo!() }
 }
 
 /// One entry with its receipt.
@@ -47,11 +57,299 @@ pub struct EntryWithReceipt {
     pub receipt: Receipt,
 }
 
+/// An export under way. It shows the log as it was when it began.
+pub struct Export {
+    inner: Arc<Inner>,
+    query: EntryQuery,
+    done: bool,
+}
+
+impl Export {
+    /// The next rows, newest first, at most 500 and perhaps none; `None` at the end. Memory stays the same however many there
+    /// are.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn next(&mut self) -> Result<Option<Vec<AuditRow>>, RegistryError> {
+        if self.done {
+            return Ok(None);
+        }
+        let query = self.query.clone();
+        let (rows, next) = self
+            .inner
+            .scan(move |view| {
+                let page = view.entries(&query)?;
+                Ok((rows(&page)?, page.next_before))
+            })
+            .await?;
+        self.done = next.is_none();
+        self.query.before = next;
+        Ok(Some(rows))
+    }
+}
+
+/// The log as it grows, without gap or repetition. Dropped, it records how far it was read.
+pub struct Tail {
+    inner: Arc<Inner>,
+    caller: Caller,
+    checkpoints: watch::Receiver<Arc<PublishedCheckpoint>>,
+    first: u64,
+    /// The index to read next.
+    next: u64,
+}
+
+/// Entries, oldest first: index and exact octets of the leaf.
+pub type Leaves = Vec<(u64, Vec<u8>)>;
+
+impl Tail {
+    /// Waits for the next entries. `None`: the daemon is stopping. May be dropped while it waits.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn next(&mut self) -> Result<Option<Leaves>, RegistryError> {
+        loop {
+            let checkpoint = Arc::clone(&self.checkpoints.borrow_and_update());
+            if self.next < checkpoint.size {
+                let (from, to) = (self.next, checkpoint.size.min(self.next.saturating_add(TAIL_ROWS)));
+                let leaves = self.inner.scan(move |view| leaves(view, from, to)).await?;
+                self.next = to;
+                return Ok(Some(leaves));
+            }
+            if self.checkpoints.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The newest checkpoint, if all it covers has been told.
+    pub fn checkpoint(&self) -> Option<Arc<PublishedCheckpoint>> {
+        let checkpoint = Arc::clone(&self.checkpoints.borrow());
+        (checkpoint.size == self.next).then_some(checkpoint)
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
+        let note = Note::event(Action::AuditRead, Target::new("log", "entries"))
+            .with("live", "end")
+            .with("first", self.first)
+            .with("count", self.next.saturating_sub(self.first));
+        self.inner.tasks.spawn_if_running(async move {
+            if let Err(failure) = inner.record(&caller, note).await {
+                tracing::warn!(error = crate::error_chain(&failure.error), "the end of a live tail can't be recorded");
+            }
+        });
+    }
+}
+
 impl Registry {
     /// A page of entries.
-    pub async fn audit_page(&self, caller: &Caller, query: AuditQuery, limit: usize, cursor: Option<&str>) -> Outcome<Page<AuditRow>> { todo!() }
-    /// All entries that match, in constant memory.
-    pub async fn audit_export(&self, caller: &Caller, query: AuditQuery) -> Outcome<Export> { todo!() }
-    /// One entry.
-    pub async fn audit_entry(&self, caller: &Caller, index: u64) -> Outcome<EntryWithReceipt> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid` for the cursor; `AuditUnavailable`: nothing is shown that can't be recorded.
+    pub async fn audit_page(
+        &self,
+        caller: &Caller,
+        query: AuditQuery,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Outcome<Page<AuditRow>> {
+        let inner = &self.inner;
+        let mut note = Note::event(Action::AuditRead, Target::new("log", "entries"));
+        inner.permit(caller, Permission::AuditRead, &note).await?;
+        query.say(&mut note);
+        let cursor = cursor.map(str::to_owned);
+        let found = inner.scan(move |view| find(view, &query, bounded(limit), cursor.as_deref())).await;
+        let page = match found {
+            Ok(page) => page,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        note.say("count", page.items.len());
+        if let (Some(newest), Some(oldest)) = (page.items.first(), page.items.last()) {
+            note.say("first", oldest.index);
+            note.say("last", newest.index);
+        }
+        Ok(inner.record(caller, note).await?.map(|()| page))
+    }
+
+    /// All entries that match, in pages, in constant memory.
+    ///
+    /// # Errors
+    /// What `require` says; `AuditUnavailable`.
+    pub async fn audit_export(&self, caller: &Caller, query: AuditQuery) -> Outcome<Export> {
+        let inner = &self.inner;
+        let mut note = Note::event(Action::AuditExport, Target::new("log", "entries"));
+        inner.permit(caller, Permission::AuditRead, &note).await?;
+        query.say(&mut note);
+        let prepared = inner
+            .read(|view| {
+                let size = view.size();
+                let before = query.before.unwrap_or(size).min(size);
+                Ok(EntryQuery { before: Some(before), limit: EXPORT_ROWS, ..query.resolve(view)? })
+            })
+            .await;
+        let query = match prepared {
+            Ok(query) => query,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        note.say("first", query.after.map_or(0, |after| after.saturating_add(1)));
+        note.say("before", query.before);
+        let inner_of_export = Arc::clone(inner);
+        let done = inner.record(caller, note).await?;
+        Ok(done.map(|()| Export { inner: inner_of_export, query, done: false }))
+    }
+
+    /// One entry with its receipt.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`; `AuditUnavailable`.
+    pub async fn audit_entry(&self, caller: &Caller, index: u64) -> Outcome<EntryWithReceipt> {
+        let inner = &self.inner;
+        let note = Note::event(Action::AuditRead, Target::new("log", "entries"))
+            .with("first", index)
+            .with("last", index)
+            .with("count", 1);
+        inner.permit(caller, Permission::AuditRead, &note).await?;
+        let checkpoint = Arc::clone(&inner.store.checkpoints().borrow());
+        let found = inner
+            .read(|view| {
+                let leaf = if index < checkpoint.size { view.leaf(index)? } else { None };
+                let leaf = leaf.ok_or_else(|| RegistryError::not_found(format!("entry {index}")))?;
+                let row = row(index, &leaf, leaf_hash(&leaf))?;
+                Ok(EntryWithReceipt { row, receipt: view.receipt(index, &checkpoint)? })
+            })
+            .await;
+        match found {
+            Ok(found) => Ok(inner.record(caller, note).await?.map(|()| found)),
+            Err(error) => Err(inner.refuse(caller, note, error).await),
+        }
+    }
+
+    /// The log from the entry behind `after` on, or from now on.
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid` for an index that isn't there yet; `AuditUnavailable`.
+    pub async fn audit_tail(&self, caller: &Caller, after: Option<u64>) -> Outcome<Tail> {
+        let inner = &self.inner;
+        let note = Note::event(Action::AuditRead, Target::new("log", "entries")).with("live", "begin");
+        inner.permit(caller, Permission::AuditRead, &note).await?;
+        let checkpoints = inner.store.checkpoints();
+        let size = checkpoints.borrow().size;
+        let next = after.map_or(size, |after| after.saturating_add(1));
+        let note = note.with("first", next.min(size));
+        if next > size {
+            let msg = format!("the log ends with entry {}", size.saturating_sub(1));
+            return Err(inner.refuse(caller, note, RegistryError::invalid("query.after", msg)).await);
+        }
+        let done = inner.record(caller, note).await?;
+        let (inner, caller) = (Arc::clone(inner), caller.clone());
+        Ok(done.map(|()| Tail { inner, caller, checkpoints, first: next, next }))
+    }
+}
+
+impl AuditQuery {
+    /// The store's query: a target's name becomes its id.
+    fn resolve(&self, view: &dyn View) -> Result<EntryQuery, RegistryError> {
+        let target = self.target.as_deref().map(|target| target_id(view, target)).transpose()?;
+        Ok(EntryQuery {
+            after: self.after,
+            before: self.before,
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            target,
+            outcome: self.outcome,
+            ip: self.ip.clone(),
+            since_ms: self.since_ms,
+            until_ms: self.until_ms,
+            limit: 0,
+        })
+    }
+
+    /// Writes the filters into the entry of the reading.
+    fn say(&self, note: &mut Note) {
+        let mut filters = serde_json::Map::new();
+        for (name, value) in [
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("target", &self.target),
+            ("ip", &self.ip),
+        ] {
+            if let Some(value) = value {
+                filters.insert(name.to_owned(), cut(value, FILTER_OCTETS_MAX).into());
+            }
+        }
+        if let Some(outcome) = self.outcome {
+            filters.insert("outcome".to_owned(), outcome.as_str().into());
+        }
+        let numbers = [("since_ms", self.since_ms), ("until_ms", self.until_ms)];
+        for (name, value) in numbers.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
+            // Leaves hold integers up to 2^53; what is beyond has no instant.
+            let most = INTEGER_MAX.cast_signed();
+            filters.insert(name.to_owned(), json!(value.clamp(-most, most)));
+        }
+        if !filters.is_empty() {
+            note.say("filters", Value::Object(filters));
+        }
+    }
+}
+
+/// The id that a target's name or id means. What means nothing stays as it is, and finds what was recorded under it.
+fn target_id(view: &dyn View, target: &str) -> Result<String, RegistryError> {
+    let (kind, name) = match target.split_once(':') {
+        Some((kind @ ("model" | "user"), name)) => (Some(kind), name),
+        Some(_) | None => (None, target),
+    };
+    if let Ok(id) = name.parse::<ModelId>() {
+        return Ok(id.to_string());
+    }
+    if kind != Some("user")
+        && let Ok(name) = name.parse::<ModelName>()
+        && let Some(id) = view.model_named(&name)?
+    {
+        return Ok(id.to_string());
+    }
+    if kind != Some("model")
+        && let Ok(name) = name.parse::<UserName>()
+        && let Some(user) = view.user(&name)?
+    {
+        return Ok(user.id);
+    }
+    Ok(name.to_owned())
+}
+
+fn find(
+    view: &dyn View,
+    query: &AuditQuery,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<AuditRow>, RegistryError> {
+    let of = list_id("audit", query);
+    let from = cursor::read::<u64>(&of, cursor)?;
+    let mut asked = EntryQuery { limit, ..query.resolve(view)? };
+    if let Some((before, _total)) = from {
+        asked.before = Some(asked.before.map_or(before, |bound| bound.min(before)));
+    }
+    let page = view.entries(&asked)?;
+    // Counted for the first page: reading the log makes it longer.
+    let total = from.map_or(page.total, |(_before, total)| total);
+    let next_cursor = page.next_before.map(|before| cursor::write(&of, before, total)).transpose()?;
+    Ok(Page { items: rows(&page)?, total, next_cursor })
+}
+
+fn rows(page: &EntryPage) -> Result<Vec<AuditRow>, RegistryError> {
+    page.entries.iter().map(|found| row(found.index, &found.leaf, found.leaf_hash)).collect()
+}
+
+fn row(index: u64, leaf: &[u8], hash: common::audit::Hash) -> Result<AuditRow, RegistryError> {
+    let entry = serde_json::from_slice(leaf).map_err(|error| RegistryError::Corrupt(error.into()))?;
+    Ok(AuditRow { index, entry, leaf_hash: hash.to_string() })
+}
+
+fn leaves(view: &dyn View, from: u64, to: u64) -> Result<Leaves, RegistryError> {
+    let leaf = |index| match view.leaf(index)? {
+        Some(leaf) => Ok((index, leaf)),
+        None => Err(RegistryError::Corrupt(format!("entry {index} is missing from the log").into())),
+    };
+    (from..to).map(leaf).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use common::audit::{Hash, Receipt};
+use common::audit::{Hash, Outcome as EntryOutcome, Receipt};
 use common::digest::Digest;
 use common::name::Version;
 use common::role::Permission;
@@ -149,6 +149,11 @@ impl RegistryError {
             | Self::Corrupt(_)
             | Self::Internal(_) => false,
         }
+    }
+
+    /// How an operation that fails with it ended, as its entry says.
+    pub fn outcome(&self) -> EntryOutcome {
+        if self.is_denial() { EntryOutcome::Denied } else { EntryOutcome::Error }
     }
 
     /// The word that stands for it in an audit entry.

@@ -1,13 +1,33 @@
-//! Listing and describing.
+//! Listing and describing. Knows pages, cursors and what a caller may see; refuses to know bytes.
+
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use common::api::{AliasEvent, ModelInfo, ModelRow, Page, State, VersionInfo};
-use common::name::{Alias, ModelRef, Version};
+use common::audit::{Action, Target};
+use common::name::{Alias, ModelRef, Select, Version};
+use common::role::Permission;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use crate::registry::Registry;
+use crate::clock;
 use crate::registry::access::Caller;
-use crate::registry::error::Outcome;
-use crate::store::ModelSort;
+use crate::registry::commit::Note;
+use crate::registry::error::{Done, Outcome, RegistryError};
+use crate::registry::resolve::{self, Found, Sight};
+use crate::registry::settings::AuditReads;
+use crate::registry::{Inner, Registry, cursor, render};
+use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
+use crate::store::{ModelPage, ModelQuery, ModelSort, Records};
+
+/// Rows of a page.
+pub const LIMIT_MAX: usize = 1000;
+/// Versions that come with a model.
+const NEWEST_VERSIONS: usize = 10;
+/// Lists without a counter are counted up to here.
+const COUNTED_MAX: usize = 1000;
+/// Alias events read at once.
+const EVENTS_PAGE: usize = 100;
 
 /// A value and the revision it has: its entity tag is the revision in decimal digits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,15 +63,310 @@ pub struct ModelListing {
     pub cursor: Option<String>,
 }
 
+/// A number of rows within the bounds, whatever was asked.
+pub(crate) fn bounded(limit: usize) -> usize {
+    limit.clamp(1, LIMIT_MAX)
+}
+
+/// A list and its filters as one word: cursors of one list mean nothing to another.
+pub(crate) fn list_id(list: &str, filters: &impl Debug) -> String {
+    let hash = Sha256::digest(format!("{filters:?}"));
+    format!("{list}:{}", hex::encode(&hash[..8]))
+}
+
 impl Registry {
-    /// Models.
-    pub async fn list_models(&self, caller: &Caller, listing: ModelListing) -> Outcome<Page<ModelRow>> { todo!() }
-    /// A model; with `as_of_ms` and `name@alias`, the version the alias pointed to then.
-    pub async fn model(&self, caller: &Caller, model: &ModelRef, as_of_ms: Option<i64>) -> Outcome<Tagged<ModelInfo>> { todo!() }
-    /// Versions of a model, newest first.
-    pub async fn versions(&self, caller: &Caller, model: &ModelRef, limit: usize, cursor: Option<&str>) -> Outcome<Page<VersionInfo>> { todo!() }
+    /// Models. Deleted ones only where they are asked for, and only to those who could restore them.
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid` for the cursor.
+    pub async fn list_models(&self, caller: &Caller, listing: ModelListing) -> Outcome<Page<ModelRow>> {
+        let inner = &self.inner;
+        let note = Note::event(Action::ModelList, Target::new("model", "*"));
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let sight = Sight::of(caller);
+        let work = Arc::clone(inner);
+        let page = inner.scan(move |view| list(&work, view, listing, sight)).await;
+        inner.told(caller, note, page).await
+    }
+
+    /// A model, its newest versions, and the version that the reference selects. With `as_of_ms` and `name@alias`: the
+    /// version the alias pointed to then.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`; `Invalid` for `as_of` without an alias.
+    pub async fn model(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        as_of_ms: Option<i64>,
+    ) -> Outcome<Tagged<ModelInfo>> {
+        let inner = &self.inner;
+        let mut note = Note::event(Action::ModelRead, resolve::target(reference));
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let sight = Sight::of(caller);
+        let found = inner.read(|view| describe(inner, view, reference, as_of_ms, sight)).await;
+        if let Ok(found) = &found {
+            note.target.id = found.value.model.id.to_string();
+        }
+        inner.told(caller, note, found).await
+    }
+
+    /// Versions of a model, newest first. Deleted ones are shown to those who could restore them.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`; `Invalid` for the cursor.
+    pub async fn versions(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Outcome<Page<VersionInfo>> {
+        let inner = &self.inner;
+        let note = Note::event(Action::ModelRead, resolve::target(reference));
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let sight = Sight::of(caller);
+        let (reference, cursor) = (reference.clone(), cursor.map(str::to_owned));
+        let page = inner
+            .scan(move |view| {
+                let model = resolve::model(view, &reference, sight)?.model;
+                list_versions(view, &model, bounded(limit), cursor.as_deref(), sight)
+            })
+            .await;
+        inner.told(caller, note, page).await
+    }
+
     /// A version.
-    pub async fn version(&self, caller: &Caller, model: &ModelRef, version: Version) -> Outcome<Tagged<VersionInfo>> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`.
+    pub async fn version(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        version: Version,
+    ) -> Outcome<Tagged<VersionInfo>> {
+        let inner = &self.inner;
+        let note = Note::event(Action::ModelRead, resolve::version_target(reference, version));
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let sight = Sight::of(caller);
+        let found = inner
+            .read(|view| {
+                let model = resolve::model(view, reference, sight)?.model;
+                let version = resolve::version(view, &model, version, sight)?;
+                Ok(Tagged { value: render::version_info(&model, &version), revision: version.revision })
+            })
+            .await;
+        inner.told(caller, note, found).await
+    }
+
     /// The history of an alias, newest first.
-    pub async fn alias_history(&self, caller: &Caller, model: &ModelRef, alias: &Alias, limit: usize, cursor: Option<&str>) -> Outcome<Page<AliasEvent>> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`; `Invalid` for the cursor.
+    pub async fn alias_history(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        alias: &Alias,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Outcome<Page<AliasEvent>> {
+        let inner = &self.inner;
+        let target = Target { kind: "alias".into(), ..resolve::target(reference) };
+        let note = Note::event(Action::ModelRead, target).with("alias", alias.as_str());
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let sight = Sight::of(caller);
+        let (reference, alias, cursor) = (reference.clone(), alias.clone(), cursor.map(str::to_owned));
+        let page = inner
+            .scan(move |view| {
+                let model = resolve::model(view, &reference, sight)?.model;
+                list_events(view, &model, &alias, bounded(limit), cursor.as_deref())
+            })
+            .await;
+        inner.told(caller, note, page).await
+    }
+}
+
+impl Inner {
+    /// Ends a reading of metadata: its entry where such readings are recorded, and always where it failed.
+    pub(crate) async fn told<T>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        note: Note,
+        result: Result<T, RegistryError>,
+    ) -> Outcome<T> {
+        match result {
+            Ok(value) if self.settings.audit_reads == AuditReads::Content => Ok(Done::unlogged(value)),
+            Ok(value) => Ok(self.record(caller, note).await?.map(|()| value)),
+            Err(error) => Err(self.refuse(caller, note, error).await),
+        }
+    }
+}
+
+fn list(
+    inner: &Inner,
+    records: &dyn Records,
+    listing: ModelListing,
+    sight: Sight,
+) -> Result<Page<ModelRow>, RegistryError> {
+    let ModelListing { q, tags, state, format, alias, uploader, since_ms, sort, limit, cursor } = listing;
+    let of = list_id("models", &(&q, &tags, state, &format, &alias, &uploader, since_ms, sort));
+    let from = cursor::read::<String>(&of, cursor.as_deref())?;
+    let (after, counted) = match from {
+        Some((after, total)) => {
+            let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
+            (Some(hex::decode(after).map_err(bad)?), total)
+        }
+        None => (None, None),
+    };
+    if state == Some(State::Deleted) && !sight.sees_deleted() {
+        return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None });
+    }
+    let is_first = after.is_none();
+    let query =
+        ModelQuery { text: q, tags, state, format, alias, uploader, since_ms, sort, after, limit: bounded(limit) };
+    let ModelPage { models, next, total } = records.models(&query)?;
+    let total = if is_first { total } else { counted };
+    Ok(Page {
+        items: models.iter().map(|model| render::model_row(&inner.settings, model)).collect(),
+        total,
+        next_cursor: next.map(|next| cursor::write(&of, hex::encode(next), total)).transpose()?,
+    })
+}
+
+fn describe(
+    inner: &Inner,
+    records: &dyn Records,
+    reference: &ModelRef,
+    as_of_ms: Option<i64>,
+    sight: Sight,
+) -> Result<Tagged<ModelInfo>, RegistryError> {
+    let found = resolve::model(records, reference, sight)?;
+    let (selected, as_of) = match as_of_ms {
+        None => (resolve::selected(records, &found, &reference.select, sight)?, None),
+        Some(at_ms) => {
+            let (selected, event) = as_of(records, &found, &reference.select, at_ms, sight)?;
+            (selected, Some(event))
+        }
+    };
+    let model = &found.model;
+    let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
+    let value = ModelInfo {
+        model: render::model_row(&inner.settings, model),
+        restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
+        newest_versions: newest.iter().map(|version| render::version_info(model, version)).collect(),
+        selected: selected.map(|version| render::version_info(model, &version)),
+        as_of: as_of.as_ref().map(render::alias_event),
+    };
+    Ok(Tagged { value, revision: model.revision })
+}
+
+/// The step of an alias's history that held at an instant, and the version it points to, if that can still be seen.
+fn as_of(
+    records: &dyn Records,
+    found: &Found,
+    select: &Select,
+    at_ms: i64,
+    sight: Sight,
+) -> Result<(Option<VersionRecord>, AliasEventRecord), RegistryError> {
+    let Select::Alias(alias) = select else {
+        return Err(RegistryError::invalid("query.as_of", "it needs an alias: `name@alias`"));
+    };
+    let model = &found.model;
+    let mut below = None;
+    loop {
+        let events = records.alias_events(model.id, alias, below, EVENTS_PAGE)?;
+        if let Some(event) = events.iter().find(|event| event.at_ms <= at_ms) {
+            let version = event.version.map(|number| records.version(model.id, number)).transpose()?.flatten();
+            let visible = version.filter(|version| version.deleted.is_none() || sight.sees_deleted());
+            return Ok((visible, event.clone()));
+        }
+        below = match events.last() {
+            Some(last) if events.len() == EVENTS_PAGE => Some(last.index),
+            Some(_) | None => {
+                let what = format!("alias `{alias}` of model `{}` at {}", model.name, clock::rfc3339(at_ms));
+                return Err(RegistryError::not_found(what));
+            }
+        };
+    }
+}
+
+/// Versions that a caller sees, newest first, below a number.
+fn visible_versions(
+    records: &dyn Records,
+    model: &ModelRecord,
+    mut below: Option<Version>,
+    limit: usize,
+    sight: Sight,
+) -> Result<Vec<VersionRecord>, RegistryError> {
+    let mut visible = Vec::new();
+    while visible.len() < limit {
+        let page = records.versions(model.id, below, limit)?;
+        below = page.last().map(|version| version.version);
+        let is_last = page.len() < limit;
+        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted()));
+        if is_last {
+            break;
+        }
+    }
+    visible.truncate(limit);
+    Ok(visible)
+}
+
+fn list_versions(
+    records: &dyn Records,
+    model: &ModelRecord,
+    limit: usize,
+    cursor: Option<&str>,
+    sight: Sight,
+) -> Result<Page<VersionInfo>, RegistryError> {
+    let of = list_id("versions", &model.id);
+    let from = cursor::read::<Version>(&of, cursor)?;
+    let total = match from {
+        Some((_, total)) => total,
+        None if !sight.sees_deleted() => Some(u64::from(model.live_versions)),
+        // There is no counter of deleted versions.
+        None => up_to_counted(visible_versions(records, model, None, COUNTED_MAX + 1, sight)?.len()),
+    };
+    let mut found = visible_versions(records, model, from.map(|(below, _)| below), limit + 1, sight)?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).map(|version| version.version);
+    Ok(Page {
+        items: found.iter().map(|version| render::version_info(model, version)).collect(),
+        total,
+        next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
+    })
+}
+
+fn list_events(
+    records: &dyn Records,
+    model: &ModelRecord,
+    alias: &Alias,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<AliasEvent>, RegistryError> {
+    let of = list_id("alias", &(model.id, alias));
+    let from = cursor::read::<u64>(&of, cursor)?;
+    let total = match from {
+        Some((_, total)) => total,
+        None => up_to_counted(records.alias_events(model.id, alias, None, COUNTED_MAX + 1)?.len()),
+    };
+    let mut found = records.alias_events(model.id, alias, from.map(|(below, _)| below), limit + 1)?;
+    if from.is_none() && found.is_empty() {
+        return Err(RegistryError::not_found(format!("alias `{alias}` of model `{}`", model.name)));
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).map(|event| event.index);
+    Ok(Page {
+        items: found.iter().map(render::alias_event).collect(),
+        total,
+        next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
+    })
+}
+
+fn up_to_counted(count: usize) -> Option<u64> {
+    (count <= COUNTED_MAX).then_some(count as u64)
 }

@@ -1,24 +1,353 @@
-//! Signing in.
+//! Signing in: password to token, token to actor, sessions. Knows that a token is worth what its session and user are at
+//! the moment of each request; refuses to know headers.
+//!
+//! A token names a session; the session record carries the user's epoch at its beginning. A user whose epoch has moved on
+//! (role, state or password changed, sessions revoked) has no valid session left, on every daemon, from the next request.
+
+use std::sync::Arc;
 
 use common::api::{Me, Token};
+use common::audit::{Action, ActorKind, Target};
+use common::name::UserName;
 
+use crate::auth::password;
+use crate::clock::{self, SECOND_MS};
 use crate::config::secret::Secret;
-use crate::registry::Registry;
 use crate::registry::access::{Actor, Caller};
-use crate::registry::error::{Outcome, RegistryError};
+use crate::registry::commit::{Note, log_actor};
+use crate::registry::error::{Done, Failure, Outcome, RegistryError};
+use crate::registry::throttle::Attempt;
+use crate::registry::users::end_sessions;
+use crate::registry::{Inner, Registry};
+use crate::store::records::{SessionRecord, UserRecord, Write};
+use crate::store::{Moment, Records};
+
+/// Live sessions of one user; the oldest end when there are more.
+const SESSIONS_MAX: usize = 100;
+/// Octets of randomness in a session's id.
+const SID_OCTETS: usize = 16;
 
 impl Registry {
-    /// Password to token. The caller is anonymous; the entry names the user.
-    pub async fn login(&self, caller: &Caller, username: &str, password: Secret) -> Outcome<Token> { todo!() }
-    /// Token to actor: signature, session, user, on every request. No entry for success; refusals are the face's to
-    /// hand to `record_failure` on audited routes.
-    pub async fn authenticate(&self, bearer: &str) -> Result<Actor, RegistryError> { todo!() }
-    /// A fresh token for the caller's session.
-    pub async fn refresh(&self, caller: &Caller) -> Outcome<Token> { todo!() }
+    /// Password to token. The caller is anonymous; the entry of a success names the user. A wrong password, an unknown user
+    /// and a disabled one are answered alike, after the same work.
+    ///
+    /// # Errors
+    /// `BadCredentials`; `TooManyRequests` for locked users and networks, and where too many are being hashed.
+    pub async fn login(&self, caller: &Caller, username: &str, password: Secret) -> Outcome<Token> {
+        let inner = &self.inner;
+        // What was typed is not in the entry, unless it is a user's name: people type passwords there.
+        let mut note = Note::event(Action::AuthLogin, Target::new("user", "unknown"));
+        let attempt = Attempt::new(username, caller.ip());
+        let name = username.parse::<UserName>().ok();
+        let looked_up = match name {
+            Some(name) => inner.read(|view| Ok(view.user(&name)?)).await,
+            None => Ok(None),
+        };
+        let user = match looked_up {
+            Ok(user) => user,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        if let Some(user) = &user {
+            note.target.id.clone_from(&user.id);
+            note.say("name", user.name.as_str());
+        }
+        let hash = user.as_ref().map(|user| user.password_hash.clone());
+        match inner.check_password(attempt, hash, password).await {
+            Checked::Right => {}
+            Checked::Wrong { locked } => return Err(inner.wrong_password(caller, note, locked).await),
+            // Counted by the limiter, and summed up in one entry a minute.
+            Checked::Limited(error) => return Err(error.into()),
+            Checked::Failed(error) => return Err(inner.refuse(caller, note, error).await),
+        }
+        match user.filter(|user| !user.disabled) {
+            Some(user) => inner.sign_in(caller, note, user).await,
+            None => Err(inner.wrong_password(caller, note, false).await),
+        }
+    }
+
+    /// Token to actor: signature, session, user, on every request. No entry for success; a refusal is the face's to hand to
+    /// `record_failure` on routes that are recorded.
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Actor, RegistryError> {
+        let inner = &self.inner;
+        let now_ms = clock::now_ms();
+        let claims = inner.tokens.verify(bearer, now_ms).ok_or(RegistryError::Unauthenticated)?;
+        inner
+            .read(|view| {
+                let (session, user) = live_session(view, &claims.sid, now_ms)?;
+                if user.id != claims.sub {
+                    return Err(RegistryError::Unauthenticated);
+                }
+                let mut actor = actor_of(&user, &session);
+                actor.token_expires_at_ms = Some(claims.exp.saturating_mul(SECOND_MS));
+                Ok(actor)
+            })
+            .await
+    }
+
+    /// A fresh token for the caller's session. The session's end stays where it is.
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub async fn refresh(&self, caller: &Caller) -> Outcome<Token> {
+        let inner = &self.inner;
+        let note = Note::event(Action::AuthRefresh, Target::new("user", &caller.actor.id));
+        let sid = match caller.require_session() {
+            Ok(sid) => sid.to_owned(),
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        let done = inner
+            .commit(caller, note, move |records, moment, _note| {
+                live_session(records, &sid, moment.at_ms).map(|found| (found, Vec::new()))
+            })
+            .await?;
+        inner.token(done)
+    }
+
     /// Ends the caller's session.
-    pub async fn logout(&self, caller: &Caller) -> Outcome<()> { todo!() }
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub async fn logout(&self, caller: &Caller) -> Outcome<()> {
+        let inner = &self.inner;
+        let note = Note::event(Action::AuthLogout, Target::new("user", &caller.actor.id));
+        match caller.require_session() {
+            Ok(sid) => {
+                let sid = sid.to_owned();
+                inner
+                    .commit(caller, note, move |_records, _moment, _note| Ok(((), vec![Write::DeleteSession { sid }])))
+                    .await
+            }
+            Err(error) => Err(inner.refuse(caller, note, error).await),
+        }
+    }
+
     /// Who the caller is. Allowed while the password must be changed.
-    pub async fn me(&self, caller: &Caller) -> Outcome<Me> { todo!() }
-    /// Changes the caller's password; ends all their other sessions, and not this one.
-    pub async fn change_own_password(&self, caller: &Caller, old: Secret, new: Secret) -> Outcome<()> { todo!() }
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub async fn me(&self, caller: &Caller) -> Outcome<Me> {
+        let actor = &caller.actor;
+        let signed_in = caller.require_session().ok().and(actor.role).zip(actor.name.parse::<UserName>().ok());
+        let (role, username) = match signed_in {
+            Some(signed_in) => signed_in,
+            None => {
+                let note = Note::event(Action::UserRead, Target::new("user", &actor.id));
+                return Err(self.inner.refuse(caller, note, RegistryError::Unauthenticated).await);
+            }
+        };
+        Ok(Done::unlogged(Me {
+            id: actor.id.clone(),
+            username,
+            role,
+            permissions: role.permissions().to_vec(),
+            must_change_password: actor.must_change_password,
+            token_expires_at: clock::rfc3339(actor.token_expires_at_ms.unwrap_or(0)),
+            session_expires_at: clock::rfc3339(actor.session_expires_at_ms.unwrap_or(0)),
+        }))
+    }
+
+    /// Changes the caller's password. Ends all their other sessions, and not this one: its token stays good.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `BadCredentials` for the old password, `WeakPassword`, `TooManyRequests`.
+    pub async fn change_own_password(&self, caller: &Caller, old: Secret, new: Secret) -> Outcome<()> {
+        let inner = &self.inner;
+        let note = Note::change(Action::UserPassword, Target::new("user", &caller.actor.id))
+            .with("name", caller.actor.name.as_str());
+        let sid = match caller.require_session() {
+            Ok(sid) => sid.to_owned(),
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        let found = inner.read(|view| Ok(live_session(view, &sid, clock::now_ms())?.1)).await;
+        let user = match found {
+            Ok(user) => user,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        let attempt = Attempt::new(user.name.as_str(), caller.ip());
+        match inner.check_password(attempt, Some(user.password_hash.clone()), old.clone()).await {
+            Checked::Right => {}
+            Checked::Wrong { locked } => return Err(inner.wrong_password(caller, note, locked).await),
+            Checked::Limited(error) => return Err(error.into()),
+            Checked::Failed(error) => return Err(inner.refuse(caller, note, error).await),
+        }
+        let checked = if old == new {
+            Err("the new password equals the old one".to_owned())
+        } else {
+            password::check_strength(user.name.as_str(), &new)
+        };
+        let hashed = match checked {
+            Ok(()) => inner.hash(new).await,
+            Err(why) => Err(RegistryError::WeakPassword(why)),
+        };
+        let hash = match hashed {
+            Ok(hash) => hash,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        inner
+            .commit(caller, note, move |records, moment, _note| {
+                let (session, now) = live_session(records, &sid, moment.at_ms)?;
+                if now.password_hash != user.password_hash {
+                    // Somebody changed it between the check and now; the old one that was shown is not the old one.
+                    return Err(RegistryError::BadCredentials);
+                }
+                let epoch = now.epoch.saturating_add(1);
+                let mut writes = end_sessions(records, &now.id, Some(&sid))?;
+                writes.push(Write::PutSession(SessionRecord { epoch, ..session }));
+                writes.push(Write::PutUser(UserRecord {
+                    password_hash: hash,
+                    must_change_password: false,
+                    epoch,
+                    updated_at_ms: moment.at_ms,
+                    revision: moment.index,
+                    ..now
+                }));
+                Ok(((), writes))
+            })
+            .await
+    }
+}
+
+/// What the check of a password comes to.
+enum Checked {
+    Right,
+    /// It was counted; `locked` says whether this one locked the user or the network.
+    Wrong {
+        locked: bool,
+    },
+    /// Not checked at all.
+    Limited(RegistryError),
+    Failed(RegistryError),
+}
+
+impl Inner {
+    /// Checks a password against a hash, or against nobody's. The limiter is asked twice: at once, so that a flood costs
+    /// nothing, and when it is this attempt's turn, so that those that waited together are counted one after another.
+    async fn check_password(self: &Arc<Self>, attempt: Attempt, hash: Option<String>, password: Secret) -> Checked {
+        if let Err(limited) = self.throttle.check(&attempt, clock::now_ms()) {
+            return Checked::Limited(limited);
+        }
+        let place = match self.hashing_place().await {
+            Ok(place) => place,
+            Err(limited) => return Checked::Limited(limited),
+        };
+        if let Err(limited) = self.throttle.check(&attempt, clock::now_ms()) {
+            return Checked::Limited(limited);
+        }
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.hash_of_nobody.clone());
+        match place.run(move || password::verify(&password, &hash)).await {
+            Ok(Ok(true)) if known => {
+                self.throttle.succeeded(&attempt);
+                Checked::Right
+            }
+            Ok(Ok(_wrong)) => Checked::Wrong { locked: self.throttle.failed(&attempt, clock::now_ms()) },
+            Ok(Err(error)) => Checked::Failed(RegistryError::Internal(error.to_string().into())),
+            Err(error) => Checked::Failed(error),
+        }
+    }
+
+    /// The entry of a wrong password. It is not for the limiter of anonymous refusals: these attempts have their own.
+    async fn wrong_password(self: &Arc<Self>, caller: &Caller, mut note: Note, locked: bool) -> Failure {
+        if locked {
+            note.say("locked", true);
+        }
+        self.record_error(caller, note, RegistryError::BadCredentials).await
+    }
+
+    /// Begins a session for a user whose password was right.
+    async fn sign_in(self: &Arc<Self>, caller: &Caller, note: Note, user: UserRecord) -> Outcome<Token> {
+        let mut random = [0; SID_OCTETS];
+        if let Err(error) = getrandom::fill(&mut random) {
+            return Err(self.refuse(caller, note, RegistryError::Internal(error.into())).await);
+        }
+        let sid = hex::encode(random);
+        let ttl_ms = i64::try_from(self.settings.session_ttl.as_millis()).unwrap_or(i64::MAX);
+        let done = self
+            .commit(caller, note, move |records, moment, note| {
+                // What was true when the password was looked up must be true still.
+                let now = records.user_by_id(&user.id)?.ok_or(RegistryError::BadCredentials)?;
+                if now.disabled || now.password_hash != user.password_hash {
+                    return Err(RegistryError::BadCredentials);
+                }
+                let session = SessionRecord {
+                    sid,
+                    user_id: now.id.clone(),
+                    epoch: now.epoch,
+                    created_at_ms: moment.at_ms,
+                    expires_at_ms: moment.at_ms.saturating_add(ttl_ms),
+                };
+                note.actor = Some(log_actor(&actor_of(&now, &session)));
+                let mut writes = drop_sessions(records, &now, moment)?;
+                writes.push(Write::PutSession(session.clone()));
+                let user = UserRecord { last_login_at_ms: Some(moment.at_ms), ..now };
+                writes.push(Write::PutUser(user.clone()));
+                Ok(((session, user), writes))
+            })
+            .await?;
+        self.token(done)
+    }
+
+    /// A token for a session. It ends with the session, if that is sooner.
+    fn token(&self, done: Done<(SessionRecord, UserRecord)>) -> Outcome<Token> {
+        let (session, user) = &done.value;
+        let now_ms = clock::now_ms();
+        let ttl_ms = i64::try_from(self.settings.token_ttl.as_millis()).unwrap_or(i64::MAX);
+        let expires_at_ms = now_ms.saturating_add(ttl_ms).min(session.expires_at_ms);
+        let jti = uuid::Uuid::new_v4().to_string();
+        let signed = self.tokens.sign(&user.id, &session.sid, &jti, now_ms, expires_at_ms);
+        let access_token = signed
+            .map_err(|error| Failure { error: RegistryError::Internal(error.into()), logged: done.logged })?;
+        let token = Token {
+            access_token,
+            token_type: "bearer".to_owned(),
+            expires_in: u64::try_from((expires_at_ms - now_ms) / SECOND_MS).unwrap_or(0),
+            role: user.role,
+            username: user.name.clone(),
+            must_change_password: user.must_change_password,
+        };
+        Ok(done.map(|_session_and_user| token))
+    }
+}
+
+/// A session that is good at a moment, and its user.
+fn live_session(
+    records: &dyn Records,
+    sid: &str,
+    now_ms: i64,
+) -> Result<(SessionRecord, UserRecord), RegistryError> {
+    let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
+    let user = records.user_by_id(&session.user_id)?.ok_or(RegistryError::Unauthenticated)?;
+    if now_ms < session.expires_at_ms && session.epoch == user.epoch && !user.disabled {
+        Ok((session, user))
+    } else {
+        Err(RegistryError::Unauthenticated)
+    }
+}
+
+fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
+    Actor {
+        id: user.id.clone(),
+        name: user.name.to_string(),
+        kind: ActorKind::User,
+        role: Some(user.role),
+        sid: Some(session.sid.clone()),
+        must_change_password: user.must_change_password,
+        token_expires_at_ms: None,
+        session_expires_at_ms: Some(session.expires_at_ms),
+    }
+}
+
+/// Ends a user's sessions that are over, and the oldest ones above the limit, to make room for one more.
+fn drop_sessions(records: &dyn Records, user: &UserRecord, moment: Moment) -> Result<Vec<Write>, RegistryError> {
+    let (mut live, over): (Vec<SessionRecord>, Vec<SessionRecord>) = records
+        .sessions_of(&user.id)?
+        .into_iter()
+        .partition(|session| session.epoch == user.epoch && session.expires_at_ms > moment.at_ms);
+    live.sort_by_key(|session| session.created_at_ms);
+    let too_many = (live.len() + 1).saturating_sub(SESSIONS_MAX);
+    let ended = over.into_iter().chain(live.into_iter().take(too_many));
+    Ok(ended.map(|session| Write::DeleteSession { sid: session.sid }).collect())
 }

@@ -1,17 +1,41 @@
-//! A new version.
+//! A new version: rules, inspection, gate, bytes, record. Knows what makes a version; refuses to know how its bytes came in.
+//!
+//! Order: the files are staged already. They are inspected; their digests are pinned; their bytes become durable; the
+//! record and its entry are one commit; the pins go. A crash leaves at worst bytes that nothing points to, which the next
+//! start sweeps. All of it runs in a task of its own, so that a client that goes away can't stop it halfway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use common::api::VersionInfo;
+use common::api::{Origin, State, VersionInfo};
+use common::audit::{Action, Target};
 use common::digest::Digest;
-use common::name::{Alias, ModelName, Version};
+use common::name::{Alias, ModelId, ModelName, Version};
+use common::role::Permission;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::registry::Registry;
+use crate::inspect::{self, Inspection, Verdict};
 use crate::registry::access::Caller;
-use crate::registry::error::Outcome;
-use crate::registry::upload::Upload;
+use crate::registry::alias;
+use crate::registry::commit::{Decided, Note};
+use crate::registry::error::{Failure, Outcome, RegistryError};
+use crate::registry::pins::Holder;
+use crate::registry::settings::ScanPolicy;
+use crate::registry::text::{self, Refused};
+use crate::registry::upload::{StagedFile, Upload};
+use crate::registry::{Inner, Registry, render};
+use crate::store::records::{
+    ArtifactRecord, FindingRecord, LatestRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
+};
+use crate::store::{Moment, Records};
+
+/// Findings that are kept of one version; what is beyond says no more than these.
+const FINDINGS_MAX: usize = 200;
+/// Warnings that come with an answer.
+const WARNINGS_MAX: usize = 50;
+/// Metadata fields that are measured, so nobody can claim them.
+const MEASURED: [&str; 3] = ["files", "format", "size_bytes"];
 
 /// Where a version came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +49,18 @@ pub enum Source {
     Mlflow,
     /// The Hugging Face interface.
     Hf,
+}
+
+impl Source {
+    /// Its word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Drop => "drop",
+            Self::Mlflow => "mlflow",
+            Self::Hf => "hf",
+        }
+    }
 }
 
 /// What an uploader says besides the files.
@@ -67,5 +103,493 @@ pub struct PublishedVersion {
 
 impl Registry {
     /// Makes a version of what was uploaded.
-    pub async fn publish(&self, caller: &Caller, upload: Upload, form: PublishForm) -> Outcome<PublishedVersion> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid`, `DigestMismatch`, `Conflict`, `StorageFull`, `IdempotencyKeyReused`. Nothing is kept
+    /// then, and the failure carries its entry.
+    pub async fn publish(&self, caller: &Caller, upload: Upload, form: PublishForm) -> Outcome<PublishedVersion> {
+        if let Err(error) = caller.require(Permission::ModelWrite) {
+            return Err(upload.fail(error).await);
+        }
+        let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
+        let task = self.inner.tasks.spawn(async move { inner.publish(&caller, upload, form).await });
+        task.await.map_err(|error| RegistryError::Internal(error.into()))?
+    }
+}
+
+/// All that is known before the state is looked at.
+struct Plan {
+    name: ModelName,
+    /// Random part of the id that a new model gets.
+    id_bits: u128,
+    form: PublishForm,
+    /// In the order of their paths.
+    artifacts: Vec<ArtifactRecord>,
+    format: String,
+    size: u64,
+    findings: Vec<FindingRecord>,
+    verdict: Verdict,
+    state: State,
+    state_reason: Option<String>,
+    metadata: BTreeMap<String, MetadatumRecord>,
+    warnings: Vec<String>,
+    by: String,
+    by_id: String,
+}
+
+impl Inner {
+    async fn publish(
+        self: &Arc<Self>,
+        caller: &Caller,
+        mut upload: Upload,
+        form: PublishForm,
+    ) -> Outcome<PublishedVersion> {
+        let octets = upload.octets_received();
+        let files = upload.take_files();
+        let target = match (&form.name, files.first()) {
+            (Some(name), _) => Target::new("model", name.as_str()),
+            (None, Some(file)) => Target::new("model", file.path.as_str()),
+            (None, None) => Target::new("model", "unnamed"),
+        };
+        let note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
+        let failed = async |error| -> Failure { self.refuse(caller, note.clone(), error).await };
+
+        let name = match self.check_form(caller, &files, &form) {
+            Ok(name) => name,
+            Err(error) => return Err(failed(error).await),
+        };
+        let (files, inspections) = match inspect_all(files).await {
+            Ok(looked_at) => looked_at,
+            Err(error) => return Err(failed(error).await),
+        };
+        let plan = match self.plan(caller, name, form, &files, inspections) {
+            Ok(plan) => plan,
+            Err(error) => return Err(failed(error).await),
+        };
+        let once = self.fingerprints.once(caller, &plan.described());
+        // Given back after the commit: whoever unpins last looks whether the record is there.
+        let _pins = self.pin(Holder::Writer, files.iter().map(|file| file.digest)).await;
+        if let Err(error) = keep_all(files).await {
+            return Err(failed(error).await);
+        }
+        self.commit_once(caller, note, once, move |records, moment, note| decide(records, moment, note, plan)).await
+    }
+
+    /// The rules that hang on nothing but the request. Gives the model's name.
+    fn check_form(
+        &self,
+        caller: &Caller,
+        files: &[StagedFile],
+        form: &PublishForm,
+    ) -> Result<ModelName, RegistryError> {
+        if let Some(alias) = &form.alias {
+            self.require_alias(caller, alias)?;
+        }
+        let mut refused = Refused::new();
+        if files.is_empty() {
+            refused.push(("part.file".into(), "send at least one file".into()));
+        }
+        for file in files.iter().filter(|file| file.size == 0) {
+            refused.push(("part.file".into(), format!("the file `{}` is empty", file.path)));
+        }
+        if form.sha256.is_some() && files.len() > 1 {
+            refused.push(("part.sha256".into(), "it can be given for one file only".into()));
+        }
+        if let Some(text) = &form.description {
+            text::check_description("part.description", text, &mut refused);
+        }
+        if let Some(tags) = &form.tags {
+            text::check_tags("part.tags", tags, &mut refused);
+        }
+        if let Some(metadata) = &form.metadata {
+            text::check_metadata("part.metadata", metadata, &mut refused);
+        }
+        let name = match (&form.name, files.first()) {
+            (Some(name), _) => Some(name.clone()),
+            (None, Some(file)) => ModelName::from_filename(file.path.as_str())
+                .map_err(|error| refused.push(("part.name".into(), error.to_string())))
+                .ok(),
+            (None, None) => None,
+        };
+        if let (Some(expected), [file]) = (form.sha256, files)
+            && expected != file.digest
+            && refused.is_empty()
+        {
+            return Err(RegistryError::DigestMismatch { expected, actual: file.digest });
+        }
+        match name {
+            Some(name) if refused.is_empty() => Ok(name),
+            _ => Err(RegistryError::Invalid(refused)),
+        }
+    }
+
+    /// What the version will be, but for what hangs on the state.
+    fn plan(
+        &self,
+        caller: &Caller,
+        name: ModelName,
+        form: PublishForm,
+        files: &[StagedFile],
+        inspections: Vec<Inspection>,
+    ) -> Result<Plan, RegistryError> {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
+        let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
+        let mut artifacts: Vec<ArtifactRecord> = files
+            .iter()
+            .zip(&inspections)
+            .map(|(file, inspection)| ArtifactRecord {
+                path: file.path.clone(),
+                size: file.size,
+                digest: file.digest,
+                format: inspection.format.as_str().to_owned(),
+            })
+            .collect();
+        artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+        let formats: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
+        let format = match (formats.first(), formats.len()) {
+            (Some(one), 1) => (*one).to_owned(),
+            _ => "mixed".to_owned(),
+        };
+        let size = artifacts.iter().map(|artifact| artifact.size).sum();
+        let verdict = inspections.iter().map(Inspection::verdict).max().unwrap_or(Verdict::Clean);
+        let paths = files.iter().map(|file| file.path.as_str());
+        let findings = findings(paths, &inspections);
+        let (state, state_reason) = gate(self.settings.scan_policy, verdict, &findings);
+        let mut warnings = form.warnings.clone();
+        warnings.extend(findings.iter().filter(|finding| finding.level == "note").map(|finding| {
+            if finding.place.is_empty() { finding.detail.clone() } else { format!("{}: {}", finding.place, finding.detail) }
+        }));
+        warnings.truncate(WARNINGS_MAX);
+        let metadata = metadata(form.metadata.as_ref(), &format, size, artifacts.len(), &mut warnings);
+        Ok(Plan {
+            name,
+            id_bits,
+            form,
+            artifacts,
+            format,
+            size,
+            findings,
+            verdict,
+            state,
+            state_reason,
+            metadata,
+            warnings,
+            by: caller.actor.name.clone(),
+            by_id: caller.actor.id.clone(),
+        })
+    }
+}
+
+/// Makes the bytes durable, on a blocking thread.
+async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
+    let task = tokio::task::spawn_blocking(move || {
+        files.into_iter().try_for_each(|file| file.staged.keep(&file.digest))
+    });
+    Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
+}
+
+/// Looks at each file, on a blocking thread.
+async fn inspect_all(files: Vec<StagedFile>) -> Result<(Vec<StagedFile>, Vec<Inspection>), RegistryError> {
+    let task = tokio::task::spawn_blocking(move || {
+        let looked_at: std::io::Result<Vec<Inspection>> =
+            files.iter().map(|file| inspect::inspect(&file.staged)).collect();
+        looked_at.map(|inspections| (files, inspections))
+    });
+    let looked_at = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
+    looked_at.map_err(|error| RegistryError::Internal(error.into()))
+}
+
+/// Findings as they are kept, each with the path of its file in front of its place.
+fn findings<'f>(paths: impl Iterator<Item = &'f str>, inspections: &[Inspection]) -> Vec<FindingRecord> {
+    let several = inspections.len() > 1;
+    let all = paths.zip(inspections).flat_map(|(path, inspection)| {
+        inspection.findings.iter().map(move |finding| FindingRecord {
+            rule: finding.rule.to_owned(),
+            level: finding.level.as_str().to_owned(),
+            place: match (several || !finding.place.is_empty(), finding.place.is_empty()) {
+                (false, _) => String::new(),
+                (true, true) => path.to_owned(),
+                (true, false) => format!("{path}/{}", finding.place),
+            },
+            detail: finding.detail.clone(),
+        })
+    });
+    let mut all: Vec<FindingRecord> = all.collect();
+    // The gravest first, so that they are not the ones cut off.
+    all.sort_by_key(|finding| std::cmp::Reverse(gravity(&finding.level)));
+    all.truncate(FINDINGS_MAX);
+    all
+}
+
+fn gravity(level: &str) -> usize {
+    ["note", "suspicious", "unscannable", "malicious"].iter().position(|one| *one == level).unwrap_or(0)
+}
+
+/// The gate: the state a version begins in, and why it is held if it is (scanning.md §1).
+fn gate(policy: ScanPolicy, verdict: Verdict, findings: &[FindingRecord]) -> (State, Option<String>) {
+    let reason = |finding: Option<&FindingRecord>| {
+        let rule = finding.map_or("no rule", |finding| finding.rule.as_str());
+        Some(format!("inspection: {} ({rule})", verdict.as_str()))
+    };
+    if verdict != Verdict::Clean {
+        return (State::Quarantined, reason(findings.first()));
+    }
+    // What wasn't looked into may hold a pickle.
+    let may_hold_pickle = |finding: &&FindingRecord| {
+        finding.rule.starts_with("pickle.") || finding.rule == "content.unread"
+    };
+    match (policy, findings.iter().find(may_hold_pickle)) {
+        (ScanPolicy::Strict, Some(finding)) => {
+            (State::Quarantined, Some(format!("policy strict: may run code when loaded ({})", finding.rule)))
+        }
+        (ScanPolicy::Strict | ScanPolicy::Default, _) => (State::Available, None),
+    }
+}
+
+/// What was measured, and what is claimed besides.
+fn metadata(
+    claims: Option<&Map<String, Value>>,
+    format: &str,
+    size: u64,
+    files: usize,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<String, MetadatumRecord> {
+    let field = |value: &Value, origin| MetadatumRecord { json: value.to_string(), origin };
+    let mut fields = BTreeMap::new();
+    for (key, value) in claims.into_iter().flatten() {
+        if MEASURED.contains(&key.as_str()) {
+            warnings.push(format!("the claim `{key}` was ignored: it is measured"));
+        } else {
+            fields.insert(key.clone(), field(value, Origin::Claimed));
+        }
+    }
+    let measured = [("files", json!(files)), ("format", json!(format)), ("size_bytes", json!(size))];
+    fields.extend(measured.iter().map(|(key, value)| ((*key).to_owned(), field(value, Origin::Measured))));
+    fields
+}
+
+impl Plan {
+    /// The request for its fingerprint: names and digests, so that a retry with another multipart boundary is the same.
+    fn described(&self) -> Value {
+        let files: Vec<(&str, String)> =
+            self.artifacts.iter().map(|one| (one.path.as_str(), one.digest.to_string())).collect();
+        json!({
+            "name": self.name,
+            "version": self.form.version,
+            "description": self.form.description,
+            "tags": self.form.tags,
+            "metadata": self.form.metadata,
+            "alias": self.form.alias,
+            "force": self.form.force_new_version,
+            "files": files,
+        })
+    }
+
+    fn has_same_bytes(&self, version: &VersionRecord) -> bool {
+        let same = |(one, other): (&ArtifactRecord, &ArtifactRecord)| one.path == other.path && one.digest == other.digest;
+        self.artifacts.len() == version.artifacts.len() && self.artifacts.iter().zip(&version.artifacts).all(same)
+    }
+
+    fn new_model(&self, moment: Moment) -> ModelRecord {
+        let id = u128::from(moment.at_ms.unsigned_abs()) << 80 | self.id_bits;
+        ModelRecord {
+            id: ModelId::from_u128(id),
+            name: self.name.clone(),
+            description: self.form.description.clone().unwrap_or_default(),
+            tags: BTreeMap::new(),
+            owner: self.by.clone(),
+            created_at_ms: moment.at_ms,
+            updated_at_ms: moment.at_ms,
+            last_number: 0,
+            live_versions: 0,
+            latest: None,
+            aliases: BTreeMap::new(),
+            deleted: None,
+            purged: false,
+            revision: moment.index,
+        }
+    }
+
+    fn new_version(&self, model: ModelId, number: Version, moment: Moment) -> VersionRecord {
+        VersionRecord {
+            model,
+            version: number,
+            state: self.state,
+            state_reason: self.state_reason.clone(),
+            description: self.form.description.clone().unwrap_or_default(),
+            artifacts: self.artifacts.clone(),
+            metadata: self.metadata.clone(),
+            findings: self.findings.clone(),
+            source: self.form.source.as_str().to_owned(),
+            created_at_ms: moment.at_ms,
+            created_by: self.by.clone(),
+            created_by_id: self.by_id.clone(),
+            index: moment.index,
+            deleted: None,
+            revision: moment.index,
+        }
+    }
+}
+
+/// Which version the upload is.
+enum Placing {
+    /// One that is there already.
+    There(Box<VersionRecord>),
+    /// A new one.
+    New(Version),
+}
+
+/// Finds the number, against the state as it is: two uploads of one name at once get different ones.
+fn place(records: &dyn Records, model: &ModelRecord, plan: &Plan) -> Result<Placing, RegistryError> {
+    let next = model.last_number.checked_add(1).and_then(|number| Version::try_from(number).ok());
+    let next = next.ok_or_else(|| RegistryError::Conflict("the model has all the versions it can have".into()))?;
+    let Some(wanted) = plan.form.version else {
+        let latest = match &model.latest {
+            Some(latest) if !plan.form.force_new_version => records.version(model.id, latest.version)?,
+            Some(_) | None => None,
+        };
+        return Ok(match latest.filter(|latest| plan.has_same_bytes(latest)) {
+            Some(latest) => Placing::There(Box::new(latest)),
+            None => Placing::New(next),
+        });
+    };
+    match records.version(model.id, wanted)? {
+        Some(there) if there.deleted.is_some() => Err(RegistryError::Conflict(format!(
+            "version {wanted} of `{}` is deleted, and numbers are not reused; restore it, or use {next}",
+            model.name
+        ))),
+        Some(there) if plan.has_same_bytes(&there) => Ok(Placing::There(Box::new(there))),
+        Some(_others) => Err(RegistryError::Conflict(format!(
+            "version {wanted} of `{}` exists with other bytes; leave the number out, or use {next}",
+            model.name
+        ))),
+        None if wanted < next => Err(RegistryError::Conflict(format!(
+            "version {wanted} of `{}` can't be given any more; the next is {next}",
+            model.name
+        ))),
+        None => Ok(Placing::New(wanted)),
+    }
+}
+
+/// The decision, on the store's writing thread.
+fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) -> Decided<PublishedVersion> {
+    let mut model = match records.model_named(&plan.name)? {
+        Some(id) => records.model(id)?.ok_or_else(|| {
+            RegistryError::Corrupt(format!("the name `{}` leads to a model that isn't there", plan.name).into())
+        })?,
+        None => plan.new_model(moment),
+    };
+    note.target = Target::new("version", &model.id.to_string());
+    if model.deleted.is_some() {
+        return Err(RegistryError::Conflict(format!(
+            "a deleted model has the name `{}`; restore it, or purge it to free the name",
+            plan.name
+        )));
+    }
+    let mut warnings = plan.warnings.clone();
+    let mut writes = Vec::new();
+    let placing = place(records, &model, &plan)?;
+    let already_present = matches!(placing, Placing::There(_));
+    let mut version = match placing {
+        Placing::There(there) => {
+            if plan.form.description.as_ref().is_some_and(|text| *text != there.description) {
+                warnings.push("the description was ignored: these bytes were there already; change it with PATCH".into());
+            }
+            *there
+        }
+        Placing::New(number) => {
+            let version = plan.new_version(model.id, number, moment);
+            writes.extend(references(records, &version.artifacts)?);
+            model.last_number = number.number();
+            model.live_versions = model.live_versions.saturating_add(1);
+            model.latest = Some(LatestRecord {
+                version: number,
+                state: version.state,
+                format: plan.format.clone(),
+                size: plan.size,
+                uploader: plan.by.clone(),
+            });
+            version
+        }
+    };
+    let mut changed = !already_present;
+    if let Some(tags) = &plan.form.tags {
+        changed |= tags.iter().any(|(key, value)| model.tags.get(key) != Some(value));
+        model.tags.extend(tags.clone());
+        if model.tags.len() > text::TAGS_MAX {
+            let msg = format!("a model has at most {} tags, with those it has already", text::TAGS_MAX);
+            return Err(RegistryError::invalid("part.tags", msg));
+        }
+    }
+    if let Some(alias) = &plan.form.alias
+        && model.aliases.get(alias).is_none_or(|to| to.version != version.version)
+    {
+        changed = true;
+        let previous = model.aliases.get(alias).map(|to| to.version);
+        writes.extend(alias::touch(records, model.id, previous, moment)?);
+        version.revision = moment.index;
+        writes.push(alias::point(&mut model, alias, version.version, &plan.by, moment));
+        note.say("alias", alias.as_str());
+    }
+    if version.revision == moment.index {
+        writes.push(Write::PutVersion(version.clone()));
+    }
+    if changed {
+        model.updated_at_ms = moment.at_ms;
+        model.revision = moment.index;
+        writes.push(Write::PutModel(model.clone()));
+    }
+    describe(note, &plan, &model, &version, already_present);
+    let published = PublishedVersion {
+        version: render::version_info(&model, &version),
+        revision: version.revision,
+        already_present,
+        warnings,
+    };
+    Ok((published, writes))
+}
+
+/// Adds a version's artifacts to what points to its blobs.
+fn references(records: &dyn Records, artifacts: &[ArtifactRecord]) -> Result<Vec<Write>, RegistryError> {
+    let mut more: BTreeMap<Digest, (u64, u64)> = BTreeMap::new();
+    for artifact in artifacts {
+        more.entry(artifact.digest).or_insert((artifact.size, 0)).1 += 1;
+    }
+    more.into_iter()
+        .map(|(digest, (size, count))| {
+            let refs = records.blob(&digest)?.map_or(0, |blob| blob.refs);
+            Ok(Write::SetBlob { digest, size, refs: refs.saturating_add(count) })
+        })
+        .collect()
+}
+
+/// What the entry says of the version.
+fn describe(note: &mut Note, plan: &Plan, model: &ModelRecord, version: &VersionRecord, already_present: bool) {
+    note.unchanged = already_present;
+    note.target.version = Some(version.version.to_string());
+    if let [only] = version.artifacts.as_slice() {
+        note.target.digest = Some(only.digest.to_string());
+        note.target.size = Some(only.size);
+    } else {
+        // Enough to tell which files they were; the change of the same record has them all.
+        let digests: Vec<Value> =
+            version.artifacts.iter().take(50).map(|artifact| artifact.digest.to_string().into()).collect();
+        note.say("digests", digests);
+    }
+    note.say("name", model.name.as_str());
+    note.say("files", version.artifacts.len());
+    note.say("size_bytes", plan.size);
+    note.say("format", plan.format.as_str());
+    note.say("verdict", plan.verdict.as_str());
+    note.say("state", version.state.as_str());
+    note.say("source", version.source.as_str());
+    if already_present {
+        note.say("already_present", true);
+    }
+    if !plan.findings.is_empty() {
+        let rules: BTreeSet<&str> = plan.findings.iter().map(|finding| finding.rule.as_str()).collect();
+        let rules: Vec<Value> = rules.into_iter().take(50).map(Value::from).collect();
+        note.say("rules", rules);
+    }
 }

@@ -1,1 +1,100 @@
-//! render
+//! From records to what the wire shows. Knows both shapes; refuses to know rules.
+
+use common::api::{
+    AliasEvent, AliasInfo, Artifact, Finding, Metadatum, ModelRow, State, User, VersionInfo,
+};
+use common::name::Alias;
+use serde_json::Value;
+
+use crate::clock::rfc3339;
+use crate::registry::settings::Settings;
+use crate::store::records::{AliasEventRecord, AliasRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord};
+
+pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
+    let latest = model.latest.as_ref();
+    // A model whose versions are all deleted has nothing that is held back; it is there and empty.
+    let state = if model.deleted.is_some() { State::Deleted } else { latest.map_or(State::Available, |one| one.state) };
+    ModelRow {
+        id: model.id,
+        name: model.name.clone(),
+        description: model.description.clone(),
+        tags: model.tags.clone(),
+        owner: model.owner.clone(),
+        aliases: model.aliases.iter().map(|(alias, to)| alias_info(settings, alias, to)).collect(),
+        state,
+        latest_version: latest.map(|one| one.version),
+        format: latest.map(|one| one.format.clone()),
+        size: latest.map(|one| one.size),
+        uploader: latest.map(|one| one.uploader.clone()),
+        versions: model.live_versions,
+        created_at: rfc3339(model.created_at_ms),
+        updated_at: rfc3339(model.updated_at_ms),
+    }
+}
+
+fn alias_info(settings: &Settings, alias: &Alias, to: &AliasRecord) -> AliasInfo {
+    AliasInfo {
+        alias: alias.clone(),
+        version: to.version,
+        set_at: rfc3339(to.set_at_ms),
+        set_by: to.set_by.clone(),
+        log_index: to.index,
+        protected: settings.protected_aliases.contains(alias),
+    }
+}
+
+pub(crate) fn alias_event(event: &AliasEventRecord) -> AliasEvent {
+    AliasEvent { version: event.version, at: rfc3339(event.at_ms), by: event.by.clone(), log_index: event.index }
+}
+
+pub(crate) fn version_info(model: &ModelRecord, version: &VersionRecord) -> VersionInfo {
+    let artifacts = version.artifacts.iter().map(|artifact| Artifact {
+        path: artifact.path.clone(),
+        size: artifact.size,
+        digest: artifact.digest,
+        format: artifact.format.clone(),
+    });
+    let metadata = version.metadata.iter().map(|(key, field)| {
+        // It was written as JSON; should it not be, its text is still the truth about it.
+        let value = serde_json::from_str(&field.json).unwrap_or_else(|_broken| Value::String(field.json.clone()));
+        (key.clone(), Metadatum { value, origin: field.origin })
+    });
+    let findings = version.findings.iter().map(|finding| Finding {
+        rule: finding.rule.clone(),
+        level: finding.level.clone(),
+        place: finding.place.clone(),
+        detail: finding.detail.clone(),
+    });
+    let aliases = model.aliases.iter().filter(|(_alias, to)| to.version == version.version);
+    VersionInfo {
+        id: model.id,
+        name: model.name.clone(),
+        version: version.version,
+        state: version.state,
+        state_reason: version.state_reason.clone(),
+        description: version.description.clone(),
+        artifacts: artifacts.collect(),
+        metadata: metadata.collect(),
+        findings: findings.collect(),
+        source: version.source.clone(),
+        aliases: aliases.map(|(alias, _to)| alias.clone()).collect(),
+        created_at: rfc3339(version.created_at_ms),
+        created_by: version.created_by.clone(),
+        log_index: version.index,
+    }
+}
+
+pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], now_ms: i64) -> User {
+    let live = sessions.iter().filter(|session| session.epoch == user.epoch && session.expires_at_ms > now_ms);
+    User {
+        id: user.id.clone(),
+        username: user.name.clone(),
+        role: user.role,
+        disabled: user.disabled,
+        must_change_password: user.must_change_password,
+        sessions: u32::try_from(live.count()).unwrap_or(u32::MAX),
+        created_at: rfc3339(user.created_at_ms),
+        updated_at: rfc3339(user.updated_at_ms),
+        last_login_at: user.last_login_at_ms.map(rfc3339),
+    }
+}

@@ -1,1 +1,193 @@
-//! resolve
+//! From a reference to the record it means, as far as the caller may see it. Knows deleted, purged, digest and alias
+//! references; refuses to know what is done with the record.
+
+use common::api::State;
+use common::audit::Target;
+use common::name::{ModelKey, ModelRef, Select, Version};
+use common::role::Permission;
+
+use crate::registry::access::Caller;
+use crate::registry::error::RegistryError;
+use crate::store::Records;
+use crate::store::records::{ModelRecord, VersionRecord};
+
+/// Versions that are looked at for the newest one that can be handed out.
+const LATEST_SEARCH_MAX: usize = 1000;
+/// Versions read at once.
+const PAGE: usize = 50;
+
+/// What a caller can see of the deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sight {
+    deleted: bool,
+}
+
+impl Sight {
+    /// Deleted models are shown to those who could restore them.
+    pub(crate) fn of(caller: &Caller) -> Self {
+        Self { deleted: caller.may(Permission::ModelDelete) }
+    }
+
+    /// Whether deleted models and versions are shown.
+    pub(crate) fn sees_deleted(self) -> bool {
+        self.deleted
+    }
+}
+
+/// A model that was found.
+pub(crate) struct Found {
+    /// The model.
+    pub(crate) model: ModelRecord,
+    /// The version that has the artifact, where the reference is a digest.
+    pub(crate) holder: Option<Version>,
+}
+
+/// A reference as it is written.
+pub(crate) fn shown(reference: &ModelRef) -> String {
+    let model = match &reference.model {
+        ModelKey::Id(id) => id.to_string(),
+        ModelKey::Name(name) => name.to_string(),
+        ModelKey::Digest(digest) => digest.to_string(),
+    };
+    match &reference.select {
+        Select::Latest => model,
+        Select::Version(version) => format!("{model}:{version}"),
+        Select::Alias(alias) => format!("{model}@{alias}"),
+    }
+}
+
+/// The target of an operation on a reference, before it is known what it means.
+pub(crate) fn target(reference: &ModelRef) -> Target {
+    let bare = ModelRef { model: reference.model.clone(), select: Select::Latest };
+    let mut target = Target::new("model", &shown(&bare));
+    if let Select::Version(version) = reference.select {
+        target.version = Some(version.to_string());
+    }
+    target
+}
+
+/// The same, of one of its versions.
+pub(crate) fn version_target(reference: &ModelRef, version: Version) -> Target {
+    Target { version: Some(version.to_string()), kind: "version".to_owned(), ..target(reference) }
+}
+
+/// The model that a reference means.
+pub(crate) fn model(records: &dyn Records, reference: &ModelRef, sight: Sight) -> Result<Found, RegistryError> {
+    let missing = || RegistryError::not_found(format!("model `{}`", shown(reference)));
+    let (id, holder) = match &reference.model {
+        ModelKey::Id(id) => (*id, None),
+        ModelKey::Name(name) => (records.model_named(name)?.ok_or_else(missing)?, None),
+        ModelKey::Digest(digest) => {
+            let (id, version) = records.holder(digest)?.ok_or_else(missing)?;
+            (id, Some(version))
+        }
+    };
+    let model = records.model(id)?.filter(|model| !model.purged).ok_or_else(missing)?;
+    if model.deleted.is_some() && !sight.deleted {
+        return Err(missing());
+    }
+    Ok(Found { model, holder })
+}
+
+/// The model that a change is about. Where a version or alias is named, the change would not be about that: refused.
+pub(crate) fn model_to_change(
+    records: &dyn Records,
+    reference: &ModelRef,
+    sight: Sight,
+) -> Result<ModelRecord, RegistryError> {
+    if reference.select != Select::Latest || matches!(reference.model, ModelKey::Digest(_)) {
+        return Err(RegistryError::invalid(
+            "path.id",
+            "name the model itself, by id or name, without version, alias or digest",
+        ));
+    }
+    Ok(model(records, reference, sight)?.model)
+}
+
+/// The same, for changes that are possible only while it isn't deleted.
+pub(crate) fn live_model(
+    records: &dyn Records,
+    reference: &ModelRef,
+    sight: Sight,
+) -> Result<ModelRecord, RegistryError> {
+    let model = model_to_change(records, reference, sight)?;
+    if model.deleted.is_some() {
+        return Err(RegistryError::Conflict(format!("model `{}` is deleted; restore it first", model.name)));
+    }
+    Ok(model)
+}
+
+/// A version by number.
+pub(crate) fn version(
+    records: &dyn Records,
+    model: &ModelRecord,
+    version: Version,
+    sight: Sight,
+) -> Result<VersionRecord, RegistryError> {
+    records
+        .version(model.id, version)?
+        .filter(|version| sight.deleted || version.deleted.is_none())
+        .ok_or_else(|| RegistryError::not_found(format!("version {version} of model `{}`", model.name)))
+}
+
+/// The version that a reference selects; none for the latest of a model that has none.
+pub(crate) fn selected(
+    records: &dyn Records,
+    found: &Found,
+    select: &Select,
+    sight: Sight,
+) -> Result<Option<VersionRecord>, RegistryError> {
+    match (select, found.holder) {
+        (Select::Version(number), _) => version(records, &found.model, *number, sight).map(Some),
+        (Select::Alias(alias), _) => {
+            let model = &found.model;
+            let to = model.aliases.get(alias).ok_or_else(|| {
+                RegistryError::not_found(format!("alias `{alias}` of model `{}`", model.name))
+            })?;
+            version(records, model, to.version, sight).map(Some)
+        }
+        (Select::Latest, Some(holder)) => version(records, &found.model, holder, sight).map(Some),
+        (Select::Latest, None) => latest(records, &found.model),
+    }
+}
+
+/// The newest version that is handed out without a warning; else the newest deprecated one; else the newest.
+fn latest(records: &dyn Records, model: &ModelRecord) -> Result<Option<VersionRecord>, RegistryError> {
+    let mut deprecated = None;
+    let mut newest = None;
+    let mut below = None;
+    for _page in 0..LATEST_SEARCH_MAX / PAGE {
+        let page = records.versions(model.id, below, PAGE)?;
+        below = page.last().map(|version| version.version);
+        let is_last = page.len() < PAGE;
+        for version in page {
+            match version.state {
+                State::Available => return Ok(Some(version)),
+                State::Deprecated => deprecated = deprecated.or(Some(version)),
+                State::Quarantined => newest = newest.or(Some(version)),
+                State::Deleted => {}
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(deprecated.or(newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{shown, target, version_target};
+
+    /// References are shown as they are written; targets name the model.
+    #[test]
+    fn references() {
+        for text in ["team/model", "team/model:3", "m@prod", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+            assert_eq!(shown(&text.parse().expect("a reference")), text);
+        }
+        let target = target(&"m:3".parse().expect("a reference"));
+        assert_eq!((target.id.as_str(), target.version.as_deref()), ("m", Some("3")));
+        let target = version_target(&"m".parse().expect("a reference"), common::name::Version::FIRST);
+        assert_eq!((target.kind.as_str(), target.version.as_deref()), ("version", Some("1")));
+    }
+}

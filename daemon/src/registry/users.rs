@@ -1,29 +1,419 @@
-//! Users.
+//! Users: creating, changing, removing them. Knows that there is always an admin that can sign in; refuses to know how a
+//! password is checked.
+//!
+//! What changes a user's rights raises the user's epoch and ends the sessions, so that it holds from the next request on.
 
 use common::api::{Page, User, UserPatch};
+use common::audit::{Action, Target};
 use common::name::UserName;
-use common::role::Role;
+use common::role::{Permission, Role};
+use serde_json::json;
 
+use crate::auth::password;
+use crate::clock;
 use crate::config::secret::Secret;
-use crate::registry::Registry;
 use crate::registry::access::Caller;
+use crate::registry::commit::Note;
 use crate::registry::delete::Gone;
-use crate::registry::error::Outcome;
-use crate::registry::fetch::Tagged;
+use crate::registry::error::{Outcome, RegistryError};
+use crate::registry::fetch::{Tagged, bounded, list_id};
+use crate::registry::{Inner, Registry, Seeded, cursor, render};
+use crate::store::records::{UserRecord, Write};
+use crate::store::{Moment, Records};
+
+/// Octets of randomness in a user's id.
+const ID_RANDOM_OCTETS: usize = 10;
+
+fn user_target(name: &UserName) -> Target {
+    Target::new("user", name.as_str())
+}
+
+fn missing(name: &UserName) -> RegistryError {
+    RegistryError::not_found(format!("user `{name}`"))
+}
 
 impl Registry {
-    /// Creates a user. `username` and `password` are refused as `body.username`, `WeakPassword`.
-    pub async fn register(&self, caller: &Caller, username: &str, password: Secret, role: Option<Role>) -> Outcome<Tagged<User>> { todo!() }
+    /// Creates a user. With open registration anyone may, but then only as a viewer.
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid`, `WeakPassword`, `Conflict`, `TooManyRequests`, `IdempotencyKeyReused`.
+    pub async fn register(
+        &self,
+        caller: &Caller,
+        username: &str,
+        password: Secret,
+        role: Option<Role>,
+    ) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let role = role.unwrap_or(Role::Viewer);
+        let note = Note::change(Action::UserCreate, Target::new("user", "unknown")).with("role", role.as_str());
+        let open = inner.settings.open_registration && role == Role::Viewer;
+        if let Err(error) = caller.require(Permission::UserManage)
+            && !open
+        {
+            return Err(inner.refuse(caller, note, error).await);
+        }
+        // Each costs a hash, so anonymous ones are limited like their refusals.
+        if let Err(limited) = inner.limit_anonymous(caller) {
+            return Err(limited.into());
+        }
+        let prepared = inner.prepare_user(username, &password).await;
+        let (name, hash) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        let body = json!({
+            "username": name,
+            "password": inner.fingerprints.of_secret(&password),
+            "role": role,
+        });
+        let once = inner.fingerprints.once(caller, &body);
+        let id = match new_user_id() {
+            Ok(id) => id,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        inner
+            .commit_once(caller, note, once, move |records, moment, note| {
+                if records.user(&name)?.is_some() {
+                    note.target = user_target(&name);
+                    return Err(RegistryError::Conflict(format!("there is a user `{name}` already")));
+                }
+                let user = new_user(id, name, role, hash, moment);
+                note.target.id.clone_from(&user.id);
+                note.say("name", user.name.as_str());
+                let value = render::user(&user, &[], moment.at_ms);
+                Ok((Tagged { value, revision: moment.index }, vec![Write::PutUser(user)]))
+            })
+            .await
+    }
+
+    /// Creates the first admin, if there is no user yet. Without a password one is made, which must be changed at the first
+    /// sign-in.
+    ///
+    /// # Errors
+    /// `WeakPassword`, `AuditUnavailable`, `Internal`.
+    pub async fn seed_admin(&self, name: &UserName, password: Option<Secret>) -> Result<Seeded, RegistryError> {
+        let inner = &self.inner;
+        if inner.read(|view| Ok(view.counters()?.users)).await? > 0 {
+            return Ok(Seeded::AlreadyThere);
+        }
+        let (password, generated) = match password {
+            Some(password) => (password, None),
+            None => {
+                let made = Secret::generate().map_err(|error| RegistryError::Internal(error.into()))?;
+                (made.clone(), Some(made))
+            }
+        };
+        password::check_strength(name.as_str(), &password).map_err(RegistryError::WeakPassword)?;
+        let hash = inner.hash(password).await?;
+        let id = new_user_id()?;
+        let note = Note::change(Action::UserCreate, user_target(name)).with("role", Role::Admin.as_str());
+        let must_change_password = generated.is_some();
+        let name = name.clone();
+        let seeded = inner
+            .commit(&Caller::system(), note, move |records, moment, note| {
+                if records.counters()?.users > 0 {
+                    return Err(RegistryError::Conflict("there are users already".into()));
+                }
+                let user = UserRecord { must_change_password, ..new_user(id, name, Role::Admin, hash, moment) };
+                note.target.id.clone_from(&user.id);
+                note.say("name", user.name.as_str());
+                Ok(((), vec![Write::PutUser(user)]))
+            })
+            .await;
+        match seeded {
+            Ok(_done) => Ok(Seeded::Created { generated_password: generated }),
+            Err(failure) if matches!(failure.error, RegistryError::Conflict(_)) => Ok(Seeded::AlreadyThere),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
     /// Users by name. `limit` 1..1000.
-    pub async fn list_users(&self, caller: &Caller, limit: usize, cursor: Option<&str>) -> Outcome<Page<User>> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `Invalid` for the cursor.
+    pub async fn list_users(&self, caller: &Caller, limit: usize, cursor: Option<&str>) -> Outcome<Page<User>> {
+        let inner = &self.inner;
+        let note = Note::event(Action::UserList, Target::new("user", "*"));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        let cursor = cursor.map(str::to_owned);
+        let page = inner
+            .scan(move |view| {
+                let of = list_id("users", &());
+                let from = cursor::read::<UserName>(&of, cursor.as_deref())?;
+                let total = Some(view.counters()?.users);
+                let limit = bounded(limit);
+                let mut users = view.users(from.as_ref().map(|(after, _total)| after), limit + 1)?;
+                let more = users.len() > limit;
+                users.truncate(limit);
+                let now_ms = clock::now_ms();
+                let mut items = Vec::with_capacity(users.len());
+                for user in &users {
+                    items.push(render::user(user, &view.sessions_of(&user.id)?, now_ms));
+                }
+                let last = users.last().filter(|_| more).map(|user| &user.name);
+                let next_cursor = last.map(|last| cursor::write(&of, last, total)).transpose()?;
+                Ok(Page { items, total, next_cursor })
+            })
+            .await;
+        inner.told(caller, note, page).await
+    }
+
     /// A user.
-    pub async fn user(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<User>> { todo!() }
-    /// Changes role or state.
-    pub async fn patch_user(&self, caller: &Caller, name: &UserName, patch: UserPatch) -> Outcome<Tagged<User>> { todo!() }
-    /// Removes a user.
-    pub async fn delete_user(&self, caller: &Caller, name: &UserName) -> Outcome<Gone> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`.
+    pub async fn user(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let mut note = Note::event(Action::UserRead, user_target(name));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        let found = inner
+            .read(|view| {
+                let user = view.user(name)?.ok_or_else(|| missing(name))?;
+                let value = render::user(&user, &view.sessions_of(&user.id)?, clock::now_ms());
+                Ok(Tagged { value, revision: user.revision })
+            })
+            .await;
+        if let Ok(found) = &found {
+            note.target.id.clone_from(&found.value.id);
+        }
+        inner.told(caller, note, found).await
+    }
+
+    /// Changes a user's role or state; ends the user's sessions.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`, `Conflict` for the last admin, `PreconditionFailed`.
+    pub async fn patch_user(&self, caller: &Caller, name: &UserName, patch: UserPatch) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let note = Note::change(Action::UserUpdate, user_target(name));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        self.change_user(caller, note, name, None, move |records, user, note| {
+            let before = user.clone();
+            user.role = patch.role.unwrap_or(user.role);
+            user.disabled = patch.disabled.unwrap_or(user.disabled);
+            if user.role != before.role {
+                note.say("role_before", before.role.as_str());
+                note.say("role", user.role.as_str());
+            }
+            if user.disabled != before.disabled {
+                note.say("disabled", user.disabled);
+            }
+            note.action = patch_action(&before, user);
+            check_last_admin(records, &before, Some(user))?;
+            Ok(user.role != before.role || user.disabled != before.disabled)
+        })
+        .await
+    }
+
+    /// Removes a user. What they published stays, under their name.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`, `Conflict` for the last admin, `PreconditionFailed`.
+    pub async fn delete_user(&self, caller: &Caller, name: &UserName) -> Outcome<Gone> {
+        let inner = &self.inner;
+        let note = Note::change(Action::UserDelete, user_target(name));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        let (name, who) = (name.clone(), caller.clone());
+        inner
+            .commit(caller, note, move |records, _moment, note| {
+                let user = records.user(&name)?.ok_or_else(|| missing(&name))?;
+                note.target.id.clone_from(&user.id);
+                note.say("name", user.name.as_str());
+                note.say("role", user.role.as_str());
+                who.check_if_match(user.revision)?;
+                check_last_admin(records, &user, None)?;
+                let mut writes = end_sessions(records, &user.id, None)?;
+                writes.push(Write::DeleteUser { name });
+                Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))
+            })
+            .await
+    }
+
     /// Ends all sessions of a user.
-    pub async fn revoke_sessions(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<User>> { todo!() }
-    /// Sets another user's password; it must be changed at the next sign-in.
-    pub async fn set_password(&self, caller: &Caller, name: &UserName, new: Secret) -> Outcome<Tagged<User>> { todo!() }
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`, `IdempotencyKeyReused`.
+    pub async fn revoke_sessions(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let note = Note::change(Action::UserRevokeSessions, user_target(name));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        let body = json!({"username": name});
+        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(true)).await
+    }
+
+    /// Sets another user's password; it must be changed at the next sign-in, and the sessions end.
+    ///
+    /// # Errors
+    /// What `require` says; `WeakPassword`, `NotFound`, `TooManyRequests`, `IdempotencyKeyReused`.
+    pub async fn set_password(&self, caller: &Caller, name: &UserName, new: Secret) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let note = Note::change(Action::UserPassword, user_target(name));
+        inner.permit(caller, Permission::UserManage, &note).await?;
+        let body = json!({"username": name, "password": inner.fingerprints.of_secret(&new)});
+        let hashed = match password::check_strength(name.as_str(), &new) {
+            Ok(()) => inner.hash(new).await,
+            Err(why) => Err(RegistryError::WeakPassword(why)),
+        };
+        let hash = match hashed {
+            Ok(hash) => hash,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        self.change_user(caller, note, name, Some(body), move |_records, user, _note| {
+            user.password_hash = hash;
+            user.must_change_password = true;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Commits a change of a user. `change` says whether it ends the user's sessions. `once` describes the request, where
+    /// it may come with an Idempotency-Key.
+    async fn change_user(
+        &self,
+        caller: &Caller,
+        note: Note,
+        name: &UserName,
+        once: Option<serde_json::Value>,
+        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<bool, RegistryError> + Send + 'static,
+    ) -> Outcome<Tagged<User>> {
+        let inner = &self.inner;
+        let once = once.and_then(|body| inner.fingerprints.once(caller, &body));
+        let (name, who) = (name.clone(), caller.clone());
+        inner
+            .commit_once(caller, note, once, move |records, moment, note| {
+                let mut user = records.user(&name)?.ok_or_else(|| missing(&name))?;
+                note.target.id.clone_from(&user.id);
+                note.say("name", user.name.as_str());
+                who.check_if_match(user.revision)?;
+                let mut writes = Vec::new();
+                let mut sessions = records.sessions_of(&user.id)?;
+                if change(records, &mut user, note)? {
+                    user.epoch = user.epoch.saturating_add(1);
+                    writes = end_sessions(records, &user.id, None)?;
+                    sessions.clear();
+                }
+                user.updated_at_ms = moment.at_ms;
+                user.revision = moment.index;
+                let value = render::user(&user, &sessions, moment.at_ms);
+                writes.push(Write::PutUser(user));
+                Ok((Tagged { value, revision: moment.index }, writes))
+            })
+            .await
+    }
+}
+
+impl Inner {
+    /// Checks a new user's name and password, and hashes the password.
+    async fn prepare_user(&self, username: &str, password: &Secret) -> Result<(UserName, String), RegistryError> {
+        let name: UserName = username
+            .parse()
+            .map_err(|error: common::name::NameError| RegistryError::invalid("body.username", error.to_string()))?;
+        password::check_strength(name.as_str(), password).map_err(RegistryError::WeakPassword)?;
+        Ok((name, self.hash(password.clone()).await?))
+    }
+
+    /// The PHC string of a password, made where hashing is done.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<String, RegistryError> {
+        let place = self.hashing_place().await?;
+        let hash = place.run(move || password::hash(&password)).await?;
+        hash.map_err(|error| RegistryError::Internal(error.to_string().into()))
+    }
+}
+
+/// The writes that end all sessions of a user, but one.
+pub(crate) fn end_sessions(
+    records: &dyn Records,
+    user_id: &str,
+    keep: Option<&str>,
+) -> Result<Vec<Write>, RegistryError> {
+    let sessions = records.sessions_of(user_id)?.into_iter().filter(|session| Some(session.sid.as_str()) != keep);
+    Ok(sessions.map(|session| Write::DeleteSession { sid: session.sid }).collect())
+}
+
+/// Whether an admin that can sign in is left after a change (none: removal) of a user.
+fn check_last_admin(
+    records: &dyn Records,
+    before: &UserRecord,
+    after: Option<&UserRecord>,
+) -> Result<(), RegistryError> {
+    let counts = |user: &UserRecord| user.role == Role::Admin && !user.disabled;
+    if counts(before) && !after.is_some_and(counts) && records.counters()?.enabled_admins <= 1 {
+        return Err(RegistryError::Conflict(format!(
+            "`{}` is the last admin that can sign in; make somebody else an admin first",
+            before.name
+        )));
+    }
+    Ok(())
+}
+
+/// What a patch of a user is called: the gravest of what it does.
+fn patch_action(before: &UserRecord, after: &UserRecord) -> Action {
+    let gains = |from: Role, to: Role| to.permissions().iter().any(|permission| !from.allows(*permission));
+    if after.disabled && !before.disabled {
+        Action::UserDisable
+    } else if gains(before.role, after.role) {
+        Action::RoleGrant
+    } else if after.role != before.role {
+        Action::RoleRevoke
+    } else if before.disabled && !after.disabled {
+        Action::UserEnable
+    } else {
+        Action::UserUpdate
+    }
+}
+
+fn new_user_id() -> Result<String, RegistryError> {
+    let mut random = [0; ID_RANDOM_OCTETS];
+    getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
+    let bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
+    let ulid = u128::from(clock::now_ms().unsigned_abs()) << 80 | bits;
+    Ok(format!("usr_{}", common::name::ModelId::from_u128(ulid)))
+}
+
+fn new_user(id: String, name: UserName, role: Role, password_hash: String, moment: Moment) -> UserRecord {
+    UserRecord {
+        id,
+        name,
+        role,
+        password_hash,
+        disabled: false,
+        must_change_password: false,
+        epoch: 0,
+        created_at_ms: moment.at_ms,
+        updated_at_ms: moment.at_ms,
+        last_login_at_ms: None,
+        revision: moment.index,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::audit::Action;
+    use common::role::Role;
+
+    use super::patch_action;
+    use crate::registry::tests::user_record;
+
+    /// A patch is named after the gravest of what it does.
+    #[test]
+    fn actions() {
+        let user = |role, disabled| {
+            let mut user = user_record("alice", role);
+            user.disabled = disabled;
+            user
+        };
+        for (before, after, action) in [
+            ((Role::Viewer, false), (Role::Admin, false), Action::RoleGrant),
+            ((Role::Viewer, false), (Role::Auditor, false), Action::RoleGrant),
+            ((Role::Contributor, false), (Role::Auditor, false), Action::RoleGrant),
+            ((Role::Admin, false), (Role::Viewer, false), Action::RoleRevoke),
+            ((Role::Viewer, false), (Role::Viewer, true), Action::UserDisable),
+            ((Role::Viewer, false), (Role::Admin, true), Action::UserDisable),
+            ((Role::Viewer, true), (Role::Viewer, false), Action::UserEnable),
+            ((Role::Viewer, false), (Role::Viewer, false), Action::UserUpdate),
+        ] {
+            assert_eq!(patch_action(&user(before.0, before.1), &user(after.0, after.1)), action);
+        }
+    }
 }

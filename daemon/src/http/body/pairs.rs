@@ -158,11 +158,7 @@ impl<'de> Deserializer<'de> for Named {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Errors> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Errors> {
         visitor.visit_newtype_struct(self)
     }
 

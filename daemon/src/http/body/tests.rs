@@ -41,10 +41,7 @@ fn listing(text: &str) -> Result<Listing, Vec<(String, String)>> {
 fn query_values() {
     let value = listing("limit=5&q=a+b%2Bc&tag=x%3Ay&tag=z&purge=true&sort=name").unwrap();
     let tag = vec!["x:y".to_owned(), "z".to_owned()];
-    assert_eq!(
-        value,
-        Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name) }
-    );
+    assert_eq!(value, Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name) });
     assert_eq!(listing("").unwrap(), Listing::default());
     assert_eq!(listing("&&").unwrap(), Listing::default());
 }

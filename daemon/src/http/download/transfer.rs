@@ -1,8 +1,10 @@
 //! A body made of blobs and a few octets around them, of a length that is known before: read in pieces of
-//! [`CHUNK`] octets, from memory at once where they are there, else on a blocking thread with one read ahead. At most
-//! two pieces are in memory. A read that fails, or an end before the end, is an error, so that the connection is cut and
-//! nobody takes a part for the whole. Knows nothing of models, and of the registry only whom to tell.
+//! [`CHUNK`] octets, from memory at once where they are there, else on a blocking thread with one read ahead. A few pieces
+//! are in memory at a time, whatever the size. A read that fails, or an end before the end, is an error, so that the
+//! connection is cut and nobody takes a part for the whole. Knows nothing of models, and of the registry only whom to
+//! tell.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -10,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
@@ -19,6 +21,9 @@ use crate::blobs::BlobReader;
 
 /// Octets read at once: where reading is fastest (limits.md §4).
 const CHUNK: usize = 256 * 1024;
+
+/// Pieces whose memory may come back: as many as the connection holds at once.
+const LENT_MAX: usize = 3;
 
 /// A blob that is opened when its turn comes.
 type Opening = Pin<Box<dyn Future<Output = io::Result<Arc<dyn BlobReader>>> + Send>>;
@@ -106,9 +111,7 @@ impl Reading {
                 None => return Ok(None),
                 Some(Piece::Octets(octets)) if octets.is_empty() => {}
                 Some(Piece::Octets(octets)) => return Ok(Some(octets)),
-                Some(Piece::Blob { open, range }) => {
-                    self.blob = Some(Source { reader: open.await?, at: range.start, end: range.end, ahead: None });
-                }
+                Some(Piece::Blob { open, range }) => self.blob = Some(Source::new(open.await?, range)),
             }
         }
     }
@@ -121,10 +124,19 @@ struct Source {
     at: u64,
     end: u64,
     /// The read of the octets at `at`, where one is under way.
-    ahead: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    ahead: Option<Read>,
+    /// Pieces that were handed out: their memory is used again when the connection is done with it, which saves
+    /// clearing fresh memory for each.
+    lent: VecDeque<Bytes>,
 }
 
+type Read = JoinHandle<io::Result<BytesMut>>;
+
 impl Source {
+    fn new(reader: Arc<dyn BlobReader>, range: Range<u64>) -> Self {
+        Self { reader, at: range.start, end: range.end, ahead: None, lent: VecDeque::with_capacity(LENT_MAX) }
+    }
+
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         if self.at >= self.end {
             return Ok(None);
@@ -135,51 +147,50 @@ impl Source {
                 let is_slow = !ahead.is_finished();
                 (finished(ahead).await?, is_slow)
             }
-            None => match self.cached() {
-                Some(octets) => (octets?, false),
-                None => (finished(self.read()).await?, true),
-            },
+            None => {
+                let mut buffer = self.buffer();
+                match self.reader.try_read_cached(self.at, &mut buffer) {
+                    Some(Ok(0)) => return Err(short()),
+                    Some(Ok(count)) => {
+                        buffer.truncate(count);
+                        (buffer, false)
+                    }
+                    Some(Err(error)) => return Err(io::Error::other(error)),
+                    None => (finished(self.read(buffer)).await?, true),
+                }
+            }
         };
         self.at += octets.len() as u64;
         if is_slow && self.at < self.end {
-            self.ahead = Some(self.read());
+            let buffer = self.buffer();
+            self.ahead = Some(self.read(buffer));
         }
-        Ok(Some(octets.into()))
+        let octets = octets.freeze();
+        self.lent.truncate(LENT_MAX - 1);
+        self.lent.push_front(octets.clone());
+        Ok(Some(octets))
     }
 
-    /// Octets of the next chunk.
-    fn chunk(&self) -> usize {
-        usize::try_from(self.end - self.at).map_or(CHUNK, |left| left.min(CHUNK))
+    /// Room for the next piece.
+    fn buffer(&mut self) -> BytesMut {
+        let length = usize::try_from(self.end - self.at).map_or(CHUNK, |left| left.min(CHUNK));
+        let mut buffer = self.lent.pop_back().and_then(|octets| octets.try_into_mut().ok()).unwrap_or_default();
+        buffer.resize(length, 0);
+        buffer
     }
 
-    /// What is in memory of the next chunk; none if nothing is.
-    fn cached(&self) -> Option<io::Result<Vec<u8>>> {
-        let mut octets = vec![0; self.chunk()];
-        match self.reader.try_read_cached(self.at, &mut octets)? {
-            Ok(0) => Some(Err(short())),
-            Ok(count) => {
-                octets.truncate(count);
-                Some(Ok(octets))
-            }
-            Err(error) => Some(Err(io::Error::other(error))),
-        }
-    }
-
-    /// Starts to read the next chunk, whole.
-    fn read(&self) -> JoinHandle<io::Result<Vec<u8>>> {
-        let (reader, at, length) = (Arc::clone(&self.reader), self.at, self.chunk());
-        tokio::task::spawn_blocking(move || {
-            let mut octets = vec![0; length];
-            match reader.read_at(at, &mut octets) {
-                Ok(count) if count == length => Ok(octets),
-                Ok(_fewer) => Err(short()),
-                Err(error) => Err(io::Error::other(error)),
-            }
+    /// Starts to read the next piece, whole.
+    fn read(&self, mut buffer: BytesMut) -> Read {
+        let (reader, at) = (Arc::clone(&self.reader), self.at);
+        tokio::task::spawn_blocking(move || match reader.read_at(at, &mut buffer) {
+            Ok(count) if count == buffer.len() => Ok(buffer),
+            Ok(_fewer) => Err(short()),
+            Err(error) => Err(io::Error::other(error)),
         })
     }
 }
 
-async fn finished(read: JoinHandle<io::Result<Vec<u8>>>) -> io::Result<Vec<u8>> {
+async fn finished(read: Read) -> io::Result<BytesMut> {
     read.await.unwrap_or_else(|panicked_or_stopping| Err(io::Error::other(panicked_or_stopping)))
 }
 
@@ -272,6 +283,26 @@ mod tests {
                 assert_eq!(body.collect().await.unwrap().to_bytes(), memory.octets);
                 assert_eq!(*told.lock().unwrap(), (length as u64, true));
             }
+        }
+    }
+
+    /// A reader that lets go of each piece gets the next in the same memory, and still the right octets.
+    #[tokio::test]
+    async fn memory_comes_back() {
+        let patterns: [fn(u64) -> bool; 3] = [|_| true, |_| false, |at| at % 3 == 0];
+        for cached in patterns {
+            let length = 20 * CHUNK + 17;
+            let memory = Arc::new(Memory::new(length, cached));
+            let (mut body, _) = transfer(vec![blob(&memory, 0..length as u64)], length as u64);
+            let (mut at, mut places) = (0, std::collections::BTreeSet::new());
+            while let Some(frame) = body.frame().await {
+                let octets = frame.unwrap().into_data().unwrap();
+                assert_eq!(octets, memory.octets[at..at + octets.len()]);
+                places.insert(octets.as_ptr() as usize);
+                at += octets.len();
+            }
+            assert_eq!(at, length);
+            assert!(places.len() <= 6, "{} buffers for {length} octets", places.len());
         }
     }
 

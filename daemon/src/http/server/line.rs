@@ -7,15 +7,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::{Buf, BytesMut};
-use http::Version;
+use bytes::{Buf, Bytes, BytesMut};
+use common::problem::{CONTENT_TYPE, ProblemType};
+use http::{StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::Connection;
+use crate::clock;
+use crate::http::problem::instance;
 
 /// The kernel gives up on a peer that acknowledges nothing for so long.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(90);
@@ -49,6 +52,8 @@ pub(super) struct Line<S> {
     /// Runs while the client takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
+    /// Being written instead of hyper's own answer.
+    instead: Option<Bytes>,
 }
 
 struct Linger {
@@ -59,11 +64,22 @@ struct Linger {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     pub(super) fn new(stream: S, stall_timeout: Duration, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, stall_timeout, sniffed: BytesMut::new(), stall: None, linger: None }
+        Self { stream, connection, stall_timeout, sniffed: BytesMut::new(), stall: None, linger: None, instead: None }
     }
 
     /// Reads until it is clear which version the client speaks.
-    pub(super) async fn sniff(&mut self) -> io::Result<Version> {
+    ///
+    /// # Errors
+    /// The client left, said nothing for `first`, or did not get on with it within `rest`.
+    pub(super) async fn sniff(&mut self, first: Duration, rest: Duration) -> io::Result<Version> {
+        let octets = tokio::time::timeout(first, self.stream.read_buf(&mut self.sniffed)).await??;
+        if octets == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        tokio::time::timeout(rest, self.sniff_on()).await?
+    }
+
+    async fn sniff_on(&mut self) -> io::Result<Version> {
         loop {
             let common = self.sniffed.iter().zip(H2_PREFACE).take_while(|(got, preface)| got == preface).count();
             if common == H2_PREFACE.len() {
@@ -87,6 +103,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.stall_timeout)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no octet of its answer")))
+    }
+
+    /// Writes our answer where hyper wrote its own, as it does to a head that it can't read.
+    fn poll_write_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(answer) = self.instead.as_mut().filter(|answer| answer.has_remaining()) {
+            let written = Pin::new(&mut self.stream).poll_write(cx, answer);
+            match self.watched(cx, written) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(octets)) => self.instead.as_mut().map_or((), |answer| answer.advance(octets)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.instead = None;
+        // What is left of the head is not read.
+        self.connection.watch.unread.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 
     /// Reads and forgets; ready when there is nothing left to be polite about.
@@ -115,6 +148,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 }
 
+/// hyper answers a head that it can't read by itself, with a status and nothing else. None of our own answers has an
+/// error's status and no body, so these can be told apart, and become problem documents like all others.
+fn answer_to_bad_head(octets: &[u8]) -> Option<Bytes> {
+    const BEGIN: &[u8] = b"HTTP/1.1 4";
+    const EMPTY: &[u8] = b"\r\nconnection: close\r\ncontent-length: 0\r\n";
+    let is_own = octets.starts_with(BEGIN)
+        && octets.len() < 256
+        && octets.ends_with(b"\r\n\r\n")
+        && octets.windows(EMPTY.len()).any(|window| window == EMPTY);
+    if !is_own {
+        return None;
+    }
+    let too_large = octets.starts_with(b"HTTP/1.1 431") || octets.starts_with(b"HTTP/1.1 414");
+    let (kind, detail) = if too_large {
+        (ProblemType::HeadersTooLarge, "the request's head is over 64 KiB, or has over 100 fields")
+    } else {
+        (ProblemType::BadRequest, "the request's head is not HTTP")
+    };
+    let request_id = uuid::Uuid::now_v7().to_string();
+    let status = kind.status();
+    tracing::info!(request_id, status, "a request's head can't be read");
+    let body = serde_json::to_vec(&kind.problem(detail, instance(&request_id))).ok()?;
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: {CONTENT_TYPE}\r\nx-request-id: {request_id}\r\n\
+         x-content-type-options: nosniff\r\ncache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\
+         date: {}\r\n\r\n",
+        body.len(),
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(clock::now_ms().unsigned_abs()))
+    );
+    Some([head.into_bytes(), body].concat().into())
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
@@ -135,6 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Line<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        if self.instead.is_none() {
+            self.instead = answer_to_bad_head(octets);
+        }
+        if self.instead.is_some() {
+            return self.poll_write_instead(cx).map_ok(|()| octets.len());
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.watched(cx, written)
     }
@@ -144,6 +216,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
         cx: &mut Context<'_>,
         octets: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [octets] = octets {
+            return self.poll_write(cx, octets);
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, octets);
         self.watched(cx, written)
     }
@@ -166,5 +241,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::answer_to_bad_head;
+
+    /// hyper's bare answers become problem documents; whatever else is written stays as it is.
+    #[test]
+    fn bare_answers() {
+        let bare =
+            |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
+        for (status, slug) in
+            [("400 Bad Request", "bad-request"), ("431 Request Header Fields Too Large", "headers-too-large")]
+        {
+            let answer = answer_to_bad_head(bare(status).as_bytes()).map(|octets| octets.to_vec());
+            let text = answer.and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{text}");
+            assert!(text.contains("x-request-id: ") && text.contains(&format!("/problems/{slug}")), "{text}");
+        }
+        for other in [bare("200 OK"), "HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n{}".into(), String::new()] {
+            assert!(answer_to_bad_head(other.as_bytes()).is_none());
+        }
     }
 }

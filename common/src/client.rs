@@ -1,0 +1,726 @@
+//! The typed client of the REST interface: one method per call, typed answers, problem documents as errors. It knows
+//! HTTP/1.1 over clear TCP, reuses connections, and bounds every wait and every body. It keeps the bearer token, so that
+//! no caller ever holds it. What to do about an error, and when to refresh a token, is for the caller.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::Write as _;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::api::{
+    AuditRow, BuildInfo, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, State, Status, Token, User, VersionInfo,
+};
+use crate::name::{ArtifactPath, UserName, Version};
+use crate::problem::{self, Problem, ProblemType};
+use crate::role::Role;
+
+/// Longest wait for a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of an answer, and for the next octets of a download.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a whole exchange, downloads excepted.
+pub const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest JSON body that is read, in octets.
+pub const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Idle connections that are kept.
+const IDLE_MAX: usize = 4;
+/// How long a connection may take to become idle after its answer was read.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// Most characters of a server's words in an error that is not a problem document.
+const QUOTE_CHARS_MAX: usize = 120;
+
+/// Why a call failed. Messages are safe to show after cleaning: parts of them come from the other side.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// The address can't be used; nothing was sent.
+    #[error("{0}")]
+    Address(String),
+    /// No connection, or it broke before the answer was complete.
+    #[error("can't reach {address}: {cause}")]
+    Offline {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// A wait ended without an answer. Whether the request was carried out is not known.
+    #[error("no answer from {address} within {seconds} s")]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The limit that was reached.
+        seconds: u64,
+    },
+    /// The answer is not one the interface knows.
+    #[error("unexpected answer: {0}")]
+    Protocol(String),
+    /// The daemon refused, with a problem document.
+    #[error("{}: {}", problem.title, problem.detail)]
+    Problem {
+        /// The document.
+        problem: Box<Problem>,
+        /// `Retry-After`, where it was a number of seconds.
+        retry_after_seconds: Option<u64>,
+    },
+}
+
+impl ClientError {
+    /// The type of the problem, where it is one of the closed list.
+    pub fn problem_type(&self) -> Option<ProblemType> {
+        match self {
+            Self::Problem { problem, .. } => ProblemType::from_slug(problem.kind.strip_prefix("/problems/")?),
+            Self::Address(_) | Self::Offline { .. } | Self::Timeout { .. } | Self::Protocol(_) => None,
+        }
+    }
+
+    /// The status the daemon answered with, where it answered with a problem document.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem.status),
+            Self::Address(_) | Self::Offline { .. } | Self::Timeout { .. } | Self::Protocol(_) => None,
+        }
+    }
+
+    /// Whether signing in (again) is what would help.
+    pub fn wants_sign_in(&self) -> bool {
+        self.problem_type() == Some(ProblemType::Unauthenticated)
+            || (self.status() == Some(401) && self.problem_type() != Some(ProblemType::BadCredentials))
+    }
+}
+
+/// An answer and what its headers say about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply<T> {
+    /// The body.
+    pub body: T,
+    /// `X-Request-Id`, or the id that was sent where the answer has none.
+    pub request_id: String,
+    /// `Mregd-Log-Index`: the entry that recorded this request, where one did.
+    pub log_index: Option<u64>,
+}
+
+/// A session, as signing in and refreshing answer it. The token itself stays in the [`Client`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Seconds until the token expires.
+    pub expires_in_seconds: u64,
+    /// The user's name.
+    pub username: UserName,
+    /// The user's role.
+    pub role: Role,
+    /// Whether nothing but [`Client::change_password`] is allowed until the password is changed.
+    pub must_change_password: bool,
+}
+
+/// Which models, in what order (rest-api.md §4). Empty fields are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelQuery {
+    /// Part of name or description.
+    pub q: String,
+    /// Tags that must all be there, as `key:value`.
+    pub tags: Vec<String>,
+    /// State of the row; without it all but deleted models.
+    pub state: Option<State>,
+    /// Format of the latest version.
+    pub format: String,
+    /// Models that have this alias.
+    pub alias: String,
+    /// Who published the latest version.
+    pub uploader: String,
+    /// Order: `name`, `updated_at`, `created_at`, each also with `-` in front.
+    pub sort: String,
+    /// Where to go on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Rows wanted, 1..1000; the daemon's default where none is given.
+    pub limit: Option<u32>,
+}
+
+/// Which entries, newest first (rest-api.md §5). Empty fields are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Actor's name or id.
+    pub actor: String,
+    /// Action, or a prefix of it that ends in `.*`.
+    pub action: String,
+    /// Target's id or name.
+    pub target: String,
+    /// `ok`, `denied` or `error`.
+    pub outcome: String,
+    /// Client address.
+    pub ip: String,
+    /// At or after, RFC 3339.
+    pub since: String,
+    /// At or before, RFC 3339.
+    pub until: String,
+    /// Only indices below.
+    pub before: Option<u64>,
+    /// Only indices above.
+    pub after: Option<u64>,
+    /// Where to go on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Rows wanted, 1..1000; the daemon's default where none is given.
+    pub limit: Option<u32>,
+}
+
+/// A path with its query, percent-encoded as it grows.
+struct Target(String);
+
+impl Target {
+    fn new(segments: &[&str]) -> Self {
+        let mut path = String::new();
+        for segment in segments {
+            path.push('/');
+            encode(segment, &mut path);
+        }
+        Self(path)
+    }
+
+    fn param(mut self, name: &str, value: &str) -> Self {
+        if !value.is_empty() {
+            self.0.push(if self.0.contains('?') { '&' } else { '?' });
+            self.0.push_str(name);
+            self.0.push('=');
+            encode(value, &mut self.0);
+        }
+        self
+    }
+
+    fn number(self, name: &str, value: Option<u64>) -> Self {
+        match value {
+            Some(value) => self.param(name, &value.to_string()),
+            None => self,
+        }
+    }
+}
+
+/// Everything but the unreserved characters of RFC 3986 §2.3 is encoded, slashes included.
+fn encode(text: &str, into: &mut String) {
+    for octet in text.bytes() {
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~') {
+            into.push(char::from(octet));
+        } else {
+            write!(into, "%{octet:02X}").expect("writing to a String can't fail");
+        }
+    }
+}
+
+/// A client of one daemon. Calls may run at once; each takes a connection of its own.
+pub struct Client {
+    /// `host:port`, as connected to and as shown.
+    address: String,
+    host: String,
+    port: u16,
+    /// Whether clear HTTP may leave the machine.
+    allow_plain: bool,
+    user_agent: String,
+    token: Mutex<Option<Zeroizing<String>>>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    ids: (RandomState, AtomicU64),
+}
+
+impl Client {
+    /// A client for `http://host[:port]`. Clear HTTP is for this machine only: unless `allow_plain` is set, a connection
+    /// whose peer is not a loopback address is refused before anything is sent. `user_agent` is told to the daemon.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] for anything else than such an address.
+    pub fn new(url: &str, user_agent: &str, allow_plain: bool) -> Result<Self, ClientError> {
+        let refuse = |why: &str| Err(ClientError::Address(format!("the address {url:?} can't be used: {why}")));
+        let Ok(uri) = url.parse::<Uri>() else { return refuse("it is not a URL such as http://127.0.0.1:8000") };
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return refuse(
+                    "only http:// is spoken; reach a TLS daemon through a forwarded port (ssh -L 8000:127.0.0.1:8000 host)",
+                );
+            }
+            _ => return refuse("it must begin with http://"),
+        }
+        if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() {
+            return refuse("it must end after the host and port");
+        }
+        let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
+            return refuse("it must have a host and no user");
+        };
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = authority.port_u16().unwrap_or(80);
+        if let Ok(ip) = host.parse::<IpAddr>()
+            && !allow_plain
+            && !ip.is_loopback()
+        {
+            return refuse(NOT_LOOPBACK);
+        }
+        Ok(Self {
+            address: authority.as_str().to_owned(),
+            host,
+            port,
+            allow_plain,
+            user_agent: user_agent.to_owned(),
+            token: Mutex::new(None),
+            idle: Mutex::new(Vec::new()),
+            ids: (RandomState::new(), AtomicU64::new(0)),
+        })
+    }
+
+    /// Host and port, as given.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Takes a bearer token that was obtained elsewhere, or forgets the one there is. The old one is wiped.
+    pub fn set_token(&self, token: Option<Zeroizing<String>>) {
+        *self.token.lock().expect("no holder of the token panics") = token;
+    }
+
+    /// Whether there is a token to send.
+    pub fn has_token(&self) -> bool {
+        self.token.lock().expect("no holder of the token panics").is_some()
+    }
+
+    /// `POST /login`. The token is kept for the calls that follow.
+    ///
+    /// # Errors
+    /// [`ProblemType::BadCredentials`], [`ProblemType::TooManyRequests`]; those of every call.
+    pub async fn login(&self, username: &str, password: &str) -> Result<Reply<Session>, ClientError> {
+        let body = Login { username: username.to_owned(), password: password.to_owned() };
+        let json = to_json(&body);
+        // The struct's own copy is wiped; the encoded one lives in the connection's buffers until they are reused.
+        drop(Zeroizing::new(body.password));
+        let reply = self.call::<Token>(Method::POST, Target::new(&["login"]), Some(json?), false).await?;
+        Ok(self.keep(reply))
+    }
+
+    /// `POST /token/refresh`: a fresh token for the same session, kept in place of the old one.
+    ///
+    /// # Errors
+    /// [`ProblemType::Unauthenticated`] where the session is over; those of every call.
+    pub async fn refresh(&self) -> Result<Reply<Session>, ClientError> {
+        let reply =
+            self.call::<Token>(Method::POST, Target::new(&["token", "refresh"]), Some(Bytes::new()), true).await?;
+        Ok(self.keep(reply))
+    }
+
+    /// `POST /logout`: ends the session at once; the token is forgotten whatever the answer.
+    ///
+    /// # Errors
+    /// Those of every call; the session then ends with its token.
+    pub async fn logout(&self) -> Result<(), ClientError> {
+        let answer = self.exchange(Method::POST, Target::new(&["logout"]), Some(Bytes::new()), true).await;
+        self.set_token(None);
+        answer.map(drop)
+    }
+
+    /// `POST /me/password`: changes one's own password and ends one's other sessions.
+    ///
+    /// # Errors
+    /// [`ProblemType::WeakPassword`], [`ProblemType::BadCredentials`]; those of every call.
+    pub async fn change_password(&self, old: &str, new: &str) -> Result<(), ClientError> {
+        let body = OwnPassword { old_password: old.to_owned(), new_password: new.to_owned() };
+        let json = to_json(&body);
+        drop((Zeroizing::new(body.old_password), Zeroizing::new(body.new_password)));
+        self.exchange(Method::POST, Target::new(&["me", "password"]), Some(json?), true).await.map(drop)
+    }
+
+    /// `GET /me`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn me(&self) -> Result<Reply<Me>, ClientError> {
+        self.read(Target::new(&["me"])).await
+    }
+
+    /// `GET /models`.
+    ///
+    /// # Errors
+    /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
+    pub async fn models(&self, query: &ModelQuery) -> Result<Reply<Page<ModelRow>>, ClientError> {
+        let mut target = Target::new(&["models"]).param("q", &query.q);
+        for tag in &query.tags {
+            target = target.param("tag", tag);
+        }
+        let target = target
+            .param("state", query.state.map_or("", State::as_str))
+            .param("format", &query.format)
+            .param("alias", &query.alias)
+            .param("uploader", &query.uploader)
+            .param("sort", &query.sort)
+            .param("cursor", query.cursor.as_deref().unwrap_or_default())
+            .number("limit", query.limit.map(u64::from));
+        self.read(target).await
+    }
+
+    /// `GET /models/{id}`; `reference` is an id, a name, `name:3`, `name@alias` or a digest.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`]; those of every call.
+    pub async fn model(&self, reference: &str) -> Result<Reply<ModelInfo>, ClientError> {
+        self.read(Target::new(&["models", reference])).await
+    }
+
+    /// `GET /models/{id}/versions`, newest first.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`]; those of every call.
+    pub async fn versions(
+        &self,
+        reference: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Reply<Page<VersionInfo>>, ClientError> {
+        let target = Target::new(&["models", reference, "versions"])
+            .param("cursor", cursor.unwrap_or_default())
+            .number("limit", Some(limit.into()));
+        self.read(target).await
+    }
+
+    /// `GET /users`.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `user.manage`; those of every call.
+    pub async fn users(&self, cursor: Option<&str>, limit: u32) -> Result<Reply<Page<User>>, ClientError> {
+        let target =
+            Target::new(&["users"]).param("cursor", cursor.unwrap_or_default()).number("limit", Some(limit.into()));
+        self.read(target).await
+    }
+
+    /// `GET /audit-logs`, newest first. Each call is an entry itself.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Reply<Page<AuditRow>>, ClientError> {
+        let target = Target::new(&["audit-logs"])
+            .param("actor", &query.actor)
+            .param("action", &query.action)
+            .param("target", &query.target)
+            .param("outcome", &query.outcome)
+            .param("ip", &query.ip)
+            .param("since", &query.since)
+            .param("until", &query.until)
+            .number("before", query.before)
+            .number("after", query.after)
+            .param("cursor", query.cursor.as_deref().unwrap_or_default())
+            .number("limit", query.limit.map(u64::from));
+        self.read(target).await
+    }
+
+    /// `GET /status`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn status(&self) -> Result<Reply<Status>, ClientError> {
+        self.read(Target::new(&["status"])).await
+    }
+
+    /// `GET /version`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn version(&self) -> Result<Reply<BuildInfo>, ClientError> {
+        self.read(Target::new(&["version"])).await
+    }
+
+    /// `GET /models/{id}/versions/{v}/files/{path}`: the bytes of one artifact, as they arrive.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`], [`ProblemType::ModelQuarantined`]; those of every call.
+    pub async fn download(
+        &self,
+        reference: &str,
+        version: Version,
+        path: &ArtifactPath,
+    ) -> Result<Download, ClientError> {
+        let number = version.to_string();
+        let mut segments = vec!["models", reference, "versions", &number, "files"];
+        segments.extend(path.as_str().split('/'));
+        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send(Method::GET, Target::new(&segments), None, true))
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        if reply.body.status() != StatusCode::OK {
+            return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
+        }
+        Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
+    }
+
+    fn keep(&self, reply: Reply<Token>) -> Reply<Session> {
+        let Token { access_token, expires_in, role, username, must_change_password, .. } = reply.body;
+        self.set_token(Some(Zeroizing::new(access_token)));
+        let body = Session { expires_in_seconds: expires_in, username, role, must_change_password };
+        Reply { body, request_id: reply.request_id, log_index: reply.log_index }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, target: Target) -> Result<Reply<T>, ClientError> {
+        self.call(Method::GET, target, None, true).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        signed: bool,
+    ) -> Result<Reply<T>, ClientError> {
+        let reply = self.exchange(method, target, body, signed).await?;
+        let bytes = Zeroizing::new(Vec::from(reply.body));
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|cause| ClientError::Protocol(format!("its JSON doesn't fit: {cause}")))?;
+        Ok(Reply { body, request_id: reply.request_id, log_index: reply.log_index })
+    }
+
+    /// One request, its whole answer, everything within [`WHOLE_TIMEOUT`].
+    async fn exchange(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        signed: bool,
+    ) -> Result<Reply<Bytes>, ClientError> {
+        let work = async {
+            let (connection, reply) = self.send(method, target, body, signed).await?;
+            let bytes = self.collect(reply.body.into_body()).await?;
+            self.put_back(connection).await;
+            Ok(Reply { body: bytes, request_id: reply.request_id, log_index: reply.log_index })
+        };
+        timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
+    }
+
+    /// Sends a request and reads the head of its answer. An answer that is no success is read whole and comes back as
+    /// an error.
+    async fn send(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        signed: bool,
+    ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
+        let id = self.fresh_id();
+        let repeatable = method == Method::GET;
+        let request = self.request(method, &target.0, body, signed, &id)?;
+        let (connection, response) = self.transmit(request, repeatable).await?;
+        let headers = response.headers();
+        let request_id = text(headers, "x-request-id").unwrap_or(&id).to_owned();
+        let log_index = text(headers, "mregd-log-index").and_then(|value| value.parse().ok());
+        if response.status().is_success() {
+            return Ok((connection, Reply { body: response, request_id, log_index }));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = self.collect(response.into_body()).await?;
+        self.put_back(connection).await;
+        Err(refusal(status, &headers, &bytes))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+        signed: bool,
+        id: &str,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, &self.address)
+            .header(header::USER_AGENT, &self.user_agent)
+            .header(header::ACCEPT, "application/json, application/problem+json")
+            .header("x-request-id", id);
+        if body.as_ref().is_some_and(|body| !body.is_empty()) {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if signed && let Some(token) = &*self.token.lock().expect("no holder of the token panics") {
+            let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+            let mut value = http::HeaderValue::from_str(&bearer)
+                .map_err(|_cause| ClientError::Address("the token has characters no token has".to_owned()))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        request
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|cause| ClientError::Address(format!("the request can't be made: {cause}")))
+    }
+
+    /// A kept connection may have been closed by the other side meanwhile: what was not sent on it, and what may be
+    /// repeated, goes over a fresh one.
+    async fn transmit(
+        &self,
+        request: Request<Full<Bytes>>,
+        repeatable: bool,
+    ) -> Result<(SendRequest<Full<Bytes>>, Response<Incoming>), ClientError> {
+        let mut request = request;
+        while let Some(mut connection) = self.take_idle() {
+            let copy = repeatable.then(|| request.clone());
+            match self.in_time(connection.try_send_request(request)).await? {
+                Ok(response) => return Ok((connection, response)),
+                Err(mut failed) => match failed.take_message().or(copy) {
+                    Some(again) => request = again,
+                    None => return Err(self.offline(&failed.into_error())),
+                },
+            }
+        }
+        let mut connection = self.connect().await?;
+        let response = self.in_time(connection.send_request(request)).await?;
+        Ok((connection, response.map_err(|cause| self.offline(&cause))?))
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, ClientError> {
+        timeout(FIRST_BYTE_TIMEOUT, answer).await.map_err(|_elapsed| self.late(FIRST_BYTE_TIMEOUT))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port)))
+            .await
+            .map_err(|_elapsed| self.late(CONNECT_TIMEOUT))?
+            .map_err(|cause| self.offline(&cause))?;
+        // Asked of the connection, not of the name: a name can lead anywhere.
+        let peer = stream.peer_addr().map_err(|cause| self.offline(&cause))?;
+        if !self.allow_plain && !peer.ip().to_canonical().is_loopback() {
+            return Err(ClientError::Address(format!("{} ({peer}) is not used: {NOT_LOOPBACK}", self.address)));
+        }
+        stream.set_nodelay(true).map_err(|cause| self.offline(&cause))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
+        // Its errors reach the request that was on it; without one there is nobody to tell.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock().expect("no holder of the pool panics");
+        idle.retain(SendRequest::is_ready);
+        idle.pop()
+    }
+
+    async fn put_back(&self, mut connection: SendRequest<Full<Bytes>>) {
+        if matches!(timeout(IDLE_WAIT, connection.ready()).await, Ok(Ok(()))) {
+            let mut idle = self.idle.lock().expect("no holder of the pool panics");
+            if idle.len() < IDLE_MAX {
+                idle.push(connection);
+            }
+        }
+    }
+
+    async fn collect(&self, mut body: Incoming) -> Result<Bytes, ClientError> {
+        let too_large = || ClientError::Protocol(format!("it is larger than {JSON_BYTES_MAX} octets"));
+        if body.size_hint().lower() > JSON_BYTES_MAX as u64 {
+            return Err(too_large());
+        }
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|cause| self.offline(&cause))?;
+            if let Ok(data) = frame.into_data() {
+                if whole.len() + data.len() > JSON_BYTES_MAX {
+                    return Err(too_large());
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(whole.into())
+    }
+
+    /// A request id in the form of a random UUID. It tells requests apart; it is no secret.
+    fn fresh_id(&self) -> String {
+        let (hasher, counter) = &self.ids;
+        let number = counter.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (hasher.hash_one((number, 0)), hasher.hash_one((number, 1)));
+        let bits = (u128::from(high) << 64) | u128::from(low);
+        let bits = bits & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
+        let hex = format!("{bits:032x}");
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    }
+
+    fn offline(&self, cause: &(dyn std::error::Error + 'static)) -> ClientError {
+        let mut text = cause.to_string();
+        // hyper says "connection error" and keeps the reason in the source.
+        if let Some(source) = cause.source() {
+            text = source.to_string();
+        }
+        ClientError::Offline { address: self.address.clone(), cause: text }
+    }
+
+    fn late(&self, limit: Duration) -> ClientError {
+        ClientError::Timeout { address: self.address.clone(), seconds: limit.as_secs() }
+    }
+}
+
+const NOT_LOOPBACK: &str = "passwords would cross the network in clear; use a loopback address (ssh -L \
+                            8000:127.0.0.1:8000 host), or --allow-plain-http where the network is trusted";
+
+fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|cause| ClientError::Address(format!("the request can't be written as JSON: {cause}")))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// What an answer that is no success means.
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError {
+    let media = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("no content type");
+    if media.split(';').next().map(str::trim) == Some(problem::CONTENT_TYPE) {
+        return match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => ClientError::Problem {
+                problem: Box::new(problem),
+                retry_after_seconds: text(headers, header::RETRY_AFTER.as_str()).and_then(|value| value.parse().ok()),
+            },
+            Err(cause) => {
+                ClientError::Protocol(format!("status {status} with a problem document that doesn't fit: {cause}"))
+            }
+        };
+    }
+    let said: String = String::from_utf8_lossy(body).chars().take(QUOTE_CHARS_MAX).collect();
+    ClientError::Protocol(format!("status {status}, {media}: {said:?}; is this a mregd?"))
+}
+
+/// The body of a file, in the pieces it arrives in.
+pub struct Download {
+    body: Incoming,
+    address: String,
+}
+
+impl Download {
+    /// The length the daemon promised, in octets.
+    pub fn size(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The next octets; none at the end. A body that ends early is an error, never an end.
+    ///
+    /// # Errors
+    /// [`ClientError::Offline`] where it broke, [`ClientError::Timeout`] where nothing came for [`FIRST_BYTE_TIMEOUT`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = timeout(FIRST_BYTE_TIMEOUT, self.body.frame()).await.map_err(|_elapsed| {
+                ClientError::Timeout { address: self.address.clone(), seconds: FIRST_BYTE_TIMEOUT.as_secs() }
+            })?;
+            match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_trailers) => {}
+                },
+                Some(Err(cause)) => {
+                    return Err(ClientError::Offline { address: self.address.clone(), cause: cause.to_string() });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

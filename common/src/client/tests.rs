@@ -1,0 +1,247 @@
+//! The client against a scripted server: raw octets on a socket, so that nothing the daemon's side believes is shared.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use zeroize::Zeroizing;
+
+use super::{AuditQuery, Client, ClientError, ModelQuery};
+use crate::problem::ProblemType;
+
+/// Answers each connection with its list of raw answers, one per request; returns the requests.
+fn serve(connections: Vec<Vec<String>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut requests = Vec::new();
+        for answers in connections {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            for answer in answers {
+                requests.push(read_request(&mut reader));
+                (&stream).write_all(answer.as_bytes()).unwrap();
+            }
+        }
+        requests
+    });
+    (address, server)
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> String {
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        request.push_str(&line);
+        if line == "\r\n" || line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    request.push_str(std::str::from_utf8(&body).unwrap());
+    request
+}
+
+fn answer(status: &str, media: &str, more: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n{more}\r\n{body}")
+}
+
+fn json(body: &str) -> String {
+    answer("200 OK", "application/json", "x-request-id: from-server\r\nmregd-log-index: 7\r\n", body)
+}
+
+fn client(address: SocketAddr) -> Client {
+    Client::new(&format!("http://{address}"), "test/1", false).unwrap()
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+const EMPTY_PAGE: &str = r#"{"items":[],"total":0,"next_cursor":null}"#;
+const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"bearer","expires_in":1800,"role":"admin",
+    "username":"alice","must_change_password":false}"#;
+
+/// The token of a login is sent with what follows, over the same connection, and forgotten at logout.
+#[test]
+fn login_then_calls_reuse_the_connection() {
+    let (address, server) =
+        serve(vec![vec![json(TOKEN), json(EMPTY_PAGE), "HTTP/1.1 204 No Content\r\n\r\n".to_owned()]]);
+    run(async {
+        let client = client(address);
+        let session = client.login("alice", "correct horse").await.unwrap();
+        assert_eq!((session.body.username.as_str(), session.body.expires_in_seconds), ("alice", 1800));
+        assert_eq!((session.request_id.as_str(), session.log_index), ("from-server", Some(7)));
+        let page = client.models(&ModelQuery::default()).await.unwrap();
+        assert_eq!(page.body.total, Some(0));
+        client.logout().await.unwrap();
+        assert!(!client.has_token());
+    });
+    let requests = server.join().unwrap();
+    assert!(requests[0].starts_with("POST /login HTTP/1.1\r\n") && !requests[0].contains("authorization"));
+    assert!(requests[0].ends_with(r#"{"username":"alice","password":"correct horse"}"#));
+    assert!(requests[1].starts_with("GET /models HTTP/1.1\r\n") && requests[1].contains("authorization: Bearer t0ken"));
+    assert!(requests[2].starts_with("POST /logout HTTP/1.1\r\n"));
+}
+
+/// What goes into a path or a query can't leave it.
+#[test]
+fn targets_are_encoded() {
+    let (address, server) = serve(vec![vec![json(EMPTY_PAGE), json(EMPTY_PAGE), json(EMPTY_PAGE)]]);
+    run(async {
+        let client = client(address);
+        let query = ModelQuery {
+            q: "a&b=ü\r\nx".into(),
+            sort: "-updated_at".into(),
+            limit: Some(200),
+            ..ModelQuery::default()
+        };
+        client.models(&query).await.unwrap();
+        client.versions("team/nlp?@prod", Some("c/1"), 5).await.unwrap();
+        client.audit(&AuditQuery { before: Some(9), action: "model.*".into(), ..AuditQuery::default() }).await.unwrap();
+    });
+    let requests = server.join().unwrap();
+    assert!(
+        requests[0].starts_with("GET /models?q=a%26b%3D%C3%BC%0D%0Ax&sort=-updated_at&limit=200 "),
+        "{}",
+        requests[0]
+    );
+    assert!(
+        requests[1].starts_with("GET /models/team%2Fnlp%3F%40prod/versions?cursor=c%2F1&limit=5 "),
+        "{}",
+        requests[1]
+    );
+    assert!(requests[2].starts_with("GET /audit-logs?action=model.%2A&before=9 "), "{}", requests[2]);
+}
+
+/// A problem document comes back typed, with the time to wait; other refusals are named as what they are.
+#[test]
+fn problems() {
+    let problem = r#"{"type":"/problems/too-many-requests","title":"Too many attempts","status":429,
+        "detail":"wait","instance":"urn:uuid:x"}"#;
+    let (address, server) = serve(vec![vec![
+        answer("429 Too Many Requests", "application/problem+json", "retry-after: 60\r\n", problem),
+        answer("502 Bad Gateway", "text/html", "", "<h1>\u{1b}[2J</h1>"),
+        answer("404 Not Found", "application/problem+json", "", "{}"),
+        json("{\"items\":3}"),
+    ]]);
+    run(async {
+        let client = client(address);
+        let refused = client.login("a", "b").await.unwrap_err();
+        assert_eq!((refused.problem_type(), refused.status()), (Some(ProblemType::TooManyRequests), Some(429)));
+        assert!(matches!(refused, ClientError::Problem { retry_after_seconds: Some(60), .. }));
+        assert!(!refused.wants_sign_in());
+        for _ in 0..3 {
+            let strange = client.models(&ModelQuery::default()).await.unwrap_err();
+            assert!(matches!(&strange, ClientError::Protocol(why) if !why.contains('\u{1b}')), "{strange}");
+        }
+    });
+    server.join().unwrap();
+}
+
+/// A connection the server closed while it was idle costs nothing: the request goes over a new one.
+#[test]
+fn stale_connections_are_replaced() {
+    let (address, server) = serve(vec![vec![json(EMPTY_PAGE)], vec![json(EMPTY_PAGE)]]);
+    run(async {
+        let client = client(address);
+        client.users(None, 10).await.unwrap();
+        client.users(None, 10).await.unwrap();
+    });
+    assert_eq!(server.join().unwrap().len(), 2);
+}
+
+/// Bodies above the limit are refused by their announced length and by what arrives.
+#[test]
+fn bodies_are_bounded() {
+    let announced = "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".to_owned();
+    let chunk = format!("100000\r\n{}\r\n", " ".repeat(0x10_0000));
+    let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(17));
+    for answer in [announced, chunked] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            read_request(&mut BufReader::new(stream.try_clone().unwrap()));
+            // The client hangs up before all is written.
+            drop((&stream).write_all(answer.as_bytes()));
+        });
+        let refused = run(async { client(address).status().await.unwrap_err() });
+        assert!(matches!(&refused, ClientError::Protocol(why) if why.contains("larger")), "{refused}");
+        server.join().unwrap();
+    }
+}
+
+/// An answer cut short is an error, as JSON and as a download.
+#[test]
+fn cut_answers() {
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}".to_owned();
+    let (address, server) = serve(vec![vec![cut.clone()], vec![cut]]);
+    run(async {
+        let client = client(address);
+        assert!(matches!(client.me().await.unwrap_err(), ClientError::Offline { .. }));
+        let mut download =
+            client.download("m", crate::name::Version::FIRST, &"a b/c.bin".parse().unwrap()).await.unwrap();
+        assert_eq!(download.size(), Some(10));
+        assert_eq!(download.chunk().await.unwrap().unwrap().as_ref(), b"{}");
+        assert!(matches!(download.chunk().await.unwrap_err(), ClientError::Offline { .. }));
+    });
+    assert!(server.join().unwrap()[1].starts_with("GET /models/m/versions/1/files/a%20b/c.bin "));
+}
+
+/// Only what can be spoken to safely is accepted as an address.
+#[test]
+fn addresses() {
+    let reason = |url: &str| Client::new(url, "t", false).err().map(|error| error.to_string());
+    for good in ["http://127.0.0.1:8000", "http://localhost/", "http://[::1]:1", "http://127.9.9.9"] {
+        assert_eq!(reason(good), None, "{good}");
+    }
+    for bad in [
+        "",
+        "127.0.0.1:8000",
+        "ftp://x",
+        "http://10.0.0.1",
+        "http://u:p@127.0.0.1",
+        "http://127.0.0.1/x",
+        "http://127.0.0.1?q",
+    ] {
+        assert!(reason(bad).is_some(), "{bad}");
+    }
+    assert!(reason("https://registry.example").unwrap().contains("ssh -L"));
+    assert!(Client::new("http://10.0.0.1", "t", true).is_ok());
+}
+
+/// Nobody there is said at once, with the address.
+#[test]
+fn offline() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = client(address);
+    client.set_token(Some(Zeroizing::new("bad\ntoken".to_owned())));
+    run(async {
+        assert!(matches!(client.login("a", "b").await.unwrap_err(), ClientError::Offline { .. }));
+        assert!(matches!(client.me().await.unwrap_err(), ClientError::Address(_)));
+    });
+}
+
+/// Ids look like random UUIDs and differ.
+#[test]
+fn request_ids() {
+    let client = client("127.0.0.1:1".parse().unwrap());
+    let ids: std::collections::BTreeSet<String> = (0..1000).map(|_| client.fresh_id()).collect();
+    assert_eq!(ids.len(), 1000);
+    for id in ids {
+        assert!(
+            id.len() == 36 && id.as_bytes()[14] == b'4' && matches!(id.as_bytes()[19], b'8' | b'9' | b'a' | b'b'),
+            "{id}"
+        );
+    }
+}

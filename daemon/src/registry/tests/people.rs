@@ -1,0 +1,207 @@
+//! Users, passwords, sessions.
+
+use common::api::UserPatch;
+use common::role::Role;
+
+use super::{Bench, anonymous, done, keyed, matching, name, refused, someone};
+use crate::config::secret::Secret;
+use crate::registry::Seeded;
+use crate::registry::access::Caller;
+use crate::registry::error::RegistryError;
+
+const PASSWORD: &str = "blue tractor fjord";
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.into())
+}
+
+impl Bench {
+    /// A registry with an admin called `root-user` and one user of each name and role.
+    async fn with_users(users: &[(&str, Role)]) -> Self {
+        let bench = Self::new().await;
+        let seeded = bench.registry.seed_admin(&name("root-user"), Some(secret(PASSWORD))).await.unwrap();
+        assert!(matches!(seeded, Seeded::Created { generated_password: None }));
+        for (user, role) in users {
+            bench.registry.register(&someone(Role::Admin), user, secret(PASSWORD), Some(*role)).await.unwrap();
+        }
+        bench
+    }
+
+    async fn token(&self, user: &str, password: &str) -> String {
+        let caller = anonymous("198.51.100.7");
+        done(self.registry.login(&caller, user, secret(password)).await).value.access_token
+    }
+
+    async fn caller(&self, token: &str) -> Result<Caller, RegistryError> {
+        let actor = self.registry.authenticate(token).await?;
+        Ok(Caller { actor, ..anonymous("198.51.100.7") })
+    }
+}
+
+/// The first admin is made once; a generated password must be changed before anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn first_admin() {
+    let bench = Bench::new().await;
+    let Seeded::Created { generated_password: Some(password) } =
+        bench.registry.seed_admin(&name("admin"), None).await.unwrap()
+    else {
+        panic!("no password was made");
+    };
+    assert!(matches!(bench.registry.seed_admin(&name("other"), None).await.unwrap(), Seeded::AlreadyThere));
+    let caller = bench.caller(&bench.token("admin", password.expose()).await).await.unwrap();
+    assert!(bench.registry.me(&caller).await.unwrap().value.must_change_password);
+    let error = refused(bench.registry.list_users(&caller, 10, None).await);
+    assert!(matches!(error, RegistryError::PasswordChangeRequired));
+    done(bench.registry.change_own_password(&caller, password, secret(PASSWORD)).await);
+    let caller = bench.caller(&bench.token("admin", PASSWORD).await).await.unwrap();
+    assert_eq!(bench.registry.list_users(&caller, 10, None).await.unwrap().value.total, Some(1));
+}
+
+/// Who may create whom; names and passwords that are refused; retries with a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn registration() {
+    let bench = Bench::with_users(&[]).await;
+    let admin = someone(Role::Admin);
+    let register = async |caller: &Caller, user: &str, password: &str, role: Option<Role>| {
+        bench.registry.register(caller, user, secret(password), role).await
+    };
+    assert!(matches!(refused(register(&anonymous("::1"), "a", PASSWORD, None).await), RegistryError::Unauthenticated));
+    let contributor = someone(Role::Contributor);
+    assert!(matches!(refused(register(&contributor, "a", PASSWORD, None).await), RegistryError::Forbidden { .. }));
+    assert!(matches!(refused(register(&admin, "System", PASSWORD, None).await), RegistryError::Invalid(_)));
+    assert!(matches!(refused(register(&admin, "a", "password1234", None).await), RegistryError::WeakPassword(_)));
+    let made = done(register(&keyed(admin.clone(), "k"), "Alice", PASSWORD, None).await);
+    assert_eq!((made.value.value.username.as_str(), made.value.value.role), ("alice", Role::Viewer));
+    assert_eq!(bench.proven(&made.receipt.unwrap()), "user.create");
+    assert!(matches!(refused(register(&admin, "alice", PASSWORD, None).await), RegistryError::Conflict(_)));
+    let again = done(register(&keyed(admin.clone(), "k"), "Alice", PASSWORD, None).await);
+    assert!(again.replayed && again.value.value.id == made.value.value.id);
+    let other = refused(register(&keyed(admin, "k"), "Alice", "another password altogether", None).await);
+    assert!(matches!(other, RegistryError::IdempotencyKeyReused));
+}
+
+/// With open registration anyone becomes a viewer, and nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_registration() {
+    let bench = Bench::with(|settings| settings.open_registration = true).await;
+    let anyone = anonymous("192.0.2.1");
+    let viewer = done(bench.registry.register(&anyone, "bob", secret(PASSWORD), None).await);
+    assert_eq!(viewer.value.value.role, Role::Viewer);
+    let admin = bench.registry.register(&anyone, "eve", secret(PASSWORD), Some(Role::Admin)).await;
+    assert!(matches!(refused(admin), RegistryError::Unauthenticated));
+}
+
+/// The last admin that can sign in can't be demoted, disabled or removed; with a second one the first can.
+#[tokio::test(flavor = "multi_thread")]
+async fn last_admin() {
+    let bench = Bench::with_users(&[("second", Role::Admin)]).await;
+    let admin = someone(Role::Admin);
+    let (root, second) = (name("root-user"), name("second"));
+    let disable = UserPatch { disabled: Some(true), role: None };
+    let demote = UserPatch { disabled: None, role: Some(Role::Viewer) };
+    done(bench.registry.patch_user(&admin, &second, disable.clone()).await);
+    for patch in [disable, demote.clone()] {
+        assert!(matches!(refused(bench.registry.patch_user(&admin, &root, patch).await), RegistryError::Conflict(_)));
+    }
+    assert!(matches!(refused(bench.registry.delete_user(&admin, &root).await), RegistryError::Conflict(_)));
+    done(bench.registry.patch_user(&admin, &second, UserPatch { disabled: Some(false), role: None }).await);
+    done(bench.registry.patch_user(&admin, &root, demote).await);
+    assert_eq!(bench.last("role.revoke").await["data"]["role_before"].as_str(), Some("admin"));
+    assert!(matches!(refused(bench.registry.delete_user(&admin, &second).await), RegistryError::Conflict(_)));
+    done(bench.registry.delete_user(&admin, &root).await);
+}
+
+/// A change of role, state or password, a revocation and a removal end every session at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end() {
+    let bench = Bench::with_users(&[("alice", Role::Viewer)]).await;
+    let (admin, alice) = (someone(Role::Admin), name("alice"));
+    let token = bench.token("alice", PASSWORD).await;
+    assert_eq!(bench.caller(&token).await.unwrap().actor.role, Some(Role::Viewer));
+    let patch = |role, disabled| UserPatch { role, disabled };
+    done(bench.registry.patch_user(&admin, &alice, patch(Some(Role::Contributor), None)).await);
+    assert!(matches!(bench.caller(&token).await, Err(RegistryError::Unauthenticated)));
+
+    let token = bench.token("alice", PASSWORD).await;
+    done(bench.registry.patch_user(&admin, &alice, patch(Some(Role::Contributor), None)).await);
+    assert!(bench.caller(&token).await.is_ok(), "nothing has changed");
+    done(bench.registry.revoke_sessions(&admin, &alice).await);
+    assert!(bench.caller(&token).await.is_err());
+
+    let token = bench.token("alice", PASSWORD).await;
+    let caller = bench.caller(&token).await.unwrap();
+    let fresh = done(bench.registry.refresh(&caller).await).value.access_token;
+    assert_eq!(bench.caller(&fresh).await.unwrap().actor.sid, caller.actor.sid);
+    done(bench.registry.logout(&caller).await);
+    assert!(bench.caller(&fresh).await.is_err());
+    assert!(matches!(refused(bench.registry.refresh(&caller).await), RegistryError::Unauthenticated));
+
+    let token = bench.token("alice", PASSWORD).await;
+    done(bench.registry.patch_user(&admin, &alice, patch(None, Some(true))).await);
+    assert!(bench.caller(&token).await.is_err());
+    let disabled = refused(bench.registry.login(&anonymous("192.0.2.1"), "alice", secret(PASSWORD)).await);
+    assert!(matches!(disabled, RegistryError::BadCredentials));
+}
+
+/// Changing one's own password keeps this session and its token, and ends the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn own_password() {
+    let bench = Bench::with_users(&[("alice", Role::Viewer)]).await;
+    let (here, elsewhere) = (bench.token("alice", PASSWORD).await, bench.token("alice", PASSWORD).await);
+    let caller = bench.caller(&here).await.unwrap();
+    let new = || secret("green ferry lantern");
+    let wrong = bench.registry.change_own_password(&caller, secret("not my password at all"), new()).await;
+    assert!(matches!(refused(wrong), RegistryError::BadCredentials));
+    let weak = bench.registry.change_own_password(&caller, secret(PASSWORD), secret("short")).await;
+    assert!(matches!(refused(weak), RegistryError::WeakPassword(_)));
+    done(bench.registry.change_own_password(&caller, secret(PASSWORD), new()).await);
+    assert!(bench.caller(&here).await.is_ok());
+    assert!(bench.caller(&elsewhere).await.is_err());
+    bench.token("alice", new().expose()).await;
+    done(bench.registry.set_password(&someone(Role::Admin), &name("alice"), secret(PASSWORD)).await);
+    assert!(bench.caller(&here).await.is_err());
+}
+
+/// Wrong user and wrong password are one answer; five failures lock; what was typed as an unknown name isn't kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn lockout() {
+    let bench = Bench::with_users(&[("alice", Role::Viewer)]).await;
+    let login = async |ip: &str, user: &str, password: &str| {
+        bench.registry.login(&anonymous(ip), user, secret(password)).await
+    };
+    let unknown = refused(login("192.0.2.1", "my-secret-typed-as-a-name", PASSWORD).await);
+    assert!(matches!(unknown, RegistryError::BadCredentials));
+    let entry = bench.last("auth.login").await;
+    assert_eq!(entry["target"]["id"].as_str(), Some("unknown"));
+    assert!(!entry.to_string().contains("my-secret"));
+
+    for _ in 0..5 {
+        assert!(matches!(refused(login("192.0.2.1", "alice", "wrong").await), RegistryError::BadCredentials));
+    }
+    assert_eq!(bench.last("auth.login").await["data"]["locked"].as_bool(), Some(true));
+    let locked = login("192.0.2.7", "alice", PASSWORD).await.unwrap_err();
+    assert!(matches!(locked.error, RegistryError::TooManyRequests { .. }) && locked.logged.is_none());
+    done(login("127.0.0.1", "alice", PASSWORD).await);
+    bench.registry.inner.summarise_rejected().await;
+    assert_eq!(bench.last("auth.throttled").await["data"]["sign_ins_locked"].as_u64(), Some(1));
+}
+
+/// Pages of users, one after another; If-Match holds a change against what was read.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_conditions() {
+    let bench = Bench::with_users(&[("a", Role::Viewer), ("b", Role::Viewer), ("c", Role::Viewer)]).await;
+    let admin = someone(Role::Admin);
+    let first = bench.registry.list_users(&admin, 3, None).await.unwrap().value;
+    let names: Vec<&str> = first.items.iter().map(|user| user.username.as_str()).collect();
+    assert_eq!((names, first.total), (vec!["a", "b", "c"], Some(4)));
+    let second = bench.registry.list_users(&admin, 3, first.next_cursor.as_deref()).await.unwrap().value;
+    assert_eq!((second.items.len(), second.next_cursor), (1, None));
+    let bad = refused(bench.registry.list_users(&admin, 3, Some("nonsense")).await);
+    assert!(matches!(bad, RegistryError::Invalid(_)));
+
+    let read = bench.registry.user(&admin, &name("a")).await.unwrap().value;
+    let patch = UserPatch { disabled: Some(true), role: None };
+    done(bench.registry.patch_user(&matching(admin.clone(), read.revision), &name("a"), patch.clone()).await);
+    let late = bench.registry.patch_user(&matching(admin, read.revision), &name("a"), patch).await;
+    assert!(matches!(refused(late), RegistryError::PreconditionFailed));
+}

@@ -1,0 +1,141 @@
+//! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
+
+use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::client::{AuditQuery, ModelQuery, Reply, Session};
+
+use crate::secret::Secret;
+
+/// Tells requests apart; a reply with an id nobody waits for is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// The timers there are. Setting one again replaces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimerId {
+    /// The token is due for a refresh.
+    Refresh,
+    /// Ages on the screen change.
+    Clock,
+    /// The message line empties.
+    Message,
+    /// Typing has rested: the filter is sent.
+    Typing,
+    /// No second digit came: it was the number of a screen.
+    Digit,
+    /// The health screen reads again.
+    Health,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Ask the daemon.
+    Request {
+        /// Comes back with the reply.
+        id: RequestId,
+        /// What to ask.
+        call: Call,
+    },
+    /// Give up a request; its reply, if one comes, is dropped.
+    Cancel(RequestId),
+    /// Send [`crate::event::EventKind::Timer`] after so many milliseconds.
+    TimerSet {
+        /// Which.
+        id: TimerId,
+        /// Milliseconds from now.
+        after_ms: u64,
+    },
+    /// Let a timer go.
+    TimerDrop(TimerId),
+    /// Paint every cell anew.
+    Repaint,
+    /// Give the terminal back and stop until continued.
+    Suspend,
+    /// End.
+    Quit,
+}
+
+/// A question to the daemon. All but the sign-in calls only read, so each may be repeated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// `POST /login`.
+    Login {
+        /// Who.
+        username: String,
+        /// The proof.
+        password: Secret,
+    },
+    /// `POST /token/refresh`.
+    Refresh,
+    /// `POST /me/password`.
+    ChangePassword {
+        /// The password so far.
+        old: Secret,
+        /// The password from now on.
+        new: Secret,
+    },
+    /// `GET /me`.
+    Me,
+    /// `GET /models`.
+    Models(Box<ModelQuery>),
+    /// `GET /models/{id}`.
+    Model(String),
+    /// `GET /models/{id}/versions`.
+    Versions {
+        /// The model.
+        reference: String,
+        /// Where to go on.
+        cursor: Option<String>,
+        /// Rows wanted.
+        limit: u32,
+    },
+    /// `GET /users`.
+    Users {
+        /// Where to go on.
+        cursor: Option<String>,
+        /// Rows wanted.
+        limit: u32,
+    },
+    /// `GET /audit-logs`.
+    Audit(Box<AuditQuery>),
+    /// `GET /status`.
+    Status,
+}
+
+impl Call {
+    /// The call as the message list names it; never with a value somebody typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Login { .. } => "POST /login",
+            Self::Refresh => "POST /token/refresh",
+            Self::ChangePassword { .. } => "POST /me/password",
+            Self::Me => "GET /me",
+            Self::Models(_) => "GET /models",
+            Self::Model(_) => "GET /models/{id}",
+            Self::Versions { .. } => "GET /models/{id}/versions",
+            Self::Users { .. } => "GET /users",
+            Self::Audit(_) => "GET /audit-logs",
+            Self::Status => "GET /status",
+        }
+    }
+
+    /// Whether it is about signing in: never repeated by itself.
+    pub fn is_sign_in(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::Refresh | Self::ChangePassword { .. })
+    }
+}
+
+/// What the daemon answered. The token of a session is not among it.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each is the answer to the call of its name")]
+pub enum Answer {
+    Session(Reply<Session>),
+    PasswordChanged,
+    Me(Reply<Me>),
+    Models(Reply<Page<ModelRow>>),
+    Model(Reply<Box<ModelInfo>>),
+    Versions(Reply<Page<VersionInfo>>),
+    Users(Reply<Page<User>>),
+    Audit(Reply<Page<AuditRow>>),
+    Status(Reply<Box<Status>>),
+}

@@ -1,0 +1,185 @@
+//! Text of others, made safe to show: what a terminal would obey, and what would deceive an eye, is spelled out. Also
+//! the width of text in columns, and cutting by graphemes. Nothing here knows what the text means.
+
+use std::fmt::Write as _;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Combining marks that a base may carry; more are counted instead of shown.
+const MARKS_MAX: usize = 4;
+/// Ends a text that was cut.
+const CUT: &str = "~";
+
+/// Invisible or direction-changing characters and such without agreed meaning: format characters (Cf), separators of
+/// lines and paragraphs, fillers, variation selectors, tags, private use, noncharacters.
+pub fn is_spelled_out(character: char) -> bool {
+    matches!(character,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+        | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}'..='\u{ffff}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// The text with nothing left in it that is not plainly visible. C0 characters and DEL become their pictures, newline
+/// `⏎`, tab one blank; what [`is_spelled_out`] lists becomes `<U+202E>`; combining marks beyond four are `<+n>`.
+/// Cleaning what is clean changes nothing.
+pub fn clean(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let (mut marks, mut surplus) = (0, 0);
+    for character in text.chars() {
+        let is_mark = !character.is_ascii() && unicode_width::UnicodeWidthChar::width(character) == Some(0);
+        if is_mark && !is_spelled_out(character) {
+            marks += 1;
+            if marks > MARKS_MAX || shown.is_empty() {
+                surplus += 1;
+                continue;
+            }
+            shown.push(character);
+            continue;
+        }
+        end_marks(&mut shown, &mut marks, &mut surplus);
+        match character {
+            '\t' => shown.push(' '),
+            '\n' => shown.push('⏎'),
+            '\u{7f}' => shown.push('␡'),
+            '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(character))),
+            hidden if is_spelled_out(hidden) => spell(&mut shown, hidden),
+            plain => shown.push(plain),
+        }
+    }
+    end_marks(&mut shown, &mut marks, &mut surplus);
+    shown
+}
+
+fn end_marks(shown: &mut String, marks: &mut usize, surplus: &mut usize) {
+    if *surplus > 0 {
+        write!(shown, "<+{surplus}>").expect("writing to a String can't fail");
+    }
+    (*marks, *surplus) = (0, 0);
+}
+
+fn spell(shown: &mut String, character: char) {
+    write!(shown, "<U+{:04X}>", u32::from(character)).expect("writing to a String can't fail");
+}
+
+/// Every character above 0x7f as its nearest ASCII or spelled out, for terminals that show nothing else.
+pub fn to_ascii(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            plain if plain.is_ascii() => shown.push(plain),
+            '▌' => shown.push('>'),
+            '│' => shown.push('|'),
+            '─' => shown.push('-'),
+            '┌' | '┐' | '└' | '┘' => shown.push('+'),
+            '…' => shown.push_str("..."),
+            '⏎' => shown.push(' '),
+            other => spell(&mut shown, other),
+        }
+    }
+    shown
+}
+
+/// Columns that clean text takes.
+pub fn width(text: &str) -> usize {
+    text.graphemes(true).map(UnicodeWidthStr::width).sum()
+}
+
+/// Clean text in at most `columns` columns; what was cut off is marked by `~`. A wide character never straddles the end.
+pub fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(CUT.len()) else { return String::new() };
+    let mut kept = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        used += grapheme.width();
+        if used > room {
+            break;
+        }
+        kept.push_str(grapheme);
+    }
+    kept.push_str(CUT);
+    kept
+}
+
+/// Clean text in lines of at most `columns` columns (2 at least), broken at blanks; a word too long for a line is broken
+/// between graphemes.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(2);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for (place, word) in text.split(' ').enumerate() {
+        if place > 0 && width(&line) + 1 + width(word) > columns {
+            lines.push(std::mem::take(&mut line));
+        } else if place > 0 {
+            line.push(' ');
+        }
+        if width(word) <= columns {
+            line.push_str(word);
+            continue;
+        }
+        for grapheme in word.graphemes(true) {
+            if width(&line) + grapheme.width() > columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(grapheme);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+    use proptest::{prop_assert, prop_assert_eq};
+
+    use super::{clean, cut, is_spelled_out, to_ascii, width, wrap};
+
+    #[test]
+    fn spelled_out() {
+        for (text, shown) in [
+            ("plain-name_1.0", "plain-name_1.0"),
+            ("a\u{1b}[2Jb", "a␛[2Jb"),
+            ("a\nb\tc\rd", "a⏎b c␍d"),
+            ("safe\u{202e}gpj.exe", "safe<U+202E>gpj.exe"),
+            ("\u{9b}31m", "<U+009B>31m"),
+            ("zero\u{200b}width", "zero<U+200B>width"),
+            ("e\u{301}", "e\u{301}"),
+            ("e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}x", "e\u{301}\u{301}\u{301}\u{301}<+2>x"),
+            ("\u{301}x", "<+1>x"),
+            ("日本", "日本"),
+        ] {
+            assert_eq!(clean(text), shown);
+        }
+    }
+
+    #[test]
+    fn cuts_and_wraps() {
+        assert_eq!((cut("abcdef", 4).as_str(), cut("abcd", 4).as_str(), cut("abc", 0).as_str()), ("abc~", "abcd", ""));
+        assert_eq!(cut("日本語", 4), "日~");
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 10), [""]);
+    }
+
+    proptest! {
+        /// What comes out holds nothing a terminal obeys, has the width it promises, and is not changed by cleaning again.
+        #[test]
+        fn promises(text in any::<String>(), columns in 0usize..60) {
+            let shown = clean(&text);
+            prop_assert!(!shown.chars().any(|c| c.is_control() || is_spelled_out(c)));
+            prop_assert_eq!(&clean(&shown), &shown);
+            prop_assert!(width(&cut(&shown, columns)) <= columns);
+            prop_assert!(to_ascii(&shown).is_ascii());
+            for line in wrap(&shown, columns) {
+                prop_assert!(width(&line) <= columns.max(2));
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! All that can make the console act, as plain values. Nothing here knows where a key or a reply comes from.
+
+use std::fmt;
+
+use common::client::ClientError;
+
+use crate::action::{Answer, RequestId, TimerId};
+
+/// When an event happened. The only clock `update` and `draw` know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// Milliseconds since the console started; never goes back.
+    pub ms: u64,
+    /// Wall time in seconds since the epoch.
+    pub wall_seconds: i64,
+}
+
+/// Columns and rows of the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What may happen.
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// A key was pressed.
+    Key(Key),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size now.
+    Resize(Size),
+    /// A request ended.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// How. Boxed: an event is moved often.
+        result: Box<Result<Answer, ClientError>>,
+    },
+    /// A timer ran out.
+    Timer(TimerId),
+    /// The system asks to suspend (SIGTSTP).
+    SuspendAsked,
+    /// The terminal is ours again.
+    Resumed(Size),
+}
+
+/// A key, as far as the console tells keys apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Which.
+    pub code: Code,
+    /// With Control.
+    pub ctrl: bool,
+}
+
+/// The keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a key says its name")]
+pub enum Code {
+    Char(char),
+    Enter,
+    Esc,
+    Tab,
+    BackTab,
+    Backspace,
+    Delete,
+    Up,
+    Down,
+    Left,
+    Right,
+    Home,
+    End,
+    PageUp,
+    PageDown,
+}
+
+const NAMES: [(&str, Code); 15] = [
+    ("Enter", Code::Enter),
+    ("Esc", Code::Esc),
+    ("Tab", Code::Tab),
+    ("S-Tab", Code::BackTab),
+    ("Backspace", Code::Backspace),
+    ("Delete", Code::Delete),
+    ("Up", Code::Up),
+    ("Down", Code::Down),
+    ("Left", Code::Left),
+    ("Right", Code::Right),
+    ("Home", Code::Home),
+    ("End", Code::End),
+    ("PgUp", Code::PageUp),
+    ("PgDn", Code::PageDown),
+    ("Space", Code::Char(' ')),
+];
+
+/// As in the key table: `j`, `C-d`, `PgDn`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ctrl {
+            f.write_str("C-")?;
+        }
+        match (self.code, NAMES.iter().find(|(_, code)| *code == self.code)) {
+            (_, Some((name, _))) => f.write_str(name),
+            (Code::Char(character), None) => write!(f, "{character}"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+/// Keys from text, names in angle brackets: `2kkG/denied<Enter>`. None where a name is not one.
+pub fn keys(text: &str) -> Option<Vec<Key>> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let named = rest.strip_prefix('<').and_then(|inner| inner.split_once('>'));
+        if let Some((name, after)) = named {
+            let (ctrl, name) = name.strip_prefix("C-").map_or((false, name), |name| (true, name));
+            let mut characters = name.chars();
+            let code = match (NAMES.iter().find(|(known, _)| *known == name), characters.next(), characters.next()) {
+                (Some((_, code)), _, _) => *code,
+                (None, Some(single), None) => Code::Char(single),
+                (None, _, _) => return None,
+            };
+            found.push(Key { code, ctrl });
+            rest = after;
+        } else {
+            found.push(Key { code: Code::Char(first), ctrl: false });
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keys;
+
+    #[test]
+    fn keys_from_text_and_back() {
+        let shown: Vec<String> =
+            keys("2k<C-d>/<Enter><PgDn><Space>").into_iter().flatten().map(|key| key.to_string()).collect();
+        assert_eq!(shown, ["2", "k", "C-d", "/", "Enter", "PgDn", "Space"]);
+        assert_eq!(keys("<Nope>"), None);
+    }
+}

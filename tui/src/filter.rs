@@ -1,0 +1,80 @@
+//! What a person types to narrow a list. Models: words, sent as they are. Audit: `field:value` pairs, checked here so
+//! that a misspelt field is refused with the nearest one instead of finding nothing.
+
+use common::client::AuditQuery;
+
+/// The fields of an audit filter.
+pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
+const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
+
+/// An audit query from text such as `actor:eve outcome:denied`; a word without a field is an actor.
+///
+/// # Errors
+/// A sentence that names the nearest field, or the outcomes there are.
+pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
+    let mut query = AuditQuery::default();
+    for word in text.split_whitespace() {
+        let (field, value) = word.split_once(':').unwrap_or(("actor", word));
+        if value.is_empty() {
+            return Err(format!("{field}: needs a value"));
+        }
+        let place = match field {
+            "actor" => &mut query.actor,
+            "action" => &mut query.action,
+            "target" => &mut query.target,
+            "ip" => &mut query.ip,
+            "since" => &mut query.since,
+            "until" => &mut query.until,
+            "outcome" if OUTCOMES.contains(&value) => &mut query.outcome,
+            "outcome" => return Err(format!("outcome:{value}: an outcome is one of ok, denied, error")),
+            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest(unknown))),
+        };
+        if !place.is_empty() {
+            return Err(format!("{field}: is there twice"));
+        }
+        value.clone_into(place);
+    }
+    Ok(query)
+}
+
+fn nearest(field: &str) -> &'static str {
+    AUDIT_FIELDS.into_iter().min_by_key(|known| distance(field, known)).unwrap_or(AUDIT_FIELDS[0])
+}
+
+/// Levenshtein's distance of two short words.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, one) in left.chars().take(32).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, other) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(one != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::audit_query;
+
+    #[test]
+    fn fields() {
+        let query = audit_query("eve action:model.* outcome:denied since:2026-01-01T00:00:00Z").unwrap();
+        assert_eq!((query.actor.as_str(), query.action.as_str(), query.outcome.as_str()), ("eve", "model.*", "denied"));
+        assert_eq!(query.since, "2026-01-01T00:00:00Z");
+        for (text, why) in [
+            ("actr:eve", "did you mean actor?"),
+            ("tarjet:x", "did you mean target?"),
+            ("outcome:maybe", "ok, denied, error"),
+            ("actor:", "needs a value"),
+            ("eve bob", "twice"),
+        ] {
+            assert!(audit_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+}

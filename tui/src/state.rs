@@ -1,0 +1,235 @@
+//! All that is on the screen or decides it, as plain data. Changed by `update` alone, read by `view`.
+
+pub mod audit;
+pub mod forms;
+pub mod health;
+pub mod models;
+pub mod users;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use common::role::{Permission, Role};
+
+use crate::action::{Call, RequestId};
+use crate::edit::Line;
+use crate::event::{Moment, Size};
+use crate::keymap::Context;
+use crate::state::audit::AuditScreen;
+use crate::state::forms::{Login, NewPassword};
+use crate::state::health::HealthScreen;
+use crate::state::models::ModelsScreen;
+use crate::state::users::UsersScreen;
+
+/// Notes that are kept for the message list.
+pub const NOTES_MAX: usize = 500;
+
+/// The screens, by their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a screen says its name")]
+pub enum Screen {
+    Models,
+    Audit,
+    Users,
+    Health,
+}
+
+impl Screen {
+    /// All of them, in the order of their keys.
+    pub const ALL: [Self; 4] = [Self::Models, Self::Audit, Self::Users, Self::Health];
+
+    /// The name in the header.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Models => "Models",
+            Self::Audit => "Audit",
+            Self::Users => "Users",
+            Self::Health => "Health",
+        }
+    }
+
+    /// What it takes to see it.
+    pub fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Models => Some(Permission::ModelRead),
+            Self::Audit => Some(Permission::AuditRead),
+            Self::Users => Some(Permission::UserManage),
+            Self::Health => None,
+        }
+    }
+}
+
+/// What was decided before the first frame and never changes.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The daemon's host and port.
+    pub address: String,
+    /// Clear HTTP to another machine is allowed: the header says so.
+    pub plain: bool,
+    /// Only ASCII is drawn.
+    pub ascii: bool,
+    /// Signs and attributes instead of colours.
+    pub mono: bool,
+    /// The name the login dialog begins with.
+    pub user: String,
+    /// Version of the console.
+    pub version: &'static str,
+}
+
+/// The signed-in user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// The name.
+    pub username: String,
+    /// The role, to be shown.
+    pub role: Role,
+    /// What they may do.
+    pub permissions: Vec<Permission>,
+}
+
+/// How much a message matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a level says its name")]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+/// One line of the message list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Moment,
+    /// How much it matters.
+    pub level: Level,
+    /// A sentence.
+    pub text: String,
+}
+
+/// What lies over the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlay {
+    /// The keys; scrolled by so many lines.
+    Help(usize),
+    /// The message list.
+    Messages(usize),
+}
+
+/// The filter that is being typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterInput {
+    /// What is typed.
+    pub line: Line,
+    /// What was set before; Esc brings it back.
+    pub before: String,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// A request that is under way.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What was asked.
+    pub call: Call,
+    /// When.
+    pub at: Moment,
+    /// Whether it was sent again after a fresh token.
+    pub again: bool,
+}
+
+/// Everything.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Decided at start.
+    pub settings: Settings,
+    /// When the last event happened.
+    pub now: Moment,
+    /// The terminal.
+    pub size: Size,
+
+    /// The signed-in user; none before the first sign-in.
+    pub who: Option<Who>,
+    /// The dialog over everything.
+    pub login: Option<Login>,
+    /// The form that must be filled in before anything else.
+    pub new_password: Option<NewPassword>,
+    /// Whether a refresh or a check of the token is under way: everything else waits.
+    pub renewing: bool,
+    /// Whether the last request found nobody.
+    pub offline: bool,
+
+    /// The screen.
+    pub screen: Screen,
+    /// The one before.
+    pub last_screen: Screen,
+    /// Over the screen.
+    pub overlay: Option<Overlay>,
+    /// Being typed.
+    pub filter: Option<FilterInput>,
+    /// Keys that wait for more: a count, a prefix.
+    pub typed: String,
+    /// The message line.
+    pub message: Option<Note>,
+    /// The message list, oldest first.
+    pub notes: VecDeque<Note>,
+    /// Errors not looked at.
+    pub unread: u32,
+
+    /// Requests under way.
+    pub asked: BTreeMap<RequestId, Asked>,
+    /// Requests that wait for a fresh token.
+    pub parked: BTreeMap<RequestId, Asked>,
+    /// The next request's id.
+    pub next_id: u64,
+
+    /// Screen 1.
+    pub models: ModelsScreen,
+    /// Screen 2.
+    pub audit: AuditScreen,
+    /// Screen 3.
+    pub users: UsersScreen,
+    /// Screen 4.
+    pub health: HealthScreen,
+}
+
+impl State {
+    /// Which keys mean something now.
+    pub fn context(&self) -> Context {
+        match (self.screen, &self.models.open) {
+            (Screen::Models, None) => Context::Models,
+            (Screen::Models, Some(_)) => Context::Model,
+            (Screen::Audit, _) => Context::Audit,
+            (Screen::Users, _) => Context::Users,
+            (Screen::Health, _) => Context::Lists,
+        }
+    }
+
+    /// The state before the first event.
+    pub fn new(settings: Settings, size: Size) -> Self {
+        Self {
+            settings,
+            now: Moment::default(),
+            size,
+            who: None,
+            login: None,
+            new_password: None,
+            renewing: false,
+            offline: false,
+            screen: Screen::Models,
+            last_screen: Screen::Models,
+            overlay: None,
+            filter: None,
+            typed: String::new(),
+            message: None,
+            notes: VecDeque::new(),
+            unread: 0,
+            asked: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            next_id: 0,
+            models: ModelsScreen::default(),
+            audit: AuditScreen::default(),
+            users: UsersScreen::default(),
+            health: HealthScreen::default(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The list of models, and the model that is open.
+
+use common::api::{ModelInfo, ModelRow, VersionInfo};
+use common::client::ModelQuery;
+
+use crate::action::RequestId;
+use crate::window::{Cursor, Row, Window};
+
+/// Rows of a page of models.
+pub const PAGE_ROWS: u32 = 200;
+/// Versions of a page: each has its files with it.
+pub const VERSION_PAGE_ROWS: u32 = 50;
+/// The orders the daemon serves: as it names them, as people do.
+pub const SORTS: [(&str, &str); 3] = [("name", "name"), ("updated_at", "updated"), ("created_at", "created")];
+
+impl Row for ModelRow {
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl Row for VersionInfo {
+    fn key(&self) -> String {
+        self.version.to_string()
+    }
+}
+
+/// Screen 1.
+#[derive(Debug, Clone)]
+pub struct ModelsScreen {
+    /// The list.
+    pub list: Window<ModelRow>,
+    /// The filter that is sent as `q`.
+    pub filter: String,
+    /// Which of [`SORTS`].
+    pub sort: usize,
+    /// Largest or newest first.
+    pub descending: bool,
+    /// The model that is open.
+    pub open: Option<OpenModel>,
+}
+
+impl Default for ModelsScreen {
+    fn default() -> Self {
+        Self { list: Window::new(false), filter: String::new(), sort: 1, descending: true, open: None }
+    }
+}
+
+impl ModelsScreen {
+    /// The query for the page at a cursor. A list shown upside down is read in the other direction.
+    pub fn query(&self, cursor: &Cursor) -> ModelQuery {
+        let direction = if self.descending == self.list.is_flipped() { "" } else { "-" };
+        let cursor = match cursor {
+            Cursor::Token(token) => Some(token.clone()),
+            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
+        };
+        ModelQuery {
+            q: self.filter.clone(),
+            sort: format!("{direction}{}", SORTS[self.sort].0),
+            cursor,
+            limit: Some(PAGE_ROWS),
+            ..ModelQuery::default()
+        }
+    }
+}
+
+/// A model being looked at.
+#[derive(Debug, Clone)]
+pub struct OpenModel {
+    /// How the daemon is asked for it.
+    pub reference: String,
+    /// Its description and all that is not in the list.
+    pub info: Option<Box<ModelInfo>>,
+    /// The request for that.
+    pub pending: Option<RequestId>,
+    /// Why it didn't come.
+    pub failed: Option<String>,
+    /// Its versions, newest first.
+    pub versions: Window<VersionInfo>,
+    /// The selected version is shown whole, scrolled by so many lines.
+    pub reading: Option<usize>,
+}
+
+impl OpenModel {
+    /// A model of which only the reference is known.
+    pub fn new(reference: String) -> Self {
+        Self { reference, info: None, pending: None, failed: None, versions: Window::new(false), reading: None }
+    }
+}

@@ -1,0 +1,110 @@
+//! Times and sizes in the words people use. Times of day are UTC.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Seconds since the epoch of an RFC 3339 time; none if it is not one.
+pub fn seconds(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// `12:03:11`, UTC.
+pub fn time_of_day(wall_seconds: i64) -> String {
+    match Timestamp::from_second(wall_seconds) {
+        Ok(time) => time.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string(),
+        Err(_beyond) => "-".to_owned(),
+    }
+}
+
+/// How long ago: a time of day below one minute, then whole minutes, hours, days; the date from 100 days on. Text that
+/// is no time is shown as it is.
+pub fn age(text: &str, now_seconds: i64) -> String {
+    let Some(at) = seconds(text) else { return text.to_owned() };
+    match now_seconds.saturating_sub(at) {
+        ..60 => time_of_day(at),
+        past @ 60..3_600 => format!("{} min", past / 60),
+        past @ 3_600..86_400 => format!("{} h", past / 3_600),
+        past @ 86_400..8_640_000 => format!("{} d", past / 86_400),
+        _ => text.chars().take(10).collect(),
+    }
+}
+
+/// `12 d 4 h`, `3 h 20 min`, `5 min`, `42 s`.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// `24 MiB`, `1.2 GiB`: two figures at least, four at most.
+pub fn bytes(octets: u64) -> String {
+    let mut whole = octets;
+    let mut tenths = 0;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if whole < 1024 {
+            return if whole < 10 && unit != "B" {
+                format!("{whole}.{tenths} {unit}")
+            } else {
+                format!("{whole} {unit}")
+            };
+        }
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+    }
+    format!("{whole} EiB")
+}
+
+/// `24 118 904`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(' ');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{age, bytes, duration, grouped, seconds, time_of_day};
+
+    #[test]
+    fn words() {
+        let at = "2026-07-22T12:03:11.250Z";
+        let now = seconds(at).unwrap_or(0);
+        assert_eq!(time_of_day(now), "12:03:11");
+        for (later, shown) in [
+            (0, "12:03:11"),
+            (-5, "12:03:11"),
+            (60, "1 min"),
+            (7_300, "2 h"),
+            (200_000, "2 d"),
+            (10_000_000, "2026-07-22"),
+        ] {
+            assert_eq!(age(at, now + later), shown);
+        }
+        assert_eq!(age("soon", 0), "soon");
+        assert_eq!(time_of_day(i64::MAX), "-");
+        assert_eq!(
+            (duration(42), duration(12_000), duration(1_051_200)),
+            ("42 s".into(), "3 h 20 min".into(), "12 d 4 h".into())
+        );
+        for (octets, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (24_118_904, "23 MiB"),
+            (1_288_490_188, "1.1 GiB"),
+            (u64::MAX, "15 EiB"),
+        ] {
+            assert_eq!(bytes(octets), shown);
+        }
+        assert_eq!((grouped(7), grouped(1234), grouped(24_118_904)), ("7".into(), "1 234".into(), "24 118 904".into()));
+    }
+}

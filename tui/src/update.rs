@@ -1,0 +1,559 @@
+//! What every event changes, and what is to be done about it. Pure: no I/O, no clock, no lock, no wait. First the forms
+//! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
+
+mod audit;
+mod health;
+mod login;
+mod models;
+mod users;
+
+use common::client::ClientError;
+use common::problem::ProblemType;
+
+use crate::access::refusal;
+use crate::action::{Action, Answer, Call, RequestId, TimerId};
+use crate::event::{Code, Event, EventKind, Key};
+use crate::keymap::{Command, Context, Meaning, lookup};
+use crate::layout::layout;
+use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
+use crate::window::{Fetch, Row, Window};
+
+pub use login::start;
+
+/// How long an information stays on the message line, in milliseconds.
+const INFO_MS: u64 = 4_000;
+/// How long a warning does.
+const WARNING_MS: u64 = 8_000;
+/// How long typing rests before a filter is sent.
+const TYPING_MS: u64 = 150;
+/// How long a digit may turn out to be the beginning of a count.
+const DIGIT_MS: u64 = 300;
+/// Ages change by the minute.
+const CLOCK_MS: u64 = 60_000;
+/// Largest count that can be typed.
+const COUNT_MAX: u64 = 1_000_000_000_000;
+
+/// Takes one event; what is to be done comes back in order.
+pub fn update(state: &mut State, event: Event) -> Vec<Action> {
+    state.now = event.at;
+    let mut out = Vec::new();
+    match event.kind {
+        EventKind::Key(pressed) => key(state, pressed, &mut out),
+        EventKind::Paste(text) => paste(state, &text, &mut out),
+        EventKind::Resize(size) => state.size = size,
+        EventKind::Resumed(size) => {
+            state.size = size;
+            out.push(Action::Repaint);
+        }
+        EventKind::SuspendAsked => out.push(Action::Suspend),
+        EventKind::Timer(id) => timer(state, id, &mut out),
+        EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
+    }
+    follow_up(state, &mut out);
+    out
+}
+
+/// Rows of the list on the screen.
+fn rows_height(state: &State) -> usize {
+    layout(state.size, state).rows.height.into()
+}
+
+/// Asks the daemon, or keeps the question until the token is fresh.
+fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
+    let id = RequestId(state.next_id);
+    state.next_id += 1;
+    let asked = Asked { call, at: state.now, again: false };
+    let waits = state.renewing || state.login.is_some();
+    if waits && !asked.call.is_sign_in() && asked.call != Call::Me {
+        state.parked.insert(id, asked);
+    } else {
+        out.push(Action::Request { id, call: asked.call.clone() });
+        state.asked.insert(id, asked);
+    }
+    id
+}
+
+/// Sends what waited for a fresh token.
+fn send_parked(state: &mut State, out: &mut Vec<Action>) {
+    for (id, asked) in std::mem::take(&mut state.parked) {
+        out.push(Action::Request { id, call: asked.call.clone() });
+        state.asked.insert(id, asked);
+    }
+}
+
+fn cancel(state: &mut State, id: Option<RequestId>, out: &mut Vec<Action>) {
+    if let Some(id) = id
+        && state.parked.remove(&id).is_none()
+        && state.asked.remove(&id).is_some()
+    {
+        out.push(Action::Cancel(id));
+    }
+}
+
+/// Puts a sentence on the message line and into the list.
+fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
+    let note = Note { at: state.now, level, text: text.into() };
+    match level {
+        Level::Info => out.push(Action::TimerSet { id: TimerId::Message, after_ms: INFO_MS }),
+        Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms: WARNING_MS }),
+        Level::Error => {
+            out.push(Action::TimerDrop(TimerId::Message));
+            state.unread += 1;
+        }
+    }
+    keep(state, note.clone());
+    state.message = Some(note);
+}
+
+fn keep(state: &mut State, note: Note) {
+    if state.notes.len() == NOTES_MAX {
+        state.notes.pop_front();
+    }
+    state.notes.push_back(note);
+}
+
+/// An error as a sentence, with the id the daemon's log knows it by.
+fn sentence(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem { problem, retry_after_seconds } => {
+            let after = retry_after_seconds.map(|seconds| format!(", again in {seconds} s")).unwrap_or_default();
+            let id = problem.instance.rsplit(':').next().unwrap_or_default();
+            let fields: String = problem.errors.iter().map(|field| format!("; {}: {}", field.loc, field.msg)).collect();
+            format!("{}: {}{fields}{after} ({} {id})", problem.title, problem.detail, problem.status)
+        }
+        ClientError::Address(_)
+        | ClientError::Offline { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Protocol(_) => error.to_string(),
+    }
+}
+
+// ---- keys -----------------------------------------------------------------------------------------------------------
+
+fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if state.message.as_ref().is_some_and(|message| message.level == Level::Error) {
+        state.message = None;
+    }
+    match (key.code, key.ctrl) {
+        (Code::Char('z'), true) => return out.push(Action::Suspend),
+        (Code::Char('l'), true) => return out.push(Action::Repaint),
+        _ => {}
+    }
+    if state.login.is_some() {
+        login::key(state, key, out);
+    } else if state.new_password.is_some() {
+        login::new_password_key(state, key, out);
+    } else if state.filter.is_some() {
+        filter_key(state, key, out);
+    } else if state.overlay.is_some() {
+        overlay_key(state, key);
+    } else {
+        screen_key(state, key, out);
+    }
+}
+
+fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
+    if let Some(form) = &mut state.login {
+        if !form.busy {
+            if form.at_password { form.password.insert(text) } else { form.user.insert(text) }
+        }
+    } else if let Some(form) = &mut state.new_password {
+        if !form.busy {
+            form.line().insert(text);
+        }
+    } else if let Some(filter) = &mut state.filter {
+        filter.line.insert(text);
+        filter.error = None;
+        out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
+    }
+}
+
+fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if let Code::Char(digit @ '0'..='9') = key.code
+        && !key.ctrl
+        && state.typed.bytes().all(|octet| octet.is_ascii_digit())
+        && !(digit == '0' && state.typed.is_empty())
+    {
+        state.typed.push(digit);
+        state.typed.truncate(COUNT_MAX.ilog10() as usize);
+        // One digit may be the number of a screen: that is known when nothing follows.
+        out.push(match state.typed.len() {
+            1 => Action::TimerSet { id: TimerId::Digit, after_ms: DIGIT_MS },
+            _ => Action::TimerDrop(TimerId::Digit),
+        });
+        return;
+    }
+    let typed = std::mem::take(&mut state.typed);
+    out.push(Action::TimerDrop(TimerId::Digit));
+    let digits = typed.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, prefix) = typed.split_at(digits);
+    if key.code == Code::Esc && !typed.is_empty() {
+        return;
+    }
+    match lookup(state.context(), &format!("{prefix}{key}")) {
+        Meaning::Prefix => state.typed = format!("{count}{key}"),
+        Meaning::Command(binding) => match refusal(state.who.as_ref(), binding.permission) {
+            Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
+            None => command(state, binding.command, count.parse().ok(), out),
+        },
+        Meaning::None => {
+            say(state, Level::Info, format!("{prefix}{key} does nothing here; ? lists the keys"), out);
+        }
+    }
+}
+
+fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    match command {
+        Command::Go(screen) => go(state, screen, out),
+        Command::LastScreen => go(state, state.last_screen, out),
+        Command::Help => state.overlay = Some(Overlay::Help(0)),
+        Command::Messages => {
+            state.unread = 0;
+            state.overlay = Some(Overlay::Messages(0));
+        }
+        Command::Repaint => out.push(Action::Repaint),
+        Command::Suspend => out.push(Action::Suspend),
+        Command::Refresh => refresh(state, out),
+        Command::Back => {
+            if !back(state, out) {
+                say(state, Level::Info, "this is the top; q quits", out);
+            }
+        }
+        Command::Quit => {
+            if !back(state, out) {
+                out.push(Action::Quit);
+            }
+        }
+        Command::Filter => open_filter(state),
+        Command::Down
+        | Command::Up
+        | Command::HalfDown
+        | Command::HalfUp
+        | Command::PageDown
+        | Command::PageUp
+        | Command::First
+        | Command::Last
+        | Command::In
+        | Command::Sort
+        | Command::Reverse
+        | Command::SameActor
+        | Command::OpenTarget
+        | Command::EntriesOf => match state.screen {
+            Screen::Models => models::command(state, command, count, out),
+            Screen::Audit => audit::command(state, command, count, out),
+            Screen::Users => users::command(state, command, count, out),
+            Screen::Health => health::command(state, command, count),
+        },
+    }
+}
+
+fn go(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
+    if state.screen != screen {
+        state.last_screen = state.screen;
+        state.screen = screen;
+        health::entered(state, out);
+    }
+}
+
+/// One step out: the detail, then the filter. False at the top.
+fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    match state.screen {
+        Screen::Models => models::back(state, out),
+        Screen::Audit => audit::back(state, out),
+        Screen::Users => state.users.detail.take().is_some(),
+        Screen::Health => false,
+    }
+}
+
+fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    if state.who.is_none() {
+        if !state.renewing {
+            login::check_token(state, out);
+        }
+        return;
+    }
+    match state.screen {
+        Screen::Models => models::refresh(state, out),
+        Screen::Audit => audit::refresh(state, out),
+        Screen::Users => users::refresh(state, out),
+        Screen::Health => health::refresh(state, out),
+    }
+}
+
+fn overlay_key(state: &mut State, key: Key) {
+    let page = usize::from(layout(state.size, state).body.height).max(2);
+    let lines = crate::view::overlay_lines(state).len();
+    let end = lines.saturating_sub(page);
+    let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = &mut state.overlay else { return };
+    match lookup(Context::Lists, &key.to_string()) {
+        Meaning::Command(binding) => match binding.command {
+            Command::Down => *scroll = (*scroll + 1).min(end),
+            Command::Up => *scroll = scroll.saturating_sub(1),
+            Command::PageDown | Command::HalfDown => *scroll = (*scroll + page / 2).min(end),
+            Command::PageUp | Command::HalfUp => *scroll = scroll.saturating_sub(page / 2),
+            Command::First => *scroll = 0,
+            Command::Last => *scroll = end,
+            Command::Back | Command::Quit | Command::Help | Command::Messages => state.overlay = None,
+            _ => {}
+        },
+        Meaning::Prefix => *scroll = 0,
+        Meaning::None => {}
+    }
+}
+
+// ---- the filter being typed -----------------------------------------------------------------------------------------
+
+fn open_filter(state: &mut State) {
+    let before = match state.screen {
+        Screen::Models => state.models.filter.clone(),
+        Screen::Audit => state.audit.filter.clone(),
+        Screen::Users | Screen::Health => return,
+    };
+    state.filter = Some(FilterInput { line: crate::edit::Line::new(&before), before, error: None });
+}
+
+fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let Some(filter) = &mut state.filter else { return };
+    match (key.code, key.ctrl) {
+        (Code::Enter, _) => {
+            let text = filter.line.text().trim().to_owned();
+            if state.screen == Screen::Audit
+                && let Err(why) = crate::filter::audit_query(&text)
+            {
+                filter.error = Some(why);
+                return;
+            }
+            state.filter = None;
+            set_filter(state, text, out);
+        }
+        (Code::Esc, _) | (Code::Char('c'), true) => {
+            let before = std::mem::take(&mut filter.before);
+            state.filter = None;
+            set_filter(state, before, out);
+        }
+        _ => {
+            filter.error = None;
+            if filter.line.key(key) {
+                out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
+            }
+        }
+    }
+}
+
+fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    out.push(Action::TimerDrop(TimerId::Typing));
+    match state.screen {
+        Screen::Models => models::set_filter(state, text, out),
+        Screen::Audit => audit::set_filter(state, text, out),
+        Screen::Users | Screen::Health => {}
+    }
+}
+
+// ---- timers and replies ---------------------------------------------------------------------------------------------
+
+fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
+    match id {
+        TimerId::Refresh => login::renew(state, out),
+        TimerId::Clock => out.push(Action::TimerSet { id: TimerId::Clock, after_ms: CLOCK_MS }),
+        TimerId::Message => state.message = None,
+        // The audit log records each reading: there a filter is sent when it is complete.
+        TimerId::Typing => {
+            if let (Some(filter), Screen::Models) = (&state.filter, state.screen) {
+                let text = filter.line.text().trim().to_owned();
+                models::set_filter(state, text, out);
+            }
+        }
+        TimerId::Digit => {
+            let typed = std::mem::take(&mut state.typed);
+            if let Meaning::Command(binding) = lookup(Context::Everywhere, &typed) {
+                match refusal(state.who.as_ref(), binding.permission) {
+                    Some(why) => say(state, Level::Warning, format!("{typed}: {why}"), out),
+                    None => command(state, binding.command, None, out),
+                }
+            }
+        }
+        TimerId::Health => health::due(state, out),
+    }
+}
+
+fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, out: &mut Vec<Action>) {
+    let Some(asked) = state.asked.remove(&id) else { return };
+    let took = state.now.ms.saturating_sub(asked.at.ms);
+    let (level, how) = match &result {
+        Ok(_) => (Level::Info, "ok".to_owned()),
+        Err(error) => (Level::Error, sentence(error)),
+    };
+    let text = format!("{} {how}, {took} ms", asked.call.name());
+    keep(state, Note { at: state.now, level, text });
+    state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    match result {
+        Ok(answer) => take(state, id, &asked, answer, out),
+        Err(error) => failed(state, id, asked, &error, out),
+    }
+}
+
+fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &mut Vec<Action>) {
+    let at = state.now;
+    match answer {
+        Answer::Session(reply) => login::signed_in(state, asked, reply.body, out),
+        Answer::PasswordChanged => login::password_changed(state, out),
+        Answer::Me(reply) => login::me(state, reply.body, out),
+        Answer::Models(reply) => {
+            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) {
+                say(state, Level::Warning, "the selected model is gone from this list", out);
+            }
+        }
+        Answer::Model(reply) => {
+            if let Some(open) = &mut state.models.open
+                && open.pending == Some(id)
+            {
+                open.pending = None;
+                open.info = Some(reply.body);
+            }
+        }
+        Answer::Versions(reply) => {
+            if let Some(open) = &mut state.models.open
+                && open.versions.waits_for() == Some(id)
+            {
+                open.versions.take(reply.body, at);
+            }
+        }
+        Answer::Users(reply) => {
+            if state.users.list.waits_for() == Some(id) && !state.users.list.take(reply.body, at) {
+                say(state, Level::Warning, "the selected user is gone", out);
+            }
+        }
+        Answer::Audit(reply) => {
+            if state.audit.list.waits_for() == Some(id) {
+                audit::take(state, reply.body, out);
+            }
+        }
+        Answer::Status(reply) => {
+            if state.health.pending == Some(id) {
+                health::take(state, reply.body, out);
+            }
+        }
+    }
+}
+
+fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, out: &mut Vec<Action>) {
+    if asked.call.is_sign_in() || asked.call == Call::Me {
+        return login::failed(state, &asked, error, out);
+    }
+    if error.wants_sign_in() {
+        let again = asked.again;
+        state.parked.insert(id, Asked { again: true, ..asked });
+        if again {
+            login::open(state, Some("the session has ended".to_owned()));
+        } else {
+            login::renew(state, out);
+        }
+        return;
+    }
+    let why = sentence(error);
+    match asked.call {
+        Call::Models(_) => fail(&mut state.models.list, id, &why),
+        Call::Users { .. } => fail(&mut state.users.list, id, &why),
+        Call::Audit(_) => fail(&mut state.audit.list, id, &why),
+        Call::Versions { .. } => {
+            if let Some(open) = &mut state.models.open {
+                fail(&mut open.versions, id, &why);
+            }
+        }
+        Call::Model(_) => {
+            if let Some(open) = &mut state.models.open
+                && open.pending == Some(id)
+            {
+                open.pending = None;
+                open.failed = Some(why.clone());
+            }
+        }
+        // The screen itself says it, every time it reads.
+        Call::Status => return health::failed(state, id, &why, out),
+        Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+    }
+    if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {
+        return login::demand_new_password(state, None);
+    }
+    if error.status() == Some(403) {
+        // Our belief about what is allowed was wrong.
+        ask(state, Call::Me, out);
+    }
+    say(state, Level::Error, why, out);
+}
+
+fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {
+    if list.waits_for() == Some(id) {
+        list.fail(why.to_owned());
+    }
+}
+
+/// The screen on show asks for what it lacks.
+fn follow_up(state: &mut State, out: &mut Vec<Action>) {
+    if state.who.is_none() || state.new_password.is_some() {
+        return;
+    }
+    if refusal(state.who.as_ref(), state.screen.permission()).is_some() {
+        return;
+    }
+    match state.screen {
+        Screen::Models => models::follow_up(state, out),
+        Screen::Audit => audit::follow_up(state, out),
+        Screen::Users => users::follow_up(state, out),
+        Screen::Health => health::follow_up(state, out),
+    }
+}
+
+/// The movements all lists share; false where the list alone can't do it.
+fn travel<R: Row>(list: &mut Window<R>, command: Command, count: Option<u64>, height: usize) -> bool {
+    let rows = i64::try_from(count.unwrap_or(1)).unwrap_or(i64::MAX);
+    let page = i64::try_from(height.max(2)).unwrap_or(2);
+    match command {
+        Command::Down => list.step(rows, height),
+        Command::Up => list.step(-rows, height),
+        Command::HalfDown => list.page(rows.saturating_mul(page / 2), height),
+        Command::HalfUp => list.page(-rows.saturating_mul(page / 2), height),
+        Command::PageDown => list.page(rows.saturating_mul(page - 1), height),
+        Command::PageUp => list.page(-rows.saturating_mul(page - 1), height),
+        Command::First if list.shows_first() => list.edge(false),
+        Command::Last => match (count, list.ordinal()) {
+            (Some(wanted), Some(here)) => {
+                let distance = i128::from(wanted) - i128::from(here);
+                return i64::try_from(distance).is_ok_and(|distance| list.step_within(distance, height));
+            }
+            (Some(_), None) => return false,
+            (None, _) if list.shows_last() => list.edge(true),
+            (None, _) => return false,
+        },
+        _ => return false,
+    }
+    true
+}
+
+/// Moves a text by lines; false for other commands.
+fn scroll(at: &mut usize, command: Command, count: Option<u64>, lines: usize, height: usize) -> bool {
+    let end = lines.saturating_sub(height);
+    let rows = usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX);
+    let page = height.max(2);
+    *at = match command {
+        Command::Down => at.saturating_add(rows),
+        Command::Up => at.saturating_sub(rows),
+        Command::HalfDown => at.saturating_add(rows.saturating_mul(page / 2)),
+        Command::HalfUp => at.saturating_sub(rows.saturating_mul(page / 2)),
+        Command::PageDown => at.saturating_add(rows.saturating_mul(page - 1)),
+        Command::PageUp => at.saturating_sub(rows.saturating_mul(page - 1)),
+        Command::First => 0,
+        Command::Last => end,
+        _ => return false,
+    }
+    .min(end);
+    true
+}
+
+/// Asks for the page a window wants, if it wants one.
+fn wanted<R: Row>(list: &Window<R>, height: usize) -> Option<(Fetch, crate::window::Cursor)> {
+    if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
+        return Some((Fetch::Start, crate::window::Cursor::Start));
+    }
+    list.wanted(height)
+}

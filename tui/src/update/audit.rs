@@ -1,0 +1,166 @@
+//! Screen 2: the audit log. Every page read is an entry itself, so nothing is read that nobody asked for.
+
+use common::api::{AuditRow, Page};
+
+use super::{ask, cancel, rows_height, say, travel};
+use crate::action::{Action, Call};
+use crate::keymap::Command;
+use crate::layout::layout;
+use crate::state::audit::{PAGE_ROWS, field};
+use crate::state::{Level, Screen, State};
+use crate::window::{Cursor, Fetch, Window};
+
+pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    let areas = layout(state.size, state);
+    let height = usize::from(areas.rows.height);
+    // The detail scrolls by pages; rows move as they do without it.
+    if state.audit.detail.is_some() {
+        let lines = crate::view::pane_lines(state, &areas).len();
+        if let Some(at) = &mut state.audit.detail {
+            let by_pages = matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
+            if by_pages && super::scroll(at, command, count, lines, areas.pane.height.into()) {
+                return;
+            }
+            *at = 0;
+        }
+    }
+    match (command, count) {
+        (Command::Last, Some(index)) => jump(state, index, out),
+        (Command::First, _) if !state.audit.list.shows_first() && state.audit.filter.is_empty() => jump(state, 0, out),
+        (Command::First, _) if !state.audit.list.shows_first() => {
+            say(
+                state,
+                Level::Warning,
+                "with a filter the oldest entry is reached by going up; 123G goes near an index",
+                out,
+            );
+        }
+        (Command::Last, None) if !state.audit.list.shows_last() => restart(state, Cursor::Start, out),
+        (Command::In, _) if state.audit.list.selected().is_some() => state.audit.detail = Some(0),
+        (Command::SameActor, _) => {
+            if let Some(row) = state.audit.list.selected() {
+                let id = field(&row.entry, &["actor", "id"]);
+                let name = field(&row.entry, &["actor", "name"]);
+                let actor = if name.is_empty() { id } else { name };
+                let filter = format!("actor:{actor}");
+                narrow(state, filter, out);
+            }
+        }
+        (Command::OpenTarget, _) => open_target(state, out),
+        _ => drop(travel(&mut state.audit.list, command, count, height)),
+    }
+}
+
+fn open_target(state: &mut State, out: &mut Vec<Action>) {
+    let Some(row) = state.audit.list.selected() else { return };
+    let kind = field(&row.entry, &["target", "kind"]);
+    let id = field(&row.entry, &["target", "id"]).to_owned();
+    match kind {
+        "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id),
+        _ => say(state, Level::Info, "this entry is not about a model", out),
+    }
+}
+
+/// Goes to an index: a page that ends a little behind it.
+fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
+    if state.audit.list.select(&index.to_string()) {
+        return;
+    }
+    let behind = if state.audit.filter.is_empty() { u64::from(PAGE_ROWS) / 2 } else { 0 };
+    restart(state, Cursor::Below(index.saturating_add(1 + behind)), out);
+    state.audit.goal = Some(index);
+}
+
+/// Shows the entries about one model or user.
+pub(super) fn show_target(state: &mut State, id: &str, out: &mut Vec<Action>) {
+    state.last_screen = state.screen;
+    state.screen = Screen::Audit;
+    narrow(state, format!("target:{id}"), out);
+}
+
+fn narrow(state: &mut State, filter: String, out: &mut Vec<Action>) {
+    match crate::filter::audit_query(&filter) {
+        Ok(_) => set_filter(state, filter, out),
+        Err(why) => say(state, Level::Warning, why, out),
+    }
+}
+
+fn restart(state: &mut State, start: Cursor, out: &mut Vec<Action>) {
+    let waiting = state.audit.list.forget();
+    cancel(state, waiting, out);
+    state.audit.list = Window::new(true);
+    state.audit.start = start;
+    state.audit.goal = None;
+}
+
+pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.audit.filter != text {
+        state.audit.filter = text;
+        state.audit.detail = None;
+        restart(state, Cursor::Start, out);
+    }
+}
+
+pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    if state.audit.detail.take().is_some() {
+        return true;
+    }
+    if state.audit.filter.is_empty() {
+        return false;
+    }
+    set_filter(state, String::new(), out);
+    true
+}
+
+pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    let waiting = state.audit.list.forget();
+    cancel(state, waiting, out);
+    let (fetch, cursor) = state.audit.list.reload_from();
+    ask_page(state, fetch, cursor, out);
+}
+
+pub(super) fn take(state: &mut State, page: Page<AuditRow>, out: &mut Vec<Action>) {
+    let is_slice = state.audit.list.is_jump_pending();
+    let is_full = page.items.len() >= usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
+    let goal = state.audit.goal.take();
+    if is_slice && page.items.is_empty() {
+        state.audit.list.forget();
+        state.audit.list.begin_at_start();
+        return;
+    }
+    state.audit.list.take(page, state.now);
+    if is_slice && !is_full {
+        state.audit.list.begin_at_start();
+    }
+    if let Some(goal) = goal
+        && !state.audit.list.select(&goal.to_string())
+    {
+        say(state, Level::Warning, format!("no entry {goal} here; this is the nearest"), out);
+    }
+}
+
+pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
+    let height = rows_height(state);
+    let list = &state.audit.list;
+    if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
+        let start = state.audit.start.clone();
+        return ask_page(state, Fetch::Start, start, out);
+    }
+    if let Some((fetch, cursor)) = list.wanted(height) {
+        return ask_page(state, fetch, cursor, out);
+    }
+    // After a jump the entries behind the page are read by their indices; with a filter their indices aren't known.
+    if state.audit.filter.is_empty()
+        && list.is_near_jump(height)
+        && let Some(newest) = list.first_read().map(|row| row.index)
+    {
+        let below = newest.saturating_add(1 + u64::from(PAGE_ROWS));
+        ask_page(state, Fetch::Before, Cursor::Between(newest, below), out);
+    }
+}
+
+fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
+    let call = Call::Audit(Box::new(state.audit.query(&cursor)));
+    let id = ask(state, call, out);
+    state.audit.list.ask(id, fetch, cursor);
+}

@@ -1,0 +1,263 @@
+//! Signing in, staying signed in, and the password that must be changed.
+
+use common::api::Me;
+use common::client::{ClientError, Session};
+use common::problem::ProblemType;
+
+use super::{CLOCK_MS, ask, say, send_parked, sentence};
+use crate::action::{Action, Call, TimerId};
+use crate::config::Credential;
+use crate::event::{Code, Key};
+use crate::secret::Secret;
+use crate::state::audit::AuditScreen;
+use crate::state::forms::{Login, NewPassword};
+use crate::state::health::HealthScreen;
+use crate::state::models::ModelsScreen;
+use crate::state::users::UsersScreen;
+use crate::state::{Asked, Level, State, Who};
+use crate::time::seconds;
+
+/// A refresh that found nobody is tried again after so many milliseconds.
+const RENEW_AGAIN_MS: u64 = 10_000;
+/// Soonest refresh, in milliseconds, whatever the daemon says of a token's life.
+const RENEW_MIN_MS: u64 = 5_000;
+
+/// The first actions: check the token there is, sign in with the password there is, or ask for one.
+pub fn start(state: &mut State, credential: Credential) -> Vec<Action> {
+    let mut out = vec![Action::TimerSet { id: TimerId::Clock, after_ms: CLOCK_MS }];
+    match credential {
+        Credential::Token => check_token(state, &mut out),
+        Credential::Ask => open(state, None),
+        Credential::Password(password) => {
+            open(state, None);
+            let username = state.settings.user.clone();
+            if let Some(form) = &mut state.login {
+                form.busy = true;
+            }
+            ask(state, Call::Login { username, password }, &mut out);
+        }
+    }
+    out
+}
+
+pub(super) fn check_token(state: &mut State, out: &mut Vec<Action>) {
+    state.renewing = true;
+    ask(state, Call::Me, out);
+}
+
+pub(super) fn open(state: &mut State, reason: Option<String>) {
+    state.renewing = false;
+    state.filter = None;
+    let user = state.who.as_ref().map_or(state.settings.user.as_str(), |who| who.username.as_str());
+    if state.login.is_none() {
+        state.login = Some(Login::new(user, reason));
+    }
+}
+
+pub(super) fn renew(state: &mut State, out: &mut Vec<Action>) {
+    if !state.renewing && state.login.is_none() {
+        state.renewing = true;
+        ask(state, Call::Refresh, out);
+    }
+}
+
+pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let Some(form) = &mut state.login else { return };
+    if (key.code, key.ctrl) == (Code::Char('c'), true) {
+        return out.push(Action::Quit);
+    }
+    if form.busy {
+        return;
+    }
+    match key.code {
+        Code::Tab | Code::BackTab | Code::Up | Code::Down => form.at_password = !form.at_password,
+        Code::Esc => form.password.clear(),
+        Code::Enter if !form.at_password => form.at_password = true,
+        Code::Enter if form.user.text().trim().is_empty() => form.at_password = false,
+        Code::Enter if form.password.text().is_empty() => {}
+        Code::Enter => {
+            form.busy = true;
+            form.reason = None;
+            let call = Call::Login { username: form.user.text().trim().to_owned(), password: form.password.secret() };
+            ask(state, call, out);
+        }
+        _ if form.at_password => drop(form.password.key(key)),
+        _ => drop(form.user.key(key)),
+    }
+}
+
+pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out: &mut Vec<Action>) {
+    state.renewing = false;
+    refresh_later(state, session.expires_in_seconds, out);
+    let username = session.username.to_string();
+    let is_other = state.who.as_ref().is_some_and(|who| who.username != username);
+    if is_other {
+        // Nothing that one user saw is shown to another.
+        state.parked.clear();
+        state.asked.clear();
+        state.models = ModelsScreen::default();
+        state.audit = AuditScreen::default();
+        state.users = UsersScreen::default();
+        state.health = HealthScreen::default();
+    }
+    let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
+    if !is_known {
+        let permissions = session.role.permissions().to_vec();
+        state.who = Some(Who { username, role: session.role, permissions });
+    }
+    state.login = None;
+    if session.must_change_password {
+        let typed = match &asked.call {
+            Call::Login { password, .. } => Some(password),
+            _ => None,
+        };
+        demand_new_password(state, typed);
+    } else {
+        send_parked(state, out);
+        if !is_known {
+            ask(state, Call::Me, out);
+        }
+    }
+}
+
+fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
+    // At 80 % of the token's life (console.md §10).
+    let after_ms = life_seconds.saturating_mul(800).max(RENEW_MIN_MS);
+    state.renewing = false;
+    out.push(Action::TimerSet { id: TimerId::Refresh, after_ms });
+}
+
+pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
+    let was_checking = state.who.is_none();
+    state.who = Some(Who { username: me.username.to_string(), role: me.role, permissions: me.permissions });
+    if was_checking {
+        let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
+        refresh_later(state, u64::try_from(left).unwrap_or(0), out);
+        state.login = None;
+    }
+    if me.must_change_password && state.new_password.is_none() {
+        demand_new_password(state, None);
+    } else {
+        send_parked(state, out);
+    }
+}
+
+pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out: &mut Vec<Action>) {
+    let why = sentence(error);
+    match &asked.call {
+        Call::Login { .. } => {
+            if let Some(form) = &mut state.login {
+                form.busy = false;
+                form.password.clear();
+                form.at_password = true;
+                form.reason = Some(match error.problem_type() {
+                    Some(ProblemType::BadCredentials) => "wrong user name or password".to_owned(),
+                    _ => why,
+                });
+            }
+        }
+        Call::ChangePassword { .. } => {
+            if let Some(form) = &mut state.new_password {
+                form.busy = false;
+                form.reason = Some(why);
+            }
+        }
+        Call::Refresh if error.status().is_some_and(|status| status < 500) => {
+            open(state, Some(format!("the session has ended: {}", sentence_short(error))));
+        }
+        Call::Refresh => {
+            state.renewing = false;
+            out.push(Action::TimerSet { id: TimerId::Refresh, after_ms: RENEW_AGAIN_MS });
+            fail_parked(state, &why);
+            say(state, Level::Error, why, out);
+        }
+        Call::Me if error.status() == Some(401) && state.who.is_none() => {
+            open(state, Some(format!("the token was refused: {}", sentence_short(error))));
+        }
+        Call::Me if error.status() == Some(401) => renew(state, out),
+        Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
+            state.renewing = false;
+            demand_new_password(state, None);
+        }
+        _ => {
+            state.renewing = false;
+            say(state, Level::Error, format!("{why}; C-r tries again"), out);
+        }
+    }
+}
+
+fn sentence_short(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem { problem, .. } => problem.detail.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Nobody answered: what waited for a token is told so, and asked again by hand.
+fn fail_parked(state: &mut State, why: &str) {
+    for (id, asked) in std::mem::take(&mut state.parked) {
+        match asked.call {
+            Call::Models(_) => super::fail(&mut state.models.list, id, why),
+            Call::Audit(_) => super::fail(&mut state.audit.list, id, why),
+            Call::Users { .. } => super::fail(&mut state.users.list, id, why),
+            Call::Versions { .. } | Call::Model(_) => {
+                if let Some(open) = &mut state.models.open {
+                    super::fail(&mut open.versions, id, why);
+                    open.pending = None;
+                    open.failed = Some(why.to_owned());
+                }
+            }
+            Call::Status => {
+                state.health.pending = None;
+                state.health.failed = Some(why.to_owned());
+            }
+            Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+        }
+    }
+}
+
+// ---- the password that must be changed ------------------------------------------------------------------------------
+
+pub(super) fn demand_new_password(state: &mut State, old: Option<&Secret>) {
+    state.overlay = None;
+    state.filter = None;
+    if state.new_password.is_none() {
+        state.new_password = Some(NewPassword::new(old));
+    }
+}
+
+pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let Some(form) = &mut state.new_password else { return };
+    if (key.code, key.ctrl) == (Code::Char('c'), true) {
+        return out.push(Action::Quit);
+    }
+    if form.busy {
+        return;
+    }
+    match key.code {
+        Code::Tab | Code::Down => form.field = (form.field + 1) % 3,
+        Code::BackTab | Code::Up => form.field = (form.field + 2) % 3,
+        Code::Esc => form.line().clear(),
+        Code::Enter if form.field < 2 => form.field += 1,
+        Code::Enter if form.old.text().is_empty() => form.field = 0,
+        Code::Enter if form.new[0].text().is_empty() => form.field = 1,
+        Code::Enter if form.new[0] != form.new[1] && form.new[0].text() != form.new[1].text() => {
+            form.reason = Some("the two new passwords differ".to_owned());
+            form.new.iter_mut().for_each(crate::edit::Line::clear);
+            form.field = 1;
+        }
+        Code::Enter => {
+            form.busy = true;
+            form.reason = None;
+            let call = Call::ChangePassword { old: form.old.secret(), new: form.new[0].secret() };
+            ask(state, call, out);
+        }
+        _ => drop(form.line().key(key)),
+    }
+}
+
+pub(super) fn password_changed(state: &mut State, out: &mut Vec<Action>) {
+    state.new_password = None;
+    say(state, Level::Info, "the password is changed; other sessions of yours have ended", out);
+    ask(state, Call::Me, out);
+}

@@ -1,0 +1,185 @@
+//! Screen 1: the list of models, a model, a version.
+
+use super::{ask, cancel, rows_height, say, scroll, travel, wanted};
+use crate::action::{Action, Call};
+use crate::keymap::Command;
+use crate::layout::layout;
+use crate::state::models::{OpenModel, SORTS, VERSION_PAGE_ROWS};
+use crate::state::{Level, Screen, State};
+use crate::window::{Cursor, Fetch, Window};
+
+pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    let height = rows_height(state);
+    if command == Command::EntriesOf {
+        return entries_of(state, out);
+    }
+    if state.models.open.is_some() {
+        return open_command(state, command, count, out);
+    }
+    if travel(&mut state.models.list, command, count, height) {
+        return;
+    }
+    match command {
+        Command::First => restart(state, false, out),
+        Command::Last if count.is_none() => restart(state, true, out),
+        Command::Last => {
+            say(
+                state,
+                Level::Warning,
+                "that number is not near: the daemon serves models one page after the other",
+                out,
+            );
+        }
+        Command::In => {
+            if let Some(row) = state.models.list.selected() {
+                state.models.open = Some(OpenModel::new(row.id.to_string()));
+            }
+        }
+        Command::Sort => {
+            state.models.sort = (state.models.sort + 1) % SORTS.len();
+            state.models.descending = SORTS[state.models.sort].0 != "name";
+            restart(state, false, out);
+        }
+        Command::Reverse => {
+            state.models.descending = !state.models.descending;
+            restart(state, false, out);
+        }
+        _ => {}
+    }
+}
+
+fn open_command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    let areas = layout(state.size, state);
+    let text = crate::view::pane_lines(state, &areas).len();
+    let Some(open) = &mut state.models.open else { return };
+    if let Some(at) = &mut open.reading {
+        scroll(at, command, count, text, areas.pane.height.into());
+        return;
+    }
+    if travel(&mut open.versions, command, count, areas.rows.height.into()) {
+        return;
+    }
+    match command {
+        Command::In if open.versions.selected().is_some() => open.reading = Some(0),
+        Command::First | Command::Last => {
+            say(state, Level::Warning, "not all versions are read yet: PgDn goes on", out);
+        }
+        _ => {}
+    }
+}
+
+/// The audit entries of the model that is open or selected.
+fn entries_of(state: &mut State, out: &mut Vec<Action>) {
+    let id = match &state.models.open {
+        Some(open) => open.info.as_ref().map(|info| info.model.id.to_string()),
+        None => state.models.list.selected().map(|row| row.id.to_string()),
+    };
+    if let Some(id) = id {
+        super::audit::show_target(state, &id, out);
+    }
+}
+
+fn restart(state: &mut State, flipped: bool, out: &mut Vec<Action>) {
+    let waiting = state.models.list.forget();
+    cancel(state, waiting, out);
+    state.models.list = Window::new(flipped);
+}
+
+pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.models.filter != text {
+        state.models.filter = text;
+        restart(state, false, out);
+    }
+}
+
+/// Opens a model by a reference from elsewhere.
+pub(super) fn open(state: &mut State, reference: String) {
+    state.models.open = Some(OpenModel::new(reference));
+    state.last_screen = state.screen;
+    state.screen = Screen::Models;
+}
+
+pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    if let Some(open) = &mut state.models.open {
+        if open.reading.take().is_none() {
+            let (info, versions) = (open.pending, open.versions.waits_for());
+            state.models.open = None;
+            cancel(state, info, out);
+            cancel(state, versions, out);
+        }
+        return true;
+    }
+    if state.models.filter.is_empty() {
+        return false;
+    }
+    set_filter(state, String::new(), out);
+    true
+}
+
+pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    match &mut state.models.open {
+        Some(open) => {
+            let (info, versions) = (open.pending.take(), open.versions.forget());
+            open.failed = None;
+            let (fetch, cursor) = open.versions.reload_from();
+            cancel(state, info, out);
+            cancel(state, versions, out);
+            ask_model(state, out);
+            ask_versions(state, fetch, cursor, out);
+        }
+        None => {
+            let waiting = state.models.list.forget();
+            cancel(state, waiting, out);
+            let (fetch, cursor) = state.models.list.reload_from();
+            ask_page(state, fetch, cursor, out);
+        }
+    }
+}
+
+pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
+    let height = rows_height(state);
+    match &state.models.open {
+        Some(open) => {
+            if open.info.is_none() && open.pending.is_none() && open.failed.is_none() {
+                ask_model(state, out);
+            }
+            let page = state.models.open.as_ref().and_then(|open| wanted(&open.versions, height));
+            if let Some((fetch, cursor)) = page {
+                ask_versions(state, fetch, cursor, out);
+            }
+        }
+        None => {
+            if let Some((fetch, cursor)) = wanted(&state.models.list, height) {
+                ask_page(state, fetch, cursor, out);
+            }
+        }
+    }
+}
+
+fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
+    let call = Call::Models(Box::new(state.models.query(&cursor)));
+    let id = ask(state, call, out);
+    state.models.list.ask(id, fetch, cursor);
+}
+
+fn ask_model(state: &mut State, out: &mut Vec<Action>) {
+    if let Some(reference) = state.models.open.as_ref().map(|open| open.reference.clone()) {
+        let id = ask(state, Call::Model(reference), out);
+        if let Some(open) = &mut state.models.open {
+            open.pending = Some(id);
+        }
+    }
+}
+
+fn ask_versions(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
+    if let Some(reference) = state.models.open.as_ref().map(|open| open.reference.clone()) {
+        let token = match &cursor {
+            Cursor::Token(token) => Some(token.clone()),
+            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
+        };
+        let id = ask(state, Call::Versions { reference, cursor: token, limit: VERSION_PAGE_ROWS }, out);
+        if let Some(open) = &mut state.models.open {
+            open.versions.ask(id, fetch, cursor);
+        }
+    }
+}

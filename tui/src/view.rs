@@ -1,0 +1,369 @@
+//! What the state looks like. Reads only; every position comes from `layout`, every cell is written by `pen`.
+
+mod audit;
+mod forms;
+mod health;
+mod help;
+mod models;
+pub mod pen;
+pub mod table;
+mod users;
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+
+use crate::access::refusal;
+use crate::clean::{clean, width};
+use crate::event::Moment;
+use crate::keymap::{Binding, Command, bindings};
+use crate::layout::{Areas, Class, layout};
+use crate::state::{Level, Overlay, Screen, State};
+use crate::time::{grouped, time_of_day};
+use crate::view::pen::{Line, Pen, Tone};
+use crate::window::{Row, Window};
+
+/// After so many seconds the time of the newest page is no longer plain.
+const OLD_MS: u64 = 60_000;
+
+/// Paints everything.
+pub fn draw(state: &State, frame: &mut Frame<'_>) {
+    let areas = layout(state.size, state);
+    let cursor = {
+        let mut pen = Pen::new(frame.buffer_mut(), state.settings.ascii, state.settings.mono);
+        paint(state, &areas, &mut pen)
+    };
+    if let Some(position) = cursor.filter(|position| frame.area().contains(*position)) {
+        frame.set_cursor_position(position);
+    }
+}
+
+/// Paints; where the cursor is, if something is typed.
+fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
+    if areas.class == Class::Tiny {
+        let size = format!("too small: {}x{}", state.size.width, state.size.height);
+        pen.put(areas.body.x, areas.body.y, areas.body.width, &size, Tone::Plain);
+        return None;
+    }
+    header(state, areas, pen);
+    if state.who.is_some() {
+        status(state, areas, pen);
+        match state.screen {
+            Screen::Models => models::paint(state, areas, pen),
+            Screen::Audit => audit::paint(state, areas, pen),
+            Screen::Users => users::paint(state, areas, pen),
+            Screen::Health => {}
+        }
+        let scroll = match state.screen {
+            Screen::Models => state.models.open.as_ref().and_then(|open| open.reading).unwrap_or(0),
+            Screen::Audit => state.audit.detail.unwrap_or(0),
+            Screen::Users => state.users.detail.unwrap_or(0),
+            Screen::Health => state.health.scroll,
+        };
+        if areas.pane.height > 0 {
+            pane_border(state, areas, pen);
+            pen.lines(areas.pane, &pane_lines(state, areas), scroll);
+        }
+    } else if state.login.is_none() {
+        let words =
+            if state.renewing { "loading: asking the daemon who you are" } else { "not signed in; C-r tries again" };
+        pen.put(areas.body.x + 1, areas.body.y, areas.body.width, words, Tone::Plain);
+    }
+    if let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = state.overlay {
+        pen.blank(areas.status);
+        pen.blank(areas.body);
+        let title = if matches!(state.overlay, Some(Overlay::Help(_))) { "Keys" } else { "Messages" };
+        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
+        pen.lines(areas.body, &overlay_lines(state), scroll);
+    }
+    let typed = message(state, areas, pen);
+    hints(state, areas, pen);
+    forms::paint(state, areas, pen).or(typed)
+}
+
+fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    if areas.rows.height == 0 {
+        return;
+    }
+    if areas.pane.y > areas.body.y {
+        pen.put(areas.pane.x, areas.pane.y - 1, areas.pane.width, &"─".repeat(areas.pane.width.into()), Tone::Dim);
+    } else if state.screen == Screen::Models {
+        for y in areas.pane.top()..areas.pane.bottom() {
+            pen.put(areas.pane.x.saturating_sub(1), y, 1, "│", Tone::Dim);
+        }
+    }
+}
+
+/// The lines of the pane that is open; `update` scrolls by their number.
+pub fn pane_lines(state: &State, areas: &Areas) -> Vec<Line> {
+    match state.screen {
+        Screen::Models => models::lines(state, areas),
+        Screen::Audit => audit::lines(state, areas),
+        Screen::Users => users::lines(state, areas),
+        Screen::Health => health::lines(state, areas),
+    }
+}
+
+/// The lines of the overlay.
+pub fn overlay_lines(state: &State) -> Vec<Line> {
+    match state.overlay {
+        Some(Overlay::Help(_)) => help::lines(state, state.size.width),
+        Some(Overlay::Messages(_)) => help::messages(state, state.size.width),
+        None => Vec::new(),
+    }
+}
+
+// ---- the lines above and below --------------------------------------------------------------------------------------
+
+fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let area = areas.header;
+    let right = header_right(state, areas, pen);
+    let room = right.saturating_sub(1);
+    if areas.class == Class::Narrow {
+        let number = Screen::ALL.iter().position(|screen| *screen == state.screen).unwrap_or(0) + 1;
+        pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), Tone::Bold);
+        return;
+    }
+    let screens: Vec<(String, Tone)> = Screen::ALL
+        .iter()
+        .zip(1..)
+        .map(|(screen, number)| {
+            let name = format!("{number} {}", screen.title());
+            match (*screen == state.screen, refusal(state.who.as_ref(), screen.permission())) {
+                (true, _) => (format!("[{name}]"), Tone::Current),
+                (false, Some(_)) => (format!("({name})"), Tone::Dim),
+                (false, None) => (format!(" {name} "), Tone::Plain),
+            }
+        })
+        .collect();
+    let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
+    let for_address = usize::from(room).saturating_sub(screens_columns + 3);
+    let mut x =
+        pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), &state.settings.address, Tone::Bold) + 1;
+    for (text, tone) in screens {
+        x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
+    }
+}
+
+/// Who, and whether the daemon is there; the column where it begins.
+fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
+    let area = areas.header;
+    let mut x = area.right();
+    if areas.class > Class::Narrow {
+        let (text, tone) = match (state.offline, &state.who) {
+            (true, _) => ("OFFLINE", Tone::Bad),
+            (false, None) => ("signed out", Tone::Dim),
+            (false, Some(_)) => ("online", Tone::Good),
+        };
+        x = pen.put_right(x.saturating_sub(1), area.y, 10, text, tone);
+        if state.settings.plain {
+            x = pen.put_right(x.saturating_sub(1), area.y, 5, "PLAIN", Tone::Bad);
+        }
+        if state.unread > 0 {
+            x = pen.put_right(x.saturating_sub(1), area.y, 8, &format!("!{}", state.unread), Tone::Warn);
+        }
+    } else if state.offline {
+        x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad);
+    }
+    if let Some(who) = &state.who {
+        let text =
+            if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
+        let most = if areas.class > Class::Narrow { 24 } else { 12 };
+        x = pen.put_right(x.saturating_sub(2), area.y, most, &text, Tone::Plain);
+    }
+    x
+}
+
+/// The state of the screen on the left, of its newest page on the right.
+fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let (left, right) = status_texts(state);
+    let area = areas.status;
+    if area.height == 0 {
+        return;
+    }
+    let end = match right {
+        Some((text, tone)) => pen.put_right(area.right().saturating_sub(1), area.y, area.width / 2, &text, tone),
+        None => area.right(),
+    };
+    pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
+}
+
+fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
+    match state.screen {
+        Screen::Models => models::status(state),
+        Screen::Audit => {
+            let filter = filter_words(&state.audit.filter);
+            let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
+            (format!("Audit   {entry}{filter}"), freshness(state, &state.audit.list))
+        }
+        Screen::Users => (format!("Users {}", of_total(&state.users.list)), freshness(state, &state.users.list)),
+        Screen::Health => health::status(state),
+    }
+}
+
+fn filter_words(filter: &str) -> String {
+    if filter.is_empty() { "filter: none".to_owned() } else { format!("filter: {filter}") }
+}
+
+/// `312 of 1 003 412`.
+fn of_total<R: Row>(list: &Window<R>) -> String {
+    let total = list.total().map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
+    match list.ordinal() {
+        _ if list.is_empty() => String::new(),
+        Some(place) => format!("{}{total}", grouped(place)),
+        None => total.trim_start().to_owned(),
+    }
+}
+
+fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> {
+    let at = list.as_of();
+    if list.is_loading() {
+        return Some(("loading".to_owned(), Tone::Warn));
+    }
+    match (list.stale(), at) {
+        (Some(_), Some(at)) => Some((format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad)),
+        (Some(_), None) => Some(("FAILED".to_owned(), Tone::Bad)),
+        (None, Some(at)) => Some(as_of(state, at)),
+        (None, None) => None,
+    }
+}
+
+fn as_of(state: &State, at: Moment) -> (String, Tone) {
+    let tone = if state.now.ms.saturating_sub(at.ms) > OLD_MS { Tone::Dim } else { Tone::Plain };
+    (format!("as of {}", time_of_day(at.wall_seconds)), tone)
+}
+
+/// Why a list shows no rows; nothing if it shows some.
+fn why_empty<R: Row>(list: &Window<R>, filtered: bool, nothing: &'static str) -> Option<String> {
+    match (list.is_empty(), list.stale()) {
+        (false, _) => None,
+        (true, Some(why)) => Some(format!("could not be read: {why}. C-r tries again.")),
+        (true, None) if list.is_loading() || !list.is_loaded() => Some("loading".to_owned()),
+        (true, None) if !list.shows_last() || !list.shows_first() => {
+            Some("nothing so far; PgDn looks further".to_owned())
+        }
+        (true, None) if filtered => Some("nothing matches the filter; Esc clears it".to_owned()),
+        (true, None) => Some(nothing.to_owned()),
+    }
+}
+
+fn say_empty(areas: &Areas, pen: &mut Pen<'_>, words: &str) {
+    let area = areas.rows;
+    let lines = crate::clean::wrap(&clean(words), usize::from(area.width.saturating_sub(4)));
+    for (y, line) in (area.top()..area.bottom()).zip(lines) {
+        pen.put(area.x + 2, y, area.width.saturating_sub(3), &line, Tone::Plain);
+    }
+}
+
+/// The message line: what is being typed, else the message, else (narrow) the state of the screen.
+fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
+    let area = areas.message;
+    if let Some(filter) = &state.filter {
+        let mut x = pen.put(area.x + 1, area.y, 8, "filter: ", Tone::Bold);
+        let room = area.right().saturating_sub(x + 1);
+        let cursor = text_window(filter.line.text(), filter.line.before_cursor(), room);
+        pen.put(x, area.y, room, &cursor.0, Tone::Plain);
+        if let Some(error) = &filter.error {
+            let wide = u16::try_from(width(&clean(&cursor.0))).unwrap_or(0);
+            let from = x + wide + 2;
+            pen.put(from, area.y, area.right().saturating_sub(from), error, Tone::Bad);
+        }
+        x += cursor.1;
+        return Some(Position { x, y: area.y });
+    }
+    if let Some(note) = &state.message {
+        let (sign, tone) = match note.level {
+            Level::Info => ("", Tone::Plain),
+            Level::Warning => ("", Tone::Warn),
+            Level::Error => ("error: ", Tone::Bad),
+        };
+        pen.put(area.x + 1, area.y, area.width.saturating_sub(1), &format!("{sign}{}", note.text), tone);
+    } else if areas.class == Class::Narrow && state.who.is_some() {
+        let (left, right) = status_texts(state);
+        // The header has the screen's name already.
+        let left = left.strip_prefix(state.screen.title()).unwrap_or(&left).trim_start();
+        let end = match right {
+            Some((text, tone)) if tone != Tone::Plain => pen.put_right(area.right(), area.y, 12, &text, tone),
+            Some(_) | None => area.right(),
+        };
+        pen.put(area.x, area.y, end.saturating_sub(1), left, Tone::Dim);
+    }
+    None
+}
+
+/// The part of a typed text round the cursor that fits, and the cursor's column in it.
+fn text_window(text: &str, before: &str, room: u16) -> (String, u16) {
+    let room_columns = usize::from(room.max(2)) - 1;
+    let before = clean(before);
+    let mut start = String::new();
+    let mut kept: Vec<&str> = Vec::new();
+    let mut columns = 0;
+    for grapheme in unicode_segmentation::UnicodeSegmentation::graphemes(before.as_str(), true).rev() {
+        columns += width(grapheme);
+        if columns > room_columns {
+            columns -= width(grapheme);
+            break;
+        }
+        kept.push(grapheme);
+    }
+    start.extend(kept.into_iter().rev());
+    let after = clean(text).get(before.len()..).unwrap_or_default().to_owned();
+    (start + &after, u16::try_from(columns).unwrap_or(0))
+}
+
+/// What can be done here, from the table of keys.
+fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let area = areas.hints;
+    let mut x = area.x + u16::from(areas.class > Class::Narrow);
+    let mut hint = |text: &str, tone: Tone| {
+        x = pen.put(x, area.y, area.right().saturating_sub(x), text, tone);
+        x = x.saturating_add(2);
+    };
+    if state.login.is_some() {
+        for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
+            hint(text, Tone::Dim);
+        }
+    } else if state.new_password.is_some() {
+        for text in ["Enter change it", "Tab next", "Esc clear", "C-c quit"] {
+            hint(text, Tone::Dim);
+        }
+    } else if state.filter.is_some() {
+        let what =
+            if state.screen == Screen::Audit { crate::filter::AUDIT_FIELDS.join(": ") + ":" } else { String::new() };
+        for text in ["Enter keep", "Esc as before", &what] {
+            hint(text, Tone::Dim);
+        }
+    } else if !state.typed.is_empty() {
+        hint(&state.typed, Tone::Bold);
+        let what = if state.typed.ends_with('g') { "g first row" } else { "j k PgDn PgUp that many, G number" };
+        hint(what, Tone::Dim);
+    } else if state.overlay.is_some() {
+        hint("j k scroll", Tone::Dim);
+        hint("Esc close", Tone::Dim);
+    } else {
+        for (binding, allowed) in hinted(state) {
+            let text = format!("{} {}", binding.keys[0], binding.hint);
+            if allowed { hint(&text, Tone::Dim) } else { hint(&format!("({text})"), Tone::Dim) }
+        }
+    }
+}
+
+fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
+    let nothing_inside = match state.screen {
+        Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
+        Screen::Audit => state.audit.detail.is_some(),
+        Screen::Users => state.users.detail.is_some(),
+        Screen::Health => true,
+    };
+    let is_in = |binding: &&Binding| binding.command == Command::In;
+    let first = bindings(state.context()).filter(is_in);
+    first
+        .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
+        .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
+        .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
+}
+
+/// A rectangle of a size in the middle of another.
+fn centred(within: Rect, columns: u16, rows: u16) -> Rect {
+    let (width, height) = (columns.min(within.width), rows.min(within.height));
+    Rect { x: within.x + (within.width - width) / 2, y: within.y + (within.height - height) / 2, width, height }
+}

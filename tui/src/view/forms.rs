@@ -1,0 +1,71 @@
+//! The login dialog and the form for a new password, over whatever is on the screen.
+
+use ratatui::layout::{Position, Rect};
+
+use super::{centred, text_window};
+use crate::edit::Line;
+use crate::layout::Areas;
+use crate::state::State;
+use crate::view::pen::{Pen, Tone};
+
+/// More dots than that are not drawn: the length of a password is its own business.
+const DOTS_MAX: usize = 8;
+/// Columns of the labels.
+const LABEL_COLUMNS: u16 = 10;
+
+/// Paints the form that is open; where its cursor is.
+pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
+    let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
+    if let Some(form) = &state.login {
+        let inside = pen.frame(centred(whole, 62, 10), "log in");
+        let mut at = inside.y;
+        pen.put(
+            inside.x + 1,
+            at,
+            inside.width.saturating_sub(2),
+            &format!("mregd at {}", state.settings.address),
+            Tone::Plain,
+        );
+        at += u16::from(inside.height > 4) + 1;
+        let user = field(pen, inside, at, "User", &form.user);
+        let password = field(pen, inside, at + 1, "Password", &form.password);
+        reason(pen, inside, at + 3, form.busy, form.reason.as_deref());
+        return (!form.busy).then_some(if form.at_password { password } else { user });
+    }
+    let form = state.new_password.as_ref()?;
+    let inside = pen.frame(centred(whole, 64, 11), "change the password");
+    let mut at = inside.y;
+    let rule = "12 to 1024 octets, not a common one, not the user name";
+    pen.put(inside.x + 1, at, inside.width.saturating_sub(2), rule, Tone::Dim);
+    at += u16::from(inside.height > 6) + 1;
+    let places = [
+        field(pen, inside, at, "Old", &form.old),
+        field(pen, inside, at + 1, "New", &form.new[0]),
+        field(pen, inside, at + 2, "New again", &form.new[1]),
+    ];
+    reason(pen, inside, at + 4, form.busy, form.reason.as_deref());
+    (!form.busy).then_some(places[form.field.min(2)])
+}
+
+fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> Position {
+    pen.put(inside.x + 1, y, LABEL_COLUMNS, label, Tone::Plain);
+    let x = inside.x + 1 + LABEL_COLUMNS;
+    let room = inside.right().saturating_sub(x + 1);
+    let (text, column) = if line.is_hidden() {
+        let dots = |text: &str| text.chars().count().min(DOTS_MAX);
+        let before = u16::try_from(dots(line.before_cursor())).unwrap_or(0);
+        ("*".repeat(dots(line.text())), before)
+    } else {
+        text_window(line.text(), line.before_cursor(), room)
+    };
+    pen.put(x, y, room, &text, Tone::Bold);
+    Position { x: x + column.min(room), y }
+}
+
+fn reason(pen: &mut Pen<'_>, inside: Rect, y: u16, busy: bool, reason: Option<&str>) {
+    let (text, tone) = if busy { ("asking the daemon", Tone::Plain) } else { (reason.unwrap_or_default(), Tone::Bad) };
+    let lines = crate::clean::wrap(&crate::clean::clean(text), usize::from(inside.width.saturating_sub(2)));
+    for (y, line) in (y.min(inside.bottom().saturating_sub(1))..inside.bottom()).zip(lines) {
+        pen.put(inside.x + 1, y, inside.width.saturating_sub(2), &line, tone);
+    }
+}

@@ -1,0 +1,282 @@
+//! Screen 1: models, a model with its versions, a version.
+
+use common::api::{ModelInfo, ModelRow, State as VersionState, VersionInfo};
+
+use super::{filter_words, freshness, of_total, say_empty, why_empty};
+use crate::layout::{Areas, Class, facts_height};
+use crate::state::State;
+use crate::state::models::{OpenModel, SORTS};
+use crate::time::{age, bytes, grouped};
+use crate::view::pen::{Line, Pen, Text, Tone};
+use crate::view::table::{Column, fixed, flexible, number, table};
+
+const MODELS: [Column; 7] = [
+    flexible("NAME", 24, 0),
+    number("VERS", 4, 3),
+    fixed("STATE", 11, 1),
+    fixed("ALIAS", 8, 3),
+    fixed("OWNER", 10, 4),
+    number("SIZE", 8, 5),
+    number("UPDATED", 10, 2),
+];
+
+/// The least columns for a name on a narrow screen.
+const NARROW_NAME_COLUMNS: u16 = 14;
+
+const VERSIONS: [Column; 7] = [
+    fixed("VERSION", 8, 0),
+    fixed("STATE", 11, 1),
+    flexible("ALIAS", 10, 3),
+    fixed("BY", 12, 4),
+    number("FILES", 5, 6),
+    number("SIZE", 8, 5),
+    number("PUBLISHED", 10, 2),
+];
+
+pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
+    match &state.models.open {
+        None => {
+            let list = &state.models.list;
+            let direction = if state.models.descending { "v" } else { "^" };
+            let left = format!(
+                "Models {}   {}   sort: {} {direction}",
+                of_total(list),
+                filter_words(&state.models.filter),
+                SORTS[state.models.sort].1
+            );
+            (left, freshness(state, list))
+        }
+        Some(open) => {
+            let reading = open.reading.and_then(|_| open.versions.selected());
+            let version = reading.map(|version| format!("   version {}", version.version)).unwrap_or_default();
+            (format!("Models   {}{version}", title(open)), freshness(state, &open.versions))
+        }
+    }
+}
+
+fn title(open: &OpenModel) -> &str {
+    open.info.as_ref().map_or(open.reference.as_str(), |info| info.model.name.as_str())
+}
+
+pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    if areas.rows.height == 0 {
+        return;
+    }
+    let now = state.now.wall_seconds;
+    match &state.models.open {
+        None => {
+            // A narrow screen has room for the state and the time if names are cut further.
+            let mut columns = MODELS;
+            if areas.class == Class::Narrow {
+                columns[0].columns = NARROW_NAME_COLUMNS;
+            }
+            table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
+            let filtered = !state.models.filter.is_empty();
+            if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
+            {
+                say_empty(areas, pen, &words);
+            }
+        }
+        Some(open) => {
+            facts(open, areas, pen);
+            table(pen, areas, &VERSIONS, &open.versions, |version| version_cells(version, now));
+            if let Some(words) = why_empty(&open.versions, false, "no version is left") {
+                say_empty(areas, pen, &words);
+            }
+        }
+    }
+}
+
+fn model_cells(row: &ModelRow, now: i64) -> Vec<(String, Tone)> {
+    let dash = || "-".to_owned();
+    let aliases: Vec<&str> = row.aliases.iter().map(|alias| alias.alias.as_str()).collect();
+    let aliases = if aliases.is_empty() { dash() } else { aliases.join(",") };
+    vec![
+        (row.name.to_string(), Tone::Plain),
+        (row.versions.to_string(), Tone::Plain),
+        state_cell(row.state),
+        (aliases, Tone::Plain),
+        (row.owner.clone(), Tone::Plain),
+        (row.size.map_or_else(dash, bytes), Tone::Plain),
+        (age(&row.updated_at, now), Tone::Plain),
+    ]
+}
+
+fn version_cells(version: &VersionInfo, now: i64) -> Vec<(String, Tone)> {
+    let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
+    let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
+    vec![
+        (format!("v{}", version.version), Tone::Plain),
+        state_cell(version.state),
+        (if aliases.is_empty() { "-".to_owned() } else { aliases.join(",") }, Tone::Plain),
+        (version.created_by.clone(), Tone::Plain),
+        (version.artifacts.len().to_string(), Tone::Plain),
+        (bytes(size), Tone::Plain),
+        (age(&version.created_at, now), Tone::Plain),
+    ]
+}
+
+fn state_cell(state: VersionState) -> (String, Tone) {
+    let tone = match state {
+        VersionState::Available => Tone::Plain,
+        VersionState::Quarantined => Tone::Bad,
+        VersionState::Deprecated => Tone::Warn,
+        VersionState::Deleted => Tone::Dim,
+    };
+    (state.as_str().to_owned(), tone)
+}
+
+/// What is to be known of a model, above its versions.
+fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>) {
+    let area = ratatui::layout::Rect { height: facts_height(areas.class).min(areas.body.height), ..areas.body };
+    let area = ratatui::layout::Rect { width: areas.rows.width, ..area };
+    let mut text = Text::new(area.width);
+    match (&open.info, &open.failed) {
+        (Some(info), _) if areas.class == Class::Narrow => text.pieces(vec![(info.model.name.to_string(), Tone::Bold)]),
+        (Some(info), _) => model_facts(info, &mut text),
+        (None, Some(why)) => text.words(0, why, Tone::Bad),
+        (None, None) => text.pieces(vec![("loading".to_owned(), Tone::Plain)]),
+    }
+    let mut lines = text.lines();
+    lines.truncate(usize::from(area.height).saturating_sub(usize::from(areas.class > Class::Narrow)));
+    pen.lines(area, &lines, 0);
+}
+
+fn model_facts(info: &ModelInfo, text: &mut Text) {
+    let model = &info.model;
+    let aliases: Vec<String> = model
+        .aliases
+        .iter()
+        .map(|alias| {
+            format!("{} = v{}{}", alias.alias, alias.version, if alias.protected { " (protected)" } else { "" })
+        })
+        .collect();
+    let tags: Vec<String> = model.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    text.fact("owner", &format!("{}   id {}", model.owner, model.id), Tone::Plain);
+    text.fact("aliases", &if aliases.is_empty() { "none".to_owned() } else { aliases.join(", ") }, Tone::Plain);
+    text.fact("tags", &if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }, Tone::Plain);
+    if let Some(until) = &info.restorable_until {
+        text.fact("deleted", &format!("can be restored until {until}"), Tone::Warn);
+    }
+    let said = if model.description.is_empty() { "no description" } else { model.description.as_str() };
+    text.fact("about", said, Tone::Plain);
+}
+
+/// The pane beside the list, or the page of a version.
+pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
+    let mut text = Text::new(areas.pane.width);
+    let now = state.now.wall_seconds;
+    match &state.models.open {
+        Some(open) => {
+            if let Some(version) = open.versions.selected() {
+                version_page(version, &mut text, now, open.reading.is_some());
+            }
+        }
+        None => {
+            if let Some(row) = state.models.list.selected() {
+                row_page(row, &mut text, now);
+            }
+        }
+    }
+    text.lines()
+}
+
+/// What a row of the list says, in full.
+fn row_page(row: &ModelRow, text: &mut Text, now: i64) {
+    text.pieces(vec![(row.name.to_string(), Tone::Bold)]);
+    text.blank();
+    let latest = row.latest_version.map_or("none".to_owned(), |version| format!("v{version}"));
+    text.fact("latest", &latest, Tone::Plain);
+    let (word, tone) = state_cell(row.state);
+    text.fact("state", &word, tone);
+    text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
+    text.fact(
+        "size",
+        &row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size))),
+        Tone::Plain,
+    );
+    text.fact("uploader", row.uploader.as_deref().unwrap_or("-"), Tone::Plain);
+    text.fact("owner", &row.owner, Tone::Plain);
+    text.fact("updated", &format!("{}  {}", row.updated_at, age(&row.updated_at, now)), Tone::Plain);
+    text.fact("created", &row.created_at, Tone::Plain);
+    text.fact("id", &row.id.to_string(), Tone::Plain);
+    for alias in &row.aliases {
+        text.fact(
+            "alias",
+            &format!("{} = v{} by {} {}", alias.alias, alias.version, alias.set_by, age(&alias.set_at, now)),
+            Tone::Plain,
+        );
+    }
+    for (key, value) in &row.tags {
+        text.fact("tag", &format!("{key}={value}"), Tone::Plain);
+    }
+    if !row.description.is_empty() {
+        text.blank();
+        text.words(0, &row.description, Tone::Plain);
+    }
+}
+
+/// All that is known of a version. `whole` has digests in full and all metadata.
+fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
+    text.pieces(vec![(format!("{} v{}", version.name, version.version), Tone::Bold)]);
+    text.blank();
+    let (word, tone) = state_cell(version.state);
+    let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    text.fact("state", &format!("{word}{reason}"), tone);
+    text.fact(
+        "published",
+        &format!("{} by {} ({})", version.created_at, version.created_by, version.source),
+        Tone::Plain,
+    );
+    text.fact(
+        "entry",
+        &format!("{} of the audit log, {}", version.log_index, age(&version.created_at, now)),
+        Tone::Plain,
+    );
+    if !version.aliases.is_empty() {
+        let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
+        text.fact("aliases", &aliases.join(", "), Tone::Plain);
+    }
+    if !version.description.is_empty() {
+        text.blank();
+        text.words(0, &version.description, Tone::Plain);
+    }
+    if !version.findings.is_empty() {
+        text.head(&format!("FINDINGS {}", version.findings.len()));
+        for finding in &version.findings {
+            let tone = match finding.level.as_str() {
+                "malicious" => Tone::Bad,
+                "note" => Tone::Plain,
+                _ => Tone::Warn,
+            };
+            text.pieces(vec![(finding.level.clone(), tone), (format!("  {}", finding.rule), Tone::Plain)]);
+            text.words(2, &finding.place, Tone::Dim);
+            text.words(2, &finding.detail, Tone::Plain);
+        }
+    }
+    text.head(&format!("FILES {}", version.artifacts.len()));
+    for artifact in &version.artifacts {
+        text.words(0, artifact.path.as_str(), Tone::Plain);
+        text.words(
+            2,
+            &format!("{}  {} ({} octets)", artifact.format, bytes(artifact.size), grouped(artifact.size)),
+            Tone::Dim,
+        );
+        text.words(2, &artifact.digest.to_string(), Tone::Dim);
+    }
+    if whole && !version.metadata.is_empty() {
+        text.head("METADATA");
+        for (key, datum) in &version.metadata {
+            let origin = match datum.origin {
+                common::api::Origin::Measured => "measured",
+                common::api::Origin::Claimed => "claimed",
+                common::api::Origin::Attested => "attested",
+            };
+            let value = match &datum.value {
+                serde_json::Value::String(value) => value.clone(),
+                other => other.to_string(),
+            };
+            text.words(0, &format!("{key} = {value}  ({origin})"), Tone::Plain);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The only writer of cells. Everything goes through [`clean`], is cut to its place and clipped to the buffer, so no
+//! pane can let a control character through or paint outside.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+use crate::clean::{clean, cut, to_ascii, width, wrap};
+
+/// What a piece of text means; the theme makes it a style. Never colour alone: words carry the meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a tone says its name")]
+pub enum Tone {
+    Plain,
+    Dim,
+    Bold,
+    Good,
+    Warn,
+    Bad,
+    /// The current thing: reversed.
+    Current,
+}
+
+/// A line of a text pane: pieces one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line(pub Vec<(String, Tone)>);
+
+/// Columns of the labels of a text pane, unless another number is set.
+const LABEL_COLUMNS: usize = 11;
+
+/// Builds the lines of a text pane of a width.
+pub struct Text {
+    columns: usize,
+    label_columns: usize,
+    lines: Vec<Line>,
+}
+
+impl Text {
+    /// No lines yet.
+    pub fn new(columns: u16) -> Self {
+        Self { columns: usize::from(columns).saturating_sub(2).max(8), label_columns: LABEL_COLUMNS, lines: Vec::new() }
+    }
+
+    /// Sets the columns of the labels that follow.
+    pub fn labels(&mut self, columns: usize) {
+        self.label_columns = columns;
+    }
+
+    /// The lines.
+    pub fn lines(self) -> Vec<Line> {
+        self.lines
+    }
+
+    /// An empty line.
+    pub fn blank(&mut self) {
+        self.lines.push(Line::default());
+    }
+
+    /// A heading, with an empty line before it.
+    pub fn head(&mut self, text: &str) {
+        if !self.lines.is_empty() {
+            self.blank();
+        }
+        self.lines.push(Line(vec![(cut(&clean(text), self.columns), Tone::Bold)]));
+    }
+
+    /// A label and its value, wrapped under itself.
+    pub fn fact(&mut self, label: &str, value: &str, tone: Tone) {
+        let columns = self.label_columns;
+        let room = self.columns.saturating_sub(columns).max(8);
+        let label = clean(label);
+        let mut first = format!("{label:columns$}");
+        if width(&label) >= columns {
+            self.lines.push(Line(vec![(label, Tone::Dim)]));
+            first = " ".repeat(columns);
+        }
+        for piece in wrap(&clean(value), room) {
+            let lead = std::mem::replace(&mut first, " ".repeat(columns));
+            self.lines.push(Line(vec![(lead, Tone::Dim), (piece, tone)]));
+        }
+    }
+
+    /// Free text with an indent, wrapped; its own line breaks are kept.
+    pub fn words(&mut self, indent: usize, text: &str, tone: Tone) {
+        for paragraph in text.lines() {
+            for piece in wrap(&clean(paragraph), self.columns.saturating_sub(indent)) {
+                self.lines.push(Line(vec![(" ".repeat(indent), tone), (piece, tone)]));
+            }
+        }
+    }
+
+    /// Pieces on one line, cut at the end.
+    pub fn pieces(&mut self, pieces: Vec<(String, Tone)>) {
+        self.lines.push(Line(pieces));
+    }
+}
+
+/// How cells are written.
+pub struct Pen<'a> {
+    buffer: &'a mut Buffer,
+    ascii: bool,
+    mono: bool,
+}
+
+impl<'a> Pen<'a> {
+    /// A pen for a buffer.
+    pub fn new(buffer: &'a mut Buffer, ascii: bool, mono: bool) -> Self {
+        Self { buffer, ascii, mono }
+    }
+
+    /// Writes text into at most `columns` columns; what doesn't fit ends in `~`. Returns the column after it.
+    pub fn put(&mut self, x: u16, y: u16, columns: u16, text: &str, tone: Tone) -> u16 {
+        let area = self.buffer.area;
+        if y < area.top() || y >= area.bottom() || x < area.left() || x >= area.right() {
+            return x;
+        }
+        let columns = columns.min(area.right() - x);
+        let cleaned = clean(text);
+        let cleaned = if self.ascii { to_ascii(&cleaned) } else { cleaned };
+        let style = self.style(tone);
+        let mut at = x;
+        for grapheme in cut(&cleaned, columns.into()).graphemes(true) {
+            let wide = u16::try_from(grapheme.width()).unwrap_or(u16::MAX);
+            if wide == 0 || wide > area.right().saturating_sub(at) {
+                continue;
+            }
+            self.buffer[(at, y)].set_symbol(grapheme).set_style(style);
+            for beside in at + 1..at + wide {
+                self.buffer[(beside, y)].reset();
+                self.buffer[(beside, y)].set_style(style);
+            }
+            at += wide;
+        }
+        at
+    }
+
+    /// Writes text that ends at a column.
+    pub fn put_right(&mut self, right: u16, y: u16, columns: u16, text: &str, tone: Tone) -> u16 {
+        let cleaned = clean(text);
+        let wide = u16::try_from(width(&cleaned)).unwrap_or(u16::MAX).min(columns).min(right);
+        self.put(right - wide, y, wide, &cleaned, tone);
+        right - wide
+    }
+
+    /// Writes lines into an area from a scroll position, one blank column on the left.
+    pub fn lines(&mut self, area: Rect, lines: &[Line], scroll: usize) {
+        let scroll = scroll.min(lines.len().saturating_sub(area.height.into()));
+        for (y, line) in (area.top()..area.bottom()).zip(&lines[scroll..]) {
+            let mut x = area.x + 1;
+            for (text, tone) in &line.0 {
+                x = self.put(x, y, area.right().saturating_sub(x), text, *tone);
+            }
+        }
+    }
+
+    /// Empties an area.
+    pub fn blank(&mut self, area: Rect) {
+        for position in area.intersection(self.buffer.area).positions() {
+            self.buffer[position].reset();
+        }
+    }
+
+    /// A frame with a title, and the area inside.
+    pub fn frame(&mut self, area: Rect, title: &str) -> Rect {
+        self.blank(area);
+        let inside = usize::from(area.width.saturating_sub(2));
+        let bar = "─".repeat(inside);
+        let last = area.bottom().saturating_sub(1);
+        for (y, left, right) in [(area.y, "┌", "┐"), (last, "└", "┘")] {
+            self.put(area.x, y, area.width, &format!("{left}{bar}{right}"), Tone::Plain);
+        }
+        for y in area.y + 1..last {
+            self.put(area.x, y, 1, "│", Tone::Plain);
+            self.put(area.right().saturating_sub(1), y, 1, "│", Tone::Plain);
+        }
+        self.put(area.x + 1, area.y, area.width.saturating_sub(2), &format!(" {title} "), Tone::Bold);
+        Rect {
+            x: area.x + 1,
+            y: area.y + 1,
+            width: area.width.saturating_sub(2),
+            height: area.height.saturating_sub(2),
+        }
+    }
+
+    fn style(&self, tone: Tone) -> Style {
+        let colour = |colour: Color| if self.mono { Style::new() } else { Style::new().fg(colour) };
+        match tone {
+            Tone::Plain => Style::new(),
+            Tone::Dim if self.mono => Style::new(),
+            Tone::Dim => Style::new().add_modifier(Modifier::DIM),
+            Tone::Bold => Style::new().add_modifier(Modifier::BOLD),
+            Tone::Good => colour(Color::Green),
+            Tone::Warn => colour(Color::Yellow).add_modifier(Modifier::BOLD),
+            Tone::Bad => colour(Color::Red).add_modifier(Modifier::BOLD),
+            Tone::Current => Style::new().add_modifier(Modifier::REVERSED),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Tables: which columns there is room for, and the rows of a window in them. Widths come from the heads and constants,
+//! never from the rows: columns don't jump while scrolling.
+
+use crate::clean::width;
+use crate::layout::{Areas, Class};
+use crate::view::pen::{Pen, Tone};
+use crate::window::{Row, Window};
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its head.
+    pub title: &'static str,
+    /// Its width; the least one for the flexible column.
+    pub columns: u16,
+    /// Digits end at the right.
+    pub right: bool,
+    /// What goes first when room is short goes by the highest number; 0 stays.
+    pub rank: u8,
+    /// Takes what room is left. One per table.
+    pub flexible: bool,
+}
+
+/// A column of fixed width.
+pub const fn fixed(title: &'static str, columns: u16, rank: u8) -> Column {
+    Column { title, columns, right: false, rank, flexible: false }
+}
+
+/// A column of numbers.
+pub const fn number(title: &'static str, columns: u16, rank: u8) -> Column {
+    Column { title, columns, right: true, rank, flexible: false }
+}
+
+/// The column that takes the room that is left.
+pub const fn flexible(title: &'static str, columns: u16, rank: u8) -> Column {
+    Column { title, columns, right: false, rank, flexible: true }
+}
+
+/// Which columns fit, each with its width.
+fn choose(columns: &[Column], room: u16, gap: u16) -> Vec<(usize, u16)> {
+    let mut chosen: Vec<usize> = (0..columns.len()).collect();
+    let taken = |chosen: &[usize]| chosen.iter().map(|place| columns[*place].columns + gap).sum::<u16>();
+    while taken(&chosen) > room + gap
+        && let Some(worst) = chosen.iter().copied().max_by_key(|place| (columns[*place].rank, *place))
+        && columns[worst].rank > 0
+    {
+        chosen.retain(|place| *place != worst);
+    }
+    let spare = (room + gap).saturating_sub(taken(&chosen));
+    let wide = |place: usize| columns[place].columns + if columns[place].flexible { spare } else { 0 };
+    chosen.into_iter().map(|place| (place, wide(place))).collect()
+}
+
+/// Paints heads and rows. `cells` gives one text per column.
+pub fn table<R: Row>(
+    pen: &mut Pen<'_>,
+    areas: &Areas,
+    columns: &[Column],
+    list: &Window<R>,
+    cells: impl Fn(&R) -> Vec<(String, Tone)>,
+) {
+    let narrow = areas.class == Class::Narrow;
+    let (margin, gap) = if narrow { (1, 1) } else { (2, 2) };
+    let room = areas.rows.width.saturating_sub(margin);
+    let chosen = choose(columns, room, gap);
+    let paint = |pen: &mut Pen<'_>, y: u16, texts: &[(String, Tone)], selected: bool| {
+        let mut x = areas.rows.x + margin;
+        for (place, wide) in &chosen {
+            let (Some((text, tone)), column) = (texts.get(*place), &columns[*place]) else { continue };
+            // The identity of the selected row is reversed; the marker says the same where that doesn't show.
+            let tone = if selected && column.rank == 0 && *place == chosen[0].0 { Tone::Current } else { *tone };
+            let text = if column.flexible { shorten(text, *wide) } else { text.clone() };
+            if column.right {
+                pen.put_right(x + wide, y, *wide, &text, tone);
+            } else {
+                pen.put(x, y, *wide, &text, tone);
+            }
+            x += wide + gap;
+        }
+    };
+    if areas.heads.height > 0 {
+        let heads: Vec<(String, Tone)> = columns.iter().map(|column| (column.title.to_owned(), Tone::Dim)).collect();
+        paint(pen, areas.heads.y, &heads, false);
+    }
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
+        if selected {
+            pen.put(areas.rows.x, y, 1, "▌", Tone::Bold);
+        }
+        paint(pen, y, &cells(row), selected);
+    }
+}
+
+/// A name too long for its column loses its namespace first: the end tells names apart.
+fn shorten(text: &str, columns: u16) -> String {
+    match text.split_once('/') {
+        Some((_, name)) if width(text) > columns.into() => name.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{choose, fixed, flexible, number};
+
+    #[test]
+    fn columns_go_by_rank_and_the_rest_is_shared() {
+        let columns = [flexible("NAME", 20, 0), number("VERS", 4, 3), fixed("OWNER", 8, 2)];
+        assert_eq!(choose(&columns, 80, 2), [(0, 64), (1, 4), (2, 8)]);
+        assert_eq!(choose(&columns, 32, 2), [(0, 22), (2, 8)]);
+        assert_eq!(choose(&columns, 10, 2), [(0, 20)]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Performs requests with `common::client` on a runtime of its own thread; every outcome comes back as an event. Knows
+//! nothing of the state, and nothing of the terminal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use common::client::{Client, ClientError, Reply};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::action::{Answer, Call, RequestId};
+use crate::event::EventKind;
+
+/// Requests at once.
+const REQUESTS_MAX: usize = 4;
+/// How long leaving waits for the session to be ended.
+const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The thread's name: a panic in it is a request's failure, not the console's.
+pub const THREAD_NAME: &str = "requests";
+
+enum Order {
+    Ask(RequestId, Call),
+    Cancel(RequestId),
+    Leave { logout: bool },
+}
+
+/// The way to the requests' thread.
+pub struct Worker {
+    orders: UnboundedSender<Order>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread. Replies go to `events`.
+    ///
+    /// # Errors
+    /// What the system says where no thread can be started.
+    pub fn start(client: Client, events: SyncSender<EventKind>) -> std::io::Result<Self> {
+        let (orders, inbox) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, serve(Arc::new(client), inbox, events));
+            // A name that is still being looked up is not waited for.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { orders, thread })
+    }
+
+    /// Performs a request.
+    pub fn ask(&self, id: RequestId, call: Call) {
+        self.send(Order::Ask(id, call));
+    }
+
+    /// Gives a request up.
+    pub fn cancel(&self, id: RequestId) {
+        self.send(Order::Cancel(id));
+    }
+
+    /// Ends the thread; with `logout`, ends the session at the daemon first, which takes half a second at most.
+    pub fn leave(self, logout: bool) {
+        self.send(Order::Leave { logout });
+        drop(self.thread.join());
+    }
+
+    fn send(&self, order: Order) {
+        // The thread ends only when it is told to; after that nobody asks.
+        drop(self.orders.send(order));
+    }
+}
+
+async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events: SyncSender<EventKind>) {
+    let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
+    let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
+    while let Some(order) = inbox.recv().await {
+        running.retain(|_, task| !task.is_finished());
+        match order {
+            Order::Ask(id, call) => {
+                let (client, events, places) = (client.clone(), events.clone(), places.clone());
+                let task = tokio::task::spawn_local(async move {
+                    let _place = places.acquire().await;
+                    let work = tokio::task::spawn_local(async move { perform(&client, call).await });
+                    let _abort = AbortOnDrop(work.abort_handle());
+                    let result = work.await.unwrap_or_else(|panic| {
+                        Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
+                    });
+                    report(&events, id, result).await;
+                });
+                running.insert(id, task);
+            }
+            Order::Cancel(id) => {
+                if let Some(task) = running.remove(&id) {
+                    task.abort();
+                }
+            }
+            Order::Leave { logout } => {
+                for task in running.into_values() {
+                    task.abort();
+                }
+                if logout && client.has_token() {
+                    drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
+                }
+                return;
+            }
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Hands a reply over. The loop may be busy and its queue full: the reply waits here, not on the input.
+async fn report(events: &SyncSender<EventKind>, id: RequestId, result: Result<Answer, ClientError>) {
+    let mut event = EventKind::Reply { id, result: Box::new(result) };
+    while let Err(std::sync::mpsc::TrySendError::Full(back)) = events.try_send(event) {
+        event = back;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn perform(client: &Client, call: Call) -> Result<Answer, ClientError> {
+    Ok(match call {
+        Call::Login { username, password } => Answer::Session(client.login(&username, password.expose()).await?),
+        Call::Refresh => Answer::Session(client.refresh().await?),
+        Call::ChangePassword { old, new } => {
+            client.change_password(old.expose(), new.expose()).await?;
+            Answer::PasswordChanged
+        }
+        Call::Me => Answer::Me(client.me().await?),
+        Call::Models(query) => Answer::Models(client.models(&query).await?),
+        Call::Model(reference) => Answer::Model(boxed(client.model(&reference).await?)),
+        Call::Versions { reference, cursor, limit } => {
+            Answer::Versions(client.versions(&reference, cursor.as_deref(), limit).await?)
+        }
+        Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
+        Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
+        Call::Status => Answer::Status(boxed(client.status().await?)),
+    })
+}
+
+fn boxed<T>(reply: Reply<T>) -> Reply<Box<T>> {
+    Reply { body: Box::new(reply.body), request_id: reply.request_id, log_index: reply.log_index }
+}

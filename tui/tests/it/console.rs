@@ -1,0 +1,378 @@
+//! A console and a daemon in one process: keys as text go in, requests are answered from a made-up registry, time moves
+//! only when it is told to.
+
+use std::collections::BTreeMap;
+
+use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::audit::{canonical_json, leaf_hash};
+use common::client::{AuditQuery, ClientError, ModelQuery, Reply, Session};
+use common::problem::ProblemType;
+use common::role::Role;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use serde_json::{Value, json};
+use tui::action::{Action, Answer, Call, RequestId, TimerId};
+use tui::config::Credential;
+use tui::event::{Event, EventKind, Moment, Size, keys};
+use tui::state::{Settings, State};
+use tui::update::{start, update};
+use tui::view::draw;
+
+/// 2026-07-22T12:03:11Z.
+pub(crate) const NOW: i64 = 1_784_721_791;
+
+/// The made-up registry.
+#[derive(Clone)]
+pub(crate) struct Registry {
+    pub(crate) role: Role,
+    pub(crate) models: u64,
+    pub(crate) entries: u64,
+    pub(crate) must_change_password: bool,
+    /// Answers every request with this instead.
+    pub(crate) failure: Option<ClientError>,
+    pub(crate) hostile: bool,
+    /// Entries are not those their hashes are of.
+    pub(crate) tampered: bool,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            role: Role::Admin,
+            models: 1_000,
+            entries: 10_000,
+            must_change_password: false,
+            failure: None,
+            hostile: false,
+            tampered: false,
+        }
+    }
+}
+
+pub(crate) fn refused(kind: ProblemType) -> ClientError {
+    let problem = kind.problem("said so", "urn:uuid:0190f5f7-0000-4000-8000-000000000000");
+    ClientError::Problem { problem: Box::new(problem), retry_after_seconds: None }
+}
+
+pub(crate) struct Console {
+    pub(crate) state: State,
+    pub(crate) registry: Registry,
+    pub(crate) ms: u64,
+    /// Everything asked of the daemon.
+    pub(crate) calls: Vec<Call>,
+    /// Requests that are not answered yet; see [`Console::hold`].
+    pub(crate) held: Vec<(RequestId, Call)>,
+    /// Whether requests wait in `held`.
+    pub(crate) hold: bool,
+    pub(crate) timers: BTreeMap<TimerId, u64>,
+    pub(crate) others: Vec<Action>,
+}
+
+impl Console {
+    /// Before the first event.
+    pub(crate) fn new(size: Size, registry: Registry) -> Self {
+        let settings = Settings {
+            address: "127.0.0.1:8000".into(),
+            user: "alice".into(),
+            version: "0.1.0",
+            ..Settings::default()
+        };
+        let mut state = State::new(settings, size);
+        state.now = Moment { ms: 0, wall_seconds: NOW };
+        Self {
+            state,
+            registry,
+            ms: 0,
+            calls: Vec::new(),
+            held: Vec::new(),
+            hold: false,
+            timers: BTreeMap::new(),
+            others: Vec::new(),
+        }
+    }
+
+    /// Signed in with a token, the first page read.
+    pub(crate) fn signed_in(width: u16, height: u16, registry: Registry) -> Self {
+        let mut console = Self::new(Size { width, height }, registry);
+        console.begin(Credential::Token);
+        console
+    }
+
+    pub(crate) fn begin(&mut self, credential: Credential) {
+        let actions = start(&mut self.state, credential);
+        self.act(actions);
+    }
+
+    pub(crate) fn feed(&mut self, kind: EventKind) {
+        let wall_seconds = NOW + i64::try_from(self.ms / 1000).unwrap();
+        let actions = update(&mut self.state, Event { at: Moment { ms: self.ms, wall_seconds }, kind });
+        self.act(actions);
+    }
+
+    /// Presses keys, such as `jj/denied<Enter>`.
+    pub(crate) fn press(&mut self, text: &str) -> &mut Self {
+        for key in keys(text).unwrap_or_else(|| panic!("{text} has a name that is no key")) {
+            self.feed(EventKind::Key(key));
+        }
+        self
+    }
+
+    /// Lets time pass; timers that are due run out.
+    pub(crate) fn wait(&mut self, ms: u64) -> &mut Self {
+        let until = self.ms + ms;
+        while let Some((id, at)) =
+            self.timers.iter().map(|(id, at)| (*id, *at)).filter(|(_, at)| *at <= until).min_by_key(|(_, at)| *at)
+        {
+            self.ms = at;
+            self.timers.remove(&id);
+            self.feed(EventKind::Timer(id));
+        }
+        self.ms = until;
+        self
+    }
+
+    /// Answers what is held.
+    pub(crate) fn release(&mut self) -> &mut Self {
+        self.hold = false;
+        for (id, call) in std::mem::take(&mut self.held) {
+            self.answer(id, call);
+        }
+        self
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Request { id, call } => {
+                    self.calls.push(call.clone());
+                    if self.hold {
+                        self.held.push((id, call));
+                    } else {
+                        self.answer(id, call);
+                    }
+                }
+                Action::Cancel(id) => self.held.retain(|(held, _)| *held != id),
+                Action::TimerSet { id, after_ms } => drop(self.timers.insert(id, self.ms + after_ms)),
+                Action::TimerDrop(id) => drop(self.timers.remove(&id)),
+                other => self.others.push(other),
+            }
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, call: Call) {
+        let result = match &self.registry.failure {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.registry.answer(call)),
+        };
+        self.feed(EventKind::Reply { id, result: Box::new(result) });
+    }
+
+    /// What is on the screen.
+    pub(crate) fn buffer(&self) -> Buffer {
+        let Size { width, height } = self.state.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(&self.state, frame)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    /// What is on the screen, as lines.
+    pub(crate) fn screen(&self) -> String {
+        let buffer = self.buffer();
+        let mut text = String::new();
+        for y in 0..buffer.area.height {
+            let mut line = String::new();
+            let mut skip = 0;
+            for x in 0..buffer.area.width {
+                let symbol = buffer[(x, y)].symbol();
+                if skip > 0 {
+                    skip -= 1;
+                    continue;
+                }
+                skip = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
+                line.push_str(symbol);
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    pub(crate) fn shows(&self, text: &str) -> bool {
+        self.screen().contains(text)
+    }
+
+    /// How many calls have this name.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.calls.iter().filter(|call| call.name() == name).count()
+    }
+}
+
+fn reply<T>(body: T) -> Reply<T> {
+    Reply { body, request_id: "r".into(), log_index: None }
+}
+
+/// Wire values are made from JSON, as the daemon would send them.
+fn made<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn page<T>(items: Vec<T>, from: u64, total: u64) -> Page<T> {
+    let end = from + u64::try_from(items.len()).unwrap();
+    Page { items, total: (from == 0).then_some(total), next_cursor: (end < total).then(|| end.to_string()) }
+}
+
+fn at(cursor: Option<&str>) -> u64 {
+    cursor.map_or(0, |cursor| cursor.parse().unwrap())
+}
+
+impl Registry {
+    fn answer(&self, call: Call) -> Answer {
+        match call {
+            Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
+                expires_in_seconds: 1800,
+                username: "alice".parse().unwrap(),
+                role: self.role,
+                must_change_password: self.must_change_password,
+            })),
+            Call::ChangePassword { .. } => Answer::PasswordChanged,
+            Call::Me => Answer::Me(reply(made::<Me>(json!({
+                "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
+                "must_change_password": false, "token_expires_at": "2026-07-22T12:33:11.000Z",
+                "session_expires_at": "2026-07-23T00:03:11.000Z"
+            })))),
+            Call::Models(query) => Answer::Models(reply(self.models(&query))),
+            Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
+            Call::Versions { cursor, limit, .. } => {
+                let from = at(cursor.as_deref());
+                let items = (from..52.min(from + u64::from(limit))).map(|place| self.version(52 - place)).collect();
+                Answer::Versions(reply(page(items, from, 52)))
+            }
+            Call::Users { .. } => Answer::Users(reply(page(self.users(), 0, 4))),
+            Call::Audit(query) => Answer::Audit(reply(self.audit(&query))),
+            Call::Status => Answer::Status(reply(Box::new(self.status()))),
+        }
+    }
+
+    fn models(&self, query: &ModelQuery) -> Page<ModelRow> {
+        let (found, from) =
+            (if query.q.is_empty() { self.models } else { self.models / 10 }, at(query.cursor.as_deref()));
+        let down = query.sort.starts_with('-');
+        let items = (from..found.min(from + u64::from(query.limit.unwrap())))
+            .map(|place| self.row(if down { found - 1 - place } else { place }))
+            .collect();
+        page(items, from, found)
+    }
+
+    fn row(&self, number: u64) -> ModelRow {
+        let kinds = ["summariser", "intent-router", "ner-multi", "toxicity", "asr-small", "translate-de-en"];
+        let kind = kinds[usize::try_from(number % 6).unwrap()];
+        let description = if self.hostile && number.is_multiple_of(2) {
+            "\u{202e}evil\u{1b}]0;owned\u{7} text\nand a second line 日本語 e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}"
+        } else {
+            "Routes user requests to one of 40 intents. Trained on tickets of the last year."
+        };
+        made(json!({
+            "id": ulid(number), "name": format!("team-nlp/{kind}-{number}"), "description": description,
+            "tags": {"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }},
+            "owner": if self.hostile { "m\u{9b}31mallory" } else { "svc-ci" },
+            "aliases": if number.is_multiple_of(3) { json!([alias("prod", 52), alias("stage", 51)]) } else { json!([]) },
+            "state": if number % 7 == 3 { "quarantined" } else { "available" }, "latest_version": 52,
+            "format": "safetensors", "size": 24_118_904u64 * (number + 1), "uploader": "svc-ci", "versions": 52,
+            "created_at": "2025-11-02T08:00:00.000Z", "updated_at": format!("2026-07-{:02}T09:20:00.000Z", number % 22 + 1)
+        }))
+    }
+
+    fn model(&self) -> ModelInfo {
+        let mut value = serde_json::to_value(self.row(0)).unwrap();
+        value["restorable_until"] = Value::Null;
+        value["newest_versions"] = json!([]);
+        value["selected"] = Value::Null;
+        made(value)
+    }
+
+    fn version(&self, number: u64) -> VersionInfo {
+        let findings = if number.is_multiple_of(2) {
+            json!([{"rule": "pickle.present", "level": "suspicious", "where": "model.pkl@0", "detail": "a pickle can run code when it is loaded"}])
+        } else {
+            json!([])
+        };
+        made(json!({
+            "id": ulid(0), "name": "team-nlp/summariser-0", "version": number,
+            "state": if number == 50 { "quarantined" } else { "available" },
+            "state_reason": if number == 50 { json!("looks wrong") } else { Value::Null },
+            "description": "nightly", "artifacts": [
+                {"path": "weights/model.safetensors", "size": 24_110_700, "digest": digest(), "format": "safetensors"},
+                {"path": "config.json", "size": 1204, "digest": digest(), "format": "json"}],
+            "metadata": {"parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
+            "findings": findings, "source": "api", "aliases": if number == 52 { json!(["prod"]) } else { json!([]) },
+            "created_at": "2026-07-20T08:00:00.000Z", "created_by": "svc-ci", "log_index": 9000 + number
+        }))
+    }
+
+    fn users(&self) -> Vec<User> {
+        [("alice", "admin"), ("bob", "contributor"), ("carol", "auditor"), ("eve", "viewer")]
+            .iter()
+            .zip(1..)
+            .map(|((name, role), number)| {
+                made(json!({
+                    "id": format!("usr_{number}"), "username": name, "role": role, "disabled": *name == "eve",
+                    "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
+                    "updated_at": "2026-01-10T08:00:00.000Z",
+                    "last_login_at": if *name == "eve" { Value::Null } else { json!("2026-07-22T11:46:11.000Z") }
+                }))
+            })
+            .collect()
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Page<AuditRow> {
+        let below = query.cursor.as_deref().map(|cursor| cursor.parse().unwrap()).or(query.before);
+        let below = below.unwrap_or(self.entries).min(self.entries);
+        let above = query.after.map_or(0, |after| after + 1);
+        let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
+        let items = (lowest..below).rev().map(|index| self.entry(index)).collect();
+        Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()) }
+    }
+
+    fn entry(&self, index: u64) -> AuditRow {
+        let actors = ["alice", "watcher", "bob", "svc-ci", "eve"];
+        let actions = ["model.update", "model.scan", "auth.login", "model.upload", "model.delete"];
+        let place = usize::try_from(index % 5).unwrap();
+        let name = if self.hostile { "m\u{9b}31mal\u{202e}" } else { actors[place] };
+        let action = actions[place];
+        let entry = json!({
+                "v": 1, "seq": index, "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
+                "node": "4c1f", "action": action, "outcome": if place == 4 { "denied" } else { "ok" },
+                "actor": {"id": format!("usr_{place}"), "name": name, "kind": "user", "role": "viewer", "cred": "t-7c1e"},
+                "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": 52}) },
+                "req": {"id": "01J3Z8", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31", "ua": "curl/8.1"},
+                "data": {"versions": 7}
+        });
+        let leaf_hash = leaf_hash(&canonical_json(&entry).unwrap()).to_string();
+        AuditRow { index, entry, leaf_hash: if self.tampered { leaf_hash.to_lowercase() } else { leaf_hash } }
+    }
+
+    fn status(&self) -> Status {
+        made(json!({
+            "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
+            "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
+            "store": {"backend": "sled", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
+            "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
+                "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
+            "storage": {"backend": "disk", "total_bytes": 8_796_093_022_208u64, "free_bytes": 3_430_476_278_661u64, "min_free_bytes": 1_073_741_824, "below_watermark": false},
+            "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024}
+        }))
+    }
+}
+
+fn alias(name: &str, version: u64) -> Value {
+    json!({"alias": name, "version": version, "set_at": "2026-07-20T08:00:00.000Z", "set_by": "alice", "log_index": 5, "protected": name == "prod"})
+}
+
+fn digest() -> String {
+    format!("sha256:{}", "9f2c61d0a77e10c4".repeat(4))
+}
+
+fn ulid(number: u64) -> String {
+    format!("01J3Z8{number:020}")
+}

@@ -1,0 +1,476 @@
+//! Tables of keys and facts: what a person does, and what is true then.
+
+use common::problem::ProblemType;
+use common::role::Role;
+use tui::action::{Action, Call};
+use tui::config::Credential;
+use tui::event::{EventKind, Size};
+use tui::state::Screen;
+use tui::window::ROWS_KEPT;
+
+use crate::console::{Console, Registry, refused};
+
+fn console() -> Console {
+    Console::signed_in(80, 24, Registry::default())
+}
+
+fn selected(console: &Console) -> String {
+    console.state.models.list.selected().map(|row| row.name.to_string()).unwrap_or_default()
+}
+
+/// Each movement ends at the row it should; the list is read newest first, so row n is model 1000 - n.
+#[test]
+fn moving_in_models() {
+    for (keys, row) in [
+        ("", 1),
+        ("j", 2),
+        ("jjk", 2),
+        ("12j", 13),
+        ("12jgg", 1),
+        ("<PgDn>", 19),
+        ("<PgDn><PgUp>", 1),
+        ("<C-d>", 10),
+        ("k", 1),
+        ("<Down><Down><Up>", 2),
+        ("123G", 123),
+        ("j<Home>", 1),
+    ] {
+        let mut console = console();
+        console.press(keys);
+        assert_eq!(console.state.models.list.ordinal(), Some(row), "{keys}");
+        assert!(selected(&console).ends_with(&format!("-{}", 1000 - row)), "{keys}: {}", selected(&console));
+    }
+}
+
+/// The end of a long list costs one request, not all of them; back at the start costs one more.
+#[test]
+fn the_end_is_read_backwards() {
+    let mut console = console();
+    console.press("G");
+    assert_eq!(
+        (selected(&console).as_str(), console.count("GET /models")),
+        ("team-nlp/toxicity-0".replace("toxicity", "summariser").as_str(), 2)
+    );
+    assert_eq!(console.state.models.list.ordinal(), Some(1000));
+    console.press("k");
+    assert!(selected(&console).ends_with("-1"));
+    console.press("gg");
+    assert!(selected(&console).ends_with("-999"));
+    assert_eq!(console.count("GET /models"), 3);
+}
+
+/// However far one scrolls, at most three pages are held, and what was dropped is read again on the way back.
+#[test]
+fn scrolling_keeps_memory_bounded() {
+    let mut console = Console::signed_in(80, 24, Registry { models: 100_000, ..Registry::default() });
+    for _ in 0..200 {
+        console.press("<PgDn>");
+        assert!(console.state.models.list.len() <= 2 * (ROWS_KEPT + 200));
+    }
+    let far = console.state.models.list.ordinal().unwrap();
+    assert_eq!(far, 1 + 200 * 18);
+    assert!(console.count("GET /models") <= 22);
+    for _ in 0..200 {
+        console.press("<PgUp>");
+    }
+    assert_eq!(console.state.models.list.ordinal(), Some(1));
+    assert!(selected(&console).ends_with("-99999"));
+}
+
+/// A filter is sent after typing rests; Enter keeps it, Esc brings the old one back.
+#[test]
+fn filtering() {
+    let mut console = console();
+    console.press("/abc");
+    assert_eq!(console.count("GET /models"), 1);
+    console.wait(200);
+    assert_eq!(console.count("GET /models"), 2);
+    assert!(matches!(console.calls.last(), Some(Call::Models(query)) if query.q == "abc"));
+    assert!(console.shows("1 of 100"));
+    console.press("d<Enter>");
+    assert_eq!(console.state.models.filter, "abcd");
+    console.press("/xyz<Esc>");
+    assert_eq!(console.state.models.filter, "abcd");
+    console.press("<Esc>");
+    assert_eq!(console.state.models.filter, "");
+    // At the top Esc says so and q quits.
+    console.press("<Esc>");
+    assert!(console.others.is_empty());
+    console.press("q");
+    assert_eq!(console.others, [Action::Quit]);
+}
+
+#[test]
+fn sorting() {
+    let mut console = console();
+    for (keys, sort) in
+        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "updated_at")]
+    {
+        console.press(keys);
+        let last = console.calls.iter().rev().find_map(|call| match call {
+            Call::Models(query) => Some(query.sort.as_str()),
+            _ => None,
+        });
+        assert_eq!(last, Some(sort), "{keys}");
+    }
+}
+
+#[test]
+fn a_model_and_its_versions() {
+    let mut console = console();
+    console.press("<Enter>");
+    assert!(console.shows("prod = v52 (protected), stage = v51") && console.shows("v52"));
+    console.press("jj<Enter>");
+    assert!(console.shows("quarantined: looks wrong") && console.shows("pickle.present"));
+    assert!(console.shows(&format!("sha256:{}", "9f2c61d0a77e10c4".repeat(4))));
+    console.press("<Esc>");
+    assert!(console.shows("VERSION"));
+    console.press("q");
+    assert!(console.state.models.open.is_none());
+    // A single reading of the list in all this.
+    assert_eq!(console.count("GET /models"), 1);
+}
+
+/// A digit alone goes to a screen when nothing follows; with more it is a count.
+#[test]
+fn digits() {
+    let mut console = console();
+    console.press("2");
+    assert_eq!(console.state.screen, Screen::Models);
+    console.wait(400);
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.press("3j").wait(1000);
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.press("4").wait(400).press("-");
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.press("1<Esc>").wait(400);
+    assert_eq!(console.state.screen, Screen::Audit);
+}
+
+fn audit(registry: Registry) -> Console {
+    let mut console = Console::signed_in(80, 24, registry);
+    console.press("2").wait(400);
+    console
+}
+
+fn entry(console: &Console) -> u64 {
+    console.state.audit.list.selected().unwrap().index
+}
+
+/// The newest entry is at the foot; every way through the log ends where it should.
+#[test]
+fn moving_in_the_log() {
+    for (keys, index) in [
+        ("", 9999),
+        ("k", 9998),
+        ("j", 9999),
+        ("10k", 9989),
+        ("1234G", 1234),
+        ("gg", 0),
+        ("ggj", 1),
+        ("ggG", 9999),
+        ("9990G", 9990),
+        ("0G", 9999),
+    ] {
+        let mut console = audit(Registry::default());
+        console.press(keys);
+        assert_eq!(entry(&console), index, "{keys}");
+    }
+}
+
+/// From the oldest entry to the newest, without a gap, an entry twice, or more requests than pages.
+#[test]
+fn the_whole_log_forward() {
+    let mut console = audit(Registry { entries: 2_000, ..Registry::default() });
+    console.press("gg");
+    for index in 0..2_000 {
+        assert_eq!(entry(&console), index);
+        console.press("j");
+    }
+    assert_eq!(entry(&console), 1_999);
+    assert!(console.count("GET /audit-logs") <= 12, "{}", console.count("GET /audit-logs"));
+}
+
+/// Reading the log is logged: looking at it asks for nothing by itself.
+#[test]
+fn an_idle_log_is_not_read() {
+    let mut console = audit(Registry::default());
+    let before = console.calls.len();
+    console.wait(20 * 60 * 1000);
+    let asked: Vec<&str> = console.calls[before..].iter().map(Call::name).collect();
+    assert!(asked.is_empty(), "{asked:?}");
+    console.press("<C-r>");
+    assert_eq!(console.count("GET /audit-logs"), 2);
+    console.registry.entries += 5;
+    console.press("<C-r>");
+    assert_eq!(entry(&console), 10_004);
+    console.press("kk");
+    console.registry.entries += 5;
+    console.press("<C-r>");
+    assert_eq!(entry(&console), 10_002);
+}
+
+#[test]
+fn filtering_the_log() {
+    let mut console = audit(Registry::default());
+    console.press("/actr:eve<Enter>");
+    assert!(console.shows("did you mean actor?"));
+    assert_eq!(console.count("GET /audit-logs"), 1);
+    console.press("<C-u>outcome:denied<Enter>");
+    assert!(matches!(console.calls.last(), Some(Call::Audit(query)) if query.outcome == "denied"));
+    console.press("<Esc>ka");
+    assert!(matches!(console.calls.last(), Some(Call::Audit(query)) if query.actor == "svc-ci"));
+}
+
+#[test]
+fn an_entry_has_all_its_fields() {
+    let mut console = audit(Registry::default());
+    console.press("<Enter>");
+    for text in ["9999  model.delete", "denied", "DELETE /models/{id} 403", "req.ip", "\"10.2.0.31\"", "data.versio"] {
+        assert!(
+            console.screen().replace("\n", " ").contains(text) || console.press("<PgDn>").shows(text),
+            "{text}\n{}",
+            console.screen()
+        );
+    }
+    console.press("k");
+    assert_eq!(entry(&console), 9998);
+    console.press("o");
+    assert_eq!(console.state.screen, Screen::Models);
+    assert!(console.shows("team-nlp/summariser-0"));
+    console.press("o");
+    assert!(matches!(console.calls.last(), Some(Call::Audit(query)) if query.target.starts_with("01J3Z8")));
+}
+
+/// An entry that is not the one its hash is of is said to be so.
+#[test]
+fn a_changed_entry_is_noticed() {
+    let mut console = audit(Registry::default());
+    console.press("<Enter><PgDn><PgDn>");
+    assert!(console.shows("the fields shown hash to it"), "{}", console.screen());
+    let mut console = audit(Registry { tampered: true, ..Registry::default() });
+    console.press("<Enter><PgDn><PgDn>");
+    assert!(console.shows("NOT the hash"));
+}
+
+/// What a role may not do is said, and not tried.
+#[test]
+fn roles() {
+    let mut console = Console::signed_in(80, 24, Registry { role: Role::Viewer, ..Registry::default() });
+    let before = console.calls.len();
+    for (keys, why) in [
+        ("2", "needs audit.read (auditor or admin); you are viewer"),
+        ("3", "needs user.manage (admin)"),
+        ("o", "o: needs audit.read"),
+    ] {
+        console.press(keys).wait(400);
+        assert!(console.shows(why), "{keys}: {}", console.screen());
+        assert_eq!(console.state.screen, Screen::Models);
+        console.wait(10_000);
+    }
+    assert_eq!(console.calls.len(), before);
+    assert!(console.shows("(2 Audit)") && console.shows("(o entries)"));
+}
+
+#[test]
+fn health_is_read_while_it_is_open() {
+    let mut console = console();
+    console.press("4").wait(400);
+    assert!(console.shows("OK") && console.shows("12 d 4 h"));
+    let open = console.count("GET /status");
+    console.wait(20_000);
+    assert_eq!(console.count("GET /status"), open + 4);
+    console.press("1").wait(60_000);
+    assert!(console.count("GET /status") <= open + 5);
+}
+
+// ---- signing in -----------------------------------------------------------------------------------------------------
+
+fn signed_out() -> Console {
+    let mut console = Console::new(Size { width: 80, height: 24 }, Registry::default());
+    console.begin(Credential::Ask);
+    console
+}
+
+#[test]
+fn logging_in() {
+    let mut console = signed_out();
+    assert!(console.shows("log in") && console.shows("alice"));
+    console.press("<Enter>");
+    assert!(console.calls.is_empty());
+    console.feed(EventKind::Paste("correct horse\nbattery".into()));
+    assert!(console.calls.is_empty());
+    assert!(console.shows("********") && !console.shows("*********") && !console.shows("correct"));
+    assert!(!format!("{:?}", console.state).contains("correct"));
+    console.press("<Enter>");
+    assert!(
+        matches!(&console.calls[0], Call::Login { username, password } if username == "alice" && password.expose() == "correct horsebattery")
+    );
+    assert!(console.shows("team-nlp/") && !console.shows("log in"));
+}
+
+#[test]
+fn a_wrong_password() {
+    let mut console = signed_out();
+    console.registry.failure = Some(refused(ProblemType::BadCredentials));
+    console.press("wrong password<Enter>");
+    assert!(console.shows("wrong user name or password") && !console.shows("**"));
+    console.registry.failure = None;
+    console.press("right password<Enter>");
+    assert!(console.state.who.is_some());
+    // The user's name can be corrected.
+    let mut console = signed_out();
+    console.press("<Tab><C-u>bob<Tab>x<Enter>");
+    assert!(matches!(&console.calls[0], Call::Login { username, .. } if username == "bob"));
+    console.press("<C-c>");
+}
+
+#[test]
+fn a_password_that_must_be_changed() {
+    let mut console = signed_out();
+    console.registry.must_change_password = true;
+    console.press("given by somebody<Enter>");
+    assert!(console.shows("change the password"));
+    console.press("new password 1<Enter>other<Enter>");
+    assert!(console.shows("differ"));
+    console.press("new password 1<Enter>new password 1<Enter>");
+    assert!(console.calls.iter().any(|call| matches!(call, Call::ChangePassword { old, new }
+        if old.expose() == "given by somebody" && new.expose() == "new password 1")));
+    assert!(console.shows("team-nlp/") && console.shows("is changed"));
+}
+
+/// At 80 % of its life the token is refreshed, without a word; if that is refused, the dialog opens over the screen.
+#[test]
+fn staying_signed_in() {
+    let mut console = console();
+    console.wait(1_439_000);
+    assert_eq!(console.count("POST /token/refresh"), 0);
+    console.wait(2_000);
+    assert_eq!(console.count("POST /token/refresh"), 1);
+    console.registry.failure = Some(refused(ProblemType::Unauthenticated));
+    console.press("jj").wait(1_500_000);
+    assert!(console.shows("log in") && console.shows("the session has ended") && console.shows("alice"));
+    console.registry.failure = None;
+    console.press("again and again<Enter>");
+    assert_eq!(console.state.models.list.ordinal(), Some(3));
+    assert!(!console.shows("log in"));
+}
+
+/// A 401 in the middle: one refresh, one repetition, then the dialog; what was asked is asked again after it.
+#[test]
+fn a_session_that_ends() {
+    let mut console = console();
+    console.hold = true;
+    console.press("<C-r>");
+    let (id, _) = console.held.remove(0);
+    let unauthenticated = || Box::new(Err(refused(ProblemType::Unauthenticated)));
+    console.feed(EventKind::Reply { id, result: unauthenticated() });
+    assert_eq!(console.calls.last().map(Call::name), Some("POST /token/refresh"));
+    // What is pressed meanwhile waits.
+    console.press("<Enter>");
+    assert_eq!(console.held.len(), 1);
+    console.release();
+    assert_eq!(console.calls.iter().rev().take(3).map(Call::name).filter(|name| *name == "GET /models").count(), 1);
+    assert!(console.state.parked.is_empty() && console.shows("VERSION"));
+
+    console.press("q");
+    console.hold = true;
+    console.press("<C-r>");
+    for _ in 0..2 {
+        let (id, call) = console.held.remove(0);
+        assert_eq!(call.name(), "GET /models");
+        console.feed(EventKind::Reply { id, result: unauthenticated() });
+        if !console.held.is_empty() {
+            console.release();
+            console.hold = true;
+        }
+        if console.held.is_empty() {
+            break;
+        }
+    }
+    console.release();
+}
+
+/// A token of another user's session never shows the first one's rows.
+#[test]
+fn another_user() {
+    let mut console = console();
+    console.state.who.as_mut().unwrap().username = "zed".into();
+    console.registry.failure = Some(refused(ProblemType::Unauthenticated));
+    console.press("<C-r>");
+    assert!(console.shows("log in"));
+    console.hold = true;
+    console.registry.failure = None;
+    console.press("password<Enter>");
+    let (id, call) = console.held.remove(0);
+    assert_eq!(call.name(), "POST /login");
+    let before = console.state.models.list.len();
+    assert!(before > 0);
+    let session = common::client::Session {
+        expires_in_seconds: 1800,
+        username: "alice".parse().unwrap(),
+        role: Role::Admin,
+        must_change_password: false,
+    };
+    let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None };
+    console.feed(EventKind::Reply { id, result: Box::new(Ok(tui::action::Answer::Session(reply))) });
+    assert_eq!(console.state.models.list.len(), 0);
+}
+
+/// Nobody there: the rows stay, marked; one request per wish, and it recovers.
+#[test]
+fn offline() {
+    let mut console = console();
+    console.registry.failure =
+        Some(common::client::ClientError::Offline { address: "127.0.0.1:8000".into(), cause: "refused".into() });
+    console.press("<C-r>");
+    assert!(console.shows("OFFLINE") && console.shows("STALE since 12:03:11") && console.shows("error: can't reach"));
+    assert!(console.shows("team-nlp/"));
+    let before = console.calls.len();
+    console.wait(60_000);
+    assert_eq!(console.calls.len(), before);
+    console.registry.failure = None;
+    console.press("<C-r>");
+    assert!(console.shows("online") && console.shows("as of 12:04:11"));
+    assert!(console.shows("!1"));
+    console.press("!");
+    assert!(console.shows("GET /models") && !console.shows("!1"));
+}
+
+/// The first answers fail: the console says so and C-r is all it takes.
+#[test]
+fn offline_from_the_start() {
+    let failure = Some(common::client::ClientError::Timeout { address: "h:1".into(), seconds: 10 });
+    let mut console = Console::signed_in(80, 24, Registry { failure, ..Registry::default() });
+    assert!(console.shows("not signed in; C-r tries again"));
+    console.registry.failure = None;
+    console.press("<C-r>");
+    assert!(console.shows("team-nlp/"));
+}
+
+/// A reply nobody waits for any more changes nothing.
+#[test]
+fn late_replies() {
+    let mut console = console();
+    console.hold = true;
+    console.press("s");
+    let late = console.held.clone();
+    console.press("s");
+    console.release();
+    let before = console.screen();
+    for (id, _) in late {
+        console.feed(EventKind::Reply { id, result: Box::new(Err(refused(ProblemType::Internal))) });
+    }
+    assert_eq!(console.screen(), before);
+}
+
+#[test]
+fn help_and_overlays() {
+    let mut console = console();
+    console.press("?");
+    assert!(console.shows("Keys") && console.shows("part of name or description"));
+    console.press("G?");
+    assert!(console.shows("NAME"));
+    console.press("<C-z><C-l>");
+    assert_eq!(console.others, [Action::Suspend, Action::Repaint]);
+}

@@ -1,0 +1,96 @@
+//! Each screen at each size, compared with the pictures beside it. `MREG_UPDATE_PICTURES=1` draws them anew.
+
+use std::path::Path;
+
+use common::problem::ProblemType;
+use common::role::Role;
+use tui::config::Credential;
+use tui::event::Size;
+
+use crate::console::{Console, Registry, refused};
+
+const SIZES: [(u16, u16); 3] = [(120, 40), (80, 24), (40, 12)];
+
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the program")]
+fn check(name: &str, screen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(format!("{name}.txt"));
+    if std::env::var_os("MREG_UPDATE_PICTURES").is_some() {
+        std::fs::write(&path, screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(screen == expected, "{name} is not as its picture; MREG_UPDATE_PICTURES=1 accepts this:\n{screen}");
+}
+
+/// Draws after keys, at every size.
+fn pictures(name: &str, registry: &Registry, keys: &str) {
+    for (width, height) in SIZES {
+        let mut console = Console::signed_in(width, height, registry.clone());
+        for part in keys.split('|') {
+            console.press(part).wait(400);
+        }
+        console.wait(10_000);
+        check(&format!("{name}-{width}x{height}"), &console.screen());
+    }
+}
+
+#[test]
+fn screens() {
+    let registry = Registry::default();
+    for (name, keys) in [
+        ("models", "jjj"),
+        ("model", "<Enter>jj"),
+        ("version", "<Enter>jj<Enter>"),
+        ("audit", "2"),
+        ("entry", "2|kk<Enter>"),
+        ("users", "3|j"),
+        ("user", "3|j<Enter>"),
+        ("health", "4"),
+        ("help", "?"),
+        ("messages", "!"),
+        ("filter", "/rout"),
+    ] {
+        pictures(name, &registry, keys);
+    }
+}
+
+#[test]
+fn other_states() {
+    pictures("hostile-models", &Registry { hostile: true, ..Registry::default() }, "j");
+    pictures("hostile-audit", &Registry { hostile: true, ..Registry::default() }, "2|<Enter>");
+    pictures("empty", &Registry { models: 0, ..Registry::default() }, "");
+    pictures("viewer", &Registry { role: Role::Viewer, ..Registry::default() }, "2");
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.registry.failure = Some(refused(ProblemType::Unavailable));
+    console.press("<C-r>");
+    check("stale-80x24", &console.screen());
+    console.hold = true;
+    console.press("s");
+    check("loading-80x24", &console.screen());
+}
+
+#[test]
+fn forms() {
+    for (width, height) in SIZES {
+        let mut console = Console::new(Size { width, height }, Registry::default());
+        console.begin(Credential::Ask);
+        console.press("secret password");
+        check(&format!("login-{width}x{height}"), &console.screen());
+        console.registry.failure = Some(refused(ProblemType::BadCredentials));
+        console.press("<Enter>");
+        check(&format!("login-wrong-{width}x{height}"), &console.screen());
+        console.registry = Registry { must_change_password: true, ..Registry::default() };
+        console.press("secret password<Enter>");
+        check(&format!("new-password-{width}x{height}"), &console.screen());
+    }
+}
+
+/// With --ascii nothing of ours and nothing of others is above 0x7f.
+#[test]
+fn ascii() {
+    let mut console = Console::signed_in(100, 30, Registry { hostile: true, ..Registry::default() });
+    console.state.settings.ascii = true;
+    for keys in ["", "<Enter>", "2", "<Enter>", "?"] {
+        console.press(keys).wait(400);
+        assert!(console.screen().is_ascii(), "{}", console.screen());
+    }
+}
