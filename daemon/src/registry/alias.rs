@@ -1,7 +1,6 @@
 //! Aliases: names for versions that can be moved, each with its history. Knows which are protected; refuses to know what
 //! an alias is used for.
 
-
 use common::audit::{Action, Target};
 use common::name::{Alias, ModelId, ModelRef, Version};
 use common::role::Permission;

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use common::api::{AuditRow, Page};
-use common::audit::{INTEGER_MAX, Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
+use common::audit::{Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
 use common::name::{ModelId, ModelName, UserName};
 use common::role::Permission;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Outcome, RegistryError};
@@ -282,11 +283,9 @@ impl AuditQuery {
         if let Some(outcome) = self.outcome {
             filters.insert("outcome".to_owned(), outcome.as_str().into());
         }
-        let numbers = [("since_ms", self.since_ms), ("until_ms", self.until_ms)];
+        let numbers = [("since", self.since_ms), ("until", self.until_ms)];
         for (name, value) in numbers.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
-            // Leaves hold integers up to 2^53; what is beyond has no instant.
-            let most = INTEGER_MAX.cast_signed();
-            filters.insert(name.to_owned(), json!(value.clamp(-most, most)));
+            filters.insert(name.to_owned(), clock::rfc3339(value).into());
         }
         if !filters.is_empty() {
             note.say("filters", Value::Object(filters));

@@ -168,14 +168,13 @@ impl Inner {
         let inner = Arc::clone(self);
         let task = self.tasks.spawn(async move {
             let committed = inner.store.commit(command).await?;
-            let verdict = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let verdict: Option<Verdict<T>> = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if verdict.as_ref().is_some_and(|verdict| verdict.releases) {
-                inner.settle_later(committed.released.iter().copied());
+                inner.settle_later(committed.released.to_vec());
             }
             Ok::<_, StoreError>((committed, verdict))
         });
-        let joined = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
-        let (committed, verdict) = joined?;
+        let (committed, verdict) = task.await.map_err(|error| RegistryError::Internal(error.into()))??;
         let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
         let failure = |error| Failure { error, logged };
         let verdict = verdict.ok_or_else(|| failure(RegistryError::internal("a decision left no verdict")))?;

@@ -101,7 +101,7 @@ impl Drop for PinGuard {
 
 impl Inner {
     /// Pins blobs; waits where one is being removed.
-    pub(crate) async fn pin(self: &Arc<Self>, holder: Holder, digests: impl IntoIterator<Item = Digest>) -> PinGuard {
+    pub(crate) async fn pin(self: &Arc<Self>, holder: Holder, digests: Vec<Digest>) -> PinGuard {
         let mut guard = PinGuard { inner: Arc::clone(self), holder, digests: Vec::new() };
         for digest in digests {
             loop {
@@ -120,8 +120,7 @@ impl Inner {
     }
 
     /// Removes the bytes of each blob that no record points to and nobody holds, in the background.
-    pub(crate) fn settle_later(self: &Arc<Self>, digests: impl IntoIterator<Item = Digest>) {
-        let digests: Vec<Digest> = digests.into_iter().collect();
+    pub(crate) fn settle_later(self: &Arc<Self>, digests: Vec<Digest>) {
         if digests.is_empty() {
             return;
         }

@@ -154,7 +154,9 @@ impl Inner {
         let note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
         let failed = async |error| -> Failure { self.refuse(caller, note.clone(), error).await };
 
-        let name = match self.check_form(caller, &files, &form) {
+        // What may fail is bound first: a borrow of staged files must not live while the failure is recorded.
+        let checked = self.check_form(caller, &files, &form);
+        let name = match checked {
             Ok(name) => name,
             Err(error) => return Err(failed(error).await),
         };
@@ -162,13 +164,15 @@ impl Inner {
             Ok(looked_at) => looked_at,
             Err(error) => return Err(failed(error).await),
         };
-        let plan = match self.plan(caller, name, form, &files, inspections) {
+        let planned = self.plan(caller, name, form, &files, inspections);
+        let plan = match planned {
             Ok(plan) => plan,
             Err(error) => return Err(failed(error).await),
         };
         let once = self.fingerprints.once(caller, &plan.described());
         // Given back after the commit: whoever unpins last looks whether the record is there.
-        let _pins = self.pin(Holder::Writer, files.iter().map(|file| file.digest)).await;
+        let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
+        let _pins = self.pin(Holder::Writer, digests).await;
         if let Err(error) = keep_all(files).await {
             return Err(failed(error).await);
         }

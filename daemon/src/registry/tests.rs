@@ -280,8 +280,11 @@ async fn failures_of_a_face() {
     let target = common::audit::Target::new("model", "x");
     let action = common::audit::Action::ModelDelete;
     let error = RegistryError::Unauthenticated;
-    let recorded = bench.registry.record_failure(&anonymous("192.0.2.9"), action.clone(), target.clone(), &error, 401);
-    assert!(recorded.await.unwrap().is_some());
+    let caller = anonymous("192.0.2.9");
+    let record = async || {
+        bench.registry.record_failure(&caller, action.clone(), target.clone(), &error, 401).await
+    };
+    assert!(record().await.unwrap().is_some());
     let entry = bench.last("model.delete").await;
     assert_eq!((entry["outcome"].as_str(), entry["req"]["status"].as_u64()), (Some("denied"), Some(401)));
     assert_eq!(entry["req"]["ip"].as_str(), Some("192.0.2.9"));
@@ -289,9 +292,7 @@ async fn failures_of_a_face() {
     // A flood of them is summed up.
     let mut limited = 0;
     for _ in 0..130 {
-        let recorded =
-            bench.registry.record_failure(&anonymous("192.0.2.9"), action.clone(), target.clone(), &error, 401);
-        limited += u32::from(matches!(recorded.await, Err(RegistryError::TooManyRequests { .. })));
+        limited += u32::from(matches!(record().await, Err(RegistryError::TooManyRequests { .. })));
     }
     assert!((10..=11).contains(&limited), "{limited}");
     bench.registry.inner.summarise_rejected().await;

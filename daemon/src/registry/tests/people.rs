@@ -179,7 +179,7 @@ async fn lockout() {
         assert!(matches!(refused(login("192.0.2.1", "alice", "wrong").await), RegistryError::BadCredentials));
     }
     assert_eq!(bench.last("auth.login").await["data"]["locked"].as_bool(), Some(true));
-    let locked = login("192.0.2.7", "alice", PASSWORD).await.unwrap_err();
+    let locked = login("192.0.2.7", "alice", PASSWORD).await.err().unwrap();
     assert!(matches!(locked.error, RegistryError::TooManyRequests { .. }) && locked.logged.is_none());
     done(login("127.0.0.1", "alice", PASSWORD).await);
     bench.registry.inner.summarise_rejected().await;
