@@ -114,7 +114,10 @@ fn reads(runtime: &Runtime, rounds: usize) {
             }
             let ratio = median(&ratios);
             let ratio = subject.goal.map_or_else(|| format!("{ratio:.2} ×"), |goal| at_least(ratio, goal));
-            println!("{:30} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms   {ratio}", subject.name, last.rate, last.p50_ms, last.p99_ms);
+            println!(
+                "{:30} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms   {ratio}",
+                subject.name, last.rate, last.p50_ms, last.p99_ms
+            );
         }
         println!("{:30} {:>8.0}/s", hello.name, median(&bare_rates));
     }
@@ -150,7 +153,9 @@ impl Client {
         match self {
             Self::Own => {
                 let octets = Bytes::from(request("GET", &subject.target, Some(&subject.token), &[], b""));
-                let load = closed_loop(subject.address, CONNECTIONS, f64::from(SECONDS), move |_connection, _turn| octets.clone());
+                let load = closed_loop(subject.address, CONNECTIONS, f64::from(SECONDS), move |_connection, _turn| {
+                    octets.clone()
+                });
                 let load = runtime.block_on(load);
                 assert!(load.statuses.keys().all(|&status| status == 200), "{}: {:?}", subject.name, load.statuses);
                 let sample = load.sample;
@@ -228,9 +233,12 @@ async fn serve_bare() {
         let (stream, _peer) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         tokio::spawn(async move {
-            let hello = |_request| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello")))) };
+            let hello =
+                |_request| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello")))) };
             // A client that leaves is no error.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(hello)).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(hello))
+                .await;
         });
     }
 }
@@ -256,7 +264,9 @@ fn logins(runtime: &Runtime, rounds: usize) {
     let right = |client: usize, _turn: u64| login(&format!("bench-{client}"), PASSWORD);
     // Names that nobody has, so that no lockout spares the daemon the work.
     let wrong = |client: usize, turn: u64| login(&format!("nobody-{client}-{turn}"), "not-the-password-at-all");
-    let mixed = move |client: usize, turn: u64| if client.is_multiple_of(2) { right(client, turn) } else { wrong(client, turn) };
+    let mixed = move |client: usize, turn: u64| {
+        if client.is_multiple_of(2) { right(client, turn) } else { wrong(client, turn) }
+    };
 
     let mut alone = Vec::new();
     for _ in 0..rounds {

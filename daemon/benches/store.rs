@@ -253,12 +253,7 @@ fn raw_loop(dir: &Path) -> Sample {
     })
 }
 
-fn run_clients(
-    runtime: &Runtime,
-    store: &Arc<SledStore>,
-    clients: u64,
-    command: fn(u64, u64) -> Decide,
-) -> Sample {
+fn run_clients(runtime: &Runtime, store: &Arc<SledStore>, clients: u64, command: fn(u64, u64) -> Decide) -> Sample {
     let began = Instant::now();
     let until = began + Duration::from_secs_f64(SECONDS);
     let took_us = runtime.block_on(async {
@@ -297,11 +292,11 @@ fn pages(small: &Bed, large: &Bed, rounds: usize) {
         ("list, newest change first", ModelQuery { sort: ModelSort::UpdatedDown, ..list.clone() }, Some(1.5)),
         ("tag of 1 % of the models", ModelQuery { tags: tag("project", "p7"), ..list.clone() }, Some(1.5)),
         ("tag of half of the models", ModelQuery { tags: tag("stage", "dev"), ..list.clone() }, Some(1.5)),
-        ("tag, newest change first", ModelQuery {
-            tags: tag("stage", "dev"),
-            sort: ModelSort::UpdatedDown,
-            ..list.clone()
-        }, Some(1.5)),
+        (
+            "tag, newest change first",
+            ModelQuery { tags: tag("stage", "dev"), sort: ModelSort::UpdatedDown, ..list.clone() },
+            Some(1.5),
+        ),
         ("text that half of them have", ModelQuery { text: Some("4".to_owned()), ..list.clone() }, None),
         ("text that none has", ModelQuery { text: Some("nowhere".to_owned()), ..list.clone() }, None),
     ];
@@ -311,9 +306,15 @@ fn pages(small: &Bed, large: &Bed, rounds: usize) {
     let deep = (middle(view.0), middle(view.1));
     let from = |after: &Option<Vec<u8>>| ModelQuery { after: after.clone(), ..list.clone() };
     let deep = (from(&deep.0), from(&deep.1));
-    compare("list, from the middle on", Some(1.5), rounds, || drop(view.0.models(&deep.0).unwrap()), || {
-        drop(view.1.models(&deep.1).unwrap());
-    });
+    compare(
+        "list, from the middle on",
+        Some(1.5),
+        rounds,
+        || drop(view.0.models(&deep.0).unwrap()),
+        || {
+            drop(view.1.models(&deep.1).unwrap());
+        },
+    );
 
     heading(format_args!("pages of {PAGE} entries: {} entries / {} entries", view.1.size(), view.0.size()));
     let all = EntryQuery { limit: PAGE, ..EntryQuery::default() };
@@ -324,19 +325,24 @@ fn pages(small: &Bed, large: &Bed, rounds: usize) {
         ("by action's prefix", EntryQuery { action: Some("auth.*".to_owned()), ..all.clone() }),
         ("by outcome (2 %)", EntryQuery { outcome: Some(Outcome::Denied), ..all.clone() }),
         ("by address", EntryQuery { ip: Some("192.0.2.7".to_owned()), ..all.clone() }),
-        ("by actor and outcome", EntryQuery {
-            actor: Some("cleo".to_owned()),
-            outcome: Some(Outcome::Denied),
-            ..all.clone()
-        }),
+        (
+            "by actor and outcome",
+            EntryQuery { actor: Some("cleo".to_owned()), outcome: Some(Outcome::Denied), ..all.clone() },
+        ),
         ("by actor, from the middle", EntryQuery { actor: Some("cleo".to_owned()), ..all }),
     ];
     for (name, query) in &queries {
         let before = |size: u64| EntryQuery { before: name.ends_with("middle").then_some(size / 2), ..query.clone() };
         let query = (before(view.0.size()), before(view.1.size()));
-        compare(name, Some(1.5), rounds, || drop(view.0.entries(&query.0).unwrap()), || {
-            drop(view.1.entries(&query.1).unwrap());
-        });
+        compare(
+            name,
+            Some(1.5),
+            rounds,
+            || drop(view.0.entries(&query.0).unwrap()),
+            || {
+                drop(view.1.entries(&query.1).unwrap());
+            },
+        );
     }
 }
 

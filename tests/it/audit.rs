@@ -66,14 +66,25 @@ fn filters() {
     let indices: Vec<&Value> = between.iter().map(|row| &row["index"]).collect();
     assert_eq!(indices, [5, 4, 3]);
     let ts = all[2]["entry"]["ts"].as_str().unwrap();
-    assert!(rows(&admin, &format!("?since={ts}&limit=1000")).iter().all(|row| row["entry"]["ts"].as_str().unwrap() >= ts));
+    assert!(
+        rows(&admin, &format!("?since={ts}&limit=1000")).iter().all(|row| row["entry"]["ts"].as_str().unwrap() >= ts)
+    );
     let until = rows(&admin, &format!("?until={ts}&limit=1000"));
     assert!(until.iter().all(|row| row["entry"]["ts"].as_str().unwrap() <= ts));
     assert!(until.iter().any(|row| row["index"] == all[2]["index"]), "until is inclusive");
 
     for bad in [
-        "after=x", "before=-1", "outcome=good", "action=Model", "since=now", "limit=0", "limit=1001", "format=xml",
-        "cursor=zzz", "colour=red", "action=a&action=b",
+        "after=x",
+        "before=-1",
+        "outcome=good",
+        "action=Model",
+        "since=now",
+        "limit=0",
+        "limit=1001",
+        "format=xml",
+        "cursor=zzz",
+        "colour=red",
+        "action=a&action=b",
     ] {
         admin.get(&format!("/audit-logs?{bad}")).invalid(&format!("query.{}", bad.split('=').next().unwrap()));
     }
@@ -244,7 +255,8 @@ fn reads() {
 /// Addresses are kept as the setting says.
 #[test]
 fn client_addresses() {
-    for (setting, wanted) in [("full", json!("127.0.0.1")), ("truncated", json!("127.0.0.0/24")), ("none", Value::Null)] {
+    for (setting, wanted) in [("full", json!("127.0.0.1")), ("truncated", json!("127.0.0.0/24")), ("none", Value::Null)]
+    {
         let mut daemon = Daemon::with(&[("MREG_AUDIT_CLIENT_IP", setting)]);
         daemon.client().login("nobody", "wrong-wrong-wrong-1").problem("bad-credentials");
         let log = daemon.log();

@@ -51,7 +51,8 @@ fn work(admin: &Client, promised: &Promised, stop: &AtomicBool, serial: &AtomicU
                 })
             }
             1 => {
-                let name = promised.versions.lock().unwrap().iter().map(|(name, _, _)| name.clone()).nth(at as usize % 7);
+                let name =
+                    promised.versions.lock().unwrap().iter().map(|(name, _, _)| name.clone()).nth(at as usize % 7);
                 let Some(name) = name.filter(|name| name.starts_with("gone")) else { continue };
                 promised.asked_to_delete.lock().unwrap().insert(name.clone());
                 admin.request("DELETE", &format!("/models/{name}")).try_send().map(|response| {
@@ -72,7 +73,8 @@ fn work(admin: &Client, promised: &Promised, stop: &AtomicBool, serial: &AtomicU
                 } else {
                     samples::safetensors(at)
                 };
-                let form = Form::new().file("m.safetensors", &file).text("name", &name).text("force_new_version", "true");
+                let form =
+                    Form::new().file("m.safetensors", &file).text("name", &name).text("force_new_version", "true");
                 admin.request("POST", "/models").form(form).try_send().map(|response| {
                     // The model may have been deleted a moment ago.
                     assert!(matches!(response.status, 201 | 409), "{}", response.text());
@@ -172,7 +174,8 @@ fn killed_under_load() {
 
 /// Everything a GET shows, as octets.
 fn answers(client: &Client) -> BTreeMap<String, Vec<u8>> {
-    let mut targets = vec!["/models?state=deleted".to_owned(), "/users".to_owned(), "/models?sort=-updated_at".to_owned()];
+    let mut targets =
+        vec!["/models?state=deleted".to_owned(), "/users".to_owned(), "/models?sort=-updated_at".to_owned()];
     for row in everything(client, "/models") {
         let name = row["name"].as_str().unwrap();
         targets.push(format!("/models/{name}"));

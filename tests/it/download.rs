@@ -83,8 +83,16 @@ fn ranges() {
         assert_eq!(response.need("content-range"), format!("bytes */{size}"), "{range}");
     }
     let ignored = [
-        "bytes=5-1", "bytes=a-b", "bytes", "bytes=", "bytes=-", "lines=0-1", "bytes=0-1,5-6", "bytes=1",
-        "bytes=99999999999999999999999-", "bytes=0--5",
+        "bytes=5-1",
+        "bytes=a-b",
+        "bytes",
+        "bytes=",
+        "bytes=-",
+        "lines=0-1",
+        "bytes=0-1,5-6",
+        "bytes=1",
+        "bytes=99999999999999999999999-",
+        "bytes=0--5",
     ];
     for range in ignored {
         let response = ranged(&user, target, range);
@@ -178,7 +186,9 @@ fn several_as_tar() {
 fn odd_names() {
     let daemon = Daemon::start();
     let user = daemon.user("carl", Role::Contributor);
-    for (seed, name) in (0..).zip(["a b.bin", "q\"uote.bin", "grüße.bin", "世界.bin", "semi;colon.bin", "per%20cent.bin"]) {
+    for (seed, name) in
+        (0..).zip(["a b.bin", "q\"uote.bin", "grüße.bin", "世界.bin", "semi;colon.bin", "per%20cent.bin"])
+    {
         let model = format!("odd{seed}");
         user.upload(&model, name, &samples::safetensors(seed));
         let admin = daemon.admin();

@@ -80,8 +80,16 @@ fn queries() {
         "[a-z%&=]{0,5}",
     ];
     let paths = proptest::sample::select(vec![
-        "/models", "/audit-logs", "/users", "/models/m", "/models/m/versions", "/models/m@x", "/me", "/status",
-        "/models/m/aliases/x/history", "/models/m/versions/1",
+        "/models",
+        "/audit-logs",
+        "/users",
+        "/models/m",
+        "/models/m/versions",
+        "/models/m@x",
+        "/me",
+        "/status",
+        "/models/m/aliases/x/history",
+        "/models/m/versions/1",
     ]);
     let query = proptest::collection::vec((names, awkward()), 0..4);
     let mut kept = Kept { client: &admin, connection: None };
@@ -104,8 +112,28 @@ fn paths() {
     admin.upload("m", "m.safetensors", &samples::safetensors(1));
     let segment = prop_oneof![
         proptest::sample::select(vec![
-            "models", "users", "m", "versions", "1", "files", "aliases", "artifact", "download", "m.safetensors", "docs",
-            "problems", "..", ".", "", "admin", "history", "restore", "audit-logs", "sha256:", "m:1", "m@live",
+            "models",
+            "users",
+            "m",
+            "versions",
+            "1",
+            "files",
+            "aliases",
+            "artifact",
+            "download",
+            "m.safetensors",
+            "docs",
+            "problems",
+            "..",
+            ".",
+            "",
+            "admin",
+            "history",
+            "restore",
+            "audit-logs",
+            "sha256:",
+            "m:1",
+            "m@live",
         ])
         .prop_map(str::to_owned),
         awkward().prop_map(|text| text.replace(['/', '?'], "")),
@@ -127,7 +155,15 @@ fn forms() {
     let user = daemon.user("carl", Role::Contributor);
     let names = prop_oneof![
         proptest::sample::select(vec![
-            "file", "name", "version", "description", "tags", "metadata", "alias", "sha256", "force_new_version",
+            "file",
+            "name",
+            "version",
+            "description",
+            "tags",
+            "metadata",
+            "alias",
+            "sha256",
+            "force_new_version",
         ])
         .prop_map(str::to_owned),
         "[a-z\"\\\\; ]{0,6}",
@@ -149,7 +185,8 @@ fn forms() {
         "[ -~]{0,10}",
     ]);
     let part = (names, filenames, extra, values);
-    let form = (proptest::collection::vec(part, 0..5), proptest::option::weighted(0.2, any::<proptest::sample::Index>()));
+    let form =
+        (proptest::collection::vec(part, 0..5), proptest::option::weighted(0.2, any::<proptest::sample::Index>()));
     let mut kept = Kept { client: &user, connection: None };
     let mut published = 0;
     cases((form, any::<bool>()), 400, |((parts, cut), chunked)| {
@@ -167,7 +204,8 @@ fn forms() {
         if let Some(cut) = cut {
             body.truncate(cut.index(body.len()));
         }
-        let request = user.request("POST", "/models").header("Connection", "keep-alive").body(&Form::content_type(), body);
+        let request =
+            user.request("POST", "/models").header("Connection", "keep-alive").body(&Form::content_type(), body);
         let request = if chunked { request.chunked(50) } else { request };
         let octets = [request.head_octets(), request.body_octets()].concat();
         if kept.send("POST", &octets) < 300 {
@@ -194,8 +232,18 @@ fn bodies() {
         proptest::sample::select(vec!["viewer", "admin", "m", "a-perfectly-fine-one"]).prop_map(Value::from),
     ];
     let keys = proptest::sample::select(vec![
-        "username", "password", "role", "disabled", "description", "tags", "owner", "reason", "version", "old_password",
-        "new_password", "x",
+        "username",
+        "password",
+        "role",
+        "disabled",
+        "description",
+        "tags",
+        "owner",
+        "reason",
+        "version",
+        "old_password",
+        "new_password",
+        "x",
     ]);
     let value = leaf.prop_recursive(4, 20, 4, move |inner| {
         prop_oneof![
@@ -205,8 +253,13 @@ fn bodies() {
         ]
     });
     let routes = proptest::sample::select(vec![
-        ("POST", "/register"), ("PATCH", "/users/carl"), ("PATCH", "/models/m"), ("PUT", "/models/m/aliases/live"),
-        ("POST", "/models/m/versions/1/deprecate"), ("PATCH", "/models/m/versions/1"), ("POST", "/me/password"),
+        ("POST", "/register"),
+        ("PATCH", "/users/carl"),
+        ("PATCH", "/models/m"),
+        ("PUT", "/models/m/aliases/live"),
+        ("POST", "/models/m/versions/1/deprecate"),
+        ("PATCH", "/models/m/versions/1"),
+        ("POST", "/me/password"),
         ("POST", "/users/carl/password"),
     ]);
     let text = prop_oneof![
@@ -229,8 +282,19 @@ fn headers() {
     let user = daemon.user("carl", Role::Contributor);
     user.upload("m", "m.safetensors", &samples::safetensors(1));
     let names = proptest::sample::select(vec![
-        "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "Accept", "Accept-Encoding",
-        "X-Request-Id", "User-Agent", "Idempotency-Key", "Content-Type", "Expect", "Host",
+        "Range",
+        "If-Range",
+        "If-Match",
+        "If-None-Match",
+        "If-Modified-Since",
+        "Accept",
+        "Accept-Encoding",
+        "X-Request-Id",
+        "User-Agent",
+        "Idempotency-Key",
+        "Content-Type",
+        "Expect",
+        "Host",
     ]);
     let values = prop_oneof![
         "[ -~]{0,30}",
@@ -241,7 +305,8 @@ fn headers() {
         "x{3000}",
     ];
     let mut kept = Kept { client: &user, connection: None };
-    let targets = proptest::sample::select(vec!["/models/m/download", "/models/m", "/models", "/docs", "/openapi.json"]);
+    let targets =
+        proptest::sample::select(vec!["/models/m/download", "/models/m", "/models", "/docs", "/openapi.json"]);
     cases((targets, proptest::collection::vec((names, values), 1..4)), 600, |(target, headers)| {
         let request = user.request("GET", target).header("Connection", "keep-alive");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value.trim()));

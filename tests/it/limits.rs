@@ -170,7 +170,8 @@ fn keep_alive() {
     let statuses: Vec<u16> = (0..3).map(|_| connection.read_response("GET").unwrap().status).collect();
     assert_eq!(statuses, [200, 404, 200]);
 
-    let ignored = client.request("POST", "/nothing").header("Connection", "keep-alive").body("text/plain", "x".repeat(100));
+    let ignored =
+        client.request("POST", "/nothing").header("Connection", "keep-alive").body("text/plain", "x".repeat(100));
     let mut connection = client.connect();
     connection.write(&ignored.head_octets()).unwrap();
     connection.write(&ignored.body_octets()).unwrap();
@@ -217,9 +218,7 @@ fn graceful_stop() {
     wait::until_true("the upload to be staged", || oracle::staged(&daemon.data_dir()) > 0);
 
     daemon.signal(Signal::TERM);
-    wait::until_true("new connections to be refused", || {
-        std::net::TcpStream::connect(daemon.address()).is_err()
-    });
+    wait::until_true("new connections to be refused", || std::net::TcpStream::connect(daemon.address()).is_err());
     assert!(idle.is_closed_within(wait::DEADLINE), "idle connections are closed");
     uploading.write(&body[100..]).unwrap();
     let published = uploading.read_response("POST").unwrap().expect(201).json();
@@ -245,9 +244,7 @@ fn second_signal() {
     uploading.write(&upload.body_octets()[..50]).unwrap();
     wait::until_true("the upload to be staged", || oracle::staged(&daemon.data_dir()) > 0);
     daemon.signal(Signal::TERM);
-    wait::until_true("new connections to be refused", || {
-        std::net::TcpStream::connect(daemon.address()).is_err()
-    });
+    wait::until_true("new connections to be refused", || std::net::TcpStream::connect(daemon.address()).is_err());
     let began = Instant::now();
     daemon.signal(Signal::INT);
     let status = daemon.wait();
@@ -333,7 +330,10 @@ fn wrong_settings() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{told}");
     for name in [
-        "MREG_MAX_UPLOAD_BYTES", "ADMIN_PASSWORD", "MREG_AUDIT_READS", "MREG_SCAN_POLICY",
+        "MREG_MAX_UPLOAD_BYTES",
+        "ADMIN_PASSWORD",
+        "MREG_AUDIT_READS",
+        "MREG_SCAN_POLICY",
         "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
     ] {
         assert!(told.contains(name), "{name} is not told: {told}");

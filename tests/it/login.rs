@@ -206,7 +206,9 @@ fn register_open() {
     let password = "a-perfectly-fine-one";
     daemon.ledger().add_secret(password);
     let register = |role: &str| {
-        daemon.client().post("/register", &json!({"username": format!("new-{role}"), "password": password, "role": role}))
+        daemon
+            .client()
+            .post("/register", &json!({"username": format!("new-{role}"), "password": password, "role": role}))
     };
     assert_eq!(register("viewer").expect(201).json()["role"], "viewer");
     for role in ["contributor", "auditor", "admin"] {

@@ -23,7 +23,8 @@ fn filters() {
     let daemon = Daemon::start();
     let carl = daemon.user("carl", Role::Contributor);
     let dora = daemon.user("dora", Role::Contributor);
-    let form = |name: &str, seed: u32| Form::new().file("m.safetensors", &samples::safetensors(seed)).text("name", name);
+    let form =
+        |name: &str, seed: u32| Form::new().file("m.safetensors", &samples::safetensors(seed)).text("name", name);
     let _a = carl.publish(form("alpha", 1).text("tags", "lang:de,stage:test")).expect(201);
     let _b = carl.publish(form("team/beta", 2).text("tags", "lang:en").text("alias", "live")).expect(201);
     let _c = dora.publish(form("gamma", 3).text("description", "Sentiment of REVIEWS")).expect(201);
@@ -52,8 +53,22 @@ fn filters() {
     assert_eq!(listed(&carl, &format!("?since={since}")), ["old"]);
 
     for bad in [
-        "limit=0", "limit=1001", "limit=x", "limit=-1", "sort=size", "state=good", "tag=x", "cursor=%00", "cursor=abc",
-        "since=yesterday", "colour=red", "q=a&q=b", "alias=7", "format=%20", "uploader=a%20b", "q=%ff",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=-1",
+        "sort=size",
+        "state=good",
+        "tag=x",
+        "cursor=%00",
+        "cursor=abc",
+        "since=yesterday",
+        "colour=red",
+        "q=a&q=b",
+        "alias=7",
+        "format=%20",
+        "uploader=a%20b",
+        "q=%ff",
     ] {
         let response = carl.get(&format!("/models?{bad}"));
         assert_eq!(response.status, 422, "{bad}: {}", response.text());
@@ -138,7 +153,8 @@ fn patch() {
     user.upload("m", "m.safetensors", &samples::safetensors(1));
     let first = user.get("/models/m").expect(200);
     let etag = first.need("etag").to_owned();
-    let patch = |etag: &str, body: &Value| user.request("PATCH", "/models/m").header("If-Match", etag).json(body).send();
+    let patch =
+        |etag: &str, body: &Value| user.request("PATCH", "/models/m").header("If-Match", etag).json(body).send();
     let changed = patch(&etag, &json!({"description": "new", "tags": {"a": "1", "b": "2"}})).expect(200);
     assert_eq!(changed.json()["tags"], json!({"a": "1", "b": "2"}));
     let now = changed.need("etag").to_owned();
@@ -200,8 +216,17 @@ fn references() {
     assert_eq!(select("team%2Fmodel%40LIVE/"), 1);
     assert_eq!(select(&format!("sha256:{}", sha256(&samples::safetensors(1)))), 1);
     for missing in [
-        "team%2Fmodel:3", "team%2Fmodel@no", "team", "nothing", "team%2Fmodel:0", "team%2Fmodel:x", "a%20b", "%2E%2E",
-        "00000000000000000000000000", &format!("sha256:{}", "0".repeat(64)), "sha256:12",
+        "team%2Fmodel:3",
+        "team%2Fmodel@no",
+        "team",
+        "nothing",
+        "team%2Fmodel:0",
+        "team%2Fmodel:x",
+        "a%20b",
+        "%2E%2E",
+        "00000000000000000000000000",
+        &format!("sha256:{}", "0".repeat(64)),
+        "sha256:12",
     ] {
         user.get(&format!("/models/{missing}")).problem("not-found");
     }
@@ -248,8 +273,7 @@ fn aliases() {
     user.delete("/models/m/aliases/live").problem("not-found");
     assert_eq!(as_of(&at_first).expect(200).json()["selected"]["version"], 1, "the past stays");
     let history = user.value("/models/m/aliases/live/history");
-    let steps: Vec<Value> =
-        history["items"].as_array().unwrap().iter().map(|step| step["version"].clone()).collect();
+    let steps: Vec<Value> = history["items"].as_array().unwrap().iter().map(|step| step["version"].clone()).collect();
     assert_eq!(steps, [Value::Null, json!(3), json!(1)], "newest first");
     assert_eq!(history["items"][0]["by"], "carl");
     assert_eq!(user.value("/models/m/aliases/live/history?limit=1")["items"].as_array().unwrap().len(), 1);
@@ -287,7 +311,8 @@ fn states() {
     let user = daemon.user("carl", Role::Contributor);
     let admin = daemon.admin();
     user.upload("m", "m.safetensors", &samples::safetensors(1));
-    let act = |verb: &str, reason: &str| admin.post(&format!("/models/m/versions/1/{verb}"), &json!({"reason": reason}));
+    let act =
+        |verb: &str, reason: &str| admin.post(&format!("/models/m/versions/1/{verb}"), &json!({"reason": reason}));
     let held = act("quarantine", "looks odd").expect(200).json();
     assert_eq!((&held["state"], &held["state_reason"]), (&json!("quarantined"), &json!("looks odd")));
     assert_eq!(user.value("/models/m")["state"], "quarantined");
@@ -302,7 +327,9 @@ fn states() {
     user.post("/models/m/versions/1/quarantine", &json!({"reason": "x"})).problem("forbidden");
     let mut daemon = daemon;
     let log = daemon.log();
-    for (action, reason) in [("model.quarantine", "looks odd"), ("model.release", "is fine"), ("model.deprecate", "use 2")] {
+    for (action, reason) in
+        [("model.quarantine", "looks odd"), ("model.release", "is fine"), ("model.deprecate", "use 2")]
+    {
         let entries = log.of(action);
         let entry = entries.iter().find(|entry| entry["outcome"] == "ok").unwrap();
         assert!(entry["data"].to_string().contains(reason), "{entry}");
@@ -409,18 +436,23 @@ fn purge() {
 fn restart() {
     let mut daemon = Daemon::start();
     let user = daemon.user("carl", Role::Contributor);
-    let _a = user.publish(
-        Form::new().file("a.safetensors", &samples::safetensors(1)).text("tags", "k:v").text("alias", "live"),
-    );
+    let _a = user
+        .publish(Form::new().file("a.safetensors", &samples::safetensors(1)).text("tags", "k:v").text("alias", "live"));
     user.upload("b", "b.safetensors", &samples::safetensors(2));
     daemon.admin().delete("/models/b").expect(200);
-    let targets = ["/models", "/models/a", "/models/a/versions", "/models/a/aliases/live/history", "/models/a/download"];
+    let targets =
+        ["/models", "/models/a", "/models/a/versions", "/models/a/aliases/live/history", "/models/a/download"];
     let before: Vec<Vec<u8>> = targets.iter().map(|target| user.get(target).expect(200).body).collect();
     daemon.stop();
     daemon.restart();
     let user = user.at(daemon.address());
     let after: Vec<Vec<u8>> = targets.iter().map(|target| user.get(target).expect(200).body).collect();
     for ((target, before), after) in targets.iter().zip(before).zip(after) {
-        assert!(before == after, "{target}: {} is now {}", String::from_utf8_lossy(&before), String::from_utf8_lossy(&after));
+        assert!(
+            before == after,
+            "{target}: {} is now {}",
+            String::from_utf8_lossy(&before),
+            String::from_utf8_lossy(&after)
+        );
     }
 }

@@ -60,8 +60,7 @@ fn document() {
                 .filter(|parameter| parameter["in"] == "path")
                 .map(|parameter| parameter["name"].as_str().unwrap())
                 .collect();
-            let braces: BTreeSet<&str> =
-                path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+            let braces: BTreeSet<&str> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
             assert_eq!(named, braces, "{told}: parameters of the path");
         }
     }

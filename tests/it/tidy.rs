@@ -34,7 +34,10 @@ fn without_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.starts_with("tests") || path.ends_with("tests.rs") || path.ends_with("contract.rs") || path.ends_with("build.rs")
+    path.starts_with("tests")
+        || path.ends_with("tests.rs")
+        || path.ends_with("contract.rs")
+        || path.ends_with("build.rs")
 }
 
 /// Paths a file names in code: the text without comments and string literals' prose.
@@ -48,7 +51,17 @@ fn dependencies_point_one_way() {
     let forbidden: &[(&str, &[&str])] = &[
         (
             "daemon/src/registry",
-            &["hyper", "http::", "StatusCode", "crate::http", "sled::", "::sled", "store::sled", "blobs::disk", "std::env"],
+            &[
+                "hyper",
+                "http::",
+                "StatusCode",
+                "crate::http",
+                "sled::",
+                "::sled",
+                "store::sled",
+                "blobs::disk",
+                "std::env",
+            ],
         ),
         ("daemon/src/http", &["store::sled", "blobs::disk", "sled::", "store::journal::Journal", "std::env"]),
         ("daemon/src/store", &["crate::http", "crate::registry", "crate::blobs", "hyper"]),

@@ -95,7 +95,8 @@ fn several_files() {
     let shown = user.get("/models/sharded/versions/1/files/weights/model-2.safetensors").expect(200);
     assert_eq!(shown.body, samples::safetensors(2));
 
-    let twice = Form::new().file("a", &samples::safetensors(3)).file("a", &samples::safetensors(4)).text("name", "twice");
+    let twice =
+        Form::new().file("a", &samples::safetensors(3)).file("a", &samples::safetensors(4)).text("name", "twice");
     user.publish(twice).problem("invalid");
 }
 
@@ -106,8 +107,22 @@ fn hostile_names() {
     let user = daemon.user("carl", Role::Contributor);
     let long = "x".repeat(256);
     let names = [
-        "../x", "a/../../x", "/etc/passwd", "a//b", "a/./b", "..", ".", "C:/x", "a\u{202e}b", "a\u{7}b", "a\u{200b}b",
-        " a", "a/ b", &long, "..\\x", "a\\..\\b",
+        "../x",
+        "a/../../x",
+        "/etc/passwd",
+        "a//b",
+        "a/./b",
+        "..",
+        ".",
+        "C:/x",
+        "a\u{202e}b",
+        "a\u{7}b",
+        "a\u{200b}b",
+        " a",
+        "a/ b",
+        &long,
+        "..\\x",
+        "a\\..\\b",
     ];
     for name in names {
         let response = user.publish(Form::new().file(name, &samples::safetensors(1)).text("name", "m"));
@@ -165,7 +180,10 @@ fn refused_forms() {
     let mut daemon = daemon;
     let log = daemon.log();
     let uploads = log.of("model.upload");
-    assert!(uploads.len() >= 18 && uploads.iter().all(|entry| entry["outcome"] == "error"), "every attempt is recorded");
+    assert!(
+        uploads.len() >= 18 && uploads.iter().all(|entry| entry["outcome"] == "error"),
+        "every attempt is recorded"
+    );
 }
 
 /// The same bytes again change nothing; they make a version only if that is asked for.

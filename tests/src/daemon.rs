@@ -370,7 +370,8 @@ impl Daemon {
             self.stop();
         }
         for line in &self.said {
-            let level = serde_json::from_str::<Value>(line).ok().and_then(|event| event["level"].as_str().map(str::to_owned));
+            let level =
+                serde_json::from_str::<Value>(line).ok().and_then(|event| event["level"].as_str().map(str::to_owned));
             let is_fine = matches!(level.as_deref(), Some("INFO" | "DEBUG" | "TRACE"));
             let is_expected = self.expected.iter().any(|part| line.contains(part));
             assert!(is_fine || is_expected, "mregd said what the test did not expect: {line}");

@@ -57,7 +57,8 @@ impl Log {
     /// Checks that the daemon's word holds: an entry it named to a client is there, with the hash it said.
     pub fn has(&self, index: u64, leaf_hash_base64: &str) {
         let hash = self.hashes.get(usize::try_from(index).unwrap());
-        let hash = hash.unwrap_or_else(|| panic!("entry {index} was acknowledged, but the log has {}", self.hashes.len()));
+        let hash =
+            hash.unwrap_or_else(|| panic!("entry {index} was acknowledged, but the log has {}", self.hashes.len()));
         assert_eq!(STANDARD.encode(hash), leaf_hash_base64, "entry {index} is another one than was acknowledged");
     }
 }
@@ -70,14 +71,16 @@ pub fn read(data_dir: &Path) -> Log {
     let mut subjects: BTreeMap<String, u64> = BTreeMap::new();
     let (mut leaves, mut entries, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
     for (seq, (leaf, change)) in (0_u64..).zip(records) {
-        let entry: Value = serde_json::from_slice(&leaf).unwrap_or_else(|error| panic!("leaf {seq} is no JSON: {error}"));
+        let entry: Value =
+            serde_json::from_slice(&leaf).unwrap_or_else(|error| panic!("leaf {seq} is no JSON: {error}"));
         // serde_json's maps are sorted by octet and its writer escapes as little as JCS: equality is canonical form.
         assert_eq!(serde_json::to_vec(&entry).unwrap(), leaf, "leaf {seq} is not canonical");
         assert!(no_floats(&entry), "leaf {seq} has a float");
         assert!(leaf.len() <= 32_768, "leaf {seq} has {} octets", leaf.len());
         assert_eq!(entry["v"], 1, "leaf {seq}");
         assert_eq!(entry["seq"], seq, "leaf {seq}");
-        let text = |field: &str| entry[field].as_str().unwrap_or_else(|| panic!("leaf {seq} has no {field}")).to_owned();
+        let text =
+            |field: &str| entry[field].as_str().unwrap_or_else(|| panic!("leaf {seq} has no {field}")).to_owned();
         assert!(ids.insert(text("id")), "leaf {seq} has an id that was there before");
         let salt = text("salt");
         assert!(salt.len() == 64 && hex::decode(&salt).is_ok(), "leaf {seq}: salt {salt}");

@@ -20,13 +20,15 @@ pub fn large_safetensors(octets: usize, seed: u8) -> Vec<u8> {
     file.extend_from_slice(header.as_bytes());
     // No two blocks alike, so that a block that got lost or came twice is seen.
     let mut state = u32::from(seed).wrapping_mul(2_654_435_761).wrapping_add(1);
-    file.extend(std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()[0]
-    })
-    .take(octets));
+    file.extend(
+        std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state.to_le_bytes()[0]
+        })
+        .take(octets),
+    );
     file
 }
 

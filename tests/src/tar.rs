@@ -10,7 +10,10 @@ pub fn read(stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     loop {
         let (header, tail) = rest.split_at(512);
         if header.iter().all(|octet| *octet == 0) {
-            assert!(tail.len() >= 512 && tail.iter().all(|octet| *octet == 0), "a tar stream ends with two empty blocks");
+            assert!(
+                tail.len() >= 512 && tail.iter().all(|octet| *octet == 0),
+                "a tar stream ends with two empty blocks"
+            );
             return files;
         }
         assert_eq!(&header[257..262], b"ustar", "magic");

@@ -46,7 +46,8 @@ pub fn machine() {
 fn busy_share(pause: Duration) -> f64 {
     let read = || {
         let stat = std::fs::read_to_string("/proc/stat").unwrap();
-        let ticks: Vec<u64> = stat.lines().next().unwrap().split_whitespace().skip(1).take(8).map(|n| n.parse().unwrap()).collect();
+        let ticks: Vec<u64> =
+            stat.lines().next().unwrap().split_whitespace().skip(1).take(8).map(|n| n.parse().unwrap()).collect();
         (ticks.iter().sum::<u64>(), ticks[3] + ticks[4])
     };
     let (all, idle) = read();
