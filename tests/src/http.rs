@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::audit::{Receipt, Vkey};
+use common::audit::{Receipt, Verifier};
 use common::problem::{CONTENT_TYPE, Problem, ProblemType};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::wait::DEADLINE;
 pub struct Ledger {
     acknowledged: Mutex<Vec<(u64, String)>>,
     secrets: Mutex<Vec<String>>,
-    vkey: Mutex<Option<Vkey>>,
+    vkey: Mutex<Option<Verifier>>,
 }
 
 impl Ledger {
@@ -38,12 +38,12 @@ impl Ledger {
     }
 
     /// Sets the log's key.
-    pub fn set_vkey(&self, vkey: Vkey) {
+    pub fn set_vkey(&self, vkey: Verifier) {
         *self.vkey.lock().unwrap() = Some(vkey);
     }
 
     /// The log's key.
-    pub fn vkey(&self) -> Vkey {
+    pub fn vkey(&self) -> Verifier {
         self.vkey.lock().unwrap().clone().expect("the daemon said its key")
     }
 
