@@ -16,5 +16,6 @@ mod recovery;
 mod store_contract;
 mod tidy;
 mod upload;
+mod verifier;
 
 use tests::oracle;
