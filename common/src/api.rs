@@ -68,7 +68,7 @@ pub struct OwnPassword {
     #[schema(format = Password)]
     pub old_password: String,
     /// The new one: 12..1024 octets, not common, not the user name.
-    #[schema(format = Password)]
+    #[schema(format = Password, min_length = 12, max_length = 1024)]
     pub new_password: String,
 }
 
@@ -77,7 +77,7 @@ pub struct OwnPassword {
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// The new password. It must be changed at the next sign-in.
-    #[schema(format = Password)]
+    #[schema(format = Password, min_length = 12, max_length = 1024)]
     pub password: String,
 }
 
@@ -86,9 +86,10 @@ pub struct NewPassword {
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The new user's name.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub username: String,
     /// The first password.
-    #[schema(format = Password)]
+    #[schema(format = Password, min_length = 12, max_length = 1024)]
     pub password: String,
     /// The role; `viewer` if absent. Only an admin may ask for another.
     #[serde(default)]
@@ -438,7 +439,8 @@ pub struct VersionPatch {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// Why, 1..1000 characters. It is kept in the audit log.
+    /// Why, 1..1000 characters, no control characters. It is kept in the audit log.
+    #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
 }
 

@@ -21,14 +21,13 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The last instant that is written, 9999-12-30T22:00:00.000Z: jiff's instants end where every offset still has a
-/// year of four digits.
-const LAST_MS: i64 = 253_402_207_200_000;
+/// The last millisecond of the year 9998: the time library ends a day before 9999 does.
+const LAST_MS: i64 = 253_370_764_799_999;
 
-/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`. What lies before 1970 or after the
-/// end is written as the nearest of them: no instant of ours does, but one that a caller asks about may.
+/// An instant as it is written on the wire: RFC 3339 in UTC with milliseconds and `Z`. What lies before 1970 or after
+/// 9998 is written as the nearest end: nothing of ours does.
 pub fn rfc3339(at_ms: i64) -> String {
-    common::audit::format_timestamp(at_ms.clamp(0, LAST_MS)).expect("instants between the ends can be written")
+    common::audit::format_timestamp(at_ms.clamp(0, LAST_MS)).expect("the years 1970 to 9998 can be written")
 }
 
 /// Reads an RFC 3339 instant, with any offset, as milliseconds since the epoch. None if it isn't one.
@@ -48,7 +47,7 @@ mod tests {
         assert_eq!(parse_rfc3339("2026-11-18T11:06:40.120Z"), Some(1_795_000_000_120));
         assert_eq!(parse_rfc3339("2026-11-18T13:06:40+02:00"), Some(1_795_000_000_000));
         assert_eq!(parse_rfc3339("yesterday"), None);
-        assert_eq!(rfc3339(i64::MAX), "9999-12-30T22:00:00.000Z");
+        assert_eq!(rfc3339(i64::MAX), "9998-12-31T23:59:59.999Z");
         assert_eq!(rfc3339(i64::MIN), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-use crate::store::Health;
+use crate::registry::Health;
 
 /// While starting, the manager is asked for this much more time …
 const EXTENSION: Duration = Duration::from_secs(60);
@@ -46,19 +46,21 @@ pub async fn watchdog(mut health: watch::Receiver<Health>) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut round = tokio::time::interval(limit / 3);
     loop {
-        tokio::select! {
-            _ = round.tick() => {}
-            changed = health.changed() => if changed.is_err() { return },
-        }
-        match &*health.borrow_and_update() {
-            Health::Ok => say(&[NotifyState::Watchdog, NotifyState::Status("serving")]),
-            Health::Refusing(_) => {
-                say(&[
-                    NotifyState::Watchdog,
-                    NotifyState::Status("the audit log can't be written; see the daemon's log"),
-                ]);
-            }
+        let changed = tokio::select! {
+            _ = round.tick() => false,
+            changed = health.changed() => match changed {
+                Ok(()) => true,
+                Err(_store_is_gone) => return,
+            },
+        };
+        let status = match &*health.borrow_and_update() {
+            Health::Ok => "serving",
+            Health::Refusing(_) => "the audit log can't be written; see the daemon's log",
             Health::Failed(_) => return,
+        };
+        say(&[NotifyState::Watchdog]);
+        if changed {
+            say(&[NotifyState::Status(status)]);
         }
     }
 }

@@ -1,6 +1,20 @@
 //! The black-box suite: one binary, one module per feature.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic, and documents itself by its first line")]
 
-mod oracle;
+mod access;
+mod audit;
+mod crash;
+mod download;
+mod hostile;
+mod limits;
+mod login;
+mod models;
+mod openapi;
+mod problems;
+mod readme;
 mod recovery;
 mod store_contract;
+mod tidy;
+mod upload;
+
+use tests::oracle;

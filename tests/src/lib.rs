@@ -1,1 +1,18 @@
-//! mreg.
+//! The harness of the black-box suite: the real `mregd` as a child process, a raw HTTP client that checks every answer,
+//! an oracle that reads a data directory with no code of the daemon's, and files to publish. Nothing here knows what a
+//! feature should do; the tests in `it/` do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a harness fails by panicking: the test that uses it fails with the message"
+)]
+
+pub mod daemon;
+pub mod http;
+pub mod multipart;
+pub mod oracle;
+pub mod samples;
+pub mod tar;
+pub mod wait;

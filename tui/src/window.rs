@@ -135,6 +135,10 @@ impl<R: Row> Window<R> {
     pub fn is_flipped(&self) -> bool {
         self.flipped
     }
+    /// The rows held, in the order of reading.
+    pub fn rows(&self) -> impl Iterator<Item = &R> {
+        self.rows.iter()
+    }
     /// The request the window waits for.
     pub fn waits_for(&self) -> Option<RequestId> {
         self.pending.as_ref().map(|pending| pending.id)

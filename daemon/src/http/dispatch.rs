@@ -17,6 +17,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::OpenApi => pages::openapi(&call),
         Route::Docs { asset } => pages::asset(&call, "/docs", &asset),
         Route::Redoc { asset } => pages::asset(&call, "/redoc", &asset),
+        Route::Problems => pages::problems(),
         Route::Problem { slug } => pages::problem(&slug),
         Route::Live => health::live(&call).await,
         Route::Ready => health::ready(&call).await,

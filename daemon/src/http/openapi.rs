@@ -11,7 +11,7 @@ use common::problem::{CONTENT_TYPE, Problem, ProblemType};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::http::route::table::{PATH_PARAMS, TAGS};
+use crate::http::route::table::TAGS;
 use crate::http::route::{Access, Audit, Body, Content, Endpoint, Param, Place, ResponseHeader, Route, Shape, Success};
 
 /// The document as JSON text. Made once.
@@ -92,7 +92,7 @@ fn operation(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
     if !text.is_empty() {
         operation["description"] = json!(text.trim());
     }
-    let parameters: Vec<Value> = path_params(endpoint).chain(endpoint.params).map(parameter).collect();
+    let parameters: Vec<Value> = endpoint.path_params().chain(endpoint.params).map(parameter).collect();
     if !parameters.is_empty() {
         operation["parameters"] = json!(parameters);
     }
@@ -100,14 +100,6 @@ fn operation(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
         operation["requestBody"] = body;
     }
     operation
-}
-
-/// The parameters in a template's braces, in order.
-fn path_params(endpoint: &Endpoint) -> impl Iterator<Item = &'static Param> {
-    endpoint.template.split('/').filter_map(|segment| {
-        let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-        PATH_PARAMS.iter().find(|param| param.name == name)
-    })
 }
 
 fn parameter(param: &Param) -> Value {
@@ -201,8 +193,15 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         }
     };
     add(endpoint.problems);
-    // Any endpoint's: broken encodings, unknown parameters, malformed conditions, no connection left, a fault.
-    add(&[ProblemType::BadRequest, ProblemType::Invalid, ProblemType::Unavailable, ProblemType::Internal]);
+    // Any endpoint's: broken encodings, unknown parameters, malformed conditions, heads that are too large, no connection
+    // left, a fault.
+    add(&[
+        ProblemType::BadRequest,
+        ProblemType::Invalid,
+        ProblemType::HeadersTooLarge,
+        ProblemType::Unavailable,
+        ProblemType::Internal,
+    ]);
     match endpoint.access {
         Access::Public => {}
         Access::Session => add(&[ProblemType::Unauthenticated, ProblemType::TooManyRequests]),
@@ -501,7 +500,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{PATH_PARAMS, Route, TAGS, document};
+    use super::{Route, TAGS, document};
 
     /// Calls `visit` with every object in a value.
     fn walk(value: &Value, visit: &mut dyn FnMut(&serde_json::Map<String, Value>)) {
@@ -585,6 +584,5 @@ mod tests {
                 assert_eq!(has_body, !["204", "304"].contains(&status.as_str()), "{} {status}", endpoint.id);
             }
         }
-        assert!(PATH_PARAMS.iter().all(|param| param.required));
     }
 }

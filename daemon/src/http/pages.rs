@@ -49,6 +49,12 @@ pub(crate) fn asset(call: &Call, page: &str, asset: &str) -> Answer {
     Ok(respond::tagged(&call.head, response, HeaderValue::from_static(asset.etag)))
 }
 
+/// `GET /problems`
+pub(crate) fn problems() -> Answer {
+    let line = |kind: &ProblemType| format!("{} {} {}\n", kind.uri(), kind.status(), kind.title());
+    Ok(respond::text(StatusCode::OK, ProblemType::ALL.iter().map(line).collect::<String>()))
+}
+
 /// `GET /problems/{slug}`
 pub(crate) fn problem(slug: &str) -> Answer {
     let kind = ProblemType::from_slug(slug).ok_or(Protocol::NotFound)?;

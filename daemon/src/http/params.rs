@@ -5,7 +5,7 @@ use std::fmt;
 
 use common::name::{Alias, ArtifactPath, ModelRef, UserName, Version};
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use crate::registry::error::RegistryError;
 
@@ -64,12 +64,26 @@ impl Default for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let rows = u32::deserialize(deserializer)?;
-        usize::try_from(rows)
-            .ok()
-            .filter(|rows| (1..=LIMIT_MAX).contains(rows))
-            .map(Self)
-            .ok_or_else(|| D::Error::custom(format!("{rows} is not from 1 to {LIMIT_MAX}")))
+        struct Rows;
+
+        // Checked here and not after, so that the deserializer can name the parameter.
+        impl Visitor<'_> for Rows {
+            type Value = Limit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number from 1 to {LIMIT_MAX}")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, rows: u64) -> Result<Limit, E> {
+                usize::try_from(rows)
+                    .ok()
+                    .filter(|rows| (1..=LIMIT_MAX).contains(rows))
+                    .map(Limit)
+                    .ok_or_else(|| E::custom(format!("is not from 1 to {LIMIT_MAX}")))
+            }
+        }
+
+        deserializer.deserialize_u64(Rows)
     }
 }
 

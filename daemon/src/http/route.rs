@@ -41,6 +41,8 @@ pub enum Route {
         /// Path below `/redoc`.
         asset: String,
     },
+    /// `GET /problems`
+    Problems,
     /// `GET /problems/{slug}`
     Problem {
         /// The problem type's slug.
@@ -265,6 +267,7 @@ impl Route {
             | Self::OpenApi
             | Self::Docs { .. }
             | Self::Redoc { .. }
+            | Self::Problems
             | Self::Problem { .. }
             | Self::ListRoles => Target::new("service", ""),
         }
@@ -314,11 +317,12 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["openapi.json"], "GET") => Route::OpenApi,
         (["docs", asset @ ..], "GET") => Route::Docs { asset: asset.join("/") },
         (["redoc", asset @ ..], "GET") => Route::Redoc { asset: asset.join("/") },
+        (["problems"], "GET") => Route::Problems,
         (["problems", slug], "GET") => Route::Problem { slug: own(slug) },
         ([] | ["livez" | "readyz" | "metrics" | "version" | "status" | "openapi.json"], _) => {
             return allow("GET, HEAD");
         }
-        (["docs" | "redoc", ..] | ["problems", _], _) => return allow("GET, HEAD"),
+        (["docs" | "redoc", ..] | ["problems"] | ["problems", _], _) => return allow("GET, HEAD"),
 
         (["login"], "POST") => Route::Login,
         (["token", "refresh"], "POST") => Route::Refresh,

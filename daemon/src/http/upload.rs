@@ -129,7 +129,12 @@ async fn failed(upload: Upload, refused: Refused) -> Refused {
     match refused {
         Refused::Registry(failure) => upload.fail(failure.error).await.into(),
         Refused::Protocol(protocol, _) => {
-            let failure = upload.fail(protocol.as_registry_error()).await;
+            let recorded = match &protocol {
+                // Of the registry's errors the one that is answered with the same status.
+                Protocol::BadRequest(_) => RegistryError::Interrupted,
+                other => other.as_registry_error(),
+            };
+            let failure = upload.fail(recorded).await;
             match failure.error {
                 RegistryError::AuditUnavailable => failure.into(),
                 _same => Refused::Protocol(protocol, failure.logged),

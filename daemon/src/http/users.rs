@@ -7,6 +7,7 @@ use http::StatusCode;
 use crate::config::secret::Secret;
 use crate::http::params::{self, Paging};
 use crate::http::{Answer, Call, body, changed, respond};
+use crate::registry::delete::Gone;
 use crate::registry::error::Done;
 use crate::registry::fetch::Tagged;
 
@@ -53,7 +54,9 @@ pub(crate) async fn patch(mut call: Call, name: &str) -> Answer {
 
 /// `DELETE /users/{name}`
 pub(crate) async fn delete(call: &Call, name: &str) -> Answer {
-    changed::gone(call.shared.registry.delete_user(&call.caller, &params::user(name)?).await?)
+    let done = call.shared.registry.delete_user(&call.caller, &params::user(name)?).await?;
+    // There is no other deletion of a user than the one for good, so nothing is called a purge.
+    changed::gone(done.map(|gone| Gone { purged: false, ..gone }))
 }
 
 /// `POST /users/{name}/sessions/revoke`

@@ -2,6 +2,7 @@
 
 use common::api::AuditRow;
 use common::audit::{canonical_json, leaf_hash};
+use common::name::ModelId;
 use serde_json::Value;
 
 use super::{say_empty, why_empty};
@@ -40,20 +41,20 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let list = &state.audit.list;
     match areas.class {
         Class::Tiny | Class::Narrow => table(pen, areas, &NARROW, list, |row| {
-            let mut cells = cells(row, false);
+            let mut cells = cells(state, row, false);
             cells.remove(4);
             cells.remove(1);
             cells
         }),
-        Class::Normal => table(pen, areas, &COLUMNS, list, |row| cells(row, false)),
-        Class::Wide => table(pen, areas, &WIDE, list, |row| cells(row, true)),
+        Class::Normal => table(pen, areas, &COLUMNS, list, |row| cells(state, row, false)),
+        Class::Wide => table(pen, areas, &WIDE, list, |row| cells(state, row, true)),
     }
     if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
     }
 }
 
-fn cells(row: &AuditRow, date: bool) -> Vec<(String, Tone)> {
+fn cells(state: &State, row: &AuditRow, date: bool) -> Vec<(String, Tone)> {
     let entry = &row.entry;
     let time = field(entry, &["ts"]);
     let time: String = if date {
@@ -68,7 +69,7 @@ fn cells(row: &AuditRow, date: bool) -> Vec<(String, Tone)> {
         (time, Tone::Plain),
         (actor(entry), Tone::Plain),
         (field(entry, &["action"]).to_owned(), Tone::Plain),
-        (target(entry), Tone::Plain),
+        (target(entry, name_of(state, entry)), Tone::Plain),
         (outcome.to_owned(), tone),
     ]
 }
@@ -78,12 +79,24 @@ fn actor(entry: &Value) -> String {
     if name.is_empty() { field(entry, &["actor", "id"]).to_owned() } else { name.to_owned() }
 }
 
-/// The kind and id, with the version where there is one.
-fn target(entry: &Value) -> String {
+/// The present name of what an entry is about, if it is among the rows other screens hold. Entries have ids: names change.
+fn name_of<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
+    let id = field(entry, &["target", "id"]);
+    match field(entry, &["target", "kind"]) {
+        "model" | "version" | "file" => {
+            let id: ModelId = id.parse().ok()?;
+            state.models.list.rows().find(|row| row.id == id).map(|row| row.name.as_str())
+        }
+        "user" => state.users.list.rows().find(|user| user.id == id).map(|user| user.username.as_str()),
+        _ => None,
+    }
+}
+
+/// The kind, the name or else the id, and the version where there is one.
+fn target(entry: &Value, name: Option<&str>) -> String {
     let Some(target) = entry.get("target") else { return "-".to_owned() };
     let mut words = vec![field(target, &["kind"]).to_owned()];
-    let name = field(target, &["name"]);
-    words.push(if name.is_empty() { field(target, &["id"]) } else { name }.to_owned());
+    words.push(name.unwrap_or(field(target, &["id"])).to_owned());
     if let Some(version) = target.get("version") {
         words.push(format!("v{}", plain(version)));
     }
@@ -110,7 +123,8 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     text.fact("time", field(entry, &["ts"]), Tone::Plain);
     let role = field(entry, &["actor", "role"]);
     text.fact("actor", format!("{} {role}", actor(entry)).trim_end(), Tone::Plain);
-    text.fact("target", &target(entry), Tone::Plain);
+    let known = name_of(state, entry).map(|name| format!("   now called {name}")).unwrap_or_default();
+    text.fact("target", &format!("{}{known}", target(entry, None)), Tone::Plain);
     let request = field(entry, &["req", "route"]);
     if !request.is_empty() {
         let status = entry.pointer("/req/status").map(plain).unwrap_or_default();

@@ -43,6 +43,14 @@ impl Endpoint {
         self.answers.first().map_or(200, |answer| answer.status)
     }
 
+    /// The parameters in its template's braces, in order.
+    pub fn path_params(&self) -> impl Iterator<Item = &'static Param> {
+        self.template.split('/').filter_map(|segment| match segment.strip_prefix('{')?.strip_suffix('}')? {
+            "name" if self.template.starts_with("/models/") => Some(&MODEL_NAME),
+            name => PATH_PARAMS.iter().find(|param| param.name == name),
+        })
+    }
+
     /// Whether it refuses every query. An unknown parameter is a mistake that is better told (422): it may be a filter
     /// with a slip, or meant for another method. Only operations let it pass, for what probes and browsers add.
     pub fn takes_no_query(&self) -> bool {
@@ -230,19 +238,26 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-pub(crate) const PATH_PARAMS: [Param; 7] = [
+const PATH_PARAMS: [Param; 7] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
         "The model's id, its name (a slash percent-encoded), `name:3`, `name@alias`, or `sha256:<64 hex>` of an artifact.",
     ),
-    path("name", Shape::Text { min: 1, max: 256 }, "The name; a slash percent-encoded."),
+    path("name", Shape::Text { min: 1, max: 256 }, "The user's name."),
     path("v", Shape::Integer { min: 1, max: 4_294_967_295, default: None }, "The version's number."),
     path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
-    path("alias", Shape::Text { min: 1, max: 64 }, "The alias."),
+    path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
 ];
+
+/// The `name` of a path that makes the model.
+const MODEL_NAME: Param = path(
+    "name",
+    Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"),
+    "The model's name; its slash percent-encoded. The model is made if it isn't there.",
+);
 
 const LIMIT: Param =
     query("limit", Shape::Integer { min: 1, max: 1000, default: Some(50) }, "At most so many rows on a page.");
@@ -506,6 +521,18 @@ const ASSET: Success = Success {
         Content::Octets("image/png"),
     ],
     headers: &[H::ETag],
+};
+static PROBLEMS: Endpoint = Endpoint {
+    id: "problems",
+    template: "/problems",
+    summary: "Every problem type",
+    answers: &[Success {
+        status: 200,
+        text: "URI, status and title of each, a line each.",
+        content: &[Content::Octets("text/plain; charset=utf-8")],
+        headers: &[],
+    }],
+    ..PLAIN
 };
 static PROBLEM: Endpoint = Endpoint {
     id: "problem",
@@ -1066,9 +1093,9 @@ static LIST_AUDIT: Endpoint = Endpoint {
     access: AUDIT,
     audit: Always(&Action::AuditRead),
     params: &[
-        query("after", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "Only indices above."),
-        query("before", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "Only indices below."),
-        query("actor", Shape::Text { min: 1, max: 128 }, "Name or id of who did it."),
+        query("after", Shape::Integer { min: 0, max: u64::MAX, default: None }, "Only indices above."),
+        query("before", Shape::Integer { min: 0, max: u64::MAX, default: None }, "Only indices below."),
+        query("actor", Shape::Text { min: 1, max: 512 }, "Name or id of who did it."),
         query(
             "action",
             Shape::Pattern("^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$"),
@@ -1076,7 +1103,7 @@ static LIST_AUDIT: Endpoint = Endpoint {
         ),
         query("target", Shape::Text { min: 1, max: 512 }, "Id of what it was done to."),
         query("outcome", Shape::OneOf(&["ok", "denied", "error"]), "How it ended."),
-        query("ip", Shape::Text { min: 1, max: 64 }, "The client's address, as it was logged."),
+        query("ip", Shape::Text { min: 1, max: 512 }, "The client's address, as it was logged."),
         query("since", Shape::Time, "At or after."),
         query("until", Shape::Time, "At or before."),
         query(
@@ -1105,12 +1132,9 @@ static LIST_AUDIT: Endpoint = Endpoint {
     ..PLAIN
 };
 
-/// Numbers in JSON and in entries stay exact up to here: 2^53 − 1.
-const INDEX_MAX: u64 = 9_007_199_254_740_991;
-
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 47] = [
+    pub const ALL: [&'static Endpoint; 48] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1157,6 +1181,7 @@ impl Route {
         &DOCS_ASSET,
         &REDOC,
         &REDOC_ASSET,
+        &PROBLEMS,
         &PROBLEM,
     ];
 
@@ -1174,6 +1199,7 @@ impl Route {
             Self::Docs { .. } => &DOCS_ASSET,
             Self::Redoc { asset } if asset.is_empty() => &REDOC,
             Self::Redoc { .. } => &REDOC_ASSET,
+            Self::Problems => &PROBLEMS,
             Self::Problem { .. } => &PROBLEM,
             Self::Login => &LOGIN,
             Self::Refresh => &REFRESH,

@@ -89,9 +89,9 @@ impl Said {
                 Ok(text)
             }),
             tags: reader.checked("tags", (!self.tags.is_empty()).then_some(self.tags), read_tags),
-            metadata: reader.checked("metadata", self.metadata, read_metadata),
+            metadata: reader.checked("metadata", said(self.metadata), read_metadata),
             alias: reader.parsed("alias", self.alias),
-            sha256: reader.checked("sha256", self.sha256, read_digest),
+            sha256: reader.checked("sha256", said(self.sha256), read_digest),
             force_new_version: reader
                 .checked("force_new_version", self.force_new_version, read_flag)
                 .unwrap_or_default(),
@@ -111,13 +111,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// An empty text says nothing: forms send one for each field that was left alone.
     fn parsed<T: FromStr<Err: Display>>(&mut self, field: &str, text: Option<String>) -> Option<T> {
-        self.checked(field, text, |text| text.trim().parse().map_err(|error: T::Err| error.to_string()))
+        self.checked(field, said(text), |text| text.trim().parse().map_err(|error: T::Err| error.to_string()))
     }
 
     fn checked<S, T>(&mut self, field: &str, said: Option<S>, read: impl FnOnce(S) -> Result<T, String>) -> Option<T> {
         read(said?).map_err(|msg| self.errors.push((format!("{}.{field}", self.root), msg))).ok()
     }
+}
+
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 /// JSON objects of texts, or `k:v,k2:v2`; a later one wins.
@@ -223,8 +228,12 @@ mod tests {
 
     #[test]
     fn nothing_said_is_nothing_wanted() {
-        let form = Said::default().read("part", None).unwrap();
-        assert!(form.name.is_none() && form.tags.is_none() && form.metadata.is_none() && !form.force_new_version);
+        let empty: Vec<(&str, &str)> = FIELDS.iter().map(|field| (*field, "")).collect();
+        for said in [Said::default(), said(&empty)] {
+            let form = said.read("part", None).unwrap();
+            assert!(form.name.is_none() && form.version.is_none() && form.metadata.is_none() && form.alias.is_none());
+            assert!(form.sha256.is_none() && form.tags.unwrap_or_default().is_empty() && !form.force_new_version);
+        }
     }
 
     #[test]

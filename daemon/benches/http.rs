@@ -1,0 +1,317 @@
+//! Small requests: `GET /models/{id}` of a real `mregd` beside a bare hyper server, with reads in the audit log and
+//! without, and what a flood of sign-ins does to everyone else.
+//!
+//! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
+//! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
+//! `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX=address:port` adds nginx.
+
+#![allow(clippy::unwrap_used, reason = "a bench may panic")]
+#![allow(clippy::print_stdout, reason = "the figures are its result")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
+
+#[path = "kit/daemon.rs"]
+mod child;
+#[path = "kit/figures.rs"]
+mod figures;
+#[path = "kit/wire.rs"]
+mod wire;
+
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use daemon::auth::password;
+use daemon::config::secret::Secret;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Runtime;
+
+use crate::child::{Daemon, PASSWORD, login};
+use crate::figures::{Sample, at_least, at_most, heading, median, setting};
+use crate::wire::{ask, closed_loop, paced, request};
+
+/// Connections of the load.
+const CONNECTIONS: usize = 64;
+/// Seconds of one measurement.
+const SECONDS: u32 = 3;
+/// The word that makes this program the bare server.
+const BARE: &str = "--bare-hyper";
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if std::env::args().any(|argument| argument == BARE) {
+        return runtime.block_on(serve_bare());
+    }
+    if !figures::asked() {
+        return println!("run by cargo bench");
+    }
+    figures::machine();
+    let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
+    reads(&runtime, rounds);
+    logins(&runtime, rounds);
+}
+
+// ---- reads ----------------------------------------------------------------------------------------------------------
+
+/// One server under load.
+struct Subject {
+    name: &'static str,
+    address: SocketAddr,
+    target: String,
+    token: String,
+    goal: Option<f64>,
+}
+
+fn reads(runtime: &Runtime, rounds: usize) {
+    let bare = Bare::start();
+    let content = Daemon::start(&[]);
+    let silent = Daemon::start(&[("MREG_LOG_LEVEL", "warn")]);
+    let all = Daemon::start(&[("MREG_AUDIT_READS", "all")]);
+    let of = |name, daemon: &Daemon, goal| {
+        let target = format!("/models/{}", publish(daemon));
+        Subject { name, address: daemon.address, target, token: daemon.token.clone(), goal }
+    };
+    let mut subjects = vec![
+        of("GET model", &content, Some(0.65)),
+        of("GET model, no request log", &silent, None),
+        of("GET model, each read durable", &all, Some(0.36)),
+    ];
+    let token = content.token.clone();
+    if let Some(address) = nginx() {
+        subjects.push(Subject { name: "nginx, a fixed reply", address, target: "/ping".into(), token, goal: None });
+    }
+    let hello = Subject {
+        name: "bare hyper",
+        address: bare.address,
+        target: subjects[0].target.clone(),
+        token: content.token.clone(),
+        goal: None,
+    };
+    for client in [Client::Own, Client::Wrk] {
+        if client == Client::Wrk && !has_wrk() {
+            println!("\nSKIPPED: wrk is not installed (apt-get install wrk), so there are no figures by it");
+            continue;
+        }
+        heading(format_args!("{CONNECTIONS} connections, client: {client:?}"));
+        let mut bare_rates = Vec::new();
+        for subject in &subjects {
+            let mut ratios = Vec::new();
+            let mut last = Figures::default();
+            for _ in 0..rounds {
+                let limit = client.run(runtime, &hello);
+                last = client.run(runtime, subject);
+                ratios.push(last.rate / limit.rate);
+                bare_rates.push(limit.rate);
+            }
+            let ratio = median(&ratios);
+            let ratio = subject.goal.map_or_else(|| format!("{ratio:.2} ×"), |goal| at_least(ratio, goal));
+            println!(
+                "{:30} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms   {ratio}",
+                subject.name, last.rate, last.p50_ms, last.p99_ms
+            );
+        }
+        println!("{:30} {:>8.0}/s", hello.name, median(&bare_rates));
+    }
+}
+
+/// Publishes a small model; its id.
+fn publish(daemon: &Daemon) -> String {
+    let header = br#"{"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}"#;
+    let mut octets = (header.len() as u64).to_le_bytes().to_vec();
+    octets.extend_from_slice(header);
+    octets.extend_from_slice(&[7; 8]);
+    let headers = ["Content-Type: application/octet-stream"];
+    let target = "/models/small/artifact?filename=model.safetensors";
+    let answer = ask(daemon.address, &request("PUT", target, Some(&daemon.token), &headers, &octets)).json();
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    rate: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    Own,
+    Wrk,
+}
+
+impl Client {
+    fn run(self, runtime: &Runtime, subject: &Subject) -> Figures {
+        match self {
+            Self::Own => {
+                let octets = Bytes::from(request("GET", &subject.target, Some(&subject.token), &[], b""));
+                let load = closed_loop(subject.address, CONNECTIONS, f64::from(SECONDS), move |_connection, _turn| {
+                    octets.clone()
+                });
+                let load = runtime.block_on(load);
+                assert!(load.statuses.keys().all(|&status| status == 200), "{}: {:?}", subject.name, load.statuses);
+                let sample = load.sample;
+                Figures { rate: sample.rate(), p50_ms: sample.percentile_ms(0.5), p99_ms: sample.percentile_ms(0.99) }
+            }
+            Self::Wrk => wrk(subject),
+        }
+    }
+}
+
+fn has_wrk() -> bool {
+    Command::new("wrk").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+fn wrk(subject: &Subject) -> Figures {
+    let output = Command::new("wrk")
+        .args(["-t2", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s"), "--latency", "-H"])
+        .arg(format!("Authorization: Bearer {}", subject.token))
+        .arg(format!("http://{}{}", subject.address, subject.target))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && !text.contains("Non-2xx"), "{text}");
+    let after = |word: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(word)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let ms = |word: &str| {
+        let text = after(word);
+        let number = |unit: &str| text.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok());
+        number("us").map(|us| us / 1000.0).or_else(|| number("ms")).or_else(|| number("s").map(|s| s * 1000.0)).unwrap()
+    };
+    Figures { rate: after("Requests/sec:").parse().unwrap(), p50_ms: ms("50%"), p99_ms: ms("99%") }
+}
+
+/// nginx where a script started one: its address.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+fn nginx() -> Option<SocketAddr> {
+    std::env::var("MREG_BENCH_NGINX").ok().map(|address| address.parse().unwrap())
+}
+
+/// The limit: hyper and nothing else, in a process of its own.
+struct Bare {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Bare {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(BARE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, address: line.trim().parse().unwrap() }
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says hello to everyone until it is killed.
+async fn serve_bare() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    loop {
+        let (stream, _peer) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(async move {
+            let hello =
+                |_request| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello")))) };
+            // A client that leaves is no error.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(hello))
+                .await;
+        });
+    }
+}
+
+// ---- sign-ins -------------------------------------------------------------------------------------------------------
+
+/// Requests a second of those who are not signing in.
+const PACE: u32 = 200;
+/// Clients that sign in as fast as they can.
+const FLOOD: usize = 8;
+
+fn logins(runtime: &Runtime, rounds: usize) {
+    heading(format_args!("sign-ins; {PACE} GET model a second meanwhile"));
+    let daemon = Daemon::start(&[]);
+    let id = publish(&daemon);
+    for number in 0..FLOOD {
+        let body = format!(r#"{{"username":"bench-{number}","password":"{PASSWORD}","role":"viewer"}}"#);
+        let headers = ["Content-Type: application/json"];
+        ask(daemon.address, &request("POST", "/register", Some(&daemon.token), &headers, body.as_bytes())).json();
+    }
+    let address = daemon.address;
+    let get = request("GET", &format!("/models/{id}"), Some(&daemon.token), &[], b"");
+    let right = |client: usize, _turn: u64| login(&format!("bench-{client}"), PASSWORD);
+    // Names that nobody has, so that no lockout spares the daemon the work.
+    let wrong = |client: usize, turn: u64| login(&format!("nobody-{client}-{turn}"), "not-the-password-at-all");
+    let mixed = move |client: usize, turn: u64| {
+        if client.is_multiple_of(2) { right(client, turn) } else { wrong(client, turn) }
+    };
+
+    let mut alone = Vec::new();
+    for _ in 0..rounds {
+        let limit = verify_rate();
+        let load = runtime.block_on(closed_loop(address, 4, f64::from(SECONDS), right));
+        alone.push(load.statuses.get(&200).copied().unwrap_or_default() as f64 / load.sample.seconds / limit);
+        println!(
+            "4 clients, right passwords: {:?} in {:.1} s, p50 {:.0} ms, p99 {:.0} ms; one thread verifies {limit:.0}/s",
+            load.statuses,
+            load.sample.seconds,
+            load.sample.percentile_ms(0.5),
+            load.sample.percentile_ms(0.99)
+        );
+    }
+    println!("sign-ins / verifications of one thread: {:.2} ×", median(&alone));
+
+    let mut ratios = Vec::new();
+    for _ in 0..rounds {
+        let idle = runtime.block_on(paced(address, PACE, f64::from(SECONDS), get.clone()));
+        let (flooded, flood) = runtime.block_on(async {
+            let flood = tokio::spawn(closed_loop(address, FLOOD, f64::from(SECONDS), mixed));
+            let flooded = paced(address, PACE, f64::from(SECONDS), get.clone()).await;
+            (flooded, flood.await.unwrap())
+        });
+        for load in [&idle, &flooded] {
+            assert!(load.statuses.keys().all(|&status| status == 200), "{:?}", load.statuses);
+        }
+        let p99 = |sample: &Sample| sample.percentile_ms(0.99);
+        ratios.push(p99(&flooded.sample) / p99(&idle.sample));
+        println!(
+            "idle p50 {:.2} ms, p99 {:.2} ms; flooded by {FLOOD} p50 {:.2} ms, p99 {:.2} ms; the flood: {:?} in {:.1} s",
+            idle.sample.percentile_ms(0.5),
+            p99(&idle.sample),
+            flooded.sample.percentile_ms(0.5),
+            p99(&flooded.sample),
+            flood.statuses,
+            flood.sample.seconds
+        );
+    }
+    println!("p99 flooded / idle: {}", at_most(median(&ratios), 2.0));
+}
+
+/// The limit: how many passwords one thread can verify in a second.
+fn verify_rate() -> f64 {
+    let secret = Secret::new(PASSWORD.to_owned());
+    let phc = password::hash(&secret).unwrap();
+    Sample::of(1.0, || assert!(password::verify(&secret, &phc).unwrap())).rate()
+}

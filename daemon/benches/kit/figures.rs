@@ -1,0 +1,125 @@
+//! Figures: settings of a run, how calm the machine is, percentiles, and lines of a table. Knows numbers; refuses to
+//! know what was measured.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Processors busier than this before a run make it a noisy one.
+const CALM_BUSY_MAX: f64 = 0.15;
+
+/// Whether this is `cargo bench`. A test run that builds everything also starts the benches, without that word: they
+/// then do nothing.
+pub fn asked() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// A number that the environment may set.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+pub fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_error| panic!("{name} must be a whole number, not {text:?}")),
+        Err(_unset) => default,
+    }
+}
+
+/// A directory on the disk of the build, removed at the end.
+pub fn scratch() -> TempDir {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(dir).unwrap();
+    tempfile::Builder::new().prefix("bench-").tempdir_in(dir).unwrap()
+}
+
+/// Says what the machine is, and whether figures from it can be trusted now.
+pub fn machine() {
+    let cores = std::thread::available_parallelism().unwrap();
+    let busy = busy_share(Duration::from_secs(1));
+    println!("machine: {cores} cores, {:.0} % busy before the run", busy * 100.0);
+    if busy > CALM_BUSY_MAX {
+        println!("NOISY: something else is running; ratios are worth more than figures, and neither is worth much");
+    }
+}
+
+/// The share of all processors' time that was not idle during a pause.
+fn busy_share(pause: Duration) -> f64 {
+    let read = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let ticks: Vec<u64> =
+            stat.lines().next().unwrap().split_whitespace().skip(1).take(8).map(|n| n.parse().unwrap()).collect();
+        (ticks.iter().sum::<u64>(), ticks[3] + ticks[4])
+    };
+    let (all, idle) = read();
+    std::thread::sleep(pause);
+    let (all_after, idle_after) = read();
+    1.0 - (idle_after - idle) as f64 / (all_after - all).max(1) as f64
+}
+
+/// The middle of some figures.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// How often something happened, and how long each time took.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// Microseconds of each.
+    pub took_us: Vec<u32>,
+    /// Seconds from the first to the last.
+    pub seconds: f64,
+}
+
+impl Sample {
+    /// Times a loop until its time is over.
+    pub fn of(seconds: f64, mut work: impl FnMut()) -> Self {
+        let began = Instant::now();
+        let mut took_us = Vec::new();
+        while began.elapsed().as_secs_f64() < seconds {
+            let at = Instant::now();
+            work();
+            took_us.push(micros(at.elapsed()));
+        }
+        Self { took_us, seconds: began.elapsed().as_secs_f64() }
+    }
+
+    /// How many a second.
+    pub fn rate(&self) -> f64 {
+        self.took_us.len() as f64 / self.seconds
+    }
+
+    /// The time that a share of them did not exceed, in milliseconds.
+    pub fn percentile_ms(&self, share: f64) -> f64 {
+        let mut sorted = self.took_us.clone();
+        sorted.sort_unstable();
+        let last = sorted.len().saturating_sub(1);
+        let at = ((last as f64 * share).round() as usize).min(last);
+        f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
+    }
+}
+
+/// Whole microseconds.
+pub fn micros(took: Duration) -> u32 {
+    u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// A heading.
+pub fn heading(text: impl Display) {
+    println!("\n## {text}");
+}
+
+/// Whether a ratio meets its target, as words.
+pub fn at_least(ratio: f64, target: f64) -> String {
+    format!("{ratio:.2} × (target ≥ {target}: {})", verdict(ratio >= target))
+}
+
+/// The same for a ratio that should be small.
+pub fn at_most(ratio: f64, target: f64) -> String {
+    format!("{ratio:.2} × (target ≤ {target}: {})", verdict(ratio <= target))
+}
+
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "NOT MET" }
+}

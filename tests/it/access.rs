@@ -1,0 +1,198 @@
+//! Who may call what: every endpoint of the route table by every role. The expectation is written down here, one line
+//! each, and not taken from the table it checks: a new endpoint fails until somebody decides.
+
+use std::collections::BTreeSet;
+
+use common::role::Role;
+use daemon::http::route::{Body, Endpoint, Route};
+use serde_json::{Value, json};
+use tests::daemon::Daemon;
+use tests::http::{Client, Request};
+use tests::samples;
+
+/// Who gets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Anyone,
+    SignedIn,
+    /// Admin and contributor.
+    Writers,
+    /// Admin and auditor.
+    Auditors,
+    Admins,
+}
+
+use Who::{Admins, Anyone, Auditors, SignedIn, Writers};
+
+/// Endpoint, who, and a body that would do.
+const EXPECTED: &[(&str, Who, &str)] = &[
+    ("index", Anyone, ""),
+    ("live", Anyone, ""),
+    ("ready", Anyone, ""),
+    ("metrics", Anyone, ""),
+    ("build_info", Anyone, ""),
+    ("openapi", Anyone, ""),
+    ("docs", Anyone, ""),
+    ("docs_asset", Anyone, ""),
+    ("redoc", Anyone, ""),
+    ("redoc_asset", Anyone, ""),
+    ("problem", Anyone, ""),
+    ("login", Anyone, r#"{"username":"nobody","password":"wrong-wrong-1"}"#),
+    ("refresh", SignedIn, ""),
+    ("logout", SignedIn, ""),
+    ("me", SignedIn, ""),
+    ("change_own_password", SignedIn, r#"{"old_password":"not-the-old-one","new_password":"never-to-be-set-1"}"#),
+    ("status", SignedIn, ""),
+    ("list_roles", SignedIn, ""),
+    ("register", Admins, r#"{"username":"x","password":"short"}"#),
+    ("list_users", Admins, ""),
+    ("show_user", Admins, ""),
+    ("patch_user", Admins, "{}"),
+    ("delete_user", Admins, ""),
+    ("revoke_sessions", Admins, ""),
+    ("set_password", Admins, r#"{"password":"short"}"#),
+    ("list_models", SignedIn, ""),
+    ("show_model", SignedIn, ""),
+    ("list_versions", SignedIn, ""),
+    ("show_version", SignedIn, ""),
+    ("download", SignedIn, ""),
+    ("download_version", SignedIn, ""),
+    ("download_file", SignedIn, ""),
+    ("alias_history", SignedIn, ""),
+    ("publish", Writers, ""),
+    ("publish_file", Writers, ""),
+    ("patch_model", Writers, "{}"),
+    ("patch_version", Writers, "{}"),
+    ("set_alias", Writers, r#"{"version":1}"#),
+    ("clear_alias", Writers, ""),
+    ("delete_model", Admins, ""),
+    ("restore_model", Admins, ""),
+    ("delete_version", Admins, ""),
+    ("restore_version", Admins, ""),
+    ("release_version", Admins, r#"{"reason":"x"}"#),
+    ("quarantine_version", Admins, r#"{"reason":"x"}"#),
+    ("deprecate_version", Admins, r#"{"reason":"x"}"#),
+    ("list_audit", Auditors, ""),
+];
+
+impl Who {
+    fn lets_in(self, role: Option<Role>) -> bool {
+        match (self, role) {
+            (Anyone, _) | (SignedIn, Some(_)) | (_, Some(Role::Admin)) => true,
+            (Writers, Some(role)) => role == Role::Contributor,
+            (Auditors, Some(role)) => role == Role::Auditor,
+            (Admins, Some(_)) | (_, None) => false,
+        }
+    }
+}
+
+fn expected(endpoint: &Endpoint) -> (Who, &'static str) {
+    let found = EXPECTED.iter().find(|(id, _, _)| *id == endpoint.id);
+    let (_, who, body) = found.unwrap_or_else(|| panic!("nobody has decided who may call {}", endpoint.id));
+    (*who, body)
+}
+
+/// A path of the endpoint on which nothing is: whoever is let in learns that, the others don't.
+fn path_of(endpoint: &Endpoint) -> String {
+    let values = [
+        ("{id}", "nothing"),
+        ("{name}", "nothing"),
+        ("{v}", "1"),
+        ("{path}", "m.bin"),
+        ("{alias}", "live"),
+        ("{slug}", "nothing"),
+        ("{asset}", "nothing"),
+    ];
+    let path = values.iter().fold(endpoint.template.to_owned(), |path, (from, to)| path.replace(from, to));
+    assert!(!path.contains('{'), "{path}");
+    path
+}
+
+fn request_of(client: &Client, endpoint: &Endpoint, body: &str) -> Request {
+    let request = client.request(endpoint.method, &path_of(endpoint));
+    match endpoint.body {
+        Body::None => request,
+        Body::Json(_) | Body::JsonOrForm(_) => request.body("application/json", body),
+        Body::Multipart(_) => request.form(tests::multipart::Form::new()),
+        Body::Octets => request.body("application/octet-stream", Vec::new()),
+    }
+}
+
+/// The list above is the table's, no more and no less.
+#[test]
+fn every_endpoint_is_decided() {
+    let ids: BTreeSet<&str> = Route::ALL.iter().map(|endpoint| endpoint.id).collect();
+    let decided: BTreeSet<&str> = EXPECTED.iter().map(|(id, _, _)| *id).collect();
+    assert_eq!(ids, decided);
+    assert_eq!(decided.len(), EXPECTED.len(), "none is decided twice");
+}
+
+/// Every role is let in where it should be and refused where not; HEAD as GET.
+#[test]
+fn every_endpoint_by_every_role() {
+    let daemon = Daemon::start();
+    let clients: Vec<(Option<Role>, Client)> = std::iter::once((None, daemon.client()))
+        .chain(Role::ALL.map(|role| (Some(role), daemon.user(role.as_str().trim_end_matches("min"), role))))
+        .collect();
+    // Logging out comes last, for it ends the session.
+    let (last, first): (Vec<_>, Vec<_>) = Route::ALL.iter().partition(|endpoint| endpoint.id == "logout");
+    for endpoint in first.into_iter().chain(last) {
+        let (who, body) = expected(endpoint);
+        for (role, client) in &clients {
+            let response = request_of(client, endpoint, body).send();
+            let told = format!("{} by {role:?}: {} {}", endpoint.id, response.status, response.text());
+            if who.lets_in(*role) {
+                let kind = response.status;
+                let about_rights = match kind {
+                    401 => !response.text().contains("bad-credentials"),
+                    403 => true,
+                    _ => false,
+                };
+                assert!(!about_rights && kind < 500, "{told}");
+            } else if role.is_none() {
+                response.problem("unauthenticated");
+            } else {
+                response.problem("forbidden");
+            }
+            if endpoint.method == "GET" {
+                assert_eq!(client.head(&path_of(endpoint)).status, response.status, "HEAD {told}");
+            }
+        }
+    }
+}
+
+/// Whoever may not, learns nothing from the rest of the request: rights are judged before body, query and existence.
+#[test]
+fn rights_come_first() {
+    let daemon = Daemon::start();
+    let viewer = daemon.user("vera", Role::Viewer);
+    let carl = daemon.user("carl", Role::Contributor);
+    carl.upload("m", "m.safetensors", &samples::safetensors(1));
+    for model in ["m", "nothing", "..", "%00"] {
+        viewer.delete(&format!("/models/{model}?colour=red")).problem("forbidden");
+        viewer.request("PATCH", &format!("/models/{model}")).body("text/plain", "garbage").send().problem("forbidden");
+        daemon.client().get(&format!("/models/{model}?colour=red")).problem("unauthenticated");
+    }
+    for name in ["admin", "nobody"] {
+        viewer.get(&format!("/users/{name}")).problem("forbidden");
+        viewer.patch(&format!("/users/{name}"), &json!({"role": "king"})).problem("forbidden");
+    }
+    viewer.publish(tests::multipart::Form::new()).problem("forbidden");
+    viewer.request("POST", "/models").body("text/plain", "garbage").send().problem("forbidden");
+}
+
+/// What a role is told it may, it may: `GET /me` is in step with what is refused.
+#[test]
+fn me_tells_the_truth() {
+    let daemon = Daemon::start();
+    for role in Role::ALL {
+        let client = daemon.user(&format!("{role}-x"), role);
+        let me = client.value("/me");
+        let has = |permission: &str| me["permissions"].as_array().unwrap().contains(&Value::from(permission));
+        assert_eq!(client.get("/users").status == 200, has("user.manage"), "{role}");
+        assert_eq!(client.get("/audit-logs").status == 200, has("audit.read"), "{role}");
+        assert_eq!(client.patch("/models/nothing", &json!({})).status == 404, has("model.write"), "{role}");
+        assert_eq!(client.delete("/models/nothing").status == 404, has("model.delete"), "{role}");
+        assert_eq!(client.get("/models").status == 200, has("model.read"), "{role}");
+    }
+}

@@ -1,0 +1,458 @@
+//! Finding, describing, moving, holding back and deleting models (rest-api.md §4).
+
+use std::collections::BTreeSet;
+
+use common::role::Role;
+use serde_json::{Value, json};
+use tests::daemon::Daemon;
+use tests::http::Client;
+use tests::multipart::Form;
+use tests::samples::{self, sha256};
+
+fn names(page: &Value) -> Vec<String> {
+    page["items"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn listed(client: &Client, query: &str) -> Vec<String> {
+    names(&client.value(&format!("/models{query}")))
+}
+
+/// Each filter finds what it says, and filters add up.
+#[test]
+fn filters() {
+    let daemon = Daemon::start();
+    let carl = daemon.user("carl", Role::Contributor);
+    let dora = daemon.user("dora", Role::Contributor);
+    let form =
+        |name: &str, seed: u32| Form::new().file("m.safetensors", &samples::safetensors(seed)).text("name", name);
+    let _a = carl.publish(form("alpha", 1).text("tags", "lang:de,stage:test")).expect(201);
+    let _b = carl.publish(form("team/beta", 2).text("tags", "lang:en").text("alias", "live")).expect(201);
+    let _c = dora.publish(form("gamma", 3).text("description", "Sentiment of REVIEWS")).expect(201);
+    let _d = dora.publish(Form::new().file("delta.pkl", &samples::harmless_pickle(1))).expect(201);
+    let admin = daemon.admin();
+    admin.post("/models/gamma/versions/1/quarantine", &json!({"reason": "test"})).expect(200);
+    carl.upload("gone", "m.safetensors", &samples::safetensors(5));
+    admin.delete("/models/gone").expect(200);
+    carl.upload("old", "m.safetensors", &samples::safetensors(6));
+    admin.post("/models/old/versions/1/deprecate", &json!({"reason": "test"})).expect(200);
+
+    assert_eq!(listed(&carl, ""), ["alpha", "delta", "gamma", "old", "team/beta"]);
+    assert_eq!(listed(&carl, "?q=ALPH"), ["alpha"]);
+    assert_eq!(listed(&carl, "?q=reviews"), ["gamma"], "the description is searched too");
+    assert_eq!(listed(&carl, "?tag=lang:de"), ["alpha"]);
+    assert_eq!(listed(&carl, "?tag=lang:de&tag=stage:test"), ["alpha"]);
+    assert_eq!(listed(&carl, "?tag=lang:de&tag=stage:prod"), [""; 0]);
+    assert_eq!(listed(&carl, "?state=quarantined"), ["gamma"]);
+    assert_eq!(listed(&carl, "?state=deprecated"), ["old"]);
+    assert_eq!(listed(&admin, "?state=deleted"), ["gone"]);
+    assert_eq!(listed(&carl, "?format=pickle"), ["delta"]);
+    assert_eq!(listed(&carl, "?alias=live"), ["team/beta"]);
+    assert_eq!(listed(&carl, "?uploader=dora"), ["delta", "gamma"]);
+    assert_eq!(listed(&carl, "?uploader=dora&format=safetensors"), ["gamma"]);
+    let since = carl.value("/models/old")["updated_at"].as_str().unwrap().to_owned();
+    assert_eq!(listed(&carl, &format!("?since={since}")), ["old"]);
+
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=-1",
+        "sort=size",
+        "state=good",
+        "tag=x",
+        "cursor=%00",
+        "cursor=abc",
+        "since=yesterday",
+        "colour=red",
+        "q=a&q=b",
+        "alias=7",
+        "format=%20",
+        "uploader=a%20b",
+        "q=%ff",
+    ] {
+        let response = carl.get(&format!("/models?{bad}"));
+        assert_eq!(response.status, 422, "{bad}: {}", response.text());
+        response.invalid(&format!("query.{}", bad.split('=').next().unwrap()));
+    }
+}
+
+/// Every order is kept over pages, and turning it round reverses it.
+#[test]
+fn sorting() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    for (seed, name) in (0..).zip(["delta", "Alpha", "charlie", "bravo"]) {
+        user.upload(name, "m.safetensors", &samples::safetensors(seed));
+    }
+    user.patch("/models/charlie", &json!({"description": "touched"})).expect(200);
+    let walk = |sort: &str| {
+        let (mut all, mut target) = (Vec::new(), format!("/models?limit=1&sort={sort}"));
+        loop {
+            let response = user.get(&target).expect(200);
+            let page = response.json();
+            all.extend(names(&page));
+            match page["next_cursor"].as_str() {
+                None => return all,
+                Some(_) => {
+                    let link = response.need("link");
+                    target = link.strip_prefix('<').unwrap().split('>').next().unwrap().to_owned();
+                }
+            }
+        }
+    };
+    for (sort, order) in [
+        ("name", ["Alpha", "bravo", "charlie", "delta"]),
+        ("created_at", ["delta", "Alpha", "charlie", "bravo"]),
+        ("updated_at", ["delta", "Alpha", "bravo", "charlie"]),
+    ] {
+        assert_eq!(walk(sort), order, "{sort}");
+        let mut reversed = order;
+        reversed.reverse();
+        assert_eq!(walk(&format!("-{sort}")), reversed, "-{sort}");
+    }
+    let page = user.value("/models?limit=2");
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let other = user.get(&format!("/models?limit=2&sort=-name&cursor={cursor}"));
+    assert_eq!(other.status, 422, "a cursor belongs to its query: {}", other.text());
+}
+
+/// A walk through pages sees each model exactly once while others write.
+#[test]
+fn cursors_are_stable() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    for at in 0..20 {
+        user.upload(&format!("m{at:02}"), "m.safetensors", &samples::safetensors(at));
+    }
+    let (mut seen, mut cursor, mut turn) = (Vec::new(), String::new(), 100);
+    loop {
+        let page = user.value(&format!("/models?limit=3{cursor}"));
+        seen.extend(names(&page));
+        // Before, behind and at the place where the walk is.
+        for name in [format!("a{turn}"), format!("z{turn}"), seen.last().unwrap().clone()] {
+            turn += 1;
+            user.upload(&name, "m.safetensors", &samples::safetensors(turn));
+        }
+        match page["next_cursor"].as_str() {
+            None => break,
+            Some(next) => cursor = format!("&cursor={next}"),
+        }
+        assert!(turn < 400, "the walk ends");
+    }
+    let originals: Vec<&String> = seen.iter().filter(|name| name.starts_with('m')).collect();
+    assert_eq!(originals.len(), 20, "{seen:?}");
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len(), "{seen:?}");
+}
+
+/// Description, tags and owner change under an entity tag; what is too much is refused.
+#[test]
+fn patch() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let _dora = daemon.user("dora", Role::Contributor);
+    user.upload("m", "m.safetensors", &samples::safetensors(1));
+    let first = user.get("/models/m").expect(200);
+    let etag = first.need("etag").to_owned();
+    let patch =
+        |etag: &str, body: &Value| user.request("PATCH", "/models/m").header("If-Match", etag).json(body).send();
+    let changed = patch(&etag, &json!({"description": "new", "tags": {"a": "1", "b": "2"}})).expect(200);
+    assert_eq!(changed.json()["tags"], json!({"a": "1", "b": "2"}));
+    let now = changed.need("etag").to_owned();
+    assert_ne!(now, etag);
+    assert_eq!(user.get("/models/m").expect(200).need("etag"), now);
+    let _fresh = user.request("GET", "/models/m").header("If-None-Match", &now).send().expect(304);
+    let _stale = user.request("GET", "/models/m").header("If-None-Match", &etag).send().expect(200);
+    patch(&etag, &json!({"description": "lost update"})).problem("precondition-failed");
+    let _any = patch("*", &json!({"tags": {"c": "3"}})).expect(200);
+    let shown = user.value("/models/m");
+    assert_eq!((&shown["description"], &shown["tags"]), (&json!("new"), &json!({"c": "3"})));
+    let moved = user.patch("/models/m", &json!({"owner": "dora"})).expect(200).json();
+    assert_eq!(moved["owner"], "dora");
+
+    let long = "x".repeat(20_000);
+    let many: Value = (0..65).map(|at| (format!("k{at}"), json!("v"))).collect::<serde_json::Map<_, _>>().into();
+    for body in [
+        json!({"description": long}),
+        json!({"tags": many}),
+        json!({"tags": {"k": long}}),
+        json!({"tags": {"": "v"}}),
+        json!({"tags": {"k": 1}}),
+        json!({"owner": "nobody"}),
+        json!({"name": "other"}),
+        json!([]),
+    ] {
+        user.patch("/models/m", &body).problem("invalid");
+    }
+    user.patch("/models/nothing", &json!({"description": "x"})).problem("not-found");
+
+    user.upload("m", "m.safetensors", &samples::safetensors(2));
+    let version = user.patch("/models/m/versions/2", &json!({"description": "second"})).expect(200).json();
+    assert_eq!(version["description"], "second");
+    assert_eq!(user.value("/models/m/versions/1")["description"], "");
+    let etag = user.get("/models/m/versions/1").expect(200).need("etag").to_owned();
+    let stale = user.request("PATCH", "/models/m/versions/1").header("If-Match", "\"x\"");
+    stale.json(&json!({"description": "x"})).send().problem("precondition-failed");
+    let held = user.request("PATCH", "/models/m/versions/1").header("If-Match", &etag);
+    let _changed = held.json(&json!({"description": "x"})).send().expect(200);
+}
+
+/// A model is reached by id, name in any case, `name:3`, `name@alias` and an artifact's digest.
+#[test]
+fn references() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let published = user.upload("Team/Model", "m.safetensors", &samples::safetensors(1));
+    user.upload("Team/Model", "m.safetensors", &samples::safetensors(2));
+    user.put("/models/Team%2FModel/aliases/live", &json!({"version": 1})).expect(200);
+    let id = published["id"].as_str().unwrap();
+    let select = |reference: &str| user.value(&format!("/models/{reference}"))["selected"]["version"].clone();
+    assert_eq!(select("Team%2FModel"), 2);
+    assert_eq!(select("team%2fmodel"), 2);
+    assert_eq!(select(id), 2);
+    assert_eq!(select(&id.to_lowercase()), 2);
+    assert_eq!(select("team%2Fmodel:1"), 1);
+    assert_eq!(select(&format!("{id}:1")), 1);
+    assert_eq!(select("team%2Fmodel@live"), 1);
+    assert_eq!(select("team%2Fmodel%40LIVE/"), 1);
+    assert_eq!(select(&format!("sha256:{}", sha256(&samples::safetensors(1)))), 1);
+    for missing in [
+        "team%2Fmodel:3",
+        "team%2Fmodel@no",
+        "team",
+        "nothing",
+        "team%2Fmodel:0",
+        "team%2Fmodel:x",
+        "a%20b",
+        "%2E%2E",
+        "00000000000000000000000000",
+        &format!("sha256:{}", "0".repeat(64)),
+        "sha256:12",
+    ] {
+        user.get(&format!("/models/{missing}")).problem("not-found");
+    }
+    user.get("/models/a%zz").problem("bad-request");
+
+    let versions = user.value("/models/team%2Fmodel/versions?limit=1");
+    assert_eq!((&versions["items"][0]["version"], &versions["total"]), (&json!(2), &json!(2)));
+    let cursor = versions["next_cursor"].as_str().unwrap();
+    let next = user.value(&format!("/models/team%2Fmodel/versions?limit=1&cursor={cursor}"));
+    assert_eq!((&next["items"][0]["version"], &next["next_cursor"]), (&json!(1), &Value::Null));
+    let shown = user.value(&format!("/models/{id}"));
+    assert_eq!(shown["newest_versions"].as_array().unwrap().len(), 2);
+    assert_eq!((&shown["latest_version"], &shown["versions"]), (&json!(2), &json!(2)));
+}
+
+/// Aliases point at one version at a time, keep their history, and answer what they were.
+#[test]
+fn aliases() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    for seed in 1..=3 {
+        user.upload("m", "m.safetensors", &samples::safetensors(seed));
+    }
+    let set = |version: u32| user.put("/models/m/aliases/Live", &json!({"version": version})).expect(200);
+    let first = set(1).json();
+    assert_eq!((&first["alias"], &first["version"], &first["previous"]), (&json!("live"), &json!(1), &Value::Null));
+    let at_first = user.value("/models/m")["aliases"][0]["set_at"].as_str().unwrap().to_owned();
+    let moved = set(3).json();
+    assert_eq!((&moved["version"], &moved["previous"]), (&json!(3), &json!(1)));
+    assert_eq!(user.value("/models/m@live")["selected"]["version"], 3);
+    assert_eq!(user.value("/models/m/versions/3")["aliases"], json!(["live"]));
+    assert_eq!(user.value("/models/m/versions/1")["aliases"], json!([]));
+
+    let as_of = |time: &str| user.get(&format!("/models/m@live?as_of={time}"));
+    let then = as_of(&at_first).expect(200).json();
+    assert_eq!(then["selected"]["version"], 1);
+    assert_eq!(then["as_of"]["version"], 1);
+    as_of("2001-01-01T00:00:00Z").problem("not-found");
+    as_of("now").invalid("query.as_of");
+
+    let cleared = user.delete("/models/m/aliases/live").expect(200).json();
+    assert_eq!((&cleared["version"], &cleared["previous"]), (&Value::Null, &json!(3)));
+    user.get("/models/m@live").problem("not-found");
+    user.delete("/models/m/aliases/live").problem("not-found");
+    assert_eq!(as_of(&at_first).expect(200).json()["selected"]["version"], 1, "the past stays");
+    let history = user.value("/models/m/aliases/live/history");
+    let steps: Vec<Value> = history["items"].as_array().unwrap().iter().map(|step| step["version"].clone()).collect();
+    assert_eq!(steps, [Value::Null, json!(3), json!(1)], "newest first");
+    assert_eq!(history["items"][0]["by"], "carl");
+    assert_eq!(user.value("/models/m/aliases/live/history?limit=1")["items"].as_array().unwrap().len(), 1);
+
+    user.put("/models/m/aliases/live", &json!({"version": 9})).problem("not-found");
+    user.put("/models/m/aliases/7", &json!({"version": 1})).invalid("path.alias");
+    user.put("/models/m/aliases/live", &json!({"version": 0})).invalid("body.version");
+    user.put("/models/m/aliases/live", &json!({})).invalid("body.version");
+    user.put("/models/nothing/aliases/live", &json!({"version": 1})).problem("not-found");
+}
+
+/// Protected aliases are moved by admins alone, in uploads too.
+#[test]
+fn protected_aliases() {
+    let daemon = Daemon::with(&[("MREG_PROTECTED_ALIASES", "prod,golden")]);
+    let user = daemon.user("carl", Role::Contributor);
+    user.upload("m", "m.safetensors", &samples::safetensors(1));
+    for alias in ["prod", "PROD", "golden"] {
+        user.put(&format!("/models/m/aliases/{alias}"), &json!({"version": 1})).problem("forbidden");
+    }
+    let form = Form::new().file("m.safetensors", &samples::safetensors(2)).text("alias", "prod");
+    user.publish(form).problem("forbidden");
+    assert_eq!(user.value("/models/m")["latest_version"], 1, "nothing was kept");
+    let admin = daemon.admin();
+    admin.put("/models/m/aliases/prod", &json!({"version": 1})).expect(200);
+    assert_eq!(user.value("/models/m")["aliases"][0]["protected"], true);
+    user.delete("/models/m/aliases/prod").problem("forbidden");
+    admin.delete("/models/m/aliases/prod").expect(200);
+}
+
+/// States change with a reason, which stays to be read.
+#[test]
+fn states() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let admin = daemon.admin();
+    user.upload("m", "m.safetensors", &samples::safetensors(1));
+    let act =
+        |verb: &str, reason: &str| admin.post(&format!("/models/m/versions/1/{verb}"), &json!({"reason": reason}));
+    let held = act("quarantine", "looks odd").expect(200).json();
+    assert_eq!((&held["state"], &held["state_reason"]), (&json!("quarantined"), &json!("looks odd")));
+    assert_eq!(user.value("/models/m")["state"], "quarantined");
+    assert_eq!(user.value("/models/m/versions/1")["state_reason"], "looks odd");
+    assert_eq!(act("release", "is fine").expect(200).json()["state"], "available");
+    assert_eq!(act("deprecate", "use 2").expect(200).json()["state"], "deprecated");
+    for reason in ["", &"x".repeat(1001)] {
+        act("quarantine", reason).invalid("body.reason");
+    }
+    admin.post("/models/m/versions/1/quarantine", &json!({})).invalid("body.reason");
+    admin.post("/models/m/versions/9/quarantine", &json!({"reason": "x"})).problem("not-found");
+    user.post("/models/m/versions/1/quarantine", &json!({"reason": "x"})).problem("forbidden");
+    let mut daemon = daemon;
+    let log = daemon.log();
+    for (action, reason) in
+        [("model.quarantine", "looks odd"), ("model.release", "is fine"), ("model.deprecate", "use 2")]
+    {
+        let entries = log.of(action);
+        let entry = entries.iter().find(|entry| entry["outcome"] == "ok").unwrap();
+        assert!(entry["data"].to_string().contains(reason), "{entry}");
+    }
+}
+
+/// A deleted model is not seen, can be restored, and comes back as it was.
+#[test]
+fn delete_and_restore() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let admin = daemon.admin();
+    let published = user.upload("m", "m.safetensors", &samples::safetensors(1));
+    user.put("/models/m/aliases/live", &json!({"version": 1})).expect(200);
+    let before = user.value("/models/m");
+    user.delete("/models/m").problem("forbidden");
+    let stale = admin.request("DELETE", "/models/m").header("If-Match", "\"x\"").send();
+    stale.problem("precondition-failed");
+    let deleted = admin.delete("/models/m").expect(200).json();
+    assert_eq!((&deleted["status"], &deleted["id"]), (&json!("deleted"), &published["id"]));
+    assert!(tests::oracle::is_time(deleted["restorable_until"].as_str().unwrap()));
+    user.get("/models/m").problem("not-found");
+    user.get("/models/m/versions").problem("not-found");
+    assert_eq!(user.value("/models")["total"], 0);
+    user.get(&format!("/models/sha256:{}", sha256(&samples::safetensors(1)))).problem("not-found");
+    admin.patch("/models/m", &json!({"description": "x"})).expect_refusal();
+    let restored = admin.post_empty("/models/m/restore").expect(200).json();
+    assert_eq!(restored["id"], published["id"]);
+    let after = user.value("/models/m");
+    for field in ["id", "name", "description", "tags", "aliases", "versions", "latest_version", "newest_versions"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(user.get("/models/m/download").expect(200).body, samples::safetensors(1));
+    admin.post_empty("/models/m/restore").problem("conflict");
+    admin.post_empty("/models/nothing/restore").problem("not-found");
+
+    user.upload("m", "m.safetensors", &samples::safetensors(2));
+    admin.delete("/models/m/versions/2").expect(200);
+    assert_eq!(user.value("/models/m")["latest_version"], 1);
+    assert_eq!(user.upload("m", "m.safetensors", &samples::safetensors(3))["version"], 3, "numbers are never reused");
+    admin.post_empty("/models/m/versions/2/restore").expect(200);
+    assert_eq!(user.get("/models/m:2/download").expect(200).body, samples::safetensors(2));
+}
+
+trait Refusal {
+    fn expect_refusal(&self);
+}
+
+impl Refusal for tests::http::Response {
+    /// Not there, or in conflict with being deleted: both are fair.
+    fn expect_refusal(&self) {
+        assert!(matches!(self.status, 404 | 409), "{}", self.text());
+    }
+}
+
+/// A purge is final: the bytes go when nothing else points at them, a tombstone stays, the name is free.
+#[test]
+fn purge() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let admin = daemon.admin();
+    let (own, shared) = (samples::safetensors(1), samples::safetensors(2));
+    let form = Form::new().file("own.safetensors", &own).file("shared.safetensors", &shared).text("name", "m");
+    let published = user.publish(form).expect(201).json();
+    user.upload("other", "shared.safetensors", &shared);
+    let blob = |octets: &[u8]| {
+        let hex = sha256(octets);
+        daemon.data_dir().join("blobs/sha256").join(&hex[..2]).join(&hex[2..])
+    };
+    assert!(blob(&own).is_file() && blob(&shared).is_file());
+    admin.delete("/models/m?purge=true").invalid("query.reason");
+    admin.delete("/models/m?purge=maybe&reason=x").invalid("query.purge");
+    admin.delete("/models/m?reason=x").invalid("query.reason");
+    let purged = admin.delete("/models/m?purge=true&reason=leaked").expect(200).json();
+    assert_eq!((&purged["status"], &purged["restorable_until"]), (&json!("purged"), &Value::Null));
+    tests::wait::until_true("the bytes to go", || !blob(&own).exists());
+    assert!(blob(&shared).is_file(), "another model points at it");
+    let id = published["id"].as_str().unwrap();
+    for target in ["/models/m".to_owned(), "/models/m/download".to_owned(), format!("/models/{id}/download")] {
+        user.get(&target).problem("not-found");
+    }
+    let tombstone = admin.get(&format!("/models/{id}"));
+    assert!(matches!(tombstone.status, 200 | 404 | 410), "{}", tombstone.text());
+    admin.post_empty(&format!("/models/{id}/restore")).expect_refusal();
+    assert_eq!(user.get("/models/other/download").expect(200).body, shared);
+
+    let new = user.upload("m", "m.safetensors", &own);
+    assert_ne!(new["id"], published["id"], "the name is free, the id is not");
+    assert_eq!(user.get("/models/m/download").expect(200).body, own);
+
+    user.upload("m", "m.safetensors", &samples::safetensors(4));
+    admin.delete("/models/m/versions/2?purge=true&reason=leaked").expect(200);
+    tests::wait::until_true("the version's bytes to go", || !blob(&samples::safetensors(4)).exists());
+    admin.post_empty("/models/m/versions/2/restore").expect_refusal();
+    assert_eq!(user.upload("m", "m.safetensors", &samples::safetensors(5))["version"], 3);
+    let mut daemon = daemon;
+    let log = daemon.log();
+    let entries = log.of("model.purge");
+    assert!(!entries.is_empty() || log.of("model.delete").iter().any(|entry| entry.to_string().contains("leaked")));
+}
+
+/// What was written survives a restart, octet for octet in every answer.
+#[test]
+fn restart() {
+    let mut daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let _a = user
+        .publish(Form::new().file("a.safetensors", &samples::safetensors(1)).text("tags", "k:v").text("alias", "live"));
+    user.upload("b", "b.safetensors", &samples::safetensors(2));
+    daemon.admin().delete("/models/b").expect(200);
+    let targets =
+        ["/models", "/models/a", "/models/a/versions", "/models/a/aliases/live/history", "/models/a/download"];
+    let before: Vec<Vec<u8>> = targets.iter().map(|target| user.get(target).expect(200).body).collect();
+    daemon.stop();
+    daemon.restart();
+    let user = user.at(daemon.address());
+    let after: Vec<Vec<u8>> = targets.iter().map(|target| user.get(target).expect(200).body).collect();
+    for ((target, before), after) in targets.iter().zip(before).zip(after) {
+        assert!(
+            before == after,
+            "{target}: {} is now {}",
+            String::from_utf8_lossy(&before),
+            String::from_utf8_lossy(&after)
+        );
+    }
+}
