@@ -215,7 +215,7 @@ fn furnished() -> (Daemon, Client) {
             .text("name", &format!("m{at}"))
             .text("tags", "k:v")
             .text("alias", "live");
-        let _published = carl.publish(form).expect(201);
+        carl.publish(form).expect(201);
         carl.upload(&format!("m{at}"), "m.safetensors", &samples::safetensors(at + 100));
     }
     carl.put("/models/m2/aliases/live", &json!({"version": 2})).expect(200);

@@ -43,7 +43,7 @@ fn large_head() {
         assert_eq!(connection.read_unchecked("GET").unwrap().status, 431);
     }
     let fits = daemon.client().request("GET", "/livez").header("X-Large", &"x".repeat(30 * 1024)).send();
-    let _answer = fits.expect(200);
+    fits.expect(200);
 }
 
 /// What is no HTTP is refused or cut, and never served.
@@ -110,7 +110,7 @@ fn slow_body() {
         std::thread::sleep(Duration::from_millis(400));
         steady.write(part).unwrap();
     }
-    let _published = steady.read_response("POST").unwrap().expect(201);
+    steady.read_response("POST").unwrap().expect(201);
 }
 
 /// A reader that takes nothing is cut, and its download's end is recorded.
@@ -142,12 +142,12 @@ fn too_many_connections() {
     let mut open: Vec<_> = (0..4).map(|_| client.connect()).collect();
     for connection in &mut open {
         connection.write(&request.head_octets()).unwrap();
-        let _alive = connection.read_response("GET").unwrap().expect(200);
+        connection.read_response("GET").unwrap().expect(200);
     }
     client.get("/livez").problem("unavailable");
     for connection in &mut open {
         connection.write(&request.head_octets()).unwrap();
-        let _alive = connection.read_response("GET").unwrap().expect(200);
+        connection.read_response("GET").unwrap().expect(200);
     }
     drop(open);
     wait::until_true("a place to be free", || client.get("/livez").status == 200);
@@ -162,7 +162,7 @@ fn keep_alive() {
     for method in ["GET", "HEAD", "GET"] {
         let request = client.request(method, "/version").header("Connection", "keep-alive");
         connection.write(&request.head_octets()).unwrap();
-        let _answer = connection.read_response(method).unwrap().expect(200);
+        connection.read_response(method).unwrap().expect(200);
     }
     // Pipelined: answers come in order.
     let get = |target: &str| client.request("GET", target).header("Connection", "keep-alive").head_octets();
@@ -179,7 +179,7 @@ fn keep_alive() {
     first.problem("not-found");
     if first.header("connection") != Some("close") {
         connection.write(&get("/livez")).unwrap();
-        let _answer = connection.read_response("GET").unwrap().expect(200);
+        connection.read_response("GET").unwrap().expect(200);
     }
 }
 
@@ -214,7 +214,7 @@ fn graceful_stop() {
     uploading.write(&body[..100]).unwrap();
     let mut idle = user.connect();
     idle.write(&user.request("GET", "/livez").header("Connection", "keep-alive").head_octets()).unwrap();
-    let _answer = idle.read_response("GET").unwrap().expect(200);
+    idle.read_response("GET").unwrap().expect(200);
     wait::until_true("the upload to be staged", || oracle::staged(&daemon.data_dir()) > 0);
 
     daemon.signal(Signal::TERM);

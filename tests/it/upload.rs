@@ -314,7 +314,7 @@ fn refused_before_continue() {
     connection.write(&request.head_octets()).unwrap();
     assert_eq!(connection.read_head().unwrap().0, 100);
     connection.write(&request.body_octets()).unwrap();
-    let _published = connection.read_response("POST").unwrap().expect(201);
+    connection.read_response("POST").unwrap().expect(201);
 
     let odd = contributor.request("POST", "/models").header("Expect", "a-miracle").form(Form::new());
     odd.send().problem("expectation-failed");
@@ -347,7 +347,7 @@ fn over_the_limit() {
     // Two files that fit one by one, but not together.
     let both = Form::new().file("a", &fits).file("b", &fits).text("name", "both");
     user.request("POST", "/models").form(both).chunked(8192).send().problem("content-too-large");
-    let _fits = put(&fits).send().expect(201);
+    put(&fits).send().expect(201);
     assert_eq!(oracle::staged(&daemon.data_dir()), 0);
     assert_eq!(user.value("/models")["total"], 1);
 
@@ -421,7 +421,7 @@ fn idempotency() {
     let bad = Form::new().file("m", b"").text("name", "n");
     let bad = user.request("POST", "/models").header("Idempotency-Key", "key-3").form(bad).send();
     bad.problem("invalid");
-    let _made = send(&user, "key-3", 5).expect(201);
+    send(&user, "key-3", 5).expect(201);
 
     let admin = daemon.admin();
     let register = |name: &str| {
