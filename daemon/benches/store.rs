@@ -157,7 +157,7 @@ fn draft(action: Action, number: u64) -> Draft {
     let actor = number % ACTORS.len() as u64;
     Draft {
         action,
-        outcome: if number % 50 == 7 { Outcome::Denied } else { Outcome::Ok },
+        outcome: if number % 10 == 7 { Outcome::Denied } else { Outcome::Ok },
         actor: Actor {
             id: format!("usr_{actor:026}"),
             name: Some(ACTORS[actor as usize].to_owned()),
@@ -323,7 +323,7 @@ fn pages(small: &Bed, large: &Bed, rounds: usize) {
         ("by actor", EntryQuery { actor: Some("cleo".to_owned()), ..all.clone() }),
         ("by action", EntryQuery { action: Some(Action::AuthLogin.as_str().to_owned()), ..all.clone() }),
         ("by action's prefix", EntryQuery { action: Some("auth.*".to_owned()), ..all.clone() }),
-        ("by outcome (2 %)", EntryQuery { outcome: Some(Outcome::Denied), ..all.clone() }),
+        ("by outcome (10 %)", EntryQuery { outcome: Some(Outcome::Denied), ..all.clone() }),
         ("by address", EntryQuery { ip: Some("192.0.2.7".to_owned()), ..all.clone() }),
         (
             "by actor and outcome",

@@ -152,13 +152,12 @@ where
         }
         write!(text, "{}: ", metadata.target())?;
         context.format_fields(Writer::new(&mut text), event)?;
-        for c in text.chars() {
-            if c.is_control() {
-                write!(line, "{}", c.escape_default())?;
-            } else {
-                line.write_char(c)?;
-            }
+        let mut rest = text.as_str();
+        while let Some((at, control)) = rest.char_indices().find(|(_at, c)| c.is_control()) {
+            write!(line, "{}{}", &rest[..at], control.escape_default())?;
+            rest = &rest[at + control.len_utf8()..];
         }
+        line.write_str(rest)?;
         line.write_char('\n')
     }
 }

@@ -67,6 +67,11 @@ impl Daemon {
         memory_kib(self.child.id(), name)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Runs something; the most memory the daemon held meanwhile: all of it, and what is its own (not files), in KiB.
     pub fn peak_of(&self, work: impl FnOnce()) -> (u64, u64) {
         let pid = self.child.id();

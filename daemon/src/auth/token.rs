@@ -1,6 +1,9 @@
 //! Tokens: JWT (RFC 7519) signed with HS256 and nothing else. Knows claims, keys and instants; refuses to know whether the
 //! session or the user still exist: that is asked of the records on every request.
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,9 @@ const ISSUER: &str = "mregd";
 const AUDIENCE: &str = "mreg";
 /// How far the clocks of two daemons may be apart, in seconds (rest-api.md §2 allows 30).
 const LEEWAY_S: i64 = 5;
+/// Tokens whose signature is known to be good, and need not be checked again. A token comes with each request of a client,
+/// and the check is a fifth of what a small one costs.
+const KNOWN_MAX: usize = 4096;
 /// Longest token that is looked at, in octets; ours have some 400.
 const TOKEN_OCTETS_MAX: usize = 4096;
 
@@ -59,6 +65,7 @@ pub struct TokenKeys {
     encoding: EncodingKey,
     accepted: Vec<Key>,
     validation: Validation,
+    known: RwLock<HashMap<[u8; 32], Arc<Claims>>>,
 }
 
 impl TokenKeys {
@@ -78,8 +85,13 @@ impl TokenKeys {
         validation.validate_nbf = false;
         let mut accepted = vec![current];
         accepted.extend(previous.map(Key::new));
-        let keys =
-            Self { header, encoding: EncodingKey::from_secret(secret.expose().as_bytes()), accepted, validation };
+        let keys = Self {
+            header,
+            encoding: EncodingKey::from_secret(secret.expose().as_bytes()),
+            accepted,
+            validation,
+            known: RwLock::default(),
+        };
         let probe = keys.sign("usr_probe", "probe", "probe", 0, SECOND_MS)?;
         decode::<Claims>(&probe, &keys.accepted[0].decoding, &keys.validation)?;
         Ok(keys)
@@ -106,16 +118,41 @@ impl TokenKeys {
 
     /// The claims of a token that is well formed, signed by an accepted key, ours, and valid now. None for any other:
     /// why is nobody's business.
-    pub fn verify(&self, token: &str, now_ms: i64) -> Option<Claims> {
+    pub fn verify(&self, token: &str, now_ms: i64) -> Option<Arc<Claims>> {
         if token.len() > TOKEN_OCTETS_MAX {
             return None;
         }
-        let kid = decode_header(token).ok()?.kid?;
-        let key = self.accepted.iter().find(|key| key.kid == kid)?;
-        let claims = decode::<Claims>(token, &key.decoding, &self.validation).ok()?.claims;
+        // By a hash of all of it: neither does a token lie in memory for longer than its request, nor can the time that
+        // a look-up takes say anything about one.
+        let hash = Sha256::digest(token).into();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        let is_known = known.is_some();
+        let claims = match known {
+            Some(claims) => claims,
+            None => Arc::new(self.check(token)?),
+        };
         let now_s = now_ms.div_euclid(SECOND_MS);
         let in_time = claims.nbf <= now_s.saturating_add(LEEWAY_S) && now_s < claims.exp.saturating_add(LEEWAY_S);
+        if in_time && !is_known {
+            self.remember(hash, &claims);
+        }
         in_time.then_some(claims)
+    }
+
+    /// The claims of a token that is well formed, signed by an accepted key, and ours.
+    fn check(&self, token: &str) -> Option<Claims> {
+        let kid = decode_header(token).ok()?.kid?;
+        let key = self.accepted.iter().find(|key| key.kid == kid)?;
+        Some(decode::<Claims>(token, &key.decoding, &self.validation).ok()?.claims)
+    }
+
+    fn remember(&self, hash: [u8; 32], claims: &Arc<Claims>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            // Expired ones among them; the others cost a check each.
+            known.clear();
+        }
+        known.insert(hash, Arc::clone(claims));
     }
 }
 
@@ -125,7 +162,7 @@ mod tests {
 
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
-    use super::{AUDIENCE, Claims, ISSUER, TokenKeys};
+    use super::{AUDIENCE, Claims, ISSUER, KNOWN_MAX, TokenKeys};
     use crate::config::secret::Secret;
 
     fn secret(letter: &str) -> Secret {
@@ -141,6 +178,19 @@ mod tests {
         assert!(keys.verify(&token, 1_059_999).is_some());
         assert!(keys.verify(&token, 1_065_000).is_none());
         assert!(keys.verify(&token, 994_000).is_none());
+    }
+
+    /// What is remembered about tokens changes no answer, and has a bound.
+    #[test]
+    fn remembered_tokens() {
+        let keys = TokenKeys::new(&secret("k"), None).unwrap();
+        for number in 0..KNOWN_MAX + 10 {
+            let token = keys.sign("usr_1", "sid", &number.to_string(), 0, 60_000).unwrap();
+            assert_eq!(keys.verify(&token, 0), keys.verify(&token, 0));
+            assert!(keys.verify(&token, 70_000).is_none());
+            assert!(keys.verify(&format!("{token}A"), 0).is_none());
+        }
+        assert!(keys.known.read().unwrap().len() <= KNOWN_MAX);
     }
 
     /// The key before is accepted and not used; others are not accepted.

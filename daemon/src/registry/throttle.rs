@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::audit::{Action, Target};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::{self, MINUTE_MS, SECOND_MS};
 use crate::registry::Inner;
@@ -29,6 +31,8 @@ const ANONYMOUS_PER_MINUTE_MAX: u64 = 120;
 const REMEMBERED_MAX: usize = 65_536;
 /// Sign-ins that may wait for a thread to hash on; others are told to come back.
 const WAITING_MAX: usize = 16;
+/// How far the threads that hash give way to others (nice(2)).
+const NICE: i32 = 15;
 
 /// A network for counting: the /24 or /64 of an address. On loopback every address is its own network, so that a program
 /// on this machine that fails from one of them doesn't lock its user out elsewhere on the machine.
@@ -262,18 +266,27 @@ impl Hashing {
 }
 
 impl Place {
-    /// Runs work on a blocking thread.
+    /// Runs work on a thread of its own that gives way to all others: a core that a flood of sign-ins keeps busy is still
+    /// there for whoever else needs it. The pool's threads could not do that, for a thread that gave way may not take it
+    /// back. Starting one costs a two-hundredth of what a hash does.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RegistryError> {
         let place = self.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let result = work();
+        let (done, result) = oneshot::channel();
+        let hash = move || {
+            // Not allowed, it is as it would be without.
+            let _ = setpriority_process(Some(gettid()), NICE);
+            // Nobody waits for the result any more: then there is nobody to tell.
+            let _ = done.send(work());
             drop(place);
-            result
-        });
-        task.await.map_err(|error| RegistryError::Internal(error.into()))
+        };
+        std::thread::Builder::new()
+            .name("mregd-password".to_owned())
+            .spawn(hash)
+            .map_err(|error| RegistryError::Internal(error.into()))?;
+        result.await.map_err(|_panicked| RegistryError::internal("hashing a password panicked"))
     }
 }
 

@@ -23,6 +23,8 @@ use crate::store::{EntryPage, EntryQuery, FoundEntry, Read, StoreError};
 pub const ROW_OCTETS: u64 = 64;
 /// How many entries one page may look at.
 pub const SCAN_ENTRIES_MAX: usize = 20_000;
+/// Rows of a chain that are read in the time of one leaf.
+const CHAIN_STEPS: usize = 8;
 
 /// One row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,25 +182,28 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
         Ok((low, high))
     }
 
-    /// The newest entry of a chain below an index. Follows the chain from its end, or from the index's own row where a
-    /// page goes on inside the chain.
+    /// The newest entry of a chain below an index.
+    ///
+    /// Looked for from two sides at once, down the chain from its end and down the log from the index: a chain with many
+    /// entries above the index has one close below it, and one with none close below it has few above.
     fn enter_chain(&self, chain: Chain, value: &str, high: u64) -> Read<Option<u64>> {
         let mut at = head(self.kv, chain, value)?.map(|head| head.last);
-        if high < self.size && at.is_some_and(|index| index >= high) {
-            // A cursor names the entry it stopped before, which is in the chain itself: no need to walk down to it.
-            if in_chain(chain, value, &self.leaf(high)?)? {
-                return Ok(self.rows.row(high)?.before[column(chain)]);
+        if high < self.size && at.is_some_and(|index| index >= high) && in_chain(chain, value, &self.leaf(high)?)? {
+            return Ok(self.rows.row(high)?.before[column(chain)]);
+        }
+        let mut below = high;
+        loop {
+            for _ in 0..CHAIN_STEPS {
+                let Some(index) = at.filter(|&index| index >= high) else { return Ok(at) };
+                at = self.rows.row(index)?.before[column(chain)];
             }
-            if let Some(below) = high.checked_sub(1)
-                && in_chain(chain, value, &self.leaf(below)?)?
-            {
-                return Ok(Some(below));
+            if let Some(index) = below.checked_sub(1) {
+                if in_chain(chain, value, &self.leaf(index)?)? {
+                    return Ok(Some(index));
+                }
+                below = index;
             }
         }
-        while let Some(index) = at.filter(|&index| index >= high) {
-            at = self.rows.row(index)?.before[column(chain)];
-        }
-        Ok(at)
     }
 
     fn total(&self, query: &EntryQuery, chain: Option<&(Chain, String)>) -> Read<Option<u64>> {
@@ -289,4 +294,65 @@ fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
         && query.target.as_ref().is_none_or(|id| entry.target.as_ref().is_some_and(|target| &target.id == id))
         && query.outcome.is_none_or(|outcome| entry.outcome == outcome)
         && query.ip.as_deref().is_none_or(|wanted| ip == Some(wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use common::audit::{Action, Actor, ActorKind, Outcome, Target};
+
+    use crate::store::sled::{SledOptions, SledStore};
+    use crate::store::{Decide, Decision, Draft, Entries, EntryQuery, Store};
+
+    fn entry(actor: &'static str, outcome: Outcome) -> Decide {
+        Box::new(move |_records, _moment| {
+            let actor = Actor {
+                id: format!("usr_{actor}"),
+                name: Some(actor.to_owned()),
+                kind: ActorKind::User,
+                role: None,
+                cred: None,
+            };
+            let target = Target::new("model", "m");
+            let action = Action::ModelRead;
+            let draft = Draft { action, outcome, actor, target, request: None, data: BTreeMap::new() };
+            Ok(Decision { draft, writes: Vec::new() })
+        })
+    }
+
+    /// Wherever a page begins, it holds what a walk over everything finds: chains with many entries, with few, with all
+    /// of them at one end, with none.
+    #[test]
+    fn a_chain_is_entered_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SledOptions::new(&dir.path().join("data"), &dir.path().join("keys"), "test.example/log");
+        let store = SledStore::open(&options).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let actor = |number: u32| match number {
+            0..20 => "early",
+            150 => "once",
+            280.. => "late",
+            _ if number.is_multiple_of(3) => "often",
+            _ => "other",
+        };
+        for number in 0..300_u32 {
+            let outcome = if number.is_multiple_of(7) { Outcome::Denied } else { Outcome::Ok };
+            runtime.block_on(store.commit(entry(actor(number), outcome))).unwrap();
+        }
+        let view = store.view();
+        for actor in ["early", "once", "late", "often", "nobody"] {
+            let all = EntryQuery { actor: Some(actor.to_owned()), limit: 1000, ..EntryQuery::default() };
+            let indices = |query: &EntryQuery| -> Vec<u64> {
+                view.entries(query).unwrap().entries.iter().map(|found| found.index).collect()
+            };
+            let everything = indices(&all);
+            for before in 0..=view.size() + 1 {
+                let wanted: Vec<u64> = everything.iter().copied().filter(|&index| index < before).take(5).collect();
+                let page = EntryQuery { before: Some(before), limit: 5, ..all.clone() };
+                assert_eq!(indices(&page), wanted, "{actor} before {before}");
+            }
+        }
+        runtime.block_on(store.close());
+    }
 }

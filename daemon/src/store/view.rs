@@ -13,6 +13,7 @@
 //! | `n` | folded model name | model id |
 //! | `r` | changed at, model id | – |
 //! | `t` | tag key, 0, tag value, 0, folded model name | model id |
+//! | `T` | tag key, 0, tag value | how many models have it that are neither deleted nor purged |
 //! | `x` | restorable until, model id | – |
 //! | `v` | model id, version | `VersionRecord` |
 //! | `d` | digest, model id, version | – |
@@ -26,6 +27,7 @@
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use common::api::State;
@@ -44,6 +46,10 @@ use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, Stor
 
 /// How many rows one page may look at.
 pub const SCAN_ROWS_MAX: usize = 20_000;
+/// How many rows are looked at to say how many match in all, where no counter says it.
+const COUNT_ROWS_MAX: usize = 5_000;
+/// Models of a tag that are read and sorted, rather than looked for in an order by time.
+const SORTED_ROWS_MAX: usize = 1_000;
 /// How long an idempotency key is remembered, in milliseconds: 24 hours.
 pub const IDEMPOTENCY_MS: i64 = 24 * 3600 * 1000;
 /// How many expired idempotency keys each new one removes.
@@ -233,12 +239,13 @@ fn is_live(model: &ModelRecord) -> bool {
 
 fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counters) -> Read<()> {
     let at = key(b'm', &[&id(model.id)]);
-    if let Some(old) = record::<ModelRecord>(overlay, &at)? {
-        if is_live(&old) {
+    let old: Option<ModelRecord> = record(overlay, &at)?;
+    if let Some(old) = &old {
+        if is_live(old) {
             counts.models = counts.models.saturating_sub(1);
             counts.versions = counts.versions.saturating_sub(u64::from(old.live_versions));
         }
-        for at in model_index(&old) {
+        for at in model_index(old) {
             overlay.delete(at);
         }
     }
@@ -246,12 +253,38 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
         counts.models += 1;
         counts.versions += u64::from(model.live_versions);
     }
+    count_tags(overlay, old.as_ref(), model)?;
     for at in model_index(model) {
         let named = matches!(at.first(), Some(b'n' | b't'));
         overlay.put(at, if named { id(model.id).to_vec() } else { Vec::new() });
     }
     overlay.put(at, encode(model)?);
     Ok(())
+}
+
+fn live_tags(model: &ModelRecord) -> impl Iterator<Item = (&String, &String)> {
+    model.tags.iter().filter(|_tag| is_live(model))
+}
+
+/// Counts a model under the tags it gained, and no longer under those it lost.
+fn count_tags(overlay: &mut Overlay<'_>, old: Option<&ModelRecord>, new: &ModelRecord) -> Read<()> {
+    let before: BTreeSet<_> = old.into_iter().flat_map(live_tags).collect();
+    let after: BTreeSet<_> = live_tags(new).collect();
+    for (tag, value) in before.symmetric_difference(&after) {
+        let at = tag_count_key(tag, value);
+        let count: u64 = record(overlay, &at)?.unwrap_or_default();
+        let count = if after.contains(&(*tag, *value)) { count + 1 } else { count.saturating_sub(1) };
+        if count == 0 {
+            overlay.delete(at);
+        } else {
+            overlay.put(at, encode(&count)?);
+        }
+    }
+    Ok(())
+}
+
+fn tag_count_key(tag: &str, value: &str) -> Vec<u8> {
+    key(b'T', &[tag.as_bytes(), b"\0", value.as_bytes()])
 }
 
 /// The keys under which a model is found; a tombstone is found by its id alone.
@@ -352,6 +385,84 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
     }
 }
 
+/// Models in an order, each with its place in it, which is what a page's `next` says.
+type Rows<'a> = Box<dyn Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + 'a>;
+
+impl<K: Kv + ?Sized> KvRecords<'_, K> {
+    /// The models that a query has to look at, in its order.
+    fn rows(&self, query: &ModelQuery) -> Read<Rows<'_>> {
+        if let Some(rows) = self.sorted_rows(query)? {
+            return Ok(Box::new(rows.into_iter().map(Ok)));
+        }
+        let (prefix, down) = index_for(query);
+        let (from, to) = match (&query.after, down) {
+            (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
+            (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
+            (Some(after), true) => (Bound::Included(prefix.clone()), Bound::Excluded(key_after(&prefix, after))),
+        };
+        Ok(Box::new(self.0.range(from, to, down).map(move |pair| {
+            let (at, value) = pair?;
+            let model = match prefix.first() {
+                Some(b'm') => decode(&value)?,
+                Some(b'r') => self.model_at(at.get(9..).unwrap_or_default())?,
+                _ => self.model_at(&value)?,
+            };
+            Ok((at[prefix.len()..].to_vec(), model))
+        })))
+    }
+
+    /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
+    /// from end to end for them.
+    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<(Vec<u8>, ModelRecord)>>> {
+        let (by_change, down) = match query.sort {
+            ModelSort::NameUp | ModelSort::NameDown => return Ok(None),
+            ModelSort::UpdatedUp => (true, false),
+            ModelSort::UpdatedDown => (true, true),
+            ModelSort::CreatedUp => (false, false),
+            ModelSort::CreatedDown => (false, true),
+        };
+        let Some((tag, value)) = query.tags.first() else { return Ok(None) };
+        if self.tagged(tag, value)? > SORTED_ROWS_MAX as u64 {
+            return Ok(None);
+        }
+        let mut rows = Vec::new();
+        for pair in prefixed(self.0, &tag_prefix(tag, value), false) {
+            // More than were counted: many that can be restored.
+            if rows.len() == SORTED_ROWS_MAX {
+                return Ok(None);
+            }
+            let model = self.model_at(&pair?.1)?;
+            let place = if by_change { key_of_time(model.updated_at_ms, model.id) } else { id(model.id).to_vec() };
+            let is_after = |after: &Vec<u8>| if down { place < *after } else { place > *after };
+            if query.after.as_ref().is_none_or(is_after) {
+                rows.push((place, model));
+            }
+        }
+        rows.sort_unstable_by(|(one, _), (other, _)| if down { other.cmp(one) } else { one.cmp(other) });
+        Ok(Some(rows))
+    }
+
+    /// How many models have a tag.
+    fn tagged(&self, tag: &str, value: &str) -> Read<u64> {
+        Ok(record(self.0, &tag_count_key(tag, value))?.unwrap_or_default())
+    }
+
+    /// How many models match a query, where counters say it; else the beginning of a count.
+    fn count_of(&self, query: &ModelQuery) -> Read<Count> {
+        let is_more_than_tags = query.text.is_some()
+            || query.state.is_some()
+            || query.format.is_some()
+            || query.alias.is_some()
+            || query.uploader.is_some()
+            || query.since_ms.is_some();
+        Ok(match query.tags.as_slice() {
+            [] if !is_more_than_tags => Count::Known(self.counters()?.models),
+            [(tag, value)] if !is_more_than_tags => Count::Known(self.tagged(tag, value)?),
+            _ => Count::SoFar(0),
+        })
+    }
+}
+
 impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
     fn user(&self, name: &UserName) -> Read<Option<UserRecord>> {
         record(self.0, &key(b'u', &[name.as_str().as_bytes()]))
@@ -448,52 +559,31 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
     }
 
     fn models(&self, query: &ModelQuery) -> Read<ModelPage> {
-        let (prefix, down) = index_for(query);
-        let bound = match (&query.after, down) {
-            (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
-            (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
-            (Some(after), true) => (Bound::Included(prefix.clone()), Bound::Excluded(key_after(&prefix, after))),
-        };
-        let unfiltered = query.text.is_none()
-            && query.tags.is_empty()
-            && query.state.is_none()
-            && query.format.is_none()
-            && query.alias.is_none()
-            && query.uploader.is_none()
-            && query.since_ms.is_none();
-        let mut count = match (&query.after, unfiltered) {
-            (Some(_), _) => Count::Unasked,
-            (None, true) => Count::Known(self.counters()?.models),
-            (None, false) => Count::SoFar(0),
-        };
+        let mut count = if query.after.is_some() { Count::Unasked } else { self.count_of(query)? };
         let mut models = Vec::new();
         let mut next = None;
         let mut last = Vec::new();
-        for (looked_at, pair) in self.0.range(bound.0, bound.1, down).enumerate() {
-            if looked_at == SCAN_ROWS_MAX {
+        for (looked_at, row) in self.rows(query)?.enumerate() {
+            if looked_at == COUNT_ROWS_MAX {
                 count.give_up();
+            }
+            if looked_at == SCAN_ROWS_MAX {
                 next.get_or_insert(last);
                 break;
             }
-            let (at, value) = pair?;
-            let model = match prefix.first() {
-                Some(b'm') => decode(&value)?,
-                Some(b'r') => self.model_at(at.get(9..).unwrap_or_default())?,
-                _ => self.model_at(&value)?,
-            };
+            let (place, model) = row?;
             if matches(query, &model) {
                 if models.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
-                    if !count.is_counting() {
-                        break;
-                    }
                 } else {
                     models.push(model);
                 }
                 count.one_more();
             }
             if next.is_none() {
-                last = at[prefix.len()..].to_vec();
+                last = place;
+            } else if !count.is_counting() {
+                break;
             }
         }
         Ok(ModelPage { models, next, total: count.total() })
@@ -518,6 +608,14 @@ fn bad_digest_key() -> StoreError {
 
 fn key_after(prefix: &[u8], after: &[u8]) -> Vec<u8> {
     [prefix, after].concat()
+}
+
+fn key_of_time(ms: i64, model: ModelId) -> Vec<u8> {
+    [&time(ms)[..], &id(model)].concat()
+}
+
+fn tag_prefix(tag: &str, value: &str) -> Vec<u8> {
+    key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0"])
 }
 
 /// How many rows match in all: known at once, being counted, or not to be had.
@@ -552,7 +650,7 @@ impl Count {
 /// The index to walk, by its prefix, and the direction. A tag narrows the walk where the order is by name.
 fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
     let by_name = |down| match query.tags.first() {
-        Some((tag, value)) => (key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0"]), down),
+        Some((tag, value)) => (tag_prefix(tag, value), down),
         None => (vec![b'n'], down),
     };
     match query.sort {
@@ -588,4 +686,106 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use common::name::ModelId;
+
+    use super::{KvRecords, SORTED_ROWS_MAX, apply};
+    use crate::store::overlay::Overlay;
+    use crate::store::records::{DeletionRecord, ModelRecord, Write};
+    use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
+
+    fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
+        ModelRecord {
+            id: ModelId::from_u128(u128::from(number) + 1),
+            name: format!("model-{number:05}").parse().unwrap(),
+            description: String::new(),
+            tags: tags.iter().map(|&(tag, value)| (tag.to_owned(), value.to_owned())).collect(),
+            owner: "ana".to_owned(),
+            created_at_ms: 0,
+            // Several of a time, and not in the order of the names.
+            updated_at_ms: i64::from(number * 7919 % 101),
+            last_number: 0,
+            live_versions: 0,
+            latest: None,
+            aliases: BTreeMap::new(),
+            deleted: None,
+            purged: false,
+            revision: 0,
+        }
+    }
+
+    fn put(tree: &sled::Tree, models: impl IntoIterator<Item = ModelRecord>) {
+        let mut overlay = Overlay::new(tree);
+        let writes: Vec<Write> = models.into_iter().map(Write::PutModel).collect();
+        apply(&mut overlay, &writes, Moment { index: 1, at_ms: 1 }, &mut Vec::new()).unwrap();
+        tree.apply_batch(overlay.into_batch()).unwrap();
+    }
+
+    fn tree() -> sled::Tree {
+        sled::Config::new().temporary(true).open().unwrap().open_tree("view").unwrap()
+    }
+
+    fn tagged(tree: &sled::Tree, value: &str) -> (Option<u64>, usize) {
+        let tags = vec![("stage".to_owned(), value.to_owned())];
+        let page = KvRecords(tree).models(&ModelQuery { tags, limit: 1000, ..ModelQuery::default() }).unwrap();
+        (page.total, page.models.len())
+    }
+
+    /// A tag's count follows what becomes of its models.
+    #[test]
+    fn tags_are_counted() {
+        let tree = tree();
+        put(&tree, (0..3).map(|number| model(number, &[("stage", "dev"), ("stage-2", "dev")])));
+        assert_eq!(tagged(&tree, "dev"), (Some(3), 3));
+        put(&tree, [model(0, &[("stage", "prod")]), model(1, &[])]);
+        assert_eq!((tagged(&tree, "dev"), tagged(&tree, "prod")), ((Some(1), 1), (Some(1), 1)));
+        let deleted = DeletionRecord {
+            at_ms: 1,
+            restorable_until_ms: 2,
+            by: "ana".to_owned(),
+            state_before: common::api::State::Available,
+        };
+        put(&tree, [ModelRecord { deleted: Some(deleted), ..model(2, &[("stage", "dev")]) }]);
+        assert_eq!(tagged(&tree, "dev"), (Some(0), 0));
+        put(&tree, [model(2, &[("stage", "dev")])]);
+        assert_eq!(tagged(&tree, "dev"), (Some(1), 1));
+        put(&tree, [ModelRecord { purged: true, ..model(2, &[("stage", "dev")]) }]);
+        assert_eq!(tagged(&tree, "dev"), (Some(0), 0));
+    }
+
+    /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.
+    #[test]
+    fn pages_are_the_same_whether_sorted_or_walked() {
+        let tree = tree();
+        // As many with the common tag as make it one, half of them with the rare tag as well.
+        let many = u32::try_from(SORTED_ROWS_MAX).unwrap() + 1;
+        put(
+            &tree,
+            (0..many).map(|number| {
+                let tags = [("common", "1"), ("rare", "1")];
+                model(number, if number < 100 { &tags } else { &tags[..1] })
+            }),
+        );
+        for sort in [ModelSort::UpdatedUp, ModelSort::UpdatedDown, ModelSort::CreatedUp, ModelSort::CreatedDown] {
+            let walk = |tags: &[&str], limit: usize| {
+                let tags: Vec<_> = tags.iter().map(|&tag| (tag.to_owned(), "1".to_owned())).collect();
+                let mut query = ModelQuery { tags, sort, limit, ..ModelQuery::default() };
+                let mut found = Vec::new();
+                loop {
+                    let ModelPage { models, next, .. } = KvRecords(&tree).models(&query).unwrap();
+                    found.extend(models.into_iter().map(|model| model.id));
+                    let Some(next) = next else { return found };
+                    query.after = Some(next);
+                }
+            };
+            let sorted = walk(&["rare", "common"], 7);
+            assert_eq!(sorted, walk(&["common", "rare"], 7), "{sort:?}");
+            assert_eq!(sorted.len(), 100);
+        }
+    }
 }

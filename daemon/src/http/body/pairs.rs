@@ -77,7 +77,7 @@ impl<'de> Deserializer<'de> for Fields {
     type Error = Errors;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Errors> {
-        visitor.visit_map(Entries { rest: self.fields.into_iter(), value: None })
+        visitor.visit_map(Pairs { fields: self.fields.into_iter(), value: None })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -105,26 +105,24 @@ impl<'de> Deserializer<'de> for Fields {
     }
 }
 
-/// The fields one by one. Whatever is wrong with a value, its name is told.
-struct Entries {
-    rest: std::vec::IntoIter<(String, Values)>,
+/// The fields as a map. An error that a value's type makes by itself gets the field's name here.
+struct Pairs {
+    fields: std::vec::IntoIter<(String, Values)>,
     value: Option<Named>,
 }
 
-impl<'de> MapAccess<'de> for Entries {
+impl<'de> MapAccess<'de> for Pairs {
     type Error = Errors;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Errors> {
-        let Some((name, values)) = self.rest.next() else { return Ok(None) };
+        let Some((name, values)) = self.fields.next() else { return Ok(None) };
         self.value = Some(Named { name: name.clone(), values });
         seed.deserialize(name.into_deserializer()).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Errors> {
-        let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a name"))?;
-        let name = value.name.clone();
-        let named = |(at, msg): (String, String)| (if at.is_empty() { name.clone() } else { at }, msg);
-        seed.deserialize(value).map_err(|Errors(errors)| Errors(errors.into_iter().map(named).collect()))
+        let value = self.value.take().ok_or_else(|| <Errors as de::Error>::custom("a value without its name"))?;
+        Named::name_it(value.name.clone(), seed.deserialize(value))
     }
 }
 
@@ -149,6 +147,13 @@ impl Named {
             _ => Err(self.wrong("is given twice")),
         }
     }
+
+    /// Names the field in errors that a visitor made.
+    fn name_it<T>(name: String, result: Result<T, Errors>) -> Result<T, Errors> {
+        result.map_err(|Errors(errors)| {
+            Errors(errors.into_iter().map(|(at, msg)| (if at.is_empty() { name.clone() } else { at }, msg)).collect())
+        })
+    }
 }
 
 macro_rules! parsed {
@@ -156,7 +161,7 @@ macro_rules! parsed {
         fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Errors> {
             let text = self.one()?;
             let value: $type = text.parse().map_err(|_unparsed| self.wrong(concat!("is not ", $wanted)))?;
-            visitor.$visit(value)
+            Self::name_it(self.name, visitor.$visit(value))
         }
     )*};
 }
@@ -166,7 +171,7 @@ impl<'de> Deserializer<'de> for Named {
 
     fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Errors> {
         let text = self.one()?;
-        visitor.visit_string(text)
+        Self::name_it(self.name, visitor.visit_string(text))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Errors> {
@@ -190,7 +195,7 @@ impl<'de> Deserializer<'de> for Named {
         visitor: V,
     ) -> Result<V::Value, Errors> {
         let text = self.one()?;
-        visitor.visit_enum(text.into_deserializer())
+        Self::name_it(self.name, visitor.visit_enum(text.into_deserializer()))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Errors> {

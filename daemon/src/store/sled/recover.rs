@@ -68,6 +68,8 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
             0
         }
     };
+    // An empty view beside a log that is not: it was removed.
+    rebuilt |= view_size == 0 && size > 0;
     let hashes = replay.run(durable_size, view_size)?;
     let root = hashes.root();
     check_root(&hash_files, size, checkpoint_file.read()?.as_ref(), "the last checkpoint")?;
