@@ -375,6 +375,9 @@ fn counters(kv: &(impl Kv + ?Sized)) -> Read<Counters> {
     Ok(record(kv, b"c")?.unwrap_or_default())
 }
 
+/// A model and its key in the order that was asked for.
+type KeyedModel = (Vec<u8>, ModelRecord);
+
 /// Reads records from anything that holds keys and values.
 pub struct KvRecords<'k, K: Kv + ?Sized>(pub &'k K);
 
@@ -413,7 +416,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
     /// from end to end for them.
-    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<(Vec<u8>, ModelRecord)>>> {
+    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<KeyedModel>>> {
         let (by_change, down) = match query.sort {
             ModelSort::NameUp | ModelSort::NameDown => return Ok(None),
             ModelSort::UpdatedUp => (true, false),
