@@ -147,8 +147,8 @@ fn forms() {
         assert_eq!(cells[column("leaf_hash")], row["leaf_hash"].as_str().unwrap());
         assert_eq!(cells[column("actor_name")], row["entry"]["actor"]["name"].as_str().unwrap_or_default());
         assert_eq!(cells[column("target_id")], row["entry"]["target"]["id"].as_str().unwrap());
-        for cell in cells {
-            assert!(!cell.starts_with(['=', '+', '@']), "a formula: {cell:?}");
+        for (name, cell) in header.iter().zip(cells).filter(|(name, _cell)| *name != "leaf_hash") {
+            assert!(!cell.starts_with(['=', '+', '@']), "a formula in {name}: {cell:?}");
         }
     }
     assert!(table.iter().flatten().any(|cell| cell.starts_with("'=cmd|")), "the agent is there, defused");

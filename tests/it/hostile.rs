@@ -215,7 +215,7 @@ fn forms() {
         if kept.send("POST", &octets) < 300 {
             published += 1;
         }
-        assert_eq!(oracle::staged(&daemon.data_dir()), 0);
+        wait::until_true("what was staged to vanish", || oracle::staged(&daemon.data_dir()) == 0);
     });
     assert!(published > 0, "some are fine");
     assert!(user.value("/models")["total"].as_u64().unwrap() <= published);
