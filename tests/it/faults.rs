@@ -67,7 +67,9 @@ fn blob_lost() {
     fs::remove_file(daemon.data_dir().join("blobs/sha256").join(&hex[..2]).join(&hex[2..])).unwrap();
     user.get("/models/m/download").problem("internal");
     user.get("/models/m").expect(200);
-    assert!(daemon.stderr().iter().any(|line| line.contains("\"level\":\"ERROR\"")), "the operator is told");
+    tests::wait::until_true("the operator to be told", || {
+        daemon.stderr().iter().any(|line| line.contains("\"level\":\"ERROR\""))
+    });
     // The same bytes again make it whole.
     let again = user.publish(Form::new().file("m.safetensors", &file));
     assert!(matches!(again.status, 200 | 201), "{}", again.text());
