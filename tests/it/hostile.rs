@@ -8,7 +8,7 @@ use serde_json::Value;
 use tests::daemon::Daemon;
 use tests::http::{Client, Connection};
 use tests::multipart::{BOUNDARY, Form};
-use tests::{oracle, samples};
+use tests::{oracle, samples, wait};
 
 /// Runs so many random cases; the seed is fixed, so that a failure repeats.
 fn cases<S: Strategy>(strategy: S, count: u32, mut run: impl FnMut(S::Value)) {
