@@ -143,6 +143,8 @@ fn slow_body() {
     response.problem("request-timeout");
     assert_eq!(response.header("connection"), Some("close"));
     assert_eq!(oracle::staged(&daemon.data_dir()), 0);
+    let entries = daemon.admin().value("/audit-logs?action=model.upload");
+    assert_eq!(entries["items"][0]["entry"]["req"]["status"], 408, "the entry says what was answered");
 
     let mut login = daemon.client().connect();
     login.write(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n{\"username\"").unwrap();

@@ -79,7 +79,7 @@ impl Protocol {
     pub fn as_registry_error(&self) -> RegistryError {
         match self {
             Self::TooLarge { limit } => RegistryError::TooLarge { limit: *limit },
-            Self::RequestTimeout { .. } => RegistryError::Interrupted,
+            Self::RequestTimeout { .. } => RegistryError::TimedOut,
             Self::NotFound => RegistryError::NotFound { what: "path".into() },
             Self::BadRequest(_)
             | Self::MethodNotAllowed { .. }
@@ -244,6 +244,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::NotFound { .. } => ProblemType::NotFound,
+        RegistryError::TimedOut => ProblemType::RequestTimeout,
         RegistryError::Interrupted => ProblemType::BadRequest,
         RegistryError::Conflict(_) => ProblemType::Conflict,
         RegistryError::PreconditionFailed => ProblemType::PreconditionFailed,

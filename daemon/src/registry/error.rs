@@ -87,7 +87,10 @@ pub enum RegistryError {
     /// Free space is below the watermark or would be.
     #[error("not enough free space; nothing was kept, tell the operator")]
     StorageFull,
-    /// The client went away, or its body ended too early or paused too long.
+    /// The request's body paused for too long.
+    #[error("the request's body paused for too long; nothing was kept, send it again")]
+    TimedOut,
+    /// The client went away, or its body ended too early.
     #[error("the request's body ended early; nothing was kept, send it again")]
     Interrupted,
     /// The entry can't be written, so nothing is done.
@@ -144,6 +147,7 @@ impl RegistryError {
             | Self::IdempotencyKeyReused
             | Self::TooLarge { .. }
             | Self::StorageFull
+            | Self::TimedOut
             | Self::Interrupted
             | Self::AuditUnavailable
             | Self::Corrupt(_)
@@ -174,6 +178,7 @@ impl RegistryError {
             Self::Quarantined { .. } => "quarantined",
             Self::TooLarge { .. } => "too-large",
             Self::StorageFull => "storage-full",
+            Self::TimedOut => "request-timeout",
             Self::Interrupted => "interrupted",
             Self::AuditUnavailable => "audit-unavailable",
             Self::Corrupt(_) => "corrupt",
