@@ -70,6 +70,7 @@ fn torn_tail_at_every_octet() {
         fs::write(&path, &torn).unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.next_index(), if cut == end { 7 } else { 5 }, "cut at {cut}");
+        journal.cut_tail().unwrap();
         // The place of the torn batch can be written again, and read.
         journal.append(&[record("after")]).unwrap();
         let mut leaves = Vec::new();
@@ -81,6 +82,42 @@ fn torn_tail_at_every_octet() {
         assert_eq!(leaves.last().map(String::as_str), Some("after"));
         assert_eq!(leaves[4], "leaf 4");
     }
+}
+
+/// A file whose header never became durable is made anew; one that has held batches never is, for they are in it still.
+#[test]
+fn a_damaged_header_is_not_an_empty_file() {
+    let dir = TempDir::new().unwrap();
+    let record = Record { leaf: b"leaf".as_slice().into(), change: Vec::new() };
+    let first = dir.path().join("journal-00000000000000000000.log");
+    fs::write(&first, b"mreg").unwrap();
+    let mut journal = Journal::open(dir.path()).unwrap();
+    journal.append(&vec![record.clone(); 65_536]).unwrap();
+    journal.append(std::slice::from_ref(&record)).unwrap();
+    drop(journal);
+    let second = dir.path().join("journal-00000000000000065536.log");
+    let mut octets = fs::read(&second).unwrap();
+    octets[20] ^= 1;
+    fs::write(&second, &octets).unwrap();
+    let error = Journal::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("has no valid header"), "{error}");
+    assert!(fs::read(&second).unwrap() == octets, "the file was changed");
+    fs::write(&second, &octets[..30]).unwrap();
+    assert_eq!(Journal::open(dir.path()).unwrap().next_index(), 65_536);
+}
+
+/// A last batch that can't be read although a checkpoint covers it is damaged, not torn: its octets stay as they are.
+#[test]
+fn a_damaged_last_batch_is_left_alone() {
+    let dir = filled(4);
+    let path = journal(dir.path());
+    let mut octets = fs::read(&path).unwrap();
+    let end = end_of(&octets);
+    octets[end - 40] ^= 1;
+    fs::write(&path, &octets).unwrap();
+    let Err(error) = SledStore::open(&options(dir.path())) else { panic!("an acknowledged entry was cut") };
+    assert!(error.to_string().contains("acknowledged entries are missing"), "{error}");
+    assert!(fs::read(&path).unwrap() == octets, "the journal was changed");
 }
 
 /// A store whose last batch is torn opens with all that was acknowledged and goes on.

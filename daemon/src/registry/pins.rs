@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::digest::Digest;
 use tokio::sync::Notify;
 
-use crate::registry::Inner;
+use crate::registry::{Health, Inner};
 
 /// Who holds what. The lock is held for map operations only, never over I/O.
 #[derive(Default)]
@@ -135,6 +135,11 @@ impl Inner {
     /// Removes the bytes of a blob, if no record points to it and nobody holds it. What can't be removed now is found by
     /// the sweep of the next start.
     pub(crate) async fn settle(self: &Arc<Self>, digest: Digest) {
+        // A store that failed may have recorded more than its view shows: a batch whose fdatasync failed, or that was never
+        // applied, counts again after the next start. Its bytes must be there then.
+        if matches!(*self.store.health().borrow(), Health::Failed(_)) {
+            return;
+        }
         if !self.pins.try_begin_removal(digest) {
             return;
         }

@@ -176,7 +176,12 @@ impl Inner {
         if let Err(error) = keep_all(files).await {
             return Err(failed(error).await);
         }
-        self.commit_once(caller, note, once, move |records, moment, note| decide(records, moment, note, plan)).await
+        let who = caller.clone();
+        self.commit_once(caller, note, once, move |records, moment, note| {
+            check_not_revoked(records, &who)?;
+            decide(records, moment, note, plan)
+        })
+        .await
     }
 
     /// The rules that hang on nothing but the request. Gives the model's name.
@@ -477,6 +482,16 @@ fn place(records: &dyn Records, model: &ModelRecord, plan: &Plan) -> Result<Plac
         ))),
         None => Ok(Placing::New(wanted)),
     }
+}
+
+/// Asked again in the order of the log, for an upload may take hours: nothing is published behind the change of role, the
+/// disabling or the revocation that forbids it. That the token has expired meanwhile is no reason.
+fn check_not_revoked(records: &dyn Records, caller: &Caller) -> Result<(), RegistryError> {
+    let Some(sid) = &caller.actor.sid else { return Ok(()) };
+    let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
+    let user = records.user_by_id(&session.user_id)?.ok_or(RegistryError::Unauthenticated)?;
+    let holds = session.epoch == user.epoch && !user.disabled;
+    if holds { Ok(()) } else { Err(RegistryError::Unauthenticated) }
 }
 
 /// The decision, on the store's writing thread.

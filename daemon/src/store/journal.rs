@@ -223,8 +223,8 @@ pub struct Scanned<'a> {
 }
 
 impl Journal {
-    /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole, cuts a
-    /// torn tail, and refuses corruption.
+    /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole and refuses
+    /// corruption. What a torn batch left at the end is not counted, and stays until [`Journal::cut_tail`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let mut firsts = Vec::new();
         for entry in std::fs::read_dir(dir)? {
@@ -250,9 +250,10 @@ impl Journal {
         let opened = open_segment(dir, last)?;
         let (current, nonce) = match opened {
             Some(opened) => opened,
-            // A crash between making a file and its header becoming durable: no batch was begun in it.
-            None if last > 0 => create_segment(dir, last)?,
-            None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(0)))),
+            // A crash between making a file and its header becoming durable: no batch was begun in it. What is longer has
+            // held batches, and is damaged; it must not be made anew.
+            None if std::fs::metadata(dir.join(file_name(last)))?.len() <= FILE_HEADER => create_segment(dir, last)?,
+            None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(last)))),
         };
         push(&reader, Arc::clone(&current))?;
         let mut journal = Self {
@@ -273,7 +274,6 @@ impl Journal {
         let (next, end) = scan_file(&journal.current.file, &journal.nonce, last, &mut |_record| Ok(()))?;
         journal.next = next;
         journal.end = end;
-        journal.cut_tail()?;
         Ok(journal)
     }
 
@@ -311,8 +311,10 @@ impl Journal {
         }
     }
 
-    /// Zeroes what a torn batch left behind, so that it is gone for good before anything is written over it.
-    fn cut_tail(&mut self) -> Result<(), StoreError> {
+    /// Zeroes what a torn batch left behind, so that it is gone for good before anything is written over it. To be called
+    /// before the first append, and only once nothing contradicts that it is torn: if a checkpoint covers it, it is an
+    /// acknowledged batch that was damaged, and its octets are what is left of it.
+    pub fn cut_tail(&mut self) -> Result<(), StoreError> {
         let mut at = self.end;
         let mut chunk = vec![0; 64 * 1024];
         let mut torn = false;

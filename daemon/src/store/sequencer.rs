@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
-use crate::store::journal::{AppendError, Journal, Place, Record};
+use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record};
 use crate::store::mark::CheckpointFile;
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
@@ -174,6 +174,7 @@ impl Sequencer {
         let tree = self.tree.clone();
         let mut overlay = Overlay::new(&tree);
         let mut decided = Vec::with_capacity(commands.len());
+        let _alarm = Alarm(Arc::clone(&self.shown));
         let mut records: Vec<Record> = Vec::with_capacity(commands.len());
         let mut released = Vec::new();
         let mut octets = 0;
@@ -266,6 +267,11 @@ impl Sequencer {
                 Undecided::Command(StoreError::Unavailable(format!("the entry can't be written: {error}")))
             })?
             .into();
+        // Found out here, it is this command's failure; in the journal it would be the whole batch's.
+        if 4 + leaf.len() + change.len() > RECORD_OCTETS_MAX {
+            let why = format!("a change of {} octets is too large for the journal", change.len());
+            return Err(Undecided::Command(StoreError::Unavailable(why)));
+        }
         apply_record(overlay, &entry, &decision.writes, moment, released)
             .map(|before| (Record { leaf: Arc::clone(&leaf), change }, leaf_hash(&leaf), before))
             .map_err(Undecided::Batch)
@@ -365,6 +371,18 @@ impl Sequencer {
     fn failed(&self, why: &str) {
         tracing::error!(cause = %why, "the audit log failed; the daemon must stop and recover from the journal");
         self.shown.health.send_replace(Health::Failed(why.to_owned()));
+    }
+}
+
+/// Says so when a batch panics (sled does, on some damage): nothing can be recorded any more then, and the daemon must stop
+/// instead of refusing for ever. Dropped before the batch's replies are, so that who is woken by their end finds it said.
+struct Alarm(Arc<Shown>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.health.send_replace(Health::Failed("the log's writing thread panicked".to_owned()));
+        }
     }
 }
 

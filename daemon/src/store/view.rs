@@ -364,6 +364,10 @@ fn put_idempotency(overlay: &mut Overlay<'_>, name: &[u8; 32], record: &Idempote
         overlay.delete(key(b'i', &[at.get(9..).unwrap_or_default()]));
         overlay.delete(at.to_vec());
     }
+    // An answer that is over and not yet pruned makes way, else pruning its index row later would remove this one.
+    if let Some(old) = self::record::<IdempotencyRecord>(overlay, &key(b'i', &[name]))? {
+        overlay.delete(key(b'I', &[&time(old.at_ms), name]));
+    }
     overlay.put(key(b'I', &[&time(record.at_ms), name]), Vec::new());
     overlay.put(key(b'i', &[name]), encode(record)?);
     Ok(())
@@ -670,7 +674,8 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
     let state = if model.deleted.is_some() {
         State::Deleted
     } else {
-        model.latest.as_ref().map_or(State::Deleted, |latest| latest.state)
+        // As rows show it: a model without versions is there and empty.
+        model.latest.as_ref().map_or(State::Available, |latest| latest.state)
     };
     let state_fits = match query.state {
         Some(wanted) => state == wanted,

@@ -5,7 +5,7 @@ use common::name::Version;
 use common::role::Role;
 
 use super::{Bench, done, keyed, matching, model, number, refused, sha256, someone};
-use crate::registry::error::RegistryError;
+use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::ModelListing;
 use crate::registry::publish::PublishForm;
 use crate::registry::settings::{AuditReads, ScanPolicy};
@@ -122,6 +122,21 @@ async fn interrupted() {
     assert_eq!(entry["outcome"].as_str(), Some("error"));
     assert_eq!(entry["data"]["octets_received"].as_u64(), Some(4));
     assert_eq!(bench.registry.open_uploads(), 0);
+}
+
+/// An upload whose record may be in the journal although it was refused keeps its bytes: the next start decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_outlive_a_failed_log() {
+    let bench = Bench::new().await;
+    std::fs::remove_file(bench.dir.path().join("data/log/journal-00000000000000000000.log")).unwrap();
+    let error = refused_unlogged(bench.upload(&someone(Role::Contributor), &[("a.bin", b"one")], form("m")).await);
+    assert!(matches!(error, RegistryError::AuditUnavailable));
+    bench.registry.inner.tasks.finish().await;
+    assert!(bench.has_bytes(&sha256(b"one")));
+}
+
+fn refused_unlogged<T>(outcome: Outcome<T>) -> RegistryError {
+    outcome.err().unwrap().error
 }
 
 /// The same key and the same request give the first answer, whatever has happened since; another request is refused.

@@ -8,6 +8,7 @@ use crate::config::secret::Secret;
 use crate::registry::Seeded;
 use crate::registry::access::Caller;
 use crate::registry::error::RegistryError;
+use crate::registry::publish::PublishForm;
 
 const PASSWORD: &str = "blue tractor fjord";
 
@@ -203,4 +204,26 @@ async fn pages_and_conditions() {
     done(bench.registry.patch_user(&matching(admin.clone(), read.revision), &name("a"), patch.clone()).await);
     let late = bench.registry.patch_user(&matching(admin, read.revision), &name("a"), patch).await;
     assert!(matches!(refused(late), RegistryError::PreconditionFailed));
+}
+
+/// An upload that is under way while its user's sessions are revoked publishes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_while_uploading() {
+    let bench = Bench::with_users(&[("carol", Role::Contributor)]).await;
+    let caller = bench.caller(&bench.token("carol", PASSWORD).await).await.unwrap();
+    for revoke in [false, true] {
+        let mut upload = bench.registry.begin_upload(&caller, None).await.unwrap();
+        let mut sink = upload.file("a.bin").await.unwrap();
+        sink.write(bytes::Bytes::from_static(b"octets")).await.unwrap();
+        upload.add(sink.finish().await.unwrap());
+        if revoke {
+            done(bench.registry.revoke_sessions(&someone(Role::Admin), &name("carol")).await);
+        }
+        let published = bench.registry.publish(&caller, upload, PublishForm::default()).await;
+        if revoke {
+            assert!(matches!(refused(published), RegistryError::Unauthenticated));
+        } else {
+            done(published);
+        }
+    }
 }

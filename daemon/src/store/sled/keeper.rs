@@ -15,12 +15,14 @@ use crate::store::sequencer::Request;
 use crate::store::sled::SledView;
 use crate::store::sled::recover::own_entry;
 use crate::store::view::applied;
-use crate::store::{PublishedCheckpoint, StoreError};
+use crate::store::{Health, PublishedCheckpoint, StoreError};
 
 /// How often the mark is advanced at most (audit-log.md §8).
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often derived data is made durable, if there is anything new.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// How often it is tried whether a log that refuses can be written again.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Entries after which it is made durable sooner.
 const SYNC_ENTRIES: u64 = 32_768;
 
@@ -99,7 +101,9 @@ impl Kept {
             if stopping {
                 return;
             }
-            if written_at.elapsed() >= self.heartbeat {
+            // While the log refuses, a heartbeat is the probe that ends it: no request may come that would.
+            let refusing = matches!(*self.view.shown.health.borrow(), Health::Refusing(_));
+            if written_at.elapsed() >= if refusing { self.heartbeat.min(PROBE_EVERY) } else { self.heartbeat } {
                 written_at = Instant::now();
                 let (reply, _nobody_waits) = oneshot::channel();
                 let heartbeat = own_entry(Action::LogHeartbeat, &self.view.origin, std::collections::BTreeMap::new());

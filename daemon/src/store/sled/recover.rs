@@ -42,7 +42,7 @@ pub(super) struct Recovered {
 /// Opens and recovers. The lock is held.
 pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let log_dir = options.data_dir.join("log");
-    let journal = Journal::open(&log_dir)?;
+    let mut journal = Journal::open(&log_dir)?;
     let size = journal.next_index();
     let signer = signing_key(options, size > 0)?;
     let mark = HighWaterMark(options.key_dir.join("log.mark"));
@@ -50,6 +50,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let last = checkpoint_file.read(signer.verifier())?;
     check_length(&journal, last.as_ref(), "its last checkpoint")?;
     check_length(&journal, mark.read()?.as_ref(), "the high-water mark")?;
+    journal.cut_tail()?;
     let genesis = genesis_of(&journal, options, &signer)?;
 
     let hash_files = HashFiles::new(&log_dir);
