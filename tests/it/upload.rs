@@ -482,6 +482,50 @@ fn formats_by_content() {
     assert!(!disguised["findings"].as_array().unwrap().is_empty(), "{disguised}");
 }
 
+/// An empty digest is refused and not passed over, wherever it is said: it is a check that nobody would make.
+#[test]
+fn an_empty_digest_is_refused() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    user.publish(Form::new().file("a.bin", b"a").text("sha256", "")).invalid("part.sha256");
+    user.publish(Form::new().text("sha256", " ").file("a.bin", b"a")).invalid("part.sha256");
+    let raw = user.request("PUT", "/models/a/artifact?sha256=").body("application/octet-stream", "a");
+    raw.send().invalid("query.sha256");
+    user.get("/models/a").problem("not-found");
+}
+
+/// A file and a folder of one name could never be unpacked.
+#[test]
+fn a_file_is_no_folder() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    for names in [["a", "a/b"], ["a/b/c", "a/b"]] {
+        let form = Form::new().text("name", "m").file(names[0], b"1").file(names[1], b"2");
+        user.publish(form).invalid("part.file");
+    }
+    user.publish(Form::new().text("name", "m").file("a", b"1").file("ab/c", b"2")).expect(201);
+}
+
+/// Coded octets and pieces of a file are refused before they are read: stored, they would pass for what they are not.
+#[test]
+fn a_body_is_the_thing_itself() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let put = |name: &str, value: &str| {
+        let request = user.request("PUT", "/models/a/artifact").header(name, value);
+        request.body("application/octet-stream", "octets").send()
+    };
+    put("Content-Encoding", "gzip").problem("unsupported-media-type");
+    put("Content-Range", "bytes 0-5/10").problem("bad-request");
+    user.get("/models/a").problem("not-found");
+    put("Content-Encoding", "identity").expect(201);
+
+    let mut connection = user.connect();
+    let head = "PUT /models/b/artifact HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+    connection.write(format!("{head}1\r\na\r\n0\r\n\r\n").as_bytes()).unwrap();
+    connection.read_response("PUT").unwrap().problem("bad-request");
+}
+
 /// Under the strict policy every pickle is held back.
 #[test]
 fn strict_policy() {

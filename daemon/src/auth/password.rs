@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::Error;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::config::secret::Secret;
 
@@ -30,9 +30,27 @@ const COMMON: &str = include_str!("common_passwords.txt");
 static COMMON_SET: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| COMMON.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect());
 
-fn hasher() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are constants within argon2's bounds");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+/// Blocks of 1 KiB that are reserved for one hash, of which only those that are needed are ever touched. The C library maps
+/// what is over 32 MiB for itself and unmaps it when it is freed; the 19 MiB alone it would keep in the arena of whichever
+/// thread hashed, and a flood of sign-ins would leave that behind for each arena: kept, a single one would be most of an
+/// idle daemon's memory (mallopt(3), M_MMAP_THRESHOLD).
+const BLOCKS_RESERVED: usize = 33 * 1024;
+
+fn params() -> Params {
+    Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are constants within argon2's bounds")
+}
+
+/// The argon2id output for these. Blocks.
+fn output(params: &Params, password: &Secret, salt: &[u8], octets: usize) -> Result<Output, Error> {
+    let mut blocks = Vec::new();
+    let count = params.block_count();
+    blocks.try_reserve_exact(count.max(BLOCKS_RESERVED)).map_err(|_no_memory| Error::OutOfMemory)?;
+    blocks.resize(count, Block::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let mut out = [0; Output::MAX_LENGTH];
+    let out = out.get_mut(..octets).ok_or(Error::OutputSize)?;
+    argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, &mut blocks)?;
+    Ok(Output::new(out)?)
 }
 
 /// The PHC string of a password, with a fresh salt. Blocks.
@@ -42,8 +60,14 @@ fn hasher() -> Argon2<'static> {
 pub fn hash(password: &Secret) -> Result<String, Error> {
     let mut salt = [0; SALT_OCTETS];
     getrandom::fill(&mut salt).map_err(|_cause: getrandom::Error| Error::RngFailure)?;
-    // The 19 MiB are taken and given back each time: kept, they would be most of an idle daemon's memory.
-    let hash: PasswordHash = hasher().hash_password_with_salt(password.expose().as_bytes(), &salt)?;
+    let params = params();
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(Salt::new(&salt)?),
+        hash: Some(output(&params, password, &salt, Params::DEFAULT_OUTPUT_LEN)?),
+    };
     Ok(hash.to_string())
 }
 
@@ -52,11 +76,13 @@ pub fn hash(password: &Secret) -> Result<String, Error> {
 /// # Errors
 /// The string is not one of ours, or there is no memory.
 pub fn verify(password: &Secret, phc: &str) -> Result<bool, Error> {
-    match hasher().verify_password(password.expose().as_bytes(), phc) {
-        Ok(()) => Ok(true),
-        Err(Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(error),
+    let kept = PasswordHash::new(phc)?;
+    if kept.algorithm != Algorithm::Argon2id.ident() || kept.version != Some(Version::V0x13.into()) {
+        return Err(Error::Algorithm);
     }
+    let (Some(salt), Some(hash)) = (&kept.salt, &kept.hash) else { return Err(Error::PasswordInvalid) };
+    // Outputs are compared in constant time.
+    Ok(output(&Params::try_from(&kept)?, password, salt, hash.len())? == *hash)
 }
 
 /// The PHC string of a password that nobody has: it is verified where there is no user, so that it takes as long.

@@ -16,9 +16,19 @@ use crate::http::server::Stop;
 use crate::registry::Seeded;
 use crate::{Opened, notify, url_of};
 
+/// Connections that may wait to be accepted; the kernel has its own bound besides (net.core.somaxconn).
+const BACKLOG: i32 = 1024;
+
 pub(super) fn serve(config: &Config) -> Result<(), Failed> {
     // Before anything is created: a second daemon on the same port should leave no trace.
-    let listener = std::net::TcpListener::bind(config.bind).map_err(|error| cannot_listen(config.bind, &error))?;
+    let listener = std::net::TcpListener::bind(config.bind)
+        .and_then(|listener| {
+            // The standard library's 128 is less than the connections that are served: those over it would wait a second
+            // for their next SYN.
+            rustix::net::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        })
+        .map_err(|error| cannot_listen(config.bind, &error))?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = signals()?;

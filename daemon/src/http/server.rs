@@ -32,6 +32,7 @@ use common::audit::Target;
 use common::problem::ProblemType;
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -437,9 +438,13 @@ async fn answer(
     if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Protocol::BadRequest("an HTTP/1.1 request has one Host header".into()).into());
     }
+    if head.headers.get(header::HOST).is_some_and(|host| !is_authority(host.as_bytes())) {
+        return Err(Protocol::BadRequest("the Host header is not a host, with or without a port".into()).into());
+    }
     if head.headers.get(header::EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Protocol::ExpectationFailed.into());
     }
+    as_it_is(&head.headers)?;
     let route = route::parse(&head.method, head.uri.path())?;
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
@@ -458,6 +463,32 @@ async fn answer(
         Err(refused) => Err(record(shared, &caller, endpoint, target, refused).await),
         ok => ok,
     }
+}
+
+/// Host as RFC 9112 §3.2 has it; empty where the target has no authority.
+fn is_authority(host: &[u8]) -> bool {
+    host.is_empty() || Authority::try_from(host).is_ok()
+}
+
+/// Refuses a body that is not the thing itself. Nothing here undoes a coding or joins parts, so what was stored would be
+/// something else than its sender meant: compressed octets, or a piece that passes for the whole (RFC 9110 §8.4, §14.4).
+fn as_it_is(headers: &HeaderMap) -> Result<(), Protocol> {
+    let only = |name: HeaderName, word: &str| {
+        headers.get_all(name).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    // hyper looks at the last coding alone, and frames by that.
+    if !only(header::TRANSFER_ENCODING, "chunked") || headers.get_all(header::TRANSFER_ENCODING).iter().count() > 1 {
+        return Err(Protocol::BadRequest("the only Transfer-Encoding that is understood is chunked, once".into()));
+    }
+    if !only(header::CONTENT_ENCODING, "identity") {
+        return Err(Protocol::UnsupportedMediaType(
+            "no Content-Encoding is undone here; send the body as it is".into(),
+        ));
+    }
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(Protocol::BadRequest("a part can't be taken; send all of it, without Content-Range".into()));
+    }
+    Ok(())
 }
 
 /// Runs the handler. One that changes something runs in a task of its own, so that a client that leaves cannot stop it
@@ -671,7 +702,9 @@ impl http_body::Body for Tracked {
 mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-    use super::{REQUEST_ID, REQUEST_ID_MAX, is_sane_id, request_id};
+    use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+    use super::{REQUEST_ID, REQUEST_ID_MAX, as_it_is, is_authority, is_sane_id, request_id};
 
     fn with(id: &[u8]) -> http::HeaderMap {
         let mut headers = http::HeaderMap::new();
@@ -693,6 +726,33 @@ mod tests {
         fn any_octets(id in any::<Vec<u8>>()) {
             prop_assert!(is_sane_id(&request_id(&with(&id))));
         }
+    }
+
+    #[test]
+    fn hosts() {
+        for host in ["", "localhost", "127.0.0.1:8000", "[::1]:8000", "models.example.org"] {
+            assert!(is_authority(host.as_bytes()), "{host}");
+        }
+        for host in ["a b", "a/b", "a:b:c", "http://a"] {
+            assert!(!is_authority(host.as_bytes()), "{host}");
+        }
+    }
+
+    /// A body that is coded, or a part of one, would be stored as what it is not.
+    #[test]
+    fn bodies_come_as_they_are() {
+        let with = |fields: &[(HeaderName, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name.clone(), HeaderValue::from_static(value));
+            }
+            as_it_is(&headers).is_ok()
+        };
+        let (transfer, content) = (header::TRANSFER_ENCODING, header::CONTENT_ENCODING);
+        assert!(with(&[]) && with(&[(transfer.clone(), "Chunked")]) && with(&[(content.clone(), "identity")]));
+        assert!(!with(&[(transfer.clone(), "gzip, chunked")]) && !with(&[(transfer.clone(), "gzip")]));
+        assert!(!with(&[(transfer.clone(), "chunked"), (transfer, "chunked")]));
+        assert!(!with(&[(content, "gzip")]) && !with(&[(header::CONTENT_RANGE, "bytes 0-2/10")]));
     }
 
     /// Too long, empty or odd ids are replaced by a UUID.

@@ -58,6 +58,8 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
         } else if let Some(octets_max) = Said::octets_max(&name) {
             let text = part.text(octets_max).await?;
             said.take(&name, text)?;
+        } else if name.is_empty() {
+            return Err(invalid("part", "has no name: a part is a field, as curl -F name=value sends it"));
         } else {
             let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
             let known = FIELDS.join("`, `");

@@ -176,6 +176,11 @@ impl Inner {
     }
 }
 
+/// Whether `path` lies in a folder of the other's name. No file system, so no archive, can hold both.
+fn is_within(path: &ArtifactPath, folder: &ArtifactPath) -> bool {
+    path.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl Upload {
     /// Begins the next file. One at a time. The name may have folders.
     ///
@@ -190,6 +195,11 @@ impl Upload {
         }
         if self.files.iter().any(|file| file.path == path) {
             return Err(RegistryError::invalid("part.file", format!("the file `{path}` comes twice")));
+        }
+        if let Some(other) = self.files.iter().find(|file| is_within(&file.path, &path) || is_within(&path, &file.path)) {
+            let other = &other.path;
+            let msg = format!("`{path}` and `{other}` can't both be there: one is a file and the other's folder");
+            return Err(RegistryError::invalid("part.file", msg));
         }
         self.first_path.get_or_insert_with(|| path.clone());
         let (queue, frames) = mpsc::unbounded_channel();

@@ -91,7 +91,9 @@ impl Said {
             tags: reader.checked("tags", (!self.tags.is_empty()).then_some(self.tags), read_tags),
             metadata: reader.checked("metadata", said(self.metadata), read_metadata),
             alias: reader.parsed("alias", self.alias),
-            sha256: reader.checked("sha256", said(self.sha256), read_digest),
+            // Unlike the others never passed over: whoever sends it wants the bytes checked, and an empty one is a
+            // script's digest that was not found.
+            sha256: reader.checked("sha256", self.sha256, read_digest),
             force_new_version: reader
                 .checked("force_new_version", self.force_new_version, read_flag)
                 .unwrap_or_default(),
@@ -228,11 +230,20 @@ mod tests {
 
     #[test]
     fn nothing_said_is_nothing_wanted() {
-        let empty: Vec<(&str, &str)> = FIELDS.iter().map(|field| (*field, "")).collect();
+        let empty: Vec<(&str, &str)> =
+            FIELDS.iter().filter(|field| **field != "sha256").map(|field| (*field, "")).collect();
         for said in [Said::default(), said(&empty)] {
             let form = said.read("part", None).unwrap();
             assert!(form.name.is_none() && form.version.is_none() && form.metadata.is_none() && form.alias.is_none());
             assert!(form.sha256.is_none() && form.tags.unwrap_or_default().is_empty() && !form.force_new_version);
+        }
+    }
+
+    /// A check that was asked for is made, or refused.
+    #[test]
+    fn an_empty_digest_is_a_mistake() {
+        for empty in ["", " "] {
+            assert_eq!(places(said(&[("sha256", empty)]).read("part", None).unwrap_err()), ["part.sha256"]);
         }
     }
 
