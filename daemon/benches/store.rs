@@ -373,7 +373,7 @@ fn starts(runtime: &Runtime, small: Bed, large: Bed) {
         copy(&bed.options.key_dir, &killed.path().join("keys"));
         let Bed { store, options, _dir } = bed;
         close(runtime, store);
-        let mut took = |options: &SledOptions| {
+        let took = |options: &SledOptions| {
             let began = Instant::now();
             let store = Arc::new(SledStore::open(options).unwrap());
             let took = began.elapsed().as_secs_f64();

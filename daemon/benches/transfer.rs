@@ -296,7 +296,9 @@ fn memory_of_one(octets: u64) {
     let mut id = String::new();
     let upload = daemon.peak_of(|| id = put_raw(&daemon, "large", octets).1);
     let target = format!("/models/{id}/download");
-    let download = daemon.peak_of(|| drop(fetch(daemon.address, &target, Some(&daemon.token))));
+    let download = daemon.peak_of(|| {
+        fetch(daemon.address, &target, Some(&daemon.token));
+    });
     for (name, peak) in [("upload", upload), ("download", download)] {
         println!(
             "{name}: most {:.1} (own {:.1}), {:+.1} over idle, target ≤ +16",

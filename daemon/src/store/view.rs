@@ -385,8 +385,10 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
     }
 }
 
-/// Models in an order, each with its place in it, which is what a page's `next` says.
-type Rows<'a> = Box<dyn Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + 'a>;
+/// A model and its place in an order, which is what a page's `next` says.
+type Row = (Vec<u8>, ModelRecord);
+/// Models in an order.
+type Rows<'a> = Box<dyn Iterator<Item = Read<Row>> + 'a>;
 
 impl<K: Kv + ?Sized> KvRecords<'_, K> {
     /// The models that a query has to look at, in its order.
@@ -413,7 +415,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
     /// from end to end for them.
-    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<(Vec<u8>, ModelRecord)>>> {
+    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<Row>>> {
         let (by_change, down) = match query.sort {
             ModelSort::NameUp | ModelSort::NameDown => return Ok(None),
             ModelSort::UpdatedUp => (true, false),
