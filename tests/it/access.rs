@@ -37,6 +37,7 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("redoc", Anyone, ""),
     ("redoc_asset", Anyone, ""),
     ("problem", Anyone, ""),
+    ("problems", Anyone, ""),
     ("login", Anyone, r#"{"username":"nobody","password":"wrong-wrong-1"}"#),
     ("refresh", SignedIn, ""),
     ("logout", SignedIn, ""),

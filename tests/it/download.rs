@@ -38,7 +38,8 @@ fn whole() {
         assert_eq!(response.need("content-length"), file.len().to_string());
         assert_eq!(response.need("accept-ranges"), "bytes");
         assert_eq!(response.need("content-type"), "application/octet-stream");
-        assert_eq!(response.need("content-disposition"), "attachment; filename=\"weights.safetensors\"");
+        let disposition = response.need("content-disposition");
+        assert!(disposition.starts_with("attachment; filename=\"weights.safetensors\""), "{disposition}");
         let hash = STANDARD.encode(hex::decode(sha256(&file)).unwrap());
         assert_eq!(response.need("repr-digest"), format!("sha-256=:{hash}:"));
         assert_eq!(response.need("etag"), format!("\"{digest}\""));
@@ -125,19 +126,19 @@ fn conditions() {
         assert_eq!(response.need("etag"), etag);
         assert!(response.body.is_empty());
     }
-    let _other = with(&[("If-None-Match", "\"x\"")]).expect(200);
-    let _held = with(&[("If-Match", &etag)]).expect(200);
+    with(&[("If-None-Match", "\"x\"")]).expect(200);
+    with(&[("If-Match", &etag)]).expect(200);
     with(&[("If-Match", "\"x\"")]).problem("precondition-failed");
-    let _fresh = with(&[("If-Modified-Since", &date)]).expect(304);
-    let _stale = with(&[("If-Modified-Since", "Sat, 01 Jan 2000 00:00:00 GMT")]).expect(200);
-    let _none_match_wins = with(&[("If-None-Match", "\"x\""), ("If-Modified-Since", &date)]).expect(200);
+    with(&[("If-Modified-Since", &date)]).expect(304);
+    with(&[("If-Modified-Since", "Sat, 01 Jan 2000 00:00:00 GMT")]).expect(200);
+    with(&[("If-None-Match", "\"x\""), ("If-Modified-Since", &date)]).expect(200);
 
     let range = ("Range", "bytes=0-9");
     assert_eq!(with(&[range, ("If-Range", &etag)]).expect(206).body, file[..10]);
     assert_eq!(with(&[range, ("If-Range", "\"x\"")]).expect(200).body, file);
     assert_eq!(with(&[range, ("If-Range", &format!("W/{etag}"))]).expect(200).body, file, "weak tags don't do");
     assert_eq!(with(&[range, ("If-Range", "Sat, 01 Jan 2000 00:00:00 GMT")]).expect(200).body, file);
-    let _not_modified = with(&[range, ("If-None-Match", &etag)]).expect(304);
+    with(&[range, ("If-None-Match", &etag)]).expect(304);
 }
 
 /// Several files come as a tar stream that any tar reads; each also comes alone.
@@ -153,7 +154,7 @@ fn several_as_tar() {
         (long.as_str(), samples::safetensors(4)),
     ];
     let form = files.iter().fold(Form::new().text("name", "many"), |form, (path, file)| form.file(path, file));
-    let _published = user.publish(form).expect(201);
+    user.publish(form).expect(201);
     let response = user.get("/models/many/download").expect(200);
     assert_eq!(response.need("content-type"), "application/x-tar");
     assert!(response.need("content-disposition").contains(".tar"), "{}", response.need("content-disposition"));
@@ -171,7 +172,7 @@ fn several_as_tar() {
         assert_eq!(length, response.body.len().to_string());
     }
     let etag = response.need("etag");
-    let _same = user.request("GET", "/models/many/download").header("If-None-Match", etag).send().expect(304);
+    user.request("GET", "/models/many/download").header("If-None-Match", etag).send().expect(304);
     let one = user.get("/models/many/versions/1/files/sub/gr%C3%BC%C3%9Fe.safetensors").expect(200);
     assert_eq!(one.body, samples::safetensors(3));
     let encoded = user.get("/models/many/versions/1/files/sub%2Fb.safetensors").expect(200);
@@ -258,6 +259,8 @@ fn held_back() {
     admin.post("/models/m/versions/1/release", &json!({"reason": "a test"})).expect(200);
     assert_eq!(user.get("/models/m/download").expect(200).body, file);
 
+    admin.delete("/models/m/versions/1").problem("conflict");
+    admin.delete("/models/m/aliases/live").expect(200);
     admin.delete("/models/m/versions/1").expect(200);
     user.get("/models/m/versions/1/download").problem("not-found");
     user.get("/models/m:1/download").problem("not-found");

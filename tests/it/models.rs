@@ -25,10 +25,10 @@ fn filters() {
     let dora = daemon.user("dora", Role::Contributor);
     let form =
         |name: &str, seed: u32| Form::new().file("m.safetensors", &samples::safetensors(seed)).text("name", name);
-    let _a = carl.publish(form("alpha", 1).text("tags", "lang:de,stage:test")).expect(201);
-    let _b = carl.publish(form("team/beta", 2).text("tags", "lang:en").text("alias", "live")).expect(201);
-    let _c = dora.publish(form("gamma", 3).text("description", "Sentiment of REVIEWS")).expect(201);
-    let _d = dora.publish(Form::new().file("delta.pkl", &samples::harmless_pickle(1))).expect(201);
+    carl.publish(form("alpha", 1).text("tags", "lang:de,stage:test")).expect(201);
+    carl.publish(form("team/beta", 2).text("tags", "lang:en").text("alias", "live")).expect(201);
+    dora.publish(form("gamma", 3).text("description", "Sentiment of REVIEWS")).expect(201);
+    dora.publish(Form::new().file("delta.pkl", &samples::harmless_pickle(1))).expect(201);
     let admin = daemon.admin();
     admin.post("/models/gamma/versions/1/quarantine", &json!({"reason": "test"})).expect(200);
     carl.upload("gone", "m.safetensors", &samples::safetensors(5));
@@ -160,10 +160,10 @@ fn patch() {
     let now = changed.need("etag").to_owned();
     assert_ne!(now, etag);
     assert_eq!(user.get("/models/m").expect(200).need("etag"), now);
-    let _fresh = user.request("GET", "/models/m").header("If-None-Match", &now).send().expect(304);
-    let _stale = user.request("GET", "/models/m").header("If-None-Match", &etag).send().expect(200);
+    user.request("GET", "/models/m").header("If-None-Match", &now).send().expect(304);
+    user.request("GET", "/models/m").header("If-None-Match", &etag).send().expect(200);
     patch(&etag, &json!({"description": "lost update"})).problem("precondition-failed");
-    let _any = patch("*", &json!({"tags": {"c": "3"}})).expect(200);
+    patch("*", &json!({"tags": {"c": "3"}})).expect(200);
     let shown = user.value("/models/m");
     assert_eq!((&shown["description"], &shown["tags"]), (&json!("new"), &json!({"c": "3"})));
     let moved = user.patch("/models/m", &json!({"owner": "dora"})).expect(200).json();
@@ -193,7 +193,7 @@ fn patch() {
     let stale = user.request("PATCH", "/models/m/versions/1").header("If-Match", "\"x\"");
     stale.json(&json!({"description": "x"})).send().problem("precondition-failed");
     let held = user.request("PATCH", "/models/m/versions/1").header("If-Match", &etag);
-    let _changed = held.json(&json!({"description": "x"})).send().expect(200);
+    held.json(&json!({"description": "x"})).send().expect(200);
 }
 
 /// A model is reached by id, name in any case, `name:3`, `name@alias` and an artifact's digest.

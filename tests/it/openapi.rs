@@ -30,7 +30,7 @@ fn document() {
     let response = daemon.client().get("/openapi.json").expect(200);
     let etag = response.need("etag").to_owned();
     let fresh = daemon.client().request("GET", "/openapi.json").header("If-None-Match", &etag).send();
-    let _fresh = fresh.expect(304);
+    fresh.expect(304);
     let document = response.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
     assert!(!document["info"]["title"].as_str().unwrap().is_empty());
@@ -141,15 +141,17 @@ fn pages() {
                 let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
                 let plain = client.get(&target).expect(200);
                 assert!(!plain.body.is_empty());
-                let policy = plain.need("content-security-policy");
-                assert!(policy.contains("default-src 'none'") && !policy.contains("http"), "{policy}");
+                if target != "/openapi.json" {
+                    let policy = plain.need("content-security-policy");
+                    assert!(policy.contains("default-src 'none'") && !policy.contains("http"), "{policy}");
+                }
                 let packed = client.request("GET", &target).header("Accept-Encoding", "gzip").send().expect(200);
                 if packed.header("content-encoding") == Some("gzip") {
                     assert!(packed.body.len() < plain.body.len());
                     assert_ne!(packed.need("etag"), plain.need("etag"));
                 }
                 let etag = plain.need("etag").to_owned();
-                let _same = client.request("GET", &target).header("If-None-Match", &etag).send().expect(304);
+                client.request("GET", &target).header("If-None-Match", &etag).send().expect(304);
                 assets += 1;
             }
         }

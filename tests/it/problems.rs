@@ -63,7 +63,7 @@ fn every_type_is_met() {
         let form = Form::new().file("k", &samples::safetensors(seed));
         carl.request("POST", "/models").header("Idempotency-Key", "k").form(form).send()
     };
-    let _first = keyed(4).expect(201);
+    keyed(4).expect(201);
     meet("idempotency-key-reused", keyed(5));
 
     let elsewhere: BTreeSet<String> = ELSEWHERE.iter().map(|(slug, _)| (*slug).to_owned()).collect();

@@ -1,20 +1,19 @@
-//! The README's commands run. Blocks fenced as `sh` are run one after another, in order, in one shell in an empty
-//! directory, with the daemon of this build in the path; blocks of another kind are for reading.
+//! The README's commands run: its `sh` blocks, in order, in an empty directory, against the daemon that the first of them
+//! starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
+//! are. Blocks of another kind are for reading.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 
+use tempfile::TempDir;
 use tests::daemon::{binary, workspace};
 use tests::samples;
 
-/// What the README says, and what the test makes of it: it must not meet the reader's own daemon or files.
-const SUBSTITUTIONS: &[(&str, &str)] = &[
-    ("cargo run --release --bin mregd", "mregd"),
-    ("./target/release/mregd", "mregd"),
-    ("127.0.0.1:8000", "127.0.0.1:$PORT"),
-    ("localhost:8000", "127.0.0.1:$PORT"),
-];
+const SERVE: &str = "cargo run --release --bin mregd\n";
+const TEST: &str = "./tests/run\n";
 
 /// The text of each block fenced as `sh`.
 fn blocks(readme: &str) -> Vec<String> {
@@ -34,46 +33,86 @@ fn blocks(readme: &str) -> Vec<String> {
     blocks
 }
 
+/// A shell that finds this build's programs, and a `curl` that fails where the answer is an error.
+fn shell(dir: &Path, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-euc", script])
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", dir.join("bin").display()))
+        .env("HOME", dir)
+        .env("MREG_BIND", "127.0.0.1:0")
+        .env("MREG_MIN_FREE_BYTES", "0");
+    shell
+}
+
+struct Served {
+    child: Child,
+    address: String,
+    password: String,
+}
+
+impl Served {
+    /// Starts what the README says first; reads the address and the generated password as its reader would.
+    fn start(dir: &Path) -> Self {
+        let mut child = shell(dir, "exec mregd").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let address = lines.next().unwrap().trim_start_matches("http://").to_owned();
+        let password = lines.find_map(|line| {
+            let (_before, after) = line.split_once("password")?;
+            after.split_whitespace().find(|word| word.len() > 12 && !word.starts_with('(')).map(str::to_owned)
+        });
+        // The rest is read, so that the daemon can go on writing.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, password: password.expect("the password is shown") }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn told(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
 /// Every `sh` block of the README succeeds, in order.
 #[test]
 fn commands_run() {
-    let Ok(readme) = fs::read_to_string(workspace().join("README.md")) else {
-        panic!("there is no README.md");
-    };
-    let blocks = blocks(&readme);
-    if blocks.is_empty() {
-        println!("README.md has no block fenced as `sh`; nothing was run");
-        return;
-    }
-    let dir = tempfile::TempDir::with_prefix("mreg-readme-").unwrap();
-    let bin = dir.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink(binary(), bin.join("mregd")).unwrap();
+    let blocks = blocks(&fs::read_to_string(workspace().join("README.md")).unwrap());
+    assert_eq!(blocks[..2], [SERVE, TEST], "the two commands come first");
+    let dir = TempDir::with_prefix("mreg-readme-").unwrap();
+    fs::create_dir_all(dir.path().join("bin")).unwrap();
+    fs::create_dir_all(dir.path().join("target/release")).unwrap();
+    symlink(binary(), dir.path().join("bin/mregd")).unwrap();
+    symlink(binary(), dir.path().join("target/release/mregd")).unwrap();
+    let curl = dir.path().join("bin/curl");
+    fs::write(&curl, "#!/bin/sh\nexec /usr/bin/curl --silent --show-error --fail-with-body \"$@\"\n").unwrap();
+    fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("model.safetensors"), samples::safetensors(1)).unwrap();
     fs::write(dir.path().join("model.pkl"), samples::harmless_pickle(1)).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
 
-    // One shell for all, so that variables live on; whatever it started goes with its process group's leader.
-    let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
-    for (at, block) in blocks.iter().enumerate() {
-        let block = SUBSTITUTIONS.iter().fold(block.clone(), |text, (from, to)| text.replace(from, to));
-        script.push_str(&format!("echo \"--- block {at}\"\n{block}"));
+    let served = Served::start(dir.path());
+    let mut password = served.password.clone();
+    let mut token = String::new();
+    for block in &blocks[2..] {
+        let script = block
+            .replace("127.0.0.1:8000", &served.address)
+            .replace(r#"password":"...""#, &format!(r#"password":"{password}""#))
+            .replace("<token>", &token);
+        let output = shell(dir.path(), &script).output().unwrap();
+        assert!(output.status.success(), "{block}{}", told(&output));
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        if let Some((_before, rest)) = answer.split_once(r#""access_token":""#) {
+            token = rest.split('"').next().unwrap().to_owned();
+        }
+        if let Some((_before, rest)) = block.split_once(r#""new_password":""#) {
+            password = rest.split('"').next().unwrap().to_owned();
+        }
     }
-    let mut shell = Command::new("sh")
-        .env_clear()
-        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()))
-        .env("PORT", port.to_string())
-        .env("MREG_BIND", format!("127.0.0.1:{port}"))
-        .env("MREG_MIN_FREE_BYTES", "0")
-        .env("HOME", dir.path())
-        .current_dir(dir.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    shell.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let output = shell.wait_with_output().unwrap();
-    let told = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}");
+    assert_eq!(fs::read(dir.path().join("fetched.pkl")).unwrap(), samples::harmless_pickle(1));
 }

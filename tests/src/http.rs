@@ -32,9 +32,12 @@ impl Ledger {
         self.secrets.lock().unwrap().clone()
     }
 
-    /// Remembers a password or token.
+    /// Remembers a password or token. What is too short to be one would be found anywhere.
     pub fn add_secret(&self, secret: &str) {
-        self.secrets.lock().unwrap().push(secret.to_owned());
+        const OCTETS_MIN: usize = 12;
+        if secret.len() >= OCTETS_MIN {
+            self.secrets.lock().unwrap().push(secret.to_owned());
+        }
     }
 
     /// Sets the log's key.
@@ -500,7 +503,6 @@ impl Response {
     }
 
     /// Fails unless it has this status.
-    #[must_use]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());

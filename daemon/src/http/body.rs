@@ -286,6 +286,10 @@ fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Refused> {
     if octets.is_empty() {
         return Err(Refused::invalid(vec![("body".into(), "is empty, where a JSON value is wanted".into())]));
     }
+    // A struct could also be read from an array, its fields in order: nobody means that.
+    if octets.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+        return Err(Refused::invalid(vec![("body".into(), "is an array, where a JSON object is wanted".into())]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(octets);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

@@ -226,7 +226,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// `Content-Disposition` (RFC 6266): the name in ASCII for those who know no better, and as it is.
+/// `Content-Disposition` (RFC 6266): the name in ASCII, and beside it as it is where that is another one.
 fn attachment(file_name: &str) -> String {
     let plain: String = file_name
         .chars()
@@ -236,6 +236,9 @@ fn attachment(file_name: &str) -> String {
             _ => '_',
         })
         .collect();
+    if plain == file_name {
+        return format!("attachment; filename=\"{plain}\"");
+    }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(file_name, ATTR_CHAR))
 }
 
@@ -246,11 +249,11 @@ mod tests {
     #[test]
     fn file_names() {
         for (name, wanted) in [
-            ("model.gguf", "attachment; filename=\"model.gguf\"; filename*=UTF-8''model.gguf"),
-            ("a b.bin", "attachment; filename=\"a b.bin\"; filename*=UTF-8''a%20b.bin"),
+            ("model.gguf", "attachment; filename=\"model.gguf\""),
+            ("a b.bin", "attachment; filename=\"a b.bin\""),
             ("né.pt", "attachment; filename=\"n_.pt\"; filename*=UTF-8''n%C3%A9.pt"),
             ("a\"b\\c%41.x", "attachment; filename=\"a_b_c_41.x\"; filename*=UTF-8''a%22b%5Cc%2541.x"),
-            ("x;y='z'.bin", "attachment; filename=\"x;y='z'.bin\"; filename*=UTF-8''x%3By%3D%27z%27.bin"),
+            ("x;y='z'.bin", "attachment; filename=\"x;y='z'.bin\""),
         ] {
             assert_eq!(attachment(name), wanted);
         }

@@ -24,12 +24,16 @@ pub(crate) fn index(_call: &Call) -> Answer {
     Ok(respond::json(StatusCode::OK, &index))
 }
 
+/// A browser that is shown the description as a page has nothing to load or run.
+const CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
 /// `GET /openapi.json`
 pub(crate) fn openapi(call: &Call) -> Answer {
     static ETAG: LazyLock<String> = LazyLock::new(|| hex::encode(&Sha256::digest(openapi::text())[..16]));
     let text = Bytes::from_static(openapi::text().as_bytes());
     let mut response = respond::bytes(StatusCode::OK, "application/json", text);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(docs::CACHE_CONTROL));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, CSP);
     Ok(respond::tagged(&call.head, response, respond::etag(&*ETAG)))
 }
 

@@ -80,6 +80,8 @@ pub struct Upload {
     inner: Arc<Inner>,
     caller: Caller,
     files: Vec<StagedFile>,
+    /// What the first file is called, arrived or not.
+    first_path: Option<ArtifactPath>,
     /// Octets of all its files so far.
     received: Arc<AtomicU64>,
     /// Whether somebody else writes the entry.
@@ -157,6 +159,7 @@ impl Registry {
             inner: Arc::clone(inner),
             caller: caller.clone(),
             files: Vec::new(),
+            first_path: None,
             received: Arc::default(),
             recorded: false,
             _open: Open::new(&inner.intake.open),
@@ -188,6 +191,7 @@ impl Upload {
         if self.files.iter().any(|file| file.path == path) {
             return Err(RegistryError::invalid("part.file", format!("the file `{path}` comes twice")));
         }
+        self.first_path.get_or_insert_with(|| path.clone());
         let (queue, frames) = mpsc::unbounded_channel();
         let blobs = Arc::clone(&self.inner.blobs);
         let thread = tokio::task::spawn_blocking(move || stage(&*blobs, frames));
@@ -229,10 +233,11 @@ impl Upload {
     }
 
     fn note(&self) -> Note {
-        let name = self.files.first().map_or("unnamed", |file| file.path.as_str());
         let mut note = Note::event(Action::ModelUpload, Target::new("model", "unnamed"));
         note.say("octets_received", self.octets_received());
-        note.say("first_file", name);
+        if let Some(path) = &self.first_path {
+            note.say("first_file", path.as_str());
+        }
         note
     }
 }

@@ -375,6 +375,9 @@ fn counters(kv: &(impl Kv + ?Sized)) -> Read<Counters> {
     Ok(record(kv, b"c")?.unwrap_or_default())
 }
 
+/// A model and its key in the order that was asked for.
+type KeyedModel = (Vec<u8>, ModelRecord);
+
 /// Reads records from anything that holds keys and values.
 pub struct KvRecords<'k, K: Kv + ?Sized>(pub &'k K);
 
@@ -385,10 +388,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
     }
 }
 
-/// A model and its place in an order, which is what a page's `next` says.
-type Row = (Vec<u8>, ModelRecord);
-/// Models in an order.
-type Rows<'a> = Box<dyn Iterator<Item = Read<Row>> + 'a>;
+/// Models in an order, each with its place in it, which is what a page's `next` says.
+type Rows<'a> = Box<dyn Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + 'a>;
 
 impl<K: Kv + ?Sized> KvRecords<'_, K> {
     /// The models that a query has to look at, in its order.
@@ -415,7 +416,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
     /// from end to end for them.
-    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<Row>>> {
+    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<KeyedModel>>> {
         let (by_change, down) = match query.sort {
             ModelSort::NameUp | ModelSort::NameDown => return Ok(None),
             ModelSort::UpdatedUp => (true, false),

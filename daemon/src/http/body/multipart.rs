@@ -136,6 +136,13 @@ fn refused(error: multer::Error) -> Refused {
         multer::Error::IncompleteFieldData { .. }
         | multer::Error::IncompleteHeaders
         | multer::Error::IncompleteStream => malformed("it ends before its closing boundary"),
+        // The part's names are what is odd in a header that is one.
+        multer::Error::ReadHeaderFailed(_)
+        | multer::Error::DecodeHeaderName { .. }
+        | multer::Error::DecodeHeaderValue { .. } => {
+            let msg = "a part's header can't be read; its names must not have control characters";
+            Refused::invalid(vec![("part".into(), msg.into())])
+        }
         other => malformed(&other.to_string()),
     }
 }

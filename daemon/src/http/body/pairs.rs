@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::value::SeqDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::percent_decode;
 
@@ -77,8 +77,7 @@ impl<'de> Deserializer<'de> for Fields {
     type Error = Errors;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Errors> {
-        let fields = self.fields.into_iter().map(|(name, values)| (name.clone(), Named { name, values }));
-        visitor.visit_map(MapDeserializer::new(fields))
+        visitor.visit_map(Pairs { fields: self.fields.into_iter(), value: None })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -103,6 +102,27 @@ impl<'de> Deserializer<'de> for Fields {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
         newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// The fields as a map. An error that a value's type makes by itself gets the field's name here.
+struct Pairs {
+    fields: std::vec::IntoIter<(String, Values)>,
+    value: Option<Named>,
+}
+
+impl<'de> MapAccess<'de> for Pairs {
+    type Error = Errors;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Errors> {
+        let Some((name, values)) = self.fields.next() else { return Ok(None) };
+        self.value = Some(Named { name: name.clone(), values });
+        seed.deserialize(name.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Errors> {
+        let value = self.value.take().ok_or_else(|| <Errors as de::Error>::custom("a value without its name"))?;
+        Named::name_it(value.name.clone(), seed.deserialize(value))
     }
 }
 

@@ -24,6 +24,7 @@ struct Listing {
     tag: Vec<String>,
     purge: bool,
     sort: Option<Sort>,
+    alias: Option<common::name::Alias>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -41,7 +42,7 @@ fn listing(text: &str) -> Result<Listing, Vec<(String, String)>> {
 fn query_values() {
     let value = listing("limit=5&q=a+b%2Bc&tag=x%3Ay&tag=z&purge=true&sort=name").unwrap();
     let tag = vec!["x:y".to_owned(), "z".to_owned()];
-    assert_eq!(value, Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name) });
+    assert_eq!(value, Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name), alias: None });
     assert_eq!(listing("").unwrap(), Listing::default());
     assert_eq!(listing("&&").unwrap(), Listing::default());
 }
@@ -59,6 +60,7 @@ fn query_mistakes() {
         ("%=1", "query"),
         ("purge=yes", "query.purge"),
         ("sort=size", "query.sort"),
+        ("alias=7", "query.alias"),
         ("limt=5", "query.limt"),
     ] {
         let errors = listing(text).unwrap_err();
@@ -100,7 +102,7 @@ fn json_places() {
         _inner: Vec<u8>,
     }
     for (text, place) in
-        [(r#"{"inner":[1,"x"]}"#, "body.inner[1]"), ("{}", "body.inner"), ("", "body"), ("{\"inner\":[]} x", "body")]
+        [(r#"{"inner":[1,"x"]}"#, "body.inner[1]"), ("{}", "body.inner"), ("", "body"), ("{\"inner\":[]} x", "body"), ("[[]]", "body")]
     {
         let refused = from_json::<Outer>(text.as_bytes()).unwrap_err();
         let problem = refused.response("id");
