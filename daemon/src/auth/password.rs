@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::Error;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::config::secret::Secret;
 
@@ -19,6 +19,8 @@ pub const PASSWORD_OCTETS_MAX: usize = 1024;
 const MEMORY_KIB: u32 = 19_456;
 /// Passes over the memory.
 const PASSES: u32 = 2;
+const ALGORITHM: Algorithm = Algorithm::Argon2id;
+const VERSION: Version = Version::V0x13;
 /// Octets of salt (RFC 9106 §3.1 recommends 16).
 const SALT_OCTETS: usize = 16;
 /// Fewer different characters than these make no password, however often they come.
@@ -32,7 +34,7 @@ static COMMON_SET: LazyLock<HashSet<&'static str>> =
 
 fn hasher() -> Argon2<'static> {
     let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are constants within argon2's bounds");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    Argon2::new(ALGORITHM, VERSION, params)
 }
 
 /// The PHC string of a password, with a fresh salt. Blocks.
@@ -42,8 +44,14 @@ fn hasher() -> Argon2<'static> {
 pub fn hash(password: &Secret) -> Result<String, Error> {
     let mut salt = [0; SALT_OCTETS];
     getrandom::fill(&mut salt).map_err(|_cause: getrandom::Error| Error::RngFailure)?;
-    // The 19 MiB are taken and given back each time: kept, they would be most of an idle daemon's memory.
-    let hash: PasswordHash = hasher().hash_password_with_salt(password.expose().as_bytes(), &salt)?;
+    let hasher = hasher();
+    let hash = PasswordHash {
+        algorithm: ALGORITHM.ident(),
+        version: Some(VERSION.into()),
+        params: ParamsString::try_from(hasher.params())?,
+        salt: Some(Salt::new(&salt)?),
+        hash: Some(derive(&hasher, password, &salt)?),
+    };
     Ok(hash.to_string())
 }
 
@@ -52,11 +60,29 @@ pub fn hash(password: &Secret) -> Result<String, Error> {
 /// # Errors
 /// The string is not one of ours, or there is no memory.
 pub fn verify(password: &Secret, phc: &str) -> Result<bool, Error> {
-    match hasher().verify_password(password.expose().as_bytes(), phc) {
-        Ok(()) => Ok(true),
-        Err(Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let phc = PasswordHash::new(phc)?;
+    let algorithm = Algorithm::try_from(phc.algorithm.as_str())?;
+    let version = phc.version.map_or(Ok(VERSION), Version::try_from)?;
+    let hasher = Argon2::new(algorithm, version, Params::try_from(&phc)?);
+    let (Some(salt), Some(wanted)) = (&phc.salt, &phc.hash) else { return Err(Error::EncodingInvalid) };
+    // Compared in constant time: that is what equality of outputs is.
+    Ok(derive(&hasher, password, salt.as_ref())? == *wanted)
+}
+
+/// Runs argon2 in memory that is given back: kept, it would be most of an idle daemon's.
+fn derive(hasher: &Argon2<'_>, password: &Secret, salt: &[u8]) -> Result<Output, Error> {
+    /// glibc maps what is larger than 32 MiB by itself and unmaps it when it is freed. Of smaller pieces it learns to keep
+    /// them (mallopt(3), M_MMAP_THRESHOLD), one for each thread that ever hashed. What is not touched costs nothing.
+    const RESERVED_BLOCKS: usize = 33 * 1024 * 1024 / Block::SIZE;
+    let count = hasher.params().block_count();
+    let mut blocks: Vec<Block> = Vec::new();
+    blocks.try_reserve_exact(count.max(RESERVED_BLOCKS)).map_err(|_full| Error::OutOfMemory)?;
+    blocks.resize(count, Block::new());
+    let mut octets = [0; Output::MAX_LENGTH];
+    let length = hasher.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let octets = octets.get_mut(..length).ok_or(Error::OutputSize)?;
+    hasher.hash_password_into_with_memory(password.expose().as_bytes(), salt, octets, &mut blocks)?;
+    Ok(Output::new(octets)?)
 }
 
 /// The PHC string of a password that nobody has: it is verified where there is no user, so that it takes as long.

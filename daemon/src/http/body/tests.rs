@@ -42,7 +42,10 @@ fn listing(text: &str) -> Result<Listing, Vec<(String, String)>> {
 fn query_values() {
     let value = listing("limit=5&q=a+b%2Bc&tag=x%3Ay&tag=z&purge=true&sort=name").unwrap();
     let tag = vec!["x:y".to_owned(), "z".to_owned()];
-    assert_eq!(value, Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name), alias: None });
+    assert_eq!(
+        value,
+        Listing { limit: Some(5), q: Some("a b+c".into()), tag, purge: true, sort: Some(Sort::Name), alias: None }
+    );
     assert_eq!(listing("").unwrap(), Listing::default());
     assert_eq!(listing("&&").unwrap(), Listing::default());
 }
@@ -101,9 +104,13 @@ fn json_places() {
         #[serde(rename = "inner")]
         _inner: Vec<u8>,
     }
-    for (text, place) in
-        [(r#"{"inner":[1,"x"]}"#, "body.inner[1]"), ("{}", "body.inner"), ("", "body"), ("{\"inner\":[]} x", "body"), ("[[]]", "body")]
-    {
+    for (text, place) in [
+        (r#"{"inner":[1,"x"]}"#, "body.inner[1]"),
+        ("{}", "body.inner"),
+        ("", "body"),
+        ("{\"inner\":[]} x", "body"),
+        ("[[]]", "body"),
+    ] {
         let refused = from_json::<Outer>(text.as_bytes()).unwrap_err();
         let problem = refused.response("id");
         assert_eq!(problem.status(), 422);
