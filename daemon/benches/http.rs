@@ -35,8 +35,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
-use crate::child::{Daemon, PASSWORD, cpu_us_of, login};
-use crate::figures::{Sample, at_least, at_most, heading, median, setting};
+use crate::child::{Daemon, PASSWORD, login};
+use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, setting};
 use crate::wire::{ask, closed_loop, paced, request};
 
 /// Connections of the load.

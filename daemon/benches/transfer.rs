@@ -30,8 +30,8 @@ use std::time::Instant;
 use rustix::net::{RecvFlags, recv};
 use sha2::{Digest, Sha256};
 
-use crate::child::{Daemon, cpu_us_of};
-use crate::figures::{at_least, heading, median, scratch, setting};
+use crate::child::Daemon;
+use crate::figures::{at_least, cpu_us_of, heading, median, scratch, setting};
 use crate::wire::{Head, ask, read_reply, request};
 
 /// Octets of a chunk of the pattern, as of a read.

@@ -104,13 +104,6 @@ fn memory_kib(pid: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Processor time a process has taken, in microseconds; the kernel counts in hundredths of a second (proc_pid_stat(5)).
-pub(crate) fn cpu_us_of(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10_000).sum()
-}
-
 /// The octets of a sign-in.
 pub(crate) fn login(username: &str, password: &str) -> Vec<u8> {
     let body = serde_json::json!({ "username": username, "password": password }).to_string();

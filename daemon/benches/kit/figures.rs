@@ -102,6 +102,13 @@ impl Sample {
     }
 }
 
+/// Processor time a process has taken, in microseconds; the kernel counts in hundredths of a second (proc_pid_stat(5)).
+pub(crate) fn cpu_us_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10_000).sum()
+}
+
 /// Whole microseconds.
 pub(crate) fn micros(took: Duration) -> u32 {
     u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
