@@ -195,6 +195,8 @@ pub async fn run(
         tracing::error!(%error, "the control socket failed");
     }
     upkeep.abort();
+    // The end of a download is an entry of its own; the stop is the last.
+    registry.finish().await;
     let closed = match journal_failure {
         Some(why) => Err(RunError::Journal(why)),
         None => registry.record_lifecycle(Action::LogStop).await.map_err(RunError::Log),

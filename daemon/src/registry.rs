@@ -218,12 +218,17 @@ impl Registry {
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.
     pub async fn close(&self) {
+        self.finish().await;
+        self.inner.store.close().await;
+    }
+
+    /// Ends upkeep, waits for tasks under way, and writes what is still counted: after this only a caller adds entries.
+    pub async fn finish(&self) {
         for task in &self.upkeep {
             task.abort();
         }
         self.inner.tasks.finish().await;
         self.inner.summarise_rejected().await;
-        self.inner.store.close().await;
     }
 }
 

@@ -67,7 +67,7 @@ fn work(admin: &Client, promised: &Promised, stop: &AtomicBool, serial: &AtomicU
                     3 => "shared".to_owned(),
                     _ => format!("own{at}"),
                 };
-                let large = at % 3 == 0;
+                let large = at.is_multiple_of(3);
                 let file = if large {
                     samples::large_safetensors(200_000, u8::try_from(at % 251).unwrap())
                 } else {

@@ -46,6 +46,51 @@ fn large_head() {
     fits.expect(200);
 }
 
+/// A connection on which nothing is asked is closed, later than load balancers would.
+#[test]
+fn idle() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let mut fresh = client.connect();
+    let mut used = client.connect();
+    let request = client.request("GET", "/livez").header("Connection", "keep-alive");
+    used.write(&request.head_octets()).unwrap();
+    used.read_response("GET").unwrap().expect(200);
+    let began = Instant::now();
+    assert!(fresh.is_closed_within(Duration::from_secs(120)), "a connection that never asked is open");
+    assert!(used.is_closed_within(Duration::from_secs(60)), "a connection that asked once is open");
+    assert!(began.elapsed() > Duration::from_secs(60), "closed after {:?}", began.elapsed());
+}
+
+/// HTTP/2 is spoken to whoever begins with its preface (RFC 9113 §3.3).
+#[test]
+fn http2() {
+    let daemon = Daemon::start();
+    let mut connection = daemon.client().connect();
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let mut octets = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+        octets.extend_from_slice(payload);
+        octets
+    };
+    // HPACK (RFC 7541): GET and http from the static table, path and authority as literals.
+    let mut fields = vec![0x82, 0x86];
+    for (name, value) in [(0x04, "/livez"), (0x01, "localhost")] {
+        fields.extend_from_slice(&[name, u8::try_from(value.len()).unwrap()]);
+        fields.extend_from_slice(value.as_bytes());
+    }
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    connection.write(&[&preface[..], &frame(4, 0, 0, &[]), &frame(1, 5, 1, &fields)].concat()).unwrap();
+    loop {
+        let head = connection.read_exact(9).unwrap();
+        let payload = connection.read_exact(usize::from(head[1]) << 8 | usize::from(head[2])).unwrap();
+        assert_ne!(head[3], 7, "GOAWAY: {payload:?}");
+        if head[3] == 1 {
+            assert_eq!((head[8], payload[0]), (1, 0x88), ":status 200 on stream 1");
+            return;
+        }
+    }
+}
+
 /// What is no HTTP is refused or cut, and never served.
 #[test]
 fn no_http() {

@@ -4,12 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use daemon::store::journal::{Journal, Record, Scanned};
-use daemon::store::sled::SledStore;
 use daemon::store::{Entries, Records, Store};
 use tempfile::TempDir;
 
 use crate::store_contract::{
-    Opened, check_log, commit, create_model, create_user, leaves, note, open, options, runtime,
+    Opened, check_log, commit, create_model, create_user, leaves, note, open, reopen, runtime,
 };
 
 fn copy_dir(from: &Path, to: &Path) {
@@ -91,7 +90,7 @@ fn torn_tail_of_a_store() {
     let after = TempDir::new().unwrap();
     copy_dir(before.path(), after.path());
     let runtime = runtime();
-    let store = SledStore::open(&options(after.path())).unwrap();
+    let store = reopen(after.path()).unwrap();
     commit(&runtime, &store, create_user("torn"));
     runtime.block_on(store.close());
     drop(store);
@@ -104,7 +103,7 @@ fn torn_tail_of_a_store() {
         let mut torn = new.clone();
         torn[cut..].fill(0);
         fs::write(journal(dir.path()), &torn).unwrap();
-        let store = SledStore::open(&options(dir.path())).unwrap();
+        let store = reopen(dir.path()).unwrap();
         assert_eq!(store.view().size(), if cut == end { 6 } else { 5 }, "cut at {cut}");
         check_log(store.view(), store.checkpoints().borrow().root);
         commit(&runtime, &store, note("after"));
@@ -119,7 +118,7 @@ fn torn_head_of_the_last_batch() {
     let after = TempDir::new().unwrap();
     copy_dir(before.path(), after.path());
     let runtime = runtime();
-    let store = SledStore::open(&options(after.path())).unwrap();
+    let store = reopen(after.path()).unwrap();
     commit(&runtime, &store, create_user("torn"));
     runtime.block_on(store.close());
     drop(store);
@@ -127,7 +126,7 @@ fn torn_head_of_the_last_batch() {
     let mut torn = fs::read(journal(after.path())).unwrap();
     torn[start..start + 100].fill(0);
     fs::write(journal(before.path()), torn).unwrap();
-    let store = SledStore::open(&options(before.path())).unwrap();
+    let store = reopen(before.path()).unwrap();
     assert_eq!(store.view().size(), 5);
 }
 
@@ -143,12 +142,12 @@ fn flipped_octets_are_named() {
         bad[at] ^= 0x10;
         fs::write(journal(dir.path()), &bad).unwrap();
         // Bytes 32..60 of the file's header are zeros without a meaning, but its checksum covers them.
-        let Err(error) = SledStore::open(&options(dir.path())) else { panic!("octet {at} was not noticed") };
+        let Err(error) = reopen(dir.path()) else { panic!("octet {at} was not noticed") };
         let text = error.to_string();
         assert!(text.contains("journal") || text.contains("entry"), "octet {at}: {text}");
     }
     fs::write(journal(dir.path()), &good).unwrap();
-    SledStore::open(&options(dir.path())).unwrap();
+    reopen(dir.path()).unwrap();
 }
 
 /// Without the view, with a broken one, and with another registry's, the same answers come back.
@@ -158,7 +157,7 @@ fn the_view_is_rebuilt() {
     let other = filled(3);
     let view_dir = dir.path().join("data/view");
     let expected = {
-        let store = SledStore::open(&options(dir.path())).unwrap();
+        let store = reopen(dir.path()).unwrap();
         (store.view().users(None, 100).unwrap(), store.view().counters().unwrap(), leaves(store.view()))
     };
     let damage: [(&str, &dyn Fn()); 4] = [
@@ -175,7 +174,7 @@ fn the_view_is_rebuilt() {
     ];
     for (what, damage) in damage {
         damage();
-        let store = SledStore::open(&options(dir.path())).unwrap();
+        let store = reopen(dir.path()).unwrap();
         assert_eq!(store.view().users(None, 100).unwrap(), expected.0, "{what}");
         assert_eq!(store.view().counters().unwrap(), expected.1, "{what}");
         assert_eq!(leaves(store.view())[..expected.2.len()], expected.2, "{what}");
@@ -188,14 +187,14 @@ fn the_view_is_rebuilt() {
 fn derived_files_are_made_again() {
     let dir = filled(30);
     let log = dir.path().join("data/log");
-    let expected = leaves(SledStore::open(&options(dir.path())).unwrap().view());
+    let expected = leaves(reopen(dir.path()).unwrap().view());
     for name in ["hash.0", "hash.1", "hash.3", "entries", "derived", "checkpoint"] {
         for content in [None, Some(Vec::new()), Some(vec![0xa5; 4096])] {
             match &content {
                 None => fs::remove_file(log.join(name)).unwrap(),
                 Some(octets) => fs::write(log.join(name), octets).unwrap(),
             }
-            let store = SledStore::open(&options(dir.path())).unwrap();
+            let store = reopen(dir.path()).unwrap();
             let now = leaves(store.view());
             assert_eq!(now[..expected.len()], expected, "{name} {content:?}");
             check_log(store.view(), store.checkpoints().borrow().root);
@@ -210,23 +209,23 @@ fn rollback_and_replacement_are_refused() {
     let older = TempDir::new().unwrap();
     copy_dir(&dir.path().join("data"), &older.path().join("data"));
     let runtime = runtime();
-    let store = SledStore::open(&options(dir.path())).unwrap();
+    let store = reopen(dir.path()).unwrap();
     commit(&runtime, &store, create_user("newer"));
     runtime.block_on(store.close());
     drop(store);
     fs::remove_dir_all(dir.path().join("data")).unwrap();
     copy_dir(&older.path().join("data"), &dir.path().join("data"));
-    let Err(error) = SledStore::open(&options(dir.path())) else { panic!("a rollback was accepted") };
+    let Err(error) = reopen(dir.path()) else { panic!("a rollback was accepted") };
     assert!(error.to_string().contains("rolled back"), "{error}");
 
     let other = filled(9);
     fs::remove_dir_all(dir.path().join("data")).unwrap();
     copy_dir(&other.path().join("data"), &dir.path().join("data"));
-    let Err(error) = SledStore::open(&options(dir.path())) else { panic!("another log was accepted") };
+    let Err(error) = reopen(dir.path()) else { panic!("another log was accepted") };
     assert!(error.to_string().contains("signing key"), "{error}");
 
     fs::remove_file(other.path().join("keys/log.key")).unwrap();
-    let Err(error) = SledStore::open(&options(other.path())) else { panic!("a log without its key was accepted") };
+    let Err(error) = reopen(other.path()) else { panic!("a log without its key was accepted") };
     assert!(error.to_string().contains("missing"), "{error}");
 }
 
@@ -235,7 +234,7 @@ fn rollback_and_replacement_are_refused() {
 fn lost_data_is_not_a_new_registry() {
     let dir = filled(5);
     fs::remove_dir_all(dir.path().join("data")).unwrap();
-    let Err(error) = SledStore::open(&options(dir.path())) else { panic!("a lost registry was begun anew") };
+    let Err(error) = reopen(dir.path()) else { panic!("a lost registry was begun anew") };
     assert!(error.to_string().contains("high-water mark"), "{error}");
 }
 

@@ -1,6 +1,7 @@
 //! Every promise of the `Store` trait, on every backend there is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use common::audit::{Action, Actor, Checkpoint, Entry, Hash, Outcome, Target, leaf_hash};
@@ -8,7 +9,7 @@ use common::digest::Digest;
 use common::name::{ModelId, UserName};
 use common::role::Role;
 use daemon::store::records::{BlobRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write};
-use daemon::store::sled::{SledOptions, SledStore};
+use daemon::store::sled::{OpenError, SledOptions, SledStore};
 use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, View};
 use tempfile::TempDir;
 
@@ -18,7 +19,7 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<SledStore>,
 }
 
-pub(crate) fn options(dir: &std::path::Path) -> SledOptions {
+pub(crate) fn options(dir: &Path) -> SledOptions {
     SledOptions::new(&dir.join("data"), &dir.join("keys"), "contract.test/log")
 }
 
@@ -26,6 +27,15 @@ pub(crate) fn open() -> Opened {
     let dir = TempDir::new().unwrap();
     let store = Arc::new(SledStore::open(&options(dir.path())).unwrap());
     Opened { dir, store }
+}
+
+/// Opens a directory again that was open in this process a moment ago. A child that another test has just forked holds
+/// our files, and the lock with them, until it gets to its exec.
+pub(crate) fn reopen(dir: &Path) -> Result<SledStore, OpenError> {
+    tests::wait::until("the lock to be free", || match SledStore::open(&options(dir)) {
+        Err(OpenError::Locked { .. }) => None,
+        opened => Some(opened),
+    })
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -198,7 +208,7 @@ fn reopens() {
     let before = leaves(store.view());
     runtime.block_on(store.close());
     drop(store);
-    let store = SledStore::open(&options(dir.path())).unwrap();
+    let store = reopen(dir.path()).unwrap();
     assert_eq!(leaves(store.view()), before);
     assert_eq!(store.view().counters().unwrap().users, 20);
     assert_eq!(commit(&runtime, &store, note("x")).index, 21);

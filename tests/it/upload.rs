@@ -100,6 +100,29 @@ fn several_files() {
     user.publish(twice).problem("invalid");
 }
 
+/// A version of very many files is one entry like any other; too many are refused, and too much text.
+#[test]
+fn many_files() {
+    let daemon = Daemon::start();
+    let user = daemon.user("carl", Role::Contributor);
+    let form = |files: u32| {
+        (0..files).fold(Form::new().text("name", "many"), |form, at| {
+            form.file(&format!("part-{at:05}.safetensors"), &samples::safetensors(at))
+        })
+    };
+    let published = user.publish(form(700)).expect(201).json();
+    assert_eq!(published["artifacts"].as_array().unwrap().len(), 700);
+    let files = tests::tar::read(&user.get("/models/many/download").expect(200).body);
+    assert_eq!(files.len(), 700);
+    assert_eq!(files[699], ("part-00699.safetensors".to_owned(), samples::safetensors(699)));
+    let long = Form::new().file("m", &samples::safetensors(1)).text("description", &"x".repeat(20_000));
+    user.publish(long).invalid("part.description");
+    let fits = Form::new().file("long.safetensors", &samples::safetensors(2)).text("description", &"ü".repeat(8_000));
+    user.publish(fits).expect(201);
+    user.publish(form(20_000)).problem("invalid");
+    assert_eq!(oracle::staged(&daemon.data_dir()), 0);
+}
+
 /// File names that reach out of their folder or deceive a reader are refused.
 #[test]
 fn hostile_names() {

@@ -111,11 +111,19 @@ pub fn read(data_dir: &Path) -> Log {
     assert_eq!(genesis["action"], "log.genesis");
     let vkey = genesis["data"]["vkey"].as_str().expect("entry 0 has the key").to_owned();
     let log = Log { leaves, entries, hashes, vkey };
-    let note = fs::read_to_string(data_dir.join("log/checkpoint")).expect("the last checkpoint");
+    let note = checkpoint(data_dir);
     let (size, signed_root) = open_note(&note, &log.vkey);
     assert_eq!(size, log.hashes.len(), "the last checkpoint of a stopped daemon covers all");
     assert_eq!(signed_root, root(&log.hashes), "the last checkpoint's root");
     log
+}
+
+/// The note in the checkpoint's file, without the zeros behind it.
+pub fn checkpoint(data_dir: &Path) -> String {
+    let octets = fs::read(data_dir.join("log/checkpoint")).expect("the last checkpoint");
+    let end = octets.iter().position(|octet| *octet == 0).unwrap_or(octets.len());
+    assert!(octets[end..].iter().all(|octet| *octet == 0), "the checkpoint's file has something behind its note");
+    String::from_utf8(octets[..end].to_vec()).expect("a note in UTF-8")
 }
 
 /// Blobs on disk: each must have the digest that names it. Nothing may be left in staging.

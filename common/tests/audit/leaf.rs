@@ -64,7 +64,6 @@ fn every_known_action_is_read_back_as_itself() {
         assert_eq!(action.as_str().parse::<Action>().unwrap(), *action);
         assert!(!matches!(action, Action::Other(_)));
     }
-    assert_eq!(Action::KNOWN.len(), 51);
     let newer: Action = "model.some_new_2.thing".parse().unwrap();
     assert!(matches!(newer, Action::Other(_)));
     assert_eq!(newer.to_string(), "model.some_new_2.thing");

@@ -6,51 +6,50 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use common::audit::{Checkpoint, Hash, Note, NoteError};
+use common::audit::{Checkpoint, Hash, Note, NoteError, Verifier};
 
 use crate::durable;
 use crate::store::StoreError;
 
-/// Octets of the checkpoint's file; a note is far smaller.
-const CHECKPOINT_OCTETS: usize = 4096;
+/// Most octets of the checkpoint's file that are looked at; a note is far smaller.
+const CHECKPOINT_OCTETS_MAX: u64 = 64 * 1024;
 
 /// The last checkpoint, `<data>/log/checkpoint`: written in place after each batch, not synced. After a power cut it may
 /// be old or torn; it is never ahead of the journal.
 #[derive(Debug)]
 pub struct CheckpointFile {
     file: File,
-    buffer: Vec<u8>,
+    /// Octets of what is in it.
+    octets: u64,
 }
 
 impl CheckpointFile {
     /// Opens or makes it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Self { file, buffer: vec![0; CHECKPOINT_OCTETS] })
+        let octets = file.metadata()?.len();
+        Ok(Self { file, octets })
     }
 
-    /// The checkpoint in it; none if there is none or it is torn.
-    pub fn read(&self) -> Result<Option<Checkpoint>, StoreError> {
-        let mut octets = vec![0; CHECKPOINT_OCTETS];
-        let mut filled = 0;
-        while filled < octets.len() {
-            match self.file.read_at(&mut octets[filled..], filled as u64)? {
-                0 => break,
-                more => filled += more,
-            }
+    /// The checkpoint in it; none if there is none or it is torn, which its signature tells.
+    pub fn read(&self, key: &Verifier) -> Result<Option<Checkpoint>, StoreError> {
+        if self.octets > CHECKPOINT_OCTETS_MAX {
+            return Ok(None);
         }
-        let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
-        Ok(own_checkpoint(&octets[..end]).ok())
+        let mut note = vec![0; usize::try_from(self.octets).unwrap_or(0)];
+        self.file.read_exact_at(&mut note, 0)?;
+        Ok(Checkpoint::open(&note, std::slice::from_ref(key)).ok().map(|signed| signed.checkpoint))
     }
 
     /// Replaces it.
     pub fn write(&mut self, note: &str) -> Result<(), StoreError> {
-        if note.len() >= self.buffer.len() {
-            return Err(StoreError::Corrupt("a checkpoint is larger than its file".to_owned()));
+        self.file.write_all_at(note.as_bytes(), 0)?;
+        let octets = note.len() as u64;
+        if octets < self.octets {
+            self.file.set_len(octets)?;
         }
-        self.buffer.fill(0);
-        self.buffer[..note.len()].copy_from_slice(note.as_bytes());
-        Ok(self.file.write_all_at(&self.buffer, 0)?)
+        self.octets = octets;
+        Ok(())
     }
 }
 

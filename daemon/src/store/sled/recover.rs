@@ -47,7 +47,8 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let signer = signing_key(options, size > 0)?;
     let mark = HighWaterMark(options.key_dir.join("log.mark"));
     let checkpoint_file = CheckpointFile::open(&log_dir.join("checkpoint"))?;
-    check_length(&journal, checkpoint_file.read()?.as_ref(), "its last checkpoint")?;
+    let last = checkpoint_file.read(signer.verifier())?;
+    check_length(&journal, last.as_ref(), "its last checkpoint")?;
     check_length(&journal, mark.read()?.as_ref(), "the high-water mark")?;
     let genesis = genesis_of(&journal, options, &signer)?;
 
@@ -72,7 +73,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     rebuilt |= view_size == 0 && size > 0;
     let hashes = replay.run(durable_size, view_size)?;
     let root = hashes.root();
-    check_root(&hash_files, size, checkpoint_file.read()?.as_ref(), "the last checkpoint")?;
+    check_root(&hash_files, size, last.as_ref(), "the last checkpoint")?;
     check_root(&hash_files, size, mark.read()?.as_ref(), "the high-water mark")?;
 
     let vkey = signer.verifier().to_string();
