@@ -36,7 +36,7 @@ use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
 use crate::child::{Daemon, PASSWORD, login};
-use crate::figures::{Sample, at_least, at_most, heading, median, setting};
+use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, setting};
 use crate::wire::{ask, closed_loop, paced, request};
 
 /// Connections of the load.
@@ -188,13 +188,6 @@ impl Client {
             Self::Wrk => wrk(subject),
         }
     }
-}
-
-/// Processor time a process has taken, in microseconds; the kernel counts in hundredths of a second (proc_pid_stat(5)).
-fn cpu_us_of(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10_000).sum()
 }
 
 fn has_wrk() -> bool {

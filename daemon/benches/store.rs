@@ -32,7 +32,7 @@ use daemon::store::{Decide, Decision, Draft, Entries, EntryQuery, ModelQuery, Mo
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::figures::{Sample, at_least, at_most, heading, median, micros, scratch, setting};
+use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, micros, scratch, setting};
 
 /// Seconds of one measurement.
 const SECONDS: f64 = 2.0;
@@ -213,9 +213,12 @@ fn commits(runtime: &Runtime, rounds: usize) {
     for (name, clients, command, target) in rows {
         let mut ratios = Vec::new();
         let mut last = (Sample::default(), Sample::default());
+        let mut cpu_us = 0.0;
         for _ in 0..rounds {
             let raw = raw_loop(raw_dir.path());
+            let before = cpu_us_of(std::process::id());
             let ours = run_clients(runtime, &bed.store, clients, command);
+            cpu_us = (cpu_us_of(std::process::id()) - before) as f64 / ours.took_us.len() as f64;
             ratios.push(ours.rate() / raw.rate());
             last = (raw, ours);
         }
@@ -223,7 +226,7 @@ fn commits(runtime: &Runtime, rounds: usize) {
         let ratio = median(&ratios);
         let ratio = target.map_or_else(|| format!("{ratio:.2} ×"), |target| at_least(ratio, target));
         println!(
-            "{name:26} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms   raw {:>6.0}/s   {ratio}",
+            "{name:26} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  cpu {cpu_us:>4.0} µs   raw {:>6.0}/s   {ratio}",
             ours.rate(),
             ours.percentile_ms(0.5),
             ours.percentile_ms(0.99),
@@ -373,7 +376,7 @@ fn starts(runtime: &Runtime, small: Bed, large: Bed) {
         copy(&bed.options.key_dir, &killed.path().join("keys"));
         let Bed { store, options, _dir } = bed;
         close(runtime, store);
-        let mut took = |options: &SledOptions| {
+        let took = |options: &SledOptions| {
             let began = Instant::now();
             let store = Arc::new(SledStore::open(options).unwrap());
             let took = began.elapsed().as_secs_f64();

@@ -31,7 +31,7 @@ use rustix::net::{RecvFlags, recv};
 use sha2::{Digest, Sha256};
 
 use crate::child::Daemon;
-use crate::figures::{at_least, heading, median, scratch, setting};
+use crate::figures::{at_least, cpu_us_of, heading, median, scratch, setting};
 use crate::wire::{Head, ask, read_reply, request};
 
 /// Octets of a chunk of the pattern, as of a read.
@@ -197,7 +197,9 @@ fn rates(octets: u64, rounds: usize) {
         let hash = gib / hash_seconds(octets);
         let write = gib / write_seconds(octets);
         let limit = hash.min(write);
+        let cpu = cpu_us_of(daemon.pid());
         let (took, id) = put_raw(&daemon, &format!("raw-{round}"), octets);
+        let cpu = (cpu_us_of(daemon.pid()) - cpu) as f64 / 1e6 / gib;
         let put_rate = gib / took;
         purge(&daemon, &id);
         let (took, id) = post_form(&daemon, &format!("form-{round}"), octets);
@@ -213,7 +215,7 @@ fn rates(octets: u64, rounds: usize) {
             format!("   nginx PUT {rate:.2}")
         });
         println!(
-            "hash alone {hash:.2}   write + fdatasync alone {write:.2}   PUT {put_rate:.2}   form {form_rate:.2}{}",
+            "hash alone {hash:.2}   write + fdatasync alone {write:.2}   PUT {put_rate:.2} ({cpu:.2} CPU s/GiB)   form {form_rate:.2}{}",
             peer.unwrap_or_default()
         );
     }
@@ -232,13 +234,15 @@ fn rates(octets: u64, rounds: usize) {
     for streams in [1, 8] {
         let mut beside = Vec::new();
         for _ in 0..rounds {
+            let cpu = cpu_us_of(daemon.pid());
             let ours = fetch_rate(streams, daemon.address, &target, Some(&daemon.token));
+            let cpu = (cpu_us_of(daemon.pid()) - cpu) as f64 / 1e6 / gib / streams as f64;
             let peer = nginx.map(|address| {
                 let rate = fetch_rate(streams, address, "/dav/download", None);
                 beside.push(ours / rate);
                 format!("   nginx sendfile {rate:.2}")
             });
-            println!("{streams} streams: {ours:.2}{}", peer.unwrap_or_default());
+            println!("{streams} streams: {ours:.2} ({cpu:.2} CPU s/GiB){}", peer.unwrap_or_default());
         }
         if !beside.is_empty() {
             println!("{streams} streams / nginx: {}", at_least(median(&beside), 1.3));
@@ -296,7 +300,9 @@ fn memory_of_one(octets: u64) {
     let mut id = String::new();
     let upload = daemon.peak_of(|| id = put_raw(&daemon, "large", octets).1);
     let target = format!("/models/{id}/download");
-    let download = daemon.peak_of(|| drop(fetch(daemon.address, &target, Some(&daemon.token))));
+    let download = daemon.peak_of(|| {
+        fetch(daemon.address, &target, Some(&daemon.token));
+    });
     for (name, peak) in [("upload", upload), ("download", download)] {
         println!(
             "{name}: most {:.1} (own {:.1}), {:+.1} over idle, target ≤ +16",

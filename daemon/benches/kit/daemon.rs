@@ -1,6 +1,8 @@
 //! A real `mregd` as a child on a directory of its own, and its memory as the kernel counts it. Stopped in order when it
 //! goes out of scope.
 
+#![allow(dead_code, reason = "no bench uses all of it")]
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -15,16 +17,16 @@ use crate::figures::scratch;
 use crate::wire::{ask, request};
 
 /// The first admin.
-pub const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 /// The first admin's password.
-pub const PASSWORD: &str = "saddle-orbit-lantern-42";
+pub(crate) const PASSWORD: &str = "saddle-orbit-lantern-42";
 
 /// A running daemon.
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// A token of its admin.
-    pub token: String,
+    pub(crate) token: String,
     child: Child,
     /// Held so that it can go on writing.
     _stdout: BufReader<ChildStdout>,
@@ -33,7 +35,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one with the release's settings but for some.
-    pub fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let dir = scratch();
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_mregd"))
@@ -63,17 +65,17 @@ impl Daemon {
     }
 
     /// A figure of `/proc/<pid>/status`, in KiB.
-    pub fn memory_kib(&self, name: &str) -> u64 {
+    pub(crate) fn memory_kib(&self, name: &str) -> u64 {
         memory_kib(self.child.id(), name)
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Runs something; the most memory the daemon held meanwhile: all of it, and what is its own (not files), in KiB.
-    pub fn peak_of(&self, work: impl FnOnce()) -> (u64, u64) {
+    pub(crate) fn peak_of(&self, work: impl FnOnce()) -> (u64, u64) {
         let pid = self.child.id();
         // Forgets the mark of earlier work (proc_pid_clear_refs(5)). Where that is not allowed, the mark is too high.
         let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
@@ -103,7 +105,7 @@ fn memory_kib(pid: u32, name: &str) -> u64 {
 }
 
 /// The octets of a sign-in.
-pub fn login(username: &str, password: &str) -> Vec<u8> {
+pub(crate) fn login(username: &str, password: &str) -> Vec<u8> {
     let body = serde_json::json!({ "username": username, "password": password }).to_string();
     request("POST", "/login", None, &["Content-Type: application/json"], body.as_bytes())
 }

@@ -1,6 +1,8 @@
 //! Figures: settings of a run, how calm the machine is, percentiles, and lines of a table. Knows numbers; refuses to
 //! know what was measured.
 
+#![allow(dead_code, reason = "no bench uses all of it")]
+
 use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,13 +14,13 @@ const CALM_BUSY_MAX: f64 = 0.15;
 
 /// Whether this is `cargo bench`. A test run that builds everything also starts the benches, without that word: they
 /// then do nothing.
-pub fn asked() -> bool {
+pub(crate) fn asked() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
 /// A number that the environment may set.
 #[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
-pub fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_error| panic!("{name} must be a whole number, not {text:?}")),
         Err(_unset) => default,
@@ -26,14 +28,14 @@ pub fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// A directory on the disk of the build, removed at the end.
-pub fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(dir).unwrap();
     tempfile::Builder::new().prefix("bench-").tempdir_in(dir).unwrap()
 }
 
 /// Says what the machine is, and whether figures from it can be trusted now.
-pub fn machine() {
+pub(crate) fn machine() {
     let cores = std::thread::available_parallelism().unwrap();
     let busy = busy_share(Duration::from_secs(1));
     println!("machine: {cores} cores, {:.0} % busy before the run", busy * 100.0);
@@ -57,7 +59,7 @@ fn busy_share(pause: Duration) -> f64 {
 }
 
 /// The middle of some figures.
-pub fn median(figures: &[f64]) -> f64 {
+pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
@@ -65,16 +67,16 @@ pub fn median(figures: &[f64]) -> f64 {
 
 /// How often something happened, and how long each time took.
 #[derive(Debug, Default)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Microseconds of each.
-    pub took_us: Vec<u32>,
+    pub(crate) took_us: Vec<u32>,
     /// Seconds from the first to the last.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl Sample {
     /// Times a loop until its time is over.
-    pub fn of(seconds: f64, mut work: impl FnMut()) -> Self {
+    pub(crate) fn of(seconds: f64, mut work: impl FnMut()) -> Self {
         let began = Instant::now();
         let mut took_us = Vec::new();
         while began.elapsed().as_secs_f64() < seconds {
@@ -86,12 +88,12 @@ impl Sample {
     }
 
     /// How many a second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.took_us.len() as f64 / self.seconds
     }
 
     /// The time that a share of them did not exceed, in milliseconds.
-    pub fn percentile_ms(&self, share: f64) -> f64 {
+    pub(crate) fn percentile_ms(&self, share: f64) -> f64 {
         let mut sorted = self.took_us.clone();
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
@@ -100,23 +102,30 @@ impl Sample {
     }
 }
 
+/// Processor time a process has taken, in microseconds; the kernel counts in hundredths of a second (proc_pid_stat(5)).
+pub(crate) fn cpu_us_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10_000).sum()
+}
+
 /// Whole microseconds.
-pub fn micros(took: Duration) -> u32 {
+pub(crate) fn micros(took: Duration) -> u32 {
     u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// A heading.
-pub fn heading(text: impl Display) {
+pub(crate) fn heading(text: impl Display) {
     println!("\n## {text}");
 }
 
 /// Whether a ratio meets its target, as words.
-pub fn at_least(ratio: f64, target: f64) -> String {
+pub(crate) fn at_least(ratio: f64, target: f64) -> String {
     format!("{ratio:.2} × (target ≥ {target}: {})", verdict(ratio >= target))
 }
 
 /// The same for a ratio that should be small.
-pub fn at_most(ratio: f64, target: f64) -> String {
+pub(crate) fn at_most(ratio: f64, target: f64) -> String {
     format!("{ratio:.2} × (target ≤ {target}: {})", verdict(ratio <= target))
 }
 

@@ -1,6 +1,8 @@
 //! The smallest HTTP/1.1 client that can drive a server hard: prepared requests, one reply at a time, nothing allocated
 //! on the way. Knows octets on a socket; refuses to know what is asked.
 
+#![allow(dead_code, reason = "no bench uses all of it")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,23 +19,23 @@ const REPLY_OCTETS_MAX: usize = 256 * 1024;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// Its status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Its body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
     /// The body as JSON, where all went well.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         assert!((200..300).contains(&self.status), "{}: {}", self.status, String::from_utf8_lossy(&self.body));
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// The octets of a request.
-pub fn request(method: &str, target: &str, token: Option<&str>, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, target: &str, token: Option<&str>, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut octets = format!("{method} {target} HTTP/1.1\r\nHost: bench\r\n");
     if let Some(token) = token {
         octets.push_str(&format!("Authorization: Bearer {token}\r\n"));
@@ -51,7 +53,7 @@ pub fn request(method: &str, target: &str, token: Option<&str>, headers: &[&str]
 }
 
 /// Asks once, on a connection of its own.
-pub fn ask(address: SocketAddr, request: &[u8]) -> Reply {
+pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request).unwrap();
@@ -59,7 +61,7 @@ pub fn ask(address: SocketAddr, request: &[u8]) -> Reply {
 }
 
 /// Reads one reply from a connection.
-pub fn read_reply(stream: &mut TcpStream) -> Reply {
+pub(crate) fn read_reply(stream: &mut TcpStream) -> Reply {
     let mut octets = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -76,18 +78,18 @@ pub fn read_reply(stream: &mut TcpStream) -> Reply {
 
 /// What a reply's head says.
 #[derive(Debug, Clone, Copy)]
-pub struct Head {
+pub(crate) struct Head {
     /// Status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Octets of the head, empty line included.
-    pub octets: usize,
+    pub(crate) octets: usize,
     /// Octets of the body.
-    pub length: usize,
+    pub(crate) length: usize,
 }
 
 impl Head {
     /// The head at the beginning of some octets, if it is whole.
-    pub fn parse(octets: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(octets: &[u8]) -> Option<Self> {
         let end = octets.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&octets[..end]).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -104,7 +106,7 @@ impl Head {
 }
 
 /// A connection that stays open.
-pub struct Line {
+pub(crate) struct Line {
     stream: tokio::net::TcpStream,
     buffer: Vec<u8>,
     /// Octets of the last reply and its status: the next is usually the same.
@@ -113,14 +115,14 @@ pub struct Line {
 
 impl Line {
     /// Connects.
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![0; REPLY_OCTETS_MAX], usual: None }
     }
 
     /// Asks and waits; the status.
-    pub async fn ask(&mut self, request: &[u8]) -> u16 {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).await.unwrap();
         let mut filled = 0;
         loop {
@@ -147,11 +149,11 @@ impl Line {
 
 /// What a load came to.
 #[derive(Debug, Default)]
-pub struct Load {
+pub(crate) struct Load {
     /// All requests.
-    pub sample: Sample,
+    pub(crate) sample: Sample,
     /// How many of each status.
-    pub statuses: BTreeMap<u16, u64>,
+    pub(crate) statuses: BTreeMap<u16, u64>,
 }
 
 impl Load {
@@ -168,7 +170,7 @@ impl Load {
 }
 
 /// Connections that each ask again as soon as they are answered. `next` makes the request of a connection's n-th turn.
-pub async fn closed_loop<R: AsRef<[u8]> + Send>(
+pub(crate) async fn closed_loop<R: AsRef<[u8]> + Send>(
     address: SocketAddr,
     connections: usize,
     seconds: f64,
@@ -197,7 +199,7 @@ pub async fn closed_loop<R: AsRef<[u8]> + Send>(
 }
 
 /// Requests at a steady rate, over enough connections that a slow answer delays no other request.
-pub async fn paced(address: SocketAddr, per_second: u32, seconds: f64, request: Vec<u8>) -> Load {
+pub(crate) async fn paced(address: SocketAddr, per_second: u32, seconds: f64, request: Vec<u8>) -> Load {
     const CONNECTIONS: u32 = 16;
     let period = Duration::from_secs(1) * CONNECTIONS / per_second;
     let began = tokio::time::Instant::now();

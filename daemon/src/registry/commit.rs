@@ -165,6 +165,14 @@ impl Inner {
         self.commit(caller, note, |_records, _moment, _note| Ok(((), Vec::new()))).await
     }
 
+    /// The same for a reading, in the caller's own task: if it goes away before its turn, nobody is told anything either.
+    pub(crate) async fn record_reading(&self, caller: &Caller, note: Note) -> Outcome<()> {
+        let command = self.command(caller, note, |_records, _moment, _note| Ok(((), Vec::new(), None)), Arc::default());
+        let committed = self.store.commit(command).await?;
+        let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
+        Ok(Done { value: (), logged, receipt: None, replayed: false })
+    }
+
     async fn run<T, D>(self: &Arc<Self>, caller: &Caller, note: Note, decide: D) -> Outcome<T>
     where
         T: Send + 'static,

@@ -198,7 +198,7 @@ impl Inner {
     ) -> Outcome<T> {
         match result {
             Ok(value) if self.settings.audit_reads == AuditReads::Content => Ok(Done::unlogged(value)),
-            Ok(value) => Ok(self.record(caller, note).await?.map(|()| value)),
+            Ok(value) => Ok(self.record_reading(caller, note).await?.map(|()| value)),
             Err(error) => Err(self.refuse(caller, note, error).await),
         }
     }

@@ -5,7 +5,7 @@
 //! Row: offset u64 ‖ at_ms i64 ‖ octets u32 ‖ before u64 × 5 ‖ crc32c u32 of the 60 octets before; little-endian;
 //! `before` is 2^64 − 1 where there is none.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use common::audit::{Actor, Entry, leaf_hash};
 use common::name::ModelId;
 
 use crate::store::journal::{JournalReader, Place};
-use crate::store::merkle::grow;
+use crate::store::merkle::Growing;
 use crate::store::overlay::Kv;
 use crate::store::view::{Chain, head};
 use crate::store::{EntryPage, EntryQuery, FoundEntry, Read, StoreError};
@@ -70,21 +70,21 @@ impl Row {
 /// The file of rows. Shared by the writer and all readers: what is below the published size never changes.
 #[derive(Debug)]
 pub struct Rows {
-    file: File,
+    rows: Growing,
 }
 
 impl Rows {
     /// Opens or makes it.
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Arc::new(Self { file }))
+        Ok(Arc::new(Self { rows: Growing::new(file) }))
     }
 
     /// The row of an entry; an error if it is missing or damaged.
     pub fn row(&self, index: u64) -> Read<Row> {
         let mut octets = [0; 64];
         let damaged = || StoreError::Corrupt(format!("the index row of entry {index} is damaged"));
-        match self.file.read_exact_at(&mut octets, index * ROW_OCTETS) {
+        match self.rows.file.read_exact_at(&mut octets, index * ROW_OCTETS) {
             Ok(()) => Row::decode(&octets).ok_or_else(damaged),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(damaged()),
             Err(error) => Err(error.into()),
@@ -94,17 +94,17 @@ impl Rows {
     /// Writes rows one after another, from an entry on.
     pub fn write(&self, first: u64, rows: &[Row]) -> Result<(), StoreError> {
         let octets: Vec<u8> = rows.iter().flat_map(Row::encode).collect();
-        Ok(self.file.write_all_at(&octets, first * ROW_OCTETS)?)
+        Ok(self.rows.file.write_all_at(&octets, first * ROW_OCTETS)?)
     }
 
     /// Makes room for `more` rows behind `size`.
     pub fn reserve(&self, size: u64, more: u64) -> Result<(), StoreError> {
-        grow(&self.file, (size + more) * ROW_OCTETS)
+        self.rows.reserve((size + more) * ROW_OCTETS)
     }
 
     /// Makes everything written so far durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.file.sync_data()?)
+        Ok(self.rows.file.sync_data()?)
     }
 
     /// How many of the first `size` entries are not after a time. Times never go down (the sequencer sees to it).

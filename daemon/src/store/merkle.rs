@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use common::audit::{Frontier, Hash, Nodes};
@@ -20,7 +21,7 @@ const LEVELS: usize = 64;
 #[derive(Debug)]
 pub struct HashFiles {
     dir: PathBuf,
-    levels: [OnceLock<File>; LEVELS],
+    levels: [OnceLock<Growing>; LEVELS],
 }
 
 impl HashFiles {
@@ -29,7 +30,7 @@ impl HashFiles {
         Arc::new(Self { dir: dir.to_owned(), levels: std::array::from_fn(|_level| OnceLock::new()) })
     }
 
-    fn level(&self, level: u8) -> Result<&File, StoreError> {
+    fn level(&self, level: u8) -> Result<&Growing, StoreError> {
         let slot = self
             .levels
             .get(usize::from(level))
@@ -39,7 +40,7 @@ impl HashFiles {
         }
         let path = self.dir.join(format!("hash.{level}"));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(slot.get_or_init(|| file))
+        Ok(slot.get_or_init(|| Growing::new(file)))
     }
 
     /// The frontier of the first `size` leaves, from the complete subtrees that make it up.
@@ -49,7 +50,7 @@ impl HashFiles {
 
     /// Writes hashes one after another into a level, from an index on.
     fn write(&self, level: u8, index: u64, hashes: &[u8]) -> Result<(), StoreError> {
-        Ok(self.level(level)?.write_all_at(hashes, index * OCTETS)?)
+        Ok(self.level(level)?.file.write_all_at(hashes, index * OCTETS)?)
     }
 
     /// Makes room for `more` leaves behind `size`, so that a full disk is met before the commit point.
@@ -57,15 +58,15 @@ impl HashFiles {
         // A level k gains at most more / 2^k + 1 nodes.
         for level in 0..=u8::try_from((size + more).checked_ilog2().unwrap_or(0)).unwrap_or(0) {
             let end = ((size + more) >> level) * OCTETS;
-            grow(self.level(level)?, end)?;
+            self.level(level)?.reserve(end)?;
         }
         Ok(())
     }
 
     /// Makes everything written so far durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        for file in self.levels.iter().filter_map(OnceLock::get) {
-            file.sync_data()?;
+        for level in self.levels.iter().filter_map(OnceLock::get) {
+            level.file.sync_data()?;
         }
         Ok(())
     }
@@ -76,27 +77,44 @@ impl Nodes for HashFiles {
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, StoreError> {
         let mut octets = [0; 32];
-        self.level(level)?.read_exact_at(&mut octets, index * OCTETS)?;
+        self.level(level)?.file.read_exact_at(&mut octets, index * OCTETS)?;
         Ok(Hash(octets))
     }
 }
 
-/// Extends a file by writing zeros, in steps of at least 64 KiB, so that `end` lies within it. `Ok` means that writing
-/// there can't fail for want of space.
-pub fn grow(file: &File, end: u64) -> Result<(), StoreError> {
-    const STEP: u64 = 64 * 1024;
-    let mut at = file.metadata()?.len();
-    if end <= at {
-        return Ok(());
+/// A file that only ever grows.
+#[derive(Debug)]
+pub struct Growing {
+    /// The file.
+    pub file: File,
+    /// Octets it is known to have, so that a batch that fits asks the system for nothing.
+    known: AtomicU64,
+}
+
+impl Growing {
+    /// Of a file of any length.
+    pub fn new(file: File) -> Self {
+        Self { file, known: AtomicU64::new(0) }
     }
-    let target = end.div_ceil(STEP) * STEP;
-    let zeros = [0; 16 * 1024];
-    while at < target {
-        let octets = usize::try_from((target - at).min(zeros.len() as u64)).unwrap_or(zeros.len());
-        file.write_all_at(&zeros[..octets], at)?;
-        at += octets as u64;
+
+    /// Extends the file by writing zeros, in steps of at least 64 KiB, so that `end` lies within it. `Ok` means that
+    /// writing there can't fail for want of space.
+    pub fn reserve(&self, end: u64) -> Result<(), StoreError> {
+        const STEP: u64 = 64 * 1024;
+        if end <= self.known.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut at = self.file.metadata()?.len();
+        let target = end.div_ceil(STEP) * STEP;
+        let zeros = [0; 16 * 1024];
+        while at < target {
+            let octets = usize::try_from((target - at).min(zeros.len() as u64)).unwrap_or(zeros.len());
+            self.file.write_all_at(&zeros[..octets], at)?;
+            at += octets as u64;
+        }
+        self.known.store(at, Ordering::Relaxed);
+        Ok(())
     }
-    Ok(())
 }
 
 /// The writing half: a frontier, and the nodes it completes, gathered per batch.
