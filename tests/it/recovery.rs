@@ -115,7 +115,9 @@ fn a_damaged_last_batch_is_left_alone() {
     let end = end_of(&octets);
     octets[end - 40] ^= 1;
     fs::write(&path, &octets).unwrap();
-    let Err(error) = SledStore::open(&options(dir.path())) else { panic!("an acknowledged entry was cut") };
+    let Err(error) = daemon::store::sled::SledStore::open(&crate::store_contract::options(dir.path())) else {
+        panic!("an acknowledged entry was cut")
+    };
     assert!(error.to_string().contains("acknowledged entries are missing"), "{error}");
     assert!(fs::read(&path).unwrap() == octets, "the journal was changed");
 }
@@ -217,6 +219,24 @@ fn the_view_is_rebuilt() {
         assert_eq!(leaves(store.view())[..expected.2.len()], expected.2, "{what}");
         check_log(store.view(), store.checkpoints().borrow().root);
     }
+}
+
+/// A view that failed while it was open is not trusted again, though it opens.
+#[test]
+fn a_doubtful_view_is_made_anew() {
+    let dir = filled(12);
+    let doubt = dir.path().join("data/log/view-doubtful");
+    let before = {
+        let store = reopen(dir.path()).unwrap();
+        (store.view().counters().unwrap(), leaves(store.view()))
+    };
+    fs::write(&doubt, b"").unwrap();
+    let store = reopen(dir.path()).unwrap();
+    assert!(!doubt.exists(), "the doubt is laid down");
+    assert_eq!(store.view().counters().unwrap(), before.0);
+    let now = leaves(store.view());
+    assert_eq!(now[..before.1.len()], before.1);
+    assert!(String::from_utf8_lossy(now.last().unwrap()).contains("store.rebuild"));
 }
 
 /// Every derived file can be removed, emptied or filled with nonsense: it is made again.

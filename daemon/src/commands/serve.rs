@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,8 @@ use tokio::sync::watch;
 
 use super::{Failed, runtime};
 use crate::cli::{self, Exit};
-use crate::config::Config;
+use crate::config::{Config, Secret};
+use crate::durable;
 use crate::http::server::Stop;
 use crate::registry::Seeded;
 use crate::{Opened, notify, url_of};
@@ -99,6 +101,24 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failed {
     Failed::new(Exit::Unavailable, format_args!("can't listen on {address} ({error}): {advice}"))
 }
 
+/// Where standard output is a socket, it is the service manager's journal, which keeps what it is told and shows it to
+/// others. There a generated password goes to a file instead, whose place is returned. None if it may be shown, which it
+/// also is where the file can't be written: nobody could sign in otherwise.
+fn keep_from_the_journal(config: &Config, password: &Secret) -> Option<PathBuf> {
+    let output = rustix::fs::fstat(std::io::stdout()).ok()?;
+    if rustix::fs::FileType::from_raw_mode(output.st_mode) != rustix::fs::FileType::Socket {
+        return None;
+    }
+    let place = config.key_dir.join("admin-password");
+    match durable::write_file(&place, format!("{}\n", password.expose()).as_bytes(), durable::MODE_FILE) {
+        Ok(()) => Some(place),
+        Err(error) => {
+            tracing::warn!(%error, place = %place.display(), "the generated password can't be put into a file");
+            None
+        }
+    }
+}
+
 /// What is said on standard output. The first line is the address and nothing else, for scripts.
 fn greeting(config: &Config, opened: &Opened, address: SocketAddr) -> String {
     let url = url_of(address);
@@ -119,9 +139,16 @@ fn greeting(config: &Config, opened: &Opened, address: SocketAddr) -> String {
             fact("admin user", &format_args!("{admin}, with the password of ADMIN_PASSWORD"));
         }
         Seeded::Created { generated_password: Some(generated) } => {
-            password = generated.expose();
             fact("admin user", admin);
-            fact("password", &format_args!("{password}   (shown this once)"));
+            match keep_from_the_journal(config, generated) {
+                None => {
+                    password = generated.expose();
+                    fact("password", &format_args!("{password}   (shown this once)"));
+                }
+                Some(place) => {
+                    fact("password", &format_args!("in {}; remove the file once it is changed", place.display()))
+                }
+            }
         }
     }
     let first = matches!(&opened.seeded, Seeded::Created { generated_password: Some(_) });

@@ -147,7 +147,7 @@ async fn failed(upload: Upload, refused: Refused) -> Refused {
 
 /// The answer to an upload that is done.
 fn published(done: Done<PublishedVersion>) -> Answer {
-    let is_new = !done.value.already_present && !done.replayed;
+    let is_new = !done.value.already_present;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/models/{}/versions/{}", done.value.version.id, done.value.version.version);
     let done = done.map(|published| Tagged { revision: published.revision, value: published });

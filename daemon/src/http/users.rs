@@ -15,9 +15,8 @@ use crate::registry::fetch::Tagged;
 pub(crate) async fn register(mut call: Call) -> Answer {
     let Register { username, password, role } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
     let done = call.shared.registry.register(&call.caller, &username, Secret::new(password), role).await?;
-    let status = if done.replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/users/{}", done.value.value.username);
-    let mut response = user_changed(status, done)?;
+    let mut response = user_changed(StatusCode::CREATED, done)?;
     changed::location(&mut response, &location);
     Ok(response)
 }

@@ -128,7 +128,6 @@ struct Plan {
     format: String,
     size: u64,
     findings: Vec<FindingRecord>,
-    verdict: Verdict,
     state: State,
     state_reason: Option<String>,
     metadata: BTreeMap<String, MetadatumRecord>,
@@ -283,7 +282,6 @@ impl Inner {
             format,
             size,
             findings,
-            verdict,
             state,
             state_reason,
             metadata,
@@ -452,6 +450,9 @@ enum Placing {
     New(Version),
 }
 
+/// How many numbers an explicit version may skip: numbers are not reused, and one upload must not use them up.
+const NUMBERS_SKIPPED_MAX: u32 = 1000;
+
 /// Finds the number, against the state as it is: two uploads of one name at once get different ones.
 fn place(records: &dyn Records, model: &ModelRecord, plan: &Plan) -> Result<Placing, RegistryError> {
     let next = model.last_number.checked_add(1).and_then(|number| Version::try_from(number).ok());
@@ -466,6 +467,15 @@ fn place(records: &dyn Records, model: &ModelRecord, plan: &Plan) -> Result<Plac
             None => Placing::New(next),
         });
     };
+    if wanted.number().saturating_sub(next.number()) > NUMBERS_SKIPPED_MAX {
+        return Err(RegistryError::invalid(
+            "part.version",
+            format!(
+                "the next version of `{}` is {next}; at most {NUMBERS_SKIPPED_MAX} numbers can be skipped",
+                model.name
+            ),
+        ));
+    }
     match records.version(model.id, wanted)? {
         Some(there) if there.deleted.is_some() => Err(RegistryError::Conflict(format!(
             "version {wanted} of `{}` is deleted, and numbers are not reused; restore it, or use {next}",
@@ -607,7 +617,6 @@ fn describe(note: &mut Note, plan: &Plan, model: &ModelRecord, version: &Version
     note.say("files", version.artifacts.len());
     note.say("size_bytes", plan.size);
     note.say("format", plan.format.as_str());
-    note.say("verdict", plan.verdict.as_str());
     note.say("state", version.state.as_str());
     note.say("source", version.source.as_str());
     if already_present {

@@ -175,6 +175,12 @@ impl Throttle {
         self.counts().failures.remove(&attempt.user);
     }
 
+    /// Forgets a user's failures from everywhere: an administrator has given a new password.
+    pub(crate) fn forgive(&self, username: &str) {
+        let name: [u8; 32] = Sha256::digest(username.to_lowercase()).into();
+        self.counts().failures.retain(|key, _failures| !matches!(key, Key::User(user, _network) if *user == name));
+    }
+
     /// Counts a refusal of an anonymous caller.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! What changes a user's rights raises the user's epoch and ends the sessions, so that it holds from the next request on.
 
 use common::api::{Page, User, UserPatch};
-use common::audit::{Action, Target};
+use common::audit::{Action, ActorKind, Target};
 use common::name::UserName;
 use common::role::{Permission, Role};
 use serde_json::json;
@@ -68,6 +68,8 @@ impl Registry {
             "role": role,
         });
         let once = inner.fingerprints.once(caller, &body);
+        // Whoever works on the machine itself hands the password on to somebody.
+        let must_change_password = caller.actor.kind == ActorKind::System;
         let id = match new_user_id() {
             Ok(id) => id,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
@@ -78,7 +80,7 @@ impl Registry {
                     note.target = user_target(&name);
                     return Err(RegistryError::Conflict(format!("there is a user `{name}` already")));
                 }
-                let user = new_user(id, name, role, hash, moment);
+                let user = UserRecord { must_change_password, ..new_user(id, name, role, hash, moment) };
                 note.target.id.clone_from(&user.id);
                 note.say("name", user.name.as_str());
                 let value = render::user(&user, &[], moment.at_ms);
@@ -259,12 +261,16 @@ impl Registry {
             Ok(hash) => hash,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
-        self.change_user(caller, note, name, Some(body), move |_records, user, _note| {
-            user.password_hash = hash;
-            user.must_change_password = true;
-            Ok(true)
-        })
-        .await
+        let changed = self
+            .change_user(caller, note, name, Some(body), move |_records, user, _note| {
+                user.password_hash = hash;
+                user.must_change_password = true;
+                Ok(true)
+            })
+            .await?;
+        // Who gave a new password means the user to come in with it.
+        inner.throttle.forgive(name.as_str());
+        Ok(changed)
     }
 
     /// Commits a change of a user. `change` says whether it ends the user's sessions. `once` describes the request, where

@@ -1,5 +1,5 @@
-//! Three small files that say how far the log had come: the last checkpoint, the high-water mark beside the signing key,
-//! and how far derived data is durable (audit-log.md §8). They are never the truth, only witnesses against it.
+//! Small files that say how far the log had come: the last checkpoint, the high-water mark beside the signing key, how far
+//! derived data is durable, and whether the view is in doubt (audit-log.md §8). They are never the truth, only witnesses against it.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -97,5 +97,29 @@ impl DerivedMark {
     /// Replaces it, durable on return.
     pub fn write(&self, size: u64, root: Hash) -> Result<(), StoreError> {
         Ok(durable::write_file(&self.0, format!("{size}\n{root}\n").as_bytes(), 0o600)?)
+    }
+}
+
+/// Says that the view failed while it was open: `<data>/log/view-doubtful`. sled can't be trusted to notice its own damage
+/// when it is opened again, so the next start makes the view anew.
+#[derive(Debug, Clone)]
+pub struct ViewDoubt(pub PathBuf);
+
+impl ViewDoubt {
+    /// Raises it. If even that fails, the next start may fail the same way, and try again.
+    pub fn raise(&self) {
+        if let Err(error) = durable::write_file(&self.0, b"", 0o600) {
+            tracing::error!(%error, "it can't be noted that the view failed");
+        }
+    }
+
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
+        self.0.exists()
+    }
+
+    /// Lays it down.
+    pub fn lay_down(&self) -> Result<(), StoreError> {
+        Ok(durable::remove(&self.0)?)
     }
 }

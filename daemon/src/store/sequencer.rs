@@ -15,7 +15,7 @@ use crate::clock;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
 use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record};
-use crate::store::mark::CheckpointFile;
+use crate::store::mark::{CheckpointFile, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::records::Write;
@@ -57,6 +57,8 @@ pub struct Shown {
     pub batches: AtomicU64,
     /// Octets of the journal.
     pub journal_bytes: AtomicU64,
+    /// Raised when the view fails.
+    pub doubt: ViewDoubt,
 }
 
 /// The writer. Owned by its thread.
@@ -238,6 +240,7 @@ impl Sequencer {
         match self.publish(overlay, &decided, &places) {
             Ok(checkpoint) => self.answer_all(decided, &checkpoint, released),
             Err(error) => {
+                self.shown.doubt.raise();
                 let why = format!("recorded, but the view of it failed, so the daemon must restart: {error}");
                 self.failed(&why);
                 refuse_all(decided, &why);
@@ -381,6 +384,7 @@ struct Alarm(Arc<Shown>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.0.doubt.raise();
             self.0.health.send_replace(Health::Failed("the log's writing thread panicked".to_owned()));
         }
     }

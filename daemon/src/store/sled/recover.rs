@@ -17,7 +17,7 @@ use crate::durable;
 use crate::store::codec::{change_digest, decode_change};
 use crate::store::entries::{Row, Rows};
 use crate::store::journal::{Journal, Scanned};
-use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark};
+use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data};
@@ -56,7 +56,8 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let hash_files = HashFiles::new(&log_dir);
     let rows = Rows::open(&log_dir.join("entries"))?;
     let derived = DerivedMark(log_dir.join("derived"));
-    let (db, set_aside) = open_view(&options.data_dir.join("view"))?;
+    let doubt = ViewDoubt(log_dir.join("view-doubtful"));
+    let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
     let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files };
@@ -72,7 +73,14 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     };
     // An empty view beside a log that is not: it was removed.
     rebuilt |= view_size == 0 && size > 0;
-    let hashes = replay.run(durable_size, view_size)?;
+    let hashes = catch_unwind(AssertUnwindSafe(|| replay.run(durable_size, view_size))).unwrap_or_else(|_panic| {
+        doubt.raise();
+        Err(StoreError::Unavailable(
+            "the view failed while it was brought up to date; the next start makes it anew".to_owned(),
+        )
+        .into())
+    })?;
+    doubt.lay_down()?;
     let root = hashes.root();
     check_root(&hash_files, size, last.as_ref(), "the last checkpoint")?;
     check_root(&hash_files, size, mark.read()?.as_ref(), "the high-water mark")?;
@@ -91,6 +99,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         commits: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         journal_bytes: AtomicU64::new(journal.octets()),
+        doubt,
     });
     let mut sequencer = Sequencer {
         journal,
@@ -215,7 +224,7 @@ fn genesis_of(journal: &Journal, options: &SledOptions, signer: &Ed25519Signer) 
 
 /// Opens sled, setting aside what it can't open. sled 0.34 panics on some damage, and refuses to open when an earlier
 /// open was cut off while writing a snapshot (its issues 1527 and 1533).
-fn open_view(dir: &Path) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
+fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
     if let Ok(names) = std::fs::read_dir(dir) {
         for entry in names.flatten() {
             let name = entry.file_name();
@@ -235,16 +244,19 @@ fn open_view(dir: &Path) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
         }))
         .unwrap_or_else(|_panic| Err(::sled::Error::Unsupported("sled panicked while opening".to_owned())))
     };
-    match open() {
-        Ok(db) => Ok((db, None)),
-        Err(error) => {
-            let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
-            tracing::error!(%error, dir = %dir.display(), set_aside = %aside.display(), "the view can't be opened; it is set aside and rebuilt from the journal");
-            std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
-            let db = open().map_err(StoreError::from)?;
-            Ok((db, Some(aside)))
+    let failed = if in_doubt && dir.exists() {
+        "it failed while it was open".to_owned()
+    } else {
+        match open() {
+            Ok(db) => return Ok((db, None)),
+            Err(error) => error.to_string(),
         }
-    }
+    };
+    let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
+    tracing::error!(cause = failed, dir = %dir.display(), set_aside = %aside.display(), "the view can't be used; it is set aside and rebuilt from the journal");
+    std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
+    let db = open().map_err(StoreError::from)?;
+    Ok((db, Some(aside)))
 }
 
 /// sled's cache, in octets: a hint, of which it uses about twice as much.
@@ -273,20 +285,21 @@ fn new_node_id(path: &Path) -> Result<String, OpenError> {
 fn room_check(dir: &Path) -> Box<dyn FnMut() -> Result<(), String> + Send> {
     const LEAST_MAX: u64 = 64 * 1024 * 1024;
     const LEAST_MIN: u64 = 8 * 1024 * 1024;
-    const RECHECK: std::time::Duration = std::time::Duration::from_millis(250);
     let dir = dir.to_owned();
-    let mut checked: Option<std::time::Instant> = None;
     Box::new(move || {
-        if checked.is_some_and(|at| at.elapsed() < RECHECK) {
-            return Ok(());
-        }
+        // Asked before every batch: it takes a microsecond, and a disk can fill at any time.
         let space = rustix::fs::statvfs(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let least = (space.f_blocks.saturating_mul(space.f_frsize) / 16).clamp(LEAST_MIN, LEAST_MAX);
         if free < least {
-            return Err(format!("{} has {free} octets free, and the log stops at {least}", dir.display()));
+            let mib = |octets: u64| octets.div_ceil(1024 * 1024);
+            return Err(format!(
+                "{} has {} MiB free, and the log stops below {} MiB; make room there",
+                dir.display(),
+                mib(free),
+                mib(least)
+            ));
         }
-        checked = Some(std::time::Instant::now());
         Ok(())
     })
 }
