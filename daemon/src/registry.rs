@@ -5,7 +5,7 @@
 //! Invariants:
 //!
 //! 1. The first line of every public operation is its permission check, and a refusal is an entry in the audit log.
-//! 2. Nothing changes but in [`Store::commit`](crate::store::Store::commit), together with its entry. Rules that depend on
+//! 2. Nothing changes but in [`Store::commit`], together with its entry. Rules that depend on
 //!    state (free name, next number, last admin, entity tag, idempotency key) are decided there, on the one writing
 //!    thread, so that two requests can't both pass them.
 //! 3. An operation returns after its entry is durable and covered by a signed checkpoint. If that can't be had, it fails

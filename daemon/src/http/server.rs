@@ -1,4 +1,4 @@
-//! Serving: the accept loop, bounds, the orderly stop, and [`handle`], the one outer function of a request:
+//! Serving: the accept loop, bounds, the orderly stop, and `handle`, the one outer function of a request:
 //! id -> route -> caller -> handler -> audit of failures -> problem document -> common headers -> one log line.
 //!
 //! Knows connections and requests; refuses to know what any request means. Bounds, all of them:

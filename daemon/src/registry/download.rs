@@ -1,4 +1,4 @@
-//! Handing out bytes. [`gate`] is the one place that decides whether a version's bytes may go out; every face comes through
+//! Handing out bytes. `gate` is the one place that decides whether a version's bytes may go out; every face comes through
 //! here. Knows blobs by digest; refuses to know ranges, tars and connections.
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! part means.
 //!
 //! `multer` finds the parts. It reads ahead as long as its source has something, and it looks for a part's header in as
-//! much memory as that takes: so its source, [`Feed`], gives one frame a turn, and between two parts no more than
+//! much memory as that takes: so its source, `Feed`, gives one frame a turn, and between two parts no more than
 //! [`PART_HEAD_MAX`].
 
 use std::pin::Pin;
