@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod compat;
 mod crash;
 mod download;
 mod faults;
