@@ -48,7 +48,7 @@ use crate::store::{Health, Store};
 const BLOBS_DIR: &str = "blobs";
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
-/// Histograms are folded so often.
+/// Histograms are folded, and memory that hashing left over is given back, so often.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why a registry did not open.
@@ -226,6 +226,7 @@ async fn upkeep(shared: Arc<Shared>) {
     loop {
         round.tick().await;
         shared.metrics.upkeep();
+        auth::password::give_back();
     }
 }
 

@@ -2,7 +2,8 @@
 //! which thread it runs: hashing takes some 15 ms and 19 MiB, so callers keep it off the async threads and few at a time.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::Error;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -19,6 +20,8 @@ pub const PASSWORD_OCTETS_MAX: usize = 1024;
 const MEMORY_KIB: u32 = 19_456;
 /// Passes over the memory.
 const PASSES: u32 = 2;
+/// How long memory is kept for the next hash.
+const SPARE_FOR: Duration = Duration::from_secs(10);
 /// Octets of salt (RFC 9106 §3.1 recommends 16).
 const SALT_OCTETS: usize = 16;
 /// Fewer different characters than these make no password, however often they come.
@@ -42,15 +45,32 @@ fn params() -> Params {
 
 /// The argon2id output for these. Blocks.
 fn output(params: &Params, password: &Secret, salt: &[u8], octets: usize) -> Result<Output, Error> {
-    let mut blocks = Vec::new();
     let count = params.block_count();
-    blocks.try_reserve_exact(count.max(BLOCKS_RESERVED)).map_err(|_no_memory| Error::OutOfMemory)?;
+    let mut blocks = spare().pop().map_or_else(Vec::new, |(blocks, _since)| blocks);
+    if blocks.capacity() < count.max(BLOCKS_RESERVED) {
+        blocks = Vec::new();
+        blocks.try_reserve_exact(count.max(BLOCKS_RESERVED)).map_err(|_no_memory| Error::OutOfMemory)?;
+    }
     blocks.resize(count, Block::new());
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
     let mut out = [0; Output::MAX_LENGTH];
     let out = out.get_mut(..octets).ok_or(Error::OutputSize)?;
-    argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, &mut blocks)?;
+    argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, blocks.as_mut_slice())?;
+    spare().push((blocks, Instant::now()));
     Ok(Output::new(out)?)
+}
+
+/// Memory that was hashed in, and when: for the next hash, as getting it anew takes nearly as long as the hash itself. No
+/// more than there are threads that hash.
+fn spare() -> MutexGuard<'static, Vec<(Vec<Block>, Instant)>> {
+    static SPARE: Mutex<Vec<(Vec<Block>, Instant)>> = Mutex::new(Vec::new());
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives memory back that no hash has needed for a while. To be called now and then.
+pub fn give_back() {
+    // The last one used is the first to be used again, so the old ones are those that are too many.
+    spare().retain(|(_blocks, since)| since.elapsed() < SPARE_FOR);
 }
 
 /// The PHC string of a password, with a fresh salt. Blocks.

@@ -240,21 +240,22 @@ fn is_live(model: &ModelRecord) -> bool {
 fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counters) -> Read<()> {
     let at = key(b'm', &[&id(model.id)]);
     let old: Option<ModelRecord> = record(overlay, &at)?;
-    if let Some(old) = &old {
-        if is_live(old) {
-            counts.models = counts.models.saturating_sub(1);
-            counts.versions = counts.versions.saturating_sub(u64::from(old.live_versions));
-        }
-        for at in model_index(old) {
-            overlay.delete(at);
-        }
+    if let Some(old) = old.as_ref().filter(|old| is_live(old)) {
+        counts.models = counts.models.saturating_sub(1);
+        counts.versions = counts.versions.saturating_sub(u64::from(old.live_versions));
     }
     if is_live(model) {
         counts.models += 1;
         counts.versions += u64::from(model.live_versions);
     }
     count_tags(overlay, old.as_ref(), model)?;
-    for at in model_index(model) {
+    // Most changes move one key of several, and each costs a write. What a key holds follows from the key and the id.
+    let before = old.as_ref().map(model_index).unwrap_or_default();
+    let after = model_index(model);
+    for at in before.iter().filter(|at| !after.contains(at)) {
+        overlay.delete(at.clone());
+    }
+    for at in after.into_iter().filter(|at| !before.contains(at)) {
         let named = matches!(at.first(), Some(b'n' | b't'));
         overlay.put(at, if named { id(model.id).to_vec() } else { Vec::new() });
     }
