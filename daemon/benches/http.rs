@@ -3,7 +3,7 @@
 //!
 //! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
 //! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
-//! `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX=address:port` adds nginx.
+//! Parts: `reads`, `logins`. `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX=address:port` adds nginx.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -56,8 +56,12 @@ fn main() {
     }
     figures::machine();
     let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
-    reads(&runtime, rounds);
-    logins(&runtime, rounds);
+    if figures::wanted("reads") {
+        reads(&runtime, rounds);
+    }
+    if figures::wanted("logins") {
+        logins(&runtime, rounds);
+    }
 }
 
 // ---- reads ----------------------------------------------------------------------------------------------------------

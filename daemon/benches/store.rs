@@ -2,7 +2,7 @@
 //! of a large registry beside those of a small one, and what a start costs.
 //!
 //! Knows the store's contract. Everything is measured in rounds, a limit right before what is compared with it, and the
-//! middle of the rounds' ratios is told. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`, `MREG_BENCH_ROUNDS` change the size.
+//! middle of the rounds' ratios is told. Parts: `commits`, `pages`, `starts`. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`, `MREG_BENCH_ROUNDS` change the size.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -52,13 +52,22 @@ fn main() {
     figures::machine();
     let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    commits(&runtime, rounds);
+    if figures::wanted("commits") {
+        commits(&runtime, rounds);
+    }
+    if !figures::wanted("pages") && !figures::wanted("starts") {
+        return;
+    }
     let small = Bed::new();
     small.fill(&runtime, SMALL_MODELS, SMALL_ENTRIES);
     let large = Bed::new();
     large.fill(&runtime, setting("MREG_BENCH_MODELS", 100_000), setting("MREG_BENCH_ENTRIES", 200_000));
-    pages(&small, &large, rounds);
-    starts(&runtime, small, large);
+    if figures::wanted("pages") {
+        pages(&small, &large, rounds);
+    }
+    if figures::wanted("starts") {
+        starts(&runtime, small, large);
+    }
 }
 
 /// A store on a directory of its own.

@@ -1,7 +1,7 @@
 //! Transfers: uploads and downloads of a real `mregd` beside what the machine can hash, write and sync, and the memory
 //! that they take. Octets come from a pattern and go nowhere: the client holds a chunk of them.
 //!
-//! Sizes by the environment: `MREG_BENCH_TRANSFER_MIB` (2048) for rates, `MREG_BENCH_LARGE_MIB` (4096) for the memory
+//! Parts: `rates`, `memory`. Sizes by the environment: `MREG_BENCH_TRANSFER_MIB` (2048) for rates, `MREG_BENCH_LARGE_MIB` (4096) for the memory
 //! of one transfer, `MREG_BENCH_MANY_MIB` (32) for each of many, `MREG_BENCH_ROUNDS` (3). `MREG_BENCH_NGINX=address:port`
 //! adds nginx: it must take `PUT /dav/…` and serve it back (`benches/peers/run` sets one up).
 
@@ -46,10 +46,14 @@ fn main() {
     }
     figures::machine();
     let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
-    rates(setting("MREG_BENCH_TRANSFER_MIB", 2048) * MIB, rounds);
-    memory_of_one(setting("MREG_BENCH_LARGE_MIB", 4096) * MIB);
-    for uploads in [32, 64] {
-        memory_of_many(uploads, setting("MREG_BENCH_MANY_MIB", 32) * MIB);
+    if figures::wanted("rates") {
+        rates(setting("MREG_BENCH_TRANSFER_MIB", 2048) * MIB, rounds);
+    }
+    if figures::wanted("memory") {
+        memory_of_one(setting("MREG_BENCH_LARGE_MIB", 4096) * MIB);
+        for uploads in [32, 64] {
+            memory_of_many(uploads, setting("MREG_BENCH_MANY_MIB", 32) * MIB);
+        }
     }
 }
 

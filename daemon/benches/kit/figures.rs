@@ -18,6 +18,12 @@ pub(crate) fn asked() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
+/// Whether a part is to be run: all are, unless some are named (`cargo bench --bench http -- logins`).
+pub(crate) fn wanted(part: &str) -> bool {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    named.is_empty() || named.iter().any(|name| name == part)
+}
+
 /// A number that the environment may set.
 #[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
 pub(crate) fn setting(name: &str, default: u64) -> u64 {
