@@ -11,6 +11,9 @@ use common::audit::{Action, Target};
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use sha2::{Digest as _, Sha256};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::{self, MINUTE_MS, SECOND_MS};
@@ -33,6 +36,10 @@ const REMEMBERED_MAX: usize = 65_536;
 const WAITING_MAX: usize = 16;
 /// How far the threads that hash give way to others (nice(2)).
 const NICE: i32 = 15;
+/// Sign-ins that wait while it is no flood. Beyond it the threads that hash take only the time that nobody else wants: the
+/// scheduler lets even a thread of [`NICE`] finish its slice of about 3 ms before one that wakes up may run, but not one of
+/// SCHED_IDLE (sched(7)). Always, it would make signing in to a busy machine take minutes.
+const CROWD: usize = 4;
 
 /// A network for counting: the /24 or /64 of an address. On loopback every address is its own network, so that a program
 /// on this machine that fails from one of them doesn't lock its user out elsewhere on the machine.
@@ -254,6 +261,8 @@ pub(crate) struct Hashing {
 #[derive(Clone)]
 pub(crate) struct Place {
     _held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    /// Whether so many wait behind it that it must give way entirely.
+    crowded: bool,
 }
 
 impl Hashing {
@@ -267,7 +276,8 @@ impl Hashing {
     async fn enter(&self) -> Option<Place> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().ok()?;
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        Some(Place { _held: Arc::new((admitted, permit)) })
+        let waiting = WAITING_MAX.saturating_sub(self.admitted.available_permits());
+        Some(Place { _held: Arc::new((admitted, permit)), crowded: waiting > CROWD })
     }
 }
 
@@ -284,6 +294,10 @@ impl Place {
         let hash = move || {
             // Not allowed, it is as it would be without.
             let _ = setpriority_process(Some(gettid()), NICE);
+            if place.crowded {
+                let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+                let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+            }
             // Nobody waits for the result any more: then there is nobody to tell.
             let _ = done.send(work());
             drop(place);
@@ -334,7 +348,15 @@ impl Inner {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::{ANONYMOUS_PER_MINUTE_MAX, Attempt, NETWORK_FAILURES_MAX, Throttle, WINDOW_MS};
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+    use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy};
+    use tokio::sync::Semaphore;
+
+    use super::{
+        ANONYMOUS_PER_MINUTE_MAX, Attempt, CROWD, Hashing, NETWORK_FAILURES_MAX, Throttle, WAITING_MAX, WINDOW_MS,
+    };
     use crate::registry::error::RegistryError;
 
     fn attempt(user: &str, ip: &str) -> Attempt {
@@ -359,6 +381,29 @@ mod tests {
         assert!(throttle.check(&alice, 5 + WINDOW_MS).is_ok());
         assert_eq!(throttle.take_rejected().locked, 2);
         assert_eq!(throttle.take_rejected().locked, 0);
+    }
+
+    /// Who hashes alone keeps a share of the processor; in a flood, hashing takes what nobody else wants.
+    #[tokio::test]
+    async fn a_flood_gives_way() {
+        let hashing =
+            Hashing { permits: Arc::new(Semaphore::new(1)), admitted: Arc::new(Semaphore::new(1 + WAITING_MAX)) };
+        let policy = || thread_schedule_policy().unwrap();
+        let alone = hashing.enter().await.unwrap();
+        assert_eq!(alone.run(policy).await.unwrap(), ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other));
+
+        let mut waiting: Vec<_> = (0..=CROWD).map(|_one| Box::pin(hashing.enter())).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let mut last = Box::pin(hashing.enter());
+        assert!(last.as_mut().now_or_never().is_none());
+        drop(alone);
+        let first = waiting.remove(0).await.unwrap();
+        assert_eq!(first.run(policy).await.unwrap(), ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
+        drop((first, waiting));
+        let last = last.await.unwrap();
+        assert_eq!(last.run(policy).await.unwrap(), ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other));
     }
 
     /// Loopback addresses are networks of their own; IPv4 in IPv6 is IPv4; IPv6 counts by /64.
