@@ -2,7 +2,9 @@
 //! of a large registry beside those of a small one, and what a start costs.
 //!
 //! Knows the store's contract. Everything is measured in rounds, a limit right before what is compared with it, and the
-//! middle of the rounds' ratios is told. Parts: `commits`, `pages`, `starts`. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`, `MREG_BENCH_ROUNDS` change the size.
+//! middle of the rounds' ratios is told. Parts: `commits`, `pages`, `starts`. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`,
+//! `MREG_BENCH_ROUNDS` change the size. `MREG_BENCH_DIR` fills that directory and leaves it, for a daemon to be started on
+//! its `data` and `keys` (origin `bench.example/log`).
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -19,7 +21,7 @@ mod figures;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,11 @@ fn main() {
     if figures::wanted("commits") {
         commits(&runtime, rounds);
     }
+    if let Some(dir) = kept() {
+        let bed = Bed::at(&dir);
+        bed.fill(&runtime, setting("MREG_BENCH_MODELS", 100_000), setting("MREG_BENCH_ENTRIES", 200_000));
+        return close(&runtime, bed.store);
+    }
     if !figures::wanted("pages") && !figures::wanted("starts") {
         return;
     }
@@ -70,18 +77,29 @@ fn main() {
     }
 }
 
+/// The directory to fill and leave.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+fn kept() -> Option<PathBuf> {
+    std::env::var_os("MREG_BENCH_DIR").map(PathBuf::from)
+}
+
 /// A store on a directory of its own.
 struct Bed {
     store: Arc<SledStore>,
     options: SledOptions,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 impl Bed {
     fn new() -> Self {
         let dir = scratch();
-        let options = SledOptions::new(&dir.path().join("data"), &dir.path().join("keys"), "bench.example/log");
-        Self { store: Arc::new(SledStore::open(&options).unwrap()), options, _dir: dir }
+        let bed = Self::at(dir.path());
+        Self { _dir: Some(dir), ..bed }
+    }
+
+    fn at(dir: &Path) -> Self {
+        let options = SledOptions::new(&dir.join("data"), &dir.join("keys"), "bench.example/log");
+        Self { store: Arc::new(SledStore::open(&options).unwrap()), options, _dir: None }
     }
 
     /// Creates models, then entries without a change.
