@@ -9,6 +9,7 @@ mod download;
 mod faults;
 mod hostile;
 mod limits;
+mod log;
 mod login;
 mod models;
 mod openapi;
