@@ -6,6 +6,7 @@ mod audit;
 mod compat;
 mod crash;
 mod download;
+mod evidence;
 mod faults;
 mod hostile;
 mod limits;
