@@ -11,6 +11,7 @@ use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
 use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
 use crate::registry::error::RegistryError;
+use crate::registry::settings::HashAccess;
 
 /// Longest `User-Agent` that is passed on, octets; the audit log keeps 200.
 const USER_AGENT_MAX: usize = 1024;
@@ -44,7 +45,7 @@ pub(crate) async fn caller(
     let actor = match (peer, bearer(&head.headers)) {
         (Peer::Operator, _) => Actor::operator(),
         // An old token must not keep anyone from what needs none; to register, a token makes a difference.
-        (Peer::Tcp(_), _) if endpoint.access == Access::Public && *route != Route::Register => Actor::anonymous(),
+        (Peer::Tcp(_), _) if needs_no_token(shared, route) => Actor::anonymous(),
         (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),
         (Peer::Tcp(_), Ok(Some(token))) => shared.registry.authenticate(token).await.unwrap_or_else(|error| {
             known = Err(error);
@@ -69,6 +70,22 @@ pub(crate) async fn caller(
         }
     }
     (Caller { actor, request: Some(request) }, known)
+}
+
+/// Whether a token makes no difference.
+fn needs_no_token(shared: &Shared, route: &Route) -> bool {
+    match route.endpoint().access {
+        Access::Public => *route != Route::Register,
+        Access::Hashes => shared.registry.settings().hash_access == HashAccess::Public,
+        Access::Session | Access::SignedIn | Access::Permission(_) => false,
+    }
+}
+
+/// Whether a token was sent, good or bad. Another scheme is none (RFC 6750 §3.1).
+pub(crate) fn sends_token(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        value.as_bytes().split(|octet| *octet == b' ').next().is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"))
+    })
 }
 
 /// The bearer token. Anything else in `Authorization`, or more than one, is not a way to sign in.
@@ -140,7 +157,7 @@ mod tests {
     use http::header::{self, HeaderMap, HeaderValue};
     use proptest::prelude::{any, proptest};
 
-    use super::{bearer, idempotency_key, if_match};
+    use super::{bearer, idempotency_key, if_match, sends_token};
     use crate::registry::access::IfMatch;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
@@ -160,6 +177,15 @@ mod tests {
         let mut twice = headers(&[(header::AUTHORIZATION, "Bearer a")]);
         twice.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer b"));
         assert!(bearer(&twice).is_err());
+    }
+
+    /// Who sent a token is told that it is bad; who sent none is not.
+    #[test]
+    fn tokens_sent() {
+        for (value, is_token) in [("Bearer a", true), ("bearer", true), ("BEARER  !", true), ("Basic YTpi", false)] {
+            assert_eq!(sends_token(&headers(&[(header::AUTHORIZATION, value)])), is_token, "{value}");
+        }
+        assert!(!sends_token(&HeaderMap::new()));
     }
 
     /// Preconditions as the registry wants them; broken ones are refused.

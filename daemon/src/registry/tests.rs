@@ -26,7 +26,7 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, ScanPolicy, Settings};
+use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
 
@@ -83,6 +83,7 @@ fn settings() -> Settings {
         restore_period: Duration::from_secs(3600),
         audit_reads: AuditReads::Content,
         client_ip: ClientIp::Full,
+        hash_access: HashAccess::Public,
     }
 }
 
@@ -118,7 +119,7 @@ impl Bench {
 
     /// Uploads files under a caller's name.
     async fn upload(&self, caller: &Caller, files: &[(&str, &[u8])], form: PublishForm) -> Outcome<PublishedVersion> {
-        let mut upload = self.registry.begin_upload(caller, None).await?;
+        let mut upload = self.registry.begin_upload(caller, None, None).await?;
         for (name, octets) in files {
             let mut sink = match upload.file(name).await {
                 Ok(sink) => sink,
@@ -355,7 +356,7 @@ async fn closing() {
     let mut staged = bench.registry.inner.blobs.stage().unwrap();
     staged.write(b"stray").unwrap();
     staged.keep(&stray).unwrap();
-    drop(bench.registry.begin_upload(&someone(Role::Contributor), None).await.unwrap());
+    drop(bench.registry.begin_upload(&someone(Role::Contributor), None, None).await.unwrap());
     bench.registry.close().await;
     let Bench { registry, dir } = bench;
     drop(registry);
