@@ -20,9 +20,7 @@ pub mod state;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::audit::{
-    Checkpoint, Cosigner, Hash, Note, Verifier, empty_root, parse_hashes, verify_consistency,
-};
+use common::audit::{Checkpoint, Cosigner, Hash, Note, Verifier, empty_root, parse_hashes, verify_consistency};
 
 use crate::clock;
 use crate::witness::state::{Against, Kept, LogFile, StateDir, StateError};
@@ -182,11 +180,7 @@ impl Watched {
                 tracing::error!(%error, origin = new.origin, "a checkpoint can't be recorded, so it was not cosigned");
                 return Verdict::NotRecorded;
             }
-            *kept = Some(Kept {
-                note: offer.note_text.to_owned(),
-                checkpoint: new.clone(),
-                recorded_at_ms: now_ms,
-            });
+            *kept = Some(Kept { note: offer.note_text.to_owned(), checkpoint: new.clone(), recorded_at_ms: now_ms });
         }
         let unix_s = u64::try_from(now_ms / clock::SECOND_MS).unwrap_or(0);
         Verdict::Cosigned(cosigner.cosign(offer.note.text(), unix_s))
@@ -210,7 +204,9 @@ impl<'a> Offer<'a> {
         let old = old.strip_prefix("old ").and_then(plain_decimal).ok_or("the first line is not `old` and a size")?;
         let proof = match proof {
             "" => Vec::new(),
-            lines => parse_hashes(&format!("{lines}\n")).ok().ok_or("a line of the proof is not a hash, or there are over 64")?,
+            lines => parse_hashes(&format!("{lines}\n"))
+                .ok()
+                .ok_or("a line of the proof is not a hash, or there are over 64")?,
         };
         if proof.len() > PROOF_LINES_MAX {
             return Err("the proof has more than 63 lines");

@@ -222,9 +222,8 @@ impl LogFile {
         let mut octets = Vec::new();
         (&file).take(REQUEST_BYTES_MAX as u64 + 1).read_to_end(&mut octets).map_err(StateError::path(&self.path))?;
         let since = file.metadata().and_then(|metadata| metadata.modified()).map_err(StateError::path(&self.path))?;
-        let recorded_at_ms = since
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        let recorded_at_ms =
+            since.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         let unreadable = |why: String| StateError::Unreadable { path: self.path.clone(), why };
         let checkpoint = open(&octets, keys).map_err(|error| unreadable(error.to_string()))?;
         if checkpoint.origin != self.origin {

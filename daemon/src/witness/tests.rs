@@ -75,8 +75,7 @@ fn is_cosigned(witness: &Witness, offer: &str) -> bool {
 
 fn evidence(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir.join("evidence")) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
