@@ -65,7 +65,7 @@ pub struct State {
     pub witnessed: Option<Arc<WitnessedNote>>,
     /// The witnesses, in the order of the policy.
     pub witnesses: Vec<WitnessState>,
-    /// What the file of the last run says against the log, if anything.
+    /// What the file of the last run says against the log, if anything. While it does it is left as it is: it is evidence.
     pub file_contradicts: Option<String>,
     /// Exchanges that failed.
     pub failures: u64,
@@ -206,7 +206,8 @@ impl Cosigning {
                  rewritten"
             );
             let told = format!(
-                "a witnessed checkpoint of {} entries, kept from an earlier run, is not of this log",
+                "the witnessed checkpoint of {} entries in {NOTE_FILE}, kept from an earlier run, is not of this log; \
+                 nothing newer is kept until it has been moved away",
                 checkpoint.size
             );
             self.state.send_modify(|state| state.file_contradicts = Some(told));
@@ -344,6 +345,9 @@ impl Cosigning {
 
     /// Keeps the checkpoint with the cosignatures so far, if they are a quorum.
     async fn keep(&mut self, checkpoint: &PublishedCheckpoint) {
+        if self.state.borrow().file_contradicts.is_some() {
+            return;
+        }
         let note: String =
             std::iter::once(checkpoint.note.as_str()).chain(self.lines.values().map(String::as_str)).collect();
         let Ok(witnessed) = self.witnesses.policy.satisfied_by(note.as_bytes(), &self.log_keys) else { return };

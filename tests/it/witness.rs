@@ -210,6 +210,21 @@ fn sizes_are_repaired() {
     assert_eq!(status(&daemon)["contradictions"], serde_json::json!([]));
 }
 
+/// A registry with the same key and origin, and no entries yet: all of the keys but the mark, which whoever does this would
+/// remove as well.
+fn forger(of: &Daemon) -> Daemon {
+    let forger = Daemon::prepared(&[]);
+    fs::create_dir(forger.key_dir()).unwrap();
+    fs::set_permissions(forger.key_dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(of.key_dir()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "log.mark" {
+            fs::copy(entry.path(), forger.key_dir().join(entry.file_name())).unwrap();
+        }
+    }
+    forger
+}
+
 /// Whoever has the log's key can write another history, but not have it witnessed: the witness refuses, keeps both notes,
 /// and the registry that serves the other history says so where nobody can overlook it.
 #[test]
@@ -223,16 +238,7 @@ fn a_rewritten_history_is_refused() {
     let cosigned = witnessed(&daemon);
     daemon.stop();
 
-    // The same key and origin, other entries: all but the mark, which whoever does this would remove as well.
-    let mut forger = Daemon::prepared(&[]);
-    fs::create_dir(forger.key_dir()).unwrap();
-    fs::set_permissions(forger.key_dir(), fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(daemon.key_dir()).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name() != "log.mark" {
-            fs::copy(entry.path(), forger.key_dir().join(entry.file_name())).unwrap();
-        }
-    }
+    let mut forger = forger(&daemon);
     give(&mut forger, &policy);
     forger.expect_line("CONTRADICTION");
     witness.expect_line("was not proved to extend the last one");
@@ -278,17 +284,35 @@ fn a_rewritten_history_is_refused() {
 fn the_kept_note_speaks_against_other_data() {
     let mut daemon = Daemon::start();
     let log_key = daemon.ledger().vkey();
-    let witness = Witness::start("witness.example/w1", std::slice::from_ref(&log_key));
+    let mut witness = Witness::start("witness.example/w1", std::slice::from_ref(&log_key));
     let policy = format!("{}quorum w1\n", witness.policy_line("w1"));
     ask(&mut daemon, &policy);
     let cosigned = witnessed(&daemon);
     daemon.stop();
 
+    // The same key, other data, and the note of before.
+    let mut rewritten = forger(&daemon);
+    rewritten.restart();
+    rewritten.stop();
+    let file = |daemon: &Daemon| daemon.data_dir().join("log/checkpoint.witnessed");
+    fs::write(file(&rewritten), &cosigned).unwrap();
+    witness.stop();
+    rewritten.expect_line("CONTRADICTION");
+    rewritten.expect_line("a witness did not cosign");
+    give(&mut rewritten, &policy);
+    rewritten.restart();
+    let told = status(&rewritten)["contradictions"][0].as_str().unwrap().to_owned();
+    assert!(told.contains("kept from an earlier run"), "{told}");
+    assert_eq!(rewritten.client().get("/readyz").expect(503).json()["checks"]["witnesses"]["ok"], false);
+    assert_eq!(note(&rewritten, "/log/checkpoint.witnessed"), None);
+    rewritten.stop();
+    assert_eq!(fs::read_to_string(file(&rewritten)).unwrap(), cosigned, "evidence stays");
+    witness.restart();
+
     let mut other = Daemon::start();
     other.stop();
-    let kept = other.data_dir().join("log/checkpoint.witnessed");
     // Another log's note does not meet the policy for this one.
-    fs::write(&kept, &cosigned).unwrap();
+    fs::write(file(&other), &cosigned).unwrap();
     other.expect_line("does not meet the policy of now");
     other.expect_line("a witness did not cosign");
     give(&mut other, &policy);
@@ -318,6 +342,7 @@ fn registries_witness_each_other() {
     // One witness may watch several logs, and does not mix them up.
     let both = Witness::start("c.example/witness", &[a.ledger().vkey(), b.ledger().vkey()]);
     for daemon in [&mut a, &mut b] {
+        daemon.expect_line("does not meet the policy of now");
         ask(daemon, &format!("{}quorum c\n", both.policy_line("c")));
         check_independently(&witnessed(daemon), both.vkey());
     }

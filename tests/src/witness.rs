@@ -20,7 +20,6 @@ struct Running {
     child: Child,
     stdout: Lines,
     stderr: Lines,
-    address: SocketAddr,
 }
 
 /// A witness.
@@ -81,7 +80,7 @@ impl Witness {
         });
         let address = first.strip_prefix("http://").expect("an address").parse().expect("an address and port");
         self.address = Some(address);
-        self.running = Some(Running { child, stdout, stderr, address });
+        self.running = Some(Running { child, stdout, stderr });
     }
 
     /// Its vkey.
