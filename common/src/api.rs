@@ -328,6 +328,24 @@ pub struct AliasEvent {
     pub log_index: u64,
 }
 
+/// The step of an alias's history that held at an instant, proved.
+///
+/// Whoever may not read the log gets the entry's hash and no more: the hash and the proof are verified with the log's key
+/// alone, and the receipt, should it ever be shown to them, must have that hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AsOf {
+    /// The step.
+    #[serde(flatten)]
+    pub step: AliasEvent,
+    /// RFC 6962 leaf hash of its entry, standard base64.
+    pub leaf_hash: String,
+    /// Inclusion proof of the entry and signed checkpoint, as C2SP tlog-proof v1 text.
+    pub proof: String,
+    /// The entry with its proof; for those who may read the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
 /// Body of `PUT /models/{id}/aliases/{alias}`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -396,9 +414,9 @@ pub struct ModelInfo {
     pub newest_versions: Vec<VersionInfo>,
     /// The version that the reference selects (`name:3`, `name@alias`, else the latest).
     pub selected: Option<VersionInfo>,
-    /// Where `as_of` was asked: the entry that set the alias then.
+    /// Where `as_of` was asked: the step that set the alias then, with the proof that the log says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<AliasEvent>,
+    pub as_of: Option<AsOf>,
 }
 
 /// A model after a change, with the receipt of its entry.

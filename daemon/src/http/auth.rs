@@ -81,6 +81,13 @@ fn needs_no_token(shared: &Shared, route: &Route) -> bool {
     }
 }
 
+/// Whether a token was sent, good or bad. Another scheme is none (RFC 6750 §3.1).
+pub(crate) fn sends_token(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        value.as_bytes().split(|octet| *octet == b' ').next().is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"))
+    })
+}
+
 /// The bearer token. Anything else in `Authorization`, or more than one, is not a way to sign in.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RegistryError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -150,7 +157,7 @@ mod tests {
     use http::header::{self, HeaderMap, HeaderValue};
     use proptest::prelude::{any, proptest};
 
-    use super::{bearer, idempotency_key, if_match};
+    use super::{bearer, idempotency_key, if_match, sends_token};
     use crate::registry::access::IfMatch;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
@@ -170,6 +177,15 @@ mod tests {
         let mut twice = headers(&[(header::AUTHORIZATION, "Bearer a")]);
         twice.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer b"));
         assert!(bearer(&twice).is_err());
+    }
+
+    /// Who sent a token is told that it is bad; who sent none is not.
+    #[test]
+    fn tokens_sent() {
+        for (value, is_token) in [("Bearer a", true), ("bearer", true), ("BEARER  !", true), ("Basic YTpi", false)] {
+            assert_eq!(sends_token(&headers(&[(header::AUTHORIZATION, value)])), is_token, "{value}");
+        }
+        assert!(!sends_token(&HeaderMap::new()));
     }
 
     /// Preconditions as the registry wants them; broken ones are refused.

@@ -130,7 +130,9 @@ pub(crate) async fn show(call: &Call, model: &str) -> Answer {
     let done = call.shared.registry.model(&call.caller, &params::model(model)?, as_of_ms).await?;
     let response = respond::json(StatusCode::OK, &done.value.value);
     // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
-    let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));
+    // A proof is another one with each checkpoint, and as good.
+    let etag = if as_of_ms.is_some() { respond::weak_etag } else { respond::etag };
+    let response = respond::tagged(&call.head, response, etag(done.value.revision));
     Ok(respond::logged(response, done.logged.as_ref()))
 }
 

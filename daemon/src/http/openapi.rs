@@ -377,6 +377,7 @@ fn schemas() -> Value {
     add::<api::AliasSet>(&mut schemas);
     add::<api::AliasChanged>(&mut schemas);
     add::<api::AliasEvent>(&mut schemas);
+    add::<api::AsOf>(&mut schemas);
     add::<api::AuditRow>(&mut schemas);
     add::<api::AuditEntry>(&mut schemas);
     add::<api::BuildInfo>(&mut schemas);

@@ -166,8 +166,9 @@ impl Refused {
         (self.kind().status() == 503).then_some(RETRY_AFTER_S)
     }
 
-    /// The answer: problem document and the headers that belong to it.
-    pub fn response(&self, request_id: &str) -> Response<Body> {
+    /// The answer: problem document and the headers that belong to it. `token_sent`: whether the request came with a token,
+    /// good or bad.
+    pub fn response(&self, request_id: &str, token_sent: bool) -> Response<Body> {
         let kind = self.kind();
         let mut problem = kind.problem(self.detail(), instance(request_id));
         if let Self::Registry(Failure { error: RegistryError::Invalid(errors), .. }) = self {
@@ -177,10 +178,10 @@ impl Refused {
         let mut response = document(&problem);
         let headers = response.headers_mut();
         if kind.status() == 401 {
+            // RFC 6750 §3: what went wrong is said only to those who sent a token.
             let value = match kind {
-                // RFC 6750 §3.1: a token that was sent and is not accepted.
-                ProblemType::Unauthenticated => "Bearer realm=\"mreg\"",
-                _ => "Bearer realm=\"mreg\", charset=\"UTF-8\"",
+                ProblemType::Unauthenticated if token_sent => "Bearer realm=\"mreg\", error=\"invalid_token\"",
+                _ => "Bearer realm=\"mreg\"",
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
         }
@@ -283,6 +284,7 @@ pub fn instance(request_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Protocol, Refused, instance};
+    use crate::registry::error::RegistryError;
 
     /// The instance is a UUID's URN only where the id is one.
     #[test]
@@ -295,13 +297,22 @@ mod tests {
     #[test]
     fn headers() {
         let refused = Refused::from(Protocol::MethodNotAllowed { allow: "GET, HEAD" });
-        let response = refused.response("x");
+        let response = refused.response("x", false);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET, HEAD");
-        let response = Refused::from(Protocol::Unavailable("stopping")).response("x");
+        let response = Refused::from(Protocol::Unavailable("stopping")).response("x", false);
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
-        let response = Refused::from(Protocol::RangeNotSatisfiable { size: 9 }).response("x");
+        let response = Refused::from(Protocol::RangeNotSatisfiable { size: 9 }).response("x", false);
         assert_eq!(response.headers()["content-range"], "bytes */9");
+        let challenge = |error: RegistryError, token_sent| {
+            let response = Refused::from(error).response("x", token_sent);
+            response.headers()["www-authenticate"].to_str().map(str::to_owned).ok()
+        };
+        let bare = Some("Bearer realm=\"mreg\"");
+        assert_eq!(challenge(RegistryError::Unauthenticated, false).as_deref(), bare);
+        assert_eq!(challenge(RegistryError::BadCredentials, true).as_deref(), bare);
+        let told = "Bearer realm=\"mreg\", error=\"invalid_token\"";
+        assert_eq!(challenge(RegistryError::Unauthenticated, true).as_deref(), Some(told));
     }
 }

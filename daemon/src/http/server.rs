@@ -396,6 +396,7 @@ async fn handle(
     let request_id = request_id(request.headers());
     let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone());
     let is_head = request.method() == Method::HEAD;
+    let token_sent = auth::sends_token(request.headers());
     let version = request.version();
     let answer = answer(&shared, &connection, request, &request_id, &mut exchange).await;
     let mut response = answer.unwrap_or_else(|refused| {
@@ -409,7 +410,7 @@ async fn handle(
             // Refusals are ordinary; that the audit log can't be written, the registry has said.
             _ => {}
         }
-        refused.response(&request_id)
+        refused.response(&request_id, token_sent)
     });
     complete(&mut response, &request_id);
     if version < Version::HTTP_2

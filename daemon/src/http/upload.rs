@@ -34,7 +34,7 @@ pub(crate) async fn form(call: Call) -> Answer {
     let declared = body::declared_bytes(&head);
     let parts = Multipart::new(&head, body, shared.limits.upload_bytes_max.saturating_add(FORM_OCTETS_MAX))?;
     let files_declared = declared.map(|octets| octets.saturating_sub(FRAMING_OCTETS).max(1));
-    let mut upload = shared.registry.begin_upload(&caller, files_declared).await?;
+    let mut upload = shared.registry.begin_upload(&caller, None, files_declared).await?;
     let form = match receive_form(&mut upload, parts).await.and_then(|said| said.read("part", None)) {
         Ok(form) => form,
         Err(refused) => return Err(failed(upload, refused).await),
@@ -57,6 +57,11 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
             receive_part(upload, &mut part).await?;
         } else if let Some(octets_max) = Said::octets_max(&name) {
             let text = part.text(octets_max).await?;
+            if name == "name"
+                && let Ok(model) = text.parse()
+            {
+                upload.about(model);
+            }
             said.take(&name, text)?;
         } else if name.is_empty() {
             return Err(invalid("part", "has no name: a part is a field, as curl -F name=value sends it"));
@@ -90,7 +95,7 @@ pub(crate) async fn file(call: Call, name: &str) -> Answer {
     let mut said: Said = body::query(&call)?;
     let name: ModelName = params::wanted("path.name", name)?;
     let file_name = said.filename.take().unwrap_or_else(|| last_segment(&name));
-    let form = said.read("query", Some(name))?;
+    let form = said.read("query", Some(name.clone()))?;
     let Call { shared, caller, head, body, .. } = call;
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/")) {
@@ -101,7 +106,7 @@ pub(crate) async fn file(call: Call, name: &str) -> Answer {
     if declared.is_none() && body.is_empty() && head.version < Version::HTTP_2 {
         return Err(Protocol::LengthRequired.into());
     }
-    let mut upload = shared.registry.begin_upload(&caller, declared).await?;
+    let mut upload = shared.registry.begin_upload(&caller, Some(&name), declared).await?;
     let body = body.limit(shared.limits.upload_bytes_max);
     match receive_body(&mut upload, &file_name, body).await {
         Ok(()) => published(shared.registry.publish(&caller, upload, form).await?),

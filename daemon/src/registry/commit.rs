@@ -21,6 +21,7 @@ use crate::registry::Inner;
 use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::error::{Done, Failure, Logged, Outcome, RegistryError};
 use crate::registry::idempotency::Once;
+use crate::registry::resolve;
 use crate::registry::settings::ClientIp;
 use crate::store::records::Write;
 use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, View};
@@ -30,7 +31,7 @@ use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records
 pub(crate) struct Note {
     /// What is done or tried.
     pub(crate) action: Action,
-    /// On what.
+    /// On what. Named as the caller named it, it gets its stable id when the entry is made.
     pub(crate) target: Target,
     /// Who is named as the actor, where that isn't the caller: the user that signs in.
     pub(crate) actor: Option<LogActor>,
@@ -225,6 +226,7 @@ impl Inner {
                     (Err(error), Vec::new(), None)
                 }
             };
+            resolve::settle(records, &mut note.target)?;
             let outcome = note.outcome.unwrap_or(match &result {
                 Ok(_) => EntryOutcome::Ok,
                 Err(error) => error.outcome(),

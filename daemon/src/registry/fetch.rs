@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use common::api::{AliasEvent, ModelInfo, ModelRow, Page, State, VersionInfo};
+use common::api::{AliasEvent, AsOf, ModelInfo, ModelRow, Page, State, VersionInfo};
 use common::audit::{Action, Target};
 use common::name::{Alias, ModelRef, Select, Version};
 use common::role::Permission;
@@ -18,7 +18,7 @@ use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
 use crate::registry::{Inner, Registry, cursor, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
-use crate::store::{ModelPage, ModelQuery, ModelSort, Records};
+use crate::store::{ModelPage, ModelQuery, ModelSort, PublishedCheckpoint, Records, View};
 
 /// Rows of a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -90,10 +90,11 @@ impl Registry {
     }
 
     /// A model, its newest versions, and the version that the reference selects. With `as_of_ms` and `name@alias`: the
-    /// version the alias pointed to then.
+    /// version the alias pointed to then, with the proof that the log says so. Those who may read the log get the entry
+    /// itself, and their reading is an entry.
     ///
     /// # Errors
-    /// What `require` says; `NotFound`; `Invalid` for `as_of` without an alias.
+    /// What `require` says; `NotFound`; `Invalid` for `as_of` without an alias; `AuditUnavailable` where an entry is read.
     pub async fn model(
         &self,
         caller: &Caller,
@@ -104,11 +105,31 @@ impl Registry {
         let mut note = Note::event(Action::ModelRead, resolve::target(reference));
         inner.permit(caller, Permission::ModelRead, &note).await?;
         let sight = Sight::of(caller);
-        let found = inner.read(|view| describe(inner, view, reference, as_of_ms, sight)).await;
-        if let Ok(found) = &found {
-            note.target.id = found.value.model.id.to_string();
+        let reads_log = caller.may(Permission::AuditRead);
+        let found = inner
+            .read(|view| {
+                // Taken before anything is read: what came after it is not proved by it.
+                let checkpoint = inner.published();
+                let instant = as_of_ms.map(|at_ms| Instant { at_ms, size: checkpoint.size });
+                let (mut found, step) = describe(inner, view, reference, instant, sight)?;
+                found.value.as_of = step.map(|step| proved(view, &step, &checkpoint, reads_log)).transpose()?;
+                Ok(found)
+            })
+            .await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return Err(inner.refuse(caller, note, error).await),
+        };
+        note.target.id = found.value.model.id.to_string();
+        if let Some(AsOf { step, receipt: Some(_), .. }) = &found.value.as_of {
+            let reading = Note::event(Action::AuditRead, Target::new("log", "entries"))
+                .with("first", step.log_index)
+                .with("last", step.log_index)
+                .with("count", 1)
+                .with("model", note.target.id);
+            return Ok(inner.record(caller, reading).await?.map(|()| found));
         }
-        inner.told(caller, note, found).await
+        inner.told(caller, note, Ok(found)).await
     }
 
     /// Versions of a model, newest first. Deleted ones are shown to those who could restore them.
@@ -239,15 +260,15 @@ fn describe(
     inner: &Inner,
     records: &dyn Records,
     reference: &ModelRef,
-    as_of_ms: Option<i64>,
+    instant: Option<Instant>,
     sight: Sight,
-) -> Result<Tagged<ModelInfo>, RegistryError> {
+) -> Result<(Tagged<ModelInfo>, Option<AliasEventRecord>), RegistryError> {
     let found = resolve::model(records, reference, sight)?;
-    let (selected, as_of) = match as_of_ms {
+    let (selected, step) = match instant {
         None => (resolve::selected(records, &found, &reference.select, sight)?, None),
-        Some(at_ms) => {
-            let (selected, event) = as_of(records, &found, &reference.select, at_ms, sight)?;
-            (selected, Some(event))
+        Some(instant) => {
+            let (selected, step) = as_of(records, &found, &reference.select, instant, sight)?;
+            (selected, Some(step))
         }
     };
     let model = &found.model;
@@ -257,9 +278,37 @@ fn describe(
         restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
         newest_versions: newest.iter().map(|version| render::version_info(model, version)).collect(),
         selected: selected.map(|version| render::version_info(model, &version)),
-        as_of: as_of.as_ref().map(render::alias_event),
+        as_of: None,
     };
-    Ok(Tagged { value, revision: model.revision })
+    Ok((Tagged { value, revision: model.revision }, step))
+}
+
+/// An instant in the past of a published log.
+#[derive(Debug, Clone, Copy)]
+struct Instant {
+    /// Milliseconds since the epoch.
+    at_ms: i64,
+    /// Entries the log has.
+    size: u64,
+}
+
+/// A step of an alias's history with the proof of its entry. The entry itself, which names people and their addresses, only
+/// for those who may read the log.
+fn proved(
+    view: &dyn View,
+    step: &AliasEventRecord,
+    checkpoint: &PublishedCheckpoint,
+    reads_log: bool,
+) -> Result<AsOf, RegistryError> {
+    let receipt = view.receipt(step.index, checkpoint)?;
+    let hashes = view.nodes(0, step.index..step.index + 1)?;
+    let leaf_hash = hashes.first().ok_or_else(|| RegistryError::internal("a tree without the leaf it has"))?;
+    Ok(AsOf {
+        step: render::alias_event(step),
+        leaf_hash: leaf_hash.to_string(),
+        proof: receipt.proof.clone(),
+        receipt: reads_log.then_some(receipt),
+    })
 }
 
 /// The step of an alias's history that held at an instant, and the version it points to, if that can still be seen.
@@ -267,27 +316,31 @@ fn as_of(
     records: &dyn Records,
     found: &Found,
     select: &Select,
-    at_ms: i64,
+    instant: Instant,
     sight: Sight,
 ) -> Result<(Option<VersionRecord>, AliasEventRecord), RegistryError> {
     let Select::Alias(alias) = select else {
         return Err(RegistryError::invalid("query.as_of", "it needs an alias: `name@alias`"));
     };
     let model = &found.model;
-    let mut below = None;
+    let unset = |why: String| {
+        let when = clock::rfc3339(instant.at_ms);
+        RegistryError::not_found(format!("version behind alias `{alias}` of model `{}` at {when} ({why})", model.name))
+    };
+    let mut below = Some(instant.size);
     loop {
         let events = records.alias_events(model.id, alias, below, EVENTS_PAGE)?;
-        if let Some(event) = events.iter().find(|event| event.at_ms <= at_ms) {
-            let version = event.version.map(|number| records.version(model.id, number)).transpose()?.flatten();
+        if let Some(event) = events.iter().find(|event| event.at_ms <= instant.at_ms) {
+            let Some(number) = event.version else {
+                return Err(unset(format!("entry {} cleared it at {}", event.index, clock::rfc3339(event.at_ms))));
+            };
+            let version = records.version(model.id, number)?;
             let visible = version.filter(|version| version.deleted.is_none() || sight.sees_deleted());
             return Ok((visible, event.clone()));
         }
         below = match events.last() {
             Some(last) if events.len() == EVENTS_PAGE => Some(last.index),
-            Some(_) | None => {
-                let what = format!("alias `{alias}` of model `{}` at {}", model.name, clock::rfc3339(at_ms));
-                return Err(RegistryError::not_found(what));
-            }
+            Some(_) | None => return Err(unset("it had not been set yet".to_owned())),
         };
     }
 }

@@ -16,6 +16,7 @@ use crate::config::secret::Secret;
 use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::{Note, log_actor};
 use crate::registry::error::{Done, Failure, Outcome, RegistryError};
+use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Attempt;
 use crate::registry::users::end_sessions;
 use crate::registry::{Inner, Registry};
@@ -36,7 +37,7 @@ impl Registry {
     pub async fn login(&self, caller: &Caller, username: &str, password: Secret) -> Outcome<Token> {
         let inner = &self.inner;
         // What was typed is not in the entry, unless it is a user's name: people type passwords there.
-        let mut note = Note::event(Action::AuthLogin, Target::new("user", "unknown"));
+        let mut note = Note::event(Action::AuthLogin, Target::new("user", UNTOLD));
         let attempt = Attempt::new(username, caller.ip());
         let name = username.parse::<UserName>().ok();
         let looked_up = match name {

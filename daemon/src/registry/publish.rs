@@ -21,6 +21,7 @@ use crate::registry::alias;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::pins::Holder;
+use crate::registry::resolve::UNTOLD;
 use crate::registry::settings::ScanPolicy;
 use crate::registry::text::{self, Refused};
 use crate::registry::upload::{StagedFile, Upload};
@@ -145,12 +146,13 @@ impl Inner {
     ) -> Outcome<PublishedVersion> {
         let octets = upload.octets_received();
         let files = upload.take_files();
-        let target = match (&form.name, files.first()) {
-            (Some(name), _) => Target::new("model", name.as_str()),
-            (None, Some(file)) => Target::new("model", file.path.as_str()),
-            (None, None) => Target::new("model", "unnamed"),
-        };
-        let note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
+        let first_path = files.first().map(|file| file.path.clone());
+        let named = form.name.clone().or_else(|| ModelName::from_filename(first_path.as_ref()?.as_str()).ok());
+        let target = Target::new("model", named.as_ref().map_or(UNTOLD, ModelName::as_str));
+        let mut note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
+        if let (None, Some(path)) = (named, first_path) {
+            note.say("first_file", path.as_str());
+        }
         let failed = async |error| -> Failure { self.refuse(caller, note.clone(), error).await };
 
         // What may fail is bound first: a borrow of staged files must not live while the failure is recorded.

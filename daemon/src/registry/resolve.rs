@@ -3,13 +3,13 @@
 
 use common::api::State;
 use common::audit::Target;
-use common::name::{ModelKey, ModelRef, Select, Version};
+use common::name::{ModelId, ModelKey, ModelRef, Select, UserName, Version};
 use common::role::Permission;
 
 use crate::registry::access::Caller;
 use crate::registry::error::RegistryError;
-use crate::store::Records;
 use crate::store::records::{ModelRecord, VersionRecord};
+use crate::store::{Records, StoreError};
 
 /// Versions that are looked at for the newest one that can be handed out.
 const LATEST_SEARCH_MAX: usize = 1000;
@@ -69,6 +69,44 @@ pub(crate) fn target(reference: &ModelRef) -> Target {
 /// The same, of one of its versions.
 pub(crate) fn version_target(reference: &ModelRef, version: Version) -> Target {
     Target { version: Some(version.to_string()), kind: "version".to_owned(), ..target(reference) }
+}
+
+/// What an entry says it is about where that can't be told, or isn't told on purpose. Nothing has it for its name.
+pub(crate) const UNTOLD: &str = "?";
+
+/// Puts the stable id into a target that was named as the caller named it, where there is such a thing: then all entries
+/// about it are found under one id and in one `prev` chain, refused ones included. What means nothing stays as it was
+/// typed. Deleted things count, whoever asks: an entry is not shown to those who may not see them.
+pub(crate) fn settle(records: &dyn Records, target: &mut Target) -> Result<(), StoreError> {
+    match target.kind.as_str() {
+        "model" | "version" | "file" | "alias" => {
+            let Ok(reference) = target.id.parse::<ModelRef>() else { return Ok(()) };
+            let id = match &reference.model {
+                ModelKey::Id(id) => Some(*id),
+                ModelKey::Name(name) => records.model_named(name)?,
+                ModelKey::Digest(digest) => records.holder(digest)?.map(|(id, _version)| id),
+            };
+            let Some(id) = id else { return Ok(()) };
+            target.id = id.to_string();
+            if let (Select::Version(version), None) = (&reference.select, &target.version) {
+                target.version = Some(version.to_string());
+            }
+        }
+        "user" if !is_user_id(&target.id) => {
+            let Ok(name) = target.id.parse::<UserName>() else { return Ok(()) };
+            if let Some(user) = records.user(&name)? {
+                target.id = user.id;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether it is an id and not a name: ids have capital letters, names have none once they are read.
+fn is_user_id(text: &str) -> bool {
+    let ulid = text.strip_prefix("usr_").and_then(|ulid| Some((ulid, ulid.parse::<ModelId>().ok()?)));
+    ulid.is_some_and(|(written, ulid)| ulid.to_string() == written)
 }
 
 /// The model that a reference means.
@@ -184,7 +222,13 @@ fn latest(records: &dyn Records, model: &ModelRecord) -> Result<Option<VersionRe
 
 #[cfg(test)]
 mod tests {
-    use super::{shown, target, version_target};
+    use super::{UNTOLD, shown, target, version_target};
+
+    /// No model and no user can have the name that stands for none.
+    #[test]
+    fn the_untold_is_no_name() {
+        assert!(UNTOLD.parse::<common::name::ModelRef>().is_err() && UNTOLD.parse::<common::name::UserName>().is_err());
+    }
 
     /// References are shown as they are written; targets name the model.
     #[test]

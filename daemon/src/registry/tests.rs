@@ -119,7 +119,7 @@ impl Bench {
 
     /// Uploads files under a caller's name.
     async fn upload(&self, caller: &Caller, files: &[(&str, &[u8])], form: PublishForm) -> Outcome<PublishedVersion> {
-        let mut upload = self.registry.begin_upload(caller, None).await?;
+        let mut upload = self.registry.begin_upload(caller, None, None).await?;
         for (name, octets) in files {
             let mut sink = match upload.file(name).await {
                 Ok(sink) => sink,
@@ -356,7 +356,7 @@ async fn closing() {
     let mut staged = bench.registry.inner.blobs.stage().unwrap();
     staged.write(b"stray").unwrap();
     staged.keep(&stray).unwrap();
-    drop(bench.registry.begin_upload(&someone(Role::Contributor), None).await.unwrap());
+    drop(bench.registry.begin_upload(&someone(Role::Contributor), None, None).await.unwrap());
     bench.registry.close().await;
     let Bench { registry, dir } = bench;
     drop(registry);

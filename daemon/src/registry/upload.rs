@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use common::audit::{Action, Target};
 use common::digest::Digest;
-use common::name::ArtifactPath;
+use common::name::{ArtifactPath, ModelName};
 use common::role::Permission;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -21,6 +21,7 @@ use crate::blobs::{BlobError, Staged};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Failure, RegistryError};
+use crate::registry::resolve::UNTOLD;
 use crate::registry::{Inner, Registry};
 
 /// Files of one version.
@@ -79,6 +80,8 @@ impl Drop for Open {
 pub struct Upload {
     inner: Arc<Inner>,
     caller: Caller,
+    /// The model's name, once it was said: for the entry of an attempt that fails.
+    name: Option<ModelName>,
     files: Vec<StagedFile>,
     /// What the first file is called, arrived or not.
     first_path: Option<ArtifactPath>,
@@ -136,13 +139,18 @@ impl StagedFile {
 
 impl Registry {
     /// Begins an upload: permission, size and room, before any octet of the body is asked for. Waits where too many are
-    /// under way. `declared_bytes` are the octets of files that are announced: the Content-Length of a raw body.
+    /// under way. `name` is the model's, where it is known by now; `declared_bytes` are the octets of files that are announced: the Content-Length of a raw body.
     ///
     /// # Errors
     /// What `require` says; `TooLarge`; `StorageFull`.
-    pub async fn begin_upload(&self, caller: &Caller, declared_bytes: Option<u64>) -> Result<Upload, Failure> {
+    pub async fn begin_upload(
+        &self,
+        caller: &Caller,
+        name: Option<&ModelName>,
+        declared_bytes: Option<u64>,
+    ) -> Result<Upload, Failure> {
         let inner = &self.inner;
-        let note = Note::event(Action::ModelUpload, Target::new("model", "unnamed"));
+        let note = Note::event(Action::ModelUpload, target(name));
         inner.permit(caller, Permission::ModelWrite, &note).await?;
         let declared = declared_bytes.unwrap_or(0);
         let limit = inner.settings.upload_bytes_max;
@@ -158,6 +166,7 @@ impl Registry {
         Ok(Upload {
             inner: Arc::clone(inner),
             caller: caller.clone(),
+            name: name.cloned(),
             files: Vec::new(),
             first_path: None,
             received: Arc::default(),
@@ -166,6 +175,11 @@ impl Registry {
             _place: place.map_err(|error| RegistryError::Internal(error.into()))?,
         })
     }
+}
+
+/// What an attempt is about.
+fn target(name: Option<&ModelName>) -> Target {
+    Target::new("model", name.map_or(UNTOLD, ModelName::as_str))
 }
 
 impl Inner {
@@ -217,6 +231,11 @@ impl Upload {
         })
     }
 
+    /// Says which model it is for, where that came after the beginning.
+    pub fn about(&mut self, name: ModelName) {
+        self.name = Some(name);
+    }
+
     /// A file that has arrived joins the upload.
     pub fn add(&mut self, file: StagedFile) {
         self.files.push(file);
@@ -244,7 +263,7 @@ impl Upload {
     }
 
     fn note(&self) -> Note {
-        let mut note = Note::event(Action::ModelUpload, Target::new("model", "unnamed"));
+        let mut note = Note::event(Action::ModelUpload, target(self.name.as_ref()));
         note.say("octets_received", self.octets_received());
         if let Some(path) = &self.first_path {
             note.say("first_file", path.as_str());

@@ -17,6 +17,7 @@ use crate::registry::commit::Note;
 use crate::registry::delete::Gone;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{Tagged, bounded, list_id};
+use crate::registry::resolve::UNTOLD;
 use crate::registry::{Inner, Registry, Seeded, cursor, render};
 use crate::store::records::{UserRecord, Write};
 use crate::store::{Moment, Records};
@@ -46,7 +47,7 @@ impl Registry {
     ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let role = role.unwrap_or(Role::Viewer);
-        let note = Note::change(Action::UserCreate, Target::new("user", "unknown")).with("role", role.as_str());
+        let note = Note::change(Action::UserCreate, Target::new("user", UNTOLD)).with("role", role.as_str());
         let open = inner.settings.open_registration && role == Role::Viewer;
         if let Err(error) = caller.require(Permission::UserManage)
             && !open

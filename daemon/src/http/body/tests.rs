@@ -112,7 +112,7 @@ fn json_places() {
         ("[[]]", "body"),
     ] {
         let refused = from_json::<Outer>(text.as_bytes()).unwrap_err();
-        let problem = refused.response("id");
+        let problem = refused.response("id", false);
         assert_eq!(problem.status(), 422);
         let crate::http::problem::Refused::Registry(failure) = refused else { panic!("{text}") };
         let crate::registry::error::RegistryError::Invalid(errors) = failure.error else { panic!("{text}") };

@@ -845,14 +845,16 @@ static SHOW_MODEL: Endpoint = Endpoint {
     template: "/models/{id}",
     tag: MODELS,
     summary: "Show a model",
-    text: "With its aliases, its newest versions, and the version that the reference selects.",
+    text: "With its aliases, its newest versions, and the version that the reference selects.\n\n`as_of` answers with the \
+           entry of the audit log that set the alias and the proof that it is there; those who may read the log get the \
+           entry itself, which is recorded. An alias that was not set then is a 404 that names the entry which cleared it.",
     access: READ,
     audit: Refusals(&Action::ModelRead),
     params: &[
         query("as_of", Shape::Time, "With `name@alias`: the version the alias pointed to at that time."),
         IF_NONE_MATCH,
     ],
-    answers: &[json(200, &[Content::Json("ModelInfo")], &[H::ETag], "The model."), NOT_MODIFIED],
+    answers: &[json(200, &[Content::Json("ModelInfo")], &[H::ETag, H::Logged], "The model."), NOT_MODIFIED],
     problems: &[P::NotFound],
     ..PLAIN
 };

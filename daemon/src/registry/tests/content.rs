@@ -88,7 +88,7 @@ async fn refusals() {
     assert!(matches!(upload(&[("big", &vec![0; 2 << 20])], form("m")).await, RegistryError::TooLarge { .. }));
     let viewer = bench.upload(&someone(Role::Viewer), one, form("m")).await;
     assert!(matches!(refused(viewer), RegistryError::Forbidden { .. }));
-    let declared = bench.registry.begin_upload(&who, Some(2 << 20)).await.err().unwrap();
+    let declared = bench.registry.begin_upload(&who, None, Some(2 << 20)).await.err().unwrap();
     assert!(matches!(declared.error, RegistryError::TooLarge { .. }) && declared.logged.is_some());
 
     assert!(matches!(refused(bench.registry.model(&who, &model("m"), None).await), RegistryError::NotFound { .. }));
@@ -103,7 +103,7 @@ async fn refusals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn watermark() {
     let bench = Bench::with(|settings| settings.min_free_bytes = u64::MAX / 2).await;
-    let failure = bench.registry.begin_upload(&someone(Role::Contributor), None).await.err().unwrap();
+    let failure = bench.registry.begin_upload(&someone(Role::Contributor), None, None).await.err().unwrap();
     assert!(matches!(failure.error, RegistryError::StorageFull));
 }
 
@@ -111,7 +111,7 @@ async fn watermark() {
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted() {
     let bench = Bench::new().await;
-    let mut upload = bench.registry.begin_upload(&someone(Role::Contributor), None).await.unwrap();
+    let mut upload = bench.registry.begin_upload(&someone(Role::Contributor), None, None).await.unwrap();
     assert_eq!(bench.registry.open_uploads(), 1);
     let mut sink = upload.file("a.bin").await.unwrap();
     sink.write(bytes::Bytes::from_static(b"half")).await.unwrap();
@@ -208,7 +208,7 @@ async fn aliases() {
     assert_eq!(now.selected.unwrap().version, number(2));
     let then = bench.registry.model(&who, &model("m@beta"), Some(between)).await.unwrap().value.value;
     assert_eq!(then.selected.unwrap().version, number(1));
-    assert_eq!(then.as_of.unwrap().version, Some(number(1)));
+    assert_eq!(then.as_of.unwrap().step.version, Some(number(1)));
     let never = bench.registry.model(&who, &model("m@beta"), Some(0)).await;
     assert!(matches!(refused(never), RegistryError::NotFound { .. }));
     assert!(matches!(refused(bench.registry.model(&who, &m, Some(0)).await), RegistryError::Invalid(_)));
