@@ -555,6 +555,9 @@ pub struct Status {
     pub store: StoreStatus,
     /// The audit log.
     pub log: LogStatus,
+    /// What outsiders say of the log; none where no witness is asked.
+    #[serde(default)]
+    pub witnesses: Option<WitnessesStatus>,
     /// The bytes.
     pub storage: StorageStatus,
     /// What is being served.
@@ -603,6 +606,36 @@ pub struct LogStatus {
     pub commits: u64,
     /// Batches (one fdatasync each) written since start.
     pub batches: u64,
+}
+
+/// The witnesses' part of [`Status`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct WitnessesStatus {
+    /// Entries of the newest checkpoint that meets the policy; none if there is none yet.
+    pub witnessed_size: Option<u64>,
+    /// The earliest time that its cosignatures state.
+    pub witnessed_at: Option<String>,
+    /// Seconds since.
+    pub witnessed_age_seconds: Option<u64>,
+    /// What speaks against the log: a witness knows another history than this one. A person must look.
+    pub contradictions: Vec<String>,
+    /// Exchanges that failed since start.
+    pub failures: u64,
+    /// Each witness that is asked.
+    pub witnesses: Vec<WitnessStatus>,
+}
+
+/// A witness that is asked for cosignatures.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct WitnessStatus {
+    /// Its name in the policy.
+    pub name: String,
+    /// Entries of the last checkpoint it cosigned, as far as it is known.
+    pub size: Option<u64>,
+    /// When it last cosigned, as it says itself.
+    pub cosigned_at: Option<String>,
+    /// Why the last exchange with it failed; none if it did not.
+    pub error: Option<String>,
 }
 
 /// The bytes' part of [`Status`].

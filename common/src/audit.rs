@@ -61,10 +61,15 @@ pub use tree::{
 
 // Who stands for the tree, and what a caller keeps.
 mod note;
+mod policy;
 mod proof;
 
 pub use note::{
     Checkpoint, Cosigner, Ed25519Signer, KeyError, KeyId, KeyType, NOTE_LEN_MAX, Note, NoteError, SIGNATURES_MAX,
     SignError, SignedCheckpoint, Signer, VerifiedSignature, Verifier, is_key_name,
+};
+pub use policy::{
+    POLICY_ITEMS_MAX, POLICY_LEN_MAX, Policy, PolicyLog, PolicyMistake, PolicyMistakes, PolicyWitness, UnmetPolicy,
+    Witnessed,
 };
 pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt, format_hashes, parse_hashes};

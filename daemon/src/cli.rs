@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use common::audit::Verifier;
 use serde_json::json;
 
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
@@ -111,6 +112,31 @@ pub enum Command {
     User(UserCommand),
     /// Print the OpenAPI description of the REST interface
     Openapi,
+    /// Be a witness of other people's audit logs: cosign what only ever grows
+    ///
+    /// A witness belongs on another machine than the logs it watches, under other administrators. It has no settings
+    /// besides these options and --bind, which is 127.0.0.1:8001 here unless given.
+    Witness(WitnessArgs),
+}
+
+/// `mregd witness`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WitnessArgs {
+    /// Make a witness's key in a new file of mode 0600, print its vkey, and exit
+    #[arg(long, num_args = 2, value_names = ["FILE", "NAME"], exclusive = true)]
+    pub new_key: Option<Vec<String>>,
+    /// The directory of what the witness remembers; made if it is not there, and never to be lost
+    #[arg(long, value_name = "DIR", required_unless_present = "new_key")]
+    pub state: Option<PathBuf>,
+    /// The vkey of a log to watch; several for several logs, or for a log that rotates its key
+    #[arg(long, value_name = "VKEY", required_unless_present = "new_key")]
+    pub log: Vec<Verifier>,
+    /// The file with the witness's key
+    #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
+    pub key: Option<PathBuf>,
+    /// The form of the diagnostics on standard error
+    #[arg(long, value_parser = ["text", "json"], default_value = "text", value_name = "FORM")]
+    pub log_format: String,
 }
 
 /// `mregd config`.
@@ -337,6 +363,11 @@ mod tests {
             "mregd user add ada --role king",
             "mregd user passwd a --password-file f --password-stdin",
             "mregd user passwd a --password p",
+            "mregd witness",
+            "mregd witness --state d --key k",
+            "mregd witness --state d --key k --log nonsense",
+            "mregd witness --new-key f",
+            "mregd witness --new-key f n --state d",
         ] {
             assert_eq!(exit(line), Exit::Usage, "{line}");
         }

@@ -3,6 +3,7 @@
 
 mod serve;
 mod users;
+mod witness;
 
 use std::fmt;
 use std::io;
@@ -10,8 +11,8 @@ use std::num::NonZero;
 
 use tokio::runtime::Runtime;
 
-use crate::cli::{self, Command, Exit};
-use crate::config::{Config, Loaded};
+use crate::cli::{self, Command, Exit, WitnessArgs};
+use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
 use crate::logging;
 use crate::registry::Seeded;
@@ -40,8 +41,17 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
-        Command::Config(_) | Command::GenSecret => return Exit::Usage,
+        Command::Config(_) | Command::GenSecret | Command::Witness(_) => return Exit::Usage,
     };
+    ended(result)
+}
+
+/// `mregd witness`: another program in the same binary, without a registry and without its configuration.
+pub fn witness(options: &Options, arguments: &WitnessArgs) -> Exit {
+    ended(witness::witness(options, arguments))
+}
+
+fn ended(result: Result<(), Failed>) -> Exit {
     match result {
         Ok(()) => Exit::Ok,
         Err(failed) => {
@@ -116,7 +126,7 @@ impl From<StartError> for Failed {
                 crate::config::secret::SecretError::Io(source) => exit_of(source),
                 _unfit => Exit::Config,
             },
-            StartError::Setting { .. } => Exit::Config,
+            StartError::Setting { .. } | StartError::Cosigning(_) => Exit::Config,
             StartError::Registry(error) => exit_of_registry(error),
         };
         Self::new(exit, crate::error_chain(&error))

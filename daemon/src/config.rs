@@ -2,13 +2,14 @@
 //!
 //! Knows: every setting (`config/settings.rs`), every place one may come from (`config/sources.rs`), the rules between
 //! settings, and how to say all that is wrong at once. This is the only reader of the environment in the daemon.
-//! Refuses to know: what the settings do. It creates nothing; it reads `.env`, secret files, and the first octets of a
-//! file that stands where the data should be.
+//! Refuses to know: what the settings do. It creates nothing; it reads `.env`, secret files, the policy of the witnesses,
+//! and the first octets of a file that stands where the data should be.
 
 pub mod dotenv;
 pub mod secret;
 pub mod settings;
 mod sources;
+pub mod witness;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
 use sources::{Sources, Stated};
+use witness::Witnesses;
 
 /// The password of the sample files, which everyone knows.
 const SAMPLE_PASSWORD: &str = "secure_password";
@@ -84,6 +86,12 @@ pub struct Config {
     pub audit_client_ip: AuditClientIp,
     /// Who may fetch the log's checkpoint and hashes.
     pub log_hash_access: LogHashAccess,
+    /// Whether witnesses are asked for cosignatures.
+    pub witness_mode: WitnessMode,
+    /// The file of the witness policy; absolute.
+    pub witness_policy: Option<PathBuf>,
+    /// What is in it; there whenever witnesses are asked.
+    pub witnesses: Option<Witnesses>,
     /// Diagnostics on standard error.
     pub logging: Logging,
 }
@@ -133,6 +141,15 @@ pub enum LogHashAccess {
     Public,
     /// Whoever has a live token.
     Authenticated,
+}
+
+/// `MREG_WITNESS_MODE` (audit-log.md §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WitnessMode {
+    /// No witness is asked.
+    Off,
+    /// Witnesses are asked after publishing; nothing waits for them.
+    Background,
 }
 
 /// Diagnostics: what is said, how, and to whom.
@@ -198,6 +215,17 @@ impl LogHashAccess {
         match self {
             Self::Public => "public",
             Self::Authenticated => "authenticated",
+        }
+    }
+}
+
+impl WitnessMode {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Background => "background",
         }
     }
 }
@@ -346,9 +374,28 @@ impl Draft {
             audit_reads: AuditReads::Content,
             audit_client_ip: AuditClientIp::Full,
             log_hash_access: LogHashAccess::Public,
+            witness_mode: WitnessMode::Off,
+            witness_policy: None,
+            witnesses: None,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
         Self { config, database: Database::Embedded }
+    }
+}
+
+impl Logging {
+    /// Diagnostics of a command that has no configuration: this form, the usual filter, and what the process was given
+    /// about its standard error.
+    #[must_use]
+    pub fn without_settings(format: LogFormat) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the reader")]
+        let inherited = |name: &str| std::env::var(name).ok();
+        Self {
+            format,
+            filter: "info".to_owned(),
+            journal_stream: inherited("JOURNAL_STREAM").as_deref().and_then(journal_stream),
+            color: inherited("NO_COLOR").is_none_or(|text| text.is_empty()),
+        }
     }
 }
 
@@ -392,6 +439,7 @@ impl Config {
         loading.apply_options(options);
         loading.settle_data_dir();
         loading.settle_key_dir();
+        loading.settle_witnesses();
         loading.check_sign_in();
         loading.check_exposure(options.require_tls);
         loading.take_surroundings();
@@ -590,6 +638,41 @@ impl Loading<'_> {
         self.draft.config.key_dir = key_dir;
     }
 
+    /// The policy of the witnesses, read and checked, where they are asked.
+    fn settle_witnesses(&mut self) {
+        let path = self.draft.config.witness_policy.as_ref().map(|path| self.absolute(path));
+        self.draft.config.witness_policy.clone_from(&path);
+        match (self.draft.config.witness_mode, path) {
+            (WitnessMode::Off, None) => {}
+            (WitnessMode::Off, Some(_)) => {
+                self.notices.push(
+                    "MREG_WITNESS_POLICY is not used, because MREG_WITNESS_MODE does not ask witnesses".to_owned(),
+                );
+            }
+            (WitnessMode::Background, None) => {
+                if !self.is_mistaken("MREG_WITNESS_POLICY") {
+                    self.mistake(
+                        "MREG_WITNESS_POLICY",
+                        "is not set, and MREG_WITNESS_MODE asks witnesses; name the file with the policy",
+                    );
+                }
+            }
+            (WitnessMode::Background, Some(path)) => match witness::read(&path) {
+                Ok((witnesses, warnings)) => {
+                    self.draft.config.witnesses = Some(witnesses);
+                    for warning in warnings {
+                        self.warn(format!("MREG_WITNESS_POLICY: {warning}"));
+                    }
+                }
+                Err(problems) => {
+                    for problem in problems {
+                        self.mistake("MREG_WITNESS_POLICY", problem);
+                    }
+                }
+            },
+        }
+    }
+
     fn check_sign_in(&mut self) {
         let config = &self.draft.config;
         let previous = config.jwt_secret_previous.as_ref();
@@ -665,10 +748,7 @@ impl Loading<'_> {
     /// Variables that are not settings of ours, but conventions about standard error.
     fn take_surroundings(&mut self) {
         let logging = &mut self.draft.config.logging;
-        logging.journal_stream = self.inputs.inherited("JOURNAL_STREAM").and_then(|text| {
-            let (device, inode) = text.split_once(':')?;
-            Some((device.parse().ok()?, inode.parse().ok()?))
-        });
+        logging.journal_stream = self.inputs.inherited("JOURNAL_STREAM").and_then(journal_stream);
         logging.color = self.inputs.inherited("NO_COLOR").is_none_or(str::is_empty);
     }
 
@@ -711,6 +791,12 @@ impl Loading<'_> {
     fn absolute(&self, path: &Path) -> PathBuf {
         self.working_dir.join(path).components().filter(|component| *component != Component::CurDir).collect()
     }
+}
+
+/// Device and inode, as systemd writes them.
+fn journal_stream(text: &str) -> Option<(u64, u64)> {
+    let (device, inode) = text.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
 }
 
 /// `mreg-data` → `mreg-keys`, `mregd` → `mregd-keys`, beside it. Named after the data, so that two registries whose data

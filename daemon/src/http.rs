@@ -49,6 +49,7 @@ use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::watch;
 
+use crate::cosigning;
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
@@ -74,6 +75,8 @@ pub struct Shared {
     pub started_at_ms: i64,
     /// Turns true when the daemon begins to stop: answers without an end come to it then.
     pub stopping: watch::Receiver<bool>,
+    /// What witnesses say of the log, where they are asked.
+    pub cosigning: Option<watch::Receiver<cosigning::State>>,
 }
 
 /// Bounds of what is taken from the network.

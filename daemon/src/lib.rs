@@ -14,6 +14,8 @@ pub mod store;
 pub mod auth;
 pub mod registry;
 pub mod http;
+pub mod witness;
+pub mod cosigning;
 pub mod notify;
 pub mod commands;
 
@@ -35,6 +37,7 @@ use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
 use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, ScanPolicy};
+use crate::cosigning::{Cosigning, CosigningError};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
 use crate::http::server::{self, Stop, raised};
@@ -81,6 +84,9 @@ pub enum StartError {
         /// What is wrong.
         problem: String,
     },
+    /// The witness policy does not fit the log.
+    #[error("MREG_WITNESS_POLICY")]
+    Cosigning(#[source] CosigningError),
     /// The registry's first steps: recovery, the first admin, the entry of the start.
     #[error("the registry can't start")]
     Registry(#[source] RegistryError),
@@ -111,6 +117,8 @@ pub struct Opened {
     pub registry: Arc<Registry>,
     /// What became of the first admin.
     pub seeded: Seeded,
+    /// The task that asks witnesses, where they are to be asked.
+    pub cosigning: Option<Cosigning>,
 }
 
 /// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
@@ -127,9 +135,20 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
     .await?;
     let (store, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (Arc::new(store), Arc::new(blobs));
     let registry = Registry::open(store, blobs, settings).await.map_err(StartError::Registry)?;
-    let seeded = seed(&registry, config).await;
-    match seeded {
-        Ok(seeded) => Ok(Opened { registry: Arc::new(registry), seeded }),
+    let registry = Arc::new(registry);
+    let opened = async {
+        let seeded = seed(&registry, config).await?;
+        let cosigning = match config.witnesses.clone() {
+            Some(witnesses) => {
+                let opened = Cosigning::open(Arc::clone(&registry), witnesses, &config.data_dir).await;
+                Some(opened.map_err(StartError::Cosigning)?)
+            }
+            None => None,
+        };
+        Ok((seeded, cosigning))
+    };
+    match opened.await {
+        Ok((seeded, cosigning)) => Ok(Opened { registry, seeded, cosigning }),
         Err(error) => {
             registry.close().await;
             Err(error)
@@ -150,6 +169,7 @@ async fn seed(registry: &Registry, config: &Config) -> Result<Seeded, StartError
 pub async fn run(
     config: &Config,
     registry: Arc<Registry>,
+    cosigning: Option<Cosigning>,
     listener: TcpListener,
     stop: Stop,
     announce: impl FnOnce(),
@@ -165,6 +185,7 @@ pub async fn run(
         metrics: Metrics::new(),
         started_at_ms: clock::now_ms(),
         stopping: begun.clone(),
+        cosigning: cosigning.as_ref().map(Cosigning::state),
     });
     let control = match Control::bind(&config.data_dir) {
         Ok(control) => control,
@@ -177,6 +198,7 @@ pub async fn run(
     let network = tokio::spawn(server::serve(listener, Arc::clone(&shared), own_stop.clone()));
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+    let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
     let watchdog = tokio::spawn(notify::watchdog(registry.health()));
     notify::ready();
     announce();
@@ -195,6 +217,9 @@ pub async fn run(
         tracing::error!(%error, "the control socket failed");
     }
     upkeep.abort();
+    if let Some(cosigning) = cosigning {
+        cosigning.abort();
+    }
     // The end of a download is an entry of its own; the stop is the last.
     registry.finish().await;
     let closed = match journal_failure {

@@ -16,6 +16,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
     match command.unwrap_or(Command::Serve) {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
+        Command::Witness(arguments) => commands::witness(options, &arguments),
         command @ (Command::Serve | Command::InitDb | Command::User(_) | Command::Openapi) => match prepare(options) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,

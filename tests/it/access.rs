@@ -81,6 +81,7 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("log_consistency", Anyone, ""),
     // Others' entries are refused all the same: `log.rs` has that.
     ("log_proof", SignedIn, ""),
+    ("log_checkpoint_witnessed", Anyone, ""),
     ("log_vkeys", Anyone, ""),
 ];
 

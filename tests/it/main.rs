@@ -22,5 +22,6 @@ mod store_contract;
 mod tidy;
 mod upload;
 mod verifier;
+mod witness;
 
 use tests::oracle;

@@ -62,13 +62,13 @@ fn build() -> PathBuf {
 
 /// Lines of a stream, as they come.
 #[derive(Debug)]
-struct Lines {
+pub(crate) struct Lines {
     seen: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&seen);
         let reader = std::thread::spawn(move || {
@@ -79,12 +79,12 @@ impl Lines {
         Self { seen, reader: Some(reader) }
     }
 
-    fn so_far(&self) -> Vec<String> {
+    pub(crate) fn so_far(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
     /// All of them; the process has ended.
-    fn all(&mut self) -> Vec<String> {
+    pub(crate) fn all(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -397,7 +397,7 @@ fn change(client: &Client, old: &str, new: &str) {
     client.post("/me/password", &body).expect(204);
 }
 
-fn wait_for(child: &mut Child) -> ExitStatus {
+pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
     let began = std::time::Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {

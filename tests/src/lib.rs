@@ -16,3 +16,4 @@ pub mod oracle;
 pub mod samples;
 pub mod tar;
 pub mod wait;
+pub mod witness;

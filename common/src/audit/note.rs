@@ -111,6 +111,11 @@ impl Verifier {
         self.kind
     }
 
+    /// The 32 octets of the public key. Two vkeys of one public key are one key, whatever their names.
+    pub fn public_key(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
     /// Checks a signature over the text of a note, and gives the time a cosignature states, in seconds since
     /// 1970-01-01T00:00:00Z.
     fn verify(&self, text: &str, signature: &[u8]) -> Option<Option<u64>> {

@@ -5,4 +5,5 @@ mod hostile;
 mod leaf;
 mod memory;
 mod oracle;
+mod policy;
 mod vectors;

@@ -49,7 +49,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
             // Nobody may be listening to standard output; the registry serves all the same.
             let _said = cli::out(&greeting);
         };
-        crate::run(config, opened.registry, listener, stop, announce).await?;
+        crate::run(config, opened.registry, opened.cosigning, listener, stop, announce).await?;
         Ok(())
     });
     // Blocking work that is still running is a scan or a read: nothing waits for it any more.
@@ -63,7 +63,7 @@ async fn asked_to_stop(mut stop: Stop) {
 
 /// SIGTERM or SIGINT begins the stop, a second one ends it at once. SIGHUP means nothing: a closed terminal must not end
 /// the daemon.
-fn signals() -> Result<Stop, Failed> {
+pub(super) fn signals() -> Result<Stop, Failed> {
     let listen = |kind| signal(kind).map_err(|error| Failed::new(Exit::Io, format_args!("no signals: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
@@ -89,7 +89,7 @@ fn signals() -> Result<Stop, Failed> {
     Ok(Stop { begun, at_once })
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failed {
+pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failed {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another program listens there; stop it, or choose another with --bind or MREG_BIND"

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::secret::{KEY_BYTES_MIN, Secret};
-use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, ScanPolicy};
+use super::{
+    AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, ScanPolicy, WitnessMode,
+};
 
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
@@ -475,6 +477,45 @@ pub const GROUPS: &[Group] = &[
                       was altered: public, or authenticated for whoever has a live token. They reveal how many \
                       entries there are and when they came, and nothing else.",
             },
+            Setting {
+                name: "MREG_WITNESS_MODE",
+                default: Default::Text("off"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.witness_mode = match text {
+                            "off" => WitnessMode::Off,
+                            "background" => WitnessMode::Background,
+                            "required" => {
+                                return Err("required is not offered in this version: no answer waits for witnesses; \
+                                            say background, or off"
+                                    .to_owned());
+                            }
+                            _ => return Err(must("be off or background", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.witness_mode.as_str().to_owned(),
+                },
+                doc: "Whether witnesses are asked to cosign the audit log's checkpoints: off, or background, which asks \
+                      them after an entry is answered, at most every two seconds. The newest checkpoint that enough of \
+                      them cosigned is at /log/checkpoint.witnessed.",
+            },
+            Setting {
+                name: "MREG_WITNESS_POLICY",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.witness_policy = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| {
+                        let path = config.witness_policy.as_ref();
+                        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+                    },
+                },
+                doc: "The file that says which witnesses are asked, where they are, and how many must have cosigned: a \
+                      policy as c2sp.org/tlog-policy has it. Addresses are http:// ones. `mregd witness` is a witness.",
+            },
         ],
     },
     Group {
@@ -672,7 +713,11 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+/// An address and port to listen on.
+///
+/// # Errors
+/// A sentence that says what it must be.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     // Not looked up: a name service must not decide who can reach us.
     let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
     match local {

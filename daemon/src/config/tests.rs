@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use common::audit::Cosigner;
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
@@ -473,4 +474,57 @@ proptest! {
             }
         }
     }
+}
+
+/// Witnesses are asked by a policy that can be used; everything that is wrong with it is told at once, with its line.
+#[test]
+fn witnesses() {
+    let place = Place::new();
+    let vkey = |seed: u8| Cosigner::from_seed("w", &[seed; 32]).unwrap().verifier().to_string();
+    let mode = ("MREG_WITNESS_MODE", "background");
+    let asked = [mode, ("MREG_WITNESS_POLICY", "policy")];
+    let policy = |text: String| place.file("policy", &text, 0o644);
+
+    policy(format!(
+        "witness a {} http://[::1]:81/prefix/\nwitness b {} http://b.example\ngroup both all a b\nquorum both\n",
+        vkey(1),
+        vkey(2)
+    ));
+    let loaded = place.load(&asked);
+    let reached = loaded.config.witnesses.as_ref().unwrap().reached.clone();
+    let parts: Vec<_> = reached.iter().map(|at| (at.host.as_str(), at.port, at.prefix.as_str())).collect();
+    assert_eq!(parts, [("::1", 81, "/prefix"), ("b.example", 80, "")]);
+    assert_eq!(row(&loaded, "MREG_WITNESS_POLICY").0, place.path("policy").display().to_string());
+    assert!(loaded.warnings.is_empty());
+
+    let off = place.load(&asked[1..]);
+    assert!(off.config.witnesses.is_none() && off.notices[0].contains("MREG_WITNESS_POLICY is not used"));
+    assert!(place.mistake(&[mode]).starts_with("MREG_WITNESS_POLICY: is not set"));
+    assert!(place.mistake(&[("MREG_WITNESS_MODE", "required")]).contains("required is not offered"));
+    assert!(place.mistake(&[mode, ("MREG_WITNESS_POLICY", "none-here")]).contains("can't be read"));
+
+    policy(format!(
+        "witness a {} https://a.example\nwitness b {} ftp://b\nwitness c {} http://u@c\nwitness d {} http://d/?q\n\
+         witness e {} nowhere\nquorum a\n",
+        vkey(1),
+        vkey(2),
+        vkey(3),
+        vkey(4),
+        vkey(5)
+    ));
+    let mistakes = place.mistakes(&asked);
+    let parts = ["line 1: the witness's address begins with https://", "line 2: ", "line 3: ", "line 4: ", "line 5: "];
+    assert_eq!(mistakes.len(), parts.len(), "{mistakes:?}");
+    for (mistake, part) in mistakes.iter().zip(parts) {
+        assert!(mistake.starts_with("MREG_WITNESS_POLICY: ") && mistake.contains(part), "{mistake}");
+    }
+
+    policy("witness a x\nnonsense\nquorum a\n".to_owned());
+    assert_eq!(place.mistakes(&asked).len(), 2);
+    policy(format!("witness a {} http://a\nwitness b {}\ngroup both all a b\nquorum both\n", vkey(1), vkey(2)));
+    assert!(place.mistake(&asked).contains("no quorum"));
+    policy(format!("witness b {}\nquorum none\n", vkey(2)));
+    assert!(place.mistake(&asked).contains("nobody to ask"));
+    policy(format!("witness a {} http://a\nwitness b {}\nquorum none\n", vkey(1), vkey(2)));
+    assert_eq!(place.load(&asked).warnings.len(), 2);
 }

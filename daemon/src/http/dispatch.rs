@@ -66,6 +66,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::ListAudit => audit::list(&call).await,
         Route::ShowAuditEntry { index } => audit::show(&call, &index).await,
         Route::LogCheckpoint => log::checkpoint(&call),
+        Route::LogWitnessed => log::witnessed(&call),
         Route::LogVkeys => log::vkeys(&call),
         Route::LogTile { tile } => log::tile(&call, tile).await,
         Route::LogBundle { bundle } => log::bundle(&call, bundle).await,

@@ -14,11 +14,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::api::{BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus};
+use common::api::{
+    BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus, WitnessStatus,
+    WitnessesStatus,
+};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use crate::clock;
+use crate::cosigning::State;
 use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
 use crate::registry::{Health, JOURNAL_FORMAT};
@@ -68,6 +72,17 @@ pub(crate) async fn ready(call: &Call) -> Answer {
     };
     checks.insert("blobs".to_owned(), blobs);
     checks.insert("space".to_owned(), space);
+    if let Some(state) = &shared.cosigning {
+        // A witness that can't be reached is no reason to stop serving; one that knows another history is.
+        let contradictions = state.borrow().contradictions().len();
+        let detail = match (contradictions, &state.borrow().witnessed) {
+            (0, Some(witnessed)) => format!("{} entries are witnessed", witnessed.size),
+            (0, None) => "nothing is witnessed yet".to_owned(),
+            _ => "CONTRADICTED: a witness knows another history of the log; /status and the diagnostics say which"
+                .to_owned(),
+        };
+        checks.insert("witnesses".to_owned(), check(contradictions == 0, detail));
+    }
     if *shared.stopping.borrow() {
         checks.insert("daemon".to_owned(), check(false, "stopping".to_owned()));
     }
@@ -119,6 +134,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             commits: stats.commits,
             batches: stats.batches,
         },
+        witnesses: shared.cosigning.as_ref().map(|state| witnesses(&state.borrow())),
         storage: StorageStatus {
             backend: "disk".to_owned(),
             total_bytes: space.total_bytes,
@@ -138,6 +154,32 @@ pub(crate) async fn status(call: &Call) -> Answer {
     Ok(respond::json(StatusCode::OK, &status))
 }
 
+fn witnesses(state: &State) -> WitnessesStatus {
+    let at = |at_s: u64| clock::rfc3339(i64::try_from(at_s).unwrap_or(i64::MAX).saturating_mul(clock::SECOND_MS));
+    let witnessed = state.witnessed.as_ref();
+    WitnessesStatus {
+        witnessed_size: witnessed.map(|witnessed| witnessed.size),
+        witnessed_at: witnessed.map(|witnessed| at(witnessed.at_s)),
+        witnessed_age_seconds: witnessed.map(|witnessed| age_seconds(witnessed.at_s)),
+        contradictions: state.contradictions(),
+        failures: state.failures,
+        witnesses: state
+            .witnesses
+            .iter()
+            .map(|witness| WitnessStatus {
+                name: witness.name.clone(),
+                size: witness.size,
+                cosigned_at: witness.cosigned_at_s.map(at),
+                error: witness.error.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn age_seconds(at_s: u64) -> u64 {
+    u64::try_from(clock::now_ms() / clock::SECOND_MS).unwrap_or(0).saturating_sub(at_s)
+}
+
 /// `GET /metrics`. What can't be read is left out rather than shown as zero.
 pub(crate) async fn metrics(call: &Call) -> Answer {
     let shared = &call.shared;
@@ -153,6 +195,21 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
     let writable = matches!(*registry.health().borrow(), Health::Ok);
     add("log_writable", "gauge", "1 while entries can be written.", f64::from(u8::from(writable)));
+    if let Some(state) = &shared.cosigning {
+        let state = state.borrow().clone();
+        let (size, at_s) = state.witnessed.map_or((0, None), |witnessed| (witnessed.size, Some(witnessed.at_s)));
+        add("log_witnessed_entries", "gauge", "Entries of the newest checkpoint that meets the policy.", size as f64);
+        if let Some(at_s) = at_s {
+            let help = "Since the earliest cosignature of that checkpoint.";
+            add("log_witnessed_age_seconds", "gauge", help, age_seconds(at_s) as f64);
+        }
+        let help = "Exchanges with witnesses that failed since start.";
+        add("log_witness_failures_total", "counter", help, state.failures as f64);
+        let against = state.witnesses.iter().filter(|witness| witness.contradicts).count()
+            + usize::from(state.file_contradicts.is_some());
+        let help = "Witnesses that know another history of the log; anything but 0 needs a person.";
+        add("log_witness_contradictions", "gauge", help, against as f64);
+    }
     add("uploads_open", "gauge", "Uploads under way.", registry.open_uploads() as f64);
     if let Ok(counters) = registry.counters().await {
         add("models", "gauge", "Models that are not deleted.", counters.models as f64);

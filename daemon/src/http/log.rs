@@ -18,6 +18,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{Answer, Body, Call, body, params, respond};
+use crate::registry::error::RegistryError;
 use crate::registry::log::Bundle;
 use crate::registry::settings::HashAccess;
 
@@ -31,6 +32,14 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 pub(crate) fn checkpoint(call: &Call) -> Answer {
     let checkpoint = call.shared.registry.log_checkpoint(&call.caller)?;
     Ok(small(call, respond::text(StatusCode::OK, checkpoint.note.clone()), checkpoint.note.as_bytes(), REVALIDATED))
+}
+
+/// `GET /log/checkpoint.witnessed`
+pub(crate) fn witnessed(call: &Call) -> Answer {
+    call.shared.registry.require_hashes(&call.caller)?;
+    let witnessed = call.shared.cosigning.as_ref().and_then(|state| state.borrow().witnessed.clone());
+    let note = &witnessed.ok_or_else(|| RegistryError::not_found("witnessed checkpoint"))?.note;
+    Ok(small(call, respond::text(StatusCode::OK, note.clone()), note.as_bytes(), REVALIDATED))
 }
 
 /// `GET /log/vkeys`

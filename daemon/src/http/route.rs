@@ -226,6 +226,8 @@ pub enum Route {
     },
     /// `GET /log/checkpoint`
     LogCheckpoint,
+    /// `GET /log/checkpoint.witnessed`
+    LogWitnessed,
     /// `GET /log/vkeys`
     LogVkeys,
     /// `GET /log/tile/{level}/{tile}`
@@ -304,6 +306,7 @@ impl Route {
             | Self::Problem { .. }
             | Self::ListRoles
             | Self::LogCheckpoint
+            | Self::LogWitnessed
             | Self::LogVkeys
             | Self::LogTile { .. }
             | Self::LogConsistency { .. } => Target::new("service", ""),
@@ -436,11 +439,17 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs", index], "GET") => Route::ShowAuditEntry { index: own(index) },
         (["log", "checkpoint"], "GET") => Route::LogCheckpoint,
+        (["log", "checkpoint.witnessed"], "GET") => Route::LogWitnessed,
         (["log", "vkeys"], "GET") => Route::LogVkeys,
         (["log", "consistency", old, new], "GET") => Route::LogConsistency { old: own(old), new: own(new) },
         (["log", "proof", index], "GET") => Route::LogProof { index: own(index) },
         (["audit-logs"] | ["audit-logs", _], _) => return allow("GET, HEAD"),
-        (["log", "checkpoint" | "vkeys"] | ["log", "consistency", _, _] | ["log", "proof", _], _) => {
+        (
+            ["log", "checkpoint" | "checkpoint.witnessed" | "vkeys"]
+            | ["log", "consistency", _, _]
+            | ["log", "proof", _],
+            _,
+        ) => {
             return allow("GET, HEAD");
         }
 

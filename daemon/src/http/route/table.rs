@@ -1187,6 +1187,19 @@ static LOG_CHECKPOINT: Endpoint = Endpoint {
     problems: &HASHES_PROBLEMS,
     ..PLAIN
 };
+static LOG_WITNESSED: Endpoint = Endpoint {
+    id: "log_checkpoint_witnessed",
+    template: "/log/checkpoint.witnessed",
+    tag: LOG_TAG,
+    summary: "The newest checkpoint that enough witnesses cosigned",
+    text: "The signed note with the cosignatures (C2SP tlog-cosignature) that meet the witness policy. Whoever holds it \
+           knows that the witnesses saw this history and no other. 404 where no witness is asked, or none has cosigned yet.",
+    access: Hashes,
+    params: &[IF_NONE_MATCH],
+    answers: &[Success { status: 200, text: "The note.", content: &[TEXT], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &HASHES_PROBLEMS,
+    ..PLAIN
+};
 static LOG_TILE: Endpoint = Endpoint {
     id: "log_tile",
     template: "/log/tile/{level}/{tile}",
@@ -1265,7 +1278,7 @@ static LOG_VKEYS: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 55] = [
+    pub const ALL: [&'static Endpoint; 56] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1303,6 +1316,7 @@ impl Route {
         &LIST_AUDIT,
         &SHOW_AUDIT_ENTRY,
         &LOG_CHECKPOINT,
+        &LOG_WITNESSED,
         &LOG_TILE,
         &LOG_BUNDLE,
         &LOG_CONSISTENCY,
@@ -1376,6 +1390,7 @@ impl Route {
             Self::ListAudit => &LIST_AUDIT,
             Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,
             Self::LogCheckpoint => &LOG_CHECKPOINT,
+            Self::LogWitnessed => &LOG_WITNESSED,
             Self::LogVkeys => &LOG_VKEYS,
             Self::LogTile { .. } => &LOG_TILE,
             Self::LogBundle { .. } => &LOG_BUNDLE,
