@@ -402,3 +402,55 @@ fn idempotency_keys_expire() {
     assert!(opened.store.view().idempotency(&[1; 32]).unwrap().is_none());
     assert!(opened.store.view().idempotency(&[2; 32]).unwrap().is_some());
 }
+
+/// The tree, its leaves and its past are what the entries make them, whatever piece of them is asked for.
+#[test]
+fn the_tree_and_its_past() {
+    let opened = open();
+    let runtime = runtime();
+    let mut published = BTreeMap::new();
+    for number in 0..40 {
+        let committed = commit(&runtime, &opened.store, note(&format!("m{}", number % 3)));
+        published.insert(committed.checkpoint.size, Arc::clone(&committed.checkpoint));
+    }
+    use daemon::store::Entries;
+    let view = opened.store.view();
+    let size = view.size();
+    let all = leaves(view);
+    let hashes: Vec<Hash> = all.iter().map(|leaf| leaf_hash(leaf)).collect();
+    let root = |from: u64, to: u64| {
+        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        Hash(tests::oracle::root(&hashes[from..to].iter().map(|hash| hash.0).collect::<Vec<_>>()))
+    };
+
+    assert_eq!(view.leaves(0..size, usize::MAX).unwrap(), all);
+    assert_eq!(view.leaves(3..9, 1).unwrap(), all[3..4], "at least one");
+    assert_eq!(view.leaves(3..9, all[3].len() + 1).unwrap(), all[3..5], "to the one that reaches the bound");
+    assert!(view.leaves(5..5, 1).unwrap().is_empty());
+    for level in 0..5_u8 {
+        let nodes = view.nodes(level, 0..size >> level).unwrap();
+        let wanted: Vec<Hash> = (0..size >> level).map(|node| root(node << level, (node + 1) << level)).collect();
+        assert_eq!(nodes, wanted, "level {level}");
+        assert_eq!(view.nodes(level, 1..2).unwrap(), wanted[1..2]);
+    }
+    let vkey: common::audit::Verifier = opened.store.identity().vkey.parse().unwrap();
+    for new in 1..=size {
+        let past = runtime.block_on(opened.store.checkpoint_at(new)).unwrap().unwrap();
+        assert_eq!((past.size, past.root), (new, root(0, new)));
+        let signed = Checkpoint::open(past.note.as_bytes(), std::slice::from_ref(&vkey)).unwrap();
+        assert_eq!((signed.checkpoint.size, signed.checkpoint.root), (new, past.root));
+        if let Some(published) = published.get(&new) {
+            assert_eq!(&past, published, "the note that was published at {new}");
+        }
+        for old in 1..=new {
+            let proof = view.consistency(old, new).unwrap();
+            common::audit::verify_consistency(old, &root(0, old), new, &root(0, new), &proof).unwrap();
+            let proof = view.inclusion(old - 1, new).unwrap();
+            let leaf = hashes[usize::try_from(old - 1).unwrap()];
+            common::audit::verify_inclusion(&leaf, old - 1, new, &proof, &root(0, new)).unwrap();
+        }
+    }
+    for none in [0, size + 1, u64::MAX] {
+        assert_eq!(runtime.block_on(opened.store.checkpoint_at(none)).unwrap(), None);
+    }
+}
