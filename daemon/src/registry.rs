@@ -194,7 +194,7 @@ impl Registry {
     }
 
     /// Facts about the store: backend, origin, key.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> Identity {
         self.inner.store.identity()
     }
 
