@@ -4,6 +4,7 @@
 
 mod check;
 mod log;
+mod progress;
 mod serve;
 mod users;
 mod way;
@@ -76,11 +77,19 @@ impl Failed {
     }
 }
 
+/// Prints a command's result.
+fn say(text: &str) -> Result<(), Failed> {
+    match cli::out(text) {
+        Exit::Ok => Ok(()),
+        exit => Err(Failed::new(exit, "the result can't be written")),
+    }
+}
+
 /// `mregd init-db`: creates what is missing, and says what it did.
 fn init_db(config: &Config) -> Result<(), Failed> {
     runtime()?.block_on(async {
         let opened = crate::open(config).await?;
-        let identity = opened.registry.identity().clone();
+        let identity = opened.registry.identity();
         let mut text = format!("registry in {}\n", config.data_dir.display());
         text.push_str(&match &opened.seeded {
             Seeded::AlreadyThere => "nothing was changed: it was there already\n".to_owned(),
@@ -97,10 +106,7 @@ fn init_db(config: &Config) -> Result<(), Failed> {
         });
         text.push_str(&format!("keys in {}\nlog key: {}\n", config.key_dir.display(), identity.vkey));
         opened.registry.close().await;
-        match cli::out(&text) {
-            Exit::Ok => Ok(()),
-            exit => Err(Failed::new(exit, "the result can't be written")),
-        }
+        say(&text)
     })
 }
 
@@ -132,6 +138,12 @@ impl From<StartError> for Failed {
             StartError::Registry(error) => exit_of_registry(error),
         };
         Self::new(exit, crate::error_chain(&error))
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        StartError::Store(error).into()
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
 //! | `audit` | `/audit-logs` |
+//! | `log`, `check` | `/log/rotate-key /check`, at the control socket only |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -31,6 +32,8 @@ pub mod aliases;
 pub mod upload;
 pub mod download;
 pub mod audit;
+pub mod log;
+pub mod check;
 pub mod health;
 pub mod pages;
 pub mod openapi;

@@ -25,6 +25,8 @@
 //! | `upload`, `publish` | a new version |
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
+//! | `log` | the log's keys |
+//! | `check` | everything against everything else |
 //! | `audit` | page through the log, export, follow |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
@@ -33,6 +35,7 @@ pub mod access;
 pub mod alias;
 pub mod audit;
 pub mod change;
+pub mod check;
 pub mod commit;
 pub mod cursor;
 pub mod delete;
@@ -41,6 +44,7 @@ pub mod error;
 pub mod fetch;
 pub mod idempotency;
 pub mod lifecycle;
+pub mod log;
 pub mod login;
 pub mod pins;
 pub mod publish;
@@ -54,6 +58,7 @@ pub mod upload;
 pub mod users;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use common::audit::{Action, Target};
 use tokio::sync::watch;
@@ -97,6 +102,8 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     tasks: Tasks,
+    /// Whether a check runs.
+    checking: Arc<AtomicBool>,
 }
 
 /// What became of the first admin.
@@ -137,6 +144,7 @@ impl Registry {
             intake: Intake::new(),
             pins: Pins::default(),
             tasks: Tasks::default(),
+            checking: Arc::default(),
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })

@@ -1,6 +1,7 @@
 //! The store: records, the audit log, and the one path by which either changes. This file is the contract; a leaf
 //! below `store/` keeps it. What a change means to the registry's rules is not known here.
 
+pub mod check;
 pub mod codec;
 pub mod entries;
 pub mod journal;
@@ -27,6 +28,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::store::check::{Checked, Listener};
 use crate::store::records::{
     AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
     VersionRecord, Write,
@@ -179,6 +181,11 @@ pub trait Store: Send + Sync {
     /// Makes a key of a name, durable on return, and returns its public half. It signs nothing before a commit of
     /// [`Write::PutLogKeys`] that names it; without one it is never used.
     fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>>;
+
+    /// Checks all that is stored against all else, at the newest checkpoint, beside whatever else is done. Blocks for as long
+    /// as reading everything takes; repairs nothing. What is wrong is told to the listener; an error says that it could not
+    /// be found out.
+    fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError>;
 
     /// Waits for what is queued, makes derived data durable, releases the lock. Later commits are refused.
     fn close(&self) -> BoxFuture<'_, ()>;

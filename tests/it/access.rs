@@ -20,9 +20,11 @@ enum Who {
     /// Admin and auditor.
     Auditors,
     Admins,
+    /// Nobody over the network.
+    Operator,
 }
 
-use Who::{Admins, Anyone, Auditors, SignedIn, Writers};
+use Who::{Admins, Anyone, Auditors, Operator, SignedIn, Writers};
 
 /// Endpoint, who, and a body that would do.
 const EXPECTED: &[(&str, Who, &str)] = &[
@@ -74,11 +76,14 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("quarantine_version", Admins, r#"{"reason":"x"}"#),
     ("deprecate_version", Admins, r#"{"reason":"x"}"#),
     ("list_audit", Auditors, ""),
+    ("rotate_log_key", Operator, "{}"),
+    ("check", Operator, "{}"),
 ];
 
 impl Who {
     fn lets_in(self, role: Option<Role>) -> bool {
         match (self, role) {
+            (Operator, _) => false,
             (Anyone, _) | (SignedIn, Some(_)) | (_, Some(Role::Admin)) => true,
             (Writers, Some(role)) => role == Role::Contributor,
             (Auditors, Some(role)) => role == Role::Auditor,

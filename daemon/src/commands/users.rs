@@ -7,8 +7,8 @@ use http::Method;
 use serde_json::json;
 
 use super::way::{Way, ask, failed, here};
-use super::{Failed, runtime};
-use crate::cli::{self, Exit, PasswordSource, UserCommand};
+use super::{Failed, runtime, say};
+use crate::cli::{Exit, PasswordSource, UserCommand};
 use crate::config::{Config, Secret};
 
 /// Users asked for at once.
@@ -23,10 +23,7 @@ pub(super) fn user(config: &Config, command: UserCommand) -> Result<(), Failed> 
         way.close().await;
         result
     })?;
-    match cli::out(&text) {
-        Exit::Ok => Ok(()),
-        exit => Err(Failed::new(exit, "the result can't be written")),
-    }
+    say(&text)
 }
 
 /// A command with its password read.

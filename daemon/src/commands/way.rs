@@ -1,9 +1,12 @@
 //! How an operator's command reaches the registry: through the running daemon's control socket, or at the registry itself
 //! while it is stopped; never two writers. Knows both ways; refuses to know what is asked for.
 
+use std::collections::BTreeMap;
+
 use common::problem::Problem;
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Failed;
 use crate::StartError;
@@ -11,7 +14,7 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::http::control::Operator;
 use crate::registry::Registry;
-use crate::registry::access::{Actor, Caller};
+use crate::registry::access::{Actor, Caller, Person};
 use crate::store::sled::OpenError;
 
 /// How the registry is reached.
@@ -23,13 +26,8 @@ pub(super) enum Way {
 impl Way {
     pub(super) async fn open(config: &Config) -> Result<Self, Failed> {
         let dir = config.data_dir.display();
-        match Operator::connect(&config.data_dir).await {
-            Ok(Some(operator)) => return Ok(Self::Running(operator)),
-            Ok(None) => {}
-            Err(error) => {
-                let message = format_args!("the control socket in {dir} can't be used: {error}");
-                return Err(Failed::new(super::exit_of(&error), message));
-            }
+        if let Some(operator) = running(config).await? {
+            return Ok(Self::Running(operator));
         }
         if !config.data_dir.join("log").is_dir() {
             let message = format_args!(
@@ -60,7 +58,7 @@ impl Way {
 
 /// The operator, at the registry itself.
 pub(super) fn here() -> Caller {
-    Caller { actor: Actor::operator(), request: None }
+    Caller { actor: Actor::operator(Person::here()), request: None }
 }
 
 pub(super) fn failed(failure: crate::registry::error::Failure) -> Failed {
@@ -82,11 +80,30 @@ pub(super) async fn ask<T: DeserializeOwned>(
     if status.is_success() {
         return serde_json::from_slice(&octets).map_err(|error| lost(&error));
     }
-    let detail = serde_json::from_slice::<Problem>(&octets).map_or_else(|_| status.to_string(), |it| it.detail);
+    Err(told(status, &octets))
+}
+
+/// What the running daemon's refusal means for the command.
+pub(super) fn told(status: StatusCode, octets: &[u8]) -> Failed {
+    let detail = serde_json::from_slice::<Problem>(octets).map_or_else(|_| status.to_string(), |it| it.detail);
     let exit = match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TempFail,
         status if status.is_server_error() => Exit::Internal,
         _ => Exit::Usage,
     };
-    Err(Failed::new(exit, detail))
+    Failed::new(exit, detail)
+}
+
+/// The running daemon; none where none answers.
+pub(super) async fn running(config: &Config) -> Result<Option<Operator>, Failed> {
+    Operator::connect(&config.data_dir).await.map_err(|error| {
+        let dir = config.data_dir.display();
+        Failed::new(super::exit_of(&error), format_args!("the control socket in {dir} can't be used: {error}"))
+    })
+}
+
+/// Who asks, as the entry of something that is done without a registry says it.
+pub(super) fn operator_data() -> BTreeMap<String, Value> {
+    let person = serde_json::to_value(Person::here()).unwrap_or_default();
+    BTreeMap::from([("operator".to_owned(), person)])
 }

@@ -9,7 +9,7 @@ use crate::http::problem::status_of;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
-use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
+use crate::registry::access::{Actor, Caller, IfMatch, Person, RequestMeta};
 use crate::registry::error::RegistryError;
 
 /// Longest `User-Agent` that is passed on, octets; the audit log keeps 200.
@@ -42,7 +42,7 @@ pub(crate) async fn caller(
     };
     let mut known = Ok(());
     let actor = match (peer, bearer(&head.headers)) {
-        (Peer::Operator, _) => Actor::operator(),
+        (Peer::Operator { uid, pid }, _) => Actor::operator(Person::of(uid, pid)),
         // An old token must not keep anyone from what needs none; to register, a token makes a difference.
         (Peer::Tcp(_), _) if endpoint.access == Access::Public && *route != Route::Register => Actor::anonymous(),
         (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),

@@ -4,7 +4,7 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, download, health, login, models, pages, upload, users, versions,
+    Answer, Call, aliases, audit, body, check, download, health, log, login, models, pages, upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -64,5 +64,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
 
         Route::ListAudit => audit::list(&call).await,
+        Route::RotateLogKey => log::rotate_key(call).await,
+        Route::Check => check::check(call).await,
     }
 }

@@ -219,6 +219,10 @@ pub enum Route {
 
     /// `GET /audit-logs`
     ListAudit,
+    /// `POST /log/rotate-key`
+    RotateLogKey,
+    /// `POST /check`
+    Check,
 }
 
 impl Route {
@@ -257,7 +261,7 @@ impl Route {
             Self::SetAlias { model, alias: _ }
             | Self::ClearAlias { model, alias: _ }
             | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
-            Self::ListAudit => Target::new("log", ""),
+            Self::ListAudit | Self::RotateLogKey | Self::Check => Target::new("log", ""),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -392,6 +396,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
 
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs"], _) => return allow("GET, HEAD"),
+        (["log", "rotate-key"], "POST") => Route::RotateLogKey,
+        (["check"], "POST") => Route::Check,
+        (["log", "rotate-key"] | ["check"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

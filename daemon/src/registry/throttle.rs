@@ -271,6 +271,11 @@ impl Hashing {
     }
 }
 
+/// Lets the calling thread give way to all others, for good. Not allowed, it is as it would be without.
+pub(crate) fn give_way() {
+    let _ = setpriority_process(Some(gettid()), NICE);
+}
+
 impl Place {
     /// Runs work on a thread of its own that gives way to all others: a core that a flood of sign-ins keeps busy is still
     /// there for whoever else needs it. The pool's threads could not do that, for a thread that gave way may not take it
@@ -282,8 +287,7 @@ impl Place {
         let place = self.clone();
         let (done, result) = oneshot::channel();
         let hash = move || {
-            // Not allowed, it is as it would be without.
-            let _ = setpriority_process(Some(gettid()), NICE);
+            give_way();
             // Nobody waits for the result any more: then there is nobody to tell.
             let _ = done.send(work());
             drop(place);

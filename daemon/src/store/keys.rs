@@ -38,7 +38,7 @@ const FIRST: &str = "log.key";
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeysError {
     /// Two keys sign already.
-    #[error("a rotation is under way until {}; wait for its end, or rotate with --compromised", crate::clock::rfc3339(*.until_ms))]
+    #[error("a rotation is under way until {}; wait for its end, or say that the key is compromised", crate::clock::rfc3339(*.until_ms))]
     UnderWay {
         /// When it ends, milliseconds since the epoch.
         until_ms: i64,

@@ -10,10 +10,13 @@
 //! <keys>/                  the log's keys and its high-water mark (`store/keys.rs`)
 //! ```
 
+mod check;
 mod keeper;
+mod rebuild;
 mod recover;
 mod rollback;
 
+pub use check::check_stopped;
 pub use recover::LostHead;
 pub use rollback::{Acceptance, RolledBack};
 
@@ -29,6 +32,7 @@ use common::audit::{Receipt, TlogProof, inclusion_proof};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::store::check::{Checked, Listener};
 use crate::store::entries::{Finder, Rows};
 use crate::store::journal::JournalReader;
 use crate::store::keys::KeyDir;
@@ -120,6 +124,7 @@ pub struct SledStore {
     key_dir: KeyDir,
     mark: Arc<HighWaterMark>,
     node: String,
+    data_dir: PathBuf,
     /// Held for their locks.
     _locks: Locks,
     keeper: keeper::Keeper,
@@ -189,7 +194,8 @@ impl SledStore {
             heartbeat: options.heartbeat,
         })
         .map_err(OpenError::path(&log_dir))?;
-        Ok(Self { view, requests, shown, key_dir, mark, node, _locks: locks, keeper })
+        let data_dir = options.data_dir.clone();
+        Ok(Self { view, requests, shown, key_dir, mark, node, data_dir, _locks: locks, keeper })
     }
 
     /// All that can be read.
@@ -323,6 +329,10 @@ impl Store for SledStore {
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             }
         })
+    }
+
+    fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError> {
+        self.check_running(listener)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

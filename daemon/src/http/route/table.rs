@@ -80,6 +80,8 @@ pub enum Access {
     SignedIn,
     /// Whoever has the permission.
     Permission(Permission),
+    /// The operator of this machine, at the control socket; nobody over the network.
+    Operator,
 }
 
 /// What is recorded of an endpoint (audit-log.md §1).
@@ -212,7 +214,7 @@ pub enum ResponseHeader {
     LastModified,
 }
 
-use Access::{Public, Session, SignedIn};
+use Access::{Operator, Public, Session, SignedIn};
 use Audit::{Always, Never, Refusals};
 use ProblemType as P;
 use ResponseHeader as H;
@@ -1132,9 +1134,45 @@ static LIST_AUDIT: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static ROTATE_LOG_KEY: Endpoint = Endpoint {
+    id: "rotate_log_key",
+    method: "POST",
+    template: "/log/rotate-key",
+    tag: AUDIT_TAG,
+    summary: "Give the log a new signing key",
+    text: "Checkpoints carry both keys' signatures for a while; then the old key is destroyed.",
+    access: Operator,
+    audit: Always(&Action::LogKeyRotate),
+    body: Body::Json("RotateLogKey"),
+    answers: &[json(200, &[Content::Json("LogKeyRotated")], &[H::Logged], "The log's name and keys from now on.")],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
+static CHECK: Endpoint = Endpoint {
+    id: "check",
+    method: "POST",
+    template: "/check",
+    tag: AUDIT_TAG,
+    summary: "Check everything that is stored",
+    text: "One line a finding, as it is found, and a total at the end. Takes as long as reading all there is, at a low \
+           priority; one runs at a time.",
+    access: Operator,
+    audit: Refusals(&Action::AuditRead),
+    body: Body::Json("CheckRequest"),
+    answers: &[Success {
+        status: 200,
+        text: "Lines of `CheckLine`.",
+        content: &[Content::Octets("application/x-ndjson")],
+        headers: &[],
+    }],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 48] = [
+    pub const ALL: [&'static Endpoint; 50] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1170,6 +1208,8 @@ impl Route {
         &SET_PASSWORD,
         &LIST_ROLES,
         &LIST_AUDIT,
+        &ROTATE_LOG_KEY,
+        &CHECK,
         &INDEX,
         &LIVE,
         &READY,
@@ -1236,6 +1276,8 @@ impl Route {
             Self::ClearAlias { .. } => &CLEAR_ALIAS,
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
             Self::ListAudit => &LIST_AUDIT,
+            Self::RotateLogKey => &ROTATE_LOG_KEY,
+            Self::Check => &CHECK,
         }
     }
 }

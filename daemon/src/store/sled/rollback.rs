@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::audit::{Action, Actor, ActorKind, Outcome, Target};
+use common::audit::{Action, Outcome, Target};
 use serde_json::{Value, json};
 
+use super::rebuild::operator;
 use super::recover::{self, LostHead, Recovered, Stance};
 use super::{Locks, OpenError, SledOptions, SledStore};
 use crate::store::keys::{KeyFileError, NewName, head_record};
@@ -153,13 +154,7 @@ fn entry(
         let draft = Draft {
             action: Action::LogRollbackAccepted,
             outcome: Outcome::Ok,
-            actor: Actor {
-                id: "system".to_owned(),
-                name: Some("operator".to_owned()),
-                kind: ActorKind::System,
-                role: Some("admin".to_owned()),
-                cred: None,
-            },
+            actor: operator(),
             target: Target::new("log", &after.origin),
             request: None,
             data,
