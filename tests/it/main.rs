@@ -8,6 +8,7 @@ mod crash;
 mod download;
 mod faults;
 mod hostile;
+mod keys;
 mod limits;
 mod login;
 mod models;

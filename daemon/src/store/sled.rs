@@ -435,3 +435,6 @@ impl Records for SledView {
         KvRecords(&self.tree).log_keys()
     }
 }
+
+#[cfg(test)]
+mod tests;
