@@ -651,7 +651,7 @@ pub struct CheckRequest {
 }
 
 /// A line of the answer of `POST /check`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckLine {
     /// How far it is.
@@ -680,7 +680,7 @@ pub enum CheckLine {
 }
 
 /// What a check came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckTotal {
     /// Entries of the log, all of them read.
     pub entries: u64,

@@ -383,7 +383,6 @@ fn schemas() -> Value {
     add::<api::RotateLogKey>(&mut schemas);
     add::<api::LogKeyRotated>(&mut schemas);
     add::<api::CheckRequest>(&mut schemas);
-    add::<api::CheckLine>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),

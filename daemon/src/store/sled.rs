@@ -24,8 +24,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::audit::{Receipt, TlogProof, inclusion_proof};
@@ -128,6 +128,7 @@ pub struct SledStore {
     /// Held for their locks.
     _locks: Locks,
     keeper: keeper::Keeper,
+    writer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
 }
 
 /// The locks of data and key directory, which the system releases when the process ends, however it ends.
@@ -173,7 +174,7 @@ impl SledStore {
         };
         let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
-        thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
             .spawn(move || sequencer.run(queue))
             .map_err(OpenError::path(&log_dir))?;
@@ -195,7 +196,8 @@ impl SledStore {
         })
         .map_err(OpenError::path(&log_dir))?;
         let data_dir = options.data_dir.clone();
-        Ok(Self { view, requests, shown, key_dir, mark, node, data_dir, _locks: locks, keeper })
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        Ok(Self { view, requests, shown, key_dir, mark, node, data_dir, _locks: locks, keeper, writer })
     }
 
     /// All that can be read.
@@ -342,8 +344,16 @@ impl Store for SledStore {
                 // The sequencer ends after this, or has ended already.
                 let _ended = closed.await;
             }
-            let keeper = self.keeper.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || keeper.stop()).await {
+            let (keeper, writer) = (self.keeper.clone(), Arc::clone(&self.writer));
+            let end = move || {
+                keeper.stop();
+                // What it holds of the view goes with the thread, not with its last answer.
+                let writer = writer.lock().ok().and_then(|mut writer| writer.take());
+                if writer.is_some_and(|writer| writer.join().is_err()) {
+                    tracing::error!("the log's writing thread panicked");
+                }
+            };
+            if let Err(error) = tokio::task::spawn_blocking(end).await {
                 tracing::error!(%error, "derived data could not be made durable at the stop; the next start will take longer");
             }
         })

@@ -1162,7 +1162,8 @@ static CHECK: Endpoint = Endpoint {
     body: Body::Json("CheckRequest"),
     answers: &[Success {
         status: 200,
-        text: "Lines of `CheckLine`.",
+        text: "One JSON object a line, of one member: `progress` `{step, done, of}`, `failure` `{place, what}`, `remark` \
+               `{what}`, and at the end `total`. Without a total it was cut off.",
         content: &[Content::Octets("application/x-ndjson")],
         headers: &[],
     }],

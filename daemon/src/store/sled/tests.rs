@@ -212,5 +212,6 @@ fn a_replaced_mark_stops_it() {
                 .await;
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        store.close().await;
     });
 }
