@@ -224,7 +224,7 @@ pub fn head_record(checkpoint: &Checkpoint) -> HeadRecord {
 #[derive(Debug, Error)]
 pub enum KeyFileError {
     /// It is not there.
-    #[error("no file in {} holds the key {vkey}; put it back, or set MREG_KEY_DIR to where it is", dir.display())]
+    #[error("the log's signing key {vkey} is missing from {}; put it back, or set MREG_KEY_DIR to where it is", dir.display())]
     Missing {
         /// The directory.
         dir: PathBuf,
@@ -335,6 +335,15 @@ impl KeyDir {
     /// [`KeyFileError`]: one of the files is unfit.
     pub fn verifiers(&self) -> Result<Vec<Verifier>, KeyFileError> {
         Ok(self.all()?.into_iter().map(|(_path, key)| key.verifier().clone()).collect())
+    }
+
+    /// Whether one of the keys in the directory ever signed this log.
+    ///
+    /// # Errors
+    /// [`KeyFileError`]: one of the files is unfit.
+    pub fn belongs_to(&self, keys: &LogKeysRecord) -> Result<bool, KeyFileError> {
+        let there = self.verifiers()?;
+        Ok(there.iter().map(Verifier::to_string).any(|vkey| keys.known().any(|known| known == vkey)))
     }
 
     /// Destroys the keys that the state says are retired. Returns how many there were.

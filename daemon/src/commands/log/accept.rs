@@ -24,6 +24,12 @@ pub(super) fn accept_rollback(config: &Config, options: &AcceptRollbackOptions) 
     let store_options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
     let rolled_back = RolledBack::open(&store_options)?;
     cli::err(&what_it_means(&rolled_back));
+    if !rolled_back.is_signed_by_our_keys()? {
+        cli::err(
+            "None of the keys that are there ever signed this data: it is from before the last rotation of keys, or it is\n\
+             another registry's. Make sure of it before you go on.\n",
+        );
+    }
     if !options.yes {
         confirm(&rolled_back.new_origin())?;
     }

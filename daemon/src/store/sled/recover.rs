@@ -140,6 +140,15 @@ pub(super) fn recover(
             Held::Differs { root } => Some(root),
             Held::Yes | Held::Beyond | Held::Newer | Held::Foreign => None,
         };
+        // Rolled-back data has less under the same keys; a different beginning under strange keys is another log.
+        if here.is_some() && !key_dir.belongs_to(&keys).map_err(key_refused)? {
+            return Err(OpenError::Refused(format!(
+                "the signing key in {} never signed the log in {}: one of the two directories belongs to another registry; \
+                 set MREG_DATA_DIR and MREG_KEY_DIR to those that go together",
+                options.key_dir.display(),
+                options.data_dir.display()
+            )));
+        }
         judge(options, &keys, size, LostHead { what, head, here }, held, stance, &mut lost)?;
     }
     if stance == Stance::Accept && lost.is_empty() {

@@ -67,6 +67,16 @@ impl RolledBack {
         self.keys().origin_of(self.generation())
     }
 
+    /// Whether a key that is there ever signed this log. Where none did, it was rolled back beyond a rotation of keys, or is
+    /// another registry's.
+    ///
+    /// # Errors
+    /// [`OpenError`]: a key's file is unfit.
+    pub fn is_signed_by_our_keys(&self) -> Result<bool, OpenError> {
+        let belongs = self.recovered.sequencer.key_dir.belongs_to(&self.keys());
+        belongs.map_err(|error| OpenError::Refused(crate::error_chain(&error)))
+    }
+
     fn keys(&self) -> LogKeysRecord {
         self.recovered.sequencer.shown.keys.borrow().as_ref().clone()
     }
