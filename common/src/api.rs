@@ -600,6 +600,15 @@ pub struct LogStatus {
     pub checkpoint: String,
     /// The key to check it with.
     pub vkey: String,
+    /// All keys that sign: that one, and the one before it while both do.
+    #[serde(default)]
+    pub vkeys: Vec<String>,
+    /// Entries that the high-water mark covers: older data than that is refused at the next start.
+    #[serde(default)]
+    pub mark_size: u64,
+    /// When the mark was last written. It follows within a second of the newest entry.
+    #[serde(default)]
+    pub mark_at: Option<String>,
     /// Octets of the journal's files.
     pub journal_bytes: u64,
     /// Entries written since start.
@@ -664,4 +673,88 @@ pub struct RequestStatus {
     pub connections: u64,
     /// How many there may be.
     pub connections_max: u64,
+}
+
+/// Body of `POST /log/rotate-key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateLogKey {
+    /// How many seconds checkpoints carry both signatures; 30 days without it.
+    #[schema(minimum = 1, maximum = 315_619_200)]
+    pub overlap_seconds: Option<u64>,
+    /// The old key may be in wrong hands: no overlap, and another name of the log.
+    #[serde(default)]
+    pub compromised: bool,
+}
+
+/// Answer of `POST /log/rotate-key`: the log's name and keys from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogKeyRotated {
+    /// The log's name.
+    pub origin: String,
+    /// The new key.
+    pub vkey: String,
+    /// All keys that sign.
+    pub vkeys: Vec<String>,
+    /// Until when both sign.
+    pub overlap_until: Option<String>,
+    /// Proof of the entry.
+    pub receipt: Receipt,
+}
+
+/// Body of `POST /check`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// Read every blob and compare it with its digest, too.
+    #[serde(default)]
+    pub blobs: bool,
+}
+
+/// A line of the answer of `POST /check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckLine {
+    /// How far it is.
+    Progress {
+        /// What is looked at.
+        step: String,
+        /// How much of it was.
+        done: u64,
+        /// How much there is.
+        of: u64,
+    },
+    /// Something is wrong.
+    Failure {
+        /// Where: a file, an entry, a key, a digest.
+        place: String,
+        /// What.
+        what: String,
+    },
+    /// Something worth knowing that is not wrong.
+    Remark {
+        /// What.
+        what: String,
+    },
+    /// The end. An answer without it was cut off.
+    Total(CheckTotal),
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckTotal {
+    /// Entries of the log, all of them read.
+    pub entries: u64,
+    /// Root of them.
+    pub root: String,
+    /// Keys of the state, all of them compared.
+    pub keys: u64,
+    /// Artifacts of versions that are not purged.
+    pub artifacts: u64,
+    /// Blobs they point to.
+    pub blobs: u64,
+    /// Blobs that were read whole.
+    pub blobs_read: u64,
+    /// What is wrong. More may be than was told one by one.
+    pub failures: u64,
 }

@@ -1,9 +1,14 @@
-//! What `mregd` does with a registry: serve it, create it, manage its users. Knows terminals and exit codes; refuses to
+//! What `mregd` does with a registry: serve it, create it, check it, manage its users and its
+//! log. Knows terminals and exit codes; refuses to
 //! know rules: those are the registry's. `main` parses and prepares, this acts.
 
+mod check;
+mod log;
+mod progress;
 mod serve;
 mod users;
 mod witness;
+mod way;
 
 use std::fmt;
 use std::io;
@@ -38,6 +43,14 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::User(command) => {
             logging::report_warnings(loaded);
             users::user(&loaded.config, command)
+        }
+        Command::Log(command) => {
+            logging::report_warnings(loaded);
+            log::log(&loaded.config, command)
+        }
+        Command::Check(options) => {
+            logging::report_warnings(loaded);
+            check::check(&loaded.config, options)
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
@@ -74,11 +87,19 @@ impl Failed {
     }
 }
 
+/// Prints a command's result.
+fn say(text: &str) -> Result<(), Failed> {
+    match cli::out(text) {
+        Exit::Ok => Ok(()),
+        exit => Err(Failed::new(exit, "the result can't be written")),
+    }
+}
+
 /// `mregd init-db`: creates what is missing, and says what it did.
 fn init_db(config: &Config) -> Result<(), Failed> {
     runtime()?.block_on(async {
         let opened = crate::open(config).await?;
-        let identity = opened.registry.identity().clone();
+        let identity = opened.registry.identity();
         let mut text = format!("registry in {}\n", config.data_dir.display());
         text.push_str(&match &opened.seeded {
             Seeded::AlreadyThere => "nothing was changed: it was there already\n".to_owned(),
@@ -95,10 +116,7 @@ fn init_db(config: &Config) -> Result<(), Failed> {
         });
         text.push_str(&format!("keys in {}\nlog key: {}\n", config.key_dir.display(), identity.vkey));
         opened.registry.close().await;
-        match cli::out(&text) {
-            Exit::Ok => Ok(()),
-            exit => Err(Failed::new(exit, "the result can't be written")),
-        }
+        say(&text)
     })
 }
 
@@ -130,6 +148,12 @@ impl From<StartError> for Failed {
             StartError::Registry(error) => exit_of_registry(error),
         };
         Self::new(exit, crate::error_chain(&error))
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        StartError::Store(error).into()
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `upload`, `download` | the bytes of a version, in and out |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
+//! | `keys`, `check` | `/log/rotate-key /check`, at the control socket only |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -33,6 +34,8 @@ pub mod upload;
 pub mod download;
 pub mod audit;
 pub mod log;
+pub mod keys;
+pub mod check;
 pub mod health;
 pub mod pages;
 pub mod openapi;

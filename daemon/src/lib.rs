@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod store;
 pub mod auth;
 pub mod registry;
+pub mod operator;
 pub mod http;
 pub mod witness;
 pub mod cosigning;

@@ -17,7 +17,12 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
         Command::Witness(arguments) => commands::witness(options, &arguments),
-        command @ (Command::Serve | Command::InitDb | Command::User(_) | Command::Openapi) => match prepare(options) {
+        command @ (Command::Serve
+        | Command::InitDb
+        | Command::User(_)
+        | Command::Log(_)
+        | Command::Check(_)
+        | Command::Openapi) => match prepare(options) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,
         },

@@ -25,6 +25,8 @@
 //! | `upload`, `publish` | a new version |
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
+//! | `keys` | the log's keys |
+//! | `check` | everything against everything else |
 //! | `audit` | page through the log, export, follow |
 //! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `commit`, `idempotency` | the one way into the store |
@@ -34,6 +36,7 @@ pub mod access;
 pub mod alias;
 pub mod audit;
 pub mod change;
+pub mod check;
 pub mod commit;
 pub mod cursor;
 pub mod delete;
@@ -42,6 +45,7 @@ pub mod error;
 pub mod fetch;
 pub mod idempotency;
 pub mod lifecycle;
+pub mod keys;
 pub mod log;
 pub mod login;
 pub mod pins;
@@ -56,6 +60,7 @@ pub mod upload;
 pub mod users;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use common::audit::{Action, Target};
 use tokio::sync::watch;
@@ -99,6 +104,8 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     tasks: Tasks,
+    /// Whether a check runs.
+    checking: Arc<AtomicBool>,
 }
 
 /// What became of the first admin.
@@ -139,6 +146,7 @@ impl Registry {
             intake: Intake::new(),
             pins: Pins::default(),
             tasks: Tasks::default(),
+            checking: Arc::default(),
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })
@@ -196,7 +204,7 @@ impl Registry {
     }
 
     /// Facts about the store: backend, origin, key.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> Identity {
         self.inner.store.identity()
     }
 

@@ -1,9 +1,11 @@
 //! The store: records, the audit log, and the one path by which either changes. This file is the contract; a leaf
 //! below `store/` keeps it. What a change means to the registry's rules is not known here.
 
+pub mod check;
 pub mod codec;
 pub mod entries;
 pub mod journal;
+pub mod keys;
 pub mod mark;
 pub mod merkle;
 pub mod overlay;
@@ -27,9 +29,10 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
-    Write,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
+    VersionRecord, Write,
 };
 
 /// A boxed future, so that the trait can be an object.
@@ -175,8 +178,20 @@ pub trait Store: Send + Sync {
     /// What the store counts of its own work.
     fn stats(&self) -> StoreStats;
 
-    /// Facts that stay as they are while the store is open.
-    fn identity(&self) -> &Identity;
+    /// Facts about the store; the log's name and keys as they are now.
+    fn identity(&self) -> Identity;
+
+    /// The log's name and keys as they are now.
+    fn log_keys(&self) -> Arc<LogKeysRecord>;
+
+    /// Makes a key of a name, durable on return, and returns its public half. It signs nothing before a commit of
+    /// [`Write::PutLogKeys`] that names it; without one it is never used.
+    fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>>;
+
+    /// Checks all that is stored against all else, at the newest checkpoint, beside whatever else is done. Blocks for as long
+    /// as reading everything takes; repairs nothing. What is wrong is told to the listener; an error says that it could not
+    /// be found out.
+    fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError>;
 
     /// Waits for what is queued, makes derived data durable, releases the lock. Later commits are refused.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -187,10 +202,12 @@ pub trait Store: Send + Sync {
 pub struct Identity {
     /// `sled`.
     pub backend: &'static str,
-    /// The log's origin.
+    /// The log's name.
     pub origin: String,
     /// The key to check its checkpoints with.
     pub vkey: String,
+    /// All keys that sign: that one, and the one before it while both do.
+    pub vkeys: Vec<String>,
     /// This daemon's instance id.
     pub node: String,
 }
@@ -204,6 +221,10 @@ pub struct StoreStats {
     pub batches: u64,
     /// Octets of the journal's files.
     pub journal_bytes: u64,
+    /// Entries that the high-water mark covers.
+    pub mark_size: u64,
+    /// When it was last written, milliseconds since the epoch; none if there is none yet.
+    pub mark_at_ms: Option<i64>,
 }
 
 /// All that can be read: the records and the log.
@@ -249,6 +270,8 @@ pub trait Records {
     fn expired_models(&self, now_ms: i64, limit: usize) -> Read<Vec<ModelId>>;
     /// The counters.
     fn counters(&self) -> Read<Counters>;
+    /// The log's name and keys; none while they are those of its first entry.
+    fn log_keys(&self) -> Read<Option<LogKeysRecord>>;
 }
 
 /// Which models, in what order.

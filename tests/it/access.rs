@@ -20,9 +20,11 @@ enum Who {
     /// Admin and auditor.
     Auditors,
     Admins,
+    /// Nobody over the network.
+    Operator,
 }
 
-use Who::{Admins, Anyone, Auditors, SignedIn, Writers};
+use Who::{Admins, Anyone, Auditors, Operator, SignedIn, Writers};
 
 /// Endpoint, who, and a body that would do.
 const EXPECTED: &[(&str, Who, &str)] = &[
@@ -83,11 +85,14 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("log_proof", SignedIn, ""),
     ("log_checkpoint_witnessed", Anyone, ""),
     ("log_vkeys", Anyone, ""),
+    ("rotate_log_key", Operator, "{}"),
+    ("check", Operator, "{}"),
 ];
 
 impl Who {
     fn lets_in(self, role: Option<Role>) -> bool {
         match (self, role) {
+            (Operator, _) => false,
             (Anyone, _) | (SignedIn, Some(_)) | (_, Some(Role::Admin)) => true,
             (Writers, Some(role)) => role == Role::Contributor,
             (Auditors, Some(role)) => role == Role::Auditor,

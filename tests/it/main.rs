@@ -9,6 +9,7 @@ mod download;
 mod evidence;
 mod faults;
 mod hostile;
+mod keys;
 mod limits;
 mod log;
 mod login;

@@ -44,8 +44,8 @@ pub struct Log {
     pub entries: Vec<Value>,
     /// RFC 6962 hash of each leaf.
     pub hashes: Vec<Hash>,
-    /// The verifier key of entry 0.
-    pub vkey: String,
+    /// The verifier keys that sign at its end, the newest first.
+    pub vkeys: Vec<String>,
 }
 
 impl Log {
@@ -109,13 +109,44 @@ pub fn read(data_dir: &Path) -> Log {
     }
     let genesis = entries.first().expect("a log has entry 0");
     assert_eq!(genesis["action"], "log.genesis");
-    let vkey = genesis["data"]["vkey"].as_str().expect("entry 0 has the key").to_owned();
-    let log = Log { leaves, entries, hashes, vkey };
+    let vkeys = vkeys(&entries);
+    let log = Log { leaves, entries, hashes, vkeys };
     let note = checkpoint(data_dir);
-    let (size, signed_root) = open_note(&note, &log.vkey);
-    assert_eq!(size, log.hashes.len(), "the last checkpoint of a stopped daemon covers all");
-    assert_eq!(signed_root, root(&log.hashes), "the last checkpoint's root");
+    for vkey in &log.vkeys {
+        let (size, signed_root) = open_note(&note, vkey);
+        assert_eq!(size, log.hashes.len(), "the last checkpoint of a stopped daemon covers all");
+        assert_eq!(signed_root, root(&log.hashes), "the last checkpoint's root");
+    }
+    assert_eq!(signatures(&note), log.vkeys.len(), "no other key signs: {note}");
     log
+}
+
+/// The keys that sign after these entries, the newest first (audit-log.md §10).
+fn vkeys(entries: &[Value]) -> Vec<String> {
+    let mut keys = Vec::new();
+    for entry in entries.iter().filter(|entry| entry["outcome"] == "ok") {
+        let data = &entry["data"];
+        let vkey = || data["vkey"].as_str().expect("the entry has the key").to_owned();
+        match entry["action"].as_str().unwrap() {
+            "log.genesis" | "log.rollback_accepted" => keys = vec![vkey()],
+            "log.key_rotate" if data["leaving"].is_string() => {
+                assert_eq!(keys, [data["leaving"].as_str().unwrap()], "the key before it stays for a while");
+                keys.insert(0, vkey());
+            }
+            "log.key_rotate" if data["retired"].is_string() => {
+                assert_eq!(keys.pop().as_deref(), data["retired"].as_str(), "the leaving key is retired");
+                assert_eq!(keys, [vkey()]);
+            }
+            "log.key_rotate" => keys = vec![vkey()],
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// How many signature lines a note has.
+pub fn signatures(note: &str) -> usize {
+    note.lines().filter(|line| line.starts_with('\u{2014}')).count()
 }
 
 /// The note in the checkpoint's file, without the zeros behind it.
@@ -232,7 +263,7 @@ fn u64_at(octets: &[u8], at: usize) -> u64 {
 }
 
 /// CRC-32C (Castagnoli, reflected), the table made from the polynomial.
-fn crc32c(parts: &[&[u8]]) -> u32 {
+pub fn crc32c(parts: &[&[u8]]) -> u32 {
     static TABLE: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(|| {
         (0..256_u32)
             .map(|octet| (0..8).fold(octet, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 }))
@@ -257,10 +288,13 @@ pub fn open_note(note: &str, vkey: &str) -> (usize, Hash) {
 
     let (text, signatures) = note.split_once("\n\n").expect("a note has an empty line");
     let text = format!("{text}\n");
-    let line = signatures.lines().find(|line| line.starts_with(&format!("\u{2014} {name} "))).expect("our signature");
-    let blob = STANDARD.decode(line.rsplit(' ').next().unwrap()).unwrap();
-    let (id, signature) = blob.split_at(4);
-    assert_eq!(id, expected_id);
+    // Keys of one name are told apart by their ids.
+    let blobs = signatures
+        .lines()
+        .filter(|line| line.starts_with(&format!("\u{2014} {name} ")))
+        .map(|line| STANDARD.decode(line.rsplit(' ').next().unwrap()).unwrap());
+    let blob = blobs.into_iter().find(|blob| blob[..4] == *expected_id).expect("our signature");
+    let signature = &blob[4..];
     let key = ed25519_dalek::VerifyingKey::from_bytes(key[1..].try_into().unwrap()).unwrap();
     let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
     key.verify_strict(text.as_bytes(), &signature).expect("the checkpoint's signature");

@@ -131,6 +131,9 @@ fn greeting(config: &Config, opened: &Opened, address: SocketAddr) -> String {
     fact("data", &config.data_dir.display());
     fact("keys", &config.key_dir.display());
     fact("log key", &identity.vkey);
+    for leaving in identity.vkeys.iter().skip(1) {
+        fact("beside it", leaving);
+    }
     fact("manual", &format_args!("{url}/docs"));
     let mut password = "<password>";
     match &opened.seeded {

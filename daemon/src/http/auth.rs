@@ -9,7 +9,7 @@ use crate::http::problem::status_of;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
-use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
+use crate::registry::access::{Actor, Caller, IfMatch, Person, RequestMeta};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::HashAccess;
 
@@ -43,7 +43,7 @@ pub(crate) async fn caller(
     };
     let mut known = Ok(());
     let actor = match (peer, bearer(&head.headers)) {
-        (Peer::Operator, _) => Actor::operator(),
+        (Peer::Operator { uid, pid }, _) => Actor::operator(Person::of(uid, pid)),
         // An old token must not keep anyone from what needs none; to register, a token makes a difference.
         (Peer::Tcp(_), _) if needs_no_token(shared, route) => Actor::anonymous(),
         (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),
@@ -77,7 +77,7 @@ fn needs_no_token(shared: &Shared, route: &Route) -> bool {
     match route.endpoint().access {
         Access::Public => *route != Route::Register,
         Access::Hashes => shared.registry.settings().hash_access == HashAccess::Public,
-        Access::Session | Access::SignedIn | Access::Permission(_) => false,
+        Access::Session | Access::SignedIn | Access::Permission(_) | Access::Operator => false,
     }
 }
 

@@ -27,6 +27,9 @@ const NAME: &str = "control.sock";
 /// Connections served at once; an operator has few hands.
 const CONNECTIONS_MAX: usize = 16;
 
+/// Octets of the longest line of an answer.
+const LINE_OCTETS_MAX: usize = 1024 * 1024;
+
 /// The listening socket. Its file goes when this does.
 pub struct Control {
     listener: UnixListener,
@@ -58,11 +61,14 @@ impl Control {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _unnamed)) if is_ours(&stream) && connections.len() < CONNECTIONS_MAX => {
-                    let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
-                    connections.spawn(connection(stream, Peer::Operator, shared, begun, Admission::Open));
-                }
-                Ok((_stranger, _unnamed)) => {}
+                Ok((stream, _unnamed)) => match operator(&stream) {
+                    Some(peer) if connections.len() < CONNECTIONS_MAX => {
+                        let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
+                        connections.spawn(connection(stream, peer, shared, begun, Admission::Open));
+                    }
+                    Some(_one_too_many) => {}
+                    None => {}
+                },
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -77,18 +83,20 @@ impl Drop for Control {
     }
 }
 
-/// Whether the peer runs as our user or as root.
-fn is_ours(stream: &UnixStream) -> bool {
+/// The peer, if it runs as our user or as root.
+fn operator(stream: &UnixStream) -> Option<Peer> {
     let ours = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == ours || peer.uid() == 0 => true,
+        Ok(peer) if peer.uid() == ours || peer.uid() == 0 => {
+            Some(Peer::Operator { uid: peer.uid(), pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()) })
+        }
         Ok(peer) => {
             tracing::warn!(uid = peer.uid(), "a stranger at the control socket was turned away");
-            false
+            None
         }
         Err(error) => {
             tracing::warn!(%error, "the peer at the control socket can't be told; it was turned away");
-            false
+            None
         }
     }
 }
@@ -130,15 +138,54 @@ impl Operator {
         target: &str,
         body: Option<Vec<u8>>,
     ) -> io::Result<(StatusCode, Bytes)> {
+        let response = self.send(method, target, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok((status, body))
+    }
+
+    /// Asks for lines, and hands on each as it comes. An answer that is no success is returned whole, with its status.
+    pub async fn ask_lines(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<(StatusCode, Bytes)> {
+        let response = self.send(method, target, body).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            return Ok((status, body.collect().await.map_err(io::Error::other)?.to_bytes()));
+        }
+        let mut line = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(octets) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            for part in octets.split_inclusive(|octet| *octet == b'\n') {
+                line.extend_from_slice(part);
+                if line.last() == Some(&b'\n') {
+                    each(&line);
+                    line.clear();
+                } else if line.len() > LINE_OCTETS_MAX {
+                    return Err(io::Error::other("a line without an end"));
+                }
+            }
+        }
+        Ok((status, Bytes::new()))
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+    ) -> io::Result<hyper::Response<hyper::body::Incoming>> {
         let mut request = Request::builder().method(method).uri(target).header(header::HOST, "control");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::from(body.unwrap_or_default())).map_err(io::Error::other)?;
-        let response = self.sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        Ok((status, body))
+        self.sender.send_request(request).await.map_err(io::Error::other)
     }
 }
 

@@ -4,7 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, download, health, log, login, models, pages, upload, users, versions,
+    Answer, Call, aliases, audit, body, check, download, health, keys, log, login, models, pages, upload, users,
+    versions,
 };
 
 /// Answers a call that was admitted.
@@ -72,5 +73,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::LogBundle { bundle } => log::bundle(&call, bundle).await,
         Route::LogConsistency { old, new } => log::consistency(&call, &old, &new).await,
         Route::LogProof { index } => log::proof(&call, &index).await,
+        Route::RotateLogKey => keys::rotate_key(call).await,
+        Route::Check => check::check(call).await,
     }
 }

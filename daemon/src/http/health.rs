@@ -130,6 +130,9 @@ pub(crate) async fn status(call: &Call) -> Answer {
             root: checkpoint.root.to_string(),
             checkpoint: checkpoint.note.clone(),
             vkey: identity.vkey.clone(),
+            vkeys: identity.vkeys.clone(),
+            mark_size: stats.mark_size,
+            mark_at: stats.mark_at_ms.map(clock::rfc3339),
             journal_bytes: stats.journal_bytes,
             commits: stats.commits,
             batches: stats.batches,
@@ -193,6 +196,17 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
+    add("log_mark_entries", "gauge", "Entries that the high-water mark covers.", stats.mark_size as f64);
+    if let Some(at_ms) = stats.mark_at_ms {
+        let age_ms = clock::now_ms().saturating_sub(at_ms);
+        add("log_mark_age_seconds", "gauge", "Time since the high-water mark was written.", age_ms as f64 / 1000.0);
+    }
+    add(
+        "log_keys",
+        "gauge",
+        "Keys that sign checkpoints; 2 while one follows another.",
+        registry.identity().vkeys.len() as f64,
+    );
     let writable = matches!(*registry.health().borrow(), Health::Ok);
     add("log_writable", "gauge", "1 while entries can be written.", f64::from(u8::from(writable)));
     if let Some(state) = &shared.cosigning {

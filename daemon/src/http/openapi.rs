@@ -93,6 +93,11 @@ fn operation(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
                 endpoint.text
             )
         }
+        Access::Operator => format!(
+            "{}\n\nOnly at the daemon's control socket, by way of the sub-commands of `mregd`; over the network it is \
+             refused whoever asks.",
+            endpoint.text
+        ),
         Access::Public | Access::Session | Access::SignedIn => endpoint.text.to_owned(),
     };
     if !text.is_empty() {
@@ -163,7 +168,9 @@ fn security(endpoint: &Endpoint) -> Value {
         }
         Access::Hashes => json!([{}, {"bearer": []}, {"password": []}]),
         Access::Public => json!([]),
-        Access::Session | Access::SignedIn | Access::Permission(_) => json!([{"bearer": []}, {"password": []}]),
+        Access::Session | Access::SignedIn | Access::Permission(_) | Access::Operator => {
+            json!([{"bearer": []}, {"password": []}])
+        }
     }
 }
 
@@ -216,7 +223,7 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         Access::SignedIn => {
             add(&[ProblemType::Unauthenticated, ProblemType::PasswordChangeRequired, ProblemType::TooManyRequests])
         }
-        Access::Permission(_) => add(&[
+        Access::Permission(_) | Access::Operator => add(&[
             ProblemType::Unauthenticated,
             ProblemType::PasswordChangeRequired,
             ProblemType::Forbidden,
@@ -383,6 +390,9 @@ fn schemas() -> Value {
     add::<api::BuildInfo>(&mut schemas);
     add::<api::Ready>(&mut schemas);
     add::<api::Status>(&mut schemas);
+    add::<api::RotateLogKey>(&mut schemas);
+    add::<api::LogKeyRotated>(&mut schemas);
+    add::<api::CheckRequest>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),

@@ -241,7 +241,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
     match error {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
-        RegistryError::Forbidden { .. } => ProblemType::Forbidden,
+        RegistryError::Forbidden { .. } | RegistryError::OperatorOnly => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::NotFound { .. } => ProblemType::NotFound,

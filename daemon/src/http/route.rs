@@ -252,6 +252,10 @@ pub enum Route {
         /// Index of the entry.
         index: String,
     },
+    /// `POST /log/rotate-key`
+    RotateLogKey,
+    /// `POST /check`
+    Check,
 }
 
 impl Route {
@@ -293,6 +297,7 @@ impl Route {
             Self::ListAudit | Self::ShowAuditEntry { .. } | Self::LogBundle { .. } | Self::LogProof { .. } => {
                 Target::new("log", "entries")
             }
+            Self::RotateLogKey | Self::Check => Target::new("log", ""),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -452,6 +457,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         ) => {
             return allow("GET, HEAD");
         }
+        (["log", "rotate-key"], "POST") => Route::RotateLogKey,
+        (["check"], "POST") => Route::Check,
+        (["log", "rotate-key"] | ["check"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

@@ -100,8 +100,13 @@ const CLIENT_GONE: u16 = 499;
 pub enum Peer {
     /// The network.
     Tcp(SocketAddr),
-    /// The control socket: the operator of this machine.
-    Operator,
+    /// The control socket: the operator of this machine, by the peer's user and process.
+    Operator {
+        /// The user.
+        uid: u32,
+        /// The process, where the kernel tells it.
+        pid: Option<u32>,
+    },
 }
 
 impl Peer {
@@ -109,7 +114,7 @@ impl Peer {
     pub(crate) fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.ip().to_canonical()),
-            Self::Operator => None,
+            Self::Operator { .. } => None,
         }
     }
 }
@@ -519,6 +524,7 @@ fn admit(registry: &Registry, caller: &Caller, endpoint: &Endpoint) -> Result<()
         Access::Session => Ok(caller.require_session().map(drop)?),
         Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
         Access::Permission(permission) => Ok(caller.require(permission)?),
+        Access::Operator => Ok(caller.require_operator()?),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use common::audit::ActorKind;
 use common::role::{Permission, Role};
+use serde::Serialize;
 
 use crate::registry::error::RegistryError;
 
@@ -28,6 +29,24 @@ pub struct Actor {
     pub token_expires_at_ms: Option<i64>,
     /// When the session ends, milliseconds since the epoch.
     pub session_expires_at_ms: Option<i64>,
+    /// The operator of this machine, as a user of it: named in every entry.
+    pub person: Option<Person>,
+}
+
+/// A user of this machine, as the kernel tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// The user the process runs as.
+    pub uid: u32,
+    /// That user's name, where `/etc/passwd` has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user who signed in to the machine, also behind `su` and `sudo`; none where the kernel doesn't know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// That user's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_user: Option<String>,
 }
 
 impl Actor {
@@ -41,6 +60,7 @@ impl Actor {
             must_change_password: false,
             token_expires_at_ms: None,
             session_expires_at_ms: None,
+            person: None,
         }
     }
 
@@ -55,8 +75,8 @@ impl Actor {
     }
 
     /// The operator of this machine, at the control socket or at a sub-command while the daemon is stopped.
-    pub fn operator() -> Self {
-        Self { name: "operator".to_owned(), ..Self::system() }
+    pub fn operator(person: Person) -> Self {
+        Self { name: "operator".to_owned(), person: Some(person), ..Self::system() }
     }
 
     /// The drop folder.
@@ -153,6 +173,15 @@ impl Caller {
     /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
         if self.require_signed_in()?.allows(permission) { Ok(()) } else { Err(RegistryError::Forbidden { permission }) }
+    }
+
+    /// Refuses everybody but the operator of this machine.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PasswordChangeRequired`, `OperatorOnly`.
+    pub fn require_operator(&self) -> Result<(), RegistryError> {
+        self.require_signed_in()?;
+        if self.actor.person.is_some() { Ok(()) } else { Err(RegistryError::OperatorOnly) }
     }
 
     /// Whether the check would pass: for what is shown to some and not to others.

@@ -217,8 +217,13 @@ impl Inner {
         let actor = log_actor(&caller.actor);
         let request = caller.request.clone();
         let client_ip = self.settings.client_ip;
+        // Whoever works on the machine has no account of ours: the entry says which user of the machine it was.
+        let operator = caller.actor.person.as_ref().and_then(|person| serde_json::to_value(person).ok());
         Box::new(move |records, moment| {
             let mut note = note;
+            if let Some(operator) = operator {
+                note.say("operator", operator);
+            }
             let (result, writes, replay_of) = match decide(records, moment, &mut note) {
                 Ok((value, writes, replay_of)) => (Ok(value), writes, replay_of),
                 Err(error) => {

@@ -32,6 +32,9 @@ pub enum RegistryError {
         /// The one that is missing.
         permission: Permission,
     },
+    /// Only who works on the machine itself may.
+    #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
+    OperatorOnly,
     /// Nothing else is allowed before the password is changed.
     #[error("change your password first: POST /me/password")]
     PasswordChangeRequired,
@@ -135,6 +138,7 @@ impl RegistryError {
             Self::Unauthenticated
             | Self::BadCredentials
             | Self::Forbidden { .. }
+            | Self::OperatorOnly
             | Self::PasswordChangeRequired
             | Self::TooManyRequests { .. }
             | Self::Quarantined { .. } => true,
@@ -165,7 +169,7 @@ impl RegistryError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
-            Self::Forbidden { .. } => "forbidden",
+            Self::Forbidden { .. } | Self::OperatorOnly => "forbidden",
             Self::PasswordChangeRequired => "password-change-required",
             Self::NotFound { .. } => "not-found",
             Self::Conflict(_) => "conflict",

@@ -70,7 +70,7 @@ impl Registry {
     /// What `require_hashes` says.
     pub fn log_vkeys(&self, caller: &Caller) -> Result<Vec<String>, RegistryError> {
         self.require_hashes(caller)?;
-        Ok(vec![self.inner.store.identity().vkey.clone()])
+        Ok(self.inner.store.identity().vkeys)
     }
 
     /// The hashes of a tile.

@@ -334,6 +334,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
         must_change_password: user.must_change_password,
         token_expires_at_ms: None,
         session_expires_at_ms: Some(session.expires_at_ms),
+        person: None,
     }
 }
 

@@ -198,6 +198,7 @@ fn someone(role: Role) -> Caller {
         must_change_password: false,
         token_expires_at_ms: None,
         session_expires_at_ms: None,
+        person: None,
     };
     Caller { actor, request: Some(request("192.0.2.1")) }
 }

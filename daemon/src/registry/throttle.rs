@@ -281,6 +281,16 @@ impl Hashing {
     }
 }
 
+/// Lets the calling thread give way to all others, for good; entirely, it takes only the time that nobody else wants. Not
+/// allowed, it is as it would be without.
+pub(crate) fn give_way(entirely: bool) {
+    let _ = setpriority_process(Some(gettid()), NICE);
+    if entirely {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    }
+}
+
 impl Place {
     /// Runs work on a thread of its own that gives way to all others: a core that a flood of sign-ins keeps busy is still
     /// there for whoever else needs it. The pool's threads could not do that, for a thread that gave way may not take it
@@ -292,12 +302,7 @@ impl Place {
         let place = self.clone();
         let (done, result) = oneshot::channel();
         let hash = move || {
-            // Not allowed, it is as it would be without.
-            let _ = setpriority_process(Some(gettid()), NICE);
-            if place.crowded {
-                let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-                let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-            }
+            give_way(place.crowded);
             // Nobody waits for the result any more: then there is nobody to tell.
             let _ = done.send(work());
             drop(place);

@@ -3,11 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use common::audit::{Checkpoint, Hash, Note, NoteError, Verifier};
 
+use crate::clock;
 use crate::durable;
 use crate::store::StoreError;
 
@@ -32,13 +34,13 @@ impl CheckpointFile {
     }
 
     /// The checkpoint in it; none if there is none or it is torn, which its signature tells.
-    pub fn read(&self, key: &Verifier) -> Result<Option<Checkpoint>, StoreError> {
+    pub fn read(&self, keys: &[Verifier]) -> Result<Option<Checkpoint>, StoreError> {
         if self.octets > CHECKPOINT_OCTETS_MAX {
             return Ok(None);
         }
         let mut note = vec![0; usize::try_from(self.octets).unwrap_or(0)];
         self.file.read_exact_at(&mut note, 0)?;
-        Ok(Checkpoint::open(&note, std::slice::from_ref(key)).ok().map(|signed| signed.checkpoint))
+        Ok(Checkpoint::open(&note, keys).ok().map(|signed| signed.checkpoint))
     }
 
     /// Replaces it.
@@ -60,25 +62,76 @@ fn own_checkpoint(note: &[u8]) -> Result<Checkpoint, NoteError> {
 }
 
 /// The high-water mark: the last signed checkpoint, in the key directory, so that rolling back or replacing the data is
-/// noticed.
-#[derive(Debug, Clone)]
-pub struct HighWaterMark(pub PathBuf);
+/// noticed. Shared by the one who signs, who holds each new head against it, and the one who advances it.
+#[derive(Debug)]
+pub struct HighWaterMark {
+    path: PathBuf,
+    last: Mutex<Marked>,
+}
+
+/// What the mark says.
+#[derive(Debug, Clone, Default)]
+pub struct Marked {
+    /// The checkpoint; none if there never was one.
+    pub checkpoint: Option<Checkpoint>,
+    /// When it was written, milliseconds since the epoch.
+    pub at_ms: Option<i64>,
+}
 
 impl HighWaterMark {
-    /// The mark's checkpoint; none if there never was one.
-    pub fn read(&self) -> Result<Option<Checkpoint>, StoreError> {
-        match std::fs::read(&self.0) {
-            Ok(note) => own_checkpoint(&note).map(Some).map_err(|error| {
-                StoreError::Corrupt(format!("the high-water mark {} can't be read: {error}", self.0.display()))
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// Reads it.
+    pub fn open(path: PathBuf) -> Result<Self, StoreError> {
+        let checkpoint = read_mark(&path)?;
+        let written = checkpoint.as_ref().and_then(|_there| std::fs::metadata(&path).ok());
+        let at_ms = written.map(|file| file.mtime() * clock::SECOND_MS + file.mtime_nsec() / 1_000_000);
+        Ok(Self { path, last: Mutex::new(Marked { checkpoint, at_ms }) })
     }
 
-    /// Replaces it, durable on return.
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says.
+    pub fn last(&self) -> Marked {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces it, durable on return. One that isn't what was last read or written was replaced by somebody else who signs
+    /// with the same key, or who put back an old copy: that is an error, and nothing is written.
     pub fn write(&self, note: &str) -> Result<(), StoreError> {
-        Ok(durable::write_file(&self.0, note.as_bytes(), 0o600)?)
+        let checkpoint = own_checkpoint(note.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let there = read_mark(&self.path)?;
+        // The lock isn't held over I/O: whoever signs waits for it, and there is one who writes.
+        let last = self.last();
+        if there.is_some() && there != last.checkpoint {
+            return Err(StoreError::Corrupt(format!(
+                "the high-water mark {} was replaced while the daemon was running: another daemon signs with the same key, \
+                 or an old copy was put back. Give each data directory a key directory of its own",
+                self.path.display()
+            )));
+        }
+        if there.is_none() && last.checkpoint.is_some() {
+            tracing::warn!(path = %self.path.display(), "the high-water mark was removed; it is made anew");
+        }
+        durable::write_file(&self.path, note.as_bytes(), durable::MODE_FILE)?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Marked { checkpoint: Some(checkpoint), at_ms: Some(clock::now_ms()) };
+        Ok(())
+    }
+}
+
+fn read_mark(path: &Path) -> Result<Option<Checkpoint>, StoreError> {
+    match std::fs::read(path) {
+        Ok(note) => own_checkpoint(&note).map(Some).map_err(|error| {
+            StoreError::Corrupt(format!(
+                "the high-water mark {} can't be read: {error}. Put back the copy that belongs to the newest data; without \
+                 one nothing tells whether the data is the newest",
+                path.display()
+            ))
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

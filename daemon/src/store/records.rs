@@ -231,6 +231,73 @@ pub struct IdempotencyRecord {
     pub answer: String,
 }
 
+/// The log's name and its keys, as they are after the entry that carries this. A log of which nothing else is stored has
+/// those of its first entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogKeysRecord {
+    /// The log's name; the name of each key that signs.
+    pub origin: String,
+    /// How many names it has had: 1 at first. The second is `<first>/2`.
+    pub generation: u32,
+    /// The key that signs.
+    pub current: LogKeyRecord,
+    /// The key before it, while checkpoints carry both signatures.
+    pub leaving: Option<LeavingKeyRecord>,
+    /// Keys that sign no more, oldest first. Their secret halves are destroyed.
+    pub retired: Vec<RetiredKeyRecord>,
+    /// Names under which nothing is signed any more, oldest first.
+    pub ended: Vec<EndedOriginRecord>,
+}
+
+/// A key that signs the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogKeyRecord {
+    /// Its public half, as verifiers are configured with it.
+    pub vkey: String,
+    /// Index of the entry that brought it; checkpoints that cover this entry carry its signature.
+    pub from: u64,
+}
+
+/// A key that signs for a while longer, beside the one that follows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingKeyRecord {
+    /// The key.
+    pub key: LogKeyRecord,
+    /// Until when, milliseconds since the epoch.
+    pub until_ms: i64,
+}
+
+/// A key that signs no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredKeyRecord {
+    /// Its public half.
+    pub vkey: String,
+    /// Index of the entry that retired it; checkpoints that cover this entry don't carry its signature.
+    pub to: u64,
+}
+
+/// A name the log had, and the last that holds of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedOriginRecord {
+    /// The name.
+    pub origin: String,
+    /// The last head under that name that is part of this log.
+    pub kept: HeadRecord,
+    /// Heads that were signed and are not part of this log: what a rollback lost.
+    pub lost: Vec<HeadRecord>,
+}
+
+/// Size and root of the log at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadRecord {
+    /// The name it was signed under.
+    pub origin: String,
+    /// Entries.
+    pub size: u64,
+    /// RFC 6962 root.
+    pub root: [u8; 32],
+}
+
 /// Totals, kept so that nothing is counted by reading it all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
@@ -302,4 +369,6 @@ pub enum Write {
         /// The answer.
         record: IdempotencyRecord,
     },
+    /// Replaces the log's name and keys. The store signs with the keys it names from the same checkpoint on.
+    PutLogKeys(LogKeysRecord),
 }

@@ -15,10 +15,11 @@ use crate::clock;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
 use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record};
-use crate::store::mark::{CheckpointFile, ViewDoubt};
+use crate::store::keys::{Held, KeyDir};
+use crate::store::mark::{CheckpointFile, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
-use crate::store::records::Write;
+use crate::store::records::{LogKeysRecord, Write};
 use crate::store::view::{Applied, Chain, KvRecords, advance_head, apply, head, set_applied};
 use crate::store::{Committed, Decide, Draft, Health, Moment, PublishedCheckpoint, StoreError};
 
@@ -42,6 +43,8 @@ pub enum Request {
     Commit(Decide, oneshot::Sender<Result<Committed, StoreError>>),
     /// Sign the checkpoint of an earlier size once more; at least 1, and not above the published size.
     SignAgain(u64, oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>),
+    /// Run this between two batches: nothing moves while it runs, so it must be short.
+    Still(Box<dyn FnOnce() + Send>),
     /// Finish what was queued before this, then end.
     Close(oneshot::Sender<()>),
 }
@@ -61,6 +64,8 @@ pub struct Shown {
     pub journal_bytes: AtomicU64,
     /// Raised when the view fails.
     pub doubt: ViewDoubt,
+    /// The log's name and keys.
+    pub keys: watch::Sender<Arc<LogKeysRecord>>,
 }
 
 /// The writer. Owned by its thread.
@@ -77,10 +82,13 @@ pub struct Sequencer {
     pub tree: sled::Tree,
     /// The last checkpoint's file.
     pub checkpoint_file: CheckpointFile,
-    /// The log's key.
-    pub signer: Arc<dyn Signer>,
-    /// The log's name.
-    pub origin: String,
+    /// The log's keys, the newest first. None while older data is being accepted: then nothing can be signed before an
+    /// entry brings a new one.
+    pub signers: Vec<Arc<dyn Signer>>,
+    /// Where they are.
+    pub key_dir: KeyDir,
+    /// What each new head is held against.
+    pub mark: Arc<HighWaterMark>,
     /// This daemon's instance id.
     pub node: String,
     /// Leaf hash of entry 0; none before it is written.
@@ -122,6 +130,8 @@ impl Sequencer {
                     // A client that left has nobody waiting for the note; none is kept.
                     let _gone = reply.send(self.sign_again(size));
                 }
+                // What waits is not decided yet: the view is as the batch before left it.
+                Request::Still(work) => work(),
                 Request::Close(done) => return Some(done),
             }
             next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
@@ -188,12 +198,14 @@ impl Sequencer {
         let mut released = Vec::new();
         let mut octets = 0;
         let mut last_at_ms = self.last_at_ms;
+        let mut keys = None;
         while octets < BATCH_OCTETS_MAX && decided.len() < BATCH_COMMANDS_MAX {
             let Some((decide, reply)) = commands.next() else { break };
             let index = self.journal.next_index() + records.len() as u64;
             let moment = Moment { index, at_ms: clock::now_ms().max(last_at_ms) };
             match self.decide_one(&mut overlay, decide, moment, &mut released) {
-                Ok((record, leaf_hash, before)) => {
+                Ok(Ready { record, leaf_hash, before, keys: new_keys }) => {
+                    keys = new_keys.or(keys);
                     octets += record.leaf.len() + record.change.len();
                     last_at_ms = moment.at_ms;
                     let leaf = Arc::clone(&record.leaf);
@@ -244,7 +256,7 @@ impl Sequencer {
         // applies it again from the journal.
         self.last_at_ms = last_at_ms;
         self.genesis.get_or_insert(Hash(applied.genesis));
-        match self.publish(overlay, &decided, &places) {
+        match self.publish(overlay, &decided, &places, keys) {
             Ok(checkpoint) => self.answer_all(decided, &checkpoint, released),
             Err(error) => {
                 self.shown.doubt.raise();
@@ -262,7 +274,7 @@ impl Sequencer {
         decide: Decide,
         moment: Moment,
         released: &mut Vec<Digest>,
-    ) -> Result<(Record, Hash, [Option<u64>; 5]), Undecided> {
+    ) -> Result<Ready, Undecided> {
         // A decision that panics is a bug of its own; it must not take the log with it.
         let decision = catch_unwind(AssertUnwindSafe(|| decide(&KvRecords(&*overlay), moment)))
             .map_err(|_panic| Undecided::Command(StoreError::Corrupt("deciding a command panicked".to_owned())))?
@@ -282,9 +294,25 @@ impl Sequencer {
             let why = format!("a change of {} octets is too large for the journal", change.len());
             return Err(Undecided::Command(StoreError::Unavailable(why)));
         }
-        apply_record(overlay, &entry, &decision.writes, moment, released)
-            .map(|before| (Record { leaf: Arc::clone(&leaf), change }, leaf_hash(&leaf), before))
-            .map_err(Undecided::Batch)
+        // There is no entry of a key that can't sign: the key is read before the entry is written.
+        let keys = self.new_keys(&decision.writes).map_err(Undecided::Command)?;
+        let before = apply_record(overlay, &entry, &decision.writes, moment, released).map_err(Undecided::Batch)?;
+        let leaf_hash = leaf_hash(&leaf);
+        Ok(Ready { record: Record { leaf, change }, leaf_hash, before, keys })
+    }
+
+    /// The keys a change brings, ready to sign; none if it brings none.
+    fn new_keys(&self, writes: &[Write]) -> Result<Option<NewKeys>, StoreError> {
+        let brought = writes.iter().rev().find_map(|write| match write {
+            Write::PutLogKeys(keys) => Some(keys),
+            _other => None,
+        });
+        let Some(keys) = brought else { return Ok(None) };
+        let signers = self
+            .key_dir
+            .signers(keys)
+            .map_err(|error| StoreError::Unavailable(format!("the log's new key can't be used: {error}")))?;
+        Ok(Some(NewKeys { keys: Arc::new(keys.clone()), signers }))
     }
 
     fn entry(&self, draft: Draft, change: &[u8], prev: Option<u64>, moment: Moment) -> Result<Entry, StoreError> {
@@ -312,6 +340,7 @@ impl Sequencer {
         overlay: Overlay<'_>,
         decided: &[Decided],
         places: &[Place],
+        keys: Option<NewKeys>,
     ) -> Result<Arc<PublishedCheckpoint>, StoreError> {
         let rows: Vec<Row> = decided
             .iter()
@@ -326,21 +355,41 @@ impl Sequencer {
         }
         self.hashes.write()?;
         self.tree.apply_batch(overlay.into_batch())?;
+        if let Some(NewKeys { keys, signers }) = keys {
+            self.signers = signers;
+            self.shown.keys.send_replace(keys);
+        }
         self.sign()
     }
 
     /// Signs the committed head and publishes it. The only place that signs what was not signed before.
+    ///
+    /// The head is read again from what was written, and held against the last checkpoint and the high-water mark: a fork
+    /// must not be signed whatever happened to the files.
     pub fn sign(&mut self) -> Result<Arc<PublishedCheckpoint>, StoreError> {
         let (size, root) = (self.hashes.size(), self.hashes.root());
         let published = self.shown.checkpoint.borrow().clone();
         if size < published.size || (size == published.size && size > 0 && root != published.root) {
             return Err(StoreError::Corrupt(format!("the log's head went back from {} to {size}", published.size)));
         }
-        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        let note =
-            checkpoint.sign(&[&*self.signer]).map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
-        self.checkpoint_file.write(&note)?;
-        let published = Arc::new(PublishedCheckpoint { size, root, note });
+        let written = root_at(size, &*self.hash_files)?;
+        if written != root {
+            return Err(StoreError::Corrupt(format!(
+                "the hashes of {size} entries were altered on disk: {written}, not {root}"
+            )));
+        }
+        let keys = self.shown.keys.borrow().clone();
+        if let Some(mark) = self.mark.last().checkpoint {
+            let held = keys.holds(&mark, size, |size| Ok(root_at(size, &*self.hash_files)?))?;
+            if held != Held::Yes {
+                return Err(StoreError::Corrupt(format!(
+                    "the high-water mark says {} entries with the root {}, which the log does not extend: nothing is signed",
+                    mark.size, mark.root
+                )));
+            }
+        }
+        let published = self.signed(size, root)?;
+        self.checkpoint_file.write(&published.note)?;
         self.shown.checkpoint.send_replace(Arc::clone(&published));
         Ok(published)
     }
@@ -356,9 +405,14 @@ impl Sequencer {
         verify_consistency(size, &root, published.size, &published.root, &proof).map_err(|error| {
             StoreError::Corrupt(format!("the tree's files don't lead from {size} to {}: {error}", published.size))
         })?;
-        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        let note =
-            checkpoint.sign(&[&*self.signer]).map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
+        self.signed(size, root)
+    }
+
+    /// The checkpoint of a size and root, under the log's present name, with the signatures of all keys that sign now.
+    fn signed(&self, size: u64, root: Hash) -> Result<Arc<PublishedCheckpoint>, StoreError> {
+        let checkpoint = Checkpoint { origin: self.shown.keys.borrow().origin.clone(), size, root };
+        let signers: Vec<&dyn Signer> = self.signers.iter().map(|signer| &**signer).collect();
+        let note = checkpoint.sign(&signers).map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
         Ok(Arc::new(PublishedCheckpoint { size, root, note }))
     }
 
@@ -412,6 +466,21 @@ impl Drop for Alarm {
             self.0.health.send_replace(Health::Failed("the log's writing thread panicked".to_owned()));
         }
     }
+}
+
+/// A command's record, ready for the journal.
+struct Ready {
+    record: Record,
+    leaf_hash: Hash,
+    before: [Option<u64>; 5],
+    /// The keys it brings.
+    keys: Option<NewKeys>,
+}
+
+/// The log's keys after a batch that changes them.
+struct NewKeys {
+    keys: Arc<LogKeysRecord>,
+    signers: Vec<Arc<dyn Signer>>,
 }
 
 /// Why a command has no record.

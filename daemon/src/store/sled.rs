@@ -7,30 +7,41 @@
 //! <data>/log/hash.*        derived: tree hashes          <data>/log/entries   derived: the entries' index
 //! <data>/log/checkpoint    the last signed checkpoint    <data>/log/derived   how far derived data is durable
 //! <data>/view/             derived: sled                 <data>/node          this daemon's instance id
-//! <keys>/log.key           the log's signing key         <keys>/log.mark      the high-water mark
+//! <keys>/                  the log's keys and its high-water mark (`store/keys.rs`)
 //! ```
 
+mod check;
 mod keeper;
+mod rebuild;
 mod recover;
+mod rollback;
+
+pub use check::check_stopped;
+pub use recover::LostHead;
+pub use rollback::{Acceptance, RolledBack};
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::audit::{Hash, Receipt, TlogProof, consistency_proof, inclusion_proof};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::store::check::{Checked, Listener};
 use crate::store::entries::{Finder, Rows};
 use crate::store::journal::JournalReader;
+use crate::store::keys::KeyDir;
+use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
+    VersionRecord,
 };
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
@@ -111,10 +122,20 @@ pub struct SledStore {
     view: SledView,
     requests: mpsc::Sender<Request>,
     shown: Arc<Shown>,
-    identity: Identity,
-    /// Held for its lock.
-    _lock: File,
+    key_dir: KeyDir,
+    mark: Arc<HighWaterMark>,
+    node: String,
+    data_dir: PathBuf,
+    /// Held for their locks.
+    _locks: Locks,
     keeper: keeper::Keeper,
+    writer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
+}
+
+/// The locks of data and key directory, which the system releases when the process ends, however it ends.
+struct Locks {
+    _data: File,
+    _keys: File,
 }
 
 /// All that can be read of it. Cheap to clone.
@@ -125,62 +146,95 @@ pub struct SledView {
     hashes: Arc<HashFiles>,
     journal: Arc<JournalReader>,
     shown: Arc<Shown>,
-    origin: Arc<str>,
 }
 
 impl SledStore {
-    /// Opens the store of a directory: takes the lock, recovers, signs. Makes a new log where there is none at all.
+    /// Opens the store of a directory: takes the locks, recovers, signs. Makes a new log where there is none at all.
     pub fn open(options: &SledOptions) -> Result<Self, OpenError> {
+        Self::open_with(options, &|_done, _of| {})
+    }
+
+    /// The same, telling `progress` how many entries of how many are derived again from the journal.
+    pub fn open_with(options: &SledOptions, progress: &dyn Fn(u64, u64)) -> Result<Self, OpenError> {
+        let locks = Locks::take(options)?;
+        let recovered = recover::recover(options, recover::Stance::Refuse, progress)?;
+        Self::start(options, locks, recovered)
+    }
+
+    /// Starts the threads, and writes what opening has to say.
+    fn start(options: &SledOptions, locks: Locks, recovered: recover::Recovered) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
-        for dir in [&options.data_dir, &options.key_dir, &log_dir] {
-            crate::durable::create_dir_all(dir, 0o700).map_err(OpenError::path(dir))?;
-        }
-        let lock = lock(&log_dir.join("lock"), &options.data_dir)?;
-        let recovered = recover::recover(options)?;
-        let shown = Arc::clone(&recovered.sequencer.shown);
+        let recover::Recovered { sequencer, db, mark, derived, node, opening, lost: _ } = recovered;
+        let shown = Arc::clone(&sequencer.shown);
         let view = SledView {
-            tree: recovered.sequencer.tree.clone(),
-            rows: Arc::clone(&recovered.sequencer.rows),
-            hashes: Arc::clone(&recovered.sequencer.hash_files),
-            journal: recovered.sequencer.journal.reader(),
+            tree: sequencer.tree.clone(),
+            rows: Arc::clone(&sequencer.rows),
+            hashes: Arc::clone(&sequencer.hash_files),
+            journal: sequencer.journal.reader(),
             shown: Arc::clone(&shown),
-            origin: recovered.sequencer.origin.as_str().into(),
         };
+        let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
-        let sequencer = recovered.sequencer;
-        thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
             .spawn(move || sequencer.run(queue))
             .map_err(OpenError::path(&log_dir))?;
+        record_opening(&requests, opening)?;
+        // The first mark is there before anyone is told of the log: one that is missing later was removed.
+        let checkpoint = shown.checkpoint.borrow().clone();
+        mark.write(&checkpoint.note)?;
+        let keys = shown.keys.borrow().clone();
+        key_dir.destroy_retired(&keys).map_err(|error| OpenError::Refused(crate::error_chain(&error)))?;
         let keeper = keeper::Keeper::start(keeper::Kept {
             view: view.clone(),
-            db: recovered.db,
+            db,
             view_dir: options.data_dir.join("view"),
-            mark: recovered.mark,
-            derived: recovered.derived,
+            mark: Arc::clone(&mark),
+            key_dir: key_dir.clone(),
+            derived,
             requests: requests.clone(),
             heartbeat: options.heartbeat,
         })
         .map_err(OpenError::path(&log_dir))?;
-        let store = Self { view, requests, shown, identity: recovered.identity, _lock: lock, keeper };
-        store.record_opening(recovered.opening)?;
-        Ok(store)
-    }
-
-    /// Writes what opening has to say as the first entries: genesis, a rebuilt view.
-    fn record_opening(&self, opening: Vec<Decide>) -> Result<(), OpenError> {
-        for decide in opening {
-            let (reply, answer) = oneshot::channel();
-            let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
-            self.requests.blocking_send(Request::Commit(decide, reply)).map_err(|_closed| gone(()))?;
-            answer.blocking_recv().map_err(|_closed| gone(()))??;
-        }
-        Ok(())
+        let data_dir = options.data_dir.clone();
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        Ok(Self { view, requests, shown, key_dir, mark, node, data_dir, _locks: locks, keeper, writer })
     }
 
     /// All that can be read.
     pub fn view(&self) -> &SledView {
         &self.view
+    }
+}
+
+/// Writes what opening has to say as the first entries: genesis, a rebuilt view.
+fn record_opening(requests: &mpsc::Sender<Request>, opening: Vec<Decide>) -> Result<(), OpenError> {
+    for decide in opening {
+        let (reply, answer) = oneshot::channel();
+        let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
+        requests.blocking_send(Request::Commit(decide, reply)).map_err(|_closed| gone(()))?;
+        answer.blocking_recv().map_err(|_closed| gone(()))??;
+    }
+    Ok(())
+}
+
+impl Locks {
+    /// Takes both, making the directories where they are missing.
+    fn take(options: &SledOptions) -> Result<Self, OpenError> {
+        let log_dir = options.log_dir();
+        for dir in [&options.data_dir, &options.key_dir, &log_dir] {
+            crate::durable::create_dir_all(dir, crate::durable::MODE_DIR).map_err(OpenError::path(dir))?;
+        }
+        let data = lock(&log_dir.join("lock"), &options.data_dir)?;
+        let keys = KeyDir(options.key_dir.clone()).lock().map_err(OpenError::path(&options.key_dir))?;
+        let keys = keys.ok_or_else(|| {
+            OpenError::Refused(format!(
+                "the key directory {} is in use by an mregd with another data directory, and two that sign with one key \
+                 would sign two histories; set MREG_KEY_DIR to a directory of its own",
+                options.key_dir.display()
+            ))
+        })?;
+        Ok(Self { _data: data, _keys: keys })
     }
 }
 
@@ -259,15 +313,45 @@ impl Store for SledStore {
     }
 
     fn stats(&self) -> StoreStats {
+        let mark = self.mark.last();
         StoreStats {
             commits: self.shown.commits.load(Ordering::Relaxed),
             batches: self.shown.batches.load(Ordering::Relaxed),
             journal_bytes: self.shown.journal_bytes.load(Ordering::Relaxed),
+            mark_size: mark.checkpoint.map_or(0, |checkpoint| checkpoint.size),
+            mark_at_ms: mark.at_ms,
         }
     }
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn identity(&self) -> Identity {
+        let keys = self.shown.keys.borrow();
+        Identity {
+            backend: "sled",
+            origin: keys.origin.clone(),
+            vkey: keys.current.vkey.clone(),
+            vkeys: keys.signing().map(str::to_owned).collect(),
+            node: self.node.clone(),
+        }
+    }
+
+    fn log_keys(&self) -> Arc<LogKeysRecord> {
+        Arc::clone(&self.shown.keys.borrow())
+    }
+
+    fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>> {
+        let key_dir = self.key_dir.clone();
+        Box::pin(async move {
+            let made = tokio::task::spawn_blocking(move || key_dir.add(&origin)).await;
+            match made {
+                Ok(Ok(verifier)) => Ok(verifier.to_string()),
+                Ok(Err(error)) => Err(StoreError::Unavailable(crate::error_chain(&error))),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            }
+        })
+    }
+
+    fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError> {
+        self.check_running(listener)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -277,8 +361,16 @@ impl Store for SledStore {
                 // The sequencer ends after this, or has ended already.
                 let _ended = closed.await;
             }
-            let keeper = self.keeper.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || keeper.stop()).await {
+            let (keeper, writer) = (self.keeper.clone(), Arc::clone(&self.writer));
+            let end = move || {
+                keeper.stop();
+                // What it holds of the view goes with the thread, not with its last answer.
+                let writer = writer.lock().ok().and_then(|mut writer| writer.take());
+                if writer.is_some_and(|writer| writer.join().is_err()) {
+                    tracing::error!("the log's writing thread panicked");
+                }
+            };
+            if let Err(error) = tokio::task::spawn_blocking(end).await {
                 tracing::error!(%error, "derived data could not be made durable at the stop; the next start will take longer");
             }
         })
@@ -327,7 +419,9 @@ impl Entries for SledView {
     fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt> {
         let leaf = self.journal.leaf(index, self.rows.row(index)?.place)?;
         let path = inclusion_proof(index, checkpoint.size, &*self.hashes)?;
-        Ok(Receipt::new(&self.origin, &leaf, &TlogProof { index, path, checkpoint: checkpoint.note.clone() }))
+        // The name the checkpoint was signed under, which may be an older one of the log's: its first line.
+        let origin = checkpoint.note.lines().next().unwrap_or_default();
+        Ok(Receipt::new(origin, &leaf, &TlogProof { index, path, checkpoint: checkpoint.note.clone() }))
     }
 
     fn last_index_at(&self, at_ms: i64) -> Read<Option<u64>> {
@@ -390,4 +484,10 @@ impl Records for SledView {
     fn counters(&self) -> Read<Counters> {
         KvRecords(&self.tree).counters()
     }
+    fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
+        KvRecords(&self.tree).log_keys()
+    }
 }
+
+#[cfg(test)]
+mod tests;

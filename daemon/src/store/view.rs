@@ -23,6 +23,7 @@
 //! | `I` | at, idempotency key | – |
 //! | `h` | chain, value | [`Head`] |
 //! | `c` | – | `Counters` |
+//! | `k` | – | `LogKeysRecord` |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -39,8 +40,8 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
-    Write,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
+    VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError};
 
@@ -143,6 +144,11 @@ pub fn applied(kv: &(impl Kv + ?Sized)) -> Read<Option<Applied>> {
     record(kv, b"z")
 }
 
+/// The log's name and keys; none while they are those of its first entry.
+pub fn log_keys(kv: &(impl Kv + ?Sized)) -> Read<Option<LogKeysRecord>> {
+    record(kv, b"k")
+}
+
 fn record<T: serde::de::DeserializeOwned>(kv: &(impl Kv + ?Sized), key: &[u8]) -> Read<Option<T>> {
     kv.get(key)?.map(|octets| decode(&octets)).transpose()
 }
@@ -198,6 +204,7 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             }
             Write::SetBlob { digest, size, refs } => set_blob(overlay, digest, *size, *refs, &mut counts, released)?,
             Write::PutIdempotency { key: name, record } => put_idempotency(overlay, name, record, moment)?,
+            Write::PutLogKeys(keys) => overlay.put(b"k".to_vec(), encode(keys)?),
         }
     }
     if counts != before {
@@ -607,6 +614,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
 
     fn counters(&self) -> Read<Counters> {
         counters(self.0)
+    }
+
+    fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
+        log_keys(self.0)
     }
 }
 

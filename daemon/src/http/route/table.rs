@@ -82,6 +82,8 @@ pub enum Access {
     Hashes,
     /// Whoever has the permission.
     Permission(Permission),
+    /// The operator of this machine, at the control socket; nobody over the network.
+    Operator,
 }
 
 /// What is recorded of an endpoint (audit-log.md §1).
@@ -214,7 +216,7 @@ pub enum ResponseHeader {
     LastModified,
 }
 
-use Access::{Hashes, Public, Session, SignedIn};
+use Access::{Hashes, Operator, Public, Session, SignedIn};
 use Audit::{Always, Never, Refusals};
 use ProblemType as P;
 use ResponseHeader as H;
@@ -1276,9 +1278,46 @@ static LOG_VKEYS: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static ROTATE_LOG_KEY: Endpoint = Endpoint {
+    id: "rotate_log_key",
+    method: "POST",
+    template: "/log/rotate-key",
+    tag: AUDIT_TAG,
+    summary: "Give the log a new signing key",
+    text: "Checkpoints carry both keys' signatures for a while; then the old key is destroyed.",
+    access: Operator,
+    audit: Always(&Action::LogKeyRotate),
+    body: Body::Json("RotateLogKey"),
+    answers: &[json(200, &[Content::Json("LogKeyRotated")], &[H::Logged], "The log's name and keys from now on.")],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
+static CHECK: Endpoint = Endpoint {
+    id: "check",
+    method: "POST",
+    template: "/check",
+    tag: AUDIT_TAG,
+    summary: "Check everything that is stored",
+    text: "One line a finding, as it is found, and a total at the end. Takes as long as reading all there is, at a low \
+           priority; one runs at a time.",
+    access: Operator,
+    audit: Refusals(&Action::AuditRead),
+    body: Body::Json("CheckRequest"),
+    answers: &[Success {
+        status: 200,
+        text: "One JSON object a line, of one member: `progress` `{step, done, of}`, `failure` `{place, what}`, `remark` \
+               `{what}`, and at the end `total`. Without a total it was cut off.",
+        content: &[Content::Octets("application/x-ndjson")],
+        headers: &[],
+    }],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 56] = [
+    pub const ALL: [&'static Endpoint; 58] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1322,6 +1361,8 @@ impl Route {
         &LOG_CONSISTENCY,
         &LOG_PROOF,
         &LOG_VKEYS,
+        &ROTATE_LOG_KEY,
+        &CHECK,
         &INDEX,
         &LIVE,
         &READY,
@@ -1396,6 +1437,8 @@ impl Route {
             Self::LogBundle { .. } => &LOG_BUNDLE,
             Self::LogConsistency { .. } => &LOG_CONSISTENCY,
             Self::LogProof { .. } => &LOG_PROOF,
+            Self::RotateLogKey => &ROTATE_LOG_KEY,
+            Self::Check => &CHECK,
         }
     }
 }

@@ -1,21 +1,26 @@
 //! A thread that looks after what the sequencer leaves for later: the high-water mark once a second, derived data made
 //! durable now and then so that a start has little to replay, and the heartbeat that makes staleness visible.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::audit::Action;
+use common::audit::{Action, Actor, Outcome, Target};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc as queue, oneshot};
 
+use crate::clock;
+use crate::store::keys::KeyDir;
 use crate::store::mark::{DerivedMark, HighWaterMark};
+use crate::store::records::{LogKeysRecord, Write};
 use crate::store::sequencer::Request;
 use crate::store::sled::SledView;
 use crate::store::sled::recover::own_entry;
 use crate::store::view::applied;
-use crate::store::{Health, PublishedCheckpoint, StoreError};
+use crate::store::{Decide, Decision, Draft, Health, PublishedCheckpoint, StoreError};
 
 /// How often the mark is advanced at most (audit-log.md §8).
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +36,8 @@ pub(super) struct Kept {
     pub(super) view: SledView,
     pub(super) db: ::sled::Db,
     pub(super) view_dir: PathBuf,
-    pub(super) mark: HighWaterMark,
+    pub(super) mark: Arc<HighWaterMark>,
+    pub(super) key_dir: KeyDir,
     pub(super) derived: DerivedMark,
     pub(super) requests: queue::Sender<Request>,
     pub(super) heartbeat: Duration,
@@ -73,6 +79,8 @@ impl Kept {
         let mut synced_at = Instant::now();
         let mut written_at = Instant::now();
         let mut last = checkpoints.borrow().size;
+        let mut swept = self.view.shown.keys.borrow().clone();
+        let mut retiring: Option<oneshot::Receiver<_>> = None;
         loop {
             let stopping = !matches!(stopped.recv_timeout(MARK_EVERY), Err(mpsc::RecvTimeoutError::Timeout));
             let now = checkpoints.borrow_and_update().clone();
@@ -83,9 +91,33 @@ impl Kept {
             if now.size > marked && !now.note.is_empty() {
                 match self.mark.write(&now.note) {
                     Ok(()) => marked = now.size,
-                    Err(error) => {
-                        tracing::error!(%error, path = %self.mark.0.display(), "the high-water mark can't be advanced")
+                    // It says that somebody else signs with our key: going on would make a fork of one of the two.
+                    Err(StoreError::Corrupt(why)) => {
+                        tracing::error!(cause = %why, "nothing may be signed any more; the daemon stops");
+                        self.view.shown.health.send_replace(Health::Failed(why));
                     }
+                    Err(error) => {
+                        tracing::error!(%error, path = %self.mark.path().display(), "the high-water mark can't be advanced")
+                    }
+                }
+            }
+            let keys = self.view.shown.keys.borrow().clone();
+            if keys != swept && marked == now.size {
+                match self.key_dir.destroy_retired(&keys) {
+                    Ok(_count) => swept = Arc::clone(&keys),
+                    Err(error) => {
+                        tracing::error!(error = crate::error_chain(&error), "a retired key can't be destroyed")
+                    }
+                }
+            }
+            if keys.leaving.as_ref().is_some_and(|leaving| leaving.until_ms <= clock::now_ms()) && !stopping {
+                // One that failed is tried again in the next round; one under way is waited for.
+                let under_way =
+                    |answer: &mut oneshot::Receiver<_>| matches!(answer.try_recv(), Err(TryRecvError::Empty));
+                if !retiring.as_mut().is_some_and(under_way) {
+                    let (reply, answer) = oneshot::channel();
+                    let asked = self.requests.try_send(Request::Commit(retire(Arc::clone(&keys)), reply));
+                    retiring = asked.is_ok().then_some(answer);
                 }
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;
@@ -106,7 +138,7 @@ impl Kept {
             if written_at.elapsed() >= if refusing { self.heartbeat.min(PROBE_EVERY) } else { self.heartbeat } {
                 written_at = Instant::now();
                 let (reply, _nobody_waits) = oneshot::channel();
-                let heartbeat = own_entry(Action::LogHeartbeat, &self.view.origin, std::collections::BTreeMap::new());
+                let heartbeat = own_entry(Action::LogHeartbeat, &keys.origin, BTreeMap::new());
                 if self.requests.try_send(Request::Commit(heartbeat, reply)).is_err() {
                     tracing::warn!("the heartbeat could not be queued");
                 }
@@ -131,4 +163,25 @@ impl Kept {
         self.derived.write(checkpoint.size, checkpoint.root)?;
         Ok(checkpoint.size)
     }
+}
+
+/// The end of an overlap: the leaving key signs no more.
+fn retire(keys: Arc<LogKeysRecord>) -> Decide {
+    Box::new(move |records, moment| {
+        let keys = records.log_keys()?.unwrap_or_else(|| keys.as_ref().clone());
+        let nothing = || StoreError::Unavailable("no key is to be retired".to_owned());
+        let (after, vkey) = keys.retired(moment.index, moment.at_ms).ok_or_else(nothing)?;
+        let draft = Draft {
+            action: Action::LogKeyRotate,
+            outcome: Outcome::Ok,
+            actor: Actor::system(),
+            target: Target::new("log", &after.origin),
+            request: None,
+            data: BTreeMap::from([
+                ("retired".to_owned(), vkey.into()),
+                ("vkey".to_owned(), after.current.vkey.clone().into()),
+            ]),
+        };
+        Ok(Decision { draft, writes: vec![Write::PutLogKeys(after)] })
+    })
 }

@@ -12,18 +12,19 @@ use common::audit::{
 };
 use tokio::sync::watch;
 
-use crate::config::secret::{Readers, SecretError, read_secret_file};
 use crate::durable;
 use crate::store::codec::{change_digest, decode_change};
 use crate::store::entries::{Row, Rows};
 use crate::store::journal::{Journal, Scanned};
+use crate::store::keys::{Held, KeyDir, KeyFileError};
 use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
+use crate::store::records::{LogKeysRecord, Write};
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data};
 use crate::store::sled::{OpenError, SledOptions};
-use crate::store::view::{Applied, applied, set_applied};
-use crate::store::{Decide, Decision, Draft, Health, Identity, Moment, PublishedCheckpoint, StoreError};
+use crate::store::view::{Applied, applied, log_keys, set_applied};
+use crate::store::{Decide, Decision, Draft, Health, Moment, PublishedCheckpoint, StoreError};
 
 /// Entries that are applied to the view in one batch while it is rebuilt.
 const REPLAY_BATCH: u64 = 2048;
@@ -32,26 +33,75 @@ const REPLAY_BATCH: u64 = 2048;
 pub(super) struct Recovered {
     pub(super) sequencer: Sequencer,
     pub(super) db: ::sled::Db,
-    pub(super) mark: HighWaterMark,
+    pub(super) mark: Arc<HighWaterMark>,
     pub(super) derived: DerivedMark,
-    pub(super) identity: Identity,
+    pub(super) node: String,
     /// What opening has to say as entries.
     pub(super) opening: Vec<Decide>,
+    /// Signed heads that the data doesn't extend; only with [`Stance::Accept`].
+    pub(super) lost: Vec<LostHead>,
 }
 
-/// Opens and recovers. The lock is held.
-pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
+/// What to do with data that is older than what was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stance {
+    /// Refuse it.
+    Refuse,
+    /// Open it, and say what was lost. Nothing can be signed then before an entry accepts it.
+    Accept,
+}
+
+/// A signed head that the data doesn't extend.
+#[derive(Debug, Clone)]
+pub struct LostHead {
+    /// Where it is written.
+    pub what: &'static str,
+    /// The head.
+    pub head: Checkpoint,
+    /// The root of as many entries here, where there are as many.
+    pub here: Option<Hash>,
+}
+
+const LAST_CHECKPOINT: &str = "last checkpoint";
+const MARK: &str = "high-water mark";
+
+/// Opens and recovers. The locks are held. `progress` is told how many entries of how many are derived again.
+pub(super) fn recover(
+    options: &SledOptions,
+    stance: Stance,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Recovered, OpenError> {
     let log_dir = options.data_dir.join("log");
     let mut journal = Journal::open(&log_dir)?;
     let size = journal.next_index();
-    let signer = signing_key(options, size > 0)?;
-    let mark = HighWaterMark(options.key_dir.join("log.mark"));
+    let key_dir = KeyDir(options.key_dir.clone());
+    let genesis = Genesis::of(&journal)?;
+    if size == 0 && stance == Stance::Accept {
+        return Err(OpenError::Refused(format!(
+            "{} holds no log that could be gone on with; restore a copy of the data directory first",
+            options.data_dir.display()
+        )));
+    }
+    let first_keys = match &genesis {
+        Some(genesis) => genesis.keys.clone(),
+        None => LogKeysRecord::first(&options.origin, &first_key(&key_dir, &options.origin)?.verifier().to_string()),
+    };
+    let mark = Arc::new(HighWaterMark::open(options.key_dir.join("log.mark"))?);
     let checkpoint_file = CheckpointFile::open(&log_dir.join("checkpoint"))?;
-    let last = checkpoint_file.read(signer.verifier())?;
-    check_length(&journal, last.as_ref(), "its last checkpoint")?;
-    check_length(&journal, mark.read()?.as_ref(), "the high-water mark")?;
-    journal.cut_tail()?;
-    let genesis = genesis_of(&journal, options, &signer)?;
+    let mut verifiers = key_dir.verifiers().map_err(key_refused)?;
+    verifiers.extend(first_keys.current.vkey.parse());
+    let signed = [(LAST_CHECKPOINT, checkpoint_file.read(&verifiers)?), (MARK, mark.last().checkpoint)];
+    let mut heads: Vec<(&'static str, Checkpoint)> =
+        signed.into_iter().filter_map(|(what, head)| Some((what, head?))).collect();
+    let mut lost = Vec::new();
+    // Before anything is derived or cut: what is missing may be what a batch at the end still holds.
+    if heads.iter().any(|(_what, head)| head.size > size) {
+        let keys = keys_of(&journal, &first_keys)?;
+        for (what, head) in heads.extract_if(.., |(_what, head)| head.size > size) {
+            let held = keys.holds(&head, size, |_size| Ok(head.root))?;
+            judge(options, &keys, size, LostHead { what, head, here: None }, held, stance, &mut lost)?;
+        }
+    }
 
     let hash_files = HashFiles::new(&log_dir);
     let rows = Rows::open(&log_dir.join("entries"))?;
@@ -60,9 +110,10 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
-    let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files };
+    let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
     let durable_size = replay.durable_size(derived.read(), size);
-    let view_size = match replay.view_size(size, genesis) {
+    let genesis_hash = genesis.map(|genesis| genesis.hash);
+    let view_size = match replay.view_size(size, genesis_hash) {
         Some(view_size) if replay.rows_are_whole(durable_size.min(view_size), view_size) => view_size,
         Some(_) | None => {
             tracing::warn!("the view is foreign, ahead or damaged; it is rebuilt from the journal");
@@ -81,25 +132,54 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         .into())
     })?;
     doubt.lay_down()?;
-    let root = hashes.root();
-    check_root(&hash_files, size, last.as_ref(), "the last checkpoint")?;
-    check_root(&hash_files, size, mark.read()?.as_ref(), "the high-water mark")?;
-
-    let vkey = signer.verifier().to_string();
-    let identity = Identity {
-        backend: "sled",
-        origin: options.origin.clone(),
-        vkey: vkey.clone(),
-        node: node_id(&options.data_dir.join("node"))?,
+    let keys = log_keys(&tree)?.unwrap_or(first_keys);
+    check_origin(options, &keys)?;
+    for (what, head) in heads {
+        let held = keys.holds(&head, size, |size| Ok(root_at(size, &*hash_files)?))?;
+        let here = match held {
+            Held::Differs { root } => Some(root),
+            Held::Yes | Held::Beyond | Held::Newer | Held::Foreign => None,
+        };
+        // Rolled-back data has less under the same keys; a different beginning under strange keys is another log.
+        if here.is_some() && !key_dir.belongs_to(&keys).map_err(key_refused)? {
+            return Err(OpenError::Refused(format!(
+                "the signing key in {} never signed the log in {}: one of the two directories belongs to another registry; \
+                 set MREG_DATA_DIR and MREG_KEY_DIR to those that go together",
+                options.key_dir.display(),
+                options.data_dir.display()
+            )));
+        }
+        judge(options, &keys, size, LostHead { what, head, here }, held, stance, &mut lost)?;
+    }
+    if stance == Stance::Accept && lost.is_empty() {
+        return Err(OpenError::Refused(
+            "the data extends all that was signed: there is nothing to accept, and the log keeps its name".to_owned(),
+        ));
+    }
+    let signers = match stance {
+        Stance::Refuse => key_dir.signers(&keys).map_err(key_refused)?,
+        Stance::Accept => Vec::new(),
     };
+    if size > 1 && mark.last().checkpoint.is_none() {
+        tracing::warn!(path = %mark.path().display(), "there is no high-water mark, so nothing tells whether the data is the newest; it is made anew");
+    }
+    // Nothing contradicts that it is torn.
+    journal.cut_tail()?;
+
+    let node = node_id(&options.data_dir.join("node"))?;
     let last_at_ms = size.checked_sub(1).map(|last| rows.row(last)).transpose()?.map_or(0, |row| row.at_ms);
     let shown = Arc::new(Shown {
-        checkpoint: watch::Sender::new(Arc::new(PublishedCheckpoint { size, root, note: String::new() })),
+        checkpoint: watch::Sender::new(Arc::new(PublishedCheckpoint {
+            size,
+            root: hashes.root(),
+            note: String::new(),
+        })),
         health: watch::Sender::new(Health::Ok),
         commits: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         journal_bytes: AtomicU64::new(journal.octets()),
         doubt,
+        keys: watch::Sender::new(Arc::new(keys.clone())),
     });
     let mut sequencer = Sequencer {
         journal,
@@ -108,25 +188,100 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         rows,
         tree,
         checkpoint_file,
-        signer: Arc::new(signer),
-        origin: options.origin.clone(),
-        node: identity.node.clone(),
-        genesis,
+        signers,
+        key_dir,
+        mark: Arc::clone(&mark),
+        node: node.clone(),
+        genesis: genesis_hash,
         last_at_ms,
         room: room_check(&options.data_dir),
         shown,
     };
     let mut opening = Vec::new();
     if size == 0 {
-        opening.push(own_entry(Action::LogGenesis, &options.origin, genesis_data(&options.origin, &vkey)));
+        let data = genesis_data(&keys.origin, &keys.current.vkey);
+        opening.push(own_entry(Action::LogGenesis, &keys.origin, data));
     } else {
-        sequencer.sign()?;
-        if rebuilt {
+        if stance == Stance::Refuse {
+            sequencer.sign()?;
+        }
+        if rebuilt && stance == Stance::Refuse {
             let from = set_aside.map(|path| ("set_aside".to_owned(), path.display().to_string().into()));
-            opening.push(own_entry(Action::StoreRebuild, &options.origin, from.into_iter().collect()));
+            opening.push(own_entry(Action::StoreRebuild, &keys.origin, from.into_iter().collect()));
         }
     }
-    Ok(Recovered { sequencer, db, mark, derived, identity, opening })
+    Ok(Recovered { sequencer, db, mark, derived, node, opening, lost })
+}
+
+fn key_refused(error: KeyFileError) -> OpenError {
+    match error {
+        KeyFileError::Io { path, source } => OpenError::Path { path, source },
+        other => OpenError::Refused(other.to_string()),
+    }
+}
+
+/// The key of a new log: one is made only together with it.
+fn first_key(key_dir: &KeyDir, origin: &str) -> Result<Ed25519Signer, OpenError> {
+    key_dir.first(origin).map_err(key_refused)
+}
+
+/// The log's keys as the journal alone tells them: for when what is derived can't be brought up to date.
+fn keys_of(journal: &Journal, first: &LogKeysRecord) -> Result<LogKeysRecord, StoreError> {
+    let mut keys = first.clone();
+    journal.scan_from(0, &mut |record| {
+        for write in decode_change(record.change)? {
+            if let Write::PutLogKeys(brought) = write {
+                keys = brought;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+/// Refuses a signed head that doesn't hold, or keeps it as lost.
+fn judge(
+    options: &SledOptions,
+    keys: &LogKeysRecord,
+    size: u64,
+    head: LostHead,
+    held: Held,
+    stance: Stance,
+    lost: &mut Vec<LostHead>,
+) -> Result<(), OpenError> {
+    const ADVICE: &str = "Restore the newest copy of the data directory; only if there is none, `mregd log \
+                          accept-rollback` goes on with this one under a new name of the log";
+    let LostHead { what, head: Checkpoint { origin, size: signed, root }, here: _ } = &head;
+    let why = match held {
+        Held::Yes => return Ok(()),
+        Held::Foreign => {
+            return Err(OpenError::Refused(format!(
+                "the {what} is of the log {origin:?}, but {} holds {:?}: the key directory {} belongs to other data; set \
+                 MREG_KEY_DIR to the right one",
+                options.data_dir.display(),
+                keys.origin,
+                options.key_dir.display()
+            )));
+        }
+        _ if stance == Stance::Accept => {
+            lost.push(head);
+            return Ok(());
+        }
+        Held::Beyond => format!(
+            "the journal has {size} entries, but the {what} covers {signed}: acknowledged entries are missing. The data was \
+             rolled back, replaced or damaged. {ADVICE}"
+        ),
+        Held::Newer => format!(
+            "the {what} was signed under the name {origin:?}, which this log doesn't have yet: acknowledged entries are \
+             missing. The data was rolled back, replaced or damaged. {ADVICE}"
+        ),
+        Held::Differs { root: here } => format!(
+            "the first {signed} entries have the root {here}, but the {what} says {root}: the log was altered, or this is \
+             another log. Restore the right data directory and key directory; only if they are lost, `mregd log \
+             accept-rollback` goes on with this one under a new name of the log"
+        ),
+    };
+    Err(OpenError::Refused(why))
 }
 
 /// The one tree of the view.
@@ -145,81 +300,37 @@ pub(super) fn own_entry(
     })
 }
 
-/// Loads the signing key. One is made only together with a new log: a log whose key is gone can't be carried on under
-/// the same name.
-fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer, OpenError> {
-    let path = options.key_dir.join("log.key");
-    let missing = |error: &SecretError| matches!(error, SecretError::Io(error) if error.kind() == ErrorKind::NotFound);
-    match read_secret_file(&path, Readers::Owner) {
-        Ok(text) => Ed25519Signer::parse(text.expose().trim()).map_err(|error| {
-            OpenError::Refused(format!("the log's signing key {} is damaged: {error}", path.display()))
-        }),
-        Err(error) if missing(&error) && !log_exists => {
-            let mut seed = zeroize::Zeroizing::new([0; 32]);
-            getrandom::fill(&mut *seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let key = Ed25519Signer::from_seed(&options.origin, &seed)
-                .map_err(|error| OpenError::Refused(format!("MREG_LOG_ORIGIN {:?}: {error}", options.origin)))?;
-            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600)
-                .map_err(OpenError::path(&path))?;
-            Ok(key)
-        }
-        Err(error) if missing(&error) => Err(OpenError::Refused(format!(
-            "the log's signing key {} is missing, but {} holds a log; put the key back or set MREG_KEY_DIR to where it is",
-            path.display(),
-            options.data_dir.display()
-        ))),
-        Err(error) => Err(OpenError::Refused(format!("the log's signing key {} {error}", path.display()))),
+/// Entry 0: which log this is.
+struct Genesis {
+    /// Its leaf hash.
+    hash: Hash,
+    /// The first name and key.
+    keys: LogKeysRecord,
+}
+
+impl Genesis {
+    /// None in an empty journal.
+    fn of(journal: &Journal) -> Result<Option<Self>, OpenError> {
+        let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
+        let entry = Entry::parse(&leaf)
+            .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
+        let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let keys = LogKeysRecord::first(said("origin"), said("vkey"));
+        Ok(Some(Self { hash: leaf_hash(&leaf), keys }))
     }
 }
 
-fn check_length(journal: &Journal, witness: Option<&Checkpoint>, what: &str) -> Result<(), OpenError> {
-    let size = journal.next_index();
-    match witness {
-        Some(witness) if witness.size > size => Err(OpenError::Refused(format!(
-            "the journal has {size} entries, but {what} covers {}: acknowledged entries are missing. The data was rolled \
-             back, replaced or damaged; restore the newest copy of the data directory",
-            witness.size
-        ))),
-        Some(_) | None => Ok(()),
+/// The setting may say the log's first name or the one it has.
+fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenError> {
+    if [keys.first_origin(), &keys.origin].contains(&options.origin.as_str()) {
+        return Ok(());
     }
-}
-
-fn check_root(hashes: &HashFiles, size: u64, witness: Option<&Checkpoint>, what: &str) -> Result<(), OpenError> {
-    let Some(witness) = witness.filter(|witness| witness.size > 0 && witness.size <= size) else { return Ok(()) };
-    let root = root_at(witness.size, hashes).map_err(StoreError::from)?;
-    if root == witness.root {
-        Ok(())
-    } else {
-        Err(OpenError::Refused(format!(
-            "the first {} entries have the root {root}, but {what} says {}: the log was altered, or this is another log. \
-             Restore the right data directory and key directory",
-            witness.size, witness.root
-        )))
-    }
-}
-
-/// The leaf hash of entry 0, which must be this log's: same origin, same key.
-fn genesis_of(journal: &Journal, options: &SledOptions, signer: &Ed25519Signer) -> Result<Option<Hash>, OpenError> {
-    let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
-    let entry = Entry::parse(&leaf)
-        .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
-    let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-    if said("origin") != options.origin {
-        return Err(OpenError::Refused(format!(
-            "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}; a log keeps its name",
-            options.data_dir.display(),
-            said("origin"),
-            options.origin
-        )));
-    }
-    if said("vkey") != signer.verifier().to_string() {
-        return Err(OpenError::Refused(format!(
-            "the signing key in {} is not the one the log in {} was begun with",
-            options.key_dir.display(),
-            options.data_dir.display()
-        )));
-    }
-    Ok(Some(leaf_hash(&leaf)))
+    Err(OpenError::Refused(format!(
+        "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}; a log keeps its name",
+        options.data_dir.display(),
+        keys.origin,
+        options.origin
+    )))
 }
 
 /// Opens sled, setting aside what it can't open. sled 0.34 panics on some damage, and refuses to open when an earlier
@@ -310,6 +421,7 @@ struct Replay<'r> {
     tree: &'r ::sled::Tree,
     rows: &'r Rows,
     hash_files: &'r Arc<HashFiles>,
+    progress: &'r dyn Fn(u64, u64),
 }
 
 impl Replay<'_> {
@@ -375,6 +487,7 @@ impl Replay<'_> {
                 released.clear();
                 let full = std::mem::replace(&mut overlay, Overlay::new(self.tree));
                 self.tree.apply_batch(full.into_batch())?;
+                (self.progress)(record.index + 1, size);
             }
             Ok(())
         })?;
@@ -390,7 +503,7 @@ impl Replay<'_> {
     }
 }
 
-fn replay_one(
+pub(super) fn replay_one(
     overlay: &mut Overlay<'_>,
     record: &Scanned<'_>,
     released: &mut Vec<common::digest::Digest>,

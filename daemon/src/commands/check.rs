@@ -1,0 +1,141 @@
+//! `mregd check`: at the running daemon, or on the stopped registry, of which nothing is changed. Knows how it is told to a
+//! person or a program; refuses to know what is checked.
+
+use common::api::{CheckLine, CheckRequest, CheckTotal};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::{Failed, runtime, say, way};
+use crate::StartError;
+use crate::blobs::disk::{DiskBlobs, DiskOptions};
+use crate::cli::{self, CheckOptions, Exit};
+use crate::config::Config;
+use crate::http::check::line;
+use crate::registry::check::Checking;
+use crate::store::sled::{SledOptions, check_stopped};
+
+/// How it is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Printed {
+    Text,
+    Json,
+}
+
+pub(super) fn check(config: &Config, options: CheckOptions) -> Result<(), Failed> {
+    let printed = if options.json { Printed::Json } else { Printed::Text };
+    let runtime = runtime()?;
+    match runtime.block_on(way::running(config))? {
+        Some(mut operator) => {
+            let body = serde_json::to_vec(&CheckRequest { blobs: options.blobs }).ok();
+            let mut report = Report::new(printed);
+            let mut each = |octets: &[u8]| {
+                if let Ok(line) = serde_json::from_slice(octets) {
+                    report.take(line);
+                }
+            };
+            let asked = runtime.block_on(operator.ask_lines(Method::POST, "/check", body, &mut each));
+            match asked {
+                Ok((status, octets)) if !status.is_success() => return Err(way::told(status, &octets)),
+                Ok(_) | Err(_) => {}
+            }
+            report.finish()
+        }
+        None => stopped(config, options.blobs, printed),
+    }
+}
+
+/// Checks the stopped registry.
+pub(super) fn stopped(config: &Config, read_blobs: bool, printed: Printed) -> Result<(), Failed> {
+    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let dir = config.data_dir.join(crate::BLOBS_DIR);
+    if !config.data_dir.join("log").is_dir() {
+        let dir = config.data_dir.display();
+        let message = format_args!("there is no registry in {dir}; MREG_DATA_DIR or --data-dir names another");
+        return Err(Failed::new(Exit::Config, message));
+    }
+    let blobs =
+        DiskBlobs::open(&dir, DiskOptions::default()).map_err(|source| StartError::Blobs { path: dir, source })?;
+    let mut report = Report::new(printed);
+    let mut checking = Checking::new(
+        &blobs,
+        read_blobs,
+        |_digest| true,
+        |told| {
+            report.take(line(told));
+            true
+        },
+    );
+    let checked = check_stopped(&options, &mut checking)?;
+    checking.finish(checked);
+    report.finish()
+}
+
+/// What was told so far.
+struct Report {
+    printed: Printed,
+    progress: Progress,
+    failures: Vec<Value>,
+    remarks: Vec<String>,
+    total: Option<CheckTotal>,
+}
+
+impl Report {
+    fn new(printed: Printed) -> Self {
+        Self { printed, progress: Progress::new(), failures: Vec::new(), remarks: Vec::new(), total: None }
+    }
+
+    fn take(&mut self, line: CheckLine) {
+        match line {
+            CheckLine::Progress { step, done, of } => self.progress.show(&step, done, of),
+            CheckLine::Failure { place, what } => match self.printed {
+                Printed::Text => self.print(&format!("failure: {place}: {what}\n")),
+                Printed::Json => self.failures.push(json!({"place": place, "what": what})),
+            },
+            CheckLine::Remark { what } => match self.printed {
+                Printed::Text => self.print(&format!("note: {what}\n")),
+                Printed::Json => self.remarks.push(what),
+            },
+            CheckLine::Total(total) => self.total = Some(total),
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        self.progress.clear();
+        // A reader that left doesn't end the check: its exit code still says something.
+        let _said = cli::out(text);
+    }
+
+    fn finish(mut self) -> Result<(), Failed> {
+        self.progress.clear();
+        let Some(total) = self.total else {
+            return Err(Failed::new(Exit::TempFail, "the check was cut off before its end; try again"));
+        };
+        let failures = total.failures;
+        let text = match self.printed {
+            Printed::Json => {
+                let value = json!({
+                    "passed": failures == 0,
+                    "failures": self.failures,
+                    "remarks": self.remarks,
+                    "total": total,
+                });
+                format!("{value:#}\n")
+            }
+            Printed::Text => {
+                let read = if total.blobs_read > 0 { format!(" ({} read)", total.blobs_read) } else { String::new() };
+                let CheckTotal { entries, root, keys, artifacts, blobs, .. } = &total;
+                format!(
+                    "checked {entries} entries with the root {root}, {keys} keys of the state, {artifacts} artifacts, \
+                     {blobs} blobs{read}: {}\n",
+                    if failures == 0 { "all is well".to_owned() } else { format!("{failures} failures") }
+                )
+            }
+        };
+        say(&text)?;
+        match failures {
+            0 => Ok(()),
+            count => Err(Failed::new(Exit::Data, format_args!("the check found {count} failures"))),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The embedded store's keys, step by step, with the store opened anew after each.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use common::audit::{Action, Actor, Checkpoint, Outcome, Target, Verifier};
+
+use super::{Acceptance, OpenError, RolledBack, SledOptions, SledStore, check_stopped};
+use crate::store::check::{Checked, Listener};
+use crate::store::records::{LogKeysRecord, Write};
+use crate::store::{Committed, Decision, Draft, Health, Store, StoreError};
+
+const NAME: &str = "test.example/log";
+
+fn options(root: &Path) -> SledOptions {
+    SledOptions::new(&root.join("data"), &root.join("keys"), NAME)
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(future)
+}
+
+/// Commits an entry with these writes.
+fn commit(
+    store: &SledStore,
+    writes: impl FnOnce(LogKeysRecord, u64, i64) -> Vec<Write> + Send + 'static,
+) -> Result<Committed, StoreError> {
+    let keys = store.log_keys().as_ref().clone();
+    wait(store.commit(Box::new(move |records, moment| {
+        let keys = records.log_keys()?.unwrap_or(keys);
+        let draft = Draft {
+            action: Action::LogKeyRotate,
+            outcome: Outcome::Ok,
+            actor: Actor::system(),
+            target: Target::new("log", NAME),
+            request: None,
+            data: BTreeMap::new(),
+        };
+        Ok(Decision { draft, writes: writes(keys, moment.index, moment.at_ms) })
+    })))
+}
+
+fn reopen(store: SledStore, options: &SledOptions) -> SledStore {
+    wait(store.close());
+    drop(store);
+    SledStore::open(options).unwrap()
+}
+
+fn opens_with(note: &str, vkey: &str) -> bool {
+    Checkpoint::open(note.as_bytes(), &[vkey.parse::<Verifier>().unwrap()]).is_ok()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Gathers what a check tells.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Listener for Heard {
+    fn progress(&mut self, _step: &'static str, _done: u64, _of: u64) {}
+    fn failure(&mut self, place: String, what: String) {
+        self.0.push(format!("{place}: {what}"));
+    }
+    fn remark(&mut self, _what: String) {}
+    fn blob(&mut self, _digest: common::digest::Digest, _size: u64) {}
+    fn goes_on(&self) -> bool {
+        true
+    }
+}
+
+fn checked(options: &SledOptions) -> (Checked, Vec<String>) {
+    let mut heard = Heard::default();
+    (check_stopped(options, &mut heard).unwrap(), heard.0)
+}
+
+/// A key is made, brought, and the one before it retired: each step survives a stop, and a half-done one is nothing.
+#[test]
+fn rotation_step_by_step() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path());
+    let store = SledStore::open(&options).unwrap();
+    let first = store.identity().vkey;
+
+    // A key without an entry signs nothing.
+    let second = wait(store.make_log_key(NAME.to_owned())).unwrap();
+    let store = reopen(store, &options);
+    assert_eq!(store.identity().vkeys, [first.clone()]);
+
+    // An entry without a key is refused, alone, and nothing else is.
+    let refused =
+        commit(&store, |keys, index, _at_ms| vec![Write::PutLogKeys(keys.rotated("nobody's", index, 0).unwrap())]);
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(*store.health().borrow(), Health::Ok);
+
+    let brought = second.clone();
+    let committed = commit(&store, move |keys, index, at_ms| {
+        vec![Write::PutLogKeys(keys.rotated(&brought, index, at_ms + 3_600_000).unwrap())]
+    })
+    .unwrap();
+    for vkey in [&first, &second] {
+        assert!(opens_with(&committed.checkpoint.note, vkey), "the very next checkpoint carries both");
+    }
+    let store = reopen(store, &options);
+    assert_eq!(store.identity().vkeys, [second.clone(), first.clone()]);
+
+    let committed =
+        commit(&store, |keys, index, _at_ms| vec![Write::PutLogKeys(keys.retired(index, i64::MAX).unwrap().0)])
+            .unwrap();
+    assert!(opens_with(&committed.checkpoint.note, &second) && !opens_with(&committed.checkpoint.note, &first));
+    let store = reopen(store, &options);
+    assert_eq!(store.identity().vkeys, [second.clone()]);
+    assert!(!options.key_dir.join("log.key").exists(), "the retired key is destroyed");
+
+    // All of it follows from the journal alone.
+    wait(store.close());
+    drop(store);
+    fs::remove_dir_all(options.data_dir.join("view")).unwrap();
+    let store = SledStore::open(&options).unwrap();
+    assert_eq!(store.identity().vkeys, [second]);
+    wait(store.close());
+    drop(store);
+    assert_eq!(checked(&options).1, Vec::<String>::new());
+}
+
+/// A rollback that is accepted: whatever of it was done when the process was killed, the next start goes on rightly.
+#[test]
+fn acceptance_step_by_step() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path());
+    let (old, keys_before) = (root.path().join("old"), root.path().join("keys-before"));
+    let store = SledStore::open(&options).unwrap();
+    wait(store.close());
+    drop(store);
+    copy(&options.data_dir, &old);
+    let store = SledStore::open(&options).unwrap();
+    commit(&store, |_keys, _index, _at_ms| Vec::new()).unwrap();
+    wait(store.close());
+    drop(store);
+    fs::remove_dir_all(&options.data_dir).unwrap();
+    copy(&old, &options.data_dir);
+    copy(&options.key_dir, &keys_before);
+    assert!(matches!(SledStore::open(&options), Err(OpenError::Refused(_))));
+
+    let rolled_back = RolledBack::open(&options).unwrap();
+    assert_eq!((rolled_back.here().size, rolled_back.lost().len()), (1, 1));
+    assert_eq!(rolled_back.lost()[0].head.size, 2);
+    // Looking is not accepting.
+    drop(rolled_back);
+    assert!(matches!(SledStore::open(&options), Err(OpenError::Refused(_))));
+
+    let acceptance = Acceptance { reason: "x".to_owned(), operator: BTreeMap::new() };
+    let store = RolledBack::open(&options).unwrap().accept(acceptance).unwrap();
+    let identity = store.identity();
+    assert_eq!(identity.origin, "test.example/log/2");
+    wait(store.close());
+    drop(store);
+    assert!(matches!(RolledBack::open(&options), Err(OpenError::Refused(_))), "there is nothing more to accept");
+
+    // Killed after the entry, before the mark and the keys' destruction: the mark is still the lost head, and the old key
+    // is still there.
+    fs::copy(keys_before.join("log.mark"), options.key_dir.join("log.mark")).unwrap();
+    fs::copy(keys_before.join("log.key"), options.key_dir.join("log.key")).unwrap();
+    let store = SledStore::open(&options).unwrap();
+    assert_eq!(store.identity().vkeys, identity.vkeys);
+    assert!(!options.key_dir.join("log.key").exists(), "the old name's key is out of use");
+    wait(store.close());
+    drop(store);
+    assert_eq!(checked(&options).1, Vec::<String>::new());
+    // A mark of the old name that is neither what was lost nor part of what was kept is refused.
+    let note = fs::read_to_string(keys_before.join("log.mark")).unwrap().replacen("\n2\n", "\n3\n", 1);
+    fs::write(options.key_dir.join("log.mark"), note).unwrap();
+    assert!(matches!(SledStore::open(&options), Err(OpenError::Refused(_))));
+}
+
+/// A mark that changes under a running daemon stops it: somebody else signs with its key.
+#[test]
+fn a_replaced_mark_stops_it() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path());
+    let store = SledStore::open(&options).unwrap();
+    let mark = options.key_dir.join("log.mark");
+    let note = fs::read_to_string(&mark).unwrap().replacen("\n1\n", "\n9\n", 1);
+    fs::write(&mark, note).unwrap();
+    let mut health = store.health();
+    wait(async {
+        while !matches!(*health.borrow_and_update(), Health::Failed(_)) {
+            // The mark is written when there is something new to mark.
+            let _entry = store
+                .commit(Box::new(|_records, _moment| {
+                    let draft = Draft {
+                        action: Action::LogHeartbeat,
+                        outcome: Outcome::Ok,
+                        actor: Actor::system(),
+                        target: Target::new("log", NAME),
+                        request: None,
+                        data: BTreeMap::new(),
+                    };
+                    Ok(Decision { draft, writes: Vec::new() })
+                }))
+                .await;
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        store.close().await;
+    });
+}
