@@ -68,3 +68,6 @@ pub use note::{
     SignError, SignedCheckpoint, Signer, VerifiedSignature, Verifier, is_key_name,
 };
 pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt, format_hashes, parse_hashes};
+
+// A whole log at once.
+pub mod verify;

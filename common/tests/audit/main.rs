@@ -6,3 +6,4 @@ mod leaf;
 mod memory;
 mod oracle;
 mod vectors;
+mod verify;
