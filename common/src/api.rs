@@ -483,6 +483,16 @@ pub struct AuditRow {
     pub leaf_hash: String,
 }
 
+/// Answer of `GET /audit-logs/{index}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// The entry.
+    #[serde(flatten)]
+    pub row: AuditRow,
+    /// Proof that it is in the audit log, against the newest checkpoint.
+    pub receipt: Receipt,
+}
+
 // ---- operations -----------------------------------------------------------------------------------------------------
 
 /// Answer of `GET /version`.

@@ -82,6 +82,8 @@ pub struct Config {
     pub audit_reads: AuditReads,
     /// How client addresses are recorded.
     pub audit_client_ip: AuditClientIp,
+    /// Who may fetch the log's checkpoint and hashes.
+    pub log_hash_access: LogHashAccess,
     /// Diagnostics on standard error.
     pub logging: Logging,
 }
@@ -122,6 +124,15 @@ pub enum AuditClientIp {
     Truncated,
     /// Not at all.
     None,
+}
+
+/// `MREG_LOG_HASH_ACCESS` (audit-log.md §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogHashAccess {
+    /// Anyone.
+    Public,
+    /// Whoever has a live token.
+    Authenticated,
 }
 
 /// Diagnostics: what is said, how, and to whom.
@@ -176,6 +187,17 @@ impl AuditClientIp {
             Self::Full => "full",
             Self::Truncated => "truncated",
             Self::None => "none",
+        }
+    }
+}
+
+impl LogHashAccess {
+    /// The word of the setting.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Authenticated => "authenticated",
         }
     }
 }
@@ -323,6 +345,7 @@ impl Draft {
             log_origin: String::new(),
             audit_reads: AuditReads::Content,
             audit_client_ip: AuditClientIp::Full,
+            log_hash_access: LogHashAccess::Public,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
         Self { config, database: Database::Embedded }

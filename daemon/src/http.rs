@@ -6,7 +6,8 @@
 //! | `users` | `/register /users… /roles` |
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
-//! | `audit` | `/audit-logs` |
+//! | `audit` | `/audit-logs…` |
+//! | `log` | `/log…` |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -31,6 +32,7 @@ pub mod aliases;
 pub mod upload;
 pub mod download;
 pub mod audit;
+pub mod log;
 pub mod health;
 pub mod pages;
 pub mod openapi;

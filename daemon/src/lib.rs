@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
-use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, ScanPolicy};
+use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, ScanPolicy};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
 use crate::http::server::{self, Stop, raised};
@@ -278,6 +278,10 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             AuditClientIp::Full => settings::ClientIp::Full,
             AuditClientIp::Truncated => settings::ClientIp::Truncated,
             AuditClientIp::None => settings::ClientIp::None,
+        },
+        hash_access: match config.log_hash_access {
+            LogHashAccess::Public => settings::HashAccess::Public,
+            LogHashAccess::Authenticated => settings::HashAccess::Authenticated,
         },
     })
 }

@@ -26,6 +26,7 @@
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
 //! | `audit` | page through the log, export, follow |
+//! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
 
@@ -41,6 +42,7 @@ pub mod error;
 pub mod fetch;
 pub mod idempotency;
 pub mod lifecycle;
+pub mod log;
 pub mod login;
 pub mod pins;
 pub mod publish;

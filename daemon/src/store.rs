@@ -16,6 +16,7 @@ pub mod view;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -159,6 +160,11 @@ pub trait Store: Send + Sync {
 
     /// Runs reads that may take long (pages, scans) off the async threads.
     fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()>;
+
+    /// The checkpoint of the first `size` entries, signed anew: Ed25519 is deterministic, so it is the note that was, or
+    /// would have been, published at that size. It is given only where the newest published checkpoint is proved to be a
+    /// continuation of it. None: there is no such size, or not yet.
+    fn checkpoint_at(&self, size: u64) -> BoxFuture<'_, Result<Option<Arc<PublishedCheckpoint>>, StoreError>>;
 
     /// The newest published checkpoint; changes wake the live tails.
     fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>>;
@@ -308,6 +314,18 @@ pub trait Entries {
     fn leaf(&self, index: u64) -> Read<Option<Vec<u8>>>;
     /// Entries by query, newest first.
     fn entries(&self, query: &EntryQuery) -> Read<EntryPage>;
+    /// The exact octets of consecutive leaves, in order. Ends after the leaf with which `octets_max` is reached, so that
+    /// a range of any length is read in pieces of bounded memory; at least one leaf, unless the range is empty.
+    fn leaves(&self, range: Range<u64>, octets_max: usize) -> Read<Vec<Vec<u8>>>;
+    /// Consecutive nodes of a binary level of the tree: level 0 are the leaf hashes, level k the roots of complete
+    /// subtrees of 2^k leaves. All must be complete within [`Entries::size`].
+    fn nodes(&self, level: u8, range: Range<u64>) -> Read<Vec<Hash>>;
+    /// The inclusion proof of a leaf in the tree of the first `size` leaves (RFC 6962 §2.1.1); `index < size`, and `size`
+    /// not above [`Entries::size`].
+    fn inclusion(&self, index: u64, size: u64) -> Read<Vec<Hash>>;
+    /// The proof that the tree of the first `new` leaves begins with that of the first `old` (RFC 6962 §2.1.2);
+    /// `1 <= old <= new`, and `new` not above [`Entries::size`].
+    fn consistency(&self, old: u64, new: u64) -> Read<Vec<Hash>>;
     /// The receipt of an entry against a checkpoint that covers it.
     fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt>;
     /// The index of the last entry at or before a time; none if the log begins later.

@@ -74,6 +74,14 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("quarantine_version", Admins, r#"{"reason":"x"}"#),
     ("deprecate_version", Admins, r#"{"reason":"x"}"#),
     ("list_audit", Auditors, ""),
+    ("show_audit_entry", Auditors, ""),
+    ("log_checkpoint", Anyone, ""),
+    ("log_tile", Anyone, ""),
+    ("log_bundle", Auditors, ""),
+    ("log_consistency", Anyone, ""),
+    // Others' entries are refused all the same: `log.rs` has that.
+    ("log_proof", SignedIn, ""),
+    ("log_vkeys", Anyone, ""),
 ];
 
 impl Who {
@@ -103,6 +111,11 @@ fn path_of(endpoint: &Endpoint) -> String {
         ("{alias}", "live"),
         ("{slug}", "nothing"),
         ("{asset}", "nothing"),
+        ("{index}", "9007199254740991"),
+        ("{level}", "0"),
+        ("{tile}", "x999/000"),
+        ("{old}", "1"),
+        ("{new}", "9007199254740991"),
     ];
     let path = values.iter().fold(endpoint.template.to_owned(), |path, (from, to)| path.replace(from, to));
     assert!(!path.contains('{'), "{path}");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::secret::{KEY_BYTES_MIN, Secret};
-use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, ScanPolicy};
+use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, ScanPolicy};
 
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
@@ -456,6 +456,24 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.audit_client_ip.as_str().to_owned(),
                 },
                 doc: "How client addresses are recorded: full, truncated (to /24, or /48 for IPv6) or none.",
+            },
+            Setting {
+                name: "MREG_LOG_HASH_ACCESS",
+                default: Default::Text("public"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.log_hash_access = match text {
+                            "public" => LogHashAccess::Public,
+                            "authenticated" => LogHashAccess::Authenticated,
+                            _ => return Err(must("be public or authenticated", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.log_hash_access.as_str().to_owned(),
+                },
+                doc: "Who may fetch the audit log's checkpoint and hashes, which is all it takes to check that nothing \
+                      was altered: public, or authenticated for whoever has a live token. They reveal how many \
+                      entries there are and when they came, and nothing else.",
             },
         ],
     },

@@ -1,4 +1,4 @@
-//! `/audit-logs`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page.
+//! `/audit-logs…`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page; single entries.
 //! What an entry says and who may read it is the registry's.
 
 mod csv;
@@ -6,17 +6,17 @@ mod csv;
 use std::io;
 
 use bytes::Bytes;
-use common::api::AuditRow;
+use common::api::{AuditEntry, AuditRow};
 use common::audit::Outcome;
 use futures_util::{Stream, stream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
-use crate::http::params::{Limit, Time};
+use crate::http::params::{self, Limit, Time};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::{Answer, Call, body, respond};
-use crate::registry::audit::{AuditQuery, Export};
+use crate::registry::audit::{AuditQuery, EntryWithReceipt, Export};
 
 /// Longest value of a filter, octets.
 const FILTER_OCTETS_MAX: usize = 512;
@@ -115,6 +115,16 @@ pub(crate) async fn list(call: &Call) -> Answer {
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     Ok(respond::logged(response, done.logged.as_ref()))
+}
+
+/// `GET /audit-logs/{index}`
+pub(crate) async fn show(call: &Call, index: &str) -> Answer {
+    let done = call.shared.registry.audit_entry(&call.caller, params::index(index)?).await?;
+    let EntryWithReceipt { row, receipt } = done.value;
+    // The entry never changes; its receipt is another one with each checkpoint, and as good. So the tag is a weak one.
+    let etag = respond::weak_etag(&row.leaf_hash);
+    let response = respond::json(StatusCode::OK, &AuditEntry { row, receipt });
+    Ok(respond::logged(respond::tagged(&call.head, response, etag), done.logged.as_ref()))
 }
 
 fn invalid(name: &str, msg: &str) -> Refused {

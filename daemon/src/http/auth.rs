@@ -11,6 +11,7 @@ use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
 use crate::registry::access::{Actor, Caller, IfMatch, RequestMeta};
 use crate::registry::error::RegistryError;
+use crate::registry::settings::HashAccess;
 
 /// Longest `User-Agent` that is passed on, octets; the audit log keeps 200.
 const USER_AGENT_MAX: usize = 1024;
@@ -44,7 +45,7 @@ pub(crate) async fn caller(
     let actor = match (peer, bearer(&head.headers)) {
         (Peer::Operator, _) => Actor::operator(),
         // An old token must not keep anyone from what needs none; to register, a token makes a difference.
-        (Peer::Tcp(_), _) if endpoint.access == Access::Public && *route != Route::Register => Actor::anonymous(),
+        (Peer::Tcp(_), _) if needs_no_token(shared, route) => Actor::anonymous(),
         (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),
         (Peer::Tcp(_), Ok(Some(token))) => shared.registry.authenticate(token).await.unwrap_or_else(|error| {
             known = Err(error);
@@ -69,6 +70,15 @@ pub(crate) async fn caller(
         }
     }
     (Caller { actor, request: Some(request) }, known)
+}
+
+/// Whether a token makes no difference.
+fn needs_no_token(shared: &Shared, route: &Route) -> bool {
+    match route.endpoint().access {
+        Access::Public => *route != Route::Register,
+        Access::Hashes => shared.registry.settings().hash_access == HashAccess::Public,
+        Access::Session | Access::SignedIn | Access::Permission(_) => false,
+    }
 }
 
 /// The bearer token. Anything else in `Authorization`, or more than one, is not a way to sign in.

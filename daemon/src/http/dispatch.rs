@@ -4,7 +4,7 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, download, health, login, models, pages, upload, users, versions,
+    Answer, Call, aliases, audit, body, download, health, log, login, models, pages, upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -64,5 +64,12 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
 
         Route::ListAudit => audit::list(&call).await,
+        Route::ShowAuditEntry { index } => audit::show(&call, &index).await,
+        Route::LogCheckpoint => log::checkpoint(&call),
+        Route::LogVkeys => log::vkeys(&call),
+        Route::LogTile { tile } => log::tile(&call, tile).await,
+        Route::LogBundle { bundle } => log::bundle(&call, bundle).await,
+        Route::LogConsistency { old, new } => log::consistency(&call, &old, &new).await,
+        Route::LogProof { index } => log::proof(&call, &index).await,
     }
 }

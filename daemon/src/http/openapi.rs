@@ -65,7 +65,7 @@ pub fn document() -> Value {
 
 const DESCRIPTION: &str = "\
 JSON in and out, UTF-8, snake_case keys. Times are RFC 3339 in UTC, sizes octets, digests `sha256:<64 hex>`. A trailing \
-slash is accepted, and HEAD wherever GET is. Every answer has `X-Request-Id`, taken from the request where it is a token \
+slash is accepted (but for tiles), and HEAD wherever GET is. Every answer has `X-Request-Id`, taken from the request where it is a token \
 of at most 64 of `A-Z a-z 0-9 . _ -`.
 
 Errors are `application/problem+json` (RFC 9457); `GET` on their `type` explains them. Lists are pages: follow \
@@ -87,6 +87,12 @@ fn operation(endpoint: &Endpoint, refusals: &mut Refusals) -> Value {
     });
     let text = match endpoint.access {
         Access::Permission(permission) => format!("{}\n\nNeeds `{permission}`.", endpoint.text),
+        Access::Hashes => {
+            format!(
+                "{}\n\nOpen to anyone, or with `MREG_LOG_HASH_ACCESS=authenticated` to any live token.",
+                endpoint.text
+            )
+        }
         Access::Public | Access::Session | Access::SignedIn => endpoint.text.to_owned(),
     };
     if !text.is_empty() {
@@ -155,6 +161,7 @@ fn security(endpoint: &Endpoint) -> Value {
         Access::Public if endpoint.problems.contains(&ProblemType::Unauthenticated) => {
             json!([{}, {"bearer": []}, {"password": []}])
         }
+        Access::Hashes => json!([{}, {"bearer": []}, {"password": []}]),
         Access::Public => json!([]),
         Access::Session | Access::SignedIn | Access::Permission(_) => json!([{"bearer": []}, {"password": []}]),
     }
@@ -203,7 +210,8 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         ProblemType::Internal,
     ]);
     match endpoint.access {
-        Access::Public => {}
+        // What a token is asked for, where it is, is in the table.
+        Access::Public | Access::Hashes => {}
         Access::Session => add(&[ProblemType::Unauthenticated, ProblemType::TooManyRequests]),
         Access::SignedIn => {
             add(&[ProblemType::Unauthenticated, ProblemType::PasswordChangeRequired, ProblemType::TooManyRequests])
@@ -370,6 +378,7 @@ fn schemas() -> Value {
     add::<api::AliasChanged>(&mut schemas);
     add::<api::AliasEvent>(&mut schemas);
     add::<api::AuditRow>(&mut schemas);
+    add::<api::AuditEntry>(&mut schemas);
     add::<api::BuildInfo>(&mut schemas);
     add::<api::Ready>(&mut schemas);
     add::<api::Status>(&mut schemas);

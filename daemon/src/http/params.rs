@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use common::audit::INTEGER_MAX;
 use common::name::{Alias, ArtifactPath, ModelRef, UserName, Version};
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -45,6 +46,13 @@ where
     T: std::str::FromStr<Err: fmt::Display>,
 {
     text.parse().map_err(|error: T::Err| RegistryError::invalid(loc, error.to_string()))
+}
+
+/// An index or size of the log, in decimal digits without leading zeros. None has another form, so it isn't found.
+pub(crate) fn index(text: &str) -> Result<u64, RegistryError> {
+    let canonical = text == "0" || (!text.starts_with('0') && text.bytes().all(|octet| octet.is_ascii_digit()));
+    let number: Option<u64> = if canonical { text.parse().ok() } else { None };
+    number.filter(|number| *number <= INTEGER_MAX).ok_or_else(|| RegistryError::not_found("such entry"))
 }
 
 fn existing<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, RegistryError> {
@@ -132,7 +140,7 @@ pub(crate) struct Nothing {}
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::{Limit, Time, model, version, wanted};
+    use super::{Limit, Time, index, model, version, wanted};
     use crate::registry::error::RegistryError;
 
     #[test]
@@ -148,6 +156,17 @@ mod tests {
         assert_eq!(time("1970-01-01T00:00:01.5Z"), Some(1500));
         assert_eq!(time("1970-01-01T02:00:00+02:00"), Some(0));
         assert_eq!([time(""), time("now"), time("2026-01-31"), time("2026-13-01T00:00:00Z")], [None; 4]);
+    }
+
+    #[test]
+    fn indices() {
+        assert_eq!(
+            ["0", "7", "9007199254740991"].map(|text| index(text).ok()),
+            [Some(0), Some(7), Some((1 << 53) - 1)]
+        );
+        for text in ["", "00", "07", "+7", "-1", " 7", "7 ", "7.0", "0x7", "٣", "9007199254740992", &"9".repeat(99)] {
+            assert!(matches!(index(text), Err(RegistryError::NotFound { .. })), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) mod table;
 
 use std::borrow::Cow;
 
-use common::audit::Target;
+use common::audit::{BundlePath, Target, TilePath, TilePathError, TileResource};
 use http::Method;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
@@ -219,6 +219,37 @@ pub enum Route {
 
     /// `GET /audit-logs`
     ListAudit,
+    /// `GET /audit-logs/{index}`
+    ShowAuditEntry {
+        /// Index of the entry.
+        index: String,
+    },
+    /// `GET /log/checkpoint`
+    LogCheckpoint,
+    /// `GET /log/vkeys`
+    LogVkeys,
+    /// `GET /log/tile/{level}/{tile}`
+    LogTile {
+        /// The tile.
+        tile: TilePath,
+    },
+    /// `GET /log/tile/entries/{tile}`
+    LogBundle {
+        /// The bundle.
+        bundle: BundlePath,
+    },
+    /// `GET /log/consistency/{old}/{new}`
+    LogConsistency {
+        /// The smaller size.
+        old: String,
+        /// The larger size.
+        new: String,
+    },
+    /// `GET /log/proof/{index}`
+    LogProof {
+        /// Index of the entry.
+        index: String,
+    },
 }
 
 impl Route {
@@ -257,7 +288,9 @@ impl Route {
             Self::SetAlias { model, alias: _ }
             | Self::ClearAlias { model, alias: _ }
             | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
-            Self::ListAudit => Target::new("log", ""),
+            Self::ListAudit | Self::ShowAuditEntry { .. } | Self::LogBundle { .. } | Self::LogProof { .. } => {
+                Target::new("log", "entries")
+            }
             Self::Index
             | Self::Live
             | Self::Ready
@@ -269,7 +302,11 @@ impl Route {
             | Self::Redoc { .. }
             | Self::Problems
             | Self::Problem { .. }
-            | Self::ListRoles => Target::new("service", ""),
+            | Self::ListRoles
+            | Self::LogCheckpoint
+            | Self::LogVkeys
+            | Self::LogTile { .. }
+            | Self::LogConsistency { .. } => Target::new("service", ""),
         }
     }
 }
@@ -300,7 +337,13 @@ pub enum RouteError {
 
 /// Reads a route. The path is the raw one of the request line, without its query. It is split first and decoded after, so
 /// `team%2Fmodel` is one segment. One trailing slash is accepted. HEAD is GET here.
+///
+/// Below `/log/tile/` nothing of that holds: a tile has one address, in canonical form (audit-log.md §4), so that caches
+/// and copies can't disagree about it.
 pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
+    if let Some(tile) = path.strip_prefix("/log/").filter(|below| below.starts_with("tile/")) {
+        return self::tile(method, tile);
+    }
     let decoded = split(path)?;
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
@@ -391,9 +434,29 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", _, "aliases", _, "history"], _) => return allow("GET, HEAD"),
 
         (["audit-logs"], "GET") => Route::ListAudit,
-        (["audit-logs"], _) => return allow("GET, HEAD"),
+        (["audit-logs", index], "GET") => Route::ShowAuditEntry { index: own(index) },
+        (["log", "checkpoint"], "GET") => Route::LogCheckpoint,
+        (["log", "vkeys"], "GET") => Route::LogVkeys,
+        (["log", "consistency", old, new], "GET") => Route::LogConsistency { old: own(old), new: own(new) },
+        (["log", "proof", index], "GET") => Route::LogProof { index: own(index) },
+        (["audit-logs"] | ["audit-logs", _], _) => return allow("GET, HEAD"),
+        (["log", "checkpoint" | "vkeys"] | ["log", "consistency", _, _] | ["log", "proof", _], _) => {
+            return allow("GET, HEAD");
+        }
 
         _ => return Err(RouteError::NotFound),
+    })
+}
+
+/// Reads the route of a path below `/log/`, from `tile/` on.
+fn tile(method: &Method, path: &str) -> Result<Route, RouteError> {
+    let resource: TileResource = path.parse().map_err(|_no_tile: TilePathError| RouteError::NotFound)?;
+    if method != Method::GET && method != Method::HEAD {
+        return Err(RouteError::MethodNotAllowed { allow: "GET, HEAD" });
+    }
+    Ok(match resource {
+        TileResource::Hashes(tile) => Route::LogTile { tile },
+        TileResource::Entries(bundle) => Route::LogBundle { bundle },
     })
 }
 
@@ -437,7 +500,7 @@ mod tests {
 
     /// A path of an endpoint, with something in its braces.
     fn sample(template: &str) -> String {
-        template.replace(['{', '}'], "")
+        template.replace("{level}", "0").replace("{tile}", "x001/067").replace(['{', '}'], "")
     }
 
     #[test]
@@ -447,6 +510,10 @@ mod tests {
             let path = sample(endpoint.template);
             for path in [path.clone(), format!("{path}/")] {
                 if path == "//" {
+                    continue;
+                }
+                if endpoint.template.starts_with("/log/tile/") && path.ends_with('/') {
+                    assert_eq!(parse(&method, &path), Err(RouteError::NotFound), "{path}");
                     continue;
                 }
                 let route = parse(&method, &path).unwrap();

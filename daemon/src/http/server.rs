@@ -51,6 +51,7 @@ use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::{Answer, Body, Call, Shared, auth, respond};
+use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 
@@ -452,7 +453,7 @@ async fn answer(
     let (caller, known) = auth::caller(shared, &head, &route, connection.peer, request_id).await;
     exchange.actor.clone_from(&caller.actor.name);
     let target = route.target();
-    let result = match known.map_err(Refused::from).and_then(|()| admit(&caller, endpoint)) {
+    let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
             let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body };
             run(shared, endpoint, call).await
@@ -510,9 +511,10 @@ async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
 
 /// The check that the table asks for, before anything of the request is looked at. The registry checks again: it is the
 /// one that decides.
-fn admit(caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
+fn admit(registry: &Registry, caller: &Caller, endpoint: &Endpoint) -> Result<(), Refused> {
     match endpoint.access {
         Access::Public => Ok(()),
+        Access::Hashes => Ok(registry.require_hashes(caller)?),
         Access::Session => Ok(caller.require_session().map(drop)?),
         Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
         Access::Permission(permission) => Ok(caller.require(permission)?),

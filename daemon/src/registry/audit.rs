@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use common::api::{AuditRow, Page};
-use common::audit::{Action, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
+use common::audit::{Action, INTEGER_MAX, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
 use common::name::{ModelId, ModelName, UserName};
 use common::role::Permission;
 use serde_json::Value;
@@ -194,7 +194,7 @@ impl Registry {
             Ok(query) => query,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
-        note.say("first", query.after.map_or(0, |after| after.saturating_add(1)));
+        note.say("first", query.after.map_or(0, |after| after.saturating_add(1).min(INTEGER_MAX)));
         note.say("before", query.before);
         let inner_of_export = Arc::clone(inner);
         let done = inner.record(caller, note).await?;
@@ -208,11 +208,11 @@ impl Registry {
     pub async fn audit_entry(&self, caller: &Caller, index: u64) -> Outcome<EntryWithReceipt> {
         let inner = &self.inner;
         let note = Note::event(Action::AuditRead, Target::new("log", "entries"))
-            .with("first", index)
-            .with("last", index)
+            .with("first", index.min(INTEGER_MAX))
+            .with("last", index.min(INTEGER_MAX))
             .with("count", 1);
         inner.permit(caller, Permission::AuditRead, &note).await?;
-        let checkpoint = Arc::clone(&inner.store.checkpoints().borrow());
+        let checkpoint = inner.published();
         let found = inner
             .read(|view| {
                 let leaf = if index < checkpoint.size { view.leaf(index)? } else { None };

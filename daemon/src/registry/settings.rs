@@ -34,6 +34,8 @@ pub struct Settings {
     pub audit_reads: AuditReads,
     /// How much of a client's address is recorded.
     pub client_ip: ClientIp,
+    /// Who may fetch the log's checkpoint and hashes.
+    pub hash_access: HashAccess,
 }
 
 /// `MREG_SCAN_POLICY` (scanning.md §1).
@@ -73,4 +75,13 @@ pub enum ClientIp {
     Truncated,
     /// Not at all.
     None,
+}
+
+/// `MREG_LOG_HASH_ACCESS` (audit-log.md §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashAccess {
+    /// Anyone.
+    Public,
+    /// Whoever has a live token.
+    Authenticated,
 }

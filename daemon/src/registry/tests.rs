@@ -26,7 +26,7 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, ScanPolicy, Settings};
+use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
 
@@ -83,6 +83,7 @@ fn settings() -> Settings {
         restore_period: Duration::from_secs(3600),
         audit_reads: AuditReads::Content,
         client_ip: ClientIp::Full,
+        hash_access: HashAccess::Public,
     }
 }
 

@@ -3,12 +3,13 @@
 //! range of level 8·L. Derived from the journal: what is missing is computed again, so nothing here is synced per batch.
 
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use common::audit::{Frontier, Hash, Nodes};
+use common::audit::{Frontier, HASH_LEN, Hash, Nodes};
 
 use crate::store::StoreError;
 
@@ -46,6 +47,16 @@ impl HashFiles {
     /// The frontier of the first `size` leaves, from the complete subtrees that make it up.
     pub fn frontier(&self, size: u64) -> Result<Frontier, StoreError> {
         Ok(Frontier::load(size, self)?)
+    }
+
+    /// Consecutive nodes of a level, in one read.
+    pub fn nodes(&self, level: u8, range: Range<u64>) -> Result<Vec<Hash>, StoreError> {
+        let count = usize::try_from(range.end.saturating_sub(range.start))
+            .map_err(|_wide| StoreError::Corrupt(format!("too many nodes of level {level} were asked for")))?;
+        let mut hashes = vec![0; count * HASH_LEN];
+        self.level(level)?.file.read_exact_at(&mut hashes, range.start * OCTETS)?;
+        let (hashes, _none_left) = hashes.as_chunks::<HASH_LEN>();
+        Ok(hashes.iter().copied().map(Hash).collect())
     }
 
     /// Writes hashes one after another into a level, from an index on.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::audit::{Checkpoint, Entry, Hash, Signer, leaf_hash};
+use common::audit::{Checkpoint, Entry, Hash, Signer, consistency_proof, leaf_hash, root_at, verify_consistency};
 use common::digest::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,6 +40,8 @@ const BATCH_OCTETS_MAX: usize = 32 * 1024 * 1024;
 pub enum Request {
     /// Decide and commit a command.
     Commit(Decide, oneshot::Sender<Result<Committed, StoreError>>),
+    /// Sign the checkpoint of an earlier size once more; at least 1, and not above the published size.
+    SignAgain(u64, oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>),
     /// Finish what was queued before this, then end.
     Close(oneshot::Sender<()>),
 }
@@ -104,30 +106,35 @@ struct Decided {
 /// A command and who waits for it.
 type Waiting = (Decide, oneshot::Sender<Result<Committed, StoreError>>);
 
-/// Takes a request and those behind it, as many as go into a batch. Returns who waits for the end, if that is asked for.
-fn take(
-    first: Request,
-    requests: &mut mpsc::Receiver<Request>,
-    waiting: &mut Vec<Waiting>,
-) -> Option<oneshot::Sender<()>> {
-    let mut next = Some(first);
-    while let Some(request) = next {
-        match request {
-            Request::Commit(decide, reply) => waiting.push((decide, reply)),
-            Request::Close(done) => return Some(done),
-        }
-        next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
-    }
-    None
-}
-
 impl Sequencer {
+    /// Takes a request and those behind it, as many as go into a batch. Returns who waits for the end, if that is asked for.
+    fn take(
+        &self,
+        first: Request,
+        requests: &mut mpsc::Receiver<Request>,
+        waiting: &mut Vec<Waiting>,
+    ) -> Option<oneshot::Sender<()>> {
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Commit(decide, reply) => waiting.push((decide, reply)),
+                Request::SignAgain(size, reply) => {
+                    // A client that left has nobody waiting for the note; none is kept.
+                    let _gone = reply.send(self.sign_again(size));
+                }
+                Request::Close(done) => return Some(done),
+            }
+            next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
+        }
+        None
+    }
+
     /// Serves requests until it is closed or has failed.
     pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
         let mut last_batch = 0;
         while let Some(first) = requests.blocking_recv() {
-            let mut closing = take(first, &mut requests, &mut waiting);
+            let mut closing = self.take(first, &mut requests, &mut waiting);
             if last_batch >= GATHER_FROM {
                 for _ in 0..GATHER_PAUSES {
                     let before = waiting.len();
@@ -136,7 +143,7 @@ impl Sequencer {
                     }
                     std::thread::sleep(GATHER_PAUSE);
                     let Ok(next) = requests.try_recv() else { break };
-                    closing = take(next, &mut requests, &mut waiting);
+                    closing = self.take(next, &mut requests, &mut waiting);
                 }
             }
             last_batch = waiting.len();
@@ -322,7 +329,7 @@ impl Sequencer {
         self.sign()
     }
 
-    /// Signs the committed head and publishes it. The only place that signs.
+    /// Signs the committed head and publishes it. The only place that signs what was not signed before.
     pub fn sign(&mut self) -> Result<Arc<PublishedCheckpoint>, StoreError> {
         let (size, root) = (self.hashes.size(), self.hashes.root());
         let published = self.shown.checkpoint.borrow().clone();
@@ -336,6 +343,23 @@ impl Sequencer {
         let published = Arc::new(PublishedCheckpoint { size, root, note });
         self.shown.checkpoint.send_replace(Arc::clone(&published));
         Ok(published)
+    }
+
+    /// The checkpoint of an earlier size, signed once more. Its root comes from the hash files, which anyone with access to
+    /// the disk could have edited, so it is signed only where those same files prove that the published checkpoint, whose
+    /// root was computed in memory, continues it: a root that is not the log's own past is never signed.
+    fn sign_again(&self, size: u64) -> Result<Arc<PublishedCheckpoint>, StoreError> {
+        let published = self.shown.checkpoint.borrow().clone();
+        let files = &*self.hash_files;
+        let root = root_at(size, files)?;
+        let proof = consistency_proof(size, published.size, files)?;
+        verify_consistency(size, &root, published.size, &published.root, &proof).map_err(|error| {
+            StoreError::Corrupt(format!("the tree's files don't lead from {size} to {}: {error}", published.size))
+        })?;
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
+        let note =
+            checkpoint.sign(&[&*self.signer]).map_err(|error| StoreError::Unavailable(crate::error_chain(&error)))?;
+        Ok(Arc::new(PublishedCheckpoint { size, root, note }))
     }
 
     fn answer_all(&self, decided: Vec<Decided>, checkpoint: &Arc<PublishedCheckpoint>, mut released: Vec<Digest>) {

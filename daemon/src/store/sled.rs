@@ -15,13 +15,14 @@ mod recover;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use common::audit::{Receipt, TlogProof, inclusion_proof};
+use common::audit::{Hash, Receipt, TlogProof, consistency_proof, inclusion_proof};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -233,6 +234,22 @@ impl Store for SledStore {
         })
     }
 
+    fn checkpoint_at(&self, size: u64) -> BoxFuture<'_, Result<Option<Arc<PublishedCheckpoint>>, StoreError>> {
+        Box::pin(async move {
+            let published = Arc::clone(&self.shown.checkpoint.borrow());
+            if size == published.size {
+                return Ok(Some(published));
+            }
+            if size == 0 || size > published.size {
+                return Ok(None);
+            }
+            let stopped = || StoreError::Unavailable("the daemon is stopping".to_owned());
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(Request::SignAgain(size, reply)).await.map_err(|_closed| stopped())?;
+            answer.await.map_err(|_closed| stopped())?.map(Some)
+        })
+    }
+
     fn checkpoints(&self) -> watch::Receiver<Arc<PublishedCheckpoint>> {
         self.shown.checkpoint.subscribe()
     }
@@ -275,6 +292,32 @@ impl Entries for SledView {
 
     fn leaf(&self, index: u64) -> Read<Option<Vec<u8>>> {
         if index < self.size() { self.journal.leaf(index, self.rows.row(index)?.place).map(Some) } else { Ok(None) }
+    }
+
+    fn leaves(&self, range: Range<u64>, octets_max: usize) -> Read<Vec<Vec<u8>>> {
+        let mut octets = 0;
+        let mut leaves = Vec::new();
+        for index in range {
+            if octets >= octets_max && !leaves.is_empty() {
+                break;
+            }
+            let leaf = self.journal.leaf(index, self.rows.row(index)?.place)?;
+            octets += leaf.len();
+            leaves.push(leaf);
+        }
+        Ok(leaves)
+    }
+
+    fn nodes(&self, level: u8, range: Range<u64>) -> Read<Vec<Hash>> {
+        self.hashes.nodes(level, range)
+    }
+
+    fn inclusion(&self, index: u64, size: u64) -> Read<Vec<Hash>> {
+        Ok(inclusion_proof(index, size, &*self.hashes)?)
+    }
+
+    fn consistency(&self, old: u64, new: u64) -> Read<Vec<Hash>> {
+        Ok(consistency_proof(old, new, &*self.hashes)?)
     }
 
     fn entries(&self, query: &EntryQuery) -> Read<EntryPage> {

@@ -78,6 +78,8 @@ pub enum Access {
     Session,
     /// Any live token.
     SignedIn,
+    /// Anyone, or any live token, as `MREG_LOG_HASH_ACCESS` says.
+    Hashes,
     /// Whoever has the permission.
     Permission(Permission),
 }
@@ -212,7 +214,7 @@ pub enum ResponseHeader {
     LastModified,
 }
 
-use Access::{Public, Session, SignedIn};
+use Access::{Hashes, Public, Session, SignedIn};
 use Audit::{Always, Never, Refusals};
 use ProblemType as P;
 use ResponseHeader as H;
@@ -238,7 +240,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 7] = [
+const PATH_PARAMS: [Param; 12] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -250,7 +252,20 @@ const PATH_PARAMS: [Param; 7] = [
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
+    path("index", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "The entry's index in the log, from 0."),
+    path("level", Shape::Integer { min: 0, max: 7, default: None }, "The tile's level: 0 for leaf hashes."),
+    path(
+        "tile",
+        Shape::Pattern("^(x[0-9]{3}/)*[0-9]{3}(\\.p/[1-9][0-9]{0,2})?$"),
+        "The number in groups of three digits, all but the last with an `x` in front (1234067 is `x001/x234/067`); \
+         `.p/` and a width from 1 to 255 for a partial one. No other spelling is found.",
+    ),
+    path("old", Shape::Integer { min: 1, max: INDEX_MAX, default: None }, "The smaller size of the log."),
+    path("new", Shape::Integer { min: 1, max: INDEX_MAX, default: None }, "The larger size of the log."),
 ];
+
+/// The largest index and size of a log: integers end at 2^53 − 1 (audit-log.md §1).
+const INDEX_MAX: u64 = common::audit::INTEGER_MAX;
 
 /// The `name` of a path that makes the model.
 const MODEL_NAME: Param = path(
@@ -366,15 +381,17 @@ const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
 const AUDIT_TAG: &str = "audit";
+const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 7] = [
+pub(crate) const TAGS: [(&str, &str); 8] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
     (AUDIT_TAG, "What was done, by whom, provably."),
+    (LOG_TAG, "The log as a Merkle tree (C2SP tlog-tiles, height 8), to be checked with anybody's tools."),
     (OPERATIONS, "Health, metrics, documentation."),
 ];
 
@@ -1132,9 +1149,121 @@ static LIST_AUDIT: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static SHOW_AUDIT_ENTRY: Endpoint = Endpoint {
+    id: "show_audit_entry",
+    template: "/audit-logs/{index}",
+    tag: AUDIT_TAG,
+    summary: "Read one entry with its receipt",
+    text: "The receipt is made against the newest checkpoint. Reading is recorded too.",
+    access: AUDIT,
+    audit: Always(&Action::AuditRead),
+    params: &[IF_NONE_MATCH],
+    answers: &[
+        json(200, &[Content::Json("AuditEntry")], &[H::ETag, H::Logged], "The entry and the proof that it is there."),
+        NOT_MODIFIED,
+    ],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+// ---- log ------------------------------------------------------------------------------------------------------------
+
+const TEXT: Content = Content::Octets("text/plain; charset=utf-8");
+const OCTETS: Content = Content::Octets("application/octet-stream");
+/// Of what may be public or not.
+const HASHES_PROBLEMS: [P; 4] = [P::NotFound, P::Unauthenticated, P::PasswordChangeRequired, P::TooManyRequests];
+
+static LOG_CHECKPOINT: Endpoint = Endpoint {
+    id: "log_checkpoint",
+    template: "/log/checkpoint",
+    tag: LOG_TAG,
+    summary: "The newest published checkpoint",
+    text: "A signed note (C2SP tlog-checkpoint): origin, size, root, signature.",
+    access: Hashes,
+    params: &[IF_NONE_MATCH],
+    answers: &[Success { status: 200, text: "The note.", content: &[TEXT], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &HASHES_PROBLEMS,
+    ..PLAIN
+};
+static LOG_TILE: Endpoint = Endpoint {
+    id: "log_tile",
+    template: "/log/tile/{level}/{tile}",
+    tag: LOG_TAG,
+    summary: "Hashes of the tree",
+    text: "32 octets each: of level 0 the leaf hashes, of level l the roots of full tiles of level l − 1. Every width that \
+           is published is there, and never changes.",
+    access: Hashes,
+    params: &[IF_NONE_MATCH],
+    answers: &[Success { status: 200, text: "The hashes.", content: &[OCTETS], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &HASHES_PROBLEMS,
+    ..PLAIN
+};
+static LOG_BUNDLE: Endpoint = Endpoint {
+    id: "log_bundle",
+    template: "/log/tile/entries/{tile}",
+    tag: LOG_TAG,
+    summary: "Entries in a bundle",
+    text: "For each entry its length as uint16, big endian, and its exact octets. Reading is recorded, before the first \
+           octet leaves.",
+    access: AUDIT,
+    audit: Always(&Action::AuditRead),
+    params: &[IF_NONE_MATCH],
+    answers: &[
+        Success { status: 200, text: "The entries.", content: &[OCTETS], headers: &[H::ETag, H::Logged] },
+        NOT_MODIFIED,
+    ],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static LOG_CONSISTENCY: Endpoint = Endpoint {
+    id: "log_consistency",
+    template: "/log/consistency/{old}/{new}",
+    tag: LOG_TAG,
+    summary: "Proof that the log only grew",
+    text: "RFC 6962 §2.1.2, one hash in base64 a line; nothing where both sizes are the same.",
+    access: Hashes,
+    params: &[IF_NONE_MATCH],
+    answers: &[Success { status: 200, text: "The proof.", content: &[TEXT], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &HASHES_PROBLEMS,
+    ..PLAIN
+};
+static LOG_PROOF: Endpoint = Endpoint {
+    id: "log_proof",
+    template: "/log/proof/{index}",
+    tag: LOG_TAG,
+    summary: "Proof that an entry is in the log",
+    text: "C2SP tlog-proof: index, inclusion proof, signed checkpoint. For those who may read the log, and for whoever \
+           did what the entry says. It shows hashes alone, so only a refusal is recorded.",
+    access: SignedIn,
+    audit: Refusals(&Action::AuditRead),
+    params: &[
+        query(
+            "size",
+            Shape::Integer { min: 0, max: INDEX_MAX, default: None },
+            "Prove it against the checkpoint of this earlier size, and not the newest.",
+        ),
+        IF_NONE_MATCH,
+    ],
+    answers: &[Success { status: 200, text: "The proof.", content: &[TEXT], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &[P::NotFound, P::Forbidden],
+    ..PLAIN
+};
+static LOG_VKEYS: Endpoint = Endpoint {
+    id: "log_vkeys",
+    template: "/log/vkeys",
+    tag: LOG_TAG,
+    summary: "The keys of the checkpoints",
+    text: "One a line. A convenience: a key that comes from where the log comes from proves nothing.",
+    access: Hashes,
+    params: &[IF_NONE_MATCH],
+    answers: &[Success { status: 200, text: "The keys.", content: &[TEXT], headers: &[H::ETag] }, NOT_MODIFIED],
+    problems: &HASHES_PROBLEMS,
+    ..PLAIN
+};
+
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 48] = [
+    pub const ALL: [&'static Endpoint; 55] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1170,6 +1299,13 @@ impl Route {
         &SET_PASSWORD,
         &LIST_ROLES,
         &LIST_AUDIT,
+        &SHOW_AUDIT_ENTRY,
+        &LOG_CHECKPOINT,
+        &LOG_TILE,
+        &LOG_BUNDLE,
+        &LOG_CONSISTENCY,
+        &LOG_PROOF,
+        &LOG_VKEYS,
         &INDEX,
         &LIVE,
         &READY,
@@ -1236,6 +1372,13 @@ impl Route {
             Self::ClearAlias { .. } => &CLEAR_ALIAS,
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
             Self::ListAudit => &LIST_AUDIT,
+            Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,
+            Self::LogCheckpoint => &LOG_CHECKPOINT,
+            Self::LogVkeys => &LOG_VKEYS,
+            Self::LogTile { .. } => &LOG_TILE,
+            Self::LogBundle { .. } => &LOG_BUNDLE,
+            Self::LogConsistency { .. } => &LOG_CONSISTENCY,
+            Self::LogProof { .. } => &LOG_PROOF,
         }
     }
 }
