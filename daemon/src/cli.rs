@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
@@ -109,8 +110,86 @@ pub enum Command {
     /// Manage users, whether the daemon runs or not
     #[command(subcommand)]
     User(UserCommand),
+    /// Work on the audit log itself: its keys, what is derived from it
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Check everything that is stored against everything else; exit code 65 if anything is wrong
+    ///
+    /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed.
+    Check(CheckOptions),
     /// Print the OpenAPI description of the REST interface
     Openapi,
+}
+
+/// `mregd log`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum LogCommand {
+    /// Give the log a new signing key, whether the daemon runs or not
+    ///
+    /// Checkpoints carry both keys' signatures for a while, then the old key is destroyed. Hand the new key to whoever
+    /// verifies the log before that time is over.
+    RotateKey(RotateKeyOptions),
+    /// Go on with data older than what was signed, under a new name of the log; only while the daemon is stopped
+    ///
+    /// For after a restore from a backup that is not the newest. What the newer data recorded is lost, and receipts for it
+    /// will not verify against the log any more: that it was lost is recorded for ever.
+    AcceptRollback(AcceptRollbackOptions),
+    /// Remove all that is derived from the journal and derive it again; only while the daemon is stopped
+    Rebuild,
+}
+
+/// Options of `mregd log rotate-key`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RotateKeyOptions {
+    /// How long checkpoints carry both signatures: a number and s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_span, conflicts_with = "compromised")]
+    pub overlap: Duration,
+    /// The old key may be in wrong hands: no overlap, and a new name of the log, for nothing under the old one can be
+    /// trusted from now on
+    #[arg(long)]
+    pub compromised: bool,
+}
+
+/// Options of `mregd log accept-rollback`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct AcceptRollbackOptions {
+    /// Why the data is older than it should be; kept in the log for ever
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Don't ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Options of `mregd check`.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Read every blob and compare it with its digest, too
+    #[arg(long)]
+    pub blobs: bool,
+}
+
+/// The longest time that can be said: ten years.
+const SPAN_S_MAX: u64 = 3653 * 24 * 3600;
+
+/// A time as a number and its unit: `90s`, `15m`, `12h`, `30d`.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let (number, unit_s) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        Some(b'd') => (&text[..text.len() - 1], 24 * 3600),
+        _ => return Err("must be a number and s, m, h or d, such as 30d".to_owned()),
+    };
+    let is_number = !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit());
+    let seconds = number.parse::<u64>().ok().filter(|_| is_number).and_then(|number| number.checked_mul(unit_s));
+    match seconds {
+        Some(seconds @ 1..=SPAN_S_MAX) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be from 1s to 3653d".to_owned()),
+    }
 }
 
 /// `mregd config`.
@@ -284,11 +363,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use clap::{CommandFactory, Parser};
 
     use super::{
-        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, printable, table,
+        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, parse_span,
+        printable, table,
     };
     use crate::config::{Row, Source};
 
@@ -342,6 +423,17 @@ mod tests {
         }
         for line in ["mregd --help", "mregd --version", "mregd help user", "mregd user add --help"] {
             assert_eq!(exit(line), Exit::Ok, "{line}");
+        }
+    }
+
+    /// Times are a number and a unit; anything else is refused.
+    #[test]
+    fn spans() {
+        for (text, seconds) in [("1s", 1), ("90m", 5400), ("2h", 7200), ("30d", 30 * 24 * 3600)] {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "30", "0s", "+1d", "1.5h", "1w", "3654d", "99999999999999999999d", "1 d", "é"] {
+            assert!(parse_span(text).is_err(), "{text}");
         }
     }
 

@@ -1,8 +1,12 @@
-//! What `mregd` does with a registry: serve it, create it, manage its users. Knows terminals and exit codes; refuses to
+//! What `mregd` does with a registry: serve it, create it, check it, manage its users and its
+//! log. Knows terminals and exit codes; refuses to
 //! know rules: those are the registry's. `main` parses and prepares, this acts.
 
+mod check;
+mod log;
 mod serve;
 mod users;
+mod way;
 
 use std::fmt;
 use std::io;
@@ -37,6 +41,14 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::User(command) => {
             logging::report_warnings(loaded);
             users::user(&loaded.config, command)
+        }
+        Command::Log(command) => {
+            logging::report_warnings(loaded);
+            log::log(&loaded.config, command)
+        }
+        Command::Check(options) => {
+            logging::report_warnings(loaded);
+            check::check(&loaded.config, options)
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.

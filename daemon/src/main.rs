@@ -16,7 +16,12 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
     match command.unwrap_or(Command::Serve) {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
-        command @ (Command::Serve | Command::InitDb | Command::User(_) | Command::Openapi) => match prepare(options) {
+        command @ (Command::Serve
+        | Command::InitDb
+        | Command::User(_)
+        | Command::Log(_)
+        | Command::Check(_)
+        | Command::Openapi) => match prepare(options) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,
         },

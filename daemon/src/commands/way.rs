@@ -1,0 +1,92 @@
+//! How an operator's command reaches the registry: through the running daemon's control socket, or at the registry itself
+//! while it is stopped; never two writers. Knows both ways; refuses to know what is asked for.
+
+use common::problem::Problem;
+use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::Failed;
+use crate::StartError;
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::http::control::Operator;
+use crate::registry::Registry;
+use crate::registry::access::{Actor, Caller};
+use crate::store::sled::OpenError;
+
+/// How the registry is reached.
+pub(super) enum Way {
+    Running(Operator),
+    Stopped(std::sync::Arc<Registry>),
+}
+
+impl Way {
+    pub(super) async fn open(config: &Config) -> Result<Self, Failed> {
+        let dir = config.data_dir.display();
+        match Operator::connect(&config.data_dir).await {
+            Ok(Some(operator)) => return Ok(Self::Running(operator)),
+            Ok(None) => {}
+            Err(error) => {
+                let message = format_args!("the control socket in {dir} can't be used: {error}");
+                return Err(Failed::new(super::exit_of(&error), message));
+            }
+        }
+        if !config.data_dir.join("log").is_dir() {
+            let message = format_args!(
+                "there is no registry in {dir}; `mregd init-db` creates one, MREG_DATA_DIR or --data-dir names another"
+            );
+            return Err(Failed::new(Exit::Config, message));
+        }
+        match crate::open(config).await {
+            Ok(opened) => Ok(Self::Stopped(opened.registry)),
+            Err(StartError::Store(OpenError::Locked { dir, pid })) => {
+                let by = pid.map(|pid| format!(" by process {pid}")).unwrap_or_default();
+                let dir = dir.display();
+                let message = format_args!(
+                    "{dir} is in use{by}, which doesn't answer at its control socket: it is starting or stopping; try again"
+                );
+                Err(Failed::new(Exit::TempFail, message))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn close(self) {
+        if let Self::Stopped(registry) = self {
+            registry.close().await;
+        }
+    }
+}
+
+/// The operator, at the registry itself.
+pub(super) fn here() -> Caller {
+    Caller { actor: Actor::operator(), request: None }
+}
+
+pub(super) fn failed(failure: crate::registry::error::Failure) -> Failed {
+    failure.error.into()
+}
+
+/// Asks the running daemon; a problem document becomes the command's error.
+pub(super) async fn ask<T: DeserializeOwned>(
+    operator: &mut Operator,
+    method: Method,
+    target: &str,
+    body: Option<&serde_json::Value>,
+) -> Result<T, Failed> {
+    let lost = |error: &dyn std::fmt::Display| {
+        Failed::new(Exit::TempFail, format_args!("the running daemon didn't answer: {error}; try again"))
+    };
+    let body = body.map(|body| body.to_string().into_bytes());
+    let (status, octets) = operator.ask(method, target, body).await.map_err(|error| lost(&error))?;
+    if status.is_success() {
+        return serde_json::from_slice(&octets).map_err(|error| lost(&error));
+    }
+    let detail = serde_json::from_slice::<Problem>(&octets).map_or_else(|_| status.to_string(), |it| it.detail);
+    let exit = match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TempFail,
+        status if status.is_server_error() => Exit::Internal,
+        _ => Exit::Usage,
+    };
+    Err(Failed::new(exit, detail))
+}
