@@ -14,8 +14,8 @@ use std::num::NonZero;
 
 use tokio::runtime::Runtime;
 
-use crate::cli::{self, Command, Exit};
-use crate::config::{Config, Loaded};
+use crate::cli::{self, Command, Exit, LogCommand};
+use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
 use crate::logging;
 use crate::registry::Seeded;
@@ -54,6 +54,21 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         // They need no registry, nor a valid configuration: main does them.
         Command::Config(_) | Command::GenSecret => return Exit::Usage,
     };
+    ended(result)
+}
+
+/// The commands that read a log, perhaps another machine's: they need no valid configuration unless it is this one's.
+pub fn read_log(options: &Options, command: LogCommand) -> Exit {
+    ended(match command {
+        LogCommand::Verify(asked) => log::verify(options, &asked),
+        LogCommand::Export(asked) => log::export(options, &asked),
+        LogCommand::Tail(asked) => log::tail(&asked),
+        // Main does the others.
+        LogCommand::RotateKey(_) | LogCommand::AcceptRollback(_) | LogCommand::Rebuild => return Exit::Usage,
+    })
+}
+
+fn ended(result: Result<(), Failed>) -> Exit {
     match result {
         Ok(()) => Exit::Ok,
         Err(failed) => {
