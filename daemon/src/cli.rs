@@ -527,6 +527,13 @@ mod tests {
             "mregd user add ada --role king",
             "mregd user passwd a --password-file f --password-stdin",
             "mregd user passwd a --password p",
+            "mregd log verify --dir d",
+            "mregd log verify --dir d --url http://h --vkey k",
+            "mregd log verify --dir d --vkey k --token t",
+            "mregd log verify --dir d --vkey k --max-age soon",
+            "mregd log export",
+            "mregd log tail --state s --vkey k",
+            "mregd log tail --state s --vkey k --once --interval 1s http://h",
         ] {
             assert_eq!(exit(line), Exit::Usage, "{line}");
         }

@@ -20,5 +20,6 @@ mod store_contract;
 mod tidy;
 mod upload;
 mod verifier;
+mod verify;
 
 use tests::oracle;

@@ -203,7 +203,7 @@ fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {
 
 /// What a reader should know of a log that is in order.
 fn note(notable: &Notable) -> Option<String> {
-    let what = match notable.entry.action {
+    let what = match &notable.entry.action {
         Action::LogKeyRotate => "the signing key was changed",
         Action::LogRollbackAccepted => "older data were accepted",
         _as_expected => return None,

@@ -21,6 +21,9 @@ use crate::commands::Failed;
 /// Bundles that a lane fetches ahead.
 const AHEAD: usize = 4;
 
+/// Resources that may be missing before the rest is not asked for: a size is quickly signed, and need not be true.
+const MISSING_MAX: u32 = 10_000;
+
 /// The pause between two pictures of the progress bar.
 const PICTURE: Duration = Duration::from_millis(250);
 
@@ -87,6 +90,7 @@ impl Reading<'_> {
             let mut served = Above { source: self.source, failed: None };
             let mut report = |fault| faults.add(fault);
             let mut lane = fetched.iter().cycle();
+            let mut missing = 0;
             while let Some(path) = tree.due() {
                 let next = lane.next().and_then(|lane| lane.recv().ok());
                 let Fetched { bundle, tile } =
@@ -94,6 +98,12 @@ impl Reading<'_> {
                 if reader.is_some() {
                     // A reader that ended has an error, which is found at the end.
                     let _passed = pass.send((path, bundle.as_ref().and_then(|bundle| bundle.as_ref().ok().cloned())));
+                }
+                missing += u32::from(tile.is_err()) + u32::from(matches!(bundle, Some(Err(_))));
+                if missing > MISSING_MAX {
+                    let message =
+                        format!("more than {MISSING_MAX} resources are missing, the last {path}: this is not the log");
+                    return Err(Failed::new(Exit::Data, message));
                 }
                 let asked = match &bundle {
                     None => Asked::No,
