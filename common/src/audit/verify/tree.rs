@@ -390,6 +390,7 @@ impl Doubt {
             let child = TilePath::new(path.level() - 1, number, TILE_WIDTH).map(|child| child.to_string());
             (child.unwrap_or_default(), FaultKind::Tile)
         };
+        let above = if path.is_full() { "the tree above" } else { "the signed root" };
         let place = self.places.get(place).cloned();
         let with_place = |fault: Fault| match (path.level(), place) {
             (0, Some(octets)) => fault.at(octets).of_entry(number),
@@ -399,18 +400,17 @@ impl Doubt {
         match verdict {
             Verdict::Below => {
                 let what = if path.level() == 0 { "its hash" } else { "its root" };
-                let detail = format!("{what} is not the one in {path}, which the tree above confirms");
+                let detail = format!("{what} is not the one in {path}, which {above} confirms");
                 with_place(Fault::new(kind, below, detail))
             }
             Verdict::Tile => {
                 let what = if path.level() == 0 { format!("entry {number}") } else { below };
-                let detail = format!("hash {at} is not that of {what}, which the tree above confirms");
+                let detail = format!("hash {at} is not that of {what}, which {above} confirms");
                 Fault::new(FaultKind::Tile, path, detail).at(octets)
             }
             Verdict::Either => {
                 let Range { start, end } = octets;
-                let detail =
-                    format!("{path} has another hash at octets {start}..{end}; the tree above confirms neither");
+                let detail = format!("{path} has another hash at octets {start}..{end}; {above} confirms neither");
                 with_place(Fault::new(kind, below, detail))
             }
         }

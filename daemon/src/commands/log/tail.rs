@@ -154,7 +154,7 @@ impl Nodes for Tiles<'_> {
         }
         let octets = self.source.get(&path.to_string()).map_err(|lost| match lost {
             Lost::Missing(why) => Lost::Missing(format!("{path}: {why}")),
-            failed => failed,
+            failed @ Lost::Failed(_) => failed,
         })?;
         let (hashes, rest) = octets.as_chunks();
         if hashes.len() != usize::from(path.width()) || !rest.is_empty() {
