@@ -35,7 +35,7 @@ fn entry(index: u64) -> Entry {
         actor: Actor::system(),
         change: None,
         prev: index.checked_sub(5),
-        target: Some(Target::new(if index % 2 == 0 { "model" } else { "version" }, &format!("m{subject}"))),
+        target: Some(Target::new(if index.is_multiple_of(2) { "model" } else { "version" }, &format!("m{subject}"))),
         req: None,
         data: BTreeMap::new(),
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable};
 use common::audit::{
-    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt, Verifier,
+    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, Outcome, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt,
+    Verifier,
 };
 use serde_json::{Value, json};
 
@@ -180,7 +181,9 @@ fn origin(checkpoint: &Checkpoint, entries: &EntryFacts, faults: &Faults) {
         }
         return;
     };
-    let names_it = |entry: &Notable| entry.entry.data.values().any(|value| value.as_str() == Some(&checkpoint.origin));
+    let names_it = |Notable { entry, .. }: &Notable| {
+        entry.outcome == Outcome::Ok && entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin)
+    };
     let is_first = first.entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin);
     if !is_first && !entries.notable.iter().skip(1).any(names_it) {
         let detail = format!("its origin is {}, which no entry of the log names", checkpoint.origin);
