@@ -453,7 +453,8 @@ mod tests {
             }
             let short = scan(&leaf);
             match parse(&leaf) {
-                Ok(facts) => prop_assert_eq!(short, Some(facts)),
+                // Left to the parser, as a user agent that is short only once its escapes are read.
+                Ok(facts) => prop_assert!(short.is_none_or(|short| short == facts)),
                 Err(_) => prop_assert_eq!(short, None),
             }
         }
