@@ -10,7 +10,9 @@
 //! 3. [`Checkpoint`] is the tree's size and root, signed as a note by a [`Signer`].
 //! 4. [`inclusion_proof`] and the note make a [`TlogProof`]; with the leaf it is a [`Receipt`].
 //!
-//! Verifying goes the other way, and needs nothing but the log's public key:
+//! A whole log is verified as it streams by, in [`verify`].
+//!
+//! Verifying a receipt goes the other way, and needs nothing but the log's public key:
 //!
 //! ```
 //! use common::audit::{Action, Receipt, Verifier};
@@ -73,3 +75,6 @@ pub use policy::{
     Witnessed,
 };
 pub use proof::{PROOF_LEN_MAX, Receipt, ReceiptError, TlogProof, VerifiedReceipt, format_hashes, parse_hashes};
+
+// A whole log at once.
+pub mod verify;

@@ -457,6 +457,24 @@ impl Client {
         Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
     }
 
+    /// `GET` of a path without a query, such as those below `/log`: the status and the body, whatever they are. The token is
+    /// sent along, if there is one.
+    ///
+    /// # Errors
+    /// Those of every call, but for refusals: these are statuses.
+    pub async fn octets(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let work = async {
+            let request = self.request(Method::GET, &Target::new(&segments).0, None, true, &self.fresh_id())?;
+            let (connection, response) = self.transmit(request, true).await?;
+            let status = response.status();
+            let bytes = self.collect(response.into_body()).await?;
+            self.put_back(connection).await;
+            Ok((status, bytes))
+        };
+        timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
+    }
+
     fn keep(&self, reply: Reply<Token>) -> Reply<Session> {
         let Token { access_token, expires_in, role, username, must_change_password, .. } = reply.body;
         self.set_token(Some(Zeroizing::new(access_token)));

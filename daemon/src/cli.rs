@@ -24,7 +24,7 @@ pub enum Exit {
     Ok,
     /// EX_USAGE: the command line is wrong.
     Usage,
-    /// EX_DATAERR: what is stored contradicts itself, its key or its mark; a person must look.
+    /// EX_DATAERR: what is stored or was shown contradicts itself, its key or its mark; a person must look.
     Data,
     /// EX_UNAVAILABLE: the address can't be listened on.
     Unavailable,
@@ -34,7 +34,7 @@ pub enum Exit {
     CantCreate,
     /// EX_IOERR: reading or writing failed.
     Io,
-    /// EX_TEMPFAIL: try again later; another process holds the data directory.
+    /// EX_TEMPFAIL: try again later; another process holds the data directory, or the registry can't be reached.
     TempFail,
     /// EX_NOPERM: a right is missing.
     NoPermission,
@@ -71,12 +71,12 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  done
   64  the command line is wrong, or what it asks for is refused
-  65  what is stored contradicts itself, its key or its mark; a person must look
+  65  what is stored or was shown contradicts itself, its key or its mark; a person must look
   69  the address can't be listened on
   70  a defect of mregd
   73  a file or directory could not be made
   74  reading or writing failed
-  75  try again later; another process holds the data directory
+  75  try again later; another process holds the data directory, or the registry can't be reached
   77  a right is missing
   78  the settings are wrong; nothing was opened or created";
 
@@ -162,6 +162,115 @@ pub enum LogCommand {
     AcceptRollback(AcceptRollbackOptions),
     /// Remove all that is derived from the journal and derive it again; only while the daemon is stopped
     Rebuild,
+    /// Verify a whole log, checkpoints that were kept, and receipts; exit code 65 if anything is wrong
+    ///
+    /// The log is an export (--dir), another machine's (--url), or the registry of this one. Needs no settings but for the
+    /// last. Receipts alone are verified offline.
+    Verify(VerifyOptions),
+    /// Write the log as static files (C2SP tlog-tiles) that anybody's tools verify
+    ///
+    /// What is there already is compared and kept, so an export can be repeated and interrupted; `checkpoint` is written
+    /// last.
+    Export(ExportOptions),
+    /// Watch a log: that it only ever grows from the checkpoint that was seen last; exit code 65 if not
+    ///
+    /// The first run remembers the checkpoint that it sees. If the log forks or is rolled back, both checkpoints are kept in
+    /// files beside the state: together they prove it.
+    Tail(TailOptions),
+}
+
+/// Which keys are trusted.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    /// The log's verifier key, or a file with one a line; several while the key is rotated
+    #[arg(long, value_name = "KEY", required = true)]
+    pub vkey: Vec<String>,
+}
+
+/// Another machine's registry.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remote {
+    /// Send the token of this file, which only its owner may be able to read; else that of MREG_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Let a token cross the network in clear
+    #[arg(long)]
+    pub allow_plain_http: bool,
+}
+
+/// Options of `mregd log verify`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// The registry's address, as http://host:port; or where an export is served, with its path
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The directory of an export
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    pub dir: Option<PathBuf>,
+    /// Which keys are trusted.
+    #[command(flatten)]
+    pub pins: Pins,
+    /// How the address is asked.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// A receipt, or an answer that has one
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Vec<PathBuf>,
+    /// A checkpoint that was kept
+    #[arg(long, value_name = "FILE")]
+    pub saved: Vec<PathBuf>,
+    /// The newest entry may be no older than this: a number and s, m, h or d
+    #[arg(long, value_name = "TIME", value_parser = parse_span, conflicts_with = "hashes_only")]
+    pub max_age: Option<Duration>,
+    /// Don't read the entries: what an outsider can verify
+    #[arg(long)]
+    pub hashes_only: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where a file without a name is kept meanwhile, about 80 octets for each entry
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub temp_dir: PathBuf,
+}
+
+/// Options of `mregd log export`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// Where to write; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The registry's address, as http://host:port [default: the registry of this machine]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Keys of which one must have signed the checkpoint; a key or a file
+    #[arg(long, value_name = "KEY")]
+    pub vkey: Vec<String>,
+    /// How the address is asked.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// Options of `mregd log tail`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct TailOptions {
+    /// The registry's address, as http://host:port; or where an export is served, with its path
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The file that keeps the newest checkpoint that was seen
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+    /// Which keys are trusted.
+    #[command(flatten)]
+    pub pins: Pins,
+    /// How the address is asked.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Look once (the default)
+    #[arg(long, conflicts_with = "interval")]
+    pub once: bool,
+    /// Look again and again, so often: a number and s, m, h or d. While the log can't be reached it goes on trying
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub interval: Option<Duration>,
 }
 
 /// Options of `mregd log rotate-key`.
@@ -449,6 +558,13 @@ mod tests {
             "mregd witness --state d --key k --log nonsense",
             "mregd witness --new-key f",
             "mregd witness --new-key f n --state d",
+            "mregd log verify --dir d",
+            "mregd log verify --dir d --url http://h --vkey k",
+            "mregd log verify --dir d --vkey k --token t",
+            "mregd log verify --dir d --vkey k --max-age soon",
+            "mregd log export",
+            "mregd log tail --state s --vkey k",
+            "mregd log tail --state s --vkey k --once --interval 1s http://h",
         ] {
             assert_eq!(exit(line), Exit::Usage, "{line}");
         }

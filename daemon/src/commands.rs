@@ -16,7 +16,7 @@ use std::num::NonZero;
 
 use tokio::runtime::Runtime;
 
-use crate::cli::{self, Command, Exit, WitnessArgs};
+use crate::cli::{self, Command, Exit, LogCommand, WitnessArgs};
 use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
 use crate::logging;
@@ -62,6 +62,17 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
 /// `mregd witness`: another program in the same binary, without a registry and without its configuration.
 pub fn witness(options: &Options, arguments: &WitnessArgs) -> Exit {
     ended(witness::witness(options, arguments))
+}
+
+/// The commands that read a log, perhaps another machine's: they need no valid configuration unless it is this one's.
+pub fn read_log(options: &Options, command: LogCommand) -> Exit {
+    ended(match command {
+        LogCommand::Verify(asked) => log::verify(options, &asked),
+        LogCommand::Export(asked) => log::export(options, &asked),
+        LogCommand::Tail(asked) => log::tail(&asked),
+        // Main does the others.
+        LogCommand::RotateKey(_) | LogCommand::AcceptRollback(_) | LogCommand::Rebuild => return Exit::Usage,
+    })
 }
 
 fn ended(result: Result<(), Failed>) -> Exit {

@@ -399,6 +399,15 @@ impl Logging {
     }
 }
 
+/// `MREG_TOKEN`: the token of the commands that read another machine's registry, which have no other settings. Blank is
+/// none.
+#[must_use]
+pub fn token_of_process() -> Option<Secret> {
+    #[expect(clippy::disallowed_methods, reason = "this is the reader")]
+    let token = std::env::var("MREG_TOKEN").ok()?;
+    Some(token.trim()).filter(|token| !token.is_empty()).map(|token| Secret::new(token.to_owned()))
+}
+
 impl Config {
     /// Loads the configuration of this process.
     ///

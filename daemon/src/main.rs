@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use daemon::cli::{self, Command, Exit};
+use daemon::cli::{self, Command, Exit, LogCommand};
 use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
@@ -17,6 +17,9 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
         Command::Witness(arguments) => commands::witness(options, &arguments),
+        Command::Log(command @ (LogCommand::Verify(_) | LogCommand::Export(_) | LogCommand::Tail(_))) => {
+            commands::read_log(options, command)
+        }
         command @ (Command::Serve
         | Command::InitDb
         | Command::User(_)

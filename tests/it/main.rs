@@ -23,6 +23,7 @@ mod store_contract;
 mod tidy;
 mod upload;
 mod verifier;
+mod verify;
 mod witness;
 
 use tests::oracle;

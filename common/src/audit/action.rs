@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Action {
 }
 
 /// `[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+`
-fn is_well_formed(name: &str) -> bool {
+pub(super) fn is_well_formed(name: &str) -> bool {
     name.len() <= ACTION_LEN_MAX
         && name.contains('.')
         && name.split('.').all(|part| {

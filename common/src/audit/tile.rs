@@ -347,7 +347,7 @@ pub fn cut_bundle(bundle: &[u8], width: u16) -> Result<&[u8], BundleError> {
     Ok(&bundle[..bundle.len() - rest.len()])
 }
 
-fn take_leaf<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BundleError> {
+pub(super) fn take_leaf<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BundleError> {
     let (length, after) = rest.split_first_chunk().ok_or(BundleError::Short)?;
     let (leaf, after) = after.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(BundleError::Short)?;
     *rest = after;

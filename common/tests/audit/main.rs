@@ -7,3 +7,4 @@ mod memory;
 mod oracle;
 mod policy;
 mod vectors;
+mod verify;

@@ -1,11 +1,21 @@
 //! `mregd log …`: one file below for each sub-command. Knows which there are; refuses to know what they do.
 
 mod accept;
+mod export;
+mod faults;
 mod rebuild;
 mod rotate;
+mod source;
+mod tail;
+mod verify;
+mod whole;
+
+pub(super) use export::export;
+pub(super) use tail::tail;
+pub(super) use verify::verify;
 
 use super::Failed;
-use crate::cli::LogCommand;
+use crate::cli::{Exit, LogCommand};
 use crate::config::Config;
 
 pub(super) fn log(config: &Config, command: LogCommand) -> Result<(), Failed> {
@@ -13,5 +23,9 @@ pub(super) fn log(config: &Config, command: LogCommand) -> Result<(), Failed> {
         LogCommand::RotateKey(options) => rotate::rotate_key(config, &options),
         LogCommand::AcceptRollback(options) => accept::accept_rollback(config, &options),
         LogCommand::Rebuild => rebuild::rebuild(config),
+        // They need no configuration: main does them.
+        LogCommand::Verify(_) | LogCommand::Export(_) | LogCommand::Tail(_) => {
+            Err(Failed::new(Exit::Usage, "this command reads a log"))
+        }
     }
 }

@@ -185,6 +185,8 @@ impl Operator {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::from(body.unwrap_or_default())).map_err(io::Error::other)?;
+        // The connection may still be busy with the end of the answer before.
+        self.sender.ready().await.map_err(io::Error::other)?;
         self.sender.send_request(request).await.map_err(io::Error::other)
     }
 }

@@ -1,0 +1,271 @@
+//! `mregd log verify`: everything that can be checked from outside, at one checkpoint (audit-log.md §11). Knows options,
+//! what is told to whom, and exit codes; refuses to know how a tree or an entry is checked.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable};
+use common::audit::{
+    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, Outcome, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt,
+    Verifier,
+};
+use serde_json::{Value, json};
+
+use super::faults::Faults;
+use super::source::{self, CHECKPOINT, Files, Source};
+use super::whole::{Known, Reading};
+use crate::cli::{self, Exit, VerifyOptions};
+use crate::commands::Failed;
+use crate::config::Options;
+use crate::{clock, error_chain};
+
+/// Octets of the longest receipt that is read: leaf in base64, proof, and room for an answer around it.
+const RECEIPT_OCTETS_MAX: usize = 2 * LEAF_LEN_MAX + 2 * PROOF_LEN_MAX;
+
+pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> Result<(), Failed> {
+    let pins = source::pins(&asked.pins.vkey)?;
+    let faults = Faults::default();
+    let receipts = receipts(asked, &pins, &faults)?;
+    let saved = saved(asked, &pins, &faults)?;
+    let mut told = Told { receipts: receipts.len(), saved: saved.len(), ..Told::default() };
+    if let Some(source) = source_of(options, asked)? {
+        let note = source.get(CHECKPOINT).map_err(source::Lost::into_failed)?;
+        match Checkpoint::open(&note, &pins) {
+            Ok(signed) => verify_log(asked, source.as_ref(), &signed, &receipts, &saved, &faults, &mut told)?,
+            Err(error) => faults.add(Fault::new(FaultKind::Checkpoint, CHECKPOINT, error)),
+        }
+    }
+    tell(asked, &told, faults)
+}
+
+/// A file that was given, and what it was found to be.
+struct Given<T> {
+    name: String,
+    is: T,
+}
+
+/// What is told besides faults.
+#[derive(Default)]
+struct Told {
+    checkpoint: Option<Checkpoint>,
+    known: Known,
+    has_entries: bool,
+    receipts: usize,
+    saved: usize,
+    notes: Vec<String>,
+}
+
+/// Where the log is; none where receipts are verified alone.
+fn source_of(options: &Options, asked: &VerifyOptions) -> Result<Option<Box<dyn Source>>, Failed> {
+    match (&asked.url, &asked.dir) {
+        (Some(url), _) => source::remote(url, &asked.remote).map(Some),
+        (None, Some(dir)) => Ok(Some(Box::new(Files(dir.clone())))),
+        (None, None) if !asked.receipt.is_empty() && asked.saved.is_empty() => Ok(None),
+        (None, None) => source::local(options).map(Some),
+    }
+}
+
+fn receipts(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result<Vec<Given<VerifiedReceipt>>, Failed> {
+    let mut verified = Vec::new();
+    for path in &asked.receipt {
+        let (name, octets) = (path.display().to_string(), read(path, RECEIPT_OCTETS_MAX)?);
+        let wrong = |why: &dyn std::fmt::Display| faults.add(Fault::new(FaultKind::Receipt, &name, why));
+        match receipt(&octets) {
+            Ok(receipt) => match receipt.verify(pins) {
+                Ok(is) => verified.push(Given { name, is }),
+                Err(error) => wrong(&error_chain(&error)),
+            },
+            Err(error) => wrong(&format_args!("it is not a receipt, nor an answer that has one: {error}")),
+        }
+    }
+    Ok(verified)
+}
+
+/// A receipt, by itself or as the member of an answer.
+fn receipt(octets: &[u8]) -> Result<Receipt, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(octets)?;
+    let inner = value.get_mut("receipt").filter(|inner| inner.is_object()).map(Value::take);
+    serde_json::from_value(inner.unwrap_or(value))
+}
+
+fn saved(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result<Vec<Given<SignedCheckpoint>>, Failed> {
+    let mut opened = Vec::new();
+    for path in &asked.saved {
+        let (name, octets) = (path.display().to_string(), read(path, NOTE_LEN_MAX)?);
+        match Checkpoint::open(&octets, pins) {
+            Ok(is) => opened.push(Given { name, is }),
+            Err(error) => faults.add(Fault::new(FaultKind::Saved, name, error)),
+        }
+    }
+    Ok(opened)
+}
+
+fn read(path: &Path, octets_max: usize) -> Result<Vec<u8>, Failed> {
+    source::read_bounded(path, octets_max)
+        .map_err(|error| Failed::new(Exit::Usage, format_args!("{}: {error}", path.display())))
+}
+
+fn verify_log(
+    asked: &VerifyOptions,
+    source: &dyn Source,
+    signed: &SignedCheckpoint,
+    receipts: &[Given<VerifiedReceipt>],
+    saved: &[Given<SignedCheckpoint>],
+    faults: &Faults,
+    told: &mut Told,
+) -> Result<(), Failed> {
+    let checkpoint = &signed.checkpoint;
+    let has_entries = source.has_entries() && !asked.hashes_only;
+    let kept = saved.iter().map(|saved| &saved.is).chain(receipts.iter().map(|receipt| &receipt.is.signed));
+    let known = Reading {
+        source,
+        checkpoint,
+        bundles: has_entries,
+        scratch: has_entries.then_some(asked.temp_dir.as_path()),
+        roots: kept.map(|signed| signed.checkpoint.size).collect(),
+        leaves: receipts.iter().map(|receipt| receipt.is.entry.seq).collect(),
+    }
+    .read(faults)?;
+    for saved in saved {
+        past(FaultKind::Saved, &saved.name, &saved.is.checkpoint, checkpoint, &known, faults);
+    }
+    for receipt in receipts {
+        past(FaultKind::Receipt, &receipt.name, &receipt.is.signed.checkpoint, checkpoint, &known, faults);
+        let index = receipt.is.entry.seq;
+        if let Some(Some(leaf)) = known.tree.leaves.get(&index)
+            && *leaf != receipt.is.leaf_hash
+        {
+            let detail = "the log has another entry at its place";
+            faults.add(Fault::new(FaultKind::Receipt, &receipt.name, detail).of_entry(index));
+        }
+    }
+    if has_entries {
+        origin(checkpoint, &known.entries, faults);
+        age(asked, &known.entries, faults);
+    }
+    told.notes = known.entries.notable.iter().filter_map(note).collect();
+    for saved in saved.iter().filter(|saved| saved.is.checkpoint.origin != checkpoint.origin) {
+        let (name, was, is) = (&saved.name, &saved.is.checkpoint.origin, &checkpoint.origin);
+        told.notes.push(format!("{name} is of log {was}, which is called {is} now"));
+    }
+    told.checkpoint = Some(checkpoint.clone());
+    told.known = known;
+    told.has_entries = has_entries;
+    Ok(())
+}
+
+/// Checks that a checkpoint that was kept is of the log's past.
+fn past(kind: FaultKind, name: &str, kept: &Checkpoint, now: &Checkpoint, known: &Known, faults: &Faults) {
+    let size = kept.size;
+    if size > now.size {
+        let detail = format!("it is of {size} entries, the log has {}: it was cut, or is another", now.size);
+        faults.add(Fault::new(kind, name, detail));
+        return;
+    }
+    match known.tree.roots.get(&size).copied().flatten() {
+        Some(root) if root == kept.root => {}
+        Some(root) => {
+            let detail = format!("the log had the root {root} at {size} entries, not {}: it was rewritten", kept.root);
+            faults.add(Fault::new(kind, name, detail));
+        }
+        None => faults.add(Fault::new(kind, name, format_args!("the root of {size} entries cannot be computed"))),
+    }
+}
+
+/// The first entry says what the log is called; a later name comes from an entry, too.
+fn origin(checkpoint: &Checkpoint, entries: &EntryFacts, faults: &Faults) {
+    let Some(first) = entries.notable.first().filter(|first| first.index == 0 && is_genesis(first)) else {
+        if checkpoint.size > 0 && entries.entries == checkpoint.size {
+            let detail = "it is not `log.genesis`, with which every log begins";
+            faults.add(Fault::new(FaultKind::Origin, "tile/entries/000", detail).of_entry(0));
+        }
+        return;
+    };
+    let names_it = |Notable { entry, .. }: &Notable| {
+        entry.outcome == Outcome::Ok && entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin)
+    };
+    let is_first = first.entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin);
+    if !is_first && !entries.notable.iter().skip(1).any(names_it) {
+        let detail = format!("its origin is {}, which no entry of the log names", checkpoint.origin);
+        faults.add(Fault::new(FaultKind::Origin, CHECKPOINT, detail));
+    }
+}
+
+fn is_genesis(notable: &Notable) -> bool {
+    notable.entry.action == Action::LogGenesis
+}
+
+fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {
+    let (Some(age_max), Some(newest)) = (asked.max_age, &entries.newest) else { return };
+    let age_ms = clock::parse_rfc3339(newest).map(|at_ms| clock::now_ms().saturating_sub(at_ms));
+    if age_ms.is_none_or(|age_ms| u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > age_max.as_millis())) {
+        let detail = format!("the newest entry is of {newest}, more than {} s ago", age_max.as_secs());
+        faults.add(Fault::new(FaultKind::Stale, CHECKPOINT, detail));
+    }
+}
+
+/// What a reader should know of a log that is in order.
+fn note(notable: &Notable) -> Option<String> {
+    let what = match &notable.entry.action {
+        Action::LogKeyRotate => "the signing key was changed",
+        Action::LogRollbackAccepted => "older data were accepted",
+        _as_expected => return None,
+    };
+    let data = serde_json::to_string(&notable.entry.data).unwrap_or_default();
+    Some(format!("entry {}: {what}: {data}", notable.index))
+}
+
+fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed> {
+    let (kept, more) = faults.into_parts();
+    let total = u64::try_from(kept.len()).unwrap_or(u64::MAX).saturating_add(more);
+    let checkpoint = told.checkpoint.as_ref();
+    let known = &told.known;
+    let text = if asked.json {
+        let value = json!({
+            "ok": total == 0,
+            "origin": checkpoint.map(|checkpoint| &checkpoint.origin),
+            "size": checkpoint.map(|checkpoint| checkpoint.size),
+            "root": checkpoint.map(|checkpoint| checkpoint.root.to_string()),
+            "entries": told.has_entries.then_some(known.entries.entries),
+            "tiles": known.tree.tiles,
+            "newest": known.entries.newest,
+            "receipts": told.receipts,
+            "saved": told.saved,
+            "notes": told.notes,
+            "faults": kept,
+            "faults_total": total,
+        });
+        format!("{value:#}\n")
+    } else {
+        let mut text = String::new();
+        let mut line = |line: &dyn std::fmt::Display| {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{line}");
+        };
+        kept.iter().for_each(|fault| line(fault));
+        if more > 0 {
+            line(&format_args!("and {more} more"));
+        }
+        told.notes.iter().for_each(|note| line(&format_args!("note: {note}")));
+        if let Some(checkpoint) = checkpoint {
+            line(&format_args!("log {}, {} entries, root {}", checkpoint.origin, checkpoint.size, checkpoint.root));
+            let entries = if told.has_entries { known.entries.entries.to_string() } else { "no".to_owned() };
+            line(&format_args!("{entries} entries read, {} tiles compared", known.tree.tiles));
+        }
+        if told.receipts + told.saved > 0 {
+            line(&format_args!("{} receipts, {} saved checkpoints", told.receipts, told.saved));
+        }
+        if total == 0 {
+            line(&"passed");
+        }
+        text
+    };
+    match cli::out(&text) {
+        Exit::Ok if total == 0 => Ok(()),
+        Exit::Ok => {
+            let faults = if total == 1 { "fault" } else { "faults" };
+            Err(Failed::new(Exit::Data, format_args!("verification failed: {total} {faults}")))
+        }
+        exit => Err(Failed::new(exit, "the result can't be written")),
+    }
+}
