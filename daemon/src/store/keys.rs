@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::audit::{Checkpoint, Ed25519Signer, Hash, Signer, Verifier};
 use thiserror::Error;
@@ -30,6 +31,12 @@ use crate::store::records::{
 
 /// The most keys and names a log may have had. Each is kept for ever, and rotation is rare.
 pub const KEYS_MAX: usize = 1024;
+
+/// How often the directory's lock is tried: whoever is just ending, or is being started from a process that holds it, has
+/// it for a moment longer.
+const LOCK_TRIES: u32 = 20;
+/// Time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// The first key's file.
 const FIRST: &str = "log.key";
@@ -267,11 +274,14 @@ impl KeyDir {
     pub fn lock(&self) -> io::Result<Option<File>> {
         let path = self.0.join("log.lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        for _ in 0..LOCK_TRIES {
+            match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(None)
     }
 
     /// The first key of a log: the one that is there, or a new one, durable on return.

@@ -96,7 +96,7 @@ fn rotation_step_by_step() {
     // A key without an entry signs nothing.
     let second = wait(store.make_log_key(NAME.to_owned())).unwrap();
     let store = reopen(store, &options);
-    assert_eq!(store.identity().vkeys, [first.clone()]);
+    assert_eq!(store.identity().vkeys, std::slice::from_ref(&first));
 
     // An entry without a key is refused, alone, and nothing else is.
     let refused =
@@ -120,7 +120,7 @@ fn rotation_step_by_step() {
             .unwrap();
     assert!(opens_with(&committed.checkpoint.note, &second) && !opens_with(&committed.checkpoint.note, &first));
     let store = reopen(store, &options);
-    assert_eq!(store.identity().vkeys, [second.clone()]);
+    assert_eq!(store.identity().vkeys, std::slice::from_ref(&second));
     assert!(!options.key_dir.join("log.key").exists(), "the retired key is destroyed");
 
     // All of it follows from the journal alone.
