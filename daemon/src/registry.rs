@@ -25,7 +25,7 @@
 //! | `upload`, `publish` | a new version |
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
-//! | `audit` | page through the log, export, follow |
+//! | `audit`, `tail` | page through the log, export; follow |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
 
@@ -47,6 +47,7 @@ pub mod publish;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod tail;
 pub mod text;
 pub mod throttle;
 pub mod upkeep;
@@ -69,6 +70,7 @@ use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::pins::Pins;
 use crate::registry::settings::Settings;
+use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
 use crate::registry::upkeep::Tasks;
 use crate::registry::upload::Intake;
@@ -97,6 +99,7 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     tasks: Tasks,
+    feed: Feed,
 }
 
 /// What became of the first admin.
@@ -125,6 +128,7 @@ impl Registry {
             tracing::info!("removed what uploads had staged before the last stop");
         }
         let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
+        let feed = Feed::new(Arc::clone(&store.checkpoints().borrow()));
         let inner = Arc::new(Inner {
             store,
             blobs,
@@ -137,6 +141,7 @@ impl Registry {
             intake: Intake::new(),
             pins: Pins::default(),
             tasks: Tasks::default(),
+            feed,
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })

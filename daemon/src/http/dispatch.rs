@@ -64,5 +64,6 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
 
         Route::ListAudit => audit::list(&call).await,
+        Route::StreamAudit => audit::tail::follow(call).await,
     }
 }

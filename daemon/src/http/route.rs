@@ -219,6 +219,8 @@ pub enum Route {
 
     /// `GET /audit-logs`
     ListAudit,
+    /// `GET /audit-logs/stream`
+    StreamAudit,
 }
 
 impl Route {
@@ -257,7 +259,7 @@ impl Route {
             Self::SetAlias { model, alias: _ }
             | Self::ClearAlias { model, alias: _ }
             | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
-            Self::ListAudit => Target::new("log", ""),
+            Self::ListAudit | Self::StreamAudit => Target::new("log", ""),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -391,7 +393,8 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", _, "aliases", _, "history"], _) => return allow("GET, HEAD"),
 
         (["audit-logs"], "GET") => Route::ListAudit,
-        (["audit-logs"], _) => return allow("GET, HEAD"),
+        (["audit-logs", "stream"], "GET") => Route::StreamAudit,
+        (["audit-logs"] | ["audit-logs", "stream"], _) => return allow("GET, HEAD"),
 
         _ => return Err(RouteError::NotFound),
     })
