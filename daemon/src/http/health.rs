@@ -150,6 +150,7 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_commits_total", "counter", "Entries written since start.", stats.commits as f64);
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
+    add("log_tails", "gauge", "Live tails of the log.", registry.tails() as f64);
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
     let writable = matches!(*registry.health().borrow(), Health::Ok);
     add("log_writable", "gauge", "1 while entries can be written.", f64::from(u8::from(writable)));

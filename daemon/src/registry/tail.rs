@@ -319,6 +319,8 @@ pub struct Tail {
     first: u64,
     /// The index to read next.
     next: u64,
+    /// All below it was given to the reader.
+    given: u64,
     /// The size that was last said to be all there is.
     caught_up_at: Option<u64>,
     ending: Ending,
@@ -361,6 +363,11 @@ impl Tail {
         }
     }
 
+    /// All that was brought up to now has been given to the reader, whose connection may yet lose it.
+    pub fn given(&mut self) {
+        self.given = self.next;
+    }
+
     /// What says whether it may go on.
     pub fn rights(&self) -> Rights {
         Rights { inner: Arc::clone(&self.inner), caller: self.caller.clone() }
@@ -382,7 +389,7 @@ impl Drop for Tail {
             .with("live", "end")
             .with("began", began)
             .with("first", self.first)
-            .with("count", self.next.saturating_sub(self.first))
+            .with("count", self.given.saturating_sub(self.first))
             .with("ending", self.ending.as_str());
         // Started before `_running` goes, so that a stop sees either.
         self.inner.tasks.spawn_if_running(async move {
@@ -443,6 +450,7 @@ impl Registry {
             began: None,
             first: 0,
             next: 0,
+            given: 0,
             caught_up_at: None,
             ending: Ending::Left,
             _running: inner.tasks.hold(),
@@ -452,7 +460,7 @@ impl Registry {
             let inner = Arc::clone(&tail.inner);
             let done = inner.begin(&tail.caller, note, after).await?;
             tail.began = done.logged.map(|logged| logged.index);
-            (tail.first, tail.next) = (done.value, done.value);
+            (tail.first, tail.next, tail.given) = (done.value, done.value, done.value);
             Ok::<_, Failure>(done.map(|_first| tail))
         });
         opening.await.map_err(|error| RegistryError::Internal(error.into()))?

@@ -343,7 +343,10 @@ async fn reading_the_log() {
 /// What a tail brings next, as indices of entries; it must not be a checkpoint.
 async fn brought(tail: &mut Tail) -> Vec<u64> {
     match tail.next().await.unwrap() {
-        News::Entries(batch, from) => (from..batch.end()).collect(),
+        News::Entries(batch, from) => {
+            tail.given();
+            (from..batch.end()).collect()
+        }
         News::CaughtUp(checkpoint) => panic!("caught up at {}", checkpoint.size),
     }
 }

@@ -29,7 +29,7 @@ use crate::registry::error::RegistryError;
 use crate::registry::tail::{After, Ending, News, Rights, Tail};
 
 /// Octets that one reader's connection may hold unwritten. With [`crate::registry::tail::TAILS_MAX`] readers that all
-/// stand still at different places that is 32 MiB, and as much again for the batches they are parts of.
+/// stand still at different places that is 32 MiB.
 const QUEUE_OCTETS: usize = 128 * 1024;
 /// Every piece counts as if it had so many octets, so that the queue has at most eight of them. hyper then always has room
 /// to take the next, and sees at once when a stream is cut.
@@ -236,6 +236,7 @@ async fn tell(tail: &mut Tail, queue: &Queue, patience: Duration) -> Result<Infa
             Some(News::Entries(batch, from)) => {
                 held = None;
                 queue.send(batch.rendered(from, push_entry), patience).await?;
+                tail.given();
             }
             Some(News::CaughtUp(checkpoint)) if Instant::now() < due => held = Some(checkpoint),
             Some(News::CaughtUp(checkpoint)) => {
