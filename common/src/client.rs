@@ -2,6 +2,8 @@
 //! HTTP/1.1 over clear TCP, reuses connections, and bounds every wait and every body. It keeps the bearer token, so that
 //! no caller ever holds it. What to do about an error, and when to refresh a token, is for the caller.
 
+mod sse;
+
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
@@ -29,6 +31,10 @@ use crate::api::{
 use crate::name::{ArtifactPath, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
+
+pub use self::sse::{
+    AuditStream, Bye, EVENT_OCTETS_MAX, Event, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX, SseError,
+};
 
 /// Longest wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -448,9 +454,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send(Method::GET, Target::new(&segments), None, true))
-            .await
-            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let reply = self.open(Target::new(&segments), JSON).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
@@ -465,7 +469,7 @@ impl Client {
     pub async fn octets(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let work = async {
-            let request = self.request(Method::GET, &Target::new(&segments).0, None, true, &self.fresh_id())?;
+            let request = self.request(Method::GET, &Target::new(&segments).0, None, true, "*/*", &self.fresh_id())?;
             let (connection, response) = self.transmit(request, true).await?;
             let status = response.status();
             let bytes = self.collect(response.into_body()).await?;
@@ -473,6 +477,14 @@ impl Client {
             Ok((status, bytes))
         };
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
+    }
+
+    /// Asks for something that goes on, and reads the head of the answer. The connection ends with it.
+    async fn open(&self, target: Target, accept: &'static str) -> Result<Reply<Response<Incoming>>, ClientError> {
+        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send(Method::GET, target, None, true, accept))
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        Ok(reply)
     }
 
     fn keep(&self, reply: Reply<Token>) -> Reply<Session> {
@@ -509,7 +521,7 @@ impl Client {
         signed: bool,
     ) -> Result<Reply<Bytes>, ClientError> {
         let work = async {
-            let (connection, reply) = self.send(method, target, body, signed).await?;
+            let (connection, reply) = self.send(method, target, body, signed, JSON).await?;
             let bytes = self.collect(reply.body.into_body()).await?;
             self.put_back(connection).await;
             Ok(Reply { body: bytes, request_id: reply.request_id, log_index: reply.log_index })
@@ -525,10 +537,11 @@ impl Client {
         target: Target,
         body: Option<Bytes>,
         signed: bool,
+        accept: &'static str,
     ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
         let id = self.fresh_id();
         let repeatable = method == Method::GET;
-        let request = self.request(method, &target.0, body, signed, &id)?;
+        let request = self.request(method, &target.0, body, signed, accept, &id)?;
         let (connection, response) = self.transmit(request, repeatable).await?;
         let headers = response.headers();
         let request_id = text(headers, "x-request-id").unwrap_or(&id).to_owned();
@@ -548,6 +561,7 @@ impl Client {
         target: &str,
         body: Option<Bytes>,
         signed: bool,
+        accept: &'static str,
         id: &str,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let mut request = Request::builder()
@@ -555,7 +569,8 @@ impl Client {
             .uri(target)
             .header(header::HOST, &self.address)
             .header(header::USER_AGENT, &self.user_agent)
-            .header(header::ACCEPT, "application/json, application/problem+json")
+            .header(header::ACCEPT, accept)
+            .header(header::ACCEPT, problem::CONTENT_TYPE)
             .header("x-request-id", id);
         if body.as_ref().is_some_and(|body| !body.is_empty()) {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -673,6 +688,9 @@ impl Client {
         ClientError::Timeout { address: self.address.clone(), seconds: limit.as_secs() }
     }
 }
+
+/// What is asked for where nothing else is.
+const JSON: &str = "application/json";
 
 const NOT_LOOPBACK: &str = "passwords would cross the network in clear; use a loopback address (ssh -L \
                             8000:127.0.0.1:8000 host), or --allow-plain-http where the network is trusted";

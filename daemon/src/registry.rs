@@ -25,10 +25,10 @@
 //! | `upload`, `publish` | a new version |
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
+//! | `audit`, `tail` | page through the log, export; follow |
+//! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `keys` | the log's keys |
 //! | `check` | everything against everything else |
-//! | `audit` | page through the log, export, follow |
-//! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
 
@@ -53,6 +53,7 @@ pub mod publish;
 pub mod render;
 pub mod resolve;
 pub mod settings;
+pub mod tail;
 pub mod text;
 pub mod throttle;
 pub mod upkeep;
@@ -76,6 +77,7 @@ use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::pins::Pins;
 use crate::registry::settings::Settings;
+use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
 use crate::registry::upkeep::Tasks;
 use crate::registry::upload::Intake;
@@ -106,6 +108,7 @@ pub(crate) struct Inner {
     tasks: Tasks,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
+    feed: Feed,
 }
 
 /// What became of the first admin.
@@ -134,6 +137,7 @@ impl Registry {
             tracing::info!("removed what uploads had staged before the last stop");
         }
         let tokens = TokenKeys::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref());
+        let feed = Feed::new(Arc::clone(&store.checkpoints().borrow()));
         let inner = Arc::new(Inner {
             store,
             blobs,
@@ -147,6 +151,7 @@ impl Registry {
             pins: Pins::default(),
             tasks: Tasks::default(),
             checking: Arc::default(),
+            feed,
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })

@@ -20,6 +20,7 @@ mod races;
 mod readme;
 mod recovery;
 mod store_contract;
+mod tail;
 mod tidy;
 mod upload;
 mod verifier;

@@ -377,6 +377,27 @@ impl Connection {
         }
     }
 
+    /// Reads the answer to a GET that may go on: of an event stream the head alone, whose chunks are then to be read.
+    pub fn read_opening(&mut self) -> io::Result<Response> {
+        let (status, headers) = self.read_head()?;
+        let mut response = Response { status, headers, body: Vec::new(), continued: false };
+        if response.header("content-type") != Some("text/event-stream") {
+            self.read_body(&mut response)?;
+        }
+        check("GET", &response);
+        self.ledger.add(&response);
+        Ok(response)
+    }
+
+    /// Reads the next chunk of a body; none at its end.
+    pub fn read_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let line = self.read_line()?;
+        let octets = usize::from_str_radix(&line, 16).expect("a chunk's size");
+        let chunk = self.read_exact(octets)?;
+        assert_eq!(self.read_exact(2)?, b"\r\n", "a chunk's end");
+        Ok((octets > 0).then_some(chunk))
+    }
+
     /// Reads one head, `100 Continue` included.
     pub fn read_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let end = loop {
@@ -403,16 +424,10 @@ impl Connection {
 
     fn read_body(&mut self, response: &mut Response) -> io::Result<()> {
         if response.header("transfer-encoding") == Some("chunked") {
-            loop {
-                let line = self.read_line()?;
-                let octets = usize::from_str_radix(&line, 16).expect("a chunk's size");
-                let chunk = self.read_exact(octets)?;
+            while let Some(chunk) = self.read_chunk()? {
                 response.body.extend_from_slice(&chunk);
-                assert_eq!(self.read_exact(2)?, b"\r\n", "a chunk's end");
-                if octets == 0 {
-                    return Ok(());
-                }
             }
+            return Ok(());
         }
         match response.header("content-length") {
             Some(octets) => response.body = self.read_exact(octets.parse().expect("a length"))?,

@@ -14,6 +14,7 @@ pub mod http;
 pub mod multipart;
 pub mod oracle;
 pub mod samples;
+pub mod tail;
 pub mod tar;
 pub mod wait;
 pub mod witness;

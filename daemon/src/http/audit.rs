@@ -1,7 +1,9 @@
-//! `/audit-logs…`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page; single entries.
+//! `/audit-logs…`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page; single entries; the live
+//! tail in `tail`.
 //! What an entry says and who may read it is the registry's.
 
 mod csv;
+pub(crate) mod tail;
 
 use std::io;
 
@@ -168,8 +170,14 @@ fn push_line(text: &mut String, row: &AuditRow) {
     text.push('\n');
 }
 
-/// The format that `Accept` prefers (RFC 9110 §12.5.1); ours where it doesn't say; none where it wants none of them.
+/// The format that `Accept` prefers; ours where it doesn't say; none where it wants none of them.
 fn accepted(headers: &HeaderMap) -> Option<Format> {
+    preferred(headers, &Format::ALL.map(Format::essence)).map(|at| Format::ALL[at])
+}
+
+/// Which of these media types `Accept` prefers (RFC 9110 §12.5.1): the first where it doesn't say, none where it wants
+/// none of them.
+fn preferred(headers: &HeaderMap, essences: &[&str]) -> Option<usize> {
     let ranges: Vec<(String, u16)> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -178,21 +186,20 @@ fn accepted(headers: &HeaderMap) -> Option<Format> {
         .filter_map(media_range)
         .collect();
     if ranges.is_empty() {
-        return Some(Format::Json);
+        return Some(0);
     }
     let mut best = None;
-    for format in Format::ALL {
-        let essence = format.essence();
+    for (at, essence) in essences.iter().enumerate() {
         let whole_type = format!("{}/*", essence.split('/').next().unwrap_or_default());
-        let weight = [essence, &whole_type, "*/*"]
+        let weight = [*essence, &whole_type, "*/*"]
             .iter()
             .find_map(|range| ranges.iter().find(|(name, _)| name == range))
             .map_or(0, |(_, weight)| *weight);
         if weight > 0 && best.is_none_or(|(_, most)| weight > most) {
-            best = Some((format, weight));
+            best = Some((at, weight));
         }
     }
-    best.map(|(format, _)| format)
+    best.map(|(at, _)| at)
 }
 
 /// A media range and its weight, 0 to 1000.

@@ -65,6 +65,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
 
         Route::ListAudit => audit::list(&call).await,
+        Route::StreamAudit => audit::tail::follow(call).await,
         Route::ShowAuditEntry { index } => audit::show(&call, &index).await,
         Route::LogCheckpoint => log::checkpoint(&call),
         Route::LogWitnessed => log::witnessed(&call),

@@ -195,6 +195,7 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_commits_total", "counter", "Entries written since start.", stats.commits as f64);
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
+    add("log_tails", "gauge", "Live tails of the log.", registry.tails() as f64);
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
     add("log_mark_entries", "gauge", "Entries that the high-water mark covers.", stats.mark_size as f64);
     if let Some(at_ms) = stats.mark_at_ms {

@@ -104,7 +104,7 @@ impl From<RouteError> for Refused {
     }
 }
 
-/// Seconds after which a 503 may be tried again, unless the error says otherwise.
+/// Seconds after which a 429 or 503 may be tried again, unless the error says otherwise.
 const RETRY_AFTER_S: u64 = 5;
 
 impl Refused {
@@ -163,7 +163,7 @@ impl Refused {
         if let Self::Registry(Failure { error: RegistryError::TooManyRequests { retry_after_s }, .. }) = self {
             return Some((*retry_after_s).max(1));
         }
-        (self.kind().status() == 503).then_some(RETRY_AFTER_S)
+        matches!(self.kind().status(), 429 | 503).then_some(RETRY_AFTER_S)
     }
 
     /// The answer: problem document and the headers that belong to it. `token_sent`: whether the request came with a token,
@@ -254,7 +254,10 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::DigestMismatch { .. } => ProblemType::DigestMismatch,
         RegistryError::WeakPassword(_) => ProblemType::WeakPassword,
         RegistryError::IdempotencyKeyReused => ProblemType::IdempotencyKeyReused,
-        RegistryError::TooManyRequests { .. } => ProblemType::TooManyRequests,
+        RegistryError::TooManyRequests { .. } | RegistryError::Busy { is_callers: true, .. } => {
+            ProblemType::TooManyRequests
+        }
+        RegistryError::Busy { is_callers: false, .. } => ProblemType::Unavailable,
         RegistryError::AuditUnavailable => ProblemType::AuditUnavailable,
         RegistryError::StorageFull => ProblemType::StorageFull,
         RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,

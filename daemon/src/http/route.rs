@@ -256,6 +256,8 @@ pub enum Route {
     RotateLogKey,
     /// `POST /check`
     Check,
+    /// `GET /audit-logs/stream`
+    StreamAudit,
 }
 
 impl Route {
@@ -294,9 +296,11 @@ impl Route {
             Self::SetAlias { model, alias: _ }
             | Self::ClearAlias { model, alias: _ }
             | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
-            Self::ListAudit | Self::ShowAuditEntry { .. } | Self::LogBundle { .. } | Self::LogProof { .. } => {
-                Target::new("log", "entries")
-            }
+            Self::ListAudit
+            | Self::StreamAudit
+            | Self::ShowAuditEntry { .. }
+            | Self::LogBundle { .. }
+            | Self::LogProof { .. } => Target::new("log", "entries"),
             Self::RotateLogKey | Self::Check => Target::new("log", ""),
             Self::Index
             | Self::Live
@@ -442,6 +446,7 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", _, "aliases", _, "history"], _) => return allow("GET, HEAD"),
 
         (["audit-logs"], "GET") => Route::ListAudit,
+        (["audit-logs", "stream"], "GET") => Route::StreamAudit,
         (["audit-logs", index], "GET") => Route::ShowAuditEntry { index: own(index) },
         (["log", "checkpoint"], "GET") => Route::LogCheckpoint,
         (["log", "checkpoint.witnessed"], "GET") => Route::LogWitnessed,

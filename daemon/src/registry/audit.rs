@@ -1,5 +1,5 @@
-//! Reading the log: pages, exports, single entries, the live tail. Every reading is an entry itself, written before the
-//! first row goes out. Knows entries; refuses to know formats.
+//! Reading the log: pages, exports, single entries. Every reading is an entry itself, written before the first row goes
+//! out. Knows entries; refuses to know formats. The live tail is `tail`'s.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use common::audit::{Action, INTEGER_MAX, Outcome as EntryOutcome, Receipt, Targe
 use common::name::{ModelId, ModelName, UserName};
 use common::role::Permission;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::clock;
 use crate::registry::access::Caller;
@@ -16,12 +15,10 @@ use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{bounded, list_id};
 use crate::registry::{Inner, Registry, cursor};
-use crate::store::{EntryPage, EntryQuery, PublishedCheckpoint, View};
+use crate::store::{EntryPage, EntryQuery, View};
 
 /// Rows that an export reads at once.
 const EXPORT_ROWS: usize = 500;
-/// Rows that a tail reads at once.
-const TAIL_ROWS: u64 = 256;
 /// Octets of a filter that are kept in the entry of a reading.
 const FILTER_OCTETS_MAX: usize = 200;
 
@@ -86,61 +83,6 @@ impl Export {
         self.done = next.is_none();
         self.query.before = next;
         Ok(Some(rows))
-    }
-}
-
-/// The log as it grows, without gap or repetition. Dropped, it records how far it was read.
-pub struct Tail {
-    inner: Arc<Inner>,
-    caller: Caller,
-    checkpoints: watch::Receiver<Arc<PublishedCheckpoint>>,
-    first: u64,
-    /// The index to read next.
-    next: u64,
-}
-
-/// Entries, oldest first: index and exact octets of the leaf.
-pub type Leaves = Vec<(u64, Vec<u8>)>;
-
-impl Tail {
-    /// Waits for the next entries. `None`: the daemon is stopping. May be dropped while it waits.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Internal`.
-    pub async fn next(&mut self) -> Result<Option<Leaves>, RegistryError> {
-        loop {
-            let checkpoint = Arc::clone(&self.checkpoints.borrow_and_update());
-            if self.next < checkpoint.size {
-                let (from, to) = (self.next, checkpoint.size.min(self.next.saturating_add(TAIL_ROWS)));
-                let leaves = self.inner.scan(move |view| leaves(view, from, to)).await?;
-                self.next = to;
-                return Ok(Some(leaves));
-            }
-            if self.checkpoints.changed().await.is_err() {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The newest checkpoint, if all it covers has been told.
-    pub fn checkpoint(&self) -> Option<Arc<PublishedCheckpoint>> {
-        let checkpoint = Arc::clone(&self.checkpoints.borrow());
-        (checkpoint.size == self.next).then_some(checkpoint)
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
-        let note = Note::event(Action::AuditRead, Target::new("log", "entries"))
-            .with("live", "end")
-            .with("first", self.first)
-            .with("count", self.next.saturating_sub(self.first));
-        self.inner.tasks.spawn_if_running(async move {
-            if let Err(failure) = inner.record(&caller, note).await {
-                tracing::warn!(error = crate::error_chain(&failure.error), "the end of a live tail can't be recorded");
-            }
-        });
     }
 }
 
@@ -225,27 +167,6 @@ impl Registry {
             Ok(found) => Ok(inner.record(caller, note).await?.map(|()| found)),
             Err(error) => Err(inner.refuse(caller, note, error).await),
         }
-    }
-
-    /// The log from the entry behind `after` on, or from now on.
-    ///
-    /// # Errors
-    /// What `require` says; `Invalid` for an index that isn't there yet; `AuditUnavailable`.
-    pub async fn audit_tail(&self, caller: &Caller, after: Option<u64>) -> Outcome<Tail> {
-        let inner = &self.inner;
-        let note = Note::event(Action::AuditRead, Target::new("log", "entries")).with("live", "begin");
-        inner.permit(caller, Permission::AuditRead, &note).await?;
-        let checkpoints = inner.store.checkpoints();
-        let size = checkpoints.borrow().size;
-        let next = after.map_or(size, |after| after.saturating_add(1));
-        let note = note.with("first", next.min(size));
-        if next > size {
-            let msg = format!("the log ends with entry {}", size.saturating_sub(1));
-            return Err(inner.refuse(caller, note, RegistryError::invalid("query.after", msg)).await);
-        }
-        let done = inner.record(caller, note).await?;
-        let (inner, caller) = (Arc::clone(inner), caller.clone());
-        Ok(done.map(|()| Tail { inner, caller, checkpoints, first: next, next }))
     }
 }
 
@@ -340,12 +261,4 @@ fn rows(page: &EntryPage) -> Result<Vec<AuditRow>, RegistryError> {
 fn row(index: u64, leaf: &[u8], hash: common::audit::Hash) -> Result<AuditRow, RegistryError> {
     let entry = serde_json::from_slice(leaf).map_err(|error| RegistryError::Corrupt(error.into()))?;
     Ok(AuditRow { index, entry, leaf_hash: hash.to_string() })
-}
-
-fn leaves(view: &dyn View, from: u64, to: u64) -> Result<Leaves, RegistryError> {
-    let leaf = |index| match view.leaf(index)? {
-        Some(leaf) => Ok((index, leaf)),
-        None => Err(RegistryError::Corrupt(format!("entry {index} is missing from the log").into())),
-    };
-    (from..to).map(leaf).collect()
 }

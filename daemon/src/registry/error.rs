@@ -73,6 +73,14 @@ pub enum RegistryError {
         /// Seconds until it may be tried again; at least 1.
         retry_after_s: u64,
     },
+    /// As much of something is under way as there may be.
+    #[error("{what}; end one, or try again later")]
+    Busy {
+        /// Of what.
+        what: &'static str,
+        /// Whether it is the caller's own; else it is everybody's.
+        is_callers: bool,
+    },
     /// The version is held back.
     #[error("version {version} is held in quarantine{}; an admin can release it", because(.reason.as_deref()))]
     Quarantined {
@@ -141,6 +149,7 @@ impl RegistryError {
             | Self::OperatorOnly
             | Self::PasswordChangeRequired
             | Self::TooManyRequests { .. }
+            | Self::Busy { .. }
             | Self::Quarantined { .. } => true,
             Self::NotFound { .. }
             | Self::Conflict(_)
@@ -179,6 +188,7 @@ impl RegistryError {
             Self::WeakPassword(_) => "weak-password",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::TooManyRequests { .. } => "too-many-requests",
+            Self::Busy { .. } => "busy",
             Self::Quarantined { .. } => "quarantined",
             Self::TooLarge { .. } => "too-large",
             Self::StorageFull => "storage-full",

@@ -224,6 +224,15 @@ enum Checked {
 }
 
 impl Inner {
+    /// The user of a session as they are now.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: the session is over.
+    pub(crate) async fn actor_of_session(&self, sid: &str) -> Result<Actor, RegistryError> {
+        let found = self.read(|view| live_session(view, sid, clock::now_ms())).await;
+        found.map(|(session, user)| actor_of(&user, &session))
+    }
+
     /// Checks a password against a hash, or against nobody's. The limiter is asked twice: at once, so that a flood costs
     /// nothing, and when it is this attempt's turn, so that those that waited together are counted one after another.
     async fn check_password(self: &Arc<Self>, attempt: Attempt, hash: Option<String>, password: Secret) -> Checked {

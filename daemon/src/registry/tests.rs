@@ -27,6 +27,7 @@ use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
 use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
+use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
 
@@ -339,13 +340,68 @@ async fn reading_the_log() {
     let one = done(bench.registry.audit_entry(&admin, seen[0]).await).value;
     assert_eq!(bench.proven(&one.receipt), "model.upload");
     assert!(matches!(refused(bench.registry.audit_entry(&admin, 1 << 40).await), RegistryError::NotFound { .. }));
+}
 
-    let mut tail = done(bench.registry.audit_tail(&admin, Some(seen[0])).await).value;
-    let first = tail.next().await.unwrap().unwrap();
-    assert_eq!(first.first().unwrap().0, seen[0] + 1);
-    let next = first.last().unwrap().0 + 1;
-    bench.publish("three", b"3").await;
-    assert_eq!(tail.next().await.unwrap().unwrap()[0].0, next);
+/// What a tail brings next, as indices of entries; it must not be a checkpoint.
+async fn brought(tail: &mut Tail) -> Vec<u64> {
+    match tail.next().await.unwrap() {
+        News::Entries(batch, from) => {
+            tail.given();
+            (from..batch.end()).collect()
+        }
+        News::CaughtUp(checkpoint) => panic!("caught up at {}", checkpoint.size),
+    }
+}
+
+/// A tail brings each entry once, from where it was asked to begin, and says when that is all there is; its beginning and
+/// end are entries. A stop waits for the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn tail() {
+    let bench = Bench::new().await;
+    let admin = someone(Role::Admin);
+    bench.publish("one", b"1").await;
+    let after = |index| Some(After { index, loc: "query.after" });
+    for beyond in [1000, u64::MAX] {
+        let error = refused(bench.registry.audit_tail(&admin, after(beyond)).await);
+        assert!(matches!(error, RegistryError::Invalid(_)), "{error}");
+    }
+    assert!(matches!(
+        refused(bench.registry.audit_tail(&someone(Role::Contributor), None).await),
+        RegistryError::Forbidden { .. }
+    ));
+    let begun = done(bench.registry.audit_tail(&admin, after(0)).await);
+    let (mut tail, index) = (begun.value, begun.logged.unwrap().index);
+    let mut next = 1;
+    while next <= index {
+        for brought in brought(&mut tail).await {
+            assert_eq!(brought, next);
+            next += 1;
+        }
+    }
+    match tail.next().await.unwrap() {
+        News::CaughtUp(checkpoint) => assert_eq!(checkpoint.size, next),
+        News::Entries(batch, from) => panic!("entries {from}..{} were brought twice", batch.end()),
+    }
+    bench.publish("two", b"2").await;
+    assert_eq!(brought(&mut tail).await.first(), Some(&next));
+
+    let now = done(bench.registry.audit_tail(&admin, None).await);
+    assert_eq!(bench.registry.tails(), 2);
+    drop(now.value);
+    tail.end(Ending::Stopping);
+    bench.registry.finish().await;
+    assert_eq!(bench.registry.tails(), 0);
+    let query = AuditQuery { action: Some("audit.read".into()), ..AuditQuery::default() };
+    let rows = done(bench.registry.audit_page(&admin, query, 100, None).await).value.items;
+    let ends: Vec<&serde_json::Value> =
+        rows.iter().map(|row| &row.entry["data"]).filter(|data| data["live"] == "end").collect();
+    assert_eq!(ends.len(), 2);
+    let of = |began: u64| ends.iter().find(|data| data["began"] == began).unwrap();
+    assert_eq!((&of(index)["first"], &of(index)["ending"]), (&1.into(), &"stopping".into()));
+    assert!(of(index)["count"].as_u64().unwrap() > index);
+    let index = now.logged.unwrap().index;
+    assert_eq!((&of(index)["first"], &of(index)["count"]), (&(index + 1).into(), &0.into()));
+    assert_eq!(of(index)["ending"], "left");
 }
 
 /// Work that is under way when the registry closes is recorded, and the next start finds everything.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::registry::Inner;
+use crate::registry::{Inner, tail};
 
 /// How often rejected requests are summarised.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
@@ -37,8 +37,8 @@ struct Running {
     ended: Notify,
 }
 
-/// One task; dropped when it ends, however it ends.
-struct Ticked(Arc<Running>);
+/// One task, or something else that a stop waits for; dropped when it ends, however it ends.
+pub(crate) struct Ticked(Arc<Running>);
 
 impl Drop for Ticked {
     fn drop(&mut self) {
@@ -68,12 +68,17 @@ impl Tasks {
     }
 
     fn counted<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        self.shared.count.fetch_add(1, Ordering::AcqRel);
-        let ticked = Ticked(Arc::clone(&self.shared));
+        let ticked = self.hold();
         async move {
             let _ticked = ticked;
             work.await
         }
+    }
+
+    /// Counts something that is no task of ours until it is dropped.
+    pub(crate) fn hold(&self) -> Ticked {
+        self.shared.count.fetch_add(1, Ordering::AcqRel);
+        Ticked(Arc::clone(&self.shared))
     }
 
     /// Waits until no task is left, or for [`STOP_WAIT`].
@@ -104,7 +109,8 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let purges = tokio::spawn(every(PURGE_EVERY, Arc::downgrade(inner), |inner| async move {
         purge_expired(&inner).await;
     }));
-    vec![sweep, summaries, purges]
+    let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
+    vec![sweep, summaries, purges, feed]
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

@@ -1315,9 +1315,44 @@ static CHECK: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static STREAM_AUDIT: Endpoint = Endpoint {
+    id: "stream_audit",
+    template: "/audit-logs/stream",
+    tag: AUDIT_TAG,
+    summary: "Follow the audit log",
+    text: "Server-sent events, oldest first, without gap or repetition:\n\n\
+           - `entry`: `id` is the index, `data` the exact octets of the leaf in base64.\n\
+           - `checkpoint`: `data` is the newest signed note, line by line, when all entries it covers have been sent; \
+           at most four a second, and within a quarter of a second when there is nothing more to send.\n\
+           - `bye`: `data` says why the stream ends: `expired` (the token), `revoked` (the session, or the right), \
+           `stopping` (the daemon). Every other end is a cut.\n\n\
+           Events of other names may be added; pass over what you don't know. A comment comes every 15 seconds. To go on \
+           after a cut, send the last index as `Last-Event-ID`, as browsers do, or as `after`. Without either, the stream \
+           begins behind the entry that `Mregd-Log-Index` names. Beginning and end of a stream are entries; a reader that \
+           takes nothing for `MREG_BODY_IDLE_SECONDS` is cut. One user has at most 32 streams at once, all together 256.",
+    access: AUDIT,
+    audit: Always(&Action::AuditRead),
+    params: &[
+        query(
+            "after",
+            Shape::Integer { min: 0, max: u64::MAX, default: None },
+            "Begin behind this index, which must be in the log.",
+        ),
+        header("Last-Event-ID", Shape::Pattern("^([0-9]{1,20})?$"), "The same; it wins over `after`."),
+    ],
+    answers: &[Success {
+        status: 200,
+        text: "Events, until one of the two ends it.",
+        content: &[Content::Octets("text/event-stream")],
+        headers: &[H::Logged],
+    }],
+    problems: &[P::NotAcceptable, P::Unavailable],
+    ..PLAIN
+};
+
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 58] = [
+    pub const ALL: [&'static Endpoint; 59] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1353,6 +1388,7 @@ impl Route {
         &SET_PASSWORD,
         &LIST_ROLES,
         &LIST_AUDIT,
+        &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
         &LOG_CHECKPOINT,
         &LOG_WITNESSED,
@@ -1429,6 +1465,7 @@ impl Route {
             Self::ClearAlias { .. } => &CLEAR_ALIAS,
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
             Self::ListAudit => &LIST_AUDIT,
+            Self::StreamAudit => &STREAM_AUDIT,
             Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,
             Self::LogCheckpoint => &LOG_CHECKPOINT,
             Self::LogWitnessed => &LOG_WITNESSED,
