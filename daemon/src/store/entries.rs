@@ -5,14 +5,13 @@
 //! Row: offset u64 ‖ at_ms i64 ‖ octets u32 ‖ before u64 × 5 ‖ crc32c u32 of the 60 octets before; little-endian;
 //! `before` is 2^64 − 1 where there is none.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use common::audit::{Actor, Entry, leaf_hash};
 use common::name::ModelId;
 
+use crate::durable::Disk;
 use crate::store::journal::{JournalReader, Place};
 use crate::store::merkle::Growing;
 use crate::store::overlay::Kv;
@@ -75,9 +74,8 @@ pub struct Rows {
 
 impl Rows {
     /// Opens or makes it.
-    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Arc::new(Self { rows: Growing::new(file) }))
+    pub fn open(disk: &Disk, path: &Path) -> Result<Arc<Self>, StoreError> {
+        Ok(Arc::new(Self { rows: Growing::new(disk.open_or_create(path)?) }))
     }
 
     /// The row of an entry; an error if it is missing or damaged.

@@ -20,20 +20,19 @@
 //! Durability: header and directory are fsynced when a file is made; `fdatasync` per batch covers data and, where the
 //! preallocation grew the file, its size. Not covered: a disk that lies about flushes.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use thiserror::Error;
 
-use crate::durable;
+use crate::durable::{Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Version of the format, as told by `GET /version`.
 pub const FORMAT: u32 = 1;
-/// Entries after which a new file is begun.
+/// Entries after which a new file is begun, unless options say less.
 pub const FILE_ENTRIES_MAX: u64 = 65_536;
 /// The largest record, in octets, leaf and change together.
 pub const RECORD_OCTETS_MAX: usize = 32 * 1024 * 1024;
@@ -78,7 +77,7 @@ pub struct Place {
 #[derive(Debug)]
 struct Segment {
     first: u64,
-    file: File,
+    file: DiskFile,
 }
 
 /// A journal file and its nonce.
@@ -193,7 +192,10 @@ fn file_name(first: u64) -> String {
 /// The writing half. One per process, under the directory's lock.
 #[derive(Debug)]
 pub struct Journal {
+    disk: Disk,
     dir: PathBuf,
+    /// Entries after which a new file is begun.
+    file_entries_max: u64,
     reader: Arc<JournalReader>,
     current: Arc<Segment>,
     path: PathBuf,
@@ -225,39 +227,40 @@ pub struct Scanned<'a> {
 impl Journal {
     /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole and refuses
     /// corruption. What a torn batch left at the end is not counted, and stays until [`Journal::cut_tail`].
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
         let mut firsts = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let name = entry?.file_name();
-            let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".log"));
+        for name in disk.names(dir)? {
+            let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
             if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
                 firsts.push(first);
             }
         }
         firsts.sort_unstable();
-        let Some((&last, earlier)) = firsts.split_last() else { return Self::create(dir) };
+        let Some((&last, earlier)) = firsts.split_last() else { return Self::create(disk, dir, file_entries_max) };
         if firsts.first() != Some(&0) {
             return Err(StoreError::Corrupt(format!("the journal's first file, {}, is missing", file_name(0))));
         }
         let reader = Arc::new(JournalReader::default());
         let mut earlier_octets = 0;
         for &first in earlier {
-            let (segment, _nonce) = open_segment(dir, first)?
+            let (segment, _nonce) = open_segment(disk, dir, first)?
                 .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(first))))?;
             earlier_octets += segment.file.metadata()?.len();
             push(&reader, segment)?;
         }
-        let opened = open_segment(dir, last)?;
+        let opened = open_segment(disk, dir, last)?;
         let (current, nonce) = match opened {
             Some(opened) => opened,
             // A crash between making a file and its header becoming durable: no batch was begun in it. What is longer has
             // held batches, and is damaged; it must not be made anew.
-            None if std::fs::metadata(dir.join(file_name(last)))?.len() <= FILE_HEADER => create_segment(dir, last)?,
+            None if disk.metadata(&dir.join(file_name(last)))?.len() <= FILE_HEADER => create_segment(disk, dir, last)?,
             None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(last)))),
         };
         push(&reader, Arc::clone(&current))?;
         let mut journal = Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
+            file_entries_max,
             reader,
             path: dir.join(file_name(last)),
             nonce,
@@ -277,12 +280,14 @@ impl Journal {
         Ok(journal)
     }
 
-    fn create(dir: &Path) -> Result<Self, StoreError> {
-        let (current, nonce) = create_segment(dir, 0)?;
+    fn create(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
+        let (current, nonce) = create_segment(disk, dir, 0)?;
         let reader = Arc::new(JournalReader::default());
         push(&reader, Arc::clone(&current))?;
         Ok(Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
+            file_entries_max,
             reader,
             current,
             path: dir.join(file_name(0)),
@@ -298,7 +303,7 @@ impl Journal {
     /// The file before the last one must end exactly where the last one begins, else a file is missing.
     fn check_continuity(&self, before: u64) -> Result<(), StoreError> {
         let last = self.current.first;
-        let (file, nonce) = open_segment(&self.dir, before)?
+        let (file, nonce) = open_segment(&self.disk, &self.dir, before)?
             .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(before))))?;
         let (next, _end) = scan_file(&file.file, &nonce, before, &mut |_record| Ok(()))?;
         if next == last {
@@ -390,7 +395,7 @@ impl Journal {
             return Ok(None);
         }
         let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
-        let (segment, nonce) = open_segment(&self.dir, 0)?.ok_or_else(damaged)?;
+        let (segment, nonce) = open_segment(&self.disk, &self.dir, 0)?.ok_or_else(damaged)?;
         let mut header = [0; BATCH_HEADER];
         segment.file.read_exact_at(&mut header, FILE_HEADER)?;
         let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
@@ -405,7 +410,7 @@ impl Journal {
     /// each stands.
     pub fn append(&mut self, records: &[Record]) -> Result<Vec<Place>, AppendError> {
         let held = self.next - self.current.first;
-        if held > 0 && held + records.len() as u64 > FILE_ENTRIES_MAX {
+        if held > 0 && held + records.len() as u64 > self.file_entries_max {
             self.roll()?;
         }
         self.check_in_place()?;
@@ -483,7 +488,7 @@ impl Journal {
     fn check_in_place(&self) -> Result<(), AppendError> {
         let fatal = |why: String| AppendError::Fatal(format!("{}: {why}", self.path.display()));
         let ours = self.current.file.metadata().map_err(|error| fatal(error.to_string()))?;
-        let there = std::fs::metadata(&self.path).map_err(|error| fatal(error.to_string()))?;
+        let there = self.disk.metadata(&self.path).map_err(|error| fatal(error.to_string()))?;
         if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
             return Err(fatal("the file was replaced while the daemon was running".to_owned()));
         }
@@ -494,7 +499,7 @@ impl Journal {
     }
 
     fn roll(&mut self) -> Result<(), AppendError> {
-        let (current, nonce) = create_segment(&self.dir, self.next).map_err(|error| match error {
+        let (current, nonce) = create_segment(&self.disk, &self.dir, self.next).map_err(|error| match error {
             StoreError::Io(error) => AppendError::NotWritten(error),
             other => AppendError::Fatal(other.to_string()),
         })?;
@@ -515,25 +520,21 @@ fn push(reader: &JournalReader, segment: Arc<Segment>) -> Result<(), StoreError>
 }
 
 /// Makes a journal file. Durable on return: content, name, and size.
-fn create_segment(dir: &Path, first: u64) -> Result<Opened, StoreError> {
+fn create_segment(disk: &Disk, dir: &Path, first: u64) -> Result<Opened, StoreError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(dir.join(file_name(first)))?;
+    let file = disk.open_or_create(&dir.join(file_name(first)))?;
+    // What an interrupted making of it left.
+    file.set_len(0)?;
     file.write_all_at(&encode_file_header(&nonce, first), 0)?;
     file.sync_all()?;
-    durable::sync_dir(dir)?;
+    disk.sync_dir(dir)?;
     Ok((Arc::new(Segment { first, file }), nonce))
 }
 
 /// Opens a journal file; none if its header is not whole.
-fn open_segment(dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
-    let file = OpenOptions::new().read(true).write(true).open(dir.join(file_name(first)))?;
+fn open_segment(disk: &Disk, dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
+    let file = disk.open(&dir.join(file_name(first)))?;
     let mut header = [0; 64];
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => {}
@@ -553,7 +554,7 @@ fn open_segment(dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
 ///
 /// An unreadable batch ends the scan if nothing valid follows; otherwise the file is corrupt.
 fn scan_file(
-    file: &File,
+    file: &DiskFile,
     nonce: &[u8; 16],
     first: u64,
     visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
@@ -607,7 +608,7 @@ fn batch_is_whole(body: &[u8], count: u32) -> bool {
 }
 
 /// Looks for a whole batch behind `from`, at any offset. Returns its first index.
-fn find_batch(file: &File, nonce: &[u8; 16], from: u64, size: u64, above: u64) -> Result<Option<u64>, StoreError> {
+fn find_batch(file: &DiskFile, nonce: &[u8; 16], from: u64, size: u64, above: u64) -> Result<Option<u64>, StoreError> {
     const WINDOW: u64 = 1024 * 1024;
     let mut at = from + 1;
     let mut window = Vec::new();

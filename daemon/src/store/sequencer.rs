@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use common::digest::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::durable::Disk;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
 use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record};
@@ -73,6 +75,10 @@ pub struct Sequencer {
     pub rows: Arc<Rows>,
     /// The view.
     pub tree: sled::Tree,
+    /// The view's directory.
+    pub view_dir: PathBuf,
+    /// The way to the files.
+    pub disk: Disk,
     /// The last checkpoint's file.
     pub checkpoint_file: CheckpointFile,
     /// The log's key.
@@ -318,7 +324,8 @@ impl Sequencer {
             self.hashes.push(one.leaf_hash);
         }
         self.hashes.write()?;
-        self.tree.apply_batch(overlay.into_batch())?;
+        let batch = overlay.into_batch();
+        self.disk.apply(&self.view_dir, || Ok(self.tree.apply_batch(batch)?))?;
         self.sign()
     }
 

@@ -25,8 +25,9 @@ use common::audit::{Receipt, TlogProof, inclusion_proof};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::durable::Disk;
 use crate::store::entries::{Finder, Rows};
-use crate::store::journal::JournalReader;
+use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
     AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord,
@@ -53,6 +54,10 @@ pub struct SledOptions {
     pub cache_bytes: u64,
     /// After so long without an entry, a `log.heartbeat` is written.
     pub heartbeat: std::time::Duration,
+    /// The way to the files of the log and its keys.
+    pub disk: Disk,
+    /// Entries after which a new journal file is begun.
+    pub file_entries_max: u64,
 }
 
 impl SledOptions {
@@ -64,6 +69,8 @@ impl SledOptions {
             origin: origin.to_owned(),
             cache_bytes: 64 * 1024 * 1024,
             heartbeat: std::time::Duration::from_secs(15 * 60),
+            disk: Disk::default(),
+            file_entries_max: FILE_ENTRIES_MAX,
         }
     }
 
@@ -155,6 +162,7 @@ impl SledStore {
             view: view.clone(),
             db: recovered.db,
             view_dir: options.data_dir.join("view"),
+            disk: options.disk.clone(),
             mark: recovered.mark,
             derived: recovered.derived,
             requests: requests.clone(),

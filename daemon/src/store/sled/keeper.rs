@@ -1,7 +1,6 @@
 //! A thread that looks after what the sequencer leaves for later: the high-water mark once a second, derived data made
 //! durable now and then so that a start has little to replay, and the heartbeat that makes staleness visible.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use common::audit::Action;
 use tokio::sync::{mpsc as queue, oneshot};
 
+use crate::durable::Disk;
 use crate::store::mark::{DerivedMark, HighWaterMark};
 use crate::store::sequencer::Request;
 use crate::store::sled::SledView;
@@ -31,6 +31,7 @@ pub(super) struct Kept {
     pub(super) view: SledView,
     pub(super) db: ::sled::Db,
     pub(super) view_dir: PathBuf,
+    pub(super) disk: Disk,
     pub(super) mark: HighWaterMark,
     pub(super) derived: DerivedMark,
     pub(super) requests: queue::Sender<Request>,
@@ -84,7 +85,7 @@ impl Kept {
                 match self.mark.write(&now.note) {
                     Ok(()) => marked = now.size,
                     Err(error) => {
-                        tracing::error!(%error, path = %self.mark.0.display(), "the high-water mark can't be advanced")
+                        tracing::error!(%error, path = %self.mark.path.display(), "the high-water mark can't be advanced")
                     }
                 }
             }
@@ -120,10 +121,10 @@ impl Kept {
         self.view.hashes.sync()?;
         self.view.rows.sync()?;
         self.db.flush()?;
-        File::open(self.view_dir.join("db"))?.sync_data()?;
-        for name in ["conf", "."] {
-            File::open(self.view_dir.join(name))?.sync_all()?;
+        for name in ["db", "conf"] {
+            self.disk.open(&self.view_dir.join(name))?.sync_all()?;
         }
+        self.disk.sync_dir(&self.view_dir)?;
         let reached = applied(&self.view.tree)?.map_or(0, |applied| applied.size);
         if reached < checkpoint.size {
             return Err(StoreError::Corrupt(format!("the view has {reached} entries of {}", checkpoint.size)));

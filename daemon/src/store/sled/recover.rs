@@ -42,21 +42,22 @@ pub(super) struct Recovered {
 /// Opens and recovers. The lock is held.
 pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let log_dir = options.data_dir.join("log");
-    let mut journal = Journal::open(&log_dir)?;
+    let disk = &options.disk;
+    let mut journal = Journal::open(disk, &log_dir, options.file_entries_max)?;
     let size = journal.next_index();
     let signer = signing_key(options, size > 0)?;
-    let mark = HighWaterMark(options.key_dir.join("log.mark"));
-    let checkpoint_file = CheckpointFile::open(&log_dir.join("checkpoint"))?;
+    let mark = HighWaterMark { path: options.key_dir.join("log.mark"), disk: disk.clone() };
+    let checkpoint_file = CheckpointFile::open(disk, &log_dir.join("checkpoint"))?;
     let last = checkpoint_file.read(signer.verifier())?;
     check_length(&journal, last.as_ref(), "its last checkpoint")?;
     check_length(&journal, mark.read()?.as_ref(), "the high-water mark")?;
     journal.cut_tail()?;
     let genesis = genesis_of(&journal, options, &signer)?;
 
-    let hash_files = HashFiles::new(&log_dir);
-    let rows = Rows::open(&log_dir.join("entries"))?;
-    let derived = DerivedMark(log_dir.join("derived"));
-    let doubt = ViewDoubt(log_dir.join("view-doubtful"));
+    let hash_files = HashFiles::new(disk, &log_dir);
+    let rows = Rows::open(disk, &log_dir.join("entries"))?;
+    let derived = DerivedMark { path: log_dir.join("derived"), disk: disk.clone() };
+    let doubt = ViewDoubt { path: log_dir.join("view-doubtful"), disk: disk.clone() };
     let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
@@ -107,6 +108,8 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         hash_files,
         rows,
         tree,
+        view_dir: options.data_dir.join("view"),
+        disk: disk.clone(),
         checkpoint_file,
         signer: Arc::new(signer),
         origin: options.origin.clone(),
@@ -159,8 +162,13 @@ fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer,
             getrandom::fill(&mut *seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let key = Ed25519Signer::from_seed(&options.origin, &seed)
                 .map_err(|error| OpenError::Refused(format!("MREG_LOG_ORIGIN {:?}: {error}", options.origin)))?;
-            durable::write_file(&path, zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(), 0o600)
-                .map_err(OpenError::path(&path))?;
+            durable::write_file_on(
+                &options.disk,
+                &path,
+                zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret())).as_bytes(),
+                0o600,
+            )
+            .map_err(OpenError::path(&path))?;
             Ok(key)
         }
         Err(error) if missing(&error) => Err(OpenError::Refused(format!(
