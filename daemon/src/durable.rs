@@ -33,7 +33,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-pub use self::disk::{Disk, DiskFile, Operation, Verdict, Watch};
+pub use self::disk::{Disk, DiskFile, Operation, Space, Verdict, Watch};
 
 /// Mode of a file that only the daemon reads and writes: secrets, and everything else by default.
 pub const MODE_FILE: u32 = 0o600;

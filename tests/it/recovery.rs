@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use daemon::durable::Disk;
-use daemon::store::journal::{FILE_ENTRIES_MAX, Journal, Record, Scanned};
+use daemon::store::journal::{FILE_ENTRIES_MAX, Journal, Record, Scanned, Spare};
 use daemon::store::{Entries, Records, Store, StoreError};
 use tempfile::TempDir;
 
@@ -61,11 +61,11 @@ fn torn_tail_at_every_octet() {
     let record = |text: &str| Record { leaf: text.as_bytes().into(), change: b"change".to_vec() };
     let mut journal = open_journal(dir.path()).unwrap();
     for n in 0..5 {
-        journal.append(&[record(&format!("leaf {n}"))]).unwrap();
+        journal.append(&[record(&format!("leaf {n}"))], Spare::Keep).unwrap();
     }
     let path = dir.path().join("journal-00000000000000000000.log");
     let start = end_of(&fs::read(&path).unwrap());
-    journal.append(&[record("torn one"), record("torn two")]).unwrap();
+    journal.append(&[record("torn one"), record("torn two")], Spare::Keep).unwrap();
     drop(journal);
     let whole = fs::read(&path).unwrap();
     let end = end_of(&whole);
@@ -77,7 +77,7 @@ fn torn_tail_at_every_octet() {
         assert_eq!(journal.next_index(), if cut == end { 7 } else { 5 }, "cut at {cut}");
         journal.cut_tail().unwrap();
         // The place of the torn batch can be written again, and read.
-        journal.append(&[record("after")]).unwrap();
+        journal.append(&[record("after")], Spare::Keep).unwrap();
         let mut leaves = Vec::new();
         let mut collect = |record: Scanned<'_>| {
             leaves.push(String::from_utf8(record.leaf.to_vec()).unwrap());
@@ -97,8 +97,8 @@ fn a_damaged_header_is_not_an_empty_file() {
     let first = dir.path().join("journal-00000000000000000000.log");
     fs::write(&first, b"mreg").unwrap();
     let mut journal = open_journal(dir.path()).unwrap();
-    journal.append(&vec![record.clone(); 65_536]).unwrap();
-    journal.append(std::slice::from_ref(&record)).unwrap();
+    journal.append(&vec![record.clone(); 65_536], Spare::Keep).unwrap();
+    journal.append(std::slice::from_ref(&record), Spare::Keep).unwrap();
     drop(journal);
     let second = dir.path().join("journal-00000000000000065536.log");
     let mut octets = fs::read(&second).unwrap();

@@ -11,6 +11,9 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 /// What is about to be done to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'a> {
@@ -24,8 +27,9 @@ pub enum Operation<'a> {
     Write(&'a Path, u64, &'a [u8]),
     /// A file's length is set.
     SetLen(&'a Path, u64),
-    /// Blocks are allocated for a file up to a length, which it then has; they read as zeros.
-    Allocate(&'a Path, u64),
+    /// Blocks are allocated for so many octets of a file from an offset on. They read as zeros; the length of the file
+    /// may stay as it is.
+    Allocate(&'a Path, u64, u64),
     /// `fdatasync`: content and length of a file become durable.
     SyncData(&'a Path),
     /// `fsync`: content, length and mode of a file become durable.
@@ -61,6 +65,20 @@ pub enum Verdict {
 pub trait Watch: Send + Sync {
     /// Decides on an operation.
     fn watch(&self, operation: Operation<'_>) -> Verdict;
+
+    /// The room there is said to be; none to ask the system.
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        None
+    }
+}
+
+/// Room in a file system, octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Its size.
+    pub total: u64,
+    /// What is free to us.
+    pub free: u64,
 }
 
 /// The way to the files.
@@ -151,6 +169,16 @@ impl Disk {
         })
     }
 
+    /// The room in the file system of a directory.
+    pub fn space(&self, dir: &Path) -> io::Result<Space> {
+        if let Some(space) = self.watch.as_ref().and_then(|watch| watch.space(dir)) {
+            return Ok(space);
+        }
+        let system = rustix::fs::statvfs(dir)?;
+        let octets = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+        Ok(Space { total: octets(system.f_blocks), free: octets(system.f_bavail) })
+    }
+
     /// Applies a batch to the view in a directory.
     pub fn apply(&self, dir: &Path, apply: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.perform(Operation::Apply(dir), apply)
@@ -208,12 +236,36 @@ impl DiskFile {
         self.disk.perform(Operation::Stat(&self.path), || self.file.metadata())
     }
 
-    /// Allocates blocks so that the file has this length and writing within it can't fail for want of space. They read
-    /// as zeros.
+    /// Allocates blocks so that the file has this length and writing within it can't fail for want of space. What is new
+    /// reads as zeros. Where the file system can't allocate, zeros are written.
     pub fn allocate(&self, octets: u64) -> io::Result<()> {
-        self.disk.perform(Operation::Allocate(&self.path, octets), || {
-            rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, octets)?;
-            Ok(())
+        let from = self.file.metadata()?.len().min(octets);
+        self.disk.perform(Operation::Allocate(&self.path, from, octets - from), || {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, octets - from) {
+                Err(Errno::OPNOTSUPP) => {
+                    let zeros = [0; 16 * 1024];
+                    let mut at = from;
+                    while at < octets {
+                        let some = usize::try_from(octets - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+                        self.file.write_all_at(&zeros[..some], at)?;
+                        at += some as u64;
+                    }
+                    Ok(())
+                }
+                done => Ok(done?),
+            }
+        })
+    }
+
+    /// Allocates blocks for so many octets behind the end of the file, whose length stays as it is: what another library
+    /// appends to it then finds its place. A file system that can't do that is left as it is.
+    pub fn allocate_behind(&self, octets: u64) -> io::Result<()> {
+        let from = self.file.metadata()?.len();
+        self.disk.perform(Operation::Allocate(&self.path, from, octets), || {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, octets) {
+                Err(Errno::OPNOTSUPP) => Ok(()),
+                done => Ok(done?),
+            }
         })
     }
 }

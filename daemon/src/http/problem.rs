@@ -254,7 +254,9 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::WeakPassword(_) => ProblemType::WeakPassword,
         RegistryError::IdempotencyKeyReused => ProblemType::IdempotencyKeyReused,
         RegistryError::TooManyRequests { .. } => ProblemType::TooManyRequests,
-        RegistryError::AuditUnavailable => ProblemType::AuditUnavailable,
+        RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::AuditUnknown(_) => {
+            ProblemType::AuditUnavailable
+        }
         RegistryError::StorageFull => ProblemType::StorageFull,
         RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
     }

@@ -6,7 +6,8 @@
 //! <data>/log/journal-*     the truth
 //! <data>/log/hash.*        derived: tree hashes          <data>/log/entries   derived: the entries' index
 //! <data>/log/checkpoint    the last signed checkpoint    <data>/log/derived   how far derived data is durable
-//! <data>/view/             derived: sled                 <data>/node          this daemon's instance id
+//! <data>/log/reserve       room for a full disk          <data>/view/         derived: sled
+//! <data>/node              this daemon's instance id
 //! <keys>/log.key           the log's signing key         <keys>/log.mark      the high-water mark
 //! ```
 
@@ -14,8 +15,8 @@ mod keeper;
 mod recover;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::durable::Disk;
-use crate::store::entries::{Finder, Rows};
+use crate::store::entries::{Finder, Rows, SCAN_ENTRIES_MAX};
 use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
@@ -36,7 +37,7 @@ use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
 use crate::store::{
     BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
-    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats,
+    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency,
 };
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
@@ -154,6 +155,7 @@ impl SledStore {
         };
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let sequencer = recovered.sequencer;
+        let reserve_wanted = sequencer.room.wanted_octets();
         thread::Builder::new()
             .name("mregd-sequence".to_owned())
             .spawn(move || sequencer.run(queue))
@@ -167,6 +169,7 @@ impl SledStore {
             derived: recovered.derived,
             requests: requests.clone(),
             heartbeat: options.heartbeat,
+            reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
         let store = Self { view, requests, shown, identity: recovered.identity, _lock: lock, keeper };
@@ -179,7 +182,9 @@ impl SledStore {
         for decide in opening {
             let (reply, answer) = oneshot::channel();
             let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
-            self.requests.blocking_send(Request::Commit(decide, reply)).map_err(|_closed| gone(()))?;
+            self.requests
+                .blocking_send(Request::Commit(Urgency::Lifecycle, decide, reply))
+                .map_err(|_closed| gone(()))?;
             answer.blocking_recv().map_err(|_closed| gone(()))??;
         }
         Ok(())
@@ -209,18 +214,27 @@ fn lock(path: &Path, dir: &Path) -> Result<File, OpenError> {
         let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
         return Err(OpenError::Locked { dir: dir.to_owned(), pid: known.then(|| pid.trim().to_owned()) });
     }
-    let written = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-    written.map_err(OpenError::path(path))?;
+    // Over the old one and not after it: on a full disk a block that is given up may not come back. The process id is a help
+    // for the reader of a message, and no more.
+    let pid = format!("{}\n", std::process::id());
+    match file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64)) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+        written => written.map_err(OpenError::path(path))?,
+    }
     Ok(file)
 }
 
 impl Store for SledStore {
-    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
+    fn commit_as(&self, urgency: Urgency, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
         Box::pin(async move {
             let stopped = || StoreError::Unavailable("the daemon is stopping".to_owned());
             let (reply, answer) = oneshot::channel();
-            self.requests.send(Request::Commit(decide, reply)).await.map_err(|_closed| stopped())?;
-            answer.await.map_err(|_closed| stopped())?
+            self.requests.send(Request::Commit(urgency, decide, reply)).await.map_err(|_closed| stopped())?;
+            answer.await.unwrap_or_else(|_closed| match &*self.shown.health.borrow() {
+                // The writing thread panicked with this command in its hands, before or after the commit point.
+                Health::Failed(why) => Err(StoreError::Unknown(why.clone())),
+                Health::Ok | Health::Full(_) | Health::Refusing(_) => Err(stopped()),
+            })
         })
     }
 
@@ -254,6 +268,7 @@ impl Store for SledStore {
             commits: self.shown.commits.load(Ordering::Relaxed),
             batches: self.shown.batches.load(Ordering::Relaxed),
             journal_bytes: self.shown.journal_bytes.load(Ordering::Relaxed),
+            reserve_bytes: self.shown.reserve_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -276,6 +291,13 @@ impl Store for SledStore {
     }
 }
 
+impl SledView {
+    /// Finds entries, looking at so many for one page.
+    pub(super) fn finder_of_at_most(&self, scan_max: usize) -> Finder<'_, ::sled::Tree> {
+        Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size(), scan_max }
+    }
+}
+
 impl Entries for SledView {
     fn size(&self) -> u64 {
         self.shown.checkpoint.borrow().size
@@ -286,7 +308,7 @@ impl Entries for SledView {
     }
 
     fn entries(&self, query: &EntryQuery) -> Read<EntryPage> {
-        Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size() }.find(query)
+        self.finder_of_at_most(SCAN_ENTRIES_MAX).find(query)
     }
 
     fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt> {

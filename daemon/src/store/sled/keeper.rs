@@ -2,6 +2,7 @@
 //! durable now and then so that a start has little to replay, and the heartbeat that makes staleness visible.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +12,17 @@ use tokio::sync::{mpsc as queue, oneshot};
 
 use crate::durable::Disk;
 use crate::store::mark::{DerivedMark, HighWaterMark};
-use crate::store::sequencer::Request;
+use crate::store::sequencer::{Request, own_entry};
 use crate::store::sled::SledView;
-use crate::store::sled::recover::own_entry;
 use crate::store::view::applied;
-use crate::store::{Health, PublishedCheckpoint, StoreError};
+use crate::store::{Health, PublishedCheckpoint, StoreError, Urgency};
 
 /// How often the mark is advanced at most (audit-log.md §8).
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often derived data is made durable, if there is anything new.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// Octets allocated behind the view's file: what sled may write before a disk that fills up is noticed.
+const VIEW_AHEAD: u64 = 2 * 1024 * 1024;
 /// How often it is tried whether a log that refuses can be written again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Entries after which it is made durable sooner.
@@ -36,6 +38,8 @@ pub(super) struct Kept {
     pub(super) derived: DerivedMark,
     pub(super) requests: queue::Sender<Request>,
     pub(super) heartbeat: Duration,
+    /// Octets of the reserve when it is whole.
+    pub(super) reserve_wanted: u64,
 }
 
 /// Handle on the thread.
@@ -73,6 +77,9 @@ impl Kept {
         let mut synced = 0;
         let mut synced_at = Instant::now();
         let mut written_at = Instant::now();
+        let mut probed_at = Instant::now();
+        let mut mark_failed = false;
+        let mut view_octets = 0;
         let mut last = checkpoints.borrow().size;
         loop {
             let stopping = !matches!(stopped.recv_timeout(MARK_EVERY), Err(mpsc::RecvTimeoutError::Timeout));
@@ -83,11 +90,19 @@ impl Kept {
             }
             if now.size > marked && !now.note.is_empty() {
                 match self.mark.write(&now.note) {
-                    Ok(()) => marked = now.size,
-                    Err(error) => {
+                    Ok(()) => {
+                        marked = now.size;
+                        mark_failed = false;
+                    }
+                    // Tried again every second, and told once.
+                    Err(error) if !std::mem::replace(&mut mark_failed, true) => {
                         tracing::error!(%error, path = %self.mark.path.display(), "the high-water mark can't be advanced")
                     }
+                    Err(_) => {}
                 }
+            }
+            if !stopping {
+                self.keep_room_for_view(&mut view_octets);
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;
             if now.size > synced && (stopping || due) {
@@ -102,16 +117,42 @@ impl Kept {
             if stopping {
                 return;
             }
-            // While the log refuses, a heartbeat is the probe that ends it: no request may come that would.
-            let refusing = matches!(*self.view.shown.health.borrow(), Health::Refusing(_));
-            if written_at.elapsed() >= if refusing { self.heartbeat.min(PROBE_EVERY) } else { self.heartbeat } {
+            // While the log refuses, no request may come that would find out that it need not.
+            let trouble = *self.view.shown.health.borrow() != Health::Ok || !self.reserve_is_whole();
+            if trouble && probed_at.elapsed() >= PROBE_EVERY {
+                probed_at = Instant::now();
+                // A full queue finds it out by itself.
+                let _full = self.requests.try_send(Request::Probe);
+            }
+            if written_at.elapsed() >= self.heartbeat {
                 written_at = Instant::now();
                 let (reply, _nobody_waits) = oneshot::channel();
                 let heartbeat = own_entry(Action::LogHeartbeat, &self.view.origin, std::collections::BTreeMap::new());
-                if self.requests.try_send(Request::Commit(heartbeat, reply)).is_err() {
+                if self.requests.try_send(Request::Commit(Urgency::Ordinary, heartbeat, reply)).is_err() {
                     tracing::warn!("the heartbeat could not be queued");
                 }
             }
+        }
+    }
+
+    fn reserve_is_whole(&self) -> bool {
+        self.view.shown.reserve_bytes.load(Ordering::Relaxed) >= self.reserve_wanted
+    }
+
+    /// Keeps blocks allocated behind the view's file, so that what sled writes behind our back finds room on a disk that
+    /// fills up within a second. Only asked for when the file has grown.
+    fn keep_room_for_view(&self, known: &mut u64) {
+        let kept = self.disk.open(&self.view_dir.join("db")).and_then(|db| {
+            let octets = db.metadata()?.len();
+            if octets != *known {
+                db.allocate_behind(VIEW_AHEAD)?;
+                *known = octets;
+            }
+            Ok(())
+        });
+        if let Err(error) = kept {
+            // On a full disk there is nothing left to allocate, and the log refuses by then.
+            tracing::debug!(%error, "no room could be kept for the view");
         }
     }
 

@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use common::audit::{
-    Action, Actor, Checkpoint, Ed25519Signer, Entry, Hash, Outcome, Signer, Target, leaf_hash, root_at,
-};
+use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use crate::config::secret::{Readers, SecretError, read_secret_file};
 use crate::durable;
 use crate::store::codec::{change_digest, decode_change};
 use crate::store::entries::{Row, Rows};
-use crate::store::journal::{Journal, Scanned};
+use crate::store::journal::{Journal, JournalReader, Scanned};
 use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
-use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data};
+use crate::store::room::Room;
+use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, set_applied};
-use crate::store::{Decide, Decision, Draft, Health, Identity, Moment, PublishedCheckpoint, StoreError};
+use crate::store::{Decide, Health, Identity, Moment, PublishedCheckpoint, StoreError};
 
 /// Entries that are applied to the view in one batch while it is rebuilt.
 const REPLAY_BATCH: u64 = 2048;
@@ -56,8 +56,10 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
 
     let hash_files = HashFiles::new(disk, &log_dir);
     let rows = Rows::open(disk, &log_dir.join("entries"))?;
+    journal.check_sequence(&mut |index| ends_with(&journal.reader(), &rows, index))?;
     let derived = DerivedMark { path: log_dir.join("derived"), disk: disk.clone() };
     let doubt = ViewDoubt { path: log_dir.join("view-doubtful"), disk: disk.clone() };
+    let room = Room::open(disk, &options.data_dir, &log_dir).map_err(OpenError::path(&log_dir))?;
     let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
@@ -100,6 +102,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         commits: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         journal_bytes: AtomicU64::new(journal.octets()),
+        reserve_bytes: AtomicU64::new(room.reserve_octets()),
         doubt,
     });
     let mut sequencer = Sequencer {
@@ -116,7 +119,8 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         node: identity.node.clone(),
         genesis,
         last_at_ms,
-        room: room_check(&options.data_dir),
+        room,
+        news: None,
         shown,
     };
     let mut opening = Vec::new();
@@ -134,19 +138,6 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
 
 /// The one tree of the view.
 pub(super) const TREE: &[u8] = b"view-1";
-
-/// An entry of the daemon about its own log.
-pub(super) fn own_entry(
-    action: Action,
-    origin: &str,
-    data: std::collections::BTreeMap<String, serde_json::Value>,
-) -> Decide {
-    let target = Target::new("log", origin);
-    Box::new(move |_records, _moment| {
-        let draft = Draft { action, outcome: Outcome::Ok, actor: Actor::system(), target, request: None, data };
-        Ok(Decision { draft, writes: Vec::new() })
-    })
-}
 
 /// Loads the signing key. One is made only together with a new log: a log whose key is gone can't be carried on under
 /// the same name.
@@ -178,6 +169,12 @@ fn signing_key(options: &SledOptions, log_exists: bool) -> Result<Ed25519Signer,
         ))),
         Err(error) => Err(OpenError::Refused(format!("the log's signing key {} {error}", path.display()))),
     }
+}
+
+/// Whether an entry is where its row says, which is in the file that should hold it. Rows are derived, so a no is no proof.
+fn ends_with(journal: &JournalReader, rows: &Rows, index: u64) -> bool {
+    let leaf = rows.row(index).and_then(|row| journal.leaf(index, row.place));
+    leaf.is_ok_and(|leaf| Entry::parse(&leaf).is_ok_and(|entry| entry.seq == index))
 }
 
 fn check_length(journal: &Journal, witness: Option<&Checkpoint>, what: &str) -> Result<(), OpenError> {
@@ -230,8 +227,9 @@ fn genesis_of(journal: &Journal, options: &SledOptions, signer: &Ed25519Signer) 
     Ok(Some(leaf_hash(&leaf)))
 }
 
-/// Opens sled, setting aside what it can't open. sled 0.34 panics on some damage, and refuses to open when an earlier
-/// open was cut off while writing a snapshot (its issues 1527 and 1533).
+/// Opens sled, setting aside what it can't open because it is damaged. sled 0.34 panics on some damage, and refuses to open
+/// when an earlier open was cut off while writing a snapshot (its issues 1527 and 1533). What the system refuses (too many
+/// open files, no room, no right) is no damage, and reported as what it is.
 fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
     if let Ok(names) = std::fs::read_dir(dir) {
         for entry in names.flatten() {
@@ -250,21 +248,59 @@ fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>)
             tree.get(b"z")?;
             Ok::<_, ::sled::Error>(db)
         }))
-        .unwrap_or_else(|_panic| Err(::sled::Error::Unsupported("sled panicked while opening".to_owned())))
+        .unwrap_or_else(|_panic| {
+            // It panics where it runs out of files, too.
+            match std::fs::File::open("/dev/null") {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(::sled::Error::Unsupported("sled panicked while opening".to_owned())),
+            }
+        })
     };
     let failed = if in_doubt && dir.exists() {
         "it failed while it was open".to_owned()
     } else {
         match open() {
             Ok(db) => return Ok((db, None)),
+            Err(::sled::Error::Io(error)) if is_of_the_system(&error) => return Err(OpenError::path(dir)(error)),
             Err(error) => error.to_string(),
         }
     };
+    remove_set_aside(dir);
     let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
     tracing::error!(cause = failed, dir = %dir.display(), set_aside = %aside.display(), "the view can't be used; it is set aside and rebuilt from the journal");
     std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
     let db = open().map_err(StoreError::from)?;
     Ok((db, Some(aside)))
+}
+
+/// Whether an error is the system's refusal, which says nothing about the files.
+fn is_of_the_system(error: &std::io::Error) -> bool {
+    let refusals = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::NOMEM,
+        Errno::AGAIN,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::ROFS,
+    ];
+    // sled's own words where another process has its files; it keeps no number.
+    refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        || error.to_string().contains("could not acquire lock")
+}
+
+/// Removes views that were set aside before: they are kept for somebody to look at, and the newest is enough.
+fn remove_set_aside(dir: &Path) {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(std::ffi::OsStr::to_str)) else { return };
+    let Ok(names) = std::fs::read_dir(parent) else { return };
+    let prefix = format!("{name}.damaged-");
+    for entry in names.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "a view that was set aside can't be removed");
+        }
+    }
 }
 
 /// sled's cache, in octets: a hint, of which it uses about twice as much.
@@ -286,30 +322,6 @@ fn new_node_id(path: &Path) -> Result<String, OpenError> {
     let id = format!("node_{}", hex::encode(octets));
     durable::write_file(path, format!("{id}\n").as_bytes(), 0o600).map_err(OpenError::path(path))?;
     Ok(id)
-}
-
-/// Refuses to begin a batch when the disk is so full that derived data might not fit: sled can't recover from a full
-/// disk while it is open, so it must never meet one.
-fn room_check(dir: &Path) -> Box<dyn FnMut() -> Result<(), String> + Send> {
-    const LEAST_MAX: u64 = 64 * 1024 * 1024;
-    const LEAST_MIN: u64 = 8 * 1024 * 1024;
-    let dir = dir.to_owned();
-    Box::new(move || {
-        // Asked before every batch: it takes a microsecond, and a disk can fill at any time.
-        let space = rustix::fs::statvfs(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let least = (space.f_blocks.saturating_mul(space.f_frsize) / 16).clamp(LEAST_MIN, LEAST_MAX);
-        if free < least {
-            let mib = |octets: u64| octets.div_ceil(1024 * 1024);
-            return Err(format!(
-                "{} has {} MiB free, and the log stops below {} MiB; make room there",
-                dir.display(),
-                mib(free),
-                mib(least)
-            ));
-        }
-        Ok(())
-    })
 }
 
 /// Derives again what is missing.
