@@ -12,7 +12,7 @@ use crate::store_contract::{
     Opened, check_log, commit, create_model, create_user, leaves, note, open, reopen, runtime,
 };
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -34,7 +34,7 @@ fn open_journal(dir: &Path) -> Result<Journal, StoreError> {
 }
 
 /// Where the records of a journal end: behind the last octet that is not zero.
-fn end_of(octets: &[u8]) -> usize {
+pub(crate) fn end_of(octets: &[u8]) -> usize {
     octets.iter().rposition(|&octet| octet != 0).unwrap() + 1
 }
 

@@ -232,7 +232,7 @@ fn u64_at(octets: &[u8], at: usize) -> u64 {
 }
 
 /// CRC-32C (Castagnoli, reflected), the table made from the polynomial.
-fn crc32c(parts: &[&[u8]]) -> u32 {
+pub fn crc32c(parts: &[&[u8]]) -> u32 {
     static TABLE: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(|| {
         (0..256_u32)
             .map(|octet| (0..8).fold(octet, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 }))
