@@ -14,7 +14,7 @@ use daemon::store::sled::{OpenError, SledOptions, SledStore};
 use daemon::store::{Committed, Decide, Entries, Health, Records, Store, StoreError, Urgency};
 use rustix::io::Errno;
 use tempfile::TempDir;
-use tests::faults::{Fault, Faulty, Files, Recording, Step};
+use tests::faults::{Fault, Faulty, Files, Recording, Step, Thoroughness};
 use tests::oracle::{self, Log};
 use tokio::runtime::Runtime;
 
@@ -115,19 +115,40 @@ impl Ledger {
 
 /// Commits enough for the journal to grow and to go on in a second file, alone and together.
 fn work(runtime: &Runtime, store: &Arc<SledStore>, ledger: &mut Ledger) {
-    for n in 0..8 {
+    for n in 0..7 {
         ledger.commit(runtime, store, &format!("single{n}"));
     }
-    let together: Vec<_> = (0..3)
-        .map(|n| {
-            let store = Arc::clone(store);
-            let name = format!("together{n}");
-            runtime.spawn(async move { (name.clone(), store.commit(create_user(&name)).await) })
+    // One that waits on the writing thread until three others are queued, so that these make one batch, always.
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let gate: Decide = {
+        let decide = create_user("gate");
+        Box::new(move |records, moment| {
+            begun.send(()).unwrap();
+            released.recv().unwrap();
+            decide(records, moment)
         })
-        .collect();
-    for task in together {
-        let (name, result) = runtime.block_on(task).unwrap();
-        ledger.add(name, result);
+    };
+    let names = ["gate", "together0", "together1", "together2"];
+    let results = runtime.block_on(async {
+        // Joined futures are begun in this order.
+        tokio::join!(
+            store.commit(gate),
+            async {
+                // Without a gate that was let in there is nothing to wait for.
+                let _closed = has_begun.recv_timeout(std::time::Duration::from_secs(10));
+            },
+            store.commit(create_user(names[1])),
+            store.commit(create_user(names[2])),
+            store.commit(create_user(names[3])),
+            async {
+                let _gone = release.send(());
+            },
+        )
+    });
+    let (gate, (), one, two, three, ()) = results;
+    for (name, result) in names.into_iter().zip([gate, one, two, three]) {
+        ledger.add(name.to_owned(), result);
     }
     ledger.commit(runtime, store, "last");
 }
@@ -310,7 +331,7 @@ fn faults_of_the_keeper() {
 }
 
 /// The states that a power cut may leave: each is opened without help, and holds all that was acknowledged before.
-fn power_cuts(singles_max: usize, rounds: usize) -> usize {
+fn power_cuts(thorough: Thoroughness, rounds: usize) -> usize {
     let runtime = runtime();
     let origin = temp();
     let recording = Arc::new(Recording::default());
@@ -341,7 +362,7 @@ fn power_cuts(singles_max: usize, rounds: usize) -> usize {
     assert!(journals(origin.path()).len() > 1, "the run goes over several journal files");
 
     let mut states: Vec<(usize, String, Files)> = Vec::new();
-    recording.power_cuts(singles_max, &mut |at, how, files| states.push((at, how.to_owned(), files)));
+    recording.power_cuts(thorough, &mut |at, how, files| states.push((at, how.to_owned(), files)));
     let next = AtomicUsize::new(0);
     let (states, told) = (&states, &told);
     std::thread::scope(|scope| {
@@ -365,7 +386,7 @@ fn power_cuts(singles_max: usize, rounds: usize) -> usize {
 /// The power is cut after every operation of a run, in several ways.
 #[test]
 fn power_loss() {
-    let states = power_cuts(2, 1);
+    let states = power_cuts(Thoroughness { singles: 1, tears: 3, zeros: false }, 1);
     println!("{states} states");
     assert!(states > 100, "{states} states are too few to mean anything");
 }
@@ -374,7 +395,7 @@ fn power_loss() {
 #[test]
 #[ignore = "takes minutes"]
 fn power_loss_at_large() {
-    println!("{} states", power_cuts(64, 3));
+    println!("{} states", power_cuts(Thoroughness { singles: 16, tears: 64, zeros: true }, 3));
 }
 
 fn journals(dir: &Path) -> Vec<PathBuf> {

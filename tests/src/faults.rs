@@ -121,6 +121,24 @@ enum Done {
     SyncDir(PathBuf),
 }
 
+impl Done {
+    fn makes_room(&self) -> bool {
+        matches!(self, Self::Write(_, _, octets) if octets.iter().all(|octet| *octet == 0))
+    }
+}
+
+/// How much of what a power cut may leave is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Thoroughness {
+    /// So many of the newest unsynced writes arrive alone.
+    pub singles: usize,
+    /// In so many places the last write is torn.
+    pub tears: usize,
+    /// Writes of nothing but zeros, which make room, are treated like others. Else, after one of them, only all or nothing
+    /// arrived.
+    pub zeros: bool,
+}
+
 /// Writes down what is done to a disk.
 #[derive(Default)]
 pub struct Recording {
@@ -142,9 +160,9 @@ impl Recording {
     /// of operations that were begun before the cut, a word about what became of them, and the files.
     ///
     /// What was synced is there. Of the rest, per point: nothing; everything; everything but the names; everything with
-    /// zeros for octets (only the sizes arrived); everything but the last write, and of it each run of 512-octet sectors
-    /// from its beginning or to its end; and each single write alone, of the newest `singles_max`.
-    pub fn power_cuts(&self, singles_max: usize, visit: &mut dyn FnMut(usize, &str, Files)) {
+    /// zeros for octets (only the sizes arrived); everything but the last write, and of it runs of 512-octet sectors from
+    /// its beginning or to its end; and single writes alone.
+    pub fn power_cuts(&self, thorough: Thoroughness, visit: &mut dyn FnMut(usize, &str, Files)) {
         let done = self.done.lock().unwrap().clone();
         let mut seen = std::collections::HashSet::new();
         let mut state = Simulated::default();
@@ -160,15 +178,18 @@ impl Recording {
             let all = state.pending.len();
             offer("nothing unsynced arrived", state.after_cut(&|_| Arrival::No, false));
             offer("everything arrived", state.after_cut(&|_| Arrival::Yes, true));
+            if !thorough.zeros && at.checked_sub(1).is_some_and(|last| done[last].makes_room()) {
+                continue;
+            }
             offer("the names were lost", state.after_cut(&|_| Arrival::Yes, false));
             offer("only names and sizes arrived", state.after_cut(&|_| Arrival::Zeros, true));
-            for single in all.saturating_sub(singles_max)..all {
+            for single in all.saturating_sub(thorough.singles)..all {
                 let only = |n| if n == single { Arrival::Yes } else { Arrival::No };
                 offer(&format!("of the writes only the {single}. arrived"), state.after_cut(&only, true));
             }
             if let Some(last) = all.checked_sub(1) {
                 let sectors = state.pending[last].sectors();
-                for cut in 0..sectors {
+                for cut in (0..sectors).step_by(sectors.div_ceil(thorough.tears).max(1)) {
                     for head in [true, false] {
                         let torn = |n| if n == last { Arrival::Sectors { cut, head } } else { Arrival::Yes };
                         offer(
@@ -360,7 +381,7 @@ mod tests {
 
     use ::daemon::durable::{Operation, Watch as _};
 
-    use super::Recording;
+    use super::{Recording, Thoroughness};
 
     /// The simulated power cut knows what a sync keeps: octets after the file's, names after the directory's.
     #[test]
@@ -373,7 +394,8 @@ mod tests {
         recording.watch(Operation::SyncDir(dir));
         recording.watch(Operation::Write(path, 512, &[8; 1024]));
         let mut left: Vec<(usize, Vec<u8>)> = Vec::new();
-        recording.power_cuts(1, &mut |at, _how, files| {
+        let thorough = Thoroughness { singles: 1, tears: 8, zeros: true };
+        recording.power_cuts(thorough, &mut |at, _how, files| {
             left.push((at, files.0.get(path).cloned().unwrap_or_default()));
         });
         let has = |at: usize, octets: &[&[u8]]| assert!(left.contains(&(at, octets.concat())), "{at} {octets:?}");

@@ -1,7 +1,7 @@
 //! A thread that looks after what the sequencer leaves for later: the high-water mark once a second, derived data made
 //! durable now and then so that a start has little to replay, and the heartbeat that makes staleness visible.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -79,7 +79,7 @@ impl Kept {
         let mut written_at = Instant::now();
         let mut probed_at = Instant::now();
         let mut mark_failed = false;
-        let mut view_octets = 0;
+        let mut view_octets = None;
         let mut last = checkpoints.borrow().size;
         loop {
             let stopping = !matches!(stopped.recv_timeout(MARK_EVERY), Err(mpsc::RecvTimeoutError::Timeout));
@@ -102,7 +102,7 @@ impl Kept {
                 }
             }
             if !stopping {
-                self.keep_room_for_view(&mut view_octets);
+                keep_room_for_view(&self.disk, &self.view_dir, &mut view_octets);
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;
             if now.size > synced && (stopping || due) {
@@ -139,23 +139,6 @@ impl Kept {
         self.view.shown.reserve_bytes.load(Ordering::Relaxed) >= self.reserve_wanted
     }
 
-    /// Keeps blocks allocated behind the view's file, so that what sled writes behind our back finds room on a disk that
-    /// fills up within a second. Only asked for when the file has grown.
-    fn keep_room_for_view(&self, known: &mut u64) {
-        let kept = self.disk.open(&self.view_dir.join("db")).and_then(|db| {
-            let octets = db.metadata()?.len();
-            if octets != *known {
-                db.allocate_behind(VIEW_AHEAD)?;
-                *known = octets;
-            }
-            Ok(())
-        });
-        if let Err(error) = kept {
-            // On a full disk there is nothing left to allocate, and the log refuses by then.
-            tracing::debug!(%error, "no room could be kept for the view");
-        }
-    }
-
     /// Makes hashes, rows and view durable up to a checkpoint. The view is synced by its file, for sled's own flush ends
     /// in `sync_file_range`, which flushes neither the file's size nor the disk's cache.
     fn sync(&self, checkpoint: &PublishedCheckpoint) -> Result<u64, StoreError> {
@@ -172,5 +155,22 @@ impl Kept {
         }
         self.derived.write(checkpoint.size, checkpoint.root)?;
         Ok(checkpoint.size)
+    }
+}
+
+/// Keeps blocks allocated behind the view's file, so that what sled writes behind our back finds room on a disk that fills
+/// up within a second. `known` is the file's length when it was last done: nothing is to do before it has grown.
+pub(super) fn keep_room_for_view(disk: &Disk, view_dir: &Path, known: &mut Option<u64>) {
+    let kept = disk.open(&view_dir.join("db")).and_then(|db| {
+        let octets = db.metadata()?.len();
+        if Some(octets) != *known {
+            db.allocate_behind(VIEW_AHEAD)?;
+            *known = Some(octets);
+        }
+        Ok(())
+    });
+    if let Err(error) = kept {
+        // On a full disk there is nothing left to allocate, and the log refuses by then.
+        tracing::debug!(%error, "no room could be kept for the view");
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::room::Room;
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
+use crate::store::sled::keeper::keep_room_for_view;
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, set_applied};
 use crate::store::{Decide, Health, Identity, Moment, PublishedCheckpoint, StoreError};
@@ -60,7 +62,9 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
     let derived = DerivedMark { path: log_dir.join("derived"), disk: disk.clone() };
     let doubt = ViewDoubt { path: log_dir.join("view-doubtful"), disk: disk.clone() };
     let room = Room::open(disk, &options.data_dir, &log_dir).map_err(OpenError::path(&log_dir))?;
-    let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
+    let view_dir = options.data_dir.join("view");
+    let (db, set_aside) = open_view(&view_dir, doubt.is_raised())?;
+    keep_room_for_view(disk, &view_dir, &mut None);
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
     let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files };
@@ -111,7 +115,7 @@ pub(super) fn recover(options: &SledOptions) -> Result<Recovered, OpenError> {
         hash_files,
         rows,
         tree,
-        view_dir: options.data_dir.join("view"),
+        view_dir,
         disk: disk.clone(),
         checkpoint_file,
         signer: Arc::new(signer),
@@ -259,7 +263,7 @@ fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>)
     let failed = if in_doubt && dir.exists() {
         "it failed while it was open".to_owned()
     } else {
-        match open() {
+        match open_when_free(&open) {
             Ok(db) => return Ok((db, None)),
             Err(::sled::Error::Io(error)) if is_of_the_system(&error) => return Err(OpenError::path(dir)(error)),
             Err(error) => error.to_string(),
@@ -271,6 +275,25 @@ fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>)
     std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
     let db = open().map_err(StoreError::from)?;
     Ok((db, Some(aside)))
+}
+
+/// Opens sled once its files' lock is free. Other daemons are kept away by the data directory's lock; who may still have it
+/// is a thread of a store that this process has just let go, or a child that was forked and has not come to its exec.
+fn open_when_free(open: &dyn Fn() -> ::sled::Result<::sled::Db>) -> ::sled::Result<::sled::Db> {
+    const TRIES: u32 = 500;
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 1..TRIES {
+        match open() {
+            Err(::sled::Error::Io(error)) if is_locked(&error) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
+/// sled's own words where another has its files; it keeps no number.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// Whether an error is the system's refusal, which says nothing about the files.
@@ -286,9 +309,7 @@ fn is_of_the_system(error: &std::io::Error) -> bool {
         Errno::PERM,
         Errno::ROFS,
     ];
-    // sled's own words where another process has its files; it keeps no number.
-    refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-        || error.to_string().contains("could not acquire lock")
+    is_locked(error) || refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Removes views that were set aside before: they are kept for somebody to look at, and the newest is enough.
