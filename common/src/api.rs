@@ -588,7 +588,7 @@ pub struct StoreStatus {
 /// The log's part of [`Status`].
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LogStatus {
-    /// `ok`, or why nothing can be recorded.
+    /// `ok`; else `refusing: …` or `failed: …` with the cause.
     pub state: String,
     /// The log's name.
     pub origin: String,
@@ -611,6 +611,9 @@ pub struct LogStatus {
     pub mark_at: Option<String>,
     /// Octets of the journal's files.
     pub journal_bytes: u64,
+    /// Octets kept back so that deletions and purges can be recorded on a full disk.
+    #[serde(default)]
+    pub reserve_bytes: u64,
     /// Entries written since start.
     pub commits: u64,
     /// Batches (one fdatasync each) written since start.

@@ -194,7 +194,10 @@ fn exit_of(error: &io::Error) -> Exit {
 fn exit_of_registry(error: &RegistryError) -> Exit {
     match error {
         RegistryError::Corrupt(_) => Exit::Data,
-        RegistryError::AuditUnavailable | RegistryError::StorageFull => Exit::Io,
+        RegistryError::AuditUnavailable
+        | RegistryError::AuditFull(_)
+        | RegistryError::AuditUnknown(_)
+        | RegistryError::StorageFull => Exit::Io,
         RegistryError::Internal(_) => Exit::Internal,
         // What is wrong is what was asked for.
         _refused => Exit::Usage,

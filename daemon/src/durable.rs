@@ -3,7 +3,8 @@
 //! Every durable write of a whole small file (keys, passwords, high-water marks, settings) and every durable change to a
 //! directory goes through here, so that the order of the system calls is written, and can be checked, once. The module
 //! knows octets, paths and modes; what a file means it does not know. Large streams have their own path
-//! ([`crate::blobs`]), appends too (the journal), and both use the directory functions here.
+//! ([`crate::blobs`]), appends too (the journal), and both use the directory functions here. The store's files, appends
+//! included, are reached through a [`Disk`], on which tests can watch and fail every call.
 //!
 //! Expected system calls, as `strace -f -e trace=file,desc` shows them:
 //!
@@ -24,11 +25,15 @@
 //! - A failed directory sync after a rename or unlink is an error although the change is visible: it may or may not
 //!   survive a power cut. Repeating the call is safe and settles it.
 
+mod disk;
+
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+pub use self::disk::{Disk, DiskFile, Operation, Space, Verdict, Watch};
 
 /// Mode of a file that only the daemon reads and writes: secrets, and everything else by default.
 pub const MODE_FILE: u32 = 0o600;
@@ -46,17 +51,23 @@ pub const MODE_DIR: u32 = 0o700;
 /// Any error of the system calls in the module's header. Unless the last one (the sync of the directory) failed, the old
 /// file is unchanged and the temporary one is gone.
 pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_file_on(&Disk::default(), path, bytes, mode)
+}
+
+/// [`write_file`] on a given disk.
+///
+/// # Errors
+/// The same.
+pub fn write_file_on(disk: &Disk, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = parent(path)?;
     create_dir_all(dir, MODE_DIR)?;
-    let temporary = Temporary::beside(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.path)?;
-    // The mode given at creation is cut by the umask, which may also leave the owner with less than was asked for.
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
+    let temporary = Temporary::beside(disk, path)?;
+    let file = disk.create_new(&temporary.path, mode)?;
+    file.write_all_at(bytes, 0)?;
     file.sync_all()?;
     // A crash up to here: the old file. After the rename: the old or the new one, until the directory is synced.
     temporary.rename_to(path)?;
-    sync_dir(dir)
+    disk.sync_dir(dir)
 }
 
 /// Makes the directory `path` and its missing parents with `mode`, each durable in its parent before the next one is made.
@@ -84,7 +95,7 @@ pub fn create_dir_all(path: &Path, mode: u32) -> io::Result<()> {
 /// # Errors
 /// Those of `open` and `fsync`.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    Disk::default().sync_dir(path)
 }
 
 /// Renames `from` to `to`, replacing it, and makes that durable. Both must be on one file system. The *content* of `from`
@@ -109,10 +120,18 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `unlink` and `fsync`.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Ok(()) => sync_dir(parent(path)?),
+    remove_on(&Disk::default(), path)
+}
+
+/// [`remove`] on a given disk.
+///
+/// # Errors
+/// The same.
+pub fn remove_on(disk: &Disk, path: &Path) -> io::Result<()> {
+    match disk.remove_file(path) {
+        Ok(()) => disk.sync_dir(parent(path)?),
         // An earlier call may have removed the name and failed before the sync.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match sync_dir(parent(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.sync_dir(parent(path)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             synced => synced,
         },
@@ -130,35 +149,36 @@ fn parent(path: &Path) -> io::Result<&Path> {
 }
 
 /// The name of a file in the making; removed when dropped before the rename.
-struct Temporary {
+struct Temporary<'d> {
+    disk: &'d Disk,
     path: PathBuf,
     renamed: bool,
 }
 
-impl Temporary {
+impl<'d> Temporary<'d> {
     /// A fresh name in the directory of `path`, hidden, and recognisable by whoever cleans up by hand.
-    fn beside(path: &Path) -> io::Result<Self> {
+    fn beside(disk: &'d Disk, path: &Path) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{}' names no file", path.display())));
         };
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
-        Ok(Self { path: path.with_file_name(hidden), renamed: false })
+        Ok(Self { disk, path: path.with_file_name(hidden), renamed: false })
     }
 
     fn rename_to(mut self, path: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, path)?;
+        self.disk.rename(&self.path, path)?;
         self.renamed = true;
         Ok(())
     }
 }
 
-impl Drop for Temporary {
+impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         if !self.renamed {
             // The error that brought us here is the one to report; a leftover is never read.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove_file(&self.path);
         }
     }
 }

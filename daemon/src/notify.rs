@@ -55,6 +55,7 @@ pub async fn watchdog(mut health: watch::Receiver<Health>) {
         };
         let status = match &*health.borrow_and_update() {
             Health::Ok => "serving",
+            Health::Full(_) => "disk full: free space or purge",
             Health::Refusing(_) => "the audit log can't be written; see the daemon's log",
             Health::Failed(_) => return,
         };

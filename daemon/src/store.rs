@@ -10,6 +10,7 @@ pub mod mark;
 pub mod merkle;
 pub mod overlay;
 pub mod records;
+pub mod room;
 pub mod sequencer;
 pub mod sled;
 
@@ -44,6 +45,13 @@ pub enum StoreError {
     /// The entry could not be made durable; nothing happened. Callers answer 503 and may try again.
     #[error("the audit log can't be written: {0}")]
     Unavailable(String),
+    /// There is no room for the entry; nothing happened. The text may be shown to anyone, and says what to do.
+    #[error("{0}")]
+    Full(String),
+    /// The command may have happened: it is in the journal or not, and the next start will tell. Callers answer 503 and
+    /// must not say that nothing happened.
+    #[error("the audit log failed: {0}")]
+    Unknown(String),
     /// Something stored is not what was stored. The operation stops; a person must look.
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
@@ -137,10 +145,23 @@ pub struct PublishedCheckpoint {
 pub enum Health {
     /// It can.
     Ok,
+    /// The disk is full: only urgent commands are taken. The text may be shown to anyone, and says what to do.
+    Full(String),
     /// The last batch failed before its commit point; the next one tries again.
     Refusing(String),
     /// A failed fdatasync or a lost journal: the daemon must stop and recover from the file.
     Failed(String),
+}
+
+/// What a command may use up when the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nothing: it is refused.
+    Ordinary,
+    /// The reserve: it is needed to make room again (sign-ins, deletions, purges).
+    Urgent,
+    /// The last of the journal as well: the daemon's own word that it starts, refuses, stops.
+    Lifecycle,
 }
 
 /// Something to be read at once, in one place.
@@ -155,8 +176,14 @@ pub type Reading<'a> = Box<dyn FnOnce(&dyn View) + Send + 'a>;
 /// - **Consistent reads**: readers see whole batches that are durable, never something that could vanish.
 /// - A dropped `commit` future does not undo the command: once queued it will be decided.
 pub trait Store: Send + Sync {
-    /// Queues a command and waits for its commit. Nobody retries: an error means that nothing happened.
-    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Queues a command and waits for its commit. Nobody retries: an error means that nothing happened, but for
+    /// [`StoreError::Unknown`].
+    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.commit_as(Urgency::Ordinary, decide)
+    }
+
+    /// The same for a command that is let through on a full disk.
+    fn commit_as(&self, urgency: Urgency, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
     /// Runs a few point reads, inline where the backend is fast enough for it.
     fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()>;
@@ -225,6 +252,8 @@ pub struct StoreStats {
     pub mark_size: u64,
     /// When it was last written, milliseconds since the epoch; none if there is none yet.
     pub mark_at_ms: Option<i64>,
+    /// Octets kept back for a full disk.
+    pub reserve_bytes: u64,
 }
 
 /// All that can be read: the records and the log.

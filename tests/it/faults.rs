@@ -1,12 +1,15 @@
-//! Files that go missing under a running daemon: nothing is promised that can't be kept, and the operator is told.
+//! Files that go missing and disks that fill up under a running daemon: nothing is promised that can't be kept, and the
+//! operator is told.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use common::role::Role;
 use rustix::process::Signal;
 use serde_json::json;
-use tests::daemon::Daemon;
+use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::multipart::Form;
 use tests::samples::{self, sha256};
 
@@ -43,7 +46,7 @@ fn journal_lost() {
             response.problem("audit-unavailable");
         }
         let status = daemon.wait();
-        assert!(!status.success(), "{what}: it ended with {status}");
+        assert_eq!(status.code(), Some(74), "{what}: it ended with {status}");
 
         // With the journal back, all is as it was, and the refused upload is not there.
         fs::remove_file(&path).ok();
@@ -85,4 +88,120 @@ fn hangup() {
     admin.post("/register", &json!({"username": "x1", "password": "a-perfectly-fine-one"})).expect(201);
     tests::wait::until_true("the signal to be told", || daemon.stderr().iter().any(|line| line.contains("SIGHUP")));
     admin.get("/models").expect(200);
+}
+
+/// A small file system in memory; gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where mounting isn't permitted.
+    fn mount(at: &Path, octets: &str) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={octets},mode=0700"), "mreg-test"]).arg(at);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        if unmounted.is_ok_and(|status| status.success()) {
+            // The daemon's directory could not be removed around it.
+            let _left = self.0.parent().map(fs::remove_dir_all);
+        }
+    }
+}
+
+/// A full disk: what can't be recorded is refused with the reason, the daemon stops and starts in order, an admin signs in
+/// and purges, and all is well again.
+#[test]
+fn full_disk() {
+    let mut daemon = Daemon::prepared(&[]);
+    let disk = SmallDisk::mount(&daemon.data_dir(), "64m");
+    if disk.is_none() {
+        println!("SKIPPED: mounting a tmpfs isn't permitted here, so a full disk was NOT tested");
+        return;
+    }
+    daemon.restart();
+    let admin = daemon.admin();
+    admin.upload("small", "small.safetensors", &samples::safetensors(1));
+    admin.upload("big", "big.safetensors", &samples::large_safetensors(20_000_000, 1));
+    assert!(admin.value("/status")["log"]["reserve_bytes"].as_u64().unwrap() >= 2 << 20);
+
+    let filler = daemon.data_dir().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    for _ in 0..10 {
+        let problem = admin.post("/register", &json!({"username": "late", "password": "a-perfectly-fine-one"}));
+        let detail = problem.problem("audit-unavailable").detail;
+        assert!(detail.contains("disk full: 0 MiB free, ") && detail.contains("free space or purge"), "{detail}");
+    }
+    let ready = daemon.client().get("/readyz").expect(503).json();
+    let told = ready["checks"]["log"]["detail"].as_str().unwrap();
+    assert!(told.starts_with("refusing: disk full: 0 MiB free"), "{told}");
+    assert!(admin.value("/status")["log"]["state"].as_str().unwrap().starts_with("refusing: disk full"));
+    let metrics = String::from_utf8(daemon.client().get("/metrics").expect(200).body).unwrap();
+    assert!(metrics.contains("log_writable 0") && metrics.contains("log_reserve_bytes "), "{metrics}");
+    let begun = "audited requests are refused until it can";
+    let lines = daemon.stderr().iter().filter(|line| line.contains(begun)).count();
+    assert_eq!(lines, 1, "told once, not with every request");
+    daemon.stop();
+
+    // On the full disk it starts again.
+    for line in [begun, "only sign-ins, deletions and purges are accepted"] {
+        daemon.expect_line(line);
+    }
+    daemon.restart();
+    admin.at(daemon.address()).post("/register", &json!({})).problem("audit-unavailable");
+    let admin = daemon.client().signed_in(ADMIN, ADMIN_PASSWORD);
+    admin.delete("/models/big?purge=true&reason=room").expect(200);
+    wait_until_registered(&admin, "after");
+    daemon.client().get("/readyz").expect(200);
+    fs::remove_file(&filler).unwrap();
+    wait_until("the reserve to be whole again", || {
+        admin.value("/status")["log"]["reserve_bytes"].as_u64().unwrap() >= 2 << 20
+    });
+    assert_eq!(admin.get("/models/small/download").expect(200).body, samples::safetensors(1));
+    let log = daemon.log();
+    for (action, times) in [("log.start", 2), ("log.stop", 2), ("log.refuse", 2), ("log.resume", 1)] {
+        assert_eq!(log.of(action).len(), times, "{action}");
+    }
+    assert!(log.of("user.create").iter().all(|entry| entry["data"]["name"] != "late"), "a refused request was done");
+    drop(daemon);
+    drop(disk);
+}
+
+fn wait_until(what: &str, look: impl FnMut() -> bool) {
+    tests::wait::until_true(what, look);
+}
+
+/// Room is made in the background, after the purge was answered.
+fn wait_until_registered(admin: &tests::http::Client, name: &str) {
+    let body = json!({"username": name, "password": "a-perfectly-fine-one"});
+    wait_until("there to be room", || admin.post("/register", &body).status == 201);
+}
+
+/// Too few open files are no damage: the view stays where it is, and the message says what is short.
+#[test]
+fn too_few_open_files() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let mut failed = 0;
+    for limit in ["12", "16", "20", "24", "28", "32"] {
+        let plain = daemon.command(&["init-db"]);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" init-db")]).arg(plain.get_program()).env_clear();
+        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = limited.current_dir(daemon.work_dir()).output().unwrap();
+        if !output.status.success() {
+            failed += 1;
+        }
+        let left: Vec<_> = fs::read_dir(daemon.data_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains("damaged")), "{limit}: {left:?}");
+    }
+    assert!(failed > 0, "no limit was low enough to mean anything");
+    daemon.restart();
+    daemon.admin().get("/models").expect(200);
 }

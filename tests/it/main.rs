@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod compat;
 mod crash;
+mod disk;
 mod download;
 mod evidence;
 mod faults;

@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use daemon::store::journal::{Journal, Record, Scanned};
-use daemon::store::{Entries, Records, Store};
+use daemon::durable::Disk;
+use daemon::store::journal::{FILE_ENTRIES_MAX, Journal, Record, Scanned, Spare};
+use daemon::store::{Entries, Records, Store, StoreError};
 use tempfile::TempDir;
 
 use crate::store_contract::{
     Opened, check_log, commit, create_model, create_user, leaves, note, open, reopen, runtime,
 };
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -28,8 +29,12 @@ fn journal(dir: &Path) -> PathBuf {
     dir.join("data/log/journal-00000000000000000000.log")
 }
 
+fn open_journal(dir: &Path) -> Result<Journal, StoreError> {
+    Journal::open(&Disk::default(), dir, FILE_ENTRIES_MAX)
+}
+
 /// Where the records of a journal end: behind the last octet that is not zero.
-fn end_of(octets: &[u8]) -> usize {
+pub(crate) fn end_of(octets: &[u8]) -> usize {
     octets.iter().rposition(|&octet| octet != 0).unwrap() + 1
 }
 
@@ -54,13 +59,13 @@ fn filled(entries: usize) -> TempDir {
 fn torn_tail_at_every_octet() {
     let dir = TempDir::new().unwrap();
     let record = |text: &str| Record { leaf: text.as_bytes().into(), change: b"change".to_vec() };
-    let mut journal = Journal::open(dir.path()).unwrap();
+    let mut journal = open_journal(dir.path()).unwrap();
     for n in 0..5 {
-        journal.append(&[record(&format!("leaf {n}"))]).unwrap();
+        journal.append(&[record(&format!("leaf {n}"))], Spare::Keep).unwrap();
     }
     let path = dir.path().join("journal-00000000000000000000.log");
     let start = end_of(&fs::read(&path).unwrap());
-    journal.append(&[record("torn one"), record("torn two")]).unwrap();
+    journal.append(&[record("torn one"), record("torn two")], Spare::Keep).unwrap();
     drop(journal);
     let whole = fs::read(&path).unwrap();
     let end = end_of(&whole);
@@ -68,11 +73,11 @@ fn torn_tail_at_every_octet() {
         let mut torn = whole.clone();
         torn[cut..].fill(0);
         fs::write(&path, &torn).unwrap();
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = open_journal(dir.path()).unwrap();
         assert_eq!(journal.next_index(), if cut == end { 7 } else { 5 }, "cut at {cut}");
         journal.cut_tail().unwrap();
         // The place of the torn batch can be written again, and read.
-        journal.append(&[record("after")]).unwrap();
+        journal.append(&[record("after")], Spare::Keep).unwrap();
         let mut leaves = Vec::new();
         let mut collect = |record: Scanned<'_>| {
             leaves.push(String::from_utf8(record.leaf.to_vec()).unwrap());
@@ -91,19 +96,19 @@ fn a_damaged_header_is_not_an_empty_file() {
     let record = Record { leaf: b"leaf".as_slice().into(), change: Vec::new() };
     let first = dir.path().join("journal-00000000000000000000.log");
     fs::write(&first, b"mreg").unwrap();
-    let mut journal = Journal::open(dir.path()).unwrap();
-    journal.append(&vec![record.clone(); 65_536]).unwrap();
-    journal.append(std::slice::from_ref(&record)).unwrap();
+    let mut journal = open_journal(dir.path()).unwrap();
+    journal.append(&vec![record.clone(); 65_536], Spare::Keep).unwrap();
+    journal.append(std::slice::from_ref(&record), Spare::Keep).unwrap();
     drop(journal);
     let second = dir.path().join("journal-00000000000000065536.log");
     let mut octets = fs::read(&second).unwrap();
     octets[20] ^= 1;
     fs::write(&second, &octets).unwrap();
-    let error = Journal::open(dir.path()).unwrap_err();
+    let error = open_journal(dir.path()).unwrap_err();
     assert!(error.to_string().contains("has no valid header"), "{error}");
     assert!(fs::read(&second).unwrap() == octets, "the file was changed");
     fs::write(&second, &octets[..30]).unwrap();
-    assert_eq!(Journal::open(dir.path()).unwrap().next_index(), 65_536);
+    assert_eq!(open_journal(dir.path()).unwrap().next_index(), 65_536);
 }
 
 /// A last batch that can't be read although a checkpoint covers it is damaged, not torn: its octets stay as they are.

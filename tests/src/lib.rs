@@ -10,6 +10,7 @@
 )]
 
 pub mod daemon;
+pub mod faults;
 pub mod http;
 pub mod multipart;
 pub mod oracle;

@@ -54,6 +54,8 @@ actions! {
     LogGenesis "log.genesis" "the first entry: origin, key, build, schema"
     LogStart "log.start" "the daemon began to serve"
     LogStop "log.stop" "the daemon stopped in order"
+    LogRefuse "log.refuse" "the log refuses all but urgent entries from here on, with the reason"
+    LogResume "log.resume" "the log takes all entries again"
     LogHeartbeat "log.heartbeat" "nothing else was logged for a while"
     LogKeyRotate "log.key_rotate" "a signing key was added or retired"
     LogRecover "log.recover" "a torn record was cut or derived data rebuilt at start"

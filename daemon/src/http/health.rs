@@ -47,12 +47,13 @@ pub(crate) async fn ready(call: &Call) -> Answer {
     let registry = &shared.registry;
     let mut checks = BTreeMap::new();
 
-    // Causes stay in the daemon's log: anyone may ask here.
+    // Causes stay in the daemon's log, for anyone may ask here; but for a full disk, which names nothing.
     let recording = registry.health().borrow().clone();
     let log = match recording {
         Health::Ok => check(true, format!("{} entries", registry.checkpoints().borrow().size)),
-        Health::Refusing(_) => check(false, "entries can't be written; each request tries again".to_owned()),
-        Health::Failed(_) => check(false, "the journal failed; the daemon stops".to_owned()),
+        Health::Full(why) => check(false, format!("refusing: {why}")),
+        Health::Refusing(_) => check(false, "refusing: entries can't be written; each request tries again".to_owned()),
+        Health::Failed(_) => check(false, "failed: the journal can't be written; the daemon stops".to_owned()),
     };
     checks.insert("log".to_owned(), log);
     let store = match registry.counters().await {
@@ -107,7 +108,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
     let checkpoint = registry.checkpoints().borrow().clone();
     let state = match registry.health().borrow().clone() {
         Health::Ok => "ok".to_owned(),
-        Health::Refusing(why) | Health::Failed(why) => why,
+        Health::Full(why) | Health::Refusing(why) => format!("refusing: {why}"),
+        Health::Failed(why) => format!("failed: {why}"),
     };
     let settings = registry.settings();
     let uptime_ms = clock::now_ms().saturating_sub(shared.started_at_ms);
@@ -134,6 +136,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             mark_size: stats.mark_size,
             mark_at: stats.mark_at_ms.map(clock::rfc3339),
             journal_bytes: stats.journal_bytes,
+            reserve_bytes: stats.reserve_bytes,
             commits: stats.commits,
             batches: stats.batches,
         },
@@ -196,6 +199,7 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
     add("log_tails", "gauge", "Live tails of the log.", registry.tails() as f64);
+    add("log_reserve_bytes", "gauge", "Octets kept back for a full disk.", stats.reserve_bytes as f64);
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);
     add("log_mark_entries", "gauge", "Entries that the high-water mark covers.", stats.mark_size as f64);
     if let Some(at_ms) = stats.mark_at_ms {

@@ -258,7 +258,9 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
             ProblemType::TooManyRequests
         }
         RegistryError::Busy { is_callers: false, .. } => ProblemType::Unavailable,
-        RegistryError::AuditUnavailable => ProblemType::AuditUnavailable,
+        RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::AuditUnknown(_) => {
+            ProblemType::AuditUnavailable
+        }
         RegistryError::StorageFull => ProblemType::StorageFull,
         RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
     }

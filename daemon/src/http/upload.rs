@@ -143,7 +143,9 @@ async fn failed(upload: Upload, refused: Refused) -> Refused {
             };
             let failure = upload.fail(recorded).await;
             match failure.error {
-                RegistryError::AuditUnavailable => failure.into(),
+                RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::AuditUnknown(_) => {
+                    failure.into()
+                }
                 _same => Refused::Protocol(protocol, failure.logged),
             }
         }

@@ -24,7 +24,7 @@ use crate::registry::idempotency::Once;
 use crate::registry::resolve;
 use crate::registry::settings::ClientIp;
 use crate::store::records::Write;
-use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, View};
+use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, Urgency, View};
 
 /// What an entry says of an operation. Decisions fill in what they find out; a refusal keeps what was known by then.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub(crate) struct Note {
     pub(crate) unchanged: bool,
     /// Whether the caller gets a receipt.
     receipt: bool,
+    /// Whether it is let through on a full disk.
+    urgency: Urgency,
     data: BTreeMap<String, Value>,
 }
 
@@ -57,8 +59,14 @@ impl Note {
             outcome: None,
             unchanged: false,
             receipt: true,
+            urgency: Urgency::Ordinary,
             data: BTreeMap::new(),
         }
+    }
+
+    /// The same of something that helps to end a full disk. To be said after the permission check: a refusal is ordinary.
+    pub(crate) fn urgent(self) -> Self {
+        Self { urgency: Urgency::Urgent, ..self }
     }
 
     /// Of a reading, a refusal, an event.
@@ -182,10 +190,11 @@ impl Inner {
             + 'static,
     {
         let slot: Arc<Mutex<Option<Verdict<T>>>> = Arc::default();
+        let urgency = note.urgency;
         let command = self.command(caller, note, decide, Arc::clone(&slot));
         let inner = Arc::clone(self);
         let task = self.tasks.spawn(async move {
-            let committed = inner.store.commit(command).await?;
+            let committed = inner.store.commit_as(urgency, command).await?;
             let verdict: Option<Verdict<T>> = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if verdict.as_ref().is_some_and(|verdict| verdict.releases) {
                 inner.settle_later(committed.released.to_vec());

@@ -53,7 +53,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
-            .commit(caller, note, move |records, moment, note| {
+            .commit(caller, note.urgent(), move |records, moment, note| {
                 let mut model = resolve::live_model(records, &reference, Sight::of(&who))?;
                 note.target.id = model.id.to_string();
                 who.check_if_match(model.revision)?;
@@ -83,7 +83,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let (reference, reason, who) = (reference.clone(), reason.to_owned(), caller.clone());
         inner
-            .commit(caller, note, move |records, moment, note| {
+            .commit(caller, note.urgent(), move |records, moment, note| {
                 check_reason(&reason, note)?;
                 let model = resolve::model_to_change(records, &reference, Sight::of(&who))?;
                 note.target.id = model.id.to_string();
@@ -126,7 +126,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
-            .commit(caller, note, move |records, moment, note| {
+            .commit(caller, note.urgent(), move |records, moment, note| {
                 let (mut model, mut record) = find_version(records, &reference, version, &who, note)?;
                 if record.deleted.is_some() {
                     return Err(RegistryError::Conflict(format!("version {version} is deleted already")));
@@ -166,7 +166,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let (reference, reason, who) = (reference.clone(), reason.to_owned(), caller.clone());
         inner
-            .commit(caller, note, move |records, moment, note| {
+            .commit(caller, note.urgent(), move |records, moment, note| {
                 check_reason(&reason, note)?;
                 let (mut model, record) = find_version(records, &reference, version, &who, note)?;
                 check_unaliased(&model, version)?;
@@ -238,7 +238,7 @@ impl Inner {
             .with("reason_given", "the time to restore it is over");
         let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
         let who = Caller::system();
-        self.commit(&who.clone(), note, move |records, moment, note| {
+        self.commit(&who.clone(), note.urgent(), move |records, moment, note| {
             let model = resolve::model_to_change(records, &reference, Sight::of(&who))?;
             let until = model.deleted.as_ref().map(|deletion| deletion.restorable_until_ms);
             if until.is_none_or(|until| until >= moment.at_ms) {

@@ -107,6 +107,15 @@ pub enum RegistryError {
     /// The entry can't be written, so nothing is done.
     #[error("the audit log can't be written, and nothing is done that can't be recorded; try again later")]
     AuditUnavailable,
+    /// There is no room for the entry, so nothing is done; the text says how much there is.
+    #[error("the audit log can't be written, and nothing is done that can't be recorded. {0}")]
+    AuditFull(String),
+    /// The log failed while the entry was written: it is there, and the request was carried out, or not.
+    #[error(
+        "the audit log failed in the middle of it, and whether this was done will be known when the daemon has restarted: \
+         look for it then, or repeat the request with the same Idempotency-Key, before you try anew"
+    )]
+    AuditUnknown(#[source] Cause),
     /// Stored data contradicts itself.
     #[error("stored data is damaged; the operator must look at it")]
     Corrupt(#[source] Cause),
@@ -163,6 +172,8 @@ impl RegistryError {
             | Self::TimedOut
             | Self::Interrupted
             | Self::AuditUnavailable
+            | Self::AuditFull(_)
+            | Self::AuditUnknown(_)
             | Self::Corrupt(_)
             | Self::Internal(_) => false,
         }
@@ -194,7 +205,7 @@ impl RegistryError {
             Self::StorageFull => "storage-full",
             Self::TimedOut => "request-timeout",
             Self::Interrupted => "interrupted",
-            Self::AuditUnavailable => "audit-unavailable",
+            Self::AuditUnavailable | Self::AuditFull(_) | Self::AuditUnknown(_) => "audit-unavailable",
             Self::Corrupt(_) => "corrupt",
             Self::Internal(_) => "internal",
         }
@@ -205,9 +216,12 @@ impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, "the audit log can't be written");
+                // The store has told the operator once; this is each request's.
+                tracing::debug!(cause, "a request was refused because the audit log can't be written");
                 Self::AuditUnavailable
             }
+            StoreError::Full(why) => Self::AuditFull(why),
+            StoreError::Unknown(_) => Self::AuditUnknown(error.into()),
             StoreError::Corrupt(_) => Self::Corrupt(error.into()),
             StoreError::Io(_) | StoreError::View(_) => Self::Internal(error.into()),
         }

@@ -6,7 +6,7 @@ use common::audit::{Action, Actor, Outcome, Target};
 
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::store::{Decision, Draft};
+use crate::store::{Decision, Draft, Records, Urgency};
 
 impl Registry {
     /// Records that the daemon starts or stops.
@@ -22,7 +22,8 @@ impl Registry {
             request: None,
             data: BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").into())]),
         };
-        self.inner.store.commit(Box::new(move |_records, _moment| Ok(Decision { draft, writes: Vec::new() }))).await?;
+        let decide = Box::new(move |_records: &dyn Records, _moment| Ok(Decision { draft, writes: Vec::new() }));
+        self.inner.store.commit_as(Urgency::Lifecycle, decide).await?;
         Ok(())
     }
 }

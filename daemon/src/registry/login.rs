@@ -118,7 +118,9 @@ impl Registry {
             Ok(sid) => {
                 let sid = sid.to_owned();
                 inner
-                    .commit(caller, note, move |_records, _moment, _note| Ok(((), vec![Write::DeleteSession { sid }])))
+                    .commit(caller, note.urgent(), move |_records, _moment, _note| {
+                        Ok(((), vec![Write::DeleteSession { sid }]))
+                    })
                     .await
             }
             Err(error) => Err(inner.refuse(caller, note, error).await),
@@ -276,7 +278,7 @@ impl Inner {
         let sid = hex::encode(random);
         let ttl_ms = i64::try_from(self.settings.session_ttl.as_millis()).unwrap_or(i64::MAX);
         let done = self
-            .commit(caller, note, move |records, moment, note| {
+            .commit(caller, note.urgent(), move |records, moment, note| {
                 // What was true when the password was looked up must be true still.
                 let now = records.user_by_id(&user.id)?.ok_or(RegistryError::BadCredentials)?;
                 if now.disabled || now.password_hash != user.password_hash {

@@ -5,14 +5,13 @@
 //! Row: offset u64 ‖ at_ms i64 ‖ octets u32 ‖ before u64 × 5 ‖ crc32c u32 of the 60 octets before; little-endian;
 //! `before` is 2^64 − 1 where there is none.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use common::audit::{Actor, Entry, leaf_hash};
 use common::name::ModelId;
 
+use crate::durable::Disk;
 use crate::store::journal::{JournalReader, Place};
 use crate::store::merkle::Growing;
 use crate::store::overlay::Kv;
@@ -75,9 +74,8 @@ pub struct Rows {
 
 impl Rows {
     /// Opens or makes it.
-    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Arc::new(Self { rows: Growing::new(file) }))
+    pub fn open(disk: &Disk, path: &Path) -> Result<Arc<Self>, StoreError> {
+        Ok(Arc::new(Self { rows: Growing::new(disk.open_or_create(path)?) }))
     }
 
     /// The row of an entry; an error if it is missing or damaged.
@@ -132,6 +130,18 @@ pub struct Finder<'f, K: Kv + ?Sized> {
     pub kv: &'f K,
     /// Entries there are.
     pub size: u64,
+    /// How many entries one page may look at; [`SCAN_ENTRIES_MAX`].
+    pub scan_max: usize,
+}
+
+/// Where a walk begins.
+struct Start {
+    /// The first entry to look at.
+    at: Option<u64>,
+    /// Entries that were looked at to find it.
+    looked_at: usize,
+    /// Where to go on, if looking for it took too long.
+    cut_at: Option<u64>,
 }
 
 impl<K: Kv + ?Sized> Finder<'_, K> {
@@ -145,13 +155,14 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
         let (low, high) = self.bounds(query)?;
         let chain = chain_for(query);
         let mut page = EntryPage { entries: Vec::new(), next_before: None, total: self.total(query, chain.as_ref())? };
-        let mut at = match chain {
-            Some((chain, ref value)) => self.enter_chain(chain, value, high)?,
-            None => high.checked_sub(1),
+        let start = match chain {
+            Some((chain, ref value)) => self.enter_chain(chain, value, low, high)?,
+            None => Start { at: high.checked_sub(1), looked_at: 0, cut_at: None },
         };
-        let mut looked_at = 0;
+        page.next_before = start.cut_at;
+        let (mut at, mut looked_at) = (start.at, start.looked_at);
         while let Some(index) = at.filter(|&index| index >= low) {
-            if page.entries.len() == query.limit || looked_at == SCAN_ENTRIES_MAX {
+            if page.entries.len() == query.limit || looked_at >= self.scan_max {
                 page.next_before = Some(index + 1);
                 break;
             }
@@ -182,28 +193,31 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
         Ok((low, high))
     }
 
-    /// The newest entry of a chain below an index.
+    /// The newest entry of a chain between two indices.
     ///
     /// Looked for from two sides at once, down the chain from its end and down the log from the index: a chain with many
-    /// entries above the index has one close below it, and one with none close below it has few above.
-    fn enter_chain(&self, chain: Chain, value: &str, high: u64) -> Read<Option<u64>> {
+    /// entries above the index has one close below it, and one with none close below it has few above. Where both are far
+    /// (many above, none for long below) it is given up after as many entries as a page may look at, and the next page goes
+    /// on from there.
+    fn enter_chain(&self, chain: Chain, value: &str, low: u64, high: u64) -> Read<Start> {
+        let found = |at, looked_at| Ok(Start { at, looked_at, cut_at: None });
         let mut at = head(self.kv, chain, value)?.map(|head| head.last);
         if high < self.size && at.is_some_and(|index| index >= high) && in_chain(chain, value, &self.leaf(high)?)? {
-            return Ok(self.rows.row(high)?.before[column(chain)]);
+            return found(self.rows.row(high)?.before[column(chain)], 1);
         }
         let mut below = high;
-        loop {
+        for looked_at in 0..self.scan_max {
             for _ in 0..CHAIN_STEPS {
-                let Some(index) = at.filter(|&index| index >= high) else { return Ok(at) };
+                let Some(index) = at.filter(|&index| index >= high) else { return found(at, looked_at) };
                 at = self.rows.row(index)?.before[column(chain)];
             }
-            if let Some(index) = below.checked_sub(1) {
-                if in_chain(chain, value, &self.leaf(index)?)? {
-                    return Ok(Some(index));
-                }
-                below = index;
+            let Some(index) = below.checked_sub(1).filter(|&index| index >= low) else { return found(None, looked_at) };
+            if in_chain(chain, value, &self.leaf(index)?)? {
+                return found(Some(index), looked_at + 1);
             }
+            below = index;
         }
+        Ok(Start { at: None, looked_at: self.scan_max, cut_at: Some(below) })
     }
 
     fn total(&self, query: &EntryQuery, chain: Option<&(Chain, String)>) -> Read<Option<u64>> {
@@ -351,6 +365,28 @@ mod tests {
                 let wanted: Vec<u64> = everything.iter().copied().filter(|&index| index < before).take(5).collect();
                 let page = EntryQuery { before: Some(before), limit: 5, ..all.clone() };
                 assert_eq!(indices(&page), wanted, "{actor} before {before}");
+            }
+        }
+        // A walk that may look at few entries gives short pages, which lead to the same all the same, each one further.
+        for actor in ["early", "once", "late", "often", "nobody"] {
+            let finder = store.view().finder_of_at_most(10);
+            let mut query =
+                EntryQuery { actor: Some(actor.to_owned()), limit: 7, before: Some(270), ..EntryQuery::default() };
+            let (mut indices, mut pages) = (Vec::new(), 0);
+            loop {
+                let page = finder.find(&query).unwrap();
+                indices.extend(page.entries.iter().map(|found| found.index));
+                pages += 1;
+                let Some(next) = page.next_before else { break };
+                assert!(Some(next) < query.before, "{actor}: a page leads back to {next}");
+                query.before = Some(next);
+            }
+            let all = EntryQuery { limit: 1000, before: Some(270), ..query.clone() };
+            let wanted: Vec<u64> = view.entries(&all).unwrap().entries.iter().map(|found| found.index).collect();
+            assert_eq!(indices, wanted, "{actor}");
+            if actor == "late" {
+                // Its entries all lie above: the walk down the chain ends before the log has to be read.
+                assert!(pages <= 2, "{pages} pages");
             }
         }
         runtime.block_on(store.close());

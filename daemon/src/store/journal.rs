@@ -20,20 +20,20 @@
 //! Durability: header and directory are fsynced when a file is made; `fdatasync` per batch covers data and, where the
 //! preallocation grew the file, its size. Not covered: a disk that lies about flushes.
 
-use std::fs::{File, OpenOptions};
+use std::cmp::Ordering;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use thiserror::Error;
 
-use crate::durable;
+use crate::durable::{Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Version of the format, as told by `GET /version`.
 pub const FORMAT: u32 = 1;
-/// Entries after which a new file is begun.
+/// Entries after which a new file is begun, unless options say less.
 pub const FILE_ENTRIES_MAX: u64 = 65_536;
 /// The largest record, in octets, leaf and change together.
 pub const RECORD_OCTETS_MAX: usize = 32 * 1024 * 1024;
@@ -42,7 +42,10 @@ const MAGIC: &[u8; 8] = b"mregjnl1";
 const FILE_HEADER: u64 = 64;
 const BATCH_HEADER: usize = 28;
 const RECORD_HEADER: usize = 12;
-const GROW_MIN: u64 = 256 * 1024;
+/// Octets at the journal's end that are allocated beyond every ordinary batch, so that the daemon can record that it
+/// refuses and that it stops when nothing more can be allocated.
+pub const SPARE_OCTETS: u64 = 256 * 1024;
+const GROW_MIN: u64 = SPARE_OCTETS;
 const GROW_MAX: u64 = 8 * 1024 * 1024;
 
 /// Why a batch was not appended.
@@ -51,10 +54,23 @@ pub enum AppendError {
     /// Nothing of it counts; a later append may succeed (the disk was full, for one).
     #[error("the journal can't be written")]
     NotWritten(#[source] io::Error),
-    /// It is unknown whether it counts, or the file was replaced under us: the process must stop and recover from the
-    /// file. A failed fdatasync is never tried again, for the kernel drops the dirty pages and then reports success.
+    /// Nothing of it counts, and nothing more can be written: the file was taken away or replaced under us, or a new one
+    /// could not be made durable. The process must stop and recover.
     #[error("the journal failed: {0}")]
-    Fatal(String),
+    Lost(String),
+    /// Whether it counts will be known after the next start: the process must stop and recover from the file. A failed
+    /// fdatasync is never tried again, for the kernel drops the dirty pages and then reports success.
+    #[error("the journal failed: {0}")]
+    Unknown(String),
+}
+
+/// What a batch may use of the room that is kept at the journal's end for the day the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// Nothing: it is there in full after the batch.
+    Keep,
+    /// All of it.
+    Use,
 }
 
 /// One record to append.
@@ -78,7 +94,7 @@ pub struct Place {
 #[derive(Debug)]
 struct Segment {
     first: u64,
-    file: File,
+    file: DiskFile,
 }
 
 /// A journal file and its nonce.
@@ -193,7 +209,10 @@ fn file_name(first: u64) -> String {
 /// The writing half. One per process, under the directory's lock.
 #[derive(Debug)]
 pub struct Journal {
+    disk: Disk,
     dir: PathBuf,
+    /// Entries after which a new file is begun.
+    file_entries_max: u64,
     reader: Arc<JournalReader>,
     current: Arc<Segment>,
     path: PathBuf,
@@ -225,39 +244,43 @@ pub struct Scanned<'a> {
 impl Journal {
     /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole and refuses
     /// corruption. What a torn batch left at the end is not counted, and stays until [`Journal::cut_tail`].
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
         let mut firsts = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let name = entry?.file_name();
-            let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".log"));
+        for name in disk.names(dir)? {
+            let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
             if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
                 firsts.push(first);
             }
         }
         firsts.sort_unstable();
-        let Some((&last, earlier)) = firsts.split_last() else { return Self::create(dir) };
+        drop_unused(disk, dir, &mut firsts)?;
+        let Some((&last, earlier)) = firsts.split_last() else { return Self::create(disk, dir, file_entries_max) };
         if firsts.first() != Some(&0) {
             return Err(StoreError::Corrupt(format!("the journal's first file, {}, is missing", file_name(0))));
         }
         let reader = Arc::new(JournalReader::default());
         let mut earlier_octets = 0;
         for &first in earlier {
-            let (segment, _nonce) = open_segment(dir, first)?
+            let (segment, _nonce) = open_segment(disk, dir, first)?
                 .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(first))))?;
             earlier_octets += segment.file.metadata()?.len();
             push(&reader, segment)?;
         }
-        let opened = open_segment(dir, last)?;
+        let opened = open_segment(disk, dir, last)?;
         let (current, nonce) = match opened {
             Some(opened) => opened,
             // A crash between making a file and its header becoming durable: no batch was begun in it. What is longer has
             // held batches, and is damaged; it must not be made anew.
-            None if std::fs::metadata(dir.join(file_name(last)))?.len() <= FILE_HEADER => create_segment(dir, last)?,
+            None if disk.metadata(&dir.join(file_name(last)))?.len() <= FILE_HEADER => {
+                create_segment(disk, dir, last).map_err(Unmade::into_store)?
+            }
             None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(last)))),
         };
         push(&reader, Arc::clone(&current))?;
         let mut journal = Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
+            file_entries_max,
             reader,
             path: dir.join(file_name(last)),
             nonce,
@@ -269,7 +292,7 @@ impl Journal {
             buffer: Vec::new(),
         };
         if let Some(&before) = earlier.last() {
-            journal.check_continuity(before)?;
+            journal.check_end(before, last)?;
         }
         let (next, end) = scan_file(&journal.current.file, &journal.nonce, last, &mut |_record| Ok(()))?;
         journal.next = next;
@@ -277,12 +300,14 @@ impl Journal {
         Ok(journal)
     }
 
-    fn create(dir: &Path) -> Result<Self, StoreError> {
-        let (current, nonce) = create_segment(dir, 0)?;
+    fn create(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
+        let (current, nonce) = create_segment(disk, dir, 0).map_err(Unmade::into_store)?;
         let reader = Arc::new(JournalReader::default());
         push(&reader, Arc::clone(&current))?;
         Ok(Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
+            file_entries_max,
             reader,
             current,
             path: dir.join(file_name(0)),
@@ -295,20 +320,45 @@ impl Journal {
         })
     }
 
-    /// The file before the last one must end exactly where the last one begins, else a file is missing.
-    fn check_continuity(&self, before: u64) -> Result<(), StoreError> {
-        let last = self.current.first;
-        let (file, nonce) = open_segment(&self.dir, before)?
-            .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(before))))?;
-        let (next, _end) = scan_file(&file.file, &nonce, before, &mut |_record| Ok(()))?;
-        if next == last {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt(format!(
-                "{} ends before entry {next}, but the next file begins with entry {last}",
-                file_name(before)
-            )))
+    /// A file must end exactly where the next one begins, else one in between is missing. Reads the file whole.
+    fn check_end(&self, first: u64, next_first: u64) -> Result<(), StoreError> {
+        let name = file_name(first);
+        let (segment, nonce) = open_segment(&self.disk, &self.dir, first)?
+            .ok_or_else(|| StoreError::Corrupt(format!("{name} has no valid header")))?;
+        let (next, _end) = scan_file(&segment.file, &nonce, first, &mut |_record| Ok(()))?;
+        match next.cmp(&next_first) {
+            Ordering::Equal => Ok(()),
+            Ordering::Less => Err(StoreError::Corrupt(format!(
+                "the journal file {} is missing, or {name} was cut: it ends before entry {next}, but the file after it \
+                 begins with entry {next_first}; restore it from the newest copy of the data directory",
+                file_name(next)
+            ))),
+            Ordering::Greater => Err(StoreError::Corrupt(format!(
+                "{name} goes on to entry {next}, but {} begins with entry {next_first}",
+                file_name(next_first)
+            ))),
         }
+    }
+
+    /// Checks that no file between the first and the last is missing. `ends_with` says of the entry before a file whether
+    /// it is in the file before, where that can be told without reading the file; where it can't, or says no, the file is
+    /// read. The last two files have been compared on opening.
+    pub fn check_sequence(&self, ends_with: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
+        let firsts: Vec<u64> = self.segments()?.iter().map(|segment| segment.first).collect();
+        for pair in firsts.windows(2) {
+            if let [first, next] = *pair
+                && next != self.current.first
+                && !ends_with(next - 1)
+            {
+                self.check_end(first, next)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Result<Vec<Arc<Segment>>, StoreError> {
+        let segments = self.reader.segments.read();
+        Ok(segments.map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.clone())
     }
 
     /// Zeroes what a torn batch left behind, so that it is gone for good before anything is written over it. To be called
@@ -359,12 +409,7 @@ impl Journal {
         from: u64,
         visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let segments: Vec<Arc<Segment>> = self
-            .reader
-            .segments
-            .read()
-            .map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?
-            .clone();
+        let segments = self.segments()?;
         for (position, segment) in segments.iter().enumerate() {
             let end = segments.get(position + 1).map_or(self.next, |after| after.first);
             if end <= from {
@@ -390,7 +435,7 @@ impl Journal {
             return Ok(None);
         }
         let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
-        let (segment, nonce) = open_segment(&self.dir, 0)?.ok_or_else(damaged)?;
+        let (segment, nonce) = open_segment(&self.disk, &self.dir, 0)?.ok_or_else(damaged)?;
         let mut header = [0; BATCH_HEADER];
         segment.file.read_exact_at(&mut header, FILE_HEADER)?;
         let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
@@ -403,31 +448,45 @@ impl Journal {
 
     /// Appends records as one batch and makes them durable: when this returns they survive a power cut. Returns where
     /// each stands.
-    pub fn append(&mut self, records: &[Record]) -> Result<Vec<Place>, AppendError> {
+    pub fn append(&mut self, records: &[Record], spare: Spare) -> Result<Vec<Place>, AppendError> {
         let held = self.next - self.current.first;
-        if held > 0 && held + records.len() as u64 > FILE_ENTRIES_MAX {
-            self.roll()?;
+        if held > 0 && held + records.len() as u64 > self.file_entries_max {
+            match self.roll() {
+                // The file may grow longer than it should; that is better than to stop without a word.
+                Err(AppendError::NotWritten(_)) if spare == Spare::Use => {}
+                rolled => rolled?,
+            }
         }
         self.check_in_place()?;
         let places = self.fill_buffer(records).map_err(AppendError::NotWritten)?;
-        self.reserve(self.buffer.len() as u64).map_err(AppendError::NotWritten)?;
+        let octets = self.buffer.len() as u64;
+        self.reserve(octets, spare).map_err(AppendError::NotWritten)?;
         if let Err(error) = self.current.file.write_all_at(&self.buffer, self.end) {
-            // Whatever arrived is no whole batch or was never synced; zeros keep the tail clean. If that fails too,
-            // recovery cuts it.
-            self.buffer.fill(0);
-            if let Err(second) = self.current.file.write_all_at(&self.buffer, self.end) {
-                tracing::warn!(error = %second, "the remains of a failed batch could not be cleared; recovery will cut them");
-            }
-            return Err(AppendError::NotWritten(error));
+            return Err(self.take_back(error));
         }
         // A crash before this line: the batch is torn or whole, nobody was answered. After it: it happened.
         self.current
             .file
             .sync_data()
-            .map_err(|error| AppendError::Fatal(format!("fdatasync of {}: {error}", self.path.display())))?;
-        self.end += self.buffer.len() as u64;
+            .map_err(|error| AppendError::Unknown(format!("fdatasync of {}: {error}", self.path.display())))?;
+        self.end += octets;
         self.next += records.len() as u64;
         Ok(places)
+    }
+
+    /// After a write that failed: any of the batch may have arrived, even all of it. It is cleared, durably, before anybody
+    /// is told that nothing happened; else a power cut could bring it back.
+    fn take_back(&mut self, error: io::Error) -> AppendError {
+        self.buffer.fill(0);
+        let cleared =
+            self.current.file.write_all_at(&self.buffer, self.end).and_then(|()| self.current.file.sync_data());
+        match cleared {
+            Ok(()) => AppendError::NotWritten(error),
+            Err(second) => AppendError::Unknown(format!(
+                "writing to {}: {error}; and what arrived of it could not be cleared: {second}",
+                self.path.display()
+            )),
+        }
     }
 
     fn fill_buffer(&mut self, records: &[Record]) -> io::Result<Vec<Place>> {
@@ -463,17 +522,22 @@ impl Journal {
 
     /// Makes room by writing zeros ahead, so that a full disk is met here, before anything is decided, and so that the
     /// usual fdatasync has no metadata to write.
-    fn reserve(&mut self, octets: u64) -> io::Result<()> {
+    fn reserve(&mut self, octets: u64, spare: Spare) -> io::Result<()> {
         let needed = self.end + octets;
-        if needed <= self.allocated {
+        let kept = if spare == Spare::Keep { SPARE_OCTETS } else { 0 };
+        if needed + kept <= self.allocated {
             return Ok(());
         }
-        let target = needed + (self.allocated / 4).clamp(GROW_MIN, GROW_MAX);
+        let target = needed + kept + (self.allocated / 4).clamp(GROW_MIN, GROW_MAX);
         let zeros = vec![0; 64 * 1024];
         while self.allocated < target {
             let chunk = usize::try_from((target - self.allocated).min(64 * 1024)).unwrap_or(zeros.len());
-            self.current.file.write_all_at(&zeros[..chunk], self.allocated)?;
-            self.allocated += chunk as u64;
+            match self.current.file.write_all_at(&zeros[..chunk], self.allocated) {
+                Ok(()) => self.allocated += chunk as u64,
+                // What was asked for is there, though not the rest.
+                Err(_) if needed + kept <= self.allocated => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -481,24 +545,29 @@ impl Journal {
     /// The file at our path must still be ours and whole: a journal that was removed, replaced or cut is noticed before
     /// anything more is acknowledged.
     fn check_in_place(&self) -> Result<(), AppendError> {
-        let fatal = |why: String| AppendError::Fatal(format!("{}: {why}", self.path.display()));
-        let ours = self.current.file.metadata().map_err(|error| fatal(error.to_string()))?;
-        let there = std::fs::metadata(&self.path).map_err(|error| fatal(error.to_string()))?;
+        let lost = |why: String| AppendError::Lost(format!("{}: {why}", self.path.display()));
+        let ours = self.current.file.metadata().map_err(|error| lost(error.to_string()))?;
+        let there = self.disk.metadata(&self.path).map_err(|error| lost(error.to_string()))?;
         if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
-            return Err(fatal("the file was replaced while the daemon was running".to_owned()));
+            return Err(lost("the file was replaced while the daemon was running".to_owned()));
         }
         if there.len() < self.allocated.min(self.end) {
-            return Err(fatal("the file was cut while the daemon was running".to_owned()));
+            return Err(lost("the file was cut while the daemon was running".to_owned()));
         }
         Ok(())
     }
 
     fn roll(&mut self) -> Result<(), AppendError> {
-        let (current, nonce) = create_segment(&self.dir, self.next).map_err(|error| match error {
-            StoreError::Io(error) => AppendError::NotWritten(error),
-            other => AppendError::Fatal(other.to_string()),
+        let made = create_segment(&self.disk, &self.dir, self.next);
+        let (current, nonce) = made.map_err(|unmade| match unmade {
+            Unmade::NotWritten(error) => {
+                // It must not stand behind a file that goes on. If it can't be removed, opening does.
+                let _left = self.disk.remove_file(&self.dir.join(file_name(self.next)));
+                AppendError::NotWritten(error)
+            }
+            Unmade::NotDurable(error) => AppendError::Lost(format!("a new journal file: fsync: {error}")),
         })?;
-        push(&self.reader, Arc::clone(&current)).map_err(|error| AppendError::Fatal(error.to_string()))?;
+        push(&self.reader, Arc::clone(&current)).map_err(|error| AppendError::Lost(error.to_string()))?;
         self.earlier_octets += self.allocated;
         self.path = self.dir.join(file_name(self.next));
         self.current = current;
@@ -509,31 +578,59 @@ impl Journal {
     }
 }
 
+/// Why a journal file could not be made.
+enum Unmade {
+    /// It may be tried again.
+    NotWritten(io::Error),
+    /// A sync failed, which is never tried again.
+    NotDurable(io::Error),
+}
+
+impl Unmade {
+    fn into_store(self) -> StoreError {
+        match self {
+            Self::NotWritten(error) | Self::NotDurable(error) => error.into(),
+        }
+    }
+}
+
+/// Removes a last file that never held a batch, because making it failed or was cut off: the one before may have gone on.
+fn drop_unused(disk: &Disk, dir: &Path, firsts: &mut Vec<u64>) -> Result<(), StoreError> {
+    let Some((&last, earlier)) = firsts.split_last() else { return Ok(()) };
+    let path = dir.join(file_name(last));
+    if !earlier.is_empty() && disk.metadata(&path)?.len() <= FILE_HEADER {
+        tracing::info!(file = %path.display(), "a journal file that was never used is removed");
+        disk.remove_file(&path)?;
+        disk.sync_dir(dir)?;
+        firsts.pop();
+    }
+    Ok(())
+}
+
 fn push(reader: &JournalReader, segment: Arc<Segment>) -> Result<(), StoreError> {
     reader.segments.write().map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.push(segment);
     Ok(())
 }
 
 /// Makes a journal file. Durable on return: content, name, and size.
-fn create_segment(dir: &Path, first: u64) -> Result<Opened, StoreError> {
+fn create_segment(disk: &Disk, dir: &Path, first: u64) -> Result<Opened, Unmade> {
     let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(dir.join(file_name(first)))?;
-    file.write_all_at(&encode_file_header(&nonce, first), 0)?;
-    file.sync_all()?;
-    durable::sync_dir(dir)?;
+    getrandom::fill(&mut nonce).map_err(|error| Unmade::NotWritten(io::Error::other(error)))?;
+    let written = || {
+        let file = disk.open_or_create(&dir.join(file_name(first)))?;
+        // What an interrupted making of it left.
+        file.set_len(0)?;
+        file.write_all_at(&encode_file_header(&nonce, first), 0)?;
+        Ok(file)
+    };
+    let file = written().map_err(Unmade::NotWritten)?;
+    file.sync_all().and_then(|()| disk.sync_dir(dir)).map_err(Unmade::NotDurable)?;
     Ok((Arc::new(Segment { first, file }), nonce))
 }
 
 /// Opens a journal file; none if its header is not whole.
-fn open_segment(dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
-    let file = OpenOptions::new().read(true).write(true).open(dir.join(file_name(first)))?;
+fn open_segment(disk: &Disk, dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
+    let file = disk.open(&dir.join(file_name(first)))?;
     let mut header = [0; 64];
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => {}
@@ -553,7 +650,7 @@ fn open_segment(dir: &Path, first: u64) -> Result<Option<Opened>, StoreError> {
 ///
 /// An unreadable batch ends the scan if nothing valid follows; otherwise the file is corrupt.
 fn scan_file(
-    file: &File,
+    file: &DiskFile,
     nonce: &[u8; 16],
     first: u64,
     visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
@@ -607,7 +704,7 @@ fn batch_is_whole(body: &[u8], count: u32) -> bool {
 }
 
 /// Looks for a whole batch behind `from`, at any offset. Returns its first index.
-fn find_batch(file: &File, nonce: &[u8; 16], from: u64, size: u64, above: u64) -> Result<Option<u64>, StoreError> {
+fn find_batch(file: &DiskFile, nonce: &[u8; 16], from: u64, size: u64, above: u64) -> Result<Option<u64>, StoreError> {
     const WINDOW: u64 = 1024 * 1024;
     let mut at = from + 1;
     let mut window = Vec::new();

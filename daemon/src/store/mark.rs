@@ -1,16 +1,15 @@
 //! Small files that say how far the log had come: the last checkpoint, the high-water mark beside the signing key, how far
 //! derived data is durable, and whether the view is in doubt (audit-log.md §8). They are never the truth, only witnesses against it.
 
-use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use common::audit::{Checkpoint, Hash, Note, NoteError, Verifier};
 
 use crate::clock;
-use crate::durable;
+use crate::durable::{self, Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Most octets of the checkpoint's file that are looked at; a note is far smaller.
@@ -20,15 +19,15 @@ const CHECKPOINT_OCTETS_MAX: u64 = 64 * 1024;
 /// be old or torn; it is never ahead of the journal.
 #[derive(Debug)]
 pub struct CheckpointFile {
-    file: File,
+    file: DiskFile,
     /// Octets of what is in it.
     octets: u64,
 }
 
 impl CheckpointFile {
     /// Opens or makes it.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    pub fn open(disk: &Disk, path: &Path) -> Result<Self, StoreError> {
+        let file = disk.open_or_create(path)?;
         let octets = file.metadata()?.len();
         Ok(Self { file, octets })
     }
@@ -66,6 +65,7 @@ fn own_checkpoint(note: &[u8]) -> Result<Checkpoint, NoteError> {
 #[derive(Debug)]
 pub struct HighWaterMark {
     path: PathBuf,
+    disk: Disk,
     last: Mutex<Marked>,
 }
 
@@ -80,11 +80,11 @@ pub struct Marked {
 
 impl HighWaterMark {
     /// Reads it.
-    pub fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let checkpoint = read_mark(&path)?;
+    pub fn open(disk: &Disk, path: PathBuf) -> Result<Self, StoreError> {
+        let checkpoint = read_mark(disk, &path)?;
         let written = checkpoint.as_ref().and_then(|_there| std::fs::metadata(&path).ok());
         let at_ms = written.map(|file| file.mtime() * clock::SECOND_MS + file.mtime_nsec() / 1_000_000);
-        Ok(Self { path, last: Mutex::new(Marked { checkpoint, at_ms }) })
+        Ok(Self { path, disk: disk.clone(), last: Mutex::new(Marked { checkpoint, at_ms }) })
     }
 
     /// Where it is.
@@ -101,7 +101,7 @@ impl HighWaterMark {
     /// with the same key, or who put back an old copy: that is an error, and nothing is written.
     pub fn write(&self, note: &str) -> Result<(), StoreError> {
         let checkpoint = own_checkpoint(note.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let there = read_mark(&self.path)?;
+        let there = read_mark(&self.disk, &self.path)?;
         // The lock isn't held over I/O: whoever signs waits for it, and there is one who writes.
         let last = self.last();
         if there.is_some() && there != last.checkpoint {
@@ -114,15 +114,15 @@ impl HighWaterMark {
         if there.is_none() && last.checkpoint.is_some() {
             tracing::warn!(path = %self.path.display(), "the high-water mark was removed; it is made anew");
         }
-        durable::write_file(&self.path, note.as_bytes(), durable::MODE_FILE)?;
+        durable::write_file_on(&self.disk, &self.path, note.as_bytes(), durable::MODE_FILE)?;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Marked { checkpoint: Some(checkpoint), at_ms: Some(clock::now_ms()) };
         Ok(())
     }
 }
 
-fn read_mark(path: &Path) -> Result<Option<Checkpoint>, StoreError> {
-    match std::fs::read(path) {
+fn read_mark(disk: &Disk, path: &Path) -> Result<Option<Checkpoint>, StoreError> {
+    match disk.read(path) {
         Ok(note) => own_checkpoint(&note).map(Some).map_err(|error| {
             StoreError::Corrupt(format!(
                 "the high-water mark {} can't be read: {error}. Put back the copy that belongs to the newest data; without \
@@ -137,42 +137,52 @@ fn read_mark(path: &Path) -> Result<Option<Checkpoint>, StoreError> {
 
 /// How far derived data was made durable: `<data>/log/derived`, two lines, size and root.
 #[derive(Debug, Clone)]
-pub struct DerivedMark(pub PathBuf);
+pub struct DerivedMark {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The way there.
+    pub disk: Disk,
+}
 
 impl DerivedMark {
     /// Size and root; none if it is missing or unreadable, which only costs time.
     pub fn read(&self) -> Option<(u64, Hash)> {
-        let text = std::fs::read_to_string(&self.0).ok()?;
+        let text = String::from_utf8(self.disk.read(&self.path).ok()?).ok()?;
         let (size, root) = text.trim_end().split_once('\n')?;
         Some((size.parse().ok()?, root.parse().ok()?))
     }
 
     /// Replaces it, durable on return.
     pub fn write(&self, size: u64, root: Hash) -> Result<(), StoreError> {
-        Ok(durable::write_file(&self.0, format!("{size}\n{root}\n").as_bytes(), 0o600)?)
+        Ok(durable::write_file_on(&self.disk, &self.path, format!("{size}\n{root}\n").as_bytes(), 0o600)?)
     }
 }
 
 /// Says that the view failed while it was open: `<data>/log/view-doubtful`. sled can't be trusted to notice its own damage
 /// when it is opened again, so the next start makes the view anew.
 #[derive(Debug, Clone)]
-pub struct ViewDoubt(pub PathBuf);
+pub struct ViewDoubt {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The way there.
+    pub disk: Disk,
+}
 
 impl ViewDoubt {
     /// Raises it. If even that fails, the next start may fail the same way, and try again.
     pub fn raise(&self) {
-        if let Err(error) = durable::write_file(&self.0, b"", 0o600) {
+        if let Err(error) = durable::write_file_on(&self.disk, &self.path, b"", 0o600) {
             tracing::error!(%error, "it can't be noted that the view failed");
         }
     }
 
     /// Whether it was raised.
     pub fn is_raised(&self) -> bool {
-        self.0.exists()
+        self.path.exists()
     }
 
     /// Lays it down.
     pub fn lay_down(&self) -> Result<(), StoreError> {
-        Ok(durable::remove(&self.0)?)
+        Ok(durable::remove_on(&self.disk, &self.path)?)
     }
 }

@@ -2,15 +2,14 @@
 //! Level 0 holds the leaf hashes, level k the roots of complete subtrees of 2^k leaves; a tile of level L is an octet
 //! range of level 8·L. Derived from the journal: what is missing is computed again, so nothing here is synced per batch.
 
-use std::fs::{File, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use common::audit::{Frontier, HASH_LEN, Hash, Nodes};
 
+use crate::durable::{Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Octets of a hash.
@@ -21,14 +20,19 @@ const LEVELS: usize = 64;
 /// The files. Shared by the writer and all readers: what is below the published size never changes.
 #[derive(Debug)]
 pub struct HashFiles {
+    disk: Disk,
     dir: PathBuf,
     levels: [OnceLock<Growing>; LEVELS],
 }
 
 impl HashFiles {
     /// The files of a directory; each is opened when it is first needed.
-    pub fn new(dir: &Path) -> Arc<Self> {
-        Arc::new(Self { dir: dir.to_owned(), levels: std::array::from_fn(|_level| OnceLock::new()) })
+    pub fn new(disk: &Disk, dir: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            disk: disk.clone(),
+            dir: dir.to_owned(),
+            levels: std::array::from_fn(|_level| OnceLock::new()),
+        })
     }
 
     fn level(&self, level: u8) -> Result<&Growing, StoreError> {
@@ -39,8 +43,7 @@ impl HashFiles {
         if let Some(file) = slot.get() {
             return Ok(file);
         }
-        let path = self.dir.join(format!("hash.{level}"));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = self.disk.open_or_create(&self.dir.join(format!("hash.{level}")))?;
         Ok(slot.get_or_init(|| Growing::new(file)))
     }
 
@@ -97,14 +100,14 @@ impl Nodes for HashFiles {
 #[derive(Debug)]
 pub struct Growing {
     /// The file.
-    pub file: File,
+    pub file: DiskFile,
     /// Octets it is known to have, so that a batch that fits asks the system for nothing.
     known: AtomicU64,
 }
 
 impl Growing {
     /// Of a file of any length.
-    pub fn new(file: File) -> Self {
+    pub fn new(file: DiskFile) -> Self {
         Self { file, known: AtomicU64::new(0) }
     }
 

@@ -2,26 +2,33 @@
 //! records with one fdatasync, applies the changes to the view, signs the checkpoint, and answers. Nothing else writes.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::audit::{Checkpoint, Entry, Hash, Signer, consistency_proof, leaf_hash, root_at, verify_consistency};
+use common::audit::{
+    Action, Actor, Checkpoint, Entry, Hash, Outcome, Signer, Target, consistency_proof, leaf_hash, root_at,
+    verify_consistency,
+};
 use common::digest::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::durable::Disk;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
-use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record};
+use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record, Spare};
 use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::{CheckpointFile, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::records::{LogKeysRecord, Write};
+use crate::store::room::{Fit, Room};
 use crate::store::view::{Applied, Chain, KvRecords, advance_head, apply, head, set_applied};
-use crate::store::{Committed, Decide, Draft, Health, Moment, PublishedCheckpoint, StoreError};
+use crate::store::{Committed, Decide, Decision, Draft, Health, Moment, PublishedCheckpoint, StoreError, Urgency};
 
 /// The most commands of a batch.
 pub const BATCH_COMMANDS_MAX: usize = 512;
@@ -34,17 +41,21 @@ const GATHER_FROM: usize = 4;
 const GATHER_PAUSES: usize = 4;
 /// Time between the looks; the system adds about as much.
 const GATHER_PAUSE: Duration = Duration::from_micros(50);
+/// Entries for which hashes and rows have room beyond every ordinary batch, for those that are written on a full disk.
+const SPARE_ENTRIES: u64 = 1024;
 /// Octets of records after which a batch is closed.
 const BATCH_OCTETS_MAX: usize = 32 * 1024 * 1024;
 
 /// What can be asked of the sequencer.
 pub enum Request {
     /// Decide and commit a command.
-    Commit(Decide, oneshot::Sender<Result<Committed, StoreError>>),
+    Commit(Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>),
     /// Sign the checkpoint of an earlier size once more; at least 1, and not above the published size.
     SignAgain(u64, oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>),
     /// Run this between two batches: nothing moves while it runs, so it must be short.
     Still(Box<dyn FnOnce() + Send>),
+    /// Look whether a log that refuses can be written again, and the reserve be filled.
+    Probe,
     /// Finish what was queued before this, then end.
     Close(oneshot::Sender<()>),
 }
@@ -62,6 +73,8 @@ pub struct Shown {
     pub batches: AtomicU64,
     /// Octets of the journal.
     pub journal_bytes: AtomicU64,
+    /// Octets of the reserve.
+    pub reserve_bytes: AtomicU64,
     /// Raised when the view fails.
     pub doubt: ViewDoubt,
     /// The log's name and keys.
@@ -80,6 +93,10 @@ pub struct Sequencer {
     pub rows: Arc<Rows>,
     /// The view.
     pub tree: sled::Tree,
+    /// The view's directory.
+    pub view_dir: PathBuf,
+    /// The way to the files.
+    pub disk: Disk,
     /// The last checkpoint's file.
     pub checkpoint_file: CheckpointFile,
     /// The log's keys, the newest first. None while older data is being accepted: then nothing can be signed before an
@@ -95,8 +112,10 @@ pub struct Sequencer {
     pub genesis: Option<Hash>,
     /// The time of the last entry.
     pub last_at_ms: i64,
-    /// Says whether there is room for what a batch derives; an error message if not.
-    pub room: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// Whether there is room for what a batch derives.
+    pub room: Room,
+    /// Why the log refuses since a moment ago; to be recorded.
+    pub news: Option<String>,
     /// What others see.
     pub shown: Arc<Shown>,
 }
@@ -111,32 +130,45 @@ struct Decided {
     before: [Option<u64>; 5],
 }
 
-/// A command and who waits for it.
-type Waiting = (Decide, oneshot::Sender<Result<Committed, StoreError>>);
+/// A command, how urgent it is, and who waits for it.
+type Waiting = (Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>);
+
+/// What was taken besides commands.
+#[derive(Default)]
+struct Taken {
+    /// Who waits for the end, if that is asked for.
+    closing: Option<oneshot::Sender<()>>,
+    /// A probe was asked for.
+    probe: bool,
+}
 
 impl Sequencer {
-    /// Takes a request and those behind it, as many as go into a batch. Returns who waits for the end, if that is asked for.
+    /// Takes a request and those behind it, as many as go into a batch, up to the end if there is one.
     fn take(
         &self,
         first: Request,
         requests: &mut mpsc::Receiver<Request>,
         waiting: &mut Vec<Waiting>,
-    ) -> Option<oneshot::Sender<()>> {
+        taken: &mut Taken,
+    ) {
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
-                Request::Commit(decide, reply) => waiting.push((decide, reply)),
+                Request::Commit(urgency, decide, reply) => waiting.push((urgency, decide, reply)),
                 Request::SignAgain(size, reply) => {
                     // A client that left has nobody waiting for the note; none is kept.
                     let _gone = reply.send(self.sign_again(size));
                 }
                 // What waits is not decided yet: the view is as the batch before left it.
                 Request::Still(work) => work(),
-                Request::Close(done) => return Some(done),
+                Request::Probe => taken.probe = true,
+                Request::Close(done) => {
+                    taken.closing = Some(done);
+                    return;
+                }
             }
             next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
         }
-        None
     }
 
     /// Serves requests until it is closed or has failed.
@@ -144,21 +176,25 @@ impl Sequencer {
         let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
         let mut last_batch = 0;
         while let Some(first) = requests.blocking_recv() {
-            let mut closing = self.take(first, &mut requests, &mut waiting);
+            let mut taken = Taken::default();
+            self.take(first, &mut requests, &mut waiting, &mut taken);
             if last_batch >= GATHER_FROM {
                 for _ in 0..GATHER_PAUSES {
                     let before = waiting.len();
-                    if closing.is_some() || before == BATCH_COMMANDS_MAX {
+                    if taken.closing.is_some() || before == BATCH_COMMANDS_MAX {
                         break;
                     }
                     std::thread::sleep(GATHER_PAUSE);
                     let Ok(next) = requests.try_recv() else { break };
-                    closing = self.take(next, &mut requests, &mut waiting);
+                    self.take(next, &mut requests, &mut waiting, &mut taken);
                 }
             }
             last_batch = waiting.len();
-            self.batch(&mut waiting);
-            if let Some(done) = closing {
+            if taken.probe {
+                self.probe();
+            }
+            self.batch(std::mem::take(&mut waiting));
+            if let Some(done) = taken.closing {
                 // A receiver that is gone has stopped waiting; there is nobody to tell.
                 let _gone = done.send(());
                 return;
@@ -167,25 +203,110 @@ impl Sequencer {
     }
 
     /// Decides and commits commands; each is answered. What does not fit into one batch goes into the next.
-    fn batch(&mut self, waiting: &mut Vec<Waiting>) {
-        let mut rest = std::mem::take(waiting).into_iter();
+    fn batch(&mut self, waiting: Vec<Waiting>) {
+        let mut rest = waiting.into_iter();
         while rest.len() > 0 {
-            if let Err(refusal) = self.ready() {
-                for (_decide, reply) in rest.by_ref() {
-                    answer(reply, Err(StoreError::Unavailable(refusal.clone())));
+            let most = rest.as_slice().iter().map(|(urgency, ..)| *urgency).max().unwrap_or(Urgency::Ordinary);
+            match self.ready(most) {
+                Ok(Urgency::Ordinary) => {}
+                Ok(least) => {
+                    let (let_through, refused): (Vec<_>, Vec<_>) = rest.partition(|(urgency, ..)| *urgency >= least);
+                    for (_urgency, _decide, reply) in refused {
+                        answer(reply, Err(self.refusal()));
+                    }
+                    rest = let_through.into_iter();
                 }
-                return;
+                Err(failed) => {
+                    for (_urgency, _decide, reply) in rest {
+                        answer(reply, Err(StoreError::Unavailable(failed.clone())));
+                    }
+                    return;
+                }
             }
-            self.one_batch(&mut rest);
+            if rest.len() > 0 {
+                self.one_batch(&mut rest);
+                self.tell_news();
+            }
         }
     }
 
-    /// Whether anything may be begun.
-    fn ready(&mut self) -> Result<(), String> {
-        if let Health::Failed(why) = &*self.shown.health.borrow() {
-            return Err(why.clone());
+    /// The least urgency that is let through now; an error if nothing more can be begun at all. `most` is the most urgent
+    /// command that waits.
+    fn ready(&mut self, most: Urgency) -> Result<Urgency, String> {
+        self.check_alive()?;
+        let least = self.least_urgency(most);
+        // What was written to find out may have failed for good.
+        self.check_alive()?;
+        Ok(least)
+    }
+
+    fn check_alive(&self) -> Result<(), String> {
+        match &*self.shown.health.borrow() {
+            Health::Failed(why) => Err(why.clone()),
+            Health::Ok | Health::Full(_) | Health::Refusing(_) => Ok(()),
         }
-        (self.room)().inspect_err(|why| self.refusing(why.clone()))
+    }
+
+    fn least_urgency(&mut self, most: Urgency) -> Urgency {
+        let checked = self.room.check(most);
+        self.shown.reserve_bytes.store(self.room.reserve_octets(), Ordering::Relaxed);
+        match checked {
+            Ok(Fit { least, full: Some(full) }) => {
+                self.refusing(Health::Full(full.to_string()));
+                self.tell_news();
+                least
+            }
+            Ok(Fit { least, full: None }) if self.resumed() => least,
+            Ok(Fit { full: None, .. }) => Urgency::Urgent,
+            Err(error) => {
+                self.refusing(Health::Refusing(format!("the file system can't be asked for its free space: {error}")));
+                Urgency::Lifecycle
+            }
+        }
+    }
+
+    /// Whether ordinary commands can be recorded. A log that refused is tried with an entry that says that it goes on.
+    fn resumed(&mut self) -> bool {
+        if *self.shown.health.borrow() == Health::Ok {
+            return true;
+        }
+        let resumed = self.record_own(Urgency::Ordinary, Action::LogResume, BTreeMap::new());
+        if resumed {
+            tracing::info!("the audit log can be written again");
+            self.shown.health.send_replace(Health::Ok);
+        }
+        resumed
+    }
+
+    /// Looks whether things are better than they were; fills the reserve.
+    fn probe(&mut self) {
+        // What it comes to is shown by the health.
+        let _least = self.ready(Urgency::Ordinary);
+    }
+
+    /// Records that ordinary commands are refused from now on, if that is news. Where even that can't be written, the
+    /// daemon's log has said it.
+    fn tell_news(&mut self) {
+        if let Some(why) = self.news.take() {
+            self.record_own(Urgency::Lifecycle, Action::LogRefuse, BTreeMap::from([("reason".to_owned(), why.into())]));
+        }
+    }
+
+    /// Commits an entry of the log about itself; whether it is recorded.
+    fn record_own(&mut self, urgency: Urgency, action: Action, data: BTreeMap<String, serde_json::Value>) -> bool {
+        let (reply, mut answer) = oneshot::channel();
+        let decide = own_entry(action, &self.shown.keys.borrow().origin, data);
+        self.one_batch(&mut std::iter::once((urgency, decide, reply)));
+        answer.try_recv().is_ok_and(|result| result.is_ok())
+    }
+
+    /// What an ordinary command is told while the log refuses.
+    fn refusal(&self) -> StoreError {
+        match &*self.shown.health.borrow() {
+            Health::Full(why) => StoreError::Full(why.clone()),
+            Health::Refusing(why) | Health::Failed(why) => StoreError::Unavailable(why.clone()),
+            Health::Ok => StoreError::Unavailable("the log can't be written at the moment".to_owned()),
+        }
     }
 
     fn one_batch(&mut self, commands: &mut dyn ExactSizeIterator<Item = Waiting>) {
@@ -196,17 +317,21 @@ impl Sequencer {
         let _alarm = Alarm(Arc::clone(&self.shown));
         let mut records: Vec<Record> = Vec::with_capacity(commands.len());
         let mut released = Vec::new();
+        let mut spare = Spare::Use;
         let mut octets = 0;
         let mut last_at_ms = self.last_at_ms;
         let mut keys = None;
         while octets < BATCH_OCTETS_MAX && decided.len() < BATCH_COMMANDS_MAX {
-            let Some((decide, reply)) = commands.next() else { break };
+            let Some((urgency, decide, reply)) = commands.next() else { break };
             let index = self.journal.next_index() + records.len() as u64;
             let moment = Moment { index, at_ms: clock::now_ms().max(last_at_ms) };
             match self.decide_one(&mut overlay, decide, moment, &mut released) {
                 Ok(Ready { record, leaf_hash, before, keys: new_keys }) => {
                     keys = new_keys.or(keys);
                     octets += record.leaf.len() + record.change.len();
+                    if urgency == Urgency::Ordinary {
+                        spare = Spare::Keep;
+                    }
                     last_at_ms = moment.at_ms;
                     let leaf = Arc::clone(&record.leaf);
                     records.push(record);
@@ -217,7 +342,7 @@ impl Sequencer {
                     // The pending changes are half applied, so none of them may be kept. Nothing was written yet.
                     let why = error.to_string();
                     answer(reply, Err(error));
-                    return refuse_all(decided, &why);
+                    return refuse_all(decided, StoreError::Unavailable, &why);
                 }
             }
         }
@@ -230,25 +355,25 @@ impl Sequencer {
             size: size + more,
             genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).map_or([0; 32], |hash| hash.0),
         };
+        let ahead = if spare == Spare::Keep { more + SPARE_ENTRIES } else { more };
         let prepared = set_applied(&mut overlay, &applied)
-            .and_then(|()| self.hash_files.reserve(size, more))
-            .and_then(|()| self.rows.reserve(size, more));
+            .and_then(|()| self.hash_files.reserve(size, ahead))
+            .and_then(|()| self.rows.reserve(size, ahead));
         if let Err(error) = prepared {
-            self.refusing(error.to_string());
-            return refuse_all(decided, &error.to_string());
+            return self.not_written(decided, &error);
         }
 
         // Step 3: the commit point is inside `append`.
-        let places = match self.journal.append(&records) {
+        let places = match self.journal.append(&records, spare) {
             Ok(places) => places,
-            Err(error @ AppendError::NotWritten(_)) => {
-                let why = crate::error_chain(&error);
-                self.refusing(why.clone());
-                return refuse_all(decided, &why);
-            }
-            Err(AppendError::Fatal(why)) => {
+            Err(error @ AppendError::NotWritten(_)) => return self.not_written(decided, &error),
+            Err(AppendError::Lost(why)) => {
                 self.failed(&why);
-                return refuse_all(decided, &why);
+                return refuse_all(decided, StoreError::Unavailable, &why);
+            }
+            Err(AppendError::Unknown(why)) => {
+                self.failed(&why);
+                return refuse_all(decided, StoreError::Unknown, &why);
             }
         };
 
@@ -262,7 +387,7 @@ impl Sequencer {
                 self.shown.doubt.raise();
                 let why = format!("recorded, but the view of it failed, so the daemon must restart: {error}");
                 self.failed(&why);
-                refuse_all(decided, &why);
+                refuse_all(decided, StoreError::Unknown, &why);
             }
         }
     }
@@ -354,7 +479,8 @@ impl Sequencer {
             self.hashes.push(one.leaf_hash);
         }
         self.hashes.write()?;
-        self.tree.apply_batch(overlay.into_batch())?;
+        let batch = overlay.into_batch();
+        self.disk.apply(&self.view_dir, || Ok(self.tree.apply_batch(batch)?))?;
         if let Some(NewKeys { keys, signers }) = keys {
             self.signers = signers;
             self.shown.keys.send_replace(keys);
@@ -420,7 +546,6 @@ impl Sequencer {
         self.shown.commits.fetch_add(decided.len() as u64, Ordering::Relaxed);
         self.shown.batches.fetch_add(1, Ordering::Relaxed);
         self.shown.journal_bytes.store(self.journal.octets(), Ordering::Relaxed);
-        self.shown.health.send_if_modified(|health| std::mem::replace(health, Health::Ok) != Health::Ok);
         released.sort_unstable();
         released.dedup();
         let released: Arc<[Digest]> = released.into();
@@ -437,14 +562,29 @@ impl Sequencer {
         }
     }
 
-    fn refusing(&self, why: String) {
+    /// A batch failed before its commit point.
+    fn not_written(&mut self, decided: Vec<Decided>, error: &(dyn std::error::Error + 'static)) {
+        if is_full(error) {
+            let why = "disk full: the journal can't grow; free space or purge";
+            self.refusing(Health::Full(why.to_owned()));
+            return refuse_all(decided, StoreError::Full, why);
+        }
+        let why = crate::error_chain(error);
+        self.refusing(Health::Refusing(why.clone()));
+        refuse_all(decided, StoreError::Unavailable, &why);
+    }
+
+    /// Shows that ordinary commands are refused. The daemon's log and the audit log are told when it begins, not with every
+    /// request.
+    fn refusing(&mut self, now: Health) {
+        let began = *self.shown.health.borrow() == Health::Ok;
+        if began && let Health::Full(why) | Health::Refusing(why) = &now {
+            tracing::warn!(cause = %why, "the audit log can't be written; audited requests are refused until it can");
+            self.news = Some(why.clone());
+        }
         self.shown.health.send_if_modified(|health| {
-            let now = Health::Refusing(why.clone());
             let changed = *health != now;
-            if changed {
-                tracing::error!(cause = %why, "the audit log can't be written; audited requests are refused until it can");
-                *health = now;
-            }
+            *health = now;
             changed
         });
     }
@@ -518,10 +658,27 @@ fn answer(reply: oneshot::Sender<Result<Committed, StoreError>>, result: Result<
     let _gone = reply.send(result);
 }
 
-fn refuse_all(decided: Vec<Decided>, why: &str) {
+fn refuse_all(decided: Vec<Decided>, error: fn(String) -> StoreError, why: &str) {
     for one in decided {
-        answer(one.reply, Err(StoreError::Unavailable(why.to_owned())));
+        answer(one.reply, Err(error(why.to_owned())));
     }
+}
+
+/// Whether an error or one of its causes says that there is no room.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// An entry of the log about itself.
+pub fn own_entry(action: Action, origin: &str, data: BTreeMap<String, serde_json::Value>) -> Decide {
+    let target = Target::new("log", origin);
+    Box::new(move |_records, _moment| {
+        let draft = Draft { action, outcome: Outcome::Ok, actor: Actor::system(), target, request: None, data };
+        Ok(Decision { draft, writes: Vec::new() })
+    })
 }
 
 /// The data of `log.genesis`.

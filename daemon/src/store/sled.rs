@@ -6,7 +6,8 @@
 //! <data>/log/journal-*     the truth
 //! <data>/log/hash.*        derived: tree hashes          <data>/log/entries   derived: the entries' index
 //! <data>/log/checkpoint    the last signed checkpoint    <data>/log/derived   how far derived data is durable
-//! <data>/view/             derived: sled                 <data>/node          this daemon's instance id
+//! <data>/log/reserve       room for a full disk          <data>/view/         derived: sled
+//! <data>/node              this daemon's instance id
 //! <keys>/                  the log's keys and its high-water mark (`store/keys.rs`)
 //! ```
 
@@ -21,9 +22,9 @@ pub use recover::LostHead;
 pub use rollback::{Acceptance, RolledBack};
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -33,9 +34,10 @@ use common::audit::{Hash, Receipt, TlogProof, consistency_proof, inclusion_proof
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
-use crate::store::entries::{Finder, Rows};
-use crate::store::journal::JournalReader;
+use crate::store::entries::{Finder, Rows, SCAN_ENTRIES_MAX};
+use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
 use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
@@ -47,7 +49,7 @@ use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
 use crate::store::{
     BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
-    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats,
+    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency,
 };
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
@@ -65,6 +67,10 @@ pub struct SledOptions {
     pub cache_bytes: u64,
     /// After so long without an entry, a `log.heartbeat` is written.
     pub heartbeat: std::time::Duration,
+    /// The way to the files of the log and its keys.
+    pub disk: Disk,
+    /// Entries after which a new journal file is begun.
+    pub file_entries_max: u64,
 }
 
 impl SledOptions {
@@ -76,6 +82,8 @@ impl SledOptions {
             origin: origin.to_owned(),
             cache_bytes: 64 * 1024 * 1024,
             heartbeat: std::time::Duration::from_secs(15 * 60),
+            disk: Disk::default(),
+            file_entries_max: FILE_ENTRIES_MAX,
         }
     }
 
@@ -175,6 +183,7 @@ impl SledStore {
         };
         let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let reserve_wanted = sequencer.room.wanted_octets();
         let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
             .spawn(move || sequencer.run(queue))
@@ -189,11 +198,13 @@ impl SledStore {
             view: view.clone(),
             db,
             view_dir: options.data_dir.join("view"),
+            disk: options.disk.clone(),
             mark: Arc::clone(&mark),
             key_dir: key_dir.clone(),
             derived,
             requests: requests.clone(),
             heartbeat: options.heartbeat,
+            reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
         let data_dir = options.data_dir.clone();
@@ -212,7 +223,7 @@ fn record_opening(requests: &mpsc::Sender<Request>, opening: Vec<Decide>) -> Res
     for decide in opening {
         let (reply, answer) = oneshot::channel();
         let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
-        requests.blocking_send(Request::Commit(decide, reply)).map_err(|_closed| gone(()))?;
+        requests.blocking_send(Request::Commit(Urgency::Lifecycle, decide, reply)).map_err(|_closed| gone(()))?;
         answer.blocking_recv().map_err(|_closed| gone(()))??;
     }
     Ok(())
@@ -256,18 +267,27 @@ fn lock(path: &Path, dir: &Path) -> Result<File, OpenError> {
         let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
         return Err(OpenError::Locked { dir: dir.to_owned(), pid: known.then(|| pid.trim().to_owned()) });
     }
-    let written = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-    written.map_err(OpenError::path(path))?;
+    // Over the old one and not after it: on a full disk a block that is given up may not come back. The process id is a help
+    // for the reader of a message, and no more.
+    let pid = format!("{}\n", std::process::id());
+    match file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64)) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+        written => written.map_err(OpenError::path(path))?,
+    }
     Ok(file)
 }
 
 impl Store for SledStore {
-    fn commit(&self, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
+    fn commit_as(&self, urgency: Urgency, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>> {
         Box::pin(async move {
             let stopped = || StoreError::Unavailable("the daemon is stopping".to_owned());
             let (reply, answer) = oneshot::channel();
-            self.requests.send(Request::Commit(decide, reply)).await.map_err(|_closed| stopped())?;
-            answer.await.map_err(|_closed| stopped())?
+            self.requests.send(Request::Commit(urgency, decide, reply)).await.map_err(|_closed| stopped())?;
+            answer.await.unwrap_or_else(|_closed| match &*self.shown.health.borrow() {
+                // The writing thread panicked with this command in its hands, before or after the commit point.
+                Health::Failed(why) => Err(StoreError::Unknown(why.clone())),
+                Health::Ok | Health::Full(_) | Health::Refusing(_) => Err(stopped()),
+            })
         })
     }
 
@@ -320,6 +340,7 @@ impl Store for SledStore {
             journal_bytes: self.shown.journal_bytes.load(Ordering::Relaxed),
             mark_size: mark.checkpoint.map_or(0, |checkpoint| checkpoint.size),
             mark_at_ms: mark.at_ms,
+            reserve_bytes: self.shown.reserve_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -377,6 +398,13 @@ impl Store for SledStore {
     }
 }
 
+impl SledView {
+    /// Finds entries, looking at so many for one page.
+    pub(super) fn finder_of_at_most(&self, scan_max: usize) -> Finder<'_, ::sled::Tree> {
+        Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size(), scan_max }
+    }
+}
+
 impl Entries for SledView {
     fn size(&self) -> u64 {
         self.shown.checkpoint.borrow().size
@@ -413,7 +441,7 @@ impl Entries for SledView {
     }
 
     fn entries(&self, query: &EntryQuery) -> Read<EntryPage> {
-        Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size() }.find(query)
+        self.finder_of_at_most(SCAN_ENTRIES_MAX).find(query)
     }
 
     fn receipt(&self, index: u64, checkpoint: &PublishedCheckpoint) -> Read<Receipt> {

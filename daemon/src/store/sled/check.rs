@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use self::frames::{Fault, Found, Frames};
 use super::recover::TREE;
 use super::{OpenError, SledOptions, SledStore};
+use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
 use crate::store::codec::{change_digest, decode, decode_change};
 use crate::store::entries::{Row, Rows};
@@ -99,7 +100,7 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
     let _lock = lock_without_trace(&log_dir.join("lock"), &options.data_dir)?;
     sweep(&options.data_dir)?;
     let key_dir = KeyDir(options.key_dir.clone());
-    let mark = match HighWaterMark::open(options.key_dir.join("log.mark")) {
+    let mark = match HighWaterMark::open(&options.disk, options.key_dir.join("log.mark")) {
         Ok(mark) => mark.last().checkpoint,
         Err(error) => {
             listener.failure("high-water mark".to_owned(), crate::error_chain(&error));
@@ -293,12 +294,12 @@ impl Derived {
         }
         let path = log_dir.join("entries");
         let rows = if path.is_file() {
-            Some(Rows::open(&path)?)
+            Some(Rows::open(&Disk::default(), &path)?)
         } else {
             listener.failure("entries".to_owned(), format!("{} is missing", path.display()));
             None
         };
-        Ok(Self { hashes: HashFiles::new(log_dir), levels_lost, rows })
+        Ok(Self { hashes: HashFiles::new(&Disk::default(), log_dir), levels_lost, rows })
     }
 
     fn compare_hash(&mut self, level: u8, index: u64, hash: Hash, faults: &mut Vec<Fault>) {

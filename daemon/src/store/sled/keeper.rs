@@ -2,8 +2,8 @@
 //! durable now and then so that a start has little to replay, and the heartbeat that makes staleness visible.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,19 +13,21 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc as queue, oneshot};
 
 use crate::clock;
+use crate::durable::Disk;
 use crate::store::keys::KeyDir;
 use crate::store::mark::{DerivedMark, HighWaterMark};
 use crate::store::records::{LogKeysRecord, Write};
-use crate::store::sequencer::Request;
+use crate::store::sequencer::{Request, own_entry};
 use crate::store::sled::SledView;
-use crate::store::sled::recover::own_entry;
 use crate::store::view::applied;
-use crate::store::{Decide, Decision, Draft, Health, PublishedCheckpoint, StoreError};
+use crate::store::{Decide, Decision, Draft, Health, PublishedCheckpoint, StoreError, Urgency};
 
 /// How often the mark is advanced at most (audit-log.md §8).
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How often derived data is made durable, if there is anything new.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// Octets allocated behind the view's file: what sled may write before a disk that fills up is noticed.
+const VIEW_AHEAD: u64 = 2 * 1024 * 1024;
 /// How often it is tried whether a log that refuses can be written again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Entries after which it is made durable sooner.
@@ -36,11 +38,14 @@ pub(super) struct Kept {
     pub(super) view: SledView,
     pub(super) db: ::sled::Db,
     pub(super) view_dir: PathBuf,
+    pub(super) disk: Disk,
     pub(super) mark: Arc<HighWaterMark>,
     pub(super) key_dir: KeyDir,
     pub(super) derived: DerivedMark,
     pub(super) requests: queue::Sender<Request>,
     pub(super) heartbeat: Duration,
+    /// Octets of the reserve when it is whole.
+    pub(super) reserve_wanted: u64,
 }
 
 /// Handle on the thread.
@@ -78,6 +83,9 @@ impl Kept {
         let mut synced = 0;
         let mut synced_at = Instant::now();
         let mut written_at = Instant::now();
+        let mut probed_at = Instant::now();
+        let mut mark_failed = false;
+        let mut view_octets = None;
         let mut last = checkpoints.borrow().size;
         let mut swept = self.view.shown.keys.borrow().clone();
         let mut retiring: Option<oneshot::Receiver<_>> = None;
@@ -90,15 +98,20 @@ impl Kept {
             }
             if now.size > marked && !now.note.is_empty() {
                 match self.mark.write(&now.note) {
-                    Ok(()) => marked = now.size,
+                    Ok(()) => {
+                        marked = now.size;
+                        mark_failed = false;
+                    }
                     // It says that somebody else signs with our key: going on would make a fork of one of the two.
                     Err(StoreError::Corrupt(why)) => {
                         tracing::error!(cause = %why, "nothing may be signed any more; the daemon stops");
                         self.view.shown.health.send_replace(Health::Failed(why));
                     }
-                    Err(error) => {
+                    // Tried again every second, and told once.
+                    Err(error) if !std::mem::replace(&mut mark_failed, true) => {
                         tracing::error!(%error, path = %self.mark.path().display(), "the high-water mark can't be advanced")
                     }
+                    Err(_) => {}
                 }
             }
             let keys = self.view.shown.keys.borrow().clone();
@@ -116,9 +129,13 @@ impl Kept {
                     |answer: &mut oneshot::Receiver<_>| matches!(answer.try_recv(), Err(TryRecvError::Empty));
                 if !retiring.as_mut().is_some_and(under_way) {
                     let (reply, answer) = oneshot::channel();
-                    let asked = self.requests.try_send(Request::Commit(retire(Arc::clone(&keys)), reply));
+                    let asked =
+                        self.requests.try_send(Request::Commit(Urgency::Lifecycle, retire(Arc::clone(&keys)), reply));
                     retiring = asked.is_ok().then_some(answer);
                 }
+            }
+            if !stopping {
+                keep_room_for_view(&self.disk, &self.view_dir, &mut view_octets);
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;
             if now.size > synced && (stopping || due) {
@@ -133,17 +150,26 @@ impl Kept {
             if stopping {
                 return;
             }
-            // While the log refuses, a heartbeat is the probe that ends it: no request may come that would.
-            let refusing = matches!(*self.view.shown.health.borrow(), Health::Refusing(_));
-            if written_at.elapsed() >= if refusing { self.heartbeat.min(PROBE_EVERY) } else { self.heartbeat } {
+            // While the log refuses, no request may come that would find out that it need not.
+            let trouble = *self.view.shown.health.borrow() != Health::Ok || !self.reserve_is_whole();
+            if trouble && probed_at.elapsed() >= PROBE_EVERY {
+                probed_at = Instant::now();
+                // A full queue finds it out by itself.
+                let _full = self.requests.try_send(Request::Probe);
+            }
+            if written_at.elapsed() >= self.heartbeat {
                 written_at = Instant::now();
                 let (reply, _nobody_waits) = oneshot::channel();
                 let heartbeat = own_entry(Action::LogHeartbeat, &keys.origin, BTreeMap::new());
-                if self.requests.try_send(Request::Commit(heartbeat, reply)).is_err() {
+                if self.requests.try_send(Request::Commit(Urgency::Ordinary, heartbeat, reply)).is_err() {
                     tracing::warn!("the heartbeat could not be queued");
                 }
             }
         }
+    }
+
+    fn reserve_is_whole(&self) -> bool {
+        self.view.shown.reserve_bytes.load(Ordering::Relaxed) >= self.reserve_wanted
     }
 
     /// Makes hashes, rows and view durable up to a checkpoint. The view is synced by its file, for sled's own flush ends
@@ -152,10 +178,10 @@ impl Kept {
         self.view.hashes.sync()?;
         self.view.rows.sync()?;
         self.db.flush()?;
-        File::open(self.view_dir.join("db"))?.sync_data()?;
-        for name in ["conf", "."] {
-            File::open(self.view_dir.join(name))?.sync_all()?;
+        for name in ["db", "conf"] {
+            self.disk.open(&self.view_dir.join(name))?.sync_all()?;
         }
+        self.disk.sync_dir(&self.view_dir)?;
         let reached = applied(&self.view.tree)?.map_or(0, |applied| applied.size);
         if reached < checkpoint.size {
             return Err(StoreError::Corrupt(format!("the view has {reached} entries of {}", checkpoint.size)));
@@ -184,4 +210,21 @@ fn retire(keys: Arc<LogKeysRecord>) -> Decide {
         };
         Ok(Decision { draft, writes: vec![Write::PutLogKeys(after)] })
     })
+}
+
+/// Keeps blocks allocated behind the view's file, so that what sled writes behind our back finds room on a disk that fills
+/// up within a second. `known` is the file's length when it was last done: nothing is to do before it has grown.
+pub(super) fn keep_room_for_view(disk: &Disk, view_dir: &Path, known: &mut Option<u64>) {
+    let kept = disk.open(&view_dir.join("db")).and_then(|db| {
+        let octets = db.metadata()?.len();
+        if Some(octets) != *known {
+            db.allocate_behind(VIEW_AHEAD)?;
+            *known = Some(octets);
+        }
+        Ok(())
+    });
+    if let Err(error) = kept {
+        // On a full disk there is nothing left to allocate, and the log refuses by then.
+        tracing::debug!(%error, "no room could be kept for the view");
+    }
 }

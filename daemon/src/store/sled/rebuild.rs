@@ -8,9 +8,10 @@ use std::path::Path;
 use common::audit::{Action, Actor, ActorKind};
 use serde_json::Value;
 
-use super::recover::{Stance, own_entry, recover};
+use super::recover::{Stance, recover};
 use super::{Locks, OpenError, SledOptions, SledStore};
 use crate::durable;
+use crate::store::sequencer::own_entry;
 use crate::store::{Decide, Moment, Records};
 
 /// What a removed view is called until it is gone.

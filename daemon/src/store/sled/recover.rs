@@ -6,25 +6,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use common::audit::{
-    Action, Actor, Checkpoint, Ed25519Signer, Entry, Hash, Outcome, Signer, Target, leaf_hash, root_at,
-};
+use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use crate::durable;
 use crate::store::codec::{change_digest, decode_change};
 use crate::store::entries::{Row, Rows};
-use crate::store::journal::{Journal, Scanned};
+use crate::store::journal::{Journal, JournalReader, Scanned};
 use crate::store::keys::{Held, KeyDir, KeyFileError};
 use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::records::{LogKeysRecord, Write};
-use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data};
+use crate::store::room::Room;
+use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
+use crate::store::sled::keeper::keep_room_for_view;
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, log_keys, set_applied};
-use crate::store::{Decide, Decision, Draft, Health, Moment, PublishedCheckpoint, StoreError};
+use crate::store::{Decide, Health, Moment, PublishedCheckpoint, StoreError};
 
 /// Entries that are applied to the view in one batch while it is rebuilt.
 const REPLAY_BATCH: u64 = 2048;
@@ -72,7 +74,8 @@ pub(super) fn recover(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Recovered, OpenError> {
     let log_dir = options.data_dir.join("log");
-    let mut journal = Journal::open(&log_dir)?;
+    let disk = &options.disk;
+    let mut journal = Journal::open(disk, &log_dir, options.file_entries_max)?;
     let size = journal.next_index();
     let key_dir = KeyDir(options.key_dir.clone());
     let genesis = Genesis::of(&journal)?;
@@ -86,8 +89,8 @@ pub(super) fn recover(
         Some(genesis) => genesis.keys.clone(),
         None => LogKeysRecord::first(&options.origin, &first_key(&key_dir, &options.origin)?.verifier().to_string()),
     };
-    let mark = Arc::new(HighWaterMark::open(options.key_dir.join("log.mark"))?);
-    let checkpoint_file = CheckpointFile::open(&log_dir.join("checkpoint"))?;
+    let mark = Arc::new(HighWaterMark::open(disk, options.key_dir.join("log.mark"))?);
+    let checkpoint_file = CheckpointFile::open(disk, &log_dir.join("checkpoint"))?;
     let mut verifiers = key_dir.verifiers().map_err(key_refused)?;
     verifiers.extend(first_keys.current.vkey.parse());
     let signed = [(LAST_CHECKPOINT, checkpoint_file.read(&verifiers)?), (MARK, mark.last().checkpoint)];
@@ -103,11 +106,15 @@ pub(super) fn recover(
         }
     }
 
-    let hash_files = HashFiles::new(&log_dir);
-    let rows = Rows::open(&log_dir.join("entries"))?;
-    let derived = DerivedMark(log_dir.join("derived"));
-    let doubt = ViewDoubt(log_dir.join("view-doubtful"));
-    let (db, set_aside) = open_view(&options.data_dir.join("view"), doubt.is_raised())?;
+    let hash_files = HashFiles::new(disk, &log_dir);
+    let rows = Rows::open(disk, &log_dir.join("entries"))?;
+    journal.check_sequence(&mut |index| ends_with(&journal.reader(), &rows, index))?;
+    let derived = DerivedMark { path: log_dir.join("derived"), disk: disk.clone() };
+    let doubt = ViewDoubt { path: log_dir.join("view-doubtful"), disk: disk.clone() };
+    let room = Room::open(disk, &options.data_dir, &log_dir).map_err(OpenError::path(&log_dir))?;
+    let view_dir = options.data_dir.join("view");
+    let (db, set_aside) = open_view(&view_dir, doubt.is_raised())?;
+    keep_room_for_view(disk, &view_dir, &mut None);
     let mut rebuilt = set_aside.is_some();
     let tree = db.open_tree(TREE).map_err(StoreError::from)?;
     let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
@@ -178,6 +185,7 @@ pub(super) fn recover(
         commits: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         journal_bytes: AtomicU64::new(journal.octets()),
+        reserve_bytes: AtomicU64::new(room.reserve_octets()),
         doubt,
         keys: watch::Sender::new(Arc::new(keys.clone())),
     });
@@ -187,6 +195,8 @@ pub(super) fn recover(
         hash_files,
         rows,
         tree,
+        view_dir,
+        disk: disk.clone(),
         checkpoint_file,
         signers,
         key_dir,
@@ -194,7 +204,8 @@ pub(super) fn recover(
         node: node.clone(),
         genesis: genesis_hash,
         last_at_ms,
-        room: room_check(&options.data_dir),
+        room,
+        news: None,
         shown,
     };
     let mut opening = Vec::new();
@@ -287,19 +298,6 @@ fn judge(
 /// The one tree of the view.
 pub(super) const TREE: &[u8] = b"view-1";
 
-/// An entry of the daemon about its own log.
-pub(super) fn own_entry(
-    action: Action,
-    origin: &str,
-    data: std::collections::BTreeMap<String, serde_json::Value>,
-) -> Decide {
-    let target = Target::new("log", origin);
-    Box::new(move |_records, _moment| {
-        let draft = Draft { action, outcome: Outcome::Ok, actor: Actor::system(), target, request: None, data };
-        Ok(Decision { draft, writes: Vec::new() })
-    })
-}
-
 /// Entry 0: which log this is.
 struct Genesis {
     /// Its leaf hash.
@@ -320,6 +318,12 @@ impl Genesis {
     }
 }
 
+/// Whether an entry is where its row says, which is in the file that should hold it. Rows are derived, so a no is no proof.
+fn ends_with(journal: &JournalReader, rows: &Rows, index: u64) -> bool {
+    let leaf = rows.row(index).and_then(|row| journal.leaf(index, row.place));
+    leaf.is_ok_and(|leaf| Entry::parse(&leaf).is_ok_and(|entry| entry.seq == index))
+}
+
 /// The setting may say the log's first name or the one it has.
 fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenError> {
     if [keys.first_origin(), &keys.origin].contains(&options.origin.as_str()) {
@@ -333,8 +337,9 @@ fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenE
     )))
 }
 
-/// Opens sled, setting aside what it can't open. sled 0.34 panics on some damage, and refuses to open when an earlier
-/// open was cut off while writing a snapshot (its issues 1527 and 1533).
+/// Opens sled, setting aside what it can't open because it is damaged. sled 0.34 panics on some damage, and refuses to open
+/// when an earlier open was cut off while writing a snapshot (its issues 1527 and 1533). What the system refuses (too many
+/// open files, no room, no right) is no damage, and reported as what it is.
 fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
     if let Ok(names) = std::fs::read_dir(dir) {
         for entry in names.flatten() {
@@ -353,21 +358,76 @@ fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>)
             tree.get(b"z")?;
             Ok::<_, ::sled::Error>(db)
         }))
-        .unwrap_or_else(|_panic| Err(::sled::Error::Unsupported("sled panicked while opening".to_owned())))
+        .unwrap_or_else(|_panic| {
+            // It panics where it runs out of files, too.
+            match std::fs::File::open("/dev/null") {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(::sled::Error::Unsupported("sled panicked while opening".to_owned())),
+            }
+        })
     };
     let failed = if in_doubt && dir.exists() {
         "it failed while it was open".to_owned()
     } else {
-        match open() {
+        match open_when_free(&open) {
             Ok(db) => return Ok((db, None)),
+            Err(::sled::Error::Io(error)) if is_of_the_system(&error) => return Err(OpenError::path(dir)(error)),
             Err(error) => error.to_string(),
         }
     };
+    remove_set_aside(dir);
     let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
     tracing::error!(cause = failed, dir = %dir.display(), set_aside = %aside.display(), "the view can't be used; it is set aside and rebuilt from the journal");
     std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
     let db = open().map_err(StoreError::from)?;
     Ok((db, Some(aside)))
+}
+
+/// Opens sled once its files' lock is free. Other daemons are kept away by the data directory's lock; who may still have it
+/// is a thread of a store that this process has just let go, or a child that was forked and has not come to its exec.
+fn open_when_free(open: &dyn Fn() -> ::sled::Result<::sled::Db>) -> ::sled::Result<::sled::Db> {
+    const TRIES: u32 = 500;
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 1..TRIES {
+        match open() {
+            Err(::sled::Error::Io(error)) if is_locked(&error) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
+/// sled's own words where another has its files; it keeps no number.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+/// Whether an error is the system's refusal, which says nothing about the files.
+fn is_of_the_system(error: &std::io::Error) -> bool {
+    let refusals = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::NOMEM,
+        Errno::AGAIN,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::ROFS,
+    ];
+    is_locked(error) || refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Removes views that were set aside before: they are kept for somebody to look at, and the newest is enough.
+fn remove_set_aside(dir: &Path) {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(std::ffi::OsStr::to_str)) else { return };
+    let Ok(names) = std::fs::read_dir(parent) else { return };
+    let prefix = format!("{name}.damaged-");
+    for entry in names.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "a view that was set aside can't be removed");
+        }
+    }
 }
 
 /// sled's cache, in octets: a hint, of which it uses about twice as much.
@@ -389,30 +449,6 @@ fn new_node_id(path: &Path) -> Result<String, OpenError> {
     let id = format!("node_{}", hex::encode(octets));
     durable::write_file(path, format!("{id}\n").as_bytes(), 0o600).map_err(OpenError::path(path))?;
     Ok(id)
-}
-
-/// Refuses to begin a batch when the disk is so full that derived data might not fit: sled can't recover from a full
-/// disk while it is open, so it must never meet one.
-fn room_check(dir: &Path) -> Box<dyn FnMut() -> Result<(), String> + Send> {
-    const LEAST_MAX: u64 = 64 * 1024 * 1024;
-    const LEAST_MIN: u64 = 8 * 1024 * 1024;
-    let dir = dir.to_owned();
-    Box::new(move || {
-        // Asked before every batch: it takes a microsecond, and a disk can fill at any time.
-        let space = rustix::fs::statvfs(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let least = (space.f_blocks.saturating_mul(space.f_frsize) / 16).clamp(LEAST_MIN, LEAST_MAX);
-        if free < least {
-            let mib = |octets: u64| octets.div_ceil(1024 * 1024);
-            return Err(format!(
-                "{} has {} MiB free, and the log stops below {} MiB; make room there",
-                dir.display(),
-                mib(free),
-                mib(least)
-            ));
-        }
-        Ok(())
-    })
 }
 
 /// Derives again what is missing.
