@@ -566,7 +566,7 @@ fn older_copies() {
     fs::remove_dir_all(dir.path().join("data")).unwrap();
     copy_dir(&older.path().join("data"), &dir.path().join("data"));
     let text = refusal(dir.path());
-    assert!(text.contains("high-water mark") && text.contains("restore the newest copy"), "{text}");
+    assert!(text.contains("high-water mark") && text.contains("Restore the newest copy"), "{text}");
 }
 
 /// A disk that has as much free as the test says; `full` makes allocations fail, too.

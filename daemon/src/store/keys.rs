@@ -23,7 +23,7 @@ use common::audit::{Checkpoint, Ed25519Signer, Hash, Signer, Verifier};
 use thiserror::Error;
 
 use crate::config::secret::{Readers, SECRET_BYTES_MAX, SecretError, read_secret_file};
-use crate::durable;
+use crate::durable::{self, Disk};
 use crate::store::StoreError;
 use crate::store::records::{
     EndedOriginRecord, HeadRecord, LeavingKeyRecord, LogKeyRecord, LogKeysRecord, RetiredKeyRecord,
@@ -264,15 +264,25 @@ impl KeyFileError {
 
 /// The directory of keys.
 #[derive(Debug, Clone)]
-pub struct KeyDir(pub PathBuf);
+pub struct KeyDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The way there.
+    pub disk: Disk,
+}
 
 impl KeyDir {
+    /// The directory of these options.
+    pub fn new(path: &Path, disk: &Disk) -> Self {
+        Self { path: path.to_owned(), disk: disk.clone() }
+    }
+
     /// Takes the directory's lock: two daemons with one key would sign two histories. None if another process has it.
     ///
     /// # Errors
     /// The lock's file can't be made.
     pub fn lock(&self) -> io::Result<Option<File>> {
-        let path = self.0.join("log.lock");
+        let path = self.path.join("log.lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         for _ in 0..LOCK_TRIES {
             match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
@@ -289,7 +299,7 @@ impl KeyDir {
     /// # Errors
     /// [`KeyFileError`].
     pub fn first(&self, origin: &str) -> Result<Ed25519Signer, KeyFileError> {
-        let path = self.0.join(FIRST);
+        let path = self.path.join(FIRST);
         match read_key(&path)? {
             Some(key) if key.verifier().name() == origin => Ok(key),
             Some(key) => Err(KeyFileError::Unfit {
@@ -302,7 +312,7 @@ impl KeyDir {
             }),
             None => {
                 let key = new_key(origin, &path)?;
-                write_key(&key, &path)?;
+                self.write(&key, &path)?;
                 Ok(key)
             }
         }
@@ -313,13 +323,13 @@ impl KeyDir {
     /// # Errors
     /// [`KeyFileError`].
     pub fn add(&self, origin: &str) -> Result<Verifier, KeyFileError> {
-        let key = new_key(origin, &self.0)?;
-        let path = self.0.join(format!("log.{}.key", key.verifier().id()));
+        let key = new_key(origin, &self.path)?;
+        let path = self.path.join(format!("log.{}.key", key.verifier().id()));
         if path.exists() {
             let why = "stands where a new key would go; try again".to_owned();
             return Err(KeyFileError::Unfit { path, why });
         }
-        write_key(&key, &path)?;
+        self.write(&key, &path)?;
         Ok(key.verifier().clone())
     }
 
@@ -332,7 +342,7 @@ impl KeyDir {
         keys.signing()
             .map(|vkey| {
                 let at = there.iter().position(|(_path, key)| key.verifier().to_string() == vkey);
-                let missing = || KeyFileError::Missing { dir: self.0.clone(), vkey: vkey.to_owned() };
+                let missing = || KeyFileError::Missing { dir: self.path.clone(), vkey: vkey.to_owned() };
                 let (_path, key) = there.swap_remove(at.ok_or_else(missing)?);
                 Ok(Arc::new(key) as Arc<dyn Signer>)
             })
@@ -388,10 +398,15 @@ impl KeyDir {
         Ok(keys)
     }
 
+    fn write(&self, key: &Ed25519Signer, path: &Path) -> Result<(), KeyFileError> {
+        let text = zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret()));
+        durable::write_file_on(&self.disk, path, text.as_bytes(), durable::MODE_FILE).map_err(KeyFileError::io(path))
+    }
+
     fn files(&self, is_one: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, KeyFileError> {
         let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&self.0).map_err(KeyFileError::io(&self.0))? {
-            let entry = entry.map_err(KeyFileError::io(&self.0))?;
+        for entry in std::fs::read_dir(&self.path).map_err(KeyFileError::io(&self.path))? {
+            let entry = entry.map_err(KeyFileError::io(&self.path))?;
             if entry.file_name().to_str().is_some_and(&is_one) {
                 paths.push(entry.path());
             }
@@ -426,11 +441,6 @@ fn new_key(origin: &str, path: &Path) -> Result<Ed25519Signer, KeyFileError> {
     })
 }
 
-fn write_key(key: &Ed25519Signer, path: &Path) -> Result<(), KeyFileError> {
-    let text = zeroize::Zeroizing::new(format!("{}\n", &*key.to_secret()));
-    durable::write_file(path, text.as_bytes(), durable::MODE_FILE).map_err(KeyFileError::io(path))
-}
-
 /// What a retired key's file is called while it is destroyed.
 const RETIRED: &str = ".retired";
 
@@ -463,6 +473,7 @@ mod tests {
     use common::audit::{Checkpoint, Hash, Signer};
 
     use super::{Held, KeyDir, KeyFileError, KeysError, NewName, head_record};
+    use crate::durable::Disk;
     use crate::store::StoreError;
     use crate::store::codec::{decode_change, encode_change};
     use crate::store::records::{HeadRecord, LogKeysRecord, Write};
@@ -484,7 +495,7 @@ mod tests {
     #[test]
     fn one_follows_another() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir(dir.path().to_owned());
+        let keys = KeyDir::new(dir.path(), &Disk::default());
         let first = keys.first(NAME).unwrap().verifier().to_string();
         assert_eq!(keys.first(NAME).unwrap().verifier().to_string(), first, "the one that is there is taken");
         let state = LogKeysRecord::first(NAME, &first);
@@ -515,7 +526,7 @@ mod tests {
     #[test]
     fn destruction_is_finished() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir(dir.path().to_owned());
+        let keys = KeyDir::new(dir.path(), &Disk::default());
         let first = keys.first(NAME).unwrap().verifier().to_string();
         fs::rename(dir.path().join("log.key"), dir.path().join("log.key.retired")).unwrap();
         assert!(keys.verifiers().unwrap().is_empty());
@@ -527,7 +538,7 @@ mod tests {
     #[test]
     fn unfit_files() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir(dir.path().to_owned());
+        let keys = KeyDir::new(dir.path(), &Disk::default());
         keys.first(NAME).unwrap();
         let path = dir.path().join("log.key");
         assert!(keys.first("other.example/log").unwrap_err().to_string().contains("test.example/log"));
@@ -542,7 +553,7 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir(dir.path().to_owned());
+        let keys = KeyDir::new(dir.path(), &Disk::default());
         let held = keys.lock().unwrap();
         assert!(held.is_some() && keys.lock().unwrap().is_none());
         drop(held);

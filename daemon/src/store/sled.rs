@@ -191,7 +191,13 @@ impl SledStore {
         record_opening(&requests, opening)?;
         // The first mark is there before anyone is told of the log: one that is missing later was removed.
         let checkpoint = shown.checkpoint.borrow().clone();
-        mark.write(&checkpoint.note)?;
+        match mark.write(&checkpoint.note) {
+            // The keeper goes on trying, once a second.
+            Err(StoreError::Io(error)) if is_full(&error) && mark.last().checkpoint.is_some() => {
+                tracing::warn!(%error, path = %mark.path().display(), "the high-water mark can't be advanced");
+            }
+            written => written?,
+        }
         let keys = shown.keys.borrow().clone();
         key_dir.destroy_retired(&keys).map_err(|error| OpenError::Refused(crate::error_chain(&error)))?;
         let keeper = keeper::Keeper::start(keeper::Kept {
@@ -218,6 +224,10 @@ impl SledStore {
     }
 }
 
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// Writes what opening has to say as the first entries: genesis, a rebuilt view.
 fn record_opening(requests: &mpsc::Sender<Request>, opening: Vec<Decide>) -> Result<(), OpenError> {
     for decide in opening {
@@ -237,7 +247,7 @@ impl Locks {
             crate::durable::create_dir_all(dir, crate::durable::MODE_DIR).map_err(OpenError::path(dir))?;
         }
         let data = lock(&log_dir.join("lock"), &options.data_dir)?;
-        let keys = KeyDir(options.key_dir.clone()).lock().map_err(OpenError::path(&options.key_dir))?;
+        let keys = KeyDir::new(&options.key_dir, &options.disk).lock().map_err(OpenError::path(&options.key_dir))?;
         let keys = keys.ok_or_else(|| {
             OpenError::Refused(format!(
                 "the key directory {} is in use by an mregd with another data directory, and two that sign with one key \

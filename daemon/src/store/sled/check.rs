@@ -99,7 +99,7 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
     let log_dir = options.log_dir();
     let _lock = lock_without_trace(&log_dir.join("lock"), &options.data_dir)?;
     sweep(&options.data_dir)?;
-    let key_dir = KeyDir(options.key_dir.clone());
+    let key_dir = KeyDir::new(&options.key_dir, &options.disk);
     let mark = match HighWaterMark::open(&options.disk, options.key_dir.join("log.mark")) {
         Ok(mark) => mark.last().checkpoint,
         Err(error) => {

@@ -77,7 +77,7 @@ pub(super) fn recover(
     let disk = &options.disk;
     let mut journal = Journal::open(disk, &log_dir, options.file_entries_max)?;
     let size = journal.next_index();
-    let key_dir = KeyDir(options.key_dir.clone());
+    let key_dir = KeyDir::new(&options.key_dir, disk);
     let genesis = Genesis::of(&journal)?;
     if size == 0 && stance == Stance::Accept {
         return Err(OpenError::Refused(format!(
