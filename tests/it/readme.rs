@@ -1,5 +1,5 @@
-//! The README's commands run: its `sh` blocks, in order, in an empty directory, against the daemon that the first of them
-//! starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
+//! The documents' commands run: the `sh` blocks of README.md and of docs/audit.md, in order, each document's in an empty
+//! directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
 //! are. Blocks of another kind are for reading.
 
 use std::fs;
@@ -47,9 +47,25 @@ fn shell(dir: &Path, script: &str) -> Command {
     shell
 }
 
+/// An empty directory with what the documents take for granted: the programs, a `curl` that fails, and two models.
+fn prepared() -> TempDir {
+    let dir = TempDir::with_prefix("mreg-readme-").unwrap();
+    fs::create_dir_all(dir.path().join("bin")).unwrap();
+    fs::create_dir_all(dir.path().join("target/release")).unwrap();
+    symlink(binary(), dir.path().join("bin/mregd")).unwrap();
+    symlink(binary(), dir.path().join("target/release/mregd")).unwrap();
+    let curl = dir.path().join("bin/curl");
+    fs::write(&curl, "#!/bin/sh\nexec /usr/bin/curl --silent --show-error --fail-with-body \"$@\"\n").unwrap();
+    fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.path().join("model.safetensors"), samples::safetensors(1)).unwrap();
+    fs::write(dir.path().join("model.pkl"), samples::harmless_pickle(1)).unwrap();
+    dir
+}
+
 struct Served {
     child: Child,
     address: String,
+    key: String,
     password: String,
 }
 
@@ -59,20 +75,35 @@ impl Served {
         let mut child = shell(dir, "exec mregd").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let address = lines.next().unwrap().trim_start_matches("http://").to_owned();
-        let password = lines.find_map(|line| {
-            let (_before, after) = line.split_once("password")?;
-            after.split_whitespace().find(|word| word.len() > 12 && !word.starts_with('(')).map(str::to_owned)
+        let key = lines.find_map(|line| Some(line.split_once("log key")?.1.trim().to_owned()));
+        // Shown at the first start only.
+        let is_first = !dir.join("stopped-once").exists();
+        let password = is_first.then(|| {
+            lines.find_map(|line| {
+                let (_before, after) = line.split_once("password")?;
+                after.split_whitespace().find(|word| word.len() > 12 && !word.starts_with('(')).map(str::to_owned)
+            })
         });
         // The rest is read, so that the daemon can go on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, password: password.expect("the password is shown") }
+        let password = password.map(|shown| shown.expect("the password is shown")).unwrap_or_default();
+        Self { child, address, key: key.expect("the log's key is shown"), password }
+    }
+
+    /// Ends it in order.
+    fn stop(mut self, dir: &Path) {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+        assert!(self.child.wait().unwrap().success());
+        fs::write(dir.join("stopped-once"), "").unwrap();
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // Neither fails where it was stopped.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
     }
 }
 
@@ -85,16 +116,7 @@ fn told(output: &Output) -> String {
 fn commands_run() {
     let blocks = blocks(&fs::read_to_string(workspace().join("README.md")).unwrap());
     assert_eq!(blocks[..2], [SERVE, TEST], "the two commands come first");
-    let dir = TempDir::with_prefix("mreg-readme-").unwrap();
-    fs::create_dir_all(dir.path().join("bin")).unwrap();
-    fs::create_dir_all(dir.path().join("target/release")).unwrap();
-    symlink(binary(), dir.path().join("bin/mregd")).unwrap();
-    symlink(binary(), dir.path().join("target/release/mregd")).unwrap();
-    let curl = dir.path().join("bin/curl");
-    fs::write(&curl, "#!/bin/sh\nexec /usr/bin/curl --silent --show-error --fail-with-body \"$@\"\n").unwrap();
-    fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(dir.path().join("model.safetensors"), samples::safetensors(1)).unwrap();
-    fs::write(dir.path().join("model.pkl"), samples::harmless_pickle(1)).unwrap();
+    let dir = prepared();
 
     let served = Served::start(dir.path());
     let mut password = served.password.clone();
@@ -115,4 +137,93 @@ fn commands_run() {
         }
     }
     assert_eq!(fs::read(dir.path().join("fetched.pkl")).unwrap(), samples::harmless_pickle(1));
+}
+
+/// Whether a program is there; says so loudly where it isn't.
+fn has(dir: &Path, program: &str) -> bool {
+    let is_there = shell(dir, &format!("command -v {program}")).output().unwrap().status.success();
+    if !is_there {
+        eprintln!("NOT CHECKED: a block of docs/audit.md that needs {program}, which is not installed");
+    }
+    is_there
+}
+
+fn run(dir: &Path, script: &str) -> String {
+    let output = shell(dir, script).output().unwrap();
+    assert!(output.status.success(), "{script}{}", told(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Every `sh` block of docs/audit.md does what is said around it, in order.
+#[test]
+fn audit_commands_run() {
+    let blocks = blocks(&fs::read_to_string(workspace().join("docs/audit.md")).unwrap());
+    let dir = prepared();
+    let dir = dir.path();
+    fs::create_dir_all(dir.join("docs")).unwrap();
+    fs::copy(workspace().join("docs/verify.go"), dir.join("docs/verify.go")).unwrap();
+    let served = Served::start(dir);
+    let url = format!("http://{}", served.address);
+    let (password, second) = (&served.password, "a new sentence that nobody guesses");
+    let sign_in = |password: &str| {
+        let body = format!(r#"{{"username":"admin","password":"{password}"}}"#);
+        let answer = run(dir, &format!("curl {url}/login -H 'Content-Type: application/json' -d '{body}'"));
+        answer.split_once(r#""access_token":""#).unwrap().1.split('"').next().unwrap().to_owned()
+    };
+    let first = sign_in(password);
+    let bodies = format!(r#"{{"old_password":"{password}","new_password":"{second}"}}"#);
+    let change = format!("curl {url}/me/password -H 'Authorization: Bearer {first}'");
+    run(dir, &format!("{change} -H 'Content-Type: application/json' -d '{bodies}'"));
+    let token = sign_in(second);
+    fs::write(dir.join("token"), &token).unwrap();
+    fs::set_permissions(dir.join("token"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(dir.join("log.vkey"), &served.key).unwrap();
+    run(dir, &format!("curl -o checkpoint.may {url}/log/checkpoint"));
+    let upload = format!("curl -o upload.json {url}/models -H 'Authorization: Bearer {token}' -F file=@model.pkl");
+    run(dir, &upload);
+
+    let mut served = Some(served);
+    let mut witness = None;
+    for block in &blocks {
+        let script = block.replace("http://127.0.0.1:8000", &url);
+        if block.contains("go run") && !has(dir, "go") || block.contains("openssl") && !has(dir, "openssl") {
+            continue;
+        } else if block.contains("go run") {
+            let said = run(dir, &format!("export GOCACHE=$HOME/cache GOFLAGS=-mod=mod; {script}"));
+            assert!(said.contains("all verified"), "{said}");
+        } else if block.contains("openssl") {
+            assert!(run(dir, &script).contains("Signature Verified Successfully"));
+        } else if block.contains("witness --state") {
+            let script = format!("exec {}", script.replace("0.0.0.0:8100", "127.0.0.1:0"));
+            witness = Some(Running(shell(dir, &script).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()));
+            let mut line = String::new();
+            let running = witness.as_mut().unwrap();
+            BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert!(run(dir, &format!("curl {line}")).contains("log mreg.local/log nothing yet"));
+        } else if block.contains("accept-rollback") {
+            // Older data under a newer mark, with the daemon stopped, and an answer to the question.
+            served.take().unwrap().stop(dir);
+            run(dir, "cp -r mreg-data older");
+            Served::start(dir).stop(dir);
+            run(dir, "rm -r mreg-data; mv older mreg-data");
+            // The rotation before gave it another name.
+            let name = "mreg.local/log/3";
+            assert!(run(dir, &format!("echo {name} | {script}")).contains(name));
+        } else {
+            run(dir, &script);
+        }
+    }
+    drop(witness);
+    let served = Served::start(dir);
+    assert!(served.key.starts_with("mreg.local/log/3+"), "{}", served.key);
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
 }

@@ -204,9 +204,10 @@ fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {
     }
 }
 
-/// What a reader should know of a log that is in order.
+/// What a reader should know of a log that is in order. What was refused changed nothing.
 fn note(notable: &Notable) -> Option<String> {
     let what = match &notable.entry.action {
+        _refused if notable.entry.outcome != Outcome::Ok => return None,
         Action::LogKeyRotate => "the signing key was changed",
         Action::LogRollbackAccepted => "older data were accepted",
         _as_expected => return None,
