@@ -133,6 +133,30 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
     Ok(check(&scope, listener)?)
 }
 
+/// Reads the journal in a log's directory without trusting it, up to the entry `end` or as far as it goes, and visits each
+/// record that is whole: index, leaf, change. Gives the damage: where, and what.
+///
+/// # Errors
+/// A file could not be read.
+pub fn read_journal(
+    log_dir: &Path,
+    end: Option<u64>,
+    visit: &mut dyn FnMut(u64, &[u8], &[u8]),
+) -> io::Result<Vec<(String, String)>> {
+    let mut frames = Frames::new(log_dir);
+    let mut faults = Vec::new();
+    let mut more = true;
+    while more {
+        more = frames.batch(end.unwrap_or(frames::TO_ITS_END), &mut faults, |found, _faults| {
+            if let Some((leaf, change)) = found.content {
+                visit(found.index, leaf, change);
+            }
+            Ok::<_, io::Error>(())
+        })?;
+    }
+    Ok(faults)
+}
+
 /// The lock of a stopped store, without a word in its file.
 fn lock_without_trace(path: &Path, data_dir: &Path) -> Result<File, OpenError> {
     let file = match OpenOptions::new().read(true).open(path) {
