@@ -261,13 +261,14 @@ impl Segment {
         }))
     }
 
-    /// Count, octets and first index of a batch's header. One that no batch can have is none, whatever its CRC: more
-    /// records than fit into its octets, or entries that no log can reach.
+    /// Count, octets and first index of a batch's header. One that no batch can have is none, whatever its CRC: no
+    /// records, more than fit into its octets, or entries that no log can reach.
     fn header(&self, octets: &[u8]) -> Option<(u32, u32, u64)> {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&self.nonce), octets.get(..24)?);
         let whole = octets[..8] == self.nonce[..8] && u32_at(octets, 24)? == crc;
         let (count, body, first) = (u32_at(octets, 12)?, u32_at(octets, 8)?, u64_at(octets, 16)?);
-        let fits = u64::from(count) * RECORD_HEADER as u64 <= u64::from(body)
+        let fits = count > 0
+            && u64::from(count) * RECORD_HEADER as u64 <= u64::from(body)
             && first.checked_add(count.into()).is_some_and(|next| next <= TREE_SIZE_MAX);
         (whole && fits).then_some((count, body, first))
     }
