@@ -95,8 +95,8 @@ fn opened(mut journal: Journal, dir: &Path, size: usize, all: &[Found], faults: 
 /// What the checker reads of files of so many octets, and the damage it names.
 fn checked(dir: &Path, end: Option<u64>, size: usize) -> (Vec<Found>, Vec<(String, String)>) {
     let mut found = Vec::new();
-    let faults = read_journal(dir, end, &mut |index, leaf, change| {
-        found.push((index, leaf.to_vec(), change.to_vec()));
+    let faults = read_journal(dir, end, &mut |record| {
+        found.push((record.index, record.leaf.to_vec(), record.change.to_vec()));
     });
     let faults = faults.expect("damage is no failure");
     assert!(found.len() <= size / 12, "more records than fit");

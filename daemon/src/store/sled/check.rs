@@ -23,6 +23,7 @@ use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
 use crate::store::codec::{change_digest, decode, decode_change};
 use crate::store::entries::{Row, Rows};
+use crate::store::journal::Scanned;
 use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
@@ -134,14 +135,14 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
 }
 
 /// Reads the journal in a log's directory without trusting it, up to the entry `end` or as far as it goes, and visits each
-/// record that is whole: index, leaf, change. Gives the damage: where, and what.
+/// record that is whole. Gives the damage: where, and what.
 ///
 /// # Errors
 /// A file could not be read.
 pub fn read_journal(
     log_dir: &Path,
     end: Option<u64>,
-    visit: &mut dyn FnMut(u64, &[u8], &[u8]),
+    visit: &mut dyn FnMut(Scanned<'_>),
 ) -> io::Result<Vec<(String, String)>> {
     let mut frames = Frames::new(log_dir);
     let mut faults = Vec::new();
@@ -149,7 +150,7 @@ pub fn read_journal(
     while more {
         more = frames.batch(end.unwrap_or(frames::TO_ITS_END), &mut faults, |found, _faults| {
             if let Some((leaf, change)) = found.content {
-                visit(found.index, leaf, change);
+                visit(Scanned { index: found.index, place: found.place, leaf, change });
             }
             Ok::<_, io::Error>(())
         })?;
