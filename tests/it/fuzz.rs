@@ -75,21 +75,21 @@ fn replay(name: &str) {
     assert!(!kept.is_empty(), "{name} has no corpus");
     let artifacts = workspace().join("fuzz/artifacts").join(name);
     let found = if artifacts.is_dir() { inputs(&artifacts) } else { Vec::new() };
+    // The input of a target that fails is shown.
+    let run = |what: &str, octets: &[u8]| {
+        if let Err(panic) = std::panic::catch_unwind(|| target(octets)) {
+            eprintln!("{name}: {what}: {}", octets.escape_ascii());
+            std::panic::resume_unwind(panic);
+        }
+    };
     for (file, octets) in kept.iter().chain(&found) {
-        // Shown where the target fails.
-        println!("{name}: {file}");
-        target(octets);
+        run(file, octets);
     }
     let mut random = Random::of(name.as_bytes());
     for round in 0..MUTATIONS {
         let (file, seed) = &kept[round % kept.len()];
         let (_, other) = &kept[random.below(kept.len())];
-        let octets = mutated(seed, other, &mut random);
-        let shown = std::panic::catch_unwind(|| target(&octets));
-        if let Err(panic) = shown {
-            println!("{name}: {file}, damaged in round {round}: {}", octets.escape_ascii());
-            std::panic::resume_unwind(panic);
-        }
+        run(&format!("{file}, damaged in round {round}"), &mutated(seed, other, &mut random));
     }
 }
 

@@ -28,8 +28,11 @@ use http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Every target: its name, and what it holds octets to.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+/// Holds octets to what must be true of them.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 11] = [
     ("consistency", consistency),
     ("journal", journal::journal),
     ("leaf", leaf),

@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -25,7 +25,7 @@ impl Random {
     /// A number below `bound`; 0 where that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = bound.max(1) as u64;
-        usize::try_from(self.next() % bound).expect("below a usize")
+        usize::try_from(self.number() % bound).expect("below a usize")
     }
 }
 
@@ -63,7 +63,7 @@ pub fn mutated(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
             }
             2 => {
                 if let Some(octet) = octets.get_mut(at) {
-                    [*octet, ..] = random.next().to_le_bytes();
+                    [*octet, ..] = random.number().to_le_bytes();
                 }
             }
             3 => octets.truncate(at),
