@@ -9,6 +9,7 @@ mod disk;
 mod download;
 mod evidence;
 mod faults;
+mod fuzz;
 mod hostile;
 mod keys;
 mod limits;

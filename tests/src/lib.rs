@@ -11,6 +11,7 @@
 
 pub mod daemon;
 pub mod faults;
+pub mod fuzz;
 pub mod http;
 pub mod multipart;
 pub mod oracle;

@@ -210,7 +210,7 @@ const BATCH_HEADER: usize = 28;
 const RECORD_HEADER: usize = 12;
 
 /// Leaf and change of every record, oldest first.
-fn journal(log_dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn journal(log_dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut names: Vec<String> = fs::read_dir(log_dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -182,7 +182,8 @@ impl BatchHeader {
 
     fn decode(octets: &[u8], nonce: &[u8; 16]) -> Option<Self> {
         let header = Self { body: u32_at(octets, 8)?, count: u32_at(octets, 12)?, first: u64_at(octets, 16)? };
-        (header.encode(nonce) == octets.get(..BATCH_HEADER)?).then_some(header)
+        // A batch without records is never written.
+        (header.count > 0 && header.encode(nonce) == octets.get(..BATCH_HEADER)?).then_some(header)
     }
 }
 

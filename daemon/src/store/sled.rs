@@ -17,7 +17,7 @@ mod rebuild;
 mod recover;
 mod rollback;
 
-pub use check::check_stopped;
+pub use check::{check_stopped, read_journal};
 pub use recover::LostHead;
 pub use rollback::{Acceptance, RolledBack};
 

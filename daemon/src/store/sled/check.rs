@@ -23,6 +23,7 @@ use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
 use crate::store::codec::{change_digest, decode, decode_change};
 use crate::store::entries::{Row, Rows};
+use crate::store::journal::Scanned;
 use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
@@ -131,6 +132,30 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
     };
     let scope = Scope { log_dir: &log_dir, data_dir: &options.data_dir, key_dir, note, size, mark, view };
     Ok(check(&scope, listener)?)
+}
+
+/// Reads the journal in a log's directory without trusting it, up to the entry `end` or as far as it goes, and visits each
+/// record that is whole. Gives the damage: where, and what.
+///
+/// # Errors
+/// A file could not be read.
+pub fn read_journal(
+    log_dir: &Path,
+    end: Option<u64>,
+    visit: &mut dyn FnMut(Scanned<'_>),
+) -> io::Result<Vec<(String, String)>> {
+    let mut frames = Frames::new(log_dir);
+    let mut faults = Vec::new();
+    let mut more = true;
+    while more {
+        more = frames.batch(end.unwrap_or(frames::TO_ITS_END), &mut faults, |found, _faults| {
+            if let Some((leaf, change)) = found.content {
+                visit(Scanned { index: found.index, place: found.place, leaf, change });
+            }
+            Ok::<_, io::Error>(())
+        })?;
+    }
+    Ok(faults)
 }
 
 /// The lock of a stopped store, without a word in its file.

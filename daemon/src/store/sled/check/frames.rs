@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use common::audit::TREE_SIZE_MAX;
+
 use crate::store::journal::Place;
 
 const MAGIC: &[u8; 8] = b"mregjnl1";
@@ -79,6 +81,12 @@ impl Frames {
             };
             self.body.resize(octets, 0);
             segment.file.read_exact_at(&mut self.body, segment.at + BATCH_HEADER as u64)?;
+            // A broken batch with nothing behind it is what a crash leaves: nobody was answered. Below `end` none may be.
+            let is_last = end == TO_ITS_END && !is_whole(&self.body, count);
+            if is_last && segment.find(self.next)?.is_none() && self.first_file_after(self.next)?.is_none() {
+                return Ok(false);
+            }
+            let Some(segment) = &mut self.segment else { return Ok(false) };
             let mut within = 0;
             for position in 0..u64::from(count) {
                 let index = self.next + position;
@@ -207,7 +215,8 @@ impl Frames {
             let name = entry?.file_name();
             let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".log"));
             let first = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse::<u64>().ok());
-            found = found.into_iter().chain(first.filter(|first| *first > index)).min();
+            let is_later = |first: &u64| (index + 1..=TREE_SIZE_MAX).contains(first);
+            found = found.into_iter().chain(first.filter(is_later)).min();
         }
         Ok(found)
     }
@@ -252,11 +261,16 @@ impl Segment {
         }))
     }
 
-    /// Count, octets and first index of a batch's header.
+    /// Count, octets and first index of a batch's header. One that no batch can have is none, whatever its CRC: no
+    /// records, more than fit into its octets, or entries that no log can reach.
     fn header(&self, octets: &[u8]) -> Option<(u32, u32, u64)> {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&self.nonce), octets.get(..24)?);
         let whole = octets[..8] == self.nonce[..8] && u32_at(octets, 24)? == crc;
-        whole.then_some((u32_at(octets, 12)?, u32_at(octets, 8)?, u64_at(octets, 16)?))
+        let (count, body, first) = (u32_at(octets, 12)?, u32_at(octets, 8)?, u64_at(octets, 16)?);
+        let fits = count > 0
+            && u64::from(count) * RECORD_HEADER as u64 <= u64::from(body)
+            && first.checked_add(count.into()).is_some_and(|next| next <= TREE_SIZE_MAX);
+        (whole && fits).then_some((count, body, first))
     }
 
     /// The next batch's header behind where we are, of entries above an index: its offset and first index.
@@ -293,6 +307,21 @@ fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
 fn record_octets(octets: &[u8]) -> Option<usize> {
     let total = usize::try_from(u32_at(octets, 0)?).ok()?.checked_add(8)?;
     (total >= RECORD_HEADER && total <= octets.len()).then_some(total)
+}
+
+/// Whether a body is exactly so many records.
+fn is_whole(body: &[u8], count: u32) -> bool {
+    let mut rest = body;
+    for _ in 0..count {
+        let Some((record, after)) = record_octets(rest).and_then(|len| rest.split_at_checked(len)) else {
+            return false;
+        };
+        if parse(record).is_none() {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 /// Leaf and change of a record, if its CRC matches.

@@ -1,0 +1,252 @@
+//! The inputs that fuzzing begins with, made from real things: the published vectors, a journal that a released version
+//! wrote, streams and paths as the daemon has them. Always the same octets, so that `fuzz/corpus` can be compared with
+//! them; what a fuzzer found is kept there beside them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::audit::{
+    Checkpoint, Cosigner, Hash, Signer as _, TlogProof, consistency_proof, format_hashes, inclusion_proof, leaf_hash,
+    push_leaf,
+};
+use common::digest::Digest;
+use daemon::store::codec::{decode_change, encode_change};
+use daemon::store::records::{LogKeyRecord, LogKeysRecord, Write};
+
+use super::journal::{REPAIRED, TWO_FILES, file};
+use super::{VECTORS, WITNESSED};
+use crate::daemon::workspace;
+use crate::oracle;
+
+/// A seed: its target, its file's name, its octets.
+pub type Seed = (&'static str, String, Vec<u8>);
+
+/// All seeds.
+pub fn all() -> Vec<Seed> {
+    [consistency(), journal(), leaves(), notes(), policies(), proofs(), records(), routes(), sse(), tiles(), witness()]
+        .concat()
+}
+
+fn named(target: &'static str, seeds: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Vec<Seed> {
+    seeds.into_iter().map(|(name, octets)| (target, name.to_owned(), octets)).collect()
+}
+
+fn consistency() -> Vec<Seed> {
+    let of = |old: u8, new: u8| {
+        let proof = consistency_proof(old.into(), new.into(), &VECTORS.tree).unwrap();
+        [&[old, new], format_hashes(&proof).as_bytes()].concat()
+    };
+    named("consistency", [("empty", vec![0, 5]), ("1-2", of(1, 2)), ("3-5", of(3, 5)), ("4-5", of(4, 5))])
+}
+
+fn released_log() -> PathBuf {
+    workspace().join("tests/data/0.1.0/data/log")
+}
+
+/// A journal that a released version wrote, without the zeros at its end.
+fn released() -> Vec<u8> {
+    let mut file = fs::read(released_log().join(format!("journal-{:020}.log", 0))).unwrap();
+    let end = file.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+    file.truncate(end);
+    file
+}
+
+fn journal() -> Vec<Seed> {
+    let small = file(0, &[&[(b"a leaf", b"")], &[(b"another", b"and its change"), (b"", b"")]]);
+    let second = file(3, &[&[(b"fourth", b"x")]]);
+    let octets = u32::try_from(small.len()).unwrap().to_le_bytes();
+    let torn = [small.as_slice(), &[0; 40]].concat();
+    named(
+        "journal",
+        [
+            ("released", [&[0], released().as_slice()].concat()),
+            ("small", [&[REPAIRED], small.as_slice()].concat()),
+            ("torn", [&[REPAIRED], &torn[..small.len() - 3], &[0; 40]].concat()),
+            ("empty", [&[REPAIRED], file(0, &[]).as_slice()].concat()),
+            ("two", [&[REPAIRED | TWO_FILES], octets.as_slice(), &small, &second].concat()),
+            ("gap", [&[REPAIRED | TWO_FILES], octets.as_slice(), &small, &file(9, &[&[(b"tenth", b"")]])].concat()),
+        ],
+    )
+}
+
+fn leaves() -> Vec<Seed> {
+    let mut seeds: Vec<Seed> = (0..)
+        .zip(&VECTORS.leaves)
+        .map(|(index, leaf): (u32, _)| ("leaf", format!("vector-{index}"), leaf.clone()))
+        .collect();
+    let first = str::from_utf8(&VECTORS.leaves[0]).unwrap();
+    let data = r#""data":{" ":[-9007199254740991,0,{"a\"b":null}],"a":"\u0000\b\u001f\u0022é","b":true}"#;
+    seeds.push(("leaf", "data".to_owned(), first.replacen(r#""data":{}"#, data, 1).into_bytes()));
+    seeds
+}
+
+fn notes() -> Vec<Seed> {
+    let text = VECTORS.checkpoint(VECTORS.size()).to_text();
+    let cosignature = VECTORS.witness.cosign(&text, 1_790_000_000);
+    let note = VECTORS.note(VECTORS.size());
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    named(
+        "note",
+        [
+            ("checkpoint", bytes(&note)),
+            ("cosigned", bytes(&format!("{note}{cosignature}"))),
+            ("twice", bytes(&format!("{note}{cosignature}{cosignature}— stranger AAAAAAAA\n"))),
+            ("text", bytes("a text\n\nof two parts\n\n— stranger AAAAAAAA\n")),
+            ("vkey", bytes(&VECTORS.pinned()[0].to_string())),
+            ("witness-vkey", bytes(&VECTORS.pinned()[1].to_string())),
+            ("secret", bytes(&VECTORS.log.to_secret())),
+            ("witness-secret", bytes(&VECTORS.witness.to_secret())),
+        ],
+    )
+}
+
+fn policies() -> Vec<Seed> {
+    let [log, witness] = VECTORS.pinned();
+    let other = Cosigner::from_seed("witness.example/w2", &[2; 32]).unwrap();
+    let other = other.verifier();
+    let texts = [
+        ("none", format!("log {log}\nquorum none\n")),
+        ("one", format!("# ours\nlog {log} https://registry.example/log\nwitness w1 {witness}\nquorum w1\n")),
+        (
+            "groups",
+            format!(
+                "log {log}\n\nwitness w1\t{witness} https://witness.example/\nwitness w2 {other}\n\
+                 group any2 1 w1 w2\ngroup top all any2\nquorum top\n"
+            ),
+        ),
+        ("wrong", "log x\nwitness\ngroup g 2 a b\nquorum g\nquorum g\nfoo".to_owned()),
+    ];
+    named("policy", texts.map(|(name, text)| (name, text.into_bytes())))
+}
+
+fn proofs() -> Vec<Seed> {
+    let size = VECTORS.size();
+    let of = |index: u64, size: u64| TlogProof {
+        index,
+        path: inclusion_proof(index, size, &VECTORS.tree).unwrap(),
+        checkpoint: VECTORS.note(size),
+    };
+    let receipt = serde_json::to_vec(&VECTORS.json["receipt_index2_size5"]).unwrap();
+    named(
+        "proof",
+        [
+            ("only", of(0, 1).to_text().into_bytes()),
+            ("first", of(0, size).to_text().into_bytes()),
+            ("last", of(size - 1, size).to_text().into_bytes()),
+            ("receipt", receipt),
+        ],
+    )
+}
+
+fn records() -> Vec<Seed> {
+    let keys = LogKeysRecord {
+        origin: VECTORS.log.verifier().name().to_owned(),
+        generation: 1,
+        current: LogKeyRecord { vkey: VECTORS.pinned()[0].to_string(), from: 0 },
+        leaving: None,
+        retired: Vec::new(),
+        ended: Vec::new(),
+    };
+    let digest = Digest::from_bytes([7; 32]);
+    let made = encode_change(&[
+        Write::PutLogKeys(keys),
+        Write::SetBlob { digest, size: 77, refs: 2 },
+        Write::DeleteSession { sid: "s1".to_owned() },
+    ]);
+    // The first of each kind in the released journal: users, sessions, models, versions.
+    let mut seeds = named("record", [("made", made.unwrap())]);
+    let mut kinds = BTreeSet::new();
+    for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
+        let of = |write: &Write| std::mem::discriminant(write);
+        let kind: Vec<_> = decode_change(&change).unwrap().iter().map(of).collect();
+        if !kind.is_empty() && kinds.insert(format!("{kind:?}")) {
+            seeds.push(("record", format!("released-{index}"), change));
+        }
+    }
+    seeds
+}
+
+fn routes() -> Vec<Seed> {
+    let paths = [
+        ("index", "/"),
+        ("file", "/models/team%2Fnlp/versions/3/files/a/b%20c"),
+        ("alias", "/models/m/aliases/prod/history"),
+        ("user", "/users/%C3%A9/sessions/revoke"),
+        ("tile", "/log/tile/1/x001/067.p/3"),
+        ("bundle", "/log/tile/entries/000"),
+        ("consistency", "/log/consistency/3/5"),
+        ("stream", "/audit-logs/stream"),
+        ("malformed", "/models/%zz"),
+    ];
+    let mut seeds = named("route", paths.map(|(name, path)| (name, [&[0], path.as_bytes()].concat())));
+    seeds.extend(named(
+        "route",
+        [("post", b"\x02/models/m/versions/1/release".to_vec()), ("put", b"\x03/models".to_vec())],
+    ));
+    seeds
+}
+
+fn sse() -> Vec<Seed> {
+    let leaf = STANDARD.encode(&VECTORS.leaves[0]);
+    let note = VECTORS.note(VECTORS.size());
+    let note: String = note.lines().map(|line| format!("data: {line}\n")).collect();
+    let tail = format!(
+        ": 0\nretry: 2000\n\nevent: entry\nid: 0\ndata: {leaf}\n\nevent: checkpoint\n{note}\n: beat\n\nevent: bye\ndata: stopping\n\n"
+    );
+    let standard =
+        "\u{feff}data: first event\r\nid: 1\r\rdata:second event\nid\n\ndata\ndata\n\n: comment\nfoo: x\ndata:  x";
+    named(
+        "sse",
+        [
+            ("tail", tail.clone().into_bytes()),
+            ("returns", tail.replace('\n', "\r").into_bytes()),
+            ("standard", standard.as_bytes().to_vec()),
+            ("odd", b"id: 1\0\nretry: x\ndata: \xff\xfe\n\n".to_vec()),
+        ],
+    )
+}
+
+fn tiles() -> Vec<Seed> {
+    let mut bundle = u16::try_from(VECTORS.leaves.len()).unwrap().to_le_bytes().to_vec();
+    for leaf in &VECTORS.leaves {
+        push_leaf(&mut bundle, leaf).unwrap();
+    }
+    let path = |path: &str| path.as_bytes().to_vec();
+    named(
+        "tile",
+        [
+            ("hashes", path("tile/0/x001/x234/067")),
+            ("partial", path("tile/7/000.p/255")),
+            ("entries", path("tile/entries/x035/184")),
+            ("bundle", bundle),
+            ("empty-leaves", vec![3, 0, 0, 0, 0, 0, 0, 0]),
+        ],
+    )
+}
+
+fn witness() -> Vec<Seed> {
+    let size = VECTORS.size();
+    let of = |mode: u8, old: u64, proof: &[Hash], note: &str| {
+        [&[mode], format!("old {old}\n{}\n{note}", format_hashes(proof)).as_bytes()].concat()
+    };
+    let proof = |old, new| consistency_proof(old, new, &VECTORS.tree).unwrap();
+    let origin = VECTORS.checkpoint(size).origin;
+    let forked = Checkpoint { origin: origin.clone(), size: WITNESSED, root: leaf_hash(b"fork") };
+    let elsewhere = Checkpoint { origin: "other.example/log".to_owned(), ..forked.clone() };
+    let unsigned = |checkpoint: &Checkpoint| format!("{}\n— {} AAAAAAAA\n", checkpoint.to_text(), checkpoint.origin);
+    named(
+        "witness",
+        [
+            ("next", of(0, WITNESSED, &proof(WITNESSED, size), &VECTORS.note(size))),
+            ("same", of(0, WITNESSED, &[], &VECTORS.note(WITNESSED))),
+            ("behind", of(0, 0, &[], &VECTORS.note(size))),
+            ("unproved", of(0, WITNESSED, &proof(2, size), &VECTORS.note(size))),
+            ("fork", of(1, WITNESSED, &[], &unsigned(&forked))),
+            ("unknown-key", of(0, WITNESSED, &[], &unsigned(&forked))),
+            ("unknown-log", of(0, WITNESSED, &[], &unsigned(&elsewhere))),
+        ],
+    )
+}
