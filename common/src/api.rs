@@ -573,6 +573,8 @@ pub struct Status {
 pub struct StoreStatus {
     /// `sled`.
     pub backend: String,
+    /// `ok`; else `in doubt: …` with what to do.
+    pub state: String,
     /// Models that are not deleted.
     pub models: u64,
     /// Versions that are not deleted.

@@ -10,7 +10,8 @@
 //!    thread, so that two requests can't both pass them.
 //! 3. An operation returns after its entry is durable and covered by a signed checkpoint. If that can't be had, it fails
 //!    with `AuditUnavailable` and nothing has happened.
-//! 4. A blob is durable before a record points to it and outlives the last record that does (`pins.rs`).
+//! 4. A blob is durable before a record points to it and outlives the last record that does (`pins.rs`); that none does is
+//!    for the log to say (`removal.rs`).
 //! 5. A version's number is given once, its manifest never changes, and its bytes are handed out by one gate
 //!    (`download.rs`).
 //! 6. A started commit can't be cancelled: it runs in a task of its own.
@@ -30,7 +31,8 @@
 //! | `keys` | the log's keys |
 //! | `check` | everything against everything else |
 //! | `commit`, `idempotency` | the one way into the store |
-//! | `pins`, `upkeep` | bytes nobody points to, and what runs by the clock |
+//! | `pins`, `removal` | bytes nobody points to |
+//! | `upkeep` | what runs by the clock |
 
 pub mod access;
 pub mod alias;
@@ -50,6 +52,7 @@ pub mod log;
 pub mod login;
 pub mod pins;
 pub mod publish;
+pub mod removal;
 pub mod render;
 pub mod resolve;
 pub mod settings;
@@ -76,6 +79,7 @@ use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::pins::Pins;
+use crate::registry::removal::Removals;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
@@ -105,6 +109,7 @@ pub(crate) struct Inner {
     throttle: Throttle,
     intake: Intake,
     pins: Pins,
+    removals: Removals,
     tasks: Tasks,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
@@ -149,6 +154,7 @@ impl Registry {
             throttle: Throttle::default(),
             intake: Intake::new(),
             pins: Pins::default(),
+            removals: Removals::default(),
             tasks: Tasks::default(),
             checking: Arc::default(),
             feed,
@@ -242,6 +248,7 @@ impl Registry {
         for task in &self.upkeep {
             task.abort();
         }
+        self.inner.removals.stop();
         self.inner.tasks.finish().await;
         self.inner.summarise_rejected().await;
     }
@@ -252,6 +259,7 @@ impl Drop for Registry {
         for task in &self.upkeep {
             task.abort();
         }
+        self.inner.removals.stop();
     }
 }
 

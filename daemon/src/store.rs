@@ -10,6 +10,7 @@ pub mod mark;
 pub mod merkle;
 pub mod overlay;
 pub mod records;
+pub mod references;
 pub mod room;
 pub mod sequencer;
 pub mod sled;
@@ -35,6 +36,7 @@ use crate::store::records::{
     AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
     VersionRecord, Write,
 };
+use crate::store::references::References;
 
 /// A boxed future, so that the trait can be an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -220,6 +222,12 @@ pub trait Store: Send + Sync {
     /// be found out.
     fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError>;
 
+    /// Reads on in the log itself, up to the newest checkpoint, what points to blobs: before bytes are removed, this decides
+    /// and not what reads show. Where reads show another count than the log, they are in doubt from then on: that is said,
+    /// [`StoreStats::in_doubt`] shows it, and the next start derives them anew. Blocks for as long as reading takes; ends
+    /// soon, with [`StoreError::Unavailable`], once `goes_on` says no. After an error the references are good for nothing.
+    fn read_references(&self, references: &mut References, goes_on: &dyn Fn() -> bool) -> Result<(), StoreError>;
+
     /// Waits for what is queued, makes derived data durable, releases the lock. Later commits are refused.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -254,6 +262,8 @@ pub struct StoreStats {
     pub mark_at_ms: Option<i64>,
     /// Octets kept back for a full disk.
     pub reserve_bytes: u64,
+    /// Whether what reads show was found to contradict the log. The next start derives it anew.
+    pub in_doubt: bool,
 }
 
 /// All that can be read: the records and the log.

@@ -493,7 +493,7 @@ fn check_names_damage() {
         *octets.last_mut().unwrap() ^= 1;
         tree.insert(key, octets).unwrap();
         tree.insert(b"nstranger", b"x").unwrap();
-        // Not a blob's record: the daemon would remove the blob at its start, for nothing would point to it.
+        // Not a blob's record: the daemon finds that out at its start by itself, and doubts the view (`removal.rs`).
         let (lost, _) = tree.scan_prefix(b"d").next().unwrap().unwrap();
         tree.remove(lost).unwrap();
     });

@@ -21,6 +21,7 @@ mod problems;
 mod races;
 mod readme;
 mod recovery;
+mod removal;
 mod store_contract;
 mod tail;
 mod tidy;

@@ -9,8 +9,9 @@ use common::digest::Digest;
 use common::name::{ModelId, UserName};
 use common::role::Role;
 use daemon::store::records::{BlobRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write};
+use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
-use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, View};
+use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, StoreError, View};
 use tempfile::TempDir;
 
 /// A store in a directory of its own.
@@ -353,6 +354,30 @@ fn blobs_sessions_counters() {
     assert_eq!(&*commit(&runtime, &opened.store, set(0)).released, &[digest]);
     assert_eq!(opened.store.view().blob(&digest).unwrap(), None);
     assert_eq!(opened.store.view().counters().unwrap().blobs, 0);
+
+    // What the log says of them, across its files and beside one who writes.
+    let dir = TempDir::new().unwrap();
+    let store = SledStore::open(&SledOptions { file_entries_max: 3, ..options(dir.path()) }).unwrap();
+    let mut references = References::of(&[digest]);
+    let mut read_on = || {
+        store.read_references(&mut references, &|| true).unwrap();
+        references.verdict(&digest)
+    };
+    assert_eq!(read_on(), Verdict::Free);
+    for round in 0..4 {
+        commit(&runtime, &store, set(round + 1));
+        assert_eq!(read_on(), Verdict::Miscounted, "no version points to it");
+        for _ in 0..round {
+            commit(&runtime, &store, note("x"));
+        }
+        commit(&runtime, &store, set(0));
+        assert_eq!(read_on(), Verdict::Free);
+        assert_eq!(read_on(), Verdict::Free, "nothing came since");
+    }
+    assert!(!store.stats().in_doubt);
+    let stopped = store.read_references(&mut References::of(&[digest]), &|| false).unwrap_err();
+    assert!(matches!(stopped, StoreError::Unavailable(_)), "{stopped}");
+    runtime.block_on(store.close());
 
     let session = SessionRecord {
         sid: "s1".to_owned(),

@@ -30,6 +30,10 @@ use crate::registry::{Health, JOURNAL_FORMAT};
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What is said of a store that found its records to contradict the log.
+const IN_DOUBT: &str =
+    "in doubt: its records contradict the log; restart the daemon, which makes them anew from the log";
+
 /// `GET /livez`
 pub(crate) async fn live(_call: &Call) -> Answer {
     Ok(respond::text(StatusCode::OK, "ok\n"))
@@ -57,6 +61,7 @@ pub(crate) async fn ready(call: &Call) -> Answer {
     };
     checks.insert("log".to_owned(), log);
     let store = match registry.counters().await {
+        Ok(_) if registry.stats().in_doubt => check(false, IN_DOUBT.to_owned()),
         Ok(_) => check(true, registry.identity().backend.to_owned()),
         Err(_) => check(false, "records can't be read".to_owned()),
     };
@@ -119,6 +124,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         uptime_seconds: u64::try_from(uptime_ms / clock::SECOND_MS).unwrap_or(0),
         store: StoreStatus {
             backend: identity.backend.to_owned(),
+            state: if stats.in_doubt { IN_DOUBT } else { "ok" }.to_owned(),
             models: counters.models,
             versions: counters.versions,
             users: counters.users,
@@ -198,6 +204,8 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     add("log_commits_total", "counter", "Entries written since start.", stats.commits as f64);
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);
+    let in_doubt = if stats.in_doubt { 1.0 } else { 0.0 };
+    add("store_in_doubt", "gauge", "1 while the records are known to contradict the log; restart then.", in_doubt);
     add("log_tails", "gauge", "Live tails of the log.", registry.tails() as f64);
     add("log_reserve_bytes", "gauge", "Octets kept back for a full disk.", stats.reserve_bytes as f64);
     add("log_entries", "gauge", "Entries in the audit log.", registry.checkpoints().borrow().size as f64);

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::audit::{
     Action, Actor as LogActor, Outcome as EntryOutcome, Receipt, RequestInfo, Target, USER_AGENT_LEN_MAX,
 };
+use common::digest::Digest;
 use common::role::Permission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,8 @@ pub(crate) struct Note {
     pub(crate) outcome: Option<EntryOutcome>,
     /// Whether the work turned out to be done already.
     pub(crate) unchanged: bool,
+    /// Blobs whose count of references was found to be wrong: they are looked up in the log itself.
+    pub(crate) miscounted: Vec<Digest>,
     /// Whether the caller gets a receipt.
     receipt: bool,
     /// Whether it is let through on a full disk.
@@ -58,6 +61,7 @@ impl Note {
             status: None,
             outcome: None,
             unchanged: false,
+            miscounted: Vec::new(),
             receipt: true,
             urgency: Urgency::Ordinary,
             data: BTreeMap::new(),
@@ -97,6 +101,8 @@ struct Verdict<T> {
     receipt: bool,
     /// Whether a blob may have lost its last reference.
     releases: bool,
+    /// Blobs whose count of references is wrong.
+    miscounted: Vec<Digest>,
 }
 
 impl Inner {
@@ -195,9 +201,12 @@ impl Inner {
         let inner = Arc::clone(self);
         let task = self.tasks.spawn(async move {
             let committed = inner.store.commit_as(urgency, command).await?;
-            let verdict: Option<Verdict<T>> = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if verdict.as_ref().is_some_and(|verdict| verdict.releases) {
-                inner.settle_later(committed.released.to_vec());
+            let mut verdict: Option<Verdict<T>> = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(verdict) = &mut verdict {
+                if verdict.releases {
+                    inner.settle_later(committed.released.to_vec());
+                }
+                inner.look_up_later(std::mem::take(&mut verdict.miscounted));
             }
             Ok::<_, StoreError>((committed, verdict))
         });
@@ -257,6 +266,7 @@ impl Inner {
                 replay_of,
                 receipt: note.receipt,
                 releases: writes.iter().any(|write| matches!(write, Write::SetBlob { refs: 0, .. })),
+                miscounted: note.miscounted,
             };
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
             let draft = Draft {

@@ -1,5 +1,5 @@
 //! Deleting, restoring, purging. Record first, bytes after: what a purge releases is removed once nobody points to it or
-//! holds it (`pins.rs`). Knows models and versions; refuses to know where bytes are.
+//! holds it (`removal.rs`). Knows models and versions; refuses to know where bytes are.
 //!
 //! A deletion can be taken back until its time is over; a purge can't. A purged model leaves a tombstone, so that its id
 //! is never given again; its name is free. A purged version leaves its number used.
@@ -301,6 +301,7 @@ impl Released {
         let mut freed = 0_u64;
         for (digest, count) in self.0 {
             let blob = records.blob(&digest)?.filter(|blob| blob.refs >= count).ok_or_else(|| {
+                note.miscounted.push(digest);
                 RegistryError::Corrupt(format!("blob {digest} has fewer references than versions point to it").into())
             })?;
             let refs = blob.refs - count;

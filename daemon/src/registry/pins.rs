@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::digest::Digest;
 use tokio::sync::Notify;
 
-use crate::registry::{Health, Inner};
+use crate::registry::Inner;
 
 /// Who holds what. The lock is held for map operations only, never over I/O.
 #[derive(Default)]
@@ -26,7 +26,7 @@ struct Pin {
     holders: usize,
     /// A removal is in progress; new holders wait.
     removing: bool,
-    /// Somebody wanted it removed while it was held: the last holder looks again.
+    /// Somebody wanted it removed while it was held or being removed: the last to let go of it looks again.
     wanted: bool,
 }
 
@@ -56,21 +56,32 @@ impl Pins {
         table.remove(&digest).is_some_and(|pin| pin.wanted)
     }
 
-    /// Begins a removal, unless it is held or another is in progress.
-    fn try_begin_removal(&self, digest: Digest) -> bool {
+    /// Wants it removed; whether that may be begun now. If not, the last to let go of it is told.
+    pub(crate) fn want(&self, digest: Digest) -> bool {
+        let mut table = self.table();
+        let Some(pin) = table.get_mut(&digest) else { return true };
+        pin.wanted = true;
+        false
+    }
+
+    /// Begins a removal, unless it is held or another is in progress; then the last to let go of it is told.
+    pub(crate) fn try_begin_removal(&self, digest: Digest) -> bool {
         let mut table = self.table();
         let pin = table.entry(digest).or_default();
         if pin.holders > 0 || pin.removing {
-            pin.wanted = pin.holders > 0;
+            pin.wanted = true;
             return false;
         }
         pin.removing = true;
         true
     }
 
-    fn end_removal(&self, digest: Digest) {
-        self.table().remove(&digest);
+    /// Ends a removal; whether somebody else wanted the same meanwhile. Where the bytes are still there, the caller has to
+    /// look again: what was decided before that wish may not hold any more.
+    pub(crate) fn end_removal(&self, digest: Digest) -> bool {
+        let ended = self.table().remove(&digest);
         self.ended.notify_waiters();
+        ended.is_some_and(|pin| pin.wanted)
     }
 }
 
@@ -118,52 +129,6 @@ impl Inner {
         }
         guard
     }
-
-    /// Removes the bytes of each blob that no record points to and nobody holds, in the background.
-    pub(crate) fn settle_later(self: &Arc<Self>, digests: Vec<Digest>) {
-        if digests.is_empty() {
-            return;
-        }
-        let inner = Arc::clone(self);
-        self.tasks.spawn_if_running(async move {
-            for digest in digests {
-                inner.settle(digest).await;
-            }
-        });
-    }
-
-    /// Removes the bytes of a blob, if no record points to it and nobody holds it. What can't be removed now is found by
-    /// the sweep of the next start.
-    pub(crate) async fn settle(self: &Arc<Self>, digest: Digest) {
-        // A store that failed may have recorded more than its view shows: a batch whose fdatasync failed, or that was never
-        // applied, counts again after the next start. Its bytes must be there then.
-        if matches!(*self.store.health().borrow(), Health::Failed(_)) {
-            return;
-        }
-        if !self.pins.try_begin_removal(digest) {
-            return;
-        }
-        // The rest runs in one piece: a cancelled removal would keep later uploads of the digest waiting for ever.
-        let referenced = self.read(|view| Ok(view.blob(&digest)?.is_some())).await;
-        match referenced {
-            Ok(true) => {}
-            Ok(false) => {
-                let inner = Arc::clone(self);
-                let removed = tokio::task::spawn_blocking(move || inner.blobs.remove(&digest)).await;
-                match removed {
-                    Ok(Ok(())) => tracing::debug!(%digest, "removed a blob that nothing points to"),
-                    Ok(Err(error)) => {
-                        tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob");
-                    }
-                    Err(error) => tracing::warn!(%digest, %error, "can't remove a blob"),
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%digest, error = crate::error_chain(&error), "can't tell whether a blob is needed");
-            }
-        }
-        self.pins.end_removal(digest);
-    }
 }
 
 #[cfg(test)]
@@ -188,5 +153,24 @@ mod tests {
         assert!(pins.try_pin(digest));
         assert!(!pins.unpin(digest));
         assert!(pins.table().is_empty());
+    }
+
+    /// A wish is never lost: whoever lets go last is told of it, a holder or another removal.
+    #[test]
+    fn wishes() {
+        let pins = Pins::default();
+        let digest = Digest::from_bytes([7; 32]);
+        assert!(pins.want(digest), "nobody has it");
+        assert!(pins.try_begin_removal(digest));
+        assert!(!pins.end_removal(digest));
+        for wish in [Pins::try_begin_removal, Pins::want] {
+            assert!(pins.try_begin_removal(digest));
+            assert!(!wish(&pins, digest), "it is being removed");
+            assert!(pins.end_removal(digest), "the one that was at it is told");
+            assert!(pins.try_pin(digest));
+            assert!(!wish(&pins, digest), "it is held");
+            assert!(pins.unpin(digest), "its holder is told");
+            assert!(pins.table().is_empty());
+        }
     }
 }

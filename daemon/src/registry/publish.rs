@@ -538,7 +538,7 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
         }
         Placing::New(number) => {
             let version = plan.new_version(model.id, number, moment);
-            writes.extend(references(records, &version.artifacts)?);
+            writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
             model.live_versions = model.live_versions.saturating_add(1);
             model.latest = Some(LatestRecord {
@@ -588,15 +588,28 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
     Ok((published, writes))
 }
 
-/// Adds a version's artifacts to what points to its blobs.
-fn references(records: &dyn Records, artifacts: &[ArtifactRecord]) -> Result<Vec<Write>, RegistryError> {
+/// Adds a version's artifacts to what points to its blobs. A count that begins anew while a version points to the blob would
+/// make a record that was lost the log's own word, and a later purge would free what is still pointed to.
+fn references(
+    records: &dyn Records,
+    artifacts: &[ArtifactRecord],
+    note: &mut Note,
+) -> Result<Vec<Write>, RegistryError> {
     let mut more: BTreeMap<Digest, (u64, u64)> = BTreeMap::new();
     for artifact in artifacts {
         more.entry(artifact.digest).or_insert((artifact.size, 0)).1 += 1;
     }
     more.into_iter()
         .map(|(digest, (size, count))| {
-            let refs = records.blob(&digest)?.map_or(0, |blob| blob.refs);
+            let refs = match records.blob(&digest)? {
+                Some(blob) => blob.refs,
+                None if records.holder(&digest)?.is_none() => 0,
+                None => {
+                    note.miscounted.push(digest);
+                    let what = format!("blob {digest} has no references, and yet versions point to it");
+                    return Err(RegistryError::Corrupt(what.into()));
+                }
+            };
             Ok(Write::SetBlob { digest, size, refs: refs.saturating_add(count) })
         })
         .collect()

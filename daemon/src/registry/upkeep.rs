@@ -20,8 +20,6 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// Models purged in one round.
 const PURGED_AT_ONCE: usize = 100;
-/// Digests of the sweep that are looked up at once.
-const SWEPT_AT_ONCE: usize = 256;
 /// How long a stop waits for tasks.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
@@ -150,7 +148,7 @@ async fn purge_expired(inner: &Arc<Inner>) {
     }
 }
 
-/// Removes blobs that no record points to: what a crash between keeping bytes and committing their record left, or between
+/// Removes blobs that nothing points to: what a crash between keeping bytes and committing their record left, or between
 /// committing a purge and removing its bytes.
 async fn sweep(inner: Weak<Inner>) {
     let Some(registry) = inner.upgrade() else { return };
@@ -159,35 +157,16 @@ async fn sweep(inner: Weak<Inner>) {
         let listed = registry.blobs.list(&mut |digest, _size| found.push(digest));
         listed.map(|()| found)
     });
-    let digests = match listing.await {
-        Ok(Ok(digests)) => digests,
-        Ok(Err(error)) => {
-            tracing::warn!(error = crate::error_chain(&error), "can't list blobs to look for orphans");
-            return;
-        }
-        Err(_stopping) => return,
-    };
-    for some in digests.chunks(SWEPT_AT_ONCE) {
-        let Some(registry) = inner.upgrade() else { return };
-        let orphans = registry
-            .read(|view| {
-                let mut orphans = Vec::new();
-                for digest in some {
-                    if view.blob(digest)?.is_none() {
-                        orphans.push(*digest);
-                    }
-                }
-                Ok(orphans)
-            })
-            .await;
-        match orphans {
-            // What is pinned belongs to an upload under way; `settle` leaves it alone.
-            Ok(orphans) => registry.settle_later(orphans),
-            Err(error) => {
-                tracing::warn!(error = crate::error_chain(&error), "can't look for orphaned blobs");
-                return;
+    match listing.await {
+        // What is pinned belongs to an upload under way, and is left alone.
+        Ok(Ok(digests)) => {
+            if let Some(registry) = inner.upgrade() {
+                registry.settle_later(digests);
             }
         }
-        tokio::task::yield_now().await;
+        Ok(Err(error)) => {
+            tracing::warn!(error = crate::error_chain(&error), "can't list blobs to look for orphans");
+        }
+        Err(_stopping) => {}
     }
 }

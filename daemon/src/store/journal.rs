@@ -97,6 +97,16 @@ struct Segment {
     file: DiskFile,
 }
 
+impl Segment {
+    /// Its nonce and first index, read again.
+    fn header(&self) -> Result<([u8; 16], u64), StoreError> {
+        let mut header = [0; 64];
+        self.file.read_exact_at(&mut header, 0)?;
+        decode_file_header(&header)
+            .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(self.first))))
+    }
+}
+
 /// A journal file and its nonce.
 type Opened = (Arc<Segment>, [u8; 16]);
 
@@ -106,7 +116,56 @@ pub struct JournalReader {
     segments: RwLock<Vec<Arc<Segment>>>,
 }
 
+/// Where a reader of the journal has got to: the beginning, at first; later the end of a whole batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Index of the next record.
+    index: u64,
+    /// First index of the file it is in.
+    file: u64,
+    /// Octets from the beginning of that file; 0 before anything was read.
+    at: u64,
+}
+
 impl JournalReader {
+    /// Visits the records from a position on, up to an index at which a batch ends that is durable: a published size is one.
+    /// Works beside the one who appends, and holds one batch in memory at a time. After an error the position is where it
+    /// was, or at the end of a file behind that.
+    pub fn read_on(
+        &self,
+        position: &mut Position,
+        to: u64,
+        visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let segments = self.segments()?;
+        for (number, segment) in segments.iter().enumerate() {
+            let end = segments.get(number + 1).map_or(to, |after| after.first.min(to));
+            if end <= position.index {
+                continue;
+            }
+            let begun = position.file == segment.first && position.at > 0;
+            if !begun && position.index != segment.first {
+                return Err(StoreError::Corrupt(format!("no journal file has entry {}", position.index)));
+            }
+            let at = if begun { position.at } else { FILE_HEADER };
+            let (nonce, _first) = segment.header()?;
+            let (index, at) = scan_file(&segment.file, &nonce, (position.index, at), end, visit)?;
+            if index != end {
+                return Err(StoreError::Corrupt(format!("journal record {index} is damaged or missing")));
+            }
+            *position = Position { index, file: segment.first, at };
+        }
+        if position.index < to {
+            return Err(StoreError::Corrupt(format!("no journal file has entry {}", position.index)));
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Result<Vec<Arc<Segment>>, StoreError> {
+        let segments = self.segments.read();
+        Ok(segments.map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.clone())
+    }
+
     fn segment(&self, index: u64) -> Result<Arc<Segment>, StoreError> {
         let segments = self.segments.read().map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?;
         let after = segments.partition_point(|segment| segment.first <= index);
@@ -295,7 +354,8 @@ impl Journal {
         if let Some(&before) = earlier.last() {
             journal.check_end(before, last)?;
         }
-        let (next, end) = scan_file(&journal.current.file, &journal.nonce, last, &mut |_record| Ok(()))?;
+        let (next, end) =
+            scan_file(&journal.current.file, &journal.nonce, (last, FILE_HEADER), u64::MAX, &mut |_record| Ok(()))?;
         journal.next = next;
         journal.end = end;
         Ok(journal)
@@ -326,7 +386,7 @@ impl Journal {
         let name = file_name(first);
         let (segment, nonce) = open_segment(&self.disk, &self.dir, first)?
             .ok_or_else(|| StoreError::Corrupt(format!("{name} has no valid header")))?;
-        let (next, _end) = scan_file(&segment.file, &nonce, first, &mut |_record| Ok(()))?;
+        let (next, _end) = scan_file(&segment.file, &nonce, (first, FILE_HEADER), u64::MAX, &mut |_record| Ok(()))?;
         match next.cmp(&next_first) {
             Ordering::Equal => Ok(()),
             Ordering::Less => Err(StoreError::Corrupt(format!(
@@ -345,7 +405,7 @@ impl Journal {
     /// it is in the file before, where that can be told without reading the file; where it can't, or says no, the file is
     /// read. The last two files have been compared on opening.
     pub fn check_sequence(&self, ends_with: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
-        let firsts: Vec<u64> = self.segments()?.iter().map(|segment| segment.first).collect();
+        let firsts: Vec<u64> = self.reader.segments()?.iter().map(|segment| segment.first).collect();
         for pair in firsts.windows(2) {
             if let [first, next] = *pair
                 && next != self.current.first
@@ -355,11 +415,6 @@ impl Journal {
             }
         }
         Ok(())
-    }
-
-    fn segments(&self) -> Result<Vec<Arc<Segment>>, StoreError> {
-        let segments = self.reader.segments.read();
-        Ok(segments.map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.clone())
     }
 
     /// Zeroes what a torn batch left behind, so that it is gone for good before anything is written over it. To be called
@@ -410,17 +465,14 @@ impl Journal {
         from: u64,
         visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let segments = self.segments()?;
+        let segments = self.reader.segments()?;
         for (position, segment) in segments.iter().enumerate() {
             let end = segments.get(position + 1).map_or(self.next, |after| after.first);
             if end <= from {
                 continue;
             }
-            let mut header = [0; 64];
-            segment.file.read_exact_at(&mut header, 0)?;
-            let (nonce, first) = decode_file_header(&header)
-                .ok_or_else(|| StoreError::Corrupt(format!("{} has no valid header", file_name(segment.first))))?;
-            let (next, _end) = scan_file(&segment.file, &nonce, first, &mut |record| {
+            let (nonce, first) = segment.header()?;
+            let (next, _end) = scan_file(&segment.file, &nonce, (first, FILE_HEADER), u64::MAX, &mut |record| {
                 if record.index >= from && record.index < end { visit(record) } else { Ok(()) }
             })?;
             if next < end {
@@ -647,21 +699,23 @@ fn open_segment(disk: &Disk, dir: &Path, first: u64) -> Result<Option<Opened>, S
     }
 }
 
-/// Visits the records of a file in order. Returns the index after the last whole batch and the offset behind it.
+/// Visits the records of a file in order, from the batch that begins with an index at an offset. Returns the index after
+/// the last whole batch and the offset behind it. What is at or behind `to` is not looked at: it may be being written.
 ///
 /// An unreadable batch ends the scan if nothing valid follows; otherwise the file is corrupt.
 fn scan_file(
     file: &DiskFile,
     nonce: &[u8; 16],
-    first: u64,
+    (first, offset): (u64, u64),
+    to: u64,
     visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
 ) -> Result<(u64, u64), StoreError> {
     let size = file.metadata()?.len();
     let mut index = first;
-    let mut at = FILE_HEADER;
+    let mut at = offset;
     let mut body = Vec::new();
     let mut header = [0; BATCH_HEADER];
-    while at + BATCH_HEADER as u64 <= size {
+    while index < to && at + BATCH_HEADER as u64 <= size {
         file.read_exact_at(&mut header, at)?;
         let batch = BatchHeader::decode(&header, nonce).filter(|batch| batch.first == index);
         let Some(batch) = batch.filter(|batch| at + BATCH_HEADER as u64 + u64::from(batch.body) <= size) else { break };
@@ -683,6 +737,9 @@ fn scan_file(
         }
         index += u64::from(batch.count);
         at += BATCH_HEADER as u64 + u64::from(batch.body);
+    }
+    if index >= to {
+        return Ok((index, at));
     }
     if let Some(later) = find_batch(file, nonce, at, size, index)? {
         return Err(StoreError::Corrupt(format!(

@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::audit::{
@@ -77,6 +77,8 @@ pub struct Shown {
     pub reserve_bytes: AtomicU64,
     /// Raised when the view fails.
     pub doubt: ViewDoubt,
+    /// Whether the view was found to contradict the journal; the doubt is raised then.
+    pub in_doubt: AtomicBool,
     /// The log's name and keys.
     pub keys: watch::Sender<Arc<LogKeysRecord>>,
 }

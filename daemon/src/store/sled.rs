@@ -15,6 +15,7 @@ mod check;
 mod keeper;
 mod rebuild;
 mod recover;
+mod references;
 mod rollback;
 
 pub use check::{check_stopped, read_journal};
@@ -45,6 +46,7 @@ use crate::store::records::{
     AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
     VersionRecord,
 };
+use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
 use crate::store::{
@@ -351,6 +353,7 @@ impl Store for SledStore {
             mark_size: mark.checkpoint.map_or(0, |checkpoint| checkpoint.size),
             mark_at_ms: mark.at_ms,
             reserve_bytes: self.shown.reserve_bytes.load(Ordering::Relaxed),
+            in_doubt: self.shown.in_doubt.load(Ordering::Relaxed),
         }
     }
 
@@ -383,6 +386,10 @@ impl Store for SledStore {
 
     fn check(&self, listener: &mut dyn Listener) -> Result<Checked, StoreError> {
         self.check_running(listener)
+    }
+
+    fn read_references(&self, references: &mut References, goes_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        self.read_references_on(references, goes_on)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

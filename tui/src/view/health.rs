@@ -62,6 +62,10 @@ fn page(status: &Status, text: &mut Text) {
     let log_ok = log.state == "ok";
     let said = if log_ok { String::new() } else { format!("{}; ", log.state) };
     check("audit log", log_ok, format!("{said}{} entries, {} on disk", grouped(log.size), bytes(log.journal_bytes)));
+    // Nothing to say while it is as it should be.
+    if store.state != "ok" {
+        check("records", false, store.state.clone());
+    }
     let used = storage.total_bytes.saturating_sub(storage.free_bytes);
     let percent = u128::from(used) * 100 / u128::from(storage.total_bytes.max(1));
     let refusing = if storage.below_watermark { "; uploads are REFUSED" } else { "" };

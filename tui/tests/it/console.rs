@@ -356,7 +356,7 @@ impl Registry {
         made(json!({
             "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
             "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
-            "store": {"backend": "sled", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
+            "store": {"backend": "sled", "state": "ok", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
             "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
             "storage": {"backend": "disk", "total_bytes": 8_796_093_022_208u64, "free_bytes": 3_430_476_278_661u64, "min_free_bytes": 1_073_741_824, "below_watermark": false},

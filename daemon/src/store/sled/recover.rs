@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
@@ -187,6 +187,7 @@ pub(super) fn recover(
         journal_bytes: AtomicU64::new(journal.octets()),
         reserve_bytes: AtomicU64::new(room.reserve_octets()),
         doubt,
+        in_doubt: AtomicBool::new(false),
         keys: watch::Sender::new(Arc::new(keys.clone())),
     });
     let mut sequencer = Sequencer {
