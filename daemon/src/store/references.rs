@@ -5,7 +5,7 @@
 //! count is what the view shows. It was decided on what the view showed then, so a view that had lost a record may have made
 //! a wrong count part of the log; the versions don't depend on that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::digest::Digest;
 use common::name::{ModelId, Version};
@@ -13,14 +13,16 @@ use common::name::{ModelId, Version};
 use crate::store::journal::Position;
 use crate::store::records::{VersionRecord, Write};
 
-/// What points to some blobs, as far as the log was read. Keeps nothing of others: 48 octets for each blob asked for, and
-/// about as much for each version that points to one of them.
+/// What points to some blobs, as far as the log was read. Keeps nothing of others: some 100 octets for each blob asked for,
+/// and as much for each version that points to one of them.
 #[derive(Debug, Default)]
 pub struct References {
     /// How far it was read.
     pub(super) position: Position,
     counts: HashMap<Digest, Count>,
     holders: HashMap<(ModelId, Version), Box<[Digest]>>,
+    /// Blobs whose count is new since it was last compared with anything.
+    uncompared: HashSet<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +46,7 @@ impl References {
     /// Of these blobs, with nothing read yet.
     pub fn of(digests: &[Digest]) -> Self {
         let counts = digests.iter().map(|digest| (*digest, Count::default())).collect();
-        Self { counts, ..Self::default() }
+        Self { counts, uncompared: digests.iter().copied().collect(), ..Self::default() }
     }
 
     /// Takes a change into account; each once, in the log's order.
@@ -54,6 +56,7 @@ impl References {
                 Write::SetBlob { digest, size: _, refs } => {
                     if let Some(count) = self.counts.get_mut(digest) {
                         count.recorded = *refs;
+                        self.uncompared.insert(*digest);
                     }
                 }
                 Write::PutVersion(version) => self.hold(version),
@@ -103,9 +106,16 @@ impl References {
         }
     }
 
-    /// Each blob and the count that was last recorded of it.
-    pub fn recorded(&self) -> impl Iterator<Item = (&Digest, u64)> {
-        self.counts.iter().map(|(digest, count)| (digest, count.recorded))
+    /// The blobs whose count is new since the last call, and the count that was last recorded: what is to be compared.
+    pub fn take_uncompared(&mut self) -> Vec<(Digest, u64)> {
+        let counts = &self.counts;
+        let recorded = |digest: &Digest| counts.get(digest).map_or(0, |count| count.recorded);
+        self.uncompared.drain().map(|digest| (digest, recorded(&digest))).collect()
+    }
+
+    /// Has these compared once more.
+    pub fn compare_again(&mut self, digests: Vec<Digest>) {
+        self.uncompared.extend(digests);
     }
 }
 

@@ -28,6 +28,7 @@ impl SledStore {
             return Ok(());
         }
         // The view may only have moved on: it is looked at again where nothing moves.
+        references.compare_again(differ);
         let lost = self.look_still(references)?;
         if !lost.is_empty() {
             self.shown.doubt.raise();
@@ -53,7 +54,7 @@ impl SledStore {
             // The writing thread must outlive whatever sled does.
             let looked = catch_unwind(AssertUnwindSafe(|| {
                 read_on(&journal, &shown, &mut taken, &|| true)?;
-                Ok((differing(&tree, &taken)?, taken))
+                Ok((differing(&tree, &mut taken)?, taken))
             }));
             // The one who waits may be gone; then nobody wants it.
             let _gone =
@@ -86,11 +87,11 @@ fn read_on(
 }
 
 /// The blobs of which the view shows another count.
-fn differing(tree: &::sled::Tree, references: &References) -> Result<Vec<Digest>, StoreError> {
+fn differing(tree: &::sled::Tree, references: &mut References) -> Result<Vec<Digest>, StoreError> {
     let mut differ = Vec::new();
-    for (digest, recorded) in references.recorded() {
-        if KvRecords(tree).blob(digest)?.map_or(0, |blob| blob.refs) != recorded {
-            differ.push(*digest);
+    for (digest, recorded) in references.take_uncompared() {
+        if KvRecords(tree).blob(&digest)?.map_or(0, |blob| blob.refs) != recorded {
+            differ.push(digest);
         }
     }
     Ok(differ)
