@@ -33,7 +33,8 @@ use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
 
 pub use self::sse::{
-    AuditStream, Bye, EVENT_OCTETS_MAX, Event, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX, SseError,
+    AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
+    SseError,
 };
 
 /// Longest wait for a connection.
