@@ -33,7 +33,8 @@ use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
 
 pub use self::sse::{
-    AuditStream, Bye, EVENT_OCTETS_MAX, Event, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX, SseError,
+    AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
+    SseError,
 };
 
 /// Longest wait for a connection.
@@ -108,6 +109,17 @@ impl ClientError {
         self.problem_type() == Some(ProblemType::Unauthenticated)
             || (self.status() == Some(401) && self.problem_type() != Some(ProblemType::BadCredentials))
     }
+}
+
+/// An answer that is taken as it is, whether it is a success or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// `Retry-After`, where it was a number of seconds.
+    pub retry_after_seconds: Option<u64>,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// An answer and what its headers say about it.
@@ -461,20 +473,20 @@ impl Client {
         Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
     }
 
-    /// `GET` of a path without a query, such as those below `/log`: the status and the body, whatever they are. The token is
-    /// sent along, if there is one.
+    /// `GET` of a path without a query, such as those below `/log`: the answer, whatever it is. The token is sent along, if
+    /// there is one.
     ///
     /// # Errors
     /// Those of every call, but for refusals: these are statuses.
-    pub async fn octets(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    pub async fn octets(&self, path: &str) -> Result<Answer, ClientError> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let work = async {
             let request = self.request(Method::GET, &Target::new(&segments).0, None, true, "*/*", &self.fresh_id())?;
             let (connection, response) = self.transmit(request, true).await?;
-            let status = response.status();
-            let bytes = self.collect(response.into_body()).await?;
+            let (status, retry_after_seconds) = (response.status(), retry_after(response.headers()));
+            let body = self.collect(response.into_body()).await?;
             self.put_back(connection).await;
-            Ok((status, bytes))
+            Ok(Answer { status, retry_after_seconds, body })
         };
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
     }
@@ -705,15 +717,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// `Retry-After`, where it is a number of seconds.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::RETRY_AFTER.as_str())?.parse().ok()
+}
+
 /// What an answer that is no success means.
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError {
     let media = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("no content type");
     if media.split(';').next().map(str::trim) == Some(problem::CONTENT_TYPE) {
         return match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) => ClientError::Problem {
-                problem: Box::new(problem),
-                retry_after_seconds: text(headers, header::RETRY_AFTER.as_str()).and_then(|value| value.parse().ok()),
-            },
+            Ok(problem) => {
+                ClientError::Problem { problem: Box::new(problem), retry_after_seconds: retry_after(headers) }
+            }
             Err(cause) => {
                 ClientError::Protocol(format!("status {status} with a problem document that doesn't fit: {cause}"))
             }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::shown::is_deceptive;
+
 /// Longest segment of a model name, in octets.
 pub const MODEL_SEGMENT_OCTETS_MAX: usize = 96;
 /// Longest user name, in octets.
@@ -323,14 +325,6 @@ impl ArtifactPath {
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
-}
-
-/// Characters that have no place in a name that people read: controls, invisible formatting, bidirectional overrides.
-fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 impl FromStr for ArtifactPath {

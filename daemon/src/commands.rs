@@ -14,6 +14,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZero;
 
+use common::shown::shown;
 use tokio::runtime::Runtime;
 
 use crate::cli::{self, Command, Exit, LogCommand, WitnessArgs};
@@ -85,6 +86,9 @@ fn ended(result: Result<(), Failed>) -> Exit {
     }
 }
 
+/// Characters of the longest message.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
 /// Why a command failed: one line for the person at the terminal, and the exit code.
 #[derive(Debug)]
 struct Failed {
@@ -94,7 +98,8 @@ struct Failed {
 
 impl Failed {
     fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        // Parts of it may come from another machine.
+        Self { exit, message: shown(&message.to_string(), MESSAGE_CHARS_MAX) }
     }
 }
 

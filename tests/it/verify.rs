@@ -391,6 +391,30 @@ fn a_daemon_that_writes_nonsense_is_found_out() {
     // Its entries are of a past that tests don't wait for.
     fails(&daemon.run(&aged, ""), "the newest entry is of 2026-07-01");
     passes(&daemon.run(&["log", "verify", "--vkey", &old.vkey(), "--dir", text(dir.path())], ""));
+    // Where no entry can be read, an age that was asked for is never passed over.
+    let hashes_only = ["--max-age", "1s", "--vkey", &old.vkey(), "--url", &Server::of(dir.path()).url()];
+    let unread = daemon.run(&[&["log", "verify"][..], &hashes_only].concat(), "");
+    assert_eq!(code(&unread), USAGE, "{}", said(&unread));
+    let empty = TempDir::new().unwrap();
+    old.write(empty.path(), 0);
+    let aged = ["log", "verify", "--max-age", "1s", "--vkey", &old.vkey(), "--dir", text(empty.path())];
+    fails(&daemon.run(&aged, ""), "no entry says how old");
+    // What is no file is a fault, and never waited for.
+    fs::remove_file(dir.path().join("tile/entries/000")).unwrap();
+    let pipe = dir.path().join("tile/entries/000");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let output = daemon.run(&["log", "verify", "--vkey", &old.vkey(), "--dir", text(dir.path())], "");
+    fails(&output, "tile/entries/000: it is not a file");
+    fs::remove_file(&pipe).unwrap();
+    // An entry says what it wants, but not in a line of its own.
+    let loud = Forged::new(b"a", |index| {
+        let action = if index == 5 { Action::LogKeyRotate } else { entry(index, 0).action };
+        let data = BTreeMap::from([("origin".to_owned(), json!(FORGED)), ("x".to_owned(), json!("\u{2028}\u{9b}2J"))]);
+        Entry { action, data, ..entry(index, 0) }
+    });
+    loud.write(dir.path(), 310);
+    let told = passes(&daemon.run(&["log", "verify", "--vkey", &loud.vkey(), "--dir", text(dir.path())], ""));
+    assert!(told.contains("note: entry 5") && told.contains("\\u{2028}\\u{9b}2J"), "{told}");
 }
 
 /// Serves a directory's files below `/log/`, and whatever directory it is told to next.
@@ -496,6 +520,12 @@ fn tail_catches_a_fork() {
         let kept: Vec<Vec<u8>> = files(&path("watch")).into_values().collect();
         assert!(kept.contains(&shown) && kept.iter().filter(|note| **note == seen).count() == 2, "{served}");
     }
+    // What is no note at all says nothing about the log, and leaves nothing behind.
+    fs::create_dir(path("portal")).unwrap();
+    fs::write(path("portal/checkpoint"), "<html>please sign in</html>").unwrap();
+    server.serve(&path("portal"));
+    let portal = tail();
+    assert_eq!(code(&portal), TEMP_FAIL, "{}", said(&portal));
     assert_eq!(files(&path("watch")).len(), 7, "the state, what was seen, and five that were shown, each once");
     // In step again it goes on.
     server.serve(&path("honest-700"));

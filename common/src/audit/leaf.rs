@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::action::Action;
 use super::canonical::{DEPTH_MAX, INTEGER_MAX, ObjectWriter, canonical_json, write_members};
 use super::timestamp;
+use crate::shown::shown;
 
 /// The schema of the entries that this version writes and reads: their member `v`.
 pub const ENTRY_VERSION: u64 = 1;
@@ -24,6 +25,9 @@ pub const LEAF_LEN_MAX: usize = 32_768;
 
 /// Octets after which the user agent of a request is cut.
 pub const USER_AGENT_LEN_MAX: usize = 200;
+
+/// Characters of a member's name that an error shows: a stranger may have chosen it.
+const NAME_CHARS_MAX: usize = 80;
 
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
@@ -386,19 +390,19 @@ pub enum LeafError {
         len: usize,
     },
     /// A number is not an integer. Floats have no spelling that all readers agree on.
-    #[error("`{key}` is a number but not an integer")]
+    #[error("`{}` is a number but not an integer", shown(key, NAME_CHARS_MAX))]
     Float {
         /// The member.
         key: String,
     },
     /// An integer is beyond 2^53 − 1.
-    #[error("`{key}` is an integer beyond 2^53 - 1")]
+    #[error("`{}` is an integer beyond 2^53 - 1", shown(key, NAME_CHARS_MAX))]
     Integer {
         /// The member.
         key: String,
     },
     /// A key has other characters than printable ASCII.
-    #[error("key `{key}` is not printable ASCII")]
+    #[error("key `{}` is not printable ASCII", shown(key, NAME_CHARS_MAX))]
     Key {
         /// The key.
         key: String,
@@ -410,7 +414,7 @@ pub enum LeafError {
     #[error("time is not of the form `YYYY-MM-DDThh:mm:ss.mmmZ`")]
     Time,
     /// The name of an action is malformed.
-    #[error("action `{action}` is not lower-case words joined by dots")]
+    #[error("action `{}` is not lower-case words joined by dots", shown(action, NAME_CHARS_MAX))]
     Action {
         /// The name.
         action: String,
@@ -431,7 +435,7 @@ pub enum LeafError {
         version: u64,
     },
     /// A member is missing, or not what it should be.
-    #[error("`{member}` is not {expected}")]
+    #[error("`{}` is not {expected}", shown(member, NAME_CHARS_MAX))]
     Member {
         /// The member.
         member: String,
@@ -439,7 +443,7 @@ pub enum LeafError {
         expected: &'static str,
     },
     /// The entry has a member that its schema does not have.
-    #[error("`{member}` is not a member of an entry")]
+    #[error("`{}` is not a member of an entry", shown(member, NAME_CHARS_MAX))]
     UnknownMember {
         /// The member.
         member: String,

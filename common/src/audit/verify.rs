@@ -18,12 +18,20 @@ mod tree;
 
 pub use entries::{EntryCheck, EntryFacts, Notable};
 pub use spill::Spill;
-pub use tree::{Asked, Served, TreeCheck, TreeFacts};
+pub use tree::{Asked, Served, TreeCheck, TreeFacts, edge_root};
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize;
+
+use crate::shown::shown;
+
+/// Characters of the longest resource that is named: a file's path.
+const RESOURCE_CHARS_MAX: usize = 1024;
+
+/// Characters of the longest detail.
+const DETAIL_CHARS_MAX: usize = 500;
 
 /// What kind of thing is wrong. The names on the wire are stable: programs may tell by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -99,9 +107,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of a whole resource.
+    /// A fault of a whole resource. What is said of it may come from a stranger: it is cut, and cannot steer a terminal.
     pub fn new(kind: FaultKind, resource: impl fmt::Display, detail: impl fmt::Display) -> Self {
-        Self { kind, resource: resource.to_string(), octets: None, entry: None, detail: detail.to_string() }
+        Self {
+            kind,
+            resource: shown(&resource.to_string(), RESOURCE_CHARS_MAX),
+            octets: None,
+            entry: None,
+            detail: shown(&detail.to_string(), DETAIL_CHARS_MAX),
+        }
     }
 
     /// The same, at these octets of it.

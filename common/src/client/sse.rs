@@ -2,12 +2,11 @@
 //! events however they are cut; [`AuditStream`] turns events into entries and checkpoints, and holds them to consecutive
 //! indices. Both are bounded whatever the other side sends. Connecting again, and verifying what came, is for the caller.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +20,9 @@ use crate::audit::LEAF_LEN_MAX;
 pub const LINE_OCTETS_MAX: usize = LEAF_LEN_MAX.div_ceil(3) * 4 + 1024;
 /// Octets of data that one event may have.
 pub const EVENT_OCTETS_MAX: usize = 256 * 1024;
+/// Octets of the longest name and the longest id: an index has 16 digits. Longer ones are passed over, so that they are not
+/// handed out with every event.
+pub const FIELD_OCTETS_MAX: usize = 64;
 /// Longest silence of a live tail: two comments would have come in it.
 pub const SILENCE_MAX: Duration = Duration::from_secs(40);
 
@@ -74,13 +76,25 @@ impl Parser {
     ///
     /// # Errors
     /// A limit is broken, now or before.
-    pub fn push(&mut self, octets: &[u8], mut events: impl FnMut(Event)) -> Result<(), SseError> {
+    pub fn push(&mut self, mut octets: &[u8], mut events: impl FnMut(Event)) -> Result<(), SseError> {
+        while let Some(event) = self.take(&mut octets)? {
+            events(event);
+        }
+        Ok(())
+    }
+
+    /// Reads octets up to the end of one event, and leaves those behind it: a frame of many small events is never held as
+    /// events, each a multiple of its octets. `None` once all were read and no event was complete.
+    ///
+    /// # Errors
+    /// A limit is broken, now or before.
+    pub fn take(&mut self, octets: &mut &[u8]) -> Result<Option<Event>, SseError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        let done = self.read(octets, &mut events);
-        self.broken = done.err();
-        done
+        let taken = self.read(octets);
+        self.broken = taken.as_ref().err().copied();
+        taken
     }
 
     /// The time to wait before connecting again, where the stream said one.
@@ -88,10 +102,10 @@ impl Parser {
         self.retry
     }
 
-    fn read(&mut self, mut octets: &[u8], events: &mut impl FnMut(Event)) -> Result<(), SseError> {
+    fn read(&mut self, octets: &mut &[u8]) -> Result<Option<Event>, SseError> {
         while let Some(&first) = octets.first() {
             if std::mem::take(&mut self.after_return) && first == b'\n' {
-                octets = &octets[1..];
+                *octets = &octets[1..];
                 continue;
             }
             let end = octets.iter().position(|octet| matches!(octet, b'\n' | b'\r'));
@@ -100,28 +114,33 @@ impl Parser {
                 return Err(SseError::LineTooLong);
             }
             self.line.extend_from_slice(part);
-            let Some(end) = end else { return Ok(()) };
+            let Some(end) = end else {
+                *octets = &[];
+                return Ok(None);
+            };
             self.after_return = octets[end] == b'\r';
-            octets = &octets[end + 1..];
+            *octets = &octets[end + 1..];
             let line = std::mem::take(&mut self.line);
-            self.end_of_line(&line, events)?;
+            let event = self.end_of_line(&line)?;
             // Its memory is used again.
             self.line = line;
             self.line.clear();
+            if event.is_some() {
+                return Ok(event);
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn end_of_line(&mut self, line: &[u8], events: &mut impl FnMut(Event)) -> Result<(), SseError> {
+    fn end_of_line(&mut self, line: &[u8]) -> Result<Option<Event>, SseError> {
         let is_first = !std::mem::replace(&mut self.begun, true);
         let line = if is_first { line.strip_prefix(BOM).unwrap_or(line) } else { line };
         if line.is_empty() {
-            self.dispatch(events);
-            return Ok(());
+            return Ok(self.dispatch());
         }
         let (field, value) = match line.iter().position(|octet| *octet == b':') {
             // A comment.
-            Some(0) => return Ok(()),
+            Some(0) => return Ok(None),
             Some(colon) => {
                 let value = &line[colon + 1..];
                 (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
@@ -129,6 +148,7 @@ impl Parser {
             None => (line, &b""[..]),
         };
         match field {
+            b"event" | b"id" if value.len() > FIELD_OCTETS_MAX => {}
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
             b"data" => {
                 let value = String::from_utf8_lossy(value);
@@ -145,17 +165,15 @@ impl Parser {
             }
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn dispatch(&mut self, events: &mut impl FnMut(Event)) {
+    fn dispatch(&mut self) -> Option<Event> {
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         // Each line of data has ended with a line feed, so this tells no data from one empty line of it.
-        if data.pop().is_none() {
-            return;
-        }
+        data.pop()?;
         let name = if name.is_empty() { "message".to_owned() } else { name };
-        events(Event { name, data, last_id: self.id.clone() });
+        Some(Event { name, data, last_id: self.id.clone() })
     }
 }
 
@@ -208,7 +226,8 @@ pub struct AuditStream {
     log_index: u64,
     parser: Parser,
     order: Order,
-    events: VecDeque<Event>,
+    /// What came and was not read yet: one event is made of it at a time.
+    unread: Bytes,
 }
 
 impl Client {
@@ -237,7 +256,7 @@ impl Client {
             log_index,
             parser: Parser::default(),
             order: Order { next: after.unwrap_or(log_index).saturating_add(1) },
-            events: VecDeque::new(),
+            unread: Bytes::new(),
         })
     }
 }
@@ -281,16 +300,18 @@ impl AuditStream {
     /// [`ClientError::Protocol`] for what is no stream of consecutive entries: the stream is then of no more use.
     pub async fn next(&mut self) -> Result<Option<LogEvent>, ClientError> {
         loop {
-            while let Some(event) = self.events.pop_front() {
-                if let Some(event) = self.order.check(event)? {
-                    return Ok(Some(event));
-                }
+            let mut rest: &[u8] = &self.unread;
+            let taken = self.parser.take(&mut rest).map_err(|error| ClientError::Protocol(error.to_string()))?;
+            let read = self.unread.len() - rest.len();
+            self.unread.advance(read);
+            match taken.map(|event| self.order.check(event)).transpose()?.flatten() {
+                Some(event) => return Ok(Some(event)),
+                None if !self.unread.is_empty() => {}
+                None => match self.octets().await? {
+                    Some(octets) => self.unread = octets,
+                    None => return Ok(None),
+                },
             }
-            let Some(octets) = self.octets().await? else { return Ok(None) };
-            let events = &mut self.events;
-            self.parser
-                .push(&octets, |event| events.push_back(event))
-                .map_err(|error| ClientError::Protocol(error.to_string()))?;
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hash::RandomState;
 
-use common::audit::verify::{Asked, EntryCheck, EntryFacts, Fault, FaultKind, Served, Spill, TreeCheck, TreeFacts};
+use common::audit::verify::{
+    Asked, EntryCheck, EntryFacts, Fault, FaultKind, Served, Spill, TreeCheck, TreeFacts, edge_root,
+};
 use common::audit::{
     Action, Actor, BundlePath, Entry, Hash, Nodes, Outcome, Target, TileNodes, TilePath, leaf_hash, push_leaf,
 };
@@ -100,7 +102,7 @@ impl Log {
         let mut faults = Vec::new();
         let mut report = |fault| faults.push(fault);
         let mut tree = TreeCheck::new(self.size, roots.iter().copied(), leaves.iter().copied());
-        let mut entries = EntryCheck::new(self.size, [RandomState::new(), RandomState::new()]);
+        let mut entries = EntryCheck::new(self.size, "o", [RandomState::new(), RandomState::new()]);
         let mut scratch = Scratch::default();
         while let Some(path) = tree.due() {
             let tile = TilePath::new(0, path.number(), path.width()).unwrap().to_string();
@@ -152,6 +154,7 @@ fn whole_logs_pass() {
         assert_eq!(checked.entries.notable.len(), usize::from(size > 0));
         assert_eq!(checked.tree.tiles, u64::try_from(TilePath::all_of(size).count()).unwrap());
         assert_eq!(log.check(false).faults, [], "{size} without entries");
+        assert_eq!(edge_root(size, &mut &log), Ok(log.root), "{size}");
 
         let later = all.check_for(false, &[size, size + 1, 65_538], &[size, 65_537]);
         assert_eq!(later.faults, []);
@@ -330,4 +333,55 @@ fn entries_are_held_against_each_other() {
         .first(),
         Some(&(FaultKind::Order, 500))
     );
+}
+
+/// Entries about the log count only where they record what was done, whoever tried; and however many there are, the one
+/// that names the origin is found.
+#[test]
+fn only_what_was_done_is_notable() {
+    let named = |index: u64, outcome: Outcome, origin: &str| Entry {
+        action: Action::LogKeyRotate,
+        outcome,
+        data: BTreeMap::from([("origin".to_owned(), origin.into())]),
+        ..entry(index)
+    };
+    let refused =
+        log_of(20, |index| if index == 7 { named(7, Outcome::Denied, "o") } else { entry(index) }).check(true);
+    assert_eq!((refused.entries.notable.len(), refused.entries.names_origin), (1, false), "{:?}", refused.faults);
+    let many = log_of(300, |index| match index {
+        0 => entry(0),
+        299 => named(299, Outcome::Ok, "o"),
+        index => named(index, Outcome::Ok, "other"),
+    });
+    let EntryFacts { notable, notable_more, names_origin, .. } = many.check(true).entries;
+    assert_eq!((notable.len(), notable_more, names_origin), (100, 200, true));
+}
+
+/// What a log says of itself cannot begin a line, nor steer a terminal, nor be endless.
+#[test]
+fn faults_are_one_line() {
+    let hostile = format!("\npassed\r\u{1b}[2J\u{9b}\u{2028}\u{202e}{}", "x".repeat(1 << 20));
+    let shown = Fault::new(FaultKind::Missing, &hostile, &hostile).to_string();
+    assert!(shown.starts_with("\\npassed\\r\\u{1b}") && shown.len() < 3000, "{shown}");
+    assert!(!shown.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}')), "{shown}");
+    let key = format!("{{\"\n{}\":1}}", "k".repeat(20_000));
+    let error = Entry::parse(key.as_bytes()).unwrap_err().to_string();
+    assert!(error.len() < 500 && !error.contains('\n'), "{error}");
+}
+
+/// A size that was made up is found out by a handful of tiles.
+#[test]
+fn a_made_up_size_is_soon_known() {
+    struct Zeros(usize);
+    impl Served for Zeros {
+        fn tile(&mut self, path: TilePath) -> Result<Vec<u8>, String> {
+            self.0 += 1;
+            Ok(vec![0; 32 * usize::from(path.width())])
+        }
+    }
+    let mut served = Zeros(0);
+    assert_ne!(edge_root((1 << 50) + 77, &mut served), Ok(Hash([7; 32])));
+    assert!(served.0 <= 8, "{}", served.0);
+    let log = log_of(300, entry);
+    assert_eq!(edge_root(1 << 50, &mut &log).unwrap_err().kind, FaultKind::Missing);
 }

@@ -5,10 +5,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use serde_json::Value;
+
 use super::scan::{self, Facts};
 use super::spill::{NONE, Row, Spill, Table};
 use super::{Fault, FaultKind, Report};
-use crate::audit::leaf::Entry;
+use crate::audit::leaf::{Entry, Outcome};
 use crate::audit::tile::{BundlePath, take_leaf};
 use crate::audit::timestamp::TIMESTAMP_LEN;
 
@@ -34,14 +36,18 @@ pub struct EntryFacts {
     pub entries: u64,
     /// The newest time of an entry, as it is written.
     pub newest: Option<String>,
-    /// Those about the log itself, at most 100.
+    /// Those about the log itself that record what was done, at most 100; what was refused or failed says nothing.
     pub notable: Vec<Notable>,
+    /// How many more there are of them.
+    pub notable_more: u64,
+    /// Whether one of them names the log's origin, kept or not.
+    pub names_origin: bool,
 }
 
 /// Reads entries in their order, in constant memory.
 pub struct EntryCheck {
+    origin: String,
     facts: EntryFacts,
-    next_index: u64,
     newest: [u8; TIMESTAMP_LEN],
     /// Whether an entry could not be read: then who came before whom cannot be judged.
     has_holes: bool,
@@ -52,11 +58,11 @@ pub struct EntryCheck {
 }
 
 impl EntryCheck {
-    /// For a log of that size. `keys` are drawn at random for this run alone.
-    pub fn new(size: u64, keys: [RandomState; 2]) -> Self {
+    /// For a log of that size whose checkpoint states that origin. `keys` are drawn at random for this run alone.
+    pub fn new(size: u64, origin: &str, keys: [RandomState; 2]) -> Self {
         Self {
+            origin: origin.to_owned(),
             facts: EntryFacts::default(),
-            next_index: 0,
             newest: [0; TIMESTAMP_LEN],
             has_holes: false,
             keys,
@@ -81,7 +87,6 @@ impl EntryCheck {
         let all = octets.unwrap_or_default();
         let mut rest = all;
         for index in path.leaves() {
-            self.next_index = index + 1;
             let Ok(leaf) = take_leaf(&mut rest) else {
                 self.has_holes = true;
                 continue;
@@ -100,14 +105,24 @@ impl EntryCheck {
             self.facts.entries += 1;
             self.order(index, &facts, &mut |detail| report(wrong(FaultKind::Order, detail)));
             if NOTABLE.contains(&facts.action.as_ref())
-                && self.facts.notable.len() < NOTABLE_MAX
                 && let Ok(entry) = Entry::parse(leaf)
+                && entry.outcome == Outcome::Ok
             {
-                self.facts.notable.push(Notable { index, entry });
+                self.note(Notable { index, entry });
             }
             self.remember(index, &facts, spill)?;
         }
         Ok(())
+    }
+
+    fn note(&mut self, notable: Notable) {
+        let named = notable.entry.data.get("origin").and_then(Value::as_str);
+        self.facts.names_origin |= named == Some(self.origin.as_str());
+        if self.facts.notable.len() < NOTABLE_MAX {
+            self.facts.notable.push(notable);
+        } else {
+            self.facts.notable_more += 1;
+        }
     }
 
     fn order(&mut self, index: u64, facts: &Facts<'_>, wrong: &mut dyn FnMut(String)) {
@@ -160,27 +175,23 @@ impl EntryCheck {
         report: Report<'_>,
     ) -> Result<EntryFacts, S::Error> {
         for (table, what) in [(self.ids, "id"), (self.salts, "salt")] {
-            table.for_each(spill, |rows| {
-                for pair in rows.windows(2).filter(|pair| (pair[0].high, pair[0].low) == (pair[1].high, pair[1].low)) {
-                    let detail = format!("its {what} is that of entry {}", pair[0].index);
-                    report(of_entry(FaultKind::Reused, pair[1].index, detail));
+            table.for_each(spill, |row, before| {
+                if let Some(before) = before {
+                    let detail = format!("its {what} is that of entry {before}");
+                    report(of_entry(FaultKind::Reused, row.index, detail));
                 }
             })?;
         }
         if judge_previous && !self.has_holes {
-            self.subjects.for_each(spill, |rows| {
-                let mut before: Option<&Row> = None;
-                for row in rows {
-                    let last = before.filter(|it| (it.high, it.low) == (row.high, row.low)).map_or(NONE, |it| it.index);
-                    if row.more != last {
-                        let detail = match (row.more, last) {
-                            (NONE, last) => format!("it names no entry before it, but entry {last} has its subject"),
-                            (said, NONE) => format!("it names entry {said} before it, but is the first of its subject"),
-                            (said, last) => format!("it names entry {said} before it, but entry {last} is"),
-                        };
-                        report(of_entry(FaultKind::Previous, row.index, detail));
-                    }
-                    before = Some(row);
+            self.subjects.for_each(spill, |row, before| {
+                let last = before.unwrap_or(NONE);
+                if row.more != last {
+                    let detail = match (row.more, last) {
+                        (NONE, last) => format!("it names no entry before it, but entry {last} has its subject"),
+                        (said, NONE) => format!("it names entry {said} before it, but is the first of its subject"),
+                        (said, last) => format!("it names entry {said} before it, but entry {last} is"),
+                    };
+                    report(of_entry(FaultKind::Previous, row.index, detail));
                 }
             })?;
         }

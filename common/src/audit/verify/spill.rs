@@ -1,13 +1,15 @@
-//! What must be remembered of every entry, kept outside of memory: fingerprints in partitions, each small enough to be
-//! sorted at once.
+//! What must be remembered of every entry, kept outside of memory: fingerprints in partitions, each with few enough
+//! different ones to be held at once. How often each comes costs no memory.
 //!
 //! Knows how rows are partitioned and gathered again. Refuses to know where the octets lie: that is the caller's
 //! [`Spill`].
 
+use std::collections::HashMap;
+
 /// The most partitions of a table. Up to 2^27 entries each has at most about 2^18 rows; beyond, they grow.
 const PARTITIONS_MAX: u64 = 512;
 
-/// Rows of a partition that is not to be divided further: 8 MiB of them at most.
+/// Rows of a partition that is not to be divided further: what is held of them is 24 octets for each that differs.
 const PARTITION_ROWS: u64 = 1 << 18;
 
 /// Rows gathered in memory before they are written.
@@ -35,9 +37,8 @@ pub trait Spill {
     fn read(&mut self, at: u64, octets: &mut [u8]) -> Result<(), Self::Error>;
 }
 
-/// A row: a fingerprint in two halves, the index of its entry, and one number more. Its order is the fingerprint's, then
-/// the index's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A row: a fingerprint in two halves, the index of its entry, and one number more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) high: u64,
     pub(super) low: u64,
@@ -92,22 +93,37 @@ impl Table {
         Ok(())
     }
 
-    /// Gives the rows of each partition, sorted: equal fingerprints stand together.
-    pub(super) fn for_each<S: Spill>(self, spill: &mut S, mut check: impl FnMut(&[Row])) -> Result<(), S::Error> {
-        let chunk_len = CHUNK_ROWS * self.row_len();
-        let (row_len, mut rows) = (self.row_len(), Vec::new());
-        let mut chunk = vec![0; chunk_len + 8];
-        for partition in self.partitions {
-            rows.clear();
-            rows.extend(partition.gathered.chunks_exact(row_len).map(row));
-            let mut newest = partition.newest;
-            while let Some(at) = newest {
-                spill.read(at, &mut chunk)?;
-                rows.extend(chunk[..chunk_len].chunks_exact(row_len).map(row));
-                newest = Some(number(&chunk, chunk_len)).filter(|at| *at != NONE);
+    /// Gives every row, with the number that the last row before it with the same fingerprint was pushed with as its index.
+    /// Within a partition, and so for equal fingerprints, rows come in the order in which they were pushed.
+    pub(super) fn for_each<S: Spill>(
+        self,
+        spill: &mut S,
+        mut check: impl FnMut(&Row, Option<u64>),
+    ) -> Result<(), S::Error> {
+        let (row_len, chunk_len) = (self.row_len(), CHUNK_ROWS * self.row_len());
+        let behind_rows = u64::try_from(chunk_len).expect("a chunk is short");
+        let mut chunk = vec![0; chunk_len];
+        let mut last = HashMap::new();
+        let mut each = |rows: &[u8], last: &mut HashMap<(u64, u64), u64>| {
+            for row in rows.chunks_exact(row_len).map(row) {
+                check(&row, last.insert((row.high, row.low), row.index));
             }
-            rows.sort_unstable();
-            check(&rows);
+        };
+        for partition in self.partitions {
+            last.clear();
+            // Each chunk names the one before it: the way there and back.
+            let (mut chunks, mut newest) = (Vec::new(), partition.newest);
+            while let Some(at) = newest {
+                chunks.push(at);
+                let mut before = [0; 8];
+                spill.read(at + behind_rows, &mut before)?;
+                newest = Some(u64::from_le_bytes(before)).filter(|at| *at != NONE);
+            }
+            for at in chunks.into_iter().rev() {
+                spill.read(at, &mut chunk)?;
+                each(&chunk, &mut last);
+            }
+            each(&partition.gathered, &mut last);
         }
         Ok(())
     }
@@ -129,7 +145,7 @@ pub(super) mod tests {
 
     use std::convert::Infallible;
 
-    use super::{NONE, Row, Spill, Table};
+    use super::{CHUNK_ROWS, NONE, Row, Spill, Table};
 
     /// Scratch space in memory.
     #[derive(Default)]
@@ -151,7 +167,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Every row comes back once, in order, whether it was spilled or not, in one partition or many.
+    /// Every row comes back once, with the one before it, whether it was spilled or not, in one partition or many.
     #[test]
     fn rows_come_back() {
         for (expected, wide) in [(0, true), (1000, false), (1 << 20, true), (u64::MAX, false)] {
@@ -168,15 +184,49 @@ pub(super) mod tests {
             }
             let mut found = Vec::new();
             table
-                .for_each(&mut spill, |rows| {
-                    assert!(rows.is_sorted());
-                    found.extend_from_slice(rows);
+                .for_each(&mut spill, |row, before| {
+                    assert_eq!(before, row.index.checked_sub(1700));
+                    found.push(*row);
                 })
                 .unwrap();
-            let mut sorted = rows.clone();
-            sorted.sort_unstable();
-            assert_eq!(found, sorted, "partitions follow each other in the fingerprint's order");
+            found.sort_unstable_by_key(|row| row.index);
+            assert_eq!(found, rows);
             assert_eq!(spill.0.is_empty(), expected == u64::MAX, "5000 rows in 512 partitions fill no chunk");
         }
+    }
+
+    /// Scratch space that says how much of it was read at once.
+    struct Watched(Memory, usize);
+
+    impl Spill for Watched {
+        type Error = Infallible;
+
+        fn append(&mut self, octets: &[u8]) -> Result<u64, Infallible> {
+            self.0.append(octets)
+        }
+
+        fn read(&mut self, at: u64, octets: &mut [u8]) -> Result<(), Infallible> {
+            self.1 = self.1.max(octets.len());
+            self.0.read(at, octets)
+        }
+    }
+
+    /// One fingerprint for all rows: they pass by, a chunk at a time, each with the one before it.
+    #[test]
+    fn one_subject_for_all() {
+        let mut spill = Watched(Memory::default(), 0);
+        let mut table = Table::new(1 << 20, true);
+        for index in 0..100_000 {
+            table.push(Row { high: 7, low: 7, index, more: NONE }, &mut spill).unwrap();
+        }
+        let mut next = 0;
+        table
+            .for_each(&mut spill, |row, before| {
+                assert_eq!((row.index, before), (next, row.index.checked_sub(1)));
+                next += 1;
+            })
+            .unwrap();
+        assert_eq!(next, 100_000);
+        assert_eq!(spill.1, CHUNK_ROWS * 32);
     }
 }

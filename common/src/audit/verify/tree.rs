@@ -290,18 +290,7 @@ impl TreeCheck {
     /// The root over all full tiles so far and these leaves.
     fn root_with(&self, leaves: &[Option<Hash>]) -> Option<Hash> {
         let above = self.levels.iter().skip(1).map(|level| level.hashes.as_slice());
-        let mut root: Option<Hash> = None;
-        for hashes in std::iter::once(leaves).chain(above) {
-            // Complete subtrees from right to left.
-            let mut end = hashes.len();
-            while end > 0 {
-                let begin = end - (1 << end.trailing_zeros());
-                let peak = self::root(&hashes[begin..end])?;
-                root = Some(root.map_or(peak, |right| node_hash(&peak, &right)));
-                end = begin;
-            }
-        }
-        Some(root.unwrap_or_else(empty_root))
+        over(std::iter::once(leaves).chain(above))
     }
 
     /// Compares the tiles on the right edge, and the root with the one that was signed.
@@ -415,6 +404,44 @@ impl Doubt {
             }
         }
     }
+}
+
+/// The root that the tiles on the right edge give a tree of that size: one on each level at most, so that it is soon known
+/// whether there is a tree of the size that was signed at all.
+///
+/// # Errors
+/// The first of them that is missing, or of a wrong length.
+pub fn edge_root(size: u64, served: &mut dyn Served) -> Result<Hash, Fault> {
+    let (mut levels, mut left) = (Vec::new(), size);
+    for level in 0..=TILE_LEVEL_MAX {
+        let (number, width) = (left / u64::from(TILE_WIDTH), u16::try_from(left % u64::from(TILE_WIDTH)).unwrap_or(0));
+        let mut hashes = Vec::new();
+        if width > 0 {
+            let path = TilePath::new(level, number, width)
+                .map_err(|error| Fault::new(FaultKind::Missing, format_args!("tile/{level}"), error))?;
+            let octets = served.tile(path).map_err(|why| Fault::new(FaultKind::Missing, path, why))?;
+            hashes.extend(hashes_of(path, &octets)?.into_iter().map(Some));
+        }
+        levels.push(hashes);
+        left = number;
+    }
+    Ok(over(levels.iter().map(Vec::as_slice)).unwrap_or_else(empty_root))
+}
+
+/// The root over complete subtrees: those in the tile in the making of each level, from the lowest on.
+fn over<'a>(levels: impl Iterator<Item = &'a [Option<Hash>]>) -> Option<Hash> {
+    let mut root: Option<Hash> = None;
+    for hashes in levels {
+        // From right to left.
+        let mut end = hashes.len();
+        while end > 0 {
+            let begin = end - (1 << end.trailing_zeros());
+            let peak = self::root(&hashes[begin..end])?;
+            root = Some(root.map_or(peak, |right| node_hash(&peak, &right)));
+            end = begin;
+        }
+    }
+    Some(root.unwrap_or_else(empty_root))
 }
 
 /// The hashes of a tile, whose length must be right.

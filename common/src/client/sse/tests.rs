@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{BOM, Bye, EVENT_OCTETS_MAX, Event, LINE_OCTETS_MAX, LogEvent, Order, Parser, SseError};
+use super::{BOM, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Order, Parser, SseError};
 use crate::client::{Client, ClientError};
 
 fn parse(octets: &[u8]) -> Vec<Event> {
@@ -86,6 +86,26 @@ fn limits() {
     }
 }
 
+/// A long id is no multiple of itself in every event, and a frame of many small events is held as octets: beside the frame
+/// there is one event, and what the parser keeps.
+#[test]
+fn a_frame_is_not_multiplied() {
+    let long = "7".repeat(LINE_OCTETS_MAX - 10);
+    let frame = format!("id:{long}\nevent:{long}\n{}", "data\n\n".repeat(20_000));
+    let (mut parser, mut rest, mut count) = (Parser::default(), frame.as_bytes(), 0);
+    while let Some(event) = parser.take(&mut rest).unwrap() {
+        count += 1;
+        assert_eq!(rest.len(), (20_000 - count) * "data\n\n".len(), "nothing behind the event was read");
+        let held = event.name.capacity() + event.data.capacity() + event.last_id.capacity();
+        assert!(held <= 3 * FIELD_OCTETS_MAX, "{held}");
+        let kept = parser.line.capacity() + parser.name.capacity() + parser.data.capacity() + parser.id.capacity();
+        assert!(kept <= 2 * (LINE_OCTETS_MAX + EVENT_OCTETS_MAX), "{kept}");
+    }
+    assert_eq!(count, 20_000);
+    let id = "7".repeat(FIELD_OCTETS_MAX);
+    assert_eq!(parse(format!("id:{id}\nid:{id}8\ndata\n\n").as_bytes()), [event("message", "", &id)]);
+}
+
 /// Pieces of which streams are made: fields and ends of lines, whole and broken.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
@@ -140,6 +160,7 @@ fn model(octets: &[u8]) -> Vec<Event> {
         let text = String::from_utf8_lossy(value).into_owned();
         match field.as_slice() {
             b"data" => data.push(text),
+            b"event" | b"id" if value.len() > FIELD_OCTETS_MAX => {}
             b"event" => name = text,
             b"id" if !value.contains(&0) => id = text,
             _ => {}

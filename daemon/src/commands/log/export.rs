@@ -3,15 +3,17 @@
 //!
 //! A crash leaves files that the next export compares and keeps, and the old `checkpoint`, for it is written last.
 
-use std::io;
+use std::collections::HashMap;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use common::audit::{Checkpoint, NOTE_LEN_MAX, Note, TileResource};
+use common::audit::{BundlePath, Checkpoint, NOTE_LEN_MAX, Note, TilePath, TileResource, leaf_hash, read_bundle};
 
 use super::faults::Faults;
 use super::source::{self, CHECKPOINT, Files, Lost, Source};
-use super::whole::Reading;
+use super::whole::{self, Reading};
 use crate::cli::{self, Exit, ExportOptions};
 use crate::commands::Failed;
 use crate::config::Options;
@@ -28,13 +30,16 @@ pub(in crate::commands) fn export(options: &Options, asked: &ExportOptions) -> R
         return Err(Failed::new(Exit::Usage, message));
     }
     let dir = asked.dir.as_path();
-    durable::create_dir_all(dir, MODE_DIR).map_err(|error| cannot_write(dir, &error))?;
     let note = source.get(CHECKPOINT).map_err(Lost::into_failed)?;
     let checkpoint = opened(&note, &pins)?;
     let before = before(dir, &checkpoint)?;
+    if let Some(why) = whole::edge(source.as_ref(), &checkpoint)? {
+        return Err(Failed::new(Exit::Data, format_args!("{why}; nothing was written")));
+    }
+    durable::create_dir_all(dir, MODE_DIR).map_err(|error| cannot_write(dir, &error))?;
 
     let faults = Faults::default();
-    let through = Through { source: source.as_ref(), dir, files: Files(dir.to_owned()) };
+    let through = Through { source: source.as_ref(), dir, files: Files(dir.to_owned()), ahead: Mutex::default() };
     let known = Reading {
         source: &through,
         checkpoint: &checkpoint,
@@ -89,7 +94,7 @@ fn opened(note: &[u8], pins: &[common::audit::Verifier]) -> Result<Checkpoint, F
 /// The checkpoint of the export that is there.
 fn before(dir: &Path, now: &Checkpoint) -> Result<Option<Checkpoint>, Failed> {
     let path = dir.join(CHECKPOINT);
-    let octets = match source::read_bounded(&path, NOTE_LEN_MAX) {
+    let octets = match source::read_file(&path, NOTE_LEN_MAX) {
         Ok(octets) => octets,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failed::new(Exit::Io, format_args!("{}: {error}", path.display()))),
@@ -114,6 +119,8 @@ struct Through<'a> {
     source: &'a dyn Source,
     dir: &'a Path,
     files: Files,
+    /// Tiles that were asked for with their bundles, until they are asked for themselves: one for each lane.
+    ahead: Mutex<HashMap<String, Vec<u8>>>,
 }
 
 impl Through<'_> {
@@ -121,10 +128,27 @@ impl Through<'_> {
     fn write(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
         let dir = path.parent().unwrap_or(self.dir);
         std::fs::create_dir_all(dir)?;
-        let file = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(MODE_FILE)).tempfile_in(dir)?;
-        std::fs::write(file.path(), octets)?;
+        let mut file =
+            tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(MODE_FILE)).tempfile_in(dir)?;
+        file.write_all(octets)?;
         file.persist(path)?;
         Ok(())
+    }
+
+    /// Whether a bundle's leaves have the hashes of their tile.
+    fn agrees(&self, path: BundlePath, bundle: &[u8]) -> Result<bool, Lost> {
+        let Ok(tile) = TilePath::new(0, path.number(), path.width()).map(|tile| tile.to_string()) else {
+            return Ok(false);
+        };
+        let hashes = match self.source.get(&tile) {
+            Ok(hashes) => hashes,
+            Err(Lost::Missing(_)) => return Ok(false),
+            Err(lost @ Lost::Failed(_)) => return Err(lost),
+        };
+        let agrees = read_bundle(bundle, path.width())
+            .is_ok_and(|leaves| leaves.into_iter().flat_map(|leaf| leaf_hash(leaf).0).eq(hashes.iter().copied()));
+        self.ahead.lock().expect("no holder of the tiles panics").insert(tile, hashes);
+        Ok(agrees)
     }
 }
 
@@ -135,10 +159,22 @@ impl Source for Through<'_> {
             Err(Lost::Missing(_)) => None,
             Err(lost @ Lost::Failed(_)) => return Err(lost),
         };
-        if let (Ok(TileResource::Entries(_)), Some(octets)) = (resource.parse(), &there) {
-            return Ok(octets.clone());
-        }
-        let octets = self.source.get(resource)?;
+        let ahead = self.ahead.lock().expect("no holder of the tiles panics").remove(resource);
+        let octets = match (resource.parse(), ahead) {
+            (Ok(TileResource::Entries(path)), _) => {
+                if let Some(octets) = &there {
+                    return Ok(octets.clone());
+                }
+                let octets = self.source.get(resource)?;
+                if !self.agrees(path, &octets)? {
+                    // No file is made of it; who reads it says what is wrong.
+                    return Ok(octets);
+                }
+                octets
+            }
+            (_, Some(octets)) => octets,
+            (_, None) => self.source.get(resource)?,
+        };
         let path: PathBuf = self.dir.join(resource);
         match there {
             Some(there) if there == octets => {}

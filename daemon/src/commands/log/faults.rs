@@ -30,6 +30,14 @@ impl Faults {
         }
     }
 
+    /// The first, if there are more than so many.
+    pub(super) fn first_of_more_than(&self, count: u64) -> Option<String> {
+        let found = self.0.lock().expect("no holder of the faults panics");
+        let kept = u64::try_from(found.kept.len()).unwrap_or(u64::MAX);
+        let first = found.kept.first().filter(|_first| kept.saturating_add(found.more) > count);
+        first.map(ToString::to_string)
+    }
+
     /// All that were kept, and how many more there were. A leaf that is not what the tree has need not make sense: what is
     /// wrong with it as an entry is not told besides.
     pub(super) fn into_parts(self) -> (Vec<Fault>, u64) {

@@ -8,9 +8,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use common::audit::{BUNDLE_LEAF_MAX, NOTE_LEN_MAX, TILE_WIDTH, TileResource, Verifier};
-use common::client::{Client, ClientError};
+use common::client::{Answer, Client, ClientError};
 use common::problem::Problem;
+use common::shown::shown;
 use http::{Method, StatusCode};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
@@ -36,6 +39,12 @@ const TRIES: u32 = 3;
 
 /// The wait before it is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Characters of what a refusal says that are kept, for each of many faults.
+const SAID_CHARS_MAX: usize = 300;
+
+/// The longest wait that an answer may ask for: beyond it, whoever verifies decides.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Octets of the longest resource: a full bundle of the longest leaves.
 const OCTETS_MAX: usize = TILE_WIDTH as usize * (2 + BUNDLE_LEAF_MAX);
@@ -73,14 +82,16 @@ pub(super) trait Source: Send + Sync {
 
 /// The registry or export at an address.
 pub(super) fn remote(url: &str, remote: &Remote) -> Result<Box<dyn Source>, Failed> {
-    let token =
-        match &remote.token_file {
-            Some(path) => Some(read_secret_file(path, Readers::Owner).map_err(|error| {
-                Failed::new(Exit::Usage, format_args!("the token from {}: {error}", path.display()))
-            })?),
-            None => config::token_of_process(),
-        };
-    Ok(Box::new(Http::new(url, token, remote.allow_plain_http)?))
+    let token = match &remote.token_file {
+        Some(path) => Some(token_of(path)?),
+        None => config::token_of_process(),
+    };
+    Ok(Box::new(Http::new(url, token, remote)?))
+}
+
+fn token_of(path: &Path) -> Result<Secret, Failed> {
+    read_secret_file(path, Readers::Owner)
+        .map_err(|error| Failed::new(Exit::Usage, format_args!("the token from {}: {error}", path.display())))
 }
 
 /// The registry of this machine, by way of its daemon while it runs.
@@ -120,7 +131,27 @@ pub(super) fn pins(given: &[String]) -> Result<Vec<Verifier>, Failed> {
 
 /// Reads a file of at most so many octets.
 pub(super) fn read_bounded(path: &Path, octets_max: usize) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    read_open(File::open(path)?, octets_max)
+}
+
+/// Reads a file of a directory that others may have filled: nothing in it is waited for, and only a file is read.
+pub(super) fn read_file(path: &Path, octets_max: usize) -> io::Result<Vec<u8>> {
+    let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
+    // A pipe nobody writes to would be waited for at its opening.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A socket.
+        Err(Errno::NXIO) => return Err(not_a_file()),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(not_a_file());
+    }
+    read_open(file, octets_max)
+}
+
+fn read_open(file: File, octets_max: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(octets_max).unwrap_or(u64::MAX);
     let mut octets = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(limit)).unwrap_or(0) + 1);
     file.take(limit + 1).read_to_end(&mut octets)?;
@@ -136,9 +167,9 @@ pub(super) struct Files(pub(super) PathBuf);
 impl Source for Files {
     fn get(&self, resource: &str) -> Result<Vec<u8>, Lost> {
         let path = self.0.join(resource);
-        read_bounded(&path, OCTETS_MAX).map_err(|error| match error.kind() {
+        read_file(&path, OCTETS_MAX).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Lost::Missing("there is no such file".to_owned()),
-            io::ErrorKind::FileTooLarge => Lost::Missing(error.to_string()),
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Lost::Missing(error.to_string()),
             io::ErrorKind::PermissionDenied => {
                 Lost::Failed(Failed::new(Exit::NoPermission, format_args!("{}: {error}", path.display())))
             }
@@ -160,40 +191,43 @@ struct Http {
     client: Client,
     /// The path above the resources.
     base: String,
+    /// Read again when the token is refused: a log may take longer to read than a token lives.
+    token_file: Option<PathBuf>,
     runtime: Runtime,
 }
 
 impl Http {
-    fn new(url: &str, token: Option<Secret>, allow_plain_http: bool) -> Result<Self, Failed> {
+    fn new(url: &str, token: Option<Secret>, remote: &Remote) -> Result<Self, Failed> {
         let after_scheme = url.find("://").map_or(0, |at| at + 3);
         let path = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
         let (host, path) = url.split_at(path);
         let base = if path.trim_matches('/').is_empty() { LOG_PATH } else { path.trim_end_matches('/') };
         // Without a token nothing is sent that others should not see, and what comes back proves itself.
-        let allow_plain = allow_plain_http || token.is_none();
+        let allow_plain = remote.allow_plain_http || token.is_none();
         let user_agent = concat!("mregd/", env!("CARGO_PKG_VERSION"));
         let client = Client::new(host, user_agent, allow_plain).map_err(|error| Failed::new(Exit::Usage, error))?;
         client.set_token(token.map(|token| Zeroizing::new(token.expose().to_owned())));
-        Ok(Self { client, base: base.to_owned(), runtime: runtime()? })
+        Ok(Self { client, base: base.to_owned(), token_file: remote.token_file.clone(), runtime: runtime()? })
     }
 
     fn ask(&self, resource: &str) -> Result<Vec<u8>, Again> {
         let path = format!("{}/{resource}", self.base);
-        let (status, octets) = match self.runtime.block_on(self.client.octets(&path)) {
+        let Answer { status, retry_after_seconds, body } = match self.runtime.block_on(self.client.octets(&path)) {
             Ok(answer) => answer,
             Err(error @ ClientError::Address(_)) => return Err(Again::No(Failed::new(Exit::Usage, error).into())),
-            Err(error) => return Err(Again::Yes(Failed::new(Exit::TempFail, error))),
+            Err(error) => return Err(Again::Yes(Failed::new(Exit::TempFail, error), None)),
         };
         if status == StatusCode::OK {
-            return Ok(octets.into());
+            return Ok(body.into());
         }
-        let (address, said) = (self.client.address(), said(status, &octets));
+        let (address, said) = (self.client.address(), said(status, &body));
         let failed = |exit| Failed::new(exit, format_args!("{address}{path}: {said}"));
         Err(match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Again::No(Lost::Missing(said)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Again::No(failed(Exit::NoPermission).into()),
-            StatusCode::TOO_MANY_REQUESTS => Again::Yes(failed(Exit::TempFail)),
-            status if status.is_server_error() => Again::Yes(failed(Exit::TempFail)),
+            StatusCode::UNAUTHORIZED => Again::WithToken(failed(Exit::NoPermission)),
+            StatusCode::FORBIDDEN => Again::No(failed(Exit::NoPermission).into()),
+            StatusCode::TOO_MANY_REQUESTS => Again::Yes(failed(Exit::TempFail), retry_after_seconds),
+            status if status.is_server_error() => Again::Yes(failed(Exit::TempFail), retry_after_seconds),
             _other => Again::No(failed(Exit::TempFail).into()),
         })
     }
@@ -201,7 +235,10 @@ impl Http {
 
 /// Whether it is worth asking again.
 enum Again {
-    Yes(Failed),
+    /// After as many seconds as the answer asks for.
+    Yes(Failed, Option<u64>),
+    /// With a newer token, if there is one.
+    WithToken(Failed),
     No(Lost),
 }
 
@@ -213,13 +250,20 @@ impl From<Failed> for Lost {
 
 impl Source for Http {
     fn get(&self, resource: &str) -> Result<Vec<u8>, Lost> {
-        let mut tries = 1;
+        let (mut tries, mut token_file) = (1, self.token_file.as_deref());
         loop {
             match self.ask(resource) {
                 Ok(octets) => return Ok(octets),
                 Err(Again::No(lost)) => return Err(lost),
-                Err(Again::Yes(failed)) if tries == TRIES => return Err(failed.into()),
-                Err(Again::Yes(_)) => std::thread::sleep(PAUSE * tries),
+                Err(Again::WithToken(failed)) => match token_file.take() {
+                    Some(path) => self.client.set_token(Some(Zeroizing::new(token_of(path)?.expose().to_owned()))),
+                    None => return Err(failed.into()),
+                },
+                Err(Again::Yes(failed, _)) if tries >= TRIES => return Err(failed.into()),
+                Err(Again::Yes(_, seconds)) => {
+                    let asked = Duration::from_secs(seconds.unwrap_or(0)).min(RETRY_AFTER_MAX);
+                    std::thread::sleep(asked.max(PAUSE * tries));
+                }
             }
             tries += 1;
         }
@@ -234,9 +278,10 @@ impl Source for Http {
     }
 }
 
-/// The detail of a problem document, or the status.
+/// The detail of a problem document, cut and fit to be shown, or the status.
 fn said(status: StatusCode, octets: &[u8]) -> String {
-    serde_json::from_slice::<Problem>(octets).map_or_else(|_| status.to_string(), |problem| problem.detail)
+    serde_json::from_slice::<Problem>(octets)
+        .map_or_else(|_| status.to_string(), |problem| shown(&problem.detail, SAID_CHARS_MAX))
 }
 
 /// The registry of this machine.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::audit::{
-    Checkpoint, Hash, NOTE_LEN_MAX, Nodes, ProveError, TilePath, Verifier, consistency_proof, root_of,
+    Checkpoint, Hash, NOTE_LEN_MAX, Nodes, Note, ProveError, TilePath, Verifier, consistency_proof, root_of,
     verify_consistency,
 };
 use sha2::{Digest as _, Sha256};
@@ -17,6 +17,12 @@ use super::source::{self, CHECKPOINT, Lost, Source};
 use crate::cli::{self, Exit, TailOptions};
 use crate::commands::Failed;
 use crate::durable::{self, MODE_FILE};
+
+/// Octets that are kept of a note that no pinned key signed: anyone can make one up, and its beginning says whose it is.
+const UNSIGNED_OCTETS_MAX: usize = 512;
+
+/// Files of evidence beside a state, of what was signed and of what was not.
+const EVIDENCE_MAX: usize = 64;
 
 pub(in crate::commands) fn tail(asked: &TailOptions) -> Result<(), Failed> {
     let pins = source::pins(&asked.pins.vkey)?;
@@ -44,7 +50,15 @@ fn say(line: String) -> Result<(), Failed> {
 fn look(source: &dyn Source, state: &Path, pins: &[Verifier]) -> Result<String, Failed> {
     let saved = saved(state, pins)?;
     let note = source.get(CHECKPOINT).map_err(Lost::into_failed)?;
-    let alarm = |why: String| alarm(state, saved.as_ref().map(|saved| saved.note.as_slice()), &note, &why);
+    let parsed = Note::parse(&note).map_err(|error| {
+        // A network's sign-in page, perhaps: no word on the log.
+        Failed::new(Exit::TempFail, format_args!("the answer is no checkpoint; is it the log that answers? {error}"))
+    })?;
+    let shown = match parsed.verify(pins) {
+        Ok(_signed) => Evidence::Signed(&note),
+        Err(_unsigned) => Evidence::Unsigned(&note[..note.len().min(UNSIGNED_OCTETS_MAX)]),
+    };
+    let alarm = |why: String| alarm(state, saved.as_ref().map(|saved| saved.note.as_slice()), shown, &why);
     let now = match Checkpoint::open(&note, pins) {
         Ok(signed) => signed.checkpoint,
         Err(error) => return Err(alarm(format!("the checkpoint is not accepted: {error}"))),
@@ -165,30 +179,60 @@ impl Nodes for Tiles<'_> {
     }
 }
 
+/// A note that is kept.
+#[derive(Clone, Copy)]
+enum Evidence<'a> {
+    /// By a pinned key.
+    Signed(&'a [u8]),
+    /// By nobody who is known.
+    Unsigned(&'a [u8]),
+}
+
 /// Keeps what was seen before and what is shown now, and says where.
-fn alarm(state: &Path, before: Option<&[u8]>, now: &[u8], why: &str) -> Failed {
-    let mut kept = String::new();
-    for note in before.into_iter().chain([now]) {
-        match keep(state, note) {
-            Ok(path) => kept.push_str(&format!(", {}", path.display())),
+fn alarm(state: &Path, before: Option<&[u8]>, now: Evidence<'_>, why: &str) -> Failed {
+    let mut kept = Vec::new();
+    for evidence in before.map(Evidence::Signed).into_iter().chain([now]) {
+        match keep(state, evidence) {
+            Ok(Some(path)) => kept.push(path.display().to_string()),
+            Ok(None) => kept.push(format!("no more files: there are {EVIDENCE_MAX}")),
             Err(error) => return cannot_write(state, &error),
         }
     }
-    let kept = kept.trim_start_matches(", ");
-    Failed::new(Exit::Data, format_args!("{why}; what was seen is kept in {kept}"))
+    Failed::new(Exit::Data, format_args!("{why}; what was seen is kept in {}", kept.join(", ")))
 }
 
-/// Keeps a note beside the state, named after its octets: nothing is ever written over.
-fn keep(state: &Path, note: &[u8]) -> io::Result<PathBuf> {
+/// Keeps a note beside the state, named after its octets: nothing is ever written over. None where there are too many.
+fn keep(state: &Path, evidence: Evidence<'_>) -> io::Result<Option<PathBuf>> {
+    let (note, ending) = match evidence {
+        Evidence::Signed(note) => (note, "note"),
+        Evidence::Unsigned(note) => (note, "unsigned"),
+    };
     let digest = hex::encode(Sha256::digest(note));
     let mut name = state.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.note", &digest[..16]));
+    name.push(format!(".{}.{ending}", &digest[..16]));
     let path = state.with_file_name(name);
     if path.try_exists()? {
-        return Ok(path);
+        return Ok(Some(path));
+    }
+    let dir = state.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = match std::fs::read_dir(dir) {
+        Ok(files) => files.flatten().filter(|file| is_evidence(state, ending, &file.path())).count(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    if there >= EVIDENCE_MAX {
+        return Ok(None);
     }
     durable::write_file(&path, note, MODE_FILE)?;
-    Ok(path)
+    Ok(Some(path))
+}
+
+fn is_evidence(state: &Path, ending: &str, path: &Path) -> bool {
+    let is_of_state = match (path.file_stem().map(Path::new).and_then(Path::file_stem), state.file_name()) {
+        (Some(stem), Some(name)) => stem == name,
+        (_, _) => false,
+    };
+    is_of_state && path.extension().is_some_and(|extension| extension == ending)
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failed {

@@ -6,18 +6,24 @@ use std::path::Path;
 
 use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable};
 use common::audit::{
-    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, Outcome, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt,
-    Verifier,
+    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt, Verifier,
 };
+use common::shown::shown;
 use serde_json::{Value, json};
 
 use super::faults::Faults;
 use super::source::{self, CHECKPOINT, Files, Source};
-use super::whole::{Known, Reading};
+use super::whole::{self, Known, Reading};
 use crate::cli::{self, Exit, VerifyOptions};
 use crate::commands::Failed;
 use crate::config::Options;
 use crate::{clock, error_chain};
+
+/// Characters of a line that says something from the log.
+const LINE_CHARS_MAX: usize = 500;
+
+/// Entries of a log that is read even where its right edge does not have the signed root: to name what is damaged.
+const SMALL_LOG: u64 = 1 << 20;
 
 /// Octets of the longest receipt that is read: leaf in base64, proof, and room for an answer around it.
 const RECEIPT_OCTETS_MAX: usize = 2 * LEAF_LEN_MAX + 2 * PROOF_LEN_MAX;
@@ -28,7 +34,11 @@ pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> R
     let receipts = receipts(asked, &pins, &faults)?;
     let saved = saved(asked, &pins, &faults)?;
     let mut told = Told { receipts: receipts.len(), saved: saved.len(), ..Told::default() };
-    if let Some(source) = source_of(options, asked)? {
+    let source = source_of(options, asked)?;
+    if asked.max_age.is_some() && source.is_none() {
+        return Err(no_age("a log, of which --url or --dir says where it is"));
+    }
+    if let Some(source) = source {
         let note = source.get(CHECKPOINT).map_err(source::Lost::into_failed)?;
         match Checkpoint::open(&note, &pins) {
             Ok(signed) => verify_log(asked, source.as_ref(), &signed, &receipts, &saved, &faults, &mut told)?,
@@ -36,6 +46,10 @@ pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> R
         }
     }
     tell(asked, &told, faults)
+}
+
+fn no_age(needs: &str) -> Failed {
+    Failed::new(Exit::Usage, format_args!("--max-age looks at the newest entry: it needs {needs}"))
 }
 
 /// A file that was given, and what it was found to be.
@@ -116,6 +130,15 @@ fn verify_log(
 ) -> Result<(), Failed> {
     let checkpoint = &signed.checkpoint;
     let has_entries = source.has_entries() && !asked.hashes_only;
+    if asked.max_age.is_some() && !has_entries {
+        return Err(no_age("the entries, which need a token; --token-file or MREG_TOKEN gives one"));
+    }
+    if checkpoint.size > SMALL_LOG
+        && let Some(why) = whole::edge(source, checkpoint)?
+    {
+        faults.add(Fault::new(FaultKind::Root, CHECKPOINT, format_args!("{why}; the rest was not read")));
+        return Ok(());
+    }
     let kept = saved.iter().map(|saved| &saved.is).chain(receipts.iter().map(|receipt| &receipt.is.signed));
     let known = Reading {
         source,
@@ -144,9 +167,12 @@ fn verify_log(
         age(asked, &known.entries, faults);
     }
     told.notes = known.entries.notable.iter().filter_map(note).collect();
+    if known.entries.notable_more > 0 {
+        told.notes.push(format!("{} more entries about the log itself are not shown", known.entries.notable_more));
+    }
     for saved in saved.iter().filter(|saved| saved.is.checkpoint.origin != checkpoint.origin) {
         let (name, was, is) = (&saved.name, &saved.is.checkpoint.origin, &checkpoint.origin);
-        told.notes.push(format!("{name} is of log {was}, which is called {is} now"));
+        told.notes.push(shown(&format!("{name} is of log {was}, which is called {is} now"), LINE_CHARS_MAX));
     }
     told.checkpoint = Some(checkpoint.clone());
     told.known = known;
@@ -174,18 +200,14 @@ fn past(kind: FaultKind, name: &str, kept: &Checkpoint, now: &Checkpoint, known:
 
 /// The first entry says what the log is called; a later name comes from an entry, too.
 fn origin(checkpoint: &Checkpoint, entries: &EntryFacts, faults: &Faults) {
-    let Some(first) = entries.notable.first().filter(|first| first.index == 0 && is_genesis(first)) else {
+    if !entries.notable.first().is_some_and(|first| first.index == 0 && is_genesis(first)) {
         if checkpoint.size > 0 && entries.entries == checkpoint.size {
             let detail = "it is not `log.genesis`, with which every log begins";
             faults.add(Fault::new(FaultKind::Origin, "tile/entries/000", detail).of_entry(0));
         }
         return;
-    };
-    let names_it = |Notable { entry, .. }: &Notable| {
-        entry.outcome == Outcome::Ok && entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin)
-    };
-    let is_first = first.entry.data.get("origin").and_then(Value::as_str) == Some(&checkpoint.origin);
-    if !is_first && !entries.notable.iter().skip(1).any(names_it) {
+    }
+    if !entries.names_origin {
         let detail = format!("its origin is {}, which no entry of the log names", checkpoint.origin);
         faults.add(Fault::new(FaultKind::Origin, CHECKPOINT, detail));
     }
@@ -196,7 +218,11 @@ fn is_genesis(notable: &Notable) -> bool {
 }
 
 fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {
-    let (Some(age_max), Some(newest)) = (asked.max_age, &entries.newest) else { return };
+    let Some(age_max) = asked.max_age else { return };
+    let Some(newest) = &entries.newest else {
+        faults.add(Fault::new(FaultKind::Stale, CHECKPOINT, "no entry says how old the log is"));
+        return;
+    };
     let age_ms = clock::parse_rfc3339(newest).map(|at_ms| clock::now_ms().saturating_sub(at_ms));
     if age_ms.is_none_or(|age_ms| u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > age_max.as_millis())) {
         let detail = format!("the newest entry is of {newest}, more than {} s ago", age_max.as_secs());
@@ -213,7 +239,7 @@ fn note(notable: &Notable) -> Option<String> {
         _as_expected => return None,
     };
     let data = serde_json::to_string(&notable.entry.data).unwrap_or_default();
-    Some(format!("entry {}: {what}: {data}", notable.index))
+    Some(shown(&format!("entry {}: {what}: {data}", notable.index), LINE_CHARS_MAX))
 }
 
 fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed> {
@@ -224,7 +250,7 @@ fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed
     let text = if asked.json {
         let value = json!({
             "ok": total == 0,
-            "origin": checkpoint.map(|checkpoint| &checkpoint.origin),
+            "origin": checkpoint.map(|checkpoint| shown(&checkpoint.origin, LINE_CHARS_MAX)),
             "size": checkpoint.map(|checkpoint| checkpoint.size),
             "root": checkpoint.map(|checkpoint| checkpoint.root.to_string()),
             "entries": told.has_entries.then_some(known.entries.entries),
@@ -249,7 +275,8 @@ fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed
         }
         told.notes.iter().for_each(|note| line(&format_args!("note: {note}")));
         if let Some(checkpoint) = checkpoint {
-            line(&format_args!("log {}, {} entries, root {}", checkpoint.origin, checkpoint.size, checkpoint.root));
+            let Checkpoint { origin, size, root } = checkpoint;
+            line(&format_args!("log {}, {size} entries, root {root}", shown(origin, LINE_CHARS_MAX)));
             let entries = if told.has_entries { known.entries.entries.to_string() } else { "no".to_owned() };
             line(&format_args!("{entries} entries read, {} tiles compared", known.tree.tiles));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use common::audit::verify::{Asked, EntryCheck, EntryFacts, Served, Spill, TreeCheck, TreeFacts};
+use common::audit::verify::{Asked, EntryCheck, EntryFacts, Served, Spill, TreeCheck, TreeFacts, edge_root};
 use common::audit::{BundlePath, Checkpoint, TilePath};
 
 use super::faults::Faults;
@@ -21,11 +21,26 @@ use crate::commands::Failed;
 /// Bundles that a lane fetches ahead.
 const AHEAD: usize = 4;
 
-/// Resources that may be missing before the rest is not asked for: a size is quickly signed, and need not be true.
-const MISSING_MAX: u32 = 10_000;
+/// Faults of any kind before the rest is not asked for: a size is quickly signed, and need not be true.
+const FAULTS_MAX: u64 = 10_000;
 
 /// The pause between two pictures of the progress bar.
 const PICTURE: Duration = Duration::from_millis(250);
+
+/// Why there is no log of the signed size, if the tiles on its right edge do not have the signed root. These are few at any
+/// size, and a size is quickly signed: without them there is nothing to be read or written.
+pub(super) fn edge(source: &dyn Source, checkpoint: &Checkpoint) -> Result<Option<String>, Failed> {
+    let mut served = Above { source, failed: None };
+    let root = edge_root(checkpoint.size, &mut served);
+    if let Some(failed) = served.failed {
+        return Err(failed);
+    }
+    Ok(match root {
+        Ok(root) if root == checkpoint.root => None,
+        Ok(root) => Some(format!("the tiles on the right edge have the root {root}, signed is {}", checkpoint.root)),
+        Err(fault) => Some(format!("the tiles on the right edge do not have the signed root: {fault}")),
+    })
+}
 
 /// What is to be read, and to be known afterwards.
 pub(super) struct Reading<'a> {
@@ -61,7 +76,7 @@ impl Reading<'_> {
     /// # Errors
     /// Where the source or the scratch space failed: nothing is then known of the log.
     pub(super) fn read(self, faults: &Faults) -> Result<Known, Failed> {
-        let size = self.checkpoint.size;
+        let (size, origin) = (self.checkpoint.size, self.checkpoint.origin.as_str());
         let mut spill = self.scratch.map(Scratch::in_dir).transpose()?;
         let mut tree = TreeCheck::new(size, self.roots.iter().copied(), self.leaves.iter().copied());
         std::thread::scope(|scope| {
@@ -77,7 +92,7 @@ impl Reading<'_> {
             let (pass, passed) = sync_channel::<Passed>(2 * AHEAD);
             let reader = spill.as_mut().map(|spill| {
                 scope.spawn(move || {
-                    let mut check = EntryCheck::new(size, [RandomState::new(), RandomState::new()]);
+                    let mut check = EntryCheck::new(size, origin, [RandomState::new(), RandomState::new()]);
                     for (path, octets) in passed {
                         let octets = octets.as_ref().map(|octets| octets.as_slice());
                         check.bundle(path, octets, spill, &mut |fault| faults.add(fault))?;
@@ -90,19 +105,22 @@ impl Reading<'_> {
             let mut served = Above { source: self.source, failed: None };
             let mut report = |fault| faults.add(fault);
             let mut lane = fetched.iter().cycle();
-            let mut missing = 0;
             while let Some(path) = tree.due() {
                 let next = lane.next().and_then(|lane| lane.recv().ok());
                 let Fetched { bundle, tile } =
                     next.unwrap_or_else(|| Err(Failed::new(Exit::Internal, "a thread that fetches ended early")))?;
                 if reader.is_some() {
-                    // A reader that ended has an error, which is found at the end.
-                    let _passed = pass.send((path, bundle.as_ref().and_then(|bundle| bundle.as_ref().ok().cloned())));
+                    let octets = bundle.as_ref().and_then(|bundle| bundle.as_ref().ok().cloned());
+                    if pass.send((path, octets)).is_err() {
+                        // The reader ended early: what failed it is told below.
+                        break;
+                    }
                 }
-                missing += u32::from(tile.is_err()) + u32::from(matches!(bundle, Some(Err(_))));
-                if missing > MISSING_MAX {
-                    let message =
-                        format!("more than {MISSING_MAX} resources are missing, the last {path}: this is not the log");
+                if let Some(first) = faults.first_of_more_than(FAULTS_MAX) {
+                    let message = format!(
+                        "more than {FAULTS_MAX} faults up to {path}: this is not the log, and the rest was not read; the \
+                         first: {first}"
+                    );
                     return Err(Failed::new(Exit::Data, message));
                 }
                 let asked = match &bundle {
@@ -118,17 +136,17 @@ impl Reading<'_> {
                 }
             }
             drop(pass);
+            let read = reader
+                .map(|reader| reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .transpose()
+                .map_err(scratch_failed)?;
             let tree = tree.finish(&self.checkpoint.root, &mut served, &mut report);
             if let Some(failed) = served.failed {
                 return Err(failed);
             }
-            let entries = match reader {
+            let entries = match read {
                 None => EntryFacts::default(),
-                Some(reader) => {
-                    let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                    read.and_then(|(check, spill)| check.finish(tree.leaves_agree, spill, &mut report))
-                        .map_err(scratch_failed)?
-                }
+                Some((check, spill)) => check.finish(tree.leaves_agree, spill, &mut report).map_err(scratch_failed)?,
             };
             progress.end();
             Ok(Known { tree, entries })

@@ -1,0 +1,34 @@
+//! Text from elsewhere, made fit to be shown in one line. Knows which characters steer a terminal or deceive a reader, and
+//! that length must end; refuses to know who shows it.
+
+/// The text with at most so many of its characters, and a sign where there were more. Controls of both sets, ends of lines,
+/// bidirectional and invisible formatting are spelled out: no text can begin a line of its own.
+///
+/// ```
+/// use common::shown::shown;
+/// assert_eq!(shown("a\npassed\u{1b}[2K\u{9b}\u{202e}é", 100), "a\\npassed\\u{1b}[2K\\u{9b}\\u{202e}é");
+/// assert_eq!(shown("long", 3), "lon…");
+/// ```
+pub fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for (at, character) in text.chars().enumerate() {
+        if at == chars_max {
+            shown.push('…');
+            break;
+        }
+        if is_deceptive(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Characters that have no place in a text that people read: controls, invisible formatting, bidirectional overrides.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
