@@ -560,6 +560,11 @@ fn slow_requests() {
     let open = || tests::http::Connection::open(witness.address(), Default::default()).unwrap();
     let mut body = open();
     body.write(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 500\r\n\r\nold 0\n").unwrap();
+    // One address alone gets some of the places, and those beyond are closed without an answer.
+    let idle: Vec<_> = (0..16).map(|_| open()).collect();
+    wait::until_true("one too many to be closed", || witness.try_request("GET", "/", b"").is_err());
+    drop(idle);
+    wait::until_true("the places to be free again", || witness.try_request("GET", "/", b"").is_ok());
     let mut head = open();
     head.write(b"POST /add-checkpoint HTTP/1.1\r\nHost:").unwrap();
     assert_eq!(witness.add_checkpoint(&History::new("a", 9).offer(&signer, 0, 8)).0, 200);
@@ -583,7 +588,8 @@ fn keys_and_states() {
     let refused = |(code, told): (i32, String), expected: i32, part: &str| {
         assert!(code == expected && told.contains(part), "{code}: {told}");
     };
-    refused(start("key", "state", &log), 75, "in use by another witness");
+    // One process for a key, whatever its state; and one for a state, whatever its key.
+    refused(start("key", "another", &log), 75, "A key has one state");
     refused(start("key", "new", &witness.vkey().to_string()), 64, "not the key of a log");
     refused(start("nothing", "new", &log), 73, "nothing");
     let before = fs::read(witness.key_file()).unwrap();
@@ -597,6 +603,7 @@ fn keys_and_states() {
 
     let other = witness.run(&["witness", "--new-key", "other", "witness.example/w2"]);
     assert!(other.status.success());
+    refused(start("other", "state", &log), 75, "state is in use by another witness");
     let file = |name: &str| witness.key_file().with_file_name(name);
     fs::write(file("log-key"), format!("{}\n", *signer.to_secret())).unwrap();
     fs::set_permissions(file("log-key"), fs::Permissions::from_mode(0o600)).unwrap();
