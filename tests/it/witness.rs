@@ -561,9 +561,10 @@ fn slow_requests() {
     let mut body = open();
     body.write(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 500\r\n\r\nold 0\n").unwrap();
     // One address alone gets some of the places, and those beyond are closed without an answer.
-    let idle: Vec<_> = (0..16).map(|_| open()).collect();
-    wait::until_true("one too many to be closed", || witness.try_request("GET", "/", b"").is_err());
-    drop(idle);
+    wait::until_true("one too many to be closed", || {
+        let _idle: Vec<_> = (0..16).map(|_| open()).collect();
+        witness.try_request("GET", "/", b"").is_err()
+    });
     wait::until_true("the places to be free again", || witness.try_request("GET", "/", b"").is_ok());
     let mut head = open();
     head.write(b"POST /add-checkpoint HTTP/1.1\r\nHost:").unwrap();
