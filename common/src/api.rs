@@ -633,6 +633,8 @@ pub struct WitnessesStatus {
     pub witnessed_age_seconds: Option<u64>,
     /// What speaks against the log: a witness knows another history than this one. A person must look.
     pub contradictions: Vec<String>,
+    /// Why the newest checkpoint does not meet the policy; none where it does, or is still being cosigned.
+    pub unmet: Option<String>,
     /// Exchanges that failed since start.
     pub failures: u64,
     /// Each witness that is asked.

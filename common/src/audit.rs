@@ -53,7 +53,7 @@ mod tree;
 
 pub use tile::{
     BUNDLE_LEAF_MAX, BundleError, BundlePath, TILE_LEVEL_MAX, TILE_NUMBER_MAX, TILE_WIDTH, TileNodes, TilePath,
-    TilePathError, TileResource, cut_bundle, push_leaf, read_bundle,
+    TilePathError, TileResource, cut_bundle, parse_decimal, push_leaf, read_bundle,
 };
 pub use tree::{
     Frontier, FrontierError, HASH_LEN, Hash, HashError, Nodes, PROOF_HASHES_MAX, ProofError, ProveError, TREE_SIZE_MAX,

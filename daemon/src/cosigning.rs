@@ -5,8 +5,9 @@
 //! `<data>/log/checkpoint.witnessed`. Nothing waits for it: commits and answers know nothing of witnesses.
 //!
 //! A witness that was asked before knows what the log was then. Where it says that this log does not extend that, either
-//! the log was rolled back or rewritten, or the witness is at fault; a person must look. It is logged as ERROR, shown in
-//! `/status` and `/metrics`, and fails `/readyz` until the witness cosigns again.
+//! the log was rolled back or rewritten, or the witness is at fault; a person must look. It is logged as ERROR and shown in
+//! `/status` and `/metrics` until the witness cosigns again. That is a claim without a signature, which anyone on the way
+//! can make, so readiness does not hang on it; on the kept note of an earlier run, which was signed, it does.
 //!
 //! Refuses to know the store; reads of the log go through the registry. How an exchange looks on the wire is `ask`'s.
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::audit::{Checkpoint, Hash, NOTE_LEN_MAX, Verifier, Witnessed, verify_consistency};
+use common::audit::{Checkpoint, Hash, NOTE_LEN_MAX, UnmetPolicy, Verifier, Witnessed, verify_consistency};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
@@ -45,17 +46,15 @@ const NOTE_FILE: &str = "log/checkpoint.witnessed";
 /// Why witnesses can't be asked.
 #[derive(Debug, Error)]
 pub enum CosigningError {
-    /// The policy is for other logs.
+    /// The policy is for other logs, or for keys that this one has left behind.
     #[error(
-        "the policy lists logs, and this one is not among them; add the line `log {vkey}`, or remove all log lines"
+        "the policy lists logs, and none of them by a key that this log signs with; add the line `log {vkey}`, or remove \
+         all log lines. After a change of the log's key the old line is of no use, and each witness needs the new key too"
     )]
     OtherLogs {
         /// The log's key.
         vkey: String,
     },
-    /// The registry does not give the log's keys.
-    #[error("the log's keys can't be read")]
-    Keys(#[source] RegistryError),
 }
 
 /// What there is to say, for whoever asks at any time.
@@ -67,6 +66,8 @@ pub struct State {
     pub witnesses: Vec<WitnessState>,
     /// What the file of the last run says against the log, if anything. While it does it is left as it is: it is evidence.
     pub file_contradicts: Option<String>,
+    /// Why the newest checkpoint does not meet the policy although all that were due have been asked.
+    pub unmet: Option<String>,
     /// Exchanges that failed.
     pub failures: u64,
 }
@@ -113,6 +114,7 @@ pub struct Cosigning {
     registry: Arc<Registry>,
     caller: Caller,
     witnesses: Witnesses,
+    /// The keys that sign now, the newest first. Each round begins with reading them: they change while this runs.
     log_keys: Vec<Verifier>,
     file: PathBuf,
     state: watch::Sender<State>,
@@ -141,11 +143,10 @@ impl Cosigning {
     /// [`CosigningError`]: the policy is not one for this log.
     pub async fn open(registry: Arc<Registry>, witnesses: Witnesses, data_dir: &Path) -> Result<Self, CosigningError> {
         let caller = Caller { actor: Actor::system(), request: None };
-        let vkeys = registry.log_vkeys(&caller).map_err(CosigningError::Keys)?;
-        let log_keys: Vec<Verifier> = vkeys.iter().filter_map(|vkey| vkey.parse().ok()).collect();
+        let log_keys = keys_of(&registry);
         let logs = witnesses.policy.logs();
         if !logs.is_empty() && !logs.iter().any(|log| log_keys.contains(&log.key)) {
-            return Err(CosigningError::OtherLogs { vkey: registry.identity().vkey.clone() });
+            return Err(CosigningError::OtherLogs { vkey: registry.identity().vkey });
         }
         let known = witnesses.policy.witnesses();
         let peers = witnesses.reached.iter().filter_map(|address| {
@@ -169,6 +170,7 @@ impl Cosigning {
             lines_of: None,
             file_fails: false,
         };
+        this.warn_of_unlisted_key();
         this.take_up().await;
         Ok(this)
     }
@@ -176,6 +178,30 @@ impl Cosigning {
     /// What there is to say; changes are told.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    /// Reads the log's keys anew.
+    fn follow_keys(&mut self) {
+        let log_keys = keys_of(&self.registry);
+        if log_keys != self.log_keys {
+            self.log_keys = log_keys;
+            self.warn_of_unlisted_key();
+        }
+    }
+
+    /// While one key follows another, and the policy lists the old one only, there is still time to put it right.
+    fn warn_of_unlisted_key(&self) {
+        let logs = self.witnesses.policy.logs();
+        if let [new, _leaving, ..] = self.log_keys.as_slice()
+            && !logs.is_empty()
+            && !logs.iter().any(|log| log.key == *new)
+        {
+            tracing::warn!(
+                key = %new,
+                "the log lines of the policy lack the log's new key; add `log` and this key, and start again, before the \
+                 old key signs no more, for nothing is witnessed after that"
+            );
+        }
     }
 
     /// Reads the note of the last run. It must meet the policy of today, and the log must extend it.
@@ -248,6 +274,8 @@ impl Cosigning {
             // A new checkpoint, or the time of somebody who has not cosigned this one.
             let due = self.peers.iter().filter(|peer| !self.lines.contains_key(&peer.address.witness));
             let due = due.filter_map(|peer| peer.not_before).min();
+            // Or whether what speaks against the log has been moved away.
+            let due = if self.state.borrow().file_contradicts.is_some() { Some(Instant::now()) } else { due };
             let waited = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
@@ -263,7 +291,13 @@ impl Cosigning {
 
     /// Asks each witness that is due and has not cosigned this checkpoint.
     async fn round(&mut self, checkpoint: Arc<PublishedCheckpoint>) {
-        if self.lines_of.as_ref() != Some(&checkpoint) {
+        self.follow_keys();
+        let is_free = self.look_for_moved_file();
+        if self.lines_of.as_ref() == Some(&checkpoint) {
+            if is_free {
+                self.keep(&checkpoint).await;
+            }
+        } else {
             self.lines.clear();
             self.lines_of = Some(Arc::clone(&checkpoint));
             if self.witnesses.policy.asks_nobody() {
@@ -289,6 +323,45 @@ impl Cosigning {
                 self.keep(&checkpoint).await;
             }
         }
+        self.tell_unmet(&checkpoint);
+    }
+
+    /// True where the file that spoke against the log has just been found gone.
+    fn look_for_moved_file(&self) -> bool {
+        let is_gone = || matches!(self.file.try_exists(), Ok(false));
+        if self.state.borrow().file_contradicts.is_none() || !is_gone() {
+            return false;
+        }
+        tracing::warn!(
+            file = %self.file.display(),
+            "the witnessed checkpoint that spoke against this log was moved away; newer ones are kept again"
+        );
+        self.state.send_modify(|state| state.file_contradicts = None);
+        true
+    }
+
+    /// Shows, at the end of a round, what the checkpoint lacks. Who did not cosign has been told already; that the policy
+    /// does not know the log any more is told here, once.
+    fn tell_unmet(&self, checkpoint: &PublishedCheckpoint) {
+        let unmet = self.witnesses.policy.satisfied_by(self.note(checkpoint).as_bytes(), &self.log_keys).err();
+        let told = unmet.as_ref().map(|unmet| error_chain(unmet));
+        if self.state.borrow().unmet == told {
+            return;
+        }
+        if let (Some(UnmetPolicy::Note(_)), Some(cause)) = (&unmet, &told) {
+            tracing::error!(
+                cause,
+                key = self.registry.identity().vkey,
+                "this log's checkpoints do not meet the policy, so nothing newer is witnessed; where it has log lines, \
+                 one must have the log's key: correct the policy and start again"
+            );
+        }
+        self.state.send_modify(|state| state.unmet = told);
+    }
+
+    /// The checkpoint with the cosignatures so far.
+    fn note(&self, checkpoint: &PublishedCheckpoint) -> String {
+        std::iter::once(checkpoint.note.as_str()).chain(self.lines.values().map(String::as_str)).collect()
     }
 
     /// Notes what became of an exchange. True where there is a new cosignature.
@@ -348,8 +421,7 @@ impl Cosigning {
         if self.state.borrow().file_contradicts.is_some() {
             return;
         }
-        let note: String =
-            std::iter::once(checkpoint.note.as_str()).chain(self.lines.values().map(String::as_str)).collect();
+        let note = self.note(checkpoint);
         let Ok(witnessed) = self.witnesses.policy.satisfied_by(note.as_bytes(), &self.log_keys) else { return };
         let (file, octets) = (self.file.clone(), note.clone().into_bytes());
         let written =
@@ -374,6 +446,11 @@ impl Cosigning {
         let shown = Arc::new(WitnessedNote { note, size: witnessed.signed.checkpoint.size, at_s });
         self.state.send_modify(|state| state.witnessed = Some(shown));
     }
+}
+
+/// The keys that the log signs with now, the newest first, and with it the one that is leaving.
+fn keys_of(registry: &Registry) -> Vec<Verifier> {
+    registry.identity().vkeys.iter().filter_map(|vkey| vkey.parse().ok()).collect()
 }
 
 /// The note in a file; none if there is none.

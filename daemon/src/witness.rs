@@ -19,17 +19,29 @@ pub mod state;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use common::audit::{Checkpoint, Cosigner, Hash, Note, Verifier, empty_root, parse_hashes, verify_consistency};
+use common::audit::{
+    Checkpoint, Cosigner, Hash, Note, Verifier, empty_root, parse_decimal, parse_hashes, verify_consistency,
+};
 
 use crate::clock;
-use crate::witness::state::{Against, Kept, LogFile, StateDir, StateError};
+use crate::witness::state::{Against, Kept, LogFile, StateDir, StateError, with_cosignature};
 
 /// Octets of the longest request that is read.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// The most lines a consistency proof may have (C2SP tlog-witness).
 const PROOF_LINES_MAX: usize = 63;
+
+/// How far the clock may be behind the last cosignature of a log, seconds. Until it has caught up the time of that one is
+/// stated again; further behind, the clock is wrong, and nothing is signed.
+const CLOCK_BEHIND_MAX_S: u64 = 600;
+
+/// An alarm that says nothing new is repeated no sooner …
+const ALARM_AGAIN: Duration = Duration::from_secs(60);
+/// … and one that does, no sooner than this.
+const ALARM_NEW: Duration = Duration::from_secs(1);
 
 /// A witness with its state open.
 pub struct Witness {
@@ -45,8 +57,16 @@ struct Watched {
     /// One, or several while the log rotates its key.
     keys: Vec<Verifier>,
     file: LogFile,
-    /// What was accepted last. Held while a checkpoint is judged, made durable and cosigned.
-    kept: Mutex<Option<Kept>>,
+    /// Held while a checkpoint is judged, made durable and cosigned.
+    memory: Mutex<Memory>,
+}
+
+/// What is known of a log.
+struct Memory {
+    /// What was accepted last.
+    kept: Option<Kept>,
+    /// When each kind of alarm was raised last.
+    told: BTreeMap<&'static str, Instant>,
 }
 
 /// What became of a request (C2SP tlog-witness, add-checkpoint).
@@ -66,6 +86,8 @@ pub enum Verdict {
     Inconsistent,
     /// 503: the checkpoint could not be made durable, so nothing was signed.
     NotRecorded,
+    /// 503: the witness's clock is wrong, so nothing was signed.
+    ClockBehind,
 }
 
 /// What the status page says of a log.
@@ -92,13 +114,13 @@ impl Witness {
         let mut logs = BTreeMap::new();
         for (origin, keys) in by_origin {
             let file = dir.log_file(&origin)?;
-            let kept = file.read(&keys)?;
+            let kept = file.read(&keys, cosigner.verifier())?;
             match &kept {
                 Some(kept) => tracing::info!(origin, size = kept.checkpoint.size, "watching a log"),
                 // Whoever takes the state away makes the witness forget; that it begins anew must be seen.
                 None => tracing::warn!(origin, "nothing is known of this log: its first checkpoint is taken on trust"),
             }
-            logs.insert(origin, Watched { keys, file, kept: Mutex::new(kept) });
+            logs.insert(origin, Watched { keys, file, memory: Mutex::new(Memory { kept, told: BTreeMap::new() }) });
         }
         Ok(Self { cosigner, logs, _dir: dir })
     }
@@ -111,8 +133,8 @@ impl Witness {
     /// The logs, in the order of their names.
     pub fn logs(&self) -> Vec<LogState> {
         let state = |(origin, watched): (&String, &Watched)| {
-            let kept = watched.lock();
-            let recorded = kept.as_ref().map(|kept| (kept.checkpoint.size, kept.recorded_at_ms));
+            let memory = watched.lock();
+            let recorded = memory.kept.as_ref().map(|kept| (kept.checkpoint.size, kept.recorded_at_ms));
             LogState { origin: origin.clone(), recorded }
         };
         self.logs.iter().map(state).collect()
@@ -137,21 +159,23 @@ impl Witness {
 }
 
 impl Watched {
-    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
         // A panic between reading and replacing leaves what was there, which is what is durable.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log has signed the offer. From reading the state to the signature all is under the log's lock.
     fn judge(&self, offer: &Offer<'_>, cosigner: &Cosigner) -> Verdict {
-        let mut kept = self.lock();
+        let mut memory = self.lock();
+        let Memory { kept, told } = &mut *memory;
         let new = &offer.checkpoint;
         let (size, root) = kept.as_ref().map_or((0, empty_root()), |kept| (kept.checkpoint.size, kept.checkpoint.root));
         // Whatever it goes out from: two roots at one size, both signed by the log, are two histories.
         if let Some(kept) = kept.as_ref().filter(|_| new.size == size && new.root != root) {
-            if let Some(evidence) = self.file.keep_evidence(Against::Fork, kept, offer.note_text) {
+            let evidence = self.file.keep_evidence(Against::Fork, kept, offer.note_text);
+            if is_due(told, "fork", evidence.is_new()) {
                 tracing::error!(
-                    origin = new.origin, size, cosigned_root = %root, offered_root = %new.root, evidence,
+                    origin = new.origin, size, cosigned_root = %root, offered_root = %new.root, %evidence,
                     "FORK: the log signed two roots of one size; the second was not cosigned"
                 );
             }
@@ -161,30 +185,61 @@ impl Watched {
             return Verdict::Conflict(size);
         }
         if let Err(why) = verify_consistency(size, &root, new.size, &new.root, &offer.proof) {
-            // The proof is not signed: a stranger may have spoilt it. The two notes tell, once one is proved or not.
-            if let Some(kept) = kept.as_ref()
-                && let Some(evidence) = self.file.keep_evidence(Against::Unproved, kept, offer.note_text)
-            {
-                tracing::error!(
-                    origin = new.origin, cosigned_size = size, offered_size = new.size, %why, evidence,
-                    "a checkpoint that the log signed was not proved to extend the last one; it was not cosigned. \
-                     Unless the proof was spoilt on its way, the log was rewritten"
-                );
+            // The proof is not signed: a stranger may have spoilt it. The two notes tell, once one is proved or not; where
+            // they say the same there is nothing to prove.
+            if let Some(kept) = kept.as_ref().filter(|_| new.size != size) {
+                let evidence = self.file.keep_evidence(Against::Unproved, kept, offer.note_text);
+                if is_due(told, "unproved", evidence.is_new()) {
+                    tracing::error!(
+                        origin = new.origin, cosigned_size = size, offered_size = new.size, %why, %evidence,
+                        "a checkpoint that the log signed was not proved to extend the last one; it was not cosigned. \
+                         Unless the proof was spoilt on its way, the log was rewritten"
+                    );
+                }
             }
             return Verdict::Inconsistent;
         }
         let now_ms = clock::now_ms();
-        if kept.as_ref().is_none_or(|kept| kept.checkpoint != *new) {
+        let last_s = kept.as_ref().map_or(0, |kept| kept.cosigned_at_s);
+        let Some(at_s) = time_to_state(now_ms, last_s) else {
+            if is_due(told, "clock", false) {
+                tracing::error!(
+                    origin = new.origin,
+                    now = clock::rfc3339(now_ms),
+                    last_cosigned_at_s = last_s,
+                    "the clock is more than 10 minutes behind the last cosignature, so nothing is cosigned; set it right"
+                );
+            }
+            return Verdict::ClockBehind;
+        };
+        let line = cosigner.cosign(offer.note.text(), at_s);
+        if kept.as_ref().is_none_or(|kept| kept.checkpoint != *new || kept.cosigned_at_s < at_s) {
+            let note = with_cosignature(offer.note_text, &self.keys, cosigner.verifier(), &line);
             // Crash before this is durable: nothing was signed. After it: the log is told 409 and goes on from there.
-            if let Err(error) = self.file.write(offer.note_text) {
+            if let Err(error) = self.file.write(&note) {
                 tracing::error!(%error, origin = new.origin, "a checkpoint can't be recorded, so it was not cosigned");
                 return Verdict::NotRecorded;
             }
-            *kept = Some(Kept { note: offer.note_text.to_owned(), checkpoint: new.clone(), recorded_at_ms: now_ms });
+            *kept = Some(Kept { note, checkpoint: new.clone(), cosigned_at_s: at_s, recorded_at_ms: now_ms });
         }
-        let unix_s = u64::try_from(now_ms / clock::SECOND_MS).unwrap_or(0);
-        Verdict::Cosigned(cosigner.cosign(offer.note.text(), unix_s))
+        Verdict::Cosigned(line)
     }
+}
+
+/// Whether an alarm is to be raised now; notes that it was.
+fn is_due(told: &mut BTreeMap<&'static str, Instant>, what: &'static str, is_new: bool) -> bool {
+    let pause = if is_new { ALARM_NEW } else { ALARM_AGAIN };
+    let due = told.get(what).is_none_or(|at| at.elapsed() >= pause);
+    if due {
+        told.insert(what, Instant::now());
+    }
+    due
+}
+
+/// The time that a cosignature states, seconds since the epoch: never before the last one's. None where the clock is wrong.
+fn time_to_state(now_ms: i64, last_s: u64) -> Option<u64> {
+    let now_s = u64::try_from(now_ms.div_euclid(clock::SECOND_MS)).ok()?;
+    (now_s.saturating_add(CLOCK_BEHIND_MAX_S) >= last_s).then_some(now_s.max(last_s))
 }
 
 /// A request taken apart. Nothing in it is verified.
@@ -201,7 +256,7 @@ impl<'a> Offer<'a> {
         let text = std::str::from_utf8(body).ok().ok_or("the body is not UTF-8")?;
         let (head, note_text) = text.split_once("\n\n").ok_or("the body has no empty line before the checkpoint")?;
         let (old, proof) = head.split_once('\n').unwrap_or((head, ""));
-        let old = old.strip_prefix("old ").and_then(plain_decimal).ok_or("the first line is not `old` and a size")?;
+        let old = old.strip_prefix("old ").and_then(parse_decimal).ok_or("the first line is not `old` and a size")?;
         let proof = match proof {
             "" => Vec::new(),
             lines => parse_hashes(&format!("{lines}\n"))
@@ -215,12 +270,6 @@ impl<'a> Offer<'a> {
         let checkpoint = Checkpoint::parse(note.text()).ok().ok_or("the note is not a checkpoint of three lines")?;
         Ok(Self { old, proof, note_text, note, checkpoint })
     }
-}
-
-/// A decimal number without a sign and without leading zeros.
-pub(crate) fn plain_decimal(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|octet| octet.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if is_plain { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

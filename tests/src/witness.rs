@@ -60,6 +60,11 @@ impl Witness {
         }
     }
 
+    /// Watches a log with this key, too, from the next start.
+    pub fn watch(&mut self, key: &Verifier) {
+        self.logs.push(key.to_string());
+    }
+
     /// Starts on the same directories and the same address.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs already");

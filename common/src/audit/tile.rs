@@ -283,7 +283,7 @@ fn write_number_and_width(f: &mut fmt::Formatter<'_>, number: u64, width: u16) -
 }
 
 /// A decimal number without sign or leading zeros.
-pub(super) fn parse_decimal(text: &str) -> Option<u64> {
+pub fn parse_decimal(text: &str) -> Option<u64> {
     let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if canonical { text.parse().ok() } else { None }
 }

@@ -1,6 +1,7 @@
 //! `mregd witness`: the process of a witness, and its key. Knows arguments, files and signals; refuses to know what may be
 //! cosigned. It reads no setting of a registry: whoever runs a witness should not need to know what one is.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,6 +82,8 @@ fn run(options: &Options, arguments: &WitnessArgs, state: &Path, key: &Path) -> 
         return Err(Failed::new(Exit::Usage, format_args!("--log {other} {why}")));
     }
     let cosigner = read_key(key)?;
+    // Two states of one key could sign two histories. Held until the process ends.
+    let _key_lock = lock_key(key)?;
     let listener = std::net::TcpListener::bind(bind)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| cannot_listen(bind, &error))?;
@@ -114,6 +117,24 @@ fn greeting(url: &str, witness: &Witness, state: &Path, logs: &[Verifier]) -> St
     }
     text.push_str(&format!("\nFor a log's policy:\n\n  witness <name> {vkey} {url}\n\n"));
     text
+}
+
+/// Keeps other witnesses on this machine from the key. On another machine nobody would notice.
+fn lock_key(path: &Path) -> Result<File, Failed> {
+    let failed = |error: io::Error| Failed::new(exit_of(&error), format_args!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failed::new(
+            Exit::TempFail,
+            format_args!(
+                "the key in {} is in use by another witness; stop it first. A key has one state, and never two: with a \
+                 second one, here or on another host, it could sign two histories",
+                path.display()
+            ),
+        )),
+        Err(other) => Err(failed(other.into())),
+    }
 }
 
 fn read_key(path: &Path) -> Result<Cosigner, Failed> {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::audit::{Note, Verifier, format_hashes};
+use common::audit::{Note, Verifier, format_hashes, parse_decimal};
 use http::header;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,7 +21,6 @@ use crate::config::witness::Address;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::store::PublishedCheckpoint;
-use crate::witness::plain_decimal;
 use crate::witness::server::SIZE_TYPE;
 
 /// For one exchange, from looking up the address to the last octet.
@@ -214,7 +213,7 @@ fn judge(answer: &Answer, key: &Verifier, checkpoint: &PublishedCheckpoint, old:
             None => said("its answer has no valid cosignature by the key that the policy has for it"),
         },
         409 => {
-            let size = std::str::from_utf8(&answer.body).ok().and_then(|text| plain_decimal(text.strip_suffix('\n')?));
+            let size = std::str::from_utf8(&answer.body).ok().and_then(|text| parse_decimal(text.strip_suffix('\n')?));
             match size.filter(|_| answer.is_size) {
                 None => said("its 409 names no size"),
                 Some(theirs) if theirs == old && old == checkpoint.size => {

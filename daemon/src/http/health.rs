@@ -79,15 +79,18 @@ pub(crate) async fn ready(call: &Call) -> Answer {
     checks.insert("blobs".to_owned(), blobs);
     checks.insert("space".to_owned(), space);
     if let Some(state) = &shared.cosigning {
-        // A witness that can't be reached is no reason to stop serving; one that knows another history is.
-        let contradictions = state.borrow().contradictions().len();
-        let detail = match (contradictions, &state.borrow().witnessed) {
-            (0, Some(witnessed)) => format!("{} entries are witnessed", witnessed.size),
-            (0, None) => "nothing is witnessed yet".to_owned(),
-            _ => "CONTRADICTED: a witness knows another history of the log; /status and the diagnostics say which"
-                .to_owned(),
+        // No witness's bare word is a reason to stop serving: anyone on the way to it can say as much. A note that it
+        // signed is.
+        let state = state.borrow().clone();
+        let detail = match (&state.witnessed, state.contradictions().is_empty()) {
+            (_, false) => {
+                "CONTRADICTED: a witness knows another history of the log; /status and the diagnostics say which"
+                    .to_owned()
+            }
+            (Some(witnessed), true) => format!("{} entries are witnessed", witnessed.size),
+            (None, true) => "nothing is witnessed yet".to_owned(),
         };
-        checks.insert("witnesses".to_owned(), check(contradictions == 0, detail));
+        checks.insert("witnesses".to_owned(), check(state.file_contradicts.is_none(), detail));
     }
     if *shared.stopping.borrow() {
         checks.insert("daemon".to_owned(), check(false, "stopping".to_owned()));
@@ -174,6 +177,7 @@ fn witnesses(state: &State) -> WitnessesStatus {
         witnessed_at: witnessed.map(|witnessed| at(witnessed.at_s)),
         witnessed_age_seconds: witnessed.map(|witnessed| age_seconds(witnessed.at_s)),
         contradictions: state.contradictions(),
+        unmet: state.unmet.clone(),
         failures: state.failures,
         witnesses: state
             .witnesses

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | checkpoint, keys, a proof against the newest checkpoint | asked for anew each time, by entity tag |
 //! | tiles of any width, consistency proofs | for ever: there is only one answer |
-//! | bundles | by the one who may read them |
+//! | bundles | by the one who may read them; without an entity tag, for each reading is recorded as one |
 
 use std::io;
 
@@ -74,16 +74,12 @@ pub(crate) async fn proof(call: &Call, index: &str) -> Answer {
     let done = call.shared.registry.log_proof(&call.caller, params::index(index)?, size).await?;
     let text = done.value.to_text();
     let cached = HeaderValue::from_static("private, no-cache");
-    Ok(respond::logged(
-        small(call, respond::text(StatusCode::OK, text.clone()), text.as_bytes(), cached),
-        done.logged.as_ref(),
-    ))
+    Ok(small(call, respond::text(StatusCode::OK, text.clone()), text.as_bytes(), cached))
 }
 
 /// `GET /log/tile/entries/{tile}`
 pub(crate) async fn bundle(call: &Call, bundle: BundlePath) -> Answer {
     let done = call.shared.registry.log_bundle(&call.caller, bundle).await?;
-    let etag = respond::etag(done.value.root.to_hex());
     let body = match done.value.into_whole() {
         Ok(octets) => respond::full(octets),
         Err(in_pieces) => respond::stream(pieces(in_pieces)),
@@ -91,7 +87,7 @@ pub(crate) async fn bundle(call: &Call, bundle: BundlePath) -> Answer {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTETS));
     response.headers_mut().insert(header::CACHE_CONTROL, PRIVATE);
-    Ok(respond::logged(respond::tagged(&call.head, response, etag), done.logged.as_ref()))
+    Ok(respond::logged(response, done.logged.as_ref()))
 }
 
 /// A bundle, a piece at a time; an error cuts the answer.

@@ -130,9 +130,11 @@ pub(crate) async fn show(call: &Call, model: &str) -> Answer {
     let done = call.shared.registry.model(&call.caller, &params::model(model)?, as_of_ms).await?;
     let response = respond::json(StatusCode::OK, &done.value.value);
     // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
-    // A proof is another one with each checkpoint, and as good.
-    let etag = if as_of_ms.is_some() { respond::weak_etag } else { respond::etag };
-    let response = respond::tagged(&call.head, response, etag(done.value.revision));
+    // With an entry of the log there is no entity tag: the log says that it was read, so it must leave.
+    let response = match as_of_ms {
+        None => respond::tagged(&call.head, response, respond::etag(done.value.revision)),
+        Some(_) => response,
+    };
     Ok(respond::logged(response, done.logged.as_ref()))
 }
 

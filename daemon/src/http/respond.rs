@@ -116,11 +116,6 @@ pub fn etag(revision: impl std::fmt::Display) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{revision}\"")).unwrap_or_else(|_never| HeaderValue::from_static("\"-\""))
 }
 
-/// A weak entity tag: what has it is as good, though perhaps not the same octets.
-pub fn weak_etag(revision: impl std::fmt::Display) -> HeaderValue {
-    HeaderValue::from_str(&format!("W/\"{revision}\"")).unwrap_or_else(|_never| HeaderValue::from_static("W/\"-\""))
-}
-
 /// Sets `ETag`, and makes it a 304 where `If-None-Match` names the tag.
 #[must_use]
 pub fn tagged(head: &Parts, mut response: Response<Body>, etag: HeaderValue) -> Response<Body> {

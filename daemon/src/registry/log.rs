@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use common::audit::{Action, BundlePath, Entry, Hash, INTEGER_MAX, Target, TilePath, TlogProof, push_leaf, root_of};
+use common::audit::{Action, BundlePath, Entry, Hash, INTEGER_MAX, Target, TilePath, TlogProof, push_leaf};
 use common::role::Permission;
 
 use crate::registry::access::Caller;
@@ -24,8 +24,6 @@ const PIECE_OCTETS: usize = 256 * 1024;
 /// A bundle of entries on its way out, in constant memory.
 pub struct Bundle {
     inner: Arc<Inner>,
-    /// The root of its leaf hashes: as good as its digest.
-    pub root: Hash,
     /// The octets that were read.
     piece: Vec<u8>,
     /// The leaves behind them.
@@ -145,19 +143,13 @@ impl Registry {
         if bundle.width_in(inner.published().size).is_none_or(|widest| widest < bundle.width()) {
             return Err(inner.refuse(caller, note, RegistryError::not_found("such bundle yet")).await);
         }
-        let begun = inner
-            .scan(move |view| {
-                let root = root_of(&view.nodes(0, range.clone())?);
-                Ok((root, piece(view, range)?))
-            })
-            .await;
-        let (root, (piece, left)) = match begun {
+        let (piece, left) = match inner.scan(move |view| piece(view, range)).await {
             Ok(begun) => begun,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
         let inner_of_bundle = Arc::clone(inner);
         let done = inner.record(caller, note).await?;
-        Ok(done.map(|()| Bundle { inner: inner_of_bundle, root, piece, left }))
+        Ok(done.map(|()| Bundle { inner: inner_of_bundle, piece, left }))
     }
 
     /// The check of everything that is hashes alone: open to anyone, or to whoever has a live token, as the operator

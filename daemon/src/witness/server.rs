@@ -4,15 +4,18 @@
 //! | what | bound | then |
 //! |---|---|---|
 //! | connections | [`CONNECTIONS_MAX`] | wait to be accepted |
-//! | a connection | [`CONNECTION_TIME_MAX`] | closed after its request |
+//! | connections of one address | [`CONNECTIONS_PER_PEER_MAX`] | closed at once |
+//! | a connection | [`CONNECTION_TIME_MAX`]; one request, unless that is a log's | closed after its request |
 //! | request head, and idleness before it | [`HEAD_TIMEOUT`], [`HEAD_BYTES_MAX`] | closed; 431 |
 //! | request body | [`BODY_TIMEOUT`], [`REQUEST_BYTES_MAX`] | 408; 413 |
 //! | the stop | [`STOP_TIMEOUT`] | cut |
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,10 +36,13 @@ use crate::witness::{REQUEST_BYTES_MAX, Verdict, Witness};
 
 /// Connections at once. Each may wait for one sync of a file.
 pub const CONNECTIONS_MAX: usize = 64;
+/// Connections of one address at once (of IPv6, of one /64), so that nobody alone takes the places of all. What comes
+/// through one proxy or tunnel is one address.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 8;
 /// A connection is used for so long; a log asks every few seconds and may keep its own.
 pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
 /// From the end of an answer, or the beginning, to the end of the next request's head.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets of a request's head.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// For all of a body.
@@ -51,6 +57,7 @@ const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 /// Serves until the stop, then lets requests under way end.
 pub async fn serve(listener: TcpListener, witness: Arc<Witness>, mut stop: Stop) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     loop {
         let slot = tokio::select! {
@@ -65,11 +72,12 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, mut stop: Stop)
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _address)) => {
+            Ok((stream, address)) => {
+                let Some(place) = Peers::place(&peers, address.ip()) else { continue };
                 let (witness, begun) = (Arc::clone(&witness), stop.begun.clone());
                 connections.spawn(async move {
                     connection(stream, witness, begun).await;
-                    drop(slot);
+                    drop((place, slot));
                 });
             }
             Err(error) => pause_after(&error).await,
@@ -84,6 +92,55 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, mut stop: Stop)
     }
     // What is being recorded is recorded on its own thread, whole or not at all.
     connections.shutdown().await;
+}
+
+/// How many connections each peer has.
+#[derive(Default)]
+struct Peers(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// One connection of a peer, while it lasts.
+struct Place {
+    peers: Arc<Peers>,
+    peer: IpAddr,
+}
+
+impl Peers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one more connection of the peer; none where it has all that it gets.
+    fn place(peers: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let peer = host(address);
+        let mut counts = peers.lock();
+        let count = counts.entry(peer).or_default();
+        if *count >= CONNECTIONS_PER_PEER_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Place { peers: Arc::clone(peers), peer })
+    }
+}
+
+/// What counts as one peer: of IPv6, where a host has many addresses, its /64.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock();
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
+        }
+    }
 }
 
 async fn connection(stream: TcpStream, witness: Arc<Witness>, mut begun: watch::Receiver<bool>) {
@@ -116,9 +173,9 @@ async fn answer(witness: Arc<Witness>, request: Request<Incoming>) -> Result<Res
     let response = match (request.uri().path(), request.method()) {
         ("/add-checkpoint", &Method::POST) => add_checkpoint(witness, request.into_body()).await,
         ("/add-checkpoint", _) => not_allowed("POST"),
-        ("/", &Method::GET | &Method::HEAD) => text(StatusCode::OK, status(&witness)),
+        ("/", &Method::GET | &Method::HEAD) => closing(text(StatusCode::OK, status(&witness))),
         ("/", _) => not_allowed("GET, HEAD"),
-        _ => text(StatusCode::NOT_FOUND, "a witness answers POST /add-checkpoint and GET /\n"),
+        _ => closing(text(StatusCode::NOT_FOUND, "a witness answers POST /add-checkpoint and GET /\n")),
     };
     Ok(if is_head { response.map(|_body| Full::default()) } else { response })
 }
@@ -135,7 +192,9 @@ async fn add_checkpoint(witness: Arc<Witness>, body: Incoming) -> Response<Full<
     };
     let judged = tokio::task::spawn_blocking(move || witness.add_checkpoint(&octets)).await;
     match judged {
-        Ok(verdict) => render(verdict),
+        // Only what a log signed keeps its connection.
+        Ok(verdict @ (Verdict::Cosigned(_) | Verdict::Conflict(_))) => render(verdict),
+        Ok(verdict) => closing(render(verdict)),
         Err(error) => {
             tracing::error!(%error, "a request failed");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the witness's diagnostics say why\n")
@@ -153,6 +212,9 @@ fn render(verdict: Verdict) -> Response<Full<Bytes>> {
         Verdict::Conflict(size) => bytes(StatusCode::CONFLICT, SIZE_TYPE, format!("{size}\n")),
         Verdict::Inconsistent => {
             text(StatusCode::UNPROCESSABLE_ENTITY, "the proof does not lead from the last cosigned checkpoint\n")
+        }
+        Verdict::ClockBehind => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the witness's clock is wrong, so nothing was cosigned\n")
         }
         Verdict::NotRecorded => {
             text(StatusCode::SERVICE_UNAVAILABLE, "the checkpoint can't be recorded, so it was not cosigned\n")
@@ -180,7 +242,7 @@ fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     closing(response)
 }
 
-/// What is left of the request is not read.
+/// The connection ends with this; what is left of the request is not read.
 fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::audit::{
     Checkpoint, Cosigner, Ed25519Signer, Frontier, Hash, Nodes, Signer, Verifier, consistency_proof, format_hashes,
     leaf_hash, root_at,
@@ -14,7 +16,7 @@ use proptest::prelude::{any, prop, prop_assert, proptest};
 use tempfile::TempDir;
 
 use super::state::{EVIDENCE_MAX, StateError};
-use super::{Verdict, Witness};
+use super::{Verdict, Witness, time_to_state};
 
 const ORIGIN: &str = "registry.example/log";
 
@@ -117,7 +119,8 @@ fn a_second_history_is_not_cosigned_and_both_notes_are_kept() {
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[0].starts_with("registry.example%2Flog.fork-") && kept[0].ends_with(".cosigned"));
     let read = |name: &str| std::fs::read_to_string(dir.path().join("evidence").join(name)).unwrap();
-    assert_eq!((read(&kept[0]), read(&kept[1])), (ours.note(10), other.note(10)));
+    assert!(read(&kept[0]).starts_with(&ours.note(10)), "with the cosignature");
+    assert_eq!(read(&kept[1]), other.note(10));
 
     // A larger tree that does not extend it.
     assert_eq!(witness.add_checkpoint(other.offer(10, 20).as_bytes()), Verdict::Inconsistent);
@@ -125,14 +128,82 @@ fn a_second_history_is_not_cosigned_and_both_notes_are_kept() {
     // Ours goes on.
     assert!(is_cosigned(&witness, &ours.offer(10, 20)));
 
-    // Evidence is bounded, and each kind has room of its own.
-    for size in 21..40 {
-        for spoilt in 0..8 {
-            let offer = ours.offer(20, size).replacen("\n\n", &format!("\n{}\n\n", Hash([spoilt; 32])), 1);
-            assert_eq!(witness.add_checkpoint(offer.as_bytes()), Verdict::Inconsistent);
-        }
+    // The genuine checkpoint with a spoilt proof says nothing against the log, and a later one says it once, whatever
+    // strangers put below it.
+    let spoil = |offer: String, junk: u8| {
+        let line = format!("— x {}\n", STANDARD.encode([junk; 10]));
+        offer.replacen("\n\n", &format!("\n{}\n\n", Hash([junk; 32])), 1) + &line
+    };
+    let before = evidence(dir.path());
+    for junk in 0..8 {
+        assert_eq!(witness.add_checkpoint(spoil(ours.offer(20, 20), junk).as_bytes()), Verdict::Inconsistent);
     }
-    assert!(evidence(dir.path()).len() <= 4 * EVIDENCE_MAX);
+    assert_eq!(evidence(dir.path()), before);
+    for junk in 0..8 {
+        assert_eq!(witness.add_checkpoint(spoil(ours.offer(20, 21), junk).as_bytes()), Verdict::Inconsistent);
+    }
+    assert_eq!(evidence(dir.path()).len(), before.len() + 2);
+}
+
+/// Evidence is bounded: of what is not proved the newest is kept, and of forks all that was.
+#[test]
+fn newer_evidence_takes_the_place_of_older() {
+    let dir = TempDir::new().unwrap();
+    let ours = History::new("a", 10);
+    let witness = open(dir.path()).unwrap();
+    assert!(is_cosigned(&witness, &ours.offer(0, 10)));
+    assert_eq!(witness.add_checkpoint(History::new("b", 10).offer(10, 10).as_bytes()), Verdict::Conflict(10));
+    let forks = || evidence(dir.path()).into_iter().filter(|name| name.contains(".fork-")).collect::<Vec<_>>();
+    let first = forks();
+    for size in 11..12 + 2 * EVIDENCE_MAX as u64 {
+        let other = History::new("b", size);
+        assert_eq!(witness.add_checkpoint(other.offer(10, size).as_bytes()), Verdict::Inconsistent);
+        let offered = |name: &String| std::fs::read_to_string(dir.path().join("evidence").join(name)).unwrap();
+        assert!(evidence(dir.path()).iter().any(|name| offered(name) == other.note(size)), "{size}");
+    }
+    assert_eq!(evidence(dir.path()).len(), 2 * EVIDENCE_MAX + first.len());
+    assert_eq!(forks(), first);
+}
+
+/// Whatever strangers put below a note, and however much, the state can be read again.
+#[test]
+fn lines_of_strangers_do_not_spoil_the_state() {
+    let dir = TempDir::new().unwrap();
+    let history = History::new("a", 9);
+    let false_line = cosigner().cosign("something else\n", 1);
+    let offer = format!("{}{}", history.offer(0, 8), false_line.repeat(50) + &"— x AAAAAAAA\n".repeat(49));
+    let witness = open(dir.path()).unwrap();
+    assert!(matches!(witness.add_checkpoint(offer.as_bytes()), Verdict::Cosigned(_)));
+    drop(witness);
+    assert!(is_cosigned(&open(dir.path()).unwrap(), &history.offer(8, 9)));
+}
+
+/// The times of a log's cosignatures never go back, also over a restart; a clock that is far behind signs nothing.
+#[test]
+fn times_do_not_go_back() {
+    let dir = TempDir::new().unwrap();
+    let history = History::new("a", 9);
+    drop(open(dir.path()).unwrap());
+    let now_s = u64::try_from(crate::clock::now_ms() / crate::clock::SECOND_MS).unwrap();
+    let keep = |at_s: u64| {
+        let note = history.note(8);
+        let line = cosigner().cosign(&format!("{}\n", note.split_once("\n\n").unwrap().0), at_s);
+        std::fs::write(dir.path().join("registry.example%2Flog.checkpoint"), note + &line).unwrap();
+    };
+    keep(now_s + 3000);
+    let verdict = open(dir.path()).unwrap().add_checkpoint(history.offer(8, 9).as_bytes());
+    assert_eq!(verdict, Verdict::ClockBehind);
+    keep(now_s + 300);
+    let Verdict::Cosigned(line) = open(dir.path()).unwrap().add_checkpoint(history.offer(8, 9).as_bytes()) else {
+        panic!("it was refused");
+    };
+    let signed = Checkpoint::open((history.note(9) + &line).as_bytes(), &[cosigner().verifier().clone()]).unwrap();
+    assert_eq!(signed.signatures[0].cosigned_at, Some(now_s + 300));
+
+    assert_eq!(time_to_state(-1, 0), None);
+    assert_eq!(time_to_state(7_999, 3), Some(7));
+    assert_eq!(time_to_state(7_999, 607), Some(607));
+    assert_eq!(time_to_state(7_999, 608), None);
 }
 
 #[test]

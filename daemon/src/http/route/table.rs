@@ -849,7 +849,8 @@ static SHOW_MODEL: Endpoint = Endpoint {
     summary: "Show a model",
     text: "With its aliases, its newest versions, and the version that the reference selects.\n\n`as_of` answers with the \
            entry of the audit log that set the alias and the proof that it is there; those who may read the log get the \
-           entry itself, which is recorded. An alias that was not set then is a 404 that names the entry which cleared it.",
+           entry itself, which is recorded; such an answer has no entity tag. An alias that was not set then is a 404 that names the \
+           entry which cleared it.",
     access: READ,
     audit: Refusals(&Action::ModelRead),
     params: &[
@@ -1161,11 +1162,7 @@ static SHOW_AUDIT_ENTRY: Endpoint = Endpoint {
     text: "The receipt is made against the newest checkpoint. Reading is recorded too.",
     access: AUDIT,
     audit: Always(&Action::AuditRead),
-    params: &[IF_NONE_MATCH],
-    answers: &[
-        json(200, &[Content::Json("AuditEntry")], &[H::ETag, H::Logged], "The entry and the proof that it is there."),
-        NOT_MODIFIED,
-    ],
+    answers: &[json(200, &[Content::Json("AuditEntry")], &[H::Logged], "The entry and the proof that it is there.")],
     problems: &[P::NotFound],
     ..PLAIN
 };
@@ -1224,11 +1221,7 @@ static LOG_BUNDLE: Endpoint = Endpoint {
            octet leaves.",
     access: AUDIT,
     audit: Always(&Action::AuditRead),
-    params: &[IF_NONE_MATCH],
-    answers: &[
-        Success { status: 200, text: "The entries.", content: &[OCTETS], headers: &[H::ETag, H::Logged] },
-        NOT_MODIFIED,
-    ],
+    answers: &[Success { status: 200, text: "The entries.", content: &[OCTETS], headers: &[H::Logged] }],
     problems: &[P::NotFound],
     ..PLAIN
 };
