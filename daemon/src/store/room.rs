@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::durable::{Disk, DiskFile};
+use crate::durable::{Disk, DiskFile, Space};
 use crate::store::Urgency;
 
 /// Free octets that are made sure of before an urgent command, out of the reserve where need be. sled writes up to about
@@ -99,6 +99,16 @@ impl Room {
             );
         }
         Ok(room)
+    }
+
+    /// Why ordinary commands would be refused in a data directory; none where there is room for them. Changes nothing.
+    ///
+    /// # Errors
+    /// The file system can't be asked.
+    pub fn full_for_all(disk: &Disk, data_dir: &Path) -> io::Result<Option<Full>> {
+        let Space { total, free } = disk.space(data_dir)?;
+        let needed = least(total);
+        Ok((free < needed).then_some(Full { free, needed }))
     }
 
     /// Octets of the reserve that are there.

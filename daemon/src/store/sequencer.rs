@@ -171,6 +171,21 @@ impl Sequencer {
         }
     }
 
+    /// Commits what opening has to say, each entry alone and before anything else: entry 0 is the genesis even where the
+    /// disk is so full that the next would be a refusal.
+    ///
+    /// # Errors
+    /// That of the first that could not be recorded.
+    pub fn open(&mut self, opening: Vec<Decide>) -> Result<(), StoreError> {
+        for decide in opening {
+            let (reply, mut answer) = oneshot::channel();
+            self.one_batch(&mut std::iter::once((Urgency::Lifecycle, decide, reply)));
+            let gone = |_closed| StoreError::Unavailable("an opening entry was not decided".to_owned());
+            answer.try_recv().map_err(gone)??;
+        }
+        Ok(())
+    }
+
     /// Serves requests until it is closed or has failed.
     pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);

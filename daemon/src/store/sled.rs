@@ -172,7 +172,7 @@ impl SledStore {
     /// Starts the threads, and writes what opening has to say.
     fn start(options: &SledOptions, locks: Locks, recovered: recover::Recovered) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
-        let recover::Recovered { sequencer, db, mark, derived, node, opening, lost: _ } = recovered;
+        let recover::Recovered { mut sequencer, db, mark, derived, node, opening, lost: _ } = recovered;
         let shown = Arc::clone(&sequencer.shown);
         let view = SledView {
             tree: sequencer.tree.clone(),
@@ -184,11 +184,19 @@ impl SledStore {
         let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let reserve_wanted = sequencer.room.wanted_octets();
+        let (said, opened) = oneshot::channel();
         let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
-            .spawn(move || sequencer.run(queue))
+            .spawn(move || {
+                let result = sequencer.open(opening);
+                let goes_on = result.is_ok();
+                if said.send(result).is_ok() && goes_on {
+                    sequencer.run(queue);
+                }
+            })
             .map_err(OpenError::path(&log_dir))?;
-        record_opening(&requests, opening)?;
+        let ended = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
+        opened.blocking_recv().map_err(ended)??;
         // The first mark is there before anyone is told of the log: one that is missing later was removed.
         let checkpoint = shown.checkpoint.borrow().clone();
         match mark.write(&checkpoint.note) {
@@ -226,17 +234,6 @@ impl SledStore {
 
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
-
-/// Writes what opening has to say as the first entries: genesis, a rebuilt view.
-fn record_opening(requests: &mpsc::Sender<Request>, opening: Vec<Decide>) -> Result<(), OpenError> {
-    for decide in opening {
-        let (reply, answer) = oneshot::channel();
-        let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
-        requests.blocking_send(Request::Commit(Urgency::Lifecycle, decide, reply)).map_err(|_closed| gone(()))?;
-        answer.blocking_recv().map_err(|_closed| gone(()))??;
-    }
-    Ok(())
 }
 
 impl Locks {

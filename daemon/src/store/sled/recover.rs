@@ -85,6 +85,11 @@ pub(super) fn recover(
             options.data_dir.display()
         )));
     }
+    if size == 0
+        && let Some(full) = Room::full_for_all(disk, &options.data_dir).map_err(OpenError::path(&options.data_dir))?
+    {
+        return Err(OpenError::Refused(format!("no log is begun in {}: {full}", options.data_dir.display())));
+    }
     let first_keys = match &genesis {
         Some(genesis) => genesis.keys.clone(),
         None => LogKeysRecord::first(&options.origin, &first_key(&key_dir, &options.origin)?.verifier().to_string()),
@@ -312,6 +317,14 @@ impl Genesis {
         let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
         let entry = Entry::parse(&leaf)
             .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
+        if entry.seq != 0 || entry.action != Action::LogGenesis {
+            return Err(OpenError::Refused(format!(
+                "entry 0 of the log is {:?}, number {}, and not log.genesis: this is no log, or its beginning was replaced; \
+                 restore the newest copy of the data directory",
+                entry.action.as_str(),
+                entry.seq
+            )));
+        }
         let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
         let keys = LogKeysRecord::first(said("origin"), said("vkey"));
         Ok(Some(Self { hash: leaf_hash(&leaf), keys }))
