@@ -28,7 +28,7 @@ use std::sync::{Arc, RwLock};
 
 use thiserror::Error;
 
-use crate::durable::{Disk, DiskFile};
+use crate::durable::{self, Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Version of the format, as told by `GET /version`.
@@ -384,6 +384,20 @@ impl Journal {
                 "a batch that was cut short by a crash was removed from the journal's end"
             );
             self.current.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Copies what [`Journal::cut_tail`] would remove into a file of its own beside the journal, durable on return; nothing
+    /// if there is nothing.
+    pub fn keep_tail(&self) -> Result<(), StoreError> {
+        let mut tail = vec![0; usize::try_from(self.allocated - self.end).unwrap_or(usize::MAX)];
+        self.current.file.read_exact_at(&mut tail, self.end)?;
+        let octets = tail.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+        if octets > 0 {
+            let path = self.dir.join(format!("tail-{:020}-{}.kept", self.next, uuid::Uuid::now_v7()));
+            durable::write_file_on(&self.disk, &path, &tail[..octets], durable::MODE_FILE)?;
+            tracing::warn!(path = %path.display(), "what stands behind the journal's last whole batch is kept aside");
         }
         Ok(())
     }

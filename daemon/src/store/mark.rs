@@ -54,6 +54,15 @@ impl CheckpointFile {
     }
 }
 
+/// What [`CheckpointFile::read`] gives, without making the file.
+pub fn read_checkpoint(disk: &Disk, path: &Path, keys: &[Verifier]) -> Result<Option<Checkpoint>, StoreError> {
+    match disk.metadata(path) {
+        Ok(_there) => CheckpointFile::open(disk, path)?.read(keys),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The checkpoint of a note from a file of our own. Its signature adds nothing there: who can write the file can read
 /// the key beside it.
 fn own_checkpoint(note: &[u8]) -> Result<Checkpoint, NoteError> {

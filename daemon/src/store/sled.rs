@@ -13,6 +13,7 @@
 
 mod check;
 mod keeper;
+mod look;
 mod rebuild;
 mod recover;
 mod rollback;
@@ -172,7 +173,7 @@ impl SledStore {
     /// Starts the threads, and writes what opening has to say.
     fn start(options: &SledOptions, locks: Locks, recovered: recover::Recovered) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
-        let recover::Recovered { mut sequencer, db, mark, derived, node, opening, lost: _ } = recovered;
+        let recover::Recovered { mut sequencer, db, mark, derived, node, opening } = recovered;
         let shown = Arc::clone(&sequencer.shown);
         let view = SledView {
             tree: sequencer.tree.clone(),
