@@ -69,6 +69,8 @@ pub enum AppendError {
 pub enum Spare {
     /// Nothing: it is there in full after the batch.
     Keep,
+    /// The same, and nothing more than that is allocated: the disk is full.
+    KeepTight,
     /// All of it.
     Use,
 }
@@ -467,7 +469,7 @@ impl Journal {
         if held > 0 && held + records.len() as u64 > self.file_entries_max {
             match self.roll() {
                 // The file may grow longer than it should; that is better than to stop without a word.
-                Err(AppendError::NotWritten(_)) if spare == Spare::Use => {}
+                Err(AppendError::NotWritten(_)) if spare != Spare::Keep => {}
                 rolled => rolled?,
             }
         }
@@ -538,11 +540,15 @@ impl Journal {
     /// usual fdatasync has no metadata to write.
     fn reserve(&mut self, octets: u64, spare: Spare) -> io::Result<()> {
         let needed = self.end + octets;
-        let kept = if spare == Spare::Keep { SPARE_OCTETS } else { 0 };
+        let (kept, ahead) = match spare {
+            Spare::Keep => (SPARE_OCTETS, (self.allocated / 4).clamp(GROW_MIN, GROW_MAX)),
+            Spare::KeepTight => (SPARE_OCTETS, 0),
+            Spare::Use => (0, 0),
+        };
         if needed + kept <= self.allocated {
             return Ok(());
         }
-        let target = needed + kept + (self.allocated / 4).clamp(GROW_MIN, GROW_MAX);
+        let target = needed + kept + ahead;
         let zeros = vec![0; 64 * 1024];
         while self.allocated < target {
             let chunk = usize::try_from((target - self.allocated).min(64 * 1024)).unwrap_or(zeros.len());

@@ -208,7 +208,14 @@ impl SledStore {
             written => written?,
         }
         let keys = shown.keys.borrow().clone();
-        key_dir.destroy_retired(&keys).map_err(|error| OpenError::Refused(crate::error_chain(&error)))?;
+        let swept = match key_dir.destroy_retired(&keys) {
+            Ok(_count) => Some(keys),
+            // The keeper goes on trying.
+            Err(error) => {
+                tracing::warn!(error = crate::error_chain(&error), "a retired key can't be destroyed yet");
+                None
+            }
+        };
         let keeper = keeper::Keeper::start(keeper::Kept {
             view: view.clone(),
             db,
@@ -219,6 +226,7 @@ impl SledStore {
             derived,
             requests: requests.clone(),
             heartbeat: options.heartbeat,
+            swept,
             reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
@@ -374,6 +382,20 @@ impl Store for SledStore {
             match made {
                 Ok(Ok(verifier)) => Ok(verifier.to_string()),
                 Ok(Err(error)) => Err(StoreError::Unavailable(crate::error_chain(&error))),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            }
+        })
+    }
+
+    fn discard_log_key(&self, vkey: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (key_dir, keys) = (self.key_dir.clone(), self.log_keys());
+        Box::pin(async move {
+            if keys.known().any(|known| known == vkey) {
+                return Ok(());
+            }
+            let discarded = tokio::task::spawn_blocking(move || key_dir.discard(&vkey)).await;
+            match discarded {
+                Ok(done) => done.map_err(|error| StoreError::Unavailable(crate::error_chain(&error))),
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             }
         })

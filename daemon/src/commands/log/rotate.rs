@@ -49,7 +49,7 @@ fn text(rotated: &Rotated) -> String {
             clock::rfc3339(until_ms)
         ),
         None => {
-            "The old key signs no more, and is destroyed. What was signed with it before stays provable only to those\n\
+            "The old key signs no more, and will be destroyed. What was signed with it before stays provable only to those\n\
                  who kept a checkpoint or receipt from before it got into wrong hands.\n\
                  Give the new key to everybody who verifies the log, and tell them the log's new name.\n"
                 .to_owned()

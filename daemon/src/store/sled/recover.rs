@@ -188,6 +188,7 @@ pub(super) fn recover(
         signers,
         key_dir,
         mark: Arc::clone(&mark),
+        mark_held: None,
         node: node.clone(),
         genesis: genesis_hash,
         last_at_ms,
@@ -339,16 +340,19 @@ fn ends_with(journal: &JournalReader, rows: &Rows, index: u64) -> bool {
     leaf.is_ok_and(|leaf| Entry::parse(&leaf).is_ok_and(|entry| entry.seq == index))
 }
 
-/// The setting may say the log's first name or the one it has.
+/// The setting may say any name of the log, one it had or has yet to get: data from before an acceptance or a compromised
+/// key has an older one than the setting.
 pub(super) fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenError> {
-    if [keys.first_origin(), &keys.origin].contains(&options.origin.as_str()) {
+    if keys.generation_of(&options.origin).is_some() {
         return Ok(());
     }
     Err(OpenError::Refused(format!(
-        "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}; a log keeps its name",
+        "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}, which is none of its names: set MREG_LOG_ORIGIN to \
+         {:?}, or MREG_DATA_DIR to the data it belongs to",
         options.data_dir.display(),
         keys.origin,
-        options.origin
+        options.origin,
+        keys.first_origin()
     )))
 }
 
