@@ -229,6 +229,7 @@ fn acceptance_step_by_step() {
     let journal = options.data_dir.join("log/journal-00000000000000000000.log");
     let mut octets = fs::read(&journal).unwrap();
     let end = octets.iter().rposition(|&octet| octet != 0).unwrap() + 1;
+    octets.resize(octets.len().max(end + 64), 0);
     octets[end + 8..end + 12].copy_from_slice(b"left");
     fs::write(&journal, octets).unwrap();
     fs::remove_dir_all(options.data_dir.join("view")).unwrap();
