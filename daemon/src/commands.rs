@@ -101,6 +101,11 @@ impl Failed {
         // Parts of it may come from another machine.
         Self { exit, message: shown(&message.to_string(), MESSAGE_CHARS_MAX) }
     }
+
+    /// The same, with what else may have been meant.
+    fn with_hint(self, hint: &str) -> Self {
+        Self::new(self.exit, format_args!("{}; {hint}", self.message))
+    }
 }
 
 /// Prints a command's result.

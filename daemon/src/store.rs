@@ -193,8 +193,9 @@ pub trait Store: Send + Sync {
     /// Runs reads that may take long (pages, scans) off the async threads.
     fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()>;
 
-    /// The checkpoint of the first `size` entries, signed anew: Ed25519 is deterministic, so it is the note that was, or
-    /// would have been, published at that size. It is given only where the newest published checkpoint is proved to be a
+    /// The checkpoint of the first `size` entries, signed anew under the name and with the keys that the log has now: where
+    /// they are those of that time it is the note that was, or would have been, published then, for Ed25519 is
+    /// deterministic. It is given only where the newest published checkpoint is proved to be a
     /// continuation of it. None: there is no such size, or not yet.
     fn checkpoint_at(&self, size: u64) -> BoxFuture<'_, Result<Option<Arc<PublishedCheckpoint>>, StoreError>>;
 
@@ -216,6 +217,9 @@ pub trait Store: Send + Sync {
     /// Makes a key of a name, durable on return, and returns its public half. It signs nothing before a commit of
     /// [`Write::PutLogKeys`] that names it; without one it is never used.
     fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>>;
+
+    /// Destroys a key that [`Store::make_log_key`] made and that no commit will name any more. One that signs is left.
+    fn discard_log_key(&self, vkey: String) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Checks all that is stored against all else, at the newest checkpoint, beside whatever else is done. Blocks for as long
     /// as reading everything takes; repairs nothing. What is wrong is told to the listener; an error says that it could not

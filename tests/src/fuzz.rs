@@ -278,7 +278,7 @@ pub fn leaf(octets: &[u8]) {
         return;
     }
     let mut kinds = Vec::new();
-    let mut check = EntryCheck::new(1, [RandomState::new(), RandomState::new()]);
+    let mut check = EntryCheck::new(1, "fuzz.test/log", [RandomState::new(), RandomState::new()]);
     let path = BundlePath::new(0, 1).unwrap();
     let mut scratch = Scratch(Vec::new());
     let Ok(()) = check.bundle(path, Some(&bundle), &mut scratch, &mut |fault| kinds.push(fault.kind));
@@ -474,5 +474,6 @@ pub fn witness(octets: &[u8]) {
         }
         Verdict::UnknownKey | Verdict::UnknownLog => OPEN.set(Some((witness, dir))),
         Verdict::NotRecorded => panic!("the state could not be written"),
+        Verdict::ClockBehind => panic!("the clock is the one that the state was made with"),
     }
 }

@@ -108,7 +108,7 @@ impl Way {
         match self {
             Self::Running(operator) => {
                 let body = json!({"username": name, "password": password.expose(), "role": role});
-                ask::<User>(operator, Method::POST, "/register", Some(&body)).await.map(drop)
+                ask::<User>(operator, Method::POST, "/register", Some(&body), "try again").await.map(drop)
             }
             Self::Stopped(registry) => {
                 registry.register(&here(), name.as_str(), password.clone(), Some(role)).await.map(drop).map_err(failed)
@@ -120,7 +120,9 @@ impl Way {
         match self {
             Self::Running(operator) => {
                 let body = json!({"password": password.expose()});
-                ask::<User>(operator, Method::POST, &format!("/users/{name}/password"), Some(&body)).await.map(drop)
+                ask::<User>(operator, Method::POST, &format!("/users/{name}/password"), Some(&body), "try again")
+                    .await
+                    .map(drop)
             }
             Self::Stopped(registry) => {
                 registry.set_password(&here(), name, password.clone()).await.map(drop).map_err(failed)
@@ -135,7 +137,7 @@ impl Way {
             let page: Page<User> = match self {
                 Self::Running(operator) => {
                     let cursor = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-                    ask(operator, Method::GET, &format!("/users?limit={PAGE}{cursor}"), None).await?
+                    ask(operator, Method::GET, &format!("/users?limit={PAGE}{cursor}"), None, "try again").await?
                 }
                 Self::Stopped(registry) => {
                     registry.list_users(&here(), PAGE, cursor.as_deref()).await.map_err(failed)?.value

@@ -65,15 +65,17 @@ pub(super) fn failed(failure: crate::registry::error::Failure) -> Failed {
     failure.error.into()
 }
 
-/// Asks the running daemon; a problem document becomes the command's error.
+/// Asks the running daemon; a problem document becomes the command's error. `unanswered` says what to do where it isn't known
+/// whether it was done.
 pub(super) async fn ask<T: DeserializeOwned>(
     operator: &mut Operator,
     method: Method,
     target: &str,
     body: Option<&serde_json::Value>,
+    unanswered: &str,
 ) -> Result<T, Failed> {
     let lost = |error: &dyn std::fmt::Display| {
-        Failed::new(Exit::TempFail, format_args!("the running daemon didn't answer: {error}; try again"))
+        Failed::new(Exit::TempFail, format_args!("the running daemon didn't answer: {error}; {unanswered}"))
     };
     let body = body.map(|body| body.to_string().into_bytes());
     let (status, octets) = operator.ask(method, target, body).await.map_err(|error| lost(&error))?;

@@ -1,6 +1,8 @@
-//! The one door to the files of the log and of its keys: every open, read, write, sync, rename and removal of them goes
-//! through a [`Disk`], so that a test can fail any of them, or write them down and replay what a power cut would have left
-//! (audit-log.md §14). Names and meaning of the calls are std's. What a file means is not known here.
+//! The door to the files that the log is written to: journal, hashes, rows, checkpoint, marks, reserve and new keys go
+//! through a [`Disk`], so that a test can fail any of their calls, or write them down and replay what a power cut would have
+//! left (audit-log.md §14). Not through it go locks, making directories, reading and destroying keys, the instance id, setting
+//! aside and removing what is derived, and sled's own files. Names and meaning of the calls are std's. What a file means is
+//! not known here.
 //!
 //! In the daemon nobody watches: a call costs one comparison with nothing more than the call it stands for.
 

@@ -72,8 +72,14 @@ impl Registry {
             Ok(vkey) => vkey,
             Err(error) => return Err(inner.refuse(caller, note, error.into()).await),
         };
+        // On a full disk, too, a key in wrong hands must stop signing.
+        let note = match how {
+            Rotation::Overlap(_) => note,
+            Rotation::Compromised => note.urgent(),
+        };
         let published = inner.store.checkpoints();
-        inner
+        let made = vkey.clone();
+        let done = inner
             .commit(caller, note, move |records, moment, note| {
                 let keys = records.log_keys()?.unwrap_or_else(|| before.as_ref().clone());
                 if keys.origin != before.origin {
@@ -111,7 +117,15 @@ impl Registry {
                 };
                 Ok((rotated(&after), vec![Write::PutLogKeys(after)]))
             })
-            .await
+            .await;
+        // A key that came to nothing. Where it isn't known whether it did, it is left: the log may be signed with it.
+        if let Err(failure) = &done
+            && !matches!(failure.error, RegistryError::AuditUnknown(_) | RegistryError::Internal(_))
+            && let Err(error) = inner.store.discard_log_key(made).await
+        {
+            tracing::warn!(error = crate::error_chain(&error), "a new key that was not used can't be destroyed");
+        }
+        done
     }
 }
 

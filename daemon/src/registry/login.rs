@@ -189,8 +189,9 @@ impl Registry {
             Ok(hash) => hash,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
+        // On a full disk, too, a password that got out must be changed.
         inner
-            .commit(caller, note, move |records, moment, _note| {
+            .commit(caller, note.urgent(), move |records, moment, _note| {
                 let (session, now) = live_session(records, &sid, moment.at_ms)?;
                 if now.password_hash != user.password_hash {
                     // Somebody changed it between the check and now; the old one that was shown is not the old one.

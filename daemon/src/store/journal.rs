@@ -28,7 +28,7 @@ use std::sync::{Arc, RwLock};
 
 use thiserror::Error;
 
-use crate::durable::{Disk, DiskFile};
+use crate::durable::{self, Disk, DiskFile};
 use crate::store::StoreError;
 
 /// Version of the format, as told by `GET /version`.
@@ -69,6 +69,8 @@ pub enum AppendError {
 pub enum Spare {
     /// Nothing: it is there in full after the batch.
     Keep,
+    /// The same, and nothing more than that is allocated: the disk is full.
+    KeepTight,
     /// All of it.
     Use,
 }
@@ -444,6 +446,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Copies what [`Journal::cut_tail`] would remove into a file of its own beside the journal, durable on return; nothing
+    /// if there is nothing.
+    pub fn keep_tail(&self) -> Result<(), StoreError> {
+        let mut tail = vec![0; usize::try_from(self.allocated - self.end).unwrap_or(usize::MAX)];
+        self.current.file.read_exact_at(&mut tail, self.end)?;
+        let octets = tail.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+        if octets > 0 {
+            let path = self.dir.join(format!("tail-{:020}-{}.kept", self.next, uuid::Uuid::now_v7()));
+            durable::write_file_on(&self.disk, &path, &tail[..octets], durable::MODE_FILE)?;
+            tracing::warn!(path = %path.display(), "what stands behind the journal's last whole batch is kept aside");
+        }
+        Ok(())
+    }
+
     /// The reading half.
     pub fn reader(&self) -> Arc<JournalReader> {
         Arc::clone(&self.reader)
@@ -506,7 +522,7 @@ impl Journal {
         if held > 0 && held + records.len() as u64 > self.file_entries_max {
             match self.roll() {
                 // The file may grow longer than it should; that is better than to stop without a word.
-                Err(AppendError::NotWritten(_)) if spare == Spare::Use => {}
+                Err(AppendError::NotWritten(_)) if spare != Spare::Keep => {}
                 rolled => rolled?,
             }
         }
@@ -577,11 +593,15 @@ impl Journal {
     /// usual fdatasync has no metadata to write.
     fn reserve(&mut self, octets: u64, spare: Spare) -> io::Result<()> {
         let needed = self.end + octets;
-        let kept = if spare == Spare::Keep { SPARE_OCTETS } else { 0 };
+        let (kept, ahead) = match spare {
+            Spare::Keep => (SPARE_OCTETS, (self.allocated / 4).clamp(GROW_MIN, GROW_MAX)),
+            Spare::KeepTight => (SPARE_OCTETS, 0),
+            Spare::Use => (0, 0),
+        };
         if needed + kept <= self.allocated {
             return Ok(());
         }
-        let target = needed + kept + (self.allocated / 4).clamp(GROW_MIN, GROW_MAX);
+        let target = needed + kept + ahead;
         let zeros = vec![0; 64 * 1024];
         while self.allocated < target {
             let chunk = usize::try_from((target - self.allocated).min(64 * 1024)).unwrap_or(zeros.len());

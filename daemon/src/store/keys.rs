@@ -333,6 +333,19 @@ impl KeyDir {
         Ok(key.verifier().clone())
     }
 
+    /// Destroys a key that signs nothing.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn discard(&self, vkey: &str) -> Result<(), KeyFileError> {
+        for (path, key) in self.all()? {
+            if key.verifier().to_string() == vkey {
+                destroy(&path).map_err(KeyFileError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The signers of the keys that sign, the newest first.
     ///
     /// # Errors

@@ -54,6 +54,15 @@ impl CheckpointFile {
     }
 }
 
+/// What [`CheckpointFile::read`] gives, without making the file.
+pub fn read_checkpoint(disk: &Disk, path: &Path, keys: &[Verifier]) -> Result<Option<Checkpoint>, StoreError> {
+    match disk.metadata(path) {
+        Ok(_there) => CheckpointFile::open(disk, path)?.read(keys),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The checkpoint of a note from a file of our own. Its signature adds nothing there: who can write the file can read
 /// the key beside it.
 fn own_checkpoint(note: &[u8]) -> Result<Checkpoint, NoteError> {
@@ -67,6 +76,8 @@ pub struct HighWaterMark {
     path: PathBuf,
     disk: Disk,
     last: Mutex<Marked>,
+    /// What was being written when writing failed: it may have arrived.
+    tried: Mutex<Option<Checkpoint>>,
 }
 
 /// What the mark says.
@@ -84,7 +95,7 @@ impl HighWaterMark {
         let checkpoint = read_mark(disk, &path)?;
         let written = checkpoint.as_ref().and_then(|_there| std::fs::metadata(&path).ok());
         let at_ms = written.map(|file| file.mtime() * clock::SECOND_MS + file.mtime_nsec() / 1_000_000);
-        Ok(Self { path, disk: disk.clone(), last: Mutex::new(Marked { checkpoint, at_ms }) })
+        Ok(Self { path, disk: disk.clone(), last: Mutex::new(Marked { checkpoint, at_ms }), tried: Mutex::new(None) })
     }
 
     /// Where it is.
@@ -103,7 +114,12 @@ impl HighWaterMark {
         let checkpoint = own_checkpoint(note.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let there = read_mark(&self.disk, &self.path)?;
         // The lock isn't held over I/O: whoever signs waits for it, and there is one who writes.
-        let last = self.last();
+        let mut last = self.last();
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried.is_some() && there == *tried {
+            last = Marked { checkpoint: tried.take(), at_ms: Some(clock::now_ms()) };
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last.clone();
+        }
         if there.is_some() && there != last.checkpoint {
             return Err(StoreError::Corrupt(format!(
                 "the high-water mark {} was replaced while the daemon was running: another daemon signs with the same key, \
@@ -114,7 +130,9 @@ impl HighWaterMark {
         if there.is_none() && last.checkpoint.is_some() {
             tracing::warn!(path = %self.path.display(), "the high-water mark was removed; it is made anew");
         }
+        *tried = Some(checkpoint.clone());
         durable::write_file_on(&self.disk, &self.path, note.as_bytes(), durable::MODE_FILE)?;
+        *tried = None;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Marked { checkpoint: Some(checkpoint), at_ms: Some(clock::now_ms()) };
         Ok(())
@@ -184,5 +202,59 @@ impl ViewDoubt {
     /// Lays it down.
     pub fn lay_down(&self) -> Result<(), StoreError> {
         Ok(durable::remove_on(&self.disk, &self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use common::audit::{Checkpoint, Ed25519Signer, Hash};
+
+    use super::HighWaterMark;
+    use crate::durable::{Disk, Operation, Verdict, Watch};
+
+    /// A disk on which what is armed fails, once.
+    #[derive(Default)]
+    struct Once {
+        sync_dir: AtomicBool,
+        create: AtomicBool,
+    }
+
+    impl Watch for Once {
+        fn watch(&self, operation: Operation<'_>) -> Verdict {
+            let fails = match operation {
+                Operation::SyncDir(_) => self.sync_dir.swap(false, Ordering::Relaxed),
+                Operation::Create(_) => self.create.swap(false, Ordering::Relaxed),
+                _ => false,
+            };
+            if fails { Verdict::Fail(io::Error::other("armed")) } else { Verdict::Do }
+        }
+    }
+
+    /// A mark that arrived although its writing failed is our own, whatever fails after it.
+    #[test]
+    fn a_mark_that_arrived_with_an_error_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Ed25519Signer::from_seed("test.example/log", &[7; 32]).unwrap();
+        let note = |size| {
+            Checkpoint { origin: "test.example/log".to_owned(), size, root: Hash([1; 32]) }.sign(&[&key]).unwrap()
+        };
+        let once = Arc::new(Once::default());
+        let mark = HighWaterMark::open(&Disk::watched(Arc::<Once>::clone(&once)), dir.path().join("log.mark")).unwrap();
+        mark.write(&note(1)).unwrap();
+        once.sync_dir.store(true, Ordering::Relaxed);
+        mark.write(&note(2)).unwrap_err();
+        once.create.store(true, Ordering::Relaxed);
+        mark.write(&note(3)).unwrap_err();
+        assert_eq!(mark.last().checkpoint.unwrap().size, 2);
+        mark.write(&note(4)).unwrap();
+        assert_eq!(mark.last().checkpoint.unwrap().size, 4);
+        std::fs::write(mark.path(), note(3)).unwrap();
+        mark.write(&note(5)).unwrap_err();
     }
 }

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::durable::{Disk, DiskFile};
+use crate::durable::{Disk, DiskFile, Space};
 use crate::store::Urgency;
 
 /// Free octets that are made sure of before an urgent command, out of the reserve where need be. sled writes up to about
@@ -68,6 +68,8 @@ pub struct Room {
     /// Ordinary commands are refused. They are taken again only when there is clearly more room, so that a disk on the
     /// edge does not turn the log on and off.
     refusing: bool,
+    /// The reserve could not be filled; told once.
+    fill_failed: bool,
 }
 
 impl Room {
@@ -81,7 +83,15 @@ impl Room {
         let held = reserve.metadata()?.len();
         let space = disk.space(data_dir)?;
         let wanted = (space.total / 32).clamp(RESERVE_MIN, RESERVE_MAX);
-        let mut room = Self { disk: disk.clone(), dir: data_dir.to_owned(), reserve, held, wanted, refusing: false };
+        let mut room = Self {
+            disk: disk.clone(),
+            dir: data_dir.to_owned(),
+            reserve,
+            held,
+            wanted,
+            refusing: false,
+            fill_failed: false,
+        };
         let fit = room.check(Urgency::Urgent)?;
         if let Some(full) = fit.full {
             tracing::warn!(
@@ -99,6 +109,16 @@ impl Room {
             );
         }
         Ok(room)
+    }
+
+    /// Why ordinary commands would be refused in a data directory; none where there is room for them. Changes nothing.
+    ///
+    /// # Errors
+    /// The file system can't be asked.
+    pub fn full_for_all(disk: &Disk, data_dir: &Path) -> io::Result<Option<Full>> {
+        let Space { total, free } = disk.space(data_dir)?;
+        let needed = least(total);
+        Ok((free < needed).then_some(Full { free, needed }))
     }
 
     /// Octets of the reserve that are there.
@@ -143,9 +163,14 @@ impl Room {
         match self.reserve.allocate(self.wanted) {
             Ok(()) => {
                 self.held = self.wanted;
+                self.fill_failed = false;
                 tracing::debug!(reserve_bytes = self.held, "the reserve for a full disk is there");
             }
-            Err(error) => tracing::warn!(%error, "the reserve for a full disk can't be allocated"),
+            // Tried again with every batch, and told once.
+            Err(error) if !std::mem::replace(&mut self.fill_failed, true) => {
+                tracing::warn!(%error, "the reserve for a full disk can't be allocated");
+            }
+            Err(_) => {}
         }
     }
 

@@ -39,6 +39,8 @@ pub const QUEUE_MAX: usize = 4096;
 const GATHER_FROM: usize = 4;
 /// How often it is looked whether more have come; not again once none has.
 const GATHER_PAUSES: usize = 4;
+/// Checkpoints of earlier sizes that are signed between two batches at most: commands must not wait for those who read.
+const AGAIN_MAX: usize = 16;
 /// Time between the looks; the system adds about as much.
 const GATHER_PAUSE: Duration = Duration::from_micros(50);
 /// Entries for which hashes and rows have room beyond every ordinary batch, for those that are written on a full disk.
@@ -51,7 +53,7 @@ pub enum Request {
     /// Decide and commit a command.
     Commit(Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>),
     /// Sign the checkpoint of an earlier size once more; at least 1, and not above the published size.
-    SignAgain(u64, oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>),
+    SignAgain(u64, SignedAgain),
     /// Run this between two batches: nothing moves while it runs, so it must be short.
     Still(Box<dyn FnOnce() + Send>),
     /// Look whether a log that refuses can be written again, and the reserve be filled.
@@ -83,6 +85,19 @@ pub struct Shown {
     pub keys: watch::Sender<Arc<LogKeysRecord>>,
 }
 
+impl Shown {
+    /// Shows another health. A log that failed stays failed, for the reason it failed first, until the next start.
+    pub fn set_health(&self, now: Health) {
+        self.health.send_if_modified(|health| {
+            let changed = !matches!(health, Health::Failed(_)) && *health != now;
+            if changed {
+                *health = now;
+            }
+            changed
+        });
+    }
+}
+
 /// The writer. Owned by its thread.
 pub struct Sequencer {
     /// The truth.
@@ -108,6 +123,8 @@ pub struct Sequencer {
     pub key_dir: KeyDir,
     /// What each new head is held against.
     pub mark: Arc<HighWaterMark>,
+    /// The mark that the log was last found to extend.
+    pub mark_held: Option<Checkpoint>,
     /// This daemon's instance id.
     pub node: String,
     /// Leaf hash of entry 0; none before it is written.
@@ -135,6 +152,9 @@ struct Decided {
 /// A command, how urgent it is, and who waits for it.
 type Waiting = (Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>);
 
+/// Who waits for a checkpoint that is signed once more.
+type SignedAgain = oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>;
+
 /// What was taken besides commands.
 #[derive(Default)]
 struct Taken {
@@ -142,6 +162,8 @@ struct Taken {
     closing: Option<oneshot::Sender<()>>,
     /// A probe was asked for.
     probe: bool,
+    /// Checkpoints that are to be signed once more.
+    again: Vec<(u64, SignedAgain)>,
 }
 
 impl Sequencer {
@@ -157,10 +179,7 @@ impl Sequencer {
         while let Some(request) = next {
             match request {
                 Request::Commit(urgency, decide, reply) => waiting.push((urgency, decide, reply)),
-                Request::SignAgain(size, reply) => {
-                    // A client that left has nobody waiting for the note; none is kept.
-                    let _gone = reply.send(self.sign_again(size));
-                }
+                Request::SignAgain(size, reply) => taken.again.push((size, reply)),
                 // What waits is not decided yet: the view is as the batch before left it.
                 Request::Still(work) => work(),
                 Request::Probe => taken.probe = true,
@@ -169,8 +188,24 @@ impl Sequencer {
                     return;
                 }
             }
-            next = if waiting.len() < BATCH_COMMANDS_MAX { requests.try_recv().ok() } else { None };
+            let goes_on = waiting.len() < BATCH_COMMANDS_MAX && taken.again.len() < AGAIN_MAX;
+            next = if goes_on { requests.try_recv().ok() } else { None };
         }
+    }
+
+    /// Commits what opening has to say, each entry alone and before anything else: entry 0 is the genesis even where the
+    /// disk is so full that the next would be a refusal.
+    ///
+    /// # Errors
+    /// That of the first that could not be recorded.
+    pub fn open(&mut self, opening: Vec<Decide>) -> Result<(), StoreError> {
+        for decide in opening {
+            let (reply, mut answer) = oneshot::channel();
+            self.one_batch(&mut std::iter::once((Urgency::Lifecycle, decide, reply)));
+            let gone = |_closed| StoreError::Unavailable("an opening entry was not decided".to_owned());
+            answer.try_recv().map_err(gone)??;
+        }
+        Ok(())
     }
 
     /// Serves requests until it is closed or has failed.
@@ -183,7 +218,7 @@ impl Sequencer {
             if last_batch >= GATHER_FROM {
                 for _ in 0..GATHER_PAUSES {
                     let before = waiting.len();
-                    if taken.closing.is_some() || before == BATCH_COMMANDS_MAX {
+                    if taken.closing.is_some() || before == BATCH_COMMANDS_MAX || taken.again.len() >= AGAIN_MAX {
                         break;
                     }
                     std::thread::sleep(GATHER_PAUSE);
@@ -196,6 +231,10 @@ impl Sequencer {
                 self.probe();
             }
             self.batch(std::mem::take(&mut waiting));
+            for (size, reply) in taken.again {
+                // A client that left has nobody waiting for the note; none is kept.
+                let _gone = reply.send(self.sign_again(size));
+            }
             if let Some(done) = taken.closing {
                 // A receiver that is gone has stopped waiting; there is nobody to tell.
                 let _gone = done.send(());
@@ -262,6 +301,7 @@ impl Sequencer {
             Ok(Fit { full: None, .. }) => Urgency::Urgent,
             Err(error) => {
                 self.refusing(Health::Refusing(format!("the file system can't be asked for its free space: {error}")));
+                self.tell_news();
                 Urgency::Lifecycle
             }
         }
@@ -275,7 +315,9 @@ impl Sequencer {
         let resumed = self.record_own(Urgency::Ordinary, Action::LogResume, BTreeMap::new());
         if resumed {
             tracing::info!("the audit log can be written again");
-            self.shown.health.send_replace(Health::Ok);
+            self.shown.set_health(Health::Ok);
+            // What could not be told in time is over.
+            self.news = None;
         }
         resumed
     }
@@ -296,6 +338,9 @@ impl Sequencer {
 
     /// Commits an entry of the log about itself; whether it is recorded.
     fn record_own(&mut self, urgency: Urgency, action: Action, data: BTreeMap<String, serde_json::Value>) -> bool {
+        if self.check_alive().is_err() {
+            return false;
+        }
         let (reply, mut answer) = oneshot::channel();
         let decide = own_entry(action, &self.shown.keys.borrow().origin, data);
         self.one_batch(&mut std::iter::once((urgency, decide, reply)));
@@ -319,6 +364,7 @@ impl Sequencer {
         let _alarm = Alarm(Arc::clone(&self.shown));
         let mut records: Vec<Record> = Vec::with_capacity(commands.len());
         let mut released = Vec::new();
+        let healthy = *self.shown.health.borrow() == Health::Ok;
         let mut spare = Spare::Use;
         let mut octets = 0;
         let mut last_at_ms = self.last_at_ms;
@@ -331,8 +377,9 @@ impl Sequencer {
                 Ok(Ready { record, leaf_hash, before, keys: new_keys }) => {
                     keys = new_keys.or(keys);
                     octets += record.leaf.len() + record.change.len();
-                    if urgency == Urgency::Ordinary {
-                        spare = Spare::Keep;
+                    // What is kept for the daemon's own words is nobody else's.
+                    if urgency < Urgency::Lifecycle {
+                        spare = if healthy { Spare::Keep } else { Spare::KeepTight };
                     }
                     last_at_ms = moment.at_ms;
                     let leaf = Arc::clone(&record.leaf);
@@ -357,7 +404,7 @@ impl Sequencer {
             size: size + more,
             genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).map_or([0; 32], |hash| hash.0),
         };
-        let ahead = if spare == Spare::Keep { more + SPARE_ENTRIES } else { more };
+        let ahead = if spare == Spare::Use { more } else { more + SPARE_ENTRIES };
         let prepared = set_applied(&mut overlay, &applied)
             .and_then(|()| self.hash_files.reserve(size, ahead))
             .and_then(|()| self.rows.reserve(size, ahead));
@@ -507,7 +554,10 @@ impl Sequencer {
             )));
         }
         let keys = self.shown.keys.borrow().clone();
-        if let Some(mark) = self.mark.last().checkpoint {
+        // A mark that the log extended once is extended by every later head: of each it is asked once.
+        if let Some(mark) = self.mark.last().checkpoint
+            && self.mark_held.as_ref() != Some(&mark)
+        {
             let held = keys.holds(&mark, size, |size| Ok(root_at(size, &*self.hash_files)?))?;
             if held != Held::Yes {
                 return Err(StoreError::Corrupt(format!(
@@ -515,6 +565,7 @@ impl Sequencer {
                     mark.size, mark.root
                 )));
             }
+            self.mark_held = Some(mark);
         }
         let published = self.signed(size, root)?;
         self.checkpoint_file.write(&published.note)?;
@@ -526,6 +577,7 @@ impl Sequencer {
     /// the disk could have edited, so it is signed only where those same files prove that the published checkpoint, whose
     /// root was computed in memory, continues it: a root that is not the log's own past is never signed.
     fn sign_again(&self, size: u64) -> Result<Arc<PublishedCheckpoint>, StoreError> {
+        self.check_alive().map_err(StoreError::Unavailable)?;
         let published = self.shown.checkpoint.borrow().clone();
         let files = &*self.hash_files;
         let root = root_at(size, files)?;
@@ -584,16 +636,12 @@ impl Sequencer {
             tracing::warn!(cause = %why, "the audit log can't be written; audited requests are refused until it can");
             self.news = Some(why.clone());
         }
-        self.shown.health.send_if_modified(|health| {
-            let changed = *health != now;
-            *health = now;
-            changed
-        });
+        self.shown.set_health(now);
     }
 
     fn failed(&self, why: &str) {
         tracing::error!(cause = %why, "the audit log failed; the daemon must stop and recover from the journal");
-        self.shown.health.send_replace(Health::Failed(why.to_owned()));
+        self.shown.set_health(Health::Failed(why.to_owned()));
     }
 }
 
@@ -605,7 +653,7 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.doubt.raise();
-            self.0.health.send_replace(Health::Failed("the log's writing thread panicked".to_owned()));
+            self.0.set_health(Health::Failed("the log's writing thread panicked".to_owned()));
         }
     }
 }

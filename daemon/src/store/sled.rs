@@ -13,6 +13,7 @@
 
 mod check;
 mod keeper;
+mod look;
 mod rebuild;
 mod recover;
 mod references;
@@ -174,7 +175,7 @@ impl SledStore {
     /// Starts the threads, and writes what opening has to say.
     fn start(options: &SledOptions, locks: Locks, recovered: recover::Recovered) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
-        let recover::Recovered { sequencer, db, mark, derived, node, opening, lost: _ } = recovered;
+        let recover::Recovered { mut sequencer, db, mark, derived, node, opening } = recovered;
         let shown = Arc::clone(&sequencer.shown);
         let view = SledView {
             tree: sequencer.tree.clone(),
@@ -186,11 +187,19 @@ impl SledStore {
         let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let reserve_wanted = sequencer.room.wanted_octets();
+        let (said, opened) = oneshot::channel();
         let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
-            .spawn(move || sequencer.run(queue))
+            .spawn(move || {
+                let result = sequencer.open(opening);
+                let goes_on = result.is_ok();
+                if said.send(result).is_ok() && goes_on {
+                    sequencer.run(queue);
+                }
+            })
             .map_err(OpenError::path(&log_dir))?;
-        record_opening(&requests, opening)?;
+        let ended = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
+        opened.blocking_recv().map_err(ended)??;
         // The first mark is there before anyone is told of the log: one that is missing later was removed.
         let checkpoint = shown.checkpoint.borrow().clone();
         match mark.write(&checkpoint.note) {
@@ -201,7 +210,14 @@ impl SledStore {
             written => written?,
         }
         let keys = shown.keys.borrow().clone();
-        key_dir.destroy_retired(&keys).map_err(|error| OpenError::Refused(crate::error_chain(&error)))?;
+        let swept = match key_dir.destroy_retired(&keys) {
+            Ok(_count) => Some(keys),
+            // The keeper goes on trying.
+            Err(error) => {
+                tracing::warn!(error = crate::error_chain(&error), "a retired key can't be destroyed yet");
+                None
+            }
+        };
         let keeper = keeper::Keeper::start(keeper::Kept {
             view: view.clone(),
             db,
@@ -212,6 +228,7 @@ impl SledStore {
             derived,
             requests: requests.clone(),
             heartbeat: options.heartbeat,
+            swept,
             reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
@@ -228,17 +245,6 @@ impl SledStore {
 
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
-
-/// Writes what opening has to say as the first entries: genesis, a rebuilt view.
-fn record_opening(requests: &mpsc::Sender<Request>, opening: Vec<Decide>) -> Result<(), OpenError> {
-    for decide in opening {
-        let (reply, answer) = oneshot::channel();
-        let gone = |_closed| StoreError::Unavailable("the writing thread ended".to_owned());
-        requests.blocking_send(Request::Commit(Urgency::Lifecycle, decide, reply)).map_err(|_closed| gone(()))?;
-        answer.blocking_recv().map_err(|_closed| gone(()))??;
-    }
-    Ok(())
 }
 
 impl Locks {
@@ -379,6 +385,20 @@ impl Store for SledStore {
             match made {
                 Ok(Ok(verifier)) => Ok(verifier.to_string()),
                 Ok(Err(error)) => Err(StoreError::Unavailable(crate::error_chain(&error))),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            }
+        })
+    }
+
+    fn discard_log_key(&self, vkey: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (key_dir, keys) = (self.key_dir.clone(), self.log_keys());
+        Box::pin(async move {
+            if keys.known().any(|known| known == vkey) {
+                return Ok(());
+            }
+            let discarded = tokio::task::spawn_blocking(move || key_dir.discard(&vkey)).await;
+            match discarded {
+                Ok(done) => done.map_err(|error| StoreError::Unavailable(crate::error_chain(&error))),
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             }
         })

@@ -77,8 +77,9 @@ pub enum StateError {
     },
     /// The last checkpoint of a log can't be read. Going on without it could sign a second history.
     #[error(
-        "{} is not a checkpoint that a key given with --log signed ({why}); bring the file back from a backup, or give \
-         the key that signed it as well. Without it the witness could sign a second history, so don't remove it",
+        "{} is not a checkpoint that a key given with --log signed ({why}); it is all that \
+         keeps the witness from cosigning a second history, so don't remove it, nor put an older copy in its place. Bring \
+         back the newest, or give the key that signed it as well",
         path.display()
     )]
     Unreadable {

@@ -12,6 +12,9 @@ use crate::commands::{Failed, runtime, say};
 use crate::config::Config;
 use crate::registry::keys::{Rotated, Rotation};
 
+/// A second rotation on top of one that was done would be one too many.
+const UNANSWERED: &str = "it may have been done; look at /log/vkeys before trying again";
+
 pub(super) fn rotate_key(config: &Config, options: &RotateKeyOptions) -> Result<(), Failed> {
     let rotated = runtime()?.block_on(async {
         let mut way = Way::open(config).await?;
@@ -30,7 +33,7 @@ async fn perform(way: &mut Way, options: &RotateKeyOptions) -> Result<Rotated, F
             } else {
                 json!({"overlap_seconds": options.overlap.as_secs()})
             };
-            let answer: LogKeyRotated = ask(operator, Method::POST, "/log/rotate-key", Some(&body)).await?;
+            let answer: LogKeyRotated = ask(operator, Method::POST, "/log/rotate-key", Some(&body), UNANSWERED).await?;
             let overlap_until_ms = answer.overlap_until.as_deref().and_then(clock::parse_rfc3339);
             Ok(Rotated { origin: answer.origin, vkey: answer.vkey, vkeys: answer.vkeys, overlap_until_ms })
         }
@@ -49,7 +52,7 @@ fn text(rotated: &Rotated) -> String {
             clock::rfc3339(until_ms)
         ),
         None => {
-            "The old key signs no more, and is destroyed. What was signed with it before stays provable only to those\n\
+            "The old key signs no more, and will be destroyed. What was signed with it before stays provable only to those\n\
                  who kept a checkpoint or receipt from before it got into wrong hands.\n\
                  Give the new key to everybody who verifies the log, and tell them the log's new name.\n"
                 .to_owned()

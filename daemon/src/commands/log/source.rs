@@ -90,6 +90,13 @@ pub(super) fn remote(url: &str, remote: &Remote) -> Result<Box<dyn Source>, Fail
 }
 
 fn token_of(path: &Path) -> Result<Secret, Failed> {
+    // A token given where its file's name should be must not be repeated on the terminal.
+    if !path.exists() && path.to_string_lossy().split('.').count() == 3 && path.as_os_str().len() > 100 {
+        return Err(Failed::new(
+            Exit::Usage,
+            "--token-file takes the name of a file, and that looks like a token itself",
+        ));
+    }
     read_secret_file(path, Readers::Owner)
         .map_err(|error| Failed::new(Exit::Usage, format_args!("the token from {}: {error}", path.display())))
 }
@@ -116,7 +123,9 @@ pub(super) fn pins(given: &[String]) -> Result<Vec<Verifier>, Failed> {
         let unfit = |why: &dyn std::fmt::Display| {
             Failed::new(Exit::Usage, format_args!("--vkey {text}: neither a key nor a file with one ({why})"))
         };
-        let octets = read_bounded(Path::new(text), NOTE_LEN_MAX).map_err(|error| unfit(&error))?;
+        let octets = read_bounded(Path::new(text), NOTE_LEN_MAX).map_err(|error| {
+            if text.matches('+').count() >= 2 { unfit(&"it looks like a key, but isn't whole") } else { unfit(&error) }
+        })?;
         let lines = String::from_utf8(octets).map_err(|error| unfit(&error))?;
         let found = pins.len();
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -33,7 +33,7 @@ pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> R
     let faults = Faults::default();
     let receipts = receipts(asked, &pins, &faults)?;
     let saved = saved(asked, &pins, &faults)?;
-    let mut told = Told { receipts: receipts.len(), saved: saved.len(), ..Told::default() };
+    let mut told = Told { receipts: receipts.iter().map(proved).collect(), saved: saved.len(), ..Told::default() };
     let source = source_of(options, asked)?;
     if asked.max_age.is_some() && source.is_none() {
         return Err(no_age("a log, of which --url or --dir says where it is"));
@@ -64,7 +64,8 @@ struct Told {
     checkpoint: Option<Checkpoint>,
     known: Known,
     has_entries: bool,
-    receipts: usize,
+    /// What each good receipt proves.
+    receipts: Vec<String>,
     saved: usize,
     notes: Vec<String>,
 }
@@ -73,9 +74,16 @@ struct Told {
 fn source_of(options: &Options, asked: &VerifyOptions) -> Result<Option<Box<dyn Source>>, Failed> {
     match (&asked.url, &asked.dir) {
         (Some(url), _) => source::remote(url, &asked.remote).map(Some),
+        (None, Some(dir)) if !dir.join(CHECKPOINT).exists() => {
+            let why =
+                if dir.is_dir() { "is no export of a log: there is no `checkpoint` in it" } else { "is no directory" };
+            Err(Failed::new(Exit::Usage, format_args!("--dir {}: it {why}", dir.display())))
+        }
         (None, Some(dir)) => Ok(Some(Box::new(Files(dir.clone())))),
         (None, None) if !asked.receipt.is_empty() && asked.saved.is_empty() => Ok(None),
-        (None, None) => source::local(options).map(Some),
+        (None, None) => source::local(options)
+            .map(Some)
+            .map_err(|failed| failed.with_hint("to verify a log that is elsewhere, give --url, --dir or --receipt")),
     }
 }
 
@@ -93,6 +101,28 @@ fn receipts(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result
         }
     }
     Ok(verified)
+}
+
+/// What a receipt proves. Of an answer around it nothing is proved: what it says is to be compared with this.
+fn proved(receipt: &Given<VerifiedReceipt>) -> String {
+    let VerifiedReceipt { entry, signed, .. } = &receipt.is;
+    let on = entry.target.as_ref().map_or_else(String::new, |target| {
+        let version = target.version.as_ref().map(|version| format!(" version {version}")).unwrap_or_default();
+        let digest = target.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();
+        format!(" on {} {}{version}{digest}", target.kind, target.id)
+    });
+    let what = format!(
+        "{}: entry {} of {}, {}: {} {} by {}{on}; in the log of {} entries",
+        receipt.name,
+        entry.seq,
+        signed.checkpoint.origin,
+        entry.ts,
+        entry.action,
+        entry.outcome.as_str(),
+        entry.actor.name.as_deref().unwrap_or(&entry.actor.id),
+        signed.checkpoint.size
+    );
+    shown(&what, LINE_CHARS_MAX)
 }
 
 /// A receipt, by itself or as the member of an answer.
@@ -233,7 +263,6 @@ fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {
 /// What a reader should know of a log that is in order. What was refused changed nothing.
 fn note(notable: &Notable) -> Option<String> {
     let what = match &notable.entry.action {
-        _refused if notable.entry.outcome != Outcome::Ok => return None,
         Action::LogKeyRotate => "the signing key was changed",
         Action::LogRollbackAccepted => "older data were accepted",
         _as_expected => return None,
@@ -278,13 +307,15 @@ fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed
             let Checkpoint { origin, size, root } = checkpoint;
             line(&format_args!("log {}, {size} entries, root {root}", shown(origin, LINE_CHARS_MAX)));
             let entries = if told.has_entries { known.entries.entries.to_string() } else { "no".to_owned() };
-            line(&format_args!("{entries} entries read, {} tiles compared", known.tree.tiles));
+            line(&format_args!("{entries} entries read, tiles compared: {}", known.tree.tiles));
         }
-        if told.receipts + told.saved > 0 {
-            line(&format_args!("{} receipts, {} saved checkpoints", told.receipts, told.saved));
+        told.receipts.iter().for_each(|receipt| line(receipt));
+        if told.saved > 0 {
+            line(&format_args!("saved checkpoints: {}", told.saved));
         }
         if total == 0 {
-            line(&"passed");
+            let hashes_only = checkpoint.is_some() && !told.has_entries;
+            line(&if hashes_only { "passed (hashes only: reading the entries takes a token)" } else { "passed" });
         }
         text
     };

@@ -118,7 +118,11 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
     let size = match Checkpoint::parse(&text) {
         Ok(checkpoint) => checkpoint.size,
         Err(error) => {
-            listener.failure("checkpoint".to_owned(), format!("{}: {error}", log_dir.join("checkpoint").display()));
+            // It is written without a sync: a power cut may leave anything of it, and the next start writes it anew.
+            listener.remark(format!(
+                "the last checkpoint, {}, is torn or missing ({error}); the next start signs it anew",
+                log_dir.join("checkpoint").display()
+            ));
             frames::TO_ITS_END
         }
     };
@@ -220,7 +224,7 @@ fn check(scope: &Scope<'_>, listener: &mut dyn Listener) -> Result<Checked, Stor
     let rebuilt = Replica::new(scope)?;
     let rebuilt = rebuilt.read_journal(scope, listener)?;
     let (size, root, marked) = (rebuilt.frontier.size(), rebuilt.frontier.root(), rebuilt.marked);
-    check_heads(scope, &rebuilt, size, root, marked, listener);
+    check_heads(scope, &rebuilt, marked, listener);
     let mut checked = Checked { size, root, keys: 0, artifacts: 0 };
     if rebuilt.is_whole {
         checked.artifacts = rebuilt.artifacts(listener)?;
@@ -237,15 +241,9 @@ fn check(scope: &Scope<'_>, listener: &mut dyn Listener) -> Result<Checked, Stor
 }
 
 /// The checkpoint, its signatures, the key files, and the mark.
-fn check_heads(
-    scope: &Scope<'_>,
-    rebuilt: &Replica,
-    size: u64,
-    root: Hash,
-    marked: Option<Hash>,
-    listener: &mut dyn Listener,
-) {
+fn check_heads(scope: &Scope<'_>, rebuilt: &Replica, marked: Option<Hash>, listener: &mut dyn Listener) {
     let Some(keys) = &rebuilt.keys else { return };
+    let (size, root) = rebuilt.signed;
     let known: Vec<Verifier> = keys.known().filter_map(|vkey| vkey.parse().ok()).collect();
     if scope.size != frames::TO_ITS_END {
         match Checkpoint::open(scope.note.as_bytes(), &known) {
@@ -261,12 +259,18 @@ fn check_heads(
             Err(error) => listener.failure("checkpoint".to_owned(), error.to_string()),
         }
     }
-    if let Err(error) = scope.key_dir.signers(keys) {
+    // A running daemon's keys may have changed since the checkpoint.
+    let present = match &scope.view {
+        ViewOf::Running { shown, .. } => shown.keys.borrow().as_ref().clone(),
+        ViewOf::Stopped { .. } | ViewOf::None => keys.clone(),
+    };
+    if let Err(error) = scope.key_dir.signers(&present) {
         listener.failure("keys".to_owned(), crate::error_chain(&error));
     }
     let Some(mark) = &scope.mark else {
         return listener.failure("high-water mark".to_owned(), "there is none".to_owned());
     };
+    let size = rebuilt.frontier.size();
     let held = keys.holds(mark, size, |_size| {
         marked.ok_or_else(|| StoreError::Corrupt("the entries it covers can't be read".to_owned()))
     });
@@ -292,6 +296,8 @@ struct Replica {
     frontier: Frontier,
     genesis: Option<[u8; 32]>,
     keys: Option<LogKeysRecord>,
+    /// Entries up to the last checkpoint, and the root over them.
+    signed: (u64, Hash),
     /// The root at the mark's size.
     marked: Option<Hash>,
     last_at_ms: i64,
@@ -366,34 +372,32 @@ impl Replica {
             frontier: Frontier::new(),
             genesis: None,
             keys: None,
+            signed: (0, Frontier::new().root()),
             marked: None,
             last_at_ms: 0,
             is_whole: true,
         })
     }
 
-    /// Reads the journal up to the checkpoint, and what little may follow it.
+    /// Reads the journal up to the checkpoint; a stopped one to its end.
     fn read_journal(mut self, scope: &Scope<'_>, listener: &mut dyn Listener) -> Result<Self, StoreError> {
         let known = if scope.size == frames::TO_ITS_END { 0 } else { scope.size };
         let mut derived = Derived::open(scope.log_dir, known, listener)?;
         let mark_size = scope.mark.as_ref().map(|mark| mark.size);
         self.advance(scope.size, Some(&mut derived), mark_size, listener)?;
+        self.signed = (self.frontier.size(), self.frontier.root());
         if let ViewOf::Running { .. } = scope.view {
             return Ok(self);
         }
         // Behind the last checkpoint: whole batches that were never signed, or a torn one. Either is what a crash leaves.
+        // What is derived from them may be missing; it is not compared.
         let signed = self.frames.next();
-        let mut more = self.frames.fork()?;
-        let mut faults = Vec::new();
-        while more.batch(frames::TO_ITS_END, &mut faults, |_found, _faults| Ok::<_, io::Error>(()))? {}
-        for (place, what) in faults.drain(..) {
-            listener.failure(place, what);
-        }
-        let unsigned = more.next().saturating_sub(signed);
+        self.advance(frames::TO_ITS_END, None, mark_size, listener)?;
+        let unsigned = self.frames.next().saturating_sub(signed);
         if unsigned > 0 {
             listener.remark(format!("{unsigned} entries follow the last checkpoint; the next start signs them"));
         }
-        if more.has_remains()? {
+        if self.frames.has_remains()? {
             listener.remark(
                 "octets of a batch that was cut short follow the last entry; the next start removes them".to_owned(),
             );
@@ -622,7 +626,12 @@ fn compare(scope: &Scope<'_>, mut rebuilt: Replica, listener: &mut dyn Listener)
                 rebuilt.advance(reached, None, None, listener)?;
             } else if reached < size {
                 let what = format!("has {reached} of {size} entries; the next start brings it up to date");
-                listener.failure("view".to_owned(), what);
+                // The same crash may have cut it short.
+                if reached < rebuilt.signed.0 {
+                    listener.failure("view".to_owned(), what);
+                } else {
+                    listener.remark(format!("the view {what}; it was not compared"));
+                }
                 return Ok(0);
             }
             tree

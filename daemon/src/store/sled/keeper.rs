@@ -44,6 +44,8 @@ pub(super) struct Kept {
     pub(super) derived: DerivedMark,
     pub(super) requests: queue::Sender<Request>,
     pub(super) heartbeat: Duration,
+    /// The keys whose retired ones are destroyed already; none if that failed at the start.
+    pub(super) swept: Option<Arc<LogKeysRecord>>,
     /// Octets of the reserve when it is whole.
     pub(super) reserve_wanted: u64,
 }
@@ -87,10 +89,13 @@ impl Kept {
         let mut mark_failed = false;
         let mut view_octets = None;
         let mut last = checkpoints.borrow().size;
-        let mut swept = self.view.shown.keys.borrow().clone();
+        let mut swept = self.swept.clone();
+        let mut sweep_failed = false;
         let mut retiring: Option<oneshot::Receiver<_>> = None;
         loop {
             let stopping = !matches!(stopped.recv_timeout(MARK_EVERY), Err(mpsc::RecvTimeoutError::Timeout));
+            // Before the checkpoint, so that keys of a batch that came in between wait for its mark.
+            let keys = self.view.shown.keys.borrow().clone();
             let now = checkpoints.borrow_and_update().clone();
             if now.size > last {
                 last = now.size;
@@ -105,7 +110,7 @@ impl Kept {
                     // It says that somebody else signs with our key: going on would make a fork of one of the two.
                     Err(StoreError::Corrupt(why)) => {
                         tracing::error!(cause = %why, "nothing may be signed any more; the daemon stops");
-                        self.view.shown.health.send_replace(Health::Failed(why));
+                        self.view.shown.set_health(Health::Failed(why));
                     }
                     // Tried again every second, and told once.
                     Err(error) if !std::mem::replace(&mut mark_failed, true) => {
@@ -114,13 +119,19 @@ impl Kept {
                     Err(_) => {}
                 }
             }
-            let keys = self.view.shown.keys.borrow().clone();
-            if keys != swept && marked == now.size {
+            // What the checkpoint doesn't cover yet may still need its keys.
+            let covered = keys.retired.iter().all(|retired| retired.to < now.size);
+            if swept.as_ref() != Some(&keys) && marked == now.size && covered {
                 match self.key_dir.destroy_retired(&keys) {
-                    Ok(_count) => swept = Arc::clone(&keys),
-                    Err(error) => {
+                    Ok(_count) => {
+                        swept = Some(Arc::clone(&keys));
+                        sweep_failed = false;
+                    }
+                    // Tried again every second, and told once.
+                    Err(error) if !std::mem::replace(&mut sweep_failed, true) => {
                         tracing::error!(error = crate::error_chain(&error), "a retired key can't be destroyed")
                     }
+                    Err(_) => {}
                 }
             }
             if keys.leaving.as_ref().is_some_and(|leaving| leaving.until_ms <= clock::now_ms()) && !stopping {

@@ -8,6 +8,7 @@ use std::path::Path;
 use common::audit::{Action, Actor, ActorKind};
 use serde_json::Value;
 
+use super::look::look;
 use super::recover::{Stance, recover};
 use super::{Locks, OpenError, SledOptions, SledStore};
 use crate::durable;
@@ -32,6 +33,8 @@ impl SledStore {
             return Err(OpenError::Refused(format!("there is no registry in {}", options.data_dir.display())));
         }
         let locks = Locks::take(options)?;
+        // Nothing is removed that could not be derived again.
+        look(options, Stance::Refuse)?;
         remove_derived(&options.data_dir, &options.log_dir())?;
         let mut recovered = recover(options, Stance::Refuse, progress)?;
         let origin = recovered.sequencer.shown.keys.borrow().origin.clone();

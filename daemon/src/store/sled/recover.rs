@@ -40,8 +40,6 @@ pub(super) struct Recovered {
     pub(super) node: String,
     /// What opening has to say as entries.
     pub(super) opening: Vec<Decide>,
-    /// Signed heads that the data doesn't extend; only with [`Stance::Accept`].
-    pub(super) lost: Vec<LostHead>,
 }
 
 /// What to do with data that is older than what was signed.
@@ -49,7 +47,7 @@ pub(super) struct Recovered {
 pub(super) enum Stance {
     /// Refuse it.
     Refuse,
-    /// Open it, and say what was lost. Nothing can be signed then before an entry accepts it.
+    /// Open it. Nothing can be signed then before an entry accepts it.
     Accept,
 }
 
@@ -64,8 +62,8 @@ pub struct LostHead {
     pub here: Option<Hash>,
 }
 
-const LAST_CHECKPOINT: &str = "last checkpoint";
-const MARK: &str = "high-water mark";
+pub(super) const LAST_CHECKPOINT: &str = "last checkpoint";
+pub(super) const MARK: &str = "high-water mark";
 
 /// Opens and recovers. The locks are held. `progress` is told how many entries of how many are derived again.
 pub(super) fn recover(
@@ -79,11 +77,10 @@ pub(super) fn recover(
     let size = journal.next_index();
     let key_dir = KeyDir::new(&options.key_dir, disk);
     let genesis = Genesis::of(&journal)?;
-    if size == 0 && stance == Stance::Accept {
-        return Err(OpenError::Refused(format!(
-            "{} holds no log that could be gone on with; restore a copy of the data directory first",
-            options.data_dir.display()
-        )));
+    if size == 0
+        && let Some(full) = Room::full_for_all(disk, &options.data_dir).map_err(OpenError::path(&options.data_dir))?
+    {
+        return Err(OpenError::Refused(format!("no log is begun in {}: {full}", options.data_dir.display())));
     }
     let first_keys = match &genesis {
         Some(genesis) => genesis.keys.clone(),
@@ -113,22 +110,26 @@ pub(super) fn recover(
     let doubt = ViewDoubt { path: log_dir.join("view-doubtful"), disk: disk.clone() };
     let room = Room::open(disk, &options.data_dir, &log_dir).map_err(OpenError::path(&log_dir))?;
     let view_dir = options.data_dir.join("view");
-    let (db, set_aside) = open_view(&view_dir, doubt.is_raised())?;
+    let genesis_hash = genesis.map(|genesis| genesis.hash);
+    let (mut db, mut set_aside) = open_view(&view_dir, doubt.is_raised(), stance)?;
+    let mut tree = db.open_tree(TREE).map_err(StoreError::from)?;
+    let fits = {
+        let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
+        let durable_size = replay.durable_size(derived.read(), size);
+        let view_size = replay.view_size(size, genesis_hash);
+        view_size.is_some_and(|view_size| replay.rows_are_whole(durable_size.min(view_size), view_size))
+    };
+    if !fits {
+        drop((tree, db));
+        set_aside = Some(set_view_aside(&view_dir, "it is foreign, ahead of the journal or damaged", stance)?);
+        (db, _) = open_view(&view_dir, false, stance)?;
+        tree = db.open_tree(TREE).map_err(StoreError::from)?;
+    }
     keep_room_for_view(disk, &view_dir, &mut None);
     let mut rebuilt = set_aside.is_some();
-    let tree = db.open_tree(TREE).map_err(StoreError::from)?;
     let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
     let durable_size = replay.durable_size(derived.read(), size);
-    let genesis_hash = genesis.map(|genesis| genesis.hash);
-    let view_size = match replay.view_size(size, genesis_hash) {
-        Some(view_size) if replay.rows_are_whole(durable_size.min(view_size), view_size) => view_size,
-        Some(_) | None => {
-            tracing::warn!("the view is foreign, ahead or damaged; it is rebuilt from the journal");
-            tree.clear().map_err(StoreError::from)?;
-            rebuilt = true;
-            0
-        }
-    };
+    let view_size = replay.view_size(size, genesis_hash).unwrap_or(0);
     // An empty view beside a log that is not: it was removed.
     rebuilt |= view_size == 0 && size > 0;
     let hashes = catch_unwind(AssertUnwindSafe(|| replay.run(durable_size, view_size))).unwrap_or_else(|_panic| {
@@ -143,25 +144,8 @@ pub(super) fn recover(
     check_origin(options, &keys)?;
     for (what, head) in heads {
         let held = keys.holds(&head, size, |size| Ok(root_at(size, &*hash_files)?))?;
-        let here = match held {
-            Held::Differs { root } => Some(root),
-            Held::Yes | Held::Beyond | Held::Newer | Held::Foreign => None,
-        };
-        // Rolled-back data has less under the same keys; a different beginning under strange keys is another log.
-        if here.is_some() && !key_dir.belongs_to(&keys).map_err(key_refused)? {
-            return Err(OpenError::Refused(format!(
-                "the signing key in {} never signed the log in {}: one of the two directories belongs to another registry; \
-                 set MREG_DATA_DIR and MREG_KEY_DIR to those that go together",
-                options.key_dir.display(),
-                options.data_dir.display()
-            )));
-        }
+        let here = root_here(options, &key_dir, &keys, held)?;
         judge(options, &keys, size, LostHead { what, head, here }, held, stance, &mut lost)?;
-    }
-    if stance == Stance::Accept && lost.is_empty() {
-        return Err(OpenError::Refused(
-            "the data extends all that was signed: there is nothing to accept, and the log keeps its name".to_owned(),
-        ));
     }
     let signers = match stance {
         Stance::Refuse => key_dir.signers(&keys).map_err(key_refused)?,
@@ -170,7 +154,10 @@ pub(super) fn recover(
     if size > 1 && mark.last().checkpoint.is_none() {
         tracing::warn!(path = %mark.path().display(), "there is no high-water mark, so nothing tells whether the data is the newest; it is made anew");
     }
-    // Nothing contradicts that it is torn.
+    // Nothing contradicts that it is torn; but where data is accepted as it is, it may be what is left of the lost.
+    if stance == Stance::Accept {
+        journal.keep_tail()?;
+    }
     journal.cut_tail()?;
 
     let node = node_id(&options.data_dir.join("node"))?;
@@ -202,6 +189,7 @@ pub(super) fn recover(
         signers,
         key_dir,
         mark: Arc::clone(&mark),
+        mark_held: None,
         node: node.clone(),
         genesis: genesis_hash,
         last_at_ms,
@@ -222,10 +210,10 @@ pub(super) fn recover(
             opening.push(own_entry(Action::StoreRebuild, &keys.origin, from.into_iter().collect()));
         }
     }
-    Ok(Recovered { sequencer, db, mark, derived, node, opening, lost })
+    Ok(Recovered { sequencer, db, mark, derived, node, opening })
 }
 
-fn key_refused(error: KeyFileError) -> OpenError {
+pub(super) fn key_refused(error: KeyFileError) -> OpenError {
     match error {
         KeyFileError::Io { path, source } => OpenError::Path { path, source },
         other => OpenError::Refused(other.to_string()),
@@ -251,8 +239,28 @@ fn keys_of(journal: &Journal, first: &LogKeysRecord) -> Result<LogKeysRecord, St
     Ok(keys)
 }
 
+/// The root of as many entries as a head covers that covers others. Rolled-back data has less under the same keys; a
+/// different beginning under strange keys is another log, and refused.
+pub(super) fn root_here(
+    options: &SledOptions,
+    key_dir: &KeyDir,
+    keys: &LogKeysRecord,
+    held: Held,
+) -> Result<Option<Hash>, OpenError> {
+    let Held::Differs { root } = held else { return Ok(None) };
+    if key_dir.belongs_to(keys).map_err(key_refused)? {
+        return Ok(Some(root));
+    }
+    Err(OpenError::Refused(format!(
+        "the signing key in {} never signed the log in {}: one of the two directories belongs to another registry; set \
+         MREG_DATA_DIR and MREG_KEY_DIR to those that go together",
+        options.key_dir.display(),
+        options.data_dir.display()
+    )))
+}
+
 /// Refuses a signed head that doesn't hold, or keeps it as lost.
-fn judge(
+pub(super) fn judge(
     options: &SledOptions,
     keys: &LogKeysRecord,
     size: u64,
@@ -300,19 +308,27 @@ fn judge(
 pub(super) const TREE: &[u8] = b"view-1";
 
 /// Entry 0: which log this is.
-struct Genesis {
+pub(super) struct Genesis {
     /// Its leaf hash.
-    hash: Hash,
+    pub(super) hash: Hash,
     /// The first name and key.
-    keys: LogKeysRecord,
+    pub(super) keys: LogKeysRecord,
 }
 
 impl Genesis {
     /// None in an empty journal.
-    fn of(journal: &Journal) -> Result<Option<Self>, OpenError> {
+    pub(super) fn of(journal: &Journal) -> Result<Option<Self>, OpenError> {
         let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
         let entry = Entry::parse(&leaf)
             .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
+        if entry.seq != 0 || entry.action != Action::LogGenesis {
+            return Err(OpenError::Refused(format!(
+                "entry 0 of the log is {:?}, number {}, and not log.genesis: this is no log, or its beginning was replaced; \
+                 restore the newest copy of the data directory",
+                entry.action.as_str(),
+                entry.seq
+            )));
+        }
         let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
         let keys = LogKeysRecord::first(said("origin"), said("vkey"));
         Ok(Some(Self { hash: leaf_hash(&leaf), keys }))
@@ -325,23 +341,26 @@ fn ends_with(journal: &JournalReader, rows: &Rows, index: u64) -> bool {
     leaf.is_ok_and(|leaf| Entry::parse(&leaf).is_ok_and(|entry| entry.seq == index))
 }
 
-/// The setting may say the log's first name or the one it has.
-fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenError> {
-    if [keys.first_origin(), &keys.origin].contains(&options.origin.as_str()) {
+/// The setting may say any name of the log, one it had or has yet to get: data from before an acceptance or a compromised
+/// key has an older one than the setting.
+pub(super) fn check_origin(options: &SledOptions, keys: &LogKeysRecord) -> Result<(), OpenError> {
+    if keys.generation_of(&options.origin).is_some() {
         return Ok(());
     }
     Err(OpenError::Refused(format!(
-        "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}; a log keeps its name",
+        "the log in {} is called {:?}, but MREG_LOG_ORIGIN says {:?}, which is none of its names: set MREG_LOG_ORIGIN to \
+         {:?}, or MREG_DATA_DIR to the data it belongs to",
         options.data_dir.display(),
         keys.origin,
-        options.origin
+        options.origin,
+        keys.first_origin()
     )))
 }
 
 /// Opens sled, setting aside what it can't open because it is damaged. sled 0.34 panics on some damage, and refuses to open
 /// when an earlier open was cut off while writing a snapshot (its issues 1527 and 1533). What the system refuses (too many
 /// open files, no room, no right) is no damage, and reported as what it is.
-fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
+fn open_view(dir: &Path, in_doubt: bool, stance: Stance) -> Result<(::sled::Db, Option<PathBuf>), OpenError> {
     if let Ok(names) = std::fs::read_dir(dir) {
         for entry in names.flatten() {
             let name = entry.file_name();
@@ -376,12 +395,21 @@ fn open_view(dir: &Path, in_doubt: bool) -> Result<(::sled::Db, Option<PathBuf>)
             Err(error) => error.to_string(),
         }
     };
-    remove_set_aside(dir);
-    let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
-    tracing::error!(cause = failed, dir = %dir.display(), set_aside = %aside.display(), "the view can't be used; it is set aside and rebuilt from the journal");
-    std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
+    let aside = set_view_aside(dir, &failed, stance)?;
     let db = open().map_err(StoreError::from)?;
     Ok((db, Some(aside)))
+}
+
+/// Gives the view another name, under which it is kept. Where data is being accepted, what was set aside before is kept,
+/// too: all of it may tell what happened.
+fn set_view_aside(dir: &Path, why: &str, stance: Stance) -> Result<PathBuf, OpenError> {
+    if stance == Stance::Refuse {
+        remove_set_aside(dir);
+    }
+    let aside = dir.with_extension(format!("damaged-{}", uuid::Uuid::now_v7()));
+    tracing::error!(cause = why, dir = %dir.display(), set_aside = %aside.display(), "the view can't be used; it is set aside and rebuilt from the journal");
+    std::fs::rename(dir, &aside).map_err(OpenError::path(dir))?;
+    Ok(aside)
 }
 
 /// Opens sled once its files' lock is free. Other daemons are kept away by the data directory's lock; who may still have it
@@ -540,18 +568,23 @@ impl Replay<'_> {
     }
 }
 
-pub(super) fn replay_one(
-    overlay: &mut Overlay<'_>,
-    record: &Scanned<'_>,
-    released: &mut Vec<common::digest::Digest>,
-) -> Result<Row, StoreError> {
+/// A record's entry, and the change that it commits to.
+pub(super) fn read_record(record: &Scanned<'_>) -> Result<(Entry, Vec<Write>), StoreError> {
     let damaged = |why: String| StoreError::Corrupt(format!("journal record {}: {why}", record.index));
     let entry = Entry::parse(record.leaf).map_err(|error| damaged(error.to_string()))?;
     let committed = (!record.change.is_empty()).then(|| change_digest(record.change));
     if entry.seq != record.index || entry.change != committed {
         return Err(damaged("the change is not the one that the entry commits to".to_owned()));
     }
-    let writes = decode_change(record.change)?;
+    Ok((entry, decode_change(record.change)?))
+}
+
+pub(super) fn replay_one(
+    overlay: &mut Overlay<'_>,
+    record: &Scanned<'_>,
+    released: &mut Vec<common::digest::Digest>,
+) -> Result<Row, StoreError> {
+    let (entry, writes) = read_record(record)?;
     let moment = Moment { index: record.index, at_ms: entry.ts };
     let before = apply_record(overlay, &entry, &writes, moment, released)?;
     Ok(Row { place: record.place, at_ms: entry.ts, before })

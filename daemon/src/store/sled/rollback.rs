@@ -14,18 +14,20 @@ use std::path::Path;
 use common::audit::{Action, Outcome, Target};
 use serde_json::{Value, json};
 
+use super::look::{Looked, look};
 use super::rebuild::operator;
-use super::recover::{self, LostHead, Recovered, Stance};
+use super::recover::{self, LostHead, Stance};
 use super::{Locks, OpenError, SledOptions, SledStore};
-use crate::store::keys::{KeyFileError, NewName, head_record};
+use crate::store::keys::{KeyDir, KeyFileError, NewName, head_record};
 use crate::store::records::{HeadRecord, LogKeysRecord, Write};
 use crate::store::{Decide, Decision, Draft, StoreError};
 
-/// Data that was rolled back, opened to be looked at. Nothing is signed or written until it is accepted.
+/// Data that was rolled back, looked at. Nothing is signed, written, derived or cut until it is accepted.
 pub struct RolledBack {
     options: SledOptions,
     locks: Locks,
-    recovered: Recovered,
+    looked: Looked,
+    key_dir: KeyDir,
 }
 
 /// Who accepts it, and why.
@@ -38,7 +40,7 @@ pub struct Acceptance {
 }
 
 impl RolledBack {
-    /// Opens it: takes the locks and brings what is derived up to date.
+    /// Looks at it: takes the locks and reads the journal.
     ///
     /// # Errors
     /// [`OpenError`]; `Refused` where nothing was lost.
@@ -47,24 +49,24 @@ impl RolledBack {
             return Err(OpenError::Refused(format!("there is no registry in {}", options.data_dir.display())));
         }
         let locks = Locks::take(options)?;
-        let recovered = recover::recover(options, Stance::Accept, &|_done, _of| {})?;
-        Ok(Self { options: options.clone(), locks, recovered })
+        let looked = look(options, Stance::Accept)?;
+        let key_dir = KeyDir::new(&options.key_dir, &options.disk);
+        Ok(Self { options: options.clone(), locks, looked, key_dir })
     }
 
     /// What was signed and is not here.
     pub fn lost(&self) -> &[LostHead] {
-        &self.recovered.lost
+        &self.looked.lost
     }
 
     /// What is here: its head, under the name it has.
     pub fn here(&self) -> HeadRecord {
-        let sequencer = &self.recovered.sequencer;
-        HeadRecord { origin: self.keys().origin, size: sequencer.hashes.size(), root: sequencer.hashes.root().0 }
+        HeadRecord { origin: self.looked.keys.origin.clone(), size: self.looked.size, root: self.looked.root.0 }
     }
 
     /// The name the log would have: one it never had.
     pub fn new_origin(&self) -> String {
-        self.keys().origin_of(self.generation())
+        self.looked.keys.origin_of(self.generation())
     }
 
     /// Whether a key that is there ever signed this log. Where none did, it was rolled back beyond a rotation of keys, or is
@@ -73,16 +75,12 @@ impl RolledBack {
     /// # Errors
     /// [`OpenError`]: a key's file is unfit.
     pub fn is_signed_by_our_keys(&self) -> Result<bool, OpenError> {
-        let belongs = self.recovered.sequencer.key_dir.belongs_to(&self.keys());
+        let belongs = self.key_dir.belongs_to(&self.looked.keys);
         belongs.map_err(|error| OpenError::Refused(crate::error_chain(&error)))
     }
 
-    fn keys(&self) -> LogKeysRecord {
-        self.recovered.sequencer.shown.keys.borrow().as_ref().clone()
-    }
-
     fn generation(&self) -> u32 {
-        let keys = self.keys();
+        let keys = &self.looked.keys;
         let lost = self.lost().iter().filter_map(|lost| keys.generation_of(&lost.head.origin));
         lost.fold(keys.generation, u32::max).saturating_add(1)
     }
@@ -91,10 +89,10 @@ impl RolledBack {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn accept(mut self, acceptance: Acceptance) -> Result<SledStore, OpenError> {
-        let (keys, here) = (self.keys(), self.here());
-        let (origin, generation) = (self.new_origin(), self.generation());
-        let key_dir = self.recovered.sequencer.key_dir.clone();
+    pub fn accept(self, acceptance: Acceptance) -> Result<SledStore, OpenError> {
+        let (here, origin, generation) = (self.here(), self.new_origin(), self.generation());
+        let Self { options, locks, looked: Looked { keys, lost, .. }, key_dir } = self;
+        let mut recovered = recover::recover(&options, Stance::Accept, &|_done, _of| {})?;
         let refused = |error: KeyFileError| OpenError::Refused(crate::error_chain(&error));
         // Keys of names that only the lost data knew sign no more either.
         let others: Vec<String> = key_dir
@@ -105,9 +103,8 @@ impl RolledBack {
             .map(ToString::to_string)
             .collect();
         let vkey = key_dir.add(&origin).map_err(refused)?.to_string();
-        let lost = self.lost().to_vec();
-        self.recovered.opening = vec![entry(keys, here, lost, others, Name { origin, generation, vkey }, acceptance)];
-        SledStore::start(&self.options, self.locks, self.recovered)
+        recovered.opening = vec![entry(keys, here, lost, others, Name { origin, generation, vkey }, acceptance)];
+        SledStore::start(&options, locks, recovered)
     }
 
     /// The directory of data.

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::audit::{Action, Actor, Checkpoint, Outcome, Target, Verifier};
+use common::audit::{Action, Actor, Checkpoint, Entry, Outcome, Target, Verifier};
 
 use super::{Acceptance, OpenError, RolledBack, SledOptions, SledStore, check_stopped};
-use crate::durable::Disk;
+use crate::durable::{Disk, Operation, Space, Verdict, Watch};
 use crate::store::check::{Checked, Listener};
 use crate::store::journal::{FILE_ENTRIES_MAX, Journal, Record, Spare};
 use crate::store::records::{LogKeysRecord, Write};
-use crate::store::{Committed, Decision, Draft, Health, Store, StoreError};
+use crate::store::{Committed, Decision, Draft, Entries as _, Health, Store, StoreError};
 
 const NAME: &str = "test.example/log";
 
@@ -64,6 +66,74 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
+}
+
+/// Every file below a directory and what is in it, but for the lock, which says who looked.
+fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else if path.extension().is_none_or(|kind| kind != "lock") && !path.ends_with("lock") {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+/// A disk that is full once its room was asked for so many times.
+struct FillsUp(AtomicUsize);
+
+impl Watch for FillsUp {
+    fn watch(&self, _operation: Operation<'_>) -> Verdict {
+        Verdict::Do
+    }
+
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+        Some(Space { total: 1 << 40, free: if left > 0 { 1 << 30 } else { 3 << 20 } })
+    }
+}
+
+/// A log is not begun on a full disk; where the disk fills up in that moment, it has its beginning all the same.
+#[test]
+fn the_first_start_on_a_full_disk() {
+    for (enough_for, begins) in [(0, false), (1, true), (2, true)] {
+        let root = tempfile::tempdir().unwrap();
+        let disk = Disk::watched(Arc::new(FillsUp(AtomicUsize::new(enough_for))));
+        let options = SledOptions { disk, ..options(root.path()) };
+        let opened = SledStore::open(&options);
+        assert_eq!(opened.is_ok(), begins, "{enough_for}");
+        let Ok(store) = opened else { continue };
+        let refused = commit(&store, |_keys, _index, _at_ms| Vec::new());
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        let store = reopen(store, &options);
+        let first = store.view().leaf(0).unwrap().unwrap();
+        assert_eq!(Entry::parse(&first).unwrap().action, Action::LogGenesis);
+        wait(store.close());
+    }
+}
+
+/// What can't be derived again is not removed.
+#[test]
+fn a_rebuild_of_a_damaged_journal_removes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let options = SledOptions { file_entries_max: 2, ..options(root.path()) };
+    let store = SledStore::open(&options).unwrap();
+    for _ in 0..6 {
+        commit(&store, |_keys, _index, _at_ms| Vec::new()).unwrap();
+    }
+    wait(store.close());
+    drop(store);
+    let journal = options.data_dir.join("log/journal-00000000000000000002.log");
+    let mut octets = fs::read(&journal).unwrap();
+    octets[200] ^= 1;
+    fs::write(&journal, octets).unwrap();
+    let before = content(&options.data_dir);
+    assert!(SledStore::rebuild(&options, BTreeMap::new(), &|_done, _of| {}).is_err());
+    assert!(before == content(&options.data_dir), "something was removed");
 }
 
 /// Gathers what a check tells.
@@ -150,22 +220,42 @@ fn acceptance_step_by_step() {
     commit(&store, |_keys, _index, _at_ms| Vec::new()).unwrap();
     wait(store.close());
     drop(store);
+    let ahead = root.path().join("ahead");
+    copy(&options.data_dir.join("view"), &ahead);
     fs::remove_dir_all(&options.data_dir).unwrap();
     copy(&old, &options.data_dir);
     copy(&options.key_dir, &keys_before);
     assert!(matches!(SledStore::open(&options), Err(OpenError::Refused(_))));
+    // What may be left of a lost batch, behind the last whole one, and a view that says more than the journal.
+    let journal = options.data_dir.join("log/journal-00000000000000000000.log");
+    let mut octets = fs::read(&journal).unwrap();
+    let end = octets.iter().rposition(|&octet| octet != 0).unwrap() + 1;
+    octets.resize(octets.len().max(end + 64), 0);
+    octets[end + 8..end + 12].copy_from_slice(b"left");
+    fs::write(&journal, octets).unwrap();
+    fs::remove_dir_all(options.data_dir.join("view")).unwrap();
+    copy(&ahead, &options.data_dir.join("view"));
 
+    let before = (content(&options.data_dir), content(&options.key_dir));
     let rolled_back = RolledBack::open(&options).unwrap();
     assert_eq!((rolled_back.here().size, rolled_back.lost().len()), (1, 1));
     assert_eq!(rolled_back.lost()[0].head.size, 2);
     // Looking is not accepting.
     drop(rolled_back);
+    assert!(
+        before == (content(&options.data_dir), content(&options.key_dir)),
+        "a declined acceptance changed something"
+    );
     assert!(matches!(SledStore::open(&options), Err(OpenError::Refused(_))));
 
     let acceptance = Acceptance { reason: "x".to_owned(), operator: BTreeMap::new() };
     let store = RolledBack::open(&options).unwrap().accept(acceptance).unwrap();
     let identity = store.identity();
     assert_eq!(identity.origin, "test.example/log/2");
+    let names = content(&options.data_dir);
+    let kept = names.iter().find(|(path, _octets)| path.extension().is_some_and(|kind| kind == "kept")).unwrap();
+    assert!(kept.1.ends_with(b"left"), "what stood behind the last batch is kept");
+    assert!(names.keys().any(|path| path.to_string_lossy().contains("view.damaged-")), "the view was set aside");
     wait(store.close());
     drop(store);
     assert!(matches!(RolledBack::open(&options), Err(OpenError::Refused(_))), "there is nothing more to accept");

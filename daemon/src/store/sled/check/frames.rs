@@ -123,17 +123,6 @@ impl Frames {
         Ok(false)
     }
 
-    /// Another reader at the same place.
-    pub(super) fn fork(&self) -> io::Result<Self> {
-        let segment = match &self.segment {
-            Some(Segment { name, file, nonce, at }) => {
-                Some(Segment { name: name.clone(), file: file.try_clone()?, nonce: *nonce, at: *at })
-            }
-            None => None,
-        };
-        Ok(Self { dir: self.dir.clone(), segment, next: self.next, body: Vec::new() })
-    }
-
     /// Whether anything but zeros follows the last batch that was read.
     pub(super) fn has_remains(&self) -> io::Result<bool> {
         let Some(segment) = &self.segment else { return Ok(false) };
