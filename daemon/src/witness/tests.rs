@@ -197,8 +197,9 @@ fn times_do_not_go_back() {
     let Verdict::Cosigned(line) = open(dir.path()).unwrap().add_checkpoint(history.offer(8, 9).as_bytes()) else {
         panic!("it was refused");
     };
-    let signed = Checkpoint::open((history.note(9) + &line).as_bytes(), &[cosigner().verifier().clone()]).unwrap();
-    assert_eq!(signed.signatures[0].cosigned_at, Some(now_s + 300));
+    let pinned = [signer().verifier().clone(), cosigner().verifier().clone()];
+    let signed = Checkpoint::open((history.note(9) + &line).as_bytes(), &pinned).unwrap();
+    assert_eq!(signed.signatures[1].cosigned_at, Some(now_s + 300));
 
     assert_eq!(time_to_state(-1, 0), None);
     assert_eq!(time_to_state(7_999, 3), Some(7));
