@@ -161,7 +161,7 @@ pub(super) fn file(first: u64, batches: &[&[(&[u8], &[u8])]]) -> Vec<u8> {
         }
         file.extend([&[0xa5; 8], le(body.len()).as_slice(), &le(batch.len()), &index.to_le_bytes(), &[0; 4]].concat());
         file.extend(body);
-        index += batch.len() as u64;
+        index = index.wrapping_add(batch.len() as u64);
     }
     file
 }

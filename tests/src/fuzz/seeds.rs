@@ -58,13 +58,20 @@ fn journal() -> Vec<Seed> {
     let small = file(0, &[&[(b"a leaf", b"")], &[(b"another", b"and its change"), (b"", b"")]]);
     let second = file(3, &[&[(b"fourth", b"x")]]);
     let octets = u32::try_from(small.len()).unwrap().to_le_bytes();
-    let torn = [small.as_slice(), &[0; 40]].concat();
+    // Headers that are whole and that no batch has: no records, more than fit, entries that no log reaches.
+    let without_records = file(0, &[&[], &[(b"a leaf", b"")]]);
+    let mut too_many = small.clone();
+    too_many[64 + 12..64 + 16].fill(0xff);
+    let far = file(u64::MAX - 1, &[&[(b"one", b""), (b"two", b"")]]);
     named(
         "journal",
         [
             ("released", [&[0], released().as_slice()].concat()),
             ("small", [&[REPAIRED], small.as_slice()].concat()),
-            ("torn", [&[REPAIRED], &torn[..small.len() - 3], &[0; 40]].concat()),
+            ("torn", [&[REPAIRED], &small[..small.len() - 3], &[0; 40]].concat()),
+            ("without-records", [&[REPAIRED], without_records.as_slice()].concat()),
+            ("too-many", [&[REPAIRED], too_many.as_slice()].concat()),
+            ("far", [&[REPAIRED | TWO_FILES], octets.as_slice(), &small, &far].concat()),
             ("empty", [&[REPAIRED], file(0, &[]).as_slice()].concat()),
             ("two", [&[REPAIRED | TWO_FILES], octets.as_slice(), &small, &second].concat()),
             ("gap", [&[REPAIRED | TWO_FILES], octets.as_slice(), &small, &file(9, &[&[(b"tenth", b"")]])].concat()),
