@@ -169,7 +169,7 @@ fn a_log_in_order_passes() {
     ));
     assert!(
         told.contains(&format!("{size} entries read"))
-            && told.contains(" by admin on ")
+            && told.contains(" by carl on ")
             && told.contains("saved checkpoints: 1"),
         "{told}"
     );

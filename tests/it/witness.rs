@@ -624,7 +624,7 @@ fn keys_and_states() {
     let checkpoint = witness.state_dir().join("registry.example%2Flog.checkpoint");
     let whole = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &whole[..20]).unwrap();
-    refused(start("key", "state"), 65, "bring the file back from a backup");
+    refused(start("key", "state"), 65, "nor put an older copy in its place");
     fs::write(&checkpoint, &whole).unwrap();
     witness.restart();
     assert_eq!(witness.add_checkpoint(&History::new("a", 9).offer(&signer, 8, 9)).0, 200);

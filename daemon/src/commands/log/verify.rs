@@ -74,7 +74,7 @@ struct Told {
 fn source_of(options: &Options, asked: &VerifyOptions) -> Result<Option<Box<dyn Source>>, Failed> {
     match (&asked.url, &asked.dir) {
         (Some(url), _) => source::remote(url, &asked.remote).map(Some),
-        (None, Some(dir)) if !dir.join(CHECKPOINT).exists() => {
+        (None, Some(dir)) if !dir.join(CHECKPOINT).exists() && !dir.join("tile").is_dir() => {
             let why =
                 if dir.is_dir() { "is no export of a log: there is no `checkpoint` in it" } else { "is no directory" };
             Err(Failed::new(Exit::Usage, format_args!("--dir {}: it {why}", dir.display())))
@@ -116,7 +116,7 @@ fn proved(receipt: &Given<VerifiedReceipt>) -> String {
         receipt.name,
         entry.seq,
         signed.checkpoint.origin,
-        entry.ts,
+        clock::rfc3339(entry.ts),
         entry.action,
         entry.outcome.as_str(),
         entry.actor.name.as_deref().unwrap_or(&entry.actor.id),
