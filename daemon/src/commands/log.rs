@@ -18,6 +18,10 @@ use super::Failed;
 use crate::cli::{Exit, LogCommand};
 use crate::config::Config;
 
+/// What follows a new key or name where there are witnesses: else the next start or the next cosignature is refused.
+const WITNESSES: &str = "Where witnesses are asked: add a `log` line with the new key to the policy (MREG_WITNESS_POLICY), and start each\n\
+     witness with a --log for it as well.\n";
+
 pub(super) fn log(config: &Config, command: LogCommand) -> Result<(), Failed> {
     match command {
         LogCommand::RotateKey(options) => rotate::rotate_key(config, &options),

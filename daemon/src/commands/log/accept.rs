@@ -38,8 +38,10 @@ pub(super) fn accept_rollback(config: &Config, options: &AcceptRollbackOptions) 
     let identity = store.identity();
     runtime()?.block_on(store.close());
     say(&format!(
-        "log:     {}\nlog key: {}\nGive the key to everybody who verifies the log, and tell them its new name and what was lost.\n",
-        identity.origin, identity.vkey
+        "log:     {}\nlog key: {}\nGive the key to everybody who verifies the log, and tell them its new name and what was lost.\n{}",
+        identity.origin,
+        identity.vkey,
+        super::WITNESSES
     ))
 }
 

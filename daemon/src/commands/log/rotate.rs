@@ -5,6 +5,7 @@ use common::api::LogKeyRotated;
 use http::Method;
 use serde_json::json;
 
+use super::WITNESSES;
 use crate::cli::RotateKeyOptions;
 use crate::clock;
 use crate::commands::way::{Way, ask, failed, here};
@@ -58,5 +59,5 @@ fn text(rotated: &Rotated) -> String {
                 .to_owned()
         }
     };
-    format!("log:     {}\nlog key: {}\n{then}", rotated.origin, rotated.vkey)
+    format!("log:     {}\nlog key: {}\n{then}{WITNESSES}", rotated.origin, rotated.vkey)
 }
