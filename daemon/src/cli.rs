@@ -219,6 +219,9 @@ pub struct VerifyOptions {
     /// A checkpoint that was kept
     #[arg(long, value_name = "FILE")]
     pub saved: Vec<PathBuf>,
+    /// A policy (c2sp.org/tlog-policy): enough witnesses must have cosigned the log's checkpoint.witnessed
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// The newest entry may be no older than this: a number and s, m, h or d
     #[arg(long, value_name = "TIME", value_parser = parse_span, conflicts_with = "hashes_only")]
     pub max_age: Option<Duration>,

@@ -168,6 +168,23 @@ fn a_quorum_without_the_dead() {
     assert!(state["witnesses"][1]["error"].as_str().unwrap().starts_with("can't be reached"), "{state}");
     assert!(state["failures"].as_u64().unwrap() >= 1);
 
+    // Whoever verifies may ask for a quorum of their own.
+    let url = format!("http://{}", daemon.address());
+    let vkey = log_key.to_string();
+    let verify = |quorum: &str| {
+        fs::write(daemon.work_dir().join("auditors-policy"), format!("{lines}{quorum}")).unwrap();
+        let asked = ["log", "verify", "--url", &url, "--vkey", &vkey, "--policy", "auditors-policy", "--json"];
+        let output = daemon.run(&asked, "");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().unwrap(), told)
+    };
+    let (code, told) = verify("group two-of-three 2 w1 w2 w3\nquorum two-of-three\n");
+    let by_both = "entries cosigned by witness.example/w1, witness.example/w3, at last ";
+    assert!(code == 0 && told["witnessed"].as_str().unwrap().contains(by_both), "{told}");
+    let (code, told) = verify("quorum w2\n");
+    assert_eq!((code, &told["faults"][0]["kind"]), (65, &"policy".into()), "{told}");
+    assert_eq!(verify("quorum nobody-there\n").0, 64);
+
     // One more gone, and there is no quorum: what is kept stays as it was.
     witnesses[2].kill();
     let kept = size_of(&note(&daemon, "/log/checkpoint.witnessed").unwrap());

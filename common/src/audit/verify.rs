@@ -63,8 +63,10 @@ pub enum FaultKind {
     Saved,
     /// A receipt does not prove what it should, or proves another log.
     Receipt,
-    /// The newest entry is older than was asked for.
+    /// The newest entry, or the newest cosignature, is older than was asked for.
     Stale,
+    /// Too few witnesses cosigned, or the wrong ones.
+    Policy,
 }
 
 impl FaultKind {
@@ -85,6 +87,7 @@ impl FaultKind {
             Self::Saved => "saved",
             Self::Receipt => "receipt",
             Self::Stale => "stale",
+            Self::Policy => "policy",
         }
     }
 }

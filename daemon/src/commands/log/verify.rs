@@ -6,7 +6,8 @@ use std::path::Path;
 
 use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable};
 use common::audit::{
-    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, PROOF_LEN_MAX, Receipt, SignedCheckpoint, VerifiedReceipt, Verifier,
+    Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, POLICY_LEN_MAX, PROOF_LEN_MAX, Policy, Receipt, SignedCheckpoint,
+    VerifiedReceipt, Verifier,
 };
 use common::shown::shown;
 use serde_json::{Value, json};
@@ -25,6 +26,12 @@ const LINE_CHARS_MAX: usize = 500;
 /// Entries of a log that is read even where its right edge does not have the signed root: to name what is damaged.
 const SMALL_LOG: u64 = 1 << 20;
 
+/// The checkpoint that enough witnesses cosigned, as a resource.
+const WITNESSED: &str = "checkpoint.witnessed";
+
+/// How far ahead of ours a witness's clock may be.
+const SKEW_MS_MAX: i64 = 10 * clock::MINUTE_MS;
+
 /// Octets of the longest receipt that is read: leaf in base64, proof, and room for an answer around it.
 const RECEIPT_OCTETS_MAX: usize = 2 * LEAF_LEN_MAX + 2 * PROOF_LEN_MAX;
 
@@ -32,16 +39,25 @@ pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> R
     let pins = source::pins(&asked.pins.vkey)?;
     let faults = Faults::default();
     let receipts = receipts(asked, &pins, &faults)?;
-    let saved = saved(asked, &pins, &faults)?;
+    let mut saved = saved(asked, &pins, &faults)?;
+    let policy = policy(asked)?;
     let mut told = Told { receipts: receipts.iter().map(proved).collect(), saved: saved.len(), ..Told::default() };
     let source = source_of(options, asked)?;
     if asked.max_age.is_some() && source.is_none() {
         return Err(no_age("a log, of which --url or --dir says where it is"));
     }
+    if policy.is_some() && source.is_none() {
+        return Err(Failed::new(Exit::Usage, "--policy needs a log, of which --url or --dir says where it is"));
+    }
     if let Some(source) = source {
         let note = source.get(CHECKPOINT).map_err(source::Lost::into_failed)?;
         match Checkpoint::open(&note, &pins) {
-            Ok(signed) => verify_log(asked, source.as_ref(), &signed, &receipts, &saved, &faults, &mut told)?,
+            Ok(signed) => {
+                if let Some(policy) = &policy {
+                    saved.extend(witnessed(asked, policy, source.as_ref(), &note, &pins, &faults, &mut told)?);
+                }
+                verify_log(asked, source.as_ref(), &signed, &receipts, &saved, &faults, &mut told)?;
+            }
             Err(error) => faults.add(Fault::new(FaultKind::Checkpoint, CHECKPOINT, error)),
         }
     }
@@ -67,6 +83,8 @@ struct Told {
     /// What each good receipt proves.
     receipts: Vec<String>,
     saved: usize,
+    /// Who cosigned what, where a policy asks for it.
+    witnessed: Option<String>,
     notes: Vec<String>,
 }
 
@@ -142,6 +160,61 @@ fn saved(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result<Ve
         }
     }
     Ok(opened)
+}
+
+fn policy(asked: &VerifyOptions) -> Result<Option<Policy>, Failed> {
+    let Some(path) = &asked.policy else { return Ok(None) };
+    Policy::parse(&read(path, POLICY_LEN_MAX)?)
+        .map(Some)
+        .map_err(|mistakes| Failed::new(Exit::Usage, format_args!("{}: {mistakes}", path.display())))
+}
+
+/// The checkpoint that enough witnesses cosigned (audit-log.md §11, step 6): the one that is kept as witnessed, else the
+/// newest. It is of the log's past, like one that was saved.
+fn witnessed(
+    asked: &VerifyOptions,
+    policy: &Policy,
+    source: &dyn Source,
+    newest: &[u8],
+    pins: &[Verifier],
+    faults: &Faults,
+    told: &mut Told,
+) -> Result<Option<Given<SignedCheckpoint>>, Failed> {
+    let (name, octets) = match source.get(WITNESSED) {
+        Ok(octets) => (WITNESSED, octets),
+        Err(source::Lost::Missing(_none)) => (CHECKPOINT, newest.to_vec()),
+        Err(lost) => return Err(lost.into_failed()),
+    };
+    let unmet = |why: &dyn std::fmt::Display| {
+        faults.add(Fault::new(FaultKind::Policy, name, why));
+        Ok(None)
+    };
+    let by_witnesses = match policy.satisfied_by(&octets, pins) {
+        Ok(by_witnesses) => by_witnesses,
+        Err(error) => return unmet(&error_chain(&error)),
+    };
+    let is = match Checkpoint::open(&octets, pins) {
+        Ok(is) => is,
+        Err(error) => return unmet(&error),
+    };
+    // A quorum of nobody has no times.
+    let times = by_witnesses.cosigned.iter().filter_map(|(_witness, at_s)| i64::try_from(*at_s).ok());
+    if let Some(at_ms) = times.max().map(|at_s| at_s.saturating_mul(clock::SECOND_MS)) {
+        let at = clock::rfc3339(at_ms);
+        let ago_ms = clock::now_ms().saturating_sub(at_ms);
+        if ago_ms < -SKEW_MS_MAX {
+            return unmet(&format_args!("its newest cosignature is of {at}, which is yet to come"));
+        }
+        let age_max = asked.max_age.and_then(|age_max| i64::try_from(age_max.as_millis()).ok());
+        if age_max.is_some_and(|age_max| ago_ms > age_max) {
+            faults.add(Fault::new(FaultKind::Stale, name, format_args!("its newest cosignature is of {at}")));
+        }
+        let names = by_witnesses.cosigned.iter().filter_map(|(witness, _at_s)| policy.witnesses().get(*witness));
+        let names: Vec<&str> = names.map(|witness| witness.key.name()).collect();
+        let what = format!("{} entries cosigned by {}, at last {at}", is.checkpoint.size, names.join(", "));
+        told.witnessed = Some(shown(&what, LINE_CHARS_MAX));
+    }
+    Ok(Some(Given { name: name.to_owned(), is }))
 }
 
 fn read(path: &Path, octets_max: usize) -> Result<Vec<u8>, Failed> {
@@ -287,6 +360,7 @@ fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed
             "newest": known.entries.newest,
             "receipts": told.receipts,
             "saved": told.saved,
+            "witnessed": told.witnessed,
             "notes": told.notes,
             "faults": kept,
             "faults_total": total,
@@ -310,6 +384,7 @@ fn tell(asked: &VerifyOptions, told: &Told, faults: Faults) -> Result<(), Failed
             line(&format_args!("{entries} entries read, tiles compared: {}", known.tree.tiles));
         }
         told.receipts.iter().for_each(|receipt| line(receipt));
+        told.witnessed.iter().for_each(|witnessed| line(witnessed));
         if told.saved > 0 {
             line(&format_args!("saved checkpoints: {}", told.saved));
         }
