@@ -12,6 +12,8 @@ use std::io;
 
 use common::digest::Digest;
 
+use crate::inspect::ReadAt;
+
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod disk;
@@ -175,5 +177,25 @@ impl From<io::Error> for BlobError {
             }
             _ => Self::Unavailable(error),
         }
+    }
+}
+
+impl ReadAt for Box<dyn BlobReader> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, buf).map_err(io::Error::other)
+    }
+}
+
+impl ReadAt for Box<dyn Staged> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, buf).map_err(io::Error::other)
     }
 }

@@ -1,32 +1,57 @@
-//! What uploaded bytes are, and what there is to say about them.
+//! What uploaded bytes are, and what there is to say about them (scanning.md).
 //!
 //! The content decides, never a name or what the uploader says. Nothing is loaded, executed or fetched, and no length field
-//! in a file decides how much is read or allocated: an inspection reads at most [`READ_BYTES_MAX`] octets of a file of any
-//! size. The module knows octets and formats; it does not know models, users, or what happens to a file after its verdict.
+//! in a file decides how much is read or allocated. The module knows octets and formats; it does not know models, users,
+//! stores, or what happens to a file after its verdict.
 //!
-//! **What is inspected now** is the format ([`mod@format`]), and that a format can carry pickles. **What is not inspected yet**:
-//! which globals a pickle names and calls, what is inside archives and compressed files, layout lies in safetensors and GGUF,
-//! external data and operators of ONNX and TensorFlow, code in Keras configurations, object arrays in `.npy`, Jinja
-//! templates, source code, and octets before, behind or between the parts of a format (a file that is two formats at once is
-//! reported as one). Until those rules are there [`Verdict::Clean`] means no more than "its format was recognised or noted as
-//! unknown": it is no statement that a file is safe.
+//! [`inspect`] is the way in. It recognises the format ([`mod@format`]) and hands the octets to what reads that format
+//! (`dispatch.rs`); containers hand their members back to it. All of them work through a [`Scan`], which holds the limits
+//! and collects findings and [`Facts`]. Not being able to look inside is a verdict of its own, not a pass.
+//!
+//! *Clean* means that nothing executable was found, not that a model is good: weights that misbehave, texts that mislead and
+//! faults of native loaders are out of reach.
 
 use std::io;
 
-pub use format::{Format, UnknownFormat, recognise};
+use serde::{Deserialize, Serialize};
 
+pub use facts::Facts;
+pub use format::{Format, UnknownFormat, recognise};
+pub use rules::{Allowed, RULES, Rule, Ruleset};
+pub use scan::{Limits, Scan};
+
+mod compressed;
 mod cursor;
+mod dispatch;
+mod facts;
 pub mod format;
+mod gguf;
+mod hdf5;
+mod jinja;
+mod json;
+mod keras;
+mod lightgbm;
+mod media;
+mod msgpack;
+mod npy;
+mod onnx;
 mod pickle;
 mod protobuf;
+mod rules;
+mod safetensors;
+mod saved_model;
+mod scan;
+mod tar;
 #[cfg(test)]
 mod tests;
+mod text;
+mod tflite;
+mod ubjson;
+mod xml;
 mod zip;
 
-use crate::blobs::{BlobReader, Staged};
-
-/// Octets that an inspection reads of one file at most, whatever the file says about itself.
-pub const READ_BYTES_MAX: u64 = 8 << 20;
+/// Octets that recognising the format of a file reads at most, whatever the file says about itself.
+pub const RECOGNISE_BYTES_MAX: u64 = 8 << 20;
 
 /// Longest detail of a finding, in octets.
 pub const DETAIL_BYTES_MAX: usize = 200;
@@ -49,12 +74,14 @@ pub trait ReadAt {
 }
 
 /// What is known about a file after an inspection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inspection {
     /// What it is.
     pub format: Format,
-    /// What there is to say about it, in the order found.
+    /// What there is to say about it, the gravest first, else in the order found.
     pub findings: Vec<Finding>,
+    /// What was measured in it.
+    pub facts: Facts,
 }
 
 impl Inspection {
@@ -66,10 +93,10 @@ impl Inspection {
 }
 
 /// One thing found in a file (scanning.md §1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The rule that found it: stable, such as `pickle.present`.
-    pub rule: &'static str,
+    /// The rule that found it: stable, such as `pickle.present`. [`rules::rule`] tells what it means.
+    pub rule: String,
     /// How grave it is.
     pub level: Level,
     /// Where: path inside containers and offset, such as `archive/data.pkl@57`; empty for the file as a whole.
@@ -79,7 +106,8 @@ pub struct Finding {
 }
 
 /// How grave a finding is, least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Worth knowing; shown as a warning.
     Note,
@@ -105,7 +133,8 @@ impl Level {
 }
 
 /// What an inspection comes to, best first. The verdict over several files is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing found but notes, by the rules there are (see the module's header).
     Clean,
@@ -141,66 +170,16 @@ impl From<Level> for Verdict {
     }
 }
 
-/// Inspects a file. Blocks on its source: for blocking threads.
+/// Inspects a file. `name` is its path within the version: formats without a signature are told by it, and where it
+/// contradicts the content that is a finding; it never turns content into something harmless. Blocks on its source: for
+/// blocking threads.
 ///
 /// # Errors
 /// Those of the source. An error is no verdict: the inspection must be repeated before the file is served.
-pub fn inspect(source: &dyn ReadAt) -> io::Result<Inspection> {
-    let format = recognise(source)?;
-    let findings = remark(format)
-        .map(|(rule, detail)| Finding { rule, level: Level::Note, place: String::new(), detail: detail.into() })
-        .into_iter()
-        .collect();
-    Ok(Inspection { format, findings })
-}
-
-/// What a format by itself gives reason to say: rule and detail.
-fn remark(format: Format) -> Option<(&'static str, &'static str)> {
-    match format {
-        Format::Pickle | Format::PytorchLegacy => Some((
-            "pickle.present",
-            "loading a pickle can run code; load it only if you trust who made it, or use a format without code such as safetensors",
-        )),
-        Format::PytorchZip | Format::Torchscript => Some((
-            "pickle.present",
-            "the archive holds a pickle, and loading a pickle can run code; load it with weights_only=True, or use safetensors",
-        )),
-        Format::Gzip
-        | Format::Bzip2
-        | Format::Xz
-        | Format::Lzma
-        | Format::Zlib
-        | Format::Zstd
-        | Format::Lz4
-        | Format::SevenZip
-        | Format::Rar => Some((
-            "content.unread",
-            "compressed: what is inside was not looked at, and may be a pickle, which can run code when loaded",
-        )),
-        Format::Zip | Format::Tar => Some((
-            "content.unread",
-            "an archive: its members were not looked at, and may be pickles, which can run code when loaded",
-        )),
-        Format::Executable => {
-            Some(("code.native", "machine code, not data: it runs when it is started or loaded as a library"))
-        }
-        Format::Unknown => {
-            Some(("format.unknown", "not a format this registry knows, so nothing is known about loading it"))
-        }
-        Format::Safetensors
-        | Format::Gguf
-        | Format::Npy
-        | Format::Npz
-        | Format::Hdf5
-        | Format::KerasV3
-        | Format::Onnx
-        | Format::TfSavedModel
-        | Format::Tflite
-        | Format::Skops
-        | Format::Json
-        | Format::Text
-        | Format::Empty => None,
-    }
+pub fn inspect(source: &dyn ReadAt, name: &str, ruleset: &Ruleset, limits: &Limits) -> io::Result<Inspection> {
+    let mut scan = Scan::new(ruleset, limits, source.len());
+    let format = dispatch::file(&mut scan, source, name)?;
+    Ok(scan.finish(format))
 }
 
 /// Reads `count` octets from `offset`: fewer only where the source ends. `count` is a constant of the caller or bounded by
@@ -232,25 +211,5 @@ impl ReadAt for &[u8] {
         let count = <[u8]>::len(rest).min(buf.len());
         buf[..count].copy_from_slice(&rest[..count]);
         Ok(count)
-    }
-}
-
-impl ReadAt for Box<dyn BlobReader> {
-    fn len(&self) -> u64 {
-        (**self).len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        (**self).read_at(offset, buf).map_err(io::Error::other)
-    }
-}
-
-impl ReadAt for Box<dyn Staged> {
-    fn len(&self) -> u64 {
-        (**self).len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        (**self).read_at(offset, buf).map_err(io::Error::other)
     }
 }

@@ -5,8 +5,11 @@ use std::io;
 
 use super::ReadAt;
 
-/// Octets fetched at once. Small, as a walk over a large file skips most of it.
-const CHUNK_BYTES: u64 = 4 << 10;
+/// Octets fetched at once after a step over others: few, as a walk over a large file skips most of it.
+const CHUNK_BYTES_MIN: u64 = 4 << 10;
+
+/// Octets fetched at once where a walk reads on and on.
+const CHUNK_BYTES_MAX: u64 = 128 << 10;
 
 /// Why a walk cannot go on.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) enum Stop {
     End,
     /// The budget is used up. What was seen so far was in order.
     Budget,
+    /// A limit of the whole inspection is reached, which has been reported: nothing more is looked at.
+    Limit,
 }
 
 impl From<io::Error> for Stop {
@@ -35,12 +40,21 @@ pub(super) struct Cursor<'a> {
     chunk: Vec<u8>,
     /// Where in the source `chunk` was read.
     chunk_at: u64,
+    /// Octets to fetch next.
+    chunk_bytes: u64,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor over `start..end`, cut to the source, that fetches at most `budget` octets.
     pub(super) fn new(source: &'a dyn ReadAt, start: u64, end: u64, budget: u64) -> Self {
-        Self { source, position: start, end: end.min(source.len()), budget, chunk: Vec::new(), chunk_at: 0 }
+        let end = end.min(source.len());
+        let chunk = Vec::new();
+        Self { source, position: start, end, budget, chunk, chunk_at: 0, chunk_bytes: CHUNK_BYTES_MIN }
+    }
+
+    /// A cursor over all of a source, whose work is charged elsewhere.
+    pub(super) fn over(source: &'a dyn ReadAt) -> Self {
+        Self::new(source, 0, source.len(), u64::MAX)
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -70,7 +84,9 @@ impl<'a> Cursor<'a> {
             self.position += 1;
             return Ok(octet);
         }
-        let wanted = CHUNK_BYTES.min(self.end - self.position).min(self.budget);
+        let reads_on = self.position == self.chunk_at + self.chunk.len() as u64;
+        self.chunk_bytes = if reads_on { (self.chunk_bytes * 2).min(CHUNK_BYTES_MAX) } else { CHUNK_BYTES_MIN };
+        let wanted = self.chunk_bytes.min(self.end - self.position).min(self.budget);
         if wanted == 0 {
             return Err(Stop::Budget);
         }
@@ -94,6 +110,30 @@ impl<'a> Cursor<'a> {
             *octet = self.octet()?;
         }
         Ok(octets)
+    }
+
+    /// The next `count` octets, of which the caller has said that it may hold so many. Memory grows with what is there, not
+    /// with `count`.
+    pub(super) fn take(&mut self, count: u64) -> Result<Vec<u8>, Stop> {
+        if count > self.end.saturating_sub(self.position) {
+            return Err(Stop::End);
+        }
+        let mut octets = Vec::new();
+        while (octets.len() as u64) < count {
+            octets.push(self.octet()?);
+            let at = usize::try_from(self.position - self.chunk_at).unwrap_or(usize::MAX);
+            let rest = self.chunk.get(at..).unwrap_or_default();
+            let wanted = usize::try_from(count - octets.len() as u64).unwrap_or(usize::MAX);
+            let rest = &rest[..rest.len().min(wanted)];
+            octets.extend_from_slice(rest);
+            self.position += rest.len() as u64;
+        }
+        Ok(octets)
+    }
+
+    /// Octets between the position and the end.
+    pub(super) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.position)
     }
 
     /// The octets before the next line feed, which is stepped over. Of a longer line than `max` only so many are kept.

@@ -14,6 +14,7 @@ use std::io;
 use std::str::FromStr;
 
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::pickle::Evidence;
 use super::{ReadAt, pickle, protobuf, read_up_to, zip};
@@ -31,9 +32,9 @@ const SAFETENSORS_HEADER_BYTES_MAX: u64 = 100_000_000;
 macro_rules! formats {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// What a file is, by its content.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Format {
-            $($(#[$doc])* $variant,)+
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)+
         }
 
         impl Format {
@@ -102,6 +103,32 @@ formats! {
     Zstd = "zstd",
     /// LZ4 frames.
     Lz4 = "lz4",
+    /// What torch wrote before 0.1.10: a tar of pickles and raw storages.
+    PytorchTar = "pytorch_tar",
+    /// What `torch.package` writes: a zip archive of pickles and Python sources.
+    TorchPackage = "torch_package",
+    /// A TorchServe archive: a model and its handler.
+    TorchserveMar = "torchserve_mar",
+    /// A NeMo archive: a tar of configuration and weights.
+    Nemo = "nemo",
+    /// XGBoost in its own JSON schema.
+    XgboostJson = "xgboost_json",
+    /// XGBoost in UBJSON.
+    XgboostUbj = "xgboost_ubj",
+    /// LightGBM's text format.
+    Lightgbm = "lightgbm",
+    /// MessagePack.
+    Msgpack = "msgpack",
+    /// XML, PMML and OpenVINO among others.
+    Xml = "xml",
+    /// A picture, a sound or another known medium.
+    Media = "media",
+    /// Source code or a script, by its beginning or its name.
+    Source = "source",
+    /// Java's serialization.
+    JavaSerialized = "java_serialized",
+    /// R's serialization.
+    Rdata = "r_data",
     /// Machine code: ELF, PE, Mach-O, or Java classes.
     Executable = "executable",
     /// A JSON object or array.
@@ -133,7 +160,7 @@ impl FromStr for Format {
 #[error("no such format")]
 pub struct UnknownFormat;
 
-/// Recognises the format of a file. Reads at most [`super::READ_BYTES_MAX`] octets.
+/// Recognises the format of a file. Reads at most [`super::RECOGNISE_BYTES_MAX`] octets.
 ///
 /// # Errors
 /// Those of the source.

@@ -5,11 +5,15 @@
 //! the set of memo slots in use. Nothing is built, called or imported. The walk knows whether these octets are a pickle;
 //! whether loading it is safe it does not know.
 
+pub(super) mod globals;
+
 use std::collections::BTreeSet;
 use std::io;
 
 use super::ReadAt;
 use super::cursor::{Cursor, Stop};
+use super::rules::{self, Rule};
+use super::scan::{Place, Scan};
 
 /// Octets fetched of one file. String and bytes operands are stepped over and do not count.
 const BYTES_MAX: u64 = 1 << 20;
@@ -49,7 +53,9 @@ pub(super) fn examine(source: &dyn ReadAt) -> io::Result<Evidence> {
             Ok(End::Stop) if walk.header || walk.cursor.at_end() => break true,
             // Without a header, chance is ruled out by the rest being pickles too.
             Ok(End::Stop) => walk.begin(),
-            Ok(End::Limit) | Err(Stop::Budget) => break walk.header || walk.opcodes >= OPCODES_CONVINCING,
+            Ok(End::Limit) | Err(Stop::Budget | Stop::Limit) => {
+                break walk.header || walk.opcodes >= OPCODES_CONVINCING;
+            }
             Ok(End::Fault) | Err(Stop::End) => break false,
         }
     };
@@ -378,3 +384,12 @@ const FRAME: u8 = 0x95;
 const BYTEARRAY8: u8 = 0x96;
 const NEXT_BUFFER: u8 = 0x97;
 const READONLY_BUFFER: u8 = 0x98;
+
+/// The rules of this format.
+pub(super) const RULES: &[Rule] = &[];
+
+/// Looks into a source that was recognised as this format.
+pub(super) fn scan(scan: &mut Scan, _source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+    scan.find(&rules::UNREAD, place, None, "not looked into");
+    Ok(())
+}

@@ -31,7 +31,7 @@ pub(super) fn examine(source: &dyn ReadAt) -> io::Result<Option<Format>> {
     {
         match check(source) {
             Ok(true) => return Ok(Some(format)),
-            Ok(false) | Err(Stop::End | Stop::Budget) => {}
+            Ok(false) | Err(Stop::End | Stop::Budget | Stop::Limit) => {}
             Err(Stop::Io(error)) => return Err(error),
         }
     }

@@ -5,6 +5,8 @@
 use std::io;
 
 use super::cursor::{Cursor, Stop};
+use super::rules::{self, Rule};
+use super::scan::{Place, Scan};
 use super::{Format, ReadAt, read_up_to};
 
 /// Octets of the central directory that are read.
@@ -31,7 +33,7 @@ pub(super) fn examine(source: &dyn ReadAt) -> io::Result<Option<Format>> {
         match member(&mut cursor) {
             Ok(Some(name)) => names.see(&name),
             // At the budget too it is judged by what was seen: writers put the telling names first.
-            Ok(None) | Err(Stop::End | Stop::Budget) => break,
+            Ok(None) | Err(Stop::End | Stop::Budget | Stop::Limit) => break,
             Err(Stop::Io(error)) => return Err(error),
         }
     }
@@ -148,4 +150,13 @@ fn u32_at(octets: &[u8], at: usize) -> u32 {
 
 fn u64_at(octets: &[u8], at: usize) -> u64 {
     octets.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
+/// The rules of this format.
+pub(super) const RULES: &[Rule] = &[];
+
+/// Looks into a source that was recognised as this format.
+pub(super) fn scan(scan: &mut Scan, _source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+    scan.find(&rules::UNREAD, place, None, "not looked into");
+    Ok(())
 }

@@ -15,7 +15,7 @@ use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::inspect::{self, Inspection, Verdict};
+use crate::inspect::{self, Inspection, Limits, Ruleset, Verdict};
 use crate::registry::access::Caller;
 use crate::registry::alias;
 use crate::registry::commit::{Decided, Note};
@@ -304,8 +304,9 @@ async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
 /// Looks at each file, on a blocking thread.
 async fn inspect_all(files: Vec<StagedFile>) -> Result<(Vec<StagedFile>, Vec<Inspection>), RegistryError> {
     let task = tokio::task::spawn_blocking(move || {
+        let (ruleset, limits) = (Ruleset::default(), Limits::default());
         let looked_at: std::io::Result<Vec<Inspection>> =
-            files.iter().map(|file| inspect::inspect(&file.staged)).collect();
+            files.iter().map(|file| inspect::inspect(&file.staged, file.path.as_str(), &ruleset, &limits)).collect();
         looked_at.map(|inspections| (files, inspections))
     });
     let looked_at = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
@@ -317,7 +318,7 @@ fn findings<'f>(paths: impl Iterator<Item = &'f str>, inspections: &[Inspection]
     let several = inspections.len() > 1;
     let all = paths.zip(inspections).flat_map(|(path, inspection)| {
         inspection.findings.iter().map(move |finding| FindingRecord {
-            rule: finding.rule.to_owned(),
+            rule: finding.rule.clone(),
             level: finding.level.as_str().to_owned(),
             place: match (several || !finding.place.is_empty(), finding.place.is_empty()) {
                 (false, _) => String::new(),

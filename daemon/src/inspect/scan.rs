@@ -1,0 +1,298 @@
+//! The state of one inspection: limits, what of them is used up, findings, facts. What reads a format gets a [`Scan`] to
+//! charge its work to and to report to. It knows no format.
+//!
+//! A limit that is reached is itself a finding (`limit`, unscannable) and ends the inspection: [`Stop::Limit`] goes up through
+//! everything that is being read. What was found before stands.
+
+use std::fmt::Display;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::cursor::Stop;
+use super::facts::{Facts, cut};
+use super::rules::{self, Rule, Ruleset};
+use super::{DETAIL_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, read_up_to};
+
+/// Findings kept of one file. Beyond, a graver one takes the place of one that is less grave.
+const FINDINGS_MAX: usize = 200;
+/// Findings kept of one file with the same rule and detail.
+const ALIKE_MAX: usize = 5;
+/// Octets of a place.
+const PLACE_BYTES_MAX: usize = 1024;
+
+/// How much work an inspection may be (scanning.md §2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Containers within containers.
+    pub depth: u32,
+    /// Members of all containers of a file.
+    pub members: u64,
+    /// Octets inflated in all.
+    pub inflated_bytes: u64,
+    /// Octets held of one thing that must be read at any place: an inflated member, a string of a pickle.
+    pub held_bytes: u64,
+    /// Opcodes of all pickles of a file.
+    pub opcodes: u64,
+    /// Globals named by all pickles of a file.
+    pub globals: u64,
+    /// Time at least, for a file of any size.
+    pub time: Duration,
+    /// Time in addition for each GB (10⁹ octets) of the file.
+    pub time_per_gb: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 8,
+            members: 100_000,
+            inflated_bytes: 4 << 30,
+            held_bytes: 64 << 20,
+            opcodes: 50_000_000,
+            globals: 200_000,
+            time: Duration::from_secs(60),
+            time_per_gb: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where something is: the path through containers, and how the place of an octet is said.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    path: String,
+    depth: u32,
+    container: Option<Format>,
+}
+
+impl Place {
+    /// The file itself.
+    pub(super) fn file() -> Self {
+        Self::default()
+    }
+
+    /// How many containers are around.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The path through containers; empty for the file itself.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The last part of the path: the member's own name.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What kind of container is right around; none for the file itself.
+    pub(super) fn container(&self) -> Option<Format> {
+        self.container
+    }
+
+    /// A member of this container. The name comes from the file: it is escaped and cut here.
+    pub(super) fn member(&self, container: Format, name: &str) -> Self {
+        let name: String = name.chars().take(256).flat_map(char::escape_debug).collect();
+        let path = if self.path.is_empty() { name } else { format!("{}/{name}", self.path) };
+        Self { path: cut(&path, PLACE_BYTES_MAX).to_owned(), depth: self.depth + 1, container: Some(container) }
+    }
+
+    /// A part that is no member of its own: a further stream, an attribute; written behind `#`.
+    pub(super) fn part(&self, what: impl Display) -> Self {
+        let path = format!("{}#{what}", self.path);
+        Self { path: cut(&path, PLACE_BYTES_MAX).to_owned(), depth: self.depth, container: self.container }
+    }
+
+    /// The text of an octet's place.
+    fn at(&self, offset: Option<u64>) -> String {
+        match offset {
+            Some(offset) => format!("{}@{offset}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// One inspection under way.
+pub struct Scan<'r> {
+    /// The rules that are asked.
+    pub(super) rules: &'r Ruleset,
+    /// The limits.
+    pub(super) limits: &'r Limits,
+    /// What was measured.
+    pub facts: Facts,
+    findings: Vec<Finding>,
+    members: u64,
+    inflated: u64,
+    opcodes: u64,
+    globals: u64,
+    ticks: u32,
+    until: Instant,
+}
+
+impl<'r> Scan<'r> {
+    /// The inspection of a file of so many octets begins.
+    #[must_use]
+    pub fn new(rules: &'r Ruleset, limits: &'r Limits, len: u64) -> Self {
+        let gigabytes = u32::try_from(len / 1_000_000_000).unwrap_or(u32::MAX);
+        let time = limits.time.saturating_add(limits.time_per_gb.saturating_mul(gigabytes));
+        let now = Instant::now();
+        // A time beyond what the clock can express is as good as none; an hour, then.
+        let until = now.checked_add(time).unwrap_or(now + Duration::from_secs(3600));
+        Self {
+            rules,
+            limits,
+            facts: Facts::default(),
+            findings: Vec::new(),
+            members: 0,
+            inflated: 0,
+            opcodes: 0,
+            globals: 0,
+            ticks: 0,
+            until,
+        }
+    }
+
+    /// Reports what a rule found, at the rule's own level.
+    pub(super) fn find(&mut self, rule: &Rule, place: &Place, offset: Option<u64>, detail: impl Display) {
+        self.find_as(rule.level, rule, place, offset, detail);
+    }
+
+    /// Reports what a rule found, where its level hangs on the case. `detail` is a sentence for people; what it quotes from
+    /// the file need not be escaped or short, that happens here.
+    pub(super) fn find_as(
+        &mut self,
+        level: Level,
+        rule: &Rule,
+        place: &Place,
+        offset: Option<u64>,
+        detail: impl Display,
+    ) {
+        let detail: String = detail.to_string().chars().take(4 * DETAIL_BYTES_MAX).flat_map(escaped).collect();
+        let detail = cut(&detail, DETAIL_BYTES_MAX).to_owned();
+        let alike =
+            self.findings.iter().filter(|one| one.rule == rule.id && one.detail == detail && one.level == level);
+        if alike.count() >= ALIKE_MAX {
+            return;
+        }
+        let finding = Finding { rule: rule.id.to_owned(), level, place: place.at(offset), detail };
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else if let Some(least) = self.findings.iter_mut().min_by_key(|one| one.level)
+            && least.level < level
+        {
+            *least = finding;
+        }
+    }
+
+    /// The gravest level found so far.
+    pub(super) fn gravest(&self) -> Option<Level> {
+        self.findings.iter().map(|finding| finding.level).max()
+    }
+
+    /// Charges a member of a container, and checks how deep it is.
+    pub(super) fn enter(&mut self, place: &Place) -> Result<(), Stop> {
+        if place.depth() > self.limits.depth {
+            return Err(
+                self.reached(place, format_args!("more than {} containers within each other", self.limits.depth))
+            );
+        }
+        self.members += 1;
+        if self.members > self.limits.members {
+            return Err(self.reached(place, format_args!("more than {} members", self.limits.members)));
+        }
+        self.tick(place)
+    }
+
+    /// Charges octets that came out of a decompressor.
+    pub(super) fn inflated(&mut self, place: &Place, octets: u64) -> Result<(), Stop> {
+        self.inflated = self.inflated.saturating_add(octets);
+        if self.inflated > self.limits.inflated_bytes {
+            let max = self.limits.inflated_bytes;
+            return Err(self.reached(place, format_args!("more than {max} octets when decompressed")));
+        }
+        self.tick(place)
+    }
+
+    /// Charges an opcode of a pickle, or as many as were walked since the last charge.
+    pub(super) fn opcodes(&mut self, place: &Place, count: u64) -> Result<(), Stop> {
+        self.opcodes = self.opcodes.saturating_add(count);
+        if self.opcodes > self.limits.opcodes {
+            return Err(self.reached(place, format_args!("more than {} opcodes", self.limits.opcodes)));
+        }
+        self.tick(place)
+    }
+
+    /// Charges a global that a pickle names.
+    pub(super) fn global(&mut self, place: &Place) -> Result<(), Stop> {
+        self.globals += 1;
+        if self.globals > self.limits.globals {
+            return Err(self.reached(place, format_args!("more than {} globals", self.limits.globals)));
+        }
+        Ok(())
+    }
+
+    /// To be called in every loop whose length a file decides: looks at the clock now and then.
+    pub(super) fn tick(&mut self, place: &Place) -> Result<(), Stop> {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(1024) && Instant::now() > self.until {
+            return Err(self.reached(place, "more time than a file of this size gets"));
+        }
+        Ok(())
+    }
+
+    /// Reports that a limit is reached: what is returned ends the inspection.
+    pub(super) fn reached(&mut self, place: &Place, what: impl Display) -> Stop {
+        self.find(&rules::LIMIT, place, None, format_args!("{what}; the rest was not looked at"));
+        Stop::Limit
+    }
+
+    /// What the inspection comes to.
+    pub(super) fn finish(mut self, format: Format) -> Inspection {
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        Inspection { format, findings: self.findings, facts: self.facts }
+    }
+}
+
+/// Control characters, and those that change the direction of text, as escapes; everything else as it is.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let is_odd = character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let (plain, escape) = if is_odd { (None, Some(character.escape_default())) } else { (Some(character), None) };
+    plain.into_iter().chain(escape.into_iter().flatten())
+}
+
+/// A part of a source, as a source.
+pub(super) struct Slice<'a> {
+    source: &'a dyn ReadAt,
+    start: u64,
+    len: u64,
+}
+
+impl<'a> Slice<'a> {
+    /// The octets `start..end`, cut to the source.
+    pub(super) fn new(source: &'a dyn ReadAt, start: u64, end: u64) -> Self {
+        let end = end.min(source.len());
+        let start = start.min(end);
+        Self { source, start, len: end - start }
+    }
+}
+
+impl ReadAt for Slice<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = self.len.saturating_sub(offset);
+        let count = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
+        if count == 0 { Ok(0) } else { self.source.read_at(self.start + offset, &mut buf[..count]) }
+    }
+}
+
+/// All octets of a source, if they are at most `max`: what must be held whole, such as a JSON header. `None`: it is longer.
+///
+/// # Errors
+/// Those of the source.
+pub(super) fn whole(source: &dyn ReadAt, max: u64) -> io::Result<Option<Vec<u8>>> {
+    if source.len() > max { Ok(None) } else { read_up_to(source, 0, source.len()).map(Some) }
+}
