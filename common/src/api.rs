@@ -224,6 +224,53 @@ pub struct Finding {
     pub place: String,
     /// A sentence on it.
     pub detail: String,
+    /// What it means that this rule found something; none of rules that are no longer known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
+}
+
+/// The last inspection of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InspectionInfo {
+    /// `clean`, `suspicious`, `unscannable` or `malicious`.
+    pub verdict: String,
+    /// Id of the set of rules it was done with; `GET /scan/rules` has those of now.
+    pub ruleset: String,
+    /// When.
+    pub at: String,
+    /// Whether inspections are done with other rules now; then it will be repeated.
+    pub stale: bool,
+    /// How many findings there were; at most 200 are shown.
+    pub findings_total: u64,
+    /// The policy that was asked what to do about them.
+    pub policy: String,
+}
+
+/// A decision of a person over what inspection found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// Handed out in spite of it.
+    Released,
+    /// Never to be handed out.
+    Blocked,
+}
+
+/// What a person last decided over a version's findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Review {
+    /// The decision.
+    pub decision: Decision,
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// Index of its audit entry.
+    pub log_index: u64,
+    /// The reason that was given.
+    pub reason: String,
+    /// The rules that had found something then, each with its gravest level.
+    pub over: BTreeMap<String, String>,
 }
 
 /// One file of a version.
@@ -237,6 +284,9 @@ pub struct Artifact {
     pub digest: Digest,
     /// What its content is, such as `safetensors`; never taken from the name.
     pub format: String,
+    /// What its inspection came to; none where it was never inspected.
+    #[serde(default)]
+    pub verdict: Option<String>,
 }
 
 /// A version as `GET` shows it.
@@ -252,14 +302,26 @@ pub struct VersionInfo {
     pub state: State,
     /// Why it is in that state, where somebody gave a reason.
     pub state_reason: Option<String>,
+    /// Since when it is in that state.
+    #[serde(default)]
+    pub state_at: Option<String>,
     /// What the uploader said about it.
     pub description: String,
     /// Its files.
     pub artifacts: Vec<Artifact>,
     /// Facts about it, each with its origin.
     pub metadata: BTreeMap<String, Metadatum>,
-    /// What inspection found.
+    /// What inspection found, the gravest first.
     pub findings: Vec<Finding>,
+    /// What the findings rest on; none where it was published before that was kept and not inspected since.
+    #[serde(default)]
+    pub inspection: Option<InspectionInfo>,
+    /// What a person last decided over them.
+    #[serde(default)]
+    pub review: Option<Review>,
+    /// Whether it is held although inspection has nothing against it any more: an admin may release it.
+    #[serde(default)]
+    pub cleared: bool,
     /// `api`, `drop`, `mlflow` or `hf`.
     pub source: String,
     /// Aliases that point here now.
@@ -394,6 +456,15 @@ pub struct ModelRow {
     pub size: Option<u64>,
     /// Who published the latest version.
     pub uploader: Option<String>,
+    /// What inspection of the latest version came to.
+    #[serde(default)]
+    pub verdict: Option<String>,
+    /// Elements of all tensors of the latest version, as measured.
+    #[serde(default)]
+    pub parameters: Option<u64>,
+    /// Element types of the latest version, the one with the largest share first.
+    #[serde(default)]
+    pub dtypes: Vec<String>,
     /// How many versions are not deleted.
     pub versions: u32,
     /// When it was created.
@@ -453,7 +524,19 @@ pub struct VersionPatch {
     pub description: Option<String>,
 }
 
-/// Body of `POST …/release`, `…/quarantine`, `…/deprecate`.
+/// Body of `POST …/release`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Why, 1..1000 characters, no control characters. It is kept in the audit log.
+    #[schema(min_length = 1, max_length = 1000)]
+    pub reason: String,
+    /// Release it although it was blocked for good.
+    #[serde(default)]
+    pub override_block: bool,
+}
+
+/// Body of `POST …/quarantine`, `…/block`, `…/deprecate`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
@@ -470,6 +553,81 @@ pub struct VersionChanged {
     pub version: VersionInfo,
     /// Proof that the change is in the audit log.
     pub receipt: Receipt,
+}
+
+/// Answer of `POST …/rescan`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Rescanned {
+    /// The version as it is now.
+    #[serde(flatten)]
+    pub version: VersionInfo,
+    /// The verdict before.
+    pub verdict_before: String,
+    /// Whether verdict or findings are others than before.
+    pub changed: bool,
+    /// Proof that the inspection is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// A row of `GET /quarantine`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QuarantineItem {
+    /// The model's id.
+    pub id: ModelId,
+    /// The model's name.
+    pub name: ModelName,
+    /// The version's number.
+    pub version: Version,
+    /// Why it is held.
+    pub state_reason: Option<String>,
+    /// Since when it is held.
+    pub held_at: String,
+    /// Seconds since.
+    pub held_seconds: u64,
+    /// What inspection came to; none where it was never inspected with rules that were kept.
+    pub verdict: Option<String>,
+    /// Whether inspection has nothing against it any more.
+    pub cleared: bool,
+    /// The gravest findings, at most five.
+    pub findings: Vec<Finding>,
+    /// How many there are.
+    pub findings_total: u64,
+    /// What a person last decided.
+    pub review: Option<Review>,
+    /// Format; `mixed` where its files differ.
+    pub format: String,
+    /// Octets of its files.
+    pub size: u64,
+    /// When it was published.
+    pub created_at: String,
+    /// Who published it.
+    pub created_by: String,
+}
+
+/// Answer of `GET /scan/rules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScanRules {
+    /// Id of this set: another one means that other things are found.
+    pub ruleset: String,
+    /// All rules, by id.
+    pub rules: Vec<ScanRule>,
+    /// Globals that the operator allows besides those that are built in, as `module.name`.
+    pub allowed_globals: Vec<String>,
+    /// Modules below which the operator allows every class.
+    pub allowed_prefixes: Vec<String>,
+    /// What is done about findings.
+    pub policy: String,
+}
+
+/// A rule of inspection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScanRule {
+    /// Its id.
+    pub id: String,
+    /// Its usual level: `note`, `suspicious`, `unscannable` or `malicious`.
+    pub level: String,
+    /// What it means that it found something.
+    pub meaning: String,
 }
 
 /// Answer to the deletion of a model, a version or a user.
@@ -522,6 +680,9 @@ pub struct BuildInfo {
     pub version: String,
     /// Version of the journal's format.
     pub journal_format: u32,
+    /// Id of the set of rules that files are inspected with.
+    #[serde(default)]
+    pub ruleset: String,
 }
 
 /// Answer of `GET /readyz`.
@@ -566,6 +727,28 @@ pub struct Status {
     pub open_uploads: u64,
     /// The policy for what inspection finds.
     pub scan_policy: String,
+    /// Inspecting anew what other rules were used for.
+    #[serde(default)]
+    pub rescan: RescanStatus,
+}
+
+/// The part of [`Status`] on inspecting anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RescanStatus {
+    /// Id of the set of rules that files are inspected with.
+    pub ruleset: String,
+    /// Versions that were last inspected with other rules, deleted ones left out.
+    pub stale: u64,
+    /// How many there were when this round began.
+    pub total: u64,
+    /// How many this round has looked at.
+    pub done: u64,
+    /// How many of them couldn't be looked at: the diagnostics say why. The next round tries again.
+    pub failed: u64,
+    /// What is being looked at, as `name:version`; null between rounds.
+    pub current: Option<String>,
+    /// When this round began; null where there was none since the start.
+    pub started_at: Option<String>,
 }
 
 /// The records' part of [`Status`].

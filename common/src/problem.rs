@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::Finding;
+
 /// The media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -24,6 +26,9 @@ pub struct Problem {
     /// On 422: each value that was refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Where inspection is the reason: what was found, the gravest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// One refused value.
@@ -106,6 +111,8 @@ problem_types! {
         "The request was understood, but values in it break a rule. `errors` lists each with its place."
     DigestMismatch "digest-mismatch" 422 "The bytes are not those that were promised"
         "The SHA-256 of the received bytes differs from the one the request gave. Nothing was kept. Something between the sender and the registry changed the file, or it was the wrong file."
+    MaliciousContent "malicious-content" 422 "Evidence of an attack in the files"
+        "Inspection found evidence of an attack in a file, and the policy for this model (MREG_SCAN_POLICY, refuse-malicious) takes no such file in. `findings` lists what was found and where. Nothing was kept but the entry in the audit log."
     WeakPassword "weak-password" 422 "The password is too weak"
         "Passwords have 12 to 1024 octets, are not among the common ones, and don't equal the user name."
     IdempotencyKeyReused "idempotency-key-reused" 422 "The idempotency key belongs to another request"
@@ -144,6 +151,7 @@ impl ProblemType {
             detail: detail.into(),
             instance: instance.into(),
             errors: Vec::new(),
+            findings: Vec::new(),
         }
     }
 }

@@ -7,13 +7,14 @@
 
 pub mod dotenv;
 pub mod secret;
+pub mod scan;
 pub mod settings;
 mod sources;
 pub mod witness;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -22,6 +23,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use scan::{ScanPolicies, ScanPolicy};
 pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
@@ -74,8 +76,16 @@ pub struct Config {
     pub body_idle_timeout: Duration,
     /// For running requests at shutdown; zero cuts them at once.
     pub shutdown_timeout: Duration,
-    /// Which uploads are quarantined.
-    pub scan_policy: ScanPolicy,
+    /// What is done about what inspection finds, by model.
+    pub scan_policies: ScanPolicies,
+    /// Globals that pickles may name besides those that are built in, as (module, name).
+    pub scan_allow_globals: BTreeSet<(String, String)>,
+    /// Modules below which classes count as library classes, each with a dot at its end.
+    pub scan_allow_prefixes: BTreeSet<String>,
+    /// What an inspection may take, besides 10 s for each GB.
+    pub scan_timeout: Duration,
+    /// Octets of files that are inspected anew in a second; zero: none are.
+    pub rescan_bytes_per_second: u64,
     /// Aliases only an administrator may move.
     pub protected_aliases: Vec<String>,
     /// The name in the log's checkpoints.
@@ -103,15 +113,6 @@ pub enum JwtSecret {
     Given(Secret),
     /// From [`secret::load_or_generate_key_file`] in `key_dir`. Only on a loopback address.
     Generate,
-}
-
-/// `MREG_SCAN_POLICY` (scanning.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanPolicy {
-    /// Suspicious, malicious and unscannable uploads are quarantined.
-    Default,
-    /// So is everything with a pickle in it.
-    Strict,
 }
 
 /// `MREG_AUDIT_READS` (audit-log.md §1).
@@ -172,17 +173,6 @@ pub enum LogFormat {
     Text,
     /// A JSON object a line.
     Json,
-}
-
-impl ScanPolicy {
-    /// The word of the setting.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Strict => "strict",
-        }
-    }
 }
 
 impl AuditReads {
@@ -368,7 +358,11 @@ impl Draft {
             header_timeout: Duration::ZERO,
             body_idle_timeout: Duration::ZERO,
             shutdown_timeout: Duration::ZERO,
-            scan_policy: ScanPolicy::Default,
+            scan_policies: ScanPolicy::Default.into(),
+            scan_allow_globals: BTreeSet::new(),
+            scan_allow_prefixes: BTreeSet::new(),
+            scan_timeout: Duration::ZERO,
+            rescan_bytes_per_second: 0,
             protected_aliases: Vec::new(),
             log_origin: String::new(),
             audit_reads: AuditReads::Content,

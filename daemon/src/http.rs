@@ -29,6 +29,7 @@ pub mod login;
 pub mod users;
 pub mod models;
 pub mod versions;
+pub mod inspection;
 pub mod aliases;
 pub mod upload;
 pub mod download;

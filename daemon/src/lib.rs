@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use tokio::sync::watch;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
-use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, ScanPolicy};
+use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess};
 use crate::cosigning::{Cosigning, CosigningError};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
@@ -175,7 +176,11 @@ pub async fn run(
     stop: Stop,
     announce: impl FnOnce(),
 ) -> Result<(), RunError> {
-    if let Err(error) = registry.record_lifecycle(Action::LogStart).await {
+    let started = match registry.record_lifecycle(Action::LogStart).await {
+        Ok(()) => registry.record_ruleset().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = started {
         registry.close().await;
         return Err(RunError::Log(error));
     }
@@ -290,10 +295,13 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         open_registration: config.open_registration,
         upload_bytes_max: config.upload_bytes_max,
         min_free_bytes: config.free_bytes_min,
-        scan_policy: match config.scan_policy {
-            ScanPolicy::Default => settings::ScanPolicy::Default,
-            ScanPolicy::Strict => settings::ScanPolicy::Strict,
+        scan_policies: config.scan_policies.clone(),
+        scan_allowed: inspect::Allowed {
+            globals: config.scan_allow_globals.clone(),
+            prefixes: config.scan_allow_prefixes.clone(),
         },
+        scan_limits: inspect::Limits { time: config.scan_timeout, ..inspect::Limits::default() },
+        rescan_bytes_per_second: NonZeroU64::new(config.rescan_bytes_per_second),
         protected_aliases: config.protected_aliases.iter().map(protected).collect::<Result<BTreeSet<Alias>, _>>()?,
         restore_period: Duration::from_secs(u64::from(config.restore_days) * 24 * 60 * MINUTE_S),
         audit_reads: match config.audit_reads {

@@ -24,6 +24,8 @@
 //! | `login` | password to token, token to actor, sessions |
 //! | `users` | create, change, delete users |
 //! | `upload`, `publish` | a new version |
+//! | `inspection`, `policy` | what is found in files, and what is done about it |
+//! | `review`, `rescan` | the same, later: by people, and with other rules |
 //! | `fetch`, `download` | list, describe, hand out |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
 //! | `audit`, `tail` | page through the log, export; follow |
@@ -46,15 +48,19 @@ pub mod download;
 pub mod error;
 pub mod fetch;
 pub mod idempotency;
+pub mod inspection;
 pub mod lifecycle;
 pub mod keys;
 pub mod log;
 pub mod login;
 pub mod pins;
+pub mod policy;
 pub mod publish;
 pub mod removal;
 pub mod render;
+pub mod rescan;
 pub mod resolve;
+pub mod review;
 pub mod settings;
 pub mod tail;
 pub mod text;
@@ -78,8 +84,10 @@ use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
+use crate::registry::inspection::Inspector;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
+use crate::registry::rescan::Rescans;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
@@ -111,6 +119,8 @@ pub(crate) struct Inner {
     pins: Pins,
     removals: Removals,
     tasks: Tasks,
+    inspector: Inspector,
+    rescans: Rescans,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
     feed: Feed,
@@ -149,6 +159,8 @@ impl Registry {
             tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
             fingerprints: FingerprintKey::new(&settings.jwt_secret),
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
+            inspector: Inspector::new(settings.scan_allowed.clone(), settings.scan_limits.clone()),
+            rescans: Rescans::default(),
             settings,
             hashing: Hashing::new(),
             throttle: Throttle::default(),

@@ -33,8 +33,8 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
-    VersionRecord, Write,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
+    SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
 
@@ -274,6 +274,9 @@ pub struct StoreStats {
 pub trait View: Records + Entries {}
 impl<T: Records + Entries> View for T {}
 
+/// Which version.
+pub type VersionKey = (ModelId, Version);
+
 /// Result of a read.
 pub type Read<T> = Result<T, StoreError>;
 
@@ -315,6 +318,16 @@ pub trait Records {
     fn counters(&self) -> Read<Counters>;
     /// The log's name and keys; none while they are those of its first entry.
     fn log_keys(&self) -> Read<Option<LogKeysRecord>>;
+    /// The set of rules that was last said to be used; none before the first.
+    fn ruleset(&self) -> Read<Option<RulesetRecord>>;
+    /// How many versions were last inspected with each set of rules, deleted ones left out. The set whose id is empty:
+    /// published before it was kept.
+    fn inspected_with(&self) -> Read<Vec<(String, u64)>>;
+    /// Those versions of one set, newest model first, below one of them.
+    fn inspected_by(&self, ruleset: &str, below: Option<VersionKey>, limit: usize) -> Read<Vec<VersionKey>>;
+    /// Versions in quarantine, blocked for good or not, the longest held first, each with its place in that order, to go
+    /// on after. Those of deleted models are among them.
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>>;
 }
 
 /// Which models, in what order.

@@ -14,10 +14,9 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
-use super::{
-    AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, ScanPolicy, WitnessMode,
-};
+use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
 
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
@@ -371,23 +370,74 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Text("default"),
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        draft.config.scan_policy = match text {
-                            "default" => ScanPolicy::Default,
-                            "strict" => ScanPolicy::Strict,
-                            "refuse-malicious" | "flag" => {
-                                return Err(format!(
-                                    "{} is not available in this version; say default or strict",
-                                    echo(text)
-                                ));
-                            }
-                            _ => return Err(must("be default or strict", text)),
-                        };
+                        draft.config.scan_policies = ScanPolicies::parse(text)?;
                         Ok(())
                     },
-                    show: |config| config.scan_policy.as_str().to_owned(),
+                    show: |config| config.scan_policies.to_string(),
                 },
-                doc: "default quarantines uploads that are suspicious, malicious or could not be inspected; strict \
-                      quarantines every upload that contains a pickle as well.",
+                doc: "What is done about what inspection finds. default quarantines uploads that are suspicious, malicious \
+                      or could not be looked into; strict quarantines every pickle as well; flag lets what is suspicious \
+                      through, with its findings shown; report lets everything through, with its findings shown; \
+                      refuse-malicious does not take malicious uploads in at all, and is like default otherwise. For some \
+                      models another policy can be said: default; team-nlp/*=strict; *-tmp=flag. In patterns * stands for \
+                      any characters; the first pattern that fits the model's name decides, and the policy without a \
+                      pattern is for all others.",
+            },
+            Setting {
+                name: "MREG_SCAN_ALLOW_GLOBALS",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scan_allow_globals = scan::globals(text)?;
+                        Ok(())
+                    },
+                    show: |config| {
+                        let pairs = config.scan_allow_globals.iter().map(|(module, name)| format!("{module}.{name}"));
+                        or_none(pairs.collect())
+                    },
+                },
+                doc: "Classes and functions that pickles may name besides those that are built in, as module.name, \
+                      separated by commas. They are run when such a pickle is loaded: allow only what you have read. A \
+                      change is an entry in the audit log, and all versions are inspected anew.",
+            },
+            Setting {
+                name: "MREG_SCAN_ALLOW_PREFIXES",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scan_allow_prefixes = scan::prefixes(text)?;
+                        Ok(())
+                    },
+                    show: |config| or_none(config.scan_allow_prefixes.iter().cloned().collect()),
+                },
+                doc: "Modules below which every class (a name that begins with a capital letter) may be named by pickles, \
+                      separated by commas, such as mylib.models. Never numpy, torch, pandas or builtins.",
+            },
+            Setting {
+                name: "MREG_SCAN_TIMEOUT",
+                default: Default::Text("60"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scan_timeout = seconds(text, 1..=3600)?;
+                        Ok(())
+                    },
+                    show: |config| config.scan_timeout.as_secs().to_string(),
+                },
+                doc: "Seconds that the inspection of a file may take, and 10 more for each GB. What takes longer is held \
+                      as not to be looked into.",
+            },
+            Setting {
+                name: "MREG_RESCAN_BYTES_PER_SECOND",
+                default: Default::Text("64 MiB"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.rescan_bytes_per_second = bytes(text, 0)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes(config.rescan_bytes_per_second),
+                },
+                doc: "How fast versions are inspected anew after the rules have changed, by the size of their files. 0: \
+                      they are not, unless somebody asks for it.",
             },
             Setting {
                 name: "MREG_PROTECTED_ALIASES",
@@ -665,7 +715,7 @@ pub(super) fn echo(text: &str) -> String {
     }
 }
 
-fn must(what: &str, text: &str) -> String {
+pub(super) fn must(what: &str, text: &str) -> String {
     format!("must {what}, not {}", echo(text))
 }
 
@@ -777,6 +827,11 @@ fn password(text: &str) -> Result<Secret, String> {
         ));
     }
     Ok(Secret::new(text.to_owned()))
+}
+
+/// A list with commas, or that it is empty.
+fn or_none(items: Vec<String>) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(",") }
 }
 
 fn show_optional(secret: Option<&Secret>) -> String {

@@ -13,7 +13,7 @@ use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
 use super::secret::Secret;
-use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, ScanPolicy, Source, edit_distance, settings};
+use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, Source, edit_distance, scan, settings};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -78,7 +78,9 @@ fn works_out_of_the_box() {
     assert_eq!((config.access_token_minutes, config.session_hours, config.restore_days), (30, 12, 30));
     assert_eq!(config.protected_aliases, ["prod", "production"]);
     assert_eq!(config.log_origin, "mreg.local/log");
-    assert_eq!(config.scan_policy, ScanPolicy::Default);
+    assert_eq!(config.scan_policies, scan::ScanPolicy::Default.into());
+    assert!(config.scan_allow_globals.is_empty() && config.scan_allow_prefixes.is_empty());
+    assert_eq!((config.scan_timeout.as_secs(), config.rescan_bytes_per_second), (60, 64 << 20));
     assert_eq!((config.header_timeout.as_secs(), config.body_idle_timeout.as_secs()), (15, 60));
     assert_eq!((config.shutdown_timeout.as_secs(), config.connections_max), (30, 1024));
     assert!(!config.open_registration && config.logging.color && config.logging.journal_stream.is_none());
@@ -177,7 +179,8 @@ fn says_all_mistakes_at_once() {
         ("S3_BUCKET_NAME", "hunter2"),
         ("MREG_WEBHOOK_URL", "https://x/hunter2"),
         ("MREG_AUDIT_READS", "nothing"),
-        ("MREG_SCAN_POLICY", "flag"),
+        ("MREG_SCAN_POLICY", "lenient"),
+        ("MREG_SCAN_ALLOW_PREFIXES", "torch."),
     ]);
     let about: Vec<&str> = mistakes.iter().map(|mistake| mistake.split_once(':').unwrap().0).collect();
     assert_eq!(
@@ -188,6 +191,7 @@ fn says_all_mistakes_at_once() {
             "ADMIN_PASSWORD",
             "MREG_BIND",
             "MREG_SCAN_POLICY",
+            "MREG_SCAN_ALLOW_PREFIXES",
             "MREG_AUDIT_READS",
             "MREG_LOG_FORMAT",
             "S3_BUCKET_NAME",
@@ -195,8 +199,8 @@ fn says_all_mistakes_at_once() {
         ]
     );
     assert!(!mistakes.concat().contains("hunter2"));
-    assert_eq!(mistakes[6], "MREG_LOG_FORMAT: must be text or json, not \"xml\" (from .env:2)");
-    assert_eq!(mistakes[7], "S3_BUCKET_NAME: is not available in this version; unset it (from environment)");
+    assert_eq!(mistakes[7], "MREG_LOG_FORMAT: must be text or json, not \"xml\" (from .env:2)");
+    assert_eq!(mistakes[8], "S3_BUCKET_NAME: is not available in this version; unset it (from environment)");
 }
 
 /// What this version does not have is refused when set, and only then; what belongs to other programs is noted once.

@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, health, keys, log, login, models, pages, upload, users,
-    versions,
+    Answer, Call, aliases, audit, body, check, download, health, inspection, keys, log, login, models, pages, upload,
+    users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -54,6 +54,10 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::RestoreVersion { model, version } => versions::restore(&call, &model, &version).await,
         Route::ReleaseVersion { model, version } => versions::release(call, &model, &version).await,
         Route::QuarantineVersion { model, version } => versions::quarantine(call, &model, &version).await,
+        Route::BlockVersion { model, version } => versions::block(call, &model, &version).await,
+        Route::RescanVersion { model, version } => versions::rescan(&call, &model, &version).await,
+        Route::ListQuarantine => inspection::quarantine(&call).await,
+        Route::ListScanRules => inspection::rules(&call).await,
         Route::DeprecateVersion { model, version } => versions::deprecate(call, &model, &version).await,
         Route::Download { model } => download::download(&call, &model, None, None).await,
         Route::DownloadVersion { model, version } => download::download(&call, &model, Some(&version), None).await,

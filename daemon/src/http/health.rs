@@ -25,7 +25,7 @@ use crate::clock;
 use crate::cosigning::State;
 use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
-use crate::registry::{Health, JOURNAL_FORMAT};
+use crate::registry::{Health, JOURNAL_FORMAT, Registry};
 
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,8 +40,8 @@ pub(crate) async fn live(_call: &Call) -> Answer {
 }
 
 /// `GET /version`
-pub(crate) async fn build_info(_call: &Call) -> Answer {
-    Ok(respond::json(StatusCode::OK, &build()))
+pub(crate) async fn build_info(call: &Call) -> Answer {
+    Ok(respond::json(StatusCode::OK, &build(&call.shared.registry)))
 }
 
 /// `GET /readyz`
@@ -122,7 +122,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
     let settings = registry.settings();
     let uptime_ms = clock::now_ms().saturating_sub(shared.started_at_ms);
     let status = Status {
-        build: build(),
+        build: build(registry),
         started_at: clock::rfc3339(shared.started_at_ms),
         uptime_seconds: u64::try_from(uptime_ms / clock::SECOND_MS).unwrap_or(0),
         store: StoreStatus {
@@ -164,7 +164,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
             connections_max: shared.limits.connections_max as u64,
         },
         open_uploads: registry.open_uploads(),
-        scan_policy: settings.scan_policy.as_str().to_owned(),
+        scan_policy: settings.scan_policies.to_string(),
+        rescan: registry.rescan_status().await?,
     };
     Ok(respond::json(StatusCode::OK, &status))
 }
@@ -249,6 +250,11 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("blobs", "gauge", "Distinct blobs that versions point to.", counters.blobs as f64);
         add("blob_bytes", "gauge", "Octets of those blobs.", counters.blob_bytes as f64);
     }
+    if let Ok(rescan) = registry.rescan_status().await {
+        add("versions_stale", "gauge", "Versions last inspected with other rules than now.", rescan.stale as f64);
+        add("rescan_done", "gauge", "Versions that this round of inspecting anew has looked at.", rescan.done as f64);
+        add("rescan_failed", "gauge", "Those of them that couldn't be read.", rescan.failed as f64);
+    }
     if let Ok(space) = registry.space().await {
         add("storage_total_bytes", "gauge", "Size of the blobs' file system.", space.total_bytes as f64);
         add("storage_free_bytes", "gauge", "Free on the blobs' file system.", space.free_bytes as f64);
@@ -280,11 +286,12 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
 /// The version as a label, as is usual.
 const BUILD_INFO: &str = concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
 
-fn build() -> BuildInfo {
+fn build(registry: &Registry) -> BuildInfo {
     BuildInfo {
         name: "mregd".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         journal_format: JOURNAL_FORMAT,
+        ruleset: registry.ruleset().to_string(),
     }
 }
 

@@ -380,6 +380,10 @@ fn schemas() -> Value {
     add::<api::VersionPatch>(&mut schemas);
     add::<api::Published>(&mut schemas);
     add::<api::Reason>(&mut schemas);
+    add::<api::Release>(&mut schemas);
+    add::<api::Rescanned>(&mut schemas);
+    add::<api::QuarantineItem>(&mut schemas);
+    add::<api::ScanRules>(&mut schemas);
     add::<api::Deleted>(&mut schemas);
     add::<api::AliasSet>(&mut schemas);
     add::<api::AliasChanged>(&mut schemas);
@@ -399,6 +403,7 @@ fn schemas() -> Value {
         ("ModelPage", "ModelRow"),
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),
+        ("QuarantinePage", "QuarantineItem"),
         ("AuditPage", "AuditRow"),
     ] {
         schemas.insert(page.to_owned(), page_of(row));

@@ -175,6 +175,9 @@ impl Refused {
             problem.errors =
                 errors.iter().map(|(loc, msg)| FieldError { loc: loc.clone(), msg: msg.clone() }).collect();
         }
+        if let Self::Registry(Failure { error: RegistryError::Malicious { findings }, .. }) = self {
+            problem.findings.clone_from(findings);
+        }
         let mut response = document(&problem);
         let headers = response.headers_mut();
         if kind.status() == 401 {
@@ -244,6 +247,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::Forbidden { .. } | RegistryError::OperatorOnly => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
+        RegistryError::Malicious { .. } => ProblemType::MaliciousContent,
         RegistryError::NotFound { .. } => ProblemType::NotFound,
         RegistryError::TimedOut => ProblemType::RequestTimeout,
         RegistryError::Interrupted => ProblemType::BadRequest,

@@ -172,6 +172,20 @@ pub enum Route {
         /// Number of the version.
         version: String,
     },
+    /// `POST /models/{id}/versions/{v}/block`
+    BlockVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/rescan`
+    RescanVersion {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
     /// `POST /models/{id}/versions/{v}/deprecate`
     DeprecateVersion {
         /// Reference to a model.
@@ -216,6 +230,11 @@ pub enum Route {
         /// The alias.
         alias: String,
     },
+
+    /// `GET /quarantine`
+    ListQuarantine,
+    /// `GET /scan/rules`
+    ListScanRules,
 
     /// `GET /audit-logs`
     ListAudit,
@@ -276,7 +295,7 @@ impl Route {
             | Self::SetPassword { name } => Target::new("user", bounded(name)),
             Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
             Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
-            Self::ListModels | Self::Publish => Target::new("model", ""),
+            Self::ListModels | Self::ListQuarantine | Self::Publish => Target::new("model", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
             | Self::PatchModel { model }
@@ -290,6 +309,8 @@ impl Route {
             | Self::RestoreVersion { model, version }
             | Self::ReleaseVersion { model, version }
             | Self::QuarantineVersion { model, version }
+            | Self::BlockVersion { model, version }
+            | Self::RescanVersion { model, version }
             | Self::DeprecateVersion { model, version }
             | Self::DownloadVersion { model, version }
             | Self::DownloadFile { model, version, path: _ } => of_version(model, version),
@@ -314,6 +335,7 @@ impl Route {
             | Self::Problems
             | Self::Problem { .. }
             | Self::ListRoles
+            | Self::ListScanRules
             | Self::LogCheckpoint
             | Self::LogWitnessed
             | Self::LogVkeys
@@ -417,16 +439,29 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", model, "versions", v], "PATCH") => Route::PatchVersion { model: own(model), version: own(v) },
         (["models", model, "versions", v], "DELETE") => Route::DeleteVersion { model: own(model), version: own(v) },
         (["models", _, "versions", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
-        (["models", model, "versions", v, verb @ ("restore" | "release" | "quarantine" | "deprecate")], "POST") => {
+        (
+            [
+                "models",
+                model,
+                "versions",
+                v,
+                verb @ ("restore" | "release" | "quarantine" | "block" | "rescan" | "deprecate"),
+            ],
+            "POST",
+        ) => {
             let (model, version) = (own(model), own(v));
             match *verb {
                 "restore" => Route::RestoreVersion { model, version },
                 "release" => Route::ReleaseVersion { model, version },
                 "quarantine" => Route::QuarantineVersion { model, version },
+                "block" => Route::BlockVersion { model, version },
+                "rescan" => Route::RescanVersion { model, version },
                 _deprecate => Route::DeprecateVersion { model, version },
             }
         }
-        (["models", _, "versions", _, "restore" | "release" | "quarantine" | "deprecate"], _) => return allow("POST"),
+        (["models", _, "versions", _, "restore" | "release" | "quarantine" | "block" | "rescan" | "deprecate"], _) => {
+            return allow("POST");
+        }
         (["models", model, "versions", v, "download"], "GET") => {
             Route::DownloadVersion { model: own(model), version: own(v) }
         }
@@ -444,6 +479,10 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
             Route::AliasHistory { model: own(model), alias: own(alias) }
         }
         (["models", _, "aliases", _, "history"], _) => return allow("GET, HEAD"),
+
+        (["quarantine"], "GET") => Route::ListQuarantine,
+        (["scan", "rules"], "GET") => Route::ListScanRules,
+        (["quarantine"] | ["scan", "rules"], _) => return allow("GET, HEAD"),
 
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs", "stream"], "GET") => Route::StreamAudit,

@@ -1,7 +1,7 @@
 //! `/models/{id}/versions…`, but for downloads: parse, ask the registry, render.
 //! Which state may follow which is the registry's.
 
-use common::api::{Reason, VersionChanged, VersionInfo, VersionPatch};
+use common::api::{Reason, Release, Rescanned, VersionChanged, VersionInfo, VersionPatch};
 use http::StatusCode;
 
 use crate::http::models::Deletion;
@@ -53,8 +53,27 @@ pub(crate) async fn restore(call: &Call, model: &str, version: &str) -> Answer {
 /// `POST /models/{id}/versions/{v}/release`
 pub(crate) async fn release(mut call: Call, model: &str, version: &str) -> Answer {
     let (model, version) = (params::model(model)?, params::version(version)?);
+    let Release { reason, override_block } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    version_changed(call.shared.registry.release(&call.caller, &model, version, &reason, override_block).await?)
+}
+
+/// `POST /models/{id}/versions/{v}/block`
+pub(crate) async fn block(mut call: Call, model: &str, version: &str) -> Answer {
+    let (model, version) = (params::model(model)?, params::version(version)?);
     let Reason { reason } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
-    version_changed(call.shared.registry.release(&call.caller, &model, version, &reason).await?)
+    version_changed(call.shared.registry.block(&call.caller, &model, version, &reason).await?)
+}
+
+/// `POST /models/{id}/versions/{v}/rescan`
+pub(crate) async fn rescan(call: &Call, model: &str, version: &str) -> Answer {
+    let (model, version) = (params::model(model)?, params::version(version)?);
+    let done = call.shared.registry.rescan(&call.caller, &model, version).await?;
+    changed::tagged(StatusCode::OK, done, |anew, receipt| Rescanned {
+        version: anew.version,
+        verdict_before: anew.verdict_before,
+        changed: anew.changed,
+        receipt,
+    })
 }
 
 /// `POST /models/{id}/versions/{v}/quarantine`

@@ -13,10 +13,11 @@ use crate::registry::commit::{Decided, Note};
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::idempotency::described;
+use crate::registry::inspection::{rules_of, said};
 use crate::registry::resolve::{self, Sight};
 use crate::registry::text::{self, Refused};
-use crate::registry::{Registry, render};
-use crate::store::records::{ModelRecord, VersionRecord, Write};
+use crate::registry::{Inner, Registry, render};
+use crate::store::records::{ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write};
 use crate::store::{Moment, Records};
 
 impl Registry {
@@ -62,7 +63,7 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::change(Action::ModelUpdate, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelWrite, &note).await?;
-        let (reference, who) = (reference.clone(), caller.clone());
+        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
                 let (model, mut record) = live_version(records, &reference, version, &who, note)?;
@@ -75,12 +76,12 @@ impl Registry {
                     note.say("fields", json!(["description"]));
                     record.description = description;
                 }
-                changed(model, record, moment)
+                changed(&work, model, record, moment)
             })
             .await
     }
 
-    /// Makes a quarantined or deprecated version available.
+    /// Makes a quarantined or deprecated version available. What was blocked for good only where that is said.
     ///
     /// # Errors
     /// What `require` says; `NotFound`, `Conflict`, `Invalid`, `PreconditionFailed`, `IdempotencyKeyReused`.
@@ -90,8 +91,9 @@ impl Registry {
         reference: &ModelRef,
         version: Version,
         reason: &str,
+        override_block: bool,
     ) -> Outcome<Tagged<VersionInfo>> {
-        self.moderate(caller, reference, version, State::Available, reason).await
+        self.moderate(caller, reference, version, Moderation::Release { override_block }, reason).await
     }
 
     /// Holds a version back.
@@ -105,7 +107,21 @@ impl Registry {
         version: Version,
         reason: &str,
     ) -> Outcome<Tagged<VersionInfo>> {
-        self.moderate(caller, reference, version, State::Quarantined, reason).await
+        self.moderate(caller, reference, version, Moderation::Quarantine, reason).await
+    }
+
+    /// Holds a version back for good: it is not offered for review any more.
+    ///
+    /// # Errors
+    /// As for `release`.
+    pub async fn block(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        version: Version,
+        reason: &str,
+    ) -> Outcome<Tagged<VersionInfo>> {
+        self.moderate(caller, reference, version, Moderation::Block, reason).await
     }
 
     /// Marks an available version as outdated; it is still handed out.
@@ -119,7 +135,7 @@ impl Registry {
         version: Version,
         reason: &str,
     ) -> Outcome<Tagged<VersionInfo>> {
-        self.moderate(caller, reference, version, State::Deprecated, reason).await
+        self.moderate(caller, reference, version, Moderation::Deprecate, reason).await
     }
 
     async fn moderate(
@@ -127,20 +143,18 @@ impl Registry {
         caller: &Caller,
         reference: &ModelRef,
         version: Version,
-        to: State,
+        moderation: Moderation,
         reason: &str,
     ) -> Outcome<Tagged<VersionInfo>> {
         let inner = &self.inner;
-        let action = match to {
-            State::Quarantined => Action::ModelQuarantine,
-            State::Deprecated => Action::ModelDeprecate,
-            State::Available | State::Deleted => Action::ModelRelease,
-        };
-        let note = Note::change(action, resolve::version_target(reference, version));
+        let note = Note::change(moderation.action(), resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelModerate, &note).await?;
-        let body = json!({"model": described(reference), "version": version, "reason": reason});
+        let mut body = json!({"model": described(reference), "version": version, "reason": reason});
+        if let Moderation::Release { override_block: true } = moderation {
+            body["override_block"] = true.into();
+        }
         let once = inner.fingerprints.once(caller, &body);
-        let (reference, reason, who) = (reference.clone(), reason.to_owned(), caller.clone());
+        let (reference, reason, who, work) = (reference.clone(), reason.to_owned(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
                 let mut refused = Refused::new();
@@ -149,21 +163,103 @@ impl Registry {
                     return Err(RegistryError::Invalid(refused));
                 }
                 let (model, mut record) = live_version(records, &reference, version, &who, note)?;
-                check_transition(&record, to)?;
-                note.say("from", record.state.as_str());
+                moderation.check(&record)?;
+                let (from, to) = (record.state, moderation.state());
+                note.say("from", from.as_str());
                 note.say("to", to.as_str());
                 note.say("reason_given", reason.as_str());
-                let held_by_inspection = record.findings.iter().any(|finding| finding.level != "note");
-                if to == State::Available && record.state == State::Quarantined && held_by_inspection {
-                    // Releasing what inspection objects to is to overrule it (scanning.md §1).
-                    note.action = Action::ModelOverride;
+                let over = rules_of(&record.findings);
+                if let Some(decision) = moderation.decision(from) {
+                    note.say("rules", said(&over));
+                    let held_by_inspection = over.iter().any(|one| one.level != "note");
+                    if decision == ReviewDecision::Released && (held_by_inspection || is_blocked(&record)) {
+                        // Releasing what inspection objects to is to overrule it (scanning.md §1).
+                        note.action = Action::ModelOverride;
+                    }
+                    if decision == ReviewDecision::Released && is_blocked(&record) {
+                        note.say("override_block", true);
+                    }
+                    record.review = Some(ReviewRecord {
+                        decision,
+                        by: who.actor.name.clone(),
+                        at_ms: moment.at_ms,
+                        index: moment.index,
+                        reason: reason.clone(),
+                        over,
+                    });
+                }
+                if from != to {
+                    record.state_at_ms = moment.at_ms;
                 }
                 record.state = to;
                 record.state_reason = Some(reason);
-                changed(model, record, moment)
+                changed(&work, model, record, moment)
             })
             .await
     }
+}
+
+/// What a moderator does to a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moderation {
+    Release { override_block: bool },
+    Quarantine,
+    Block,
+    Deprecate,
+}
+
+impl Moderation {
+    fn action(self) -> Action {
+        match self {
+            Self::Release { .. } => Action::ModelRelease,
+            Self::Quarantine => Action::ModelQuarantine,
+            Self::Block => Action::ModelBlock,
+            Self::Deprecate => Action::ModelDeprecate,
+        }
+    }
+
+    fn state(self) -> State {
+        match self {
+            Self::Release { .. } => State::Available,
+            Self::Quarantine | Self::Block => State::Quarantined,
+            Self::Deprecate => State::Deprecated,
+        }
+    }
+
+    /// What it decides over the findings, if it does.
+    fn decision(self, from: State) -> Option<ReviewDecision> {
+        match self {
+            Self::Release { .. } => (from == State::Quarantined).then_some(ReviewDecision::Released),
+            Self::Block => Some(ReviewDecision::Blocked),
+            Self::Quarantine | Self::Deprecate => None,
+        }
+    }
+
+    /// Whether it may be done to a version as it is.
+    fn check(self, version: &VersionRecord) -> Result<(), RegistryError> {
+        match self {
+            Self::Block if version.state == State::Quarantined && !is_blocked(version) => Ok(()),
+            Self::Release { override_block: false } if is_blocked(version) => Err(RegistryError::Conflict(format!(
+                "version {} was blocked for good{}; to release it all the same, say \"override_block\": true",
+                version.version,
+                version
+                    .review
+                    .as_ref()
+                    .map(|review| format!(" by {} ({})", review.by, review.reason))
+                    .unwrap_or_default()
+            ))),
+            Self::Block if is_blocked(version) => {
+                Err(RegistryError::Conflict(format!("version {} is blocked already", version.version)))
+            }
+            _ => check_transition(version, self.state()),
+        }
+    }
+}
+
+/// Whether it is held for good.
+fn is_blocked(version: &VersionRecord) -> bool {
+    let blocked = version.review.as_ref().is_some_and(|review| review.decision == ReviewDecision::Blocked);
+    version.state == State::Quarantined && blocked
 }
 
 /// A version that is there and not deleted, of a model that isn't either; `If-Match` is held against it.
@@ -201,14 +297,19 @@ fn check_transition(version: &VersionRecord, to: State) -> Result<(), RegistryEr
 }
 
 /// The writes of a changed version, and what its model shows of it.
-fn changed(mut model: ModelRecord, mut version: VersionRecord, moment: Moment) -> Decided<Tagged<VersionInfo>> {
+fn changed(
+    inner: &Inner,
+    mut model: ModelRecord,
+    mut version: VersionRecord,
+    moment: Moment,
+) -> Decided<Tagged<VersionInfo>> {
     version.revision = moment.index;
     if let Some(latest) = model.latest.as_mut().filter(|latest| latest.version == version.version) {
         latest.state = version.state;
     }
     model.updated_at_ms = moment.at_ms;
     model.revision = moment.index;
-    let value = render::version_info(&model, &version);
+    let value = render::version_info(&inner.inspector.ruleset, &model, &version);
     Ok((Tagged { value, revision: moment.index }, vec![Write::PutVersion(version), Write::PutModel(model)]))
 }
 

@@ -73,6 +73,11 @@ impl Note {
         Self { urgency: Urgency::Urgent, ..self }
     }
 
+    /// The same, as urgent as said.
+    pub(crate) fn as_urgent(self, urgency: Urgency) -> Self {
+        Self { urgency, ..self }
+    }
+
     /// Of a reading, a refusal, an event.
     pub(crate) fn event(action: Action, target: Target) -> Self {
         Self { receipt: false, ..Self::change(action, target) }

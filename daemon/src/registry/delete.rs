@@ -20,10 +20,11 @@ use crate::registry::commit::{Decided, Note};
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::idempotency::described;
+use crate::registry::inspection::latest_of;
 use crate::registry::resolve::{self, Sight};
 use crate::registry::text::{self, Refused};
 use crate::registry::{Inner, Registry, render};
-use crate::store::records::{DeletionRecord, LatestRecord, ModelRecord, VersionRecord, Write};
+use crate::store::records::{DeletionRecord, ModelRecord, VersionRecord, Write};
 use crate::store::{Moment, Records};
 
 /// Versions read at once.
@@ -201,7 +202,7 @@ impl Registry {
         let note = Note::change(Action::ModelRestore, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference), "version": version}));
-        let (reference, who) = (reference.clone(), caller.clone());
+        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
                 let (mut model, mut record) = find_version(records, &reference, version, &who, note)?;
@@ -213,7 +214,7 @@ impl Registry {
                     model.latest = Some(latest_of(&record));
                 }
                 touch(&mut model, moment);
-                let value = render::version_info(&model, &record);
+                let value = render::version_info(&work.inspector.ruleset, &model, &record);
                 let tagged = Tagged { value, revision: moment.index };
                 Ok((tagged, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })
@@ -316,19 +317,6 @@ impl Released {
 fn touch(model: &mut ModelRecord, moment: Moment) {
     model.updated_at_ms = moment.at_ms;
     model.revision = moment.index;
-}
-
-fn latest_of(version: &VersionRecord) -> LatestRecord {
-    let mut formats = version.artifacts.iter().map(|artifact| artifact.format.as_str());
-    let first = formats.next().unwrap_or("unknown");
-    let format = if formats.all(|format| format == first) { first } else { "mixed" };
-    LatestRecord {
-        version: version.version,
-        state: version.state,
-        format: format.to_owned(),
-        size: version.artifacts.iter().map(|artifact| artifact.size).sum(),
-        uploader: version.created_by.clone(),
-    }
 }
 
 /// Finds the new latest version where the old one goes.

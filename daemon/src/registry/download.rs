@@ -136,7 +136,7 @@ impl Registry {
             Ok(Offered { version: record, model, files }) => {
                 // Nothing is handed out: where readings are recorded, this is one of metadata.
                 note.action = Action::ModelRead;
-                let version = render::version_info(&model, &record);
+                let version = render::version_info(&inner.inspector.ruleset, &model, &record);
                 inner.told(caller, note, Ok(Offer { version, files })).await
             }
             Err(error) => Err(inner.refuse(caller, note, error).await),
@@ -173,6 +173,7 @@ impl Registry {
         };
         let target = note.target.clone();
         let (id, number) = (offered.model.id, offered.version.version);
+        let work = Arc::clone(inner);
         let done = inner
             .commit(caller, note, move |records, _moment, _note| {
                 // Asked again in the order of the log: no hand-out stands behind the quarantine that forbids it.
@@ -180,7 +181,7 @@ impl Registry {
                 let model = records.model(id)?.ok_or_else(missing)?;
                 let version = records.version(id, number)?.ok_or_else(missing)?;
                 gate(&model, &version)?;
-                Ok((render::version_info(&model, &version), Vec::new()))
+                Ok((render::version_info(&work.inspector.ruleset, &model, &version), Vec::new()))
             })
             .await?;
         let index = done.logged.map_or(0, |logged| logged.index);
@@ -222,7 +223,7 @@ impl Inner {
 }
 
 /// Opens a blob whose size is known.
-fn open(inner: &Inner, digest: &Digest, size: u64) -> Result<Box<dyn BlobReader>, RegistryError> {
+pub(crate) fn open(inner: &Inner, digest: &Digest, size: u64) -> Result<Box<dyn BlobReader>, RegistryError> {
     let reader = inner.blobs.open(digest)?;
     if reader.len() == size {
         Ok(reader)

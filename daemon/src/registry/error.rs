@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use common::api::Finding;
 use common::audit::{Hash, Outcome as EntryOutcome, Receipt};
 use common::digest::Digest;
 use common::name::Version;
@@ -89,6 +90,12 @@ pub enum RegistryError {
         /// Why, where that is known.
         reason: Option<String>,
     },
+    /// The policy doesn't take malicious files in.
+    #[error("inspection found evidence of an attack, and the policy takes no such file in; nothing was kept")]
+    Malicious {
+        /// What was found, the gravest first.
+        findings: Vec<Finding>,
+    },
     /// More octets than allowed.
     #[error("this is over the limit of {limit} octets; nothing was kept")]
     TooLarge {
@@ -159,7 +166,8 @@ impl RegistryError {
             | Self::PasswordChangeRequired
             | Self::TooManyRequests { .. }
             | Self::Busy { .. }
-            | Self::Quarantined { .. } => true,
+            | Self::Quarantined { .. }
+            | Self::Malicious { .. } => true,
             Self::NotFound { .. }
             | Self::Conflict(_)
             | Self::PreconditionFailed
@@ -201,6 +209,7 @@ impl RegistryError {
             Self::TooManyRequests { .. } => "too-many-requests",
             Self::Busy { .. } => "busy",
             Self::Quarantined { .. } => "quarantined",
+            Self::Malicious { .. } => "malicious-content",
             Self::TooLarge { .. } => "too-large",
             Self::StorageFull => "storage-full",
             Self::TimedOut => "request-timeout",

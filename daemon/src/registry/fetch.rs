@@ -25,7 +25,7 @@ pub const LIMIT_MAX: usize = 1000;
 /// Versions that come with a model.
 const NEWEST_VERSIONS: usize = 10;
 /// Lists without a counter are counted up to here.
-const COUNTED_MAX: usize = 1000;
+pub(crate) const COUNTED_MAX: usize = 1000;
 /// Alias events read at once.
 const EVENTS_PAGE: usize = 100;
 
@@ -148,10 +148,11 @@ impl Registry {
         inner.permit(caller, Permission::ModelRead, &note).await?;
         let sight = Sight::of(caller);
         let (reference, cursor) = (reference.clone(), cursor.map(str::to_owned));
+        let work = Arc::clone(inner);
         let page = inner
             .scan(move |view| {
                 let model = resolve::model(view, &reference, sight)?.model;
-                list_versions(view, &model, bounded(limit), cursor.as_deref(), sight)
+                list_versions(&work, view, &model, bounded(limit), cursor.as_deref(), sight)
             })
             .await;
         inner.told(caller, note, page).await
@@ -175,7 +176,8 @@ impl Registry {
             .read(|view| {
                 let model = resolve::model(view, reference, sight)?.model;
                 let version = resolve::version(view, &model, version, sight)?;
-                Ok(Tagged { value: render::version_info(&model, &version), revision: version.revision })
+                let value = render::version_info(&inner.inspector.ruleset, &model, &version);
+                Ok(Tagged { value, revision: version.revision })
             })
             .await;
         inner.told(caller, note, found).await
@@ -271,13 +273,13 @@ fn describe(
             (selected, Some(step))
         }
     };
-    let model = &found.model;
+    let (model, ruleset) = (&found.model, &inner.inspector.ruleset);
     let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
     let value = ModelInfo {
         model: render::model_row(&inner.settings, model),
         restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
-        newest_versions: newest.iter().map(|version| render::version_info(model, version)).collect(),
-        selected: selected.map(|version| render::version_info(model, &version)),
+        newest_versions: newest.iter().map(|version| render::version_info(ruleset, model, version)).collect(),
+        selected: selected.map(|version| render::version_info(ruleset, model, &version)),
         as_of: None,
     };
     Ok((Tagged { value, revision: model.revision }, step))
@@ -368,6 +370,7 @@ fn visible_versions(
 }
 
 fn list_versions(
+    inner: &Inner,
     records: &dyn Records,
     model: &ModelRecord,
     limit: usize,
@@ -387,7 +390,7 @@ fn list_versions(
     found.truncate(limit);
     let last = found.last().filter(|_| more).map(|version| version.version);
     Ok(Page {
-        items: found.iter().map(|version| render::version_info(model, version)).collect(),
+        items: found.iter().map(|version| render::version_info(&inner.inspector.ruleset, model, version)).collect(),
         total,
         next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
     })
@@ -420,6 +423,6 @@ fn list_events(
     })
 }
 
-fn up_to_counted(count: usize) -> Option<u64> {
+pub(crate) fn up_to_counted(count: usize) -> Option<u64> {
     (count <= COUNTED_MAX).then_some(count as u64)
 }

@@ -4,7 +4,7 @@
 //! record and its entry are one commit; the pins go. A crash leaves at worst bytes that nothing points to, which the next
 //! start sweeps. All of it runs in a task of its own, so that a client that goes away can't stop it halfway.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{Origin, State, VersionInfo};
@@ -15,28 +15,28 @@ use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::inspect::{self, Inspection, Limits, Ruleset, Verdict};
 use crate::registry::access::Caller;
 use crate::registry::alias;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::error::{Failure, Outcome, RegistryError};
+use crate::registry::inspection::{Inspected, format_of, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
+use crate::registry::policy::{self, Ruling};
 use crate::registry::resolve::UNTOLD;
-use crate::registry::settings::ScanPolicy;
 use crate::registry::text::{self, Refused};
 use crate::registry::upload::{StagedFile, Upload};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{
-    ArtifactRecord, FindingRecord, LatestRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
+    ArtifactRecord, FindingRecord, InspectionRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
 };
 use crate::store::{Moment, Records};
 
-/// Findings that are kept of one version; what is beyond says no more than these.
-const FINDINGS_MAX: usize = 200;
+/// Digests that an entry names.
+const DIGESTS_SAID_MAX: usize = 50;
+/// Findings that come with a refusal.
+const FINDINGS_TOLD_MAX: usize = 50;
 /// Warnings that come with an answer.
 const WARNINGS_MAX: usize = 50;
-/// Metadata fields that are measured, so nobody can claim them.
-const MEASURED: [&str; 3] = ["files", "format", "size_bytes"];
 
 /// Where a version came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,9 +126,10 @@ struct Plan {
     form: PublishForm,
     /// In the order of their paths.
     artifacts: Vec<ArtifactRecord>,
-    format: String,
     size: u64,
     findings: Vec<FindingRecord>,
+    /// Its time is that of the commit.
+    inspection: InspectionRecord,
     state: State,
     state_reason: Option<String>,
     metadata: BTreeMap<String, MetadatumRecord>,
@@ -153,34 +154,34 @@ impl Inner {
         if let (None, Some(path)) = (named, first_path) {
             note.say("first_file", path.as_str());
         }
-        let failed = async |error| -> Failure { self.refuse(caller, note.clone(), error).await };
+        let failed = async |note: &Note, error| -> Failure { self.refuse(caller, note.clone(), error).await };
 
         // What may fail is bound first: a borrow of staged files must not live while the failure is recorded.
         let checked = self.check_form(caller, &files, &form);
         let name = match checked {
             Ok(name) => name,
-            Err(error) => return Err(failed(error).await),
+            Err(error) => return Err(failed(&note, error).await),
         };
-        let (files, inspections) = match inspect_all(files).await {
+        let (files, inspected) = match self.inspect_staged(files).await {
             Ok(looked_at) => looked_at,
-            Err(error) => return Err(failed(error).await),
+            Err(error) => return Err(failed(&note, error).await),
         };
-        let planned = self.plan(caller, name, form, &files, inspections);
+        let planned = self.plan(caller, name, form, &files, inspected, &mut note);
         let plan = match planned {
             Ok(plan) => plan,
-            Err(error) => return Err(failed(error).await),
+            Err(error) => return Err(failed(&note, error).await),
         };
         let once = self.fingerprints.once(caller, &plan.described());
         // Given back after the commit: whoever unpins last looks whether the record is there.
         let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
         let _pins = self.pin(Holder::Writer, digests).await;
         if let Err(error) = keep_all(files).await {
-            return Err(failed(error).await);
+            return Err(failed(&note, error).await);
         }
-        let who = caller.clone();
+        let (who, work) = (caller.clone(), Arc::clone(self));
         self.commit_once(caller, note, once, move |records, moment, note| {
             check_not_revoked(records, &who)?;
-            decide(records, moment, note, plan)
+            decide(&work, records, moment, note, plan)
         })
         .await
     }
@@ -233,6 +234,21 @@ impl Inner {
         }
     }
 
+    /// Looks into each file.
+    async fn inspect_staged(
+        self: &Arc<Self>,
+        files: Vec<StagedFile>,
+    ) -> Result<(Vec<StagedFile>, Inspected), RegistryError> {
+        let mut back = Vec::with_capacity(files.len());
+        let mut inspections = Vec::with_capacity(files.len());
+        for StagedFile { path, staged, digest, size } in files {
+            let (staged, inspection) = self.inspect_file(staged, &path).await?;
+            inspections.push((path.clone(), inspection));
+            back.push(StagedFile { path, staged, digest, size });
+        }
+        Ok((back, Inspected::of(inspections)))
+    }
+
     /// What the version will be, but for what hangs on the state.
     fn plan(
         &self,
@@ -240,50 +256,53 @@ impl Inner {
         name: ModelName,
         form: PublishForm,
         files: &[StagedFile],
-        inspections: Vec<Inspection>,
+        inspected: Inspected,
+        note: &mut Note,
     ) -> Result<Plan, RegistryError> {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
         let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
+        let policy = self.settings.scan_policies.of(&name);
+        let inspection = inspected.record(&self.inspector.ruleset, policy.as_str(), 0);
+        note.say("verdict", inspection.verdict.as_str());
+        note.say("ruleset", inspection.ruleset.as_str());
+        note.say("policy", policy.as_str());
+        note.say("rules", said(&rules_of(&inspected.findings)));
+        let all: Vec<&FindingRecord> = inspected.findings.iter().collect();
+        let ruling = policy::rule(policy, &all, inspected.has_pickle());
+        if ruling == Ruling::Refused {
+            let digests = files.iter().map(|file| file.digest.to_string());
+            note.say("digests", digests.take(DIGESTS_SAID_MAX).collect::<Vec<_>>());
+            let findings = inspected.findings.iter().take(FINDINGS_TOLD_MAX).map(render::finding).collect();
+            return Err(RegistryError::Malicious { findings });
+        }
+        let (state, state_reason) = ruling.state();
         let mut artifacts: Vec<ArtifactRecord> = files
             .iter()
-            .zip(&inspections)
-            .map(|(file, inspection)| ArtifactRecord {
+            .map(|file| ArtifactRecord {
                 path: file.path.clone(),
                 size: file.size,
                 digest: file.digest,
-                format: inspection.format.as_str().to_owned(),
+                format: String::new(),
+                verdict: None,
             })
             .collect();
         artifacts.sort_by(|one, other| one.path.cmp(&other.path));
-        let formats: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
-        let format = match (formats.first(), formats.len()) {
-            (Some(one), 1) => (*one).to_owned(),
-            _ => "mixed".to_owned(),
-        };
+        inspected.describe(&mut artifacts);
         let size = artifacts.iter().map(|artifact| artifact.size).sum();
-        let verdict = inspections.iter().map(Inspection::verdict).max().unwrap_or(Verdict::Clean);
-        let paths = files.iter().map(|file| file.path.as_str());
-        let findings = findings(paths, &inspections);
-        let (state, state_reason) = gate(self.settings.scan_policy, verdict, &findings);
         let mut warnings = form.warnings.clone();
-        warnings.extend(findings.iter().filter(|finding| finding.level == "note").map(|finding| {
-            if finding.place.is_empty() {
-                finding.detail.clone()
-            } else {
-                format!("{}: {}", finding.place, finding.detail)
-            }
-        }));
+        warnings.extend(inspected.findings.iter().filter_map(|finding| warning(finding, state)));
         warnings.truncate(WARNINGS_MAX);
-        let metadata = metadata(form.metadata.as_ref(), &format, size, artifacts.len(), &mut warnings);
+        let measured = inspected.measured(&artifacts);
+        let metadata = with_claims(measured, form.metadata.as_ref(), &mut warnings);
         Ok(Plan {
             name,
             id_bits,
             form,
             artifacts,
-            format,
             size,
-            findings,
+            findings: inspected.findings,
+            inspection,
             state,
             state_reason,
             metadata,
@@ -294,91 +313,22 @@ impl Inner {
     }
 }
 
+/// A finding as a note for the uploader: notes, and where the version is handed out all the same, whatever was found.
+fn warning(finding: &FindingRecord, state: State) -> Option<String> {
+    let level = match finding.level.as_str() {
+        "note" => "",
+        _ if state == State::Available => finding.level.as_str(),
+        _ => return None,
+    };
+    let parts = [level, finding.place.as_str(), finding.detail.as_str()];
+    Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
+}
+
 /// Makes the bytes durable, on a blocking thread.
 async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
     let task =
         tokio::task::spawn_blocking(move || files.into_iter().try_for_each(|file| file.staged.keep(&file.digest)));
     Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
-}
-
-/// Looks at each file, on a blocking thread.
-async fn inspect_all(files: Vec<StagedFile>) -> Result<(Vec<StagedFile>, Vec<Inspection>), RegistryError> {
-    let task = tokio::task::spawn_blocking(move || {
-        let (ruleset, limits) = (Ruleset::default(), Limits::default());
-        let looked_at: std::io::Result<Vec<Inspection>> =
-            files.iter().map(|file| inspect::inspect(&file.staged, file.path.as_str(), &ruleset, &limits)).collect();
-        looked_at.map(|inspections| (files, inspections))
-    });
-    let looked_at = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
-    looked_at.map_err(|error| RegistryError::Internal(error.into()))
-}
-
-/// Findings as they are kept, each with the path of its file in front of its place.
-fn findings<'f>(paths: impl Iterator<Item = &'f str>, inspections: &[Inspection]) -> Vec<FindingRecord> {
-    let several = inspections.len() > 1;
-    let all = paths.zip(inspections).flat_map(|(path, inspection)| {
-        inspection.findings.iter().map(move |finding| FindingRecord {
-            rule: finding.rule.clone(),
-            level: finding.level.as_str().to_owned(),
-            place: match (several || !finding.place.is_empty(), finding.place.is_empty()) {
-                (false, _) => String::new(),
-                (true, true) => path.to_owned(),
-                (true, false) => format!("{path}/{}", finding.place),
-            },
-            detail: finding.detail.clone(),
-        })
-    });
-    let mut all: Vec<FindingRecord> = all.collect();
-    // The gravest first, so that they are not the ones cut off.
-    all.sort_by_key(|finding| std::cmp::Reverse(gravity(&finding.level)));
-    all.truncate(FINDINGS_MAX);
-    all
-}
-
-fn gravity(level: &str) -> usize {
-    ["note", "suspicious", "unscannable", "malicious"].iter().position(|one| *one == level).unwrap_or(0)
-}
-
-/// The gate: the state a version begins in, and why it is held if it is (scanning.md §1).
-fn gate(policy: ScanPolicy, verdict: Verdict, findings: &[FindingRecord]) -> (State, Option<String>) {
-    let reason = |finding: Option<&FindingRecord>| {
-        let rule = finding.map_or("no rule", |finding| finding.rule.as_str());
-        Some(format!("inspection: {} ({rule})", verdict.as_str()))
-    };
-    if verdict != Verdict::Clean {
-        return (State::Quarantined, reason(findings.first()));
-    }
-    // What wasn't looked into may hold a pickle.
-    let may_hold_pickle =
-        |finding: &&FindingRecord| finding.rule.starts_with("pickle.") || finding.rule == "content.unread";
-    match (policy, findings.iter().find(may_hold_pickle)) {
-        (ScanPolicy::Strict, Some(finding)) => {
-            (State::Quarantined, Some(format!("policy strict: may run code when loaded ({})", finding.rule)))
-        }
-        (ScanPolicy::Strict | ScanPolicy::Default, _) => (State::Available, None),
-    }
-}
-
-/// What was measured, and what is claimed besides.
-fn metadata(
-    claims: Option<&Map<String, Value>>,
-    format: &str,
-    size: u64,
-    files: usize,
-    warnings: &mut Vec<String>,
-) -> BTreeMap<String, MetadatumRecord> {
-    let field = |value: &Value, origin| MetadatumRecord { json: value.to_string(), origin };
-    let mut fields = BTreeMap::new();
-    for (key, value) in claims.into_iter().flatten() {
-        if MEASURED.contains(&key.as_str()) {
-            warnings.push(format!("the claim `{key}` was ignored: it is measured"));
-        } else {
-            fields.insert(key.clone(), field(value, Origin::Claimed));
-        }
-    }
-    let measured = [("files", json!(files)), ("format", json!(format)), ("size_bytes", json!(size))];
-    fields.extend(measured.iter().map(|(key, value)| ((*key).to_owned(), field(value, Origin::Measured))));
-    fields
 }
 
 impl Plan {
@@ -430,10 +380,13 @@ impl Plan {
             version: number,
             state: self.state,
             state_reason: self.state_reason.clone(),
+            state_at_ms: moment.at_ms,
             description: self.form.description.clone().unwrap_or_default(),
             artifacts: self.artifacts.clone(),
             metadata: self.metadata.clone(),
             findings: self.findings.clone(),
+            inspection: Some(InspectionRecord { at_ms: moment.at_ms, ..self.inspection.clone() }),
+            review: None,
             source: self.form.source.as_str().to_owned(),
             created_at_ms: moment.at_ms,
             created_by: self.by.clone(),
@@ -507,8 +460,19 @@ fn check_not_revoked(records: &dyn Records, caller: &Caller) -> Result<(), Regis
     if holds { Ok(()) } else { Err(RegistryError::Unauthenticated) }
 }
 
+/// What is said by uploaders.
+fn claims(metadata: &BTreeMap<String, MetadatumRecord>) -> impl Iterator<Item = (&String, &MetadatumRecord)> {
+    metadata.iter().filter(|(_key, field)| field.origin == Origin::Claimed)
+}
+
 /// The decision, on the store's writing thread.
-fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) -> Decided<PublishedVersion> {
+fn decide(
+    inner: &Inner,
+    records: &dyn Records,
+    moment: Moment,
+    note: &mut Note,
+    plan: Plan,
+) -> Decided<PublishedVersion> {
     let mut model = match records.model_named(&plan.name)? {
         Some(id) => records.model(id)?.ok_or_else(|| {
             RegistryError::Corrupt(format!("the name `{}` leads to a model that isn't there", plan.name).into())
@@ -528,7 +492,7 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
     let already_present = matches!(placing, Placing::There(_));
     let mut version = match placing {
         Placing::There(there) => {
-            if plan.form.metadata.is_some() && plan.metadata != there.metadata {
+            if plan.form.metadata.is_some() && !claims(&plan.metadata).eq(claims(&there.metadata)) {
                 warnings.push("the metadata were ignored: these bytes were there already, with others".into());
             }
             if plan.form.description.as_ref().is_some_and(|text| *text != there.description) {
@@ -542,13 +506,7 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
             model.live_versions = model.live_versions.saturating_add(1);
-            model.latest = Some(LatestRecord {
-                version: number,
-                state: version.state,
-                format: plan.format.clone(),
-                size: plan.size,
-                uploader: plan.by.clone(),
-            });
+            model.latest = Some(latest_of(&version));
             version
         }
     };
@@ -581,7 +539,7 @@ fn decide(records: &dyn Records, moment: Moment, note: &mut Note, plan: Plan) ->
     }
     describe(note, &plan, &model, &version, already_present);
     let published = PublishedVersion {
-        version: render::version_info(&model, &version),
+        version: render::version_info(&inner.inspector.ruleset, &model, &version),
         revision: version.revision,
         already_present,
         warnings,
@@ -625,22 +583,21 @@ fn describe(note: &mut Note, plan: &Plan, model: &ModelRecord, version: &Version
         note.target.size = Some(only.size);
     } else {
         // Enough to tell which files they were; the change of the same record has them all.
-        let digests: Vec<Value> =
-            version.artifacts.iter().take(50).map(|artifact| artifact.digest.to_string().into()).collect();
+        let digests: Vec<Value> = version
+            .artifacts
+            .iter()
+            .take(DIGESTS_SAID_MAX)
+            .map(|artifact| artifact.digest.to_string().into())
+            .collect();
         note.say("digests", digests);
     }
     note.say("name", model.name.as_str());
     note.say("files", version.artifacts.len());
     note.say("size_bytes", plan.size);
-    note.say("format", plan.format.as_str());
+    note.say("format", format_of(&version.artifacts));
     note.say("state", version.state.as_str());
     note.say("source", version.source.as_str());
     if already_present {
         note.say("already_present", true);
-    }
-    if !plan.findings.is_empty() {
-        let rules: BTreeSet<&str> = plan.findings.iter().map(|finding| finding.rule.as_str()).collect();
-        let rules: Vec<Value> = rules.into_iter().take(50).map(Value::from).collect();
-        note.say("rules", rules);
     }
 }

@@ -1,12 +1,19 @@
 //! From records to what the wire shows. Knows both shapes; refuses to know rules.
 
-use common::api::{AliasEvent, AliasInfo, Artifact, Finding, Metadatum, ModelRow, State, User, VersionInfo};
+use common::api::{
+    AliasEvent, AliasInfo, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review, State, User,
+    VersionInfo,
+};
 use common::name::Alias;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
+use crate::inspect::{Ruleset, rule};
 use crate::registry::settings::Settings;
-use crate::store::records::{AliasEventRecord, AliasRecord, ModelRecord, SessionRecord, UserRecord, VersionRecord};
+use crate::store::records::{
+    AliasEventRecord, AliasRecord, FindingRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord,
+    SessionRecord, UserRecord, VersionRecord,
+};
 
 pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
     let latest = model.latest.as_ref();
@@ -24,6 +31,9 @@ pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
         format: latest.map(|one| one.format.clone()),
         size: latest.map(|one| one.size),
         uploader: latest.map(|one| one.uploader.clone()),
+        verdict: latest.and_then(|one| one.verdict.clone()),
+        parameters: latest.and_then(|one| one.parameters),
+        dtypes: latest.map(|one| one.dtypes.clone()).unwrap_or_default(),
         versions: model.live_versions,
         created_at: rfc3339(model.created_at_ms),
         updated_at: rfc3339(model.updated_at_ms),
@@ -45,23 +55,19 @@ pub(crate) fn alias_event(event: &AliasEventRecord) -> AliasEvent {
     AliasEvent { version: event.version, at: rfc3339(event.at_ms), by: event.by.clone(), log_index: event.index }
 }
 
-pub(crate) fn version_info(model: &ModelRecord, version: &VersionRecord) -> VersionInfo {
+/// A version. `ruleset` is what inspections are done with now.
+pub(crate) fn version_info(ruleset: &Ruleset, model: &ModelRecord, version: &VersionRecord) -> VersionInfo {
     let artifacts = version.artifacts.iter().map(|artifact| Artifact {
         path: artifact.path.clone(),
         size: artifact.size,
         digest: artifact.digest,
         format: artifact.format.clone(),
+        verdict: artifact.verdict.clone(),
     });
     let metadata = version.metadata.iter().map(|(key, field)| {
         // It was written as JSON; should it not be, its text is still the truth about it.
         let value = serde_json::from_str(&field.json).unwrap_or_else(|_broken| Value::String(field.json.clone()));
         (key.clone(), Metadatum { value, origin: field.origin })
-    });
-    let findings = version.findings.iter().map(|finding| Finding {
-        rule: finding.rule.clone(),
-        level: finding.level.clone(),
-        place: finding.place.clone(),
-        detail: finding.detail.clone(),
     });
     let aliases = model.aliases.iter().filter(|(_alias, to)| to.version == version.version);
     VersionInfo {
@@ -70,16 +76,61 @@ pub(crate) fn version_info(model: &ModelRecord, version: &VersionRecord) -> Vers
         version: version.version,
         state: version.state,
         state_reason: version.state_reason.clone(),
+        state_at: Some(rfc3339(version.state_at_ms)),
         description: version.description.clone(),
         artifacts: artifacts.collect(),
         metadata: metadata.collect(),
-        findings: findings.collect(),
+        findings: version.findings.iter().map(finding).collect(),
+        inspection: version.inspection.as_ref().map(|inspection| inspection_info(ruleset, inspection)),
+        review: version.review.as_ref().map(review),
+        cleared: is_cleared(version),
         source: version.source.clone(),
         aliases: aliases.map(|(alias, _to)| alias.clone()).collect(),
         created_at: rfc3339(version.created_at_ms),
         created_by: version.created_by.clone(),
         log_index: version.index,
     }
+}
+
+pub(crate) fn finding(finding: &FindingRecord) -> Finding {
+    Finding {
+        rule: finding.rule.clone(),
+        level: finding.level.clone(),
+        place: finding.place.clone(),
+        detail: finding.detail.clone(),
+        meaning: rule(&finding.rule).map(|rule| rule.meaning.to_owned()),
+    }
+}
+
+fn inspection_info(ruleset: &Ruleset, inspection: &InspectionRecord) -> InspectionInfo {
+    InspectionInfo {
+        verdict: inspection.verdict.clone(),
+        ruleset: inspection.ruleset.clone(),
+        at: rfc3339(inspection.at_ms),
+        stale: inspection.ruleset != ruleset.id(),
+        findings_total: inspection.findings_total,
+        policy: inspection.policy.clone(),
+    }
+}
+
+pub(crate) fn review(review: &ReviewRecord) -> Review {
+    Review {
+        decision: match review.decision {
+            ReviewDecision::Released => Decision::Released,
+            ReviewDecision::Blocked => Decision::Blocked,
+        },
+        by: review.by.clone(),
+        at: rfc3339(review.at_ms),
+        log_index: review.index,
+        reason: review.reason.clone(),
+        over: review.over.iter().map(|one| (one.rule.clone(), one.level.clone())).collect(),
+    }
+}
+
+/// Whether a version is held that inspection has nothing against any more.
+pub(crate) fn is_cleared(version: &VersionRecord) -> bool {
+    version.state == State::Quarantined
+        && version.inspection.as_ref().is_some_and(|inspection| inspection.verdict == "clean")
 }
 
 pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], now_ms: i64) -> User {

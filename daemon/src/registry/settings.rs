@@ -1,11 +1,14 @@
 //! What an operator decides, as the registry sees it: typed, valid, complete. Refuses to know where it was written down.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use common::name::Alias;
 
+pub use crate::config::scan::{ScanPolicies, ScanPolicy};
 use crate::config::secret::Secret;
+use crate::inspect::{Allowed, Limits};
 
 /// The registry's settings.
 #[derive(Debug, Clone)]
@@ -24,8 +27,14 @@ pub struct Settings {
     pub upload_bytes_max: u64,
     /// Uploads are refused when less would stay free, octets.
     pub min_free_bytes: u64,
-    /// What happens to what inspection finds.
-    pub scan_policy: ScanPolicy,
+    /// What is done about what inspection finds, by model.
+    pub scan_policies: ScanPolicies,
+    /// What inspection allows besides the list that is built in.
+    pub scan_allowed: Allowed,
+    /// How much work an inspection may be.
+    pub scan_limits: Limits,
+    /// Octets of files that are inspected anew in a second; none: only on demand.
+    pub rescan_bytes_per_second: Option<NonZeroU64>,
     /// Aliases that only admins may move.
     pub protected_aliases: BTreeSet<Alias>,
     /// How long what was deleted can be restored.
@@ -36,25 +45,6 @@ pub struct Settings {
     pub client_ip: ClientIp,
     /// Who may fetch the log's checkpoint and hashes.
     pub hash_access: HashAccess,
-}
-
-/// `MREG_SCAN_POLICY` (scanning.md §1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanPolicy {
-    /// Suspicious, unscannable and malicious files are held in quarantine; notes are warnings.
-    Default,
-    /// Every pickle is held, too.
-    Strict,
-}
-
-impl ScanPolicy {
-    /// The name it has in settings, entries and the status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Strict => "strict",
-        }
-    }
 }
 
 /// `MREG_AUDIT_READS` (audit-log.md §1).

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::registry::{Inner, tail};
+use crate::registry::{Inner, rescan, tail};
 
 /// How often rejected requests are summarised.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
@@ -108,7 +108,9 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         purge_expired(&inner).await;
     }));
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
-    vec![sweep, summaries, purges, feed]
+    let rescans =
+        inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
+    [sweep, summaries, purges, feed].into_iter().chain(rescans).collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

@@ -8,14 +8,23 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::store::StoreError;
-use crate::store::records::Write;
+use crate::store::records::{Write, v1};
 
 /// The largest value that is read, in octets: a bound on what a damaged length can make us allocate.
 pub const VALUE_OCTETS_MAX: usize = 64 * 1024 * 1024;
 
+/// A record as the view has it. The view is derived: where a shape changes, it gets another name and is made anew.
 #[derive(Serialize, Deserialize)]
 enum Stored<T> {
     V1(T),
+}
+
+/// A change as the journal has it.
+#[derive(Serialize, Deserialize)]
+enum Change<Old, New> {
+    /// By 0.1.0.
+    V1(Old),
+    V2(New),
 }
 
 fn config() -> impl bincode::config::Config {
@@ -30,20 +39,35 @@ pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, StoreError> {
 
 /// The record of stored octets; every octet must be used.
 pub fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, StoreError> {
+    let Stored::V1(record) = decode_whole(octets)?;
+    Ok(record)
+}
+
+fn decode_whole<T: DeserializeOwned>(octets: &[u8]) -> Result<T, StoreError> {
     let corrupt = |why: String| StoreError::Corrupt(format!("a stored record can't be decoded: {why}"));
-    let (Stored::V1(record), used) =
+    let (value, used) =
         bincode::serde::decode_from_slice(octets, config()).map_err(|error| corrupt(error.to_string()))?;
-    if used == octets.len() { Ok(record) } else { Err(corrupt(format!("{} octets too many", octets.len() - used))) }
+    if used == octets.len() { Ok(value) } else { Err(corrupt(format!("{} octets too many", octets.len() - used))) }
 }
 
 /// The change part of a journal record; empty where nothing changes.
 pub fn encode_change(writes: &[Write]) -> Result<Vec<u8>, StoreError> {
-    if writes.is_empty() { Ok(Vec::new()) } else { encode(&writes) }
+    if writes.is_empty() {
+        return Ok(Vec::new());
+    }
+    bincode::serde::encode_to_vec(Change::<(), _>::V2(writes), config())
+        .map_err(|error| StoreError::Corrupt(format!("a change can't be encoded: {error}")))
 }
 
 /// The writes of the change part of a journal record.
 pub fn decode_change(octets: &[u8]) -> Result<Vec<Write>, StoreError> {
-    if octets.is_empty() { Ok(Vec::new()) } else { decode(octets) }
+    if octets.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(match decode_whole::<Change<Vec<v1::Write>, Vec<Write>>>(octets)? {
+        Change::V1(writes) => writes.into_iter().map(Write::from).collect(),
+        Change::V2(writes) => writes,
+    })
 }
 
 /// SHA-256 of a change, as its entry carries it.

@@ -1,6 +1,8 @@
 //! What is stored: one struct per record, and [`Write`], the closed enum of all that may change state. These are the
 //! journal's and the view's shapes, not the wire's. A shape that a release has written never changes: a new field is a
-//! new version in `store/codec.rs`.
+//! new version in `store/codec.rs`, and the shape before it is kept in `records/v1.rs`.
+
+pub(super) mod v1;
 
 use std::collections::BTreeMap;
 
@@ -98,6 +100,12 @@ pub struct LatestRecord {
     pub size: u64,
     /// Who published it.
     pub uploader: String,
+    /// What its inspection came to; none where it was never inspected.
+    pub verdict: Option<String>,
+    /// Elements of all its tensors, where it has any that can be counted.
+    pub parameters: Option<u64>,
+    /// Its element types, the one with the largest share first.
+    pub dtypes: Vec<String>,
 }
 
 /// Where an alias points.
@@ -137,14 +145,20 @@ pub struct VersionRecord {
     pub state: State,
     /// Why it is in that state, where somebody gave a reason.
     pub state_reason: Option<String>,
+    /// Since when it is in that state, milliseconds since the epoch. A deletion that is taken back doesn't count.
+    pub state_at_ms: i64,
     /// What the uploader said.
     pub description: String,
     /// Its files, in the order of their paths.
     pub artifacts: Vec<ArtifactRecord>,
     /// Facts, each with its origin.
     pub metadata: BTreeMap<String, MetadatumRecord>,
-    /// What inspection found.
+    /// What inspection found, the gravest first.
     pub findings: Vec<FindingRecord>,
+    /// What those findings rest on; none where it was published before there were rulesets.
+    pub inspection: Option<InspectionRecord>,
+    /// What somebody last decided over them.
+    pub review: Option<ReviewRecord>,
     /// `api`, `drop`, `mlflow` or `hf`.
     pub source: String,
     /// Milliseconds since the epoch.
@@ -172,6 +186,67 @@ pub struct ArtifactRecord {
     pub digest: Digest,
     /// Wire name of its format.
     pub format: String,
+    /// What its inspection came to; none where it was never inspected.
+    pub verdict: Option<String>,
+}
+
+/// The last inspection of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectionRecord {
+    /// Id of the set of rules it was done with.
+    pub ruleset: String,
+    /// `clean`, `suspicious`, `unscannable` or `malicious`.
+    pub verdict: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// How many findings there were; not all may be kept.
+    pub findings_total: u64,
+    /// The policy that was asked what to do about them.
+    pub policy: String,
+}
+
+/// What somebody decided over a version's findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewRecord {
+    /// The decision.
+    pub decision: ReviewDecision,
+    /// By whom.
+    pub by: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of its entry.
+    pub index: u64,
+    /// The reason that was given.
+    pub reason: String,
+    /// The rules that had found something then, each with the gravest level.
+    pub over: Vec<RuleRecord>,
+}
+
+/// A decision of a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReviewDecision {
+    /// Handed out in spite of its findings.
+    Released,
+    /// Never to be handed out.
+    Blocked,
+}
+
+/// A rule that found something, and how grave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRecord {
+    /// Its id.
+    pub rule: String,
+    /// The gravest level it was found at.
+    pub level: String,
+}
+
+/// The set of rules that inspections are done with since an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetRecord {
+    /// Its id.
+    pub id: String,
+    /// Since when, milliseconds since the epoch.
+    pub at_ms: i64,
 }
 
 /// A metadata field; the value is JSON text, for stored types hold no untyped values.
@@ -371,4 +446,13 @@ pub enum Write {
     },
     /// Replaces the log's name and keys. The store signs with the keys it names from the same checkpoint on.
     PutLogKeys(LogKeysRecord),
+    /// Remembers which rules inspections are done with.
+    PutRuleset(RulesetRecord),
+    /// These versions were inspected anew, by the entry's time, and nothing else of their records changed.
+    RenewInspections {
+        /// Id of the set of rules.
+        ruleset: String,
+        /// The versions. Those that are gone or were never inspected are passed over.
+        versions: Vec<(ModelId, Version)>,
+    },
 }

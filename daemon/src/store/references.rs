@@ -74,7 +74,9 @@ impl References {
                 | Write::PutModel(_)
                 | Write::AppendAliasEvent { .. }
                 | Write::PutIdempotency { .. }
-                | Write::PutLogKeys(_) => {}
+                | Write::PutLogKeys(_)
+                | Write::PutRuleset(_)
+                | Write::RenewInspections { .. } => {}
             }
         }
     }
@@ -138,16 +140,20 @@ mod tests {
             size: 1,
             digest: *digest,
             format: "unknown".into(),
+            verdict: None,
         };
         Write::PutVersion(VersionRecord {
             model: ModelId::from_u128(1),
             version: number.try_into().unwrap(),
             state: State::Available,
             state_reason: None,
+            state_at_ms: 0,
             description: String::new(),
             artifacts: digests.iter().enumerate().map(artifact).collect(),
             metadata: BTreeMap::new(),
             findings: Vec::new(),
+            inspection: None,
+            review: None,
             source: "api".into(),
             created_at_ms: 0,
             created_by: "alice".into(),

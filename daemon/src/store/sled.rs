@@ -44,15 +44,15 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
-    VersionRecord,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
+    SessionRecord, UserRecord, VersionRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
 use crate::store::{
     BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
-    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency,
+    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
 };
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
@@ -551,6 +551,18 @@ impl Records for SledView {
     }
     fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
         KvRecords(&self.tree).log_keys()
+    }
+    fn ruleset(&self) -> Read<Option<RulesetRecord>> {
+        KvRecords(&self.tree).ruleset()
+    }
+    fn inspected_with(&self) -> Read<Vec<(String, u64)>> {
+        KvRecords(&self.tree).inspected_with()
+    }
+    fn inspected_by(&self, ruleset: &str, below: Option<VersionKey>, limit: usize) -> Read<Vec<VersionKey>> {
+        KvRecords(&self.tree).inspected_by(ruleset, below, limit)
+    }
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>> {
+        KvRecords(&self.tree).quarantined(blocked, after, limit)
     }
 }
 

@@ -24,6 +24,10 @@
 //! | `h` | chain, value | [`Head`] |
 //! | `c` | – | `Counters` |
 //! | `k` | – | `LogKeysRecord` |
+//! | `R` | – | `RulesetRecord` |
+//! | `w` | ruleset, 0, model id, version | – : versions that are not deleted, by the rules they were inspected with |
+//! | `W` | ruleset | how many those are |
+//! | `q` | 0 or 1 if blocked, held since, model id, version | – : versions in quarantine |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -40,10 +44,10 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, SessionRecord, UserRecord,
-    VersionRecord, Write,
+    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, ReviewDecision,
+    RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
-use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError};
+use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
 /// How many rows one page may look at.
 pub const SCAN_ROWS_MAX: usize = 20_000;
@@ -195,6 +199,7 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                 let at = key(b'v', &[&id(*model), &number(*version)]);
                 if let Some(old) = record::<VersionRecord>(overlay, &at)? {
                     forget_digests(overlay, &old);
+                    index_version(overlay, Some(&old), None)?;
                     overlay.delete(at);
                 }
             }
@@ -205,6 +210,12 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             Write::SetBlob { digest, size, refs } => set_blob(overlay, digest, *size, *refs, &mut counts, released)?,
             Write::PutIdempotency { key: name, record } => put_idempotency(overlay, name, record, moment)?,
             Write::PutLogKeys(keys) => overlay.put(b"k".to_vec(), encode(keys)?),
+            Write::PutRuleset(ruleset) => overlay.put(b"R".to_vec(), encode(ruleset)?),
+            Write::RenewInspections { ruleset, versions } => {
+                for (model, version) in versions {
+                    renew_inspection(overlay, *model, *version, ruleset, moment)?;
+                }
+            }
         }
     }
     if counts != before {
@@ -313,9 +324,11 @@ fn model_index(model: &ModelRecord) -> Vec<Vec<u8>> {
 
 fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
     let at = key(b'v', &[&id(version.model), &number(version.version)]);
-    if let Some(old) = record::<VersionRecord>(overlay, &at)? {
-        forget_digests(overlay, &old);
+    let old = record::<VersionRecord>(overlay, &at)?;
+    if let Some(old) = &old {
+        forget_digests(overlay, old);
     }
+    index_version(overlay, old.as_ref(), Some(version))?;
     if version.deleted.is_none() {
         for artifact in &version.artifacts {
             overlay.put(digest_key(artifact.digest, version), Vec::new());
@@ -323,6 +336,79 @@ fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
     }
     overlay.put(at, encode(version)?);
     Ok(())
+}
+
+/// Notes that a version was inspected anew and nothing came of it. Its revision moves, for what is shown of it changes.
+fn renew_inspection(
+    overlay: &mut Overlay<'_>,
+    model: ModelId,
+    version: Version,
+    ruleset: &str,
+    moment: Moment,
+) -> Read<()> {
+    let at = key(b'v', &[&id(model), &number(version)]);
+    let Some(old) = record::<VersionRecord>(overlay, &at)? else { return Ok(()) };
+    let mut new = old.clone();
+    let Some(inspection) = &mut new.inspection else { return Ok(()) };
+    ruleset.clone_into(&mut inspection.ruleset);
+    inspection.at_ms = moment.at_ms;
+    new.revision = moment.index;
+    index_version(overlay, Some(&old), Some(&new))?;
+    overlay.put(at, encode(&new)?);
+    Ok(())
+}
+
+/// The set of rules a version was inspected with; empty where that was not kept.
+fn ruleset_of(version: &VersionRecord) -> &str {
+    version.inspection.as_ref().map_or("", |inspection| &inspection.ruleset)
+}
+
+/// Moves a version in the indices by ruleset and by quarantine.
+fn index_version(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Option<&VersionRecord>) -> Read<()> {
+    let live = |version: &&VersionRecord| version.deleted.is_none();
+    let (old, new) = (old.filter(live), new.filter(live));
+    let (left, joined) = (old.map(ruleset_of), new.map(ruleset_of));
+    if left != joined {
+        for (ruleset, version, joins) in
+            [(left, old, false), (joined, new, true)].into_iter().filter_map(|(a, b, c)| Some((a?, b?, c)))
+        {
+            let count_at = key(b'W', &[ruleset.as_bytes()]);
+            let count: u64 = record(overlay, &count_at)?.unwrap_or_default();
+            let count = if joins { count + 1 } else { count.saturating_sub(1) };
+            if count == 0 {
+                overlay.delete(count_at);
+            } else {
+                overlay.put(count_at, encode(&count)?);
+            }
+            let at = key(b'w', &[ruleset.as_bytes(), b"\0", &id(version.model), &number(version.version)]);
+            if joins {
+                overlay.put(at, Vec::new());
+            } else {
+                overlay.delete(at);
+            }
+        }
+    }
+    let (left, joined) = (old.and_then(quarantine_key), new.and_then(quarantine_key));
+    if left != joined {
+        if let Some(left) = left {
+            overlay.delete(left);
+        }
+        if let Some(joined) = joined {
+            overlay.put(joined, Vec::new());
+        }
+    }
+    Ok(())
+}
+
+/// Where a version is found while it is held.
+fn quarantine_key(version: &VersionRecord) -> Option<Vec<u8>> {
+    if version.state != State::Quarantined {
+        return None;
+    }
+    let blocked = version.review.as_ref().is_some_and(|review| review.decision == ReviewDecision::Blocked);
+    let parts: [&[u8]; 4] =
+        [&[u8::from(blocked)], &time(version.state_at_ms), &id(version.model), &number(version.version)];
+    Some(key(b'q', &parts))
 }
 
 fn digest_key(digest: Digest, version: &VersionRecord) -> Vec<u8> {
@@ -619,6 +705,55 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
     fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
         log_keys(self.0)
     }
+
+    fn ruleset(&self) -> Read<Option<RulesetRecord>> {
+        record(self.0, b"R")
+    }
+
+    fn inspected_with(&self) -> Read<Vec<(String, u64)>> {
+        let counted = |pair: Read<(sled::IVec, sled::IVec)>| {
+            let (at, count) = pair?;
+            Ok((String::from_utf8_lossy(at.get(1..).unwrap_or_default()).into_owned(), decode(&count)?))
+        };
+        prefixed(self.0, b"W", false).map(counted).collect()
+    }
+
+    fn inspected_by(&self, ruleset: &str, below: Option<VersionKey>, limit: usize) -> Read<Vec<VersionKey>> {
+        let prefix = key(b'w', &[ruleset.as_bytes(), b"\0"]);
+        let to = match below {
+            Some((model, version)) => Bound::Excluded([&prefix[..], &id(model)[..], &number(version)[..]].concat()),
+            None => prefix_end(&prefix),
+        };
+        let keys = self.0.range(Bound::Included(prefix.clone()), to, true).take(limit);
+        keys.map(|pair| version_key(pair?.0.get(prefix.len()..).unwrap_or_default())).collect()
+    }
+
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>> {
+        let prefix = key(b'q', &[&[u8::from(blocked)]]);
+        let from = match after {
+            Some(after) => Bound::Excluded(key_after(&prefix, after)),
+            None => Bound::Included(prefix.clone()),
+        };
+        let held = |pair: Read<(sled::IVec, sled::IVec)>| {
+            let place = pair?.0.get(prefix.len()..).unwrap_or_default().to_vec();
+            let (model, version) = version_key(place.get(8..).unwrap_or_default())?;
+            let record = self.version(model, version)?;
+            let missing = || StoreError::Corrupt(format!("version {version} of {model} is held, but not there"));
+            Ok((place, record.ok_or_else(missing)?))
+        };
+        self.0.range(from, prefix_end(&prefix), false).take(limit).map(held).collect()
+    }
+}
+
+/// The end of a key: a model's id and a version's number.
+fn version_key(octets: &[u8]) -> Read<VersionKey> {
+    let (model, version) = octets.split_at_checked(16).ok_or_else(bad_version_key)?;
+    let number = u32::from_be_bytes(version.try_into().map_err(|_length| bad_version_key())?);
+    Ok((model_id(model)?, Version::try_from(number).map_err(|_zero| bad_version_key())?))
+}
+
+fn bad_version_key() -> StoreError {
+    StoreError::Corrupt("a version's key in the view is damaged".to_owned())
 }
 
 fn bad_digest_key() -> StoreError {

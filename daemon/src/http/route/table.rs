@@ -353,13 +353,14 @@ const DOWNLOAD_ANSWERS: [Success; 3] = [
     NOT_MODIFIED,
 ];
 
-const UPLOAD_PROBLEMS: [P; 9] = [
+const UPLOAD_PROBLEMS: [P; 10] = [
     P::RequestTimeout,
     P::Conflict,
     P::ContentTooLarge,
     P::UnsupportedMediaType,
     P::Invalid,
     P::DigestMismatch,
+    P::MaliciousContent,
     P::IdempotencyKeyReused,
     P::TooManyRequests,
     P::StorageFull,
@@ -994,11 +995,13 @@ static RELEASE_VERSION: Endpoint = Endpoint {
     template: "/models/{id}/versions/{v}/release",
     tag: VERSIONS,
     summary: "Release a version from quarantine",
-    text: "Its findings stay; who released it and why is in the audit log.",
+    text: "Its findings stay; who released it, why, and over which findings is shown in `review` and in the audit log. A later \
+           inspection that finds something new, or something graver, holds it again. What was blocked needs \
+           `override_block`.",
     access: MODERATE,
     audit: Always(&Action::ModelRelease),
     params: &[IDEMPOTENCY_KEY],
-    body: Body::Json("Reason"),
+    body: Body::Json("Release"),
     answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict],
 };
@@ -1015,6 +1018,61 @@ static QUARANTINE_VERSION: Endpoint = Endpoint {
     body: Body::Json("Reason"),
     answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict],
+};
+static BLOCK_VERSION: Endpoint = Endpoint {
+    id: "block_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/block",
+    tag: VERSIONS,
+    summary: "Hold a version back for good",
+    text: "Its bytes are not handed out from the next request on, and it is not offered for review any more. To release it \
+           all the same takes `override_block`.",
+    access: MODERATE,
+    audit: Always(&Action::ModelBlock),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("VersionChanged")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static RESCAN_VERSION: Endpoint = Endpoint {
+    id: "rescan_version",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/rescan",
+    tag: VERSIONS,
+    summary: "Inspect a version anew",
+    text: "The stored files are looked into again, with the rules of now; the answer comes when that is done. It may hold the \
+           version, if there are findings that no release overruled. It never releases one: a version that is held and has \
+           nothing found in it any more shows `cleared`, and waits for an admin.",
+    access: WRITE,
+    audit: Always(&Action::ModelRescan),
+    params: &[],
+    body: Body::None,
+    answers: &[json(200, &[Content::Json("Rescanned")], &[H::ETag, H::Logged], "The version as it is now.")],
+    problems: &[P::NotFound, P::Conflict, P::TooManyRequests],
+};
+static LIST_QUARANTINE: Endpoint = Endpoint {
+    id: "list_quarantine",
+    template: "/quarantine",
+    tag: VERSIONS,
+    summary: "Versions that wait for a decision",
+    text: "Those that are held, the longest held first, with what was found; release or block them. Where there are many, \
+           `total` is null.",
+    access: MODERATE,
+    audit: Refusals(&Action::ModelList),
+    params: &[query("blocked", Shape::Flag, "Those that were blocked for good instead."), LIMIT, CURSOR],
+    answers: &[json(200, &[Content::Json("QuarantinePage")], &[H::Link], "A page of versions.")],
+    ..PLAIN
+};
+static LIST_SCAN_RULES: Endpoint = Endpoint {
+    id: "list_scan_rules",
+    template: "/scan/rules",
+    tag: VERSIONS,
+    summary: "The rules of inspection",
+    text: "Each with its usual level and what it means; what the operator allows besides; and the id of the set, which every \
+           verdict names.",
+    access: SignedIn,
+    answers: &[json(200, &[Content::Json("ScanRules")], &[], "All of them.")],
+    ..PLAIN
 };
 static DEPRECATE_VERSION: Endpoint = Endpoint {
     id: "deprecate_version",
@@ -1345,7 +1403,7 @@ static STREAM_AUDIT: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 59] = [
+    pub const ALL: [&'static Endpoint; 63] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1367,12 +1425,16 @@ impl Route {
         &RESTORE_VERSION,
         &RELEASE_VERSION,
         &QUARANTINE_VERSION,
+        &BLOCK_VERSION,
+        &RESCAN_VERSION,
         &DEPRECATE_VERSION,
         &DOWNLOAD_VERSION,
         &DOWNLOAD_FILE,
         &SET_ALIAS,
         &CLEAR_ALIAS,
         &ALIAS_HISTORY,
+        &LIST_QUARANTINE,
+        &LIST_SCAN_RULES,
         &LIST_USERS,
         &SHOW_USER,
         &PATCH_USER,
@@ -1451,12 +1513,16 @@ impl Route {
             Self::RestoreVersion { .. } => &RESTORE_VERSION,
             Self::ReleaseVersion { .. } => &RELEASE_VERSION,
             Self::QuarantineVersion { .. } => &QUARANTINE_VERSION,
+            Self::BlockVersion { .. } => &BLOCK_VERSION,
+            Self::RescanVersion { .. } => &RESCAN_VERSION,
             Self::DeprecateVersion { .. } => &DEPRECATE_VERSION,
             Self::DownloadVersion { .. } => &DOWNLOAD_VERSION,
             Self::DownloadFile { .. } => &DOWNLOAD_FILE,
             Self::SetAlias { .. } => &SET_ALIAS,
             Self::ClearAlias { .. } => &CLEAR_ALIAS,
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
+            Self::ListQuarantine => &LIST_QUARANTINE,
+            Self::ListScanRules => &LIST_SCAN_RULES,
             Self::ListAudit => &LIST_AUDIT,
             Self::StreamAudit => &STREAM_AUDIT,
             Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,

@@ -346,7 +346,7 @@ async fn download_against_purge() {
 /// Every hand-out is an entry before and an entry after; quarantine holds bytes back, and an admin's release frees them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gate() {
-    let bench = Bench::with(|settings| settings.scan_policy = ScanPolicy::Strict).await;
+    let bench = Bench::with(|settings| settings.scan_policies = ScanPolicy::Strict.into()).await;
     let (viewer, admin, m) = (someone(Role::Viewer), someone(Role::Admin), model("m"));
     let first = bench.publish("m", b"{\"just\": \"json\"}").await;
     assert_eq!(first.version.state, State::Available);

@@ -737,6 +737,10 @@ fn key_name(key: &[u8]) -> String {
         b'h' => "end of chain",
         b'c' => "counters",
         b'k' => "log keys",
+        b'R' => "ruleset",
+        b'w' => "versions by ruleset",
+        b'W' => "count of ruleset",
+        b'q' => "quarantine",
         b'z' => "applied",
         _ => "unknown key",
     };

@@ -1,0 +1,258 @@
+//! What becomes of an inspection: the one way into it, and what a version keeps of what came out. Knows files, findings and
+//! facts; refuses to know what is done about them (`policy.rs`), and how a format is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::api::Origin;
+use common::name::ArtifactPath;
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+
+use crate::inspect::{self, Allowed, Facts, Finding, Inspection, Level, Limits, ReadAt, Ruleset, Verdict};
+use crate::registry::Inner;
+use crate::registry::error::RegistryError;
+use crate::store::records::{
+    ArtifactRecord, FindingRecord, InspectionRecord, LatestRecord, MetadatumRecord, RuleRecord, VersionRecord,
+};
+
+/// Findings that are kept of one version; what is beyond says no more than these.
+const FINDINGS_MAX: usize = 200;
+/// Rules that an entry names.
+const RULES_SAID_MAX: usize = 50;
+/// Files looked into at once at least, however few processors there are.
+const AT_ONCE_MIN: usize = 2;
+
+/// What inspections are done with, and how many at once.
+pub(crate) struct Inspector {
+    /// The rules, built once.
+    pub(crate) ruleset: Ruleset,
+    limits: Limits,
+    permits: Semaphore,
+}
+
+impl Inspector {
+    pub(crate) fn new(allowed: Allowed, limits: Limits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { ruleset: Ruleset::new(allowed), limits, permits: Semaphore::new(cores.max(AT_ONCE_MIN)) }
+    }
+}
+
+impl Inner {
+    /// Looks into one file, staged or stored, off the async threads, and gives it back. All inspection goes through here.
+    ///
+    /// # Errors
+    /// `Internal`: it couldn't be read, which is no verdict.
+    pub(crate) async fn inspect_file<S>(
+        self: &std::sync::Arc<Self>,
+        source: S,
+        name: &ArtifactPath,
+    ) -> Result<(S, Inspection), RegistryError>
+    where
+        S: ReadAt + Send + 'static,
+    {
+        let permit = self.inspector.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let (inner, name) = (std::sync::Arc::clone(self), name.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let Inspector { ruleset, limits, .. } = &inner.inspector;
+            let inspection = inspect::inspect(&source, name.as_str(), ruleset, limits);
+            inspection.map(|inspection| (source, inspection))
+        });
+        let inspected = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        drop(permit);
+        inspected.map_err(|error| RegistryError::Internal(error.into()))
+    }
+}
+
+/// What is known of a version's files after all of them were looked into.
+#[derive(Debug, Clone)]
+pub(crate) struct Inspected {
+    /// Each file's path, format and verdict.
+    files: BTreeMap<ArtifactPath, (&'static str, Verdict)>,
+    /// The gravest verdict.
+    pub(crate) verdict: Verdict,
+    /// What was found, the gravest first.
+    pub(crate) findings: Vec<FindingRecord>,
+    findings_total: u64,
+    facts: Facts,
+}
+
+impl Inspected {
+    /// Of files, each with its inspection.
+    pub(crate) fn of(files: Vec<(ArtifactPath, Inspection)>) -> Self {
+        let several = files.len() > 1;
+        let verdicts: BTreeMap<_, _> =
+            files.iter().map(|(path, one)| (path.clone(), (one.format.as_str(), one.verdict()))).collect();
+        let named: Vec<(String, Inspection)> =
+            files.into_iter().map(|(path, one)| (path.as_str().to_owned(), one)).collect();
+        let (facts, of_the_folder) = folder(&named);
+        let of_files = named.iter().flat_map(|(path, one)| one.findings.iter().map(move |found| (path, found)));
+        let mut findings: Vec<FindingRecord> = of_files.map(|(path, found)| kept(path, found, several)).collect();
+        findings.extend(of_the_folder.iter().map(|found| kept("", found, false)));
+        // The gravest first, so that they are not the ones cut off.
+        findings.sort_by_key(|finding| std::cmp::Reverse(gravity(&finding.level)));
+        let findings_total = findings.len() as u64;
+        findings.truncate(FINDINGS_MAX);
+        let verdict = of_the_folder.iter().map(|found| found.level.into()).chain(verdicts.values().map(|(_, v)| *v));
+        let verdict = verdict.max().unwrap_or(Verdict::Clean);
+        Self { files: verdicts, verdict, findings, findings_total, facts }
+    }
+
+    /// Whether a file is a pickle or holds one.
+    pub(crate) fn has_pickle(&self) -> bool {
+        let is_pickle = |format: &str| format.starts_with("pickle") || format.starts_with("pytorch");
+        self.files.values().any(|(format, _verdict)| is_pickle(format))
+            || self.findings.iter().any(|finding| finding.rule.starts_with("pickle."))
+    }
+
+    /// Notes format and verdict of each file.
+    pub(crate) fn describe(&self, artifacts: &mut [ArtifactRecord]) {
+        for artifact in artifacts {
+            if let Some((format, verdict)) = self.files.get(&artifact.path) {
+                (*format).clone_into(&mut artifact.format);
+                artifact.verdict = Some(verdict.as_str().to_owned());
+            }
+        }
+    }
+
+    /// What the version says of the inspection.
+    pub(crate) fn record(&self, ruleset: &Ruleset, policy: &str, at_ms: i64) -> InspectionRecord {
+        InspectionRecord {
+            ruleset: ruleset.id().to_owned(),
+            verdict: self.verdict.as_str().to_owned(),
+            at_ms,
+            findings_total: self.findings_total,
+            policy: policy.to_owned(),
+        }
+    }
+
+    /// The fields that were read from the bytes.
+    pub(crate) fn measured(&self, artifacts: &[ArtifactRecord]) -> BTreeMap<String, MetadatumRecord> {
+        let facts = &self.facts;
+        let mut fields: BTreeMap<&str, Value> =
+            facts.values.iter().map(|(key, value)| (&**key, value.clone())).collect();
+        // After the named facts, which the file chooses: these are always what they say.
+        fields.insert("files", json!(artifacts.len()));
+        fields.insert("format", json!(format_of(artifacts)));
+        fields.insert("size_bytes", json!(artifacts.iter().map(|artifact| artifact.size).sum::<u64>()));
+        if facts.tensors > 0 {
+            fields.insert("tensors", json!(facts.tensors));
+            fields.insert("parameters", json!(facts.parameters));
+            fields.insert("dtypes", json!(facts.dtypes));
+        }
+        if let Some((name, shape)) = &facts.largest {
+            fields.insert("largest_tensor", json!({"name": name, "shape": shape}));
+        }
+        let field = |value: Value| MetadatumRecord { json: value.to_string(), origin: Origin::Measured };
+        fields.into_iter().map(|(key, value)| (key.to_owned(), field(value))).collect()
+    }
+}
+
+/// What the files say together: their facts, and what is found in how they fit.
+fn folder(files: &[(String, Inspection)]) -> (Facts, Vec<Finding>) {
+    let mut facts = Facts::default();
+    for (_path, inspection) in files {
+        facts.absorb(inspection.facts.clone());
+    }
+    (facts, Vec::new())
+}
+
+/// A finding as it is kept, with the path of its file in front of its place where that says something.
+fn kept(path: &str, finding: &Finding, several: bool) -> FindingRecord {
+    let place = match (several || !finding.place.is_empty(), finding.place.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => path.to_owned(),
+        (true, false) if path.is_empty() => finding.place.clone(),
+        (true, false) => format!("{path}/{}", finding.place),
+    };
+    let level = finding.level.as_str().to_owned();
+    FindingRecord { rule: finding.rule.clone(), level, place, detail: finding.detail.clone() }
+}
+
+/// How grave a level is, least first.
+pub(crate) fn gravity(level: &str) -> usize {
+    [Level::Note, Level::Suspicious, Level::Unscannable, Level::Malicious]
+        .iter()
+        .position(|one| one.as_str() == level)
+        .unwrap_or(0)
+}
+
+/// The verdict that findings come to.
+pub(crate) fn verdict_of<'f>(findings: impl IntoIterator<Item = &'f FindingRecord>) -> Verdict {
+    match findings.into_iter().map(|finding| gravity(&finding.level)).max().unwrap_or(0) {
+        0 => Verdict::Clean,
+        1 => Verdict::Suspicious,
+        2 => Verdict::Unscannable,
+        _ => Verdict::Malicious,
+    }
+}
+
+/// The rules that found something, in the order of their ids, each with its gravest level.
+pub(crate) fn rules_of(findings: &[FindingRecord]) -> Vec<RuleRecord> {
+    let mut rules: BTreeMap<&str, &str> = BTreeMap::new();
+    for finding in findings {
+        let level = rules.entry(&finding.rule).or_insert(&finding.level);
+        if gravity(&finding.level) > gravity(level) {
+            *level = &finding.level;
+        }
+    }
+    let record = |(rule, level): (&str, &str)| RuleRecord { rule: rule.to_owned(), level: level.to_owned() };
+    rules.into_iter().map(record).collect()
+}
+
+/// The same for an entry: id to level.
+pub(crate) fn said(rules: &[RuleRecord]) -> Value {
+    let pairs = rules.iter().take(RULES_SAID_MAX).map(|one| (one.rule.clone(), one.level.clone().into()));
+    Value::Object(pairs.collect())
+}
+
+/// Claims beside what is measured: nobody can claim what the bytes say themselves.
+pub(crate) fn with_claims(
+    measured: BTreeMap<String, MetadatumRecord>,
+    claims: Option<&Map<String, Value>>,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<String, MetadatumRecord> {
+    let mut fields = measured;
+    for (key, value) in claims.into_iter().flatten() {
+        if fields.contains_key(key) {
+            warnings.push(format!("the claim `{key}` was ignored: it is measured"));
+        } else {
+            fields.insert(key.clone(), MetadatumRecord { json: value.to_string(), origin: Origin::Claimed });
+        }
+    }
+    fields
+}
+
+/// The format of a version: that of its files, or `mixed`.
+pub(crate) fn format_of(artifacts: &[ArtifactRecord]) -> String {
+    let formats: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
+    match (formats.first(), formats.len()) {
+        (Some(one), 1) => (*one).to_owned(),
+        _ => "mixed".to_owned(),
+    }
+}
+
+/// What lists show of a version, if it is the latest.
+pub(crate) fn latest_of(version: &VersionRecord) -> LatestRecord {
+    let measured = |key: &str| {
+        let field = version.metadata.get(key).filter(|field| field.origin == Origin::Measured)?;
+        serde_json::from_str::<Value>(&field.json).ok()
+    };
+    let dtypes = measured("dtypes");
+    let mut dtypes: Vec<(&String, u64)> = dtypes
+        .iter()
+        .filter_map(Value::as_object)
+        .flatten()
+        .map(|(dtype, elements)| (dtype, elements.as_u64().unwrap_or(0)))
+        .collect();
+    dtypes.sort_by_key(|(_dtype, elements)| std::cmp::Reverse(*elements));
+    LatestRecord {
+        version: version.version,
+        state: version.state,
+        format: format_of(&version.artifacts),
+        size: version.artifacts.iter().map(|artifact| artifact.size).sum(),
+        uploader: version.created_by.clone(),
+        verdict: version.inspection.as_ref().map(|inspection| inspection.verdict.clone()),
+        parameters: measured("parameters").and_then(|parameters| parameters.as_u64()),
+        dtypes: dtypes.into_iter().map(|(dtype, _elements)| dtype.clone()).collect(),
+    }
+}
