@@ -129,6 +129,9 @@ impl Ruleset {
             say(rule.id);
             say(rule.level.as_str());
         }
+        for text in pickle::globals::tables() {
+            say(text);
+        }
         for (module, name) in &allowed.globals {
             say("global");
             say(module);
