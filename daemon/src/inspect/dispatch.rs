@@ -115,9 +115,9 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         Format::XgboostUbj => ubjson::scan(scan, source, place),
         Format::Lightgbm => lightgbm::scan(scan, source, place),
         Format::Msgpack => msgpack::scan(scan, source, place),
-        Format::Json | Format::XgboostJson => json::scan(scan, source, place),
-        Format::Xml => xml::scan(scan, source, place),
-        Format::Text | Format::Source => text::scan(scan, source, place),
+        Format::Json | Format::XgboostJson => json::scan(scan, source, place, name),
+        Format::Xml => xml::scan(scan, source, place, name),
+        Format::Text | Format::Source => text::scan(scan, source, place, name),
         Format::Media => media::scan(scan, source, place),
         Format::Executable => {
             scan.find(&NATIVE, place, None, "machine code");

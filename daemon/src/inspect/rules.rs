@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Level, archive, compressed, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx, pickle,
-    safetensors, saved_model, tar, text, tflite, ubjson, xml, zip,
+    Level, archive, compressed, config, folder, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx,
+    pickle, safetensors, saved_model, skops, tar, text, tflite, transformers, ubjson, xml, yaml, zip,
 };
 
 /// A rule.
@@ -95,6 +95,8 @@ pub const RULES: &[&[Rule]] = &[
     CORE,
     archive::RULES,
     compressed::RULES,
+    config::RULES,
+    folder::RULES,
     gguf::RULES,
     hdf5::RULES,
     jinja::RULES,
@@ -108,11 +110,14 @@ pub const RULES: &[&[Rule]] = &[
     pickle::RULES,
     safetensors::RULES,
     saved_model::RULES,
+    skops::RULES,
     tar::RULES,
     text::RULES,
     tflite::RULES,
+    transformers::RULES,
     ubjson::RULES,
     xml::RULES,
+    yaml::RULES,
     zip::RULES,
 ];
 
