@@ -1,0 +1,67 @@
+//! Names that Keras itself defines and that take nothing but numbers and further objects of this kind: classes of Keras 2 and
+//! 3, and the functions that stand for activations, losses and metrics. What runs code or reads files is left out on
+//! purpose, among others `Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer` and all callbacks.
+
+/// Whether Keras defines this class.
+pub(super) fn is_class(name: &str) -> bool {
+    CLASSES.split_ascii_whitespace().any(|class| class == name)
+}
+
+/// Whether Keras defines this function for use in configurations.
+pub(super) fn is_function(name: &str) -> bool {
+    FUNCTIONS.split_ascii_whitespace().any(|function| function == name)
+}
+
+const CLASSES: &str = "AUC AWQConfig AWQDTypePolicy AbsMaxQuantizer AbstractRNNCell Accuracy Activation ActivityRegularization Adadelta \
+     Adafactor Adagrad Adam AdamW Adamax AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D \
+     AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention \
+     AugMix AutoContrast Average AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D \
+     BatchNormalization BatchNormalizationV1 BatchNormalizationV2 Bidirectional BinaryAccuracy BinaryCrossentropy \
+     BinaryFocalCrossentropy BinaryIoU CTC CategoricalAccuracy CategoricalCrossentropy CategoricalFocalCrossentropy \
+     CategoricalGeneralizedCrossEntropy CategoricalHinge CategoryEncoding CenterCrop Circle Concatenate \
+     ConcordanceCorrelation Constant Constraint ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose \
+     Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution1D \
+     Convolution1DTranspose Convolution2D Convolution2DTranspose Convolution3D Convolution3DTranspose CosineDecay \
+     CosineDecayRestarts CosineSimilarity Cropping1D Cropping2D Cropping3D CuDNNGRU CuDNNLSTM CudnnLSTM CutMix \
+     DTypePolicy DTypePolicyMap Dense DenseFeatures DepthwiseConv1D DepthwiseConv2D Dice DictWrapper Discretization \
+     DistillationLoss Distiller Dot Dropout ELU EinsumDense Embedding Equalization ExponentialDecay F1Score \
+     FBetaScore FalseNegatives FalsePositives FeatureDistillation FeatureSpace Flatten Float8QuantizationConfig \
+     FloatDTypePolicy Ftrl Function Functional GPTQConfig GPTQDTypePolicy GRU GRUCell GaussianDropout GaussianNoise \
+     GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D \
+     GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D \
+     GlobalMaxPooling3D GlorotNormal GlorotUniform GroupNormalization GroupQueryAttention GroupedQueryAttention \
+     HashedCrossing Hashing HeNormal HeUniform Hinge Huber Identity IdentityInitializer Initializer InputLayer \
+     InputSpec Int4DTypePolicy Int4QuantizationConfig Int8QuantizationConfig IntegerLookup InverseTimeDecay IoU \
+     KLDivergence KerasTensor L1 L1L2 L2 LSTM LSTMCell Lamb Layer LayerNormalization LayerNormalizationV2 LeakyReLU \
+     LearningRateSchedule LecunNormal LecunUniform Lion ListWrapper LocallyConnected1D LocallyConnected2D LogCosh \
+     LogCoshError LogitsDistillation Loss LossScaleOptimizer LossScaleOptimizerV3 Masking MaxNorm MaxNumBoundingBoxes \
+     MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum Mean MeanAbsoluteError \
+     MeanAbsolutePercentageError MeanIoU MeanMetricWrapper MeanRelativeError MeanSquaredError \
+     MeanSquaredLogarithmicError MeanTensor MelSpectrogram Metric MinMaxNorm Minimum MixUp Model MultiHeadAttention \
+     MultiOptimizer Multiply Muon Nadam NonNeg Normalization OneHotIoU OneHotMeanIoU Ones Operation Optimizer \
+     OptimizerMap Orthogonal OrthogonalInitializer OrthogonalRegularizer PReLU PearsonCorrelation Permute \
+     PiecewiseConstantDecay Pipeline Poisson Policy PolicyV1 PolynomialDecay Precision PrecisionAtRecall \
+     QuantizationConfig QuantizedDTypePolicy QuantizedFloat8DTypePolicy Quantizer R2Score RMSNormalization RMSprop \
+     RNN RadialConstraint RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast \
+     RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight \
+     RandomHue RandomInvert RandomNormal RandomPerspective RandomPosterization RandomRotation RandomSaturation \
+     RandomSharpness RandomShear RandomTranslation RandomUniform RandomWidth RandomZoom ReLU Recall RecallAtPrecision \
+     Reduction ReductionV2 Regularizer RepeatVector Rescaling Reshape Resizing ReversibleEmbedding \
+     RootMeanSquaredError SGD STFT STFTInitializer STFTSpectrogram ScheduleFreeAdamW SeedGenerator \
+     SensitivityAtSpecificity SeparableConv1D SeparableConv2D SeparableConvolution1D SeparableConvolution2D \
+     Sequential SimpleRNN SimpleRNNCell Softmax Solarization SparseCategoricalAccuracy SparseCategoricalCrossentropy \
+     SparseTopKCategoricalAccuracy SpatialDropout1D SpatialDropout2D SpatialDropout3D SpecificityAtSensitivity \
+     SpectralNormalization SquaredHinge StackedRNNCells StringLookup Subtract Sum TensorShape TextVectorization \
+     ThresholdedReLU TimeDistributed TopKCategoricalAccuracy TrueNegatives TruePositives TruncatedNormal Tversky \
+     TypeSpec UnitNorm UnitNormalization UpSampling1D UpSampling2D UpSampling3D Variable VarianceScaling Wrapper \
+     ZeroPadding1D ZeroPadding2D ZeroPadding3D Zeros";
+
+const FUNCTIONS: &str = "KLD MAE MAPE MSE MSLE binary_accuracy binary_crossentropy binary_focal_crossentropy categorical_accuracy \
+     categorical_crossentropy categorical_focal_crossentropy categorical_generalized_cross_entropy categorical_hinge \
+     celu circle concordance_correlation cosine_similarity ctc dice elu exponential gelu glu hard_shrink hard_sigmoid \
+     hard_silu hard_swish hard_tanh hinge huber kl_divergence kld kullback_leibler_divergence leaky_relu linear \
+     log_cosh log_sigmoid log_softmax logcosh mae mape mean_absolute_error mean_absolute_percentage_error \
+     mean_squared_error mean_squared_logarithmic_error mish mse msle pearson_correlation poisson relu relu6 selu \
+     sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_accuracy sparse_categorical_crossentropy \
+     sparse_plus sparse_sigmoid sparse_top_k_categorical_accuracy sparsemax squared_hinge squareplus swish tanh \
+     tanh_shrink threshold top_k_categorical_accuracy tversky";
