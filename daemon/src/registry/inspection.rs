@@ -84,7 +84,7 @@ impl Inspected {
             files.iter().map(|(path, one)| (path.clone(), (one.format.as_str(), one.verdict()))).collect();
         let named: Vec<(String, Inspection)> =
             files.into_iter().map(|(path, one)| (path.as_str().to_owned(), one)).collect();
-        let (facts, of_the_folder) = folder(&named);
+        let (facts, of_the_folder) = inspect::folder(&named);
         let of_files = named.iter().flat_map(|(path, one)| one.findings.iter().map(move |found| (path, found)));
         let mut findings: Vec<FindingRecord> = of_files.map(|(path, found)| kept(path, found, several)).collect();
         findings.extend(of_the_folder.iter().map(|found| kept("", found, false)));
@@ -99,7 +99,7 @@ impl Inspected {
 
     /// Whether a file is a pickle or holds one.
     pub(crate) fn has_pickle(&self) -> bool {
-        let is_pickle = |format: &str| format.starts_with("pickle") || format.starts_with("pytorch");
+        let is_pickle = |format: &str| ["pickle", "pytorch", "torch"].iter().any(|family| format.starts_with(family));
         self.files.values().any(|(format, _verdict)| is_pickle(format))
             || self.findings.iter().any(|finding| finding.rule.starts_with("pickle."))
     }
@@ -145,15 +145,6 @@ impl Inspected {
         let field = |value: Value| MetadatumRecord { json: value.to_string(), origin: Origin::Measured };
         fields.into_iter().map(|(key, value)| (key.to_owned(), field(value))).collect()
     }
-}
-
-/// What the files say together: their facts, and what is found in how they fit.
-fn folder(files: &[(String, Inspection)]) -> (Facts, Vec<Finding>) {
-    let mut facts = Facts::default();
-    for (_path, inspection) in files {
-        facts.absorb(inspection.facts.clone());
-    }
-    (facts, Vec::new())
 }
 
 /// A finding as it is kept, with the path of its file in front of its place where that says something.
