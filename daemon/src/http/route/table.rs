@@ -769,6 +769,23 @@ static LIST_MODELS: Endpoint = Endpoint {
             "State of the row. Without it, all but deleted models.",
         ),
         query("format", Shape::Pattern("^[a-z0-9._+-]{1,64}$"), "Format of the latest version, such as `safetensors`."),
+        query(
+            "params",
+            Shape::Patterns(
+                "^(>=|<=|>|<)? ?[0-9.]{1,20}([eE][+]?[0-9]{1,2})?[kKmMbBtT]?$|^[0-9.eEkKmMbBtT+]*[.][.][0-9.eEkKmMbBtT+]*$",
+            ),
+            "Parameters of the latest version: `>1e9`, `<=7B`, or a range such as `1e9..8e9`. `params%3E1e9` means the same as `params=%3E1e9`.",
+        ),
+        query(
+            "dtype",
+            Shape::Patterns("^[A-Za-z0-9._-]{1,64}$"),
+            "An element type of the latest version, such as `BF16`; repeat it: all must be there.",
+        ),
+        query(
+            "verdict",
+            Shape::OneOf(&["clean", "suspicious", "unscannable", "malicious"]),
+            "What the inspection of the latest version came to.",
+        ),
         query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "Models that have this alias."),
         query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
         query("since", Shape::Time, "Changed at or after."),
