@@ -962,6 +962,19 @@ static SHOW_VERSION: Endpoint = Endpoint {
     problems: &[P::NotFound],
     ..PLAIN
 };
+static SHOW_CARD: Endpoint = Endpoint {
+    id: "show_card",
+    template: "/models/{id}/versions/{v}/card",
+    tag: VERSIONS,
+    summary: "Show a version's model card as text",
+    text: "The README.md, MODEL_CARD.md, README.txt or README of its folder, at most the first 256 KiB. Characters that steer \
+           a terminal or deceive a reader are spelled out. It is content: the entry of the audit log is written first.",
+    access: READ,
+    audit: Always(&Action::ModelDownload),
+    answers: &[json(200, &[Content::Json("Card")], &[H::Logged], "The card.")],
+    problems: &[P::NotFound, P::ModelQuarantined],
+    ..PLAIN
+};
 static PATCH_VERSION: Endpoint = Endpoint {
     id: "patch_version",
     method: "PATCH",
@@ -1362,7 +1375,7 @@ static STREAM_AUDIT: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 59] = [
+    pub const ALL: [&'static Endpoint; 60] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1379,6 +1392,7 @@ impl Route {
         &DOWNLOAD,
         &LIST_VERSIONS,
         &SHOW_VERSION,
+        &SHOW_CARD,
         &PATCH_VERSION,
         &DELETE_VERSION,
         &RESTORE_VERSION,
@@ -1463,6 +1477,7 @@ impl Route {
             Self::Download { .. } => &DOWNLOAD,
             Self::ListVersions { .. } => &LIST_VERSIONS,
             Self::ShowVersion { .. } => &SHOW_VERSION,
+            Self::ShowCard { .. } => &SHOW_CARD,
             Self::PatchVersion { .. } => &PATCH_VERSION,
             Self::DeleteVersion { .. } => &DELETE_VERSION,
             Self::RestoreVersion { .. } => &RESTORE_VERSION,
