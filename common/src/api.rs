@@ -334,6 +334,19 @@ pub struct VersionInfo {
     pub log_index: u64,
 }
 
+/// Answer of `GET /models/{id}/versions/{v}/card`: the model card, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Card {
+    /// Path of the file it is.
+    pub path: ArtifactPath,
+    /// Octets of that file.
+    pub size: u64,
+    /// Whether the text is only its beginning.
+    pub truncated: bool,
+    /// The text, fit for a terminal: characters that steer one or deceive a reader are spelled out.
+    pub text: String,
+}
+
 /// Answer to an upload (`POST /models`, `PUT /models/{name}/artifact`) and to changes of a version.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Published {

@@ -39,6 +39,7 @@
 pub mod access;
 pub mod alias;
 pub mod audit;
+pub mod card;
 pub mod change;
 pub mod check;
 pub mod commit;

@@ -341,6 +341,12 @@ pub struct ModelQuery {
     pub state: Option<common::api::State>,
     /// Format of the latest version.
     pub format: Option<String>,
+    /// How many parameters the latest version has; those of unknown size fit no bounds.
+    pub parameters: Option<Bounds>,
+    /// Element types that the latest version must all have, ignoring case.
+    pub dtypes: Vec<String>,
+    /// What the inspection of the latest version came to.
+    pub verdict: Option<String>,
     /// Models that have this alias.
     pub alias: Option<Alias>,
     /// Who published the latest version.
@@ -353,6 +359,35 @@ pub struct ModelQuery {
     pub after: Option<Vec<u8>>,
     /// At most so many rows.
     pub limit: usize,
+}
+
+/// Both ends count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// At least.
+    pub least: u64,
+    /// At most.
+    pub most: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { least: 0, most: u64::MAX }
+    }
+}
+
+impl Bounds {
+    /// What fits both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { least: self.least.max(other.least), most: self.most.min(other.most) }
+    }
+
+    /// Whether a number fits.
+    #[must_use]
+    pub fn fit(self, number: u64) -> bool {
+        (self.least..=self.most).contains(&number)
+    }
 }
 
 /// Orders of the list of models.

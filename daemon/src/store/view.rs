@@ -553,6 +553,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         let is_more_than_tags = query.text.is_some()
             || query.state.is_some()
             || query.format.is_some()
+            || query.parameters.is_some()
+            || !query.dtypes.is_empty()
+            || query.verdict.is_some()
             || query.alias.is_some()
             || query.uploader.is_some()
             || query.since_ms.is_some();
@@ -838,6 +841,14 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && text_fits
         && query.tags.iter().all(|(tag, value)| model.tags.get(tag) == Some(value))
         && query.format.as_ref().is_none_or(|format| latest.is_some_and(|latest| &latest.format == format))
+        && query.parameters.is_none_or(|bounds| {
+            latest.and_then(|latest| latest.parameters).is_some_and(|parameters| bounds.fit(parameters))
+        })
+        && query
+            .dtypes
+            .iter()
+            .all(|dtype| latest.is_some_and(|latest| latest.dtypes.iter().any(|one| one.eq_ignore_ascii_case(dtype))))
+        && query.verdict.as_ref().is_none_or(|verdict| latest.is_some_and(|one| one.verdict.as_ref() == Some(verdict)))
         && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
