@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use facts::Facts;
 pub use format::{Format, UnknownFormat, recognise};
-pub use rules::{Allowed, RULES, Rule, Ruleset};
+pub use rules::{Allowed, RULES, Rule, Ruleset, WORKER_LOST, rule};
 pub use scan::{Limits, Scan};
 
 mod compressed;
