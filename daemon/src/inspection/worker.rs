@@ -140,8 +140,8 @@ fn confine() -> io::Result<()> {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn filter() -> io::Result<()> {
     use libc::{
-        SYS_brk, SYS_clock_gettime, SYS_close, SYS_exit, SYS_exit_group, SYS_futex, SYS_getrandom, SYS_madvise,
-        SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_pread64, SYS_read, SYS_recvfrom, SYS_recvmsg,
+        SYS_brk, SYS_clock_gettime, SYS_close, SYS_exit, SYS_exit_group, SYS_fcntl, SYS_futex, SYS_getrandom,
+        SYS_madvise, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_pread64, SYS_read, SYS_recvfrom, SYS_recvmsg,
         SYS_restart_syscall, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto,
         SYS_sigaltstack, SYS_write, SYS_writev,
     };
