@@ -8,11 +8,13 @@
 //! All calls block. They are made on blocking threads, never on the async ones, with one exception that says so
 //! ([`BlobReader::try_read_cached`]).
 
+use std::fs::File;
 use std::io;
 
 use common::digest::Digest;
 
 use crate::inspect::ReadAt;
+use crate::inspection::Subject;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -101,6 +103,11 @@ pub trait Staged: Send + Sync {
     /// [`BlobError::Unavailable`].
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError>;
 
+    /// The octets written so far as a file opened for reading; `None` where they are no file of this machine.
+    fn file(&self) -> Option<io::Result<File>> {
+        None
+    }
+
     /// Makes the octets durable under `digest`, which the caller has computed over exactly what it wrote.
     ///
     /// If the digest is there already, the staged copy is discarded and the one that is there is made durable, for the
@@ -133,6 +140,11 @@ pub trait BlobReader: Send + Sync {
     /// it. The count may be short anywhere, but is 0 only at the end or for an empty `buf`. `None`: it would have to wait,
     /// or cannot tell; use `read_at` on a blocking thread.
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>>;
+
+    /// The blob as a file opened for reading; `None` where it is no file of this machine.
+    fn file(&self) -> Option<io::Result<File>> {
+        None
+    }
 }
 
 /// Room in a store, in octets.
@@ -197,5 +209,17 @@ impl ReadAt for Box<dyn Staged> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         (**self).read_at(offset, buf).map_err(io::Error::other)
+    }
+}
+
+impl Subject for Box<dyn BlobReader> {
+    fn file(&self) -> Option<io::Result<File>> {
+        (**self).file()
+    }
+}
+
+impl Subject for Box<dyn Staged> {
+    fn file(&self) -> Option<io::Result<File>> {
+        (**self).file()
     }
 }

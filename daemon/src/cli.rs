@@ -22,10 +22,18 @@ use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
 pub enum Exit {
     /// All was done.
     Ok,
+    /// `scan`: something executable or unusual.
+    Suspicious,
+    /// `scan`: it could not be looked into.
+    Unscannable,
+    /// `scan`: evidence of an attack.
+    Malicious,
     /// EX_USAGE: the command line is wrong.
     Usage,
     /// EX_DATAERR: what is stored or was shown contradicts itself, its key or its mark; a person must look.
     Data,
+    /// EX_NOINPUT: a file that was named can't be read.
+    NoInput,
     /// EX_UNAVAILABLE: the address can't be listened on.
     Unavailable,
     /// EX_SOFTWARE: a defect of mregd.
@@ -48,8 +56,12 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Suspicious => 10,
+            Self::Unscannable => 11,
+            Self::Malicious => 12,
             Self::Usage => 64,
             Self::Data => 65,
+            Self::NoInput => 66,
             Self::Unavailable => 69,
             Self::Internal => 70,
             Self::CantCreate => 73,
@@ -69,9 +81,13 @@ impl From<Exit> for ExitCode {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done
+   0  done; with scan: clean
+  10  scan: something executable or unusual
+  11  scan: it could not be looked into
+  12  scan: evidence of an attack
   64  the command line is wrong, or what it asks for is refused
   65  what is stored or was shown contradicts itself, its key or its mark; a person must look
+  66  a file that was named can't be read
   69  the address can't be listened on
   70  a defect of mregd
   73  a file or directory could not be made
@@ -118,6 +134,14 @@ pub enum Command {
     ///
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed.
     Check(CheckOptions),
+    /// Inspect files without a registry: what they are, and whether loading them can run code
+    ///
+    /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
+    /// malicious; others are errors.
+    Scan(ScanArgs),
+    /// What `serve` and `scan` start to inspect files in; of no use by itself
+    #[command(hide = true)]
+    ScanWorker,
     /// Print the OpenAPI description of the REST interface
     Openapi,
     /// Be a witness of other people's audit logs: cosign what only ever grows
@@ -125,6 +149,23 @@ pub enum Command {
     /// A witness belongs on another machine than the logs it watches, under other administrators. It has no settings
     /// besides these options and --bind, which is 127.0.0.1:8001 here unless given.
     Witness(WitnessArgs),
+}
+
+/// `mregd scan`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ScanArgs {
+    /// Files, and folders of which every file is inspected
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object a line for each file
+    #[arg(long)]
+    pub json: bool,
+    /// Say for each finding what its rule means
+    #[arg(long, conflicts_with = "json")]
+    pub explain: bool,
+    /// Take a global that is on no list for harmless; may be given several times. What is denied stays denied
+    #[arg(long, value_name = "MODULE.NAME")]
+    pub allow_global: Vec<String>,
 }
 
 /// `mregd witness`.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod durable;
 pub mod blobs;
 pub mod inspect;
+pub mod inspection;
 pub mod store;
 pub mod auth;
 pub mod registry;

@@ -239,6 +239,11 @@ impl Staged for DiskStaged {
         Ok(read_fully_at(&self.file, offset, buf)?)
     }
 
+    fn file(&self) -> Option<io::Result<File>> {
+        // Opened again: the descriptor that made it can write.
+        Some(File::open(&self.path))
+    }
+
     fn keep(mut self: Box<Self>, digest: &Digest) -> Result<(), BlobError> {
         let store = Arc::clone(&self.store);
         let _turn = store.finalisers.enter();
@@ -295,6 +300,10 @@ impl BlobReader for DiskReader {
             return Err(BlobError::Corrupt { digest: self.digest, detail });
         }
         Ok(read)
+    }
+
+    fn file(&self) -> Option<io::Result<File>> {
+        Some(self.file.try_clone())
     }
 
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>> {
