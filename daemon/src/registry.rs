@@ -81,11 +81,12 @@ use crate::auth::password;
 use crate::auth::token::TokenKeys;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
+use crate::inspection::Inspector;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
-use crate::registry::inspection::Inspector;
+use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
@@ -120,7 +121,7 @@ pub(crate) struct Inner {
     pins: Pins,
     removals: Removals,
     tasks: Tasks,
-    inspector: Inspector,
+    inspections: Inspections,
     rescans: Rescans,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
@@ -144,7 +145,12 @@ impl Registry {
     ///
     /// # Errors
     /// `Internal`: the blobs, the system's randomness or the token library don't work.
-    pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
+    pub async fn open(
+        store: Arc<dyn Store>,
+        blobs: Arc<dyn Blobs>,
+        inspector: Arc<dyn Inspector>,
+        settings: Settings,
+    ) -> Result<Self, RegistryError> {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
         let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
@@ -160,7 +166,7 @@ impl Registry {
             tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
             fingerprints: FingerprintKey::new(&settings.jwt_secret),
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
-            inspector: Inspector::new(settings.scan_allowed.clone(), settings.scan_limits.clone()),
+            inspections: Inspections::new(inspector),
             rescans: Rescans::default(),
             settings,
             hashing: Hashing::new(),

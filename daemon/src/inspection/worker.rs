@@ -153,6 +153,7 @@ fn filter() -> io::Result<()> {
         SYS_close,
         SYS_exit,
         SYS_exit_group,
+        SYS_fcntl,
         SYS_futex,
         SYS_getrandom,
         SYS_madvise,

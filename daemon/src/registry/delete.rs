@@ -214,7 +214,7 @@ impl Registry {
                     model.latest = Some(latest_of(&record));
                 }
                 touch(&mut model, moment);
-                let value = render::version_info(&work.inspector.ruleset, &model, &record);
+                let value = render::version_info(&work.inspections.ruleset(), &model, &record);
                 let tagged = Tagged { value, revision: moment.index };
                 Ok((tagged, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })

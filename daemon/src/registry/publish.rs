@@ -263,7 +263,7 @@ impl Inner {
         getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
         let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
         let policy = self.settings.scan_policies.of(&name);
-        let inspection = inspected.record(&self.inspector.ruleset, policy.as_str(), 0);
+        let inspection = inspected.record(&self.inspections.ruleset(), policy.as_str(), 0);
         note.say("verdict", inspection.verdict.as_str());
         note.say("ruleset", inspection.ruleset.as_str());
         note.say("policy", policy.as_str());
@@ -539,7 +539,7 @@ fn decide(
     }
     describe(note, &plan, &model, &version, already_present);
     let published = PublishedVersion {
-        version: render::version_info(&inner.inspector.ruleset, &model, &version),
+        version: render::version_info(&inner.inspections.ruleset(), &model, &version),
         revision: version.revision,
         already_present,
         warnings,

@@ -8,7 +8,6 @@ use common::name::Alias;
 
 pub use crate::config::scan::{ScanPolicies, ScanPolicy};
 use crate::config::secret::Secret;
-use crate::inspect::{Allowed, Limits};
 
 /// The registry's settings.
 #[derive(Debug, Clone)]
@@ -29,10 +28,6 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// What is done about what inspection finds, by model.
     pub scan_policies: ScanPolicies,
-    /// What inspection allows besides the list that is built in.
-    pub scan_allowed: Allowed,
-    /// How much work an inspection may be.
-    pub scan_limits: Limits,
     /// Octets of files that are inspected anew in a second; none: only on demand.
     pub rescan_bytes_per_second: Option<NonZeroU64>,
     /// Aliases that only admins may move.

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
+use crate::inspection::InProcess;
 use crate::registry::Registry;
 use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
@@ -83,8 +84,6 @@ fn settings() -> Settings {
         upload_bytes_max: 1 << 20,
         min_free_bytes: 0,
         scan_policies: ScanPolicy::Default.into(),
-        scan_allowed: Allowed::default(),
-        scan_limits: Limits::default(),
         rescan_bytes_per_second: None,
         protected_aliases: ["prod".parse().unwrap()].into(),
         restore_period: Duration::from_secs(3600),
@@ -120,7 +119,8 @@ impl Bench {
         })
         .await
         .unwrap();
-        let registry = Registry::open(Arc::new(store), Arc::new(blobs), settings).await.unwrap();
+        let registry =
+            Registry::open(Arc::new(store), Arc::new(blobs), Arc::new(InProcess::default()), settings).await.unwrap();
         Self { registry: Arc::new(registry), dir }
     }
 
