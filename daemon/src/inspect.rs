@@ -33,6 +33,7 @@ mod keras;
 mod lightgbm;
 mod media;
 mod msgpack;
+mod names;
 mod npy;
 mod onnx;
 mod pickle;

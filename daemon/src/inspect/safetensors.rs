@@ -5,16 +5,15 @@
 //! A header that cannot be read and a file that ends too early are `safetensors.header`. A layout that the format's own
 //! writers cannot produce (overlaps, holes, extents that contradict shapes) is `safetensors.layout`: it aims at readers.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::cursor::Stop;
+use super::names::Names;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
 use super::{Level, ReadAt, read_up_to};
@@ -95,7 +94,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     }
     let reader = Octets { source, position: 8, end: data_at };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 << 10, reader));
-    let mut header = Header { scan, place, data_at, names: HashSet::new(), extents: Vec::new(), told: 0, stop: None };
+    let mut header = Header { scan, place, data_at, names: Names::default(), extents: Vec::new(), told: 0, stop: None };
     let parsed = json.deserialize_map(&mut header).and_then(|()| json.end());
     let Header { mut extents, stop, .. } = header;
     match (stop, parsed) {
@@ -170,7 +169,7 @@ struct Header<'s, 'r> {
     scan: &'s mut Scan<'r>,
     place: &'s Place,
     data_at: u64,
-    names: HashSet<[u8; 16]>,
+    names: Names,
     extents: Vec<(u64, u64)>,
     told: u32,
     /// Why the parser was told to stop, if not by what it read.
@@ -235,14 +234,6 @@ impl Header<'_, '_> {
     }
 }
 
-/// The 128 bits a name is remembered by: so many are too many to collide, even for one who tries.
-fn digest(name: &str) -> [u8; 16] {
-    let digest = Sha256::digest(name.as_bytes());
-    let mut short = [0; 16];
-    short.copy_from_slice(&digest[..16]);
-    short
-}
-
 impl<'de> Visitor<'de> for &mut Header<'_, '_> {
     type Value = ();
 
@@ -253,7 +244,7 @@ impl<'de> Visitor<'de> for &mut Header<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             self.tick()?;
-            if !self.names.insert(digest(&name)) {
+            if !self.names.insert(name.as_bytes()) {
                 self.tell(&HEADER, 8, format_args!("the name {name:?} stands in the header more than once"));
             }
             if name == "__metadata__" {
@@ -287,10 +278,10 @@ impl<'de> Visitor<'de> for Metadata<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut keys, mut kept) = (HashSet::new(), Vec::new());
+        let (mut keys, mut kept) = (Names::default(), Vec::new());
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             self.0.tick()?;
-            if !keys.insert(digest(&key)) {
+            if !keys.insert(key.as_bytes()) {
                 self.0.tell(&HEADER, 8, format_args!("the metadata has {key:?} more than once"));
             }
             if kept.len() < METADATA_MAX && key.len() <= METADATA_BYTES_MAX && value.len() <= METADATA_BYTES_MAX {

@@ -74,7 +74,7 @@ fn each_trick_has_its_rule() {
         (two("[0,8]", "[12,20]"), 20, "safetensors.layout"),
         (one("U8", "[8]", "[4,12]"), 12, "safetensors.layout"),
         (one("U8", "[9]", "[0,8]"), 8, "safetensors.layout"),
-        (one("U8", "[8]", "[8,0]"), 8, "safetensors.layout"),
+        (one("U8", "[8]", "[8,0]"), 0, "safetensors.layout"),
         (one("F32", "[4611686018427387905]", "[0,4]"), 4, "safetensors.layout"),
         (one("F32", "[4294967296,4294967296]", "[0,0]"), 0, "safetensors.layout"),
         (one("F4", "[3]", "[0,2]"), 2, "safetensors.layout"),
