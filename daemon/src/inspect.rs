@@ -16,22 +16,29 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub use facts::Facts;
+pub use folder::folder;
 pub use format::{Format, UnknownFormat, recognise};
 pub use rules::{Allowed, RULES, Rule, Ruleset};
 pub use scan::{Limits, Scan};
 
+mod archive;
+mod card;
 mod compressed;
+mod config;
 mod cursor;
 mod dispatch;
 mod facts;
+mod folder;
 pub mod format;
 mod gguf;
 mod hdf5;
+mod inflate;
 mod jinja;
 mod json;
 mod keras;
 mod lightgbm;
 mod media;
+mod names;
 mod msgpack;
 mod npy;
 mod onnx;
@@ -41,13 +48,17 @@ mod rules;
 mod safetensors;
 mod saved_model;
 mod scan;
+mod skops;
+mod source;
 mod tar;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tflite;
+mod transformers;
 mod ubjson;
 mod xml;
+mod yaml;
 mod zip;
 
 /// Octets that recognising the format of a file reads at most, whatever the file says about itself.

@@ -1,15 +1,12 @@
-//! Chat templates.
+//! Jinja chat templates.
 
-use super::ReadAt;
-use super::cursor::Stop;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
 
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[];
 
-/// Looks into a source that was recognised as this format.
-pub(super) fn scan(scan: &mut Scan, _source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+/// Looks into a chat template.
+pub(super) fn scan_template(scan: &mut Scan, _template: &str, place: &Place) {
     scan.find(&rules::UNREAD, place, None, "not looked into");
-    Ok(())
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Level, compressed, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx, pickle, safetensors,
-    saved_model, tar, text, tflite, ubjson, xml, zip,
+    Level, archive, compressed, config, folder, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx,
+    pickle, safetensors, saved_model, skops, tar, text, tflite, transformers, ubjson, xml, yaml, zip,
 };
 
 /// A rule.
@@ -60,13 +60,43 @@ pub(super) const TRAILING: Rule = Rule {
     meaning: "Octets before or behind what the format says is there; a reader of another format may take them for its own.",
 };
 
+/// Several formats at once.
+pub(super) const AMBIGUOUS: Rule = Rule {
+    id: "format.ambiguous",
+    level: Level::Suspicious,
+    meaning: "The same octets are valid in two formats, so that it depends on the loader what they are; no writer of models \
+              makes such files.",
+};
+/// Source code.
+pub(super) const SOURCE: Rule = Rule {
+    id: "code.source",
+    level: Level::Suspicious,
+    meaning: "Source code, a script or a library of code, by its name or first line: nothing loads it by itself, but it is \
+              made to be run.",
+};
+/// Python that a loader of models runs.
+pub(super) const PYTHON: Rule = Rule {
+    id: "code.python",
+    level: Level::Suspicious,
+    meaning: "Python in an archive whose loader imports it: torch.package and TorchServe run what stands in there.",
+};
+/// Objects of another language's serialization.
+pub(super) const SERIALIZED: Rule = Rule {
+    id: "code.serialized",
+    level: Level::Suspicious,
+    meaning: "Serialized objects of Java or R: reading them back may run code, as it does with pickles.",
+};
+
 /// The rules that belong to no format.
-const CORE: &[Rule] = &[LIMIT, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING];
+const CORE: &[Rule] = &[LIMIT, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING, AMBIGUOUS, SOURCE, PYTHON, SERIALIZED];
 
 /// All rules, by family.
 pub const RULES: &[&[Rule]] = &[
     CORE,
+    archive::RULES,
     compressed::RULES,
+    config::RULES,
+    folder::RULES,
     gguf::RULES,
     hdf5::RULES,
     jinja::RULES,
@@ -80,11 +110,14 @@ pub const RULES: &[&[Rule]] = &[
     pickle::RULES,
     safetensors::RULES,
     saved_model::RULES,
+    skops::RULES,
     tar::RULES,
     text::RULES,
     tflite::RULES,
+    transformers::RULES,
     ubjson::RULES,
     xml::RULES,
+    yaml::RULES,
     zip::RULES,
 ];
 
@@ -128,6 +161,9 @@ impl Ruleset {
         for rule in RULES.iter().flat_map(|family| family.iter()) {
             say(rule.id);
             say(rule.level.as_str());
+        }
+        for text in pickle::globals::tables() {
+            say(text);
         }
         for (module, name) in &allowed.globals {
             say("global");
