@@ -7,13 +7,11 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use super::cursor::Stop;
 use super::facts::cut;
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::{Level, ReadAt, keras, pickle, read_up_to};
+use super::{Level, ReadAt, dispatch, json, keras, pickle, read_up_to};
 use fields::{Fault, File};
 use heap::Fractal;
 use object::{Attribute, Message, Target, Type};
@@ -146,14 +144,14 @@ fn superblock<'a>(scan: &mut Scan, source: &'a dyn ReadAt, place: &Place) -> Res
     // The end is counted from where the writer took the file's beginning to be.
     let end = end.saturating_add(base.saturating_sub(stated));
     if end < source.len() {
-        scan.find(&rules::TRAILING, place, Some(end), format_args!("{} octets behind the end", source.len() - end));
+        dispatch::outside(scan, source, end, source.len(), place)?;
     } else if end > source.len() {
         scan.find(&BROKEN, place, Some(source.len()), "the file ends before its end");
     }
     // A user block is for anybody's data; an empty one has none.
     let front = read_up_to(source, 0, base.min(FRONT_BYTES_MAX))?;
     if base > FRONT_BYTES_MAX || front.iter().any(|octet| *octet != 0) {
-        scan.find(&rules::TRAILING, place, Some(0), format_args!("{base} octets before the beginning"));
+        dispatch::outside(scan, source, 0, base, place)?;
     }
     Ok((file, root))
 }
@@ -311,7 +309,7 @@ impl Visit<'_> {
         };
         let place = place.part(format_args!("{path}/{name}"));
         if is_configuration {
-            let config: Value = serde_json::from_slice(&text)
+            let (config, _) = json::parse(&text)
                 .map_err(|_not_json| Fault::Broken("an attribute that describes a Keras model is no JSON"))?;
             keras::scan_config(scan, &config, &place)?;
         } else if matches!(name, "keras_version" | "backend") {

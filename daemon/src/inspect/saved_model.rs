@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde_json::Value;
-
 use super::cursor::Stop;
 use super::protobuf::{Event, Fault, Walk, escapes};
 use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::{Level, ReadAt, keras};
+use super::{Level, ReadAt, json, keras};
 
 mod operators;
 
@@ -100,6 +98,7 @@ enum Message {
     Graph,
     Library,
     Function,
+    Gradient,
     FunctionSignature,
     Node,
     Attribute,
@@ -217,13 +216,18 @@ impl Reader {
             (Message::UserObject, 3) => {
                 // A layer's configuration in JSON, as Keras 2 writes it: loading the model builds the layer from it.
                 match walk.text(METADATA_BYTES_MAX)? {
+                    // Of objects that are no layers the description is no JSON, or none.
                     Some(text) => {
-                        if let Ok(config) = serde_json::from_str::<Value>(&text) {
+                        if let Ok((config, _)) = json::parse(text.as_bytes()) {
                             keras::scan_config(scan, &config, &place.part("metadata"))?;
                         }
                     }
                     None => scan.find(&BROKEN, place, Some(at), "the description of a layer is too long to be read"),
                 }
+            }
+            // The name of a function and of its gradient.
+            (Message::Gradient, 1 | 2) if walk.text(NAME_BYTES_MAX)?.is_none_or(|name| name.contains('\u{fffd}')) => {
+                return Err(Fault::Broken("the name of a gradient is none"));
             }
             (Message::Asset, 2) => {
                 let path = walk.text(PATH_BYTES_MAX)?.unwrap_or_else(|| "/ (longer than any path)".to_owned());
@@ -304,6 +308,7 @@ fn entered(within: Message, field: u64) -> Option<Message> {
         (Message::Graph, 1) | (Message::Function, 3) => Message::Node,
         (Message::Graph, 2) => Message::Library,
         (Message::Library, 1) => Message::Function,
+        (Message::Library, 2) => Message::Gradient,
         (Message::Function, 1) => Message::FunctionSignature,
         (Message::Node, 5) => Message::Attribute,
         (Message::Attribute, 2) => Message::AttributeValue,

@@ -2,8 +2,7 @@
 //! machines, and without input pipelines. Version suffixes (`V2`) are left off.
 
 /// Names, separated by white space.
-pub(super) const COMPUTING: &str =
-    "Abs AccumulateN AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep \
+pub(super) const COMPUTING: &str = "Abs AccumulateN AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep \
      AccumulatorTakeGradient Acos Acosh Add AddManySparseToTensorsMap AddN AddSparseToTensorsMap AdjustContrast \
      AdjustContrastv2 AdjustHue AdjustSaturation All AllCandidateSampler AllToAll Angle AnonymousHashTable \
      AnonymousMemoryCache AnonymousMutableDenseHashTable AnonymousMutableHashTable AnonymousMutableHashTableOfTensors \
