@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::pickle::Evidence;
-use super::{ReadAt, pickle, protobuf, read_up_to, zip};
+use super::{ReadAt, lightgbm, pickle, protobuf, read_up_to, ubjson, zip};
 
 /// Octets read from the beginning of every file.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -187,6 +187,9 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     if evidence == Evidence::Header {
         return Ok(Format::Pickle);
     }
+    if ubjson::is_xgboost(&head) {
+        return Ok(Format::XgboostUbj);
+    }
     if let Some(format) = zip::examine(source)? {
         return Ok(format);
     }
@@ -197,6 +200,9 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
         return Ok(format);
     }
     if let Some(text) = text(&head, source.len()) {
+        if lightgbm::is_model(text) {
+            return Ok(Format::Lightgbm);
+        }
         return Ok(if is_json(text, source)? { Format::Json } else { Format::Text });
     }
     if is_utf16(&head) {
