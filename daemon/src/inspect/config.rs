@@ -205,8 +205,9 @@ impl Judge {
         }
         let Some(frame) = self.frames.last_mut().filter(|frame| frame.kind == Kind::Object) else { return };
         let slot = match frame.key.as_str() {
-            "__module__" => &mut frame.module,
-            "__class__" => &mut frame.class,
+            // The second name each is that of functions in schemas before skops 0.9.
+            "__module__" | "module_path" => &mut frame.module,
+            "__class__" | "function" => &mut frame.class,
             "__loader__" => &mut frame.loader,
             "_target_" | "__target__" => return target(scan, place, at, text, whole, true),
             "target" | "class_path" | "_component_" => return target(scan, place, at, text, whole, false),

@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use super::cursor::{Cursor, Stop};
-use super::seen::Names;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
+use super::seen::Names;
 use super::{Level, ReadAt, jinja};
 
 /// The structure lies.

@@ -611,3 +611,118 @@ fn meaning(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> R
 fn without_mark(octets: &[u8]) -> &[u8] {
     octets.strip_prefix(MARK).unwrap_or(octets)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Strategy as _, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use proptest::strategy::{BoxedStrategy, Just};
+    use serde_json::{Value, json};
+
+    use super::{DEPTH_MAX, Error, parse};
+
+    /// Any value without floats, which two writers may round differently.
+    fn value() -> BoxedStrategy<Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                proptest::collection::btree_map(".{0,8}", inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+        .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_writes_is_read_back(value in value(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let (read, duplicates) = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(read, value);
+            prop_assert!(duplicates.is_empty());
+        }
+
+        #[test]
+        fn what_serde_reads_is_read(octets in "[\\[\\]{}:,\"\\\\u0aDd1 .eE+\\-truefalsnN]{0,24}") {
+            if let Ok(value) = serde_json::from_str::<Value>(&octets) {
+                prop_assert_eq!(parse(octets.as_bytes()).unwrap().0, value);
+            }
+        }
+
+        #[test]
+        fn any_octets_end(octets in any::<Vec<u8>>()) {
+            let _ = parse(&octets);
+        }
+    }
+
+    #[test]
+    fn what_python_takes_is_read() {
+        for (text, value) in [
+            (&b"[NaN, Infinity, -Infinity]"[..], json!([null, null, null])),
+            (br#"["\ud83d\ude00"]"#, json!(["\u{1f600}"])),
+            (
+                br#"["\ud83d", "\ude00", "\ud83d\n", "\ud83d\ud83d\ude00"]"#,
+                json!(["\u{fffd}", "\u{fffd}", "\u{fffd}\n", "\u{fffd}\u{1f600}"]),
+            ),
+            (b"[\"a\tb\"]\n ", json!(["a\tb"])),
+            (b"[-0, 1e3, 123456789012345678901234567890]", json!([0, 1e3, 123456789012345678901234567890_f64])),
+        ] {
+            assert_eq!(parse(text).unwrap().0, value, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "[1 2]",
+            "[01]",
+            "[1.]",
+            "[.5]",
+            "[+1]",
+            "[1e]",
+            "tru",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "[]]",
+            "[] x",
+            "{]",
+            "[}",
+            "// a\n1",
+            "['a']",
+            "\"\\",
+        ] {
+            assert!(matches!(parse(text.as_bytes()), Err(Error::Syntax(..))), "{text:?}");
+        }
+        assert!(matches!(parse(b"\"\xff\""), Err(Error::Syntax(..))));
+    }
+
+    #[test]
+    fn depth_duplicates_and_memory_are_bounded() {
+        let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(parse(&nested(DEPTH_MAX)).is_ok());
+        assert!(matches!(parse(&nested(DEPTH_MAX + 1)), Err(Error::Depth)));
+        assert!(matches!(parse(&b"[".repeat(1_000_000)), Err(Error::Depth)));
+        let (value, duplicates) = parse(br#"{"a": 1, "b": {"c": 1, "c": 2}, "a": 2}"#).unwrap();
+        assert_eq!(value, json!({"a": 2, "b": {"c": 2}}));
+        assert_eq!(duplicates, ["c", "a"]);
+        let many = [&b"["[..], &b"{\"\":0},".repeat(500_000), b"{}]"].concat();
+        assert!(matches!(parse(&many), Err(Error::Large)));
+    }
+}

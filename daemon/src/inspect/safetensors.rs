@@ -13,9 +13,9 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde_json::{Map, Value};
 
 use super::cursor::Stop;
-use super::seen::Names;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
+use super::seen::Names;
 use super::{Level, ReadAt, read_up_to};
 
 /// The header can't be read.
