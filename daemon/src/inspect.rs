@@ -48,6 +48,7 @@ mod rules;
 mod safetensors;
 mod saved_model;
 mod scan;
+mod seen;
 mod skops;
 mod source;
 mod tar;

@@ -103,13 +103,14 @@ pub(super) struct Judge {
     top: BTreeSet<&'static str>,
     /// Code of the repository is to be run.
     pub(super) auto_map: bool,
+    /// The numbers at the top's `version`: XGBoost writes three.
+    pub(super) version: Vec<String>,
     /// Types that are named.
     pub(super) types: BTreeSet<Type>,
 }
 
 /// Keys of the outermost object that say what a document is.
-const TOP: &[&str] =
-    &["class_name", "config", "cells", "nbformat", "__loader__", "_skops_version", "learner", "version"];
+const TOP: &[&str] = &["class_name", "config", "cells", "nbformat", "__loader__", "_skops_version", "learner"];
 
 impl Judge {
     /// Whether the outermost object has this key, one of [`TOP`].
@@ -132,8 +133,8 @@ impl Judge {
             Event::Key(key) => return Ok(self.key(scan, place, key).then_some(key)),
             Event::Text { text, whole } => self.text(scan, place, at, text, *whole),
             Event::Number(word) => {
-                if self.is_path(&["version"]) && self.has_top("learner") {
-                    scan.facts.set("format_version", word.as_str());
+                if self.is_path(&["version"]) && self.version.len() < 4 {
+                    self.version.push(word.clone());
                 }
             }
             Event::Bool(_) | Event::Null => {}
@@ -204,8 +205,9 @@ impl Judge {
         }
         let Some(frame) = self.frames.last_mut().filter(|frame| frame.kind == Kind::Object) else { return };
         let slot = match frame.key.as_str() {
-            "__module__" => &mut frame.module,
-            "__class__" => &mut frame.class,
+            // The second name each is that of functions in schemas before skops 0.9.
+            "__module__" | "module_path" => &mut frame.module,
+            "__class__" | "function" => &mut frame.class,
             "__loader__" => &mut frame.loader,
             "_target_" | "__target__" => return target(scan, place, at, text, whole, true),
             "target" | "class_path" | "_component_" => return target(scan, place, at, text, whole, false),

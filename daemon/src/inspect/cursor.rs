@@ -99,6 +99,16 @@ impl<'a> Cursor<'a> {
         Ok(octet)
     }
 
+    /// The next octet, which stays the next; none at the end.
+    pub(super) fn peek(&mut self) -> Result<Option<u8>, Stop> {
+        if self.at_end() {
+            return Ok(None);
+        }
+        let octet = self.octet()?;
+        self.position -= 1;
+        Ok(Some(octet))
+    }
+
     fn buffered(&self) -> Option<u8> {
         let at = usize::try_from(self.position.checked_sub(self.chunk_at)?).ok()?;
         self.chunk.get(at).copied()

@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::pickle::Evidence;
-use super::{ReadAt, pickle, protobuf, read_up_to, zip};
+use super::{ReadAt, lightgbm, pickle, protobuf, read_up_to, ubjson, zip};
 
 /// Octets read from the beginning of every file.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -187,6 +187,9 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     if evidence == Evidence::Header {
         return Ok(Format::Pickle);
     }
+    if ubjson::is_xgboost(&head) {
+        return Ok(Format::XgboostUbj);
+    }
     if let Some(format) = zip::examine(source)? {
         return Ok(format);
     }
@@ -197,7 +200,13 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
         return Ok(format);
     }
     if let Some(text) = text(&head, source.len()) {
+        if lightgbm::is_model(text) {
+            return Ok(Format::Lightgbm);
+        }
         return Ok(if is_json(text, source)? { Format::Json } else { Format::Text });
+    }
+    if is_utf16(&head) {
+        return Ok(Format::Text);
     }
     // Two or three octets only, of which zlib's may be text ("x^2"): after everything else.
     Ok(if is_zlib(&head) {
@@ -382,8 +391,28 @@ fn text(head: &[u8], len: u64) -> Option<&str> {
         }
         Err(_) => return None,
     };
-    let is_text = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{85}');
-    text.chars().all(is_text).then(|| text.trim_start_matches('\u{feff}'))
+    text.chars().all(is_of_text).then(|| text.trim_start_matches('\u{feff}'))
+}
+
+/// A byte order mark, and as far as the head goes no unit that is a control character of no text or half a character alone.
+fn is_utf16(head: &[u8]) -> bool {
+    let unit: fn([u8; 2]) -> u16 = match head {
+        [0xff, 0xfe, _, _, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, _, _, ..] => u16::from_be_bytes,
+        _ => return false,
+    };
+    let (pairs, _) = head.as_chunks::<2>();
+    // The head may end between the halves of a character.
+    let whole = match pairs {
+        [whole @ .., last] if (0xd800..0xdc00).contains(&unit(*last)) => whole,
+        all => all,
+    };
+    char::decode_utf16(whole.iter().map(|pair| unit(*pair))).all(|one| one.is_ok_and(is_of_text))
+}
+
+/// Whether text has such a character.
+fn is_of_text(c: char) -> bool {
+    !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{85}')
 }
 
 /// Whether text is one JSON object or array. A number or a string alone is JSON too, but every word list would be.

@@ -232,3 +232,6 @@ fn tail(scan: &mut Scan, source: &dyn ReadAt, place: &Place, at: u64, not_utf8: 
     let start = if is_something { at } else { at.saturating_sub(BACK) };
     dispatch::search(scan, source, start, source.len(), place)
 }
+
+#[cfg(test)]
+mod tests;

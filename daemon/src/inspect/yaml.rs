@@ -19,8 +19,9 @@ use super::rules::Rule;
 use super::scan::{Place, Scan, whole};
 use super::{Level, ReadAt, keras, text};
 
-/// Longest document that is parsed.
-const BYTES_MAX: u64 = 16 << 20;
+/// Longest document that is parsed: the parser holds all of a flow collection as tokens, a hundred octets for each of the
+/// text, to see whether a colon follows it.
+const BYTES_MAX: u64 = 2 << 20;
 /// Values of a document with its aliases written out, where there are ten times fewer without.
 const EXPANDED_MAX: u64 = 1_000_000;
 /// Anchored texts that are remembered, and the octets of each: what an alias may name as a callable.

@@ -126,9 +126,9 @@ pub(super) fn is_dunder(name: &str) -> bool {
     name.len() > 4 && name.starts_with("__") && name.ends_with("__")
 }
 
-/// One identifier that begins with a capital letter.
+/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do.
 fn is_class_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_uppercase())
+    name.strip_prefix('_').unwrap_or(name).starts_with(|first: char| first.is_ascii_uppercase())
         && name.chars().all(|one| one == '_' || one.is_alphanumeric())
 }
 
@@ -174,6 +174,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("numpy.random._philox", "Philox"),
     ("numpy.random._sfc64", "SFC64"),
     ("numpy.random.bit_generator", "SeedSequence __pyx_unpickle_SeedSequence"),
+    ("numpy.random", "__RandomState_ctor"),
+    ("sklearn.neighbors._kd_tree", "newObj"),
+    ("sklearn.neighbors._ball_tree", "newObj"),
+    ("sklearn.metrics._dist_metrics", "newObj"),
+    ("sklearn.feature_selection._univariate_selection", "f_classif f_regression r_regression chi2"),
     ("scipy.sparse._csr", "csr_matrix csr_array"),
     ("scipy.sparse._csc", "csc_matrix csc_array"),
     ("scipy.sparse._coo", "coo_matrix coo_array"),
@@ -196,6 +201,8 @@ const ALLOWED: &[(&str, &str)] = &[
         "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_sparse_tensor _rebuild_qtensor \
          _rebuild_meta_tensor_no_storage",
     ),
+    // What TorchScript's own pickles wrap typed lists in.
+    ("torch.jit._pickle", "build_intlist build_doublelist build_boollist build_tensorlist restore_type_tag"),
     ("torch.nn.parameter", "Parameter"),
     ("torch.serialization", "_get_layout"),
     ("torch.storage", "UntypedStorage TypedStorage _load_from_bytes"),
