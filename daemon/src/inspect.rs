@@ -33,7 +33,6 @@ mod keras;
 mod lightgbm;
 mod media;
 mod msgpack;
-mod names;
 mod npy;
 mod onnx;
 mod pickle;
@@ -42,6 +41,7 @@ mod rules;
 mod safetensors;
 mod saved_model;
 mod scan;
+mod seen;
 mod tar;
 #[cfg(test)]
 mod tests;

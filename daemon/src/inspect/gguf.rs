@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use super::cursor::{Cursor, Stop};
-use super::names::Names;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
+use super::seen::Seen;
 use super::{Level, ReadAt, jinja};
 
 /// The structure lies.
@@ -237,7 +237,7 @@ impl File<'_, '_> {
 
     /// All entries; returns the alignment.
     fn metadata(&mut self, entries: u64) -> Result<u64, Fault> {
-        let (mut keys, mut values) = (Names::default(), HashMap::new());
+        let (mut keys, mut values) = (Seen::default(), HashMap::new());
         let mut alignment = ALIGNMENT;
         for _ in 0..entries {
             self.scan.tick(self.place)?;
@@ -309,7 +309,7 @@ impl File<'_, '_> {
 
     /// All tensors; returns where each begins and its octets, relative to the data.
     fn tensors(&mut self, tensors: u64, alignment: u64) -> Result<Vec<(u64, u64)>, Fault> {
-        let (mut names, mut extents) = (Names::default(), Vec::new());
+        let (mut names, mut extents) = (Seen::default(), Vec::new());
         for _ in 0..tensors {
             self.scan.tick(self.place)?;
             self.at = self.cursor.position();

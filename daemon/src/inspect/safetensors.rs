@@ -13,9 +13,9 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde_json::{Map, Value};
 
 use super::cursor::Stop;
-use super::names::Names;
 use super::rules::{self, Rule};
 use super::scan::{Place, Scan};
+use super::seen::Seen;
 use super::{Level, ReadAt, read_up_to};
 
 /// The header can't be read.
@@ -94,7 +94,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     }
     let reader = Octets { source, position: 8, end: data_at };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 << 10, reader));
-    let mut header = Header { scan, place, data_at, names: Names::default(), extents: Vec::new(), told: 0, stop: None };
+    let mut header = Header { scan, place, data_at, names: Seen::default(), extents: Vec::new(), told: 0, stop: None };
     let parsed = json.deserialize_map(&mut header).and_then(|()| json.end());
     let Header { mut extents, stop, .. } = header;
     match (stop, parsed) {
@@ -169,7 +169,7 @@ struct Header<'s, 'r> {
     scan: &'s mut Scan<'r>,
     place: &'s Place,
     data_at: u64,
-    names: Names,
+    names: Seen,
     extents: Vec<(u64, u64)>,
     told: u32,
     /// Why the parser was told to stop, if not by what it read.
@@ -278,7 +278,7 @@ impl<'de> Visitor<'de> for Metadata<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut keys, mut kept) = (Names::default(), Vec::new());
+        let (mut keys, mut kept) = (Seen::default(), Vec::new());
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             self.0.tick()?;
             if !keys.insert(key.as_bytes()) {
