@@ -209,6 +209,48 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     })
 }
 
+/// Whether it is told by its first octets, before any pickle is looked for.
+pub(super) fn has_signature(format: Format) -> bool {
+    is_zip(format)
+        || matches!(
+            format,
+            Format::Gguf
+                | Format::Npy
+                | Format::Hdf5
+                | Format::Gzip
+                | Format::Bzip2
+                | Format::Xz
+                | Format::Zstd
+                | Format::Lz4
+                | Format::SevenZip
+                | Format::Rar
+                | Format::Executable
+                | Format::Tflite
+                | Format::Tar
+                | Format::PytorchTar
+                | Format::Nemo
+                | Format::Media
+                | Format::JavaSerialized
+                | Format::Rdata
+                | Format::XgboostUbj
+        )
+}
+
+/// Whether it is a kind of zip archive.
+pub(super) fn is_zip(format: Format) -> bool {
+    matches!(
+        format,
+        Format::PytorchZip
+            | Format::Torchscript
+            | Format::TorchPackage
+            | Format::TorchserveMar
+            | Format::KerasV3
+            | Format::Npz
+            | Format::Skops
+            | Format::Zip
+    )
+}
+
 /// By what stands at a fixed place near the beginning and cannot well be anything else. `len` is the size of the file.
 fn by_signature(head: &[u8], len: u64) -> Option<Format> {
     Some(match head {
@@ -255,7 +297,7 @@ fn is_npy(head: &[u8]) -> bool {
 const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 /// HDF5 may begin at 512, 1024, 2048 ... (HDF5 file format 3.0, II.A), with anything before it.
-fn has_hdf5_behind_user_block(source: &dyn ReadAt) -> io::Result<bool> {
+pub(super) fn has_hdf5_behind_user_block(source: &dyn ReadAt) -> io::Result<bool> {
     let offsets = (9..63).map(|power| 1_u64 << power).take_while(|offset| *offset < source.len());
     for offset in offsets {
         if read_up_to(source, offset, HDF5.len() as u64)? == HDF5 {
@@ -289,7 +331,7 @@ fn is_tflite(head: &[u8], len: u64) -> bool {
 }
 
 /// A first header block whose checksum is right (POSIX.1-1988 ustar and before, which had no magic).
-fn is_tar(head: &[u8]) -> bool {
+pub(super) fn is_tar(head: &[u8]) -> bool {
     let Some(block) = head.get(..512) else { return false };
     let Some(field) = block[148..156].split(|octet| matches!(octet, 0 | b' ')).find(|digits| !digits.is_empty()) else {
         return false;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Level, compressed, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx, pickle, safetensors,
-    saved_model, tar, text, tflite, ubjson, xml, zip,
+    Level, archive, compressed, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx, pickle,
+    safetensors, saved_model, tar, text, tflite, ubjson, xml, zip,
 };
 
 /// A rule.
@@ -60,12 +60,40 @@ pub(super) const TRAILING: Rule = Rule {
     meaning: "Octets before or behind what the format says is there; a reader of another format may take them for its own.",
 };
 
+/// Several formats at once.
+pub(super) const AMBIGUOUS: Rule = Rule {
+    id: "format.ambiguous",
+    level: Level::Suspicious,
+    meaning: "The same octets are valid in two formats, so that it depends on the loader what they are; no writer of models \
+              makes such files.",
+};
+/// Source code.
+pub(super) const SOURCE: Rule = Rule {
+    id: "code.source",
+    level: Level::Suspicious,
+    meaning: "Source code, a script or a library of code, by its name or first line: nothing loads it by itself, but it is \
+              made to be run.",
+};
+/// Python that a loader of models runs.
+pub(super) const PYTHON: Rule = Rule {
+    id: "code.python",
+    level: Level::Suspicious,
+    meaning: "Python in an archive whose loader imports it: torch.package and TorchServe run what stands in there.",
+};
+/// Objects of another language's serialization.
+pub(super) const SERIALIZED: Rule = Rule {
+    id: "code.serialized",
+    level: Level::Suspicious,
+    meaning: "Serialized objects of Java or R: reading them back may run code, as it does with pickles.",
+};
+
 /// The rules that belong to no format.
-const CORE: &[Rule] = &[LIMIT, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING];
+const CORE: &[Rule] = &[LIMIT, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING, AMBIGUOUS, SOURCE, PYTHON, SERIALIZED];
 
 /// All rules, by family.
 pub const RULES: &[&[Rule]] = &[
     CORE,
+    archive::RULES,
     compressed::RULES,
     gguf::RULES,
     hdf5::RULES,

@@ -17,6 +17,8 @@ use super::{DETAIL_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, read_u
 const FINDINGS_MAX: usize = 200;
 /// Findings kept of one file with the same rule and detail.
 const ALIKE_MAX: usize = 5;
+/// Ranges outside formats that are searched in one file.
+const SEARCHES_MAX: u32 = 1000;
 /// Octets of a place.
 const PLACE_BYTES_MAX: usize = 1024;
 
@@ -62,6 +64,8 @@ pub(super) struct Place {
     path: String,
     depth: u32,
     container: Option<Format>,
+    /// Outside a format, where a search goes on already.
+    beyond: bool,
 }
 
 impl Place {
@@ -94,13 +98,28 @@ impl Place {
     pub(super) fn member(&self, container: Format, name: &str) -> Self {
         let name: String = name.chars().take(256).flat_map(char::escape_debug).collect();
         let path = if self.path.is_empty() { name } else { format!("{}/{name}", self.path) };
-        Self { path: cut(&path, PLACE_BYTES_MAX).to_owned(), depth: self.depth + 1, container: Some(container) }
+        Self {
+            path: cut(&path, PLACE_BYTES_MAX).to_owned(),
+            depth: self.depth + 1,
+            container: Some(container),
+            beyond: false,
+        }
     }
 
     /// A part that is no member of its own: a further stream, an attribute; written behind `#`.
     pub(super) fn part(&self, what: impl Display) -> Self {
         let path = format!("{}#{what}", self.path);
-        Self { path: cut(&path, PLACE_BYTES_MAX).to_owned(), depth: self.depth, container: self.container }
+        Self { path: cut(&path, PLACE_BYTES_MAX).to_owned(), ..*self }
+    }
+
+    /// What was found at an octet outside the format: as deep as a member, for it may hold the like again.
+    pub(super) fn beyond(&self, offset: u64) -> Self {
+        Self { depth: self.depth + 1, beyond: true, ..self.part(format_args!("+{offset}")) }
+    }
+
+    /// Whether it was found outside a format by a search, which goes over the rest of that range too.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.beyond
     }
 
     /// The text of an octet's place.
@@ -125,6 +144,7 @@ pub struct Scan<'r> {
     inflated: u64,
     opcodes: u64,
     globals: u64,
+    searches: u32,
     ticks: u32,
     until: Instant,
 }
@@ -147,6 +167,7 @@ impl<'r> Scan<'r> {
             inflated: 0,
             opcodes: 0,
             globals: 0,
+            searches: 0,
             ticks: 0,
             until,
         }
@@ -229,6 +250,15 @@ impl<'r> Scan<'r> {
             return Err(self.reached(place, format_args!("more than {} globals", self.limits.globals)));
         }
         Ok(())
+    }
+
+    /// Charges a search of octets outside a format: what it finds may have such octets of its own.
+    pub(super) fn search(&mut self, place: &Place) -> Result<(), Stop> {
+        self.searches += 1;
+        if self.searches > SEARCHES_MAX {
+            return Err(self.reached(place, format_args!("more than {SEARCHES_MAX} ranges outside formats to search")));
+        }
+        self.tick(place)
     }
 
     /// To be called in every loop whose length a file decides: looks at the clock now and then.

@@ -156,7 +156,7 @@ fn u64_at(octets: &[u8], at: usize) -> u64 {
 pub(super) const RULES: &[Rule] = &[];
 
 /// Looks into a source that was recognised as this format.
-pub(super) fn scan(scan: &mut Scan, _source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+pub(super) fn scan(scan: &mut Scan, _source: &dyn ReadAt, place: &Place, _format: Format) -> Result<(), Stop> {
     scan.find(&rules::UNREAD, place, None, "not looked into");
     Ok(())
 }
