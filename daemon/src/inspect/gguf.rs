@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 
 use super::cursor::{Cursor, Stop};
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan};
 use super::seen::Seen;
-use super::{Level, ReadAt, jinja};
+use super::{Level, ReadAt, dispatch, jinja};
 
 /// The structure lies.
 const LAYOUT: Rule = Rule {
@@ -373,18 +373,13 @@ impl File<'_, '_> {
                 scan.find(&LAYOUT, place, Some(begin), "a tensor overlaps the one before");
             } else if begin > padded && told < TOLD_MAX {
                 told += 1;
-                let detail = format!("{} octets between tensors belong to none", begin - padded);
-                scan.find(&rules::TRAILING, place, Some(padded), detail);
+                dispatch::outside(scan, source, padded, begin, place)?;
             }
             covered = covered.max(end);
         }
         // The last tensor may be padded as all others are, or end the file.
         let end = covered.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-        if end < source.len() {
-            let detail = format!("{} octets behind the last tensor", source.len() - end);
-            scan.find(&rules::TRAILING, place, Some(end), detail);
-        }
-        Ok(())
+        Ok(dispatch::outside(scan, source, end, source.len(), place)?)
     }
 
     /// A chat template, which is handed on.
