@@ -213,31 +213,31 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     })
 }
 
-/// Whether it is told by its first octets, before any pickle is looked for.
+/// Whether it is told by its first octets, before any pickle is looked for. Zip archives are too, but what reads pickles stops
+/// at their first octet: `P` asks for something that only PyTorch's reader has, which tells archives before.
 pub(super) fn has_signature(format: Format) -> bool {
-    is_zip(format)
-        || matches!(
-            format,
-            Format::Gguf
-                | Format::Npy
-                | Format::Hdf5
-                | Format::Gzip
-                | Format::Bzip2
-                | Format::Xz
-                | Format::Zstd
-                | Format::Lz4
-                | Format::SevenZip
-                | Format::Rar
-                | Format::Executable
-                | Format::Tflite
-                | Format::Tar
-                | Format::PytorchTar
-                | Format::Nemo
-                | Format::Media
-                | Format::JavaSerialized
-                | Format::Rdata
-                | Format::XgboostUbj
-        )
+    matches!(
+        format,
+        Format::Gguf
+            | Format::Npy
+            | Format::Hdf5
+            | Format::Gzip
+            | Format::Bzip2
+            | Format::Xz
+            | Format::Zstd
+            | Format::Lz4
+            | Format::SevenZip
+            | Format::Rar
+            | Format::Executable
+            | Format::Tflite
+            | Format::Tar
+            | Format::PytorchTar
+            | Format::Nemo
+            | Format::Media
+            | Format::JavaSerialized
+            | Format::Rdata
+            | Format::XgboostUbj
+    )
 }
 
 /// Whether it is a kind of zip archive.
