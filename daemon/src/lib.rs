@@ -44,6 +44,7 @@ use crate::http::metrics::Metrics;
 use crate::http::server::{self, Stop, raised};
 use crate::http::{Limits, Shared};
 use crate::registry::error::RegistryError;
+use crate::registry::scrub::position_file;
 use crate::registry::{Registry, Seeded, settings};
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
@@ -200,6 +201,9 @@ pub async fn run(
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
+    if let Err(error) = registry.start_scrubbing() {
+        tracing::error!(error = error_chain(&error), "the scrubber can't be started; blobs are not read again");
+    }
     let watchdog = tokio::spawn(notify::watchdog(registry.health()));
     notify::ready();
     announce();
@@ -308,6 +312,11 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         hash_access: match config.log_hash_access {
             LogHashAccess::Public => settings::HashAccess::Public,
             LogHashAccess::Authenticated => settings::HashAccess::Authenticated,
+        },
+        scrub: settings::ScrubSettings {
+            interval: config.scrub_interval,
+            bytes_per_second: config.scrub_bytes_per_second,
+            position: position_file(&config.data_dir),
         },
     })
 }

@@ -30,6 +30,8 @@
 //! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `keys` | the log's keys |
 //! | `check` | everything against everything else |
+//! | `examine`, `scrub` | a blob against its digest; all of them, on a schedule |
+//! | `damage` | what needs a damaged blob is held back |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
 //! | `upkeep` | what runs by the clock |
@@ -41,9 +43,11 @@ pub mod change;
 pub mod check;
 pub mod commit;
 pub mod cursor;
+mod damage;
 pub mod delete;
 pub mod download;
 pub mod error;
+mod examine;
 pub mod fetch;
 pub mod idempotency;
 pub mod lifecycle;
@@ -55,6 +59,7 @@ pub mod publish;
 pub mod removal;
 pub mod render;
 pub mod resolve;
+pub mod scrub;
 pub mod settings;
 pub mod tail;
 pub mod text;
@@ -80,6 +85,7 @@ use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
+use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
@@ -110,6 +116,7 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     removals: Removals,
+    scrub: Scrub,
     tasks: Tasks,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
@@ -149,15 +156,16 @@ impl Registry {
             tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
             fingerprints: FingerprintKey::new(&settings.jwt_secret),
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
-            settings,
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
             pins: Pins::default(),
             removals: Removals::default(),
+            scrub: Scrub::new(settings.scrub.clone()),
             tasks: Tasks::default(),
             checking: Arc::default(),
             feed,
+            settings,
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })
@@ -249,6 +257,7 @@ impl Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
         self.inner.tasks.finish().await;
         self.inner.summarise_rejected().await;
     }
@@ -260,6 +269,7 @@ impl Drop for Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
     }
 }
 

@@ -165,6 +165,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         },
         open_uploads: registry.open_uploads(),
         scan_policy: settings.scan_policy.as_str().to_owned(),
+        scrub: registry.scrub_status().await?,
     };
     Ok(respond::json(StatusCode::OK, &status))
 }
@@ -248,6 +249,13 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("users", "gauge", "Users.", counters.users as f64);
         add("blobs", "gauge", "Distinct blobs that versions point to.", counters.blobs as f64);
         add("blob_bytes", "gauge", "Octets of those blobs.", counters.blob_bytes as f64);
+    }
+    let (verified, verified_octets) = registry.verified();
+    add("blobs_verified_total", "counter", "Blobs read and compared with their digests since start.", verified as f64);
+    add("blobs_verified_bytes_total", "counter", "Octets of blobs read for that.", verified_octets as f64);
+    if let Ok(damaged) = registry.damaged().await {
+        let help = "Blobs known to be damaged or missing; anything but 0 needs a person.";
+        add("blobs_damaged", "gauge", help, damaged as f64);
     }
     if let Ok(space) = registry.space().await {
         add("storage_total_bytes", "gauge", "Size of the blobs' file system.", space.total_bytes as f64);

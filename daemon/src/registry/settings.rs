@@ -1,6 +1,7 @@
 //! What an operator decides, as the registry sees it: typed, valid, complete. Refuses to know where it was written down.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::name::Alias;
@@ -36,6 +37,19 @@ pub struct Settings {
     pub client_ip: ClientIp,
     /// Who may fetch the log's checkpoint and hashes.
     pub hash_access: HashAccess,
+    /// How blobs are read again.
+    pub scrub: ScrubSettings,
+}
+
+/// How every blob is read again and compared with its digest.
+#[derive(Debug, Clone)]
+pub struct ScrubSettings {
+    /// From the beginning of one pass to the next; none: only what is suspected is read.
+    pub interval: Option<Duration>,
+    /// How much is read.
+    pub bytes_per_second: u64,
+    /// The file that says how far a pass has come.
+    pub position: PathBuf,
 }
 
 /// `MREG_SCAN_POLICY` (scanning.md §1).

@@ -7,6 +7,7 @@ mod content;
 mod people;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
+use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, ScrubSettings, Settings};
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
@@ -85,6 +86,7 @@ fn settings() -> Settings {
         audit_reads: AuditReads::Content,
         client_ip: ClientIp::Full,
         hash_access: HashAccess::Public,
+        scrub: ScrubSettings { interval: None, bytes_per_second: 1 << 30, position: PathBuf::new() },
     }
 }
 

@@ -74,7 +74,9 @@ impl References {
                 | Write::PutModel(_)
                 | Write::AppendAliasEvent { .. }
                 | Write::PutIdempotency { .. }
-                | Write::PutLogKeys(_) => {}
+                | Write::PutLogKeys(_)
+                | Write::PutDamage { .. }
+                | Write::DeleteDamage { .. } => {}
             }
         }
     }
