@@ -915,12 +915,13 @@ mod tests {
 
     use std::collections::BTreeSet;
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use proptest::prelude::{any, proptest};
 
     use super::{
         Database, Default, Draft, Kind, SIZE_BYTES_MAX, aliases, all, boolean, bytes, database_url, echo, log_filter,
-        markdown, origin, sample, show_bytes, socket_address, user_name,
+        markdown, origin, sample, show_bytes, show_span, socket_address, span_or_off, user_name,
     };
 
     /// Each default is text that its own row takes, and shows again.
@@ -991,6 +992,18 @@ mod tests {
         }
         bytes("0", 1).unwrap_err();
         assert_eq!(show_bytes(1536 << 20), "1536 MiB");
+    }
+
+    #[test]
+    fn reads_times() {
+        for (text, seconds) in [("7d", 604_800), ("36h", 129_600), ("1m", 60), ("90s", 90)] {
+            assert_eq!(span_or_off(text).unwrap(), Some(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(show_span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(span_or_off("off"), Ok(None));
+        for text in ["", "d", "7", "-1d", "1.5h", "0s", "3654d", "99999999999999999999d", "Off", "７d", "é"] {
+            assert!(span_or_off(text).unwrap_err().contains("or off"), "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! is there, and on demand whether its octets are right. Beside a running daemon what is found acts as the scrubber's
 //! findings do. Knows what is told of it; refuses to repair anything.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use common::audit::{Action, Target};
@@ -281,10 +281,9 @@ struct Asked {
 fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<Told>) {
     let Asked { by, read_blobs, bytes_per_second } = asked;
     let mut reading = Reading::new(bytes_per_second);
-    let mut pass = Pass::begin();
+    let pass = Mutex::new(Pass::begin());
     let began = Instant::now();
-    let read = &mut pass;
-    let look = move |digest: &Digest, _size: u64| {
+    let look = |digest: &Digest, _size: u64| {
         // The size that is recorded now: the state may have moved on.
         let verified = inner.verify(runtime, *digest, |size| {
             if tell.is_closed() {
@@ -302,7 +301,7 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
                 return Some(Err(Fault { kind: DamageKind::Unreadable, detail }));
             }
         };
-        read.count(&verified);
+        pass.lock().unwrap_or_else(PoisonError::into_inner).count(&verified);
         match verified {
             Verified::Sound(size) => {
                 if read_blobs {
@@ -322,14 +321,15 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
                 recorded.unwrap_or(true) || inner.pins.is_held(digest)
             };
             checking.unreferenced(&*inner.blobs, is_needed);
-            let total = checking.finish(checked);
-            pass.took(began.elapsed());
-            if read_blobs && total.blobs_read == total.blobs {
+            if read_blobs && !tell.is_closed() {
+                let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                pass.took(began.elapsed());
                 let recorded = runtime.block_on(inner.record_pass(&by, &pass));
                 if let Err(error) = recorded {
                     tracing::warn!(error = crate::error_chain(&error), "that every blob was read can't be recorded");
                 }
             }
+            checking.finish(checked);
         }
         Err(error) if checking.goes_on() => {
             tracing::warn!(error = crate::error_chain(&error), "a check could not be done");

@@ -152,7 +152,6 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::{CREDIT, PIECE, PIECE_MIN, Pace, examine, glance};
-    use crate::blobs::Blobs as _;
     use crate::blobs::disk::{DiskBlobs, DiskOptions};
     use crate::store::records::DamageKind;
 

@@ -487,7 +487,7 @@ fn wait_for_pass(inner: &Inner, runtime: &Handle, interval: Duration) -> Result<
 fn run_pass(inner: &Arc<Inner>, runtime: &Handle, pass: &mut Pass) -> Result<bool, RegistryError> {
     let scrub = &inner.scrub;
     scrub.show(Some(pass));
-    let mut saved = Instant::now();
+    let mut saved: Option<Instant> = None;
     let mut counted = Instant::now();
     let mut page = VecDeque::new();
     loop {
@@ -512,9 +512,9 @@ fn run_pass(inner: &Arc<Inner>, runtime: &Handle, pass: &mut Pass) -> Result<boo
             scrub.save(pass);
             return Ok(false);
         }
-        if saved.elapsed() >= POSITION_EVERY {
+        if saved.is_none_or(|at| at.elapsed() >= POSITION_EVERY) {
             scrub.save(pass);
-            saved = Instant::now();
+            saved = Some(Instant::now());
         }
     }
     runtime.block_on(inner.record_pass(&Caller::system(), pass))?;

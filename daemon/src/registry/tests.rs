@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
+mod integrity;
 mod people;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use common::role::Role;
 use sha2::Digest as _;
 use tempfile::TempDir;
 
+use crate::blobs::Blobs;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
 use crate::registry::Registry;
@@ -106,6 +108,15 @@ impl Bench {
     }
 
     async fn open(dir: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(dir, change, |blobs| Arc::new(blobs)).await
+    }
+
+    /// Over other blobs.
+    async fn over(
+        dir: TempDir,
+        change: impl FnOnce(&mut Settings),
+        wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
@@ -116,7 +127,7 @@ impl Bench {
         })
         .await
         .unwrap();
-        let registry = Registry::open(Arc::new(store), Arc::new(blobs), settings).await.unwrap();
+        let registry = Registry::open(Arc::new(store), wrap(blobs), settings).await.unwrap();
         Self { registry: Arc::new(registry), dir }
     }
 
