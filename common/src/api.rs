@@ -765,9 +765,9 @@ pub struct CheckRequest {
     /// Read every blob and compare it with its digest, too.
     #[serde(default)]
     pub blobs: bool,
-    /// How fast at most; without it as fast as that goes at a low priority.
+    /// How fast at most, at least 4096; without it as fast as that goes at a low priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 4096)]
     pub bytes_per_second: Option<u64>,
 }
 

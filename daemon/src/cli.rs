@@ -309,13 +309,13 @@ pub struct CheckOptions {
     /// Read every blob and compare it with its digest, too; a running daemon holds back what needs a damaged one
     #[arg(long)]
     pub blobs: bool,
-    /// Read blobs no faster than this: bytes, or a number with KiB, MiB, GiB or TiB
+    /// Read blobs no faster than this, at least 4 KiB: bytes, or a number with KiB, MiB, GiB or TiB
     #[arg(long, value_name = "SIZE", value_parser = rate, requires = "blobs")]
     pub bytes_per_second: Option<u64>,
 }
 
 fn rate(text: &str) -> Result<u64, String> {
-    bytes(text, 1)
+    bytes(text, settings::SCRUB_BYTES_PER_SECOND_MIN)
 }
 
 /// `mregd config`.

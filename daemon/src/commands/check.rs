@@ -127,10 +127,14 @@ impl Report {
             }
             Printed::Text => {
                 let read = if total.blobs_read > 0 { format!(" ({} read)", total.blobs_read) } else { String::new() };
+                let extra = match total.unreferenced {
+                    0 => String::new(),
+                    count => format!(", {count} unreferenced"),
+                };
                 let CheckTotal { entries, root, keys, artifacts, blobs, .. } = &total;
                 format!(
                     "checked {entries} entries with the root {root}, {keys} keys of the state, {artifacts} artifacts, \
-                     {blobs} blobs{read}: {}\n",
+                     {blobs} blobs{read}{extra}: {}\n",
                     if failures == 0 { "all is well".to_owned() } else { format!("{failures} failures") }
                 )
             }

@@ -23,7 +23,7 @@ use super::{
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
 
 /// Slower than this, no pass would come to an end.
-const SCRUB_BYTES_PER_SECOND_MIN: u64 = 4096;
+pub(crate) const SCRUB_BYTES_PER_SECOND_MIN: u64 = 4096;
 
 /// The shortest password of the first administrator, in octets (rest-api.md §2).
 const PASSWORD_BYTES_MIN: usize = 12;

@@ -112,7 +112,7 @@ impl<'c> Checking<'c> {
     ) -> Self {
         let mut reading = Reading::new(bytes_per_second);
         let look = move |digest: &Digest, size: u64| {
-            if read_blobs { reading.examine(blobs, digest, size) } else { Some(glance(blobs, digest, size)) }
+            if read_blobs { reading.examine(blobs, digest, size, || true) } else { Some(glance(blobs, digest, size)) }
         };
         Self::new(read_blobs, Box::new(look), tell)
     }
@@ -163,17 +163,19 @@ struct Reading {
 
 impl Reading {
     fn new(bytes_per_second: Option<u64>) -> Self {
-        let piece = Pace::new(bytes_per_second.unwrap_or(u64::MAX)).piece();
-        Self { pace: bytes_per_second.map(|rate| (Pace::new(rate), Instant::now())), piece }
+        let pace = Pace::new(bytes_per_second.unwrap_or(u64::MAX));
+        let piece = pace.piece();
+        Self { pace: bytes_per_second.map(|_rate| (pace, Instant::now())), piece }
     }
 
-    fn examine(&mut self, blobs: &dyn Blobs, digest: &Digest, size: u64) -> Examined {
+    /// Reads a blob, as long as `goes_on` says so.
+    fn examine(&mut self, blobs: &dyn Blobs, digest: &Digest, size: u64, goes_on: impl Fn() -> bool) -> Examined {
         let Self { pace, piece } = self;
         examine(blobs, digest, size, *piece, &mut |octets| {
             if let Some((pace, began)) = pace {
                 std::thread::sleep(pace.take(began.elapsed(), octets));
             }
-            true
+            goes_on()
         })
     }
 }
@@ -203,9 +205,14 @@ impl Listener for Checking<'_> {
             self.needed.push(digest);
         }
         let looked = (self.look)(&digest, size);
-        if self.read_blobs && looked.is_some() {
+        let was_read = match &looked {
+            Some(Ok(())) => true,
+            Some(Err(fault)) => fault.kind == DamageKind::Content,
+            None => false,
+        };
+        if self.read_blobs && was_read {
             self.state.blobs_read += 1;
-            self.state.bytes_read += size;
+            self.state.bytes_read = self.state.bytes_read.saturating_add(size);
         }
         if let Some(Err(fault)) = looked {
             let versions = needed_by().join(", ");
@@ -283,13 +290,14 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
     let mut reading = Reading::new(bytes_per_second);
     let pass = Mutex::new(Pass::begin());
     let began = Instant::now();
+    let goes_on = || !tell.is_closed() && !inner.scrub.is_stopping();
     let look = |digest: &Digest, _size: u64| {
         // The size that is recorded now: the state may have moved on.
         let verified = inner.verify(runtime, *digest, |size| {
-            if tell.is_closed() {
+            if !goes_on() {
                 None
             } else if read_blobs {
-                reading.examine(&*inner.blobs, digest, size)
+                reading.examine(&*inner.blobs, digest, size, goes_on)
             } else {
                 Some(glance(&*inner.blobs, digest, size))
             }
@@ -321,7 +329,7 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
                 recorded.unwrap_or(true) || inner.pins.is_held(digest)
             };
             checking.unreferenced(&*inner.blobs, is_needed);
-            if read_blobs && !tell.is_closed() {
+            if read_blobs && goes_on() {
                 let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 pass.took(began.elapsed());
                 let recorded = runtime.block_on(inner.record_pass(&by, &pass));

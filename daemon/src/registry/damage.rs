@@ -58,7 +58,11 @@ impl Inner {
         let Some(found) = look(blob.size) else { return Ok(Verified::Stopped) };
         // Who finds the same at the same time leaves it to the first.
         if let Some(_claim) = self.scrub.claim(digest) {
-            runtime.block_on(self.see_to_finding(digest, blob.size, found.as_ref().err()))?;
+            let seen_to = runtime.block_on(self.see_to_finding(digest, blob.size, found.as_ref().err()));
+            if let Err(error) = seen_to {
+                tracing::warn!(%digest, error = crate::error_chain(&error), "what was found about a blob can't be recorded");
+                self.scrub.try_again(digest);
+            }
         }
         Ok(match found {
             Ok(()) => Verified::Sound(blob.size),

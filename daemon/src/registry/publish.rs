@@ -183,15 +183,12 @@ impl Inner {
         if let Err(error) = self.keep_all(files, replaced.clone()).await {
             return Err(failed(error).await);
         }
-        let (who, repaired) = (caller.clone(), replaced.clone());
-        let outcome = self.commit_once(caller, note, once, move |records, moment, note| {
+        let who = caller.clone();
+        self.commit_once(caller, note, once, move |records, moment, note| {
             check_not_revoked(records, &who)?;
-            decide(records, moment, note, plan, &repaired)
-        });
-        let outcome = outcome.await;
-        // Whatever became of the version, its bytes are there: that is found out and recorded.
-        replaced.into_iter().for_each(|digest| self.scrub.suspect(digest));
-        outcome
+            decide(records, moment, note, plan, &replaced)
+        })
+        .await
     }
 
     /// Those of which something is known to be wrong with the stored bytes.
@@ -214,7 +211,10 @@ impl Inner {
         let task = tokio::task::spawn_blocking(move || {
             files.into_iter().try_for_each(|file| {
                 if known_wrong.contains(&file.digest) {
-                    return file.staged.replace(&file.digest);
+                    let replaced = file.staged.replace(&file.digest);
+                    // Whatever becomes of the version, its bytes are there: that is found out and recorded.
+                    inner.scrub.suspect(file.digest);
+                    return replaced;
                 }
                 let kept = file.staged.keep(&file.digest);
                 if let Err(BlobError::Corrupt { digest, .. }) = &kept {

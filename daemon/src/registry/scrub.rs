@@ -181,7 +181,8 @@ impl Scrub {
         self.changed.notify_all();
     }
 
-    fn is_stopping(&self) -> bool {
+    /// Whether whatever reads is to end.
+    pub(crate) fn is_stopping(&self) -> bool {
         self.state().stopping
     }
 
