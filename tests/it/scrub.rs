@@ -100,8 +100,8 @@ fn an_octet_changes() {
     let status = scrub(&user);
     assert_eq!((&status["damaged"], &status["state"]), (&json!(1), &json!("waiting")), "{status}");
     assert_eq!((&status["last_full_pass"]["blobs"], &status["last_full_pass"]["damaged"]), (&json!(2), &json!(1)));
-    let metrics = daemon.client().get("/metrics").expect(200).text();
-    assert!(metrics.lines().any(|line| line.ends_with("blobs_damaged 1")), "{metrics}");
+    let metrics = String::from_utf8(daemon.client().get("/metrics").expect(200).body).unwrap();
+    assert!(metrics.lines().any(|line| line == "mreg_blobs_damaged 1"), "{metrics}");
     let found = entries(&admin, "blob.damaged");
     assert_eq!(found.len(), 1);
     let entry = &found[0]["entry"];
