@@ -25,7 +25,7 @@ pub mod disk;
 /// - **Durable on return.** When [`Staged::keep`] or [`Blobs::remove`] returns `Ok`, a power cut does not undo it.
 /// - **Atomic.** A digest is either absent or stands for the whole blob. A crash at any point leaves at worst a staged
 ///   upload, which [`Blobs::sweep_staging`] removes at the next start, or a whole blob that nothing points at.
-/// - **Immutable.** What stands under a digest never changes. Readers that are open when it is removed may read on to the
+/// - **Immutable.** What stands under a digest never changes, but for [`Staged::replace`] of what is damaged. Readers that are open when it is removed may read on to the
 ///   end or get [`BlobError::NotFound`] or [`BlobError::Unavailable`]; never other octets.
 /// - **Concurrent.** Every method may be called from many threads at once. Any number of `keep`s of one digest may race:
 ///   all succeed. `keep` and `remove` of the *same* digest must be kept apart by the caller until the record that points
@@ -117,6 +117,13 @@ pub trait Staged: Send + Sync {
     /// [`BlobError::Full`], [`BlobError::Unavailable`]: nothing may be assumed about the digest, except that it never
     /// stands for half a blob; stage again. [`BlobError::Corrupt`]: the digest is there with another size.
     fn keep(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
+
+    /// The same where the stored octets are known to be damaged: these take their place, at once and durably. Readers that
+    /// are open read on in the old ones.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`]: the old or the new octets are there.
+    fn replace(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
 }
 
 /// A blob opened for reading. Any number of threads may read at once.
@@ -145,6 +152,9 @@ pub trait BlobReader: Send + Sync {
     fn file(&self) -> Option<io::Result<File>> {
         None
     }
+
+    /// Lets go of what memory holds of the blob, so that the next read comes from where it is stored. A help, not a promise.
+    fn evict(&self) {}
 }
 
 /// Room in a store, in octets.

@@ -15,6 +15,7 @@ use common::audit::Verifier;
 use serde_json::json;
 
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
+use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
 
 /// How the process ended: `sysexits.h`, which service managers and scripts know.
@@ -264,7 +265,7 @@ pub struct VerifyOptions {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// The newest entry may be no older than this: a number and s, m, h or d
-    #[arg(long, value_name = "TIME", value_parser = parse_span, conflicts_with = "hashes_only")]
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "hashes_only")]
     pub max_age: Option<Duration>,
     /// Don't read the entries: what an outsider can verify
     #[arg(long)]
@@ -313,7 +314,7 @@ pub struct TailOptions {
     #[arg(long, conflicts_with = "interval")]
     pub once: bool,
     /// Look again and again, so often: a number and s, m, h or d. While the log can't be reached it goes on trying
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     pub interval: Option<Duration>,
 }
 
@@ -321,7 +322,7 @@ pub struct TailOptions {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RotateKeyOptions {
     /// How long checkpoints carry both signatures: a number and s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_span, conflicts_with = "compromised")]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span, conflicts_with = "compromised")]
     pub overlap: Duration,
     /// The old key may be in wrong hands: no overlap, and a new name of the log, for nothing under the old one can be
     /// trusted from now on
@@ -346,29 +347,16 @@ pub struct CheckOptions {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Read every blob and compare it with its digest, too
+    /// Read every blob and compare it with its digest, too; a running daemon holds back what needs a damaged one
     #[arg(long)]
     pub blobs: bool,
+    /// Read blobs no faster than this, at least 4 KiB: bytes, or a number with KiB, MiB, GiB or TiB
+    #[arg(long, value_name = "SIZE", value_parser = rate, requires = "blobs")]
+    pub bytes_per_second: Option<u64>,
 }
 
-/// The longest time that can be said: ten years.
-const SPAN_S_MAX: u64 = 3653 * 24 * 3600;
-
-/// A time as a number and its unit: `90s`, `15m`, `12h`, `30d`.
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let (number, unit_s) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1),
-        Some(b'm') => (&text[..text.len() - 1], 60),
-        Some(b'h') => (&text[..text.len() - 1], 3600),
-        Some(b'd') => (&text[..text.len() - 1], 24 * 3600),
-        _ => return Err("must be a number and s, m, h or d, such as 30d".to_owned()),
-    };
-    let is_number = !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit());
-    let seconds = number.parse::<u64>().ok().filter(|_| is_number).and_then(|number| number.checked_mul(unit_s));
-    match seconds {
-        Some(seconds @ 1..=SPAN_S_MAX) => Ok(Duration::from_secs(seconds)),
-        _ => Err("must be from 1s to 3653d".to_owned()),
-    }
+fn rate(text: &str) -> Result<u64, String> {
+    bytes(text, settings::SCRUB_BYTES_PER_SECOND_MIN)
 }
 
 /// `mregd config`.
@@ -547,8 +535,8 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::{
-        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, parse_span,
-        printable, table,
+        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, printable, span,
+        table,
     };
     use crate::config::{Row, Source};
 
@@ -621,10 +609,10 @@ mod tests {
     #[test]
     fn spans() {
         for (text, seconds) in [("1s", 1), ("90m", 5400), ("2h", 7200), ("30d", 30 * 24 * 3600)] {
-            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "d", "30", "0s", "+1d", "1.5h", "1w", "3654d", "99999999999999999999d", "1 d", "é"] {
-            assert!(parse_span(text).is_err(), "{text}");
+            assert!(span(text).is_err(), "{text}");
         }
     }
 

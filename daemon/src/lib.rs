@@ -49,6 +49,7 @@ use crate::inspect::{Allowed, Ruleset};
 use crate::inspection::Inspector;
 use crate::inspection::pool::Workers;
 use crate::registry::error::RegistryError;
+use crate::registry::scrub::position_file;
 use crate::registry::{Registry, Seeded, settings};
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
@@ -217,6 +218,9 @@ pub async fn run(
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
+    if let Err(error) = registry.start_scrubbing() {
+        tracing::error!(error = error_chain(&error), "the scrubber can't be started; blobs are not read again");
+    }
     let watchdog = tokio::spawn(notify::watchdog(registry.health()));
     notify::ready();
     announce();
@@ -323,6 +327,11 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         hash_access: match config.log_hash_access {
             LogHashAccess::Public => settings::HashAccess::Public,
             LogHashAccess::Authenticated => settings::HashAccess::Authenticated,
+        },
+        scrub: settings::ScrubSettings {
+            interval: config.scrub_interval,
+            bytes_per_second: config.scrub_bytes_per_second,
+            position: position_file(&config.data_dir),
         },
     })
 }

@@ -32,6 +32,8 @@
 //! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `keys` | the log's keys |
 //! | `check` | everything against everything else |
+//! | `examine`, `scrub` | a blob against its digest; all of them, on a schedule |
+//! | `damage` | what needs a damaged blob is held back |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
 //! | `upkeep` | what runs by the clock |
@@ -44,9 +46,11 @@ pub mod change;
 pub mod check;
 pub mod commit;
 pub mod cursor;
+mod damage;
 pub mod delete;
 pub mod download;
 pub mod error;
+mod examine;
 pub mod fetch;
 pub mod idempotency;
 pub mod inspection;
@@ -62,6 +66,7 @@ pub mod render;
 pub mod rescan;
 pub mod resolve;
 pub mod review;
+pub mod scrub;
 pub mod settings;
 pub mod tail;
 pub mod text;
@@ -90,6 +95,7 @@ use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
+use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
@@ -120,6 +126,7 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     removals: Removals,
+    scrub: Scrub,
     tasks: Tasks,
     inspections: Inspections,
     rescans: Rescans,
@@ -168,15 +175,16 @@ impl Registry {
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
             inspections: Inspections::new(inspector),
             rescans: Rescans::default(),
-            settings,
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
             pins: Pins::default(),
             removals: Removals::default(),
+            scrub: Scrub::new(settings.scrub.clone()),
             tasks: Tasks::default(),
             checking: Arc::default(),
             feed,
+            settings,
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })
@@ -268,6 +276,7 @@ impl Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
         self.inner.tasks.finish().await;
         self.inner.summarise_rejected().await;
     }
@@ -279,6 +288,7 @@ impl Drop for Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
     }
 }
 

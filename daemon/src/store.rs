@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
     SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
@@ -305,6 +305,22 @@ pub trait Records {
     fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>>;
     /// What is known of a blob; none if nothing points to it.
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>>;
+    /// Blobs that something points to, in the order of their digests, after one of them.
+    fn blobs(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, BlobRecord)>>;
+    /// Versions that have an artifact of this digest, oldest model first, after one of them. Deleted versions are left out,
+    /// those of deleted models are not.
+    fn holders(
+        &self,
+        digest: &Digest,
+        after: Option<(ModelId, Version)>,
+        limit: usize,
+    ) -> Read<Vec<(ModelId, Version)>>;
+    /// What is known to be wrong with a blob.
+    fn damage(&self, digest: &Digest) -> Read<Option<DamageRecord>>;
+    /// Blobs with which something is wrong, in the order of their digests, after one of them.
+    fn damages(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, DamageRecord)>>;
+    /// How many blobs versions are held back for.
+    fn damaged(&self) -> Read<u64>;
     /// The history of an alias, newest first, below an entry's index.
     fn alias_events(&self, id: ModelId, alias: &Alias, below: Option<u64>, limit: usize)
     -> Read<Vec<AliasEventRecord>>;

@@ -22,6 +22,7 @@ mod races;
 mod readme;
 mod recovery;
 mod removal;
+mod scrub;
 mod store_contract;
 mod tail;
 mod tidy;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::name::Alias;
@@ -40,6 +41,19 @@ pub struct Settings {
     pub client_ip: ClientIp,
     /// Who may fetch the log's checkpoint and hashes.
     pub hash_access: HashAccess,
+    /// How blobs are read again.
+    pub scrub: ScrubSettings,
+}
+
+/// How every blob is read again and compared with its digest.
+#[derive(Debug, Clone)]
+pub struct ScrubSettings {
+    /// From the beginning of one pass to the next; none: only what is suspected is read.
+    pub interval: Option<Duration>,
+    /// How much is read.
+    pub bytes_per_second: u64,
+    /// The file that says how far a pass has come.
+    pub position: PathBuf,
 }
 
 /// `MREG_AUDIT_READS` (audit-log.md §1).

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
+mod integrity;
 mod people;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use common::role::Role;
 use sha2::Digest as _;
 use tempfile::TempDir;
 
+use crate::blobs::Blobs;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
 use crate::inspection::InProcess;
@@ -27,7 +30,7 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
+use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, ScrubSettings, Settings};
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
@@ -90,6 +93,7 @@ fn settings() -> Settings {
         audit_reads: AuditReads::Content,
         client_ip: ClientIp::Full,
         hash_access: HashAccess::Public,
+        scrub: ScrubSettings { interval: None, bytes_per_second: 1 << 30, position: PathBuf::new() },
     }
 }
 
@@ -109,6 +113,15 @@ impl Bench {
     }
 
     async fn open(dir: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(dir, change, |blobs| Arc::new(blobs)).await
+    }
+
+    /// Over other blobs.
+    async fn over(
+        dir: TempDir,
+        change: impl FnOnce(&mut Settings),
+        wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
@@ -120,7 +133,7 @@ impl Bench {
         .await
         .unwrap();
         let registry =
-            Registry::open(Arc::new(store), Arc::new(blobs), Arc::new(InProcess::default()), settings).await.unwrap();
+            Registry::open(Arc::new(store), wrap(blobs), Arc::new(InProcess::default()), settings).await.unwrap();
         Self { registry: Arc::new(registry), dir }
     }
 
