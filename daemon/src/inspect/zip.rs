@@ -331,7 +331,8 @@ impl<'a> Walk<'a> {
             scan.find(&BROKEN, place, Some(at), format_args!("no member begins where {name:?} should, at {local_at}"));
             return Ok(());
         };
-        let others = [Some(&local.name), local.other_name.as_ref(), central.other_name.as_ref()];
+        let local_other = local.other_name.as_ref().filter(|other| central.other_name.as_ref() != Some(*other));
+        let others = [Some(&local.name), local_other, central.other_name.as_ref()];
         for other in others.into_iter().flatten().filter(|other| **other != central.name) {
             let other_name = String::from_utf8_lossy(other);
             if archive::leads_out(other) {
