@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::cursor::Stop;
+use super::facts::cut;
 use super::pickle::globals::{Standing, standing};
 use super::rules::{Rule, Ruleset};
 use super::scan::{Place, Scan};
@@ -174,7 +175,8 @@ impl Judge {
             }
         }
         let Some(frame) = self.frames.last_mut() else { return false };
-        key.clone_into(&mut frame.key);
+        // What is asked for is short; what is open at once is many.
+        cut(key, NAME_BYTES_MAX).clone_into(&mut frame.key);
         if self.keys >= KEYS_MAX {
             self.keys_left_out = true;
             return false;
@@ -213,7 +215,7 @@ impl Judge {
             "target" | "class_path" | "_component_" => return target(scan, place, at, text, whole, false),
             _ => return,
         };
-        *slot = Some(super::facts::cut(text, NAME_BYTES_MAX).to_owned());
+        *slot = Some(cut(text, NAME_BYTES_MAX).to_owned());
     }
 
     fn key_is(&self, key: &str) -> bool {

@@ -10,9 +10,9 @@ use serde_json::{Map, Number, Value};
 
 use super::config::{Event, Judge, Kind};
 use super::cursor::Stop;
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan, whole};
-use super::{Level, ReadAt, keras, read_up_to, skops, transformers};
+use super::{Level, ReadAt, dispatch, keras, read_up_to, skops, transformers};
 
 /// Containers within each other.
 pub(super) const DEPTH_MAX: usize = 200;
@@ -521,7 +521,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &s
         Err(Fault::Stop(stop)) => Err(stop),
         Err(Fault::Syntax(at, what)) => {
             scan.find(&BROKEN, place, Some(at), format_args!("the JSON document can't be read: {what}"));
-            Ok(())
+            dispatch::search(scan, source, at, source.len(), place)
         }
         Err(Fault::Depth(at)) => {
             let place = place.part(at);
@@ -538,8 +538,7 @@ fn documents(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) ->
     let mut first = true;
     while reader.more()? {
         if !first && !records {
-            let at = reader.position();
-            scan.find(&rules::TRAILING, place, Some(at), "something stands behind the end of the JSON document");
+            dispatch::outside(scan, source, reader.position(), source.len(), place)?;
         }
         let mut judge = Judge::default();
         loop {

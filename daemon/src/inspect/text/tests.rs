@@ -2,7 +2,7 @@
 
 use std::io;
 
-use proptest::prelude::{Strategy as _, any, prop_assert, proptest};
+use proptest::prelude::{any, prop_assert, proptest};
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
@@ -138,6 +138,7 @@ const HOSTILE: &[(&str, &[u8], Verdict, &str)] = &[
     ("run", b"#!/bin/sh\ntrue\n", Verdict::Suspicious, "code.source"),
     ("a.txt", b"<?php 1;", Verdict::Suspicious, "code.source"),
     ("a.html", b"<p>x</p><SCRIPT>1</SCRIPT>", Verdict::Suspicious, "text.script"),
+    ("a.svg", b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg/>", Verdict::Malicious, "xml.entity"),
     ("a.svg", b"<svg onload='1'/>", Verdict::Suspicious, "text.script"),
     ("a", b"<!DOCTYPE html><a href='JavaScript:1'>x</a>", Verdict::Suspicious, "text.script"),
     // Encodings.
@@ -167,6 +168,7 @@ const HARMLESS: &[(&str, &[u8])] = &[
     ("a.txt", b"prose: with a colon, and !exclamation\n"),
     ("merges.txt", b"#version: 0.2\nt h\n{ }\n[ PAD ]\n"),
     ("vocab.txt", b"[PAD]\n[UNK]\n!\n&\n*\n%\n@\n"),
+    ("vocab.txt", b"!!\n!!!\n!!foo\n[UNK]\n"),
     ("a.csv", b"a,b\n1,2\n"),
     ("a.toml", b"[a]\nb = 1\n"),
     ("a.ini", b"[a]\nb = 1\n"),
@@ -246,6 +248,15 @@ fn what_stands_behind_a_text_is_looked_into() {
     let found = looked_at("a.txt", &[&text[..], pickle].concat());
     assert_eq!(found.verdict(), Verdict::Malicious, "{:?}", found.findings);
     assert!(found.findings.iter().any(|finding| finding.rule == "trailing.data"));
+    let json = br#"{"a": [1]}"#;
+    let xml = b"<?xml version='1.0'?><a/>";
+    let yaml = b"a: 1\n".repeat(20_000);
+    for (name, text) in [("a.json", &json[..]), ("a.xml", &xml[..]), ("a.yaml", &yaml[..])] {
+        let found = looked_at(name, &[text, &b" ".repeat(70_000), b"\n", pickle].concat());
+        assert_eq!(found.verdict(), Verdict::Malicious, "{name} {:?}", found.findings);
+    }
+    let found = looked_at("a.yaml", &[&b"_target_: os.system\n---\n"[..], &yaml, b"\xff\0"].concat());
+    assert_eq!(found.verdict(), Verdict::Malicious, "loaders that go document by document come so far");
     let found = looked_at("a.txt", &[&text[..], &[0; 100]].concat());
     assert_eq!((found.verdict(), found.findings[0].rule.as_str()), (Verdict::Suspicious, "trailing.data"));
 }
@@ -353,7 +364,7 @@ proptest! {
     #[test]
     fn no_mutation_makes_a_reader_panic(
         sample in select(HOSTILE.iter().map(|(name, content, ..)| (*name, *content)).chain(HARMLESS.iter().copied()).collect::<Vec<_>>()),
-        changes in proptest::collection::vec((any::<Index>(), any::<u8>(), 0..3), 1..6).prop_map(|changes| changes),
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>(), 0..3), 1..6),
     ) {
         let (name, content) = sample;
         let mut content = content.to_vec();
