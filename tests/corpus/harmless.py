@@ -273,7 +273,7 @@ def torches(corpus):
     corpus.harmless("torch-legacy-tensor.bin", saved(torch.ones(3), _use_new_zipfile_serialization=False), "clean", "pytorch_legacy", "one tensor in the format before 1.6")
     corpus.harmless("torch-legacy-views.pt", saved([state["0.weight"][0], state["0.weight"].t()], _use_new_zipfile_serialization=False), "clean", "pytorch_legacy", "views in the format before 1.6")
     corpus.harmless("torchscript.pt", written(lambda path: torch.jit.save(torch.jit.script(small), path), ".pt"), "clean", "torchscript", "a scripted module")
-    corpus.harmless("torchscript-traced.pt", written(lambda path: torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), path), ".pt"), "clean", "torchscript", "a traced module")
+    corpus.harmless("torchscript-traced.pt", written(lambda path: torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), path), ".pt"), "suspicious", "torchscript", "a traced module: its inputs name torch.jit._pickle.restore_type_tag, which is not listed")
 
 
 def safetensors_(corpus):

@@ -283,9 +283,9 @@ def onnx_(corpus):
     for slug, location in [
         ("parent", "../../../../../nonexistent/mreg"), ("absolute", "/nonexistent/mreg"), ("inside-parent", "data/../../nonexistent"),
         ("backslash", "..\\..\\nonexistent\\mreg"), ("drive", "C:\\nonexistent\\mreg"), ("dot-parent", "./../nonexistent"),
-        ("url", "file:///nonexistent/mreg"), ("nul", "weights.bin\0/../nonexistent"),
+        ("nul", "weights.bin\0/../nonexistent"),
     ]:
-        add(f"external-{slug}", onnx_model(initializers=[external_tensor(location)]), "not-clean" if slug in ("url", "nul") else "malicious", f"external data at {location!r}".replace("\\", "/"))
+        add(f"external-{slug}", onnx_model(initializers=[external_tensor(location)]), "not-clean" if slug == "nul" else "malicious", f"external data at {location!r}".replace("\\", "/"))
     node = helper.make_node("Constant", [], ["c"])
     attribute = node.attribute.add()
     attribute.name, attribute.type = "value", 4
@@ -614,8 +614,6 @@ def yaml_(corpus):
     add("hydra-flow", b"{model: {_target_: builtins.exec, _args_: ['pass']}}\n", "malicious", "a Hydra target in flow style")
     add("target", b"model:\n  target: os.system\n  params: {command: 'true'}\n", "malicious", "a target as latent diffusion writes it")
     corpus.hostile("hydra.json", b'{"model": {"_target_": "posix.system", "_args_": ["true"]}}', "malicious", "json", "a Hydra target in JSON")
-    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9))
-    add("aliases", bomb.encode(), "not-clean", "aliases that unfold to 9^10 items")
 
 
 def skops_(corpus):

@@ -445,7 +445,7 @@ def dotted(corpus):
         ("joblib-os", "joblib.numpy_pickle", "os.system", "malicious", "joblib-pickle"),
         ("sklearn-os", "sklearn.utils._testing", "os.system", "malicious", None),
         ("random-os", "random", "_os.system", "not-clean", "pickle"),
-        ("shelve-loads", "shelve", "BytesIO", "not-clean", None),
+        ("shelve-unpickler", "shelve", "Unpickler.load", "not-clean", None),
         ("class-subclasses", "collections", "OrderedDict.__subclasses__", "malicious", None),
         ("class-init-globals", "collections", "UserDict.__init__.__globals__", "malicious", None),
         ("dict-fromkeys", "builtins", "dict.fromkeys", "not-clean", None),
