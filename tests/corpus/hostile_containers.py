@@ -362,10 +362,10 @@ def joblibs(corpus):
     add("fortran", lambda p: dumped([numpy.asfortranarray(numpy.ones((4, 3))), hook(p)]), "malicious", "the call stands behind a Fortran-ordered array")
     add("estimator", lambda p: dumped(function_transformer(p)), "malicious", "an estimator that holds os.system", loader=None)
     for method, form in [("zlib", "zlib"), ("gzip", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("lzma", "lzma"), ("lz4", "lz4")]:
-        add(method, lambda p, method=method: dumped([numpy.arange(9.0), hook(p)], compress=(method, 3)), "malicious", f"compressed with {method}, the call behind an array", form)
+        add(f"call-{method}", lambda p, method=method: dumped([numpy.arange(9.0), hook(p)], compress=(method, 3)), "malicious", f"compressed with {method}, the call behind an array", form)
     add("zlib-twice", lambda p: zlib.compress(zlib.compress(dumped([numpy.arange(9.0), hook(p)]))), "malicious", "compressed twice", "zlib", None)
     add("gzip-bz2-xz", lambda p: gzip.compress(bz2.compress(lzma.compress(dumped([hook(p)]))), mtime=0), "malicious", "compressed three times", "gzip", None)
-    add("p0", lambda p: dumped([1, hook(p)], protocol=0), "malicious", "joblib with protocol 0")
+    add("call-p0", lambda p: dumped([1, hook(p)], protocol=0), "malicious", "joblib with protocol 0")
     add("p2-array", lambda p: dumped([numpy.arange(5.0), hook(p)], protocol=2), "malicious", "joblib with protocol 2")
 
     def unaligned(payload):
