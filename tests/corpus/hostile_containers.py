@@ -358,8 +358,8 @@ def joblibs(corpus):
     add("array-like-pickle", lambda p: dumped([numpy.frombuffer(dumps([1, 2], 4) * 4, "u1"), hook(p)]), "malicious", "the array's octets look like harmless pickles")
     add("object-array", lambda p: dumped({"o": numpy.array([hook(p), 1], dtype=object)}), "malicious", "the call is an element of an object array")
     add("behind-object-array", lambda p: dumped([numpy.array(["a", None], dtype=object), hook(p)]), "malicious", "the call stands behind an object array")
-    add("structured", lambda p: dumped([numpy.zeros(3, [("a", "<i4"), ("b", "<f8")]), hook(p)]), "malicious", "the call stands behind a structured array")
-    add("fortran", lambda p: dumped([numpy.asfortranarray(numpy.ones((4, 3))), hook(p)]), "malicious", "the call stands behind a Fortran-ordered array")
+    add("behind-structured", lambda p: dumped([numpy.zeros(3, [("a", "<i4"), ("b", "<f8")]), hook(p)]), "malicious", "the call stands behind a structured array")
+    add("behind-fortran", lambda p: dumped([numpy.asfortranarray(numpy.ones((4, 3))), hook(p)]), "malicious", "the call stands behind a Fortran-ordered array")
     add("estimator", lambda p: dumped(function_transformer(p)), "malicious", "an estimator that holds os.system", loader=None)
     for method, form in [("zlib", "zlib"), ("gzip", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("lzma", "lzma"), ("lz4", "lz4")]:
         add(f"call-{method}", lambda p, method=method: dumped([numpy.arange(9.0), hook(p)], compress=(method, 3)), "malicious", f"compressed with {method}, the call behind an array", form)
