@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod compat;
+mod corpus;
 mod crash;
 mod disk;
 mod download;
