@@ -52,16 +52,14 @@ pub(super) fn scan_template(scan: &mut Scan, template: &str, place: &Place) {
     if template.len() as u64 > TEMPLATE_BYTES_MAX {
         return too_long(scan, place, template.len() as u64);
     }
-    match lexer::tokens(template) {
-        Ok(tokens) => {
-            let own = Own::of(&tokens);
-            let mut judge = Judge { scan, place, tokens: &tokens, own, escapes: 0, unknown: 0 };
-            judge.texts();
-            judge.walk();
-        }
-        Err(Broken { what, at }) => {
-            scan.find(&BROKEN, place, Some(at as u64), format_args!("the template can't be read: {what}"));
-        }
+    let mut tokens = Vec::new();
+    let cut = lexer::cut(template, &mut tokens);
+    let own = Own::of(&tokens);
+    let mut judge = Judge { scan, place, tokens: &tokens, own, escapes: 0, unknown: 0 };
+    judge.texts();
+    judge.walk();
+    if let Err(Broken { what, at }) = cut {
+        scan.find(&BROKEN, place, Some(at as u64), format_args!("the template can't be read: {what}"));
     }
 }
 

@@ -146,6 +146,10 @@ fn each_trick_has_its_rule() {
         ("{{ (x] }}", "jinja.broken"),
         ("{{ x $ y }}", "jinja.broken"),
         ("{% if x }}", "jinja.broken"),
+        // Jinja takes these, and so does what stands before anything that it refuses.
+        ("{{ x.__class__ }}{#", "jinja.escape"),
+        ("{{ x.__class__ }}{% raw %}", "jinja.escape"),
+        ("{{ x.__class__ $ }}", "jinja.escape"),
     ];
     for (template, rule) in cases {
         let findings = looked_at(template);
