@@ -178,9 +178,6 @@ impl<'j, 't> Judge<'j, '_, 't> {
             } else if *named {
                 self.unknown(token.at, "a text writes a character by its Unicode name");
             }
-            if is_underscores(text) {
-                self.unknown(token.at, "a text of underscores alone, of which hidden names are put together");
-            }
         }
         joined.make_ascii_lowercase();
         for (at, name) in dunders(&joined) {
@@ -282,7 +279,7 @@ impl<'j, 't> Judge<'j, '_, 't> {
         if name == "attr" || name.starts_with('_') {
             self.escape(at, format_args!("the filter {name:?} reads attributes by a text"));
         } else if !names::FILTERS.contains(&name) {
-            self.unknown(at, format_args!("the filter {name:?} is not known or puts texts together"));
+            self.unknown(at, format_args!("the filter {name:?} is not known"));
         }
     }
 
@@ -304,6 +301,11 @@ impl<'j, 't> Judge<'j, '_, 't> {
     /// A text, where its place makes it a name.
     fn text(&mut self, text: &str, at: usize, index: usize, bracket: Option<&Bracket<'t>>) {
         let (before, next) = (self.near(index, -1), self.near(index, 1));
+        let is_taken_out = matches!(bracket, Some(Bracket::Call { name, arguments: 0 }) if names::TAKING.contains(name))
+            && matches!(next, Some(Kind::Op("," | ")")));
+        if is_underscores(text) && !is_taken_out {
+            self.unknown(at, "a text of underscores alone, of which hidden names are put together");
+        }
         match (bracket, before) {
             (Some(Bracket::Key), _) if text.starts_with('_') => self.attribute(text, at),
             (Some(Bracket::Key), Some(Kind::Op("["))) if next == Some(&Kind::Op("]")) => self.attribute(text, at),
