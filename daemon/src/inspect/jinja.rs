@@ -52,16 +52,14 @@ pub(super) fn scan_template(scan: &mut Scan, template: &str, place: &Place) {
     if template.len() as u64 > TEMPLATE_BYTES_MAX {
         return too_long(scan, place, template.len() as u64);
     }
-    match lexer::tokens(template) {
-        Ok(tokens) => {
-            let own = Own::of(&tokens);
-            let mut judge = Judge { scan, place, tokens: &tokens, own, escapes: 0, unknown: 0 };
-            judge.texts();
-            judge.walk();
-        }
-        Err(Broken { what, at }) => {
-            scan.find(&BROKEN, place, Some(at as u64), format_args!("the template can't be read: {what}"));
-        }
+    let mut tokens = Vec::new();
+    let cut = lexer::cut(template, &mut tokens);
+    let own = Own::of(&tokens);
+    let mut judge = Judge { scan, place, tokens: &tokens, own, escapes: 0, unknown: 0 };
+    judge.texts();
+    judge.walk();
+    if let Err(Broken { what, at }) = cut {
+        scan.find(&BROKEN, place, Some(at as u64), format_args!("the template can't be read: {what}"));
     }
 }
 
@@ -180,9 +178,6 @@ impl<'j, 't> Judge<'j, '_, 't> {
             } else if *named {
                 self.unknown(token.at, "a text writes a character by its Unicode name");
             }
-            if is_underscores(text) {
-                self.unknown(token.at, "a text of underscores alone, of which hidden names are put together");
-            }
         }
         joined.make_ascii_lowercase();
         for (at, name) in dunders(&joined) {
@@ -284,7 +279,7 @@ impl<'j, 't> Judge<'j, '_, 't> {
         if name == "attr" || name.starts_with('_') {
             self.escape(at, format_args!("the filter {name:?} reads attributes by a text"));
         } else if !names::FILTERS.contains(&name) {
-            self.unknown(at, format_args!("the filter {name:?} is not known or puts texts together"));
+            self.unknown(at, format_args!("the filter {name:?} is not known"));
         }
     }
 
@@ -306,6 +301,11 @@ impl<'j, 't> Judge<'j, '_, 't> {
     /// A text, where its place makes it a name.
     fn text(&mut self, text: &str, at: usize, index: usize, bracket: Option<&Bracket<'t>>) {
         let (before, next) = (self.near(index, -1), self.near(index, 1));
+        let is_taken_out = matches!(bracket, Some(Bracket::Call { name, arguments: 0 }) if names::TAKING.contains(name))
+            && matches!(next, Some(Kind::Op("," | ")")));
+        if is_underscores(text) && !is_taken_out {
+            self.unknown(at, "a text of underscores alone, of which hidden names are put together");
+        }
         match (bracket, before) {
             (Some(Bracket::Key), _) if text.starts_with('_') => self.attribute(text, at),
             (Some(Bracket::Key), Some(Kind::Op("["))) if next == Some(&Kind::Op("]")) => self.attribute(text, at),

@@ -48,9 +48,8 @@ const OPERATORS: [&str; 25] = [
     ":", "|", ",",
 ];
 
-/// Cuts a template.
-pub(super) fn tokens(template: &str) -> Result<Vec<Token<'_>>, Broken> {
-    let mut tokens = Vec::new();
+/// Cuts a template. What was cut before something that Jinja refuses stays in `tokens`.
+pub(super) fn cut<'t>(template: &'t str, tokens: &mut Vec<Token<'t>>) -> Result<(), Broken> {
     let mut at = 0;
     while let Some(found) = template[at..].find('{') {
         let begin = at + found;
@@ -70,12 +69,12 @@ pub(super) fn tokens(template: &str) -> Result<Vec<Token<'_>>, Broken> {
             tokens.push(Token { kind, at: begin });
             // A sign behind the opening is about blanks.
             let signed = rest.as_bytes().get(2).is_some_and(|sign| matches!(sign, b'-' | b'+'));
-            at = block(template, begin + 2 + usize::from(signed), close, &mut tokens)?;
+            at = block(template, begin + 2 + usize::from(signed), close, tokens)?;
         } else {
             at = begin + 1;
         }
     }
-    Ok(tokens)
+    Ok(())
 }
 
 /// The kind of block that begins here, and what closes it.

@@ -57,7 +57,7 @@ pub(super) const WORDS: &[&str] = &[
 pub(super) const FUNCTIONS: &[&str] =
     &["caller", "dict", "loop", "namespace", "raise_exception", "range", "strftime_now"];
 
-/// Filters that are in the sandbox and make no attribute out of a text. `attr` is judged by itself; `format` is left out.
+/// Filters that are in the sandbox and make no attribute out of a text. `attr` is judged by itself.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "batch",
@@ -73,6 +73,7 @@ pub(super) const FILTERS: &[&str] = &[
     "first",
     "float",
     "forceescape",
+    "format",
     "from_json",
     "fromjson",
     "groupby",
@@ -117,6 +118,10 @@ pub(super) const FILTERS: &[&str] = &[
 
 /// Filters and methods that make a text that may be the name of an attribute out of others.
 pub(super) const COMPOSING: &[&str] = &["format", "join", "lower", "replace", "reverse", "string", "upper"];
+
+/// Filters and methods whose first argument is what they take out of a text, or look for.
+pub(super) const TAKING: &[&str] =
+    &["count", "endswith", "find", "lstrip", "replace", "rsplit", "rstrip", "split", "startswith", "strip"];
 
 /// Tests.
 pub(super) const TESTS: &[&str] = &[

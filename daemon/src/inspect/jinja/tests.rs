@@ -45,6 +45,7 @@ fn templates_of_real_models_are_clean() {
         "{% for x in (1, 2) if not (x is odd) and x is not none %}{{ x }}{% else %}{% endfor %}",
         "{% for m in messages recursive %}{{ loop(m.children) }}{% endfor %}",
         "{{ messages | map(attribute=0) | sum(start=1) }}",
+        "{{ name|replace('_', ' ') }}{{ name.replace('__', '') }}{{ name.split('_')[0] }}{{ '%s'|format(x) }}",
         "{{ m.format }}{{ m['mode'] }}{{ 10 % 3 }}{{ n % 2 }}",
     ] {
         assert_eq!(looked_at(template), [], "{template}");
@@ -90,6 +91,9 @@ fn each_trick_has_its_rule() {
         ("{{ x[a ~ b] }}", "jinja.unknown"),
         ("{{ x[[a, b]|join] }}", "jinja.unknown"),
         ("{{ 'XXclassXX'|replace('X', '_') }}", "jinja.unknown"),
+        ("{{ ''|replace('' ~ '_', x) }}", "jinja.escape"),
+        ("{{ ['_', '_']|join('class') }}", "jinja.unknown"),
+        ("{{ x['%sclass'|format(u)] }}", "jinja.unknown"),
         ("{{ dict(__cla=1, ss__=2)|join }}", "jinja.escape"),
         ("{{ '__secrets__' }}", "jinja.unknown"),
         // Underscores that stand in no text, in a key that is put together elsewhere.
@@ -146,6 +150,10 @@ fn each_trick_has_its_rule() {
         ("{{ (x] }}", "jinja.broken"),
         ("{{ x $ y }}", "jinja.broken"),
         ("{% if x }}", "jinja.broken"),
+        // Jinja takes these, and so does what stands before anything that it refuses.
+        ("{{ x.__class__ }}{#", "jinja.escape"),
+        ("{{ x.__class__ }}{% raw %}", "jinja.escape"),
+        ("{{ x.__class__ $ }}", "jinja.escape"),
     ];
     for (template, rule) in cases {
         let findings = looked_at(template);
@@ -163,9 +171,9 @@ fn places_are_offsets_in_the_template() {
 #[test]
 fn long_templates_are_bounded() {
     for part in ["{{ x.__class__ }}", "_", "{", "{% raw %}", "{{ '__", "((", "{{ '_", "{{ x['__a"] {
-        let template = part.repeat((1 << 20) / part.len());
+        let template = part.repeat((1 << 17) / part.len());
         assert!(looked_at(&template).len() <= 200);
-        let template = format!("{{{{ '{}' }}}}", part.replace('\'', "\"").repeat((1 << 20) / part.len() - 10));
+        let template = format!("{{{{ '{}' }}}}", part.replace('\'', "\"").repeat((1 << 17) / part.len()));
         assert!(looked_at(&template).len() <= 200);
     }
     // Many that are suspicious do not hide one that is malicious.
