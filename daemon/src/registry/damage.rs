@@ -168,6 +168,8 @@ impl Inner {
                 "a stored blob is damaged, and the versions that need it are quarantined. Upload the same bytes again, or \
                  restore the file from a backup and run `mregd check --blobs`; then release them"
             );
+            // Whoever brought the same bytes meanwhile did not know: a second look sees them.
+            self.scrub.suspect(digest);
         } else {
             tracing::warn!(%digest, what, "a stored blob could not be read; it is tried again");
             self.scrub.try_again(digest);
