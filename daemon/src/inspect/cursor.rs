@@ -115,6 +115,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let buffered = self.position.checked_sub(self.chunk_at).and_then(|at| usize::try_from(at).ok());
+        if let Some(octets) = buffered.and_then(|at| self.chunk.get(at..)?.first_chunk()) {
+            self.position += N as u64;
+            return Ok(*octets);
+        }
         let mut octets = [0; N];
         for octet in &mut octets {
             *octet = self.octet()?;

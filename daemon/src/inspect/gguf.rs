@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 
 use super::cursor::{Cursor, Stop};
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::seen::Names;
-use super::{Level, ReadAt, jinja};
+use super::seen::Seen;
+use super::{Level, ReadAt, dispatch, jinja};
 
 /// The structure lies.
 const LAYOUT: Rule = Rule {
@@ -237,7 +237,7 @@ impl File<'_, '_> {
 
     /// All entries; returns the alignment.
     fn metadata(&mut self, entries: u64) -> Result<u64, Fault> {
-        let (mut keys, mut values) = (Names::default(), HashMap::new());
+        let (mut keys, mut values) = (Seen::default(), HashMap::new());
         let mut alignment = ALIGNMENT;
         for _ in 0..entries {
             self.scan.tick(self.place)?;
@@ -309,7 +309,7 @@ impl File<'_, '_> {
 
     /// All tensors; returns where each begins and its octets, relative to the data.
     fn tensors(&mut self, tensors: u64, alignment: u64) -> Result<Vec<(u64, u64)>, Fault> {
-        let (mut names, mut extents) = (Names::default(), Vec::new());
+        let (mut names, mut extents) = (Seen::default(), Vec::new());
         for _ in 0..tensors {
             self.scan.tick(self.place)?;
             self.at = self.cursor.position();
@@ -373,18 +373,13 @@ impl File<'_, '_> {
                 scan.find(&LAYOUT, place, Some(begin), "a tensor overlaps the one before");
             } else if begin > padded && told < TOLD_MAX {
                 told += 1;
-                let detail = format!("{} octets between tensors belong to none", begin - padded);
-                scan.find(&rules::TRAILING, place, Some(padded), detail);
+                dispatch::outside(scan, source, padded, begin, place)?;
             }
             covered = covered.max(end);
         }
         // The last tensor may be padded as all others are, or end the file.
         let end = covered.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-        if end < source.len() {
-            let detail = format!("{} octets behind the last tensor", source.len() - end);
-            scan.find(&rules::TRAILING, place, Some(end), detail);
-        }
-        Ok(())
+        Ok(dispatch::outside(scan, source, end, source.len(), place)?)
     }
 
     /// A chat template, which is handed on.

@@ -54,7 +54,7 @@ pub(super) fn scan_template(scan: &mut Scan, template: &str, place: &Place) {
     }
     match lexer::tokens(template) {
         Ok(tokens) => {
-            let own = own_names(&tokens);
+            let own = Own::of(&tokens);
             let mut judge = Judge { scan, place, tokens: &tokens, own, escapes: 0, unknown: 0 };
             judge.texts();
             judge.walk();
@@ -71,23 +71,58 @@ pub(super) fn too_long(scan: &mut Scan, place: &Place, octets: u64) {
 }
 
 /// The names a template gives to values and macros of its own.
-fn own_names<'t>(tokens: &[Token<'t>]) -> HashSet<&'t str> {
-    let mut own = HashSet::new();
-    for (at, _) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Statement) {
-        let statement = tokens[at + 1..].iter().take_while(|token| token.kind != Kind::End);
-        let mut names = statement.map(|token| &token.kind);
-        let stop = match names.next() {
-            Some(Kind::Name("for")) => Kind::Name("in"),
-            Some(Kind::Name("set")) => Kind::Op("="),
-            // The macro's own name, and its parameters.
-            Some(Kind::Name("macro")) => Kind::Op(")"),
-            Some(Kind::Name("with")) => Kind::Op("="),
-            _ => continue,
-        };
-        let names = names.take_while(|kind| **kind != stop);
-        own.extend(names.filter_map(|kind| if let Kind::Name(name) = kind { Some(*name) } else { None }));
+#[derive(Default)]
+struct Own<'t> {
+    names: HashSet<&'t str>,
+    macros: HashSet<&'t str>,
+    /// Those of texts that are put together, as names of attributes may be.
+    composed: HashSet<&'t str>,
+}
+
+impl<'t> Own<'t> {
+    fn of(tokens: &[Token<'t>]) -> Self {
+        let mut own = Self::default();
+        for (at, _) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Statement) {
+            let statement = &tokens[at + 1..];
+            let end = statement.iter().position(|token| token.kind == Kind::End).unwrap_or(statement.len());
+            own.statement(&statement[..end]);
+        }
+        own
     }
-    own
+
+    fn statement(&mut self, tokens: &[Token<'t>]) {
+        let Some((Token { kind: Kind::Name(tag), .. }, tokens)) = tokens.split_first() else { return };
+        let stop = match *tag {
+            "for" => Kind::Name("in"),
+            "set" | "with" => Kind::Op("="),
+            // The macro's own name, and its parameters.
+            "macro" => Kind::Op(")"),
+            _ => return,
+        };
+        let stop = tokens.iter().position(|token| token.kind == stop).unwrap_or(tokens.len());
+        let (targets, value) = tokens.split_at(stop);
+        let name = |token: &Token<'t>| if let Kind::Name(name) = token.kind { Some(name) } else { None };
+        self.names.extend(targets.iter().filter_map(name));
+        if *tag == "macro" {
+            self.macros.extend(targets.first().and_then(name));
+        } else if value.is_empty() || self.composes(value) {
+            // Of `ns.key` it is the key. A value that is a block may be any text.
+            let is_owner = |at: usize| targets.get(at + 1).is_some_and(|token| token.kind == Kind::Op("."));
+            self.composed
+                .extend(targets.iter().enumerate().filter(|(at, _)| !is_owner(*at)).filter_map(|(_, t)| name(t)));
+        }
+    }
+
+    /// Whether an expression puts a text together.
+    fn composes(&self, expression: &[Token<'t>]) -> bool {
+        expression.windows(3).any(|window| match [&window[0].kind, &window[1].kind, &window[2].kind] {
+            [_, Kind::Op("~"), _] => true,
+            [Kind::Text(_), Kind::Op("+" | "*" | "%"), _] | [_, Kind::Op("+" | "*"), Kind::Text(_)] => true,
+            [_, Kind::Op("|" | "."), Kind::Name(name)] => names::COMPOSING.contains(name),
+            [_, Kind::Name(name), Kind::Op("(")] => self.macros.contains(name),
+            _ => false,
+        })
+    }
 }
 
 /// What a bracket that is open is for.
@@ -105,7 +140,7 @@ struct Judge<'j, 'r, 't> {
     scan: &'j mut Scan<'r>,
     place: &'j Place,
     tokens: &'j [Token<'t>],
-    own: HashSet<&'t str>,
+    own: Own<'t>,
     escapes: u32,
     unknown: u32,
 }
@@ -221,10 +256,17 @@ impl<'j, 't> Judge<'j, '_, 't> {
                 self.variable(name, at, called, argument);
             }
         }
+        let goes_on = matches!(next, Some(Kind::Op("." | "[")));
+        if bracket == Some(&Bracket::Key) {
+            let composed = self.own.composed.contains(name) && !goes_on;
+            if composed || called && self.own.macros.contains(name) {
+                self.unknown(at, "a key is put together while the template runs");
+            }
+        }
     }
 
     fn variable(&mut self, name: &str, at: usize, called: bool, argument: bool) {
-        let own = self.own.contains(name);
+        let own = self.own.names.contains(name);
         let leads_out = names::ESCAPING_OBJECTS.contains(&name)
             || !own && (names::ESCAPING_NAMES.contains(&name) || names::ESCAPING_ATTRIBUTES.contains(&name));
         if name.starts_with('_') && (argument || !own || name.starts_with("__") && name.len() > 2) {
@@ -284,10 +326,10 @@ impl<'j, 't> Judge<'j, '_, 't> {
     fn opens(&mut self, op: &str, bracket: Bracket<'t>, at: usize, index: usize) {
         match (op, bracket, self.near(index, -1)) {
             ("(", _, Some(Kind::Op(")" | "]"))) => self.unknown(at, "something is called that has no name"),
-            (_, Bracket::Call { name: "map" | "selectattr" | "rejectattr" | "groupby", .. }, _) => {
-                if !matches!(self.near(index, 1), Some(Kind::Text(_) | Kind::Name("attribute") | Kind::Op(")"))) {
-                    self.unknown(at, "the name of a filter or attribute is put together while the template runs");
-                }
+            (_, Bracket::Call { name: "map" | "selectattr" | "rejectattr" | "groupby", .. }, _)
+                if !matches!(self.near(index, 1), Some(Kind::Text(_) | Kind::Name("attribute") | Kind::Op(")"))) =>
+            {
+                self.unknown(at, "the name of a filter or attribute is put together while the template runs");
             }
             _ => {}
         }
@@ -295,8 +337,8 @@ impl<'j, 't> Judge<'j, '_, 't> {
 
     fn operator(&mut self, op: &'static str, at: usize, index: usize, bracket: Option<&mut Bracket<'t>>) {
         let (before, next) = (self.near(index, -1), self.near(index, 1));
-        let text = |kind| match kind {
-            Some(&Kind::Text(ref text)) => Some(text.text.as_str()),
+        let text = |kind: Option<&'j Kind<'t>>| match kind {
+            Some(Kind::Text(text)) => Some(text.text.as_str()),
             _ => None,
         };
         let underscores = |kind| text(kind).is_some_and(is_underscores);
@@ -313,16 +355,15 @@ impl<'j, 't> Judge<'j, '_, 't> {
             ("*" | "~" | "+" | "%", _) if underscores(before) || underscores(next) => {
                 self.escape(at, "a name with underscores is put together");
             }
-            ("%", _) | ("|", _) if text(before).is_some_and(|text| text.contains("%c")) => {
-                if op == "%" || next == Some(&Kind::Name("format")) {
-                    self.escape(at, "characters are written by their numbers");
-                }
+            ("%" | "|", _)
+                if (op == "%" || next == Some(&Kind::Name("format")))
+                    && text(before).is_some_and(|text| text.contains("%c")) =>
+            {
+                self.escape(at, "characters are written by their numbers");
             }
             ("%", _) if text(before).is_some() => self.unknown(at, "a text is put together by a format"),
             ("~", Some(Bracket::Key)) => self.unknown(at, "a key is put together while the template runs"),
-            ("|", Some(Bracket::Key))
-                if matches!(next, Some(Kind::Name("join" | "replace" | "reverse" | "string" | "lower" | "upper"))) =>
-            {
+            ("|", Some(Bracket::Key)) if matches!(next, Some(Kind::Name(name)) if names::COMPOSING.contains(name)) => {
                 self.unknown(at, "a key is put together while the template runs");
             }
             _ => {}

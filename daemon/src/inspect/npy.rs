@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::cursor::Stop;
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan, Slice};
-use super::{Level, ReadAt, pickle, read_up_to};
+use super::{Level, ReadAt, dispatch, pickle, read_up_to};
 
 /// The header can't be read, or the file ends too early.
 const BROKEN: Rule = Rule {
@@ -88,11 +88,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
             let detail = format!("the array needs {size} octets and {there} are there: the file is cut short");
             scan.find(&BROKEN, place, Some(source.len()), detail);
         }
-        Some(size) if size < there => {
-            let detail = format!("{} octets behind the array", there - size);
-            scan.find(&rules::TRAILING, place, Some(data_at + size), detail);
-        }
-        Some(_) => {}
+        Some(size) => return dispatch::outside(scan, source, data_at + size, source.len(), place),
     }
     Ok(())
 }

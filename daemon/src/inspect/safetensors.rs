@@ -13,10 +13,10 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde_json::{Map, Value};
 
 use super::cursor::Stop;
-use super::rules::{self, Rule};
+use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::seen::Names;
-use super::{Level, ReadAt, read_up_to};
+use super::seen::Seen;
+use super::{Level, ReadAt, dispatch, read_up_to};
 
 /// The header can't be read.
 const HEADER: Rule = Rule {
@@ -42,6 +42,8 @@ const HEADER_BYTES_MAX: u64 = 100_000_000;
 const DIMENSIONS_MAX: usize = 1024;
 /// Findings about single tensors; more tell nothing new.
 const TOLD_MAX: u32 = 8;
+/// Entries of the metadata. Training programs write some hundred.
+const METADATA_ENTRIES_MAX: u32 = 100_000;
 /// Entries of the metadata that become facts, and octets of each.
 const METADATA_MAX: usize = 16;
 const METADATA_BYTES_MAX: usize = 200;
@@ -94,7 +96,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     }
     let reader = Octets { source, position: 8, end: data_at };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 << 10, reader));
-    let mut header = Header { scan, place, data_at, names: Names::default(), extents: Vec::new(), told: 0, stop: None };
+    let mut header = Header { scan, place, data_at, names: Seen::default(), extents: Vec::new(), told: 0, stop: None };
     let parsed = json.deserialize_map(&mut header).and_then(|()| json.end());
     let Header { mut extents, stop, .. } = header;
     match (stop, parsed) {
@@ -132,11 +134,9 @@ fn layout(
     if covered > there {
         let detail = format!("the tensors need {covered} octets and {there} are there: the file is cut short");
         scan.find(&HEADER, place, Some(source.len()), detail);
-    } else if covered < there {
-        let detail = format!("{} octets behind the last tensor", there - covered);
-        scan.find(&rules::TRAILING, place, Some(data_at + covered), detail);
+        return Ok(());
     }
-    Ok(())
+    dispatch::outside(scan, source, data_at + covered, source.len(), place)
 }
 
 /// A range of a source, to be read on and on.
@@ -169,7 +169,7 @@ struct Header<'s, 'r> {
     scan: &'s mut Scan<'r>,
     place: &'s Place,
     data_at: u64,
-    names: Names,
+    names: Seen,
     extents: Vec<(u64, u64)>,
     told: u32,
     /// Why the parser was told to stop, if not by what it read.
@@ -182,6 +182,12 @@ impl Header<'_, '_> {
             self.told += 1;
             self.scan.find(rule, self.place, Some(offset), detail);
         }
+    }
+
+    /// A limit is reached: tells, and returns what ends the parser.
+    fn reached<E: serde::de::Error>(&mut self, what: impl fmt::Display) -> E {
+        self.stop = Some(self.scan.reached(self.place, what));
+        E::custom("stopped")
     }
 
     fn tick<E: serde::de::Error>(&mut self) -> Result<(), E> {
@@ -278,9 +284,13 @@ impl<'de> Visitor<'de> for Metadata<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut keys, mut kept) = (Names::default(), Vec::new());
+        let (mut keys, mut kept, mut entries) = (Seen::default(), Vec::new(), 0);
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             self.0.tick()?;
+            entries += 1;
+            if entries > METADATA_ENTRIES_MAX {
+                return Err(self.0.reached(format_args!("more than {METADATA_ENTRIES_MAX} entries of metadata")));
+            }
             if !keys.insert(key.as_bytes()) {
                 self.0.tell(&HEADER, 8, format_args!("the metadata has {key:?} more than once"));
             }

@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Names seen.
 #[derive(Default)]
-pub(super) struct Names(HashSet<[u8; 16]>);
+pub(super) struct Seen(HashSet<[u8; 16]>);
 
-impl Names {
+impl Seen {
     /// Notes a name; whether it is new.
     pub(super) fn insert(&mut self, name: &[u8]) -> bool {
         let digest = Sha256::digest(name);

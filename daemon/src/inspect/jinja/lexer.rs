@@ -55,8 +55,8 @@ pub(super) fn tokens(template: &str) -> Result<Vec<Token<'_>>, Broken> {
     while let Some(found) = template[at..].find('{') {
         let begin = at + found;
         let rest = &template[begin..];
-        if rest.starts_with("{#") {
-            let Some(end) = rest[2..].find("#}") else {
+        if let Some(comment) = rest.strip_prefix("{#") {
+            let Some(end) = comment.find("#}") else {
                 return Err(Broken { what: "a comment has no end", at: begin });
             };
             at = begin + 2 + end + 2;
@@ -66,17 +66,25 @@ pub(super) fn tokens(template: &str) -> Result<Vec<Token<'_>>, Broken> {
                 return Err(Broken { what: "a raw block has no end", at: begin });
             };
             at = body + end;
-        } else if rest.starts_with("{%") || rest.starts_with("{{") {
-            let (kind, close) = if rest.starts_with("{%") { (Kind::Statement, "%}") } else { (Kind::Print, "}}") };
+        } else if let Some((kind, close)) = opening(rest) {
             tokens.push(Token { kind, at: begin });
             // A sign behind the opening is about blanks.
-            let signed = rest[2..].starts_with(['-', '+']);
+            let signed = rest.as_bytes().get(2).is_some_and(|sign| matches!(sign, b'-' | b'+'));
             at = block(template, begin + 2 + usize::from(signed), close, &mut tokens)?;
         } else {
             at = begin + 1;
         }
     }
     Ok(tokens)
+}
+
+/// The kind of block that begins here, and what closes it.
+fn opening(rest: &str) -> Option<(Kind<'static>, &'static str)> {
+    match rest.as_bytes() {
+        [b'{', b'%', ..] => Some((Kind::Statement, "%}")),
+        [b'{', b'{', ..] => Some((Kind::Print, "}}")),
+        _ => None,
+    }
 }
 
 /// The length of a tag that is nothing but `name`, if `rest` begins with it.

@@ -115,6 +115,9 @@ pub(super) const FILTERS: &[&str] = &[
     "xmlattr",
 ];
 
+/// Filters and methods that make a text that may be the name of an attribute out of others.
+pub(super) const COMPOSING: &[&str] = &["format", "join", "lower", "replace", "reverse", "string", "upper"];
+
 /// Tests.
 pub(super) const TESTS: &[&str] = &[
     "boolean",

@@ -92,6 +92,14 @@ fn each_trick_has_its_rule() {
         ("{{ 'XXclassXX'|replace('X', '_') }}", "jinja.unknown"),
         ("{{ dict(__cla=1, ss__=2)|join }}", "jinja.escape"),
         ("{{ '__secrets__' }}", "jinja.unknown"),
+        // Underscores that stand in no text, in a key that is put together elsewhere.
+        ("{% set u = strftime_now('%Y_')[4] %}{% set k = u ~ u ~ 'class' ~ u ~ u %}{{ x[k] }}", "jinja.unknown"),
+        ("{% set ns.k = [u, 'class', u]|join %}{{ x[ns.k] }}", "jinja.unknown"),
+        ("{% set k = a.join(b) %}{{ x[k] }}", "jinja.unknown"),
+        ("{% for k in [a ~ b] %}{{ x[k] }}{% endfor %}", "jinja.unknown"),
+        ("{% set k %}__class__{% endset %}{{ x[k] }}", "jinja.unknown"),
+        ("{% macro k() %}__class__{% endmacro %}{{ x[k()] }}", "jinja.unknown"),
+        ("{% macro k() %}__class__{% endmacro %}{% set y = k() %}{{ x[y] }}", "jinja.unknown"),
         // Filters that read attributes.
         ("{{ x|map(attribute='__class__') }}", "jinja.escape"),
         ("{{ x|map(attribute='a.__class__') }}", "jinja.escape"),
