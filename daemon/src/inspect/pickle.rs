@@ -459,6 +459,13 @@ const NESTED: Rule = Rule {
     level: Level::Malicious,
     meaning: "The pickle loads another file out of octets within it, and what these are cannot be told.",
 };
+/// Two readings.
+const AMBIGUOUS: Rule = Rule {
+    id: "pickle.ambiguous",
+    level: Level::Suspicious,
+    meaning: "The octets of an array that joblib reads are a program to loaders that don't know joblib: what loading does \
+              depends on the loader.",
+};
 /// Not a whole pickle.
 const BROKEN: Rule = Rule {
     id: "pickle.broken",
@@ -474,14 +481,19 @@ const SEVERAL: Rule = Rule {
 };
 
 /// The rules of this format.
-pub(super) const RULES: &[Rule] =
-    &[PRESENT, DENIED, UNKNOWN, LIBRARY, DOTTED, COMPUTED, CALL, BUILD, ARGS, EXT, PERSID, NESTED, BROKEN, SEVERAL];
+pub(super) const RULES: &[Rule] = &[
+    PRESENT, DENIED, UNKNOWN, LIBRARY, DOTTED, COMPUTED, CALL, BUILD, ARGS, EXT, PERSID, NESTED, AMBIGUOUS, BROKEN,
+    SEVERAL,
+];
 
 /// Octets that are searched for what a loader might find behind a pickle.
 const SEARCH_BYTES_MAX: u64 = 64 << 20;
 
 /// Places in them where a pickle is tried.
 const SEARCH_TRIES_MAX: u32 = 256;
+
+/// Pickles that are walked through one after the other.
+const STREAMS_MAX: u32 = 10_000;
 
 /// Torch's version of its legacy layout.
 const TORCH_PROTOCOL: i64 = 1001;
@@ -491,7 +503,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     if place.container() != Some(Format::Pickle) {
         scan.find(&PRESENT, place, None, "a pickle: loading it runs what it names");
     }
-    let mut streams = Streams { scan, source, place, torch: Torch::within(place.container()), at: 0 };
+    let mut streams = Streams { scan, source, place, torch: Torch::within(place.container()), at: 0, count: 0 };
     match (streams.torch, place.name()) {
         (Torch::Tar, "storages") => streams.tar_storages(),
         (Torch::Tar, "tensors") => streams.tar_tensors(),
@@ -521,11 +533,17 @@ struct Streams<'a, 'r> {
     torch: Torch,
     /// Where the next one begins.
     at: u64,
+    /// Pickles so far.
+    count: u32,
 }
 
 impl Streams<'_, '_> {
     /// Walks the next one. Nothing is reported yet unless the inspection ends in it.
     fn next(&mut self) -> Result<Stream, Stop> {
+        self.count += 1;
+        if self.count > STREAMS_MAX {
+            return Err(self.scan.reached(self.place, format_args!("more than {STREAMS_MAX} pickles in a row")));
+        }
         let mut machine = Machine::new(self.scan, self.source, self.place, self.at, self.torch);
         let ending = machine.run();
         let found = std::mem::take(&mut machine.found);

@@ -21,8 +21,9 @@ pub(super) fn fits(machine: &Machine, global: &Global, args: Value, is_new: bool
         (Function::MaskedReconstruct, [class, base, shape, kind]) => {
             is.global(*class) && is.global(*base) && is.sizes(*shape) && is.octets(*kind)
         }
-        // Of an object dtype the second may be anything.
-        (Function::Scalar, [dtype] | [dtype, _]) => is.object(*dtype),
+        (Function::Scalar, [dtype]) => is.object(*dtype),
+        // Of an object dtype the second is what comes back.
+        (Function::Scalar, [dtype, value]) => is.object(*dtype) && !is.global(*value),
         (Function::FromBuffer, [buffer, dtype, shape, order]) => {
             (is.octets(*buffer) || *buffer == Value::Unknown)
                 && is.object(*dtype)
@@ -57,9 +58,11 @@ pub(super) fn fits(machine: &Machine, global: &Global, args: Value, is_new: bool
             is.global(*dtype) && is.sizes(*size) && is.sizes(*stride)
         }
         (Function::Layout, [layout]) => is.text(*layout),
-        // What the one loads is looked into by itself; the other returns what it is given.
-        (Function::Load | Function::Typed, [_]) => true,
-        (Function::Typed, [_, tag]) => is.text(*tag),
+        // What it loads is looked into by itself.
+        (Function::Load, [_]) => true,
+        // They return what they are given.
+        (Function::Typed, [value]) => !is.global(*value),
+        (Function::Typed, [value, tag]) => !is.global(*value) && is.text(*tag),
         _ => false,
     })
 }
@@ -91,6 +94,37 @@ pub(super) fn result(machine: &mut Machine, global: &Global, object: Value, args
             numpy::tell(machine, object, dtype, shape)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether what a callable returns is an object of its own, which may be given state. Of the others the result may be
+/// something that was there before, and no writer gives it any.
+pub(super) fn makes(global: &Global) -> bool {
+    match Function::of(global) {
+        None
+        | Some(
+            Function::Reconstruct
+            | Function::MaskedReconstruct
+            | Function::Reconstructor
+            | Function::NewObject
+            | Function::RandomState
+            | Function::BitGenerator
+            | Function::Generator
+            | Function::SeedSequence,
+        ) => true,
+        Some(
+            Function::Encode
+            | Function::Scalar
+            | Function::FromBuffer
+            | Function::Tensor
+            | Function::Parameter
+            | Function::Sparse
+            | Function::Meta
+            | Function::Layout
+            | Function::Load
+            | Function::Typed
+            | Function::Score,
+        ) => false,
     }
 }
 
@@ -217,7 +251,8 @@ pub(super) fn sizes(machine: &Machine, value: Value) -> Option<Vec<u64>> {
 
 /// Octets that a loader takes for a file of torch's.
 fn nested(machine: &mut Machine, octets: Value) -> Result<(), Halt> {
-    let held = machine.scan.limits.held_bytes;
+    // Pickles within pickles share what one may hold.
+    let held = machine.scan.limits.held_bytes.checked_shr(machine.place.depth()).unwrap_or(0);
     let place = machine.place.member(Format::Pickle, &format!("bytes@{}", machine.at()));
     let format = match octets {
         Value::Const(Const { kind: Kind::Bytes | Kind::Latin1, at, len, .. }) => {

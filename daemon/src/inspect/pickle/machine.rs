@@ -8,10 +8,10 @@ use std::io;
 
 use super::globals::{self, Standing};
 use super::opcode as op;
-use super::value::{self, Const, Dict, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
+use super::value::{self, Const, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
 use super::{
-    ARGS, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN, calls, is_float, is_integer, numpy,
-    torch,
+    AMBIGUOUS, ARGS, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN, calls, is_dotted_name,
+    is_float, is_integer, numpy, torch,
 };
 use crate::inspect::cursor::{Cursor, Stop};
 use crate::inspect::rules::Rule;
@@ -29,6 +29,9 @@ const FOUND_MAX: usize = 1_000;
 
 /// Opcodes of a try on octets that need not be a pickle.
 const TRY_OPCODES_MAX: u64 = 10_000;
+
+/// Opcodes that numbers may be by chance.
+const CHANCE_OPCODES_MAX: u64 = 8;
 
 /// Longest constant whose octets are looked at for a dunder. Python's own names are far shorter.
 const DUNDER_BYTES_MAX: u32 = 255;
@@ -134,6 +137,10 @@ pub(super) struct Machine<'m, 'r> {
     /// Pickles in the stream around this one.
     nesting: u32,
     pub(super) found: Vec<Found>,
+    /// Whether there is no room for more, and nothing worse to find.
+    sated: bool,
+    /// Whether something was called, or given state.
+    called: bool,
     /// Octets of each storage that persistent ids of torch's legacy layout name.
     pub(super) storages: HashMap<Vec<u8>, u64>,
     tensors: Vec<Tensor>,
@@ -150,9 +157,9 @@ impl<'m, 'r> Machine<'m, 'r> {
             source,
             place,
             cursor: Cursor::new(source, at, source.len(), u64::MAX),
-            heap: Heap::new(),
+            heap: Heap::new(place.depth()),
             torch,
-            memo: Memo::default(),
+            memo: Memo::new(place.depth()),
             stack: Vec::new(),
             marks: Vec::new(),
             standings: Vec::new(),
@@ -162,6 +169,8 @@ impl<'m, 'r> Machine<'m, 'r> {
             trying: None,
             nesting: 0,
             found: Vec::new(),
+            sated: false,
+            called: false,
             storages: HashMap::new(),
             tensors: Vec::new(),
             tensor_of: HashMap::new(),
@@ -200,8 +209,14 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     /// Notes what was found; it is reported when it is known that this is a stream.
     pub(super) fn find(&mut self, level: Level, rule: &'static Rule, detail: impl Display) {
+        let found = Found { level, rule, at: self.at, detail: detail.to_string() };
         if self.found.len() < FOUND_MAX {
-            self.found.push(Found { level, rule, at: self.at, detail: detail.to_string() });
+            self.found.push(found);
+        } else if level == Level::Malicious {
+            match self.found.iter_mut().find(|one| one.level < level) {
+                Some(lesser) => *lesser = found,
+                None => self.sated = true,
+            }
         }
     }
 
@@ -301,6 +316,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         }
         if self.trying.is_some() && self.opcodes > TRY_OPCODES_MAX {
             return Err(Halt::Fault("more opcodes than a try is given"));
+        }
+        if self.sated {
+            return Err(Halt::Fault("more is wrong with it than can be told"));
         }
         match opcode {
             op::STOP => return self.pop().map(Some),
@@ -416,7 +434,7 @@ impl<'m, 'r> Machine<'m, 'r> {
             }
             op::TUPLE | op::TUPLE1 | op::TUPLE2 | op::TUPLE3 | op::EMPTY_TUPLE => self.tuple(opcode)?,
             op::EMPTY_LIST | op::EMPTY_SET => self.push_new(Node::List(Vec::new()))?,
-            op::EMPTY_DICT => self.push_new(Node::Dict(Dict::default()))?,
+            op::EMPTY_DICT => self.push_new(Node::Dict(Box::default()))?,
             op::LIST | op::FROZENSET => {
                 let items = self.pop_mark()?;
                 self.push_new(Node::List(Vec::new()))?;
@@ -424,7 +442,7 @@ impl<'m, 'r> Machine<'m, 'r> {
             }
             op::DICT => {
                 let pairs = self.pop_mark()?;
-                self.push_new(Node::Dict(Dict::default()))?;
+                self.push_new(Node::Dict(Box::default()))?;
                 self.set(&pairs)?;
             }
             op::APPEND => {
@@ -728,6 +746,8 @@ impl<'m, 'r> Machine<'m, 'r> {
     fn global(&mut self, global: Global) -> Result<Value, Halt> {
         if self.trying.is_none() {
             self.scan.global(self.place)?;
+        } else if !(is_dotted_name(global.module.as_bytes()) && is_dotted_name(global.name.as_bytes())) {
+            return Err(Halt::Fault("a name is none"));
         }
         let (number, is_new) = self.heap.intern(global.clone()).map_err(|Full| self.full())?;
         if is_new {
@@ -797,6 +817,7 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     /// A call, or the making of an instance without its constructor.
     fn call(&mut self, callable: Value, args: Value, is_new: bool) -> Result<(), Halt> {
+        self.called = true;
         let object = Object { callable, args, state: Value::None, entries: Vec::new() };
         let object = self.add(Node::Object(Box::new(object)))?;
         let Value::Global(number) = callable else {
@@ -839,7 +860,9 @@ impl<'m, 'r> Machine<'m, 'r> {
     fn build(&mut self) -> Result<(), Halt> {
         let state = self.pop()?;
         let target = self.top()?;
-        if self.heap.object(target).is_none() {
+        self.called = true;
+        let made_by = self.heap.object(target).map(|object| self.heap.global(object.callable));
+        if !made_by.is_some_and(|made_by| made_by.is_none_or(calls::makes)) {
             if self.trying.is_none() || target != Value::Unknown {
                 let what = self.render(target);
                 self.find(BUILD.level, &BUILD, format_args!("sets the state of {what}, which the pickle did not make"));
@@ -895,9 +918,9 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     /// What joblib reads from the stream itself behind its array wrapper.
     fn array(&mut self, array: numpy::InStream) -> Result<(), Halt> {
-        self.try_array()?;
         match array {
             numpy::InStream::Raw { aligned, octets } => {
+                self.try_array()?;
                 if aligned {
                     let padding = self.cursor.octet()?;
                     self.cursor.skip(u64::from(padding))?;
@@ -917,7 +940,16 @@ impl<'m, 'r> Machine<'m, 'r> {
         machine.heap = self.heap.inner();
         machine.run()?;
         let found = std::mem::take(&mut machine.found);
+        // Numbers that are opcodes by chance don't name anything, and don't call anything after so many.
+        let goes_on = machine.heap.has_globals() || machine.called && machine.opcodes >= CHANCE_OPCODES_MAX;
         self.found.extend(found.into_iter().filter(Found::is_certain));
+        if goes_on {
+            self.find(
+                AMBIGUOUS.level,
+                &AMBIGUOUS,
+                "goes on with calls where joblib reads an array: a loader that does not know joblib makes them",
+            );
+        }
         Ok(())
     }
 
@@ -955,7 +987,15 @@ impl<'m, 'r> Machine<'m, 'r> {
                 }
                 self.add(Node::Persistent(id))
             }
-            Some(torch::Persistent::Class(class)) => Ok(class),
+            Some(torch::Persistent::Class(class)) => {
+                let what = self.render(class);
+                self.find(
+                    PERSID.level,
+                    &PERSID,
+                    format_args!("brings the source text of the class {what}, as torch did"),
+                );
+                Ok(class)
+            }
             None => {
                 let what = self.render(id);
                 self.find(

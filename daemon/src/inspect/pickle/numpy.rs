@@ -30,7 +30,7 @@ pub(super) fn built(machine: &mut Machine, object: Value) -> Result<Option<InStr
     let Some(one) = machine.heap.object(object) else { return Ok(None) };
     let state = one.state;
     let Some(class) = machine.heap.class(one) else { return Ok(None) };
-    if class.is("joblib.numpy_pickle", "NumpyArrayWrapper") {
+    if class.name == "NumpyArrayWrapper" && class.module.ends_with("joblib.numpy_pickle") {
         return wrapped(machine, object, state).map(Some);
     }
     if class.name == "_reconstruct"

@@ -10,10 +10,11 @@ use crate::inspect::{ReadAt, read_up_to};
 /// Elements kept of a list, dictionary or set: what lies beyond says nothing about what loading does.
 const ELEMENTS_MAX: usize = 200;
 
-/// Values that a heap holds at most, each about 32 octets.
+/// Values that the heap of a file's own pickle holds at most, each about 32 octets. Each container around a pickle halves it,
+/// so that pickles within pickles don't hold more together than twice this.
 const UNITS_MAX: usize = 8 << 20;
 
-/// Memo entries at most.
+/// Memo entries at most; halved likewise.
 const MEMO_MAX: usize = 16 << 20;
 
 /// How far a memo slot may lie behind the last for the memo to stay a table.
@@ -74,7 +75,7 @@ pub(super) enum Node {
     Tuple(Box<[Value]>),
     /// A list or set: its first elements.
     List(Vec<Value>),
-    Dict(Dict),
+    Dict(Box<Dict>),
     /// What a call, or the making of an instance, returned.
     Object(Box<Object>),
     /// What the loader returned for a persistent id.
@@ -132,8 +133,9 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    pub(super) fn new() -> Self {
-        Self::with_units(UNITS_MAX)
+    /// A heap for a pickle within so many containers.
+    pub(super) fn new(depth: u32) -> Self {
+        Self::with_units(UNITS_MAX.checked_shr(depth).unwrap_or(0))
     }
 
     fn with_units(units_max: usize) -> Self {
@@ -158,7 +160,7 @@ impl Heap {
             Node::Object(_) => 4,
             Node::Persistent(_) => 1,
         };
-        self.charge(parts + 1)?;
+        self.charge(parts + 2)?;
         let number = u32::try_from(self.nodes.len()).map_err(|_| Full)?;
         self.nodes.push(node);
         Ok(Value::Node(number))
@@ -198,6 +200,11 @@ impl Heap {
         if let Some(Node::Object(object)) = self.node_mut(value) { Some(object) } else { None }
     }
 
+    /// Whether a global was named.
+    pub(super) fn has_globals(&self) -> bool {
+        !self.globals.is_empty()
+    }
+
     /// The number of a global, and whether it is new.
     pub(super) fn intern(&mut self, global: Global) -> Result<(u32, bool), Full> {
         if let Some(number) = self.numbers.get(&global) {
@@ -231,6 +238,9 @@ impl Heap {
         let kept = match self.node_mut(value) {
             Some(Node::List(items)) => {
                 let kept = if room { ELEMENTS_MAX.saturating_sub(items.len()).min(elements.len()) } else { 0 };
+                if items.is_empty() {
+                    items.reserve_exact(kept);
+                }
                 items.extend_from_slice(&elements[..kept]);
                 kept
             }
@@ -270,6 +280,9 @@ impl Heap {
             Some(Node::Tuple(_) | Node::List(_)) | None => return Ok(matches!(value, Value::Unknown)),
         };
         let kept = if room { ELEMENTS_MAX.saturating_sub(entries.len()).min(pairs.len() / 2) } else { 0 };
+        if entries.is_empty() {
+            entries.reserve_exact(kept);
+        }
         entries.extend(pairs.chunks_exact(2).take(kept).map(|pair| (pair[0], pair[1])));
         self.charge(kept * 2)?;
         Ok(true)
@@ -282,14 +295,21 @@ impl Heap {
 }
 
 /// The memo: a table where slots are used one after the other, as writers do, and a map of the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memo {
     table: Vec<Option<Value>>,
     others: HashMap<u64, Value>,
     len: usize,
+    max: usize,
 }
 
 impl Memo {
+    /// The memo of a pickle within so many containers.
+    pub(super) fn new(depth: u32) -> Self {
+        let max = MEMO_MAX.checked_shr(depth).unwrap_or(0);
+        Self { table: Vec::new(), others: HashMap::new(), len: 0, max }
+    }
+
     /// Entries.
     pub(super) fn len(&self) -> u64 {
         self.len as u64
@@ -304,7 +324,7 @@ impl Memo {
         let at = usize::try_from(slot).map_err(|_| Full)?;
         let old = if self.others.contains_key(&slot) || at > self.table.len().saturating_add(MEMO_GAP_MAX) {
             self.others.insert(slot, value)
-        } else if at >= MEMO_MAX {
+        } else if at >= self.max {
             return Err(Full);
         } else {
             if at >= self.table.len() {
@@ -316,7 +336,7 @@ impl Memo {
             self.len += 1;
         }
         // An entry of the map takes several times the room of one of the table.
-        if self.len > MEMO_MAX || self.others.len() > MEMO_MAX / 8 { Err(Full) } else { Ok(()) }
+        if self.len > self.max || self.others.len() > self.max / 8 { Err(Full) } else { Ok(()) }
     }
 }
 
@@ -453,7 +473,7 @@ mod tests {
 
     #[test]
     fn memo_slots_cost_what_is_put_there() {
-        let mut memo = Memo::default();
+        let mut memo = Memo::new(0);
         for slot in [0, 1, u64::from(u32::MAX), 500, 2000, 500] {
             memo.put(slot, Value::Int(i64::try_from(slot).unwrap())).unwrap();
         }
