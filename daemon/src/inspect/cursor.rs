@@ -76,6 +76,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Steps back over `count` octets that were just read. Whether there were so many.
+    pub(super) fn back(&mut self, count: u64) -> bool {
+        let position = self.position.checked_sub(count);
+        self.position = position.unwrap_or(self.position);
+        position.is_some()
+    }
+
     pub(super) fn octet(&mut self) -> Result<u8, Stop> {
         if self.at_end() {
             return Err(Stop::End);

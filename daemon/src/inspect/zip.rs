@@ -108,13 +108,15 @@ const OPERATOR: Rule = Rule {
 pub(super) const RULES: &[Rule] =
     &[MISMATCH, DUPLICATE, OVERLAP, UNLISTED, PREFIX, COMMENT, CRC, SEALED, METHOD, BROKEN, OPERATOR];
 
-/// What kind of archive `source` is: `None` if no end record closes the file.
+/// What kind of archive `source` is: `None` if no end record closes the file. Of what begins as an archive, an end record with
+/// something behind it is good enough.
 ///
 /// # Errors
 /// Those of the source.
 pub(super) fn examine(source: &dyn ReadAt) -> io::Result<Option<Format>> {
+    let begins_so = read_up_to(source, 0, 4)? == b"PK\x03\x04";
     let mut directory = None;
-    for end in records::ends(source, false)? {
+    for end in records::ends(source, begins_so)? {
         directory = records::directories(source, end)?.first().copied();
         if directory.is_some() {
             break;
@@ -329,8 +331,20 @@ impl<'a> Walk<'a> {
             scan.find(&BROKEN, place, Some(at), format_args!("no member begins where {name:?} should, at {local_at}"));
             return Ok(());
         };
-        if archive::leads_out(&local.name) && local.name != central.name {
-            scan.find(&archive::TRAVERSAL, place, Some(local_at), "the name before a member's data leads out");
+        let local_other = local.other_name.as_ref().filter(|other| central.other_name.as_ref() != Some(*other));
+        let others = [Some(&local.name), local_other, central.other_name.as_ref()];
+        for other in others.into_iter().flatten().filter(|other| **other != central.name) {
+            let other_name = String::from_utf8_lossy(other);
+            if archive::leads_out(other) {
+                let detail =
+                    format_args!("another name of the member {name:?}, {other_name:?}, leads out of the archive");
+                scan.find(&archive::TRAVERSAL, place, Some(local_at), detail);
+            }
+            // Names that are not ASCII have the field for their sake.
+            if *other != local.name && central.name.is_ascii() {
+                let detail = format_args!("{name:?} is {other_name:?} in the field for other characters");
+                scan.find(&MISMATCH, place, Some(local_at), detail);
+            }
         }
         let is_sealed = central.is_sealed() || local.is_sealed();
         if is_sealed {
@@ -348,7 +362,12 @@ impl<'a> Walk<'a> {
         }
         let mut end = start.saturating_add(central.packed);
         if local.has_descriptor() || central.has_descriptor() {
-            end = end.saturating_add(records::descriptor_bytes(self.source, end, central.packed)?);
+            let bytes = records::descriptor_bytes(self.source, end, central.packed)?;
+            if bytes == 0 {
+                let detail = format_args!("sizes should stand behind the data of {name:?}, and do not");
+                scan.find(&MISMATCH, place, Some(end), detail);
+            }
+            end = end.saturating_add(bytes);
         }
         self.extents.push((local_at, end));
         self.members.push(Member { name, views, is_sealed });

@@ -150,8 +150,11 @@ const HOSTILE: &[(&str, &[u8], Verdict, &str)] = &[
     ("d/Makefile", b"all:\n", Verdict::Suspicious, "code.source"),
     ("run", b"#!/bin/sh\ntrue\n", Verdict::Suspicious, "code.source"),
     ("a.txt", b"<?php 1;", Verdict::Suspicious, "code.source"),
+    ("a.svg", b"<!DOCTYPE html><script>1</script>", Verdict::Suspicious, "text.script"),
     ("a.html", b"<p>x</p><SCRIPT>1</SCRIPT>", Verdict::Suspicious, "text.script"),
     ("a.svg", b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg/>", Verdict::Malicious, "xml.entity"),
+    ("a.svg", b"<?xml version='1.0'?><svg onload='1'/>", Verdict::Suspicious, "text.script"),
+    ("a.svg", b"<?xml version='1.0'?><svg><script>1</script></svg>", Verdict::Suspicious, "text.script"),
     ("a.svg", b"<svg onload='1'/>", Verdict::Suspicious, "text.script"),
     ("a", b"<!DOCTYPE html><a href='JavaScript:1'>x</a>", Verdict::Suspicious, "text.script"),
     // Encodings.

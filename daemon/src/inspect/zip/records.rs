@@ -113,6 +113,8 @@ pub(super) fn directories(source: &dyn ReadAt, end: End) -> io::Result<Vec<Direc
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) name: Vec<u8>,
+    /// The name by the extra field for names in UTF-8, which some readers prefer.
+    pub(super) other_name: Option<Vec<u8>>,
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) crc: u32,
@@ -152,6 +154,7 @@ pub(super) fn entry(cursor: &mut Cursor<'_>) -> Result<Option<Header>, Stop> {
     cursor.skip(u64::from(u16_at(&header, 32)))?;
     let mut entry = Header {
         name,
+        other_name: field(&extra, 0x7075).and_then(|field| field.get(5..)).map(<[u8]>::to_vec),
         flags: u16_at(&header, 8),
         method: u16_at(&header, 10),
         crc: u32_at(&header, 16),
@@ -178,6 +181,7 @@ pub(super) fn local(source: &dyn ReadAt, at: u64) -> io::Result<Option<Header>> 
     let (name, extra) = rest.split_at(usize::from(u16_at(&header, 26)));
     let mut local = Header {
         name: name.to_vec(),
+        other_name: field(extra, 0x7075).and_then(|field| field.get(5..)).map(<[u8]>::to_vec),
         flags: u16_at(&header, 6),
         method: u16_at(&header, 8),
         crc: u32_at(&header, 14),
@@ -192,21 +196,25 @@ pub(super) fn local(source: &dyn ReadAt, at: u64) -> io::Result<Option<Header>> 
 
 /// Takes the numbers that did not fit from the zip64 extra field, which has only those, in this order (4.5.3).
 fn zip64(extra: &[u8], numbers: &mut [&mut u64]) {
+    let mut values = field(extra, 1).unwrap_or_default().chunks_exact(8);
+    for number in numbers.iter_mut().filter(|number| ***number == u64::from(u32::MAX)) {
+        if let Some(value) = values.next() {
+            **number = u64_at(value, 0);
+        }
+    }
+}
+
+/// The first extra field of a kind (4.5.1).
+fn field(extra: &[u8], kind: u16) -> Option<&[u8]> {
     let mut rest = extra;
     while let Some((head, after)) = rest.split_first_chunk::<4>() {
-        let (kind, length) = (u16_at(head, 0), usize::from(u16_at(head, 2)));
-        let Some((field, after)) = after.split_at_checked(length) else { return };
-        if kind == 1 {
-            let mut values = field.chunks_exact(8);
-            for number in numbers.iter_mut().filter(|number| ***number == u64::from(u32::MAX)) {
-                if let Some(value) = values.next() {
-                    **number = u64_at(value, 0);
-                }
-            }
-            return;
+        let (field, after) = after.split_at_checked(usize::from(u16_at(head, 2)))?;
+        if u16_at(head, 0) == kind {
+            return Some(field);
         }
         rest = after;
     }
+    None
 }
 
 /// Octets of the data descriptor behind the data that ends at `at`: with or without signature, of either width (4.3.9). It is
