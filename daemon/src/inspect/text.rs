@@ -86,14 +86,16 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
     }
     // What TorchScript's archives hold is no Python, and their reader judges it.
     let is_torchscript = place.container() == Some(Format::Torchscript) && end == "py";
-    if is_torchscript || source::judge(scan, place, name, head) {
-        return body(scan, source, place, &[], no_hit);
-    }
+    let is_source = is_torchscript || source::judge(scan, place, name, head);
+    // Before source code, as a first line may make these look like it.
     if matches!(end, "jinja" | "jinja2" | "j2") {
         return template(scan, source, place);
     }
     if matches!(end, "yaml" | "yml") || head.starts_with("%YAML") || head.starts_with("%TAG") {
         return yaml::scan(scan, source, place, name);
+    }
+    if is_source {
+        return body(scan, source, place, &[], no_hit);
     }
     if matches!(end, "json" | "jsonl" | "ndjson" | "webmanifest")
         || start.starts_with(['{', '[']) && json::is_document(scan, source, place)?

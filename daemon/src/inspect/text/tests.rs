@@ -20,6 +20,7 @@ const HOSTILE: &[(&str, &[u8], Verdict, &str)] = &[
     ("a.yaml", b"m: {\"_target_\": \"o\\x73.system\"}\n", Verdict::Malicious, "config.target"),
     ("a.yaml", b"? _target_\n: os.system\n", Verdict::Malicious, "config.target"),
     ("a.yaml", b"_target_: >-\n  os.system\n", Verdict::Malicious, "config.target"),
+    ("a.yaml", b"#!x\n_target_: os.system\n", Verdict::Malicious, "config.target"),
     ("a.yaml", b"_target_: logging.os.system\n", Verdict::Malicious, "config.target"),
     ("a.yaml", b"_target_: ${x}.system\n", Verdict::Suspicious, "config.target"),
     ("a.yaml", b"_target_: some.where.Model\n", Verdict::Suspicious, "config.target"),
