@@ -253,12 +253,31 @@ pub(super) fn target(scan: &mut Scan, place: &Place, at: u64, path: &str, whole:
                 format_args!("the configuration has {path:?} called, which runs code or opens files"),
             );
         }
-        Standing::Unknown if called || path.contains("${") => {
+        Standing::Unknown if called && !is_model_class(path) || path.contains("${") => {
             let detail = format_args!("the configuration has {path:?} called, which is not known");
             scan.find_as(Level::Suspicious, &TARGET, place, Some(at), detail);
         }
         Standing::Unknown | Standing::Allowed | Standing::Library => {}
     }
+}
+
+/// Whether a path is a class, by its name, of a library that configurations build models and optimisers of.
+fn is_model_class(path: &str) -> bool {
+    const LIBRARIES: &[&str] = &[
+        "nemo.collections.",
+        "torch.nn.",
+        "torch.optim.",
+        "torchvision.models.",
+        "torchmetrics.",
+        "transformers.",
+        "diffusers.",
+        "pytorch_lightning.",
+        "lightning.pytorch.",
+        "sklearn.",
+    ];
+    LIBRARIES.iter().any(|library| path.starts_with(library))
+        && path.split('.').all(|part| !part.is_empty() && part.chars().all(|one| one == '_' || one.is_alphanumeric()))
+        && path.rsplit('.').next().is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
 }
 
 /// How a dotted path stands that a loader resolves by importing as much as it can and walking attributes from there. `alone`:

@@ -455,7 +455,8 @@ fn number(word: &str) -> Value {
     if let Ok(number) = word.parse::<u64>() {
         return number.into();
     }
-    if let Ok(number) = word.parse::<i64>() {
+    // Zero has a sign as a float only.
+    if let Ok(number @ ..=-1) = word.parse::<i64>() {
         return number.into();
     }
     word.parse().ok().and_then(Number::from_f64).map_or(Value::Null, Value::Number)
@@ -670,7 +671,7 @@ mod tests {
                 json!(["\u{fffd}", "\u{fffd}", "\u{fffd}\n", "\u{fffd}\u{1f600}"]),
             ),
             (b"[\"a\tb\"]\n ", json!(["a\tb"])),
-            (b"[-0, 1e3, 123456789012345678901234567890]", json!([0, 1e3, 123456789012345678901234567890_f64])),
+            (b"[-0, 1e3, 123456789012345678901234567890]", json!([-0.0, 1e3, 123456789012345678901234567890_f64])),
         ] {
             assert_eq!(parse(text).unwrap().0, value, "{}", String::from_utf8_lossy(text));
         }
