@@ -577,7 +577,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     /// A length with a sign, as the oldest opcodes have it.
     fn signed_length(&mut self) -> Result<u64, Halt> {
         let length = i32::from_le_bytes(self.cursor.array()?);
-        u64::try_from(length).map_err(|_| Halt::Fault("a length is negative"))
+        u64::try_from(length).ok().ok_or(Halt::Fault("a length is negative"))
     }
 
     /// An integer in two's complement, least octet first.
