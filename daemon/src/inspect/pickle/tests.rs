@@ -206,6 +206,11 @@ fn an_array_of_joblib_is_stepped_over_and_what_follows_is_read() {
     hostile.extend(unknown.bytes());
     hostile.extend([0; 100]);
     assert!(has(&of(&hostile), "pickle.ambiguous", Level::Suspicious));
+    // By names that the pickle computed before.
+    hostile.truncate(array);
+    hostile.extend(b"0\x8c\x02os\x940\x8c\x06system\x940\x93)R");
+    hostile.extend([0; 100]);
+    assert!(has(&of(&hostile), "pickle.ambiguous", Level::Suspicious));
     // An array that reaches beyond the end.
     assert!(has(&of(&JOBLIB[..JOBLIB.len() - 4]), "pickle.broken", Level::Unscannable));
 }
@@ -219,6 +224,9 @@ fn containers_decide_what_an_id_may_be() {
     assert_eq!(within(Format::PytorchZip, "data.pkl", storage).verdict(), Verdict::Clean);
     assert_eq!(within(Format::Zip, "data.pkl", storage).verdict(), Verdict::Suspicious);
     assert!(has(&within(Format::PytorchZip, "data.pkl", other), "pickle.persid", Level::Suspicious));
+    let path =
+        b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x04\x00\x00\x00../0X\x03\x00\x00\x00cpuK\x01tQ.";
+    assert!(has(&within(Format::PytorchZip, "data.pkl", path), "pickle.persid", Level::Suspicious));
     let script = b"\x80\x02c__torch__.net\nNet\n)\x81}b.";
     assert_eq!(within(Format::Torchscript, "data.pkl", script).verdict(), Verdict::Clean);
     assert_eq!(within(Format::PytorchZip, "data.pkl", script).verdict(), Verdict::Suspicious);
