@@ -556,13 +556,10 @@ impl Streams<'_, '_> {
         };
         machine.tell_tensors()?;
         let end = if let Ending::Stop(_) = ending { machine.cursor.position() } else { machine.at() };
-        let (opcodes, protocol) = (machine.opcodes, machine.protocol);
+        let (opcodes, has_protocol) = (machine.opcodes, machine.protocol.is_some());
         let element = torch::described(&machine.heap, ending);
         let storages = std::mem::take(&mut machine.storages);
-        if let Some(protocol) = protocol {
-            self.scan.facts.set("pickle_protocol", protocol);
-        }
-        Ok(Stream { ending, end, opcodes, has_protocol: protocol.is_some(), found, storages, element })
+        Ok(Stream { ending, end, opcodes, has_protocol, found, storages, element })
     }
 
     fn report(&mut self, found: Vec<Found>) {

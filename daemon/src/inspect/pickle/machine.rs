@@ -327,6 +327,9 @@ impl<'m, 'r> Machine<'m, 'r> {
                 if protocol > 5 {
                     return Err(Halt::Fault("its protocol is above 5"));
                 }
+                if self.protocol.is_none() && self.trying.is_none() {
+                    self.scan.facts.set("pickle_protocol", protocol);
+                }
                 self.protocol.get_or_insert(protocol);
             }
             op::FRAME => {
