@@ -59,7 +59,10 @@ fn content(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, form
         Format::Msgpack => msgpack::scan(scan, source, place),
         Format::Json | Format::XgboostJson => json::scan(scan, source, place),
         Format::Xml => xml::scan(scan, source, place),
-        Format::Text | Format::Source => text::scan(scan, source, place),
+        Format::Text | Format::Source => {
+            pickle::attempt(scan, source, place)?;
+            text::scan(scan, source, place)
+        }
         Format::Media => media::scan(scan, source, place),
         Format::Executable => {
             scan.find(&rules::NATIVE, place, None, "machine code");
@@ -71,7 +74,7 @@ fn content(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, form
         }
         Format::Unknown => {
             scan.find(&rules::UNKNOWN, place, None, "not a format this registry knows");
-            Ok(())
+            pickle::attempt(scan, source, place)
         }
         Format::Empty => Ok(()),
     }

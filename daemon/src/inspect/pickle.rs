@@ -59,6 +59,13 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     }
 }
 
+/// Reports what a loader would come to that takes a source for a pickle although it is none by its whole structure: loaders
+/// execute what they read up to a fault. Only what no chance writes is reported.
+pub(super) fn attempt(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+    let torch = Torch::within(place.container());
+    Streams { scan, source, place, torch, at: 0, count: 0 }.attempt(0)
+}
+
 /// One pickle, walked through.
 struct Stream {
     ending: Ending,
@@ -230,6 +237,15 @@ impl Streams<'_, '_> {
         self.search()
     }
 
+    /// Tries octets that need not be a pickle.
+    fn attempt(&mut self, at: u64) -> Result<(), Stop> {
+        let mut machine = Machine::new(self.scan, self.source, self.place, at, self.torch).trying(None);
+        machine.run()?;
+        let found = std::mem::take(&mut machine.found);
+        self.report(found.into_iter().filter(Found::is_certain).collect());
+        Ok(())
+    }
+
     /// Looks for files and pickles in the rest, which a loader of another kind may find there.
     fn search(&mut self) -> Result<(), Stop> {
         let rest = Slice::new(self.source, self.at, self.source.len());
@@ -267,10 +283,7 @@ impl Streams<'_, '_> {
                 }
                 [.., PROTO, 2..=5] if tries < SEARCH_TRIES_MAX => {
                     tries += 1;
-                    let mut machine = Machine::new(self.scan, self.source, self.place, at - 2, self.torch).trying(None);
-                    machine.run()?;
-                    let found = std::mem::take(&mut machine.found);
-                    self.report(found.into_iter().filter(Found::is_certain).collect());
+                    self.attempt(at - 2)?;
                 }
                 _ => {}
             }

@@ -8,7 +8,7 @@ use std::io;
 
 use super::globals::{self, Standing};
 use super::opcode as op;
-use super::rules::{AMBIGUOUS, ARGS, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN};
+use super::rules::{AMBIGUOUS, ARGS, BROKEN, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN};
 use super::value::{self, Const, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
 use super::walk::{is_dotted_name, is_float, is_integer};
 use super::{calls, numpy, torch};
@@ -334,7 +334,8 @@ impl<'m, 'r> Machine<'m, 'r> {
             op::FRAME => {
                 let length = u64::from_le_bytes(self.cursor.array()?);
                 if length > self.cursor.left() && self.trying.is_none() {
-                    return Err(Halt::Fault("a frame reaches beyond the end"));
+                    // Some loaders go on from here.
+                    self.find(BROKEN.level, &BROKEN, "the pickle is broken: a frame reaches beyond the end");
                 }
             }
 
@@ -699,7 +700,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     fn slot_line(&mut self) -> Result<u64, Halt> {
         let line = self.cursor.line(NUMBER_BYTES_MAX)?;
         let digits = std::str::from_utf8(&line).ok().map(str::trim);
-        digits.and_then(|digits| digits.parse().ok()).ok_or(Halt::Fault("a memo slot is no number"))
+        digits.and_then(|digits| digits.replace('_', "").parse().ok()).ok_or(Halt::Fault("a memo slot is no number"))
     }
 
     fn put(&mut self, slot: u64) -> Result<(), Halt> {

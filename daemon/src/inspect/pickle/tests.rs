@@ -69,6 +69,8 @@ fn every_trick_is_found_by_its_rule() {
         (b"cos\nsystem\n(S'true'\ntR", "pickle.global.denied", malicious),
         (b"cos\nsystem\n(S'true'\ntR\xff", "pickle.global.denied", malicious),
         (b"cos\nsystem\n(S'true'\ntR\xff", "pickle.broken", Level::Unscannable),
+        (b"\x80\x04\x95\xff\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n.", "pickle.global.denied", malicious),
+        (b"\x80\x04]NaK\x00Ns\x96\x01\x00\x00\x00\x00\x00\x00\x00AK\x01acos\nsystem\n.", "pickle.global.denied", malicious),
         // Attributes of attributes.
         (b"\x80\x04\x8c\x07logging\x8c\x09os.system\x93.", "pickle.global.dotted", malicious),
         (b"\x80\x04\x8c\x06random\x8c\x0a_os.system\x93.", "pickle.global.dotted", malicious),
@@ -125,6 +127,16 @@ fn every_trick_is_found_by_its_rule() {
     for (octets, rule, level) in tricks {
         let inspection = of(octets);
         assert!(has(&inspection, rule, *level), "{}: {rule}, not {inspection:?}", octets.escape_ascii());
+    }
+}
+
+#[test]
+fn what_is_no_pickle_by_its_whole_structure_is_tried() {
+    // A global without a call, and then what no loader takes: text, and octets.
+    for octets in [&b"cos\nsystem\nor not"[..], b"cmymod\nx\n\xff", b"cos\nsystem\n\xff\xff"] {
+        let inspection = of(octets);
+        assert_ne!(inspection.verdict(), Verdict::Clean);
+        assert_eq!(inspection.verdict() == Verdict::Malicious, octets.starts_with(b"cos"), "{inspection:?}");
     }
 }
 

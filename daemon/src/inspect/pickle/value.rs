@@ -42,6 +42,13 @@ pub(super) enum Value {
     Node(u32),
 }
 
+impl Value {
+    /// Whether a value without parts may take elements: a `bytearray`, or what is not known.
+    fn is_changed_in_place(self) -> bool {
+        matches!(self, Self::Unknown | Self::Const(Const { kind: Kind::Bytes, .. }))
+    }
+}
+
 /// A string or octets, in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Const {
@@ -245,7 +252,7 @@ impl Heap {
                 kept
             }
             Some(Node::Object(_) | Node::Persistent(_)) => 0,
-            Some(Node::Tuple(_) | Node::Dict(_)) | None => return Ok(matches!(value, Value::Unknown)),
+            Some(Node::Tuple(_) | Node::Dict(_)) | None => return Ok(value.is_changed_in_place()),
         };
         self.charge(kept)?;
         Ok(true)
@@ -276,8 +283,8 @@ impl Heap {
                 &mut dict.entries
             }
             Some(Node::Object(object)) => &mut object.entries,
-            Some(Node::Persistent(_)) => return Ok(true),
-            Some(Node::Tuple(_) | Node::List(_)) | None => return Ok(matches!(value, Value::Unknown)),
+            Some(Node::Persistent(_) | Node::List(_)) => return Ok(true),
+            Some(Node::Tuple(_)) | None => return Ok(value.is_changed_in_place()),
         };
         let kept = if room { ELEMENTS_MAX.saturating_sub(entries.len()).min(pairs.len() / 2) } else { 0 };
         if entries.is_empty() {

@@ -319,7 +319,7 @@ impl<'a> Walk<'a> {
     /// A decimal number on a line.
     fn number(&mut self) -> Result<Option<u64>, Stop> {
         let line = self.cursor.line(LINE_BYTES_MAX)?;
-        Ok(std::str::from_utf8(&line).ok().and_then(|digits| digits.parse().ok()))
+        Ok(std::str::from_utf8(&line).ok().and_then(|digits| digits.replace('_', "").parse().ok()))
     }
 
     /// The two lines of a global: module and name.
