@@ -120,7 +120,10 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         Format::Msgpack => msgpack::scan(scan, source, place),
         Format::Json | Format::XgboostJson => json::scan(scan, source, place, name),
         Format::Xml => xml::scan(scan, source, place, name),
-        Format::Text | Format::Source => text::scan(scan, source, place, name),
+        Format::Text | Format::Source => {
+            pickle::attempt(scan, source, place)?;
+            text::scan(scan, source, place, name)
+        }
         Format::Media => media::scan(scan, source, place),
         Format::Executable => {
             scan.find(&NATIVE, place, None, "machine code");
@@ -137,7 +140,7 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         }
         Format::Unknown => {
             scan.find(&UNKNOWN, place, None, "not a format this registry knows");
-            Ok(())
+            pickle::attempt(scan, source, place)
         }
         Format::Empty => Ok(()),
     }

@@ -3,8 +3,9 @@
 
 use super::globals;
 use super::machine::{Halt, Machine};
+use super::rules::NESTED;
 use super::value::{self, Const, Global, Kind, Node, Value};
-use super::{NESTED, numpy, torch};
+use super::{numpy, torch};
 use crate::inspect::cursor::Stop;
 use crate::inspect::scan::Slice;
 use crate::inspect::{Format, Level, ReadAt, dispatch};

@@ -8,11 +8,10 @@ use std::io;
 
 use super::globals::{self, Standing};
 use super::opcode as op;
+use super::rules::{AMBIGUOUS, ARGS, BROKEN, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN};
 use super::value::{self, Const, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
-use super::{
-    AMBIGUOUS, ARGS, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN, calls, is_dotted_name,
-    is_float, is_integer, numpy, torch,
-};
+use super::walk::{is_dotted_name, is_float, is_integer};
+use super::{calls, numpy, torch};
 use crate::inspect::cursor::{Cursor, Stop};
 use crate::inspect::rules::Rule;
 use crate::inspect::scan::{Place, Scan};
@@ -327,12 +326,16 @@ impl<'m, 'r> Machine<'m, 'r> {
                 if protocol > 5 {
                     return Err(Halt::Fault("its protocol is above 5"));
                 }
+                if self.protocol.is_none() && self.trying.is_none() {
+                    self.scan.facts.set("pickle_protocol", protocol);
+                }
                 self.protocol.get_or_insert(protocol);
             }
             op::FRAME => {
                 let length = u64::from_le_bytes(self.cursor.array()?);
                 if length > self.cursor.left() && self.trying.is_none() {
-                    return Err(Halt::Fault("a frame reaches beyond the end"));
+                    // Some loaders go on from here.
+                    self.find(BROKEN.level, &BROKEN, "the pickle is broken: a frame reaches beyond the end");
                 }
             }
 
@@ -475,7 +478,11 @@ impl<'m, 'r> Machine<'m, 'r> {
                 let slot = u32::from_le_bytes(self.cursor.array()?);
                 self.put(u64::from(slot))?;
             }
-            op::MEMOIZE => self.put(self.memo.len())?,
+            op::MEMOIZE => {
+                // A try counts on from the memo around it, as the loader does.
+                let around = self.trying.flatten().map_or(0, Memo::len);
+                self.put(around.saturating_add(self.memo.len()))?;
+            }
             op::GET => {
                 let slot = self.slot_line()?;
                 self.recall(slot)?;
@@ -577,7 +584,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     /// A length with a sign, as the oldest opcodes have it.
     fn signed_length(&mut self) -> Result<u64, Halt> {
         let length = i32::from_le_bytes(self.cursor.array()?);
-        u64::try_from(length).map_err(|_| Halt::Fault("a length is negative"))
+        u64::try_from(length).ok().ok_or(Halt::Fault("a length is negative"))
     }
 
     /// An integer in two's complement, least octet first.
@@ -693,7 +700,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     fn slot_line(&mut self) -> Result<u64, Halt> {
         let line = self.cursor.line(NUMBER_BYTES_MAX)?;
         let digits = std::str::from_utf8(&line).ok().map(str::trim);
-        digits.and_then(|digits| digits.parse().ok()).ok_or(Halt::Fault("a memo slot is no number"))
+        digits.and_then(|digits| digits.replace('_', "").parse().ok()).ok_or(Halt::Fault("a memo slot is no number"))
     }
 
     fn put(&mut self, slot: u64) -> Result<(), Halt> {
@@ -941,7 +948,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         machine.run()?;
         let found = std::mem::take(&mut machine.found);
         // Numbers that are opcodes by chance don't name anything, and don't call anything after so many.
-        let goes_on = machine.heap.has_globals() || machine.called && machine.opcodes >= CHANCE_OPCODES_MAX;
+        let computes = found.iter().any(|one| one.rule == &COMPUTED);
+        let goes_on =
+            machine.heap.has_globals() || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
         self.found.extend(found.into_iter().filter(Found::is_certain));
         if goes_on {
             self.find(
@@ -1005,77 +1014,6 @@ impl<'m, 'r> Machine<'m, 'r> {
                 );
                 self.add(Node::Persistent(id))
             }
-        }
-    }
-
-    /// A value in a few words, for people.
-    pub(super) fn render(&self, value: Value) -> String {
-        let mut text = String::new();
-        self.render_into(&mut text, value, 3);
-        text
-    }
-
-    fn render_into(&self, text: &mut String, value: Value, depth: u32) {
-        // Both the length of what is shown and the depth are bounded, as values may contain themselves.
-        const TEXT_MAX: usize = 160;
-        const SHOWN_MAX: usize = 4;
-        if text.len() > TEXT_MAX || depth == 0 {
-            text.push_str("...");
-            return;
-        }
-        let list = |text: &mut String, items: &[Value], brackets: [&str; 2]| {
-            text.push_str(brackets[0]);
-            for (at, item) in items.iter().take(SHOWN_MAX).enumerate() {
-                if at > 0 {
-                    text.push_str(", ");
-                }
-                self.render_into(text, *item, depth - 1);
-            }
-            if items.len() > SHOWN_MAX {
-                text.push_str(", ...");
-            }
-            text.push_str(brackets[1]);
-        };
-        match value {
-            Value::Unknown => text.push_str("something unknown"),
-            Value::None => text.push_str("None"),
-            Value::Bool(true) => text.push_str("True"),
-            Value::Bool(false) => text.push_str("False"),
-            Value::Int(number) => text.push_str(&number.to_string()),
-            Value::Number | Value::TorchMagic => text.push_str("a number"),
-            Value::Const(one) => {
-                let shown = Const { len: one.len.min(60), ..one };
-                // What cannot be read is said to be there; the reading that matters reports errors.
-                let shown = if one.kind == Kind::Quoted { one } else { shown };
-                let content = value::text(self.source, shown, 4096).ok().flatten();
-                if one.kind == Kind::Bytes {
-                    text.push('b');
-                }
-                text.push('\'');
-                text.extend(content.unwrap_or_default().chars().take(60).flat_map(char::escape_default));
-                text.push_str(if one.len > 60 { "...'" } else { "'" });
-            }
-            Value::Global(_) => match self.heap.global(value) {
-                Some(Global { module, name }) => {
-                    text.extend(module.chars().take(80));
-                    text.push('.');
-                    text.extend(name.chars().take(80));
-                }
-                None => text.push_str("a global"),
-            },
-            Value::Node(_) => match self.heap.node(value) {
-                Some(Node::Tuple(items)) => list(text, items, ["(", if items.len() == 1 { ",)" } else { ")" }]),
-                Some(Node::List(items)) => list(text, items, ["[", "]"]),
-                Some(Node::Dict(_)) => text.push_str("{...}"),
-                Some(Node::Object(object)) => {
-                    self.render_into(text, object.callable, depth - 1);
-                    match self.heap.tuple(object.args) {
-                        Some(items) => list(text, items, ["(", ")"]),
-                        None => list(text, &[object.args], ["(*", ")"]),
-                    }
-                }
-                Some(Node::Persistent(_)) | None => text.push_str("an object of the loader"),
-            },
         }
     }
 }

@@ -42,6 +42,13 @@ pub(super) enum Value {
     Node(u32),
 }
 
+impl Value {
+    /// Whether a value without parts may take elements: a `bytearray`, or what is not known.
+    fn is_changed_in_place(self) -> bool {
+        matches!(self, Self::Unknown | Self::Const(Const { kind: Kind::Bytes, .. }))
+    }
+}
+
 /// A string or octets, in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Const {
@@ -161,7 +168,7 @@ impl Heap {
             Node::Persistent(_) => 1,
         };
         self.charge(parts + 2)?;
-        let number = u32::try_from(self.nodes.len()).map_err(|_| Full)?;
+        let number = u32::try_from(self.nodes.len()).ok().ok_or(Full)?;
         self.nodes.push(node);
         Ok(Value::Node(number))
     }
@@ -212,7 +219,7 @@ impl Heap {
         }
         // Names are held twice; the shortest entry counts as much as a few values.
         self.charge(4 + global.module.len() / 8 + global.name.len() / 8)?;
-        let number = u32::try_from(self.globals.len()).map_err(|_| Full)?;
+        let number = u32::try_from(self.globals.len()).ok().ok_or(Full)?;
         self.globals.push(global.clone());
         self.numbers.insert(global, number);
         Ok((number, true))
@@ -245,7 +252,7 @@ impl Heap {
                 kept
             }
             Some(Node::Object(_) | Node::Persistent(_)) => 0,
-            Some(Node::Tuple(_) | Node::Dict(_)) | None => return Ok(matches!(value, Value::Unknown)),
+            Some(Node::Tuple(_) | Node::Dict(_)) | None => return Ok(value.is_changed_in_place()),
         };
         self.charge(kept)?;
         Ok(true)
@@ -276,8 +283,8 @@ impl Heap {
                 &mut dict.entries
             }
             Some(Node::Object(object)) => &mut object.entries,
-            Some(Node::Persistent(_)) => return Ok(true),
-            Some(Node::Tuple(_) | Node::List(_)) | None => return Ok(matches!(value, Value::Unknown)),
+            Some(Node::Persistent(_) | Node::List(_)) => return Ok(true),
+            Some(Node::Tuple(_)) | None => return Ok(value.is_changed_in_place()),
         };
         let kept = if room { ELEMENTS_MAX.saturating_sub(entries.len()).min(pairs.len() / 2) } else { 0 };
         if entries.is_empty() {
@@ -321,7 +328,7 @@ impl Memo {
     }
 
     pub(super) fn put(&mut self, slot: u64, value: Value) -> Result<(), Full> {
-        let at = usize::try_from(slot).map_err(|_| Full)?;
+        let at = usize::try_from(slot).ok().ok_or(Full)?;
         let old = if self.others.contains_key(&slot) || at > self.table.len().saturating_add(MEMO_GAP_MAX) {
             self.others.insert(slot, value)
         } else if at >= self.max {
