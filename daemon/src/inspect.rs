@@ -43,6 +43,8 @@ mod msgpack;
 mod npy;
 mod onnx;
 mod pickle;
+#[cfg(test)]
+mod probe;
 mod protobuf;
 mod rules;
 mod safetensors;

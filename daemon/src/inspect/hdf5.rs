@@ -19,6 +19,8 @@ use object::{Attribute, Message, Target, Type};
 mod fields;
 mod heap;
 mod object;
+#[cfg(test)]
+mod tests;
 
 /// Other files.
 const EXTERNAL: Rule = Rule {

@@ -10,6 +10,8 @@ use super::scan::{Place, Scan};
 use super::{Level, cursor::Stop};
 
 mod names;
+#[cfg(test)]
+mod tests;
 
 /// Code in the configuration.
 const LAMBDA: Rule = Rule {
@@ -189,7 +191,7 @@ fn judge_class(scan: &mut Scan, object: &Map<String, Value>, class: &str, place:
                 || if is_function {
                     names::is_function(name)
                 } else {
-                    names::is_class(name) || is_operation(module, name)
+                    names::is_class(name) || names::is_operation(name)
                 };
             let registered = text("registered_name").and_then(|name| name.rsplit_once('>')).map(|(package, _)| package);
             let package = package.or(registered).filter(|package| *package != "Custom" && !is_of_keras(package));
@@ -235,13 +237,6 @@ fn is_of_keras(module: &str) -> bool {
     PACKAGES
         .iter()
         .any(|package| module.strip_prefix(package).is_some_and(|below| below.is_empty() || below.starts_with('.')))
-}
-
-/// Operations on tensors are classes too, one module for each kind of them.
-fn is_operation(module: Option<&str>, class: &str) -> bool {
-    module.is_some_and(|module| ["keras.ops", "keras.src.ops."].iter().any(|below| module.starts_with(below)))
-        && class.starts_with(|first: char| first.is_ascii_uppercase())
-        && class.bytes().all(|octet| octet.is_ascii_alphanumeric())
 }
 
 fn is_value(name: &str) -> bool {

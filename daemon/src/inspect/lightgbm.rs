@@ -13,6 +13,9 @@ const BROKEN: Rule = Rule {
     meaning: "The file begins as a LightGBM model and goes on as something else, or ends before its end.",
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[BROKEN];
 

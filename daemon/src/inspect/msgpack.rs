@@ -22,6 +22,9 @@ const BROKEN: Rule = Rule {
     meaning: "The file is cut short or damaged, so what a lenient reader would find in it is not known.",
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[EXTENSION, BROKEN];
 

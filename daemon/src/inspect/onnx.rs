@@ -34,6 +34,9 @@ const TENSOR: Rule = Rule {
     meaning: "A tensor's shape is negative or larger than any memory, or does not fit its data, which no exporter writes \
               and which aims at readers that don't check.",
 };
+
+#[cfg(test)]
+mod tests;
 /// No sound message.
 const BROKEN: Rule = Rule {
     id: "onnx.broken",
@@ -103,6 +106,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     let mut walk = Walk::over(source, Message::Model);
     let mut reader = Reader::default();
     match reader.read(scan, &mut walk, place) {
+        Ok(()) if !reader.has_graph => scan.find(&BROKEN, place, None, "there is no graph"),
         Ok(()) => {}
         Err(Fault::Stop(stop)) => return Err(stop),
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
@@ -114,6 +118,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
 /// What of a walk is remembered: of messages that can't be within themselves, one at a time.
 #[derive(Default)]
 struct Reader {
+    has_graph: bool,
     tensor: Tensor,
     key: String,
     value: Option<String>,
@@ -172,6 +177,7 @@ impl Reader {
 
     fn begin(&mut self, kind: Message) {
         match kind {
+            Message::MainGraph => self.has_graph = true,
             Message::Tensor | Message::Initializer => self.tensor = Tensor::default(),
             Message::External | Message::Metadata => (self.key, self.value) = (String::new(), None),
             Message::Node => self.nodes.push(Default::default()),

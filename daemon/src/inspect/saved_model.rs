@@ -11,6 +11,8 @@ use super::scan::{Place, Scan};
 use super::{Level, ReadAt, json, keras};
 
 mod operators;
+#[cfg(test)]
+mod tests;
 
 /// What reaches files or Python.
 const OPERATOR: Rule = Rule {
@@ -116,6 +118,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     let mut walk = Walk::over(source, Message::SavedModel);
     let mut reader = Reader::default();
     match reader.read(scan, &mut walk, place) {
+        Ok(()) if !reader.has_graph => scan.find(&BROKEN, place, None, "there is no graph"),
         Ok(()) => {}
         Err(Fault::Stop(stop)) => return Err(stop),
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
@@ -162,6 +165,7 @@ impl Operators {
 /// What of a walk is remembered.
 #[derive(Default)]
 struct Reader {
+    has_graph: bool,
     operators: Operators,
     operator: String,
     /// The attribute of the operator at hand.
@@ -184,6 +188,7 @@ impl Reader {
                 Event::Octets { within, field, .. } => match entered(within, field) {
                     Some(kind) => {
                         match kind {
+                            Message::Graph => self.has_graph = true,
                             Message::Node => (self.operator, self.stream) = (String::new(), None),
                             Message::Attribute => self.key = String::new(),
                             Message::Function => self.function = String::new(),

@@ -30,6 +30,9 @@ const BROKEN: Rule = Rule {
     meaning: "An offset or index leads nowhere: the file is damaged, or made to break readers that don't check.",
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[CUSTOM, FLEX, BROKEN];
 
