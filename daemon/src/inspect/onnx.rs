@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::cursor::Stop;
-use super::facts::Facts;
+use super::facts::{Facts, cut};
 use super::protobuf::{Event, Fault, Walk, escapes};
 use super::rules::Rule;
 use super::scan::{Place, Scan};
@@ -67,8 +67,15 @@ const PATH_BYTES_MAX: u64 = 4096;
 const NAMES_MAX: usize = 16_384;
 /// Inputs and outputs, operator sets and metadata that become facts.
 const FACTS_MAX: usize = 16;
+/// Inputs kept, of which those that are initialisers are left out in the end.
+const INPUTS_MAX: usize = 1024;
+/// Dimensions of an input or output that are kept, and octets of the name of one.
+const SHOWN_DIMENSIONS_MAX: usize = 16;
+const SHOWN_NAME_BYTES_MAX: usize = 64;
 /// Dimensions of a tensor.
 const DIMENSIONS_MAX: usize = 64;
+/// Octets of a value of the metadata that become a fact.
+const METADATA_BYTES_MAX: usize = 160;
 /// How ONNX Runtime marks data that stand in its own memory, at an address the file says.
 const MEMORY_ADDRESS: &str = "_ORT_MEM_ADDR_";
 
@@ -184,7 +191,9 @@ impl Reader {
             Message::Function => self.function = Default::default(),
             Message::OperatorSet => self.set = Default::default(),
             Message::Input | Message::Output => self.signature = Signature::default(),
-            Message::Dimension if self.signature.shape.len() < DIMENSIONS_MAX => self.signature.shape.push(Value::Null),
+            Message::Dimension if self.signature.shape.len() < SHOWN_DIMENSIONS_MAX => {
+                self.signature.shape.push(Value::Null)
+            }
             _ => {}
         }
     }
@@ -278,7 +287,7 @@ impl Reader {
             (Message::Input | Message::Output, _) => self.signature.name = text,
             (Message::Dimension, _) => {
                 if let Some(last) = self.signature.shape.last_mut() {
-                    *last = text.into();
+                    *last = cut(&text, SHOWN_NAME_BYTES_MAX).into();
                 }
             }
             (Message::Node, _) => {
@@ -320,11 +329,11 @@ impl Reader {
                     scan.facts.set("license", value.as_str());
                 }
                 if self.metadata.len() < FACTS_MAX {
-                    let value: String = value.chars().take(200).collect();
-                    self.metadata.insert(std::mem::take(&mut self.key), value.into());
+                    let key = cut(&self.key, SHOWN_NAME_BYTES_MAX).to_owned();
+                    self.metadata.insert(key, cut(&value, METADATA_BYTES_MAX).into());
                 }
             }
-            Message::Input if self.inputs.len() < NAMES_MAX => self.inputs.push(std::mem::take(&mut self.signature)),
+            Message::Input if self.inputs.len() < INPUTS_MAX => self.inputs.push(std::mem::take(&mut self.signature)),
             Message::Output if self.outputs.len() < FACTS_MAX => self.outputs.push(std::mem::take(&mut self.signature)),
             _ => {}
         }

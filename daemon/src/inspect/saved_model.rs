@@ -10,6 +10,9 @@ use super::rules::Rule;
 use super::scan::{Place, Scan};
 use super::{Level, ReadAt, json, keras};
 
+pub(super) use beside::beside;
+
+mod beside;
 mod operators;
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,13 @@ const ASSET: Rule = Rule {
     level: Level::Malicious,
     meaning: "The model names a file outside its folder as part of itself, which loading it reads.",
 };
+/// Numbers of a checkpoint.
+const NUMBERS: Rule = Rule {
+    id: "saved_model.numbers",
+    level: Level::Note,
+    meaning: "The file is named as the numbers of a TensorFlow checkpoint are, which have no structure to be checked; \
+              TensorFlow reads them as numbers only.",
+};
 /// No sound message.
 const BROKEN: Rule = Rule {
     id: "saved_model.broken",
@@ -42,7 +52,7 @@ const BROKEN: Rule = Rule {
 };
 
 /// The rules of this format.
-pub(super) const RULES: &[Rule] = &[OPERATOR, UNKNOWN, ASSET, BROKEN];
+pub(super) const RULES: &[Rule] = &[OPERATOR, UNKNOWN, ASSET, NUMBERS, BROKEN];
 
 /// Operators that read or write files or run Python. Version suffixes are left off; what stands before `Dataset` with
 /// `Experimental` in front is meant too.
@@ -95,6 +105,8 @@ const SIGNATURES_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     SavedModel,
+    /// The whole of a `keras_metadata.pb`.
+    Metadata,
     MetaGraph,
     MetaInfo,
     Graph,
@@ -108,6 +120,8 @@ enum Message {
     /// An entry of the map of signatures.
     Signature,
     Asset,
+    /// A layer in a `keras_metadata.pb`.
+    Layer,
     ObjectGraph,
     Object,
     UserObject,
@@ -124,6 +138,17 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
     }
     reader.conclude(scan, place);
+    Ok(())
+}
+
+/// Looks into what Keras 2 writes beside the model: the configurations of its layers.
+fn metadata(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+    let mut walk = Walk::over(source, Message::Metadata);
+    match Reader::default().read(scan, &mut walk, place) {
+        Ok(()) => {}
+        Err(Fault::Stop(stop)) => return Err(stop),
+        Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
+    }
     Ok(())
 }
 
@@ -218,7 +243,7 @@ impl Reader {
     ) -> Result<(), Fault> {
         let at = walk.position();
         match (within, field) {
-            (Message::UserObject, 3) => {
+            (Message::UserObject, 3) | (Message::Layer, 5) => {
                 // A layer's configuration in JSON, as Keras 2 writes it: loading the model builds the layer from it.
                 match walk.text(METADATA_BYTES_MAX)? {
                     // Of objects that are no layers the description is no JSON, or none.
@@ -305,6 +330,7 @@ impl Reader {
 fn entered(within: Message, field: u64) -> Option<Message> {
     Some(match (within, field) {
         (Message::SavedModel, 2) => Message::MetaGraph,
+        (Message::Metadata, 1) => Message::Layer,
         (Message::MetaGraph, 1) => Message::MetaInfo,
         (Message::MetaGraph, 2) => Message::Graph,
         (Message::MetaGraph, 5) => Message::Signature,

@@ -126,7 +126,38 @@ fn the_lists_are_apart() {
     assert_eq!(operators.standing("SplitV"), Operator::Computing);
 }
 
+/// By `tf.saved_model.save`: the index of a checkpoint with one variable, and a fingerprint.
+const INDEX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-index");
+const FINGERPRINT: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-fingerprint");
+
+#[test]
+fn what_stands_beside_a_model_is_known() {
+    let facts = assert_clean(INDEX, "variables/variables.index").facts;
+    assert_eq!((facts.tensors, facts.parameters, facts.dtypes["F32"]), (1, 16, 16));
+    assert_clean(FINGERPRINT, "fingerprint.pb");
+    let numbers = [0_u8, 0, 0x80, 0x3f].repeat(16);
+    assert_clean(&numbers, "variables/variables.data-00000-of-00001");
+    for (octets, name) in [
+        (&numbers[..], "variables.data"),
+        (&numbers[..], "variables.data-00001-of-00001"),
+        (&numbers[..], "variables.index"),
+        (&numbers[..], "fingerprint.pb"),
+        (&INDEX[1..], "variables.index"),
+    ] {
+        assert_found(octets, name, "unknown.format", Level::Unscannable);
+    }
+    let layer = r#"{"class_name": "Lambda", "config": {"function": ["4wEAAAA=", null, null]}}"#;
+    let metadata = field(1, [field(3, "root"), field(5, layer)].concat());
+    assert_found(&metadata, "keras_metadata.pb", "keras.lambda", Level::Malicious);
+    assert_found(b"saved_model_schema_version: 1\n", "saved_model.pbtxt", "content.unread", Level::Unscannable);
+}
+
 proptest! {
+    #[test]
+    fn no_mutation_of_an_index_makes_it_panic(mutation in mutations()) {
+        looked_at(&mutated(INDEX, &mutation), "variables.index");
+    }
+
     #[test]
     fn no_mutation_of_a_model_makes_it_panic(sample in select(vec![COMPUTING, READ_FILE]), mutation in mutations()) {
         looked_at(&mutated(sample, &mutation), "saved_model.pb");
