@@ -23,14 +23,6 @@ const BROKEN: Rule = Rule {
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[TYPE, BROKEN];
 
-/// Wrappers that skops has nodes of its own for. What they wrap is named by itself.
-const WRAPPERS: &[(&str, &str, &str)] = &[
-    ("functools", "partial", "PartialNode"),
-    ("operator", "attrgetter", "OperatorFuncNode"),
-    ("operator", "itemgetter", "OperatorFuncNode"),
-    ("operator", "methodcaller", "OperatorFuncNode"),
-];
-
 /// Judges the types that a JSON document named, if it is a schema.
 pub(super) fn judge(scan: &mut Scan, judge: &Judge, place: &Place, name: &str) -> Result<(), Stop> {
     let schema = name.rsplit('/').next() == Some("schema.json") && place.container() == Some(Format::Skops);
@@ -48,7 +40,8 @@ pub(super) fn judge(scan: &mut Scan, judge: &Judge, place: &Place, name: &str) -
 /// One type. Outside a schema nothing is known to look it up, so only what no data would name counts.
 fn one(scan: &mut Scan, named: &Type, place: &Place, schema: bool) {
     let Type { module, class, loader } = named;
-    let is_wrapper = WRAPPERS.iter().any(|(m, c, l)| module == m && class == c && loader == l);
+    // It has a node of its own, and what it wraps is named by itself.
+    let is_wrapper = (module.as_str(), class.as_str(), loader.as_str()) == ("functools", "partial", "PartialNode");
     let trusted = ["sklearn", "numpy", "scipy"]
         .iter()
         .any(|prefix| module.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));

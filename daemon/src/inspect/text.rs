@@ -18,7 +18,7 @@ const TEMPLATE_BYTES_MAX: u64 = 8 << 20;
 /// Longest text that is tried as YAML without being named so.
 const YAML_BYTES_MAX: u64 = 1 << 20;
 
-const SCRIPT: Rule = Rule {
+pub(super) const SCRIPT: Rule = Rule {
     id: "text.script",
     level: Level::Suspicious,
     meaning: "A page or picture with script or embedded objects: a browser that shows the file runs it with the rights of the \
@@ -46,6 +46,14 @@ pub(super) const RULES: &[Rule] = &[SCRIPT, ENCODING, UNDECODED, POINTER];
 /// What makes a page do something. In lower case.
 const ACTIVE: &[&str] =
     &["<script", "javascript:", "<iframe", "<object", "<embed", "onload=", "onerror=", "onclick=", "<foreignobject"];
+
+/// Whether a text is a page, which need not be well-formed.
+pub(super) fn is_page(head: &str) -> bool {
+    let start = head.trim_start_matches('\u{feff}').trim_start();
+    ["<!doctype html", "<html"]
+        .iter()
+        .any(|mark| start.get(..mark.len()).is_some_and(|one| one.eq_ignore_ascii_case(mark)))
+}
 
 /// Looks into a source that was recognised as text. `name` is its path as the container or the uploader says it.
 pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Stop> {
@@ -78,14 +86,16 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
     }
     // What TorchScript's archives hold is no Python, and their reader judges it.
     let is_torchscript = place.container() == Some(Format::Torchscript) && end == "py";
-    if is_torchscript || source::judge(scan, place, name, head) {
-        return body(scan, source, place, &[], no_hit);
-    }
+    let is_source = is_torchscript || source::judge(scan, place, name, head);
+    // Before source code, as a first line may make these look like it.
     if matches!(end, "jinja" | "jinja2" | "j2") {
         return template(scan, source, place);
     }
     if matches!(end, "yaml" | "yml") || head.starts_with("%YAML") || head.starts_with("%TAG") {
         return yaml::scan(scan, source, place, name);
+    }
+    if is_source {
+        return body(scan, source, place, &[], no_hit);
     }
     if matches!(end, "json" | "jsonl" | "ndjson" | "webmanifest")
         || start.starts_with(['{', '[']) && json::is_document(scan, source, place)?
@@ -93,15 +103,16 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
         return json::scan(scan, source, place, name);
     }
     if matches!(end, "html" | "htm" | "xhtml" | "xht" | "svg" | "mht" | "mhtml")
-        || begins("<!doctype html")
-        || begins("<html")
+        || is_page(start)
         || begins("<svg")
         || begins("<script")
     {
         body(scan, source, place, ACTIVE, |scan, place, at, what| {
             scan.find(&SCRIPT, place, Some(at), format_args!("the page has {what:?} in it"));
         })?;
-        return if begins("<?xml") { xml::scan(scan, source, place, name) } else { Ok(()) };
+        // A page is not looked at as XML: it would come back from there.
+        let is_xml = begins("<?xml") || matches!(end, "svg" | "xhtml" | "xht") && !is_page(start);
+        return if is_xml { xml::scan(scan, source, place, name) } else { Ok(()) };
     }
     if matches!(end, "xml" | "pmml" | "xsl" | "xslt" | "xsd" | "plist" | "kml")
         || ["<?xml", "<!doctype", "<!entity", "<pmml", "<net "].iter().any(|mark| begins(mark))
@@ -113,10 +124,12 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
     } else if !matches!(end, "csv" | "tsv")
         && let Some(octets) = whole(source, YAML_BYTES_MAX)?
         && let Ok(content) = std::str::from_utf8(&octets)
-        && let Err(_no_yaml) = yaml::document(scan, content, place)?
-        && head.starts_with("---")
     {
-        yaml::raw_tags(scan, content, place);
+        if yaml::is_document(scan, content, place)? {
+            let _parsed = yaml::document(scan, content, place)?;
+        } else if head.starts_with("---") {
+            yaml::raw_tags(scan, content, place);
+        }
     }
     body(scan, source, place, &[], no_hit)
 }
@@ -232,3 +245,6 @@ fn tail(scan: &mut Scan, source: &dyn ReadAt, place: &Place, at: u64, not_utf8: 
     let start = if is_something { at } else { at.saturating_sub(BACK) };
     dispatch::search(scan, source, start, source.len(), place)
 }
+
+#[cfg(test)]
+mod tests;

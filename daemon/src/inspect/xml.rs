@@ -13,7 +13,7 @@ use super::cursor::Stop;
 use super::facts::cut;
 use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::{Level, ReadAt, source};
+use super::{Level, ReadAt, dispatch, read_up_to, source, text};
 
 /// Elements within each other.
 const DEPTH_MAX: usize = 200;
@@ -74,11 +74,14 @@ impl Read for Feed<'_> {
 }
 
 /// Looks into a text that is XML by its name or beginning.
-pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Stop> {
+pub(super) fn scan(scan: &mut Scan, from: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Stop> {
+    if text::is_page(&String::from_utf8_lossy(&read_up_to(from, 0, 1024)?)) {
+        return text::scan(scan, from, place, name);
+    }
     // Valid XML may be a script all the same, for who goes by names.
     source::judge(scan, place, name, "");
     let left = Cell::new(EVENT_BYTES_MAX);
-    let feed = Feed { source, position: 0, left: &left };
+    let feed = Feed { source: from, position: 0, left: &left };
     let mut reader = Reader::from_reader(BufReader::with_capacity(64 << 10, feed));
     reader.config_mut().check_comments = true;
     let mut document = Document::default();
@@ -101,12 +104,12 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &s
             }
             Err(error) => {
                 scan.find(&BROKEN, place, Some(at), format_args!("the XML document can't be read: {error}"));
-                return Ok(());
+                return dispatch::search(scan, from, at, from.len(), place);
             }
         };
         if let Err(fault) = document.event(scan, place, at, &event)? {
             scan.find(&BROKEN, place, Some(at), fault);
-            return Ok(());
+            return dispatch::search(scan, from, at, from.len(), place);
         }
     }
     document.finish(scan, place);
@@ -210,6 +213,10 @@ impl Document {
             if &*attribute.value == "http://www.w3.org/2001/XInclude" {
                 scan.find(&INCLUDE, place, Some(at), "the document has parts elsewhere (XInclude)");
             }
+            let is_handler = self.is_drawing() && key.len() > 2 && key.starts_with("on");
+            if is_handler || attribute.value.trim_start().starts_with("javascript:") {
+                scan.find(&text::SCRIPT, place, Some(at), format_args!("the attribute {:?} is a script", cut(key, 60)));
+            }
             if values.len() < 32 {
                 values.push((key.to_owned(), cut(&attribute.value, 512).to_owned()));
             }
@@ -227,12 +234,20 @@ impl Document {
             local.clone_into(&mut self.root);
             self.begin(scan, value("name"), value("version"));
         }
+        if local == "script" || self.is_drawing() && matches!(local, "foreignObject" | "iframe" | "object" | "embed") {
+            scan.find(&text::SCRIPT, place, Some(at), format_args!("the document has the element <{local}>"));
+        }
         match self.root.as_str() {
             "PMML" => self.pmml(scan, place, at, local, value("function")),
             "net" => self.openvino(scan, place, at, local, value),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether it is what browsers show: by its first element, whose own attributes come before that is known.
+    fn is_drawing(&self) -> bool {
+        self.roots == 0 || matches!(self.root.as_str(), "svg" | "html")
     }
 
     fn begin(&self, scan: &mut Scan, name: Option<&str>, version: Option<&str>) {
