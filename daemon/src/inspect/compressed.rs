@@ -1,6 +1,9 @@
 //! Compressed files: gzip, bzip2, xz, lzma, zlib, zstd, lz4. Unwraps and starts again with what comes out. Knows where the
 //! compressed streams end and what stands behind them; how they are decompressed is `inflate.rs`.
 
+#[cfg(test)]
+mod tests;
+
 use super::cursor::Stop;
 use super::inflate::{Method, unpack};
 use super::rules::Rule;

@@ -1,6 +1,9 @@
 //! From octets to what reads their format, and back again for the members of containers. Knows every format's reader and
 //! where two readers may see different things in the same octets; knows nothing of how a format is read.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 use super::cursor::Stop;
@@ -151,6 +154,9 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
 /// a zip archive is found by its end, a tar archive by a checksum, and HDF5 may begin anywhere at a power of two. In this
 /// order, as what is compressed is best read forward.
 fn others(scan: &mut Scan, source: &dyn ReadAt, place: &Place, format: Format) -> Result<(), Stop> {
+    if format == Format::Empty {
+        return Ok(());
+    }
     let is_pickle = matches!(format, Format::Pickle | Format::PytorchLegacy);
     if !is_pickle && format::has_signature(format) && pickle::examine(source)? == Evidence::Sound {
         scan.find(&AMBIGUOUS, place, None, format_args!("{format}, and a pickle to what reads pickles"));

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use std::rc::Rc;
 
 use flate2::Crc;
-use lzma_rust2::{Action, LzmaStream, Status, XzStream};
+use lzma_rust2::{Action, LzmaReader, Status, XzStream};
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::FrameDecoderError;
 
@@ -343,35 +343,22 @@ impl<'a> Streams<'a> {
                 _ => break,
             }
         }
-        let mut input = Input { source: self.source, watch: Rc::clone(&self.watch), chunk: Vec::new(), at: 0, own: 0 };
+        let mut input = Input { source: self.source, watch: Rc::clone(&self.watch), chunk: Vec::new(), at: 0 };
         let memory = u32::try_from(self.window_max / 1024).unwrap_or(u32::MAX);
         Ok(Some(match self.method {
             Method::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(input)),
             Method::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(input)),
             Method::Gzip => Box::new(flate2::bufread::GzDecoder::new(input)),
             Method::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(input)),
-            Method::Xz => Box::new(Lzma {
-                input,
-                coder: Coder::Xz(Box::new(XzStream::new_mem_limit(false, memory))),
-                ended: false,
-            }),
-            Method::Lzma => Box::new(Lzma {
-                input,
-                coder: Coder::Lzma(Box::new(LzmaStream::new_mem_limit(memory, None))),
-                ended: false,
-            }),
+            Method::Xz => Box::new(Xz { input, coder: XzStream::new_mem_limit(false, memory), ended: false }),
+            Method::Lzma => Box::new(LzmaReader::new_mem_limit(input, memory, None)?),
             Method::ZipLzma(length) => {
                 // Version of the writer, size of the properties, properties (APPNOTE 5.8.8); the format's own header has
                 // the properties and the length.
                 let mut header = [0; 9];
                 input.read_exact(&mut header)?;
-                input.chunk = [&header[4..], &length.unwrap_or(u64::MAX).to_le_bytes()].concat();
-                (input.at, input.own) = (0, input.chunk.len());
-                Box::new(Lzma {
-                    input,
-                    coder: Coder::Lzma(Box::new(LzmaStream::new_mem_limit(memory, None))),
-                    ended: false,
-                })
+                let own = [&header[4..], &length.unwrap_or(u64::MAX).to_le_bytes()].concat();
+                Box::new(LzmaReader::new_mem_limit(io::Cursor::new(own).chain(input), memory, None)?)
             }
             Method::Zstd => match StreamingDecoder::new_with_max_window_size(input, self.window_max) {
                 Ok(stream) => Box::new(stream),
@@ -406,15 +393,13 @@ struct Input<'a> {
     watch: Rc<Watch>,
     chunk: Vec<u8>,
     at: usize,
-    /// Octets of the chunk that are not the source's.
-    own: usize,
 }
 
 impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at >= self.chunk.len() {
             match read_up_to(self.source, self.watch.at.get(), CHUNK_BYTES as u64) {
-                Ok(chunk) => (self.chunk, self.at, self.own) = (chunk, 0, 0),
+                Ok(chunk) => (self.chunk, self.at) = (chunk, 0),
                 Err(error) => {
                     self.watch.failed.set(Some(error));
                     return Err(io::Error::other("the source failed"));
@@ -425,10 +410,8 @@ impl BufRead for Input<'_> {
     }
 
     fn consume(&mut self, count: usize) {
-        let own = self.own.min(count);
-        self.own -= own;
         self.at += count;
-        self.watch.at.set(self.watch.at.get() + (count - own) as u64);
+        self.watch.at.set(self.watch.at.get() + count as u64);
     }
 }
 
@@ -442,28 +425,20 @@ impl Read for Input<'_> {
     }
 }
 
-/// The two coders that are fed by hand: they say exactly what they took, and refuse a dictionary before it is allocated.
-enum Coder {
-    Xz(Box<XzStream>),
-    Lzma(Box<LzmaStream>),
-}
-
-struct Lzma<'a> {
+/// xz, fed by hand: so it refuses a dictionary before it is allocated, and says exactly what it took.
+struct Xz<'a> {
     input: Input<'a>,
-    coder: Coder,
+    coder: XzStream,
     ended: bool,
 }
 
-impl Read for Lzma<'_> {
+impl Read for Xz<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !self.ended && !buf.is_empty() {
             let octets = self.input.fill_buf()?;
             let is_end = octets.is_empty();
             let action = if is_end { Action::Finish } else { Action::Run };
-            let step = match &mut self.coder {
-                Coder::Xz(coder) => coder.process(octets, buf, action)?,
-                Coder::Lzma(coder) => coder.process(octets, buf, action)?,
-            };
+            let step = self.coder.process(octets, buf, action)?;
             self.input.consume(step.bytes_consumed);
             self.ended = step.status == Status::StreamEnd;
             if step.bytes_produced > 0 {

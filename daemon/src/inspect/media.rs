@@ -171,3 +171,65 @@ fn riff(scan: &mut Scan, cursor: &mut Cursor<'_>, place: &Place) -> Result<bool,
     }
     Ok(cursor.position() == end)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use proptest::prelude::{any, proptest};
+    use proptest::sample::select;
+
+    use crate::inspect::{Limits, Ruleset, Verdict, inspect};
+
+    fn png() -> Vec<u8> {
+        let mut octets = b"\x89PNG\r\n\x1a\n".to_vec();
+        for (kind, data) in [(b"IHDR", &[0; 13][..]), (b"IDAT", b"pixels"), (b"IEND", b"")] {
+            octets.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
+            octets.extend(kind);
+            octets.extend(data);
+            octets.extend([0; 4]);
+        }
+        octets
+    }
+
+    fn samples() -> Vec<Vec<u8>> {
+        vec![
+            png(),
+            b"\xff\xd8\xff\xe0\x00\x04JF\xff\xda\x00\x03\x01coded\xff\x00\xff\xd0more\xff\xd9".to_vec(),
+            b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+                .to_vec(),
+            b"RIFF\x2a\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\x05\x00\x00\x00\x80\x80\x80\x80\x80\x00".to_vec(),
+        ]
+    }
+
+    fn rules(octets: &[u8]) -> Vec<String> {
+        let inspection = inspect(&octets, "m", &Ruleset::default(), &Limits::default()).unwrap();
+        inspection.findings.into_iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn media_are_clean_to_the_last_octet_only() {
+        for sample in samples() {
+            let clean = inspect(&sample.as_slice(), "m", &Ruleset::default(), &Limits::default()).unwrap();
+            assert_eq!(clean.verdict(), Verdict::Clean, "{:?}", clean.findings);
+            let behind = rules(&[&sample[..], b"\x7fELF\x02\x01\x01\x00"].concat());
+            assert!(behind.contains(&"trailing.data".into()) && behind.contains(&"code.native".into()), "{behind:?}");
+            assert_eq!(rules(&sample[..sample.len() - 1]), ["media.broken"]);
+        }
+        assert_eq!(rules(b"%PDF-1.7\n\xff"), ["content.unread"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_mutation_makes_it_panic(
+            mut octets in select(samples()),
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            for (at, octet) in changes {
+                let at = at.index(octets.len());
+                octets[at] = octet;
+            }
+            rules(&octets);
+        }
+    }
+}

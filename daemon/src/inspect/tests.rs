@@ -94,16 +94,26 @@ fn zip64(names: &[&str]) -> Vec<u8> {
 
 /// One tar header block for an empty file, and the two zero blocks of the end.
 fn tar(magic: &[u8]) -> Vec<u8> {
-    let mut block = vec![0; 1536];
-    block[..9].copy_from_slice(b"model.bin");
-    block[100..108].copy_from_slice(b"0000644\0");
-    block[124..136].copy_from_slice(b"00000000000\0");
-    block[156] = b'0';
-    block[257..257 + magic.len()].copy_from_slice(magic);
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|octet| u32::from(*octet)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
+    tar_of(magic, &["model.bin"])
+}
+
+/// The same for several files.
+fn tar_of(magic: &[u8], names: &[&str]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for name in names {
+        let mut block = [0; 512];
+        block[..name.len()].copy_from_slice(name.as_bytes());
+        block[100..108].copy_from_slice(b"0000644\0");
+        block[124..136].copy_from_slice(b"00000000000\0");
+        block[156] = b'0';
+        block[257..257 + magic.len()].copy_from_slice(magic);
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|octet| u32::from(*octet)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive.extend(block);
+    }
+    archive.extend([0; 1024]);
+    archive
 }
 
 fn safetensors(header: &str) -> Vec<u8> {
@@ -177,6 +187,30 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         (Format::Tar, tar(b"ustar\x0000")),
         (Format::Tar, tar(b"ustar  \0")),
         (Format::Tar, tar(b"")),
+        (Format::PytorchTar, tar_of(b"ustar\x0000", &["./sys_info", "./pickle", "./tensors", "./storages"])),
+        (Format::Nemo, tar_of(b"ustar\x0000", &["./model_config.yaml", "./model_weights.ckpt"])),
+        (Format::TorchPackage, zip(&["m/model/model.pkl", "m/.data/extern_modules", "m/.data/version"])),
+        (Format::TorchserveMar, zip(&["MAR-INF/MANIFEST.json", "model.pt", "handler.py"])),
+        (Format::XgboostJson, br#"{"learner":{"attributes":{}},"version":[2,1,0]}"#.into()),
+        (Format::XgboostJson, br#" {"version": [2, 1, 0], "learner": {}}"#.into()),
+        (Format::Json, br#"{"learner": {}}"#.into()),
+        (Format::Json, br#"{"a": {"learner": {}, "version": 1}}"#.into()),
+        (Format::XgboostUbj, b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\x0aattributes{}}}".into()),
+        (Format::XgboostUbj, b"{i\x07version[]}".into()),
+        (Format::Lightgbm, b"tree\nversion=v4\nnum_class=1\n".into()),
+        (Format::Xml, b"<?xml version=\"1.0\"?>\n<a/>".into()),
+        (Format::Xml, b"<PMML xmlns=\"http://www.dmg.org/PMML-4_4\"/>".into()),
+        (Format::Xml, b"<net name=\"m\" version=\"11\"/>".into()),
+        (Format::Source, b"#!/bin/sh\ntrue\n".into()),
+        (Format::JavaSerialized, b"\xac\xed\0\x05sr\0\x11java.util.HashMap".into()),
+        (Format::Rdata, b"X\n\0\0\0\x03\0\x04\x03\0\0\x03\x05\0".into()),
+        (Format::Rdata, b"RDX3\nX\n\0\0\0\x03".into()),
+        (Format::Rdata, b"A\n3\n262912\n197888\n".into()),
+        (Format::Text, b"A\n2\n3\n".into()),
+        (Format::Media, b"\xff\xd8\xff\xe0\0\x10JFIF\0".into()),
+        (Format::Media, b"GIF89a\x01\0\x01\0\0\0\0;".into()),
+        (Format::Media, b"RIFF\x04\0\0\0WAVE".into()),
+        (Format::Media, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".into()),
         (Format::SevenZip, b"7z\xbc\xaf\x27\x1c\0\x04".into()),
         (Format::Rar, b"Rar!\x1a\x07\x01\0".into()),
         (Format::Gzip, GZIP.into()),
@@ -199,7 +233,7 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         (Format::Text, b"---\na: 1\n".into()),
         (Format::Text, b"<xml/>".into()),
         (Format::Unknown, vec![0; 600]),
-        (Format::Unknown, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".into()),
+        (Format::Media, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".into()),
     ];
     samples.extend((1..=3).map(|version| (Format::Npy, npy(version))));
     samples.extend(PICKLES.iter().map(|pickle| (Format::Pickle, pickle.to_vec())));
@@ -212,9 +246,12 @@ fn every_format_is_recognised_by_its_content() {
     for (format, octets) in &samples {
         assert_eq!(format_of(octets), *format, "{:?}", octets.escape_ascii().to_string());
     }
-    for format in Format::ALL {
+    // MessagePack has nothing to be told by but its name.
+    for format in Format::ALL.iter().filter(|format| **format != Format::Msgpack) {
         assert!(samples.iter().any(|(sampled, _)| sampled == format), "no sample of {format}");
     }
+    let by_name = inspect(&b"\x81\xa1a\x01".as_slice(), "a.msgpack", &Ruleset::default(), &Limits::default());
+    assert_eq!(by_name.unwrap().format, Format::Msgpack);
 }
 
 #[test]
@@ -305,10 +342,12 @@ fn an_archive_is_one_with_octets_before_it_and_with_a_comment() {
     let at = commented.len() - 2;
     commented[at..].copy_from_slice(&[32, 0]);
     commented.extend(b"PK\x05\x06, said the comment, and so");
-    assert_eq!(format_of(&commented), Format::Npz, "begins as one, and octets stand behind its end");
-    assert_eq!(format_of(&[&[0xff], &commented[..]].concat()), Format::Unknown, "no end record closes the file");
+    assert_eq!(format_of(&commented), Format::Zip, "begins as one, but no end record closes the file");
     commented[at] = 30;
     assert_eq!(format_of(&commented), Format::Npz);
+    // Octets behind: most readers look for the record further up.
+    assert_eq!(format_of(&[&archive, &b"behind"[..]].concat()), Format::PytorchZip);
+    assert_eq!(format_of(&[b"\xff", &archive[..], b"behind"].concat()), Format::Unknown);
     // Cut short: still what PyTorch would take for an archive.
     assert_eq!(format_of(&archive[..40]), Format::Zip);
 }
@@ -439,6 +478,28 @@ proptest! {
         let source = Sparse::new(&octets, (octets.len() as u64).saturating_add(tail));
         recognise(&source).unwrap();
         prop_assert!(source.read.get() <= RECOGNISE_BYTES_MAX, "{} octets read", source.read.get());
+    }
+
+    #[test]
+    fn nor_does_looking_into_it(
+        (_, mut octets) in select(samples()),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..8),
+        cut in any::<proptest::sample::Index>(),
+        tail in proptest::collection::vec(any::<u8>(), 0..40),
+        name in select(vec!["m", "m.pkl", "m.msgpack", "m.onnx", "saved_model.pb", "m.tar.gz", "m.png", "m.py"]),
+    ) {
+        if !octets.is_empty() {
+            for (at, octet) in changes {
+                let at = at.index(octets.len());
+                octets[at] = octet;
+            }
+            octets.truncate(octets.len().max(1) - cut.index(octets.len().div_ceil(4)));
+        }
+        octets.extend(tail);
+        let small = Limits { held_bytes: 1 << 10, inflated_bytes: 1 << 20, ..Limits::default() };
+        for limits in [Limits::default(), small] {
+            inspect(&octets.as_slice(), name, &Ruleset::default(), &limits).unwrap();
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! The list of what is allowed decides; the list of what is denied only tells an attack from something that is not known. It
 //! knows names, not what is done with them: how a listed function may be called is the machine's business.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use crate::inspect::rules::Ruleset;
 
 /// How a global stands.
@@ -124,10 +127,11 @@ fn is_denied_builtin(name: &str) -> bool {
 /// Whether an attribute on the way is a module or builtin that is denied: `logging` + `os.system` is `os.system`, and so is
 /// `random` + `_os.system`, as modules import others under names of their own.
 fn has_denied_component(name: &str) -> bool {
-    name.split('.').any(|part| {
-        let bare = part.trim_start_matches('_');
-        DENIED.contains(&part) || DENIED.contains(&bare) || is_denied_builtin(part) || is_dunder(part)
-    })
+    /// Looked up and not searched, as a name may have thousands of components.
+    static COMPONENTS: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| DENIED.iter().copied().chain(DENIED_BUILTINS.split_ascii_whitespace()).collect());
+    name.split('.')
+        .any(|part| COMPONENTS.contains(part) || COMPONENTS.contains(part.trim_start_matches('_')) || is_dunder(part))
 }
 
 /// A name that Python itself gives a meaning.

@@ -475,7 +475,11 @@ impl<'m, 'r> Machine<'m, 'r> {
                 let slot = u32::from_le_bytes(self.cursor.array()?);
                 self.put(u64::from(slot))?;
             }
-            op::MEMOIZE => self.put(self.memo.len())?,
+            op::MEMOIZE => {
+                // A try counts on from the memo around it, as the loader does.
+                let around = self.trying.flatten().map_or(0, Memo::len);
+                self.put(around.saturating_add(self.memo.len()))?;
+            }
             op::GET => {
                 let slot = self.slot_line()?;
                 self.recall(slot)?;
@@ -577,7 +581,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     /// A length with a sign, as the oldest opcodes have it.
     fn signed_length(&mut self) -> Result<u64, Halt> {
         let length = i32::from_le_bytes(self.cursor.array()?);
-        u64::try_from(length).map_err(|_| Halt::Fault("a length is negative"))
+        u64::try_from(length).ok().ok_or(Halt::Fault("a length is negative"))
     }
 
     /// An integer in two's complement, least octet first.
@@ -941,7 +945,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         machine.run()?;
         let found = std::mem::take(&mut machine.found);
         // Numbers that are opcodes by chance don't name anything, and don't call anything after so many.
-        let goes_on = machine.heap.has_globals() || machine.called && machine.opcodes >= CHANCE_OPCODES_MAX;
+        let computes = found.iter().any(|one| one.rule == &COMPUTED);
+        let goes_on =
+            machine.heap.has_globals() || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
         self.found.extend(found.into_iter().filter(Found::is_certain));
         if goes_on {
             self.find(

@@ -46,10 +46,13 @@ pub(super) fn persistent(machine: &Machine, torch: Torch, id: Value) -> Result<O
             if torch != Torch::None && view.len() <= 1 =>
         {
             let Some(class) = machine.heap.global(*class).filter(|class| is_storage(class)) else { return Ok(None) };
+            // It becomes the name of a member, which is no path.
+            let Some(key) = machine.text(*key)?.filter(|key| !key.contains(['/', '\\']) && !key.contains("..")) else {
+                return Ok(None);
+            };
             if torch != Torch::Legacy {
                 return Ok(Some(Persistent::Storage(None)));
             }
-            let Some(key) = machine.text(*key)? else { return Ok(None) };
             let octets =
                 u64::try_from(*elements).ok().and_then(|elements| elements.checked_mul(element_size(&class.name)));
             Ok(octets.map(|octets| Persistent::Storage(Some((key.into_bytes(), octets)))))

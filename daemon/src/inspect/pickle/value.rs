@@ -161,7 +161,7 @@ impl Heap {
             Node::Persistent(_) => 1,
         };
         self.charge(parts + 2)?;
-        let number = u32::try_from(self.nodes.len()).map_err(|_| Full)?;
+        let number = u32::try_from(self.nodes.len()).ok().ok_or(Full)?;
         self.nodes.push(node);
         Ok(Value::Node(number))
     }
@@ -212,7 +212,7 @@ impl Heap {
         }
         // Names are held twice; the shortest entry counts as much as a few values.
         self.charge(4 + global.module.len() / 8 + global.name.len() / 8)?;
-        let number = u32::try_from(self.globals.len()).map_err(|_| Full)?;
+        let number = u32::try_from(self.globals.len()).ok().ok_or(Full)?;
         self.globals.push(global.clone());
         self.numbers.insert(global, number);
         Ok((number, true))
@@ -321,7 +321,7 @@ impl Memo {
     }
 
     pub(super) fn put(&mut self, slot: u64, value: Value) -> Result<(), Full> {
-        let at = usize::try_from(slot).map_err(|_| Full)?;
+        let at = usize::try_from(slot).ok().ok_or(Full)?;
         let old = if self.others.contains_key(&slot) || at > self.table.len().saturating_add(MEMO_GAP_MAX) {
             self.others.insert(slot, value)
         } else if at >= self.max {
