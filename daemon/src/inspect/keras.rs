@@ -136,7 +136,7 @@ fn judge(scan: &mut Scan, object: &Map<String, Value>, place: &Place) {
     if object.contains_key("__lambda__") {
         scan.find(&LAMBDA, place, None, "the configuration holds a serialized Python function");
     }
-    if let Some(path) = text("vocabulary") {
+    if let Some(path) = text("vocabulary").filter(|path| !path.is_empty()) {
         scan.find(&PATH, place, None, format_args!("a vocabulary is read from the file {path}"));
     }
 }
@@ -222,7 +222,7 @@ fn judge_tensor_function(scan: &mut Scan, function: &str, place: &Place) {
         &["io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
     // Plain functions such as `concat` and `reshape` stand at the top, as `py_function` does.
     let computes = TENSOR_FUNCTIONS.iter().any(|beginning| function.starts_with(beginning))
-        || !function.is_empty()
+        || !matches!(function, "" | "print")
             && function.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_');
     let last = function.rsplit('.').next().unwrap_or_default();
     if FILES.iter().any(|beginning| function.starts_with(beginning)) || is_denied(last) {
