@@ -19,8 +19,6 @@ use object::{Attribute, Message, Target, Type};
 mod fields;
 mod heap;
 mod object;
-#[cfg(test)]
-mod tests;
 
 /// Other files.
 const EXTERNAL: Rule = Rule {
@@ -348,3 +346,6 @@ impl Visit<'_> {
         Ok(Some(text))
     }
 }
+
+#[cfg(test)]
+mod tests;

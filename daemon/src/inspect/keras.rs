@@ -10,8 +10,6 @@ use super::scan::{Place, Scan};
 use super::{Level, cursor::Stop};
 
 mod names;
-#[cfg(test)]
-mod tests;
 
 /// Code in the configuration.
 const LAMBDA: Rule = Rule {
@@ -272,3 +270,6 @@ fn facts(scan: &mut Scan, config: &Value) {
         scan.facts.set("input_shape", shape.get("items").unwrap_or(shape).clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,6 @@ const BROKEN: Rule = Rule {
     meaning: "The file begins as a LightGBM model and goes on as something else, or ends before its end.",
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[BROKEN];
 
@@ -101,3 +98,6 @@ fn line(cursor: &mut Cursor<'_>, source: &dyn ReadAt) -> Result<Vec<u8>, Stop> {
         line => line,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,9 +22,6 @@ const BROKEN: Rule = Rule {
     meaning: "The file is cut short or damaged, so what a lenient reader would find in it is not known.",
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[EXTENSION, BROKEN];
 
@@ -155,3 +152,6 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

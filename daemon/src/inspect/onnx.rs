@@ -35,8 +35,6 @@ const TENSOR: Rule = Rule {
               and which aims at readers that don't check.",
 };
 
-#[cfg(test)]
-mod tests;
 /// No sound message.
 const BROKEN: Rule = Rule {
     id: "onnx.broken",
@@ -481,3 +479,6 @@ fn signatures(signatures: &[Signature]) -> Vec<Value> {
     let one = |signature: &Signature| json!({"name": signature.name, "dtype": dtype(signature.dtype).0, "shape": signature.shape});
     signatures.iter().take(FACTS_MAX).map(one).collect()
 }
+
+#[cfg(test)]
+mod tests;

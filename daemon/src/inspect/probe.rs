@@ -1,14 +1,12 @@
 //! What tests of readers share: an inspection of octets, and mutations of samples.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use proptest::prelude::{Strategy, any};
 
 use super::{Inspection, Level, Limits, Ruleset, Verdict, inspect};
 
 /// An inspection with the rules and limits that are built in.
 pub(super) fn looked_at(octets: &[u8], name: &str) -> Inspection {
-    inspect(&octets, name, &Ruleset::default(), &Limits::default()).unwrap()
+    inspect(&octets, name, &Ruleset::default(), &Limits::default()).expect("octets in memory can be read")
 }
 
 /// Asserts that a file is not clean, and that this rule says so at this level.

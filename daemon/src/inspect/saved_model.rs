@@ -14,8 +14,6 @@ pub(super) use beside::beside;
 
 mod beside;
 mod operators;
-#[cfg(test)]
-mod tests;
 
 /// What reaches files or Python.
 const OPERATOR: Rule = Rule {
@@ -348,3 +346,6 @@ fn entered(within: Message, field: u64) -> Option<Message> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

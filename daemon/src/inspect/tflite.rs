@@ -30,9 +30,6 @@ const BROKEN: Rule = Rule {
     meaning: "An offset or index leads nowhere: the file is damaged, or made to break readers that don't check.",
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[CUSTOM, FLEX, BROKEN];
 
@@ -340,3 +337,6 @@ fn dtype(number: u64) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,6 @@ const BROKEN: Rule = Rule {
     meaning: "The file is cut short or damaged, so what a lenient reader would find in it is not known.",
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The rules of this format.
 pub(super) const RULES: &[Rule] = &[BROKEN];
 
@@ -233,3 +230,6 @@ fn width(marker: u8) -> Option<u64> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;
