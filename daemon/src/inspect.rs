@@ -43,6 +43,8 @@ mod names;
 mod npy;
 mod onnx;
 mod pickle;
+#[cfg(test)]
+mod probe;
 mod protobuf;
 mod rules;
 mod safetensors;

@@ -120,6 +120,11 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         Format::Msgpack => msgpack::scan(scan, source, place),
         Format::Json | Format::XgboostJson => json::scan(scan, source, place, name),
         Format::Xml => xml::scan(scan, source, place, name),
+        // TensorFlow loads this one too, where the other form is not there.
+        Format::Text if names::last(name) == "saved_model.pbtxt" => {
+            scan.find(&UNREAD, place, None, "a SavedModel in the form of text is not looked into");
+            Ok(())
+        }
         Format::Text | Format::Source => {
             pickle::attempt(scan, source, place)?;
             text::scan(scan, source, place, name)
@@ -139,6 +144,9 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
             Ok(())
         }
         Format::Unknown => {
+            if saved_model::beside(scan, source, place, name)? {
+                return Ok(());
+            }
             scan.find(&UNKNOWN, place, None, "not a format this registry knows");
             pickle::attempt(scan, source, place)
         }

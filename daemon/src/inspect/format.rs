@@ -18,7 +18,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::pickle::Evidence;
-use super::{ReadAt, lightgbm, media, pickle, protobuf, read_up_to, tar, ubjson, zip};
+use super::{ReadAt, lightgbm, media, pickle, protobuf, read_up_to, tar, zip};
 
 /// Octets read from the beginning of every file.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -190,9 +190,6 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     }
     if evidence == Evidence::Header {
         return Ok(Format::Pickle);
-    }
-    if ubjson::is_xgboost(&head) {
-        return Ok(Format::XgboostUbj);
     }
     if let Some(format) = zip::examine(source)? {
         return Ok(format);

@@ -346,3 +346,6 @@ impl Visit<'_> {
         Ok(Some(text))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::config::{Event, Judge, Kind};
 use super::cursor::Stop;
 use super::rules::Rule;
 use super::scan::{Place, Scan, whole};
-use super::{Level, ReadAt, dispatch, keras, read_up_to, skops, transformers};
+use super::{Format, Level, ReadAt, dispatch, keras, read_up_to, skops, transformers};
 
 /// Containers within each other.
 pub(super) const DEPTH_MAX: usize = 200;
@@ -559,7 +559,9 @@ fn documents(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) ->
         if judge.keys_left_out {
             scan.find(&LARGE, place, None, "more keys than duplicates are looked for among");
         }
-        if judge.has_top("class_name") && judge.has_top("config") {
+        // Beside its architecture a `.keras` archive says which Keras wrote it.
+        let is_metadata = place.container() == Some(Format::KerasV3) && place.name() == "metadata.json";
+        if is_metadata || judge.has_top("class_name") && judge.has_top("config") {
             keras_config(scan, source, place)?;
         }
         first = false;

@@ -134,7 +134,7 @@ fn judge(scan: &mut Scan, object: &Map<String, Value>, place: &Place) {
     if object.contains_key("__lambda__") {
         scan.find(&LAMBDA, place, None, "the configuration holds a serialized Python function");
     }
-    if let Some(path) = text("vocabulary") {
+    if let Some(path) = text("vocabulary").filter(|path| !path.is_empty()) {
         scan.find(&PATH, place, None, format_args!("a vocabulary is read from the file {path}"));
     }
 }
@@ -189,7 +189,7 @@ fn judge_class(scan: &mut Scan, object: &Map<String, Value>, class: &str, place:
                 || if is_function {
                     names::is_function(name)
                 } else {
-                    names::is_class(name) || is_operation(module, name)
+                    names::is_class(name) || names::is_operation(name)
                 };
             let registered = text("registered_name").and_then(|name| name.rsplit_once('>')).map(|(package, _)| package);
             let package = package.or(registered).filter(|package| *package != "Custom" && !is_of_keras(package));
@@ -220,7 +220,7 @@ fn judge_tensor_function(scan: &mut Scan, function: &str, place: &Place) {
         &["io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
     // Plain functions such as `concat` and `reshape` stand at the top, as `py_function` does.
     let computes = TENSOR_FUNCTIONS.iter().any(|beginning| function.starts_with(beginning))
-        || !function.is_empty()
+        || !matches!(function, "" | "print")
             && function.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_');
     let last = function.rsplit('.').next().unwrap_or_default();
     if FILES.iter().any(|beginning| function.starts_with(beginning)) || is_denied(last) {
@@ -235,13 +235,6 @@ fn is_of_keras(module: &str) -> bool {
     PACKAGES
         .iter()
         .any(|package| module.strip_prefix(package).is_some_and(|below| below.is_empty() || below.starts_with('.')))
-}
-
-/// Operations on tensors are classes too, one module for each kind of them.
-fn is_operation(module: Option<&str>, class: &str) -> bool {
-    module.is_some_and(|module| ["keras.ops", "keras.src.ops."].iter().any(|below| module.starts_with(below)))
-        && class.starts_with(|first: char| first.is_ascii_uppercase())
-        && class.bytes().all(|octet| octet.is_ascii_alphanumeric())
 }
 
 fn is_value(name: &str) -> bool {
@@ -277,3 +270,6 @@ fn facts(scan: &mut Scan, config: &Value) {
         scan.facts.set("input_shape", shape.get("items").unwrap_or(shape).clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

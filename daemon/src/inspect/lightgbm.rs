@@ -98,3 +98,6 @@ fn line(cursor: &mut Cursor<'_>, source: &dyn ReadAt) -> Result<Vec<u8>, Stop> {
         line => line,
     }
 }
+
+#[cfg(test)]
+mod tests;

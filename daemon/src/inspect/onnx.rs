@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::cursor::Stop;
-use super::facts::Facts;
+use super::facts::{Facts, cut};
 use super::protobuf::{Event, Fault, Walk, escapes};
 use super::rules::Rule;
 use super::scan::{Place, Scan};
@@ -34,6 +34,7 @@ const TENSOR: Rule = Rule {
     meaning: "A tensor's shape is negative or larger than any memory, or does not fit its data, which no exporter writes \
               and which aims at readers that don't check.",
 };
+
 /// No sound message.
 const BROKEN: Rule = Rule {
     id: "onnx.broken",
@@ -64,8 +65,15 @@ const PATH_BYTES_MAX: u64 = 4096;
 const NAMES_MAX: usize = 16_384;
 /// Inputs and outputs, operator sets and metadata that become facts.
 const FACTS_MAX: usize = 16;
+/// Inputs kept, of which those that are initialisers are left out in the end.
+const INPUTS_MAX: usize = 1024;
+/// Dimensions of an input or output that are kept, and octets of the name of one.
+const SHOWN_DIMENSIONS_MAX: usize = 16;
+const SHOWN_NAME_BYTES_MAX: usize = 64;
 /// Dimensions of a tensor.
 const DIMENSIONS_MAX: usize = 64;
+/// Octets of a value of the metadata that become a fact.
+const METADATA_BYTES_MAX: usize = 160;
 /// How ONNX Runtime marks data that stand in its own memory, at an address the file says.
 const MEMORY_ADDRESS: &str = "_ORT_MEM_ADDR_";
 
@@ -103,6 +111,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     let mut walk = Walk::over(source, Message::Model);
     let mut reader = Reader::default();
     match reader.read(scan, &mut walk, place) {
+        Ok(()) if !reader.has_graph => scan.find(&BROKEN, place, None, "there is no graph"),
         Ok(()) => {}
         Err(Fault::Stop(stop)) => return Err(stop),
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
@@ -114,6 +123,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
 /// What of a walk is remembered: of messages that can't be within themselves, one at a time.
 #[derive(Default)]
 struct Reader {
+    has_graph: bool,
     tensor: Tensor,
     key: String,
     value: Option<String>,
@@ -172,13 +182,16 @@ impl Reader {
 
     fn begin(&mut self, kind: Message) {
         match kind {
+            Message::MainGraph => self.has_graph = true,
             Message::Tensor | Message::Initializer => self.tensor = Tensor::default(),
             Message::External | Message::Metadata => (self.key, self.value) = (String::new(), None),
             Message::Node => self.nodes.push(Default::default()),
             Message::Function => self.function = Default::default(),
             Message::OperatorSet => self.set = Default::default(),
             Message::Input | Message::Output => self.signature = Signature::default(),
-            Message::Dimension if self.signature.shape.len() < DIMENSIONS_MAX => self.signature.shape.push(Value::Null),
+            Message::Dimension if self.signature.shape.len() < SHOWN_DIMENSIONS_MAX => {
+                self.signature.shape.push(Value::Null)
+            }
             _ => {}
         }
     }
@@ -272,7 +285,7 @@ impl Reader {
             (Message::Input | Message::Output, _) => self.signature.name = text,
             (Message::Dimension, _) => {
                 if let Some(last) = self.signature.shape.last_mut() {
-                    *last = text.into();
+                    *last = cut(&text, SHOWN_NAME_BYTES_MAX).into();
                 }
             }
             (Message::Node, _) => {
@@ -314,11 +327,11 @@ impl Reader {
                     scan.facts.set("license", value.as_str());
                 }
                 if self.metadata.len() < FACTS_MAX {
-                    let value: String = value.chars().take(200).collect();
-                    self.metadata.insert(std::mem::take(&mut self.key), value.into());
+                    let key = cut(&self.key, SHOWN_NAME_BYTES_MAX).to_owned();
+                    self.metadata.insert(key, cut(&value, METADATA_BYTES_MAX).into());
                 }
             }
-            Message::Input if self.inputs.len() < NAMES_MAX => self.inputs.push(std::mem::take(&mut self.signature)),
+            Message::Input if self.inputs.len() < INPUTS_MAX => self.inputs.push(std::mem::take(&mut self.signature)),
             Message::Output if self.outputs.len() < FACTS_MAX => self.outputs.push(std::mem::take(&mut self.signature)),
             _ => {}
         }
@@ -466,3 +479,6 @@ fn signatures(signatures: &[Signature]) -> Vec<Value> {
     let one = |signature: &Signature| json!({"name": signature.name, "dtype": dtype(signature.dtype).0, "shape": signature.shape});
     signatures.iter().take(FACTS_MAX).map(one).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -296,3 +296,29 @@ fn field(cursor: &mut Cursor<'_>) -> Result<Option<(u64, Field)>, Stop> {
     };
     Ok(Some((tag >> 3, field)))
 }
+
+/// Messages as tests write them.
+#[cfg(test)]
+pub(super) mod written {
+    /// A number of base 128.
+    pub(in crate::inspect) fn varint(mut value: u64) -> Vec<u8> {
+        let mut octets = Vec::new();
+        while value > 0x7f {
+            octets.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        octets.push(value.to_le_bytes()[0]);
+        octets
+    }
+
+    /// A field that is a number.
+    pub(in crate::inspect) fn number(field: u64, value: u64) -> Vec<u8> {
+        [varint(field << 3), varint(value)].concat()
+    }
+
+    /// A field with octets: a text or a message.
+    pub(in crate::inspect) fn field(field: u64, octets: impl AsRef<[u8]>) -> Vec<u8> {
+        let octets = octets.as_ref();
+        [varint(field << 3 | 2), varint(octets.len() as u64), octets.to_vec()].concat()
+    }
+}

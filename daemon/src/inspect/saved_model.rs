@@ -10,6 +10,9 @@ use super::rules::Rule;
 use super::scan::{Place, Scan};
 use super::{Level, ReadAt, json, keras};
 
+pub(super) use beside::beside;
+
+mod beside;
 mod operators;
 
 /// What reaches files or Python.
@@ -32,6 +35,13 @@ const ASSET: Rule = Rule {
     level: Level::Malicious,
     meaning: "The model names a file outside its folder as part of itself, which loading it reads.",
 };
+/// Numbers of a checkpoint.
+const NUMBERS: Rule = Rule {
+    id: "saved_model.numbers",
+    level: Level::Note,
+    meaning: "The file is named as the numbers of a TensorFlow checkpoint are, which have no structure to be checked; \
+              TensorFlow reads them as numbers only.",
+};
 /// No sound message.
 const BROKEN: Rule = Rule {
     id: "saved_model.broken",
@@ -40,7 +50,7 @@ const BROKEN: Rule = Rule {
 };
 
 /// The rules of this format.
-pub(super) const RULES: &[Rule] = &[OPERATOR, UNKNOWN, ASSET, BROKEN];
+pub(super) const RULES: &[Rule] = &[OPERATOR, UNKNOWN, ASSET, NUMBERS, BROKEN];
 
 /// Operators that read or write files or run Python. Version suffixes are left off; what stands before `Dataset` with
 /// `Experimental` in front is meant too.
@@ -93,6 +103,8 @@ const SIGNATURES_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     SavedModel,
+    /// The whole of a `keras_metadata.pb`.
+    Metadata,
     MetaGraph,
     MetaInfo,
     Graph,
@@ -106,6 +118,8 @@ enum Message {
     /// An entry of the map of signatures.
     Signature,
     Asset,
+    /// A layer in a `keras_metadata.pb`.
+    Layer,
     ObjectGraph,
     Object,
     UserObject,
@@ -116,11 +130,23 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Resul
     let mut walk = Walk::over(source, Message::SavedModel);
     let mut reader = Reader::default();
     match reader.read(scan, &mut walk, place) {
+        Ok(()) if !reader.has_graph => scan.find(&BROKEN, place, None, "there is no graph"),
         Ok(()) => {}
         Err(Fault::Stop(stop)) => return Err(stop),
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
     }
     reader.conclude(scan, place);
+    Ok(())
+}
+
+/// Looks into what Keras 2 writes beside the model: the configurations of its layers.
+fn metadata(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
+    let mut walk = Walk::over(source, Message::Metadata);
+    match Reader::default().read(scan, &mut walk, place) {
+        Ok(()) => {}
+        Err(Fault::Stop(stop)) => return Err(stop),
+        Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
+    }
     Ok(())
 }
 
@@ -162,6 +188,7 @@ impl Operators {
 /// What of a walk is remembered.
 #[derive(Default)]
 struct Reader {
+    has_graph: bool,
     operators: Operators,
     operator: String,
     /// The attribute of the operator at hand.
@@ -184,6 +211,7 @@ impl Reader {
                 Event::Octets { within, field, .. } => match entered(within, field) {
                     Some(kind) => {
                         match kind {
+                            Message::Graph => self.has_graph = true,
                             Message::Node => (self.operator, self.stream) = (String::new(), None),
                             Message::Attribute => self.key = String::new(),
                             Message::Function => self.function = String::new(),
@@ -213,7 +241,7 @@ impl Reader {
     ) -> Result<(), Fault> {
         let at = walk.position();
         match (within, field) {
-            (Message::UserObject, 3) => {
+            (Message::UserObject, 3) | (Message::Layer, 5) => {
                 // A layer's configuration in JSON, as Keras 2 writes it: loading the model builds the layer from it.
                 match walk.text(METADATA_BYTES_MAX)? {
                     // Of objects that are no layers the description is no JSON, or none.
@@ -300,6 +328,7 @@ impl Reader {
 fn entered(within: Message, field: u64) -> Option<Message> {
     Some(match (within, field) {
         (Message::SavedModel, 2) => Message::MetaGraph,
+        (Message::Metadata, 1) => Message::Layer,
         (Message::MetaGraph, 1) => Message::MetaInfo,
         (Message::MetaGraph, 2) => Message::Graph,
         (Message::MetaGraph, 5) => Message::Signature,
@@ -317,3 +346,6 @@ fn entered(within: Message, field: u64) -> Option<Message> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ const CUSTOM_CODE: u64 = 32;
 /// Operators outside the built-in ones that the runtime itself comes with, and that compute.
 const KNOWN: &[&str] = &["TFLite_Detection_PostProcess", "AudioSpectrogram", "Mfcc", "NumericVerify"];
 /// Tables of one file.
-const TABLES_MAX: u64 = 4_000_000;
+const TABLES_MAX: u64 = 1_000_000;
 /// Octets of a name or text that are kept.
 const TEXT_BYTES_MAX: u64 = 512;
 /// Dimensions of a tensor.
@@ -337,3 +337,6 @@ fn dtype(number: u64) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,16 +25,6 @@ const TEXT_BYTES_MAX: u64 = 256;
 /// Texts of XGBoost's that become facts, by their key.
 const FACTS: &[&str] = &["num_feature", "num_class", "num_target", "base_score", "num_trees", "boost_from_average"];
 
-/// Whether a file begins as XGBoost's models do: an object whose first key has a length of eight octets, as nobody else
-/// writes it, and is one of its keys.
-pub(super) fn is_xgboost(head: &[u8]) -> bool {
-    const BEGINNING: &[u8] = b"{L\0\0\0\0\0\0\0";
-    head.strip_prefix(BEGINNING).and_then(|rest| rest.split_first()).is_some_and(|(length, rest)| {
-        let key = rest.get(..usize::from(*length)).unwrap_or_default();
-        matches!(key, b"learner" | b"version" | b"Config" | b"Model")
-    })
-}
-
 /// Looks into a source that was recognised as this format.
 pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<(), Stop> {
     let mut walk = Walk { cursor: Cursor::over(source), open: Vec::new(), version: Vec::new() };
@@ -240,3 +230,6 @@ fn width(marker: u8) -> Option<u64> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

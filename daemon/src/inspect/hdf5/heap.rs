@@ -9,7 +9,7 @@ const LEVELS_MAX: u64 = 32;
 /// Octets of a record of a tree; the longest that are listed have 24.
 const RECORD_BYTES_MAX: u64 = 64;
 /// Octets of a name that are kept.
-const NAME_BYTES_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 512;
 /// Octets of names in one group of the old kind.
 const NAMES_BYTES_MAX: u64 = 32 << 20;
 

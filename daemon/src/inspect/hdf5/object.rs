@@ -8,6 +8,8 @@ use crate::inspect::scan::{Place, Scan};
 
 /// Octets of one part of a header.
 const PART_BYTES_MAX: u64 = 16 << 20;
+/// Octets of all messages of one header.
+const HEADER_BYTES_MAX: usize = 64 << 20;
 /// Parts of one header.
 const PARTS_MAX: usize = 4096;
 /// Messages of one header.
@@ -26,7 +28,7 @@ pub(super) struct Message {
 /// All messages of the header at an address.
 pub(super) fn messages(file: &File<'_>, scan: &mut Scan, place: &Place, address: u64) -> Result<Vec<Message>, Fault> {
     let head = file.read(scan, place, address, 4)?;
-    let mut reader = Header { messages: Vec::new(), parts: Vec::new(), seen: BTreeSet::new(), flags: None };
+    let mut reader = Header { messages: Vec::new(), held: 0, parts: Vec::new(), seen: BTreeSet::new(), flags: None };
     if head == *b"OHDR" {
         reader.second(file, scan, place, address)?;
     } else {
@@ -51,6 +53,8 @@ pub(super) fn messages(file: &File<'_>, scan: &mut Scan, place: &Place, address:
 
 struct Header {
     messages: Vec<Message>,
+    /// Octets of the messages.
+    held: usize,
     /// Parts still to be read: address and length.
     parts: Vec<(u64, u64)>,
     seen: BTreeSet<u64>,
@@ -107,9 +111,11 @@ impl Header {
                 let mut fields = file.fields(octets);
                 self.parts.push((fields.address()?, fields.length()?));
             } else if kind != 0 {
+                self.held += octets.len();
                 self.messages.push(Message { kind, is_shared: flags & 2 != 0, octets: octets.to_vec() });
             }
-            if self.messages.len() > MESSAGES_MAX || self.parts.len() > PARTS_MAX {
+            let is_large = self.held > HEADER_BYTES_MAX || self.messages.len() > MESSAGES_MAX;
+            if is_large || self.parts.len() > PARTS_MAX {
                 return Err(Fault::Broken("a header has more messages than any that a writer makes"));
             }
         }

@@ -12,6 +12,11 @@ pub(super) fn is_function(name: &str) -> bool {
     FUNCTIONS.split_ascii_whitespace().any(|function| function == name)
 }
 
+/// Whether Keras has an operation on tensors of this name.
+pub(super) fn is_operation(name: &str) -> bool {
+    OPERATIONS.split_ascii_whitespace().any(|operation| operation == name)
+}
+
 const CLASSES: &str = "AUC AWQConfig AWQDTypePolicy AbsMaxQuantizer AbstractRNNCell Accuracy Activation ActivityRegularization Adadelta \
      Adafactor Adagrad Adam AdamW Adamax AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D \
      AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention \
@@ -32,7 +37,8 @@ const CLASSES: &str = "AUC AWQConfig AWQDTypePolicy AbsMaxQuantizer AbstractRNNC
      GlobalMaxPooling3D GlorotNormal GlorotUniform GroupNormalization GroupQueryAttention GroupedQueryAttention \
      HashedCrossing Hashing HeNormal HeUniform Hinge Huber Identity IdentityInitializer Initializer InputLayer \
      InputSpec Int4DTypePolicy Int4QuantizationConfig Int8QuantizationConfig IntegerLookup InverseTimeDecay IoU \
-     KLDivergence KerasTensor L1 L1L2 L2 LSTM LSTMCell Lamb Layer LayerNormalization LayerNormalizationV2 LeakyReLU \
+     KLDivergence KerasTensor L1 L1L2 L2 LSTM LSTMCell Lamb Layer LayerNormalization LayerNormalizationV2 LayerScale \
+     LeakyReLU StochasticDepth \
      LearningRateSchedule LecunNormal LecunUniform Lion ListWrapper LocallyConnected1D LocallyConnected2D LogCosh \
      LogCoshError LogitsDistillation Loss LossScaleOptimizer LossScaleOptimizerV3 Masking MaxNorm MaxNumBoundingBoxes \
      MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum Mean MeanAbsoluteError \
@@ -65,3 +71,31 @@ const FUNCTIONS: &str = "KLD MAE MAPE MSE MSLE binary_accuracy binary_crossentro
      sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_accuracy sparse_categorical_crossentropy \
      sparse_plus sparse_sigmoid sparse_top_k_categorical_accuracy sparsemax squared_hinge squareplus swish tanh \
      tanh_shrink threshold top_k_categorical_accuracy tversky";
+
+/// Operations are classes too, one module for each kind of them; HDF5 files leave the module out.
+const OPERATIONS: &str = "Abs Absolute AdaptiveAveragePool AdaptiveMaxPool Add AffineTransform All AllClose Amax Amin Angle Any Append \
+     Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit \
+     Average AveragePool BatchNorm BinaryCrossentropy Bincount BitwiseAnd BitwiseInvert \
+     BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift BitwiseXor BroadcastTo CDist CTCDecode CTCLoss Cast \
+     CategoricalCrossentropy Cbrt Ceil Celu Cholesky CholeskyInverse Clip Concatenate Conj Conjugate Conv \
+     ConvTranspose ConvertToTensor Copy Corrcoef Correlate Cos Cosh CountNonzero CropImages Cross Cumprod Cumsum \
+     Deg2rad DepthToSpace DepthwiseConv Det Diag Diagflat Diagonal Diff Digitize Divide DivideNoNan Dot \
+     DotProductAttention Dsplit Dstack Eig Eigh Einsum ElasticTransform Elu EmptyLike Equal Erf Erfc Erfinv Exp Exp2 \
+     ExpandDims Expm1 ExtractPatches ExtractSequences FFT FFT2 Fabs Flip Fliplr Flipud Floor FloorDivide Fmax Fmin \
+     Fmod Fold Full FullLike Function GaussianBlur Gcd Gelu Geomspace GetItem Glu Greater GreaterEqual \
+     HSVToRGB HardShrink HardSigmoid HardSilu HardTanh Heaviside Histogram Hsplit Hstack Hypot I0 IFFT2 IRFFT ISTFT \
+     Imag InTopK Inner Inv IsIn Isclose Isfinite Isinf Isnan Isneginf Isposinf Isreal Kron LayerNorm Lcm Ldexp \
+     LeakyRelu LeftShift Less LessEqual Linspace Log Log10 Log1p Log2 LogSigmoid LogSoftmax Logaddexp Logaddexp2 \
+     Logdet LogicalAnd LogicalNot LogicalOr LogicalXor Logspace Logsumexp Lstsq LuFactor MapCoordinates Matmul \
+     MatrixRank Max MaxPool Maximum Mean Median Meshgrid Min Minimum Mod Moments Moveaxis MultiHot Multiply NanToNum \
+     Nanargmax Nanargmin Nancumprod Nancumsum Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod Nanquantile \
+     Nanstd Nansum Nanvar Ndim Negative Nextafter Nonzero Norm Normalize NotEqual OneHot OnesLike Operation Outer \
+     PSNR Pad PadImages Percentile PerspectiveTransform Pinv Polar Power Prod Ptp Qr Quantile RFFT RGBToGrayscale \
+     RGBToHSV RMSNorm Rad2deg Ravel Real Rearrange Reciprocal Relu Relu6 Repeat Reshape Resize RightShift Roll Rot90 \
+     Round Rsqrt SSIM STFT SVD SaturateCast ScaleAndTranslate Scatter ScatterUpdate SearchSorted SegmentMax \
+     SegmentMin SegmentProd SegmentReduction SegmentSum Select Selu SeparableConv Sigmoid Sign Signbit Silu Sin Sinc \
+     Sinh Size Slice SliceUpdate Slogdet SobelEdges SoftShrink Softmax Softplus Softsign Solve SolveTriangular Sort \
+     SpaceToDepth SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Split Sqrt Square Squareplus \
+     Squeeze Stack Std StopGradient Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh TanhShrink Tensordot \
+     Threshold Tile TopK Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unfold Unique UnravelIndex Unstack \
+     Vander Var Vdot View ViewAsComplex ViewAsReal Vsplit Vstack Where ZerosLike";
