@@ -182,7 +182,7 @@ impl Names {
             Format::TorchPackage
         } else if self.manifest {
             Format::TorchserveMar
-        } else if self.config && self.metadata && self.weights {
+        } else if self.config && (self.metadata || self.weights) {
             Format::KerasV3
         } else if self.members > 0 && self.arrays == self.members {
             Format::Npz
