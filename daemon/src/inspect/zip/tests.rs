@@ -201,6 +201,9 @@ fn every_trick_has_its_rule() {
     let at = commented.len() - 2;
     commented[at..].copy_from_slice(&[2, 0]);
     finds(&[&commented[..], b"PK"].concat(), "zip.comment", Suspicious);
+    commented[at..].copy_from_slice(&[8, 0]);
+    let findings = looked_at(&[&commented[..], b"\x7fELF\x02\x01\x01\0"].concat()).findings;
+    assert!(findings.iter().any(|one| one.rule == "code.native"), "{findings:?}");
     // A second directory in the comment, which readers that go by the last signature take.
     let second = directory(&[stored("b", b"")], &[0], whole.len());
     commented[at..].copy_from_slice(&u16::try_from(second.len()).unwrap().to_le_bytes());
