@@ -499,7 +499,7 @@ fn is_xgboost_ubj(head: &[u8]) -> bool {
     let length = length.iter().fold(0_u64, |length, octet| length << 8 | u64::from(*octet));
     [&b"learner"[..], b"version", b"Config", b"Model"]
         .iter()
-        .any(|known| length == known.len() as u64 && key.starts_with(known))
+        .any(|known| length == known.len() && key.starts_with(known))
 }
 
 /// R's serialization, in its own frame or as it is: binary or text, version 2 or 3. The text form has the number of R's

@@ -26,6 +26,8 @@ pub(super) fn refine(format: Format, name: &str) -> Format {
         (Format::Unknown | Format::Onnx, "pb") if last(name).eq_ignore_ascii_case("saved_model.pb") => {
             Format::TfSavedModel
         }
+        // Keras goes by the name, and reads the configuration whatever else is there.
+        (Format::Zip, "keras") => Format::KerasV3,
         // Parsed to the last octet by its reader, or broken.
         (Format::Unknown | Format::Text, "msgpack") => Format::Msgpack,
         (Format::Text | Format::Json, extension) if is_source(extension) => Format::Source,
@@ -33,7 +35,7 @@ pub(super) fn refine(format: Format, name: &str) -> Format {
     }
 }
 
-/// Whether files of this extension are there to be run.
+/// Whether files of this extension are there to be run. `.ts` is not among them: TorchScript is often called so.
 pub(super) fn is_source(extension: &str) -> bool {
     matches!(
         extension,
@@ -58,7 +60,6 @@ pub(super) fn is_source(extension: &str) -> bool {
             | "js"
             | "mjs"
             | "cjs"
-            | "ts"
             | "jsx"
             | "pl"
             | "pm"
@@ -87,7 +88,6 @@ pub(super) fn is_source(extension: &str) -> bool {
             | "dll"
             | "dylib"
             | "exe"
-            | "com"
             | "msi"
             | "scr"
             | "whl"
@@ -130,14 +130,14 @@ pub(super) fn contradicts(name: &str, format: Format) -> bool {
         "pb" => matches!(format, F::TfSavedModel | F::Onnx),
         "tflite" => format == F::Tflite,
         "h5" | "hdf5" => format == F::Hdf5,
-        "keras" => matches!(format, F::KerasV3 | F::Hdf5 | F::Zip),
+        "keras" => matches!(format, F::KerasV3 | F::Hdf5),
         "skops" => matches!(format, F::Skops | F::Zip),
         "ubj" => format == F::XgboostUbj,
         "json" => matches!(format, F::Json | F::XgboostJson | F::Text),
         "xml" | "pmml" | "html" | "htm" | "svg" => text,
         "txt" | "md" | "rst" | "csv" | "tsv" | "yaml" | "yml" | "toml" | "ini" | "cfg" | "conf" | "log" | "jsonl"
-        | "jinja" | "jinja2" | "ipynb" | "py" | "sh" | "bash" | "js" | "ts" | "bat" | "ps1" | "rb" | "pl" | "lua"
-        | "c" | "cpp" | "h" | "cu" | "rs" | "go" | "java" => text,
+        | "jinja" | "jinja2" | "ipynb" | "py" | "sh" | "bash" | "js" | "bat" | "ps1" | "rb" | "pl" | "lua" | "c"
+        | "cpp" | "h" | "cu" | "rs" | "go" | "java" => text,
         "png" | "jpg" | "jpeg" | "gif" | "wav" | "webp" | "bmp" | "pdf" | "flac" | "mp3" | "mp4" | "ogg" => {
             format == F::Media
         }
@@ -187,6 +187,7 @@ mod tests {
             ("a.pkl", Format::Zlib),
             ("a.txt", Format::Lightgbm),
             ("a.onnx", Format::Unknown),
+            ("a.ts", Format::Torchscript),
             ("a.safetensors", Format::Safetensors),
         ] {
             assert!(!contradicts(name, format), "{name} {format}");

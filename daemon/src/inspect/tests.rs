@@ -175,6 +175,7 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         (Format::PytorchZip, zip64(&["m/data.pkl", "m/data/0", "m/version"])),
         (Format::Torchscript, zip64(&["m/data.pkl", "m/code/__torch__.py", "m/constants.pkl", "m/version"])),
         (Format::KerasV3, zip(&["metadata.json", "config.json", "model.weights.h5"])),
+        (Format::KerasV3, zip(&["config.json", "model.weights.h5"])),
         (Format::Npz, zip(&["arr_0.npy", "arr_1.npy"])),
         (Format::Skops, zip(&["0.npy", "schema.json"])),
         (Format::Zip, zip(&["readme", "arr_0.npy"])),

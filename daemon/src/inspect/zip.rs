@@ -182,7 +182,7 @@ impl Names {
             Format::TorchPackage
         } else if self.manifest {
             Format::TorchserveMar
-        } else if self.config && self.metadata && self.weights {
+        } else if self.config && (self.metadata || self.weights) {
             Format::KerasV3
         } else if self.members > 0 && self.arrays == self.members {
             Format::Npz
@@ -516,6 +516,8 @@ impl<'a> Walk<'a> {
         if comment.windows(2).any(|two| two == b"PK") {
             scan.find(&COMMENT, place, Some(end.at + 22), "the comment contains the signature of a record");
         }
+        // Nobody accounts for what a comment is, other than for text.
+        dispatch::search(scan, source, end.at + 22, end.end, place)?;
         if end.end > source.len() {
             scan.find(&BROKEN, place, Some(end.at), "the comment is cut short");
         } else if !compressed::is_padding(source, end.end)? {

@@ -152,8 +152,9 @@ fn nothing_is_found_in_archives_as_they_are_written() {
 #[test]
 fn every_trick_has_its_rule() {
     use Level::{Malicious, Suspicious, Unscannable};
-    let fine = stored("a", b"text");
-    let (data, offsets) = members(&[fine.clone()]);
+    let one = [stored("a", b"text")];
+    let fine = &one[0];
+    let (data, offsets) = members(&one);
     for name in ["../x", "/x", "C:\\x", "a\\..\\..\\x", "a/..", "a\0b"] {
         finds(&archive(&[stored(name, b"")]), "path.traversal", Malicious);
     }
@@ -178,7 +179,7 @@ fn every_trick_has_its_rule() {
     finds(&archive(&[Entry { method: 8, local_method: 8, ..fine.clone() }]), "zip.broken", Unscannable);
     finds(&archive(&[deflated("a", &vec![0; 11 << 20])]), "archive.ratio", Suspicious);
     finds(&data, "zip.broken", Unscannable);
-    finds(&[data.clone(), directory(&[fine.clone()], &[1], data.len())].concat(), "zip.broken", Unscannable);
+    finds(&[data.clone(), directory(&one, &[1], data.len())].concat(), "zip.broken", Unscannable);
     // The same member twice; a member in a member.
     let shared = [data.clone(), directory(&[fine.clone(), fine.clone()], &[0, 0], data.len())].concat();
     finds(&shared, "zip.overlap", Malicious);
@@ -191,15 +192,18 @@ fn every_trick_has_its_rule() {
         at.remove(hidden);
         finds(&[three.clone(), directory(&listed, &at, three.len())].concat(), "zip.unlisted", Malicious);
     }
-    let whole = [data.clone(), directory(&[fine.clone()], &offsets, data.len())].concat();
+    let whole = [data.clone(), directory(&one, &offsets, data.len())].concat();
     finds(&[&b"before"[..], &whole].concat(), "zip.prefix", Suspicious);
     finds(&[&whole[..], b"behind"].concat(), "trailing.data", Suspicious);
-    let between = [&data[..], b"between", &directory(&[fine.clone()], &offsets, data.len() + 7)].concat();
+    let between = [&data[..], b"between", &directory(&one, &offsets, data.len() + 7)].concat();
     finds(&between, "trailing.data", Suspicious);
     let mut commented = whole.clone();
     let at = commented.len() - 2;
     commented[at..].copy_from_slice(&[2, 0]);
     finds(&[&commented[..], b"PK"].concat(), "zip.comment", Suspicious);
+    commented[at..].copy_from_slice(&[8, 0]);
+    let findings = looked_at(&[&commented[..], b"\x7fELF\x02\x01\x01\0"].concat()).findings;
+    assert!(findings.iter().any(|one| one.rule == "code.native"), "{findings:?}");
     // A second directory in the comment, which readers that go by the last signature take.
     let second = directory(&[stored("b", b"")], &[0], whole.len());
     commented[at..].copy_from_slice(&u16::try_from(second.len()).unwrap().to_le_bytes());
