@@ -2,6 +2,7 @@
 //! facts; refuses to know what is done about them (`policy.rs`), and how a format is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use common::api::Origin;
 use common::name::ArtifactPath;
@@ -43,7 +44,7 @@ impl Inner {
     /// # Errors
     /// `Internal`: it couldn't be read, which is no verdict.
     pub(crate) async fn inspect_file<S>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         source: S,
         name: &ArtifactPath,
     ) -> Result<(S, Inspection), RegistryError>
@@ -51,7 +52,7 @@ impl Inner {
         S: ReadAt + Send + 'static,
     {
         let permit = self.inspector.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
-        let (inner, name) = (std::sync::Arc::clone(self), name.clone());
+        let (inner, name) = (Arc::clone(self), name.clone());
         let task = tokio::task::spawn_blocking(move || {
             let Inspector { ruleset, limits, .. } = &inner.inspector;
             let inspection = inspect::inspect(&source, name.as_str(), ruleset, limits);

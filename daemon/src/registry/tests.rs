@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
+use crate::inspect::{Allowed, Limits};
 use crate::registry::Registry;
 use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
