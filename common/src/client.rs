@@ -26,7 +26,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    AuditRow, BuildInfo, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, State, Status, Token, User, VersionInfo,
+    AuditRow, BuildInfo, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, State, Status, Token, User,
+    VersionInfo,
 };
 use crate::name::{ArtifactPath, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
@@ -402,6 +403,23 @@ impl Client {
         limit: u32,
     ) -> Result<Reply<Page<VersionInfo>>, ClientError> {
         let target = Target::new(&["models", reference, "versions"])
+            .param("cursor", cursor.unwrap_or_default())
+            .number("limit", Some(limit.into()));
+        self.read(target).await
+    }
+
+    /// `GET /quarantine`: what waits for a decision, the longest held first, or what was blocked for good.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `model.moderate`; those of every call.
+    pub async fn quarantine(
+        &self,
+        blocked: bool,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Reply<Page<QuarantineItem>>, ClientError> {
+        let target = Target::new(&["quarantine"])
+            .param("blocked", if blocked { "true" } else { "" })
             .param("cursor", cursor.unwrap_or_default())
             .number("limit", Some(limit.into()));
         self.read(target).await

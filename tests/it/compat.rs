@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::daemon::{Daemon, workspace};
+use tests::wait;
 
 /// Copies a tree as its owner's alone; git keeps no such modes.
 fn copy_private(from: &Path, to: &Path) {
@@ -27,7 +28,7 @@ fn copy_private(from: &Path, to: &Path) {
 /// What 0.1.0 wrote: users, versions, an alias that moved, a quarantine, a deletion.
 #[test]
 fn version_0_1_0() {
-    let mut daemon = Daemon::prepared(&[]);
+    let mut daemon = Daemon::prepared(&[("MREG_RESCAN_BYTES_PER_SECOND", "0")]);
     let written = workspace().join("tests/data/0.1.0");
     copy_private(&written.join("data"), &daemon.data_dir());
     copy_private(&written.join("keys"), &daemon.key_dir());
@@ -48,4 +49,18 @@ fn version_0_1_0() {
     let octets = admin.get("/models/team%2Fkept/download").expect(200);
     let digest = kept["selected"]["artifacts"][0]["digest"].as_str().unwrap();
     assert_eq!(octets.need("etag"), format!("\"{digest}\""));
+
+    // It was never inspected with rules that were kept: that comes behind the scenes, and is shown from then on.
+    assert_eq!((&first["inspection"], &kept["selected"]["inspection"]), (&Value::Null, &Value::Null));
+    let stale = admin.value("/status")["rescan"]["stale"].as_u64().unwrap();
+    assert!(stale >= 2);
+    daemon.stop();
+    daemon.set("MREG_RESCAN_BYTES_PER_SECOND", "1 GiB");
+    daemon.restart();
+    let admin = daemon.admin();
+    wait::until_true("all are inspected", || admin.value("/status")["rescan"]["stale"] == 0);
+    let first = admin.value("/models/team%2Fkept/versions/1");
+    assert_eq!((&first["state"], &first["state_reason"]), (&json!("quarantined"), &json!("kept for later")));
+    assert_eq!(first["inspection"]["ruleset"], admin.value("/version")["ruleset"]);
+    assert_eq!(first["metadata"]["accuracy"], json!({"value": 0.93, "origin": "claimed"}));
 }

@@ -7,6 +7,7 @@
 //! How far it has come is in the records alone: each says which rules it was inspected with, and an index has them by that.
 //! So a stop costs at most what was not yet committed.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use common::audit::{Action, Target};
 use common::name::{ModelRef, Version};
 use common::role::Permission;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -55,11 +56,13 @@ const BATCH_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Rescans {
     on_demand: Semaphore,
     round: Mutex<Round>,
+    /// Told when the log knows the rules: before that nothing is inspected behind the scenes.
+    rules_recorded: Arc<Notify>,
 }
 
 impl Default for Rescans {
     fn default() -> Self {
-        Self { on_demand: Semaphore::new(ON_DEMAND_MAX), round: Mutex::default() }
+        Self { on_demand: Semaphore::new(ON_DEMAND_MAX), round: Mutex::default(), rules_recorded: Arc::default() }
     }
 }
 
@@ -164,7 +167,8 @@ impl Registry {
         })
     }
 
-    /// Records that inspections are done with other rules than before, if they are.
+    /// Records that inspections are done with other rules than before, if they are; from here on what other rules were used
+    /// for is inspected anew behind the scenes.
     ///
     /// # Errors
     /// `AuditUnavailable`: it must not start, for a verdict under rules that the log doesn't know says nothing.
@@ -173,6 +177,7 @@ impl Registry {
         let ruleset = &inner.inspections.ruleset();
         let before = inner.read(|view| Ok(view.ruleset()?)).await?;
         if before.as_ref().is_some_and(|before| before.id == ruleset.id()) {
+            inner.rescans.rules_recorded.notify_one();
             return Ok(());
         }
         let globals: Vec<String> =
@@ -187,7 +192,9 @@ impl Registry {
         let id = ruleset.id().to_owned();
         let write = move |moment: Moment| Write::PutRuleset(RulesetRecord { id, at_ms: moment.at_ms });
         let recorded = inner.commit(&Caller::system(), note, move |_, moment, _| Ok(((), vec![write(moment)]))).await;
-        recorded.map(|_done| ()).map_err(|failure| failure.error)
+        recorded.map_err(|failure| failure.error)?;
+        inner.rescans.rules_recorded.notify_one();
+        Ok(())
     }
 }
 
@@ -324,13 +331,12 @@ impl Anew {
 
 /// Inspects anew whatever other rules were used for, for as long as the registry lives.
 pub(crate) async fn rounds(inner: Weak<Inner>, bytes_per_second: NonZeroU64) {
+    let Some(recorded) = inner.upgrade().map(|registry| Arc::clone(&registry.rescans.rules_recorded)) else { return };
+    recorded.notified().await;
     loop {
         let Some(registry) = inner.upgrade() else { return };
         let ended = registry.rescan_round(bytes_per_second).await;
-        {
-            let mut round = registry.rescans.round();
-            round.current = None;
-        }
+        registry.rescans.round().current = None;
         if let Err(error) = ended {
             tracing::warn!(
                 error = crate::error_chain(&error),
@@ -459,7 +465,7 @@ impl Inner {
             let mut renewed = Vec::new();
             // Of several versions of a model only the latest changes the model, so no write undoes another.
             let mut writes = Vec::new();
-            let mut verdicts: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+            let mut verdicts: BTreeMap<&str, u64> = BTreeMap::new();
             let mut count = 0_u64;
             for (key, inspected) in &versions {
                 let Some((model, record)) = both(records, *key)? else { continue };

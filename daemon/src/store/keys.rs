@@ -642,7 +642,7 @@ mod tests {
         assert_eq!(head_record(&head), after.ended[0].lost[0]);
     }
 
-    /// The record's octets, as releases from 0.2 on write them, for ever.
+    /// The record's octets for ever: as 0.1.0 wrote them, and as releases from 0.2 on write them.
     #[test]
     fn golden() {
         let state = LogKeysRecord::first("a/log", "k1").rotated("k2", 3, 1000).unwrap();
@@ -658,12 +658,14 @@ mod tests {
         let state = state.renamed(new, 5).unwrap().rotated("k4", 6, 2000).unwrap();
         let writes = [Write::PutLogKeys(state)];
         let octets = encode_change(&writes).unwrap();
-        assert_eq!(hex::encode(&octets), GOLDEN);
-        assert_eq!(decode_change(&octets).unwrap(), writes);
+        assert_eq!(hex::encode(&octets), format!("01{GOLDEN}"));
+        for version in ["00", "01"] {
+            assert_eq!(decode_change(&hex::decode(format!("{version}{GOLDEN}")).unwrap()).unwrap(), writes);
+        }
     }
 
     const GOLDEN: &str = concat!(
-        "00010a07612f6c6f672f3202026b340601026b3305fba00f02026b3104026b32050105612f6c6f6705612f6c6f6705",
+        "010a07612f6c6f672f3202026b340601026b3305fba00f02026b3104026b32050105612f6c6f6705612f6c6f6705",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0105612f6c6f6709",
         "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     );

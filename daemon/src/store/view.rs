@@ -942,11 +942,14 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
+    use common::api::State;
     use common::name::ModelId;
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
     use crate::store::overlay::Overlay;
-    use crate::store::records::{DeletionRecord, ModelRecord, Write};
+    use crate::store::records::{
+        DeletionRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write,
+    };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
 
     fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
@@ -1006,6 +1009,99 @@ mod tests {
         assert_eq!(tagged(&tree, "dev"), (Some(1), 1));
         put(&tree, [ModelRecord { purged: true, ..model(2, &[("stage", "dev")]) }]);
         assert_eq!(tagged(&tree, "dev"), (Some(0), 0));
+    }
+
+    fn version(number: u32, state: State, ruleset: Option<&str>) -> VersionRecord {
+        VersionRecord {
+            model: ModelId::from_u128(1),
+            version: number.try_into().unwrap(),
+            state,
+            state_reason: None,
+            state_at_ms: i64::from(number),
+            description: String::new(),
+            artifacts: Vec::new(),
+            metadata: BTreeMap::new(),
+            findings: Vec::new(),
+            inspection: ruleset.map(|ruleset| InspectionRecord {
+                ruleset: ruleset.to_owned(),
+                verdict: "clean".to_owned(),
+                at_ms: 0,
+                findings_total: 0,
+                policy: "default".to_owned(),
+            }),
+            review: None,
+            source: "api".to_owned(),
+            created_at_ms: 0,
+            created_by: "ana".to_owned(),
+            created_by_id: "usr_ana".to_owned(),
+            index: 0,
+            deleted: None,
+            revision: 0,
+        }
+    }
+
+    fn write(tree: &sled::Tree, writes: &[Write]) {
+        let mut overlay = Overlay::new(tree);
+        apply(&mut overlay, writes, Moment { index: 9, at_ms: 99 }, &mut Vec::new()).unwrap();
+        tree.apply_batch(overlay.into_batch()).unwrap();
+    }
+
+    /// Versions are found and counted by the rules they were inspected with, whatever becomes of them; a renewal moves them.
+    #[test]
+    fn by_ruleset() {
+        let tree = tree();
+        let model = ModelId::from_u128(1);
+        let counts = || KvRecords(&tree).inspected_with().unwrap();
+        let found = |ruleset: &str, below: Option<u32>| {
+            let below = below.map(|number| (model, number.try_into().unwrap()));
+            let found = KvRecords(&tree).inspected_by(ruleset, below, 2).unwrap();
+            found.into_iter().map(|(_model, version)| version.number()).collect::<Vec<_>>()
+        };
+        let put = |number, ruleset| Write::PutVersion(version(number, State::Available, ruleset));
+        write(&tree, &[put(1, None), put(2, Some("a")), put(3, Some("a")), put(4, Some("a")), put(5, Some("ab"))]);
+        assert_eq!(counts(), [("".into(), 1), ("a".into(), 3), ("ab".into(), 1)]);
+        assert_eq!((found("a", None), found("a", Some(3)), found("", None)), (vec![4, 3], vec![2], vec![1]));
+        let versions = [1, 3, 7].map(|number: u32| (model, number.try_into().unwrap())).to_vec();
+        write(&tree, &[Write::RenewInspections { ruleset: "ab".into(), versions }]);
+        assert_eq!(
+            counts(),
+            [("".into(), 1), ("a".into(), 2), ("ab".into(), 2)],
+            "one was never inspected, one isn't there"
+        );
+        let renewed = KvRecords(&tree).version(model, 3.try_into().unwrap()).unwrap().unwrap();
+        assert_eq!((renewed.inspection.unwrap().at_ms, renewed.revision), (99, 9));
+        let deletion =
+            DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
+        let deleted = VersionRecord { deleted: Some(deletion), ..version(4, State::Deleted, Some("a")) };
+        write(&tree, &[Write::PutVersion(deleted), Write::DeleteVersion { model, version: 2.try_into().unwrap() }]);
+        assert_eq!(counts(), [("".into(), 1), ("ab".into(), 2)]);
+        assert_eq!((found("a", None), found("ab", None)), (vec![], vec![5, 3]));
+    }
+
+    /// The quarantine has what is held, the longest held first, and what is blocked apart.
+    #[test]
+    fn quarantine() {
+        let tree = tree();
+        let found = |blocked, after: Option<&[u8]>| KvRecords(&tree).quarantined(blocked, after, 2).unwrap();
+        let numbers = |found: Vec<(Vec<u8>, VersionRecord)>| {
+            found.into_iter().map(|(_place, version)| version.version.number()).collect::<Vec<_>>()
+        };
+        let held = |number| Write::PutVersion(version(number, State::Quarantined, None));
+        write(&tree, &[held(3), held(1), held(2), Write::PutVersion(version(4, State::Available, None))]);
+        let first = found(false, None);
+        let place = first[1].0.clone();
+        assert_eq!((numbers(first), numbers(found(false, Some(&place)))), (vec![1, 2], vec![3]));
+        let review = ReviewRecord {
+            decision: ReviewDecision::Blocked,
+            by: "ana".into(),
+            at_ms: 1,
+            index: 1,
+            reason: "x".into(),
+            over: Vec::new(),
+        };
+        let blocked = VersionRecord { review: Some(review), ..version(1, State::Quarantined, None) };
+        write(&tree, &[Write::PutVersion(blocked), Write::PutVersion(version(2, State::Available, None))]);
+        assert_eq!((numbers(found(false, None)), numbers(found(true, None))), (vec![3], vec![1]));
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.

@@ -8,13 +8,18 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::api::{Origin, State};
 use common::audit::{
     Checkpoint, Cosigner, Hash, Signer as _, TlogProof, consistency_proof, format_hashes, inclusion_proof, leaf_hash,
     push_leaf,
 };
 use common::digest::Digest;
+use common::name::{ModelId, Version};
 use daemon::store::codec::{decode_change, encode_change};
-use daemon::store::records::{LogKeyRecord, LogKeysRecord, Write};
+use daemon::store::records::{
+    ArtifactRecord, FindingRecord, InspectionRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision,
+    ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
+};
 
 use super::journal::{REPAIRED, TWO_FILES, file};
 use super::{VECTORS, WITNESSED};
@@ -162,6 +167,12 @@ fn records() -> Vec<Seed> {
         Write::PutLogKeys(keys),
         Write::SetBlob { digest, size: 77, refs: 2 },
         Write::DeleteSession { sid: "s1".to_owned() },
+        Write::PutRuleset(RulesetRecord { id: "mreg-1-0123456789abcdef".to_owned(), at_ms: 1 }),
+        Write::RenewInspections {
+            ruleset: "mreg-1-0123456789abcdef".to_owned(),
+            versions: vec![(ModelId::from_u128(1), Version::FIRST)],
+        },
+        Write::PutVersion(version(digest)),
     ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
     let mut seeds = named("record", [("made", made.unwrap())]);
@@ -174,6 +185,55 @@ fn records() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// A version with all that one can have.
+fn version(digest: Digest) -> VersionRecord {
+    let text = str::to_owned;
+    VersionRecord {
+        model: ModelId::from_u128(1),
+        version: Version::FIRST,
+        state: State::Available,
+        state_reason: Some(text("read it")),
+        state_at_ms: 2,
+        description: String::new(),
+        artifacts: vec![ArtifactRecord {
+            path: "m.py".parse().unwrap(),
+            size: 77,
+            digest,
+            format: text("source"),
+            verdict: Some(text("suspicious")),
+        }],
+        metadata: [(text("files"), MetadatumRecord { json: text("1"), origin: Origin::Measured })].into(),
+        findings: vec![FindingRecord {
+            rule: text("code.source"),
+            level: text("suspicious"),
+            place: String::new(),
+            detail: text("source code"),
+        }],
+        inspection: Some(InspectionRecord {
+            ruleset: text("mreg-1-0123456789abcdef"),
+            verdict: text("suspicious"),
+            at_ms: 1,
+            findings_total: 1,
+            policy: text("default"),
+        }),
+        review: Some(ReviewRecord {
+            decision: ReviewDecision::Released,
+            by: text("ana"),
+            at_ms: 2,
+            index: 7,
+            reason: text("read it"),
+            over: vec![RuleRecord { rule: text("code.source"), level: text("suspicious") }],
+        }),
+        source: text("api"),
+        created_at_ms: 1,
+        created_by: text("ana"),
+        created_by_id: text("usr_ana"),
+        index: 6,
+        deleted: None,
+        revision: 7,
+    }
 }
 
 fn routes() -> Vec<Seed> {

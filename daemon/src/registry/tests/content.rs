@@ -368,11 +368,14 @@ async fn the_gate() {
     assert_eq!((end["data"]["octets_sent"].as_u64(), end["data"]["complete"].as_bool()), (Some(16), Some(true)));
 
     let reason = "looked at by hand";
-    let forbidden = bench.registry.release(&someone(Role::Contributor), &m, number(2), reason).await;
+    let forbidden = bench.registry.release(&someone(Role::Contributor), &m, number(2), reason, false).await;
     assert!(matches!(refused(forbidden), RegistryError::Forbidden { .. }));
-    let released = done(bench.registry.release(&admin, &m, number(2), reason).await).value;
+    let released = done(bench.registry.release(&admin, &m, number(2), reason, false).await).value;
     assert_eq!((released.value.state, released.value.state_reason.as_deref()), (State::Available, Some(reason)));
-    assert!(matches!(refused(bench.registry.release(&admin, &m, number(2), reason).await), RegistryError::Conflict(_)));
+    assert!(matches!(
+        refused(bench.registry.release(&admin, &m, number(2), reason, false).await),
+        RegistryError::Conflict(_)
+    ));
     done(bench.registry.open_download(&viewer, &m, Some(number(2)), None).await);
     done(bench.registry.deprecate(&admin, &m, number(2), "old").await);
     let path = "weights.bin".parse().unwrap();
