@@ -144,7 +144,7 @@ def torch_zip(corpus):
     add("other-member", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/extra.bin", call(p))]), "malicious", "a hostile pickle beside data.pkl", None)
     add("storage", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/data/0", call(p, 4))]), "malicious", "a storage that is a hostile pickle", None)
     add("storage-zip", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/data/0", write_zip(torch_members(call(p))))]), "malicious", "a storage that is a hostile archive", None)
-    add("no-end", lambda p: write_zip(torch_members(call(p)))[:-10], "not-clean", "the end record is cut off: torch refuses, others recover", None)
+    add("no-end", lambda p: write_zip(torch_members(call(p)))[:-10], "not-clean", "the end record is cut off: torch refuses, others recover", None, form="*")
     add("second-pickle", lambda p: write_zip(torch_members(STATE + call(p))), "malicious", "data.pkl holds a second, hostile pickle", None)
     add("persid-path", lambda p: write_zip(torch_members(proto(2) + encode(("storage", G("torch", "FloatStorage"), "../../nonexistent", "cpu", 4), 2) + b"Q.")), "not-clean", "a storage key that leads out", None)
     add("persid-other", lambda p: write_zip(torch_members(proto(2) + encode(("module", G("posix", "system"), "x"), 2) + b"Q.")), "malicious", "a persistent id that names posix.system", None)
