@@ -8,7 +8,6 @@ import lzma
 import pickle
 import struct
 import tarfile
-import zipfile
 import zlib
 from typing import Optional
 
