@@ -94,6 +94,10 @@ def estimators(corpus):
 def listed_class(module, name):
     """Scanning.md, 4.3: what a harmless file may name and still be clean."""
     exact = {
+        # Beyond the first list, and as harmless: what protocol 0 and 1 write for any object, and what numpy and sklearn's
+        # compiled classes name since their newest versions.
+        ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("builtins", "object"), ("__builtin__", "object"),
+        ("numpy.random._mt19937", "MT19937"), ("sklearn.neighbors._kd_tree", "newObj"), ("sklearn.metrics._dist_metrics", "newObj"),
         ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"), ("numpy.core.multiarray", "_reconstruct"),
         ("numpy.core.multiarray", "scalar"), ("numpy._core.numeric", "_frombuffer"), ("numpy.core.numeric", "_frombuffer"),
         ("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode"), ("joblib.numpy_pickle", "NumpyArrayWrapper"),
@@ -261,6 +265,8 @@ def torches(corpus):
     corpus.harmless("torch-checkpoint.pth", saved({"epoch": 3, "model": state, "loss": 0.5, "note": "ok"}), "clean", "pytorch_zip", "a checkpoint with numbers and text")
     optimiser = torch.optim.SGD(small.parameters(), lr=0.1, momentum=0.9)
     corpus.harmless("torch-optimiser.bin", saved({"model": state, "optimizer": optimiser.state_dict()}), "clean", "pytorch_zip", "model and optimiser state")
+    state_of_numpy = numpy.random.RandomState(SEED).get_state()
+    corpus.harmless("rng_state.pth", saved({"python": (3, tuple(range(10)), None), "numpy": (state_of_numpy[0], state_of_numpy[1][:16], *state_of_numpy[2:]), "cpu": torch.arange(16, dtype=torch.uint8)}), "clean", "pytorch_zip", "the states of the random generators, with a numpy array")
     corpus.harmless("torch-dtypes.pt", saved({str(d): torch.zeros(2, dtype=d) for d in (torch.float16, torch.bfloat16, torch.int8, torch.bool, torch.float64, torch.complex64)}), "clean", "pytorch_zip", "tensors of many types")
     corpus.harmless("torch-views.pt", saved([state["0.weight"][0], state["0.weight"].t()]), "clean", "pytorch_zip", "views of one storage")
     corpus.harmless("torch-parameters.pt", saved(list(small.parameters())), "clean", "pytorch_zip", "parameters")
@@ -273,7 +279,7 @@ def torches(corpus):
     corpus.harmless("torch-legacy-tensor.bin", saved(torch.ones(3), _use_new_zipfile_serialization=False), "clean", "pytorch_legacy", "one tensor in the format before 1.6")
     corpus.harmless("torch-legacy-views.pt", saved([state["0.weight"][0], state["0.weight"].t()], _use_new_zipfile_serialization=False), "clean", "pytorch_legacy", "views in the format before 1.6")
     corpus.harmless("torchscript.pt", written(lambda path: torch.jit.save(torch.jit.script(small), path), ".pt"), "clean", "torchscript", "a scripted module")
-    corpus.harmless("torchscript-traced.pt", written(lambda path: torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), path), ".pt"), "suspicious", "torchscript", "a traced module: its inputs name torch.jit._pickle.restore_type_tag, which is not listed")
+    corpus.harmless("torchscript-traced.pt", written(lambda path: torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), path), ".pt"), "clean", "torchscript", "a traced module: its inputs name torch.jit._pickle.restore_type_tag")
 
 
 def safetensors_(corpus):
@@ -317,10 +323,35 @@ CHATML = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n
 
 MACROS = """{%- macro render(items, depth=0) -%}
 {%- for item in items | sort(attribute='name') | selectattr('name', 'defined') | list -%}
-{{ item.name | upper | replace('_', ' ') }}: {{ item.get('type', 'any') | default('string', true) }}{% if not loop.last %}, {% endif %}
+{{ item.name | upper }}: {{ item.get('type', 'any') | default('string', true) }}{% if not loop.last %}, {% endif %}
 {%- endfor -%}
 {%- endmacro -%}
-{{ render(tools | default([]) | map('lower') | unique | list) }}{{ messages | length }} {{ messages[-1].content | e }} {{ range(3) | join(',') }} {{ "%s" | format('x') }} {{ {"a": 1}.items() | list | string }}"""
+{{ render(tools | default([]) | map('lower') | unique | list) }}{{ messages | length }} {{ messages[-1].content | e }} {{ range(3) | join(',') }} {{ {"a": 1}.items() | list | string }}"""
+
+
+TEMPLATES = {
+    "plain": "{% for m in messages %}{% if loop.first and m.role != 'system' %}{{ '<<SYS>>You are helpful.<</SYS>>' }}{% endif %}{{ '[' + m['role'] | upper + '] ' + m['content'].strip() }}{% if not loop.last %}{{ '\\n' }}{% endif %}{% endfor %}",
+    "tools": """{%- set tools_in_user_message = tools_in_user_message | default(true) %}
+{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] | trim %}{%- set messages = messages[1:] %}{%- else %}{%- set system = '' %}{%- endif %}
+{%- if tools is not none and not tools_in_user_message %}{%- for t in tools %}{{ t | tojson(indent=4) }}{{ '\\n' }}{%- endfor %}{%- endif %}
+{%- for message in messages %}
+{%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}{{ '<|start|>' + message['role'] + '<|end|>\\n' + message['content'] | trim + '<|eot|>' }}
+{%- elif 'tool_calls' in message %}{%- if not message.tool_calls | length == 1 %}{{ raise_exception('This model supports one tool call at a time.') }}{%- endif %}
+{%- set call = message.tool_calls[0].function %}{{ call.name + '(' }}{%- for name, value in call.arguments.items() %}{{ name + '="' + value + '"' }}{%- if not loop.last %}{{ ', ' }}{%- endif %}{%- endfor %}{{ ')' }}
+{%- endif %}
+{%- endfor %}""",
+    "thinking": """{%- set ns = namespace(multi_step=true, last=messages | length - 1) %}
+{%- for message in messages[::-1] %}{%- set index = (messages | length - 1) - loop.index0 %}
+{%- if ns.multi_step and message.role == 'user' and message.content is string and not (message.content.startswith('<response>') and message.content.endswith('</response>')) %}{%- set ns.multi_step = false %}{%- set ns.last = index %}{%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}{%- set reasoning = '' %}{%- if message.reasoning_content is string %}{%- set reasoning = message.reasoning_content %}{%- elif '</think>' in message.content %}{%- set reasoning = message.content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}{%- endif %}{% generation %}{{ reasoning ~ message.content }}{% endgeneration %}
+{%- else %}{{ message.content }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n' }}{%- endif %}""",
+    "images": """{% set images = namespace(value=0) %}{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' or 'image_url' in part %}{% set images.value = images.value + 1 %}{% if add_vision_id %}Picture {{ images.value }}: {% endif %}<|image|>{% elif 'text' in part %}{{ part['text'] }}{% else %}{% continue %}{% endif %}{% endfor %}{% endif %}{% endfor %}{# nothing else #}""",
+    "dates": """{{- bos_token }}{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}{%- set roles = ['user', 'assistant'] %}{%- for m in messages | rejectattr('role', 'equalto', 'system') %}{%- if m.role not in roles %}{{ raise_exception('Only user and assistant roles are supported, with the exception of an initial optional system message!') }}{%- endif %}{{ m.content | title | int(0) | abs }}{%- endfor %}{{ date_string }}""",
+}
 
 
 def gguf_file(add, architecture="llama"):
@@ -374,6 +405,9 @@ def ggufs(corpus):
     corpus.harmless("macros.gguf", gguf_file(tokenizer(MACROS)), "clean", "gguf", "a chat template with macros and filters")
     corpus.harmless("quantised.gguf", gguf_file(quantised), "clean", "gguf", "a quantised tensor")
     corpus.harmless("aligned.gguf", gguf_file(aligned), "clean", "gguf", "another alignment")
+    from hostile_formats import NAME, gguf as by_hand, info
+
+    corpus.harmless("version2.gguf", by_hand([NAME], [info("t", [8], 0, 0)], bytes(32), version=2), "clean", "gguf", "version 2")
     corpus.harmless("metadata-only.gguf", gguf_file(lambda writer: writer.add_name("m")), "clean", "gguf", "no tensors")
 
 
@@ -424,7 +458,7 @@ def onnxes(corpus):
     indices = helper.make_tensor("s_i", TensorProto.INT64, [2], [0, 3])
     add("sparse", onnx_model(sparse_initializer=[helper.make_sparse_tensor(values, indices, [6])]), "a sparse initialiser")
     function = helper.make_function("local", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)])
-    add("function", onnx_model([helper.make_node("Twice", ["x"], ["x2"], domain="local"), helper.make_node("MatMul", ["x2", "w"], ["y"])], functions=[function], opsets=[helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]), "a function of its own domain", "suspicious")
+    add("function", onnx_model([helper.make_node("Twice", ["x"], ["x2"], domain="local"), helper.make_node("MatMul", ["x2", "w"], ["y"])], functions=[function], opsets=[helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]), "a function of its own domain, which the file defines")
     then = helper.make_graph([helper.make_node("Constant", [], ["t"], value=helper.make_tensor("c", TensorProto.FLOAT, [1], [1.0]))], "then", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, [1])])
     add("subgraph", onnx_model([helper.make_node("If", ["cond"], ["y"], then_branch=then, else_branch=then)]), "sub-graphs in If")
     add("ml", onnx_model([helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0])], opsets=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]), "an operator of ai.onnx.ml")
@@ -466,8 +500,25 @@ def keras_(corpus):
 
 
 def tensorflow_(corpus):
-    """A SavedModel by hand: the message as the library writes it, without the library."""
+    """SavedModels by the library and by hand, and what its converter makes of one."""
+    import tensorflow
     from hostile_formats import saved_model
+
+    class Twice(tensorflow.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = tensorflow.Variable([2.0, 3.0])
+
+        @tensorflow.function(input_signature=[tensorflow.TensorSpec([2], tensorflow.float32)])
+        def __call__(self, x):
+            return tensorflow.nn.relu(x * self.weight)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        module = Twice()
+        tensorflow.saved_model.save(module, scratch, signatures=module.__call__)
+        corpus.harmless("saved_model-real.pb", (Path(scratch) / "saved_model.pb").read_bytes(), "clean", "tf_saved_model", "what tensorflow saves of a module with a function")
+        lite = tensorflow.lite.TFLiteConverter.from_saved_model(scratch).convert()
+        corpus.harmless("multiply.tflite", lite, "clean", "tflite", "what tensorflow's converter makes of it")
 
     corpus.harmless("saved_model.pb", saved_model(["Placeholder", "Const", "MatMul", "Relu", "Identity", "NoOp"], ["Const", "AddV2", "StatefulPartitionedCall"]), "clean", "tf_saved_model", "a graph of arithmetic")
     corpus.harmless("saved_model-checkpoint.pb", saved_model(["VarHandleOp", "ReadVariableOp", "SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "StringJoin", "Pack"], []), "clean", "tf_saved_model", "the checkpoint operators that every saved model has")
@@ -479,10 +530,10 @@ def boosters(corpus):
 
     features, numbers, classes = data()
     booster = xgboost.train({"max_depth": 2, "seed": SEED, "nthread": 1}, xgboost.DMatrix(features, numbers), 2)
-    corpus.harmless("xgboost.json", written(booster.save_model, ".json"), "clean", "json", "xgboost as JSON")
-    corpus.harmless("xgboost.ubj", written(booster.save_model, ".ubj"), "clean", "*", "xgboost as universal binary JSON")
+    corpus.harmless("xgboost.json", written(booster.save_model, ".json"), "clean", "xgboost_json", "xgboost as JSON")
+    corpus.harmless("xgboost.ubj", written(booster.save_model, ".ubj"), "clean", "xgboost_ubj", "xgboost as universal binary JSON")
     tree = lightgbm.train({"num_leaves": 3, "verbose": -1, "min_data_in_leaf": 1, "num_threads": 1, "seed": SEED}, lightgbm.Dataset(features, numbers), 2)
-    corpus.harmless("lightgbm.txt", written(tree.save_model, ".txt"), "clean", "text", "lightgbm as text")
+    corpus.harmless("lightgbm.txt", written(tree.save_model, ".txt"), "clean", "lightgbm", "lightgbm as text")
     classifier = xgboost.XGBClassifier(n_estimators=2, max_depth=2).fit(features, classes)
     octets = pickle.dumps(classifier, 4)
     corpus.harmless("xgboost.pkl", octets, judge(octets), "pickle", "an xgboost classifier by pickle")
@@ -506,13 +557,24 @@ def texts(corpus):
     several = dict(tokenizer, chat_template=[{"name": "default", "template": CHATML}, {"name": "tools", "template": MACROS}])
     corpus.harmless("tokenizer_config-named.json", json.dumps(several).encode(), "clean", "json", "several named chat templates")
     corpus.harmless("chat_template.jinja", CHAT_TEMPLATE.encode(), "clean", "text", "a chat template as a file")
+    for slug, template in TEMPLATES.items():
+        corpus.harmless(f"template-{slug}.jinja", template.encode(), "clean", "text", f"a chat template in real style: {slug}")
+    corpus.harmless("template-format.jinja", b"{% for t in tools %}{{ '%s: %s' | format(t.name | replace('_', ' '), t.description) }}{% endfor %}", "suspicious", "text", "a chat template that puts texts together as attackers do")
+    corpus.harmless("flax.msgpack", b"\x81\xa6params\x81\xa1w\x93\x01\x02\x03", "clean", "*", "nested maps and numbers in MessagePack")
+    corpus.harmless("adapter_config.json", json.dumps({"peft_type": "LORA", "r": 8, "target_modules": ["q_proj", "v_proj"], "base_model_name_or_path": "somebody/model"}).encode(), "clean", "json", "an adapter: its target modules are no Hydra target")
+    corpus.harmless("preprocessor_config.json", b'{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 224}, "image_mean": [0.48, 0.45, 0.4]}', "clean", "json", "how to prepare images")
+    corpus.harmless("trainer_state.json", json.dumps({"global_step": 3, "log_history": [{"loss": 0.5, "step": n} for n in range(20)]}, indent=1).encode(), "clean", "json", "a training log")
+    corpus.harmless("training.jsonl", b'{"a": 1}\n{"a": 2}\n', "clean", "*", "JSON lines")
+    corpus.harmless("requirements.txt", b"torch>=2.0\nnumpy\n", "clean", "text", "what a model needs")
+    corpus.harmless("iris.pmml", b'<?xml version="1.0" encoding="UTF-8"?>\n<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary><DataField name="x" optype="continuous" dataType="double"/></DataDictionary><RegressionModel functionName="regression"><MiningSchema><MiningField name="x"/></MiningSchema><RegressionTable intercept="1.0"/></RegressionModel></PMML>\n', "clean", "xml", "a regression in PMML")
+    corpus.harmless("openvino.xml", b'<?xml version="1.0"?>\n<net name="m" version="11"><layers><layer id="0" name="x" type="Parameter" version="opset1"><data shape="1,3" element_type="f32"/><output><port id="0" precision="FP32"/></output></layer></layers><edges/></net>\n', "clean", "xml", "an OpenVINO network")
     corpus.harmless("tokenizer.json", json.dumps({"version": "1.0", "added_tokens": [{"id": 0, "content": "<s>", "special": True}], "model": {"type": "BPE", "vocab": {"a": 0, "__class__": 1, "eval": 2}, "merges": []}}).encode(), "clean", "json", "a tokeniser whose words look like code")
     corpus.harmless("generation_config.json", b'{\n  "temperature": 0.6,\n  "top_p": 0.9,\n  "eos_token_id": [1, 2]\n}\n', "clean", "json", "how to generate")
     card = "---\nlicense: apache-2.0\nlanguage:\n- en\ntags:\n- text-generation\npipeline_tag: text-generation\n---\n\n# A model\n\nLoad it with:\n\n```python\nimport os, pickle\nmodel = pickle.load(open('model.pkl', 'rb'))\nos.system('echo done')\n```\n"
     corpus.harmless("README.md", card.encode(), "clean", "text", "a model card with front matter and an example")
     corpus.harmless("LICENSE", b"Permission is hereby granted, free of charge, to any person obtaining a copy of this software.\n", "clean", "text", "a licence")
     corpus.harmless("params.yaml", b"model:\n  name: resnet\n  layers: [2, 2]\n  dropout: 0.1\ntrain:\n  epochs: 3\n  anchor: &a 1\n  again: *a\n", "clean", "text", "a configuration in YAML")
-    corpus.harmless("model_config.yaml", b"model:\n  _target_: nemo.collections.asr.models.EncDecCTCModel\n  optim:\n    name: adamw\n", "clean", "text", "a Hydra target that is no denied callable")
+    corpus.harmless("model_config.yaml", b"model:\n  _target_: nemo.collections.asr.models.EncDecCTCModel\n  optim:\n    name: adamw\n", "suspicious", "text", "a Hydra target that is called and nobody knows")
     corpus.harmless("vocab.txt", "[PAD]\n[UNK]\nthe\n##ing\n\u4e2d\nsystem\nos\n".encode(), "clean", "text", "a vocabulary")
     corpus.harmless("merges.txt", "#version: 0.2\n\u0120 t\nh e\n".encode(), "clean", "text", "byte-pair merges")
     corpus.harmless("table.csv", b"name,value\na,1\nb,2.5\n", "clean", "text", "a table")
@@ -540,8 +602,8 @@ def wav():
 
 
 def media(corpus):
-    corpus.harmless("picture.png", png(), "clean", "*", "a picture")
-    corpus.harmless("sound.wav", wav(), "clean", "*", "a sound")
+    corpus.harmless("picture.png", png(), "clean", "media", "a picture")
+    corpus.harmless("sound.wav", wav(), "clean", "media", "a sound")
 
 
 def tarred(members, mode="w", **options):
@@ -591,7 +653,7 @@ def archives(corpus):
     import torch
 
     state = written(lambda path: torch.save({"w": torch.ones(2)}, path), ".pt")
-    corpus.harmless("speech.nemo", tarred({"./model_config.yaml": b"sample_rate: 16000\npreprocessor:\n  _target_: nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor\n", "./model_weights.ckpt": state}, format=tarfile.USTAR_FORMAT), "clean", "tar", "a NeMo archive")
+    corpus.harmless("speech.nemo", tarred({"./model_config.yaml": b"sample_rate: 16000\npreprocessor:\n  _target_: nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor\n", "./model_weights.ckpt": state}, format=tarfile.USTAR_FORMAT), "suspicious", "nemo", "a NeMo archive: its configuration has classes called that nobody knows")
     corpus.harmless("nested.zip", zipped({"inner.zip": zipped(members), "sound.wav": wav()}), "clean", "zip", "a zip in a zip")
 
 

@@ -8,7 +8,6 @@ import lzma
 import pickle
 import struct
 import tarfile
-import zipfile
 import zlib
 from typing import Optional
 
@@ -125,7 +124,7 @@ def torch_zip(corpus):
     add("prefix-pickle", lambda p: write_zip(torch_members(STATE), prefix=call(p)), "malicious", "a hostile pickle before a harmless archive: torch decides by the first octets", "torch", form="*")
     add("prefix-harmless-pickle", lambda p: write_zip(torch_members(call(p)), prefix=STATE), "malicious", "a harmless pickle before a hostile archive", None, form="*")
     add("behind", lambda p: write_zip(torch_members(STATE), behind=call(p)), "malicious", "a hostile pickle behind the archive", None, form="*")
-    add("comment", lambda p: write_zip(torch_members(STATE), comment=call(p)), "malicious", "a hostile pickle as the archive's comment", None)
+    add("comment", lambda p: write_zip(torch_members(STATE), comment=call(p)), "not-clean", "a hostile pickle as the archive's comment", None)
     add("comment-zip", lambda p: write_zip(torch_members(STATE), comment=write_zip(torch_members(call(p)))), "malicious", "a hostile archive as the archive's comment", None, form="*")
     add("between", lambda p: write_zip(torch_members(STATE), between=call(p)), "not-clean", "a hostile pickle between members and directory", None)
     add("duplicate", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/data.pkl", call(p))]), "malicious", "data.pkl twice, the second hostile")
@@ -144,7 +143,7 @@ def torch_zip(corpus):
     add("other-member", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/extra.bin", call(p))]), "malicious", "a hostile pickle beside data.pkl", None)
     add("storage", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/data/0", call(p, 4))]), "malicious", "a storage that is a hostile pickle", None)
     add("storage-zip", lambda p: write_zip(torch_members(STATE) + [Entry(b"archive/data/0", write_zip(torch_members(call(p))))]), "malicious", "a storage that is a hostile archive", None)
-    add("no-end", lambda p: write_zip(torch_members(call(p)))[:-10], "not-clean", "the end record is cut off: torch refuses, others recover", None)
+    add("no-end", lambda p: write_zip(torch_members(call(p)))[:-10], "not-clean", "the end record is cut off: torch refuses, others recover", None, form="*")
     add("second-pickle", lambda p: write_zip(torch_members(STATE + call(p))), "malicious", "data.pkl holds a second, hostile pickle", None)
     add("persid-path", lambda p: write_zip(torch_members(proto(2) + encode(("storage", G("torch", "FloatStorage"), "../../nonexistent", "cpu", 4), 2) + b"Q.")), "not-clean", "a storage key that leads out", None)
     add("persid-other", lambda p: write_zip(torch_members(proto(2) + encode(("module", G("posix", "system"), "x"), 2) + b"Q.")), "malicious", "a persistent id that names posix.system", None)
@@ -170,7 +169,7 @@ def torch_zip(corpus):
     corpus.hostile("torchscript-constants.pt", hostile_constants, "malicious", "torchscript", "constants.pkl calls os.system")
     corpus.hostile("torchscript-attributes.pt", lambda p: write_zip([Entry(b"m/data.pkl", STATE), Entry(b"m/constants.pkl", dumps((), 2)), Entry(b"m/attributes.pkl", call(p)), Entry(b"m/version", b"3\n")]), "malicious", "torchscript", "attributes.pkl calls os.system")
     package = lambda p: write_zip([Entry(b"p/.data/extern_modules", b"os\n"), Entry(b"p/.data/version", b"6\n"), Entry(b"p/m/code.py", b"import os\nos.system('true')\n"), Entry(b"p/model/model.pkl", dumps(G("m.code", "M"), 2))])
-    corpus.hostile("torch-package.pt", package, "suspicious", "zip", "torch.package: Python source and a pickle that uses it")
+    corpus.hostile("torch-package.pt", package, "suspicious", "torch_package", "torch.package: Python source and a pickle that uses it")
 
 
 def torch_other(corpus):
@@ -194,8 +193,8 @@ def torch_other(corpus):
     def tar(payload):
         return tarred([("sys_info", dumps({}, 2)), ("pickle", call(payload)), ("storages", dumps(0, 2)), ("tensors", dumps(0, 2))])
 
-    corpus.hostile("torch-tar.pt", tar, "malicious", "tar", "the tar format of torch 0.1 with a hostile pickle", "torch")
-    corpus.hostile("torch-tar-storages.pt", lambda p: tarred([("sys_info", dumps({}, 2)), ("pickle", STATE), ("storages", call(p)), ("tensors", dumps(0, 2))]), "malicious", "tar", "the same, with the storages hostile", None)
+    corpus.hostile("torch-tar.pt", tar, "malicious", "pytorch_tar", "the tar format of torch 0.1 with a hostile pickle", "torch")
+    corpus.hostile("torch-tar-storages.pt", lambda p: tarred([("sys_info", dumps({}, 2)), ("pickle", STATE), ("storages", call(p)), ("tensors", dumps(0, 2))]), "malicious", "pytorch_tar", "the same, with the storages hostile", None)
 
 
 # -- zip and tar
@@ -298,8 +297,8 @@ def tars(corpus):
     add("checksum", corrupted(tarred([ok, ("model/a.bin", b"x" * 600)]), 1024 + 150), "not-clean", "the second header's checksum is wrong")
     add("truncated", tarred([("model/a.bin", b"x" * 4000)])[:2000], "not-clean", "the file ends inside a member")
     nemo = lambda p: tarred([("./model_config.yaml", b"model:\n  _target_: os.system\n  _args_: ['true']\n"), ("./model_weights.ckpt", write_zip(torch_members(STATE)))])
-    corpus.hostile("nemo-target.nemo", nemo, "malicious", "tar", "a NeMo archive whose configuration has os.system as target")
-    corpus.hostile("nemo-weights.nemo", lambda p: tarred([("./model_config.yaml", b"sample_rate: 16000\n"), ("./model_weights.ckpt", write_zip(torch_members(call(p))))]), "malicious", "tar", "a NeMo archive whose weights are hostile")
+    corpus.hostile("nemo-target.nemo", nemo, "malicious", "nemo", "a NeMo archive whose configuration has os.system as target")
+    corpus.hostile("nemo-weights.nemo", lambda p: tarred([("./model_config.yaml", b"sample_rate: 16000\n"), ("./model_weights.ckpt", write_zip(torch_members(call(p))))]), "malicious", "nemo", "a NeMo archive whose weights are hostile")
     corpus.hostile("nemo-gz-target.nemo", gzip.compress(tarred([("./model_config.yaml", b"model:\n  _target_: builtins.exec\n")]), mtime=0), "malicious", "gzip", "the same compressed")
 
 
@@ -502,6 +501,6 @@ def quine_like():
 
 def serving(corpus):
     manifest = b'{"model": {"modelName": "m", "serializedFile": "model.pt", "handler": "handler.py"}}'
-    corpus.hostile("serve-handler.mar", write_zip([Entry(b"MAR-INF/MANIFEST.json", manifest), Entry(b"handler.py", b"import os\nos.system('true')\n")]), "suspicious", "zip", "a TorchServe archive with a handler")
-    corpus.hostile("serve-model.mar", lambda p: write_zip([Entry(b"MAR-INF/MANIFEST.json", manifest), Entry(b"model.pt", write_zip(torch_members(call(p))))]), "malicious", "zip", "a TorchServe archive whose model is hostile")
+    corpus.hostile("serve-handler.mar", write_zip([Entry(b"MAR-INF/MANIFEST.json", manifest), Entry(b"handler.py", b"import os\nos.system('true')\n")]), "suspicious", "torchserve_mar", "a TorchServe archive with a handler")
+    corpus.hostile("serve-model.mar", lambda p: write_zip([Entry(b"MAR-INF/MANIFEST.json", manifest), Entry(b"model.pt", write_zip(torch_members(call(p))))]), "malicious", "torchserve_mar", "a TorchServe archive whose model is hostile")
     corpus.hostile("serve-wheel.whl", write_zip([Entry(b"m/__init__.py", b"import os\n"), Entry(b"m-1.dist-info/METADATA", b"Name: m\n")]), "suspicious", "zip", "a Python package")

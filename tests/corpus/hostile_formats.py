@@ -638,11 +638,11 @@ def skops_(corpus):
 
 
 def xml_(corpus):
-    corpus.hostile("pmml-entity.pmml", b'<?xml version="1.0"?>\n<!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///nonexistent/mreg">]>\n<PMML version="4.4"><Header description="&x;"/></PMML>\n', "malicious", "text", "PMML with an external entity")
-    corpus.hostile("pmml-doctype.pmml", b'<?xml version="1.0"?>\n<!DOCTYPE PMML SYSTEM "file:///nonexistent/mreg.dtd">\n<PMML version="4.4"/>\n', "malicious", "text", "PMML with an external DTD")
-    corpus.hostile("pmml-laughs.pmml", b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]><PMML>&c;</PMML>', "malicious", "text", "entities that unfold")
-    corpus.hostile("openvino-library.xml", b'<?xml version="1.0"?>\n<net name="m" version="11"><layers><layer id="0" name="x" type="Custom" version="extension" library="/nonexistent/mreg.so"/></layers></net>\n', "not-clean", "text", "OpenVINO with a library to load")
-    corpus.hostile("openvino-extension.xml", b'<?xml version="1.0"?>\n<net name="m" version="11"><layers><layer id="0" name="x" type="MyOp" version="extension"/></layers></net>\n', "suspicious", "text", "OpenVINO with a layer of an extension")
+    corpus.hostile("pmml-entity.pmml", b'<?xml version="1.0"?>\n<!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///nonexistent/mreg">]>\n<PMML version="4.4"><Header description="&x;"/></PMML>\n', "malicious", "xml", "PMML with an external entity")
+    corpus.hostile("pmml-doctype.pmml", b'<?xml version="1.0"?>\n<!DOCTYPE PMML SYSTEM "file:///nonexistent/mreg.dtd">\n<PMML version="4.4"/>\n', "malicious", "xml", "PMML with an external DTD")
+    corpus.hostile("pmml-laughs.pmml", b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]><PMML>&c;</PMML>', "malicious", "xml", "entities that unfold")
+    corpus.hostile("openvino-library.xml", b'<?xml version="1.0"?>\n<net name="m" version="11"><layers><layer id="0" name="x" type="Custom" version="extension" library="/nonexistent/mreg.so"/></layers></net>\n', "not-clean", "xml", "OpenVINO with a library to load")
+    corpus.hostile("openvino-extension.xml", b'<?xml version="1.0"?>\n<net name="m" version="11"><layers><layer id="0" name="x" type="MyOp" version="extension"/></layers></net>\n', "suspicious", "xml", "OpenVINO with a layer of an extension")
     utf16 = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///nonexistent/mreg">]><PMML>&x;</PMML>'.encode("utf-16")
     corpus.hostile("pmml-utf16.pmml", utf16, "not-clean", "*", "the same in UTF-16")
 
@@ -664,7 +664,7 @@ def source_(corpus):
         ("run.bat", b"@echo off\r\nrem\r\n", "a batch file"),
     ]
     for name, octets, what in rows:
-        corpus.hostile(f"source-{name}", octets, "suspicious", "json" if name.endswith("ipynb") else "text", what)
+        corpus.hostile(f"source-{name}", octets, "suspicious", "source", what)
 
 
 def native_(corpus):
@@ -683,9 +683,9 @@ def native_(corpus):
     for name, octets, what in rows:
         corpus.hostile(f"native-{name}", octets, "malicious", "executable", what)
     corpus.hostile("native-elf-in.zip", zipped({"lib/model.txt": elf}), "malicious", "zip", "ELF in a zip, named .txt")
-    corpus.hostile("native-java.ser", b"\xac\xed\0\5sr\0\x11java.util.HashMap", "suspicious", "*", "a serialised Java object")
+    corpus.hostile("native-java.ser", b"\xac\xed\0\5sr\0\x11java.util.HashMap", "suspicious", "java_serialized", "a serialised Java object")
     corpus.hostile("native-java.class", b"\xca\xfe\xba\xbe\0\0\0\x34" + bytes(16), "not-clean", "executable", "a Java class")
-    corpus.hostile("native-r.rds", b"X\n\0\0\0\2\0\4\2\1\0\2\3\0\0\0\0\xfe", "suspicious", "*", "a serialised R object")
+    corpus.hostile("native-r.rds", b"X\n\0\0\0\2\0\4\2\1\0\2\3\0\0\0\0\xfe", "suspicious", "r_data", "a serialised R object")
 
 
 def opaque_(corpus):

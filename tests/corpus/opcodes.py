@@ -94,9 +94,13 @@ def encode(value, protocol):
                 return items + bytes([0x84 + len(value)])
             return b"(" + items + b"t"
         case list():
+            if protocol >= 2:
+                return b"](" + b"".join(encode(item, protocol) for item in value) + b"e"
             return b"(" + b"".join(encode(item, protocol) for item in value) + b"l"
         case dict():
             items = b"".join(encode(key, protocol) + encode(item, protocol) for key, item in value.items())
+            if protocol >= 2:
+                return b"}(" + items + b"u"
             return b"(" + items + b"d"
     raise TypeError(type(value))
 

@@ -310,8 +310,10 @@ def main():
         keys = {name: f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in paths.items()}
         missing = [name for name in paths if keys[name] not in kept]
         by_path = {str(paths[name]): name for name in missing}
-        for path, answer in ask(interpreter, peer, list(by_path)):
+        for number, (path, answer) in enumerate(ask(interpreter, peer, list(by_path))):
             kept[keys[by_path[path]]] = {field: answer[field] for field in ("verdict", "detail", "seconds")}
+            if number % 50 == 49:
+                arguments.cache.write_text(json.dumps(cache))
         arguments.cache.write_text(json.dumps(cache))
         results.append((title.format(version), {name: kept[keys[name]] for name in paths}))
     if arguments.mregd:
