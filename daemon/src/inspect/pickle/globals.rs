@@ -28,15 +28,13 @@ pub(in crate::inspect) fn standing(rules: &Ruleset, module: &str, name: &str) ->
     if is_listed(module, name) {
         return Standing::Allowed;
     }
-    if is_denied(module, name) || name.contains('.') && has_denied_component(name) {
+    let built_in = LIBRARIES.iter().any(|prefix| is_below(module, prefix));
+    let reexported = built_in && REEXPORTED.split_ascii_whitespace().any(|one| one == name);
+    if reexported || is_denied(module, name) || name.contains('.') && has_denied_component(name) {
         return Standing::Denied;
     }
     if rules.allowed.globals.iter().any(|(m, n)| (m.as_str(), n.as_str()) == (module, name)) {
         return Standing::Allowed;
-    }
-    let built_in = LIBRARIES.iter().any(|prefix| is_below(module, prefix));
-    if built_in && REEXPORTED.split_ascii_whitespace().any(|one| one == name) {
-        return Standing::Denied;
     }
     let is_library =
         built_in && !NO_LIBRARIES.iter().any(|prefix| is_below(module, prefix))
@@ -49,25 +47,29 @@ pub(in crate::inspect) fn standing(rules: &Ruleset, module: &str, name: &str) ->
     }
 }
 
-/// How a name that joins module and attributes by dots stands, such as `os.system` or `torch.nn.Linear`: any split may be
-/// the one that a loader uses, and the gravest decides.
+/// How a path that joins module and attributes by dots stands, as configurations have them: `os.system`, `torch.nn.Linear`.
+/// Where the module ends in it is not said. As packages have modules called `test` or `io` of their own, only components that
+/// no package calls its own are denied wherever they stand.
 pub(in crate::inspect) fn standing_dotted(rules: &Ruleset, dotted: &str) -> Standing {
-    let mut best = Standing::Unknown;
-    for (at, _) in dotted.match_indices('.') {
-        match standing(rules, &dotted[..at], &dotted[at + 1..]) {
-            Standing::Denied => return Standing::Denied,
-            Standing::Unknown => {}
-            listed => best = listed,
-        }
+    let (Some((package, rest)), Some((module, name))) = (dotted.split_once('.'), dotted.rsplit_once('.')) else {
+        return if is_denied_builtin(dotted) { Standing::Denied } else { Standing::Unknown };
+    };
+    let (package, rest) = in_python_3(package, rest);
+    let reaches = |part: &str| REACHING.contains(&part.trim_start_matches('_'));
+    if is_denied(package, rest) || dotted.split('.').any(reaches) {
+        return Standing::Denied;
     }
-    if !dotted.contains('.') && is_denied("builtins", dotted) { Standing::Denied } else { best }
+    standing(rules, module, name)
 }
 
 /// All lists as text: a verdict's rule set is named by their digest.
 pub(in crate::inspect) fn tables() -> impl Iterator<Item = &'static str> {
     let pairs = ALLOWED.iter().flat_map(|(module, names)| ["allowed", *module, *names]);
     let list = |title, list: &'static [&'static str]| std::iter::once(title).chain(list.iter().copied());
-    let lists = list("libraries", LIBRARIES).chain(list("without", NO_LIBRARIES)).chain(list("denied", DENIED));
+    let lists = list("libraries", LIBRARIES)
+        .chain(list("without", NO_LIBRARIES))
+        .chain(list("denied", DENIED))
+        .chain(list("reaching", REACHING));
     let words = ["builtins", DENIED_BUILTINS, "reexported", REEXPORTED, "storages", TORCH_STORAGES];
     let renamed = RENAMED.iter().flat_map(|(old, new)| ["renamed", *old, *new]);
     pairs.chain(lists).chain(words).chain(renamed)
@@ -382,6 +384,10 @@ const DENIED: &[&str] = &[
     "transformers.dynamic_module_utils",
     "keras.models",
 ];
+
+/// Denied modules whose names no package gives to modules of its own.
+const REACHING: &[&str] =
+    &["os", "posix", "nt", "sys", "subprocess", "shutil", "ctypes", "importlib", "runpy", "marshal"];
 
 /// Functions and classes of `builtins`.
 const DENIED_BUILTINS: &str = "eval exec compile open __import__ getattr setattr delattr globals locals vars input \

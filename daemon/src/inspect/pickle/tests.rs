@@ -335,6 +335,10 @@ fn globals_stand_as_the_lists_say() {
     assert_eq!(standing_dotted(&rules, "torch.Size"), Standing::Allowed);
     assert_eq!(standing_dotted(&rules, "eval"), Standing::Denied);
     assert_eq!(standing_dotted(&rules, "mymodel.Net"), Standing::Unknown);
+    assert_eq!(standing_dotted(&rules, "mymodel.test.Net"), Standing::Unknown);
+    assert_eq!(standing_dotted(&rules, "builtins.eval"), Standing::Denied);
+    assert_eq!(standing_dotted(&rules, "torch.hub.load"), Standing::Denied);
+    assert_eq!(standing_dotted(&rules, "mymodel.__init__.Net"), Standing::Denied);
 }
 
 #[test]
