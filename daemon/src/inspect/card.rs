@@ -36,7 +36,7 @@ pub(super) fn scan(scan: &mut Scan, head: &str, place: &Place, base: &str) -> Re
     }
     let _parsed = yaml::document(scan, matter, place)?;
     if base == "readme.md"
-        && let Some(Value::Object(entries)) = yaml::value(matter)
+        && let Some(Value::Object(entries)) = yaml::value(matter, 0)
     {
         for (key, fact) in KEYS {
             if let Some(value) = entries.get(*key).and_then(told) {

@@ -23,6 +23,8 @@ use super::{Level, ReadAt, dispatch, keras, names, read_up_to, text};
 const BYTES_MAX: u64 = 2 << 20;
 /// Values of a document with its aliases written out, where there are ten times fewer without.
 const EXPANDED_MAX: u64 = 1_000_000;
+/// Keras architectures of one file, each of which takes reading the file again.
+const KERAS_MAX: usize = 4;
 /// Anchored texts that are remembered, and the octets of each: what an alias may name as a callable.
 const ANCHORED_MAX: usize = 10_000;
 const ANCHORED_BYTES_MAX: usize = 512;
@@ -91,27 +93,35 @@ pub(super) fn document(scan: &mut Scan, content: &str, place: &Place) -> Result<
             Ok((event, span)) => walk.event(scan, place, span.start.index() as u64, event)?,
             Err(error) => return Ok(Err(error.to_string())),
         }
-        if walk.too_deep || walk.bomb {
+        if walk.bomb {
             return Ok(Ok(()));
         }
     }
-    if walk.keras
-        && let Some(value) = value(content)
-    {
-        keras::scan_config(scan, &value, place)?;
+    if walk.keras.len() > KERAS_MAX {
+        return Err(scan.reached(place, format_args!("more than {KERAS_MAX} Keras architectures in one file")));
+    }
+    for document in walk.keras {
+        match value(content, document) {
+            Some(value) => keras::scan_config(scan, &value, place)?,
+            None => return Err(scan.reached(place, "a Keras architecture that is too large to be held")),
+        }
     }
     Ok(Ok(()))
 }
 
-/// The first document as a value whose scalars are texts; aliases are null. None if it can't be parsed or is too large.
-pub(super) fn value(content: &str) -> Option<Value> {
+/// One document, counted from 0, as a value; aliases are null. None if it can't be parsed or is too large.
+pub(super) fn value(content: &str, document: usize) -> Option<Value> {
     let mut builder = Builder::default();
     let mut events = Events::default();
+    let mut ended = 0;
     let mut parser = Parser::new_from_str(content.trim_start_matches('\u{feff}'));
     while let Some(event) = parser.next_event() {
         let event = event.ok()?.0;
-        if matches!(event, Parsed::DocumentEnd) {
+        ended += usize::from(matches!(event, Parsed::DocumentEnd));
+        if ended > document {
             break;
+        } else if ended < document {
+            continue;
         }
         let Some(event) = events.event(&event, None) else { continue };
         if events.open.len() > json::DEPTH_MAX || !builder.event(event) {
@@ -191,8 +201,9 @@ struct Walk {
     anchored: HashMap<usize, u64>,
     texts: HashMap<usize, String>,
     seen: u64,
-    keras: bool,
-    too_deep: bool,
+    documents: usize,
+    /// Which documents are Keras architectures.
+    keras: Vec<usize>,
     bomb: bool,
 }
 
@@ -230,14 +241,16 @@ impl Walk {
                 alias = self.texts.get(anchor).cloned();
             }
             Parsed::DocumentEnd => {
-                self.keras |= self.judge.has_top("class_name") && self.judge.has_top("config");
+                if self.judge.has_top("class_name") && self.judge.has_top("config") && self.keras.len() <= KERAS_MAX {
+                    self.keras.push(self.documents);
+                }
                 self.judge = Judge::default();
+                self.documents += 1;
             }
             Parsed::Nothing | Parsed::StreamStart | Parsed::StreamEnd | Parsed::DocumentStart(_) => {}
         }
         self.seen += 1;
         if self.sizes.len() > json::DEPTH_MAX {
-            self.too_deep = true;
             return Err(
                 scan.reached(place, format_args!("more than {} YAML containers within each other", json::DEPTH_MAX))
             );

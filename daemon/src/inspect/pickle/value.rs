@@ -431,7 +431,7 @@ fn unescaped(line: &[u8]) -> Option<Vec<u8>> {
                 rest = &rest[2..];
             }
             b'0'..=b'7' => {
-                let more = rest.iter().take(2).take_while(|digit| (b'0'..=b'7').contains(digit)).count();
+                let more = rest.iter().take(2).take_while(|digit| matches!(digit, b'0'..=b'7')).count();
                 let digits = std::iter::once(escape).chain(&rest[..more]);
                 let value = digits.fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
                 octets.push(u8::try_from(value & 0xff).unwrap_or_default());

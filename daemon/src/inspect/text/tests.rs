@@ -57,6 +57,7 @@ const HOSTILE: &[(&str, &[u8], Verdict, &str)] = &[
         Verdict::Malicious,
         "keras.lambda",
     ),
+    ("k.yaml", b"a: 1\n---\nclass_name: S\nconfig: {layers: [{class_name: Lambda}]}\n", Verdict::Malicious, "keras.lambda"),
     // JSON.
     ("config.json", br#"{"auto_map": {"AutoModel": "m.M"}}"#, Verdict::Suspicious, "json.auto_map"),
     ("config.json", br#"{"custom_pipelines": {"x": {"impl": "m.M"}}}"#, Verdict::Suspicious, "json.auto_map"),
