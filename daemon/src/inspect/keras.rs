@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::pickle::globals::{Standing, standing};
+use super::pickle::globals::{Standing, standing_dotted};
 use super::rules::Rule;
 use super::scan::{Place, Scan};
 use super::{Level, cursor::Stop};
@@ -23,7 +23,7 @@ const MODULE: Rule = Rule {
     id: "keras.module",
     level: Level::Suspicious,
     meaning: "The configuration names a module outside Keras, which is imported to load the model; malicious if what is \
-              named runs commands, reads files or reaches the network.",
+              named runs commands, reads files or reaches the network, a note if an administrator allows it.",
 };
 /// A class or function that is not known.
 const CLASS: Rule = Rule {
@@ -100,6 +100,17 @@ const VALUES: &[&str] = &[
 /// Beginnings of the TensorFlow functions that a layer made of one (`TFOpLambda`) may call: they compute.
 const TENSOR_FUNCTIONS: &[&str] =
     &["__operators__.", "math.", "nn.", "linalg.", "image.", "signal.", "strings.", "keras.backend."];
+
+/// Beginnings of those that read files or run code.
+const FILE_FUNCTIONS: &[&str] =
+    &["io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
+
+/// The lists that verdicts hang on, as text.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    names::tables()
+        .into_iter()
+        .chain([PACKAGES, DENIED, VALUES, TENSOR_FUNCTIONS, FILE_FUNCTIONS].into_iter().flatten().copied())
+}
 
 /// Walks a configuration, with everything nested in it. `place` is where it stands.
 pub(super) fn scan_config(scan: &mut Scan, config: &Value, place: &Place) -> Result<(), Stop> {
@@ -209,21 +220,26 @@ fn judge_class(scan: &mut Scan, object: &Map<String, Value>, class: &str, place:
 
 /// Something in a module outside Keras.
 fn judge_global(scan: &mut Scan, module: &str, name: &str, place: &Place) {
-    let is_malicious = is_denied(name) || standing(scan.rules, module, name) == Standing::Denied;
-    let level = if is_malicious { Level::Malicious } else { Level::Suspicious };
-    scan.find_as(level, &MODULE, place, None, format_args!("the configuration names {module}.{name}, outside Keras"));
+    let dotted = format!("{module}.{name}");
+    let is_allowed = scan.rules.allowed.globals.contains(&(module.to_owned(), name.to_owned()));
+    let level = if is_denied(name) || standing_dotted(scan.rules, &dotted) == Standing::Denied {
+        Level::Malicious
+    } else if is_allowed {
+        Level::Note
+    } else {
+        Level::Suspicious
+    };
+    scan.find_as(level, &MODULE, place, None, format_args!("the configuration names {dotted}, outside Keras"));
 }
 
 /// A TensorFlow function that a layer calls.
 fn judge_tensor_function(scan: &mut Scan, function: &str, place: &Place) {
-    const FILES: &[&str] =
-        &["io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
     // Plain functions such as `concat` and `reshape` stand at the top, as `py_function` does.
     let computes = TENSOR_FUNCTIONS.iter().any(|beginning| function.starts_with(beginning))
         || !matches!(function, "" | "print")
             && function.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_');
     let last = function.rsplit('.').next().unwrap_or_default();
-    if FILES.iter().any(|beginning| function.starts_with(beginning)) || is_denied(last) {
+    if FILE_FUNCTIONS.iter().any(|beginning| function.starts_with(beginning)) || is_denied(last) {
         let detail = format_args!("a layer calls the TensorFlow function {function}, which reads files or runs code");
         scan.find_as(Level::Malicious, &CLASS, place, None, detail);
     } else if !computes {

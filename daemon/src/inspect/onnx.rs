@@ -57,6 +57,11 @@ const DOMAINS: &[&str] = &[
     "org.pytorch.aten",
 ];
 
+/// The lists that verdicts hang on, as text.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    DOMAINS.iter().copied()
+}
+
 /// Octets of a name that is kept.
 const NAME_BYTES_MAX: u64 = 512;
 /// Octets of a path; no system takes longer ones.

@@ -169,7 +169,8 @@ impl Ruleset {
             say(rule.id);
             say(rule.level.as_str());
         }
-        for text in pickle::globals::tables() {
+        let graphs = keras::tables().chain(onnx::tables()).chain(saved_model::tables()).chain(tflite::tables());
+        for text in pickle::globals::tables().chain(graphs) {
             say(text);
         }
         for (module, name) in &allowed.globals {

@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[OPERATOR, UNKNOWN, ASSET, NUMBERS, BROKEN];
 
 /// Operators that read or write files or run Python. Version suffixes are left off; what stands before `Dataset` with
 /// `Experimental` in front is meant too.
-pub(super) const DENIED: &[&str] = &[
+const DENIED: &[&str] = &[
     "ReadFile",
     "WriteFile",
     "MatchingFiles",
@@ -148,6 +148,11 @@ fn metadata(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<(), S
         Err(Fault::Broken(why)) => scan.find(&BROKEN, place, Some(walk.position()), why),
     }
     Ok(())
+}
+
+/// The lists that verdicts hang on, as text.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    DENIED.iter().copied().chain([operators::COMPUTING])
 }
 
 /// How an operator stands.

@@ -39,6 +39,11 @@ const VERSION: u64 = 3;
 const CUSTOM_CODE: u64 = 32;
 /// Operators outside the built-in ones that the runtime itself comes with, and that compute.
 const KNOWN: &[&str] = &["TFLite_Detection_PostProcess", "AudioSpectrogram", "Mfcc", "NumericVerify"];
+/// The lists that verdicts hang on, as text; what TensorFlow's own operators are is the SavedModel's list.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().copied()
+}
+
 /// Tables of one file.
 const TABLES_MAX: u64 = 1_000_000;
 /// Octets of a name or text that are kept.

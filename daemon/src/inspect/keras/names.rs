@@ -17,6 +17,11 @@ pub(super) fn is_operation(name: &str) -> bool {
     OPERATIONS.split_ascii_whitespace().any(|operation| operation == name)
 }
 
+/// The lists as text.
+pub(super) fn tables() -> [&'static str; 3] {
+    [CLASSES, FUNCTIONS, OPERATIONS]
+}
+
 const CLASSES: &str = "AUC AWQConfig AWQDTypePolicy AbsMaxQuantizer AbstractRNNCell Accuracy Activation ActivityRegularization Adadelta \
      Adafactor Adagrad Adam AdamW Adamax AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D \
      AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention \

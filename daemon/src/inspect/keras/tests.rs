@@ -36,6 +36,7 @@ fn each_trick_has_its_rule() {
         ("keras.module", Malicious, json!({"module": "subprocess", "class_name": "Popen", "config": {}})),
         ("keras.module", Malicious, json!({"module": "os", "config": {}, "registered_name": "system"})),
         ("keras.module", Malicious, json!({"class_name": "os.system", "config": {}})),
+        ("keras.module", Malicious, json!({"class_name": "logging.os.system", "config": {}})),
         ("keras.module", Suspicious, json!({"module": "mine", "class_name": "Layer", "config": {}})),
         ("keras.module", Suspicious, json!({"module": "kerasx.layers", "class_name": "Dense", "config": {}})),
         ("keras.class", Malicious, json!({"module": "keras.utils", "class_name": "function", "config": "get_file"})),
