@@ -334,6 +334,19 @@ pub struct VersionInfo {
     pub log_index: u64,
 }
 
+/// Answer of `GET /models/{id}/versions/{v}/card`: the model card, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Card {
+    /// Path of the file it is.
+    pub path: ArtifactPath,
+    /// Octets of that file.
+    pub size: u64,
+    /// Whether the text is only its beginning.
+    pub truncated: bool,
+    /// The text, fit for a terminal: characters that steer one or deceive a reader are spelled out.
+    pub text: String,
+}
+
 /// Answer to an upload (`POST /models`, `PUT /models/{name}/artifact`) and to changes of a version.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Published {
@@ -730,6 +743,9 @@ pub struct Status {
     /// Inspecting anew what other rules were used for.
     #[serde(default)]
     pub rescan: RescanStatus,
+    /// How the stored bytes are read again and compared with their digests.
+    #[serde(default)]
+    pub scrub: ScrubStatus,
 }
 
 /// The part of [`Status`] on inspecting anew.
@@ -749,6 +765,52 @@ pub struct RescanStatus {
     pub current: Option<String>,
     /// When this round began; null where there was none since the start.
     pub started_at: Option<String>,
+}
+
+/// The scrubber's part of [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubStatus {
+    /// `reading`, `waiting` for the next pass, or `off`.
+    pub state: String,
+    /// Blobs read in this pass.
+    pub blobs_done: u64,
+    /// Blobs there are.
+    pub blobs: u64,
+    /// Octets read in this pass.
+    pub bytes_done: u64,
+    /// Octets there are.
+    pub bytes: u64,
+    /// Octets a second, in this pass and since the daemon started.
+    pub bytes_per_second: u64,
+    /// How many it may be.
+    pub bytes_per_second_max: u64,
+    /// When this pass began.
+    pub started_at: Option<String>,
+    /// When the next is due; none while one is under way.
+    pub next_pass_at: Option<String>,
+    /// The last pass that read everything, as the audit log says.
+    pub last_full_pass: Option<ScrubPass>,
+    /// Blobs that are known to be damaged now; versions that need them are quarantined.
+    pub damaged: u64,
+}
+
+/// A pass that read every blob.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubPass {
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    pub finished_at: String,
+    /// Blobs it looked at.
+    pub blobs: u64,
+    /// Octets of those that were sound.
+    pub bytes: u64,
+    /// Blobs that were not what their digest says.
+    pub damaged: u64,
+    /// Blobs that were not there.
+    pub missing: u64,
+    /// Blobs that could not be read.
+    pub unreadable: u64,
 }
 
 /// The records' part of [`Status`].
@@ -899,6 +961,10 @@ pub struct CheckRequest {
     /// Read every blob and compare it with its digest, too.
     #[serde(default)]
     pub blobs: bool,
+    /// How fast at most, at least 4096; without it as fast as that goes at a low priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 4096)]
+    pub bytes_per_second: Option<u64>,
 }
 
 /// A line of the answer of `POST /check`.
@@ -945,6 +1011,12 @@ pub struct CheckTotal {
     pub blobs: u64,
     /// Blobs that were read whole.
     pub blobs_read: u64,
+    /// Their octets.
+    #[serde(default)]
+    pub bytes_read: u64,
+    /// Blobs that no version needs; looked for only where blobs are read.
+    #[serde(default)]
+    pub unreferenced: u64,
     /// What is wrong. More may be than was told one by one.
     pub failures: u64,
 }

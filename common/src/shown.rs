@@ -25,6 +25,27 @@ pub fn shown(text: &str, chars_max: usize) -> String {
     shown
 }
 
+/// The same for a text of several lines, which stay lines: of the controls, line feeds and tabs are left as they are, and the
+/// carriage returns before line feeds vanish.
+///
+/// ```
+/// use common::shown::shown_lines;
+/// assert_eq!(shown_lines("# a\r\n\tb\u{1b}[2J\r"), "# a\n\tb\\u{1b}[2J\\r");
+/// ```
+pub fn shown_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            '\r' if rest.peek() == Some(&'\n') => {}
+            character if is_deceptive(character) => shown.extend(character.escape_default()),
+            character => shown.push(character),
+        }
+    }
+    shown
+}
+
 /// Characters that have no place in a text that people read: controls, invisible formatting, bidirectional overrides.
 pub(crate) fn is_deceptive(character: char) -> bool {
     character.is_control()

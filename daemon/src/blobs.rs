@@ -8,11 +8,13 @@
 //! All calls block. They are made on blocking threads, never on the async ones, with one exception that says so
 //! ([`BlobReader::try_read_cached`]).
 
+use std::fs::File;
 use std::io;
 
 use common::digest::Digest;
 
 use crate::inspect::ReadAt;
+use crate::inspection::Subject;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -23,7 +25,7 @@ pub mod disk;
 /// - **Durable on return.** When [`Staged::keep`] or [`Blobs::remove`] returns `Ok`, a power cut does not undo it.
 /// - **Atomic.** A digest is either absent or stands for the whole blob. A crash at any point leaves at worst a staged
 ///   upload, which [`Blobs::sweep_staging`] removes at the next start, or a whole blob that nothing points at.
-/// - **Immutable.** What stands under a digest never changes. Readers that are open when it is removed may read on to the
+/// - **Immutable.** What stands under a digest never changes, but for [`Staged::replace`] of what is damaged. Readers that are open when it is removed may read on to the
 ///   end or get [`BlobError::NotFound`] or [`BlobError::Unavailable`]; never other octets.
 /// - **Concurrent.** Every method may be called from many threads at once. Any number of `keep`s of one digest may race:
 ///   all succeed. `keep` and `remove` of the *same* digest must be kept apart by the caller until the record that points
@@ -101,6 +103,11 @@ pub trait Staged: Send + Sync {
     /// [`BlobError::Unavailable`].
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError>;
 
+    /// The octets written so far as a file opened for reading; `None` where they are no file of this machine.
+    fn file(&self) -> Option<io::Result<File>> {
+        None
+    }
+
     /// Makes the octets durable under `digest`, which the caller has computed over exactly what it wrote.
     ///
     /// If the digest is there already, the staged copy is discarded and the one that is there is made durable, for the
@@ -110,6 +117,13 @@ pub trait Staged: Send + Sync {
     /// [`BlobError::Full`], [`BlobError::Unavailable`]: nothing may be assumed about the digest, except that it never
     /// stands for half a blob; stage again. [`BlobError::Corrupt`]: the digest is there with another size.
     fn keep(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
+
+    /// The same where the stored octets are known to be damaged: these take their place, at once and durably. Readers that
+    /// are open read on in the old ones.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`]: the old or the new octets are there.
+    fn replace(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
 }
 
 /// A blob opened for reading. Any number of threads may read at once.
@@ -133,6 +147,14 @@ pub trait BlobReader: Send + Sync {
     /// it. The count may be short anywhere, but is 0 only at the end or for an empty `buf`. `None`: it would have to wait,
     /// or cannot tell; use `read_at` on a blocking thread.
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>>;
+
+    /// The blob as a file opened for reading; `None` where it is no file of this machine.
+    fn file(&self) -> Option<io::Result<File>> {
+        None
+    }
+
+    /// Lets go of what memory holds of the blob, so that the next read comes from where it is stored. A help, not a promise.
+    fn evict(&self) {}
 }
 
 /// Room in a store, in octets.
@@ -197,5 +219,17 @@ impl ReadAt for Box<dyn Staged> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         (**self).read_at(offset, buf).map_err(io::Error::other)
+    }
+}
+
+impl Subject for Box<dyn BlobReader> {
+    fn file(&self) -> Option<io::Result<File>> {
+        (**self).file()
+    }
+}
+
+impl Subject for Box<dyn Staged> {
+    fn file(&self) -> Option<io::Result<File>> {
+        (**self).file()
     }
 }

@@ -15,6 +15,7 @@ use common::audit::Verifier;
 use serde_json::json;
 
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
+use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
 
 /// How the process ended: `sysexits.h`, which service managers and scripts know.
@@ -22,10 +23,18 @@ use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
 pub enum Exit {
     /// All was done.
     Ok,
+    /// `scan`: something executable or unusual.
+    Suspicious,
+    /// `scan`: it could not be looked into.
+    Unscannable,
+    /// `scan`: evidence of an attack.
+    Malicious,
     /// EX_USAGE: the command line is wrong.
     Usage,
     /// EX_DATAERR: what is stored or was shown contradicts itself, its key or its mark; a person must look.
     Data,
+    /// EX_NOINPUT: a file that was named can't be read.
+    NoInput,
     /// EX_UNAVAILABLE: the address can't be listened on.
     Unavailable,
     /// EX_SOFTWARE: a defect of mregd.
@@ -48,8 +57,12 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Suspicious => 10,
+            Self::Unscannable => 11,
+            Self::Malicious => 12,
             Self::Usage => 64,
             Self::Data => 65,
+            Self::NoInput => 66,
             Self::Unavailable => 69,
             Self::Internal => 70,
             Self::CantCreate => 73,
@@ -69,9 +82,13 @@ impl From<Exit> for ExitCode {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done
+   0  done; with scan: clean
+  10  scan: something executable or unusual
+  11  scan: it could not be looked into
+  12  scan: evidence of an attack
   64  the command line is wrong, or what it asks for is refused
   65  what is stored or was shown contradicts itself, its key or its mark; a person must look
+  66  a file that was named can't be read
   69  the address can't be listened on
   70  a defect of mregd
   73  a file or directory could not be made
@@ -118,6 +135,14 @@ pub enum Command {
     ///
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed.
     Check(CheckOptions),
+    /// Inspect files without a registry: what they are, and whether loading them can run code
+    ///
+    /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
+    /// malicious; others are errors.
+    Scan(ScanArgs),
+    /// What `serve` and `scan` start to inspect files in; of no use by itself
+    #[command(hide = true)]
+    ScanWorker,
     /// Print the OpenAPI description of the REST interface
     Openapi,
     /// Be a witness of other people's audit logs: cosign what only ever grows
@@ -125,6 +150,23 @@ pub enum Command {
     /// A witness belongs on another machine than the logs it watches, under other administrators. It has no settings
     /// besides these options and --bind, which is 127.0.0.1:8001 here unless given.
     Witness(WitnessArgs),
+}
+
+/// `mregd scan`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ScanArgs {
+    /// Files, and folders of which every file is inspected
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object a line for each file
+    #[arg(long)]
+    pub json: bool,
+    /// Say for each finding what its rule means
+    #[arg(long, conflicts_with = "json")]
+    pub explain: bool,
+    /// Take a global that is on no list for harmless; may be given several times. What is denied stays denied
+    #[arg(long, value_name = "MODULE.NAME")]
+    pub allow_global: Vec<String>,
 }
 
 /// `mregd witness`.
@@ -223,7 +265,7 @@ pub struct VerifyOptions {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// The newest entry may be no older than this: a number and s, m, h or d
-    #[arg(long, value_name = "TIME", value_parser = parse_span, conflicts_with = "hashes_only")]
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "hashes_only")]
     pub max_age: Option<Duration>,
     /// Don't read the entries: what an outsider can verify
     #[arg(long)]
@@ -272,7 +314,7 @@ pub struct TailOptions {
     #[arg(long, conflicts_with = "interval")]
     pub once: bool,
     /// Look again and again, so often: a number and s, m, h or d. While the log can't be reached it goes on trying
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     pub interval: Option<Duration>,
 }
 
@@ -280,7 +322,7 @@ pub struct TailOptions {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RotateKeyOptions {
     /// How long checkpoints carry both signatures: a number and s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_span, conflicts_with = "compromised")]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span, conflicts_with = "compromised")]
     pub overlap: Duration,
     /// The old key may be in wrong hands: no overlap, and a new name of the log, for nothing under the old one can be
     /// trusted from now on
@@ -305,29 +347,16 @@ pub struct CheckOptions {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Read every blob and compare it with its digest, too
+    /// Read every blob and compare it with its digest, too; a running daemon holds back what needs a damaged one
     #[arg(long)]
     pub blobs: bool,
+    /// Read blobs no faster than this, at least 4 KiB: bytes, or a number with KiB, MiB, GiB or TiB
+    #[arg(long, value_name = "SIZE", value_parser = rate, requires = "blobs")]
+    pub bytes_per_second: Option<u64>,
 }
 
-/// The longest time that can be said: ten years.
-const SPAN_S_MAX: u64 = 3653 * 24 * 3600;
-
-/// A time as a number and its unit: `90s`, `15m`, `12h`, `30d`.
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let (number, unit_s) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1),
-        Some(b'm') => (&text[..text.len() - 1], 60),
-        Some(b'h') => (&text[..text.len() - 1], 3600),
-        Some(b'd') => (&text[..text.len() - 1], 24 * 3600),
-        _ => return Err("must be a number and s, m, h or d, such as 30d".to_owned()),
-    };
-    let is_number = !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit());
-    let seconds = number.parse::<u64>().ok().filter(|_| is_number).and_then(|number| number.checked_mul(unit_s));
-    match seconds {
-        Some(seconds @ 1..=SPAN_S_MAX) => Ok(Duration::from_secs(seconds)),
-        _ => Err("must be from 1s to 3653d".to_owned()),
-    }
+fn rate(text: &str) -> Result<u64, String> {
+    bytes(text, settings::SCRUB_BYTES_PER_SECOND_MIN)
 }
 
 /// `mregd config`.
@@ -506,8 +535,8 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::{
-        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, parse_span,
-        printable, table,
+        Cli, Command, ConfigCommand, EXIT_CODES, Exit, PasswordSource, UserCommand, json_rows, parse, printable, span,
+        table,
     };
     use crate::config::{Row, Source};
 
@@ -580,10 +609,10 @@ mod tests {
     #[test]
     fn spans() {
         for (text, seconds) in [("1s", 1), ("90m", 5400), ("2h", 7200), ("30d", 30 * 24 * 3600)] {
-            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "d", "30", "0s", "+1d", "1.5h", "1w", "3654d", "99999999999999999999d", "1 d", "é"] {
-            assert!(parse_span(text).is_err(), "{text}");
+            assert!(span(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 mod check;
 mod log;
 mod progress;
+mod scan;
 mod serve;
 mod users;
 mod witness;
@@ -17,9 +18,10 @@ use std::num::NonZero;
 use common::shown::shown;
 use tokio::runtime::Runtime;
 
-use crate::cli::{self, Command, Exit, LogCommand, WitnessArgs};
+use crate::cli::{self, Command, Exit, LogCommand, ScanArgs, WitnessArgs};
 use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
+use crate::inspection::worker;
 use crate::logging;
 use crate::registry::Seeded;
 use crate::registry::error::RegistryError;
@@ -55,7 +57,9 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
-        Command::Config(_) | Command::GenSecret | Command::Witness(_) => return Exit::Usage,
+        Command::Config(_) | Command::GenSecret | Command::Witness(_) | Command::Scan(_) | Command::ScanWorker => {
+            return Exit::Usage;
+        }
     };
     ended(result)
 }
@@ -63,6 +67,19 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
 /// `mregd witness`: another program in the same binary, without a registry and without its configuration.
 pub fn witness(options: &Options, arguments: &WitnessArgs) -> Exit {
     ended(witness::witness(options, arguments))
+}
+
+/// `mregd scan`: needs neither a registry nor a configuration. The exit code is the gravest verdict.
+pub fn scan(arguments: &ScanArgs) -> Exit {
+    match scan::scan(arguments) {
+        Ok(exit) => exit,
+        Err(failed) => ended(Err(failed)),
+    }
+}
+
+/// `mregd scan-worker`: what `serve` and `scan` start to inspect files in.
+pub fn scan_worker() -> Exit {
+    ended(worker::run().map_err(|error| Failed::new(Exit::Io, error)))
 }
 
 /// The commands that read a log, perhaps another machine's: they need no valid configuration unless it is this one's.

@@ -52,6 +52,10 @@ pub struct Config {
     pub free_bytes_min: u64,
     /// How long a deleted model can be restored, in days.
     pub restore_days: u32,
+    /// How often every artifact is read again; none: never.
+    pub scrub_interval: Option<Duration>,
+    /// How much is read then, in bytes a second; at least 4096.
+    pub scrub_bytes_per_second: u64,
     /// The key of access tokens.
     pub jwt_secret: JwtSecret,
     /// The key before it, accepted and not used.
@@ -346,6 +350,8 @@ impl Draft {
             upload_bytes_max: 0,
             free_bytes_min: 0,
             restore_days: 0,
+            scrub_interval: None,
+            scrub_bytes_per_second: 0,
             jwt_secret: JwtSecret::Generate,
             jwt_secret_previous: None,
             access_token_minutes: 0,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use facts::Facts;
 pub use folder::folder;
 pub use format::{Format, UnknownFormat, recognise};
-pub use rules::{Allowed, RULES, Rule, Ruleset, rule};
+pub use rules::{Allowed, RULES, Rule, Ruleset, WORKER_LOST, rule};
 pub use scan::{Limits, Scan};
 
 mod archive;
@@ -48,6 +48,7 @@ mod rules;
 mod safetensors;
 mod saved_model;
 mod scan;
+mod seen;
 mod skops;
 mod source;
 mod tar;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod durable;
 pub mod blobs;
 pub mod inspect;
+pub mod inspection;
 pub mod store;
 pub mod auth;
 pub mod registry;
@@ -44,7 +45,11 @@ use crate::http::control::Control;
 use crate::http::metrics::Metrics;
 use crate::http::server::{self, Stop, raised};
 use crate::http::{Limits, Shared};
+use crate::inspect::{Allowed, Ruleset};
+use crate::inspection::Inspector;
+use crate::inspection::pool::Workers;
 use crate::registry::error::RegistryError;
+use crate::registry::scrub::position_file;
 use crate::registry::{Registry, Seeded, settings};
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
@@ -136,7 +141,7 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
     })
     .await?;
     let (store, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (Arc::new(store), Arc::new(blobs));
-    let registry = Registry::open(store, blobs, settings).await.map_err(StartError::Registry)?;
+    let registry = Registry::open(store, blobs, inspector(config), settings).await.map_err(StartError::Registry)?;
     let registry = Arc::new(registry);
     let opened = async {
         let seeded = seed(&registry, config).await?;
@@ -156,6 +161,14 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
             Err(error)
         }
     }
+}
+
+/// What inspects files: workers, which are this very program again.
+fn inspector(config: &Config) -> Arc<dyn Inspector> {
+    let globals = config.scan_allow_globals.clone();
+    let allowed = Allowed { globals, prefixes: config.scan_allow_prefixes.clone() };
+    let limits = inspect::Limits { time: config.scan_timeout, ..inspect::Limits::default() };
+    Arc::new(Workers::new(Ruleset::new(allowed), limits))
 }
 
 async fn seed(registry: &Registry, config: &Config) -> Result<Seeded, StartError> {
@@ -205,6 +218,9 @@ pub async fn run(
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
+    if let Err(error) = registry.start_scrubbing() {
+        tracing::error!(error = error_chain(&error), "the scrubber can't be started; blobs are not read again");
+    }
     let watchdog = tokio::spawn(notify::watchdog(registry.health()));
     notify::ready();
     announce();
@@ -296,11 +312,6 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         upload_bytes_max: config.upload_bytes_max,
         min_free_bytes: config.free_bytes_min,
         scan_policies: config.scan_policies.clone(),
-        scan_allowed: inspect::Allowed {
-            globals: config.scan_allow_globals.clone(),
-            prefixes: config.scan_allow_prefixes.clone(),
-        },
-        scan_limits: inspect::Limits { time: config.scan_timeout, ..inspect::Limits::default() },
         rescan_bytes_per_second: NonZeroU64::new(config.rescan_bytes_per_second),
         protected_aliases: config.protected_aliases.iter().map(protected).collect::<Result<BTreeSet<Alias>, _>>()?,
         restore_period: Duration::from_secs(u64::from(config.restore_days) * 24 * 60 * MINUTE_S),
@@ -316,6 +327,11 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         hash_access: match config.log_hash_access {
             LogHashAccess::Public => settings::HashAccess::Public,
             LogHashAccess::Authenticated => settings::HashAccess::Authenticated,
+        },
+        scrub: settings::ScrubSettings {
+            interval: config.scrub_interval,
+            bytes_per_second: config.scrub_bytes_per_second,
+            position: position_file(&config.data_dir),
         },
     })
 }

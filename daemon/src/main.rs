@@ -17,6 +17,8 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
         Command::Witness(arguments) => commands::witness(options, &arguments),
+        Command::Scan(arguments) => commands::scan(&arguments),
+        Command::ScanWorker => commands::scan_worker(),
         Command::Log(command @ (LogCommand::Verify(_) | LogCommand::Export(_) | LogCommand::Tail(_))) => {
             commands::read_log(options, command)
         }

@@ -32,6 +32,8 @@
 //! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
 //! | `keys` | the log's keys |
 //! | `check` | everything against everything else |
+//! | `examine`, `scrub` | a blob against its digest; all of them, on a schedule |
+//! | `damage` | what needs a damaged blob is held back |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
 //! | `upkeep` | what runs by the clock |
@@ -39,13 +41,16 @@
 pub mod access;
 pub mod alias;
 pub mod audit;
+pub mod card;
 pub mod change;
 pub mod check;
 pub mod commit;
 pub mod cursor;
+mod damage;
 pub mod delete;
 pub mod download;
 pub mod error;
+mod examine;
 pub mod fetch;
 pub mod idempotency;
 pub mod inspection;
@@ -61,6 +66,7 @@ pub mod render;
 pub mod rescan;
 pub mod resolve;
 pub mod review;
+pub mod scrub;
 pub mod settings;
 pub mod tail;
 pub mod text;
@@ -80,14 +86,16 @@ use crate::auth::password;
 use crate::auth::token::TokenKeys;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
+use crate::inspection::Inspector;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
-use crate::registry::inspection::Inspector;
+use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
+use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
@@ -118,8 +126,9 @@ pub(crate) struct Inner {
     intake: Intake,
     pins: Pins,
     removals: Removals,
+    scrub: Scrub,
     tasks: Tasks,
-    inspector: Inspector,
+    inspections: Inspections,
     rescans: Rescans,
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
@@ -143,7 +152,12 @@ impl Registry {
     ///
     /// # Errors
     /// `Internal`: the blobs, the system's randomness or the token library don't work.
-    pub async fn open(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, settings: Settings) -> Result<Self, RegistryError> {
+    pub async fn open(
+        store: Arc<dyn Store>,
+        blobs: Arc<dyn Blobs>,
+        inspector: Arc<dyn Inspector>,
+        settings: Settings,
+    ) -> Result<Self, RegistryError> {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
         let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
@@ -159,17 +173,18 @@ impl Registry {
             tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
             fingerprints: FingerprintKey::new(&settings.jwt_secret),
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
-            inspector: Inspector::new(settings.scan_allowed.clone(), settings.scan_limits.clone()),
+            inspections: Inspections::new(inspector),
             rescans: Rescans::default(),
-            settings,
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
             pins: Pins::default(),
             removals: Removals::default(),
+            scrub: Scrub::new(settings.scrub.clone()),
             tasks: Tasks::default(),
             checking: Arc::default(),
             feed,
+            settings,
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })
@@ -261,6 +276,7 @@ impl Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
         self.inner.tasks.finish().await;
         self.inner.summarise_rejected().await;
     }
@@ -272,6 +288,7 @@ impl Drop for Registry {
             task.abort();
         }
         self.inner.removals.stop();
+        self.inner.scrub.stop();
     }
 }
 

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
     SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
@@ -305,6 +305,22 @@ pub trait Records {
     fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>>;
     /// What is known of a blob; none if nothing points to it.
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>>;
+    /// Blobs that something points to, in the order of their digests, after one of them.
+    fn blobs(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, BlobRecord)>>;
+    /// Versions that have an artifact of this digest, oldest model first, after one of them. Deleted versions are left out,
+    /// those of deleted models are not.
+    fn holders(
+        &self,
+        digest: &Digest,
+        after: Option<(ModelId, Version)>,
+        limit: usize,
+    ) -> Read<Vec<(ModelId, Version)>>;
+    /// What is known to be wrong with a blob.
+    fn damage(&self, digest: &Digest) -> Read<Option<DamageRecord>>;
+    /// Blobs with which something is wrong, in the order of their digests, after one of them.
+    fn damages(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, DamageRecord)>>;
+    /// How many blobs versions are held back for.
+    fn damaged(&self) -> Read<u64>;
     /// The history of an alias, newest first, below an entry's index.
     fn alias_events(&self, id: ModelId, alias: &Alias, below: Option<u64>, limit: usize)
     -> Read<Vec<AliasEventRecord>>;
@@ -341,6 +357,12 @@ pub struct ModelQuery {
     pub state: Option<common::api::State>,
     /// Format of the latest version.
     pub format: Option<String>,
+    /// How many parameters the latest version has; those of unknown size fit no bounds.
+    pub parameters: Option<Bounds>,
+    /// Element types that the latest version must all have, ignoring case.
+    pub dtypes: Vec<String>,
+    /// What the inspection of the latest version came to.
+    pub verdict: Option<String>,
     /// Models that have this alias.
     pub alias: Option<Alias>,
     /// Who published the latest version.
@@ -353,6 +375,35 @@ pub struct ModelQuery {
     pub after: Option<Vec<u8>>,
     /// At most so many rows.
     pub limit: usize,
+}
+
+/// Both ends count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// At least.
+    pub least: u64,
+    /// At most.
+    pub most: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { least: 0, most: u64::MAX }
+    }
+}
+
+impl Bounds {
+    /// What fits both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { least: self.least.max(other.least), most: self.most.min(other.most) }
+    }
+
+    /// Whether a number fits.
+    #[must_use]
+    pub fn fit(self, number: u64) -> bool {
+        (self.least..=self.most).contains(&number)
+    }
 }
 
 /// Orders of the list of models.

@@ -73,9 +73,13 @@ fn blob_lost() {
     tests::wait::until_true("the operator to be told", || {
         daemon.stderr().iter().any(|line| line.contains("\"level\":\"ERROR\""))
     });
-    // The same bytes again make it whole.
+    tests::wait::until_true("it to be held back", || user.value("/models/m/versions/1")["state"] == "quarantined");
+    // The same bytes again make it whole, and an admin hands it out again.
     let again = user.publish(Form::new().file("m.safetensors", &file));
     assert!(matches!(again.status, 200 | 201), "{}", again.text());
+    tests::wait::until_true("the repair to be found", || user.value("/status")["scrub"]["damaged"] == 0);
+    let reason = json!({"reason": "the bytes are back"});
+    daemon.admin().post("/models/m/versions/1/release", &reason).expect(200);
     assert_eq!(user.get("/models/m/download").expect(200).body, file);
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod compat;
+mod corpus;
 mod crash;
 mod disk;
 mod download;
@@ -23,6 +24,7 @@ mod races;
 mod readme;
 mod recovery;
 mod removal;
+mod scrub;
 mod store_contract;
 mod tail;
 mod tidy;

@@ -110,6 +110,10 @@ actions! {
     BackupRestore "backup.restore" "a backup was restored"
     AuditRead "audit.read" "entries of the log were read"
     AuditExport "audit.export" "the log was exported"
+    BlobsScrub "blobs.scrub" "every blob was read again and compared with its digest"
+    BlobDamaged "blob.damaged" "a blob is not what its digest says; the versions that need it are held back"
+    BlobUnreadable "blob.unreadable" "a blob could not be read; it is tried again before anything is held back"
+    BlobRepaired "blob.repaired" "a blob that was damaged or unreadable is sound again"
 }
 
 /// The name of an action that [`Action`] does not list. Only parsing makes one, so it is never a listed name.

@@ -19,6 +19,7 @@ pub fn blob_contract(make: impl Fn() -> Box<dyn Blobs>) {
     a_staged_blob_reads_what_was_written(&*make());
     a_dropped_upload_leaves_nothing(&*make());
     keeping_again_is_no_error(&*make());
+    replacing_is_keeping(&*make());
     concurrent_keeps_of_one_digest_all_succeed(&*make());
     removing_is_durable_and_idempotent(&*make());
     a_listing_visits_each_blob_once(&*make());
@@ -137,6 +138,18 @@ fn keeping_again_is_no_error(blobs: &dyn Blobs) {
     }
     assert_eq!(listing(blobs).len(), 2);
     assert_eq!(blobs.sweep_staging().expect("sweep"), 0, "the second copy was discarded");
+}
+
+fn replacing_is_keeping(blobs: &dyn Blobs) {
+    let octets = octets(4097);
+    // Whether it is there or not; damage itself only a leaf can do.
+    for _there in [false, true] {
+        let mut staged = blobs.stage().expect("stage");
+        staged.write(&octets).expect("write");
+        staged.replace(&digest(&octets)).expect("replace");
+        assert!(read(&*blobs.open(&digest(&octets)).expect("open")) == octets);
+    }
+    assert_eq!((listing(blobs).len(), blobs.sweep_staging().expect("sweep")), (1, 0));
 }
 
 fn concurrent_keeps_of_one_digest_all_succeed(blobs: &dyn Blobs) {

@@ -239,6 +239,22 @@ impl Staged for DiskStaged {
         Ok(read_fully_at(&self.file, offset, buf)?)
     }
 
+    fn file(&self) -> Option<io::Result<File>> {
+        // Opened again: the descriptor that made it can write.
+        Some(File::open(&self.path))
+    }
+
+    fn replace(mut self: Box<Self>, digest: &Digest) -> Result<(), BlobError> {
+        let store = Arc::clone(&self.store);
+        let _turn = store.finalisers.enter();
+        let path = store.path(digest);
+        self.file.sync_data()?;
+        std::fs::rename(&self.path, &path)?;
+        self.kept = true;
+        // Invariant: a blob's path has its shard directory above it.
+        Ok(durable::sync_dir(path.parent().expect("a blob lies in a shard"))?)
+    }
+
     fn keep(mut self: Box<Self>, digest: &Digest) -> Result<(), BlobError> {
         let store = Arc::clone(&self.store);
         let _turn = store.finalisers.enter();
@@ -297,6 +313,10 @@ impl BlobReader for DiskReader {
         Ok(read)
     }
 
+    fn file(&self) -> Option<io::Result<File>> {
+        Some(self.file.try_clone())
+    }
+
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>> {
         let wanted = clamp(buf.len(), self.len.saturating_sub(offset));
         if wanted == 0 {
@@ -311,6 +331,11 @@ impl BlobReader for DiskReader {
             Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => None,
             Err(error) => Some(Err(io::Error::from(error).into())),
         }
+    }
+
+    fn evict(&self) {
+        // Pages that are dirty stay; a blob's are not, for it was synced. What the kernel makes of it is its own affair.
+        let _advice = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -457,6 +482,26 @@ mod tests {
             (std::fs::read(path_of_digest(dir.path())).unwrap().as_slice(), staged(dir.path())),
             (&b"octets"[..], 0)
         );
+    }
+
+    #[test]
+    fn what_is_damaged_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = open(dir.path());
+        keep(&blobs, b"octets").unwrap();
+        let reader = blobs.open(&DIGEST).unwrap();
+        reader.evict();
+        for (damaged, again) in [(&b"OCTETS"[..], b"octets"), (b"oc", b"octets")] {
+            std::fs::remove_file(path_of_digest(dir.path())).unwrap();
+            std::fs::write(path_of_digest(dir.path()), damaged).unwrap();
+            let mut staged = blobs.stage().unwrap();
+            staged.write(again).unwrap();
+            staged.replace(&DIGEST).unwrap();
+            assert_eq!(std::fs::read(path_of_digest(dir.path())).unwrap(), again);
+        }
+        let mut read = [0; 6];
+        assert_eq!((reader.read_at(0, &mut read).unwrap(), &read), (6, b"octets"), "an open reader reads on");
+        assert_eq!(staged(dir.path()), 0);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(super) fn check(config: &Config, options: CheckOptions) -> Result<(), Failed
     let runtime = runtime()?;
     match runtime.block_on(way::running(config))? {
         Some(mut operator) => {
-            let body = serde_json::to_vec(&CheckRequest { blobs: options.blobs }).ok();
+            let body =
+                serde_json::to_vec(&CheckRequest { blobs: options.blobs, bytes_per_second: options.bytes_per_second })
+                    .ok();
             let mut report = Report::new(printed);
             let mut each = |octets: &[u8]| {
                 if let Ok(line) = serde_json::from_slice(octets) {
@@ -41,12 +43,17 @@ pub(super) fn check(config: &Config, options: CheckOptions) -> Result<(), Failed
             }
             report.finish()
         }
-        None => stopped(config, options.blobs, printed),
+        None => stopped(config, options.blobs, options.bytes_per_second, printed),
     }
 }
 
 /// Checks the stopped registry.
-pub(super) fn stopped(config: &Config, read_blobs: bool, printed: Printed) -> Result<(), Failed> {
+pub(super) fn stopped(
+    config: &Config,
+    read_blobs: bool,
+    bytes_per_second: Option<u64>,
+    printed: Printed,
+) -> Result<(), Failed> {
     let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
     let dir = config.data_dir.join(crate::BLOBS_DIR);
     if !config.data_dir.join("log").is_dir() {
@@ -57,16 +64,12 @@ pub(super) fn stopped(config: &Config, read_blobs: bool, printed: Printed) -> Re
     let blobs =
         DiskBlobs::open(&dir, DiskOptions::default()).map_err(|source| StartError::Blobs { path: dir, source })?;
     let mut report = Report::new(printed);
-    let mut checking = Checking::new(
-        &blobs,
-        read_blobs,
-        |_digest| true,
-        |told| {
-            report.take(line(told));
-            true
-        },
-    );
+    let mut checking = Checking::stopped(&blobs, read_blobs, bytes_per_second, |told| {
+        report.take(line(told));
+        true
+    });
     let checked = check_stopped(&options, &mut checking)?;
+    checking.unreferenced(&blobs, |_digest| false);
     checking.finish(checked);
     report.finish()
 }
@@ -124,10 +127,14 @@ impl Report {
             }
             Printed::Text => {
                 let read = if total.blobs_read > 0 { format!(" ({} read)", total.blobs_read) } else { String::new() };
+                let extra = match total.unreferenced {
+                    0 => String::new(),
+                    count => format!(", {count} unreferenced"),
+                };
                 let CheckTotal { entries, root, keys, artifacts, blobs, .. } = &total;
                 format!(
                     "checked {entries} entries with the root {root}, {keys} keys of the state, {artifacts} artifacts, \
-                     {blobs} blobs{read}: {}\n",
+                     {blobs} blobs{read}{extra}: {}\n",
                     if failures == 0 { "all is well".to_owned() } else { format!("{failures} failures") }
                 )
             }

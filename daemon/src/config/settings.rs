@@ -21,6 +21,9 @@ use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFo
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
 
+/// Slower than this, no pass would come to an end.
+pub(crate) const SCRUB_BYTES_PER_SECOND_MIN: u64 = 4096;
+
 /// The shortest password of the first administrator, in octets (rest-api.md §2).
 const PASSWORD_BYTES_MIN: usize = 12;
 
@@ -183,6 +186,33 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.restore_days.to_string(),
                 },
                 doc: "For how many days a deleted model can be restored before its artifacts may be removed.",
+            },
+            Setting {
+                name: "MREG_SCRUB_INTERVAL",
+                default: Default::Text("7d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scrub_interval = span_or_off(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.scrub_interval.map_or_else(|| "off".to_owned(), show_span),
+                },
+                doc: "How often every stored artifact is read again and compared with its digest, in the background: a \
+                      number and s, m, h or d from the beginning of one pass to the next, or off. What is damaged or \
+                      missing is quarantined.",
+            },
+            Setting {
+                name: "MREG_SCRUB_BYTES_PER_SECOND",
+                default: Default::Text("32 MiB"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.scrub_bytes_per_second = bytes(text, SCRUB_BYTES_PER_SECOND_MIN)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes(config.scrub_bytes_per_second),
+                },
+                doc: "How much of the disk's bandwidth that may take, at least 4 KiB: bytes, or a number with KiB, MiB, \
+                      GiB or TiB. A pass that takes longer than MREG_SCRUB_INTERVAL is followed by the next at once.",
             },
         ],
     },
@@ -735,9 +765,45 @@ fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
         .map_err(|error| error.replace("whole number", "number of whole seconds"))
 }
 
+/// The longest time that can be said: ten years.
+const SPAN_S_MAX: u64 = 3653 * 24 * 3600;
+
+/// Units of a time, in seconds.
+const SPANS: [(char, u64); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
+
+/// A time as a number and its unit: `90s`, `15m`, `12h`, `30d`.
+///
+/// # Errors
+/// A sentence that says what it must be.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let unit = SPANS.iter().find_map(|(unit, unit_s)| Some((text.strip_suffix(*unit)?, *unit_s)));
+    let (number, unit_s) = unit.ok_or("must be a number and s, m, h or d, such as 30d")?;
+    let seconds = digits(number).and_then(|number| number.checked_mul(unit_s));
+    match seconds {
+        Some(seconds @ 1..=SPAN_S_MAX) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be from 1s to 3653d".to_owned()),
+    }
+}
+
+fn show_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let unit = SPANS.iter().find(|(_unit, unit_s)| seconds.is_multiple_of(*unit_s));
+    unit.map_or_else(|| format!("{seconds}s"), |(unit, unit_s)| format!("{}{unit}", seconds / unit_s))
+}
+
+/// A time, or nothing.
+fn span_or_off(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = |why: String| format!("{why}; or off. It is {}", echo(text));
+    span(text).map(Some).map_err(wrong)
+}
+
 const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
 
-fn bytes(text: &str, min: u64) -> Result<u64, String> {
+/// A number of octets: digits, and a unit if it has one.
+pub(crate) fn bytes(text: &str, min: u64) -> Result<u64, String> {
     let unit = UNITS.iter().find_map(|(unit, shift)| {
         let at = text.len().checked_sub(unit.len())?;
         let (number, suffix) = (text.get(..at)?, text.get(at..)?);
@@ -904,12 +970,13 @@ mod tests {
 
     use std::collections::BTreeSet;
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use proptest::prelude::{any, proptest};
 
     use super::{
         Database, Default, Draft, Kind, SIZE_BYTES_MAX, aliases, all, boolean, bytes, database_url, echo, log_filter,
-        markdown, origin, sample, show_bytes, socket_address, user_name,
+        markdown, origin, sample, show_bytes, show_span, socket_address, span_or_off, user_name,
     };
 
     /// Each default is text that its own row takes, and shows again.
@@ -980,6 +1047,18 @@ mod tests {
         }
         bytes("0", 1).unwrap_err();
         assert_eq!(show_bytes(1536 << 20), "1536 MiB");
+    }
+
+    #[test]
+    fn reads_times() {
+        for (text, seconds) in [("7d", 604_800), ("36h", 129_600), ("1m", 60), ("90s", 90)] {
+            assert_eq!(span_or_off(text).unwrap(), Some(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(show_span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(span_or_off("off"), Ok(None));
+        for text in ["", "d", "7", "-1d", "1.5h", "0s", "3654d", "99999999999999999999d", "Off", "７d", "é"] {
+            assert!(span_or_off(text).unwrap_err().contains("or off"), "{text}");
+        }
     }
 
     #[test]

@@ -240,7 +240,12 @@ pub async fn form_or_json<T: DeserializeOwned>(call: &mut Call, octets_max: usiz
 /// Parses the query into a plain struct (no `flatten`). Strict: an unknown parameter, a bad value, or one given twice
 /// where one is wanted is 422 with `query.<name>`; a `Vec` field takes every occurrence.
 pub fn query<T: DeserializeOwned>(call: &Call) -> Result<T, Refused> {
-    pairs::parse(call.head.uri.query().unwrap_or_default(), "query", pairs::Unknown::Refused).map_err(Refused::invalid)
+    query_text(call.head.uri.query().unwrap_or_default())
+}
+
+/// The same for a query that was read from somewhere else.
+pub fn query_text<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
+    pairs::parse(text, "query", pairs::Unknown::Refused).map_err(Refused::invalid)
 }
 
 /// What Content-Length says; none with chunked encoding or without a body.

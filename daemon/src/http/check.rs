@@ -12,8 +12,8 @@ use crate::registry::check::{Told, Total};
 
 /// `POST /check`
 pub(crate) async fn check(mut call: Call) -> Answer {
-    let CheckRequest { blobs } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
-    let told = call.shared.registry.check(&call.caller, blobs).await?;
+    let CheckRequest { blobs, bytes_per_second } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let told = call.shared.registry.check(&call.caller, blobs, bytes_per_second).await?;
     // A stop doesn't wait for it: the answer ends without a total, which says so.
     let stopping = call.shared.stopping.clone();
     let lines = stream::unfold((told, stopping), |(mut told, mut stopping)| async move {
@@ -37,14 +37,18 @@ pub(crate) fn line(told: Told) -> CheckLine {
         Told::Progress { step, done, of } => CheckLine::Progress { step: step.to_owned(), done, of },
         Told::Failure { place, what } => CheckLine::Failure { place, what },
         Told::Remark(what) => CheckLine::Remark { what },
-        Told::Total(Total { checked, blobs, blobs_read, failures }) => CheckLine::Total(CheckTotal {
-            entries: checked.size,
-            root: checked.root.to_string(),
-            keys: checked.keys,
-            artifacts: checked.artifacts,
-            blobs,
-            blobs_read,
-            failures,
-        }),
+        Told::Total(Total { checked, blobs, blobs_read, bytes_read, unreferenced, failures }) => {
+            CheckLine::Total(CheckTotal {
+                entries: checked.size,
+                root: checked.root.to_string(),
+                keys: checked.keys,
+                artifacts: checked.artifacts,
+                blobs,
+                blobs_read,
+                bytes_read,
+                unreferenced,
+                failures,
+            })
+        }
     }
 }

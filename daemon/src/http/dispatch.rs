@@ -49,6 +49,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::RestoreModel { model } => models::restore(&call, &model).await,
         Route::ListVersions { model } => versions::list(&call, &model).await,
         Route::ShowVersion { model, version } => versions::show(&call, &model, &version).await,
+        Route::ShowCard { model, version } => versions::card(&call, &model, &version).await,
         Route::PatchVersion { model, version } => versions::patch(call, &model, &version).await,
         Route::DeleteVersion { model, version } => versions::delete(&call, &model, &version).await,
         Route::RestoreVersion { model, version } => versions::restore(&call, &model, &version).await,

@@ -166,6 +166,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         open_uploads: registry.open_uploads(),
         scan_policy: settings.scan_policies.to_string(),
         rescan: registry.rescan_status().await?,
+        scrub: registry.scrub_status().await?,
     };
     Ok(respond::json(StatusCode::OK, &status))
 }
@@ -254,6 +255,13 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("versions_stale", "gauge", "Versions last inspected with other rules than now.", rescan.stale as f64);
         add("rescan_done", "gauge", "Versions that this round of inspecting anew has looked at.", rescan.done as f64);
         add("rescan_failed", "gauge", "Those of them that couldn't be read.", rescan.failed as f64);
+    }
+    let (verified, verified_octets) = registry.verified();
+    add("blobs_verified_total", "counter", "Blobs read and compared with their digests since start.", verified as f64);
+    add("blobs_verified_bytes_total", "counter", "Octets of blobs read for that.", verified_octets as f64);
+    if let Ok(damaged) = registry.damaged().await {
+        let help = "Blobs known to be damaged or missing; anything but 0 needs a person.";
+        add("blobs_damaged", "gauge", help, damaged as f64);
     }
     if let Ok(space) = registry.space().await {
         add("storage_total_bytes", "gauge", "Size of the blobs' file system.", space.total_bytes as f64);

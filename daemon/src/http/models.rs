@@ -1,6 +1,8 @@
 //! `/models` and `/models/{id}`, but for uploads, downloads and what lies below: parse, ask the registry, render.
 //! What a reference selects and who may see it is the registry's.
 
+mod parameters;
+
 use common::api::{ModelChanged, ModelPatch, State};
 use common::name::{Alias, UserName};
 use http::StatusCode;
@@ -10,12 +12,16 @@ use crate::http::params::{self, Limit, Time};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::fetch::ModelListing;
-use crate::store::ModelSort;
+use crate::store::{Bounds, ModelSort};
 
 /// Longest search text, characters.
 const TEXT_CHARS_MAX: usize = 200;
 /// Longest name of a format, characters.
 const FORMAT_CHARS_MAX: usize = 64;
+/// Longest name of an element type, characters.
+const DTYPE_CHARS_MAX: usize = 64;
+/// Element types that can be asked for at once.
+const DTYPES_MAX: usize = 16;
 /// Tags that can be asked for at once.
 const TAGS_MAX: usize = 16;
 
@@ -26,6 +32,11 @@ struct Listing {
     tag: Vec<String>,
     state: Option<State>,
     format: Option<String>,
+    #[serde(default)]
+    params: Vec<String>,
+    #[serde(default)]
+    dtype: Vec<String>,
+    verdict: Option<Verdict>,
     alias: Option<Alias>,
     uploader: Option<UserName>,
     since: Option<Time>,
@@ -34,6 +45,26 @@ struct Listing {
     #[serde(default)]
     limit: Limit,
     cursor: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Clean,
+    Suspicious,
+    Unscannable,
+    Malicious,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Suspicious => "suspicious",
+            Self::Unscannable => "unscannable",
+            Self::Malicious => "malicious",
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -68,7 +99,8 @@ impl From<Sort> for ModelSort {
 
 /// `GET /models`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let listing = listing(body::query(call)?)?;
+    let asked = parameters::spelled_out(call.head.uri.query().unwrap_or_default());
+    let listing = listing(body::query_text(&asked)?)?;
     let done = call.shared.registry.list_models(&call.caller, listing).await?;
     Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
 }
@@ -94,6 +126,19 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
             Some(_) | None => refuse("query.tag", "is not `key:value`".to_owned()),
         }
     }
+    if query.dtype.len() > DTYPES_MAX {
+        refuse("query.dtype", format!("comes more than {DTYPES_MAX} times"));
+    }
+    if query.dtype.iter().any(|dtype| !is_dtype(dtype)) {
+        refuse("query.dtype", "is not the name of an element type, such as `BF16`".to_owned());
+    }
+    let mut parameters = Bounds::default();
+    for text in &query.params {
+        match parameters::bounds(text) {
+            Some(bounds) => parameters = parameters.and(bounds),
+            None => refuse("query.params", parameters::ACCEPTED.to_owned()),
+        }
+    }
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));
     }
@@ -102,6 +147,9 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
         tags,
         state: query.state,
         format: query.format,
+        parameters: (!query.params.is_empty()).then_some(parameters),
+        dtypes: query.dtype,
+        verdict: query.verdict.map(|verdict| verdict.as_str().to_owned()),
         alias: query.alias,
         uploader: query.uploader.map(String::from),
         since_ms: query.since.map(|time| time.0),
@@ -116,6 +164,11 @@ fn is_format(text: &str) -> bool {
         && text.bytes().all(|octet| {
             octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'_' | b'+' | b'-')
         })
+}
+
+fn is_dtype(text: &str) -> bool {
+    (1..=DTYPE_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-' | b'.'))
 }
 
 #[derive(Deserialize)]

@@ -376,6 +376,7 @@ fn schemas() -> Value {
     add::<api::ModelChanged>(&mut schemas);
     add::<api::ModelPatch>(&mut schemas);
     add::<api::VersionInfo>(&mut schemas);
+    add::<api::Card>(&mut schemas);
     add::<api::VersionChanged>(&mut schemas);
     add::<api::VersionPatch>(&mut schemas);
     add::<api::Published>(&mut schemas);

@@ -137,6 +137,13 @@ pub enum Route {
         /// Number of the version.
         version: String,
     },
+    /// `GET /models/{id}/versions/{v}/card`
+    ShowCard {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
     /// `PATCH /models/{id}/versions/{v}`
     PatchVersion {
         /// Reference to a model.
@@ -304,6 +311,7 @@ impl Route {
             | Self::Download { model }
             | Self::ListVersions { model } => of_model(model),
             Self::ShowVersion { model, version }
+            | Self::ShowCard { model, version }
             | Self::PatchVersion { model, version }
             | Self::DeleteVersion { model, version }
             | Self::RestoreVersion { model, version }
@@ -462,13 +470,14 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", _, "versions", _, "restore" | "release" | "quarantine" | "block" | "rescan" | "deprecate"], _) => {
             return allow("POST");
         }
+        (["models", model, "versions", v, "card"], "GET") => Route::ShowCard { model: own(model), version: own(v) },
         (["models", model, "versions", v, "download"], "GET") => {
             Route::DownloadVersion { model: own(model), version: own(v) }
         }
         (["models", model, "versions", v, "files", path @ ..], "GET") if !path.is_empty() => {
             Route::DownloadFile { model: own(model), version: own(v), path: path.join("/") }
         }
-        (["models", _, "versions", _, "download"] | ["models", _, "versions", _, "files", _, ..], _) => {
+        (["models", _, "versions", _, "download" | "card"] | ["models", _, "versions", _, "files", _, ..], _) => {
             return allow("GET, HEAD");
         }
 

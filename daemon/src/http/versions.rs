@@ -27,6 +27,13 @@ pub(crate) async fn show(call: &Call, model: &str, version: &str) -> Answer {
     Ok(respond::logged(response, done.logged.as_ref()))
 }
 
+/// `GET /models/{id}/versions/{v}/card`
+pub(crate) async fn card(call: &Call, model: &str, version: &str) -> Answer {
+    let (model, version) = (params::model(model)?, params::version(version)?);
+    let done = call.shared.registry.card(&call.caller, &model, version).await?;
+    Ok(respond::logged(respond::json(StatusCode::OK, &done.value), done.logged.as_ref()))
+}
+
 /// `PATCH /models/{id}/versions/{v}`
 pub(crate) async fn patch(mut call: Call, model: &str, version: &str) -> Answer {
     let (model, version) = (params::model(model)?, params::version(version)?);

@@ -30,10 +30,11 @@ const KEYS: &[(&str, &str)] = &[
 pub(super) fn scan(scan: &mut Scan, head: &str, place: &Place, base: &str) -> Result<(), Stop> {
     let Some(matter) = front_matter(head) else { return Ok(()) };
     // What can't be parsed is prose between two lines.
-    if yaml::document(scan, matter, place)?.is_err() {
+    if !yaml::is_document(scan, matter, place)? {
         yaml::raw_tags(scan, matter, place);
         return Ok(());
     }
+    let _parsed = yaml::document(scan, matter, place)?;
     if base == "readme.md"
         && let Some(Value::Object(entries)) = yaml::value(matter)
     {

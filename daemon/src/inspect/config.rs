@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::cursor::Stop;
+use super::facts::cut;
 use super::pickle::globals::{Standing, standing};
 use super::rules::{Rule, Ruleset};
 use super::scan::{Place, Scan};
@@ -103,13 +104,14 @@ pub(super) struct Judge {
     top: BTreeSet<&'static str>,
     /// Code of the repository is to be run.
     pub(super) auto_map: bool,
+    /// The numbers at the top's `version`: XGBoost writes three.
+    pub(super) version: Vec<String>,
     /// Types that are named.
     pub(super) types: BTreeSet<Type>,
 }
 
 /// Keys of the outermost object that say what a document is.
-const TOP: &[&str] =
-    &["class_name", "config", "cells", "nbformat", "__loader__", "_skops_version", "learner", "version"];
+const TOP: &[&str] = &["class_name", "config", "cells", "nbformat", "__loader__", "_skops_version", "learner"];
 
 impl Judge {
     /// Whether the outermost object has this key, one of [`TOP`].
@@ -132,8 +134,8 @@ impl Judge {
             Event::Key(key) => return Ok(self.key(scan, place, key).then_some(key)),
             Event::Text { text, whole } => self.text(scan, place, at, text, *whole),
             Event::Number(word) => {
-                if self.is_path(&["version"]) && self.has_top("learner") {
-                    scan.facts.set("format_version", word.as_str());
+                if self.is_path(&["version"]) && self.version.len() < 4 {
+                    self.version.push(word.clone());
                 }
             }
             Event::Bool(_) | Event::Null => {}
@@ -173,7 +175,8 @@ impl Judge {
             }
         }
         let Some(frame) = self.frames.last_mut() else { return false };
-        key.clone_into(&mut frame.key);
+        // What is asked for is short; what is open at once is many.
+        cut(key, NAME_BYTES_MAX).clone_into(&mut frame.key);
         if self.keys >= KEYS_MAX {
             self.keys_left_out = true;
             return false;
@@ -204,14 +207,15 @@ impl Judge {
         }
         let Some(frame) = self.frames.last_mut().filter(|frame| frame.kind == Kind::Object) else { return };
         let slot = match frame.key.as_str() {
-            "__module__" => &mut frame.module,
-            "__class__" => &mut frame.class,
+            // The second name each is that of functions in schemas before skops 0.9.
+            "__module__" | "module_path" => &mut frame.module,
+            "__class__" | "function" => &mut frame.class,
             "__loader__" => &mut frame.loader,
             "_target_" | "__target__" => return target(scan, place, at, text, whole, true),
             "target" | "class_path" | "_component_" => return target(scan, place, at, text, whole, false),
             _ => return,
         };
-        *slot = Some(super::facts::cut(text, NAME_BYTES_MAX).to_owned());
+        *slot = Some(cut(text, NAME_BYTES_MAX).to_owned());
     }
 
     fn key_is(&self, key: &str) -> bool {

@@ -76,6 +76,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Steps back over `count` octets that were just read. Whether there were so many.
+    pub(super) fn back(&mut self, count: u64) -> bool {
+        let position = self.position.checked_sub(count);
+        self.position = position.unwrap_or(self.position);
+        position.is_some()
+    }
+
     pub(super) fn octet(&mut self) -> Result<u8, Stop> {
         if self.at_end() {
             return Err(Stop::End);
@@ -99,12 +106,27 @@ impl<'a> Cursor<'a> {
         Ok(octet)
     }
 
+    /// The next octet, which stays the next; none at the end.
+    pub(super) fn peek(&mut self) -> Result<Option<u8>, Stop> {
+        if self.at_end() {
+            return Ok(None);
+        }
+        let octet = self.octet()?;
+        self.position -= 1;
+        Ok(Some(octet))
+    }
+
     fn buffered(&self) -> Option<u8> {
         let at = usize::try_from(self.position.checked_sub(self.chunk_at)?).ok()?;
         self.chunk.get(at).copied()
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let buffered = self.position.checked_sub(self.chunk_at).and_then(|at| usize::try_from(at).ok());
+        if let Some(octets) = buffered.and_then(|at| self.chunk.get(at..)?.first_chunk()) {
+            self.position += N as u64;
+            return Ok(*octets);
+        }
         let mut octets = [0; N];
         for octet in &mut octets {
             *octet = self.octet()?;

@@ -121,7 +121,7 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         Format::Media => media::scan(scan, source, place),
         Format::Executable => {
             scan.find(&NATIVE, place, None, "machine code");
-            search(scan, source, 1, source.len(), place)
+            search(scan, source, 0, source.len(), place)
         }
         Format::JavaSerialized | Format::Rdata => {
             scan.find(&SERIALIZED, place, None, format_args!("objects serialized as {format}"));
@@ -179,21 +179,17 @@ pub(super) fn outside(scan: &mut Scan, source: &dyn ReadAt, start: u64, end: u64
 }
 
 /// Looks for pickles, archives and GGUF in octets outside a format: at the first of them, and by signature near both ends.
+/// What every reader of the whole source sees anyway is left to those.
 pub(super) fn search(scan: &mut Scan, source: &dyn ReadAt, start: u64, end: u64, place: &Place) -> Result<(), Stop> {
     let end = end.min(source.len());
     if start >= end || place.is_beyond() {
         return Ok(());
     }
     scan.search(place)?;
-    let mut search = Search { source, end, place, candidates: 0, tries: 0 };
-    let first = recognise(&Slice::new(source, start, end))?;
-    // Text is none of these, and zlib and lzma have too few octets to be told by.
-    let is_nothing = matches!(
-        first,
-        Format::Unknown | Format::Empty | Format::Text | Format::Json | Format::Xml | Format::Zlib | Format::Lzma
-    );
-    if !is_nothing {
-        search.look(scan, start, first)?;
+    let is_archive = zip::examine(source)?.is_some();
+    let mut search = Search { source, end, place, is_archive, candidates: 0, tries: 0 };
+    if start > 0 || recognise(source)? != recognise(&Slice::new(source, 0, end))? {
+        search.look(scan, start)?;
     }
     let head_end = end.min(start.saturating_add(SEARCH_BYTES));
     let tail_start = head_end.max(end.saturating_sub(SEARCH_BYTES));
@@ -209,17 +205,29 @@ struct Search<'a> {
     source: &'a dyn ReadAt,
     end: u64,
     place: &'a Place,
+    /// The whole source is a zip archive too, whose reader looks for what is not listed.
+    is_archive: bool,
     candidates: u32,
     tries: u32,
 }
 
 impl Search<'_> {
-    /// Looks into what begins at `at`.
-    fn look(&mut self, scan: &mut Scan, at: u64, format: Format) -> Result<(), Stop> {
+    /// Looks into what begins at `at`, if it is anything.
+    fn look(&mut self, scan: &mut Scan, at: u64) -> Result<(), Stop> {
+        let slice = Slice::new(self.source, at, self.end);
+        let format = recognise(&slice)?;
+        // Text is none of what is looked for, and zlib and lzma have too few octets to be told by.
+        let is_nothing = matches!(
+            format,
+            Format::Unknown | Format::Empty | Format::Text | Format::Json | Format::Xml | Format::Zlib | Format::Lzma
+        );
+        if is_nothing || (self.is_archive && format::is_zip(format)) {
+            return Ok(());
+        }
         self.candidates += 1;
         let place = self.place.beyond(at);
         scan.enter(&place)?;
-        content(scan, &Slice::new(self.source, at, self.end), &place, "", format)
+        content(scan, &slice, &place, "", format)
     }
 
     /// Looks for signatures that begin in `start..end`. Whether the search may go on.
@@ -239,10 +247,7 @@ impl Search<'_> {
                 _ => false,
             };
             if is_worth_it {
-                let format = recognise(&Slice::new(self.source, at, self.end))?;
-                if !matches!(format, Format::Unknown | Format::Text) {
-                    self.look(scan, at, format)?;
-                }
+                self.look(scan, at)?;
             }
             if self.candidates >= CANDIDATES_MAX || self.tries >= TRIES_MAX {
                 return Ok(false);

@@ -144,7 +144,7 @@ fn missing(files: &[(String, Inspection)]) -> Vec<Finding> {
         let Some((first, others)) = absent.split_first() else { continue };
         let detail = match others.len() {
             0 => format!("the index of weights names {first:?}, which is not there"),
-            others => format!("the index of weights names {first:?} and {others} others, which are not there"),
+            others => format!("the index of weights names {first:?} and {others} more, which are not there"),
         };
         let detail = cut(&detail, DETAIL_BYTES_MAX).to_owned();
         findings.push(Finding { rule: MISSING.id.to_owned(), level: MISSING.level, place: path.clone(), detail });
@@ -166,4 +166,95 @@ fn all(entry: &str) -> Vec<String> {
 pub(super) fn expand(stem: &str, total: usize, end: &str) -> Option<impl Iterator<Item = String>> {
     // The number has five digits.
     (total <= 99_999).then(|| (1..=total).map(move |part| format!("{stem}-{part:05}-of-{total:05}{end}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Facts, Format, Inspection, folder, stem};
+
+    fn weights(path: &str, format: Format, parameters: u64) -> (String, Inspection) {
+        let mut facts = Facts::default();
+        facts.add_tensor(path, "F32", &[parameters]);
+        (path.to_owned(), Inspection { format, findings: Vec::new(), facts })
+    }
+
+    fn named(path: &str, values: &[(&str, serde_json::Value)]) -> (String, Inspection) {
+        let mut facts = Facts::default();
+        for (name, value) in values {
+            facts.set(name, value.clone());
+        }
+        (path.to_owned(), Inspection { format: Format::Json, findings: Vec::new(), facts })
+    }
+
+    #[test]
+    fn parts_are_added_and_the_same_weights_in_two_formats_are_not() {
+        let files = [
+            weights("model-00001-of-00002.safetensors", Format::Safetensors, 60),
+            weights("model-00002-of-00002.safetensors", Format::Safetensors, 40),
+            weights("model.fp16.safetensors", Format::Safetensors, 99),
+            weights("pytorch_model.bin", Format::PytorchZip, 90),
+            weights("model.Q4.gguf", Format::Gguf, 95),
+        ];
+        let (facts, findings) = folder(&files);
+        assert_eq!((facts.tensors, facts.parameters), (2, 100));
+        assert_eq!(facts.largest.unwrap().0, "model-00001-of-00002.safetensors");
+        assert!(findings.is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_pipeline_are_added_and_quantisations_are_not() {
+        let files = [
+            weights("unet/model.safetensors", Format::Safetensors, 60),
+            weights("vae/model.safetensors", Format::Safetensors, 40),
+            weights("vae/model.fp16.safetensors", Format::Safetensors, 40),
+        ];
+        assert_eq!(folder(&files).0.parameters, 100);
+        let files = [weights("q4/m.gguf", Format::Gguf, 60), weights("q8/m.gguf", Format::Gguf, 60)];
+        assert_eq!(folder(&files).0.parameters, 60);
+        assert_eq!(folder(&[]).0, Facts::default());
+    }
+
+    #[test]
+    fn configuration_comes_first_then_the_card_then_the_weights() {
+        let mut gguf = weights("m.gguf", Format::Gguf, 10);
+        gguf.1.facts.set("architecture", "from gguf");
+        gguf.1.facts.set("context_length", 1);
+        gguf.1.facts.set("license", "from gguf");
+        let files = [
+            gguf,
+            named("README.md", &[("card.license", json!("mit")), ("architecture", json!("from card"))]),
+            named("sub/config.json", &[("architecture", json!("below"))]),
+            named("config.json", &[("architecture", json!("from config"))]),
+        ];
+        let values = folder(&files).0.values;
+        assert_eq!(values["architecture"], "from config");
+        assert_eq!(values["license"], "mit");
+        assert_eq!(values["context_length"], 1);
+    }
+
+    #[test]
+    fn an_index_names_files_that_are_not_there() {
+        let index = |files| named("m/model.safetensors.index.json", &[("index.files", files)]);
+        let set = json!(["model-{1..2}-of-00002.safetensors"]);
+        let first = weights("m/model-00001-of-00002.safetensors", Format::Safetensors, 1);
+        let second = weights("m/model-00002-of-00002.safetensors", Format::Safetensors, 1);
+        let (facts, findings) = folder(&[index(set.clone()), first.clone(), second]);
+        assert!(findings.is_empty());
+        assert!(facts.values.is_empty(), "what an index names is no fact of the version");
+        let findings = folder(&[index(set), first]).1;
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].rule, "index.missing");
+        assert!(findings[0].detail.contains("model-00002-of-00002.safetensors"));
+        assert!(folder(&[index(json!(["a", "b"]))]).1[0].detail.contains("1 more"));
+    }
+
+    #[test]
+    fn numbers_of_parts_are_told_from_other_numbers() {
+        assert_eq!(stem("model-00001-of-00003.safetensors"), stem("model-00003-of-00003.safetensors"));
+        assert_eq!(stem("pytorch_model-00001.bin"), stem("pytorch_model-00002.bin"));
+        assert_ne!(stem("model-1.bin"), stem("model-2.bin"));
+        assert_ne!(stem("a.bin"), stem("a.safetensors"));
+    }
 }

@@ -5,19 +5,20 @@
 //! text. Where a format has no signature (pickle protocols 0 and 1, protobuf, JSON) its structure is walked.
 //!
 //! What is read: the first 64 KiB; for an archive the last 64 KiB and up to 1 MiB of its directory; for a pickle or
-//! protobuf up to 1 MiB per walk; for JSON up to 1 MiB. YAML, XML, CSV and source code are all `text`: nothing in them tells
-//! one from another for sure.
+//! protobuf up to 1 MiB per walk; for JSON up to 1 MiB. YAML, CSV and source code without a first line that says so are all
+//! `text`: nothing in them tells one from another for sure. MessagePack has no signature either and counts by its name only.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::pickle::Evidence;
-use super::{ReadAt, pickle, protobuf, read_up_to, zip};
+use super::{ReadAt, lightgbm, media, pickle, protobuf, read_up_to, tar, ubjson, zip};
 
 /// Octets read from the beginning of every file.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -169,8 +170,11 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
         return Ok(Format::Empty);
     }
     let head = read_up_to(source, 0, HEAD_BYTES)?;
-    if let Some(format) = by_signature(&head, source.len()) {
-        return Ok(format);
+    match by_signature(&head, source.len()) {
+        // What kind of tar archive it is, its members say.
+        Some(Format::Tar) => return tar::examine(source),
+        Some(format) => return Ok(format),
+        None => {}
     }
     if head.starts_with(b"PK\x03\x04") {
         // Also without an end record: PyTorch decides by these four octets alone.
@@ -187,6 +191,9 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     if evidence == Evidence::Header {
         return Ok(Format::Pickle);
     }
+    if ubjson::is_xgboost(&head) {
+        return Ok(Format::XgboostUbj);
+    }
     if let Some(format) = zip::examine(source)? {
         return Ok(format);
     }
@@ -197,7 +204,10 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
         return Ok(format);
     }
     if let Some(text) = text(&head, source.len()) {
-        return Ok(if is_json(text, source)? { Format::Json } else { Format::Text });
+        return kind_of_text(text, source);
+    }
+    if is_utf16(&head) {
+        return Ok(Format::Text);
     }
     // Two or three octets only, of which zlib's may be text ("x^2"): after everything else.
     Ok(if is_zlib(&head) {
@@ -209,31 +219,31 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     })
 }
 
-/// Whether it is told by its first octets, before any pickle is looked for.
+/// Whether it is told by its first octets, before any pickle is looked for. Zip archives are too, but what reads pickles stops
+/// at their first octet: `P` asks for something that only PyTorch's reader has, which tells archives before.
 pub(super) fn has_signature(format: Format) -> bool {
-    is_zip(format)
-        || matches!(
-            format,
-            Format::Gguf
-                | Format::Npy
-                | Format::Hdf5
-                | Format::Gzip
-                | Format::Bzip2
-                | Format::Xz
-                | Format::Zstd
-                | Format::Lz4
-                | Format::SevenZip
-                | Format::Rar
-                | Format::Executable
-                | Format::Tflite
-                | Format::Tar
-                | Format::PytorchTar
-                | Format::Nemo
-                | Format::Media
-                | Format::JavaSerialized
-                | Format::Rdata
-                | Format::XgboostUbj
-        )
+    matches!(
+        format,
+        Format::Gguf
+            | Format::Npy
+            | Format::Hdf5
+            | Format::Gzip
+            | Format::Bzip2
+            | Format::Xz
+            | Format::Zstd
+            | Format::Lz4
+            | Format::SevenZip
+            | Format::Rar
+            | Format::Executable
+            | Format::Tflite
+            | Format::Tar
+            | Format::PytorchTar
+            | Format::Nemo
+            | Format::Media
+            | Format::JavaSerialized
+            | Format::Rdata
+            | Format::XgboostUbj
+    )
 }
 
 /// Whether it is a kind of zip archive.
@@ -271,6 +281,10 @@ fn by_signature(head: &[u8], len: u64) -> Option<Format> {
         _ if head.starts_with(b"Rar!\x1a\x07") => Format::Rar,
         _ if is_executable(head) => Format::Executable,
         _ if is_tflite(head, len) => Format::Tflite,
+        [0xac, 0xed, 0, 5, ..] => Format::JavaSerialized,
+        _ if is_r(head) => Format::Rdata,
+        _ if is_xgboost_ubj(head) => Format::XgboostUbj,
+        _ if media::is_media(head) => Format::Media,
         _ if is_tar(head) => Format::Tar,
         _ => return None,
     })
@@ -382,22 +396,126 @@ fn text(head: &[u8], len: u64) -> Option<&str> {
         }
         Err(_) => return None,
     };
-    let is_text = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{85}');
-    text.chars().all(is_text).then(|| text.trim_start_matches('\u{feff}'))
+    text.chars().all(is_of_text).then(|| text.trim_start_matches('\u{feff}'))
 }
 
-/// Whether text is one JSON object or array. A number or a string alone is JSON too, but every word list would be.
-fn is_json(head: &str, source: &dyn ReadAt) -> io::Result<bool> {
-    if !head.trim_start().starts_with(['{', '[']) {
-        return Ok(false);
+/// A byte order mark, and as far as the head goes no unit that is a control character of no text or half a character alone.
+fn is_utf16(head: &[u8]) -> bool {
+    let unit: fn([u8; 2]) -> u16 = match head {
+        [0xff, 0xfe, _, _, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, _, _, ..] => u16::from_be_bytes,
+        _ => return false,
+    };
+    let (pairs, _) = head.as_chunks::<2>();
+    // The head may end between the halves of a character.
+    let whole = match pairs {
+        [whole @ .., last] if (0xd800..0xdc00).contains(&unit(*last)) => whole,
+        all => all,
+    };
+    char::decode_utf16(whole.iter().map(|pair| unit(*pair))).all(|one| one.is_ok_and(is_of_text))
+}
+
+/// Whether text has such a character.
+fn is_of_text(c: char) -> bool {
+    !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{85}')
+}
+
+/// What a text is, by how it begins or, if it is JSON, by its keys.
+fn kind_of_text(text: &str, source: &dyn ReadAt) -> io::Result<Format> {
+    let beginning = text.trim_start();
+    if text.starts_with("#!") {
+        return Ok(Format::Source);
+    }
+    if lightgbm::is_model(text) {
+        return Ok(Format::Lightgbm);
+    }
+    if ["<?xml", "<!DOCTYPE", "<PMML", "<net"].iter().any(|tag| beginning.starts_with(tag)) {
+        return Ok(Format::Xml);
+    }
+    // A number or a string alone is JSON too, but every word list would be.
+    if !beginning.starts_with(['{', '[']) {
+        return Ok(Format::Text);
     }
     let octets = read_up_to(source, 0, JSON_BYTES_MAX)?;
     let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&octets);
+    let mut keys = Keys::default();
     // The parser has a limit on depth of its own.
-    Ok(match serde_json::from_slice::<IgnoredAny>(octets) {
-        Ok(_) => true,
+    let mut parser = serde_json::Deserializer::from_slice(octets);
+    let parsed = match beginning.starts_with('{') {
+        true => keys.deserialize(&mut parser),
+        false => IgnoredAny::deserialize(&mut parser).map(|_| ()),
+    };
+    let is_sound = match parsed.and_then(|()| parser.end()) {
+        Ok(()) => true,
         Err(error) => error.is_eof() && source.len() > JSON_BYTES_MAX,
+    };
+    Ok(match is_sound {
+        true if keys.learner && keys.version => Format::XgboostJson,
+        true => Format::Json,
+        false => Format::Text,
     })
+}
+
+/// The telling keys of a JSON object, as far as it is read: those of an XGBoost model.
+#[derive(Default)]
+struct Keys {
+    learner: bool,
+    version: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Keys {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Keys {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            self.learner |= key == "learner";
+            self.version |= key == "version";
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// An object of UBJSON whose first key is one of an XGBoost model: the length of the key by a type and a number.
+fn is_xgboost_ubj(head: &[u8]) -> bool {
+    let Some([b'{', rest @ ..]) = Some(head) else { return false };
+    let (width, rest) = match rest {
+        [b'i' | b'U', rest @ ..] => (1, rest),
+        [b'I', rest @ ..] => (2, rest),
+        [b'l', rest @ ..] => (4, rest),
+        [b'L', rest @ ..] => (8, rest),
+        _ => return false,
+    };
+    let Some((length, key)) = rest.split_at_checked(width) else { return false };
+    let length = length.iter().fold(0_u64, |length, octet| length << 8 | u64::from(*octet));
+    [&b"learner"[..], b"version", b"Config", b"Model"]
+        .iter()
+        .any(|known| length == known.len() as u64 && key.starts_with(known))
+}
+
+/// R's serialization, in its own frame or as it is: binary or text, version 2 or 3. The text form has the number of R's
+/// version next, of at least five digits.
+fn is_r(head: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 6] = [b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n", b"X\n\0\0\0\x02\0", b"X\n\0\0\0\x03\0"];
+    let is_text = match head {
+        [b'A', b'\n', b'2' | b'3', b'\n', number @ ..] => {
+            number.len() > 5 && number[..5].iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    is_text || MAGIC.iter().any(|magic| head.starts_with(magic))
 }
 
 /// Method 8 with the window of 32 KiB that all writers use, header divisible by 31, no preset dictionary (RFC 1950), and a

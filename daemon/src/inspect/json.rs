@@ -9,10 +9,10 @@ use std::io;
 use serde_json::{Map, Number, Value};
 
 use super::config::{Event, Judge, Kind};
-use super::cursor::{Cursor, Stop};
-use super::rules::{self, Rule};
+use super::cursor::Stop;
+use super::rules::Rule;
 use super::scan::{Place, Scan, whole};
-use super::{Level, ReadAt, keras, skops, transformers};
+use super::{Level, ReadAt, dispatch, keras, read_up_to, skops, transformers};
 
 /// Containers within each other.
 pub(super) const DEPTH_MAX: usize = 200;
@@ -28,6 +28,12 @@ const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// Octets of a document that is also looked at as a whole value, for what its keys mean together.
 const MEANING_BYTES_MAX: u64 = 32 << 20;
+
+/// Octets read at once.
+const CHUNK_BYTES: u64 = 64 << 10;
+
+/// The byte order mark in UTF-8, which some editors put before a text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 const BROKEN: Rule = Rule {
     id: "json.broken",
@@ -105,23 +111,33 @@ enum Expect {
 
 /// Reads a document event by event.
 pub(super) struct Reader<'a> {
-    cursor: Cursor<'a>,
-    /// An octet that was read and not used.
-    ahead: Option<u8>,
+    source: &'a dyn ReadAt,
+    chunk: Vec<u8>,
+    /// Where in the source `chunk` was read, and how much of it is used.
+    chunk_at: u64,
+    used: usize,
     open: Vec<Kind>,
     expect: Expect,
     text_max: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that keeps `text_max` octets of each string.
-    pub(super) fn new(cursor: Cursor<'a>, text_max: usize) -> Self {
-        Self { cursor, ahead: None, open: Vec::new(), expect: Expect::Value { or_end: false }, text_max }
+    /// A reader from `start` on that keeps `text_max` octets of each string.
+    pub(super) fn new(source: &'a dyn ReadAt, start: u64, text_max: usize) -> Self {
+        Self {
+            source,
+            chunk: Vec::new(),
+            chunk_at: start,
+            used: 0,
+            open: Vec::new(),
+            expect: Expect::Value { or_end: false },
+            text_max,
+        }
     }
 
     /// The offset of the next octet.
     pub(super) fn position(&self) -> u64 {
-        self.cursor.position() - u64::from(self.ahead.is_some())
+        self.chunk_at + self.used as u64
     }
 
     /// The next event; none at the document's end.
@@ -130,8 +146,11 @@ impl<'a> Reader<'a> {
             if self.expect == Expect::Nothing {
                 return Ok(None);
             }
-            let octet = self.visible()?.ok_or(Fault::Syntax(self.position(), "it ends within a value"))?;
-            let at = self.position() - 1;
+            let Some(octet) = self.visible()? else {
+                return Err(Fault::Syntax(self.position(), "it ends within a value"));
+            };
+            let at = self.position();
+            self.used += 1;
             match (self.expect, octet) {
                 (Expect::CommaOrEnd, b',') => {
                     self.expect = match self.open.last() {
@@ -154,6 +173,7 @@ impl<'a> Reader<'a> {
                     if self.visible()? != Some(b':') {
                         return Err(Fault::Syntax(self.position(), "no colon behind a key"));
                     }
+                    self.used += 1;
                     self.expect = Expect::Value { or_end: false };
                     return Ok(Some(Event::Key(text)));
                 }
@@ -165,9 +185,8 @@ impl<'a> Reader<'a> {
 
     /// Steps over white space behind a document. Whether anything else follows, and then a new document may be read.
     pub(super) fn more(&mut self) -> Result<bool, Fault> {
-        self.ahead = self.visible()?;
         self.expect = Expect::Value { or_end: false };
-        Ok(self.ahead.is_some())
+        Ok(self.visible()?.is_some())
     }
 
     fn value(&mut self, octet: u8, at: u64) -> Result<Event, Fault> {
@@ -202,21 +221,30 @@ impl<'a> Reader<'a> {
         Event::End
     }
 
-    /// The next octet that is no white space; none at the end.
+    /// The next octet that is no white space, which stays unused; none at the end.
     fn visible(&mut self) -> Result<Option<u8>, Fault> {
         loop {
-            match self.octet()? {
-                Some(b' ' | b'\t' | b'\r' | b'\n') => {}
+            match self.peek()? {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.used += 1,
                 other => return Ok(other),
             }
         }
     }
 
-    fn octet(&mut self) -> Result<Option<u8>, Fault> {
-        if let Some(octet) = self.ahead.take() {
-            return Ok(Some(octet));
+    /// The next octet, which stays unused; none at the end.
+    fn peek(&mut self) -> Result<Option<u8>, Fault> {
+        if self.used >= self.chunk.len() {
+            self.chunk_at = self.position();
+            self.used = 0;
+            self.chunk = read_up_to(self.source, self.chunk_at, CHUNK_BYTES).map_err(Stop::from)?;
         }
-        if self.cursor.at_end() { Ok(None) } else { Ok(Some(self.cursor.octet()?)) }
+        Ok(self.chunk.get(self.used).copied())
+    }
+
+    fn octet(&mut self) -> Result<Option<u8>, Fault> {
+        let octet = self.peek()?;
+        self.used += usize::from(octet.is_some());
+        Ok(octet)
     }
 
     /// A number, or one of the words.
@@ -224,11 +252,11 @@ impl<'a> Reader<'a> {
         // A whole number in Python has any length; what it is worth does not matter here.
         const WORD_BYTES_MAX: usize = 64;
         let mut word = String::from(char::from(first));
-        while let Some(octet) = self.octet()? {
+        while let Some(octet) = self.peek()? {
             if !(octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.')) {
-                self.ahead = Some(octet);
                 break;
             }
+            self.used += 1;
             if word.len() < WORD_BYTES_MAX {
                 word.push(char::from(octet));
             } else if !octet.is_ascii_digit() {
@@ -248,88 +276,35 @@ impl<'a> Reader<'a> {
     /// A string behind its quotation mark: as much as is kept, and whether that is all.
     fn text(&mut self) -> Result<(String, bool), Fault> {
         let at = self.position();
-        let ends = Fault::Syntax(at, "a string without an end");
-        let mut kept = Vec::new();
-        let mut whole = true;
-        let mut utf8 = [0; 4];
+        let ends = "a string without an end";
+        let mut text = Text { octets: Vec::new(), max: self.text_max, whole: true, half: None };
         loop {
-            let Some(octet) = self.octet()? else { return Err(ends) };
-            let one: &[u8] = match octet {
+            // As much at once as has no meaning of its own.
+            let rest = self.chunk.get(self.used..).unwrap_or_default();
+            let plain = rest.iter().position(|octet| matches!(octet, b'"' | b'\\')).unwrap_or(rest.len());
+            text.push(&rest[..plain]);
+            self.used += plain;
+            match self.octet()?.ok_or(Fault::Syntax(at, ends))? {
                 b'"' => break,
-                b'\\' => {
-                    let Some(escape) = self.octet()? else { return Err(ends) };
-                    match escape {
-                        b'"' => b"\"",
-                        b'\\' => b"\\",
-                        b'/' => b"/",
-                        b'b' => b"\x08",
-                        b'f' => b"\x0c",
-                        b'n' => b"\n",
-                        b'r' => b"\r",
-                        b't' => b"\t",
-                        b'u' => self.unicode(&mut kept)?.encode_utf8(&mut utf8).as_bytes(),
-                        _ => return Err(Fault::Syntax(self.position(), "an unknown escape in a string")),
-                    }
-                }
-                octet => &[octet],
-            };
-            if kept.len() + one.len() <= self.text_max {
-                kept.extend_from_slice(one);
-            } else {
-                whole = false;
+                b'\\' => match self.octet()?.ok_or(Fault::Syntax(at, ends))? {
+                    b'u' => text.unit(self.hex()?),
+                    b'b' => text.push(b"\x08"),
+                    b'f' => text.push(b"\x0c"),
+                    b'n' => text.push(b"\n"),
+                    b'r' => text.push(b"\r"),
+                    b't' => text.push(b"\t"),
+                    itself @ (b'"' | b'\\' | b'/') => text.push(&[itself]),
+                    _ => return Err(Fault::Syntax(self.position(), "an unknown escape in a string")),
+                },
+                octet => text.push(&[octet]),
             }
         }
-        match String::from_utf8(kept) {
-            Ok(text) => Ok((text, whole)),
+        text.flush();
+        match String::from_utf8(text.octets) {
+            Ok(string) => Ok((string, text.whole)),
             // A character may be cut in two where the text is.
-            Err(error) if !whole => Ok((String::from_utf8_lossy(error.as_bytes()).into_owned(), whole)),
+            Err(error) if !text.whole => Ok((String::from_utf8_lossy(error.as_bytes()).into_owned(), false)),
             Err(_) => Err(Fault::Syntax(at, "a string that is not UTF-8")),
-        }
-    }
-
-    /// Behind `\u`: a character, which takes a second escape if the first is half of one.
-    fn unicode(&mut self, kept: &mut Vec<u8>) -> Result<char, Fault> {
-        let mut unit = self.hex()?;
-        loop {
-            if !(0xd800..0xdc00).contains(&unit) {
-                return Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            match self.octet()? {
-                Some(b'\\') => {}
-                other => {
-                    self.ahead = other;
-                    return Ok(char::REPLACEMENT_CHARACTER);
-                }
-            }
-            match self.octet()? {
-                Some(b'u') => {}
-                // Another escape behind a half: the half is as good as a replacement, and the escape is read as it is.
-                other => {
-                    if kept.len() < self.text_max {
-                        kept.extend_from_slice("\u{fffd}".as_bytes());
-                    }
-                    return match other {
-                        Some(b'"') => Ok('"'),
-                        Some(b'\\') => Ok('\\'),
-                        Some(b'/') => Ok('/'),
-                        Some(b'b') => Ok('\u{8}'),
-                        Some(b'f') => Ok('\u{c}'),
-                        Some(b'n') => Ok('\n'),
-                        Some(b'r') => Ok('\r'),
-                        Some(b't') => Ok('\t'),
-                        _ => Err(Fault::Syntax(self.position(), "an unknown escape in a string")),
-                    };
-                }
-            }
-            let low = self.hex()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let point = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                return Ok(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            if kept.len() < self.text_max {
-                kept.extend_from_slice("\u{fffd}".as_bytes());
-            }
-            unit = low;
         }
     }
 
@@ -341,6 +316,49 @@ impl<'a> Reader<'a> {
             unit = unit << 4 | digit;
         }
         Ok(unit)
+    }
+}
+
+/// A string under way.
+struct Text {
+    octets: Vec<u8>,
+    max: usize,
+    whole: bool,
+    /// The first half of a character that is escaped in two.
+    half: Option<u32>,
+}
+
+impl Text {
+    fn push(&mut self, octets: &[u8]) {
+        if !octets.is_empty() {
+            self.flush();
+        }
+        let room = self.max - self.octets.len();
+        self.whole &= octets.len() <= room;
+        self.octets.extend_from_slice(&octets[..octets.len().min(room)]);
+    }
+
+    /// An escaped unit of UTF-16. Half a character alone counts as one that can't be told.
+    fn unit(&mut self, unit: u32) {
+        let character = match (self.half, unit) {
+            (Some(half), 0xdc00..0xe000) => {
+                self.half = None;
+                char::from_u32(0x1_0000 + ((half - 0xd800) << 10) + (unit - 0xdc00))
+            }
+            (_, 0xd800..0xdc00) => {
+                self.flush();
+                self.half = Some(unit);
+                return;
+            }
+            _ => char::from_u32(unit),
+        };
+        self.push(character.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut [0; 4]).as_bytes());
+    }
+
+    fn flush(&mut self) {
+        if self.half.take().is_some() {
+            self.push("\u{fffd}".as_bytes());
+        }
     }
 }
 
@@ -451,7 +469,7 @@ pub(super) fn parse(octets: &[u8]) -> Result<(Value, Vec<String>), Error> {
     if octets.len() > PARSE_BYTES_MAX {
         return Err(Error::Large);
     }
-    let mut reader = Reader::new(Cursor::over(&octets), usize::MAX);
+    let mut reader = Reader::new(&octets, 0, usize::MAX);
     let mut builder = Builder::default();
     let mut read = || {
         while let Some(event) = reader.event()? {
@@ -477,7 +495,7 @@ pub(super) fn parse(octets: &[u8]) -> Result<(Value, Vec<String>), Error> {
 /// Whether a text is one JSON document, of which recognising the format sees the beginning only and by a stricter grammar.
 pub(super) fn is_document(scan: &mut Scan, source: &dyn ReadAt, place: &Place) -> Result<bool, Stop> {
     // No strings are kept: their octets are read.
-    let mut reader = Reader::new(Cursor::over(source), 0);
+    let mut reader = Reader::new(source, 0, 0);
     let mut read = || {
         while reader.event()?.is_some() {
             scan.tick(place)?;
@@ -503,7 +521,7 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &s
         Err(Fault::Stop(stop)) => Err(stop),
         Err(Fault::Syntax(at, what)) => {
             scan.find(&BROKEN, place, Some(at), format_args!("the JSON document can't be read: {what}"));
-            Ok(())
+            dispatch::search(scan, source, at, source.len(), place)
         }
         Err(Fault::Depth(at)) => {
             let place = place.part(at);
@@ -514,18 +532,13 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &s
 
 /// Judges one document after the other: one in a plain file, one a line in a list of records.
 fn documents(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Fault> {
-    let mut cursor = Cursor::over(source);
-    let mark: &[u8] = b"\xef\xbb\xbf";
-    if super::read_up_to(source, 0, 3).map_err(Stop::from)? == mark {
-        cursor.skip(3)?;
-    }
-    let mut reader = Reader::new(cursor, TEXT_BYTES_MAX);
+    let has_mark = read_up_to(source, 0, 3).map_err(Stop::from)? == MARK;
+    let mut reader = Reader::new(source, if has_mark { 3 } else { 0 }, TEXT_BYTES_MAX);
     let records = [".jsonl", ".ndjson"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
     let mut first = true;
     while reader.more()? {
         if !first && !records {
-            let at = reader.position();
-            scan.find(&rules::TRAILING, place, Some(at), "something stands behind the end of the JSON document");
+            dispatch::outside(scan, source, reader.position(), source.len(), place)?;
         }
         let mut judge = Judge::default();
         loop {
@@ -537,6 +550,9 @@ fn documents(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) ->
         }
         if judge.auto_map {
             scan.find(&AUTO_MAP, place, None, "the configuration asks for Python code of the repository to be run");
+        }
+        if judge.has_top("learner") {
+            scan.facts.set("framework_version", judge.version.join("."));
         }
         skops::judge(scan, &judge, place, name)?;
         if judge.keys_left_out {
@@ -592,5 +608,120 @@ fn meaning(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> R
 }
 
 fn without_mark(octets: &[u8]) -> &[u8] {
-    octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets)
+    octets.strip_prefix(MARK).unwrap_or(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Strategy as _, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use proptest::strategy::{BoxedStrategy, Just};
+    use serde_json::{Value, json};
+
+    use super::{DEPTH_MAX, Error, parse};
+
+    /// Any value without floats, which two writers may round differently.
+    fn value() -> BoxedStrategy<Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                proptest::collection::btree_map(".{0,8}", inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+        .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_writes_is_read_back(value in value(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let (read, duplicates) = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(read, value);
+            prop_assert!(duplicates.is_empty());
+        }
+
+        #[test]
+        fn what_serde_reads_is_read(octets in "[\\[\\]{}:,\"\\\\u0aDd1 .eE+\\-truefalsnN]{0,24}") {
+            if let Ok(value) = serde_json::from_str::<Value>(&octets) {
+                prop_assert_eq!(parse(octets.as_bytes()).unwrap().0, value);
+            }
+        }
+
+        #[test]
+        fn any_octets_end(octets in any::<Vec<u8>>()) {
+            let _ = parse(&octets);
+        }
+    }
+
+    #[test]
+    fn what_python_takes_is_read() {
+        for (text, value) in [
+            (&b"[NaN, Infinity, -Infinity]"[..], json!([null, null, null])),
+            (br#"["\ud83d\ude00"]"#, json!(["\u{1f600}"])),
+            (
+                br#"["\ud83d", "\ude00", "\ud83d\n", "\ud83d\ud83d\ude00"]"#,
+                json!(["\u{fffd}", "\u{fffd}", "\u{fffd}\n", "\u{fffd}\u{1f600}"]),
+            ),
+            (b"[\"a\tb\"]\n ", json!(["a\tb"])),
+            (b"[-0, 1e3, 123456789012345678901234567890]", json!([0, 1e3, 123456789012345678901234567890_f64])),
+        ] {
+            assert_eq!(parse(text).unwrap().0, value, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "[1 2]",
+            "[01]",
+            "[1.]",
+            "[.5]",
+            "[+1]",
+            "[1e]",
+            "tru",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "[]]",
+            "[] x",
+            "{]",
+            "[}",
+            "// a\n1",
+            "['a']",
+            "\"\\",
+        ] {
+            assert!(matches!(parse(text.as_bytes()), Err(Error::Syntax(..))), "{text:?}");
+        }
+        assert!(matches!(parse(b"\"\xff\""), Err(Error::Syntax(..))));
+    }
+
+    #[test]
+    fn depth_duplicates_and_memory_are_bounded() {
+        let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(parse(&nested(DEPTH_MAX)).is_ok());
+        assert!(matches!(parse(&nested(DEPTH_MAX + 1)), Err(Error::Depth)));
+        assert!(matches!(parse(&b"[".repeat(1_000_000)), Err(Error::Depth)));
+        let (value, duplicates) = parse(br#"{"a": 1, "b": {"c": 1, "c": 2}, "a": 2}"#).unwrap();
+        assert_eq!(value, json!({"a": 2, "b": {"c": 2}}));
+        assert_eq!(duplicates, ["c", "a"]);
+        let many = [&b"["[..], &b"{\"\":0},".repeat(500_000), b"{}]"].concat();
+        assert!(matches!(parse(&many), Err(Error::Large)));
+    }
 }

@@ -1,11 +1,184 @@
-//! Telling the protobuf model formats apart. Protobuf has no signature and few octets are no valid message, so a file counts
+//! Protobuf: a walk over messages of any size in constant memory, and telling the model formats apart.
+//!
+//! [`Walk`] knows the wire and nothing of any schema. It holds where it is and which messages are around; what is not asked
+//! for is stepped over unread, so a model of many gigabytes costs its structure only. Groups, which proto3 dropped, are
+//! refused.
+//!
+//! Telling formats apart: protobuf has no signature and few octets are no valid message, so a file counts
 //! as one only if its whole top level is: known field numbers, each of its right wire type, to the last octet, and the
 //! message that must be in it is of the right shape too. Contents are stepped over.
 
 use std::io;
 
 use super::cursor::{Cursor, Stop};
+use super::scan::{Place, Scan};
 use super::{Format, ReadAt};
+
+/// Messages within each other, as deep as a walk goes.
+const DEPTH_MAX: usize = 64;
+
+/// What a walk comes to next. `within` is the kind of the message that the field is in, as the caller named it.
+pub(super) enum Event<M> {
+    /// A field that is a number.
+    Number {
+        /// The message around.
+        within: M,
+        /// The field's number.
+        field: u64,
+        /// Its value.
+        value: u64,
+    },
+    /// A field with octets: text, packed numbers, or a message. They are stepped over unless the walk is told to enter or
+    /// read them before it goes on.
+    Octets {
+        /// The message around.
+        within: M,
+        /// The field's number.
+        field: u64,
+        /// How many octets there are.
+        len: u64,
+    },
+    /// A message that was entered ends.
+    Leave(M),
+}
+
+/// Why a walk cannot go on.
+pub(super) enum Fault {
+    /// What is said of every walk.
+    Stop(Stop),
+    /// These octets are no sound message, and why.
+    Broken(&'static str),
+}
+
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::End => Self::Broken("a field reaches beyond its end"),
+            stop => Self::Stop(stop),
+        }
+    }
+}
+
+/// A walk over a message and those in it.
+pub(super) struct Walk<'a, M> {
+    cursor: Cursor<'a>,
+    /// The messages around: kind and end, the innermost last.
+    open: Vec<(M, u64)>,
+    /// Where the octets end that were told last and not entered.
+    octets_end: Option<u64>,
+}
+
+impl<'a, M: Copy> Walk<'a, M> {
+    /// Begins a walk over a source that is one message.
+    pub(super) fn over(source: &'a dyn ReadAt, kind: M) -> Self {
+        Self { cursor: Cursor::over(source), open: vec![(kind, source.len())], octets_end: None }
+    }
+
+    /// Where the walk is.
+    pub(super) fn position(&self) -> u64 {
+        self.cursor.position()
+    }
+
+    /// The next event; none after the outermost message has ended.
+    pub(super) fn next(&mut self, scan: &mut Scan, place: &Place) -> Result<Option<Event<M>>, Fault> {
+        loop {
+            scan.tick(place)?;
+            if let Some(end) = self.octets_end.take() {
+                self.cursor.skip(end.saturating_sub(self.cursor.position()))?;
+            }
+            let Some(&(within, end)) = self.open.last() else { return Ok(None) };
+            if self.cursor.position() >= end {
+                self.open.pop();
+                return Ok(Some(Event::Leave(within)));
+            }
+            let tag = self.number()?;
+            let field = tag >> 3;
+            if field == 0 || tag > u64::from(u32::MAX) {
+                return Err(Fault::Broken("a field has a number that no field can have"));
+            }
+            let event = match tag & 7 {
+                0 => Some(Event::Number { within, field, value: self.number()? }),
+                1 => {
+                    self.cursor.skip(8)?;
+                    None
+                }
+                2 => {
+                    let len = self.number()?;
+                    let octets_end = self.cursor.position().checked_add(len).filter(|octets_end| *octets_end <= end);
+                    let Some(octets_end) = octets_end else {
+                        return Err(Fault::Broken("a field is longer than the message around it"));
+                    };
+                    self.octets_end = Some(octets_end);
+                    Some(Event::Octets { within, field, len })
+                }
+                5 => {
+                    self.cursor.skip(4)?;
+                    None
+                }
+                _ => return Err(Fault::Broken("a field is of a wire type that is not in use")),
+            };
+            if self.cursor.position() > end {
+                return Err(Fault::Broken("a field is longer than the message around it"));
+            }
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Takes the octets told last as a message of this kind: its fields come next.
+    pub(super) fn enter(&mut self, kind: M) -> Result<(), Fault> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err(Fault::Broken("messages are nested too deep"));
+        }
+        if let Some(end) = self.octets_end.take() {
+            self.open.push((kind, end));
+        }
+        Ok(())
+    }
+
+    /// The octets told last as text; none if they are more than `max`.
+    pub(super) fn text(&mut self, max: u64) -> Result<Option<String>, Fault> {
+        let len = self.octets_end.map_or(0, |end| end.saturating_sub(self.cursor.position()));
+        if len > max {
+            return Ok(None);
+        }
+        Ok(Some(String::from_utf8_lossy(&self.cursor.take(len)?).into_owned()))
+    }
+
+    /// The next of the packed numbers told last; none after the last one.
+    pub(super) fn packed(&mut self) -> Result<Option<u64>, Fault> {
+        let Some(end) = self.octets_end.filter(|end| self.cursor.position() < *end) else { return Ok(None) };
+        let number = self.number()?;
+        if self.cursor.position() > end {
+            return Err(Fault::Broken("packed numbers are longer than their field"));
+        }
+        Ok(Some(number))
+    }
+
+    fn number(&mut self) -> Result<u64, Fault> {
+        self.cursor.varint()?.ok_or(Fault::Broken("a number has more than ten octets"))
+    }
+}
+
+/// Why a path that a model names for a file beside it leads elsewhere; none if it stays below the model's folder.
+pub(super) fn escapes(path: &str) -> Option<&'static str> {
+    let mut octets = path.bytes();
+    let is_drive = octets.next().is_some_and(|first| first.is_ascii_alphabetic()) && octets.next() == Some(b':');
+    if path.starts_with('/') || is_drive {
+        Some("it is absolute")
+    } else if path.contains('\\') {
+        Some("it has a backslash")
+    } else if path.split('/').any(|part| part == "..") {
+        Some("it leads out of the model's folder")
+    } else if path.contains("://") {
+        Some("it is an address")
+    } else if path.contains('\0') {
+        Some("it has a zero octet")
+    } else {
+        None
+    }
+}
 
 /// Octets fetched on each of the two levels. At the limit a message counts as what its fields so far say.
 const BYTES_MAX: u64 = 1 << 20;

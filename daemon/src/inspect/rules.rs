@@ -29,6 +29,12 @@ pub(super) const LIMIT: Rule = Rule {
     meaning: "The file needs more depth, memory, members or time than an inspection gives it, as decompression bombs do; \
               what lies beyond was not looked at.",
 };
+/// The inspection itself failed.
+pub const WORKER_LOST: Rule = Rule {
+    id: "inspection.lost",
+    level: Level::Unscannable,
+    meaning: "The process that looked at the file died or gave no answer: the file may be made to break what reads it.",
+};
 /// The format is not known.
 pub(super) const UNKNOWN: Rule = Rule {
     id: "unknown.format",
@@ -88,7 +94,8 @@ pub(super) const SERIALIZED: Rule = Rule {
 };
 
 /// The rules that belong to no format.
-const CORE: &[Rule] = &[LIMIT, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING, AMBIGUOUS, SOURCE, PYTHON, SERIALIZED];
+const CORE: &[Rule] =
+    &[LIMIT, WORKER_LOST, UNKNOWN, MISMATCH, NATIVE, UNREAD, TRAILING, AMBIGUOUS, SOURCE, PYTHON, SERIALIZED];
 
 /// All rules, by family.
 pub const RULES: &[&[Rule]] = &[

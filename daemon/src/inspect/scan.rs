@@ -8,6 +8,8 @@ use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::cursor::Stop;
 use super::facts::{Facts, cut};
 use super::rules::{self, Rule, Ruleset};
@@ -23,7 +25,7 @@ const SEARCHES_MAX: u32 = 1000;
 const PLACE_BYTES_MAX: usize = 1024;
 
 /// How much work an inspection may be (scanning.md §2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Containers within containers.
     pub depth: u32,

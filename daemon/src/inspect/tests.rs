@@ -305,7 +305,8 @@ fn an_archive_is_one_with_octets_before_it_and_with_a_comment() {
     let at = commented.len() - 2;
     commented[at..].copy_from_slice(&[32, 0]);
     commented.extend(b"PK\x05\x06, said the comment, and so");
-    assert_eq!(format_of(&commented), Format::Zip, "begins as one, but no end record closes the file");
+    assert_eq!(format_of(&commented), Format::Npz, "begins as one, and octets stand behind its end");
+    assert_eq!(format_of(&[&[0xff], &commented[..]].concat()), Format::Unknown, "no end record closes the file");
     commented[at] = 30;
     assert_eq!(format_of(&commented), Format::Npz);
     // Cut short: still what PyTorch would take for an archive.

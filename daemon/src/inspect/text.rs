@@ -101,7 +101,8 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
         body(scan, source, place, ACTIVE, |scan, place, at, what| {
             scan.find(&SCRIPT, place, Some(at), format_args!("the page has {what:?} in it"));
         })?;
-        return if begins("<?xml") { xml::scan(scan, source, place, name) } else { Ok(()) };
+        let is_xml = begins("<?xml") || matches!(end, "svg" | "xhtml" | "xht");
+        return if is_xml { xml::scan(scan, source, place, name) } else { Ok(()) };
     }
     if matches!(end, "xml" | "pmml" | "xsl" | "xslt" | "xsd" | "plist" | "kml")
         || ["<?xml", "<!doctype", "<!entity", "<pmml", "<net "].iter().any(|mark| begins(mark))
@@ -113,10 +114,12 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
     } else if !matches!(end, "csv" | "tsv")
         && let Some(octets) = whole(source, YAML_BYTES_MAX)?
         && let Ok(content) = std::str::from_utf8(&octets)
-        && let Err(_no_yaml) = yaml::document(scan, content, place)?
-        && head.starts_with("---")
     {
-        yaml::raw_tags(scan, content, place);
+        if yaml::is_document(scan, content, place)? {
+            let _parsed = yaml::document(scan, content, place)?;
+        } else if head.starts_with("---") {
+            yaml::raw_tags(scan, content, place);
+        }
     }
     body(scan, source, place, &[], no_hit)
 }
@@ -232,3 +235,6 @@ fn tail(scan: &mut Scan, source: &dyn ReadAt, place: &Place, at: u64, not_utf8: 
     let start = if is_something { at } else { at.saturating_sub(BACK) };
     dispatch::search(scan, source, start, source.len(), place)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::cursor::Stop;
 use super::facts::cut;
 use super::rules::Rule;
 use super::scan::{Place, Scan};
-use super::{Level, ReadAt, source};
+use super::{Level, ReadAt, dispatch};
 
 /// Elements within each other.
 const DEPTH_MAX: usize = 200;
@@ -76,7 +76,7 @@ impl Read for Feed<'_> {
 /// Looks into a text that is XML by its name or beginning.
 pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Stop> {
     // Valid XML may be a script all the same, for who goes by names.
-    source::judge(scan, place, name, "");
+    super::source::judge(scan, place, name, "");
     let left = Cell::new(EVENT_BYTES_MAX);
     let feed = Feed { source, position: 0, left: &left };
     let mut reader = Reader::from_reader(BufReader::with_capacity(64 << 10, feed));
@@ -101,12 +101,12 @@ pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &s
             }
             Err(error) => {
                 scan.find(&BROKEN, place, Some(at), format_args!("the XML document can't be read: {error}"));
-                return Ok(());
+                return dispatch::search(scan, source, at, source.len(), place);
             }
         };
         if let Err(fault) = document.event(scan, place, at, &event)? {
             scan.find(&BROKEN, place, Some(at), fault);
-            return Ok(());
+            return dispatch::search(scan, source, at, source.len(), place);
         }
     }
     document.finish(scan, place);

@@ -5,7 +5,6 @@
 //! Nothing tells YAML from other text, so a text that can't be parsed is a finding only where its name says YAML. The tags
 //! are searched in its lines then, as a loader may be more lenient than this parser.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event as Parsed, Parser, ScalarStyle, Tag};
@@ -16,11 +15,12 @@ use super::cursor::Stop;
 use super::json::{self, Builder};
 use super::pickle::globals::Standing;
 use super::rules::Rule;
-use super::scan::{Place, Scan, whole};
-use super::{Level, ReadAt, keras, text};
+use super::scan::{Place, Scan};
+use super::{Level, ReadAt, dispatch, keras, names, read_up_to, text};
 
-/// Longest document that is parsed.
-const BYTES_MAX: u64 = 16 << 20;
+/// Longest document that is parsed: the parser holds all of a flow collection as tokens, a hundred octets for each of the
+/// text, to see whether a colon follows it.
+const BYTES_MAX: u64 = 2 << 20;
 /// Values of a document with its aliases written out, where there are ten times fewer without.
 const EXPANDED_MAX: u64 = 1_000_000;
 /// Anchored texts that are remembered, and the octets of each: what an alias may name as a callable.
@@ -49,22 +49,37 @@ pub(super) const RULES: &[Rule] = &[TAG, BOMB, BROKEN];
 
 /// Looks into a text that is YAML by its name.
 pub(super) fn scan(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str) -> Result<(), Stop> {
-    let Some(octets) = whole(source, BYTES_MAX.min(scan.limits.held_bytes))? else {
-        return Err(scan.reached(place, format_args!("a YAML document of more than {BYTES_MAX} octets")));
-    };
-    let Some(content) = text::decoded(&octets) else {
+    let max = BYTES_MAX.min(scan.limits.held_bytes);
+    let octets = read_up_to(source, 0, max)?;
+    if source.len() > max {
+        raw_tags(scan, &String::from_utf8_lossy(&octets), place);
+        return Err(scan.reached(place, format_args!("a YAML document of more than {max} octets")));
+    }
+    let content = text::decoded(&octets).unwrap_or_else(|| {
         scan.find(&BROKEN, place, None, "the text is in no encoding that YAML has");
-        return Ok(());
-    };
+        String::from_utf8_lossy(&octets)
+    });
     if let Err(fault) = document(scan, &content, place)? {
         scan.find(&BROKEN, place, None, format_args!("the text can't be parsed as YAML: {fault}"));
         raw_tags(scan, &content, place);
+        dispatch::search(scan, source, 0, source.len(), place)?;
     }
-    let base = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    if base == "model_config.yaml" {
+    if names::last(name).eq_ignore_ascii_case("model_config.yaml") {
         scan.facts.set("framework", "nemo");
     }
     Ok(())
+}
+
+/// Whether all of a text can be parsed as YAML, which prose and tables mostly can't.
+pub(super) fn is_document(scan: &mut Scan, content: &str, place: &Place) -> Result<bool, Stop> {
+    let mut parser = Parser::new_from_str(content.trim_start_matches('\u{feff}'));
+    while let Some(event) = parser.next_event() {
+        scan.tick(place)?;
+        if event.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Looks into YAML text. What is in its way is handed back: whether that is a finding, the caller knows.
@@ -148,9 +163,9 @@ impl Events {
 }
 
 /// A plain scalar may be a number; texts are all that rules ask for.
-fn scalar(text: &Cow<'_, str>, style: ScalarStyle) -> Event {
+fn scalar(text: &str, style: ScalarStyle) -> Event {
     if style == ScalarStyle::Plain {
-        match text.as_ref() {
+        match text {
             "" | "~" | "null" => return Event::Null,
             "true" => return Event::Bool(true),
             "false" => return Event::Bool(false),
@@ -158,7 +173,7 @@ fn scalar(text: &Cow<'_, str>, style: ScalarStyle) -> Event {
             _ => {}
         }
     }
-    Event::Text { text: text.clone().into_owned(), whole: true }
+    Event::Text { text: text.to_owned(), whole: true }
 }
 
 fn is_node(event: &Parsed<'_>) -> bool {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::registry::access::Caller;
 use crate::registry::commit::{Decided, Note};
+use crate::registry::damage;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::idempotency::described;
@@ -165,6 +166,9 @@ impl Registry {
                 let (model, mut record) = live_version(records, &reference, version, &who, note)?;
                 moderation.check(&record)?;
                 let (from, to) = (record.state, moderation.state());
+                if to == State::Available {
+                    damage::check_sound(records, &record)?;
+                }
                 note.say("from", from.as_str());
                 note.say("to", to.as_str());
                 note.say("reason_given", reason.as_str());
@@ -309,7 +313,7 @@ fn changed(
     }
     model.updated_at_ms = moment.at_ms;
     model.revision = moment.index;
-    let value = render::version_info(&inner.inspector.ruleset, &model, &version);
+    let value = render::version_info(inner.inspections.ruleset(), &model, &version);
     Ok((Tagged { value, revision: moment.index }, vec![Write::PutVersion(version), Write::PutModel(model)]))
 }
 

@@ -1,27 +1,30 @@
 //! Checking everything that is stored: the store checks itself, and for each blob the state points to it is seen whether it
-//! is there, and on demand whether its octets are right. Knows what is told of it; refuses to repair anything.
+//! is there, and on demand whether its octets are right. Beside a running daemon what is found acts as the scrubber's
+//! findings do. Knows what is told of it; refuses to repair anything.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use common::audit::{Action, Target};
 use common::digest::Digest;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::Blobs;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
+use crate::registry::damage::Verified;
 use crate::registry::error::{Failure, RegistryError};
+use crate::registry::examine::{Examined, Fault, Pace, examine, glance};
+use crate::registry::scrub::Pass;
 use crate::registry::throttle::give_way;
 use crate::registry::{Inner, Registry};
 use crate::store::check::{Checked, Listener};
+use crate::store::records::DamageKind;
 
 /// Failures that are told one by one; the rest is only counted.
 pub const FAILURES_TOLD_MAX: u64 = 1000;
-/// Octets of a blob that are read at once.
-const PIECE: usize = 1024 * 1024;
 /// Lines that may wait for the one who asked; then the check waits.
 const LINES_MAX: usize = 64;
 /// Blobs after which progress is told.
@@ -61,21 +64,26 @@ pub struct Total {
     pub blobs: u64,
     /// Blobs that were read whole.
     pub blobs_read: u64,
+    /// Their octets.
+    pub bytes_read: u64,
+    /// Blobs that nothing points to; looked for only where blobs are read.
+    pub unreferenced: u64,
     /// What is wrong.
     pub failures: u64,
 }
 
+/// What looks at a blob of this digest and size; none if nothing points to it any more, or nobody listens.
+pub(crate) type Look<'c> = Box<dyn FnMut(&Digest, u64) -> Option<Result<(), Fault>> + Send + 'c>;
+
 /// Listens to a store's check, looks at its blobs, counts, and tells.
 pub struct Checking<'c> {
     /// Takes what is told; false once nobody wants it.
-    pub tell: Box<dyn FnMut(Told) -> bool + Send + 'c>,
-    /// The blobs.
-    pub blobs: &'c dyn Blobs,
-    /// Whether to read them.
-    pub read_blobs: bool,
-    /// Whether a blob that is not as it should be is still pointed to: beside a running daemon it may have been removed
-    /// since.
-    pub is_wanted: Box<dyn Fn(&Digest) -> bool + Send + 'c>,
+    tell: Box<dyn FnMut(Told) -> bool + Send + 'c>,
+    look: Look<'c>,
+    /// Whether looking is reading.
+    read_blobs: bool,
+    /// The blobs that are needed, in the order of their digests: only where they are read.
+    needed: Vec<Digest>,
     state: State,
 }
 
@@ -83,25 +91,59 @@ pub struct Checking<'c> {
 struct State {
     blobs: u64,
     blobs_read: u64,
+    bytes_read: u64,
+    unreferenced: u64,
     failures: u64,
     ended: bool,
 }
 
 impl<'c> Checking<'c> {
-    /// Of these blobs.
-    pub fn new(
+    fn new(read_blobs: bool, look: Look<'c>, tell: impl FnMut(Told) -> bool + Send + 'c) -> Self {
+        Self { tell: Box::new(tell), look, read_blobs, needed: Vec::new(), state: State::default() }
+    }
+
+    /// Of the blobs of a stopped registry: they are only looked at. `bytes_per_second` bounds how fast they are read; none:
+    /// not at all.
+    pub fn stopped(
         blobs: &'c dyn Blobs,
         read_blobs: bool,
-        is_wanted: impl Fn(&Digest) -> bool + Send + 'c,
+        bytes_per_second: Option<u64>,
         tell: impl FnMut(Told) -> bool + Send + 'c,
     ) -> Self {
-        Self { tell: Box::new(tell), blobs, read_blobs, is_wanted: Box::new(is_wanted), state: State::default() }
+        let mut reading = Reading::new(bytes_per_second);
+        let look = move |digest: &Digest, size: u64| {
+            if read_blobs { reading.examine(blobs, digest, size, || true) } else { Some(glance(blobs, digest, size)) }
+        };
+        Self::new(read_blobs, Box::new(look), tell)
+    }
+
+    /// Names the blobs that nothing points to, where blobs are read. `is_needed` says of those whether something came to
+    /// point to them, or is about to. To be called after the store's check.
+    pub fn unreferenced(&mut self, blobs: &dyn Blobs, is_needed: impl Fn(&Digest) -> bool) {
+        if !self.read_blobs {
+            return;
+        }
+        let needed = std::mem::take(&mut self.needed);
+        let listed = blobs.list(&mut |digest, size| {
+            if needed.binary_search(&digest).is_ok() || is_needed(&digest) {
+                return;
+            }
+            self.state.unreferenced += 1;
+            if self.state.unreferenced <= FAILURES_TOLD_MAX {
+                self.remark(format!(
+                    "blob {digest} of {size} octets is unreferenced: no version needs it, and the next start removes it"
+                ));
+            }
+        });
+        if let Err(error) = listed {
+            self.remark(format!("unreferenced blobs can't be looked for: {}", crate::error_chain(&error)));
+        }
     }
 
     /// Tells the end.
     pub fn finish(mut self, checked: Checked) -> Total {
-        let State { blobs, blobs_read, failures, ended: _ } = self.state;
-        let total = Total { checked, blobs, blobs_read, failures };
+        let State { blobs, blobs_read, bytes_read, unreferenced, failures, ended: _ } = self.state;
+        let total = Total { checked, blobs, blobs_read, bytes_read, unreferenced, failures };
         (self.tell)(Told::Total(total.clone()));
         total
     }
@@ -111,39 +153,30 @@ impl<'c> Checking<'c> {
             self.state.ended = true;
         }
     }
-
-    /// What is wrong with a blob.
-    fn wrong_with(&mut self, digest: &Digest, size: u64) -> Option<String> {
-        match self.blobs.contains(digest) {
-            Ok(Some(there)) if there == size => {}
-            Ok(Some(there)) => return Some(format!("has {there} octets instead of {size}")),
-            Ok(None) => return Some("is missing".to_owned()),
-            Err(error) => return Some(format!("can't be looked at: {}", crate::error_chain(&error))),
-        }
-        if !self.read_blobs {
-            return None;
-        }
-        self.state.blobs_read += 1;
-        match digest_of(self.blobs, digest) {
-            Ok(there) if there == *digest => None,
-            Ok(there) => Some(format!("has octets of the digest {there}")),
-            Err(error) => Some(format!("can't be read: {}", crate::error_chain(&error))),
-        }
-    }
 }
 
-fn digest_of(blobs: &dyn Blobs, digest: &Digest) -> Result<Digest, BlobError> {
-    let reader = blobs.open(digest)?;
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; PIECE];
-    let mut at = 0;
-    loop {
-        let octets = reader.read_at(at, &mut piece)?;
-        if octets == 0 {
-            return Ok(Digest::from_bytes(hash.finalize().into()));
-        }
-        hash.update(&piece[..octets]);
-        at += octets as u64;
+/// How a check reads blobs.
+struct Reading {
+    pace: Option<(Pace, Instant)>,
+    piece: usize,
+}
+
+impl Reading {
+    fn new(bytes_per_second: Option<u64>) -> Self {
+        let pace = Pace::new(bytes_per_second.unwrap_or(u64::MAX));
+        let piece = pace.piece();
+        Self { pace: bytes_per_second.map(|_rate| (pace, Instant::now())), piece }
+    }
+
+    /// Reads a blob, as long as `goes_on` says so.
+    fn examine(&mut self, blobs: &dyn Blobs, digest: &Digest, size: u64, goes_on: impl Fn() -> bool) -> Examined {
+        let Self { pace, piece } = self;
+        examine(blobs, digest, size, *piece, &mut |octets| {
+            if let Some((pace, began)) = pace {
+                std::thread::sleep(pace.take(began.elapsed(), octets));
+            }
+            goes_on()
+        })
     }
 }
 
@@ -166,12 +199,24 @@ impl Listener for Checking<'_> {
         self.say(Told::Remark(what));
     }
 
-    fn blob(&mut self, digest: Digest, size: u64) {
+    fn blob(&mut self, digest: Digest, size: u64, needed_by: &dyn Fn() -> Vec<String>) {
         self.state.blobs += 1;
-        if let Some(what) = self.wrong_with(&digest, size)
-            && (self.is_wanted)(&digest)
-        {
-            self.failure(format!("blob {digest}"), what);
+        if self.read_blobs {
+            self.needed.push(digest);
+        }
+        let looked = (self.look)(&digest, size);
+        let was_read = match &looked {
+            Some(Ok(())) => true,
+            Some(Err(fault)) => fault.kind == DamageKind::Content,
+            None => false,
+        };
+        if self.read_blobs && was_read {
+            self.state.blobs_read += 1;
+            self.state.bytes_read = self.state.bytes_read.saturating_add(size);
+        }
+        if let Some(Err(fault)) = looked {
+            let versions = needed_by().join(", ");
+            self.failure(format!("blob {digest}"), format!("{}; needed by {versions}", fault.detail));
         }
         if self.read_blobs || self.state.blobs.is_multiple_of(BLOBS_A_STEP) {
             self.progress("blobs", self.state.blobs, self.state.blobs);
@@ -198,7 +243,12 @@ impl Registry {
     ///
     /// # Errors
     /// `OperatorOnly`; `Conflict` while another runs.
-    pub async fn check(&self, caller: &Caller, read_blobs: bool) -> Result<mpsc::Receiver<Told>, Failure> {
+    pub async fn check(
+        &self,
+        caller: &Caller,
+        read_blobs: bool,
+        bytes_per_second: Option<u64>,
+    ) -> Result<mpsc::Receiver<Told>, Failure> {
         let inner = &self.inner;
         let note =
             Note::event(Action::AuditRead, Target::new("log", &inner.store.identity().origin)).with("check", true);
@@ -214,26 +264,79 @@ impl Registry {
         let (tell, told) = mpsc::channel(LINES_MAX);
         let inner = Arc::clone(inner);
         let runtime = Handle::current();
+        let asked = Asked { by: Caller { request: None, ..caller.clone() }, read_blobs, bytes_per_second };
         std::thread::Builder::new()
             .name("mregd-check".to_owned())
             .spawn(move || {
                 let _turn = turn;
                 give_way(false);
-                run(&inner, &runtime, read_blobs, &tell);
+                let _entered = runtime.enter();
+                run(&inner, &runtime, asked, &tell);
             })
             .map_err(|error| RegistryError::Internal(error.into()))?;
         Ok(told)
     }
 }
 
-fn run(inner: &Inner, runtime: &Handle, read_blobs: bool, tell: &mpsc::Sender<Told>) {
-    let is_wanted = |digest: &Digest| {
-        let recorded = runtime.block_on(inner.read(|view| Ok(view.blob(digest)?.is_some())));
-        recorded.unwrap_or(true)
+/// What was asked of a check beside a running daemon.
+struct Asked {
+    by: Caller,
+    read_blobs: bool,
+    bytes_per_second: Option<u64>,
+}
+
+fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<Told>) {
+    let Asked { by, read_blobs, bytes_per_second } = asked;
+    let mut reading = Reading::new(bytes_per_second);
+    let pass = Mutex::new(Pass::begin());
+    let began = Instant::now();
+    let goes_on = || !tell.is_closed() && !inner.scrub.is_stopping();
+    let look = |digest: &Digest, _size: u64| {
+        // The size that is recorded now: the state may have moved on.
+        let verified = inner.verify(runtime, *digest, |size| {
+            if !goes_on() {
+                None
+            } else if read_blobs {
+                reading.examine(&*inner.blobs, digest, size, goes_on)
+            } else {
+                Some(glance(&*inner.blobs, digest, size))
+            }
+        });
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => {
+                let detail = format!("can't be seen to: {}", crate::error_chain(&error));
+                return Some(Err(Fault { kind: DamageKind::Unreadable, detail }));
+            }
+        };
+        pass.lock().unwrap_or_else(PoisonError::into_inner).count(&verified);
+        match verified {
+            Verified::Sound(size) => {
+                if read_blobs {
+                    inner.scrub.count(1, size);
+                }
+                Some(Ok(()))
+            }
+            Verified::Wrong(fault) => Some(Err(fault)),
+            Verified::Unneeded | Verified::Stopped => None,
+        }
     };
-    let mut checking = Checking::new(&*inner.blobs, read_blobs, is_wanted, |told| tell.blocking_send(told).is_ok());
+    let mut checking = Checking::new(read_blobs, Box::new(look), |told| tell.blocking_send(told).is_ok());
     match inner.store.check(&mut checking) {
         Ok(checked) => {
+            let is_needed = |digest: &Digest| {
+                let recorded = runtime.block_on(inner.read(|view| Ok(view.blob(digest)?.is_some())));
+                recorded.unwrap_or(true) || inner.pins.is_held(digest)
+            };
+            checking.unreferenced(&*inner.blobs, is_needed);
+            if read_blobs && goes_on() {
+                let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                pass.took(began.elapsed());
+                let recorded = runtime.block_on(inner.record_pass(&by, &pass));
+                if let Err(error) = recorded {
+                    tracing::warn!(error = crate::error_chain(&error), "that every blob was read can't be recorded");
+                }
+            }
             checking.finish(checked);
         }
         Err(error) if checking.goes_on() => {

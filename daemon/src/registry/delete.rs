@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::registry::access::Caller;
 use crate::registry::commit::{Decided, Note};
+use crate::registry::damage;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::idempotency::described;
@@ -208,13 +209,18 @@ impl Registry {
                 let (mut model, mut record) = find_version(records, &reference, version, &who, note)?;
                 let deletion = record.deleted.take();
                 record.state = check_restorable(deletion.as_ref(), &format!("version {version}"), moment)?;
+                // Damage that was found while it was deleted.
+                let is_held = record.state == State::Quarantined;
+                if let Some(reason) = damage::reason_to_hold(records, &record.artifacts, &[])?.filter(|_| !is_held) {
+                    damage::hold(&mut record, reason, moment);
+                }
                 record.revision = moment.index;
                 model.live_versions = model.live_versions.saturating_add(1);
                 if model.latest.as_ref().is_none_or(|latest| latest.version < version) {
                     model.latest = Some(latest_of(&record));
                 }
                 touch(&mut model, moment);
-                let value = render::version_info(&work.inspector.ruleset, &model, &record);
+                let value = render::version_info(work.inspections.ruleset(), &model, &record);
                 let tagged = Tagged { value, revision: moment.index };
                 Ok((tagged, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })

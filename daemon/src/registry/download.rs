@@ -136,7 +136,7 @@ impl Registry {
             Ok(Offered { version: record, model, files }) => {
                 // Nothing is handed out: where readings are recorded, this is one of metadata.
                 note.action = Action::ModelRead;
-                let version = render::version_info(&inner.inspector.ruleset, &model, &record);
+                let version = render::version_info(inner.inspections.ruleset(), &model, &record);
                 inner.told(caller, note, Ok(Offer { version, files })).await
             }
             Err(error) => Err(inner.refuse(caller, note, error).await),
@@ -181,7 +181,7 @@ impl Registry {
                 let model = records.model(id)?.ok_or_else(missing)?;
                 let version = records.version(id, number)?.ok_or_else(missing)?;
                 gate(&model, &version)?;
-                Ok((render::version_info(&work.inspector.ruleset, &model, &version), Vec::new()))
+                Ok((render::version_info(work.inspections.ruleset(), &model, &version), Vec::new()))
             })
             .await?;
         let index = done.logged.map_or(0, |logged| logged.index);
@@ -213,6 +213,7 @@ impl Inner {
             };
             for (digest, size) in others {
                 if inner.blobs.contains(digest)? != Some(*size) {
+                    inner.scrub.suspect(*digest);
                     return Err(BlobError::NotFound(*digest).into());
                 }
             }
@@ -222,14 +223,51 @@ impl Inner {
     }
 }
 
-/// Opens a blob whose size is known.
-pub(crate) fn open(inner: &Inner, digest: &Digest, size: u64) -> Result<Box<dyn BlobReader>, RegistryError> {
-    let reader = inner.blobs.open(digest)?;
-    if reader.len() == size {
-        Ok(reader)
-    } else {
+/// Opens a blob whose size is known. What is wrong with it is told to the scrubber.
+pub(crate) fn open(inner: &Arc<Inner>, digest: &Digest, size: u64) -> Result<Box<dyn BlobReader>, RegistryError> {
+    let opened = inner.blobs.open(digest).and_then(|reader| {
+        if reader.len() == size {
+            return Ok(reader);
+        }
         let detail = format!("it has {} octets and should have {size}", reader.len());
-        Err(BlobError::Corrupt { digest: *digest, detail }.into())
+        Err(BlobError::Corrupt { digest: *digest, detail })
+    });
+    match opened {
+        Ok(reader) => Ok(Box::new(Watched { inner: Arc::clone(inner), digest: *digest, reader })),
+        Err(error) => {
+            inner.scrub.suspect(*digest);
+            Err(error.into())
+        }
+    }
+}
+
+/// A blob that is handed out; a read that fails is told to the scrubber.
+struct Watched {
+    inner: Arc<Inner>,
+    digest: Digest,
+    reader: Box<dyn BlobReader>,
+}
+
+impl Watched {
+    fn watch(&self, read: Result<usize, BlobError>) -> Result<usize, BlobError> {
+        if read.is_err() {
+            self.inner.scrub.suspect(self.digest);
+        }
+        read
+    }
+}
+
+impl BlobReader for Watched {
+    fn len(&self) -> u64 {
+        self.reader.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError> {
+        self.watch(self.reader.read_at(offset, buf))
+    }
+
+    fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>> {
+        self.reader.try_read_cached(offset, buf).map(|read| self.watch(read))
     }
 }
 

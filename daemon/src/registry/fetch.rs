@@ -18,7 +18,7 @@ use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
 use crate::registry::{Inner, Registry, cursor, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
-use crate::store::{ModelPage, ModelQuery, ModelSort, PublishedCheckpoint, Records, View};
+use crate::store::{Bounds, ModelPage, ModelQuery, ModelSort, PublishedCheckpoint, Records, View};
 
 /// Rows of a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -49,6 +49,12 @@ pub struct ModelListing {
     pub state: Option<State>,
     /// Format of the latest version.
     pub format: Option<String>,
+    /// How many parameters the latest version has.
+    pub parameters: Option<Bounds>,
+    /// Element types that the latest version must all have, ignoring case.
+    pub dtypes: Vec<String>,
+    /// What the inspection of the latest version came to.
+    pub verdict: Option<String>,
     /// Models that have this alias.
     pub alias: Option<Alias>,
     /// Who published the latest version.
@@ -176,7 +182,7 @@ impl Registry {
             .read(|view| {
                 let model = resolve::model(view, reference, sight)?.model;
                 let version = resolve::version(view, &model, version, sight)?;
-                let value = render::version_info(&inner.inspector.ruleset, &model, &version);
+                let value = render::version_info(inner.inspections.ruleset(), &model, &version);
                 Ok(Tagged { value, revision: version.revision })
             })
             .await;
@@ -233,8 +239,25 @@ fn list(
     listing: ModelListing,
     sight: Sight,
 ) -> Result<Page<ModelRow>, RegistryError> {
-    let ModelListing { q, tags, state, format, alias, uploader, since_ms, sort, limit, cursor } = listing;
-    let of = list_id("models", &(&q, &tags, state, &format, &alias, &uploader, since_ms, sort));
+    let ModelListing {
+        q,
+        tags,
+        state,
+        format,
+        parameters,
+        dtypes,
+        verdict,
+        alias,
+        uploader,
+        since_ms,
+        sort,
+        limit,
+        cursor,
+    } = listing;
+    let of = list_id(
+        "models",
+        &(&q, &tags, state, &format, parameters, &dtypes, &verdict, &alias, &uploader, since_ms, sort),
+    );
     let from = cursor::read::<String>(&of, cursor.as_deref())?;
     let (after, counted) = match from {
         Some((after, total)) => {
@@ -247,8 +270,21 @@ fn list(
         return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None });
     }
     let is_first = after.is_none();
-    let query =
-        ModelQuery { text: q, tags, state, format, alias, uploader, since_ms, sort, after, limit: bounded(limit) };
+    let query = ModelQuery {
+        text: q,
+        tags,
+        state,
+        format,
+        parameters,
+        dtypes,
+        verdict,
+        alias,
+        uploader,
+        since_ms,
+        sort,
+        after,
+        limit: bounded(limit),
+    };
     let ModelPage { models, next, total } = records.models(&query)?;
     let total = if is_first { total } else { counted };
     Ok(Page {
@@ -273,7 +309,7 @@ fn describe(
             (selected, Some(step))
         }
     };
-    let (model, ruleset) = (&found.model, &inner.inspector.ruleset);
+    let (model, ruleset) = (&found.model, inner.inspections.ruleset());
     let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
     let value = ModelInfo {
         model: render::model_row(&inner.settings, model),
@@ -390,7 +426,7 @@ fn list_versions(
     found.truncate(limit);
     let last = found.last().filter(|_| more).map(|version| version.version);
     Ok(Page {
-        items: found.iter().map(|version| render::version_info(&inner.inspector.ruleset, model, version)).collect(),
+        items: found.iter().map(|version| render::version_info(inner.inspections.ruleset(), model, version)).collect(),
         total,
         next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
     })

@@ -9,7 +9,8 @@ use common::name::ArtifactPath;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use crate::inspect::{self, Allowed, Facts, Finding, Inspection, Level, Limits, ReadAt, Ruleset, Verdict};
+use crate::inspect::{self, Facts, Finding, Inspection, Level, Ruleset, Verdict};
+use crate::inspection::{Inspector, Subject};
 use crate::registry::Inner;
 use crate::registry::error::RegistryError;
 use crate::store::records::{
@@ -23,18 +24,21 @@ const RULES_SAID_MAX: usize = 50;
 /// Files looked into at once at least, however few processors there are.
 const AT_ONCE_MIN: usize = 2;
 
-/// What inspections are done with, and how many at once.
-pub(crate) struct Inspector {
-    /// The rules, built once.
-    pub(crate) ruleset: Ruleset,
-    limits: Limits,
+/// What inspections are done by, and how many at once.
+pub(crate) struct Inspections {
+    inspector: Arc<dyn Inspector>,
     permits: Semaphore,
 }
 
-impl Inspector {
-    pub(crate) fn new(allowed: Allowed, limits: Limits) -> Self {
+impl Inspections {
+    pub(crate) fn new(inspector: Arc<dyn Inspector>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { ruleset: Ruleset::new(allowed), limits, permits: Semaphore::new(cores.max(AT_ONCE_MIN)) }
+        Self { inspector, permits: Semaphore::new(cores.max(AT_ONCE_MIN)) }
+    }
+
+    /// The rules they are done by.
+    pub(crate) fn ruleset(&self) -> &Ruleset {
+        self.inspector.ruleset()
     }
 }
 
@@ -43,19 +47,14 @@ impl Inner {
     ///
     /// # Errors
     /// `Internal`: it couldn't be read, which is no verdict.
-    pub(crate) async fn inspect_file<S>(
-        self: &Arc<Self>,
-        source: S,
-        name: &ArtifactPath,
-    ) -> Result<(S, Inspection), RegistryError>
+    pub(crate) async fn inspect_file<S>(&self, source: S, name: &ArtifactPath) -> Result<(S, Inspection), RegistryError>
     where
-        S: ReadAt + Send + 'static,
+        S: Subject + Send + 'static,
     {
-        let permit = self.inspector.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
-        let (inner, name) = (Arc::clone(self), name.clone());
+        let permit = self.inspections.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let (inspector, name) = (Arc::clone(&self.inspections.inspector), name.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let Inspector { ruleset, limits, .. } = &inner.inspector;
-            let inspection = inspect::inspect(&source, name.as_str(), ruleset, limits);
+            let inspection = inspector.inspect(&source, name.as_str());
             inspection.map(|inspection| (source, inspection))
         });
         let inspected = task.await.map_err(|error| RegistryError::Internal(error.into()))?;

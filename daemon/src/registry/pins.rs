@@ -45,6 +45,11 @@ impl Pins {
         !pin.removing
     }
 
+    /// Whether somebody holds it.
+    pub(crate) fn is_held(&self, digest: &Digest) -> bool {
+        self.table().contains_key(digest)
+    }
+
     /// Gives a pin back; whether the holder has to look if the blob is still needed.
     fn unpin(&self, digest: Digest) -> bool {
         let mut table = self.table();

@@ -15,9 +15,11 @@ use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::blobs::BlobError;
 use crate::registry::access::Caller;
 use crate::registry::alias;
 use crate::registry::commit::{Decided, Note};
+use crate::registry::damage;
 use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::inspection::{Inspected, format_of, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
@@ -174,16 +176,56 @@ impl Inner {
         let once = self.fingerprints.once(caller, &plan.described());
         // Given back after the commit: whoever unpins last looks whether the record is there.
         let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
-        let _pins = self.pin(Holder::Writer, digests).await;
-        if let Err(error) = keep_all(files).await {
+        let _pins = self.pin(Holder::Writer, digests.clone()).await;
+        let replaced = match self.known_wrong(digests).await {
+            Ok(known) => known,
+            Err(error) => return Err(failed(&note, error).await),
+        };
+        if let Err(error) = self.keep_all(files, replaced.clone()).await {
             return Err(failed(&note, error).await);
         }
         let (who, work) = (caller.clone(), Arc::clone(self));
         self.commit_once(caller, note, once, move |records, moment, note| {
             check_not_revoked(records, &who)?;
-            decide(&work, records, moment, note, plan)
+            decide(&work, records, moment, note, plan, &replaced)
         })
         .await
+    }
+
+    /// Those of which something is known to be wrong with the stored bytes.
+    async fn known_wrong(&self, digests: Vec<Digest>) -> Result<Vec<Digest>, RegistryError> {
+        self.read(|view| {
+            let mut known = Vec::new();
+            for digest in digests {
+                if view.damage(&digest)?.is_some() {
+                    known.push(digest);
+                }
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    /// Makes the bytes durable, on a blocking thread; in the place of those that are known to be wrong.
+    async fn keep_all(self: &Arc<Self>, files: Vec<StagedFile>, known_wrong: Vec<Digest>) -> Result<(), RegistryError> {
+        let inner = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            files.into_iter().try_for_each(|file| {
+                if known_wrong.contains(&file.digest) {
+                    let replaced = file.staged.replace(&file.digest);
+                    // Whatever becomes of the version, its bytes are there: that is found out and recorded.
+                    inner.scrub.suspect(file.digest);
+                    return replaced;
+                }
+                let kept = file.staged.keep(&file.digest);
+                if let Err(BlobError::Corrupt { digest, .. }) = &kept {
+                    // Once that is recorded, the next upload repairs it.
+                    inner.scrub.suspect(*digest);
+                }
+                kept
+            })
+        });
+        Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
     }
 
     /// The rules that hang on nothing but the request. Gives the model's name.
@@ -263,7 +305,7 @@ impl Inner {
         getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
         let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
         let policy = self.settings.scan_policies.of(&name);
-        let inspection = inspected.record(&self.inspector.ruleset, policy.as_str(), 0);
+        let inspection = inspected.record(self.inspections.ruleset(), policy.as_str(), 0);
         note.say("verdict", inspection.verdict.as_str());
         note.say("ruleset", inspection.ruleset.as_str());
         note.say("policy", policy.as_str());
@@ -322,13 +364,6 @@ fn warning(finding: &FindingRecord, state: State) -> Option<String> {
     };
     let parts = [level, finding.place.as_str(), finding.detail.as_str()];
     Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
-}
-
-/// Makes the bytes durable, on a blocking thread.
-async fn keep_all(files: Vec<StagedFile>) -> Result<(), RegistryError> {
-    let task =
-        tokio::task::spawn_blocking(move || files.into_iter().try_for_each(|file| file.staged.keep(&file.digest)));
-    Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
 }
 
 impl Plan {
@@ -465,13 +500,14 @@ fn claims(metadata: &BTreeMap<String, MetadatumRecord>) -> impl Iterator<Item = 
     metadata.iter().filter(|(_key, field)| field.origin == Origin::Claimed)
 }
 
-/// The decision, on the store's writing thread.
+/// The decision, on the store's writing thread. `repaired` are the blobs whose bytes this upload has replaced.
 fn decide(
     inner: &Inner,
     records: &dyn Records,
     moment: Moment,
     note: &mut Note,
     plan: Plan,
+    repaired: &[Digest],
 ) -> Decided<PublishedVersion> {
     let mut model = match records.model_named(&plan.name)? {
         Some(id) => records.model(id)?.ok_or_else(|| {
@@ -502,7 +538,13 @@ fn decide(
             *there
         }
         Placing::New(number) => {
-            let version = plan.new_version(model.id, number, moment);
+            let mut version = plan.new_version(model.id, number, moment);
+            // Bytes that were there already, and were found damaged since this upload looked.
+            if version.state == State::Available
+                && let Some(reason) = damage::reason_to_hold(records, &version.artifacts, repaired)?
+            {
+                damage::hold(&mut version, reason, moment);
+            }
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
             model.live_versions = model.live_versions.saturating_add(1);
@@ -539,7 +581,7 @@ fn decide(
     }
     describe(note, &plan, &model, &version, already_present);
     let published = PublishedVersion {
-        version: render::version_info(&inner.inspector.ruleset, &model, &version),
+        version: render::version_info(inner.inspections.ruleset(), &model, &version),
         revision: version.revision,
         already_present,
         warnings,

@@ -48,7 +48,7 @@ impl Registry {
     /// `Unauthenticated`, `PasswordChangeRequired`.
     pub fn scan_rules(&self, caller: &Caller) -> Result<ScanRules, RegistryError> {
         caller.require_signed_in()?;
-        let ruleset = &self.inner.inspector.ruleset;
+        let ruleset = self.inner.inspections.ruleset();
         let mut rules: Vec<ScanRule> = RULES
             .iter()
             .flat_map(|family| family.iter())
@@ -70,7 +70,7 @@ impl Registry {
 
     /// Id of those rules.
     pub fn ruleset(&self) -> &str {
-        self.inner.inspector.ruleset.id()
+        self.inner.inspections.ruleset().id()
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::name::Alias;
 
 pub use crate::config::scan::{ScanPolicies, ScanPolicy};
 use crate::config::secret::Secret;
-use crate::inspect::{Allowed, Limits};
 
 /// The registry's settings.
 #[derive(Debug, Clone)]
@@ -29,10 +29,6 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// What is done about what inspection finds, by model.
     pub scan_policies: ScanPolicies,
-    /// What inspection allows besides the list that is built in.
-    pub scan_allowed: Allowed,
-    /// How much work an inspection may be.
-    pub scan_limits: Limits,
     /// Octets of files that are inspected anew in a second; none: only on demand.
     pub rescan_bytes_per_second: Option<NonZeroU64>,
     /// Aliases that only admins may move.
@@ -45,6 +41,19 @@ pub struct Settings {
     pub client_ip: ClientIp,
     /// Who may fetch the log's checkpoint and hashes.
     pub hash_access: HashAccess,
+    /// How blobs are read again.
+    pub scrub: ScrubSettings,
+}
+
+/// How every blob is read again and compared with its digest.
+#[derive(Debug, Clone)]
+pub struct ScrubSettings {
+    /// From the beginning of one pass to the next; none: only what is suspected is read.
+    pub interval: Option<Duration>,
+    /// How much is read.
+    pub bytes_per_second: u64,
+    /// The file that says how far a pass has come.
+    pub position: PathBuf,
 }
 
 /// `MREG_AUDIT_READS` (audit-log.md §1).

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
+mod integrity;
 mod people;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +21,16 @@ use common::role::Role;
 use sha2::Digest as _;
 use tempfile::TempDir;
 
+use crate::blobs::Blobs;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
-use crate::inspect::{Allowed, Limits};
+use crate::inspection::InProcess;
 use crate::registry::Registry;
 use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, Settings};
+use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, ScrubSettings, Settings};
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
@@ -84,14 +87,13 @@ fn settings() -> Settings {
         upload_bytes_max: 1 << 20,
         min_free_bytes: 0,
         scan_policies: ScanPolicy::Default.into(),
-        scan_allowed: Allowed::default(),
-        scan_limits: Limits::default(),
         rescan_bytes_per_second: None,
         protected_aliases: ["prod".parse().unwrap()].into(),
         restore_period: Duration::from_secs(3600),
         audit_reads: AuditReads::Content,
         client_ip: ClientIp::Full,
         hash_access: HashAccess::Public,
+        scrub: ScrubSettings { interval: None, bytes_per_second: 1 << 30, position: PathBuf::new() },
     }
 }
 
@@ -111,6 +113,15 @@ impl Bench {
     }
 
     async fn open(dir: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(dir, change, |blobs| Arc::new(blobs)).await
+    }
+
+    /// Over other blobs.
+    async fn over(
+        dir: TempDir,
+        change: impl FnOnce(&mut Settings),
+        wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
@@ -121,7 +132,8 @@ impl Bench {
         })
         .await
         .unwrap();
-        let registry = Registry::open(Arc::new(store), Arc::new(blobs), settings).await.unwrap();
+        let registry =
+            Registry::open(Arc::new(store), wrap(blobs), Arc::new(InProcess::default()), settings).await.unwrap();
         Self { registry: Arc::new(registry), dir }
     }
 

@@ -11,8 +11,9 @@ pub trait Listener: Send {
     fn failure(&mut self, place: String, what: String);
     /// Something worth knowing that is not wrong.
     fn remark(&mut self, what: String);
-    /// A blob that the state points to, and its size.
-    fn blob(&mut self, digest: Digest, size: u64);
+    /// A blob that the state points to, its size, and what finds out which versions need it. Blobs come in the order of
+    /// their digests.
+    fn blob(&mut self, digest: Digest, size: u64, needed_by: &dyn Fn() -> Vec<String>);
     /// Whether the check shall go on.
     fn goes_on(&self) -> bool;
 }

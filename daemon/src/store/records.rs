@@ -455,4 +455,56 @@ pub enum Write {
         /// The versions. Those that are gone or were never inspected are passed over.
         versions: Vec<(ModelId, Version)>,
     },
+    /// Remembers what is wrong with a blob's stored octets; forgotten with the blob's record.
+    PutDamage {
+        /// Which.
+        digest: Digest,
+        /// What is wrong.
+        damage: DamageRecord,
+    },
+    /// Forgets it: the blob is sound again.
+    DeleteDamage {
+        /// Which.
+        digest: Digest,
+    },
+}
+
+/// What is wrong with a blob's stored octets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageRecord {
+    /// What kind of wrong.
+    pub kind: DamageKind,
+    /// A few words on it.
+    pub detail: String,
+    /// Whether versions are held back for it. One failed reading alone is no reason.
+    pub held: bool,
+    /// When it was found, milliseconds since the epoch.
+    pub found_at_ms: i64,
+    /// Index of the entry that says so.
+    pub index: u64,
+}
+
+/// In what way stored octets are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DamageKind {
+    /// There are none.
+    Missing,
+    /// They are too few or too many.
+    Size,
+    /// They are others.
+    Content,
+    /// They can't be read.
+    Unreadable,
+}
+
+impl DamageKind {
+    /// Its word in entries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Size => "size",
+            Self::Content => "content",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }

@@ -76,7 +76,9 @@ impl References {
                 | Write::PutIdempotency { .. }
                 | Write::PutLogKeys(_)
                 | Write::PutRuleset(_)
-                | Write::RenewInspections { .. } => {}
+                | Write::RenewInspections { .. }
+                | Write::PutDamage { .. }
+                | Write::DeleteDamage { .. } => {}
             }
         }
     }

@@ -44,7 +44,7 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
     SessionRecord, UserRecord, VersionRecord,
 };
 use crate::store::references::References;
@@ -527,6 +527,26 @@ impl Records for SledView {
     }
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>> {
         KvRecords(&self.tree).blob(digest)
+    }
+    fn blobs(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, BlobRecord)>> {
+        KvRecords(&self.tree).blobs(after, limit)
+    }
+    fn holders(
+        &self,
+        digest: &Digest,
+        after: Option<(ModelId, Version)>,
+        limit: usize,
+    ) -> Read<Vec<(ModelId, Version)>> {
+        KvRecords(&self.tree).holders(digest, after, limit)
+    }
+    fn damage(&self, digest: &Digest) -> Read<Option<DamageRecord>> {
+        KvRecords(&self.tree).damage(digest)
+    }
+    fn damages(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, DamageRecord)>> {
+        KvRecords(&self.tree).damages(after, limit)
+    }
+    fn damaged(&self) -> Read<u64> {
+        KvRecords(&self.tree).damaged()
     }
     fn alias_events(
         &self,

@@ -19,6 +19,8 @@
 //! | `d` | digest, model id, version | – |
 //! | `a` | model id, alias, 0, entry index | `AliasEventRecord` |
 //! | `b` | digest | `BlobRecord` |
+//! | `D` | digest | `DamageRecord` |
+//! | `C` | – | how many of those hold versions back |
 //! | `i` | idempotency key | `IdempotencyRecord` |
 //! | `I` | at, idempotency key | – |
 //! | `h` | chain, value | [`Head`] |
@@ -44,8 +46,8 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, IdempotencyRecord, LogKeysRecord, ModelRecord, ReviewDecision,
-    RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord,
+    ReviewDecision, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -216,6 +218,8 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     renew_inspection(overlay, *model, *version, ruleset, moment)?;
                 }
             }
+            Write::PutDamage { digest, damage } => set_damage(overlay, digest, Some(damage))?,
+            Write::DeleteDamage { digest } => set_damage(overlay, digest, None)?,
         }
     }
     if counts != before {
@@ -436,11 +440,30 @@ fn set_blob(
     }
     if refs == 0 {
         overlay.delete(at);
+        // Bytes that go were not repaired; whoever uploads them again brings them anew.
+        set_damage(overlay, digest, None)?;
         released.push(*digest);
     } else {
         counts.blobs += 1;
         counts.blob_bytes += size;
         overlay.put(at, encode(&BlobRecord { size, refs })?);
+    }
+    Ok(())
+}
+
+fn set_damage(overlay: &mut Overlay<'_>, digest: &Digest, damage: Option<&DamageRecord>) -> Read<()> {
+    let at = key(b'D', &[digest.as_bytes()]);
+    let old: Option<DamageRecord> = record(overlay, &at)?;
+    let held = |damage: Option<&DamageRecord>| u64::from(damage.is_some_and(|damage| damage.held));
+    let (before, after) = (held(old.as_ref()), held(damage));
+    if before != after {
+        let count = damaged(overlay)?.saturating_sub(before).saturating_add(after);
+        overlay.put(b"C".to_vec(), encode(&count)?);
+    }
+    match damage {
+        Some(damage) => overlay.put(at, encode(damage)?),
+        None if old.is_some() => overlay.delete(at),
+        None => {}
     }
     Ok(())
 }
@@ -471,6 +494,38 @@ fn put_idempotency(overlay: &mut Overlay<'_>, name: &[u8; 32], record: &Idempote
 
 fn counters(kv: &(impl Kv + ?Sized)) -> Read<Counters> {
     Ok(record(kv, b"c")?.unwrap_or_default())
+}
+
+fn damaged(kv: &(impl Kv + ?Sized)) -> Read<u64> {
+    Ok(record(kv, b"C")?.unwrap_or_default())
+}
+
+/// Records whose keys are a space and a digest, after one of them.
+fn by_digest<T: serde::de::DeserializeOwned>(
+    kv: &(impl Kv + ?Sized),
+    space: u8,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Read<Vec<(Digest, T)>> {
+    let from = match after {
+        Some(digest) => Bound::Excluded(key(space, &[digest.as_bytes()])),
+        None => Bound::Included(vec![space]),
+    };
+    let pairs = kv.range(from, prefix_end(&[space]), false).take(limit);
+    pairs
+        .map(|pair| {
+            let (at, value) = pair?;
+            let digest: [u8; 32] = at.get(1..).unwrap_or_default().try_into().map_err(|_length| bad_digest_key())?;
+            Ok((Digest::from_bytes(digest), decode(&value)?))
+        })
+        .collect()
+}
+
+/// The model and version at the end of a digest's key.
+fn holder_at(octets: &[u8]) -> Read<(ModelId, Version)> {
+    let (model, version) = octets.split_at_checked(16).ok_or_else(bad_digest_key)?;
+    let number = u32::from_be_bytes(version.try_into().map_err(|_length| bad_digest_key())?);
+    Ok((model_id(model)?, Version::try_from(number).map_err(|_zero| bad_digest_key())?))
 }
 
 /// A model and its key in the order that was asked for.
@@ -553,6 +608,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         let is_more_than_tags = query.text.is_some()
             || query.state.is_some()
             || query.format.is_some()
+            || query.parameters.is_some()
+            || !query.dtypes.is_empty()
+            || query.verdict.is_some()
             || query.alias.is_some()
             || query.uploader.is_some()
             || query.since_ms.is_some();
@@ -623,11 +681,9 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         let prefix = key(b'd', &[digest.as_bytes()]);
         for pair in prefixed(self.0, &prefix, true).take(SCAN_ROWS_MAX) {
             let (at, _nothing) = pair?;
-            let (model, version) = at[prefix.len()..].split_at_checked(16).ok_or_else(bad_digest_key)?;
-            let model = self.model_at(model)?;
+            let (model, version) = holder_at(&at[prefix.len()..])?;
+            let model = self.model_at(&id(model))?;
             if is_live(&model) {
-                let number = u32::from_be_bytes(version.try_into().map_err(|_length| bad_digest_key())?);
-                let version = Version::try_from(number).map_err(|_zero| bad_digest_key())?;
                 return Ok(Some((model.id, version)));
             }
         }
@@ -636,6 +692,37 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
 
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>> {
         record(self.0, &key(b'b', &[digest.as_bytes()]))
+    }
+
+    fn blobs(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, BlobRecord)>> {
+        by_digest(self.0, b'b', after, limit)
+    }
+
+    fn holders(
+        &self,
+        digest: &Digest,
+        after: Option<(ModelId, Version)>,
+        limit: usize,
+    ) -> Read<Vec<(ModelId, Version)>> {
+        let prefix = key(b'd', &[digest.as_bytes()]);
+        let from = match after {
+            Some((model, version)) => Bound::Excluded(key(b'd', &[digest.as_bytes(), &id(model), &number(version)])),
+            None => Bound::Included(prefix.clone()),
+        };
+        let pairs = self.0.range(from, prefix_end(&prefix), false).take(limit);
+        pairs.map(|pair| holder_at(&pair?.0[prefix.len()..])).collect()
+    }
+
+    fn damage(&self, digest: &Digest) -> Read<Option<DamageRecord>> {
+        record(self.0, &key(b'D', &[digest.as_bytes()]))
+    }
+
+    fn damages(&self, after: Option<&Digest>, limit: usize) -> Read<Vec<(Digest, DamageRecord)>> {
+        by_digest(self.0, b'D', after, limit)
+    }
+
+    fn damaged(&self) -> Read<u64> {
+        damaged(self.0)
     }
 
     fn alias_events(
@@ -838,6 +925,14 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && text_fits
         && query.tags.iter().all(|(tag, value)| model.tags.get(tag) == Some(value))
         && query.format.as_ref().is_none_or(|format| latest.is_some_and(|latest| &latest.format == format))
+        && query.parameters.is_none_or(|bounds| {
+            latest.and_then(|latest| latest.parameters).is_some_and(|parameters| bounds.fit(parameters))
+        })
+        && query
+            .dtypes
+            .iter()
+            .all(|dtype| latest.is_some_and(|latest| latest.dtypes.iter().any(|one| one.eq_ignore_ascii_case(dtype))))
+        && query.verdict.as_ref().is_none_or(|verdict| latest.is_some_and(|one| one.verdict.as_ref() == Some(verdict)))
         && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)

@@ -22,5 +22,5 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failed> {
     drop(store);
     progress.borrow_mut().clear();
     say(&format!("rebuilt from {} entries, root {}\n", checkpoint.size, checkpoint.root))?;
-    check::stopped(config, false, Printed::Text)
+    check::stopped(config, false, None, Printed::Text)
 }

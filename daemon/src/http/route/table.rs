@@ -770,6 +770,23 @@ static LIST_MODELS: Endpoint = Endpoint {
             "State of the row. Without it, all but deleted models.",
         ),
         query("format", Shape::Pattern("^[a-z0-9._+-]{1,64}$"), "Format of the latest version, such as `safetensors`."),
+        query(
+            "params",
+            Shape::Patterns(
+                "^(>=|<=|>|<)? ?[0-9.]{1,20}([eE][+]?[0-9]{1,2})?[kKmMbBtT]?$|^[0-9.eEkKmMbBtT+]*[.][.][0-9.eEkKmMbBtT+]*$",
+            ),
+            "Parameters of the latest version: `>1e9`, `<=7B`, or a range such as `1e9..8e9`. `params%3E1e9` means the same as `params=%3E1e9`.",
+        ),
+        query(
+            "dtype",
+            Shape::Patterns("^[A-Za-z0-9._-]{1,64}$"),
+            "An element type of the latest version, such as `BF16`; repeat it: all must be there.",
+        ),
+        query(
+            "verdict",
+            Shape::OneOf(&["clean", "suspicious", "unscannable", "malicious"]),
+            "What the inspection of the latest version came to.",
+        ),
         query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "Models that have this alias."),
         query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
         query("since", Shape::Time, "Changed at or after."),
@@ -944,6 +961,19 @@ static SHOW_VERSION: Endpoint = Endpoint {
     params: &[IF_NONE_MATCH],
     answers: &[json(200, &[Content::Json("VersionInfo")], &[H::ETag], "The version."), NOT_MODIFIED],
     problems: &[P::NotFound],
+    ..PLAIN
+};
+static SHOW_CARD: Endpoint = Endpoint {
+    id: "show_card",
+    template: "/models/{id}/versions/{v}/card",
+    tag: VERSIONS,
+    summary: "Show a version's model card as text",
+    text: "The README.md, MODEL_CARD.md, README.txt or README of its folder, at most the first 256 KiB. Characters that steer \
+           a terminal or deceive a reader are spelled out. It is content: the entry of the audit log is written first.",
+    access: READ,
+    audit: Always(&Action::ModelDownload),
+    answers: &[json(200, &[Content::Json("Card")], &[H::Logged], "The card.")],
+    problems: &[P::NotFound, P::ModelQuarantined],
     ..PLAIN
 };
 static PATCH_VERSION: Endpoint = Endpoint {
@@ -1403,7 +1433,7 @@ static STREAM_AUDIT: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 63] = [
+    pub const ALL: [&'static Endpoint; 64] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1420,6 +1450,7 @@ impl Route {
         &DOWNLOAD,
         &LIST_VERSIONS,
         &SHOW_VERSION,
+        &SHOW_CARD,
         &PATCH_VERSION,
         &DELETE_VERSION,
         &RESTORE_VERSION,
@@ -1508,6 +1539,7 @@ impl Route {
             Self::Download { .. } => &DOWNLOAD,
             Self::ListVersions { .. } => &LIST_VERSIONS,
             Self::ShowVersion { .. } => &SHOW_VERSION,
+            Self::ShowCard { .. } => &SHOW_CARD,
             Self::PatchVersion { .. } => &PATCH_VERSION,
             Self::DeleteVersion { .. } => &DELETE_VERSION,
             Self::RestoreVersion { .. } => &RESTORE_VERSION,

@@ -31,8 +31,12 @@ pub(in crate::inspect) fn standing(rules: &Ruleset, module: &str, name: &str) ->
     if rules.allowed.globals.iter().any(|(m, n)| (m.as_str(), n.as_str()) == (module, name)) {
         return Standing::Allowed;
     }
+    let built_in = LIBRARIES.iter().any(|prefix| is_below(module, prefix));
+    if built_in && REEXPORTED.split_ascii_whitespace().any(|one| one == name) {
+        return Standing::Denied;
+    }
     let is_library =
-        LIBRARIES.iter().any(|prefix| is_below(module, prefix))
+        built_in && !NO_LIBRARIES.iter().any(|prefix| is_below(module, prefix))
             || rules.allowed.prefixes.iter().any(|prefix| {
                 !NEVER_LIBRARIES.iter().any(|never| prefix.starts_with(never)) && is_below(module, prefix)
             });
@@ -59,10 +63,11 @@ pub(in crate::inspect) fn standing_dotted(rules: &Ruleset, dotted: &str) -> Stan
 /// All lists as text: a verdict's rule set is named by their digest.
 pub(in crate::inspect) fn tables() -> impl Iterator<Item = &'static str> {
     let pairs = ALLOWED.iter().flat_map(|(module, names)| ["allowed", *module, *names]);
-    let denied =
-        ["libraries"].into_iter().chain(LIBRARIES.iter().copied()).chain(["denied"]).chain(DENIED.iter().copied());
+    let list = |title, list: &'static [&'static str]| std::iter::once(title).chain(list.iter().copied());
+    let lists = list("libraries", LIBRARIES).chain(list("without", NO_LIBRARIES)).chain(list("denied", DENIED));
+    let words = ["builtins", DENIED_BUILTINS, "reexported", REEXPORTED, "storages", TORCH_STORAGES];
     let renamed = RENAMED.iter().flat_map(|(old, new)| ["renamed", *old, *new]);
-    pairs.chain(denied).chain(["builtins", DENIED_BUILTINS]).chain(renamed)
+    pairs.chain(lists).chain(words).chain(renamed)
 }
 
 /// Whether a module is below a prefix that ends in a dot.
@@ -116,9 +121,13 @@ fn is_denied_builtin(name: &str) -> bool {
     DENIED_BUILTINS.split_ascii_whitespace().any(|denied| denied == name)
 }
 
-/// Whether an attribute on the way is a module or builtin that is denied: `logging` + `os.system` is `os.system`.
+/// Whether an attribute on the way is a module or builtin that is denied: `logging` + `os.system` is `os.system`, and so is
+/// `random` + `_os.system`, as modules import others under names of their own.
 fn has_denied_component(name: &str) -> bool {
-    name.split('.').any(|part| DENIED.contains(&part) || is_denied_builtin(part) || is_dunder(part))
+    name.split('.').any(|part| {
+        let bare = part.trim_start_matches('_');
+        DENIED.contains(&part) || DENIED.contains(&bare) || is_denied_builtin(part) || is_dunder(part)
+    })
 }
 
 /// A name that Python itself gives a meaning.
@@ -126,9 +135,9 @@ pub(super) fn is_dunder(name: &str) -> bool {
     name.len() > 4 && name.starts_with("__") && name.ends_with("__")
 }
 
-/// One identifier that begins with a capital letter.
+/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do.
 fn is_class_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_uppercase())
+    name.strip_prefix('_').unwrap_or(name).starts_with(|first: char| first.is_ascii_uppercase())
         && name.chars().all(|one| one == '_' || one.is_alphanumeric())
 }
 
@@ -137,6 +146,16 @@ const OWN_MODULES: [&str; 3] = ["__main__", "__mp_main__", "__torch__"];
 
 /// Below these modules classes, by their names, are library classes.
 const LIBRARIES: &[&str] = &["sklearn.", "xgboost.", "lightgbm.", "catboost.", "imblearn.", "torch.nn.modules."];
+
+/// Below these modules of libraries are no estimators or layers, but helpers, copies of other packages and downloads.
+const NO_LIBRARIES: &[&str] = &["sklearn.datasets.", "sklearn.externals.", "sklearn.callback."];
+
+/// Classes of other packages that modules of libraries import: by the library's name they pass for its own, which no writer
+/// does, as it names a class by the module that defines it.
+const REEXPORTED: &str = "FunctionType MethodType ModuleType CodeType GzipFile BZ2File LZMAFile ZipFile TarFile Popen Thread \
+                          Timer Process Pool ThreadPool ThreadPoolExecutor ProcessPoolExecutor TemporaryDirectory \
+                          TemporaryFile NamedTemporaryFile Memory Connection Listener Client Request OpenerDirector \
+                          FileIO Unpickler";
 
 /// Modules that an administrator's prefix does not open: the built-in list has exact pairs of them.
 const NEVER_LIBRARIES: [&str; 4] = ["numpy.", "torch.", "pandas.", "builtins."];
@@ -166,7 +185,8 @@ const ALLOWED: &[(&str, &str)] = &[
         "dtype ndarray bool bool_ bool8 int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 float96 \
          float128 complex64 complex128 complex192 complex256 byte ubyte short ushort intc uintc int_ uint intp uintp long \
          ulong longlong ulonglong half single double longdouble float_ csingle cdouble clongdouble complex_ cfloat \
-         singlecomplex longfloat longcomplex str_ unicode_ string_ bytes_ object_ void datetime64 timedelta64",
+         singlecomplex longfloat longcomplex matrix record recarray str_ unicode_ string_ bytes_ object_ void \
+         datetime64 timedelta64",
     ),
     ("numpy.random._pickle", "__randomstate_ctor __bit_generator_ctor __generator_ctor"),
     ("numpy.random._mt19937", "MT19937"),
@@ -174,6 +194,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("numpy.random._philox", "Philox"),
     ("numpy.random._sfc64", "SFC64"),
     ("numpy.random.bit_generator", "SeedSequence __pyx_unpickle_SeedSequence"),
+    ("numpy.random", "__RandomState_ctor"),
+    ("sklearn.neighbors._kd_tree", "newObj"),
+    ("sklearn.neighbors._ball_tree", "newObj"),
+    ("sklearn.metrics._dist_metrics", "newObj"),
+    ("sklearn.feature_selection._univariate_selection", "f_classif f_regression r_regression chi2"),
     ("scipy.sparse._csr", "csr_matrix csr_array"),
     ("scipy.sparse._csc", "csc_matrix csc_array"),
     ("scipy.sparse._coo", "coo_matrix coo_array"),
@@ -181,6 +206,9 @@ const ALLOWED: &[(&str, &str)] = &[
     ("scipy.sparse.csc", "csc_matrix"),
     ("scipy.sparse.coo", "coo_matrix"),
     ("joblib.numpy_pickle", "NumpyArrayWrapper"),
+    ("sklearn.externals.joblib.numpy_pickle", "NumpyArrayWrapper"),
+    ("numpy.rec", "recarray"),
+    ("numpy.core.records", "recarray"),
     (
         "torch",
         "Size device Tensor float16 float32 float64 bfloat16 half float double uint8 uint16 uint32 uint64 int8 int16 int32 \
@@ -196,6 +224,8 @@ const ALLOWED: &[(&str, &str)] = &[
         "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_sparse_tensor _rebuild_qtensor \
          _rebuild_meta_tensor_no_storage",
     ),
+    // What TorchScript's own pickles wrap typed lists in.
+    ("torch.jit._pickle", "build_intlist build_doublelist build_boollist build_tensorlist restore_type_tag"),
     ("torch.nn.parameter", "Parameter"),
     ("torch.serialization", "_get_layout"),
     ("torch.storage", "UntypedStorage TypedStorage _load_from_bytes"),
@@ -285,6 +315,34 @@ const DENIED: &[&str] = &[
     "unittest",
     "sqlite3",
     "yaml",
+    "_frozen_importlib",
+    "_frozen_importlib_external",
+    "telnetlib",
+    "nntplib",
+    "poplib",
+    "xmlrpc",
+    "socketserver",
+    "shelve",
+    "dbm",
+    "concurrent",
+    "atexit",
+    "cgitb",
+    "mailcap",
+    "antigravity",
+    "dataclasses.make_dataclass",
+    "collections.namedtuple",
+    "uuid._get_command_stdout",
+    "platform._syscmd_file",
+    "platform.popen",
+    "torch.save",
+    "torch.from_file",
+    "torch.jit.load",
+    "torch.utils._config_module",
+    "torch.fx.graph_module._forward_from_src",
+    "torch.fx.experimental.symbolic_shapes",
+    "numpy.genfromtxt",
+    "numpy.loadtxt",
+    "scipy.io",
     "torch.hub",
     "torch.package",
     "torch.distributed",

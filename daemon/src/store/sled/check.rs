@@ -41,6 +41,8 @@ const RANGE_KEYS: usize = 1024;
 const TOLD_MAX: usize = 100;
 /// sled's cache for the rebuilt state, octets; it uses about twice as much.
 const CACHE: u64 = 16 * 1024 * 1024;
+/// Versions that are named where something is wrong with a blob.
+const NEEDED_BY_MAX: usize = 10;
 /// What the temporary directories are called.
 const TEMPORARY: &str = "check-";
 
@@ -514,13 +516,29 @@ impl Replica {
             let blob: BlobRecord = decode(&value)?;
             let digest = key.get(1..).and_then(|octets| <[u8; 32]>::try_from(octets).ok()).map(Digest::from_bytes);
             if let Some(digest) = digest {
-                listener.blob(digest, blob.size);
+                listener.blob(digest, blob.size, &|| self.needed_by(&digest));
             }
             if !listener.goes_on() {
                 break;
             }
         }
         Ok(artifacts)
+    }
+}
+
+impl Replica {
+    /// Some of the versions that need a blob, as `name:version`, and how it goes on.
+    fn needed_by(&self, digest: &Digest) -> Vec<String> {
+        let records = KvRecords(&self.tree);
+        let name = |(model, version)| match records.model(model) {
+            Ok(Some(model)) => format!("{}:{version}", model.name),
+            // The check itself tells what is wrong with the state.
+            Ok(None) | Err(_) => format!("{model}:{version}"),
+        };
+        let holders = records.holders(digest, None, NEEDED_BY_MAX + 1).unwrap_or_default();
+        let has_more = holders.len() > NEEDED_BY_MAX;
+        let named = holders.into_iter().take(NEEDED_BY_MAX).map(name);
+        named.chain(has_more.then(|| "others".to_owned())).collect()
     }
 }
 
@@ -708,7 +726,7 @@ impl Listener for Deaf {
         tracing::error!(place, what, "a check met damage in an entry that was just written");
     }
     fn remark(&mut self, _what: String) {}
-    fn blob(&mut self, _digest: Digest, _size: u64) {}
+    fn blob(&mut self, _digest: Digest, _size: u64, _needed_by: &dyn Fn() -> Vec<String>) {}
     fn goes_on(&self) -> bool {
         true
     }
@@ -732,6 +750,8 @@ fn key_name(key: &[u8]) -> String {
         b'd' => "holder of digest",
         b'a' => "alias event",
         b'b' => "blob",
+        b'D' => "damage of blob",
+        b'C' => "count of damaged blobs",
         b'i' => "idempotency key",
         b'I' => "idempotency by time",
         b'h' => "end of chain",

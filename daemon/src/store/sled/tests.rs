@@ -146,7 +146,7 @@ impl Listener for Heard {
         self.0.push(format!("{place}: {what}"));
     }
     fn remark(&mut self, _what: String) {}
-    fn blob(&mut self, _digest: common::digest::Digest, _size: u64) {}
+    fn blob(&mut self, _digest: common::digest::Digest, _size: u64, _needed_by: &dyn Fn() -> Vec<String>) {}
     fn goes_on(&self) -> bool {
         true
     }
