@@ -313,7 +313,7 @@ fn changed(
     }
     model.updated_at_ms = moment.at_ms;
     model.revision = moment.index;
-    let value = render::version_info(&inner.inspections.ruleset(), &model, &version);
+    let value = render::version_info(inner.inspections.ruleset(), &model, &version);
     Ok((Tagged { value, revision: moment.index }, vec![Write::PutVersion(version), Write::PutModel(model)]))
 }
 

@@ -253,7 +253,7 @@ fn hold_back(
             })?,
         };
         let reason = reason(&version.artifacts, digest, damage);
-        hold(&mut version, reason);
+        hold(&mut version, reason, moment);
         version.revision = moment.index;
         if let Some(latest) = model.latest.as_mut().filter(|latest| latest.version == version.version) {
             latest.state = version.state;
@@ -269,8 +269,9 @@ fn hold_back(
 }
 
 /// Holds a version back.
-pub(crate) fn hold(version: &mut VersionRecord, reason: String) {
+pub(crate) fn hold(version: &mut VersionRecord, reason: String, moment: Moment) {
     version.state = State::Quarantined;
+    version.state_at_ms = moment.at_ms;
     version.state_reason = Some(reason);
 }
 

@@ -212,7 +212,7 @@ impl Registry {
                 // Damage that was found while it was deleted.
                 let is_held = record.state == State::Quarantined;
                 if let Some(reason) = damage::reason_to_hold(records, &record.artifacts, &[])?.filter(|_| !is_held) {
-                    damage::hold(&mut record, reason);
+                    damage::hold(&mut record, reason, moment);
                 }
                 record.revision = moment.index;
                 model.live_versions = model.live_versions.saturating_add(1);
@@ -220,7 +220,7 @@ impl Registry {
                     model.latest = Some(latest_of(&record));
                 }
                 touch(&mut model, moment);
-                let value = render::version_info(&work.inspections.ruleset(), &model, &record);
+                let value = render::version_info(work.inspections.ruleset(), &model, &record);
                 let tagged = Tagged { value, revision: moment.index };
                 Ok((tagged, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })

@@ -136,7 +136,7 @@ impl Registry {
             Ok(Offered { version: record, model, files }) => {
                 // Nothing is handed out: where readings are recorded, this is one of metadata.
                 note.action = Action::ModelRead;
-                let version = render::version_info(&inner.inspections.ruleset(), &model, &record);
+                let version = render::version_info(inner.inspections.ruleset(), &model, &record);
                 inner.told(caller, note, Ok(Offer { version, files })).await
             }
             Err(error) => Err(inner.refuse(caller, note, error).await),
@@ -181,7 +181,7 @@ impl Registry {
                 let model = records.model(id)?.ok_or_else(missing)?;
                 let version = records.version(id, number)?.ok_or_else(missing)?;
                 gate(&model, &version)?;
-                Ok((render::version_info(&work.inspections.ruleset(), &model, &version), Vec::new()))
+                Ok((render::version_info(work.inspections.ruleset(), &model, &version), Vec::new()))
             })
             .await?;
         let index = done.logged.map_or(0, |logged| logged.index);

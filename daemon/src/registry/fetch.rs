@@ -182,7 +182,7 @@ impl Registry {
             .read(|view| {
                 let model = resolve::model(view, reference, sight)?.model;
                 let version = resolve::version(view, &model, version, sight)?;
-                let value = render::version_info(&inner.inspections.ruleset(), &model, &version);
+                let value = render::version_info(inner.inspections.ruleset(), &model, &version);
                 Ok(Tagged { value, revision: version.revision })
             })
             .await;
@@ -309,7 +309,7 @@ fn describe(
             (selected, Some(step))
         }
     };
-    let (model, ruleset) = (&found.model, &inner.inspections.ruleset());
+    let (model, ruleset) = (&found.model, inner.inspections.ruleset());
     let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
     let value = ModelInfo {
         model: render::model_row(&inner.settings, model),
@@ -426,7 +426,7 @@ fn list_versions(
     found.truncate(limit);
     let last = found.last().filter(|_| more).map(|version| version.version);
     Ok(Page {
-        items: found.iter().map(|version| render::version_info(&inner.inspections.ruleset(), model, version)).collect(),
+        items: found.iter().map(|version| render::version_info(inner.inspections.ruleset(), model, version)).collect(),
         total,
         next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
     })

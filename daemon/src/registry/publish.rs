@@ -305,7 +305,7 @@ impl Inner {
         getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
         let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
         let policy = self.settings.scan_policies.of(&name);
-        let inspection = inspected.record(&self.inspections.ruleset(), policy.as_str(), 0);
+        let inspection = inspected.record(self.inspections.ruleset(), policy.as_str(), 0);
         note.say("verdict", inspection.verdict.as_str());
         note.say("ruleset", inspection.ruleset.as_str());
         note.say("policy", policy.as_str());
@@ -543,7 +543,7 @@ fn decide(
             if version.state == State::Available
                 && let Some(reason) = damage::reason_to_hold(records, &version.artifacts, repaired)?
             {
-                damage::hold(&mut version, reason);
+                damage::hold(&mut version, reason, moment);
             }
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
@@ -581,7 +581,7 @@ fn decide(
     }
     describe(note, &plan, &model, &version, already_present);
     let published = PublishedVersion {
-        version: render::version_info(&inner.inspections.ruleset(), &model, &version),
+        version: render::version_info(inner.inspections.ruleset(), &model, &version),
         revision: version.revision,
         already_present,
         warnings,

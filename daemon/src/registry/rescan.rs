@@ -24,6 +24,7 @@ use crate::clock;
 use crate::inspect::Inspection;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
+use crate::registry::damage;
 use crate::registry::download::open;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
@@ -139,7 +140,7 @@ impl Registry {
                 let anew = work.reinspect(model, record, &inspected, moment);
                 anew.describe(note);
                 let value = Reinspected {
-                    version: render::version_info(&work.inspections.ruleset(), &anew.model, &anew.version),
+                    version: render::version_info(work.inspections.ruleset(), &anew.model, &anew.version),
                     verdict_before: anew.verdict_before().to_owned(),
                     changed: anew.has_news(),
                 };
@@ -174,7 +175,7 @@ impl Registry {
     /// `AuditUnavailable`: it must not start, for a verdict under rules that the log doesn't know says nothing.
     pub async fn record_ruleset(&self) -> Result<(), RegistryError> {
         let inner = &self.inner;
-        let ruleset = &inner.inspections.ruleset();
+        let ruleset = inner.inspections.ruleset();
         let before = inner.read(|view| Ok(view.ruleset()?)).await?;
         if before.as_ref().is_some_and(|before| before.id == ruleset.id()) {
             inner.rescans.rules_recorded.notify_one();
@@ -215,6 +216,10 @@ struct Anew {
 impl Inner {
     /// Inspects stored files. They stay while it reads them.
     async fn inspect_stored(self: &Arc<Self>, artifacts: &[ArtifactRecord]) -> Result<Inspected, RegistryError> {
+        // Octets that are known to be others say nothing about the version.
+        if let Some(why) = self.read(|view| damage::reason_to_hold(view, artifacts, &[])).await? {
+            return Err(RegistryError::Conflict(format!("it can't be inspected anew: {why}")));
+        }
         let digests = artifacts.iter().map(|artifact| artifact.digest).collect();
         let _pins = self.pin(Holder::Reader, digests).await;
         let mut inspections: Vec<(_, Inspection)> = Vec::with_capacity(artifacts.len());
@@ -234,7 +239,7 @@ impl Inner {
         let mut version = before.clone();
         inspected.describe(&mut version.artifacts);
         version.findings.clone_from(&inspected.findings);
-        version.inspection = Some(inspected.record(&self.inspections.ruleset(), policy.as_str(), moment.at_ms));
+        version.inspection = Some(inspected.record(self.inspections.ruleset(), policy.as_str(), moment.at_ms));
         let claims: Map<String, Value> = before
             .metadata
             .iter()

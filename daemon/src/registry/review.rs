@@ -48,7 +48,7 @@ impl Registry {
     /// `Unauthenticated`, `PasswordChangeRequired`.
     pub fn scan_rules(&self, caller: &Caller) -> Result<ScanRules, RegistryError> {
         caller.require_signed_in()?;
-        let ruleset = &self.inner.inspections.ruleset();
+        let ruleset = self.inner.inspections.ruleset();
         let mut rules: Vec<ScanRule> = RULES
             .iter()
             .flat_map(|family| family.iter())
