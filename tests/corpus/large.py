@@ -153,7 +153,7 @@ def deep_protobuf(path):
     # Prefixes only, in reverse: joining once keeps it linear.
     parts, size = [], 0
     for _ in range(DEPTH // 3):
-        for number in (1, 5, 6):
+        for number in (6, 5, 1):
             prefix = field(number, b"")[:-1] + varint(size)
             parts.append(prefix)
             size += len(prefix)
@@ -201,8 +201,8 @@ FILES = {
     "bomb-twice.gz": (gzip_bomb_twice, "not-clean", "gzip", "1 GiB of zeros, compressed twice"),
     "bomb-overlap.zip": (overlapping_bomb, "malicious", "zip", "300 GB by overlapping entries"),
     "members.zip": (zip_members, "unscannable", "zip", "200 000 members"),
-    "deep.pkl": (deep_pickle, "not-clean", "pickle", "lists 100 000 deep"),
-    "deep-tuples.pkl": (deep_pickle_marks, "not-clean", "pickle", "tuples 100 000 deep"),
+    "deep.pkl": (deep_pickle, "clean", "pickle", "lists 100 000 deep, and nothing else: within the limits"),
+    "deep-tuples.pkl": (deep_pickle_marks, "clean", "pickle", "tuples 100 000 deep, and nothing else: within the limits"),
     "deep.json": (deep_json, "not-clean", "*", "arrays 100 000 deep"),
     "deep-config.json": (deep_json_config, "not-clean", "*", "objects 100 000 deep"),
     "deep.onnx": (deep_protobuf, "not-clean", "*", "graphs 33 333 deep"),

@@ -273,8 +273,8 @@ def table(samples, results):
         " modelscan: critical and high issues are malicious, medium and low suspicious. fickling: likely unsafe and worse is malicious,"
         " possibly unsafe and suspicious are suspicious, \"no pickle files detected\" is skipped."
         " ModelAudit: critical is malicious, warning suspicious. mregd: unscannable is counted with the errors.",
-        "The corpus was made by the authors of mregd, from published bypasses and from the formats' own weak places: it is not a sample of what"
-        " is found in the wild.",
+        "The corpus was made for mregd, from published bypasses and from the formats' own weak places, and mregd's rules were written to the same"
+        " specification: its row says that it does what it was built to do. It is not a sample of what is found in the wild.",
         "",
     ]
     return "\n".join(lines)
