@@ -274,7 +274,8 @@ def table(samples, results):
         " possibly unsafe and suspicious are suspicious, \"no pickle files detected\" is skipped."
         " ModelAudit: critical is malicious, warning suspicious. mregd: unscannable is counted with the errors.",
         "The corpus was made for mregd, from published bypasses and from the formats' own weak places, and mregd's rules were written to the same"
-        " specification: its row says that it does what it was built to do. It is not a sample of what is found in the wild.",
+        " specification: its row says that it does what it was built to do. It is not a sample of what is found in the wild. Each sample has a name"
+        " of its own, so a scanner that looks for a certain name, such as tokenizer_config.json, does not find it.",
         "",
     ]
     return "\n".join(lines)
