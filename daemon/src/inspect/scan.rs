@@ -81,11 +81,6 @@ impl Place {
         self.depth
     }
 
-    /// The path through containers; empty for the file itself.
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// The last part of the path: the member's own name.
     pub(super) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
@@ -205,11 +200,6 @@ impl<'r> Scan<'r> {
         {
             *least = finding;
         }
-    }
-
-    /// The gravest level found so far.
-    pub(super) fn gravest(&self) -> Option<Level> {
-        self.findings.iter().map(|finding| finding.level).max()
     }
 
     /// Charges a member of a container, and checks how deep it is.
