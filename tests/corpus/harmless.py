@@ -559,7 +559,7 @@ def texts(corpus):
     corpus.harmless("chat_template.jinja", CHAT_TEMPLATE.encode(), "clean", "text", "a chat template as a file")
     for slug, template in TEMPLATES.items():
         corpus.harmless(f"template-{slug}.jinja", template.encode(), "clean", "text", f"a chat template in real style: {slug}")
-    corpus.harmless("template-format.jinja", b"{% for t in tools %}{{ '%s: %s' | format(t.name | replace('_', ' '), t.description) }}{% endfor %}", "suspicious", "text", "a chat template that puts texts together as attackers do")
+    corpus.harmless("template-format.jinja", b"{% for t in tools %}{{ '%s: %s' | format(t.name | replace('_', ' '), t.description) }}{% endfor %}", "clean", "text", "a chat template that puts texts together")
     corpus.harmless("flax.msgpack", b"\x81\xa6params\x81\xa1w\x93\x01\x02\x03", "clean", "*", "nested maps and numbers in MessagePack")
     corpus.harmless("adapter_config.json", json.dumps({"peft_type": "LORA", "r": 8, "target_modules": ["q_proj", "v_proj"], "base_model_name_or_path": "somebody/model"}).encode(), "clean", "json", "an adapter: its target modules are no Hydra target")
     corpus.harmless("preprocessor_config.json", b'{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 224}, "image_mean": [0.48, 0.45, 0.4]}', "clean", "json", "how to prepare images")
@@ -574,7 +574,7 @@ def texts(corpus):
     corpus.harmless("README.md", card.encode(), "clean", "text", "a model card with front matter and an example")
     corpus.harmless("LICENSE", b"Permission is hereby granted, free of charge, to any person obtaining a copy of this software.\n", "clean", "text", "a licence")
     corpus.harmless("params.yaml", b"model:\n  name: resnet\n  layers: [2, 2]\n  dropout: 0.1\ntrain:\n  epochs: 3\n  anchor: &a 1\n  again: *a\n", "clean", "text", "a configuration in YAML")
-    corpus.harmless("model_config.yaml", b"model:\n  _target_: nemo.collections.asr.models.EncDecCTCModel\n  optim:\n    name: adamw\n", "suspicious", "text", "a Hydra target that is called and nobody knows")
+    corpus.harmless("model_config.yaml", b"model:\n  _target_: nemo.collections.asr.models.EncDecCTCModel\n  optim:\n    name: adamw\n", "clean", "text", "a Hydra target of a known library")
     corpus.harmless("vocab.txt", "[PAD]\n[UNK]\nthe\n##ing\n\u4e2d\nsystem\nos\n".encode(), "clean", "text", "a vocabulary")
     corpus.harmless("merges.txt", "#version: 0.2\n\u0120 t\nh e\n".encode(), "clean", "text", "byte-pair merges")
     corpus.harmless("table.csv", b"name,value\na,1\nb,2.5\n", "clean", "text", "a table")
@@ -653,7 +653,7 @@ def archives(corpus):
     import torch
 
     state = written(lambda path: torch.save({"w": torch.ones(2)}, path), ".pt")
-    corpus.harmless("speech.nemo", tarred({"./model_config.yaml": b"sample_rate: 16000\npreprocessor:\n  _target_: nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor\n", "./model_weights.ckpt": state}, format=tarfile.USTAR_FORMAT), "suspicious", "nemo", "a NeMo archive: its configuration has classes called that nobody knows")
+    corpus.harmless("speech.nemo", tarred({"./model_config.yaml": b"sample_rate: 16000\npreprocessor:\n  _target_: nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor\n", "./model_weights.ckpt": state}, format=tarfile.USTAR_FORMAT), "clean", "nemo", "a NeMo archive: its configuration has classes of NeMo called")
     corpus.harmless("nested.zip", zipped({"inner.zip": zipped(members), "sound.wav": wav()}), "clean", "zip", "a zip in a zip")
 
 

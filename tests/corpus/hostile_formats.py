@@ -683,9 +683,9 @@ def native_(corpus):
     for name, octets, what in rows:
         corpus.hostile(f"native-{name}", octets, "malicious", "executable", what)
     corpus.hostile("native-elf-in.zip", zipped({"lib/model.txt": elf}), "malicious", "zip", "ELF in a zip, named .txt")
-    corpus.hostile("native-java.ser", b"\xac\xed\0\5sr\0\x11java.util.HashMap", "suspicious", "java_serialized", "a serialised Java object")
+    corpus.hostile("native-java.ser", b"\xac\xed\0\5sr\0\x11java.util.HashMap", "unscannable", "java_serialized", "a serialised Java object")
     corpus.hostile("native-java.class", b"\xca\xfe\xba\xbe\0\0\0\x34" + bytes(16), "not-clean", "executable", "a Java class")
-    corpus.hostile("native-r.rds", b"X\n\0\0\0\2\0\4\2\1\0\2\3\0\0\0\0\xfe", "suspicious", "r_data", "a serialised R object")
+    corpus.hostile("native-r.rds", b"X\n\0\0\0\2\0\4\2\1\0\2\3\0\0\0\0\xfe", "unscannable", "r_data", "a serialised R object")
 
 
 def opaque_(corpus):
