@@ -129,7 +129,7 @@ async fn deleted_and_restored() {
     done(bench.registry.restore_version(&admin, &model("m"), Version::FIRST).await);
     let (held, reason) = state(&bench, "m").await;
     assert_eq!((held, reason.as_str()), (State::Quarantined, "integrity: the stored file `weights.bin` is missing"));
-    let refused = refused(bench.registry.release(&admin, &model("m"), Version::FIRST, "why not").await);
+    let refused = refused(bench.registry.release(&admin, &model("m"), Version::FIRST, "why not", false).await);
     assert!(matches!(refused, RegistryError::Conflict(text) if text.contains("Upload the same bytes again")));
     assert_eq!(bench.registry.damaged().await.unwrap(), 1);
     for name in ["m", "other"] {
