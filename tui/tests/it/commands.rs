@@ -65,7 +65,7 @@ fn problem(slug: &str, status: u16) -> String {
 fn model() -> Value {
     json!({
         "id": ID, "name": "team/m", "description": "\u{202e}\u{1b}]0;x\u{7}", "tags": {}, "owner": "bob", "aliases": [],
-        "state": "available", "latest_version": 1, "format": "raw", "size": 11, "uploader": "bob", "versions": 1,
+        "state": "available", "latest_version": 1, "format": "raw", "size": 11, "uploader": "bob", "versions": 1, "verdict": null, "parameters": null, "dtypes": [],
         "created_at": "2026-01-01T00:00:00.000Z", "updated_at": "2026-01-01T00:00:00.000Z"
     })
 }
