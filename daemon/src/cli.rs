@@ -623,8 +623,12 @@ mod tests {
             EXIT_CODES.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
         let codes = [
             Exit::Ok,
+            Exit::Suspicious,
+            Exit::Unscannable,
+            Exit::Malicious,
             Exit::Usage,
             Exit::Data,
+            Exit::NoInput,
             Exit::Unavailable,
             Exit::Internal,
             Exit::CantCreate,

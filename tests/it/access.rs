@@ -58,6 +58,7 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("show_model", SignedIn, ""),
     ("list_versions", SignedIn, ""),
     ("show_version", SignedIn, ""),
+    ("show_card", SignedIn, ""),
     ("download", SignedIn, ""),
     ("download_version", SignedIn, ""),
     ("download_file", SignedIn, ""),

@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod log;
 mod login;
+mod measured;
 mod models;
 mod openapi;
 mod problems;

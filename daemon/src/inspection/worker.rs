@@ -59,6 +59,21 @@ pub(super) type Answer = Result<Inspection, String>;
 /// # Errors
 /// Where the socket or a limit can't be set up, or a message is none. That nobody asks any more is the ordinary end.
 pub fn run() -> io::Result<()> {
+    match serve() {
+        // Whoever asked is gone, killed perhaps: nobody waits for an answer.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn serve() -> io::Result<()> {
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_read_timeout(Some(IDLE_MAX))?;
     let Some((setup, _none)) = receive::<Setup>(&mut socket)? else { return Ok(()) };

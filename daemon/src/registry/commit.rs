@@ -74,7 +74,7 @@ impl Note {
     }
 
     /// The same, as urgent as said.
-    pub(crate) fn as_urgent(self, urgency: Urgency) -> Self {
+    pub(crate) fn with_urgency(self, urgency: Urgency) -> Self {
         Self { urgency, ..self }
     }
 

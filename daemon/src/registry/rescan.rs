@@ -189,7 +189,7 @@ impl Registry {
             .with("to", ruleset.id())
             .with("allowed_globals", globals)
             .with("allowed_prefixes", prefixes)
-            .as_urgent(Urgency::Lifecycle);
+            .with_urgency(Urgency::Lifecycle);
         let id = ruleset.id().to_owned();
         let write = move |moment: Moment| Write::PutRuleset(RulesetRecord { id, at_ms: moment.at_ms });
         let recorded = inner.commit(&Caller::system(), note, move |_, moment, _| Ok(((), vec![write(moment)]))).await;

@@ -383,7 +383,7 @@ fn from_python_2(octets: &[u8]) -> String {
     }
 }
 
-/// Python's `raw-unicode-escape`: `\uXXXX` and `\UXXXXXXXX`, everything else Latin-1.
+/// Python's `raw-unicode-escape`: `\u` with four hex digits and `\U` with eight, everything else Latin-1.
 fn unescaped_unicode(octets: &[u8]) -> Option<String> {
     let mut text = String::new();
     let mut rest = octets;
