@@ -1,5 +1,5 @@
-//! The documents' commands run: the `sh` blocks of README.md and of docs/audit.md, in order, each document's in an empty
-//! directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
+//! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md, in order,
+//! in an empty directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
 //! are. Blocks of another kind are for reading.
 
 use std::fs;
@@ -111,10 +111,12 @@ fn told(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Every `sh` block of the README succeeds, in order.
+/// Every `sh` block of the README succeeds, in order, and after them those of docs/inspection.md.
 #[test]
 fn commands_run() {
-    let blocks = blocks(&fs::read_to_string(workspace().join("README.md")).unwrap());
+    let blocks =
+        ["README.md", "docs/inspection.md"].map(|name| blocks(&fs::read_to_string(workspace().join(name)).unwrap()));
+    let blocks = blocks.concat();
     assert_eq!(blocks[..2], [SERVE, TEST], "the two commands come first");
     let dir = prepared();
 
