@@ -463,7 +463,7 @@ pub struct ModelRow {
     pub state: State,
     /// Number of the latest version.
     pub latest_version: Option<Version>,
-    /// Format of the latest version; `mixed` where its files differ.
+    /// Format of the latest version, its card and configuration left out; `mixed` where its files differ.
     pub format: Option<String>,
     /// Octets of the latest version, all files.
     pub size: Option<u64>,
@@ -607,7 +607,7 @@ pub struct QuarantineItem {
     pub findings_total: u64,
     /// What a person last decided.
     pub review: Option<Review>,
-    /// Format; `mixed` where its files differ.
+    /// Format, card and configuration left out; `mixed` where its files differ.
     pub format: String,
     /// Octets of its files.
     pub size: u64,

@@ -80,6 +80,7 @@ fn card() {
     let form = Form::new().file("README.md", readme.as_bytes()).file("model.safetensors", &tensor("F32", 4, 10));
     let published = carl.publish(form.text("name", "team/speech")).expect(201).json();
     assert_eq!(published["state"], "available", "{published}");
+    assert_eq!(published["metadata"]["format"]["value"], "safetensors", "the card doesn't count");
     let license = &published["metadata"]["card.license"];
     assert_eq!(license, &json!({"value": "apache-2.0", "origin": "measured"}), "{published}");
 

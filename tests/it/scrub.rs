@@ -30,7 +30,7 @@ fn damage(daemon: &Daemon, octets: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
 }
 
-fn flip(octets: &mut Vec<u8>) {
+fn flip(octets: &mut [u8]) {
     octets[100] ^= 1;
 }
 
@@ -79,7 +79,7 @@ fn an_octet_changes() {
     assert_eq!(check(&daemon, &["--bytes-per-second", "1 MiB"]).0, Some(0));
     assert_eq!(scrub(&user)["damaged"], 0);
 
-    damage(&daemon, &file, flip);
+    damage(&daemon, &file, |octets| flip(octets));
     let (code, said) = check(&daemon, &[]);
     assert_eq!(code, Some(65), "{said}");
     let named =
@@ -171,7 +171,7 @@ fn a_pass_finds_it() {
     let admin = daemon.admin();
     let file = samples::safetensors(1);
     admin.upload("m", "m.safetensors", &file);
-    damage(&daemon, &file, flip);
+    damage(&daemon, &file, |octets| flip(octets));
     wait_for_state(&admin, "m", "quarantined");
     let passes = |least: usize| {
         wait::until_true("passes", || entries(&admin, "blobs.scrub").len() >= least);
@@ -233,7 +233,7 @@ fn a_stopped_registry() {
         admin.upload(model, "m.safetensors", file);
     }
     daemon.stop();
-    damage(&daemon, &flipped, flip);
+    damage(&daemon, &flipped, |octets| flip(octets));
     fs::remove_file(blob(&daemon, &gone)).unwrap();
     fs::create_dir_all(blob(&daemon, &orphan).parent().unwrap()).unwrap();
     fs::write(blob(&daemon, &orphan), &orphan).unwrap();

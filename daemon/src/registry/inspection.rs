@@ -9,7 +9,7 @@ use common::name::ArtifactPath;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use crate::inspect::{self, Facts, Finding, Inspection, Level, Ruleset, Verdict};
+use crate::inspect::{self, Facts, Finding, Format, Inspection, Level, Ruleset, Verdict};
 use crate::inspection::{Inspector, Subject};
 use crate::registry::Inner;
 use crate::registry::error::RegistryError;
@@ -153,6 +153,8 @@ fn kept(path: &str, finding: &Finding, several: bool) -> FindingRecord {
         (false, _) => String::new(),
         (true, true) => path.to_owned(),
         (true, false) if path.is_empty() => finding.place.clone(),
+        // An octet or a part of the file itself, else a member of it.
+        (true, false) if finding.place.starts_with(['@', '#']) => format!("{path}{}", finding.place),
         (true, false) => format!("{path}/{}", finding.place),
     };
     let level = finding.level.as_str().to_owned();
@@ -213,9 +215,16 @@ pub(crate) fn with_claims(
     fields
 }
 
-/// The format of a version: that of its files, or `mixed`.
+/// Formats of what lies beside a model: its card, configuration, vocabulary, pictures.
+const COMPANIONS: [Format; 5] = [Format::Text, Format::Json, Format::Media, Format::Source, Format::Empty];
+
+/// The format of a version: that of its files, or `mixed`. Companions don't count where there is something else, so that
+/// weights with their card are found by the format of the weights.
 pub(crate) fn format_of(artifacts: &[ArtifactRecord]) -> String {
-    let formats: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
+    let all: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
+    let is_companion = |format: &str| COMPANIONS.iter().any(|one| one.as_str() == format);
+    let weights: BTreeSet<&str> = all.iter().copied().filter(|format| !is_companion(format)).collect();
+    let formats = if weights.is_empty() { all } else { weights };
     match (formats.first(), formats.len()) {
         (Some(one), 1) => (*one).to_owned(),
         _ => "mixed".to_owned(),

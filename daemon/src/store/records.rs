@@ -94,7 +94,7 @@ pub struct LatestRecord {
     pub version: Version,
     /// Its state.
     pub state: State,
-    /// Its format; `mixed` where its files differ.
+    /// Its format, card and configuration left out; `mixed` where its files differ.
     pub format: String,
     /// Octets of all its files.
     pub size: u64,
