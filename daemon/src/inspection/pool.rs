@@ -61,9 +61,15 @@ impl Workers {
     /// Workers that are this very program.
     #[must_use]
     pub fn new(ruleset: Ruleset, limits: Limits) -> Self {
+        // Also right after the file was replaced by an upgrade: the kernel knows which program runs.
+        Self::of_program(PathBuf::from("/proc/self/exe"), ruleset, limits)
+    }
+
+    /// Workers that are another `mregd`: for a program that is none.
+    #[must_use]
+    pub fn of_program(program: PathBuf, ruleset: Ruleset, limits: Limits) -> Self {
         Self {
-            // Also right after the file was replaced by an upgrade: the kernel knows which program runs.
-            program: PathBuf::from("/proc/self/exe"),
+            program,
             fallback: InProcess::new(ruleset.clone(), limits.clone()),
             ruleset,
             limits,
