@@ -49,6 +49,12 @@ const HOSTILE: &[(&str, &[u8], Verdict, &str)] = &[
     ("a.yaml", b"a: !include:../../x.yaml\n", Verdict::Malicious, "yaml.tag"),
     ("a.txt", b"--- !!python/name:os.system ''\n", Verdict::Malicious, "yaml.tag"),
     ("README.md", b"---\na: !!python/name:os.system ''\n---\n# x\n", Verdict::Malicious, "yaml.tag"),
+    ("a.yaml", "# x\u{2028}a: !!python/name:os.system ''\n".as_bytes(), Verdict::Malicious, "yaml.tag"),
+    ("a.yaml", "a: 1 # x\u{85}_target_: os.system\n".as_bytes(), Verdict::Malicious, "config.target"),
+    ("README.md", b"\n--- \na: !!python/name:os.system ''\n---\n# x\n", Verdict::Malicious, "yaml.tag"),
+    ("MLmodel", b"flavors:\n  python_function:\n    loader_module: mine\n", Verdict::Suspicious, "config.target"),
+    ("graph.pbtxt", b"node\n{ op: 'ReadFile' }\n", Verdict::Unscannable, "text.graph"),
+    ("net.prototxt", b"layer { python_param { module: 'm' } }\n", Verdict::Unscannable, "text.graph"),
     ("a.yaml", b"a: [1, 2\n", Verdict::Unscannable, "yaml.broken"),
     ("a.yaml", b"a: &a [*a]\n", Verdict::Suspicious, "yaml.bomb"),
     (
