@@ -240,7 +240,9 @@ impl Judge {
 
     /// Whether the value under way names code of the repository, or is within one that does.
     fn is_auto_map(&self) -> bool {
-        self.frames.last().is_some_and(|frame| frame.auto_map) || self.key_is("auto_map") || self.key_is("custom_pipelines")
+        self.frames.last().is_some_and(|frame| frame.auto_map)
+            || self.key_is("auto_map")
+            || self.key_is("custom_pipelines")
     }
 
     /// Whether the value under way stands at these keys, lists within them disregarded.

@@ -168,21 +168,24 @@ impl<'t> Own<'t> {
                 _ => false,
             }
         });
-        handed_on || is_sliced(expression) || expression.windows(3).any(|window| match [&window[0].kind, &window[1].kind, &window[2].kind] {
-            [_, Kind::Op("~"), _] => true,
-            // A part of a text, or of what is one.
-            [Kind::Text(_), Kind::Op("[" | "."), _] => true,
-            [Kind::Text(_), Kind::Op("+" | "*" | "%"), _] | [_, Kind::Op("+" | "*"), Kind::Text(_)] => true,
-            [_, Kind::Op("|" | "."), Kind::Name(name)] => names::COMPOSING.contains(name),
-            [_, Kind::Name(name), Kind::Op("(")] => self.macros.contains(name),
-            _ => false,
-        })
+        handed_on
+            || is_sliced(expression)
+            || expression.windows(3).any(|window| match [&window[0].kind, &window[1].kind, &window[2].kind] {
+                [_, Kind::Op("~"), _] => true,
+                // A part of a text, or of what is one.
+                [Kind::Text(_), Kind::Op("[" | "."), _] => true,
+                [Kind::Text(_), Kind::Op("+" | "*" | "%"), _] | [_, Kind::Op("+" | "*"), Kind::Text(_)] => true,
+                [_, Kind::Op("|" | "."), Kind::Name(name)] => names::COMPOSING.contains(name),
+                [_, Kind::Name(name), Kind::Op("(")] => self.macros.contains(name),
+                _ => false,
+            })
     }
 }
 
 /// The name of a macro and those of its parameters.
 fn parameters<'t>(statement: &[Token<'t>]) -> (&'t str, HashSet<&'t str>) {
-    let mut names = statement.iter().filter_map(|token| if let Kind::Name(name) = token.kind { Some(name) } else { None });
+    let mut names =
+        statement.iter().filter_map(|token| if let Kind::Name(name) = token.kind { Some(name) } else { None });
     // The first is the tag.
     let name = names.nth(1).unwrap_or_default();
     (name, names.collect())
@@ -389,7 +392,8 @@ impl<'j, 't> Judge<'j, '_, 't> {
         let goes_on = matches!(next, Some(Kind::Op("." | "[")));
         let composed = self.own.composed.contains(name) && !goes_on || self.own.containers.contains(name);
         let is_key = brackets.contains(&Bracket::Key);
-        let hands_over = called && self.own.indexing.contains(name) && self.own.composes(argument_list(self.tokens, index));
+        let hands_over =
+            called && self.own.indexing.contains(name) && self.own.composes(argument_list(self.tokens, index));
         if is_key && (composed || called && self.own.macros.contains(name)) || hands_over {
             self.unknown(at, "a key is put together while the template runs");
         }
@@ -500,14 +504,13 @@ impl<'j, 't> Judge<'j, '_, 't> {
             (",", Some(Bracket::Call { name, arguments })) => {
                 *arguments += 1;
                 // Filters that take the name of an attribute at this place.
-                let takes = matches!(
-                    (*name, *arguments),
-                    ("join" | "max" | "min" | "unique", 1) | ("sort", 2)
-                );
+                let takes = matches!((*name, *arguments), ("join" | "max" | "min" | "unique", 1) | ("sort", 2));
                 match next {
                     Some(Kind::Text(text)) if takes => self.attribute(&text.text, at),
                     Some(Kind::Name("attribute")) | None => {}
-                    Some(_) if takes => self.unknown(at, "the name of an attribute is put together while the template runs"),
+                    Some(_) if takes => {
+                        self.unknown(at, "the name of an attribute is put together while the template runs")
+                    }
                     Some(_) => {}
                 }
             }
