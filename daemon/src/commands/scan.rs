@@ -156,3 +156,39 @@ fn told(asked: &ScanArgs, path: &Path, inspection: &Inspection, ruleset: &str) -
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rustix::fs::{CWD, Mode};
+
+    use super::{files, look};
+    use crate::inspection::InProcess;
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(look(&InProcess::default(), &pipe).is_err());
+        // Says that it has no octets, and has some.
+        assert!(look(&InProcess::default(), Path::new("/proc/self/status")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("below")).unwrap();
+        for name in ["b", "a\nb", "below/c"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
+        let mut told = 0;
+        let found = files(folder.path(), &mut |_, _| told += 1);
+        assert_eq!((found.len(), told), (3, 0));
+        assert!(files(&folder.path().join("missing"), &mut |_, _| told += 1).is_empty());
+        assert_eq!(told, 1);
+    }
+}

@@ -414,11 +414,11 @@ fn is_utf16(head: &[u8]) -> bool {
     char::decode_utf16(whole.iter().map(|pair| unit(*pair))).all(|one| one.is_ok_and(is_of_text))
 }
 
-/// Text of one octet a character, in Latin-1 or Windows' own: most of it ASCII, and nothing that no text has. What
+/// Text of one octet a character, as in Latin-1: most of it ASCII, and nothing that no text has. What
 /// else it may be was looked for before.
 fn is_latin1(head: &[u8]) -> bool {
     let others = head.iter().filter(|octet| !octet.is_ascii()).count();
-    others <= head.len() / 4 && head.iter().all(|octet| is_of_text(char::from(*octet)))
+    others <= head.len() / 4 && head.iter().all(|octet| !matches!(octet, 0x80..=0x9f) && is_of_text(char::from(*octet)))
 }
 
 /// Whether text has such a character. The controls behind ASCII stand in word lists that were collected from pages.
