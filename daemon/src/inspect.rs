@@ -51,6 +51,7 @@ mod safetensors;
 mod saved_model;
 mod scan;
 mod seen;
+mod sentencepiece;
 mod skops;
 mod source;
 mod tar;

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::shown::shown;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use super::{Failed, say};
@@ -23,17 +25,18 @@ pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
     let inspector = Workers::new(Ruleset::new(allowed(asked)?), Limits::default());
     let mut worst = Verdict::Clean;
     let mut unread = 0_u32;
+    let mut unreadable = |path: &Path, error: &io::Error| {
+        unread += 1;
+        crate::cli::err(&format!("error: {}: {error}", shown(&path.display().to_string(), PATH_CHARS_MAX)));
+    };
     for given in &asked.files {
-        for path in files(given)? {
+        for path in files(given, &mut unreadable) {
             match look(&inspector, &path) {
                 Ok(inspection) => {
                     worst = worst.max(inspection.verdict());
                     say(&told(asked, &path, &inspection, inspector.ruleset().id()))?;
                 }
-                Err(error) => {
-                    unread += 1;
-                    crate::cli::err(&format!("error: {}: {error}", shown(&path.display().to_string(), PATH_CHARS_MAX)));
-                }
+                Err(error) => unreadable(&path, &error),
             }
         }
     }
@@ -64,34 +67,51 @@ fn allowed(asked: &ScanArgs) -> Result<Allowed, Failed> {
 }
 
 fn look(inspector: &dyn Inspector, path: &Path) -> io::Result<Inspection> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    // Not to wait for whoever may write into a pipe.
+    let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
+    let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("neither a file nor a folder"));
+    }
+    // Files of the kernel say that they are empty and are not.
+    if metadata.len() == 0 && (&file).read(&mut [0])? > 0 {
+        return Err(io::Error::other("a file that does not say how long it is"));
     }
     inspector.inspect(&LocalFile::new(file)?, &path.to_string_lossy())
 }
 
-/// The file itself, or all files below a folder. Links within folders are not followed: they may lead in circles.
-fn files(given: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let failed =
-        |path: &Path, error: &io::Error| Failed::new(Exit::NoInput, format_args!("{}: {error}", path.display()));
-    let metadata = fs::metadata(given).map_err(|error| failed(given, &error))?;
-    if !metadata.is_dir() {
-        return Ok(vec![given.to_owned()]);
+/// The file itself, or all files below a folder. Links within folders are not followed: they may lead in circles. What can't
+/// be read is told, and the rest is looked at all the same.
+fn files(given: &Path, unreadable: &mut dyn FnMut(&Path, &io::Error)) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), Vec::new());
+    match fs::metadata(given) {
+        Ok(metadata) if metadata.is_dir() => folders.push(given.to_owned()),
+        Ok(_) => found.push(given.to_owned()),
+        Err(error) => unreadable(given, &error),
     }
-    let (mut found, mut folders) = (Vec::new(), vec![given.to_owned()]);
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in entries.map_err(|error| failed(&folder, &error))? {
-            match entry.file_type().map_err(|error| failed(&entry.path(), &error))? {
-                kind if kind.is_dir() => folders.push(entry.path()),
-                kind if kind.is_file() => found.push(entry.path()),
-                _link_or_device => {}
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                unreadable(&folder, &error);
+                continue;
+            }
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
+                Ok((kind, path)) if kind.is_dir() => folders.push(path),
+                Ok((kind, path)) if kind.is_file() => found.push(path),
+                Ok(_link_or_device) => {}
+                Err(error) => {
+                    unreadable(&folder, &error);
+                    break;
+                }
             }
         }
     }
     found.sort();
-    Ok(found)
+    found
 }
 
 /// One file's verdict, as a line of JSON or as lines for a person.
@@ -135,4 +155,40 @@ fn told(asked: &ScanArgs, path: &Path, inspection: &Inspection, ruleset: &str) -
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rustix::fs::{CWD, Mode};
+
+    use super::{files, look};
+    use crate::inspection::InProcess;
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(look(&InProcess::default(), &pipe).is_err());
+        // Says that it has no octets, and has some.
+        assert!(look(&InProcess::default(), Path::new("/proc/self/status")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("below")).unwrap();
+        for name in ["b", "a\nb", "below/c"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
+        let mut told = 0;
+        let found = files(folder.path(), &mut |_, _| told += 1);
+        assert_eq!((found.len(), told), (3, 0));
+        assert!(files(&folder.path().join("missing"), &mut |_, _| told += 1).is_empty());
+        assert_eq!(told, 1);
+    }
 }

@@ -49,8 +49,11 @@ pub(super) fn scan(scan: &mut Scan, head: &str, place: &Place, base: &str) -> Re
 
 /// What stands between a first line of three hyphens and the next one.
 fn front_matter(head: &str) -> Option<&str> {
-    let rest = head.strip_prefix("---")?;
-    let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?;
+    // Blank lines before it, and blanks behind the hyphens, are let pass by those who read it.
+    let (first, rest) = head.trim_start().split_once('\n')?;
+    if first.trim_end() != "---" {
+        return None;
+    }
     let mut at = 0;
     for line in rest.split_inclusive('\n') {
         if line.trim_end() == "---" {

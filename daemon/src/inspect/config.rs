@@ -74,6 +74,8 @@ struct Frame {
     key: String,
     /// Whether texts in here are chat templates.
     template: bool,
+    /// Whether texts in here name code of the repository.
+    auto_map: bool,
     /// Hashes of the keys so far.
     seen: HashSet<u64>,
     module: Option<String>,
@@ -145,12 +147,17 @@ impl Judge {
 
     fn begin(&mut self, kind: Kind) {
         let template = self.is_template();
-        if self.key_is("auto_map") || self.key_is("custom_pipelines") {
-            self.auto_map = true;
-        }
-        let frame =
-            Frame { kind, key: String::new(), template, seen: HashSet::new(), module: None, class: None, loader: None };
-        self.frames.push(frame);
+        let auto_map = self.is_auto_map();
+        self.frames.push(Frame {
+            kind,
+            key: String::new(),
+            template,
+            auto_map,
+            seen: HashSet::new(),
+            module: None,
+            class: None,
+            loader: None,
+        });
     }
 
     fn end(&mut self, scan: &mut Scan, place: &Place) -> Result<(), Stop> {
@@ -194,9 +201,8 @@ impl Judge {
                 scan.find(&TEMPLATE_LARGE, place, Some(at), "a chat template that is too long to be judged");
             }
         }
-        if self.key_is("auto_map") {
-            self.auto_map = true;
-        }
+        // One that is empty asks for nothing.
+        self.auto_map |= self.is_auto_map();
         if self.is_path(&["learner", "objective", "name"]) {
             scan.facts.set("objective", text);
             scan.facts.set("framework", "xgboost");
@@ -213,6 +219,7 @@ impl Judge {
             "__loader__" => &mut frame.loader,
             "_target_" | "__target__" => return target(scan, place, at, text, whole, true),
             "target" | "class_path" | "_component_" => return target(scan, place, at, text, whole, false),
+            "loader_module" => return loader(scan, place, at, text),
             _ => return,
         };
         *slot = Some(cut(text, NAME_BYTES_MAX).to_owned());
@@ -231,6 +238,13 @@ impl Judge {
         })
     }
 
+    /// Whether the value under way names code of the repository, or is within one that does.
+    fn is_auto_map(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.auto_map)
+            || self.key_is("auto_map")
+            || self.key_is("custom_pipelines")
+    }
+
     /// Whether the value under way stands at these keys, lists within them disregarded.
     fn is_path(&self, keys: &[&str]) -> bool {
         let objects = self.frames.iter().filter(|frame| frame.kind == Kind::Object).map(|frame| frame.key.as_str());
@@ -238,10 +252,22 @@ impl Judge {
     }
 }
 
+/// Judges the module that MLflow imports to load a model; it puts the model's own folder of code on the path first.
+fn loader(scan: &mut Scan, place: &Place, at: u64, module: &str) {
+    if module != "mlflow" && !module.starts_with("mlflow.") {
+        let detail = format_args!("the configuration has the module {module:?} imported, which is not MLflow's");
+        scan.find_as(Level::Suspicious, &TARGET, place, Some(at), detail);
+    }
+}
+
 /// Judges a callable that a configuration names. `called`: it certainly is one, as the key has no other use.
 pub(super) fn target(scan: &mut Scan, place: &Place, at: u64, path: &str, whole: bool, called: bool) {
     if !whole {
         scan.find(&TEMPLATE_LARGE, place, Some(at), "the name of a callable is too long to be judged");
+        return;
+    }
+    // Where the key has other uses, what is no name is prose.
+    if !called && path.trim().contains(char::is_whitespace) {
         return;
     }
     match of_path(scan.rules, path, called) {

@@ -12,7 +12,7 @@ use super::rules::{AMBIGUOUS, MISMATCH, NATIVE, PYTHON, SERIALIZED, SOURCE, TRAI
 use super::scan::{Place, Scan, Slice};
 use super::{
     Format, ReadAt, compressed, format, gguf, hdf5, inflate, json, lightgbm, media, msgpack, names, npy, onnx, pickle,
-    read_up_to, recognise, safetensors, saved_model, tar, text, tflite, ubjson, xml, zip,
+    read_up_to, recognise, safetensors, saved_model, sentencepiece, tar, text, tflite, ubjson, xml, zip,
 };
 
 /// Octets at the beginning and at the end of a range outside a format that are searched.
@@ -69,7 +69,9 @@ fn content(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, form
         scan.find(&MISMATCH, place, None, format_args!("the content is {format}, which the name {last:?} denies"));
     }
     let is_source = format == Format::Source || names::is_source(&names::extension(name));
-    if is_source && format != Format::Executable && !is_torchscript_code(place, name) {
+    // An empty file marks a folder as a package of Python, and holds no code.
+    let is_nothing = matches!(format, Format::Executable | Format::Empty);
+    if is_source && !is_nothing && !is_torchscript_code(place, name) {
         match place.container() {
             Some(Format::TorchPackage | Format::TorchserveMar) if name.ends_with(".py") => {
                 scan.find(&PYTHON, place, None, "Python that the loader of this archive imports");
@@ -116,6 +118,7 @@ fn read(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format:
         Format::TfSavedModel => saved_model::scan(scan, source, place),
         Format::Tflite => tflite::scan(scan, source, place),
         Format::XgboostUbj => ubjson::scan(scan, source, place),
+        Format::Sentencepiece => sentencepiece::scan(scan, source, place),
         Format::Lightgbm => lightgbm::scan(scan, source, place),
         Format::Msgpack => msgpack::scan(scan, source, place),
         Format::Json | Format::XgboostJson => json::scan(scan, source, place, name),

@@ -140,6 +140,8 @@ formats! {
     Empty = "empty",
     /// None of these.
     Unknown = "unknown",
+    /// The pieces of a tokeniser: no code.
+    Sentencepiece = "sentencepiece",
 }
 
 impl fmt::Display for Format {
@@ -203,7 +205,7 @@ pub fn recognise(source: &dyn ReadAt) -> io::Result<Format> {
     if let Some(text) = text(&head, source.len()) {
         return kind_of_text(text, source);
     }
-    if is_utf16(&head) {
+    if is_utf16(&head) || is_latin1(&head) {
         return Ok(Format::Text);
     }
     // Two or three octets only, of which zlib's may be text ("x^2"): after everything else.
@@ -412,9 +414,16 @@ fn is_utf16(head: &[u8]) -> bool {
     char::decode_utf16(whole.iter().map(|pair| unit(*pair))).all(|one| one.is_ok_and(is_of_text))
 }
 
-/// Whether text has such a character.
+/// Text of one octet a character, as in Latin-1: most of it ASCII, and nothing that no text has. What
+/// else it may be was looked for before.
+fn is_latin1(head: &[u8]) -> bool {
+    let others = head.iter().filter(|octet| !octet.is_ascii()).count();
+    others <= head.len() / 4 && head.iter().all(|octet| !matches!(octet, 0x80..=0x9f) && is_of_text(char::from(*octet)))
+}
+
+/// Whether text has such a character. The controls behind ASCII stand in word lists that were collected from pages.
 fn is_of_text(c: char) -> bool {
-    !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{85}')
+    !c.is_ascii_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{7f}')
 }
 
 /// What a text is, by how it begins or, if it is JSON, by its keys.

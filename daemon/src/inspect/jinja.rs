@@ -75,15 +75,40 @@ struct Own<'t> {
     macros: HashSet<&'t str>,
     /// Those of texts that are put together, as names of attributes may be.
     composed: HashSet<&'t str>,
+    /// Those of lists and dictionaries of such texts.
+    containers: HashSet<&'t str>,
+    /// Macros that take a key as a parameter.
+    indexing: HashSet<&'t str>,
 }
 
 impl<'t> Own<'t> {
     fn of(tokens: &[Token<'t>]) -> Self {
         let mut own = Self::default();
-        for (at, _) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Statement) {
-            let statement = &tokens[at + 1..];
-            let end = statement.iter().position(|token| token.kind == Kind::End).unwrap_or(statement.len());
-            own.statement(&statement[..end]);
+        // Twice: a loop may use what is set further down.
+        for _ in 0..2 {
+            let mut parameters: (&str, HashSet<&str>) = Default::default();
+            for (at, token) in tokens.iter().enumerate() {
+                match (&token.kind, tokens.get(at + 1), tokens.get(at + 2)) {
+                    (Kind::Statement, ..) => {
+                        let statement = &tokens[at + 1..];
+                        let end = statement.iter().position(|token| token.kind == Kind::End).unwrap_or(statement.len());
+                        own.statement(&statement[..end]);
+                        match statement.first().map(|tag| &tag.kind) {
+                            Some(Kind::Name("macro")) => parameters = self::parameters(&statement[..end]),
+                            Some(Kind::Name("endmacro")) => parameters = Default::default(),
+                            _ => {}
+                        }
+                    }
+                    (
+                        Kind::Op("["),
+                        Some(Token { kind: Kind::Name(key), .. }),
+                        Some(Token { kind: Kind::Op("]"), .. }),
+                    ) if parameters.1.contains(key) => {
+                        own.indexing.insert(parameters.0);
+                    }
+                    _ => {}
+                }
+            }
         }
         own
     }
@@ -102,25 +127,122 @@ impl<'t> Own<'t> {
         let name = |token: &Token<'t>| if let Kind::Name(name) = token.kind { Some(name) } else { None };
         self.names.extend(targets.iter().filter_map(name));
         if *tag == "macro" {
-            self.macros.extend(targets.first().and_then(name));
-        } else if value.is_empty() || self.composes(value) {
+            return self.macros.extend(targets.first().and_then(name));
+        }
+        let spells = *tag == "for" && matches!(value.get(1), Some(Token { kind: Kind::Text(_), .. }));
+        if value.is_empty() || spells || self.composes(value) {
             // Of `ns.key` it is the key. A value that is a block may be any text.
             let is_owner = |at: usize| targets.get(at + 1).is_some_and(|token| token.kind == Kind::Op("."));
-            self.composed
-                .extend(targets.iter().enumerate().filter(|(at, _)| !is_owner(*at)).filter_map(|(_, t)| name(t)));
+            let targets = targets.iter().enumerate().filter(|(at, _)| !is_owner(*at)).filter_map(|(_, t)| name(t));
+            match value.get(1) {
+                Some(Token { kind: Kind::Op("[" | "{"), .. }) => self.containers.extend(targets),
+                _ => self.composed.extend(targets),
+            }
+            self.arguments(value);
         }
     }
 
-    /// Whether an expression puts a text together.
-    fn composes(&self, expression: &[Token<'t>]) -> bool {
-        expression.windows(3).any(|window| match [&window[0].kind, &window[1].kind, &window[2].kind] {
-            [_, Kind::Op("~"), _] => true,
-            [Kind::Text(_), Kind::Op("+" | "*" | "%"), _] | [_, Kind::Op("+" | "*"), Kind::Text(_)] => true,
-            [_, Kind::Op("|" | "."), Kind::Name(name)] => names::COMPOSING.contains(name),
-            [_, Kind::Name(name), Kind::Op("(")] => self.macros.contains(name),
-            _ => false,
-        })
+    /// What is put together and handed over by name: `namespace(key='a' ~ 'b')`.
+    fn arguments(&mut self, value: &[Token<'t>]) {
+        for (at, pair) in value.windows(2).enumerate() {
+            if let [Token { kind: Kind::Name(name), .. }, Token { kind: Kind::Op("="), .. }] = pair {
+                let value = argument(&value[at + 1..]);
+                if self.composes(value) {
+                    self.composed.insert(name);
+                }
+            }
+        }
     }
+
+    /// Whether an expression, with the operator before it, puts a text together or hands on one that is.
+    fn composes(&self, expression: &[Token<'t>]) -> bool {
+        let handed_on = expression.iter().enumerate().any(|(at, token)| {
+            let next = expression.get(at + 1).map(|token| &token.kind);
+            let goes_on = matches!(next, Some(Kind::Op("." | "[" | "(" | "=")));
+            let is_attribute =
+                at.checked_sub(1).and_then(|at| expression.get(at)).is_some_and(|token| token.kind == Kind::Op("."));
+            match token.kind {
+                Kind::Name(name) if !is_attribute => {
+                    !goes_on && self.composed.contains(name) || self.containers.contains(name)
+                }
+                _ => false,
+            }
+        });
+        handed_on
+            || is_sliced(expression)
+            || expression.windows(3).any(|window| match [&window[0].kind, &window[1].kind, &window[2].kind] {
+                [_, Kind::Op("~"), _] => true,
+                // A part of a text, or of what is one.
+                [Kind::Text(_), Kind::Op("[" | "."), _] => true,
+                [Kind::Text(_), Kind::Op("+" | "*" | "%"), _] | [_, Kind::Op("+" | "*"), Kind::Text(_)] => true,
+                [_, Kind::Op("|" | "."), Kind::Name(name)] => names::COMPOSING.contains(name),
+                [_, Kind::Name(name), Kind::Op("(")] => self.macros.contains(name),
+                _ => false,
+            })
+    }
+}
+
+/// The name of a macro and those of its parameters.
+fn parameters<'t>(statement: &[Token<'t>]) -> (&'t str, HashSet<&'t str>) {
+    let mut names =
+        statement.iter().filter_map(|token| if let Kind::Name(name) = token.kind { Some(name) } else { None });
+    // The first is the tag.
+    let name = names.nth(1).unwrap_or_default();
+    (name, names.collect())
+}
+
+/// The tokens of an argument, up to the comma or bracket that ends it.
+fn argument<'s, 't>(tokens: &'s [Token<'t>]) -> &'s [Token<'t>] {
+    let mut depth = 0_u32;
+    let end = tokens.iter().position(|token| match token.kind {
+        Kind::Op("(" | "[" | "{") => {
+            depth += 1;
+            false
+        }
+        Kind::Op(",") => depth == 0,
+        Kind::Op(")" | "]" | "}") if depth == 0 => true,
+        Kind::Op(")" | "]" | "}") => {
+            depth -= 1;
+            false
+        }
+        _ => false,
+    });
+    &tokens[..end.unwrap_or(tokens.len())]
+}
+
+/// The tokens in the brackets behind the name at `index`.
+fn argument_list<'s, 't>(tokens: &'s [Token<'t>], index: usize) -> &'s [Token<'t>] {
+    let rest = tokens.get(index + 1..).unwrap_or_default();
+    let mut depth = 0_u32;
+    let end = rest.iter().position(|token| match token.kind {
+        Kind::Op("(" | "[" | "{") => {
+            depth += 1;
+            false
+        }
+        Kind::Op(")" | "]" | "}") => {
+            depth = depth.saturating_sub(1);
+            depth == 0
+        }
+        _ => false,
+    });
+    &rest[..end.unwrap_or(rest.len())]
+}
+
+/// Whether an expression takes a range out of something.
+fn is_sliced(expression: &[Token<'_>]) -> bool {
+    let mut open = Vec::new();
+    expression.iter().any(|token| match &token.kind {
+        Kind::Op(op @ ("(" | "[" | "{")) => {
+            open.push(*op);
+            false
+        }
+        Kind::Op(")" | "]" | "}") => {
+            open.pop();
+            false
+        }
+        Kind::Op(":") => open.last() == Some(&"["),
+        _ => false,
+    })
 }
 
 /// What a bracket that is open is for.
@@ -173,6 +295,9 @@ impl<'j, 't> Judge<'j, '_, 't> {
             let Kind::Text(Text { text, hidden_underscore, named }) = &token.kind else { continue };
             begins.push((joined.len(), token.at));
             joined.push_str(text);
+            if is_fragment(text) {
+                self.unknown(token.at, "a text has a part of a name as Python's internals are named");
+            }
             if *hidden_underscore {
                 self.escape(token.at, "a text writes an underscore as an escape");
             } else if *named {
@@ -205,7 +330,10 @@ impl<'j, 't> Judge<'j, '_, 't> {
             match kind {
                 Kind::Statement | Kind::Print => brackets.clear(),
                 Kind::End | Kind::Number(_) => {}
-                Kind::Name(name) => self.name(name, *at, index, brackets.last()),
+                Kind::Name(name) => {
+                    self.name(name, *at, index, brackets.last());
+                    self.in_key(name, *at, index, &brackets);
+                }
                 Kind::Text(text) => self.text(&text.text, *at, index, brackets.last()),
                 Kind::Op(op @ ("(" | "[" | "{")) => {
                     let bracket = bracket(op, self.near(index, -1), self.near(index, -2));
@@ -215,7 +343,11 @@ impl<'j, 't> Judge<'j, '_, 't> {
                 Kind::Op(")" | "]" | "}") => {
                     brackets.pop();
                 }
-                Kind::Op(op) => self.operator(op, *at, index, brackets.last_mut()),
+                Kind::Op(op) => {
+                    let keys = brackets.iter().filter(|bracket| **bracket == Bracket::Key).count();
+                    self.operator(op, *at, index, brackets.last_mut());
+                    self.operator_in_key(op, *at, index, keys);
+                }
             }
         }
     }
@@ -251,12 +383,33 @@ impl<'j, 't> Judge<'j, '_, 't> {
                 self.variable(name, at, called, argument);
             }
         }
+    }
+
+    /// A name within a key, at any depth of brackets, or of a macro that takes one.
+    fn in_key(&mut self, name: &str, at: usize, index: usize, brackets: &[Bracket<'t>]) {
+        let next = self.near(index, 1);
+        let called = next == Some(&Kind::Op("("));
         let goes_on = matches!(next, Some(Kind::Op("." | "[")));
-        if bracket == Some(&Bracket::Key) {
-            let composed = self.own.composed.contains(name) && !goes_on;
-            if composed || called && self.own.macros.contains(name) {
-                self.unknown(at, "a key is put together while the template runs");
-            }
+        let composed = self.own.composed.contains(name) && !goes_on || self.own.containers.contains(name);
+        let is_key = brackets.contains(&Bracket::Key);
+        let hands_over =
+            called && self.own.indexing.contains(name) && self.own.composes(argument_list(self.tokens, index));
+        if is_key && (composed || called && self.own.macros.contains(name)) || hands_over {
+            self.unknown(at, "a key is put together while the template runs");
+        }
+    }
+
+    /// An operator within a key, at any depth of brackets. `keys`: how many keys it stands in.
+    fn operator_in_key(&mut self, op: &str, at: usize, index: usize, keys: usize) {
+        let composes = match op {
+            "~" => keys > 0,
+            "|" => keys > 0 && !matches!(self.near(index, 1), Some(Kind::Name(name)) if names::CHOOSING.contains(name)),
+            // A part of something, as a key of something else.
+            ":" => keys > 1,
+            _ => false,
+        };
+        if composes {
+            self.unknown(at, "a key is put together while the template runs");
         }
     }
 
@@ -266,6 +419,8 @@ impl<'j, 't> Judge<'j, '_, 't> {
             || !own && (names::ESCAPING_NAMES.contains(&name) || names::ESCAPING_ATTRIBUTES.contains(&name));
         if name.starts_with('_') && (argument || !own || name.starts_with("__") && name.len() > 2) {
             self.escape(at, format_args!("the name {name:?} begins with an underscore and is not the template's own"));
+        } else if argument && name.contains("__") {
+            self.unknown(at, format_args!("the argument {name:?} may become a text with a name of Python's internals"));
         } else if leads_out && !argument {
             self.escape(at, format_args!("{name:?} leads to Python's internals"));
         } else if name == "self" && !own {
@@ -311,7 +466,7 @@ impl<'j, 't> Judge<'j, '_, 't> {
             (Some(Bracket::Key), Some(Kind::Op("["))) if next == Some(&Kind::Op("]")) => self.attribute(text, at),
             (Some(Bracket::Call { name, .. }), Some(Kind::Op("("))) => match *name {
                 "map" => self.filter(text, at),
-                "selectattr" | "rejectattr" | "groupby" => self.attribute(text, at),
+                "selectattr" | "rejectattr" | "groupby" | "sum" => self.attribute(text, at),
                 "select" | "reject" => self.test(text, at),
                 _ => {}
             },
@@ -326,8 +481,11 @@ impl<'j, 't> Judge<'j, '_, 't> {
     fn opens(&mut self, op: &str, bracket: Bracket<'t>, at: usize, index: usize) {
         match (op, bracket, self.near(index, -1)) {
             ("(", _, Some(Kind::Op(")" | "]"))) => self.unknown(at, "something is called that has no name"),
-            (_, Bracket::Call { name: "map" | "selectattr" | "rejectattr" | "groupby", .. }, _)
-                if !matches!(self.near(index, 1), Some(Kind::Text(_) | Kind::Name("attribute") | Kind::Op(")"))) =>
+            (_, Bracket::Call { name: "map" | "selectattr" | "rejectattr" | "groupby" | "sum", .. }, _)
+                if !matches!(
+                    self.near(index, 1),
+                    Some(Kind::Text(_) | Kind::Name("attribute" | "start") | Kind::Op(")"))
+                ) =>
             {
                 self.unknown(at, "the name of a filter or attribute is put together while the template runs");
             }
@@ -343,7 +501,19 @@ impl<'j, 't> Judge<'j, '_, 't> {
         };
         let underscores = |kind| text(kind).is_some_and(is_underscores);
         match (op, bracket) {
-            (",", Some(Bracket::Call { arguments, .. })) => *arguments += 1,
+            (",", Some(Bracket::Call { name, arguments })) => {
+                *arguments += 1;
+                // Filters that take the name of an attribute at this place.
+                let takes = matches!((*name, *arguments), ("join" | "max" | "min" | "unique", 1) | ("sort", 2));
+                match next {
+                    Some(Kind::Text(text)) if takes => self.attribute(&text.text, at),
+                    Some(Kind::Name("attribute")) | None => {}
+                    Some(_) if takes => {
+                        self.unknown(at, "the name of an attribute is put together while the template runs")
+                    }
+                    Some(_) => {}
+                }
+            }
             // `map(attribute=…)` and its like: one text that says it openly, or it is hidden.
             ("=", Some(Bracket::Call { .. })) if before == Some(&Kind::Name("attribute")) => {
                 match (next, self.near(index, 2)) {
@@ -362,13 +532,21 @@ impl<'j, 't> Judge<'j, '_, 't> {
                 self.escape(at, "characters are written by their numbers");
             }
             ("%", _) if text(before).is_some() => self.unknown(at, "a text is put together by a format"),
-            ("~", Some(Bracket::Key)) => self.unknown(at, "a key is put together while the template runs"),
-            ("|", Some(Bracket::Key)) if matches!(next, Some(Kind::Name(name)) if names::COMPOSING.contains(name)) => {
-                self.unknown(at, "a key is put together while the template runs");
+            ("*" | "**", _) if matches!(before, Some(Kind::Op("(" | ","))) => {
+                self.unknown(at, "arguments are put together while the template runs");
             }
             _ => {}
         }
     }
+}
+
+/// Whether two underscores begin a name that does not end as Python's internals do: a part of one.
+fn is_fragment(text: &str) -> bool {
+    let octets = text.as_bytes();
+    text.match_indices("__").any(|(at, _)| {
+        let is_begin = at.checked_sub(1).and_then(|at| octets.get(at)).is_none_or(|one| !one.is_ascii_alphanumeric());
+        is_begin && octets.get(at + 2).is_some_and(u8::is_ascii_alphabetic)
+    }) && dunders(&text.to_ascii_lowercase()).next().is_none()
 }
 
 fn is_underscores(text: &str) -> bool {

@@ -78,6 +78,9 @@ const DENIED: &[&str] = &[
     "audio_dataset_from_directory",
 ];
 
+/// Classes that run code or load files by what their configuration says.
+const RUNNING: &[&str] = &["Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer"];
+
 /// What Keras writes as `class_name` of values that are no objects of its own.
 const VALUES: &[&str] = &[
     "__bytes__",
@@ -103,7 +106,7 @@ const TENSOR_FUNCTIONS: &[&str] =
 
 /// Beginnings of those that read files or run code.
 const FILE_FUNCTIONS: &[&str] =
-    &["io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
+    &["io.", "raw_ops.", "py_func", "py_function", "numpy_function", "saved_model.", "load_library", "load_op_library"];
 
 /// The lists that verdicts hang on, as text.
 pub(super) fn tables() -> impl Iterator<Item = &'static str> {
@@ -156,7 +159,9 @@ fn judge_class(scan: &mut Scan, object: &Map<String, Value>, class: &str, place:
     let config = object.get("config");
     // Keras writes the package a class was registered in before its name; `Custom>Adam` is one of its own.
     let (package, class) = class.rsplit_once('>').map_or((None, class), |(package, class)| (Some(package), class));
-    match class {
+    // The name it is registered by is looked up before the class.
+    let registered = text("registered_name").map(|name| name.rsplit('>').next().unwrap_or(name));
+    match registered.filter(|name| RUNNING.contains(name)).unwrap_or(class) {
         "Lambda" | "__lambda__" => {
             return scan.find(
                 &LAMBDA,

@@ -57,9 +57,12 @@ const DOMAINS: &[&str] = &[
     "org.pytorch.aten",
 ];
 
+/// Operators in these domains that run Python or hand a file's content to a driver.
+const RUNNING: &[&str] = &["PythonOp", "PythonOpGrad", "EPContext"];
+
 /// The lists that verdicts hang on, as text.
 pub(super) fn tables() -> impl Iterator<Item = &'static str> {
-    DOMAINS.iter().copied()
+    DOMAINS.iter().chain(RUNNING).copied()
 }
 
 /// Octets of a name that is kept.
@@ -310,7 +313,8 @@ impl Reader {
             Message::Tensor | Message::Initializer => self.judge_tensor(scan, place, at, kind == Message::Initializer),
             Message::Node => {
                 if let Some(operator) = self.nodes.pop()
-                    && !DOMAINS.contains(&operator.0.as_str())
+                    && (!DOMAINS.contains(&operator.0.as_str())
+                        || operator.0 == "com.microsoft" && RUNNING.contains(&operator.1.as_str()))
                 {
                     if self.used.len() < NAMES_MAX {
                         self.used.entry(operator).or_insert(at);

@@ -199,9 +199,11 @@ enum Field {
 /// # Errors
 /// Those of the source.
 pub(super) fn examine(source: &dyn ReadAt) -> io::Result<Option<Format>> {
-    for (format, check) in
-        [(Format::TfSavedModel, is_saved_model as fn(&dyn ReadAt) -> Result<bool, Stop>), (Format::Onnx, is_onnx)]
-    {
+    for (format, check) in [
+        (Format::TfSavedModel, is_saved_model as fn(&dyn ReadAt) -> Result<bool, Stop>),
+        (Format::Onnx, is_onnx),
+        (Format::Sentencepiece, is_sentencepiece),
+    ] {
         match check(source) {
             Ok(true) => return Ok(Some(format)),
             Ok(false) | Err(Stop::End | Stop::Budget | Stop::Limit) => {}
@@ -254,6 +256,35 @@ fn is_onnx(source: &dyn ReadAt) -> Result<bool, Stop> {
         Ok(true)
     })?;
     Ok(sound && version && graphs == 1)
+}
+
+/// ModelProto of sentencepiece_model.proto: 1 pieces, 2 how it was trained, 3 to 5 normalisation and tests. The pieces come
+/// first, each with its text before anything else; they are looked into by the format's reader.
+fn is_sentencepiece(source: &dyn ReadAt) -> Result<bool, Stop> {
+    const PIECES_MIN: u32 = 4;
+    let mut pieces = 0_u32;
+    let sound = walk(source, 0, source.len(), |number, field| {
+        match (number, field) {
+            (1, Field::Octets(start, end)) if pieces < PIECES_MIN => {
+                pieces += 1;
+                let mut piece = Cursor::new(source, start, end, BYTES_MAX);
+                if piece.varint()? != Some(1 << 3 | 2) {
+                    return Ok(false);
+                }
+                let Some(length) = piece.varint()? else { return Ok(false) };
+                piece.skip(length)?;
+                // Its score, of four octets.
+                if piece.varint()? != Some(2 << 3 | 5) {
+                    return Ok(false);
+                }
+            }
+            (1, Field::Octets(..)) => {}
+            (2..=5, Field::Octets(..)) if pieces >= PIECES_MIN => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(sound && pieces >= PIECES_MIN)
 }
 
 /// Whether `start..end` is a message of whose fields `known` accepts each one. Wire types other than number and octets

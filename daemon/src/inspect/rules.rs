@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Level, archive, compressed, config, folder, gguf, hdf5, jinja, json, keras, lightgbm, media, msgpack, npy, onnx,
-    pickle, safetensors, saved_model, skops, tar, text, tflite, transformers, ubjson, xml, yaml, zip,
+    pickle, safetensors, saved_model, sentencepiece, skops, tar, text, tflite, transformers, ubjson, xml, yaml, zip,
 };
 
 /// A rule.
@@ -117,6 +117,7 @@ pub const RULES: &[&[Rule]] = &[
     pickle::RULES,
     safetensors::RULES,
     saved_model::RULES,
+    sentencepiece::RULES,
     skops::RULES,
     tar::RULES,
     text::RULES,

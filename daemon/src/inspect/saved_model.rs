@@ -118,6 +118,11 @@ enum Message {
     /// An entry of the map of signatures.
     Signature,
     Asset,
+    /// An entry of the map of collections, where TensorFlow 1 has its assets.
+    Collection,
+    CollectionList,
+    AnyList,
+    Any,
     /// A layer in a `keras_metadata.pb`.
     Layer,
     ObjectGraph,
@@ -336,6 +341,12 @@ fn entered(within: Message, field: u64) -> Option<Message> {
         (Message::Metadata, 1) => Message::Layer,
         (Message::MetaGraph, 1) => Message::MetaInfo,
         (Message::MetaGraph, 2) => Message::Graph,
+        (Message::MetaGraph, 4) => Message::Collection,
+        (Message::Collection, 2) => Message::CollectionList,
+        (Message::CollectionList, 5) => Message::AnyList,
+        (Message::AnyList, 1) => Message::Any,
+        // Of what else stands there, the second field is a name or a number.
+        (Message::Any, 2) => Message::Asset,
         (Message::MetaGraph, 5) => Message::Signature,
         (Message::MetaGraph, 6) => Message::Asset,
         (Message::MetaGraph, 7) => Message::ObjectGraph,

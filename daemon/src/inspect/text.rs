@@ -40,8 +40,18 @@ const POINTER: Rule = Rule {
     meaning: "A Git LFS pointer: a few lines in place of the file that was meant to be uploaded.",
 };
 
+const GRAPH: Rule = Rule {
+    id: "text.graph",
+    level: Level::Unscannable,
+    meaning: "A graph of operators in protobuf's text form, which is not looked into: operators may read files or run code.",
+};
+
 /// The rules of this format.
-pub(super) const RULES: &[Rule] = &[SCRIPT, ENCODING, UNDECODED, POINTER];
+pub(super) const RULES: &[Rule] = &[SCRIPT, ENCODING, UNDECODED, POINTER, GRAPH];
+
+/// What graphs in protobuf's text form have and settings of servers have not: the operators of TensorFlow and ONNX, data in
+/// other files, and Python in Caffe's layers. In lower case.
+const GRAPHS: &[&str] = &["graph_def", "node", "op_type", "external_data", "python_param"];
 
 /// What makes a page do something. In lower case.
 const ACTIVE: &[&str] =
@@ -96,6 +106,11 @@ fn utf8(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, head: &
     }
     if is_source {
         return body(scan, source, place, &[], no_hit);
+    }
+    if matches!(end, "pbtxt" | "prototxt" | "textproto" | "onnxtxt") {
+        return body(scan, source, place, GRAPHS, |scan, place, at, what| {
+            scan.find(&GRAPH, place, Some(at), format_args!("{what} stands in it, as in graphs of operators"));
+        });
     }
     if matches!(end, "json" | "jsonl" | "ndjson" | "webmanifest")
         || start.starts_with(['{', '[']) && json::is_document(scan, source, place)?
@@ -229,7 +244,7 @@ fn body(
 
 /// What no text has: control characters but for white space, form feed and escape.
 fn is_control(octet: u8) -> bool {
-    matches!(octet, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f)
+    matches!(octet, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f)
 }
 
 /// Octets behind a text that are none, from `at` on or a little before.

@@ -85,7 +85,21 @@ pub(super) fn is_document(scan: &mut Scan, content: &str, place: &Place) -> Resu
 }
 
 /// Looks into YAML text. What is in its way is handed back: whether that is a finding, the caller knows.
+///
+/// YAML 1.1 has three line breaks that 1.2 has not, and a comment ends at them: where one stands, the text is read both ways.
 pub(super) fn document(scan: &mut Scan, content: &str, place: &Place) -> Result<Result<(), String>, Stop> {
+    const BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+    let parsed = documents(scan, content, place)?;
+    if content.contains(BREAKS) {
+        let older = content.replace(BREAKS, "\n");
+        if documents(scan, &older, place)?.is_err() {
+            raw_tags(scan, &older, place);
+        }
+    }
+    Ok(parsed)
+}
+
+fn documents(scan: &mut Scan, content: &str, place: &Place) -> Result<Result<(), String>, Stop> {
     let mut walk = Walk::default();
     let mut parser = Parser::new_from_str(content.trim_start_matches('\u{feff}'));
     while let Some(event) = parser.next_event() {

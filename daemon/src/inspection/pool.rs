@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::worker::{Answer, Request, Setup, receive, send};
+use super::worker::{Answer, Ready, Request, Setup, receive, send};
 use super::{InProcess, Inspector, Subject};
 use crate::inspect::{DETAIL_BYTES_MAX, Facts, Finding, Format, Inspection, Limits, Ruleset, WORKER_LOST};
 
@@ -80,7 +80,7 @@ impl Workers {
     }
 
     fn start(&self) -> io::Result<Worker> {
-        let (mut socket, other) = UnixStream::pair()?;
+        let (socket, other) = UnixStream::pair()?;
         let child = Command::new(&self.program)
             .arg("scan-worker")
             .env_clear()
@@ -95,8 +95,14 @@ impl Workers {
             prefixes: allowed.prefixes.iter().cloned().collect(),
             limits: self.limits.clone(),
         };
-        send(&mut socket, &setup, None)?;
-        Ok(Worker { child, socket, files: 0 })
+        let mut worker = Worker { child, socket, files: 0 };
+        worker.socket.set_read_timeout(Some(GRACE))?;
+        worker.socket.set_write_timeout(Some(GRACE))?;
+        send(&mut worker.socket, &setup, None)?;
+        match receive::<Ready>(&mut worker.socket)? {
+            Some(_ready) => Ok(worker),
+            None => Err(io::Error::other("a worker could not give up what it doesn't need, and ended")),
+        }
     }
 
     fn ask(&self, worker: &mut Worker, file: &File, len: u64, name: &str) -> Result<Answer, Lost> {
@@ -158,8 +164,9 @@ impl Inspector for Workers {
                     self.rest(worker);
                     return answer.map_err(io::Error::other);
                 }
-                // One that rested for long has ended by itself, perhaps as the request was on its way.
-                Err(Lost::Before(_) | Lost::With(_)) if !is_new && ended(&mut worker) => {}
+                // It may have been ended while it rested, or by what files before this one left behind: a fresh one tells.
+                Err(Lost::Before(_)) if !is_new => {}
+                Err(Lost::With(error)) if !is_new && !is_late(&error) => {}
                 Err(Lost::Before(error)) => return Err(error),
                 Err(Lost::With(error)) => {
                     tracing::warn!(name, %error, "an inspection ended without an answer");
@@ -174,16 +181,15 @@ impl Inspector for Workers {
     }
 }
 
-/// Whether a worker ended of its own accord, with success.
-fn ended(worker: &mut Worker) -> bool {
-    worker.child.try_wait().is_ok_and(|status| status.is_some_and(|status| status.success()))
+/// Whether a worker gave no answer in time, as opposed to having ended.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The verdict on a file that no worker survived.
 fn lost(error: &io::Error) -> Inspection {
-    let timed_out = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
     let detail =
-        if timed_out { "the inspection gave no answer in time" } else { "the inspection ended without an answer" };
+        if is_late(error) { "the inspection gave no answer in time" } else { "the inspection ended without an answer" };
     let mut detail = detail.to_owned();
     detail.truncate(DETAIL_BYTES_MAX);
     let finding = Finding { rule: WORKER_LOST.id.to_owned(), level: WORKER_LOST.level, place: String::new(), detail };

@@ -9,13 +9,12 @@ use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +27,9 @@ const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Octets of a request or an answer: findings and facts are bounded far below.
 const MESSAGE_BYTES_MAX: u32 = 8 << 20;
 
-/// A worker without a request for so long ends.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Seconds of computing that a worker has for all its files. The pool ends one that is at a file for too long; this ends one
+/// whose pool is gone.
+const CPU_SECONDS_MAX: u64 = 6 * 60 * 60;
 
 /// The first message: what to go by.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ pub(super) struct Setup {
     /// The limits.
     pub(super) limits: Limits,
 }
+
+/// The first answer: everything is given up, and files may come. What goes wrong before is no verdict on a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ready {}
 
 /// A request; a descriptor comes with it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,18 +79,17 @@ pub fn run() -> io::Result<()> {
 
 fn serve() -> io::Result<()> {
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    socket.set_read_timeout(Some(IDLE_MAX))?;
     let Some((setup, _none)) = receive::<Setup>(&mut socket)? else { return Ok(()) };
     let allowed =
         Allowed { globals: setup.globals.into_iter().collect(), prefixes: setup.prefixes.into_iter().collect() };
     let (ruleset, limits) = (Ruleset::new(allowed), setup.limits);
     confine()?;
+    send(&mut socket, &Ready {}, None)?;
     loop {
         let (request, file) = match receive::<Request>(&mut socket) {
             Ok(Some((request, Some(file)))) => (request, file),
             Ok(Some((_, None))) => return Err(io::Error::other("a request without a file")),
             Ok(None) => return Ok(()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(()),
             Err(error) => return Err(error),
         };
         let file = LocalFile::of_len(file.into(), request.len);
@@ -142,11 +145,18 @@ pub(super) fn receive<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Resul
 
 /// Gives up all that inspecting doesn't need. From here on an attempt at anything else fails with EPERM.
 fn confine() -> io::Result<()> {
-    let at_most = |bound| Rlimit { current: Some(bound), maximum: Some(bound) };
-    setrlimit(Resource::As, at_most(MEMORY_BYTES_MAX))?;
-    setrlimit(Resource::Fsize, at_most(0))?;
-    setrlimit(Resource::Core, at_most(0))?;
-    setrlimit(Resource::Nofile, at_most(16))?;
+    let bounds = [
+        (Resource::As, MEMORY_BYTES_MAX),
+        (Resource::Cpu, CPU_SECONDS_MAX),
+        (Resource::Fsize, 0),
+        (Resource::Core, 0),
+        (Resource::Nofile, 16),
+    ];
+    for (resource, bound) in bounds {
+        // Where the system allows less already, that stays.
+        let bound = getrlimit(resource).maximum.map_or(bound, |maximum| maximum.min(bound));
+        setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
+    }
     rustix::thread::set_no_new_privs(true)?;
     filter()
 }

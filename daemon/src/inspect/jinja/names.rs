@@ -119,6 +119,12 @@ pub(super) const FILTERS: &[&str] = &[
 /// Filters and methods that make a text that may be the name of an attribute out of others.
 pub(super) const COMPOSING: &[&str] = &["format", "join", "lower", "replace", "reverse", "string", "upper"];
 
+/// Filters that choose or count and make no text, as keys need them.
+pub(super) const CHOOSING: &[&str] = &[
+    "abs", "count", "d", "default", "first", "float", "int", "last", "length", "list", "max", "min", "round", "sum",
+    "trim",
+];
+
 /// Filters and methods whose first argument is what they take out of a text, or look for.
 pub(super) const TAKING: &[&str] =
     &["count", "endswith", "find", "lstrip", "replace", "rsplit", "rstrip", "split", "startswith", "strip"];

@@ -46,9 +46,51 @@ fn templates_of_real_models_are_clean() {
         "{% for m in messages recursive %}{{ loop(m.children) }}{% endfor %}",
         "{{ messages | map(attribute=0) | sum(start=1) }}",
         "{{ name|replace('_', ' ') }}{{ name.replace('__', '') }}{{ name.split('_')[0] }}{{ '%s'|format(x) }}",
+        "{% set roles = {'user': 'U' ~ x} %}{{ roles[m.role] }}{{ roles[m['role']] }}{{ ms[(ms|length) - 1] }}",
+        "{% set ns = namespace(text='a' ~ x, index=0) %}{{ ms[ns.index] }}{% for m in ms[1:] %}{{ names[m.role] }}{% endfor %}",
+        "{% macro g(spec, name) %}{{ spec[name].type }}{% endmacro %}{% for k in spec %}{{ g(spec, k) }}{% endfor %}",
+        "{{ xs|join(', ', 'name') }}{{ xs|sort(true) }}{{ xs|sum }}{{ xs|sum('n') }}{{ xs|max }}{{ xs|unique|list }}",
         "{{ m.format }}{{ m['mode'] }}{{ 10 % 3 }}{{ n % 2 }}",
     ] {
         assert_eq!(looked_at(template), [], "{template}");
+    }
+}
+
+/// Names without an underscore in sight: one is taken out of a text, and what is made of it goes a long way round to a key.
+#[test]
+fn keys_that_are_put_together_are_told() {
+    let name = "[u, u, 'class', u, u]|join";
+    let begins = "{% set u = (raise_exception|string)[15:16] %}";
+    for template in [
+        "{{ ''[(NAME)] }}",
+        "{{ ''[(NAME) if x else 0] }}",
+        "{% for k in [NAME] %}{{ ''[k] }}{% endfor %}",
+        "{% set ns = namespace(k=NAME) %}{{ ''[ns.k] }}",
+        "{% set a = NAME %}{% set b = a %}{{ ''[b] }}",
+        "{{ ''[b] }}{% set c = b %}{% set b = NAME %}{{ ''[c] }}",
+        "{% set l = [NAME] %}{{ ''[l[0]] }}",
+        "{% set l = {'a': NAME} %}{{ ''[l.a] }}",
+        "{% macro g(o, k) %}{{ o[k] }}{% endmacro %}{{ g('', NAME) }}",
+        "{% set k = NAME %}{{ ['']|sum(k) }}",
+        "{{ ['']|sum(NAME) }}",
+        "{% set k = NAME %}{{ ['']|join('', k) }}",
+        "{% set k = NAME %}{{ ['']|sort(false, false, k) }}",
+        "{% set k = NAME %}{{ ['']|max(false, k) }}",
+        "{% set k = NAME %}{{ ['']|unique(false, k)|list }}",
+        "{{ ['']|sum(**{'attribute': NAME}) }}",
+    ] {
+        let template = format!("{begins}{}", template.replace("NAME", name));
+        assert!(looked_at(&template).iter().any(|finding| finding.rule == "jinja.unknown"), "{template}");
+    }
+    for template in [
+        "{% set u = 'a_b'[1] %}{% set c = 'class' %}{% set k = u + u + c + u + u %}{{ ''[k] }}",
+        "{% for u in 'a_b' %}{{ ''[u] }}{% endfor %}",
+        "{% set k = 'xa|__cla|ss__'.split('|') %}{{ ''[k[1] + k[2]] }}",
+        "{% set k = (dict(a__class__b=1)|list|first)[1:-1] %}{{ ''[k] }}",
+        "{{ ''[('x'|tojson)[1:2]] }}",
+        "{{ ''[('%5F' ~ x)|urlencode] }}",
+    ] {
+        assert!(!looked_at(template).is_empty(), "{template}");
     }
 }
 

@@ -19,6 +19,7 @@ fn each_trick_has_its_rule() {
         ("keras.lambda", Malicious, json!({"class_name": "Lambda", "config": {}})),
         ("keras.lambda", Malicious, json!({"class_name": "Custom>Lambda", "config": {}})),
         ("keras.lambda", Malicious, json!({"class_name": "__lambda__", "config": {}})),
+        ("keras.lambda", Malicious, json!({"class_name": "Dense", "registered_name": "keras>Lambda", "config": {}})),
         (
             "keras.lambda",
             Malicious,

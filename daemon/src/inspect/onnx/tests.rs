@@ -35,6 +35,15 @@ fn node(domain: &str, name: &str, attribute: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn operators_that_run_python_or_load_files_are_told() {
+    for name in ["PythonOp", "EPContext"] {
+        let graph = field(1, node("com.microsoft", name, b""));
+        assert_found(&model(&graph, b""), "m.onnx", "onnx.domain", Level::Suspicious);
+    }
+    assert_clean(&model(&field(1, node("com.microsoft", "Attention", b"")), b""), "m.onnx");
+}
+
+#[test]
 fn paths_that_lead_elsewhere_are_malicious_wherever_the_tensor_is() {
     let paths = [
         "/etc/hosts",

@@ -97,6 +97,10 @@ fn assets_and_layers_are_judged() {
     let asset = |path: &str| model(&field(1, node("MatMul")), &field(6, field(2, path)));
     assert_clean(&asset("vocabulary.txt"), "saved_model.pb");
     assert_found(&asset("../../x"), "saved_model.pb", "saved_model.asset", Level::Malicious);
+    let any = [field(1, "type.googleapis.com/tensorflow.AssetFileDef"), field(2, field(2, "../x"))].concat();
+    let collection = [field(1, "saved_model_assets"), field(2, field(5, field(1, any)))].concat();
+    let octets = model(&field(1, node("MatMul")), &field(4, collection));
+    assert_found(&octets, "saved_model.pb", "saved_model.asset", Level::Malicious);
     let layer = r#"{"class_name": "Lambda", "config": {"function": ["4wEAAAA=", null, null]}}"#;
     let objects = field(7, field(1, field(4, field(3, layer))));
     let octets = model(&field(1, node("MatMul")), &objects);
