@@ -298,9 +298,11 @@ fn is_gguf(head: &[u8]) -> bool {
 
 /// Version 1 to 3 behind the magic, then a header that is a Python dictionary.
 fn is_npy(head: &[u8]) -> bool {
+    // numpy skips blanks before it.
+    let begins = |at: usize| head.get(at..).is_some_and(|header| header.trim_ascii_start().starts_with(b"{"));
     match head.get(6) {
-        Some(1) => head.get(10) == Some(&b'{'),
-        Some(2 | 3) => head.get(12) == Some(&b'{'),
+        Some(1) => begins(10),
+        Some(2 | 3) => begins(12),
         _ => false,
     }
 }

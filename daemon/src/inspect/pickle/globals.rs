@@ -141,9 +141,12 @@ pub(super) fn is_dunder(name: &str) -> bool {
     name.len() > 4 && name.starts_with("__") && name.ends_with("__")
 }
 
-/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do.
+/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do. In
+/// capitals only, a private name is that of a constant, such as the handle of a library of machine code.
 fn is_class_name(name: &str) -> bool {
-    name.strip_prefix('_').unwrap_or(name).starts_with(|first: char| first.is_ascii_uppercase())
+    let (private, rest) = name.strip_prefix('_').map_or((false, name), |rest| (true, rest));
+    rest.starts_with(|first: char| first.is_ascii_uppercase())
+        && (!private || rest.contains(|one: char| one.is_lowercase()))
         && name.chars().all(|one| one == '_' || one.is_alphanumeric())
 }
 
