@@ -335,6 +335,10 @@ fn written(machine: &Machine, octets: Value, max: u64) -> Result<Written, Halt> 
             }
         }
     };
+    if one.kind == Kind::Mutable {
+        // Steps since may have changed it.
+        return Ok(Written::Computed);
+    }
     if u64::from(one.len) > max {
         return Ok(Written::Long);
     }

@@ -719,7 +719,11 @@ impl<'m, 'r> Machine<'m, 'r> {
             Some(Standing::Unknown | Standing::Denied) | None => return,
         };
         let what = self.render(target);
-        self.find(level, &BUILD, format_args!("adds elements to {what}, which is no list: that calls whatever its state says"));
+        self.find(
+            level,
+            &BUILD,
+            format_args!("adds elements to {what}, which is no list: that calls whatever its state says"),
+        );
     }
 
     /// Entries for the value on the top.
@@ -1015,8 +1019,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         let found = std::mem::take(&mut machine.found);
         // Numbers that are opcodes by chance don't name anything, and don't call anything after so many.
         let computes = found.iter().any(|one| one.rule == &COMPUTED);
-        let goes_on =
-            machine.exhausted || machine.heap.has_globals() || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
+        let goes_on = machine.exhausted
+            || machine.heap.has_globals()
+            || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
         self.found.extend(found.into_iter().filter(Found::is_certain));
         if goes_on {
             self.find(

@@ -105,8 +105,14 @@ fn read(machine: &Machine, value: Value, nesting: u32, left: &mut u32) -> Result
     // Of the others without a size numpy knows one.
     let is_sized = matches!(
         (kind, number),
-        ('?', 0) | ('O', 0 | 8) | ('b', 1) | ('i' | 'u', 1 | 2 | 4 | 8) | ('f', 2 | 4 | 8 | 12 | 16)
-            | ('c', 8 | 16 | 24 | 32) | ('M' | 'm', 8) | ('S' | 'a' | 'U' | 'V', _)
+        ('?', 0)
+            | ('O', 0 | 8)
+            | ('b', 1)
+            | ('i' | 'u', 1 | 2 | 4 | 8)
+            | ('f', 2 | 4 | 8 | 12 | 16)
+            | ('c', 8 | 16 | 24 | 32)
+            | ('M' | 'm', 8)
+            | ('S' | 'a' | 'U' | 'V', _)
     );
     if !is_sized {
         return Ok(None);
@@ -139,7 +145,7 @@ fn read(machine: &Machine, value: Value, nesting: u32, left: &mut u32) -> Result
             return Ok(None);
         }
     }
-    if let Some(base) = state.get(3).and_then(|part| machine.heap.tuple(*part)).and_then(|part| part.first()) {
+    if let Some(base) = state.get(2).and_then(|part| machine.heap.tuple(*part)).and_then(|part| part.first()) {
         let inner = if nesting > 0 { read(machine, *base, nesting - 1, left)? } else { None };
         if inner.is_none_or(|inner| inner.objects && !objects) {
             return Ok(None);
