@@ -164,7 +164,7 @@ const NO_LIBRARIES: &[&str] = &["sklearn.datasets.", "sklearn.externals.", "skle
 const REEXPORTED: &str = "FunctionType MethodType ModuleType CodeType GzipFile BZ2File LZMAFile ZipFile TarFile Popen Thread \
                           Timer Process Pool ThreadPool ThreadPoolExecutor ProcessPoolExecutor TemporaryDirectory \
                           TemporaryFile NamedTemporaryFile Memory Connection Listener Client Request OpenerDirector \
-                          FileIO Unpickler";
+                          FileIO Unpickler ThreadpoolController PyCapsule_GetName PyCapsule_GetPointer";
 
 /// Modules that an administrator's prefix does not open: the built-in list has exact pairs of them.
 const NEVER_LIBRARIES: [&str; 4] = ["numpy.", "torch.", "pandas.", "builtins."];
