@@ -194,6 +194,8 @@ impl Function {
                 "sklearn.feature_selection._univariate_selection",
                 "f_classif" | "f_regression" | "r_regression" | "chi2",
             ) => Self::Score,
+            ("numpy", "mean" | "log" | "log1p" | "log2" | "log10" | "exp" | "expm1" | "sqrt" | "square")
+            | ("sklearn.metrics._classification", _) => Self::Score,
             ("torch._utils", "_rebuild_parameter") => Self::Parameter,
             ("torch._utils", "_rebuild_sparse_tensor") => Self::Sparse,
             ("torch._utils", "_rebuild_meta_tensor_no_storage") => Self::Meta,

@@ -197,6 +197,12 @@ const ALLOWED: &[(&str, &str)] = &[
          singlecomplex longfloat longcomplex matrix record recarray str_ unicode_ string_ bytes_ object_ void \
          datetime64 timedelta64",
     ),
+    // Functions that estimators keep, as values.
+    ("numpy", "mean log log1p log2 log10 exp expm1 sqrt square"),
+    (
+        "sklearn.metrics._classification",
+        "accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score recall_score log_loss",
+    ),
     ("numpy.random._pickle", "__randomstate_ctor __bit_generator_ctor __generator_ctor"),
     ("numpy.random._mt19937", "MT19937"),
     ("numpy.random._pcg64", "PCG64 PCG64DXSM"),

@@ -527,3 +527,11 @@ fn constants_of_libraries_are_no_classes() {
     assert_eq!(standing(&rules, "sklearn.svm._classes", "SVC"), Standing::Library);
     assert_eq!(standing(&rules, "sklearn.calibration", "_SigmoidCalibration"), Standing::Library);
 }
+
+#[test]
+fn functions_that_estimators_keep_are_not_called() {
+    assert_eq!(of(b"\x80\x02]cnumpy\nlog1p\na.").verdict(), Verdict::Clean);
+    assert!(has(&of(b"\x80\x02cnumpy\nlog1p\nN\x85R."), "pickle.args", Level::Malicious));
+    let score = b"\x80\x02]csklearn.metrics._classification\nf1_score\na.";
+    assert_eq!(of(score).verdict(), Verdict::Clean);
+}
