@@ -669,7 +669,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         let mut dunder = false;
         if !kind.is_octets() && (5..=u64::from(DUNDER_BYTES_MAX)).contains(&length) && self.cursor.octet()? == b'_' {
             let rest = self.cursor.take(length - 1)?;
-            dunder = rest.starts_with(b"_") && rest.ends_with(b"__");
+            // What torch leaves in a module that it has compiled, and no meaning to Python.
+            let is_torchs = rest == b"_overloads__";
+            dunder = rest.starts_with(b"_") && rest.ends_with(b"__") && !is_torchs;
         }
         self.cursor.skip(end - self.cursor.position())?;
         let value = self.constant_at(at, end, kind, dunder);

@@ -535,3 +535,10 @@ fn functions_that_estimators_keep_are_not_called() {
     let score = b"\x80\x02]csklearn.metrics._classification\nf1_score\na.";
     assert_eq!(of(score).verdict(), Verdict::Clean);
 }
+
+#[test]
+fn a_module_that_torch_has_compiled_is_no_attack() {
+    let module = b"\x80\x02ctorch.nn.modules.activation\nReLU\n)\x81}";
+    let state = [module.as_slice(), &text("__overloads__"), b"}sb."].concat();
+    assert_eq!(of(&state).verdict(), Verdict::Clean);
+}

@@ -21,7 +21,7 @@ const MEMO_MAX: usize = 16 << 20;
 const MEMO_GAP_MAX: usize = 1024;
 
 /// Octets of a constant that are read where its text matters. No name of a global is nearly as long.
-pub(super) const TEXT_BYTES_MAX: u64 = 8 << 10;
+pub(super) const TEXT_BYTES_MAX: u64 = 4 << 10;
 
 /// A value.
 #[derive(Debug, Clone, Copy, PartialEq)]
