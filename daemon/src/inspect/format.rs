@@ -300,9 +300,11 @@ fn is_gguf(head: &[u8]) -> bool {
 
 /// Version 1 to 3 behind the magic, then a header that is a Python dictionary.
 fn is_npy(head: &[u8]) -> bool {
+    // numpy skips blanks before it.
+    let begins = |at: usize| head.get(at..).is_some_and(|header| header.trim_ascii_start().starts_with(b"{"));
     match head.get(6) {
-        Some(1) => head.get(10) == Some(&b'{'),
-        Some(2 | 3) => head.get(12) == Some(&b'{'),
+        Some(1) => begins(10),
+        Some(2 | 3) => begins(12),
         _ => false,
     }
 }
@@ -345,16 +347,7 @@ fn is_tflite(head: &[u8], len: u64) -> bool {
 
 /// A first header block whose checksum is right (POSIX.1-1988 ustar and before, which had no magic).
 pub(super) fn is_tar(head: &[u8]) -> bool {
-    let Some(block) = head.get(..512) else { return false };
-    let Some(field) = block[148..156].split(|octet| matches!(octet, 0 | b' ')).find(|digits| !digits.is_empty()) else {
-        return false;
-    };
-    let Some(stated) = std::str::from_utf8(field).ok().and_then(|digits| u32::from_str_radix(digits, 8).ok()) else {
-        return false;
-    };
-    // The sum counts its own field as eight spaces.
-    let others = block[..148].iter().chain(&block[156..]).map(|octet| u32::from(*octet)).sum::<u32>();
-    block[0] != 0 && others + 8 * u32::from(b' ') == stated
+    head.first_chunk().is_some_and(tar::is_header)
 }
 
 /// The magic number of the old PyTorch format, itself a pickle: 0x1950a86a20f9469cfc6c as a LONG1, with a frame around it if

@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
 
 /// Whether a block has the checksum of a header: the sum of its octets, its own field as spaces. Old writers summed signed
 /// octets, and readers take both.
-fn is_header(block: &[u8; 512]) -> bool {
+pub(super) fn is_header(block: &[u8; 512]) -> bool {
     let Some(stated) = number(&block[148..156]) else { return false };
     let others = || block[..148].iter().chain(&block[156..]);
     let unsigned = others().map(|octet| u64::from(*octet)).sum::<u64>() + 8 * u64::from(b' ');
@@ -347,7 +347,10 @@ fn number(field: &[u8]) -> Option<u64> {
     }
     let end = field.iter().position(|octet| *octet == 0).unwrap_or(field.len());
     let digits = std::str::from_utf8(&field[..end]).ok()?.trim();
-    if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
+    // As Python takes them: with a sign, the mark of the base, and underscores.
+    let digits = digits.strip_prefix('+').unwrap_or(digits);
+    let digits = digits.strip_prefix("0o").or_else(|| digits.strip_prefix("0O")).unwrap_or(digits).replace('_', "");
+    if digits.is_empty() { Some(0) } else { u64::from_str_radix(&digits, 8).ok() }
 }
 
 fn until_zero(field: &[u8]) -> Vec<u8> {

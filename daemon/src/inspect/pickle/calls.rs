@@ -4,11 +4,14 @@
 use super::globals;
 use super::machine::{Halt, Machine};
 use super::rules::NESTED;
-use super::value::{self, Const, Global, Kind, Node, Value};
+use super::value::{self, Const, Global, Heap, Kind, Node, Object, Value};
 use super::{numpy, torch};
 use crate::inspect::cursor::Stop;
 use crate::inspect::scan::Slice;
 use crate::inspect::{Format, Level, ReadAt, dispatch};
+
+/// Extents of an array: as many as numpy and torch take.
+const EXTENTS_MAX: usize = 64;
 
 /// Whether a call of something on the list is one that its writers make.
 pub(super) fn fits(machine: &Machine, global: &Global, args: Value, is_new: bool) -> Result<bool, Halt> {
@@ -129,6 +132,25 @@ pub(super) fn makes(global: &Global) -> bool {
     }
 }
 
+/// Whether writers leave it among the values of a pickle, and not only where it is called.
+pub(super) fn is_data(global: &Global) -> bool {
+    matches!(Function::of(global), None | Some(Function::Score | Function::BitGenerator))
+}
+
+/// Whether it is a list or set, to which loaders add elements.
+pub(super) fn takes_elements(class: &Global) -> bool {
+    matches!(class.name.as_str(), "list" | "set" | "frozenset" | "bytearray" | "deque") || class.module == "__torch__"
+}
+
+/// Whether an object is a dictionary with entries from the arguments it was made with: any keys.
+pub(super) fn is_filled_dict(heap: &Heap, object: &Object) -> bool {
+    let is_dict = heap.class(object).is_some_and(|class| {
+        matches!(class.name.as_str(), "dict" | "OrderedDict" | "defaultdict" | "Counter" | "Bunch")
+    });
+    // A `defaultdict` has a class or nothing there.
+    is_dict && heap.tuple(object.args).is_none_or(|args| args.iter().any(|arg| heap.node(*arg).is_some()))
+}
+
 /// The functions on the list, by what they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Function {
@@ -172,6 +194,8 @@ impl Function {
                 "sklearn.feature_selection._univariate_selection",
                 "f_classif" | "f_regression" | "r_regression" | "chi2",
             ) => Self::Score,
+            ("numpy", "mean" | "log" | "log1p" | "log2" | "log10" | "exp" | "expm1" | "sqrt" | "square")
+            | ("sklearn.metrics._classification", _) => Self::Score,
             ("torch._utils", "_rebuild_parameter") => Self::Parameter,
             ("torch._utils", "_rebuild_sparse_tensor") => Self::Sparse,
             ("torch._utils", "_rebuild_meta_tensor_no_storage") => Self::Meta,
@@ -191,7 +215,7 @@ struct Is<'a, 'm, 'r>(&'a Machine<'m, 'r>);
 
 impl Is<'_, '_, '_> {
     fn text(&self, value: Value) -> bool {
-        matches!(value, Value::Const(Const { kind, .. }) if kind != Kind::Bytes)
+        matches!(value, Value::Const(Const { kind, .. }) if !kind.is_octets())
     }
 
     fn latin_1(&self, value: Value) -> Result<bool, Halt> {
@@ -241,6 +265,9 @@ pub(super) fn sizes(machine: &Machine, value: Value) -> Option<Vec<u64>> {
         }
         None => machine.heap.tuple(value)?,
     };
+    if items.len() > EXTENTS_MAX {
+        return None;
+    }
     items
         .iter()
         .map(|item| match item {
@@ -305,11 +332,15 @@ fn written(machine: &Machine, octets: Value, max: u64) -> Result<Written, Halt> 
             let Some(object) = machine.heap.object(octets) else { return Ok(Written::Computed) };
             let encodes = machine.heap.global(object.callable).is_some_and(|global| global.is("_codecs", "encode"));
             match machine.heap.tuple(object.args) {
-                Some([Value::Const(one), _]) if encodes && one.kind != Kind::Bytes => *one,
+                Some([Value::Const(one), _]) if encodes && !one.kind.is_octets() => *one,
                 _ => return Ok(Written::Computed),
             }
         }
     };
+    if one.kind == Kind::Mutable {
+        // Steps since may have changed it.
+        return Ok(Written::Computed);
+    }
     if u64::from(one.len) > max {
         return Ok(Written::Long);
     }

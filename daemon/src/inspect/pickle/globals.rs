@@ -141,9 +141,12 @@ pub(super) fn is_dunder(name: &str) -> bool {
     name.len() > 4 && name.starts_with("__") && name.ends_with("__")
 }
 
-/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do.
+/// One identifier that begins with a capital letter, or with one underscore and a capital letter as private classes do. In
+/// capitals only, a private name is that of a constant, such as the handle of a library of machine code.
 fn is_class_name(name: &str) -> bool {
-    name.strip_prefix('_').unwrap_or(name).starts_with(|first: char| first.is_ascii_uppercase())
+    let (private, rest) = name.strip_prefix('_').map_or((false, name), |rest| (true, rest));
+    rest.starts_with(|first: char| first.is_ascii_uppercase())
+        && (!private || rest.contains(|one: char| one.is_lowercase()))
         && name.chars().all(|one| one == '_' || one.is_alphanumeric())
 }
 
@@ -161,7 +164,7 @@ const NO_LIBRARIES: &[&str] = &["sklearn.datasets.", "sklearn.externals.", "skle
 const REEXPORTED: &str = "FunctionType MethodType ModuleType CodeType GzipFile BZ2File LZMAFile ZipFile TarFile Popen Thread \
                           Timer Process Pool ThreadPool ThreadPoolExecutor ProcessPoolExecutor TemporaryDirectory \
                           TemporaryFile NamedTemporaryFile Memory Connection Listener Client Request OpenerDirector \
-                          FileIO Unpickler";
+                          FileIO Unpickler ThreadpoolController PyCapsule_GetName PyCapsule_GetPointer";
 
 /// Modules that an administrator's prefix does not open: the built-in list has exact pairs of them.
 const NEVER_LIBRARIES: [&str; 4] = ["numpy.", "torch.", "pandas.", "builtins."];
@@ -193,6 +196,12 @@ const ALLOWED: &[(&str, &str)] = &[
          ulong longlong ulonglong half single double longdouble float_ csingle cdouble clongdouble complex_ cfloat \
          singlecomplex longfloat longcomplex matrix record recarray str_ unicode_ string_ bytes_ object_ void \
          datetime64 timedelta64",
+    ),
+    // Functions that estimators keep, as values.
+    ("numpy", "mean log log1p log2 log10 exp expm1 sqrt square"),
+    (
+        "sklearn.metrics._classification",
+        "accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score recall_score log_loss",
     ),
     ("numpy.random._pickle", "__randomstate_ctor __bit_generator_ctor __generator_ctor"),
     ("numpy.random._mt19937", "MT19937"),

@@ -9,8 +9,8 @@ use std::io;
 use super::globals::{self, Standing};
 use super::opcode as op;
 use super::rules::{AMBIGUOUS, ARGS, BROKEN, BUILD, CALL, COMPUTED, DENIED, DOTTED, EXT, LIBRARY, PERSID, UNKNOWN};
-use super::value::{self, Const, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
-use super::walk::{is_dotted_name, is_float, is_integer};
+use super::value::{self, Const, Dict, Full, Global, Heap, Kind, Memo, Node, Object, TEXT_BYTES_MAX, Value};
+use super::walk::{is_dotted_name, is_float, is_integer, slot};
 use super::{calls, numpy, torch};
 use crate::inspect::cursor::{Cursor, Stop};
 use crate::inspect::rules::Rule;
@@ -128,6 +128,13 @@ pub(super) struct Machine<'m, 'r> {
     /// Opcodes so far, and those of them not yet charged.
     pub(super) opcodes: u64,
     uncharged: u32,
+    /// Where the last frame ends.
+    frame_end: u64,
+    /// Opcodes of a try, runs of the same one counted once, and the last one.
+    tried: u64,
+    last: u8,
+    /// Whether a try ended with what it is given and not with a fault.
+    exhausted: bool,
     /// Where the opcode under way stands.
     at: u64,
     /// Set for a try on octets that need not be a pickle of their own: what is missing is unknown, not a fault, and nothing
@@ -164,6 +171,10 @@ impl<'m, 'r> Machine<'m, 'r> {
             standings: Vec::new(),
             opcodes: 0,
             uncharged: 0,
+            frame_end: 0,
+            tried: 0,
+            last: 0,
+            exhausted: false,
             at,
             trying: None,
             nesting: 0,
@@ -253,7 +264,10 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     pub(super) fn reached(&mut self, what: impl Display) -> Halt {
         match self.trying {
-            Some(_) => Halt::Fault("more than a try is given"),
+            Some(_) => {
+                self.exhausted = true;
+                Halt::Fault("more than a try is given")
+            }
             None => Halt::Stop(self.scan.reached(self.place, what)),
         }
     }
@@ -313,7 +327,10 @@ impl<'m, 'r> Machine<'m, 'r> {
         if self.uncharged >= OPCODES_CHARGED {
             self.charge()?;
         }
-        if self.trying.is_some() && self.opcodes > TRY_OPCODES_MAX {
+        // Arrays are full of runs of one octet, which mean nothing.
+        self.tried += u64::from(std::mem::replace(&mut self.last, opcode) != opcode);
+        if self.trying.is_some() && self.tried > TRY_OPCODES_MAX {
+            self.exhausted = true;
             return Err(Halt::Fault("more opcodes than a try is given"));
         }
         if self.sated {
@@ -337,6 +354,7 @@ impl<'m, 'r> Machine<'m, 'r> {
                     // Some loaders go on from here.
                     self.find(BROKEN.level, &BROKEN, "the pickle is broken: a frame reaches beyond the end");
                 }
+                self.frame_end = self.cursor.position().saturating_add(length);
             }
 
             op::NONE => self.push(Value::None)?,
@@ -405,7 +423,7 @@ impl<'m, 'r> Machine<'m, 'r> {
             }
             op::BINBYTES8 | op::BYTEARRAY8 => {
                 let length = u64::from_le_bytes(self.cursor.array()?);
-                self.constant(length, Kind::Bytes)?;
+                self.constant(length, if opcode == op::BYTEARRAY8 { Kind::Mutable } else { Kind::Bytes })?;
             }
             op::STRING => self.constant_line(Kind::Quoted)?,
             op::UNICODE => self.constant_line(Kind::Unicode)?,
@@ -509,6 +527,7 @@ impl<'m, 'r> Machine<'m, 'r> {
             op::INST => {
                 let class = self.global_lines()?;
                 let items = self.pop_mark()?;
+                self.hold(&items);
                 let args = self.add(Node::Tuple(items.into()))?;
                 self.call(class, args, false)?;
             }
@@ -518,6 +537,7 @@ impl<'m, 'r> Machine<'m, 'r> {
                     return Err(Halt::Fault("a class is missing on the stack"));
                 }
                 let class = items.remove(0);
+                self.hold(&items);
                 let args = self.add(Node::Tuple(items.into()))?;
                 self.call(class, args, false)?;
             }
@@ -560,6 +580,19 @@ impl<'m, 'r> Machine<'m, 'r> {
         Ok(None)
     }
 
+    /// Values become part of something, from where a loader or what it builds may call them with arguments that are nowhere
+    /// to be seen. Functions on the list are called by the pickle itself or not at all.
+    fn hold(&mut self, values: &[Value]) {
+        if self.trying.is_some() {
+            return;
+        }
+        let kept = values.iter().find(|value| self.heap.global(**value).is_some_and(|one| !calls::is_data(one)));
+        if let Some(kept) = kept {
+            let what = self.render(*kept);
+            self.find(ARGS.level, &ARGS, format_args!("keeps {what} as a value, which writers only ever call"));
+        }
+    }
+
     fn push_new(&mut self, node: Node) -> Result<(), Halt> {
         let value = self.add(node)?;
         self.push(value)
@@ -578,6 +611,7 @@ impl<'m, 'r> Machine<'m, 'r> {
                 items[..count].into()
             }
         };
+        self.hold(&items);
         self.push_new(Node::Tuple(items))
     }
 
@@ -612,11 +646,17 @@ impl<'m, 'r> Machine<'m, 'r> {
         if !is_integer(&line) {
             return Err(Halt::Fault("a number is none"));
         }
-        let digits = std::str::from_utf8(&line).unwrap_or_default().trim().trim_end_matches('L');
-        let value = match (opcode, digits) {
+        // Some loaders read no further than to a NUL.
+        let digits = line.split(|octet| *octet == 0).next().unwrap_or_default();
+        let text = std::str::from_utf8(digits).unwrap_or_default();
+        let digits = text.trim().trim_end_matches('L');
+        // Which base digits behind a zero are in, loaders don't agree on.
+        let has_zeros = digits.trim_start_matches(['+', '-']).starts_with('0') && digits.len() > 1;
+        let value = match (opcode, text) {
             (op::INT, "00") => Value::Bool(false),
             (op::INT, "01") => Value::Bool(true),
-            (_, torch::MAGIC_DIGITS) => Value::TorchMagic,
+            _ if digits == torch::MAGIC_DIGITS => Value::TorchMagic,
+            _ if has_zeros || line.len() >= NUMBER_BYTES_MAX => Value::Number,
             _ => digits.parse().map_or(Value::Number, Value::Int),
         };
         self.push(value)
@@ -627,9 +667,11 @@ impl<'m, 'r> Machine<'m, 'r> {
         let at = self.cursor.position();
         let end = at.saturating_add(length);
         let mut dunder = false;
-        if kind != Kind::Bytes && (5..=u64::from(DUNDER_BYTES_MAX)).contains(&length) && self.cursor.octet()? == b'_' {
+        if !kind.is_octets() && (5..=u64::from(DUNDER_BYTES_MAX)).contains(&length) && self.cursor.octet()? == b'_' {
             let rest = self.cursor.take(length - 1)?;
-            dunder = rest.starts_with(b"_") && rest.ends_with(b"__");
+            // What torch leaves in a module that it has compiled, and no meaning to Python.
+            let is_torchs = rest == b"_overloads__";
+            dunder = rest.starts_with(b"_") && rest.ends_with(b"__") && !is_torchs;
         }
         self.cursor.skip(end - self.cursor.position())?;
         let value = self.constant_at(at, end, kind, dunder);
@@ -661,8 +703,29 @@ impl<'m, 'r> Machine<'m, 'r> {
     /// Elements for the value on the top.
     fn extend(&mut self, items: &[Value]) -> Result<(), Halt> {
         let target = self.top()?;
+        self.hold(items);
+        self.judge_elements(target);
         let taken = self.heap.extend(target, items).map_err(|Full| self.full())?;
         self.changed(target, taken)
+    }
+
+    /// A loader adds elements by a method that it looks up on the object, where the object's own state may have put anything.
+    fn judge_elements(&mut self, target: Value) {
+        let Some(object) = self.heap.object(target).filter(|_| self.trying.is_none()) else { return };
+        let Value::Global(number) = object.callable else { return };
+        let takes = self.heap.class(object).is_some_and(calls::takes_elements);
+        let level = match self.standings.get(number as usize) {
+            _ if takes => return,
+            Some(Standing::Allowed) => Level::Malicious,
+            Some(Standing::Library) => Level::Suspicious,
+            Some(Standing::Unknown | Standing::Denied) | None => return,
+        };
+        let what = self.render(target);
+        self.find(
+            level,
+            &BUILD,
+            format_args!("adds elements to {what}, which is no list: that calls whatever its state says"),
+        );
     }
 
     /// Entries for the value on the top.
@@ -671,6 +734,7 @@ impl<'m, 'r> Machine<'m, 'r> {
             return Err(Halt::Fault("a key has no value"));
         }
         let target = self.top()?;
+        self.hold(pairs);
         let taken = self.heap.set(target, pairs).map_err(|Full| self.full())?;
         if !self.tensors.is_empty() {
             for pair in pairs.chunks_exact(2) {
@@ -698,9 +762,7 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     /// The number of a memo slot on a line.
     fn slot_line(&mut self) -> Result<u64, Halt> {
-        let line = self.cursor.line(NUMBER_BYTES_MAX)?;
-        let digits = std::str::from_utf8(&line).ok().map(str::trim);
-        digits.and_then(|digits| digits.replace('_', "").parse().ok()).ok_or(Halt::Fault("a memo slot is no number"))
+        slot(&mut self.cursor)?.ok_or(Halt::Fault("a memo slot is no number"))
     }
 
     fn put(&mut self, slot: u64) -> Result<(), Halt> {
@@ -733,7 +795,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     }
 
     fn stack_global(&mut self, module: Value, name: Value) -> Result<Value, Halt> {
-        let is_text = |value: Value| matches!(value, Value::Const(Const { kind, .. }) if kind != Kind::Bytes);
+        let is_text = |value: Value| matches!(value, Value::Const(Const { kind, .. }) if !kind.is_octets());
         if is_text(module)
             && is_text(name)
             && let (Some(module), Some(name)) = (self.text(module)?, self.text(name)?)
@@ -754,7 +816,8 @@ impl<'m, 'r> Machine<'m, 'r> {
         if self.trying.is_none() {
             self.scan.global(self.place)?;
         } else if !(is_dotted_name(global.module.as_bytes()) && is_dotted_name(global.name.as_bytes())) {
-            return Err(Halt::Fault("a name is none"));
+            // No chance writes such names, and no import finds a denied callable by one.
+            return Ok(Value::Unknown);
         }
         let (number, is_new) = self.heap.intern(global.clone()).map_err(|Full| self.full())?;
         if is_new {
@@ -825,7 +888,7 @@ impl<'m, 'r> Machine<'m, 'r> {
     /// A call, or the making of an instance without its constructor.
     fn call(&mut self, callable: Value, args: Value, is_new: bool) -> Result<(), Halt> {
         self.called = true;
-        let object = Object { callable, args, state: Value::None, entries: Vec::new() };
+        let object = Object { callable, args, state: Value::None, entries: Dict::default() };
         let object = self.add(Node::Object(Box::new(object)))?;
         let Value::Global(number) = callable else {
             if self.trying.is_none() || callable != Value::Unknown {
@@ -868,6 +931,7 @@ impl<'m, 'r> Machine<'m, 'r> {
         let state = self.pop()?;
         let target = self.top()?;
         self.called = true;
+        self.hold(&[state]);
         let made_by = self.heap.object(target).map(|object| self.heap.global(object.callable));
         if !made_by.is_some_and(|made_by| made_by.is_none_or(calls::makes)) {
             if self.trying.is_none() || target != Value::Unknown {
@@ -879,9 +943,13 @@ impl<'m, 'r> Machine<'m, 'r> {
         let parts = [Some(state), self.heap.tuple(state).and_then(|parts| parts.first().copied())];
         let second = self.heap.tuple(state).and_then(|parts| parts.get(1).copied());
         let (mut dunder, mut computed) = (None, false);
-        for dict in parts.into_iter().chain([second]).flatten().filter_map(|part| self.heap.dict(part)) {
-            dunder = dunder.or(dict.dunder);
-            computed |= dict.computed;
+        for part in parts.into_iter().chain([second]).flatten() {
+            let object = self.heap.object(part);
+            if let Some(dict) = self.heap.dict(part).or(object.map(|object| &object.entries)) {
+                dunder = dunder.or(dict.dunder);
+                computed |= dict.computed;
+            }
+            computed |= object.is_some_and(|object| calls::is_filled_dict(&self.heap, object));
         }
         if let Some(key) = dunder {
             let (key, what) = (self.render(key), self.render(target));
@@ -925,6 +993,10 @@ impl<'m, 'r> Machine<'m, 'r> {
 
     /// What joblib reads from the stream itself behind its array wrapper.
     fn array(&mut self, array: numpy::InStream) -> Result<(), Halt> {
+        if self.cursor.position() < self.frame_end {
+            // Loaders read frames ahead, and the array from behind them: these octets are opcodes to them all the same.
+            return Err(Halt::Fault("an array begins where its frame goes on"));
+        }
         match array {
             numpy::InStream::Raw { aligned, octets } => {
                 self.try_array()?;
@@ -949,8 +1021,9 @@ impl<'m, 'r> Machine<'m, 'r> {
         let found = std::mem::take(&mut machine.found);
         // Numbers that are opcodes by chance don't name anything, and don't call anything after so many.
         let computes = found.iter().any(|one| one.rule == &COMPUTED);
-        let goes_on =
-            machine.heap.has_globals() || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
+        let goes_on = machine.exhausted
+            || machine.heap.has_globals()
+            || machine.called && (computes || machine.opcodes >= CHANCE_OPCODES_MAX);
         self.found.extend(found.into_iter().filter(Found::is_certain));
         if goes_on {
             self.find(

@@ -7,6 +7,9 @@ use super::value::Value;
 /// Element types within element types that are followed.
 const NESTING_MAX: u32 = 8;
 
+/// Fields of an element type that are followed, all in all: types may share theirs.
+const FIELDS_MAX: u32 = 4096;
+
 /// What follows an array wrapper in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InStream {
@@ -44,7 +47,7 @@ pub(super) fn built(machine: &mut Machine, object: Value) -> Result<Option<InStr
 
 /// Notes an array for the facts.
 pub(super) fn tell(machine: &mut Machine, object: Value, dtype: Value, shape: Value) -> Result<(), Halt> {
-    if let Some(dtype) = read(machine, dtype, NESTING_MAX)?.filter(|dtype| !dtype.objects)
+    if let Some(dtype) = whole(machine, dtype)?.filter(|dtype| !dtype.objects)
         && let Some(shape) = sizes(machine, shape)
     {
         machine.tensor(object, dtype.name, shape);
@@ -54,7 +57,8 @@ pub(super) fn tell(machine: &mut Machine, object: Value, dtype: Value, shape: Va
 
 fn wrapped(machine: &mut Machine, object: Value, state: Value) -> Result<InStream, Halt> {
     let (mut shape, mut dtype, mut aligned) = (None, None, false);
-    for (key, value) in machine.heap.dict(state).map(|dict| dict.entries.clone()).unwrap_or_default() {
+    let Some(dict) = machine.heap.dict(state).filter(|dict| !dict.is_partial) else { return Ok(InStream::Unreadable) };
+    for (key, value) in dict.entries.clone() {
         match machine.text(key)?.as_deref() {
             Some("shape") => shape = Some(value),
             Some("dtype") => dtype = Some(value),
@@ -63,7 +67,7 @@ fn wrapped(machine: &mut Machine, object: Value, state: Value) -> Result<InStrea
         }
     }
     let (Some(shape), Some(dtype)) = (shape, dtype) else { return Ok(InStream::Unreadable) };
-    let (Some(dtype), Some(extents)) = (read(machine, dtype, NESTING_MAX)?, sizes(machine, shape)) else {
+    let (Some(dtype), Some(extents)) = (whole(machine, dtype)?, sizes(machine, shape)) else {
         return Ok(InStream::Unreadable);
     };
     if dtype.objects {
@@ -74,9 +78,16 @@ fn wrapped(machine: &mut Machine, object: Value, state: Value) -> Result<InStrea
     Ok(octets.map_or(InStream::Unreadable, |octets| InStream::Raw { aligned, octets }))
 }
 
+fn whole(machine: &Machine, dtype: Value) -> Result<Option<Dtype>, Halt> {
+    let mut fields = FIELDS_MAX;
+    read(machine, dtype, NESTING_MAX, &mut fields)
+}
+
 /// Reads `numpy.dtype('f8', ...)` and its state: version, byte order, sub-array, names, fields, size, alignment, flags.
-fn read(machine: &Machine, value: Value, nesting: u32) -> Result<Option<Dtype>, Halt> {
+fn read(machine: &Machine, value: Value, nesting: u32, left: &mut u32) -> Result<Option<Dtype>, Halt> {
     let Some(object) = machine.heap.object(value) else { return Ok(None) };
+    let Some(rest) = left.checked_sub(1) else { return Ok(None) };
+    *left = rest;
     let is_dtype = machine.heap.global(object.callable).is_some_and(|one| one.is("numpy", "dtype"));
     let Some(first) = machine.heap.tuple(object.args).and_then(|args| args.first()).filter(|_| is_dtype) else {
         return Ok(None);
@@ -91,6 +102,21 @@ fn read(machine: &Machine, value: Value, nesting: u32) -> Result<Option<Dtype>, 
         Some(Value::Int(size)) => u64::try_from(*size).ok(),
         _ => None,
     };
+    // Of the others without a size numpy knows one.
+    let is_sized = matches!(
+        (kind, number),
+        ('?', 0)
+            | ('O', 0 | 8)
+            | ('b', 1)
+            | ('i' | 'u', 1 | 2 | 4 | 8)
+            | ('f', 2 | 4 | 8 | 12 | 16)
+            | ('c', 8 | 16 | 24 | 32)
+            | ('M' | 'm', 8)
+            | ('S' | 'a' | 'U' | 'V', _)
+    );
+    if !is_sized {
+        return Ok(None);
+    }
     let mut objects = kind == 'O';
     let size = match kind {
         '?' => 1,
@@ -101,11 +127,14 @@ fn read(machine: &Machine, value: Value, nesting: u32) -> Result<Option<Dtype>, 
         objects |= flags & 1 == 1;
     }
     if let Some(fields) = state.get(4).and_then(|fields| machine.heap.dict(*fields)) {
+        if fields.is_partial {
+            return Ok(None);
+        }
         let flagged = objects;
         for (_, field) in &fields.entries {
             let inner = machine.heap.tuple(*field).and_then(|field| field.first().copied());
             let inner = match inner {
-                Some(inner) if nesting > 0 => read(machine, inner, nesting - 1)?,
+                Some(inner) if nesting > 0 => read(machine, inner, nesting - 1, left)?,
                 _ => None,
             };
             let Some(inner) = inner else { return Ok(None) };
@@ -113,6 +142,12 @@ fn read(machine: &Machine, value: Value, nesting: u32) -> Result<Option<Dtype>, 
         }
         if objects && !flagged {
             // It says of itself that it has no objects, and would have numbers taken for their addresses.
+            return Ok(None);
+        }
+    }
+    if let Some(base) = state.get(2).and_then(|part| machine.heap.tuple(*part)).and_then(|part| part.first()) {
+        let inner = if nesting > 0 { read(machine, *base, nesting - 1, left)? } else { None };
+        if inner.is_none_or(|inner| inner.objects && !objects) {
             return Ok(None);
         }
     }

@@ -44,7 +44,7 @@ impl Machine<'_, '_> {
                 // What cannot be read is said to be there; the reading that matters reports errors.
                 let shown = if one.kind == Kind::Quoted { one } else { shown };
                 let content = value::text(self.source, shown, 4096).ok().flatten();
-                if one.kind == Kind::Bytes {
+                if one.kind.is_octets() {
                     text.push('b');
                 }
                 text.push('\'');

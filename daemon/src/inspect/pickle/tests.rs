@@ -400,3 +400,145 @@ proptest! {
         prop_assert_eq!(of(&octets).verdict(), Verdict::Malicious);
     }
 }
+
+/// A text of protocol 2.
+fn text(text: &str) -> Vec<u8> {
+    [b"X".as_slice(), &u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// joblib's wrapper of an array of an element type and a shape, both as opcodes.
+fn wrapper(dtype: &[u8], shape: &[u8], more: &[u8]) -> Vec<u8> {
+    let class = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(";
+    [class.as_slice(), &text("shape"), shape, &text("dtype"), dtype, more, b"ub"].concat()
+}
+
+fn dtype(code: &str, state: &[u8]) -> Vec<u8> {
+    [b"cnumpy\ndtype\n".as_slice(), &text(code), b"\x89\x88\x87R", state].concat()
+}
+
+#[test]
+fn functions_on_the_list_are_called_and_not_kept() {
+    let load = "ctorch.storage\n_load_from_bytes\n".as_bytes();
+    let object = b"\x80\x02ccollections\nOrderedDict\n)R";
+    let append = text("append");
+    let state = [object, b"}".as_slice(), &append, load, b"sbC\x01Na."].concat();
+    assert!(has(&of(&state), "pickle.args", Level::Malicious));
+    assert!(has(&of(&state), "pickle.build", Level::Malicious), "an OrderedDict has no append of its own");
+    // As an item, in a tuple, as the state itself, as an argument.
+    for octets in [
+        [b"\x80\x02]".as_slice(), load, b"a."].concat(),
+        [b"\x80\x02".as_slice(), load, b"\x85."].concat(),
+        [object, load, b"b."].concat(),
+        [b"\x80\x02(ccollections\ndefaultdict\n".as_slice(), load, b"o."].concat(),
+        [b"\x80\x02(".as_slice(), load, b"icollections\ndefaultdict\n."].concat(),
+    ] {
+        assert!(has(&of(&octets), "pickle.args", Level::Malicious), "{:?}", octets.escape_ascii().to_string());
+    }
+    // A class of a library has elements or hasn't.
+    let library = b"\x80\x02csklearn.svm._classes\nSVC\n)\x81Na.";
+    assert!(has(&of(library), "pickle.build", Level::Suspicious));
+    assert_eq!(of(b"\x80\x02ccollections\ndeque\n)RNa.").verdict(), Verdict::Clean);
+}
+
+#[test]
+fn a_state_is_looked_at_whatever_dictionary_it_is() {
+    let object = b"\x80\x02ccollections\nOrderedDict\n)R".as_slice();
+    let key = text("__setstate__");
+    let ordered = [object, &object[2..], &key, b"Nsb."].concat();
+    assert!(has(&of(&ordered), "pickle.build", Level::Malicious));
+    let made = [object, b"cbuiltins\ndict\n(", &key, b"Nt\x85\x85Rb."].concat();
+    assert!(has(&of(&made), "pickle.build", Level::Suspicious));
+}
+
+#[test]
+fn octets_that_may_have_changed_are_not_what_stands_in_the_file() {
+    let octets = b"\x80\x05ctorch.storage\n_load_from_bytes\n\x96\x05\0\0\0\0\0\0\0\x80\x02NN.(K\0e\x85R.";
+    assert!(has(&of(octets), "pickle.nested", Level::Malicious));
+}
+
+#[test]
+fn numbers_on_lines_are_read_as_loaders_do() {
+    let zeros = "0".repeat(2000);
+    let names = |five: &str| {
+        let put = |name: &str, slot: &str| [text(name), format!("p{slot}\n0").into_bytes()].concat();
+        [b"\x80\x04".to_vec(), put("numpy", "5"), put("os", five), text("system"), b"0h\x05".to_vec()].concat()
+    };
+    for five in [format!("{zeros}5"), " 5".into(), "+5".into(), "0_5".into(), "5\0x".into(), "5\t".into()] {
+        let octets = [names(&five), text("system"), b"\x93.".to_vec()].concat();
+        assert!(has(&of(&octets), "pickle.global.denied", Level::Malicious), "{five:?}");
+    }
+    // Recognised behind them too, whatever they name.
+    for first in ["I\t1\n", "I\x0b1\n", "I1\0x\n", "F1.0\0x\n", "L\x0c1L\n", "Np 0\n", "ctorch.ops\na b\n"] {
+        let octets = [first.as_bytes(), b"0csome.module\nname\n)R."].concat();
+        assert!(has(&of(&octets), "pickle.global.unknown", Level::Suspicious), "{first:?}");
+    }
+}
+
+#[test]
+fn arrays_in_a_stream_are_as_long_as_joblib_takes_them() {
+    let one = b"K\x01\x85";
+    let plain = [b"\x80\x02".to_vec(), wrapper(&dtype("f8", b""), one, b""), vec![0; 8], b".".to_vec()].concat();
+    assert_eq!(of(&plain).verdict(), Verdict::Clean);
+    let many: Vec<u8> = (0..300).flat_map(|number| [text(&format!("k{number}")), b"N".to_vec()].concat()).collect();
+    let later = [many, text("dtype"), dtype("O8", b"")].concat();
+    let base = [b"(K\x03".as_slice(), &text("|"), &dtype("O8", b""), one, b"\x86NNK\x08K\x01K\0tb"].concat();
+    for wrapper in [
+        // A size that numpy knows, said again later, and a type within that has objects.
+        wrapper(&dtype("d", b""), one, b""),
+        wrapper(&dtype("f8", b""), one, &later),
+        wrapper(&dtype("V8", &base), one, b""),
+    ] {
+        let octets = [b"\x80\x02".to_vec(), wrapper, vec![0; 8], b".".to_vec()].concat();
+        assert!(has(&of(&octets), "pickle.broken", Level::Unscannable));
+    }
+    // A frame that goes on behind the wrapper.
+    let array = wrapper(&dtype("f8", b""), one, b"");
+    let length = u64::try_from(array.len()).unwrap() + 8;
+    let octets = [b"\x80\x04\x95".as_slice(), &length.to_le_bytes(), &array, &[b'N'; 8], b"."].concat();
+    assert!(has(&of(&octets), "pickle.broken", Level::Unscannable));
+    // More opcodes than are tried; and a picture of one colour.
+    let shape = b"M\x20\x4e\x85";
+    let dtype = dtype("u1", b"");
+    let opcodes = [b"\x80\x02".to_vec(), wrapper(&dtype, shape, b""), b"N0".repeat(10_000), b".".to_vec()].concat();
+    assert!(has(&of(&opcodes), "pickle.ambiguous", Level::Suspicious));
+    let plain = [b"\x80\x02".to_vec(), wrapper(&dtype, shape, b""), b"N".repeat(20_000), b"\0.".to_vec()].concat();
+    assert!(!has(&of(&plain), "pickle.ambiguous", Level::Suspicious));
+}
+
+#[test]
+fn types_within_types_are_read_once() {
+    // Each has two hundred fields of the type before: all together 200 to the power of eight.
+    let mut octets = [b"\x80\x02".to_vec(), dtype("f8", b""), b"q\x000".to_vec()].concat();
+    for level in 1..9_u8 {
+        let fields: Vec<u8> = (0..200)
+            .flat_map(|field| [text(&format!("f{field}")), vec![b'h', level - 1, b'K', 0, 0x86]].concat())
+            .collect();
+        let state = [b"(K\x03N)N}(".as_slice(), &fields, b"uK\x08K\x01K\0tb"].concat();
+        octets.extend([dtype("V8", &state), vec![b'q', level, b'0']].concat());
+    }
+    octets.extend([wrapper(b"h\x08", b"K\x01\x85", b""), b".".to_vec()].concat());
+    assert!(has(&of(&octets), "pickle.broken", Level::Unscannable));
+}
+
+#[test]
+fn constants_of_libraries_are_no_classes() {
+    let rules = Ruleset::default();
+    assert_eq!(standing(&rules, "xgboost.core", "_LIB"), Standing::Unknown);
+    assert_eq!(standing(&rules, "sklearn.svm._classes", "SVC"), Standing::Library);
+    assert_eq!(standing(&rules, "sklearn.calibration", "_SigmoidCalibration"), Standing::Library);
+}
+
+#[test]
+fn functions_that_estimators_keep_are_not_called() {
+    assert_eq!(of(b"\x80\x02]cnumpy\nlog1p\na.").verdict(), Verdict::Clean);
+    assert!(has(&of(b"\x80\x02cnumpy\nlog1p\nN\x85R."), "pickle.args", Level::Malicious));
+    let score = b"\x80\x02]csklearn.metrics._classification\nf1_score\na.";
+    assert_eq!(of(score).verdict(), Verdict::Clean);
+}
+
+#[test]
+fn a_module_that_torch_has_compiled_is_no_attack() {
+    let module = b"\x80\x02ctorch.nn.modules.activation\nReLU\n)\x81}";
+    let state = [module.as_slice(), &text("__overloads__"), b"}sb."].concat();
+    assert_eq!(of(&state).verdict(), Verdict::Clean);
+}

@@ -21,7 +21,7 @@ const MEMO_MAX: usize = 16 << 20;
 const MEMO_GAP_MAX: usize = 1024;
 
 /// Octets of a constant that are read where its text matters. No name of a global is nearly as long.
-pub(super) const TEXT_BYTES_MAX: u64 = 64 << 10;
+pub(super) const TEXT_BYTES_MAX: u64 = 4 << 10;
 
 /// A value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +45,7 @@ pub(super) enum Value {
 impl Value {
     /// Whether a value without parts may take elements: a `bytearray`, or what is not known.
     fn is_changed_in_place(self) -> bool {
-        matches!(self, Self::Unknown | Self::Const(Const { kind: Kind::Bytes, .. }))
+        matches!(self, Self::Unknown | Self::Const(Const { kind: Kind::Mutable, .. }))
     }
 }
 
@@ -74,6 +74,15 @@ pub(super) enum Kind {
     Quoted,
     /// Octets, not text.
     Bytes,
+    /// Octets that later steps may change: what stands in the file is not what they come to.
+    Mutable,
+}
+
+impl Kind {
+    /// Whether it is no text.
+    pub(super) fn is_octets(self) -> bool {
+        matches!(self, Self::Bytes | Self::Mutable)
+    }
 }
 
 /// Something with parts.
@@ -97,6 +106,8 @@ pub(super) struct Dict {
     pub(super) dunder: Option<Value>,
     /// Whether a key is made by a call, so that it may be any name.
     pub(super) computed: bool,
+    /// Whether entries were set that are not kept: what the kept ones say may have been said otherwise since.
+    pub(super) is_partial: bool,
 }
 
 /// The result of a call.
@@ -108,8 +119,8 @@ pub(super) struct Object {
     pub(super) args: Value,
     /// What BUILD gave it last.
     pub(super) state: Value,
-    /// Entries set in it, as in an `OrderedDict`: the first ones.
-    pub(super) entries: Vec<(Value, Value)>,
+    /// Entries set in it, as in an `OrderedDict`.
+    pub(super) entries: Dict,
 }
 
 /// A global: looked up once or a thousand times.
@@ -164,7 +175,7 @@ impl Heap {
             Node::Tuple(items) => items.len(),
             Node::List(items) => items.len(),
             Node::Dict(dict) => dict.entries.len() * 2,
-            Node::Object(_) => 4,
+            Node::Object(_) => 8,
             Node::Persistent(_) => 1,
         };
         self.charge(parts + 2)?;
@@ -276,17 +287,17 @@ impl Heap {
                 | Value::Global(_) => {}
             }
         }
-        let entries = match self.node_mut(value) {
-            Some(Node::Dict(dict)) => {
-                dict.dunder = dict.dunder.or(dunder);
-                dict.computed |= computed;
-                &mut dict.entries
-            }
+        let dict = match self.node_mut(value) {
+            Some(Node::Dict(dict)) => &mut **dict,
             Some(Node::Object(object)) => &mut object.entries,
             Some(Node::Persistent(_) | Node::List(_)) => return Ok(true),
             Some(Node::Tuple(_)) | None => return Ok(value.is_changed_in_place()),
         };
+        dict.dunder = dict.dunder.or(dunder);
+        dict.computed |= computed;
+        let entries = &mut dict.entries;
         let kept = if room { ELEMENTS_MAX.saturating_sub(entries.len()).min(pairs.len() / 2) } else { 0 };
+        dict.is_partial |= kept < pairs.len() / 2;
         if entries.is_empty() {
             entries.reserve_exact(kept);
         }
@@ -352,7 +363,7 @@ impl Memo {
 pub(super) fn text(source: &dyn ReadAt, one: Const, max: u64) -> io::Result<Option<String>> {
     Ok(octets(source, one, max)?.and_then(|octets| match one.kind {
         Kind::Utf8 => Some(String::from_utf8_lossy(&octets).into_owned()),
-        Kind::Bytes => Some(octets.iter().copied().map(char::from).collect()),
+        Kind::Bytes | Kind::Mutable => Some(octets.iter().copied().map(char::from).collect()),
         Kind::Latin1 => Some(from_python_2(&octets)),
         Kind::Unicode => unescaped_unicode(&octets),
         Kind::Quoted => unescaped(&octets).map(|octets| from_python_2(&octets)),
@@ -364,7 +375,7 @@ pub(super) fn bytes(source: &dyn ReadAt, one: Const, max: u64) -> io::Result<Opt
     Ok(octets(source, one, max)?.and_then(|octets| match one.kind {
         Kind::Bytes | Kind::Latin1 => Some(octets),
         Kind::Quoted => unescaped(&octets),
-        Kind::Utf8 | Kind::Unicode => None,
+        Kind::Utf8 | Kind::Unicode | Kind::Mutable => None,
     }))
 }
 
@@ -391,6 +402,12 @@ fn unescaped_unicode(octets: &[u8]) -> Option<String> {
         let digits = match behind.first() {
             Some(b'u') if *first == b'\\' => 4,
             Some(b'U') if *first == b'\\' => 8,
+            // The second one escapes nothing either.
+            Some(b'\\') if *first == b'\\' => {
+                text.push_str(r"\\");
+                rest = &behind[1..];
+                continue;
+            }
             _ => {
                 text.push(char::from(*first));
                 rest = behind;
@@ -469,6 +486,8 @@ mod tests {
         assert_eq!(of(br"o\u0073", Kind::Unicode).unwrap(), "os");
         assert_eq!(of(br"\U0000006fs", Kind::Unicode).unwrap(), "os");
         assert_eq!(of(br"\u00", Kind::Unicode), None);
+        assert_eq!(of(br"\\u00", Kind::Unicode).unwrap(), r"\\u00");
+        assert_eq!(of(br"\\\u0073", Kind::Unicode).unwrap(), r"\\s");
         assert_eq!(of(br"'\x6f\163'", Kind::Quoted).unwrap(), "os");
         assert_eq!(of(b"\xed\xa0\x80os", Kind::Utf8).unwrap().len(), 11);
         assert_eq!(of(b"caf\xe9", Kind::Latin1).unwrap(), "caf\u{e9}");

@@ -194,7 +194,7 @@ impl<'a> Walk<'a> {
             TUPLE3 | b's' => self.replace(3),
 
             // The memo: PUT, BINPUT, LONG_BINPUT, MEMOIZE; GET, BINGET, LONG_BINGET.
-            b'p' => match self.number()? {
+            b'p' => match slot(&mut self.cursor)? {
                 Some(slot) => self.put(slot),
                 None => None,
             },
@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
                 self.put(u64::from(slot))
             }
             MEMOIZE => self.put(self.memo.len() as u64),
-            b'g' => match self.number()? {
+            b'g' => match slot(&mut self.cursor)? {
                 Some(slot) => self.get(slot),
                 None => None,
             },
@@ -316,12 +316,6 @@ impl<'a> Walk<'a> {
         Ok(if sound(&line) { self.push() } else { None })
     }
 
-    /// A decimal number on a line.
-    fn number(&mut self) -> Result<Option<u64>, Stop> {
-        let line = self.cursor.line(LINE_BYTES_MAX)?;
-        Ok(std::str::from_utf8(&line).ok().and_then(|digits| digits.replace('_', "").parse().ok()))
-    }
-
     /// The two lines of a global: module and name.
     fn global(&mut self) -> Result<Step, Stop> {
         let module = self.cursor.line(LINE_BYTES_MAX)?;
@@ -329,18 +323,47 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let name = self.cursor.line(LINE_BYTES_MAX)?;
-        Ok(is_dotted_name(&name).then_some(()))
+        Ok(is_name(&name).then_some(()))
     }
 }
 
-/// As far as it tells a number from a word: digits of any base, sign, and the L of old long integers.
+/// The number of a memo slot, on a line: decimal, with blanks, zeros and underscores as loaders take them. What follows its
+/// digits is stepped over.
+pub(super) fn slot(cursor: &mut Cursor) -> Result<Option<u64>, Stop> {
+    let (mut number, mut has_digits, mut goes_on) = (Some(0_u64), false, true);
+    loop {
+        match cursor.octet()? {
+            b'\n' => return Ok(number.filter(|_| has_digits)),
+            _ if !goes_on => {}
+            digit @ b'0'..=b'9' => {
+                has_digits = true;
+                number = number.and_then(|number| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+            }
+            b'_' if has_digits => {}
+            b' ' | b'\t' | b'\r' | 0x0b | 0x0c | b'+' if !has_digits => {}
+            b' ' | b'\t' | b'\r' | 0x0b | 0x0c | 0 if has_digits => goes_on = false,
+            _ => number = None,
+        }
+    }
+}
+
+/// The part of a line that loaders read a number from: some stop at a NUL.
+fn until_nul(line: &[u8]) -> &[u8] {
+    line.split(|octet| *octet == 0).next().unwrap_or_default()
+}
+
+/// As far as it tells a number from a word: digits of any base, sign, and the L of old long integers. Of a long line the
+/// digits may be in the part that was not kept.
 pub(super) fn is_integer(line: &[u8]) -> bool {
-    line.iter().any(u8::is_ascii_digit)
-        && line.iter().all(|octet| octet.is_ascii_hexdigit() || b"+-_xXoOlL \r".contains(octet))
+    let digits = until_nul(line);
+    (digits.len() >= LINE_BYTES_MAX || digits.iter().any(u8::is_ascii_digit))
+        && digits.iter().all(|octet| octet.is_ascii_hexdigit() || b"+-_xXoOlL \t\x0b\x0c\r".contains(octet))
 }
 
 pub(super) fn is_float(line: &[u8]) -> bool {
-    !line.is_empty() && line.iter().all(|octet| octet.is_ascii_digit() || b"+-._einfatyEINFATY \r".contains(octet))
+    let digits = until_nul(line);
+    !digits.is_empty()
+        && digits.iter().all(|octet| octet.is_ascii_digit() || b"+-._einfatyEINFATY \t\x0b\x0c\r".contains(octet))
 }
 
 fn is_quoted(line: &[u8]) -> bool {
@@ -348,6 +371,11 @@ fn is_quoted(line: &[u8]) -> bool {
     // The kept part of a long line may lack its end.
     let whole = line.len() < LINE_BYTES_MAX;
     matches!(line, [quote @ (b'\'' | b'"'), .., last] if !whole || quote == last)
+}
+
+/// Whether it is a text on one line: some modules have attributes of whatever name they are asked for.
+fn is_name(line: &[u8]) -> bool {
+    !line.is_empty() && !line.iter().any(u8::is_ascii_control)
 }
 
 /// Whether a loader could find it: names joined by dots, `<locals>` and `<lambda>` among them.

@@ -157,3 +157,22 @@ proptest! {
         inspect(&octets.as_slice(), "m", &Ruleset::default(), &Limits::default()).unwrap();
     }
 }
+
+#[test]
+fn a_header_is_one_however_its_checksum_is_written() {
+    let mut block = [0_u8; 512];
+    block[..8].copy_from_slice(b"storages");
+    block[100..107].copy_from_slice(b"0000644");
+    block[124..135].copy_from_slice(b"00000000000");
+    let sum = block.iter().map(|octet| u32::from(*octet)).sum::<u32>() + 8 * 32;
+    for stated in [format!("{sum:06o}\0 "), format!("+{sum:o}\0"), format!("0o{sum:o}\0"), format!("{sum:o}_0")] {
+        let mut block = block;
+        let field = stated.as_bytes();
+        block[148..148 + field.len()].copy_from_slice(field);
+        assert_eq!(super::is_header(&block), !stated.ends_with("_0"), "{stated:?}");
+    }
+    let mut nameless = [0_u8; 512];
+    nameless[148..154].copy_from_slice(b"000400");
+    assert!(super::is_header(&nameless), "readers take a member without a name");
+    assert!(!super::is_header(&[0; 512]));
+}
