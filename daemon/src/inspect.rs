@@ -197,6 +197,24 @@ pub fn inspect(source: &dyn ReadAt, name: &str, ruleset: &Ruleset, limits: &Limi
     Ok(scan.finish(format))
 }
 
+/// Hands a file to the reader of one format, whatever its octets are, and to no other. For tests of that reader: it must stand
+/// octets that [`inspect`] would tell to be something else, since containers and searches bring it all kinds. The verdict says
+/// nothing of the file.
+///
+/// # Errors
+/// Those of the source.
+pub fn inspect_as(
+    source: &dyn ReadAt,
+    name: &str,
+    format: Format,
+    ruleset: &Ruleset,
+    limits: &Limits,
+) -> io::Result<Inspection> {
+    let mut scan = Scan::new(ruleset, limits, source.len());
+    dispatch::file_as(&mut scan, source, name, format)?;
+    Ok(scan.finish(format))
+}
+
 /// Reads `count` octets from `offset`: fewer only where the source ends. `count` is a constant of the caller or bounded by
 /// one, never a number out of a file.
 ///

@@ -110,4 +110,38 @@ macro_rules! replays {
     };
 }
 
-replays!(consistency, journal, leaf, note, policy, proof, record, route, sse, tile, witness);
+replays!(
+    consistency,
+    inspect,
+    inspect_compressed,
+    inspect_gguf,
+    inspect_hdf5,
+    inspect_jinja,
+    inspect_json,
+    inspect_keras,
+    inspect_lightgbm,
+    inspect_media,
+    inspect_msgpack,
+    inspect_npy,
+    inspect_onnx,
+    inspect_pickle,
+    inspect_safetensors,
+    inspect_saved_model,
+    inspect_tar,
+    inspect_text,
+    inspect_tflite,
+    inspect_ubjson,
+    inspect_xml,
+    inspect_yaml,
+    inspect_zip,
+    journal,
+    leaf,
+    note,
+    policy,
+    proof,
+    record,
+    route,
+    sse,
+    tile,
+    witness
+);

@@ -1,10 +1,18 @@
-//! What must hold of every parser of outside octets around the audit log, as functions of any octets: they panic where it
+//! What must hold of every parser of outside octets around the audit log and in inspections, as functions of any octets: they panic where it
 //! doesn't. cargo-fuzz feeds them (`fuzz/`), and so does the suite (`it/fuzz.rs`). Keys, roots and leaves are those of the
 //! published vectors, so that most inputs mean something. Refuses to know where inputs come from.
 
+pub mod inspect;
 pub mod journal;
 pub mod mutate;
 pub mod seeds;
+
+pub use inspect::{
+    inspect, inspect_compressed, inspect_gguf, inspect_hdf5, inspect_jinja, inspect_json, inspect_keras,
+    inspect_lightgbm, inspect_media, inspect_msgpack, inspect_npy, inspect_onnx, inspect_pickle, inspect_safetensors,
+    inspect_saved_model, inspect_tar, inspect_text, inspect_tflite, inspect_ubjson, inspect_xml, inspect_yaml,
+    inspect_zip,
+};
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -32,8 +40,30 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 33] = [
     ("consistency", consistency),
+    ("inspect", inspect),
+    ("inspect_compressed", inspect_compressed),
+    ("inspect_gguf", inspect_gguf),
+    ("inspect_hdf5", inspect_hdf5),
+    ("inspect_jinja", inspect_jinja),
+    ("inspect_json", inspect_json),
+    ("inspect_keras", inspect_keras),
+    ("inspect_lightgbm", inspect_lightgbm),
+    ("inspect_media", inspect_media),
+    ("inspect_msgpack", inspect_msgpack),
+    ("inspect_npy", inspect_npy),
+    ("inspect_onnx", inspect_onnx),
+    ("inspect_pickle", inspect_pickle),
+    ("inspect_safetensors", inspect_safetensors),
+    ("inspect_saved_model", inspect_saved_model),
+    ("inspect_tar", inspect_tar),
+    ("inspect_text", inspect_text),
+    ("inspect_tflite", inspect_tflite),
+    ("inspect_ubjson", inspect_ubjson),
+    ("inspect_xml", inspect_xml),
+    ("inspect_yaml", inspect_yaml),
+    ("inspect_zip", inspect_zip),
     ("journal", journal::journal),
     ("leaf", leaf),
     ("note", note),

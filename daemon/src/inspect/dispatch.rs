@@ -34,11 +34,27 @@ const TRY_OPCODES: u64 = 10_000;
 pub(super) fn file(scan: &mut Scan, source: &dyn ReadAt, name: &str) -> io::Result<Format> {
     let place = Place::file();
     let format = refined(recognise(source)?, &place, name);
-    match content(scan, source, &place, name, format) {
-        Ok(()) | Err(Stop::End | Stop::Budget | Stop::Limit) => Ok(format),
+    ended(content(scan, source, &place, name, format), scan, &place)?;
+    Ok(format)
+}
+
+/// Hands a file to the reader of one format, whatever it is, and to no other. Otherwise as [`file`].
+///
+/// # Errors
+/// Those of the source.
+pub(super) fn file_as(scan: &mut Scan, source: &dyn ReadAt, name: &str, format: Format) -> io::Result<()> {
+    let place = Place::file();
+    let done = whole(scan, &place, |scan| read(scan, source, &place, name, format));
+    ended(done, scan, &place)
+}
+
+/// How an inspection ends: only the source's own errors are errors.
+fn ended(done: Result<(), Stop>, scan: &mut Scan, place: &Place) -> io::Result<()> {
+    match done {
+        Ok(()) | Err(Stop::End | Stop::Budget | Stop::Limit) => Ok(()),
         Err(Stop::Io(error)) if inflate::is_exhausted(&error) => {
-            let _ = scan.reached(&place, "compressed content would have to be unpacked too often");
-            Ok(format)
+            let _ = scan.reached(place, "compressed content would have to be unpacked too often");
+            Ok(())
         }
         Err(Stop::Io(error)) => Err(error),
     }

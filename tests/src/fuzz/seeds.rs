@@ -21,6 +21,7 @@ use daemon::store::records::{
     ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
 };
 
+use super::inspect::NAMES;
 use super::journal::{REPAIRED, TWO_FILES, file};
 use super::{VECTORS, WITNESSED};
 use crate::daemon::workspace;
@@ -31,8 +32,21 @@ pub type Seed = (&'static str, String, Vec<u8>);
 
 /// All seeds.
 pub fn all() -> Vec<Seed> {
-    [consistency(), journal(), leaves(), notes(), policies(), proofs(), records(), routes(), sse(), tiles(), witness()]
-        .concat()
+    [
+        consistency(),
+        inspect(),
+        journal(),
+        leaves(),
+        notes(),
+        policies(),
+        proofs(),
+        records(),
+        routes(),
+        sse(),
+        tiles(),
+        witness(),
+    ]
+    .concat()
 }
 
 fn named(target: &'static str, seeds: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Vec<Seed> {
@@ -45,6 +59,31 @@ fn consistency() -> Vec<Seed> {
         [&[old, new], format_hashes(&proof).as_bytes()].concat()
     };
     named("consistency", [("empty", vec![0, 5]), ("1-2", of(1, 2)), ("3-5", of(3, 5)), ("4-5", of(4, 5))])
+}
+
+/// Inputs of readers, which are kept as they are, each under a name that brings it to its reader.
+fn inspect() -> Vec<Seed> {
+    let inputs = [
+        ("config.json", "inspect_json/config-auto-map-remote.json"),
+        ("model.gguf", "inspect_gguf/sound"),
+        ("model.pkl", "inspect_pickle/joblib"),
+        ("model.onnx", "inspect_onnx/external-function"),
+        ("saved_model.pb", "inspect_saved_model/computing"),
+        ("variables/variables.index", "inspect_saved_model/index"),
+        ("model.h5", "inspect_hdf5/user-block-pickle.h5"),
+        ("model.keras", "inspect_zip/keras-lambda.keras"),
+        ("model.msgpack", "inspect_msgpack/flax"),
+        ("model.pt", "inspect_zip/torch.pt"),
+        ("params.yaml", "inspect_yaml/hydra.yaml"),
+        ("archive.tar.gz", "inspect_compressed/slip.tar.gz"),
+    ];
+    let seed = |(name, input): (&str, &str)| {
+        let chosen = NAMES.iter().position(|one| *one == name).expect("one of the names");
+        let octets = fs::read(workspace().join("fuzz/corpus").join(input)).unwrap();
+        let chosen = u8::try_from(chosen).expect("few names");
+        ("inspect", name.replace('/', "-"), [&[chosen], octets.as_slice()].concat())
+    };
+    inputs.into_iter().map(seed).collect()
 }
 
 fn released_log() -> PathBuf {

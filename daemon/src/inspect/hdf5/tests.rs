@@ -8,14 +8,14 @@ use crate::inspect::{Level, Verdict};
 
 /// By h5py: attributes of variable and of fixed length in the object's header, and in a heap of their own; links in a heap of
 /// their own; a plain group with a dataset; and what leads to other files.
-const VARIABLE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-keras-variable");
-const FIXED: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-keras-fixed");
-const DENSE_ATTRIBUTES: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-dense-attributes");
-const DENSE_LINKS: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-dense-links");
-const GROUPS: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-groups");
-const LINK: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-external-link");
-const STORAGE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-external-storage");
-const VIRTUAL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/hdf5-virtual");
+const VARIABLE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/keras-variable");
+const FIXED: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/keras-fixed");
+const DENSE_ATTRIBUTES: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/dense-attributes");
+const DENSE_LINKS: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/dense-links");
+const GROUPS: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/groups");
+const LINK: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/external-link");
+const STORAGE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/external-storage");
+const VIRTUAL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_hdf5/virtual");
 
 /// The samples that end in a heap are kept without the zeros at its end.
 const WHOLE_BYTES: usize = 6144;

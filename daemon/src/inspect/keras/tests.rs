@@ -94,7 +94,7 @@ fn what_keras_writes_is_clean() {
 
 #[test]
 fn a_recorded_call_is_found() {
-    let seed = include_bytes!("../../../../fuzz/corpus/inspect/keras-get-file");
+    let seed = include_bytes!("../../../../fuzz/corpus/inspect_keras/get-file");
     assert_found(seed, "config.json", "keras.class", Level::Malicious);
 }
 

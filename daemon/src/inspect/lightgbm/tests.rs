@@ -6,7 +6,7 @@ use crate::inspect::probe::{assert_clean, assert_found, looked_at, mutated, muta
 use crate::inspect::{Format, Level};
 
 /// By LightGBM: one tree.
-const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/lightgbm-regression");
+const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_lightgbm/regression");
 
 #[test]
 fn a_model_is_walked_to_its_end_and_described() {

@@ -6,7 +6,7 @@ use crate::inspect::probe::{assert_clean, assert_found, looked_at};
 use crate::inspect::{Format, Level};
 
 /// A map of parameters with an array of Flax's type.
-const FLAX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/msgpack-flax");
+const FLAX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_msgpack/flax");
 
 #[test]
 fn parameters_are_walked_to_their_end() {

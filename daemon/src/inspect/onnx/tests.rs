@@ -14,10 +14,10 @@ use crate::inspect::{Format, Level, Limits, ReadAt, Ruleset, Verdict, inspect};
 
 /// By `onnx.helper`: a multiplication with a matrix of ones; an operator that the model itself defines; external data in a
 /// constant of a branch, and of a function.
-const MATMUL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/onnx-matmul");
-const FUNCTION: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/onnx-function");
-const EXTERNAL_SUBGRAPH: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/onnx-external-subgraph");
-const EXTERNAL_FUNCTION: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/onnx-external-function");
+const MATMUL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_onnx/matmul");
+const FUNCTION: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_onnx/function");
+const EXTERNAL_SUBGRAPH: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_onnx/external-subgraph");
+const EXTERNAL_FUNCTION: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_onnx/external-function");
 
 /// A model with this in its graph and behind it.
 fn model(graph: &[u8], behind: &[u8]) -> Vec<u8> {

@@ -7,11 +7,11 @@ use crate::inspect::rules::{Allowed, Ruleset};
 use crate::inspect::scan::{Limits, Place, Scan};
 use crate::inspect::{Format, Inspection, Level, Verdict, inspect};
 
-const SKLEARN: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/pickle-sklearn");
-const SKLEARN_0: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/pickle-sklearn-protocol-0");
-const JOBLIB: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/pickle-joblib");
-const LEGACY: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/pickle-torch-legacy");
-const TORCH_BYTES: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/pickle-torch-bytes");
+const SKLEARN: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_pickle/sklearn");
+const SKLEARN_0: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_pickle/sklearn-protocol-0");
+const JOBLIB: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_pickle/joblib");
+const LEGACY: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_pickle/torch-legacy");
+const TORCH_BYTES: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_pickle/torch-bytes");
 
 fn of(octets: &[u8]) -> Inspection {
     inspect(&octets, "model.pkl", &Ruleset::default(), &Limits::default()).unwrap()

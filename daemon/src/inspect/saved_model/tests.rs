@@ -9,8 +9,8 @@ use crate::inspect::probe::{assert_clean, assert_found, looked_at, mutated, muta
 use crate::inspect::protobuf::written::{field, number};
 
 /// By the classes of `tensorflow.core`: a graph that computes, and one that reads a file in a function of its library.
-const COMPUTING: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-computing");
-const READ_FILE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-library-readfile");
+const COMPUTING: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_saved_model/computing");
+const READ_FILE: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_saved_model/library-readfile");
 
 /// A model with this in its one graph and behind it.
 fn model(graph: &[u8], behind: &[u8]) -> Vec<u8> {
@@ -131,8 +131,8 @@ fn the_lists_are_apart() {
 }
 
 /// By `tf.saved_model.save`: the index of a checkpoint with one variable, and a fingerprint.
-const INDEX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-index");
-const FINGERPRINT: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/saved_model-fingerprint");
+const INDEX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_saved_model/index");
+const FINGERPRINT: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_saved_model/fingerprint");
 
 #[test]
 fn what_stands_beside_a_model_is_known() {

@@ -6,7 +6,7 @@ use crate::inspect::Level;
 use crate::inspect::probe::{assert_clean, assert_found, looked_at, mutated, mutations};
 
 /// By TensorFlow's converter: a model whose one operator is `FlexReadFile`.
-const FLEX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/tflite-flex");
+const FLEX: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_tflite/flex");
 
 /// The same model with another operator of the same length of name.
 fn with(operator: &[u8; 12]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::inspect::probe::{assert_clean, assert_found, looked_at, mutated, muta
 use crate::inspect::{Format, Level, Verdict};
 
 /// By XGBoost: one tree of depth one.
-const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect/ubjson-xgboost");
+const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/inspect_ubjson/xgboost");
 
 /// How a model begins.
 const BEGINNING: &[u8] = b"{L\0\0\0\0\0\0\0\x07learner";
