@@ -423,7 +423,7 @@ fn names_are_stable_unique_and_read_back() {
         "safetensors gguf pickle pytorch_zip torchscript pytorch_legacy keras_v3 hdf5 npy npz onnx tf_saved_model tflite \
          skops zip tar 7z rar gzip bzip2 xz lzma zlib zstd lz4 pytorch_tar torch_package torchserve_mar nemo \
          xgboost_json xgboost_ubj lightgbm msgpack xml media source java_serialized r_data executable json text empty \
-         unknown"
+         unknown sentencepiece"
     );
     for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(*format));
