@@ -12,6 +12,9 @@ use tests::fuzz::{TARGETS, seeds};
 /// Damaged inputs a target gets, of all its seeds together.
 const MUTATIONS: usize = 3000;
 
+/// Those of a target that inspects, which takes longer.
+const MUTATIONS_OF_INSPECTIONS: usize = 500;
+
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -86,7 +89,8 @@ fn replay(name: &str) {
         run(file, octets);
     }
     let mut random = Random::of(name.as_bytes());
-    for round in 0..MUTATIONS {
+    let mutations = if name.starts_with("inspect") { MUTATIONS_OF_INSPECTIONS } else { MUTATIONS };
+    for round in 0..mutations {
         let (file, seed) = &kept[round % kept.len()];
         let (_, other) = &kept[random.below(kept.len())];
         run(&format!("{file}, damaged in round {round}"), &mutated(seed, other, &mut random));

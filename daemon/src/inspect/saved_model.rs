@@ -3,6 +3,7 @@
 //! data in them are stepped over.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::LazyLock;
 
 use super::cursor::Stop;
 use super::protobuf::{Event, Fault, Walk, escapes};
@@ -171,27 +172,20 @@ pub(super) enum Operator {
     Unknown,
 }
 
-/// TensorFlow's operators by name.
-pub(super) struct Operators(HashSet<&'static str>);
+/// TensorFlow's operators that compute.
+static COMPUTING: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| operators::COMPUTING.split_ascii_whitespace().collect());
 
-impl Default for Operators {
-    fn default() -> Self {
-        Self(operators::COMPUTING.split_ascii_whitespace().collect())
-    }
-}
-
-impl Operators {
-    /// How an operator stands, by its name alone.
-    pub(super) fn standing(&self, name: &str) -> Operator {
-        let digits = name.trim_end_matches(|last: char| last.is_ascii_digit());
-        let base = if digits.len() < name.len() { digits.strip_suffix('V').unwrap_or(name) } else { name };
-        if DENIED.contains(&base.strip_prefix("Experimental").unwrap_or(base)) {
-            Operator::Denied
-        } else if self.0.contains(base) {
-            Operator::Computing
-        } else {
-            Operator::Unknown
-        }
+/// How an operator of TensorFlow stands, by its name alone.
+pub(super) fn standing(name: &str) -> Operator {
+    let digits = name.trim_end_matches(|last: char| last.is_ascii_digit());
+    let base = if digits.len() < name.len() { digits.strip_suffix('V').unwrap_or(name) } else { name };
+    if DENIED.contains(&base.strip_prefix("Experimental").unwrap_or(base)) {
+        Operator::Denied
+    } else if COMPUTING.contains(base) {
+        Operator::Computing
+    } else {
+        Operator::Unknown
     }
 }
 
@@ -199,7 +193,6 @@ impl Operators {
 #[derive(Default)]
 struct Reader {
     has_graph: bool,
-    operators: Operators,
     operator: String,
     /// The attribute of the operator at hand.
     key: String,
@@ -307,7 +300,7 @@ impl Reader {
         {
             scan.find(&OPERATOR, place, Some(at), format_args!("the operator {name} writes to {stream}"));
         }
-        match self.operators.standing(&name) {
+        match standing(&name) {
             Operator::Computing => {}
             Operator::Denied => {
                 let detail = format_args!("the operator {name} reads or writes files or runs Python");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::cursor::Stop;
 use super::rules::Rule;
-use super::saved_model::{Operator, Operators};
+use super::saved_model::{self, Operator};
 use super::scan::{Place, Scan};
 use super::{ReadAt, read_up_to};
 
@@ -145,7 +145,6 @@ impl Buffer<'_, '_> {
 
     /// OperatorCode: 0 the number as far as it fits an octet, 1 the name of one that is not built in, 3 the number.
     fn operators(&mut self, codes: Vector) -> Result<(), Fault> {
-        let operators = Operators::default();
         for index in 0..codes.count {
             let at = self.reference(codes.at + 4 * index)?;
             let code = self.table(at)?;
@@ -155,7 +154,7 @@ impl Buffer<'_, '_> {
                 continue;
             }
             match name.strip_prefix("Flex") {
-                Some(inner) if operators.standing(inner) == Operator::Computing => {}
+                Some(inner) if saved_model::standing(inner) == Operator::Computing => {}
                 Some(inner) => {
                     let detail = format_args!("TensorFlow's operator {inner} is called, which does more than compute");
                     self.scan.find(&FLEX, self.place, Some(at), detail);

@@ -2,19 +2,28 @@
 //! 3, and the functions that stand for activations, losses and metrics. What runs code or reads files is left out on
 //! purpose, among others `Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer` and all callbacks.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// The names of a list, to be asked for each of many objects.
+type Names = LazyLock<HashSet<&'static str>>;
+
 /// Whether Keras defines this class.
 pub(super) fn is_class(name: &str) -> bool {
-    CLASSES.split_ascii_whitespace().any(|class| class == name)
+    static NAMES: Names = LazyLock::new(|| CLASSES.split_ascii_whitespace().collect());
+    NAMES.contains(name)
 }
 
 /// Whether Keras defines this function for use in configurations.
 pub(super) fn is_function(name: &str) -> bool {
-    FUNCTIONS.split_ascii_whitespace().any(|function| function == name)
+    static NAMES: Names = LazyLock::new(|| FUNCTIONS.split_ascii_whitespace().collect());
+    NAMES.contains(name)
 }
 
 /// Whether Keras has an operation on tensors of this name.
 pub(super) fn is_operation(name: &str) -> bool {
-    OPERATIONS.split_ascii_whitespace().any(|operation| operation == name)
+    static NAMES: Names = LazyLock::new(|| OPERATIONS.split_ascii_whitespace().collect());
+    NAMES.contains(name)
 }
 
 /// The lists as text.
