@@ -411,7 +411,10 @@ fn is_utf16(head: &[u8]) -> bool {
 /// else it may be was looked for before.
 fn is_latin1(head: &[u8]) -> bool {
     let others = head.iter().filter(|octet| !octet.is_ascii()).count();
-    others <= head.len() / 4 && head.iter().all(|octet| !matches!(octet, 0x80..=0x9f) && is_of_text(char::from(*octet)))
+    // Fewer octets are no evidence of anything.
+    head.len() >= 16
+        && others <= head.len() / 4
+        && head.iter().all(|octet| !matches!(octet, 0x80..=0x9f) && is_of_text(char::from(*octet)))
 }
 
 /// Whether text has such a character. The controls behind ASCII stand in word lists that were collected from pages.
