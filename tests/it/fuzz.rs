@@ -131,6 +131,7 @@ replays!(
     inspect_pickle,
     inspect_safetensors,
     inspect_saved_model,
+    inspect_sentencepiece,
     inspect_tar,
     inspect_text,
     inspect_tflite,

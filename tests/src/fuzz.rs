@@ -10,8 +10,8 @@ pub mod seeds;
 pub use inspect::{
     inspect, inspect_compressed, inspect_gguf, inspect_hdf5, inspect_jinja, inspect_json, inspect_keras,
     inspect_lightgbm, inspect_media, inspect_msgpack, inspect_npy, inspect_onnx, inspect_pickle, inspect_safetensors,
-    inspect_saved_model, inspect_tar, inspect_text, inspect_tflite, inspect_ubjson, inspect_xml, inspect_yaml,
-    inspect_zip,
+    inspect_saved_model, inspect_sentencepiece, inspect_tar, inspect_text, inspect_tflite, inspect_ubjson, inspect_xml,
+    inspect_yaml, inspect_zip,
 };
 
 use std::cell::RefCell;
@@ -40,7 +40,7 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 33] = [
+pub const TARGETS: [(&str, Target); 34] = [
     ("consistency", consistency),
     ("inspect", inspect),
     ("inspect_compressed", inspect_compressed),
@@ -57,6 +57,7 @@ pub const TARGETS: [(&str, Target); 33] = [
     ("inspect_pickle", inspect_pickle),
     ("inspect_safetensors", inspect_safetensors),
     ("inspect_saved_model", inspect_saved_model),
+    ("inspect_sentencepiece", inspect_sentencepiece),
     ("inspect_tar", inspect_tar),
     ("inspect_text", inspect_text),
     ("inspect_tflite", inspect_tflite),

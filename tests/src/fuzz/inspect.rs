@@ -249,6 +249,11 @@ pub fn inspect_msgpack(octets: &[u8]) {
     read(octets, Format::Msgpack, &["model.msgpack"]);
 }
 
+/// Tokenisers of SentencePiece.
+pub fn inspect_sentencepiece(octets: &[u8]) {
+    read(octets, Format::Sentencepiece, &["tokenizer.model"]);
+}
+
 /// Pictures and sounds.
 pub fn inspect_media(octets: &[u8]) {
     read(octets, Format::Media, &["picture.png"]);
