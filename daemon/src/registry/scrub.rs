@@ -634,8 +634,7 @@ fn next_page(
         }
     }
     // Of a digest the first half is enough to tell it from others.
-    let half =
-        |digest: &Digest| digest.as_bytes().iter().take(16).fold(0, |half: u128, octet| half << 8 | u128::from(*octet));
+    let half = |digest: &Digest| u128::from_be_bytes(std::array::from_fn(|at| digest.as_bytes()[at]));
     let last_of = |half: u128| {
         let mut octets = [0xff; Digest::LEN];
         octets[..16].copy_from_slice(&half.to_be_bytes());
