@@ -176,6 +176,7 @@ fn a_look_clears_nothing() {
     let (code, said) = look(&daemon);
     assert!(code == Some(65) && said.contains(&told), "{said}");
     assert_eq!(daemon.log().of("blob.repaired").len(), 1);
+    damage(&daemon, &file, |_octets| {});
 }
 
 /// Where the volume of the blobs is gone, everything is told and nothing is quarantined.
