@@ -803,7 +803,7 @@ pub struct ScrubPass {
     pub finished_at: String,
     /// Blobs it looked at.
     pub blobs: u64,
-    /// Octets of those that were sound.
+    /// Octets of those that were read whole.
     pub bytes: u64,
     /// Blobs that were not what their digest says.
     pub damaged: u64,

@@ -52,6 +52,15 @@ pub trait Blobs: Send + Sync {
     /// [`BlobError::Unavailable`].
     fn contains(&self, digest: &Digest) -> Result<Option<u64>, BlobError>;
 
+    /// Whether the store as a whole is where it was when it was opened: where it isn't, that a blob is missing says nothing.
+    /// `Ok` where the store can't tell.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]: it isn't.
+    fn is_there(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// Removes a blob; `Ok` as well if there is none.
     ///
     /// # Errors

@@ -133,7 +133,8 @@ pub enum Command {
     Log(LogCommand),
     /// Check everything that is stored against everything else; exit code 65 if anything is wrong
     ///
-    /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed.
+    /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed. A running
+    /// daemon reads files that are missing or of the wrong size once more, and quarantines the versions that need them.
     Check(CheckOptions),
     /// Inspect files without a registry: what they are, and whether loading them can run code
     ///

@@ -134,6 +134,71 @@ fn an_octet_changes() {
     assert_eq!((&passes[1]["data"]["damaged"], &passes[1]["actor"]["name"]), (&json!(1), &json!("operator")));
 }
 
+/// A look at what is damaged, which is there and of its size, neither declares it sound nor lets it out; it is told. What is
+/// missing is read by the scrubber, which holds it back.
+#[test]
+fn a_look_clears_nothing() {
+    let mut daemon = Daemon::start();
+    daemon.expect_line(FOUND);
+    let admin = daemon.admin();
+    let (file, gone) = (samples::safetensors(1), samples::safetensors(2));
+    admin.upload("m", "m.safetensors", &file);
+    admin.upload("gone", "m.safetensors", &gone);
+    damage(&daemon, &file, |octets| flip(octets));
+    assert_eq!(check(&daemon, &[]).0, Some(65));
+    wait_for_state(&admin, "m", "quarantined");
+    let look = |daemon: &Daemon| {
+        let output = daemon.run(&["check"], "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let told = format!("failure: blob sha256:{}: has octets of the digest", sha256(&file));
+    let (code, said) = look(&daemon);
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains(&told) && said.contains("as was found at") && said.contains("1 failures"), "{said}");
+    release(&admin, "m").expect(409);
+    assert_eq!(scrub(&admin)["damaged"], 1);
+    let passes = entries(&admin, "blobs.scrub");
+    let whole = file.len() + gone.len();
+    assert_eq!(
+        (passes.len(), &passes[0]["entry"]["data"]["octets"]),
+        (1, &json!(whole)),
+        "damaged ones were read, too"
+    );
+
+    fs::remove_file(blob(&daemon, &gone)).unwrap();
+    assert_eq!(look(&daemon).0, Some(65));
+    wait_for_state(&admin, "gone", "quarantined");
+    fs::write(blob(&daemon, &gone), &gone).unwrap();
+    assert_eq!(look(&daemon).0, Some(65));
+    wait::until_true("the restored file to be read", || scrub(&admin)["damaged"] == 1);
+    release(&admin, "gone").expect(200);
+    daemon.stop();
+    let (code, said) = look(&daemon);
+    assert!(code == Some(65) && said.contains(&told), "{said}");
+    assert_eq!(daemon.log().of("blob.repaired").len(), 1);
+    damage(&daemon, &file, |_octets| {});
+}
+
+/// Where the volume of the blobs is gone, everything is told and nothing is quarantined.
+#[test]
+fn the_volume_is_gone() {
+    let mut daemon = Daemon::start();
+    daemon.expect_line("the volume of the blobs were not there");
+    let admin = daemon.admin();
+    let file = samples::safetensors(1);
+    admin.upload("m", "m.safetensors", &file);
+    let blobs = daemon.data_dir().join("blobs");
+    fs::rename(blobs.join("sha256"), blobs.join("aside")).unwrap();
+    let (code, said) = check(&daemon, &[]);
+    assert!(code == Some(65) && said.contains("is missing; needed by m:1"), "{said}");
+    assert_eq!(daemon.run(&["check"], "").status.code(), Some(65));
+    assert_eq!(version(&admin, "m")["state"], "available");
+    assert!(entries(&admin, "blobs.scrub").is_empty() && entries(&admin, "blob.damaged").is_empty());
+    fs::rename(blobs.join("aside"), blobs.join("sha256")).unwrap();
+    assert_eq!(check(&daemon, &[]).0, Some(0));
+    assert_eq!(admin.get("/models/m/download").expect(200).body, file);
+}
+
 /// A download that meets a blob that is too short or not there has it looked at; nobody had to ask.
 #[test]
 fn a_download_meets_it() {

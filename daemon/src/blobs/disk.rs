@@ -70,6 +70,8 @@ pub struct DiskBlobs {
 /// What uploads share with the store.
 struct Store {
     dir: PathBuf,
+    /// The file system of the blobs.
+    device: u64,
     finalisers: Turnstile,
     writeback: SyncSender<File>,
 }
@@ -92,7 +94,8 @@ impl DiskBlobs {
         }
         // All of them at once, and also if none was missing: an earlier start may have been cut before this line.
         durable::sync_dir(&blobs)?;
-        if std::fs::metadata(&staging)?.dev() != std::fs::metadata(&blobs)?.dev() {
+        let device = std::fs::metadata(&blobs)?.dev();
+        if std::fs::metadata(&staging)?.dev() != device {
             let why = format!("'{}' and '{}' must be on one file system", staging.display(), blobs.display());
             return Err(BlobError::Unavailable(io::Error::new(ErrorKind::CrossesDevices, why)));
         }
@@ -100,7 +103,7 @@ impl DiskBlobs {
         // Ends when the store and the last upload drop the sender.
         std::thread::Builder::new().name("blob-writeback".into()).spawn(move || write_back(&files))?;
         let finalisers = Turnstile::new(options.finalisers_max);
-        Ok(Self { store: Arc::new(Store { dir: dir.into(), finalisers, writeback }) })
+        Ok(Self { store: Arc::new(Store { dir: dir.into(), device, finalisers, writeback }) })
     }
 }
 
@@ -124,6 +127,20 @@ impl Blobs for DiskBlobs {
 
     fn contains(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
         size(&self.store.path(digest))
+    }
+
+    fn is_there(&self) -> Result<(), BlobError> {
+        let blobs = self.store.dir.join("sha256");
+        let shards = (0..=u8::MAX).map(|shard| blobs.join(hex::encode([shard])));
+        for dir in std::iter::once(blobs.clone()).chain(shards) {
+            let why = match std::fs::metadata(&dir) {
+                Ok(found) if found.dev() == self.store.device => continue,
+                Ok(_) => "is on another file system than it was when it was opened".to_owned(),
+                Err(error) => format!("can't be found: {error}"),
+            };
+            return Err(BlobError::Unavailable(io::Error::other(format!("'{}' {why}", dir.display()))));
+        }
+        Ok(())
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
@@ -547,6 +564,19 @@ mod tests {
         assert!(matches!(blobs.list(&mut |_, _| ()), Err(BlobError::Unavailable(_))));
         assert!(matches!(blobs.sweep_staging(), Err(BlobError::Unavailable(_))));
         assert!(DiskBlobs::open(dir.path(), DiskOptions::default()).is_err());
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_is_told_from_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = open(dir.path());
+        blobs.is_there().unwrap();
+        for part in ["sha256/ab", "sha256"] {
+            std::fs::rename(dir.path().join(part), dir.path().join("aside")).unwrap();
+            assert!(matches!(blobs.is_there(), Err(BlobError::Unavailable(_))), "{part}");
+            std::fs::rename(dir.path().join("aside"), dir.path().join(part)).unwrap();
+        }
+        blobs.is_there().unwrap();
     }
 
     #[test]

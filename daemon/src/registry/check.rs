@@ -1,6 +1,7 @@
 //! Checking everything that is stored: the store checks itself, and for each blob the state points to it is seen whether it
-//! is there, and on demand whether its octets are right. Beside a running daemon what is found acts as the scrubber's
-//! findings do. Knows what is told of it; refuses to repair anything.
+//! is there, and on demand whether its octets are right. Beside a running daemon what a reading finds acts as the scrubber's
+//! findings do; what a mere look finds is only told, and read by the scrubber. Knows what is told of it; refuses to repair
+//! anything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,16 +13,17 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::blobs::Blobs;
+use crate::clock;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
-use crate::registry::damage::Verified;
+use crate::registry::damage::{Looker, Verified};
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::examine::{Examined, Fault, Pace, examine, glance};
 use crate::registry::scrub::Pass;
 use crate::registry::throttle::give_way;
 use crate::registry::{Inner, Registry};
 use crate::store::check::{Checked, Listener};
-use crate::store::records::DamageKind;
+use crate::store::records::{DamageKind, DamageRecord};
 
 /// Failures that are told one by one; the rest is only counted.
 pub const FAILURES_TOLD_MAX: u64 = 1000;
@@ -199,12 +201,20 @@ impl Listener for Checking<'_> {
         self.say(Told::Remark(what));
     }
 
-    fn blob(&mut self, digest: Digest, size: u64, needed_by: &dyn Fn() -> Vec<String>) {
+    fn blob(&mut self, digest: Digest, size: u64, damage: Option<DamageRecord>, needed_by: &dyn Fn() -> Vec<String>) {
         self.state.blobs += 1;
         if self.read_blobs {
             self.needed.push(digest);
         }
-        let looked = (self.look)(&digest, size);
+        let looked = match ((self.look)(&digest, size), damage) {
+            // That it is there and of its size says nothing about its octets.
+            (Some(Ok(())), Some(DamageRecord { kind, detail, found_at_ms, .. })) if !self.read_blobs => {
+                let found_at = clock::rfc3339(found_at_ms);
+                let detail = format!("{detail}, as was found at {found_at}; only reading it (--blobs) tells anew");
+                Some(Err(Fault { kind, detail }))
+            }
+            (looked, _) => looked,
+        };
         let was_read = match &looked {
             Some(Ok(())) => true,
             Some(Err(fault)) => fault.kind == DamageKind::Content,
@@ -289,19 +299,20 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
     let Asked { by, read_blobs, bytes_per_second } = asked;
     let mut reading = Reading::new(bytes_per_second);
     let pass = Mutex::new(Pass::begin());
+    // Whether every blob was looked at where it should be.
+    let is_whole = AtomicBool::new(true);
     let began = Instant::now();
     let goes_on = || !tell.is_closed() && !inner.scrub.is_stopping();
     let look = |digest: &Digest, _size: u64| {
         // The size that is recorded now: the state may have moved on.
-        let verified = inner.verify(runtime, *digest, |size| {
-            if !goes_on() {
-                None
-            } else if read_blobs {
-                reading.examine(&*inner.blobs, digest, size, goes_on)
-            } else {
-                Some(glance(&*inner.blobs, digest, size))
-            }
-        });
+        let verified = if !goes_on() {
+            Ok(Verified::Stopped)
+        } else if read_blobs {
+            let look = |size| reading.examine(&*inner.blobs, digest, size, goes_on);
+            inner.verify(runtime, *digest, Looker::Operator, look)
+        } else {
+            inner.look_at(runtime, *digest)
+        };
         let verified = match verified {
             Ok(verified) => verified,
             Err(error) => {
@@ -317,7 +328,16 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
                 }
                 Some(Ok(()))
             }
-            Verified::Wrong(fault) => Some(Err(fault)),
+            Verified::Wrong { fault, octets } => {
+                if read_blobs {
+                    inner.scrub.count(1, octets);
+                }
+                Some(Err(fault))
+            }
+            Verified::Doubtful(fault) => {
+                is_whole.store(false, Ordering::Relaxed);
+                Some(Err(fault))
+            }
             Verified::Unneeded | Verified::Stopped => None,
         }
     };
@@ -329,7 +349,7 @@ fn run(inner: &Arc<Inner>, runtime: &Handle, asked: Asked, tell: &mpsc::Sender<T
                 recorded.unwrap_or(true) || inner.pins.is_held(digest)
             };
             checking.unreferenced(&*inner.blobs, is_needed);
-            if read_blobs && goes_on() {
+            if read_blobs && is_whole.load(Ordering::Relaxed) && goes_on() {
                 let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 pass.took(began.elapsed());
                 let recorded = runtime.block_on(inner.record_pass(&by, &pass));

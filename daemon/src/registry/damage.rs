@@ -17,13 +17,24 @@ use crate::registry::Inner;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::RegistryError;
-use crate::registry::examine::{Examined, Fault};
+use crate::registry::examine::{Examined, Fault, glance};
 use crate::registry::pins::Holder;
 use crate::store::records::{ArtifactRecord, DamageKind, DamageRecord, ModelRecord, VersionRecord, Write};
 use crate::store::{Moment, Records};
 
 /// Versions that are held back by one commit; a blob that more versions need takes several.
 const VERSIONS_AT_ONCE: usize = 50;
+/// Blobs that may be missing in a row before that looks as if the volume were.
+const MISSING_IN_A_ROW_MAX: u32 = 16;
+
+/// Who looks at a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looker {
+    /// The scrubber, by itself.
+    Scrubber,
+    /// An operator, who asked for it: many blobs that are missing are really missing then.
+    Operator,
+}
 
 /// What was found out about a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +42,14 @@ pub(crate) enum Verified {
     /// It is what it should be; its size.
     Sound(u64),
     /// It is not.
-    Wrong(Fault),
+    Wrong {
+        /// What it is.
+        fault: Fault,
+        /// Its octets, where it was read whole.
+        octets: u64,
+    },
+    /// It seems not to be, but it looks as if the whole volume weren't there: nothing is done about it.
+    Doubtful(Fault),
     /// Nothing points to it any more.
     Unneeded,
     /// The reading was ended.
@@ -48,14 +66,31 @@ impl Inner {
         self: &Arc<Self>,
         runtime: &Handle,
         digest: Digest,
+        looker: Looker,
         look: impl FnOnce(u64) -> Examined,
     ) -> Result<Verified, RegistryError> {
         let _pin = runtime.block_on(self.pin(Holder::Reader, vec![digest]));
         // Asked with the pin: from here on a missing file is one that should be there.
-        let Some(blob) = runtime.block_on(self.read(|view| Ok(view.blob(&digest)?)))? else {
-            return Ok(Verified::Unneeded);
-        };
+        let recorded = runtime.block_on(self.read(|view| Ok((view.blob(&digest)?, view.damage(&digest)?))));
+        let (Some(blob), known) = recorded? else { return Ok(Verified::Unneeded) };
         let Some(found) = look(blob.size) else { return Ok(Verified::Stopped) };
+        match &found {
+            Err(fault) => {
+                let is_known = known.is_some_and(|known| known.held);
+                if let Some(why) = self.doubt(fault.kind, is_known, looker) {
+                    if self.scrub.begin_doubt() {
+                        tracing::error!(
+                            why,
+                            "it looks as if the volume of the blobs were not there, so nothing is held back for what is \
+                             missing. If it isn't there, stop the daemon, mount it and start again; if it is, run \
+                             `mregd check --blobs`, which holds back what needs blobs that are lost"
+                        );
+                    }
+                    return Ok(Verified::Doubtful(fault.clone()));
+                }
+            }
+            Ok(()) => self.scrub.found_one(),
+        }
         // Who finds the same at the same time leaves it to the first.
         if let Some(_claim) = self.scrub.claim(digest) {
             let seen_to = runtime.block_on(self.see_to_finding(digest, blob.size, found.as_ref().err()));
@@ -66,8 +101,48 @@ impl Inner {
         }
         Ok(match found {
             Ok(()) => Verified::Sound(blob.size),
-            Err(fault) => Verified::Wrong(fault),
+            Err(fault) => {
+                let octets = if fault.kind == DamageKind::Content { blob.size } else { 0 };
+                Verified::Wrong { fault, octets }
+            }
         })
+    }
+
+    /// Looks whether a blob is there and of its size, as `verify` does. That says nothing about its octets, so nothing is
+    /// recorded, and damage that is known stays known: whatever may have changed is read soon.
+    pub(crate) fn look_at(self: &Arc<Self>, runtime: &Handle, digest: Digest) -> Result<Verified, RegistryError> {
+        let _pin = runtime.block_on(self.pin(Holder::Reader, vec![digest]));
+        let recorded = runtime.block_on(self.read(|view| Ok((view.blob(&digest)?, view.damage(&digest)?))));
+        let (Some(blob), known) = recorded? else { return Ok(Verified::Unneeded) };
+        match glance(&*self.blobs, &digest, blob.size) {
+            Ok(()) => {
+                if known.is_some_and(|known| matches!(known.kind, DamageKind::Missing | DamageKind::Size)) {
+                    self.scrub.suspect(digest);
+                }
+                Ok(Verified::Sound(blob.size))
+            }
+            Err(fault) if self.blobs.is_there().is_err() => Ok(Verified::Doubtful(fault)),
+            Err(fault) => {
+                self.scrub.suspect(digest);
+                Ok(Verified::Wrong { fault, octets: 0 })
+            }
+        }
+    }
+
+    /// Why a fault says nothing about its blob, for it would be the same if the volume of the blobs were gone.
+    fn doubt(&self, kind: DamageKind, is_known: bool, looker: Looker) -> Option<String> {
+        if matches!(kind, DamageKind::Size | DamageKind::Content) {
+            self.scrub.found_one();
+            return None;
+        }
+        if let Err(error) = self.blobs.is_there() {
+            return Some(crate::error_chain(&error));
+        }
+        // A volume that was not mounted at the start has all its directories, which the start made, and nothing in them.
+        if kind != DamageKind::Missing || is_known || self.scrub.missed_one() < MISSING_IN_A_ROW_MAX {
+            return None;
+        }
+        (looker == Looker::Scrubber).then(|| format!("{MISSING_IN_A_ROW_MAX} blobs in a row are missing"))
     }
 
     async fn see_to_finding(
@@ -116,7 +191,14 @@ impl Inner {
         known: Option<DamageRecord>,
     ) -> Result<(), RegistryError> {
         let held = match (fault.kind, &known) {
-            (DamageKind::Unreadable, Some(known)) if known.held => return Ok(()),
+            (DamageKind::Unreadable, Some(known)) if known.held => {
+                // What was published since has had its bytes, and one failed reading says nothing about them.
+                let before = known.index;
+                if !self.scan(move |view| is_handed_out(view, &digest, before)).await? {
+                    return Ok(());
+                }
+                true
+            }
             (DamageKind::Unreadable, Some(known)) => {
                 if clock::now_ms().saturating_sub(known.found_at_ms) < self.scrub.apart_ms() {
                     return Ok(());
@@ -127,8 +209,8 @@ impl Inner {
             (DamageKind::Missing | DamageKind::Size | DamageKind::Content, Some(known))
                 if known.held && known.kind == fault.kind =>
             {
-                // Told already. What came to need it since is held back all the same.
-                if !self.scan(move |view| is_handed_out(view, &digest)).await? {
+                // Told already. What came to need it since, or was left out by a crash, is held back all the same.
+                if !self.scan(move |view| is_handed_out(view, &digest, u64::MAX)).await? {
                     return Ok(());
                 }
                 true
@@ -185,8 +267,10 @@ fn target(digest: &Digest, size: u64) -> Target {
 
 /// A page of the versions that need a blob, and where the next begins.
 fn holders(records: &dyn Records, digest: &Digest, after: After) -> Result<(Vec<VersionRecord>, After), RegistryError> {
-    let page = records.holders(digest, after, VERSIONS_AT_ONCE)?;
-    let next = page.last().copied().filter(|_last| page.len() == VERSIONS_AT_ONCE);
+    let mut page = records.holders(digest, after, VERSIONS_AT_ONCE + 1)?;
+    let is_last = page.len() <= VERSIONS_AT_ONCE;
+    page.truncate(VERSIONS_AT_ONCE);
+    let next = page.last().copied().filter(|_last| !is_last);
     let mut versions = Vec::with_capacity(page.len());
     for (model, version) in page {
         versions.extend(records.version(model, version)?);
@@ -198,13 +282,14 @@ fn can_be_handed_out(version: &VersionRecord) -> bool {
     matches!(version.state, State::Available | State::Deprecated)
 }
 
-/// Whether a version that needs the blob is handed out.
-fn is_handed_out(records: &(impl Records + ?Sized), digest: &Digest) -> Result<bool, RegistryError> {
+/// Whether a version that needs the blob, and was published before the entry of this index, is handed out.
+fn is_handed_out(records: &(impl Records + ?Sized), digest: &Digest, before: u64) -> Result<bool, RegistryError> {
     let mut after = None;
     loop {
         let page = records.holders(digest, after, VERSIONS_AT_ONCE)?;
         for (model, version) in &page {
-            if records.version(*model, *version)?.as_ref().is_some_and(can_be_handed_out) {
+            let version = records.version(*model, *version)?;
+            if version.is_some_and(|version| can_be_handed_out(&version) && version.index < before) {
                 return Ok(true);
             }
         }
@@ -286,13 +371,31 @@ pub(crate) fn reason_to_hold(
     artifacts: &[ArtifactRecord],
     but: &[Digest],
 ) -> Result<Option<String>, RegistryError> {
+    known_damage(records, artifacts, |digest, _damage| !but.contains(digest))
+}
+
+/// Why the bytes of a version must not go out, whatever its state: it may be held back an instant later. A version that was
+/// published after the damage was found brought its bytes with it.
+pub(crate) fn reason_to_withhold(
+    records: &dyn Records,
+    version: &VersionRecord,
+) -> Result<Option<String>, RegistryError> {
+    known_damage(records, &version.artifacts, |_digest, damage| version.index < damage.index)
+}
+
+/// What is known to be wrong with one of the files, of the damage for which versions are held back and that `counts`.
+fn known_damage(
+    records: &dyn Records,
+    artifacts: &[ArtifactRecord],
+    counts: impl Fn(&Digest, &DamageRecord) -> bool,
+) -> Result<Option<String>, RegistryError> {
     // Mostly nothing is, and then no file need be looked up.
     if records.damaged()? == 0 {
         return Ok(None);
     }
-    for artifact in artifacts.iter().filter(|artifact| !but.contains(&artifact.digest)) {
-        if let Some(damage) = records.damage(&artifact.digest)?.filter(|damage| damage.held) {
-            return Ok(Some(reason(artifacts, &artifact.digest, &damage)));
+    for ArtifactRecord { digest, .. } in artifacts {
+        if let Some(damage) = records.damage(digest)?.filter(|damage| damage.held && counts(digest, damage)) {
+            return Ok(Some(reason(artifacts, digest, &damage)));
         }
     }
     Ok(None)

@@ -15,7 +15,7 @@ use crate::registry::commit::Note;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::pins::{Holder, PinGuard};
 use crate::registry::resolve::{self, Sight};
-use crate::registry::{Inner, Registry, render};
+use crate::registry::{Inner, Registry, damage, render};
 use crate::store::Records;
 use crate::store::records::{ModelRecord, VersionRecord};
 
@@ -180,7 +180,7 @@ impl Registry {
                 let missing = || RegistryError::not_found(format!("version {number}"));
                 let model = records.model(id)?.ok_or_else(missing)?;
                 let version = records.version(id, number)?.ok_or_else(missing)?;
-                gate(&model, &version)?;
+                gate(records, &model, &version)?;
                 Ok((render::version_info(work.inspections.ruleset(), &model, &version), Vec::new()))
             })
             .await?;
@@ -305,7 +305,7 @@ fn offer(
     };
     let model = found.model;
     let record = record.ok_or_else(|| RegistryError::not_found(format!("version of model `{}`", model.name)))?;
-    gate(&model, &record)?;
+    gate(records, &model, &record)?;
     let files: Vec<FileInfo> = record
         .artifacts
         .iter()
@@ -325,12 +325,16 @@ fn offer(
 }
 
 /// Whether a version's bytes may go out. There is no other place that decides this.
-fn gate(model: &ModelRecord, version: &VersionRecord) -> Result<(), RegistryError> {
+fn gate(records: &dyn Records, model: &ModelRecord, version: &VersionRecord) -> Result<(), RegistryError> {
     if model.purged || model.deleted.is_some() {
         return Err(RegistryError::Conflict(format!("model `{}` is deleted; restore it first", model.name)));
     }
     match version.state {
-        State::Available | State::Deprecated => Ok(()),
+        // Many versions are held back one after another; no damaged file goes out meanwhile.
+        State::Available | State::Deprecated => match damage::reason_to_withhold(records, version)? {
+            None => Ok(()),
+            reason => Err(RegistryError::Quarantined { version: version.version, reason }),
+        },
         State::Quarantined => {
             Err(RegistryError::Quarantined { version: version.version, reason: version.state_reason.clone() })
         }

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
-use crate::registry::damage::Verified;
+use crate::registry::damage::{Looker, Verified};
 use crate::registry::error::RegistryError;
 use crate::registry::examine::{Pace, examine};
 use crate::registry::settings::ScrubSettings;
@@ -64,6 +64,10 @@ struct State {
     again: BTreeSet<(i64, Digest)>,
     /// Blobs about which somebody records what was found.
     claimed: HashSet<Digest>,
+    /// Blobs that were missing since the last that was there.
+    missing_in_a_row: u32,
+    /// Whether it looks as if the volume of the blobs were not there, and that was said.
+    in_doubt: bool,
     /// The pass under way.
     pass: Option<Pass>,
     /// Since when, and how many octets it had read by then: for the rate.
@@ -100,14 +104,24 @@ impl Pass {
     pub(crate) fn count(&mut self, verified: &Verified) {
         match verified {
             Verified::Sound(octets) => self.octets = self.octets.saturating_add(*octets),
-            Verified::Wrong(fault) => match fault.kind {
-                DamageKind::Missing => self.missing += 1,
-                DamageKind::Size | DamageKind::Content => self.damaged += 1,
-                DamageKind::Unreadable => self.unreadable += 1,
-            },
-            Verified::Unneeded | Verified::Stopped => return,
+            Verified::Wrong { fault, octets } => {
+                self.octets = self.octets.saturating_add(*octets);
+                match fault.kind {
+                    DamageKind::Missing => self.missing += 1,
+                    DamageKind::Size | DamageKind::Content => self.damaged += 1,
+                    DamageKind::Unreadable => self.unreadable += 1,
+                }
+            }
+            Verified::Doubtful(_) | Verified::Unneeded | Verified::Stopped => return,
         }
         self.blobs += 1;
+    }
+
+    /// Counts a blob whose record can't be read.
+    fn skip(&mut self, digest: Digest) {
+        self.blobs += 1;
+        self.unreadable += 1;
+        self.after = Some(digest);
     }
 
     /// How long it took.
@@ -173,6 +187,24 @@ impl Scrub {
     /// Claims what is to be recorded about a blob; none while somebody else has.
     pub(crate) fn claim(&self, digest: Digest) -> Option<Claim<'_>> {
         self.state().claimed.insert(digest).then(|| Claim { scrub: self, digest })
+    }
+
+    /// A blob was missing of which that was not known; how many were, in a row.
+    pub(crate) fn missed_one(&self) -> u32 {
+        let mut state = self.state();
+        state.missing_in_a_row = state.missing_in_a_row.saturating_add(1);
+        state.missing_in_a_row
+    }
+
+    /// A blob was there.
+    pub(crate) fn found_one(&self) {
+        let mut state = self.state();
+        (state.missing_in_a_row, state.in_doubt) = (0, false);
+    }
+
+    /// It looks as if the volume of the blobs were not there; whether that is to be said.
+    pub(crate) fn begin_doubt(&self) -> bool {
+        !std::mem::replace(&mut self.state().in_doubt, true)
     }
 
     /// Ends the threads soon; a pass goes on after the next start.
@@ -413,13 +445,13 @@ impl Inner {
         each: &dyn Fn(u64),
     ) -> Result<Verified, RegistryError> {
         let scrub = &self.scrub;
-        let verified = self.verify(runtime, digest, |size| {
+        let verified = self.verify(runtime, digest, Looker::Scrubber, |size| {
             examine(&*self.blobs, &digest, size, scrub.piece(), &mut |octets| {
                 each(octets);
                 scrub.paced(octets)
             })
         })?;
-        if !matches!(verified, Verified::Stopped | Verified::Unneeded) {
+        if !matches!(verified, Verified::Stopped | Verified::Unneeded | Verified::Doubtful(_)) {
             scrub.blobs.fetch_add(1, Ordering::Relaxed);
         }
         Ok(verified)
@@ -427,12 +459,39 @@ impl Inner {
 }
 
 fn see_to_suspects(inner: &Arc<Inner>, runtime: &Handle) {
+    if let Err(error) = suspect_known(inner, runtime) {
+        tracing::warn!(
+            error = crate::error_chain(&error),
+            "what is known to be damaged can't be looked up; a pass finds it"
+        );
+    }
     while let Some(digest) = inner.scrub.next_suspect() {
-        if let Err(error) = inner.scrub(runtime, digest, &|_octets| {}) {
-            tracing::warn!(%digest, error = crate::error_chain(&error), "a suspected blob can't be seen to; a pass will");
-            if !inner.scrub.wait(Duration::from_secs(1)) {
-                return;
+        match inner.scrub(runtime, digest, &|_octets| {}) {
+            Ok(Verified::Doubtful(_)) => inner.scrub.try_again(digest),
+            Ok(_) => {}
+            Err(error) => {
+                let error = crate::error_chain(&error);
+                tracing::warn!(%digest, error, "a suspected blob can't be seen to; a pass will");
+                if !inner.scrub.wait(Duration::from_secs(1)) {
+                    return;
+                }
             }
+        }
+    }
+}
+
+/// Suspects what is known to be damaged: a stop may have come before all that needs it was held back, or before it was
+/// found repaired.
+fn suspect_known(inner: &Arc<Inner>, runtime: &Handle) -> Result<(), RegistryError> {
+    let mut after = None;
+    loop {
+        let page = runtime.block_on(inner.read(|view| Ok(view.damages(after.as_ref(), PAGE)?)))?;
+        for (digest, _damage) in &page {
+            inner.scrub.suspect(*digest);
+        }
+        after = page.last().map(|(digest, _damage)| *digest);
+        if page.len() < PAGE {
+            return Ok(());
         }
     }
 }
@@ -493,20 +552,43 @@ fn run_pass(inner: &Arc<Inner>, runtime: &Handle, pass: &mut Pass) -> Result<boo
     let mut page = VecDeque::new();
     loop {
         if page.is_empty() {
-            let after = pass.after;
-            page = runtime.block_on(inner.read(|view| Ok(view.blobs(after.as_ref(), PAGE)?)))?.into();
+            let read = |after: Option<&Digest>, limit| {
+                let blobs = runtime.block_on(inner.read(|view| Ok(view.blobs(after, limit)?)))?;
+                Ok(blobs.into_iter().map(|(digest, _record)| digest).collect())
+            };
+            match next_page(pass.after, read)? {
+                Next::Page(digests) => page = digests.into(),
+                Next::Behind(digest) => {
+                    tracing::error!(before = %digest, "the record of a blob can't be read; the scrubber skips it");
+                    pass.skip(digest);
+                    continue;
+                }
+            }
         }
-        let Some((digest, _record)) = page.pop_front() else { break };
+        let Some(digest) = page.pop_front() else { break };
         let verified = inner.scrub(runtime, digest, &|octets| {
             let mut state = scrub.state();
             state.of_blob = state.of_blob.saturating_add(octets);
-        })?;
+        });
         pass.took(counted.elapsed());
         counted = Instant::now();
-        let goes_on = verified != Verified::Stopped;
+        let goes_on = !matches!(verified, Ok(Verified::Stopped));
+        match verified {
+            Ok(Verified::Stopped) => {}
+            Ok(Verified::Doubtful(_)) => {
+                return Err(RegistryError::internal("it looks as if the volume of the blobs were not there"));
+            }
+            Ok(verified) => {
+                pass.count(&verified);
+                pass.after = Some(digest);
+            }
+            Err(error) => {
+                let error = crate::error_chain(&error);
+                tracing::warn!(%digest, error, "a blob can't be seen to; the scrubber skips it");
+                pass.skip(digest);
+            }
+        }
         if goes_on {
-            pass.count(&verified);
-            pass.after = Some(digest);
             scrub.show(Some(pass));
         }
         if !goes_on || !scrub.spent(BLOB_COST) {
@@ -525,7 +607,95 @@ fn run_pass(inner: &Arc<Inner>, runtime: &Handle, pass: &mut Pass) -> Result<boo
     Ok(true)
 }
 
+/// Where a pass goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// With these; none: it is at its end.
+    Page(Vec<Digest>),
+    /// The next record can't be read; behind this are others that can.
+    Behind(Digest),
+}
+
+/// Reads the next page of digests, as `read` does, whom a record that can't be read makes fail. Then that one is skipped:
+/// the digest behind which reading works again is found by halving. Another such record behind it may take along what lies
+/// between them.
+fn next_page(
+    after: Option<Digest>,
+    mut read: impl FnMut(Option<&Digest>, usize) -> Result<Vec<Digest>, RegistryError>,
+) -> Result<Next, RegistryError> {
+    let mut readable = |after: Option<&Digest>, limit| match read(after, limit) {
+        Ok(page) => Ok(Some(page)),
+        Err(RegistryError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    };
+    for limit in [PAGE, 1] {
+        if let Some(page) = readable(after.as_ref(), limit)? {
+            return Ok(Next::Page(page));
+        }
+    }
+    // Of a digest the first half is enough to tell it from others.
+    let half = |digest: &Digest| u128::from_be_bytes(std::array::from_fn(|at| digest.as_bytes()[at]));
+    let last_of = |half: u128| {
+        let mut octets = [0xff; Digest::LEN];
+        octets[..16].copy_from_slice(&half.to_be_bytes());
+        Digest::from_bytes(octets)
+    };
+    let (mut bad, mut good) = (after.as_ref().map_or(0, half), u128::MAX);
+    while good - bad > 1 {
+        let middle = bad + (good - bad) / 2;
+        match readable(Some(&last_of(middle)), 1)? {
+            Some(_) => good = middle,
+            None => bad = middle,
+        }
+    }
+    Ok(Next::Behind(last_of(good)))
+}
+
 /// Where the position of a pass is kept, in a data directory.
 pub fn position_file(data_dir: &std::path::Path) -> PathBuf {
     data_dir.join("scrub.json")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use common::digest::Digest;
+
+    use super::{Next, PAGE, next_page};
+    use crate::registry::error::RegistryError;
+
+    /// A pass goes past a record that can't be read, wherever it stands, and leaves out nothing else; where nothing can be
+    /// read it does not run to its end.
+    #[test]
+    fn past_a_bad_record() {
+        let digests: Vec<Digest> = (0..200_u8).map(|n| Digest::from_bytes([n; 32])).collect();
+        for bad in [0, 1, 63, 64, 100, 199] {
+            let read = |after: Option<&Digest>, limit: usize| {
+                let page = digests.iter().filter(|digest| after.is_none_or(|after| *digest > after)).take(limit);
+                let page: Vec<Digest> = page.copied().collect();
+                if page.contains(&digests[bad]) { Err(RegistryError::Corrupt("bad".into())) } else { Ok(page) }
+            };
+            let (mut after, mut seen, mut skipped) = (None, Vec::new(), 0);
+            loop {
+                match next_page(after, read).unwrap() {
+                    Next::Page(page) if page.is_empty() => break,
+                    Next::Page(page) => {
+                        assert!(page.len() <= PAGE);
+                        after = page.last().copied();
+                        seen.extend(page);
+                    }
+                    Next::Behind(digest) => {
+                        after = Some(digest);
+                        skipped += 1;
+                    }
+                }
+            }
+            let mut rest = digests.clone();
+            rest.remove(bad);
+            assert_eq!((seen, skipped), (rest, 1), "{bad}");
+        }
+        let broken = next_page(None, |_after, _limit| Err(RegistryError::internal("the disk is gone")));
+        assert!(matches!(broken, Err(RegistryError::Internal(_))));
+    }
 }

@@ -3,6 +3,8 @@
 use common::audit::Hash;
 use common::digest::Digest;
 
+use crate::store::records::DamageRecord;
+
 /// Whoever listens to a check.
 pub trait Listener: Send {
     /// How much of a step is done.
@@ -11,9 +13,9 @@ pub trait Listener: Send {
     fn failure(&mut self, place: String, what: String);
     /// Something worth knowing that is not wrong.
     fn remark(&mut self, what: String);
-    /// A blob that the state points to, its size, and what finds out which versions need it. Blobs come in the order of
-    /// their digests.
-    fn blob(&mut self, digest: Digest, size: u64, needed_by: &dyn Fn() -> Vec<String>);
+    /// A blob that the state points to, its size, what is known to be wrong with it, and what finds out which versions need
+    /// it. Blobs come in the order of their digests.
+    fn blob(&mut self, digest: Digest, size: u64, damage: Option<DamageRecord>, needed_by: &dyn Fn() -> Vec<String>);
     /// Whether the check shall go on.
     fn goes_on(&self) -> bool;
 }

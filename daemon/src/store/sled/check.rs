@@ -28,7 +28,7 @@ use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::overlay::Overlay;
-use crate::store::records::{BlobRecord, LogKeysRecord, VersionRecord};
+use crate::store::records::{BlobRecord, DamageRecord, LogKeysRecord, VersionRecord};
 use crate::store::sequencer::{Request, Shown, apply_record};
 use crate::store::view::{Applied, KvRecords, applied, log_keys, set_applied};
 use crate::store::{Moment, Records, StoreError};
@@ -516,7 +516,8 @@ impl Replica {
             let blob: BlobRecord = decode(&value)?;
             let digest = key.get(1..).and_then(|octets| <[u8; 32]>::try_from(octets).ok()).map(Digest::from_bytes);
             if let Some(digest) = digest {
-                listener.blob(digest, blob.size, &|| self.needed_by(&digest));
+                let damage = KvRecords(&self.tree).damage(&digest)?;
+                listener.blob(digest, blob.size, damage, &|| self.needed_by(&digest));
             }
             if !listener.goes_on() {
                 break;
@@ -726,7 +727,14 @@ impl Listener for Deaf {
         tracing::error!(place, what, "a check met damage in an entry that was just written");
     }
     fn remark(&mut self, _what: String) {}
-    fn blob(&mut self, _digest: Digest, _size: u64, _needed_by: &dyn Fn() -> Vec<String>) {}
+    fn blob(
+        &mut self,
+        _digest: Digest,
+        _size: u64,
+        _damage: Option<DamageRecord>,
+        _needed_by: &dyn Fn() -> Vec<String>,
+    ) {
+    }
     fn goes_on(&self) -> bool {
         true
     }

@@ -146,7 +146,14 @@ impl Listener for Heard {
         self.0.push(format!("{place}: {what}"));
     }
     fn remark(&mut self, _what: String) {}
-    fn blob(&mut self, _digest: common::digest::Digest, _size: u64, _needed_by: &dyn Fn() -> Vec<String>) {}
+    fn blob(
+        &mut self,
+        _digest: common::digest::Digest,
+        _size: u64,
+        _damage: Option<crate::store::records::DamageRecord>,
+        _needed_by: &dyn Fn() -> Vec<String>,
+    ) {
+    }
     fn goes_on(&self) -> bool {
         true
     }
