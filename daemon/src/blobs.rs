@@ -112,10 +112,9 @@ pub trait Staged: Send + Sync {
     /// [`BlobError::Unavailable`].
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, BlobError>;
 
-    /// The octets written so far as a file opened for reading; `None` where they are no file of this machine.
-    fn file(&self) -> Option<io::Result<File>> {
-        None
-    }
+    /// The octets written so far as a file opened for reading; `None` where they are no file of this machine. What has no file
+    /// is inspected in this process and not in a worker, so a wrapper hands on what it wraps.
+    fn file(&self) -> Option<io::Result<File>>;
 
     /// Makes the octets durable under `digest`, which the caller has computed over exactly what it wrote.
     ///
@@ -157,10 +156,8 @@ pub trait BlobReader: Send + Sync {
     /// or cannot tell; use `read_at` on a blocking thread.
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>>;
 
-    /// The blob as a file opened for reading; `None` where it is no file of this machine.
-    fn file(&self) -> Option<io::Result<File>> {
-        None
-    }
+    /// The blob as a file opened for reading; `None` where it is no file of this machine (see [`Staged::file`]).
+    fn file(&self) -> Option<io::Result<File>>;
 
     /// Lets go of what memory holds of the blob, so that the next read comes from where it is stored. A help, not a promise.
     fn evict(&self) {}

@@ -4,6 +4,7 @@
 //! serving, users and the database are; those commands live with the parts they drive. No option takes a secret as its
 //! value, for arguments can be seen by every user of the machine.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
 use crate::config::settings::{bytes, span};
-use crate::config::{Config, Loaded, Options, Refused, Row, Secret, settings};
+use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
 
 /// How the process ended: `sysexits.h`, which service managers and scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,11 +164,14 @@ pub struct ScanArgs {
     #[arg(long)]
     pub json: bool,
     /// Say for each finding what its rule means
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub explain: bool,
-    /// Take a global that is on no list for harmless; may be given several times. What is denied stays denied
-    #[arg(long, value_name = "MODULE.NAME")]
-    pub allow_global: Vec<String>,
+    /// Take a global that is on no list for harmless, as MREG_SCAN_ALLOW_GLOBALS does; may be given several times
+    #[arg(long, value_name = "MODULE.NAME", value_parser = scan::globals)]
+    pub allow_global: Vec<BTreeSet<(String, String)>>,
+    /// Take all classes below a module for harmless, as MREG_SCAN_ALLOW_PREFIXES does; may be given several times
+    #[arg(long, value_name = "MODULE.", value_parser = scan::prefixes)]
+    pub allow_prefix: Vec<BTreeSet<String>>,
 }
 
 /// `mregd witness`.

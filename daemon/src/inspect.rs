@@ -197,6 +197,12 @@ pub fn inspect(source: &dyn ReadAt, name: &str, ruleset: &Ruleset, limits: &Limi
     Ok(scan.finish(format))
 }
 
+/// Whether a global runs code, or reaches files or the network, so that no administrator can allow it.
+#[must_use]
+pub fn is_denied(module: &str, name: &str) -> bool {
+    pickle::globals::standing(&Ruleset::default(), module, name) == pickle::globals::Standing::Denied
+}
+
 /// Hands a file to the reader of one format, whatever its octets are, and to no other. For tests of that reader: it must stand
 /// octets that [`inspect`] would tell to be something else, since containers and searches bring it all kinds. The verdict says
 /// nothing of the file.

@@ -17,9 +17,7 @@ use crate::inspect::{self, Inspection, Limits, ReadAt, Ruleset};
 /// What can be inspected.
 pub trait Subject: ReadAt {
     /// The same octets as a file opened for reading, which a worker can be given. `None`: they are no file.
-    fn file(&self) -> Option<io::Result<File>> {
-        None
-    }
+    fn file(&self) -> Option<io::Result<File>>;
 }
 
 /// Something that inspects files. Blocks: for blocking threads.
@@ -32,6 +30,10 @@ pub trait Inspector: Send + Sync {
 
     /// The rules it goes by.
     fn ruleset(&self) -> &Ruleset;
+
+    /// Ends inspections under way and refuses others, with an error in place of a verdict; those within this process end with
+    /// it. Blocks for as long as it takes to end processes.
+    fn stop(&self);
 }
 
 /// Inspects in this process.
@@ -58,6 +60,8 @@ impl Inspector for InProcess {
     fn ruleset(&self) -> &Ruleset {
         &self.ruleset
     }
+
+    fn stop(&self) {}
 }
 
 struct Borrowed<'a>(&'a dyn Subject);

@@ -275,6 +275,8 @@ impl Registry {
         for task in &self.upkeep {
             task.abort();
         }
+        // Requests have had their time: a task that waits for a verdict is to end, not to be waited for.
+        self.inner.inspections.stop();
         self.inner.removals.stop();
         self.inner.scrub.stop();
         self.inner.tasks.finish().await;

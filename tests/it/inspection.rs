@@ -65,11 +65,11 @@ fn policies() {
 /// Some models have a policy of their own; the first pattern that fits decides.
 #[test]
 fn policies_by_model() {
-    let daemon = Daemon::with(&[("MREG_SCAN_POLICY", "team-a/*=report; default; *=flag; team-b/*=report")]);
+    let daemon = Daemon::with(&[("MREG_SCAN_POLICY", "team-a/*=report; default; team-*=flag; team-b/*=report")]);
     let admin = daemon.admin();
     assert_eq!(states(&admin, "Team-A/"), ["available"; 4]);
     assert_eq!(states(&admin, "team-b/"), ["available", "available", "quarantined", "quarantined"]);
-    assert_eq!(admin.value("/status")["scan_policy"], "default; team-a/*=report; *=flag; team-b/*=report");
+    assert_eq!(admin.value("/status")["scan_policy"], "default; team-a/*=report; team-*=flag; team-b/*=report");
 }
 
 /// A refused file leaves nothing but its entry; the answer and the entry say what was found.

@@ -33,5 +33,6 @@ mod upload;
 mod verifier;
 mod verify;
 mod witness;
+mod workers;
 
 use tests::oracle;

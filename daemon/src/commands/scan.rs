@@ -1,7 +1,6 @@
 //! `mregd scan`: inspects files without a registry, by the rules that a registry goes by. Knows folders, how a verdict is told
 //! to a person or a program, and exit codes; refuses to know formats.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, say};
 use crate::cli::{Exit, ScanArgs};
-use crate::inspect::{self, Allowed, Inspection, Limits, Ruleset, Verdict};
+use crate::inspect::{self, Allowed, Finding, Inspection, Limits, Ruleset, Verdict};
 use crate::inspection::pool::Workers;
 use crate::inspection::{Inspector, LocalFile};
 
@@ -22,7 +21,11 @@ const PATH_CHARS_MAX: usize = 1024;
 
 /// Inspects each file, and each file below each folder, in the order of their names.
 pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
-    let inspector = Workers::new(Ruleset::new(allowed(asked)?), Limits::default());
+    let allowed = Allowed {
+        globals: asked.allow_global.iter().flatten().cloned().collect(),
+        prefixes: asked.allow_prefix.iter().flatten().cloned().collect(),
+    };
+    let inspector = Workers::new(Ruleset::new(allowed), Limits::default());
     let mut worst = Verdict::Clean;
     let mut unread = 0_u32;
     let mut unreadable = |path: &Path, error: &io::Error| {
@@ -52,18 +55,6 @@ pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
         Verdict::Unscannable => Exit::Unscannable,
         Verdict::Malicious => Exit::Malicious,
     })
-}
-
-fn allowed(asked: &ScanArgs) -> Result<Allowed, Failed> {
-    let mut globals = BTreeSet::new();
-    for global in &asked.allow_global {
-        let (module, name) =
-            global.rsplit_once('.').filter(|(module, name)| !module.is_empty() && !name.is_empty()).ok_or_else(
-                || Failed::new(Exit::Usage, format_args!("--allow-global takes MODULE.NAME, not '{global}'")),
-            )?;
-        globals.insert((module.to_owned(), name.to_owned()));
-    }
-    Ok(Allowed { globals, prefixes: BTreeSet::new() })
 }
 
 fn look(inspector: &dyn Inspector, path: &Path) -> io::Result<Inspection> {
@@ -126,12 +117,16 @@ fn told(asked: &ScanArgs, path: &Path, inspection: &Inspection, ruleset: &str) -
             .map(|finding| {
                 // The member's path begins with `/`, an octet of the file itself with `@`.
                 let between = if finding.place.is_empty() || finding.place.starts_with(['@', '#']) { "" } else { "/" };
-                json!({
+                let mut shown = json!({
                     "rule": finding.rule,
                     "level": finding.level,
                     "where": format!("{name}{between}{}", finding.place),
                     "detail": finding.detail,
-                })
+                });
+                if let Some(meaning) = meaning(asked, finding) {
+                    shown["meaning"] = meaning.into();
+                }
+                shown
             })
             .collect();
         let line = json!({
@@ -148,13 +143,16 @@ fn told(asked: &ScanArgs, path: &Path, inspection: &Inspection, ruleset: &str) -
     for finding in &inspection.findings {
         let place = if finding.place.is_empty() { String::new() } else { format!(" {}", finding.place) };
         text.push_str(&format!("  {} {}{place}: {}\n", finding.level.as_str(), finding.rule, finding.detail));
-        if asked.explain
-            && let Some(rule) = inspect::rule(&finding.rule)
-        {
-            text.push_str(&format!("    {}\n", rule.meaning));
+        if let Some(meaning) = meaning(asked, finding) {
+            text.push_str(&format!("    {meaning}\n"));
         }
     }
     text
+}
+
+/// What a finding's rule means, where that is asked for.
+fn meaning(asked: &ScanArgs, finding: &Finding) -> Option<&'static str> {
+    inspect::rule(&finding.rule).filter(|_| asked.explain).map(|rule| rule.meaning)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::settings::{echo, must};
+use crate::inspect;
 
 /// A word of `MREG_SCAN_POLICY` (scanning.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,11 @@ impl ScanPolicies {
             if pattern.is_empty() || !pattern.chars().all(is_of_names) {
                 return Err(must("have patterns of letters, digits, `.`, `_`, `-`, `/` and `*`", pattern));
             }
-            if patterns.iter().any(|(there, _)| there == pattern) {
+            if let Some((all, _)) = patterns.iter().find(|(there, _)| there.chars().all(|c| c == '*')) {
+                return Err(format!("has {} behind {}, which fits every name first", echo(pattern), echo(all)));
+            }
+            // Names are compared without regard to case.
+            if patterns.iter().any(|(there, _)| there.eq_ignore_ascii_case(pattern)) {
                 return Err(format!("has the pattern {} twice", echo(pattern)));
             }
             patterns.push((pattern.to_owned(), ScanPolicy::of(word.trim())?));
@@ -96,18 +101,21 @@ impl fmt::Display for ScanPolicies {
 const NEVER_ALLOWED: [&str; 5] = ["numpy", "torch", "pandas", "builtins", "__builtin__"];
 
 /// `module.name` pairs, separated by commas; `none` for none.
-pub(super) fn globals(text: &str) -> Result<BTreeSet<(String, String)>, String> {
+pub(crate) fn globals(text: &str) -> Result<BTreeSet<(String, String)>, String> {
     items(text)
         .map(|item| {
             let pair = item.rsplit_once('.').filter(|_| is_dotted(item));
             let (module, name) = pair.ok_or_else(|| must("name each global as module.name", item))?;
+            if inspect::is_denied(module, name) {
+                return Err(format!("can't allow {}: what is denied stays denied", echo(item)));
+            }
             Ok((module.to_owned(), name.to_owned()))
         })
         .collect()
 }
 
 /// Prefixes of modules, separated by commas, each with its dot at the end; `none` for none.
-pub(super) fn prefixes(text: &str) -> Result<BTreeSet<String>, String> {
+pub(crate) fn prefixes(text: &str) -> Result<BTreeSet<String>, String> {
     items(text)
         .map(|item| {
             let module = item.strip_suffix('.').unwrap_or(item);
@@ -117,6 +125,10 @@ pub(super) fn prefixes(text: &str) -> Result<BTreeSet<String>, String> {
             let root = module.split('.').next().unwrap_or_default();
             if NEVER_ALLOWED.contains(&root) {
                 return Err(format!("can't allow what is below {}: it has functions that run code", echo(root)));
+            }
+            // Any class stands for all of them.
+            if inspect::is_denied(module, "Class") {
+                return Err(format!("can't allow what is below {}: what is denied stays denied", echo(module)));
             }
             Ok(format!("{module}."))
         })
@@ -153,6 +165,11 @@ mod tests {
         for wrong in ["lenient", "default; strict", "=strict", "a b=strict", "a=strict; a=flag", "a=", "a"] {
             assert!(ScanPolicies::parse(wrong).is_err(), "{wrong}");
         }
+        // One that decides nothing: its names fit another first.
+        for wrong in ["A=strict; a=flag", "*=strict; a=flag", "**=strict; *=flag"] {
+            assert!(ScanPolicies::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(ScanPolicies::parse("a=flag; *=strict; default").is_ok());
     }
 
     /// Globals are pairs; prefixes end in a dot, and some are never allowed.
@@ -164,9 +181,15 @@ mod tests {
         for wrong in ["f", "a..f", "a.f()", ".f", "a.", "os system"] {
             assert!(globals(wrong).is_err(), "{wrong}");
         }
+        for denied in ["os.system", "a.F, builtins.eval", "__builtin__.eval", "cPickle.loads", "mylib.__init__.f"] {
+            assert!(globals(denied).unwrap_err().contains("stays denied"), "{denied}");
+        }
         assert!(prefixes("mylib, other.models.").unwrap().iter().eq(["mylib.", "other.models."]));
         for wrong in ["numpy.", "numpy", "torch.nn.", "pandas", "builtins.", "__builtin__", "a..", "*"] {
             assert!(prefixes(wrong).is_err(), "{wrong}");
+        }
+        for denied in ["os", "os.path.", "cPickle", "mylib., sklearn.utils._joblib."] {
+            assert!(prefixes(denied).unwrap_err().contains("stays denied"), "{denied}");
         }
     }
 }

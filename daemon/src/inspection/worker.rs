@@ -14,7 +14,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +27,15 @@ const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Octets of a request or an answer: findings and facts are bounded far below.
 const MESSAGE_BYTES_MAX: u32 = 8 << 20;
 
-/// Seconds of computing that a worker has for all its files. The pool ends one that is at a file for too long; this ends one
-/// whose pool is gone.
-const CPU_SECONDS_MAX: u64 = 6 * 60 * 60;
+/// Seconds of computing that a worker has for all its files, on top of the time that one may take. The pool ends one that is
+/// at a file for too long, by the file's size; this bounds one whatever the pool does.
+const CPU_SECONDS_MAX: u64 = 15 * 60;
 
 /// The first message: what to go by.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Setup {
+    /// The process that asks.
+    pub(super) parent: u32,
     /// What the administrator allows.
     pub(super) globals: Vec<(String, String)>,
     /// Prefixes of library classes.
@@ -80,10 +82,15 @@ pub fn run() -> io::Result<()> {
 fn serve() -> io::Result<()> {
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((setup, _none)) = receive::<Setup>(&mut socket)? else { return Ok(()) };
+    // What it is at ends with whoever asked. If that was before the kernel knew, somebody else is the parent by now.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().and_then(|parent| u32::try_from(parent.as_raw_pid()).ok()) != Some(setup.parent) {
+        return Ok(());
+    }
     let allowed =
         Allowed { globals: setup.globals.into_iter().collect(), prefixes: setup.prefixes.into_iter().collect() };
     let (ruleset, limits) = (Ruleset::new(allowed), setup.limits);
-    confine()?;
+    confine(&limits)?;
     send(&mut socket, &Ready {}, None)?;
     loop {
         let (request, file) = match receive::<Request>(&mut socket) {
@@ -144,10 +151,10 @@ pub(super) fn receive<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Resul
 }
 
 /// Gives up all that inspecting doesn't need. From here on an attempt at anything else fails with EPERM.
-fn confine() -> io::Result<()> {
+fn confine(limits: &Limits) -> io::Result<()> {
     let bounds = [
         (Resource::As, MEMORY_BYTES_MAX),
-        (Resource::Cpu, CPU_SECONDS_MAX),
+        (Resource::Cpu, CPU_SECONDS_MAX.saturating_add(limits.time.as_secs())),
         (Resource::Fsize, 0),
         (Resource::Core, 0),
         (Resource::Nofile, 16),

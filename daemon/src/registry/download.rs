@@ -1,6 +1,8 @@
 //! Handing out bytes. `gate` is the one place that decides whether a version's bytes may go out; every face comes through
 //! here. Knows blobs by digest; refuses to know ranges, tars and connections.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use common::api::{State, VersionInfo};
@@ -268,6 +270,14 @@ impl BlobReader for Watched {
 
     fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Option<Result<usize, BlobError>> {
         self.reader.try_read_cached(offset, buf).map(|read| self.watch(read))
+    }
+
+    fn file(&self) -> Option<io::Result<File>> {
+        self.reader.file()
+    }
+
+    fn evict(&self) {
+        self.reader.evict();
     }
 }
 

@@ -40,6 +40,11 @@ impl Inspections {
     pub(crate) fn ruleset(&self) -> &Ruleset {
         self.inspector.ruleset()
     }
+
+    /// Ends those under way, without a verdict, and refuses others.
+    pub(crate) fn stop(&self) {
+        self.inspector.stop();
+    }
 }
 
 impl Inner {

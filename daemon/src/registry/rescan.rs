@@ -227,7 +227,9 @@ impl Inner {
             let (inner, digest, size) = (Arc::clone(self), artifact.digest, artifact.size);
             let opened = tokio::task::spawn_blocking(move || open(&inner, &digest, size));
             let blob = opened.await.map_err(|error| RegistryError::Internal(error.into()))??;
-            let (_blob, inspection) = self.inspect_file(blob, &artifact.path).await?;
+            // It is read in a worker, which nobody watches: what can't be read is told to the scrubber here.
+            let inspected = self.inspect_file(blob, &artifact.path).await;
+            let (_blob, inspection) = inspected.inspect_err(|_error| self.scrub.suspect(artifact.digest))?;
             inspections.push((artifact.path.clone(), inspection));
         }
         Ok(Inspected::of(inspections))

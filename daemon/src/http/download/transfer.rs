@@ -253,6 +253,10 @@ mod tests {
             self.blocking_reads.fetch_sub(1, Ordering::Relaxed);
             Some(read)
         }
+
+        fn file(&self) -> Option<std::io::Result<std::fs::File>> {
+            None
+        }
     }
 
     fn blob(reader: &Arc<Memory>, range: std::ops::Range<u64>) -> Piece {
