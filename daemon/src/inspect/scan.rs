@@ -335,3 +335,34 @@ impl ReadAt for Slice<'_> {
 pub(super) fn whole(source: &dyn ReadAt, max: u64) -> io::Result<Option<Vec<u8>>> {
     if source.len() > max { Ok(None) } else { read_up_to(source, 0, source.len()).map(Some) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::LIMIT;
+    use super::super::{Format, Level, Limits, RULES, Ruleset, rule};
+    use super::{FINDINGS_MAX, Place, Scan};
+
+    /// However often one rule finds something, others are not lost, nor what is graver; all is counted.
+    #[test]
+    fn findings_that_are_kept() {
+        assert!(RULES.iter().map(|family| family.len()).sum::<usize>() < FINDINGS_MAX);
+        let (rules, limits, place) = (Ruleset::default(), Limits::default(), Place::file());
+        let mut scan = Scan::new(&rules, &limits, 0);
+        let often = rule("zip.crc").unwrap();
+        for number in 0..300 {
+            scan.find_as(Level::Suspicious, often, &place, None, number);
+        }
+        scan.find_as(Level::Note, rule("pickle.present").unwrap(), &place, None, "a");
+        scan.find_as(Level::Note, &LIMIT, &place, None, "b");
+        scan.find_as(Level::Malicious, &LIMIT, &place, None, "c");
+        for _ in 0..20 {
+            scan.find_as(Level::Suspicious, often, &place, None, "alike");
+        }
+        let inspection = scan.finish(Format::Zip);
+        assert_eq!((inspection.findings.len(), inspection.findings_total), (FINDINGS_MAX, 323));
+        let kept = |rule: &str| inspection.findings.iter().filter(|one| one.rule == rule).count();
+        assert_eq!((kept("pickle.present"), kept("limit")), (1, 1), "the graver of two");
+        assert_eq!(inspection.findings[0].level, Level::Malicious);
+        assert_eq!(inspection.findings[1].detail, "0", "else in the order found");
+    }
+}
