@@ -944,6 +944,7 @@ mod tests {
     use common::name::ModelId;
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
+    use crate::store::VersionKey;
     use crate::store::overlay::Overlay;
     use crate::store::records::{
         DeletionRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write,
