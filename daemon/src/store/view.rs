@@ -1069,7 +1069,7 @@ mod tests {
             "one was never inspected, one isn't there"
         );
         let renewed = KvRecords(&tree).version(model, 3.try_into().unwrap()).unwrap().unwrap();
-        assert_eq!((renewed.inspection.unwrap().at_ms, renewed.revision), (99, 9));
+        assert_eq!((renewed.inspection.unwrap().at_ms, renewed.revision), (99, 0));
         let deletion =
             DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
         let deleted = VersionRecord { deleted: Some(deletion), ..version(4, State::Deleted, Some("a")) };
