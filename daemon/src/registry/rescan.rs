@@ -184,8 +184,8 @@ impl Registry {
         })
     }
 
-    /// Records that inspections are done with other rules or policies than before, if they are; from here on what other rules were used
-    /// for is inspected anew behind the scenes.
+    /// Records that inspections are done with other rules or policies than before, if they are; from here on what other
+    /// rules were used for is inspected anew behind the scenes.
     ///
     /// # Errors
     /// `AuditUnavailable`: it must not start, for a verdict under rules that the log doesn't know says nothing.
@@ -464,7 +464,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Inspects one anew; says how many octets that is charged as. What couldn't be read is counted and told, and is no reason to stop.
+    /// Inspects one anew; says how many octets that is charged as. What couldn't be read is counted and told, and is no
+    /// reason to stop.
     async fn rescan_one(self: &Arc<Self>, key: VersionKey, batch: &mut Batch) -> Result<u64, RegistryError> {
         let found = self.read(|view| both(view, key)).await?;
         let Some((model, record)) = found else { return Ok(0) };

@@ -1056,7 +1056,7 @@ static BLOCK_VERSION: Endpoint = Endpoint {
     tag: VERSIONS,
     summary: "Hold a version back for good",
     text: "Its bytes are not handed out from the next request on, and it is not offered for review any more. To release it \
-           all the same takes `override_block`.",
+           all the same takes `override_block`. A version that comes in later with one of its files is held, too.",
     access: MODERATE,
     audit: Always(&Action::ModelBlock),
     params: &[IDEMPOTENCY_KEY, IF_MATCH],
