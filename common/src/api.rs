@@ -311,7 +311,7 @@ pub struct VersionInfo {
     pub artifacts: Vec<Artifact>,
     /// Facts about it, each with its origin.
     pub metadata: BTreeMap<String, Metadatum>,
-    /// What inspection found, the gravest first.
+    /// What inspection found, the gravest first; lists show five at most.
     pub findings: Vec<Finding>,
     /// What the findings rest on; none where it was published before that was kept and not inspected since.
     #[serde(default)]
@@ -319,7 +319,7 @@ pub struct VersionInfo {
     /// What a person last decided over them.
     #[serde(default)]
     pub review: Option<Review>,
-    /// Whether it is held although inspection has nothing against it any more: an admin may release it.
+    /// Whether it is held for what inspection found, and nothing is found any more: an admin may release it.
     #[serde(default)]
     pub cleared: bool,
     /// `api`, `drop`, `mlflow` or `hf`.

@@ -93,8 +93,10 @@ pub trait ReadAt {
 pub struct Inspection {
     /// What it is.
     pub format: Format,
-    /// What there is to say about it, the gravest first, else in the order found.
+    /// What there is to say about it, the gravest first, else in the order found; of every rule one at least.
     pub findings: Vec<Finding>,
+    /// How many findings there were; not all may be among them.
+    pub findings_total: u64,
     /// What was measured in it.
     pub facts: Facts,
 }

@@ -343,7 +343,7 @@ pub trait Records {
     fn inspected_by(&self, ruleset: &str, below: Option<VersionKey>, limit: usize) -> Read<Vec<VersionKey>>;
     /// Versions in quarantine, blocked for good or not, the longest held first, each with its place in that order, to go
     /// on after. Those of deleted models are among them.
-    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>>;
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
 }
 
 /// Which models, in what order.

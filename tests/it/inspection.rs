@@ -285,7 +285,10 @@ fn rescan() {
     publish(&carl, "clean", "a.json", CLEAN).expect(201);
     vera.post_empty("/models/m/versions/1/rescan").problem("forbidden");
     carl.post_empty("/models/m/versions/9/rescan").problem("not-found");
-    let same = carl.post_empty("/models/m/versions/1/rescan").expect(200).json();
+    let etag = admin.get("/models/m/versions/1").need("etag").to_owned();
+    let same = carl.post_empty("/models/m/versions/1/rescan").expect(200);
+    assert_eq!(same.need("etag"), etag, "nothing has changed");
+    let same = same.json();
     assert_eq!((&same["changed"], &same["verdict_before"]), (&json!(false), &json!("suspicious")));
     assert_eq!((&same["state"], &same["inspection"]["verdict"]), (&json!("available"), &json!("suspicious")));
 
@@ -294,6 +297,7 @@ fn rescan() {
         admin.post(&target, &json!({"reason": "read it"})).expect(200);
     }
     admin.post("/models/clean/versions/1/quarantine", &json!({"reason": "to be sure"})).expect(200);
+    assert_eq!(admin.get("/models/m/versions/1").need("etag"), etag);
     daemon.stop();
     daemon.set("MREG_SCAN_POLICY", "default");
     daemon.restart();
@@ -304,9 +308,8 @@ fn rescan() {
     assert_eq!(admin.value("/models/m")["state"], "quarantined", "the list shows it");
     let kept = carl.post_empty("/models/overruled/versions/1/rescan").expect(200).json();
     assert_eq!((&kept["state"], &kept["review"]["decision"]), (&json!("available"), &json!("released")));
-    let cleared = carl.post_empty("/models/clean/versions/1/rescan").expect(200).json();
-    assert_eq!((&cleared["state"], &cleared["cleared"]), (&json!("quarantined"), &json!(true)));
-    assert_eq!(admin.value("/quarantine")["items"][0]["cleared"], true);
+    let by_hand = carl.post_empty("/models/clean/versions/1/rescan").expect(200).json();
+    assert_eq!((&by_hand["state"], &by_hand["cleared"]), (&json!("quarantined"), &json!(false)));
 
     let log = daemon.log();
     let entries = log.of("model.rescan");
@@ -314,7 +317,153 @@ fn rescan() {
     assert_eq!(ok.len(), 4);
     assert_eq!((&ok[1]["data"]["from"], &ok[1]["data"]["to"]), (&json!("available"), &json!("quarantined")));
     assert_eq!(ok[1]["data"]["verdict_before"], "suspicious");
-    assert_eq!(ok[3]["data"]["cleared"], true);
+    let said: Vec<_> = log.of("scan.rules").into_iter().map(|entry| entry["data"].clone()).collect();
+    let policies: Vec<_> = said.iter().map(|data| (&data["policies_from"], &data["policies_to"])).collect();
+    assert_eq!(policies, [(&Value::Null, &json!("report")), (&json!("report"), &json!("default"))]);
+    assert_eq!(said[1]["from"], said[1]["to"], "the rules are the same");
+}
+
+/// What inspection held and has nothing against any more is said to be cleared; what is held for another reason isn't.
+#[test]
+fn cleared() {
+    let pickle = b"\x80\x02cmylib.models\nNet\nq\x00.";
+    let mut daemon = Daemon::with(&[("MREG_RESCAN_BYTES_PER_SECOND", "0")]);
+    let admin = daemon.admin();
+    for name in ["held", "blocked"] {
+        let published = publish(&admin, name, "net.pkl", pickle).expect(201).json();
+        assert_eq!((&published["state"], &published["cleared"]), (&json!("quarantined"), &json!(false)));
+    }
+    admin.post("/models/blocked/versions/1/block", &json!({"reason": "no"})).expect(200);
+    daemon.stop();
+    daemon.set("MREG_SCAN_ALLOW_GLOBALS", "mylib.models.Net");
+    daemon.restart();
+    let admin = daemon.admin();
+    let rescan = |name: &str| admin.post_empty(&format!("/models/{name}/versions/1/rescan")).expect(200).json();
+    for (name, cleared) in [("held", true), ("blocked", false)] {
+        let version = rescan(name);
+        assert_eq!((&version["inspection"]["verdict"], &version["state"]), (&json!("clean"), &json!("quarantined")));
+        assert_eq!(version["cleared"], cleared, "{name}");
+    }
+    assert_eq!(admin.value("/quarantine")["items"][0]["cleared"], true);
+    let log = daemon.log();
+    let rescans = log.of("model.rescan");
+    assert_eq!((&rescans[0]["data"]["cleared"], &rescans[1]["data"]["cleared"]), (&json!(true), &Value::Null));
+}
+
+/// Octets that are there already get the verdict of now when they are uploaded again.
+#[test]
+fn uploaded_again() {
+    let mut daemon = Daemon::with(&[("MREG_SCAN_POLICY", "report"), ("MREG_RESCAN_BYTES_PER_SECOND", "0")]);
+    let admin = daemon.admin();
+    publish(&admin, "m", "lib.so", MALICIOUS).expect(201);
+    publish(&admin, "overruled", "lib.so", MALICIOUS).expect(201);
+    for verb in ["quarantine", "release"] {
+        admin.post(&format!("/models/overruled/versions/1/{verb}"), &json!({"reason": "read it"})).expect(200);
+    }
+    admin.get("/models/m/download").expect(200);
+    daemon.stop();
+    daemon.set("MREG_SCAN_POLICY", "default");
+    daemon.restart();
+    let admin = daemon.admin();
+    let again = publish(&admin, "m", "lib.so", MALICIOUS).expect(200).json();
+    assert_eq!((&again["version"], &again["state"]), (&json!(1), &json!("quarantined")));
+    assert_eq!(again["inspection"]["policy"], "default");
+    admin.get("/models/m/download").problem("model-quarantined");
+    assert_eq!(admin.value("/models/m")["state"], "quarantined", "the list shows it");
+    let etag = admin.get("/models/m/versions/1").need("etag").to_owned();
+    publish(&admin, "m", "lib.so", MALICIOUS).expect(200);
+    assert_eq!(admin.get("/models/m/versions/1").need("etag"), etag, "nothing new");
+    let overruled = publish(&admin, "overruled", "lib.so", MALICIOUS).expect(200).json();
+    assert_eq!(overruled["state"], "available");
+    let log = daemon.log();
+    let uploads = log.of("model.upload");
+    let entry = &uploads[2]["data"];
+    assert_eq!((&entry["from"], &entry["to"]), (&json!("available"), &json!("quarantined")), "{entry}");
+    assert_eq!((&entry["already_present"], &entry["state"]), (&json!(true), &json!("quarantined")));
+}
+
+/// What was blocked doesn't come in again under another name; a file that lies beside many models is no reason.
+#[test]
+fn blocked_octets() {
+    let daemon = Daemon::with(&[("MREG_SCAN_POLICY", "report")]);
+    let admin = daemon.admin();
+    let carl = daemon.user("carl", Role::Contributor);
+    let both = Form::new().text("name", "first").file("lib.so", MALICIOUS).file("config.json", CLEAN);
+    carl.publish(both).expect(201);
+    admin.post("/models/first/versions/1/block", &json!({"reason": "no"})).expect(200);
+    let held = publish(&carl, "second", "other.so", MALICIOUS).expect(201).json();
+    assert_eq!((&held["state"], &held["cleared"]), (&json!("quarantined"), &json!(false)));
+    assert!(held["state_reason"].as_str().unwrap().contains("first:1"), "{held}");
+    carl.get("/models/second/download").problem("model-quarantined");
+    let beside = publish(&carl, "third", "config.json", CLEAN).expect(201).json();
+    assert_eq!(beside["state"], "available");
+    let forced = Form::new().text("name", "first").text("force_new_version", "true").file("lib.so", MALICIOUS);
+    assert_eq!(carl.publish(forced).expect(201).json()["state"], "quarantined");
+    admin.post("/models/first/versions/1/release", &json!({"reason": "yes", "override_block": true})).expect(200);
+    assert_eq!(publish(&carl, "fourth", "lib.so", MALICIOUS).expect(201).json()["state"], "available");
+    let mut daemon = daemon;
+    let log = daemon.log();
+    let uploads = log.of("model.upload");
+    assert_eq!(uploads[1]["data"]["blocked_before"], "first:1");
+}
+
+/// A decision is about the version as it was seen.
+#[test]
+fn made_for() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    publish(&admin, "m", "model.py", SUSPICIOUS).expect(201);
+    let reason = json!({"reason": "read it"});
+    let act = |verb: &str, etag: &str| {
+        let request = admin.request("POST", &format!("/models/m/versions/1/{verb}")).header("If-Match", etag);
+        if verb == "rescan" { request.send() } else { request.json(&reason).send() }
+    };
+    for verb in ["rescan", "release", "deprecate", "quarantine", "block"] {
+        act(verb, "\"999999\"").problem("precondition-failed");
+        let etag = admin.get("/models/m/versions/1").need("etag").to_owned();
+        act(verb, &etag).expect(200);
+    }
+    admin.delete("/models/m/versions/1").expect(200);
+    admin.post_empty("/models/m/versions/1/rescan").problem("conflict");
+}
+
+/// Lists show the gravest findings of a version and how many there are; the version shows all.
+#[test]
+fn listed() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    let scripts = (0..8).fold(Form::new().text("name", "m"), |form, number| {
+        form.file(&format!("part{number}.py"), format!("x = {number}\n").as_bytes())
+    });
+    admin.publish(scripts).expect(201);
+    let version = admin.value("/models/m/versions/1");
+    let total = version["inspection"]["findings_total"].as_u64().unwrap();
+    assert!(total >= 8, "{version}");
+    assert_eq!(version["findings"].as_array().unwrap().len() as u64, total);
+    for listed in [&admin.value("/models/m")["newest_versions"][0], &admin.value("/models/m/versions")["items"][0]] {
+        assert_eq!(listed["findings"].as_array().unwrap().len(), 5);
+        assert_eq!(listed["inspection"]["findings_total"], total);
+    }
+    publish(&admin, "n", "lib.so", MALICIOUS).expect(201);
+    assert_eq!(admin.value("/quarantine?limit=1")["total"], 2);
+}
+
+/// What comes back with a verdict of other rules is inspected anew without waiting.
+#[test]
+fn restored() {
+    let mut daemon = Daemon::with(&[("MREG_RESCAN_BYTES_PER_SECOND", "0")]);
+    let admin = daemon.admin();
+    publish(&admin, "m", "a.json", CLEAN).expect(201);
+    publish(&admin, "m", "b.json", b"{\"b\": 1}").expect(201);
+    admin.delete("/models/m/versions/1").expect(200);
+    daemon.stop();
+    daemon.set("MREG_SCAN_ALLOW_GLOBALS", "mylib.models.Net");
+    daemon.set("MREG_RESCAN_BYTES_PER_SECOND", "1 GiB");
+    daemon.restart();
+    let admin = daemon.admin();
+    wait::until_true("the rest is inspected anew", || admin.value("/status")["rescan"]["stale"] == 0);
+    admin.post_empty("/models/m/versions/1/restore").expect(200);
+    wait::until_true("this too", || admin.value("/models/m/versions/1")["inspection"]["stale"] == false);
 }
 
 /// Other rules: an entry says so, everything is stale, and is inspected anew behind the scenes with one entry for all of which
@@ -352,7 +501,8 @@ fn other_rules() {
     let fresh = admin.get("/models/m0/versions/1");
     assert_eq!(fresh.json()["inspection"]["stale"], false);
     assert_eq!(fresh.json()["inspection"]["ruleset"], after);
-    assert_ne!(fresh.need("etag"), stale.need("etag"), "what is shown has changed");
+    assert_eq!(fresh.need("etag"), stale.need("etag"), "nothing to decide anew");
+    let one = format!("{}:1", admin.value("/models/m0")["id"].as_str().unwrap());
 
     let log = daemon.log();
     let said: Vec<_> = log.of("scan.rules").into_iter().map(|entry| entry["data"].clone()).collect();
@@ -363,6 +513,8 @@ fn other_rules() {
     let rescans = log.of("model.rescan");
     assert_eq!(rescans.len(), 1, "{rescans:?}");
     assert_eq!((&rescans[0]["data"]["versions"], &rescans[0]["data"]["unchanged"]["clean"]), (&json!(5), &json!(5)));
+    let inspected = rescans[0]["data"]["inspected"].as_array().unwrap();
+    assert!(inspected.len() == 5 && inspected.contains(&json!(one)), "{inspected:?}");
 }
 
 /// What can't be read is told, passed over, and stays stale.

@@ -177,7 +177,7 @@ mod tests {
     fn weights(path: &str, format: Format, parameters: u64) -> (String, Inspection) {
         let mut facts = Facts::default();
         facts.add_tensor(path, "F32", &[parameters]);
-        (path.to_owned(), Inspection { format, findings: Vec::new(), facts })
+        (path.to_owned(), Inspection { format, findings: Vec::new(), findings_total: 0, facts })
     }
 
     fn named(path: &str, values: &[(&str, serde_json::Value)]) -> (String, Inspection) {
@@ -185,7 +185,7 @@ mod tests {
         for (name, value) in values {
             facts.set(name, value.clone());
         }
-        (path.to_owned(), Inspection { format: Format::Json, findings: Vec::new(), facts })
+        (path.to_owned(), Inspection { format: Format::Json, findings: Vec::new(), findings_total: 0, facts })
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A limit that is reached is itself a finding (`limit`, unscannable) and ends the inspection: [`Stop::Limit`] goes up through
 //! everything that is being read. What was found before stands.
 
+use std::cmp::Reverse;
 use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::facts::{Facts, cut};
 use super::rules::{self, Rule, Ruleset};
 use super::{DETAIL_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, read_up_to};
 
-/// Findings kept of one file. Beyond, a graver one takes the place of one that is less grave.
+/// Findings kept of one file: of every rule the gravest, then the gravest of the rest.
 const FINDINGS_MAX: usize = 200;
 /// Findings kept of one file with the same rule and detail.
 const ALIKE_MAX: usize = 5;
@@ -136,7 +137,12 @@ pub struct Scan<'r> {
     pub(super) limits: &'r Limits,
     /// What was measured.
     pub facts: Facts,
-    findings: Vec<Finding>,
+    /// The gravest of each rule, each with its number in the order found. There are fewer rules than are kept.
+    gravest: Vec<(u64, Finding)>,
+    /// The rest of what is kept.
+    others: Vec<(u64, Finding)>,
+    /// All there were.
+    found: u64,
     members: u64,
     inflated: u64,
     opcodes: u64,
@@ -159,7 +165,9 @@ impl<'r> Scan<'r> {
             rules,
             limits,
             facts: Facts::default(),
-            findings: Vec::new(),
+            gravest: Vec::new(),
+            others: Vec::new(),
+            found: 0,
             members: 0,
             inflated: 0,
             opcodes: 0,
@@ -187,18 +195,24 @@ impl<'r> Scan<'r> {
     ) {
         let detail: String = detail.to_string().chars().take(4 * DETAIL_BYTES_MAX).flat_map(escaped).collect();
         let detail = cut(&detail, DETAIL_BYTES_MAX).to_owned();
-        let alike =
-            self.findings.iter().filter(|one| one.rule == rule.id && one.detail == detail && one.level == level);
+        self.found = self.found.saturating_add(1);
+        let kept = self.gravest.iter().chain(&self.others);
+        let alike = kept.filter(|(_, one)| one.rule == rule.id && one.detail == detail && one.level == level);
         if alike.count() >= ALIKE_MAX {
             return;
         }
-        let finding = Finding { rule: rule.id.to_owned(), level, place: place.at(offset), detail };
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(finding);
-        } else if let Some(least) = self.findings.iter_mut().min_by_key(|one| one.level)
-            && least.level < level
-        {
-            *least = finding;
+        let finding = (self.found, Finding { rule: rule.id.to_owned(), level, place: place.at(offset), detail });
+        match self.gravest.iter_mut().find(|(_, one)| one.rule == rule.id) {
+            None => self.gravest.push(finding),
+            Some(gravest) if gravest.1.level < level => self.others.push(std::mem::replace(gravest, finding)),
+            Some(_as_grave) => self.others.push(finding),
+        }
+        if self.gravest.len() + self.others.len() > FINDINGS_MAX {
+            // Of those that are least grave the last.
+            let least = self.others.iter().enumerate().min_by_key(|(_, (number, one))| (one.level, Reverse(*number)));
+            if let Some((at, _)) = least {
+                self.others.swap_remove(at);
+            }
         }
     }
 
@@ -270,8 +284,11 @@ impl<'r> Scan<'r> {
 
     /// What the inspection comes to.
     pub(super) fn finish(mut self, format: Format) -> Inspection {
-        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-        Inspection { format, findings: self.findings, facts: self.facts }
+        let mut findings = self.gravest;
+        findings.append(&mut self.others);
+        findings.sort_by_key(|(number, finding)| (Reverse(finding.level), *number));
+        let findings = findings.into_iter().map(|(_number, finding)| finding).collect();
+        Inspection { format, findings, findings_total: self.found, facts: self.facts }
     }
 }
 
@@ -317,4 +334,35 @@ impl ReadAt for Slice<'_> {
 /// Those of the source.
 pub(super) fn whole(source: &dyn ReadAt, max: u64) -> io::Result<Option<Vec<u8>>> {
     if source.len() > max { Ok(None) } else { read_up_to(source, 0, source.len()).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::LIMIT;
+    use super::super::{Format, Level, Limits, RULES, Ruleset, rule};
+    use super::{FINDINGS_MAX, Place, Scan};
+
+    /// However often one rule finds something, others are not lost, nor what is graver; all is counted.
+    #[test]
+    fn findings_that_are_kept() {
+        assert!(RULES.iter().map(|family| family.len()).sum::<usize>() < FINDINGS_MAX);
+        let (rules, limits, place) = (Ruleset::default(), Limits::default(), Place::file());
+        let mut scan = Scan::new(&rules, &limits, 0);
+        let often = rule("zip.crc").unwrap();
+        for number in 0..300 {
+            scan.find_as(Level::Suspicious, often, &place, None, number);
+        }
+        scan.find_as(Level::Note, rule("pickle.present").unwrap(), &place, None, "a");
+        scan.find_as(Level::Note, &LIMIT, &place, None, "b");
+        scan.find_as(Level::Malicious, &LIMIT, &place, None, "c");
+        for _ in 0..20 {
+            scan.find_as(Level::Suspicious, often, &place, None, "alike");
+        }
+        let inspection = scan.finish(Format::Zip);
+        assert_eq!((inspection.findings.len(), inspection.findings_total), (FINDINGS_MAX, 323));
+        let kept = |rule: &str| inspection.findings.iter().filter(|one| one.rule == rule).count();
+        assert_eq!((kept("pickle.present"), kept("limit")), (1, 1), "the graver of two");
+        assert_eq!(inspection.findings[0].level, Level::Malicious);
+        assert_eq!(inspection.findings[1].detail, "0", "else in the order found");
+    }
 }

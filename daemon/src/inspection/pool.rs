@@ -330,5 +330,5 @@ fn lost(error: &io::Error) -> Inspection {
     let mut detail = detail.to_owned();
     detail.truncate(DETAIL_BYTES_MAX);
     let finding = Finding { rule: WORKER_LOST.id.to_owned(), level: WORKER_LOST.level, place: String::new(), detail };
-    Inspection { format: Format::Unknown, findings: vec![finding], facts: Facts::default() }
+    Inspection { format: Format::Unknown, findings: vec![finding], findings_total: 1, facts: Facts::default() }
 }

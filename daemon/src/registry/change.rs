@@ -196,6 +196,8 @@ impl Registry {
                     record.state_at_ms = moment.at_ms;
                 }
                 record.state = to;
+                // Whatever it was held for, now somebody has decided.
+                record.held_by_inspection = false;
                 record.state_reason = Some(reason);
                 changed(&work, model, record, moment)
             })
@@ -261,7 +263,7 @@ impl Moderation {
 }
 
 /// Whether it is held for good.
-fn is_blocked(version: &VersionRecord) -> bool {
+pub(crate) fn is_blocked(version: &VersionRecord) -> bool {
     let blocked = version.review.as_ref().is_some_and(|review| review.decision == ReviewDecision::Blocked);
     version.state == State::Quarantined && blocked
 }

@@ -204,7 +204,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference), "version": version}));
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
-        inner
+        let restored = inner
             .commit_once(caller, note, once, move |records, moment, note| {
                 let (mut model, mut record) = find_version(records, &reference, version, &who, note)?;
                 let deletion = record.deleted.take();
@@ -224,7 +224,10 @@ impl Registry {
                 let tagged = Tagged { value, revision: moment.index };
                 Ok((tagged, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })
-            .await
+            .await?;
+        // While it was deleted no round came to it.
+        inner.rescans.wake();
+        Ok(restored)
     }
 }
 

@@ -314,7 +314,7 @@ fn describe(
     let value = ModelInfo {
         model: render::model_row(&inner.settings, model),
         restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
-        newest_versions: newest.iter().map(|version| render::version_info(ruleset, model, version)).collect(),
+        newest_versions: newest.iter().map(|version| render::version_listed(ruleset, model, version)).collect(),
         selected: selected.map(|version| render::version_info(ruleset, model, &version)),
         as_of: None,
     };
@@ -426,7 +426,10 @@ fn list_versions(
     found.truncate(limit);
     let last = found.last().filter(|_| more).map(|version| version.version);
     Ok(Page {
-        items: found.iter().map(|version| render::version_info(inner.inspections.ruleset(), model, version)).collect(),
+        items: found
+            .iter()
+            .map(|version| render::version_listed(inner.inspections.ruleset(), model, version))
+            .collect(),
         total,
         next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
     })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::api::Origin;
+use common::digest::Digest;
 use common::name::ArtifactPath;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
@@ -17,7 +18,7 @@ use crate::store::records::{
     ArtifactRecord, FindingRecord, InspectionRecord, LatestRecord, MetadatumRecord, RuleRecord, VersionRecord,
 };
 
-/// Findings that are kept of one version; what is beyond says no more than these.
+/// Findings that are kept of one version: more than there are rules.
 const FINDINGS_MAX: usize = 200;
 /// Rules that an entry names.
 const RULES_SAID_MAX: usize = 50;
@@ -71,48 +72,59 @@ impl Inner {
 /// What is known of a version's files after all of them were looked into.
 #[derive(Debug, Clone)]
 pub(crate) struct Inspected {
-    /// Each file's path, format and verdict.
-    files: BTreeMap<ArtifactPath, (&'static str, Verdict)>,
+    /// Each file's path, digest, format and verdict.
+    files: BTreeMap<ArtifactPath, (Digest, &'static str, Verdict)>,
     /// The gravest verdict.
     pub(crate) verdict: Verdict,
-    /// What was found, the gravest first.
+    /// What was found, the gravest first; of each rule the gravest at least, so that what follows from these follows from all.
     pub(crate) findings: Vec<FindingRecord>,
     findings_total: u64,
     facts: Facts,
 }
 
 impl Inspected {
-    /// Of files, each with its inspection.
-    pub(crate) fn of(files: Vec<(ArtifactPath, Inspection)>) -> Self {
+    /// Of files, each with its digest and its inspection.
+    pub(crate) fn of(files: Vec<(ArtifactPath, Digest, Inspection)>) -> Self {
         let several = files.len() > 1;
-        let verdicts: BTreeMap<_, _> =
-            files.iter().map(|(path, one)| (path.clone(), (one.format.as_str(), one.verdict()))).collect();
+        let verdicts: BTreeMap<_, _> = files
+            .iter()
+            .map(|(path, digest, one)| (path.clone(), (*digest, one.format.as_str(), one.verdict())))
+            .collect();
         let named: Vec<(String, Inspection)> =
-            files.into_iter().map(|(path, one)| (path.as_str().to_owned(), one)).collect();
+            files.into_iter().map(|(path, _digest, one)| (path.as_str().to_owned(), one)).collect();
         let (facts, of_the_folder) = inspect::folder(&named);
         let of_files = named.iter().flat_map(|(path, one)| one.findings.iter().map(move |found| (path, found)));
         let mut findings: Vec<FindingRecord> = of_files.map(|(path, found)| kept(path, found, several)).collect();
         findings.extend(of_the_folder.iter().map(|found| kept("", found, false)));
         // The gravest first, so that they are not the ones cut off.
         findings.sort_by_key(|finding| std::cmp::Reverse(gravity(&finding.level)));
-        let findings_total = findings.len() as u64;
-        findings.truncate(FINDINGS_MAX);
-        let verdict = of_the_folder.iter().map(|found| found.level.into()).chain(verdicts.values().map(|(_, v)| *v));
+        let of_files = named.iter().map(|(_path, one)| one.findings_total.max(one.findings.len() as u64));
+        let findings_total = of_files.fold(of_the_folder.len() as u64, u64::saturating_add);
+        let findings = shortened(findings);
+        let verdict = of_the_folder.iter().map(|found| found.level.into()).chain(verdicts.values().map(|(_, _, v)| *v));
         let verdict = verdict.max().unwrap_or(Verdict::Clean);
         Self { files: verdicts, verdict, findings, findings_total, facts }
+    }
+
+    /// Whether it is these files that were looked into.
+    pub(crate) fn is_of(&self, artifacts: &[ArtifactRecord]) -> bool {
+        let looked_into = |artifact: &ArtifactRecord| {
+            self.files.get(&artifact.path).is_some_and(|(digest, _, _)| *digest == artifact.digest)
+        };
+        self.files.len() == artifacts.len() && artifacts.iter().all(looked_into)
     }
 
     /// Whether a file is a pickle or holds one.
     pub(crate) fn has_pickle(&self) -> bool {
         let is_pickle = |format: &str| ["pickle", "pytorch", "torch"].iter().any(|family| format.starts_with(family));
-        self.files.values().any(|(format, _verdict)| is_pickle(format))
+        self.files.values().any(|(_digest, format, _verdict)| is_pickle(format))
             || self.findings.iter().any(|finding| finding.rule.starts_with("pickle."))
     }
 
     /// Notes format and verdict of each file.
     pub(crate) fn describe(&self, artifacts: &mut [ArtifactRecord]) {
         for artifact in artifacts {
-            if let Some((format, verdict)) = self.files.get(&artifact.path) {
+            if let Some((_digest, format, verdict)) = self.files.get(&artifact.path) {
                 (*format).clone_into(&mut artifact.format);
                 artifact.verdict = Some(verdict.as_str().to_owned());
             }
@@ -150,6 +162,20 @@ impl Inspected {
         let field = |value: Value| MetadatumRecord { json: value.to_string(), origin: Origin::Measured };
         fields.into_iter().map(|(key, value)| (key.to_owned(), field(value))).collect()
     }
+}
+
+/// As many as are kept, of findings the gravest of which come first: of each rule the first, then the gravest of the rest.
+fn shortened(findings: Vec<FindingRecord>) -> Vec<FindingRecord> {
+    if findings.len() <= FINDINGS_MAX {
+        return findings;
+    }
+    let mut rules = BTreeSet::new();
+    let (mut kept, rest): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| rules.insert(finding.rule.clone()));
+    kept.extend(rest);
+    kept.truncate(FINDINGS_MAX);
+    kept.sort_by_key(|finding| std::cmp::Reverse(gravity(&finding.level)));
+    kept
 }
 
 /// A finding as it is kept, with the path of its file in front of its place where that says something.
@@ -223,11 +249,15 @@ pub(crate) fn with_claims(
 /// Formats of what lies beside a model: its card, configuration, vocabulary, pictures.
 const COMPANIONS: [Format; 5] = [Format::Text, Format::Json, Format::Media, Format::Source, Format::Empty];
 
+/// Whether it is the format of what lies beside a model.
+pub(crate) fn is_companion(format: &str) -> bool {
+    COMPANIONS.iter().any(|one| one.as_str() == format)
+}
+
 /// The format of a version: that of its files, or `mixed`. Companions don't count where there is something else, so that
 /// weights with their card are found by the format of the weights.
 pub(crate) fn format_of(artifacts: &[ArtifactRecord]) -> String {
     let all: BTreeSet<&str> = artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
-    let is_companion = |format: &str| COMPANIONS.iter().any(|one| one.as_str() == format);
     let weights: BTreeSet<&str> = all.iter().copied().filter(|format| !is_companion(format)).collect();
     let formats = if weights.is_empty() { all } else { weights };
     match (formats.first(), formats.len()) {
@@ -259,5 +289,58 @@ pub(crate) fn latest_of(version: &VersionRecord) -> LatestRecord {
         verdict: version.inspection.as_ref().map(|inspection| inspection.verdict.clone()),
         parameters: measured("parameters").and_then(|parameters| parameters.as_u64()),
         dtypes: dtypes.into_iter().map(|(dtype, _elements)| dtype.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::digest::Digest;
+
+    use super::{FINDINGS_MAX, Inspected, rules_of};
+    use crate::inspect::{Facts, Finding, Format, Inspection, Level, RULES};
+    use crate::store::records::ArtifactRecord;
+
+    fn finding(rule: &str, level: Level) -> Finding {
+        Finding { rule: rule.to_owned(), level, place: String::new(), detail: "x".to_owned() }
+    }
+
+    fn inspected(findings: Vec<Finding>) -> Inspected {
+        let inspection = Inspection { format: Format::Zip, findings, findings_total: 7000, facts: Facts::default() };
+        Inspected::of(vec![("a.zip".parse().unwrap(), Digest::from_bytes([1; 32]), inspection)])
+    }
+
+    /// However much else is found: no rule is lost, nor the gravest level it was found at, and all are counted.
+    #[test]
+    fn shortening_loses_no_rule() {
+        assert!(RULES.iter().map(|family| family.len()).sum::<usize>() < FINDINGS_MAX);
+        let mut findings: Vec<_> = (0..300).map(|_| finding("zip.crc", Level::Suspicious)).collect();
+        findings.extend((0..300).map(|_| finding("pickle.global.library", Level::Note)));
+        findings.push(finding("pickle.global.library", Level::Suspicious));
+        findings.push(finding("pickle.present", Level::Note));
+        let inspected = inspected(findings);
+        assert_eq!((inspected.findings.len(), inspected.findings_total), (FINDINGS_MAX, 7000));
+        assert!(inspected.has_pickle());
+        let rules: Vec<_> = rules_of(&inspected.findings).into_iter().map(|one| (one.rule, one.level)).collect();
+        let expected = [("pickle.global.library", "suspicious"), ("pickle.present", "note"), ("zip.crc", "suspicious")];
+        assert_eq!(rules, expected.map(|(rule, level)| (rule.to_owned(), level.to_owned())));
+        assert_eq!(inspected.findings.last().unwrap().level, "note", "the gravest come first");
+    }
+
+    /// An inspection is of these paths with these octets, and of no others.
+    #[test]
+    fn whose_it_is() {
+        let artifact = |path: &str, octet| ArtifactRecord {
+            path: path.parse().unwrap(),
+            size: 1,
+            digest: Digest::from_bytes([octet; 32]),
+            format: String::new(),
+            verdict: None,
+        };
+        let inspected = inspected(Vec::new());
+        assert!(inspected.is_of(&[artifact("a.zip", 1)]));
+        assert!(!inspected.is_of(&[artifact("a.zip", 2)]), "other octets");
+        assert!(!inspected.is_of(&[artifact("b.zip", 1)]), "another path");
+        assert!(!inspected.is_of(&[artifact("a.zip", 1), artifact("b.zip", 1)]), "a file more");
+        assert!(!inspected.is_of(&[]));
     }
 }

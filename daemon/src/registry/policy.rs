@@ -7,27 +7,37 @@ use common::name::ModelName;
 use crate::inspect::Verdict;
 use crate::registry::inspection::{gravity, verdict_of};
 use crate::registry::settings::{ScanPolicies, ScanPolicy};
-use crate::store::records::{FindingRecord, RuleRecord};
+use crate::store::Moment;
+use crate::store::records::{FindingRecord, RuleRecord, VersionRecord};
 
 /// What a policy decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ruling {
     /// It may be handed out.
     Open,
-    /// It is held, for this reason.
-    Held(String),
+    /// It is held.
+    Held {
+        /// Why.
+        why: String,
+        /// Whether what was found is the reason, and not what kind of file it is.
+        for_findings: bool,
+    },
     /// It is not taken in at all.
     Refused,
 }
 
 impl Ruling {
-    /// The state a new version begins in, and why.
-    pub(crate) fn state(self) -> (State, Option<String>) {
-        match self {
-            Self::Open => (State::Available, None),
-            Self::Held(why) => (State::Quarantined, Some(why)),
-            Self::Refused => (State::Quarantined, Some("inspection: malicious".to_owned())),
-        }
+    /// Holds a version that is handed out or new, if that is what it says.
+    pub(crate) fn apply(self, version: &mut VersionRecord, moment: Moment) {
+        let (why, for_findings) = match self {
+            Self::Open => return,
+            Self::Held { why, for_findings } => (why, for_findings),
+            Self::Refused => ("inspection: malicious".to_owned(), true),
+        };
+        version.state = State::Quarantined;
+        version.state_at_ms = moment.at_ms;
+        version.state_reason = Some(why);
+        version.held_by_inspection = for_findings;
     }
 }
 
@@ -61,15 +71,16 @@ pub(crate) fn rule(policy: ScanPolicy, findings: &[&FindingRecord], has_pickle: 
     let verdict = verdict_of(findings.iter().copied());
     let held = || {
         let rule = findings.first().map_or("no rule", |finding| finding.rule.as_str());
-        Ruling::Held(format!("inspection: {} ({rule})", verdict.as_str()))
+        Ruling::Held { why: format!("inspection: {} ({rule})", verdict.as_str()), for_findings: true }
     };
     match (policy, verdict) {
         (ScanPolicy::Report, _) => Ruling::Open,
         (ScanPolicy::Flag, Verdict::Clean | Verdict::Suspicious) => Ruling::Open,
         (ScanPolicy::RefuseMalicious, Verdict::Malicious) => Ruling::Refused,
-        (ScanPolicy::Strict, Verdict::Clean) if has_pickle => {
-            Ruling::Held("policy strict: a pickle may run code when it is loaded".to_owned())
-        }
+        (ScanPolicy::Strict, Verdict::Clean) if has_pickle => Ruling::Held {
+            why: "policy strict: a pickle may run code when it is loaded".to_owned(),
+            for_findings: false,
+        },
         (_, Verdict::Clean) => Ruling::Open,
         (_, Verdict::Suspicious | Verdict::Unscannable | Verdict::Malicious) => held(),
     }
@@ -101,8 +112,8 @@ mod tests {
         let ruled = |policy, has_pickle| {
             levels.map(|level| match rule(policy, &[&finding("a.b", level)], has_pickle) {
                 Ruling::Open => 'o',
-                Ruling::Held(why) => {
-                    assert!(why.contains("inspection") || why.contains("strict"), "{why}");
+                Ruling::Held { why, for_findings } => {
+                    assert!(why.contains(if for_findings { "inspection" } else { "strict" }), "{why}");
                     'h'
                 }
                 Ruling::Refused => 'r',

@@ -4,7 +4,7 @@
 //! record and its entry are one commit; the pins go. A crash leaves at worst bytes that nothing points to, which the next
 //! start sweeps. All of it runs in a task of its own, so that a client that goes away can't stop it halfway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::api::{Origin, State, VersionInfo};
@@ -18,10 +18,11 @@ use serde_json::{Map, Value, json};
 use crate::blobs::BlobError;
 use crate::registry::access::Caller;
 use crate::registry::alias;
+use crate::registry::change::is_blocked;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::damage;
 use crate::registry::error::{Failure, Outcome, RegistryError};
-use crate::registry::inspection::{Inspected, format_of, latest_of, rules_of, said, with_claims};
+use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
 use crate::registry::policy::{self, Ruling};
 use crate::registry::resolve::UNTOLD;
@@ -37,6 +38,8 @@ use crate::store::{Moment, Records};
 const DIGESTS_SAID_MAX: usize = 50;
 /// Findings that come with a refusal.
 const FINDINGS_TOLD_MAX: usize = 50;
+/// Versions looked up at once that have a file.
+const HOLDERS_AT_ONCE: usize = 256;
 /// Warnings that come with an answer.
 const WARNINGS_MAX: usize = 50;
 
@@ -129,11 +132,10 @@ struct Plan {
     /// In the order of their paths.
     artifacts: Vec<ArtifactRecord>,
     size: u64,
-    findings: Vec<FindingRecord>,
+    inspected: Inspected,
     /// Its time is that of the commit.
     inspection: InspectionRecord,
-    state: State,
-    state_reason: Option<String>,
+    ruling: Ruling,
     metadata: BTreeMap<String, MetadatumRecord>,
     warnings: Vec<String>,
     by: String,
@@ -285,7 +287,7 @@ impl Inner {
         let mut inspections = Vec::with_capacity(files.len());
         for StagedFile { path, staged, digest, size } in files {
             let (staged, inspection) = self.inspect_file(staged, &path).await?;
-            inspections.push((path.clone(), inspection));
+            inspections.push((path.clone(), digest, inspection));
             back.push(StagedFile { path, staged, digest, size });
         }
         Ok((back, Inspected::of(inspections)))
@@ -318,7 +320,6 @@ impl Inner {
             let findings = inspected.findings.iter().take(FINDINGS_TOLD_MAX).map(render::finding).collect();
             return Err(RegistryError::Malicious { findings });
         }
-        let (state, state_reason) = ruling.state();
         let mut artifacts: Vec<ArtifactRecord> = files
             .iter()
             .map(|file| ArtifactRecord {
@@ -333,7 +334,7 @@ impl Inner {
         inspected.describe(&mut artifacts);
         let size = artifacts.iter().map(|artifact| artifact.size).sum();
         let mut warnings = form.warnings.clone();
-        warnings.extend(inspected.findings.iter().filter_map(|finding| warning(finding, state)));
+        warnings.extend(inspected.findings.iter().filter_map(|finding| warning(finding, &ruling)));
         warnings.truncate(WARNINGS_MAX);
         let measured = inspected.measured(&artifacts);
         let metadata = with_claims(measured, form.metadata.as_ref(), &mut warnings);
@@ -343,10 +344,9 @@ impl Inner {
             form,
             artifacts,
             size,
-            findings: inspected.findings,
+            inspected,
             inspection,
-            state,
-            state_reason,
+            ruling,
             metadata,
             warnings,
             by: caller.actor.name.clone(),
@@ -356,10 +356,10 @@ impl Inner {
 }
 
 /// A finding as a note for the uploader: notes, and where the version is handed out all the same, whatever was found.
-fn warning(finding: &FindingRecord, state: State) -> Option<String> {
+fn warning(finding: &FindingRecord, ruling: &Ruling) -> Option<String> {
     let level = match finding.level.as_str() {
         "note" => "",
-        _ if state == State::Available => finding.level.as_str(),
+        _ if *ruling == Ruling::Open => finding.level.as_str(),
         _ => return None,
     };
     let parts = [level, finding.place.as_str(), finding.detail.as_str()];
@@ -410,16 +410,17 @@ impl Plan {
     }
 
     fn new_version(&self, model: ModelId, number: Version, moment: Moment) -> VersionRecord {
-        VersionRecord {
+        let mut version = VersionRecord {
             model,
             version: number,
-            state: self.state,
-            state_reason: self.state_reason.clone(),
+            state: State::Available,
+            state_reason: None,
             state_at_ms: moment.at_ms,
+            held_by_inspection: false,
             description: self.form.description.clone().unwrap_or_default(),
             artifacts: self.artifacts.clone(),
             metadata: self.metadata.clone(),
-            findings: self.findings.clone(),
+            findings: self.inspected.findings.clone(),
             inspection: Some(InspectionRecord { at_ms: moment.at_ms, ..self.inspection.clone() }),
             review: None,
             source: self.form.source.as_str().to_owned(),
@@ -429,7 +430,9 @@ impl Plan {
             index: moment.index,
             deleted: None,
             revision: moment.index,
-        }
+        };
+        self.ruling.clone().apply(&mut version, moment);
+        version
     }
 }
 
@@ -526,6 +529,7 @@ fn decide(
     let mut writes = Vec::new();
     let placing = place(records, &model, &plan)?;
     let already_present = matches!(placing, Placing::There(_));
+    let mut changed = !already_present;
     let mut version = match placing {
         Placing::There(there) => {
             if plan.form.metadata.is_some() && !claims(&plan.metadata).eq(claims(&there.metadata)) {
@@ -535,7 +539,17 @@ fn decide(
                 warnings
                     .push("the description was ignored: these bytes were there already; change it with PATCH".into());
             }
-            *there
+            // It has just been inspected: what came of that goes for what is there, too.
+            let anew = inner.reinspect(model.clone(), *there, &plan.inspected, moment)?;
+            if anew.has_news() {
+                anew.describe(note);
+                changed = true;
+                let settled = anew.settled();
+                model = settled.0;
+                settled.1
+            } else {
+                anew.before
+            }
         }
         Placing::New(number) => {
             let mut version = plan.new_version(model.id, number, moment);
@@ -545,6 +559,11 @@ fn decide(
             {
                 damage::hold(&mut version, reason, moment);
             }
+            if let Some((holder, reason)) = blocked_before(records, &version.artifacts)? {
+                damage::hold(&mut version, reason, moment);
+                version.held_by_inspection = false;
+                note.say("blocked_before", holder);
+            }
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
             model.live_versions = model.live_versions.saturating_add(1);
@@ -552,7 +571,6 @@ fn decide(
             version
         }
     };
-    let mut changed = !already_present;
     if let Some(tags) = &plan.form.tags {
         changed |= tags.iter().any(|(key, value)| model.tags.get(key) != Some(value));
         model.tags.extend(tags.clone());
@@ -587,6 +605,41 @@ fn decide(
         warnings,
     };
     Ok((published, writes))
+}
+
+/// Which version that was blocked for good has one of these files, and what that is as a reason. What lies beside a model and
+/// is clean, such as a licence, is in many versions, and no reason; unless the blocked version has nothing else.
+fn blocked_before(
+    records: &dyn Records,
+    artifacts: &[ArtifactRecord],
+) -> Result<Option<(String, String)>, RegistryError> {
+    // Mostly nothing is, and then no file need be looked up.
+    if records.quarantined(true, None, 1)?.is_empty() {
+        return Ok(None);
+    }
+    let is_aside = |one: &ArtifactRecord| is_companion(&one.format) && one.verdict.as_deref() == Some("clean");
+    let mut looked_up = BTreeSet::new();
+    for artifact in artifacts.iter().filter(|artifact| looked_up.insert(artifact.digest)) {
+        let mut after = None;
+        loop {
+            let page = records.holders(&artifact.digest, after, HOLDERS_AT_ONCE)?;
+            for (id, number) in &page {
+                let Some(held) = records.version(*id, *number)?.filter(is_blocked) else { continue };
+                let all_aside = held.artifacts.iter().all(is_aside);
+                if held.artifacts.iter().any(|one| one.digest == artifact.digest && (all_aside || !is_aside(one))) {
+                    let name = records.model(*id)?.map_or_else(|| id.to_string(), |model| model.name.to_string());
+                    let holder = format!("{name}:{number}");
+                    let reason = format!("`{}` is a file of {holder}, which was blocked for good", artifact.path);
+                    return Ok(Some((holder, reason)));
+                }
+            }
+            after = page.last().copied();
+            if page.len() < HOLDERS_AT_ONCE {
+                break;
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Adds a version's artifacts to what points to its blobs. A count that begins anew while a version points to the blob would

@@ -15,6 +15,9 @@ use crate::store::records::{
     SessionRecord, UserRecord, VersionRecord,
 };
 
+/// Findings of each version that lists show.
+pub(crate) const FINDINGS_LISTED_MAX: usize = 5;
+
 pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
     let latest = model.latest.as_ref();
     // A model whose versions are all deleted has nothing that is held back; it is there and empty.
@@ -92,6 +95,13 @@ pub(crate) fn version_info(ruleset: &Ruleset, model: &ModelRecord, version: &Ver
     }
 }
 
+/// A version as lists show it: with the gravest of its findings only.
+pub(crate) fn version_listed(ruleset: &Ruleset, model: &ModelRecord, version: &VersionRecord) -> VersionInfo {
+    let mut info = version_info(ruleset, model, version);
+    info.findings.truncate(FINDINGS_LISTED_MAX);
+    info
+}
+
 pub(crate) fn finding(finding: &FindingRecord) -> Finding {
     Finding {
         rule: finding.rule.clone(),
@@ -127,9 +137,10 @@ pub(crate) fn review(review: &ReviewRecord) -> Review {
     }
 }
 
-/// Whether a version is held that inspection has nothing against any more.
+/// Whether a version is held for what inspection found, and nothing is found any more.
 pub(crate) fn is_cleared(version: &VersionRecord) -> bool {
     version.state == State::Quarantined
+        && version.held_by_inspection
         && version.inspection.as_ref().is_some_and(|inspection| inspection.verdict == "clean")
 }
 

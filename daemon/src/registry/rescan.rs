@@ -21,7 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::inspect::Inspection;
+use crate::inspect::{Format, Inspection};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::damage;
@@ -30,7 +30,7 @@ use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::inspection::{Inspected, latest_of, rules_of, said, verdict_of, with_claims};
 use crate::registry::pins::Holder;
-use crate::registry::policy::{self, Ruling, not_overruled};
+use crate::registry::policy::{self, not_overruled};
 use crate::registry::resolve::{self, Sight};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{
@@ -44,6 +44,8 @@ const ON_DEMAND_MAX: usize = 2;
 const ROUND_EVERY: Duration = Duration::from_secs(3600);
 /// What a version costs at least, however small its files: so many of them a second at most.
 const VERSION_PAUSE: Duration = Duration::from_millis(10);
+/// Octets that are read at most of a file whose tensors are passed over.
+const HEADER_BYTES: u64 = 64 << 20;
 /// Versions looked up at once.
 const PAGE: usize = 100;
 /// Versions of which one entry says that nothing came of it.
@@ -59,11 +61,18 @@ pub(crate) struct Rescans {
     round: Mutex<Round>,
     /// Told when the log knows the rules: before that nothing is inspected behind the scenes.
     rules_recorded: Arc<Notify>,
+    /// Told when something stale may have come back.
+    woken: Arc<Notify>,
 }
 
 impl Default for Rescans {
     fn default() -> Self {
-        Self { on_demand: Semaphore::new(ON_DEMAND_MAX), round: Mutex::default(), rules_recorded: Arc::default() }
+        Self {
+            on_demand: Semaphore::new(ON_DEMAND_MAX),
+            round: Mutex::default(),
+            rules_recorded: Arc::default(),
+            woken: Arc::default(),
+        }
     }
 }
 
@@ -78,6 +87,11 @@ struct Round {
 }
 
 impl Rescans {
+    /// Something stale may have come back: the next round begins without waiting.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
     fn round(&self) -> MutexGuard<'_, Round> {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,14 +130,16 @@ impl Registry {
         let found = inner
             .read(|view| {
                 let model = resolve::live_model(view, reference, sight)?;
-                resolve::version(view, &model, version, sight)
+                let record = resolve::version(view, &model, version, sight)?;
+                check_may_be(caller, &record)?;
+                Ok(record)
             })
             .await;
         let inspected = match found {
-            Ok(record) => inner.inspect_stored(&record.artifacts).await,
+            Ok(record) => inner.inspect_stored(&record.artifacts).await.map(|inspected| (record.model, inspected)),
             Err(error) => Err(error),
         };
-        let inspected = match inspected {
+        let (id, inspected) = match inspected {
             Ok(inspected) => inspected,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
@@ -133,18 +149,18 @@ impl Registry {
                 let model = resolve::live_model(records, &reference, Sight::of(&who))?;
                 note.target.id = model.id.to_string();
                 let record = resolve::version(records, &model, version, Sight::of(&who))?;
-                if record.deleted.is_some() {
-                    return Err(RegistryError::Conflict(format!("version {version} is deleted; restore it first")));
+                if model.id != id {
+                    return Err(became_another());
                 }
-                who.check_if_match(record.revision)?;
-                let anew = work.reinspect(model, record, &inspected, moment);
+                check_may_be(&who, &record)?;
+                let anew = work.reinspect(model, record, &inspected, moment)?;
                 anew.describe(note);
                 let value = Reinspected {
                     version: render::version_info(work.inspections.ruleset(), &anew.model, &anew.version),
                     verdict_before: anew.verdict_before().to_owned(),
                     changed: anew.has_news(),
                 };
-                Ok((Tagged { value, revision: moment.index }, anew.writes()))
+                Ok((Tagged { value, revision: anew.version.revision }, anew.writes()))
             })
             .await
     }
@@ -168,16 +184,17 @@ impl Registry {
         })
     }
 
-    /// Records that inspections are done with other rules than before, if they are; from here on what other rules were used
-    /// for is inspected anew behind the scenes.
+    /// Records that inspections are done with other rules or policies than before, if they are; from here on what other
+    /// rules were used for is inspected anew behind the scenes.
     ///
     /// # Errors
     /// `AuditUnavailable`: it must not start, for a verdict under rules that the log doesn't know says nothing.
     pub async fn record_ruleset(&self) -> Result<(), RegistryError> {
         let inner = &self.inner;
         let ruleset = inner.inspections.ruleset();
+        let policies = inner.settings.scan_policies.to_string();
         let before = inner.read(|view| Ok(view.ruleset()?)).await?;
-        if before.as_ref().is_some_and(|before| before.id == ruleset.id()) {
+        if before.as_ref().is_some_and(|before| before.id == ruleset.id() && before.policies == policies) {
             inner.rescans.rules_recorded.notify_one();
             return Ok(());
         }
@@ -185,13 +202,15 @@ impl Registry {
             ruleset.allowed.globals.iter().map(|(module, name)| format!("{module}.{name}")).collect();
         let prefixes: Vec<String> = ruleset.allowed.prefixes.iter().cloned().collect();
         let note = Note::event(Action::ScanRules, Target::new("service", "inspection"))
-            .with("from", before.map(|before| before.id))
+            .with("from", before.as_ref().map(|before| before.id.as_str()))
             .with("to", ruleset.id())
+            .with("policies_from", before.as_ref().map(|before| before.policies.as_str()))
+            .with("policies_to", policies.as_str())
             .with("allowed_globals", globals)
             .with("allowed_prefixes", prefixes)
             .with_urgency(Urgency::Lifecycle);
         let id = ruleset.id().to_owned();
-        let write = move |moment: Moment| Write::PutRuleset(RulesetRecord { id, at_ms: moment.at_ms });
+        let write = move |moment: Moment| Write::PutRuleset(RulesetRecord { id, policies, at_ms: moment.at_ms });
         let recorded = inner.commit(&Caller::system(), note, move |_, moment, _| Ok(((), vec![write(moment)]))).await;
         recorded.map_err(|failure| failure.error)?;
         inner.rescans.rules_recorded.notify_one();
@@ -206,10 +225,24 @@ fn stale_rulesets(records: &dyn Records, ruleset: &str) -> Result<Vec<(String, u
     Ok(all)
 }
 
+/// Whether a version may be inspected anew, and is the one that is meant.
+fn check_may_be(caller: &Caller, record: &VersionRecord) -> Result<(), RegistryError> {
+    if record.deleted.is_some() {
+        return Err(RegistryError::Conflict(format!("version {} is deleted; restore it first", record.version)));
+    }
+    caller.check_if_match(record.revision)
+}
+
+/// The name leads to other files than those that were looked into.
+fn became_another() -> RegistryError {
+    RegistryError::Conflict("it was replaced by another while it was inspected; ask again".to_owned())
+}
+
 /// A version inspected anew: what becomes of it, and what was before.
-struct Anew {
+pub(crate) struct Anew {
     model: ModelRecord,
-    before: VersionRecord,
+    /// As it was.
+    pub(crate) before: VersionRecord,
     version: VersionRecord,
 }
 
@@ -222,7 +255,7 @@ impl Inner {
         }
         let digests = artifacts.iter().map(|artifact| artifact.digest).collect();
         let _pins = self.pin(Holder::Reader, digests).await;
-        let mut inspections: Vec<(_, Inspection)> = Vec::with_capacity(artifacts.len());
+        let mut inspections: Vec<(_, _, Inspection)> = Vec::with_capacity(artifacts.len());
         for artifact in artifacts {
             let (inner, digest, size) = (Arc::clone(self), artifact.digest, artifact.size);
             let opened = tokio::task::spawn_blocking(move || open(&inner, &digest, size));
@@ -230,13 +263,25 @@ impl Inner {
             // It is read in a worker, which nobody watches: what can't be read is told to the scrubber here.
             let inspected = self.inspect_file(blob, &artifact.path).await;
             let (_blob, inspection) = inspected.inspect_err(|_error| self.scrub.suspect(artifact.digest))?;
-            inspections.push((artifact.path.clone(), inspection));
+            inspections.push((artifact.path.clone(), artifact.digest, inspection));
         }
         Ok(Inspected::of(inspections))
     }
 
     /// What a new inspection makes of a version.
-    fn reinspect(&self, model: ModelRecord, before: VersionRecord, inspected: &Inspected, moment: Moment) -> Anew {
+    ///
+    /// # Errors
+    /// `Conflict`: it is of other files.
+    pub(crate) fn reinspect(
+        &self,
+        model: ModelRecord,
+        before: VersionRecord,
+        inspected: &Inspected,
+        moment: Moment,
+    ) -> Result<Anew, RegistryError> {
+        if !inspected.is_of(&before.artifacts) {
+            return Err(became_another());
+        }
         let policy = self.settings.scan_policies.of(&model.name);
         let mut version = before.clone();
         inspected.describe(&mut version.artifacts);
@@ -258,13 +303,13 @@ impl Inner {
             let over = released.map_or(&[][..], |review: &ReviewRecord| &review.over);
             let counting = not_overruled(&version.findings, over);
             let ruling = policy::rule(policy, &counting, inspected.has_pickle() && released.is_none());
-            if ruling != Ruling::Open {
-                (version.state, version.state_reason) = ruling.state();
-                version.state_at_ms = moment.at_ms;
-            }
+            ruling.apply(&mut version, moment);
         }
-        version.revision = moment.index;
-        Anew { model, before, version }
+        let mut anew = Anew { model, before, version };
+        if !anew.is_renewal() {
+            anew.version.revision = moment.index;
+        }
+        Ok(anew)
     }
 }
 
@@ -281,7 +326,7 @@ impl Anew {
     }
 
     /// Whether verdict, findings or state are others than before: then it has an entry of its own.
-    fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.verdict_before() != self.verdict()
             || self.before.findings != self.version.findings
             || self.before.state != self.version.state
@@ -300,7 +345,7 @@ impl Anew {
     }
 
     /// What its entry says.
-    fn describe(&self, note: &mut Note) {
+    pub(crate) fn describe(&self, note: &mut Note) {
         let ruleset = |version: &VersionRecord| version.inspection.as_ref().map(|one| one.ruleset.clone());
         let (before, after) = (rules_of(&self.before.findings), rules_of(&self.version.findings));
         note.target.version = Some(self.version.version.to_string());
@@ -321,7 +366,8 @@ impl Anew {
         }
     }
 
-    fn writes(mut self) -> Vec<Write> {
+    /// The model and the version as they are to be stored.
+    pub(crate) fn settled(mut self) -> (ModelRecord, VersionRecord) {
         let number = self.version.version;
         if let Some(latest) = self.model.latest.as_mut().filter(|latest| latest.version == number) {
             *latest = latest_of(&self.version);
@@ -330,7 +376,16 @@ impl Anew {
             self.model.updated_at_ms = self.version.state_at_ms;
         }
         self.model.revision = self.version.revision;
-        vec![Write::PutVersion(self.version), Write::PutModel(self.model)]
+        (self.model, self.version)
+    }
+
+    fn writes(self) -> Vec<Write> {
+        if let (true, Some(inspection)) = (self.is_renewal(), &self.version.inspection) {
+            let key = (self.version.model, self.version.version);
+            return vec![Write::RenewInspections { ruleset: inspection.ruleset.clone(), versions: vec![key] }];
+        }
+        let (model, version) = self.settled();
+        vec![Write::PutVersion(version), Write::PutModel(model)]
     }
 }
 
@@ -338,7 +393,9 @@ impl Anew {
 
 /// Inspects anew whatever other rules were used for, for as long as the registry lives.
 pub(crate) async fn rounds(inner: Weak<Inner>, bytes_per_second: NonZeroU64) {
-    let Some(recorded) = inner.upgrade().map(|registry| Arc::clone(&registry.rescans.rules_recorded)) else { return };
+    let told =
+        |registry: Arc<Inner>| (Arc::clone(&registry.rescans.rules_recorded), Arc::clone(&registry.rescans.woken));
+    let Some((recorded, woken)) = inner.upgrade().map(told) else { return };
     recorded.notified().await;
     loop {
         let Some(registry) = inner.upgrade() else { return };
@@ -351,7 +408,7 @@ pub(crate) async fn rounds(inner: Weak<Inner>, bytes_per_second: NonZeroU64) {
             );
         }
         drop(registry);
-        tokio::time::sleep(ROUND_EVERY).await;
+        let _or_in_time = tokio::time::timeout(ROUND_EVERY, woken.notified()).await;
     }
 }
 
@@ -409,23 +466,24 @@ impl Inner {
         Ok(())
     }
 
-    /// Inspects one anew; says how many octets it has. What couldn't be read is counted and told, and is no reason to stop.
+    /// Inspects one anew; says how many octets that is charged as. What couldn't be read is counted and told, and is no
+    /// reason to stop.
     async fn rescan_one(self: &Arc<Self>, key: VersionKey, batch: &mut Batch) -> Result<u64, RegistryError> {
         let found = self.read(|view| both(view, key)).await?;
         let Some((model, record)) = found else { return Ok(0) };
         let name = format!("{}:{}", model.name, record.version);
         self.rescans.round().current = Some(name.clone());
-        let octets = record.artifacts.iter().map(|artifact| artifact.size).sum();
+        let octets = record.artifacts.iter().map(charge).fold(0, u64::saturating_add);
         let inspected = match self.inspect_stored(&record.artifacts).await {
             Ok(inspected) => inspected,
             Err(error) => {
                 self.rescans.round().failed += 1;
                 tracing::warn!(version = name, error = crate::error_chain(&error), "it can't be inspected anew");
-                return Ok(octets);
+                return Ok(0);
             }
         };
         let now = Moment { index: record.revision, at_ms: clock::now_ms() };
-        let anew = self.reinspect(model, record, &inspected, now);
+        let anew = self.reinspect(model, record, &inspected, now)?;
         if anew.has_news() {
             self.commit_news(key, inspected).await?;
         } else {
@@ -446,7 +504,7 @@ impl Inner {
             let Some((model, record)) = both(records, key)? else {
                 return Err(RegistryError::not_found(format!("version {}", key.1)));
             };
-            let anew = work.reinspect(model, record, &inspected, moment);
+            let anew = work.reinspect(model, record, &inspected, moment)?;
             anew.describe(note);
             Ok(((), anew.writes()))
         };
@@ -473,14 +531,14 @@ impl Inner {
             // Of several versions of a model only the latest changes the model, so no write undoes another.
             let mut writes = Vec::new();
             let mut verdicts: BTreeMap<&str, u64> = BTreeMap::new();
-            let mut count = 0_u64;
+            let mut named = Vec::with_capacity(versions.len());
             for (key, inspected) in &versions {
                 let Some((model, record)) = both(records, *key)? else { continue };
-                let anew = work.reinspect(model, record, inspected, moment);
+                let anew = work.reinspect(model, record, inspected, moment)?;
                 if anew.has_news() {
                     continue;
                 }
-                count += 1;
+                named.push(Value::from(format!("{}:{}", key.0, key.1)));
                 *verdicts.entry(inspected.verdict.as_str()).or_default() += 1;
                 if anew.is_renewal() {
                     renewed.push(*key);
@@ -495,7 +553,8 @@ impl Inner {
             if !renewed.is_empty() {
                 writes.push(Write::RenewInspections { ruleset, versions: renewed });
             }
-            note.say("versions", count);
+            note.say("versions", named.len());
+            note.say("inspected", named);
             note.say("unchanged", verdicts.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect::<Map<_, _>>());
             Ok(((), writes))
         };
@@ -511,6 +570,12 @@ fn both(
     let record = records.version(id, number)?.filter(|record| record.deleted.is_none());
     let model = records.model(id)?.filter(|model| !model.purged);
     Ok(model.zip(record))
+}
+
+/// How many octets of a file a round is charged for: those it reads, more or less.
+fn charge(artifact: &ArtifactRecord) -> u64 {
+    let skipped = [Format::Safetensors, Format::Gguf].iter().any(|format| format.as_str() == artifact.format);
+    if skipped { artifact.size.min(HEADER_BYTES) } else { artifact.size }
 }
 
 /// About how many octets a version's record has.

@@ -3,6 +3,7 @@
 
 use common::api::{Page, QuarantineItem, ScanRule, ScanRules};
 use common::audit::{Action, Target};
+use common::name::Version;
 use common::role::Permission;
 
 use crate::clock;
@@ -16,8 +17,6 @@ use crate::registry::{Registry, cursor, render};
 use crate::store::Records;
 use crate::store::records::{ModelRecord, VersionRecord};
 
-/// Findings shown of each version.
-const FINDINGS_SHOWN: usize = 5;
 /// Versions that one page may look at.
 const SCANNED_MAX: usize = 20_000;
 /// Versions read at once.
@@ -74,8 +73,8 @@ impl Registry {
     }
 }
 
-/// A version that is held, its model, and its place in the order.
-type Held = (Vec<u8>, ModelRecord, VersionRecord);
+/// The place of a version that is held in the order, its model and its number.
+type Held = (Vec<u8>, ModelRecord, Version);
 
 /// Those of models that are there, after a place. The second is where the walk ended before its end.
 fn held(
@@ -88,10 +87,10 @@ fn held(
     for _page in 0..SCANNED_MAX / PAGE {
         let page = records.quarantined(blocked, after.as_deref(), PAGE)?;
         let is_last = page.len() < PAGE;
-        for (place, version) in page {
+        for (place, (id, number)) in page {
             after = Some(place.clone());
-            if let Some(model) = records.model(version.model)?.filter(|model| model.deleted.is_none()) {
-                found.push((place, model, version));
+            if let Some(model) = records.model(id)?.filter(|model| model.deleted.is_none()) {
+                found.push((place, model, number));
                 if found.len() == limit {
                     return Ok((found, after));
                 }
@@ -125,14 +124,16 @@ fn list(
     let (mut found, mut next) = held(records, blocked, after, limit + 1)?;
     if found.len() > limit {
         found.truncate(limit);
-        next = found.last().map(|(place, _model, _version)| place.clone());
+        next = found.last().map(|(place, _model, _number)| place.clone());
     }
     let now_ms = clock::now_ms();
-    Ok(Page {
-        items: found.iter().map(|(_place, model, version)| item(model, version, now_ms)).collect(),
-        total,
-        next_cursor: next.map(|next| cursor::write(&of, hex::encode(next), total)).transpose()?,
-    })
+    let mut items = Vec::with_capacity(found.len());
+    for (_place, model, number) in &found {
+        let version = records.version(model.id, *number)?;
+        let missing = || format!("version {number} of {} is held, but not there", model.id);
+        items.push(item(model, &version.ok_or_else(|| RegistryError::Corrupt(missing().into()))?, now_ms));
+    }
+    Ok(Page { items, total, next_cursor: next.map(|next| cursor::write(&of, hex::encode(next), total)).transpose()? })
 }
 
 fn item(model: &ModelRecord, version: &VersionRecord, now_ms: i64) -> QuarantineItem {
@@ -147,7 +148,7 @@ fn item(model: &ModelRecord, version: &VersionRecord, now_ms: i64) -> Quarantine
         held_seconds: u64::try_from(held_ms / clock::SECOND_MS).unwrap_or(0),
         verdict: inspection.map(|inspection| inspection.verdict.clone()),
         cleared: render::is_cleared(version),
-        findings: version.findings.iter().take(FINDINGS_SHOWN).map(render::finding).collect(),
+        findings: version.findings.iter().take(render::FINDINGS_LISTED_MAX).map(render::finding).collect(),
         findings_total: inspection.map_or(version.findings.len() as u64, |inspection| inspection.findings_total),
         review: version.review.as_ref().map(render::review),
         format: format_of(&version.artifacts),

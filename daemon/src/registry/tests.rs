@@ -60,6 +60,7 @@ pub(crate) fn version_record(state: State) -> VersionRecord {
         state,
         state_reason: None,
         state_at_ms: 0,
+        held_by_inspection: false,
         description: String::new(),
         artifacts: Vec::new(),
         metadata: BTreeMap::new(),

@@ -147,6 +147,8 @@ pub struct VersionRecord {
     pub state_reason: Option<String>,
     /// Since when it is in that state, milliseconds since the epoch. A deletion that is taken back doesn't count.
     pub state_at_ms: i64,
+    /// Whether it is held because of what inspection found in it, and for nothing else.
+    pub held_by_inspection: bool,
     /// What the uploader said.
     pub description: String,
     /// Its files, in the order of their paths.
@@ -240,11 +242,13 @@ pub struct RuleRecord {
     pub level: String,
 }
 
-/// The set of rules that inspections are done with since an entry.
+/// The set of rules that inspections are done with since an entry, and what is done about what they find.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesetRecord {
     /// Its id.
     pub id: String,
+    /// The policies, as the setting writes them.
+    pub policies: String,
     /// Since when, milliseconds since the epoch.
     pub at_ms: i64,
 }

@@ -150,6 +150,7 @@ mod tests {
             state: State::Available,
             state_reason: None,
             state_at_ms: 0,
+            held_by_inspection: false,
             description: String::new(),
             artifacts: digests.iter().enumerate().map(artifact).collect(),
             metadata: BTreeMap::new(),

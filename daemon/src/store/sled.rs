@@ -581,7 +581,7 @@ impl Records for SledView {
     fn inspected_by(&self, ruleset: &str, below: Option<VersionKey>, limit: usize) -> Read<Vec<VersionKey>> {
         KvRecords(&self.tree).inspected_by(ruleset, below, limit)
     }
-    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>> {
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         KvRecords(&self.tree).quarantined(blocked, after, limit)
     }
 }

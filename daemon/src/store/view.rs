@@ -342,7 +342,8 @@ fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
     Ok(())
 }
 
-/// Notes that a version was inspected anew and nothing came of it. Its revision moves, for what is shown of it changes.
+/// Notes that a version was inspected anew and nothing came of it. Its revision stays: nothing of it has changed that a change
+/// or a decision could have been made for.
 fn renew_inspection(
     overlay: &mut Overlay<'_>,
     model: ModelId,
@@ -356,7 +357,6 @@ fn renew_inspection(
     let Some(inspection) = &mut new.inspection else { return Ok(()) };
     ruleset.clone_into(&mut inspection.ruleset);
     inspection.at_ms = moment.at_ms;
-    new.revision = moment.index;
     index_version(overlay, Some(&old), Some(&new))?;
     overlay.put(at, encode(&new)?);
     Ok(())
@@ -815,7 +815,7 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         keys.map(|pair| version_key(pair?.0.get(prefix.len()..).unwrap_or_default())).collect()
     }
 
-    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionRecord)>> {
+    fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         let prefix = key(b'q', &[&[u8::from(blocked)]]);
         let from = match after {
             Some(after) => Bound::Excluded(key_after(&prefix, after)),
@@ -823,10 +823,8 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         };
         let held = |pair: Read<(sled::IVec, sled::IVec)>| {
             let place = pair?.0.get(prefix.len()..).unwrap_or_default().to_vec();
-            let (model, version) = version_key(place.get(8..).unwrap_or_default())?;
-            let record = self.version(model, version)?;
-            let missing = || StoreError::Corrupt(format!("version {version} of {model} is held, but not there"));
-            Ok((place, record.ok_or_else(missing)?))
+            let of = version_key(place.get(8..).unwrap_or_default())?;
+            Ok((place, of))
         };
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(held).collect()
     }
@@ -946,6 +944,7 @@ mod tests {
     use common::name::ModelId;
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
+    use crate::store::VersionKey;
     use crate::store::overlay::Overlay;
     use crate::store::records::{
         DeletionRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write,
@@ -1018,6 +1017,7 @@ mod tests {
             state,
             state_reason: None,
             state_at_ms: i64::from(number),
+            held_by_inspection: false,
             description: String::new(),
             artifacts: Vec::new(),
             metadata: BTreeMap::new(),
@@ -1069,7 +1069,7 @@ mod tests {
             "one was never inspected, one isn't there"
         );
         let renewed = KvRecords(&tree).version(model, 3.try_into().unwrap()).unwrap().unwrap();
-        assert_eq!((renewed.inspection.unwrap().at_ms, renewed.revision), (99, 9));
+        assert_eq!((renewed.inspection.unwrap().at_ms, renewed.revision), (99, 0));
         let deletion =
             DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
         let deleted = VersionRecord { deleted: Some(deletion), ..version(4, State::Deleted, Some("a")) };
@@ -1083,8 +1083,8 @@ mod tests {
     fn quarantine() {
         let tree = tree();
         let found = |blocked, after: Option<&[u8]>| KvRecords(&tree).quarantined(blocked, after, 2).unwrap();
-        let numbers = |found: Vec<(Vec<u8>, VersionRecord)>| {
-            found.into_iter().map(|(_place, version)| version.version.number()).collect::<Vec<_>>()
+        let numbers = |found: Vec<(Vec<u8>, VersionKey)>| {
+            found.into_iter().map(|(_place, (_model, version))| version.number()).collect::<Vec<_>>()
         };
         let held = |number| Write::PutVersion(version(number, State::Quarantined, None));
         write(&tree, &[held(3), held(1), held(2), Write::PutVersion(version(4, State::Available, None))]);

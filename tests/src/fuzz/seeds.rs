@@ -206,7 +206,11 @@ fn records() -> Vec<Seed> {
         Write::PutLogKeys(keys),
         Write::SetBlob { digest, size: 77, refs: 2 },
         Write::DeleteSession { sid: "s1".to_owned() },
-        Write::PutRuleset(RulesetRecord { id: "mreg-1-0123456789abcdef".to_owned(), at_ms: 1 }),
+        Write::PutRuleset(RulesetRecord {
+            id: "mreg-1-0123456789abcdef".to_owned(),
+            policies: "default".to_owned(),
+            at_ms: 1,
+        }),
         Write::RenewInspections {
             ruleset: "mreg-1-0123456789abcdef".to_owned(),
             versions: vec![(ModelId::from_u128(1), Version::FIRST)],
@@ -235,6 +239,7 @@ fn version(digest: Digest) -> VersionRecord {
         state: State::Available,
         state_reason: Some(text("read it")),
         state_at_ms: 2,
+        held_by_inspection: false,
         description: String::new(),
         artifacts: vec![ArtifactRecord {
             path: "m.py".parse().unwrap(),

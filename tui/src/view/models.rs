@@ -242,7 +242,8 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
         text.words(0, &version.description, Tone::Plain);
     }
     if !version.findings.is_empty() {
-        text.head(&format!("FINDINGS {}", version.findings.len()));
+        let total = version.inspection.as_ref().map_or(0, |inspection| inspection.findings_total);
+        text.head(&format!("FINDINGS {}", total.max(version.findings.len() as u64)));
         for finding in &version.findings {
             let tone = match finding.level.as_str() {
                 "malicious" => Tone::Bad,

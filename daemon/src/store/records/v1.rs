@@ -135,6 +135,9 @@ impl From<VersionRecord> for super::VersionRecord {
             model: old.model,
             version: old.version,
             state: old.state,
+            // Not kept; its reasons began like this.
+            held_by_inspection: old.state == State::Quarantined
+                && old.state_reason.as_ref().is_some_and(|reason| reason.starts_with("inspection: ")),
             state_reason: old.state_reason,
             // It was not kept; nothing is in a state for longer.
             state_at_ms: old.created_at_ms,
