@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -118,7 +119,8 @@ pub(super) fn send<T: Serialize>(socket: &mut UnixStream, message: &T, file: Opt
         return Err(io::Error::other("no room for a descriptor"));
     }
     // The descriptor travels with the first octets; NOSIGNAL, for a worker that is gone is no reason to end.
-    let sent = sendmsg(&*socket, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    let length_only = [IoSlice::new(&length)];
+    let sent = retry_on_intr(|| sendmsg(&*socket, &length_only, &mut ancillary, SendFlags::NOSIGNAL))?;
     if sent != length.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
@@ -130,7 +132,10 @@ pub(super) fn receive<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Resul
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(&*socket, &mut [IoSliceMut::new(&mut length)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    // A socket with a timeout is interrupted by every signal that is handled, whatever its handler asks for (signal(7)).
+    let received = retry_on_intr(|| {
+        recvmsg(&*socket, &mut [IoSliceMut::new(&mut length)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    })?;
     if received.bytes == 0 {
         return Ok(None);
     }
