@@ -224,7 +224,7 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         (Format::Zstd, b"\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00\x99\xe9\xd8\x51".into()),
         (Format::Lz4, b"\x04\x22\x4d\x18\x64\x40\xa7\0\0\0\0\x05\x5d\xcc\x02".into()),
         (Format::Executable, b"\x7fELF\x02\x01\x01\0".into()),
-        (Format::Sentencepiece, b"\x0a\x08\x0a\x01a\x15\0\0\x80\xbf".repeat(4).into()),
+        (Format::Sentencepiece, b"\x0a\x08\x0a\x01a\x15\0\0\x80\xbf".repeat(4)),
         (Format::Executable, [&b"MZ"[..], &[0; 58], b"\x40\0\0\0PE\0\0"].concat()),
         (Format::Executable, b"\xcf\xfa\xed\xfe\x07\0\0\x01".into()),
         (Format::Executable, b"\xca\xfe\xba\xbe\0\0\0\x41".into()),
