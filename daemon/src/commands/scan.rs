@@ -27,7 +27,7 @@ pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
     };
     let inspector = Workers::new(Ruleset::new(allowed), Limits::default());
     let mut worst = Verdict::Clean;
-    let mut unread = 0_u32;
+    let (mut unread, mut inspected) = (0_u32, 0_u64);
     let mut unreadable = |path: &Path, error: &io::Error| {
         unread += 1;
         crate::cli::err(&format!("error: {}: {error}", shown(&path.display().to_string(), PATH_CHARS_MAX)));
@@ -36,6 +36,7 @@ pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
         for path in files(given, &mut unreadable) {
             match look(&inspector, &path) {
                 Ok(inspection) => {
+                    inspected += 1;
                     worst = worst.max(inspection.verdict());
                     say(&told(asked, &path, &inspection, inspector.ruleset().id()))?;
                 }
@@ -48,6 +49,10 @@ pub(super) fn scan(asked: &ScanArgs) -> Result<Exit, Failed> {
             Exit::NoInput,
             format_args!("{unread} could not be read, so there is no verdict on all"),
         ));
+    }
+    if inspected == 0 {
+        // An empty folder, or one of links: no verdict on nothing, or a gate that trusts the exit code would open.
+        return Err(Failed::new(Exit::NoInput, "there is no file to inspect; links within folders are not followed"));
     }
     Ok(match worst {
         Verdict::Clean => Exit::Ok,

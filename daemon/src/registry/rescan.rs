@@ -136,7 +136,11 @@ impl Registry {
             })
             .await;
         let inspected = match found {
-            Ok(record) => inner.inspect_stored(&record.artifacts).await.map(|inspected| (record.model, inspected)),
+            Ok(record) => {
+                // Whether they are still the octets of their digests takes reading them all: the scrubber does it next.
+                record.artifacts.iter().for_each(|artifact| inner.scrub.suspect(artifact.digest));
+                inner.inspect_stored(&record.artifacts).await.map(|inspected| (record.model, inspected))
+            }
             Err(error) => Err(error),
         };
         let (id, inspected) = match inspected {
