@@ -39,7 +39,9 @@ pub(in crate::inspect) fn standing(rules: &Ruleset, module: &str, name: &str) ->
     let is_library =
         built_in && !NO_LIBRARIES.iter().any(|prefix| is_below(module, prefix))
             || rules.allowed.prefixes.iter().any(|prefix| {
-                !NEVER_LIBRARIES.iter().any(|never| prefix.starts_with(never)) && is_below(module, prefix)
+                // The module itself as well: whoever allows `mylib.models.` means its classes, too.
+                let is_of = is_below(module, prefix) || prefix.strip_suffix('.') == Some(module);
+                !NEVER_LIBRARIES.iter().any(|never| prefix.starts_with(never)) && is_of
             });
     match is_library && is_class_name(name) {
         true => Standing::Library,
