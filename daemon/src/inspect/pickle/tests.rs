@@ -354,6 +354,7 @@ fn an_administrator_may_allow_what_is_unknown_and_nothing_that_is_denied() {
     assert_eq!(standing(&rules, "os", "system"), Standing::Denied);
     assert_eq!(standing(&rules, "company.nets", "Net"), Standing::Library);
     assert_eq!(standing(&rules, "company.nets", "build"), Standing::Unknown);
+    assert_eq!(standing(&rules, "company", "Net"), Standing::Library);
     assert_eq!(standing(&rules, "torch.optim.adam", "Adam"), Standing::Unknown);
     assert_eq!(standing(&rules, "numpy.core.records", "Any"), Standing::Unknown);
     assert_eq!(standing(&rules, "os.path", "Any"), Standing::Denied);
