@@ -36,13 +36,12 @@ pub(in crate::inspect) fn standing(rules: &Ruleset, module: &str, name: &str) ->
     if rules.allowed.globals.iter().any(|(m, n)| (m.as_str(), n.as_str()) == (module, name)) {
         return Standing::Allowed;
     }
-    let is_library =
-        built_in && !NO_LIBRARIES.iter().any(|prefix| is_below(module, prefix))
-            || rules.allowed.prefixes.iter().any(|prefix| {
-                // The module itself as well: whoever allows `mylib.models.` means its classes, too.
-                let is_of = is_below(module, prefix) || prefix.strip_suffix('.') == Some(module);
-                !NEVER_LIBRARIES.iter().any(|never| prefix.starts_with(never)) && is_of
-            });
+    let is_library = built_in && !NO_LIBRARIES.iter().any(|prefix| is_below(module, prefix))
+        || rules.allowed.prefixes.iter().any(|prefix| {
+            // The module itself as well: whoever allows `mylib.models.` means its classes, too.
+            let is_of = is_below(module, prefix) || prefix.strip_suffix('.') == Some(module);
+            !NEVER_LIBRARIES.iter().any(|never| prefix.starts_with(never)) && is_of
+        });
     match is_library && is_class_name(name) {
         true => Standing::Library,
         false => Standing::Unknown,
