@@ -1,9 +1,9 @@
 //! The worker: a process that inspects one file after the other and can do nothing else. Its standard input is a socket; each
 //! request comes over it with the descriptor of a file, opened for reading, and each answer goes back over it.
 //!
-//! Before the first file it gives up what it doesn't need: memory beyond [`MEMORY_BYTES_MAX`], files of its own, new
+//! Before the first file it gives up what it doesn't need: memory beyond `MEMORY_BYTES_MAX`, files of its own, new
 //! privileges, and, where the processor is one that the filter is written for, every system call that is not on the list of
-//! [`confine`]: it can't open a file, a socket or a process. What it is left with is to read, to compute and to answer.
+//! `confine`: it can't open a file, a socket or a process. What it is left with is to read, to compute and to answer.
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
