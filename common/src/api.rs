@@ -746,6 +746,209 @@ pub struct Status {
     /// How the stored bytes are read again and compared with their digests.
     #[serde(default)]
     pub scrub: ScrubStatus,
+    /// The drop folder; none where there is none.
+    #[serde(default)]
+    pub ingest: Option<IntakeStatus>,
+}
+
+// ---- the drop folder ------------------------------------------------------------------------------------------------
+
+/// Where an item of the drop folder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IngestState {
+    /// It is there, and not yet known to be complete.
+    Seen,
+    /// Something has to happen first: it must become complete, a place or room must become free. `reason` says what.
+    Waiting,
+    /// It is read and hashed.
+    Hashing,
+    /// It is inspected.
+    Scanning,
+    /// Its bytes are made durable and its version is recorded.
+    Storing,
+    /// It is a version.
+    Done,
+    /// It is a version, and held in quarantine.
+    Quarantined,
+    /// It was refused, and lies in `rejected/` or where it was found; `problem` says why.
+    Rejected,
+    /// It could not be taken in for a reason that may pass; it is tried again at `next_try_at`, or by hand.
+    Failed,
+}
+
+/// What an item of the drop folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IngestKind {
+    /// One file, one version.
+    File,
+    /// A folder: one version of several files.
+    Folder,
+    /// A sidecar whose file is not there.
+    Sidecar,
+    /// Neither a file nor a folder.
+    Other,
+}
+
+/// An item of the drop folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IngestItem {
+    /// Its id; an item that was not yet taken gets another after a restart.
+    #[schema(pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+    pub id: String,
+    /// Its path below the drop folder's `incoming/`; what is not UTF-8 is replaced.
+    pub path: String,
+    /// What it is.
+    pub kind: IngestKind,
+    /// Where it stands.
+    pub state: IngestState,
+    /// What it waits for, or why it failed; none where the state says it all.
+    pub reason: Option<String>,
+    /// Octets of its files, as far as they are known.
+    pub size: u64,
+    /// How many files.
+    pub files: u64,
+    /// Octets read so far.
+    pub bytes_done: u64,
+    /// Octets read in a second, over the last seconds; none unless it is being read.
+    pub bytes_per_second: Option<u64>,
+    /// The user of the machine it belongs to.
+    pub owner_uid: u32,
+    /// Who acts for it; none while that is not known.
+    pub by: Option<String>,
+    /// When it was first seen.
+    pub seen_at: String,
+    /// Since when it is in its state.
+    pub state_since: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How often it is tried before it waits for a person.
+    pub attempts_max: u32,
+    /// When it is tried again; none unless it failed, or where only a person can.
+    pub next_try_at: Option<String>,
+    /// The model it becomes a version of, as far as that is known.
+    pub name: Option<String>,
+    /// The model's id.
+    #[schema(value_type = Option<String>)]
+    pub model: Option<ModelId>,
+    /// The version's number.
+    #[schema(value_type = Option<u32>)]
+    pub version: Option<Version>,
+    /// SHA-256 of a single file.
+    #[schema(value_type = Option<String>)]
+    pub digest: Option<Digest>,
+    /// Index of the entry that decided.
+    pub log_index: Option<u64>,
+    /// Where it lies now, below the drop folder.
+    pub place: String,
+    /// The problem type of a refusal, `/problems/<slug>`.
+    pub problem: Option<String>,
+    /// What happened, oldest first; only the newest are kept.
+    pub history: Vec<IngestStep>,
+}
+
+/// A step of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IngestStep {
+    /// When.
+    pub at: String,
+    /// The state it came to.
+    pub state: IngestState,
+    /// What happened.
+    pub text: String,
+}
+
+/// Answer of `GET /ingest`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IngestPage {
+    /// The items: at work first, then waiting, failed, rejected, done; within these the longest there first, but for what
+    /// is done: the newest first.
+    pub items: Vec<IngestItem>,
+    /// How many there are.
+    pub total: Option<u64>,
+    /// Give it as `cursor` to get the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// The drop folder; null where none is set.
+    pub intake: Option<IntakeStatus>,
+}
+
+/// The drop folder as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IntakeStatus {
+    /// Whether it takes nothing in, because somebody said so.
+    pub paused: bool,
+    /// By whom, since when and why.
+    pub paused_by: Option<String>,
+    /// Since when.
+    pub paused_at: Option<String>,
+    /// Why.
+    pub pause_reason: Option<String>,
+    /// What keeps it from working, such as a folder that is gone; null while it works.
+    pub problem: Option<String>,
+    /// Whether the kernel tells of changes; without that the folder is only walked.
+    pub events: bool,
+    /// Seconds between walks.
+    pub poll_seconds: u64,
+    /// Seconds that a file must rest.
+    pub settle_seconds: u64,
+    /// Items in each state.
+    pub states: BTreeMap<IngestState, u64>,
+    /// Items that are read, inspected or stored.
+    pub active: u64,
+    /// Items that came to a version within the last hour.
+    pub done_last_hour: u64,
+    /// Items that came to a version since start.
+    pub done_total: u64,
+    /// Items refused since start.
+    pub rejected_total: u64,
+    /// Octets of items that came to a version, since start.
+    pub bytes_total: u64,
+    /// When the oldest item was first seen that is neither done nor rejected.
+    pub oldest_seen_at: Option<String>,
+    /// When the folder was last walked.
+    pub walked_at: Option<String>,
+    /// How often the kernel lost events, and the folder was walked instead.
+    pub overflows: u64,
+}
+
+/// Answer of a change of an item.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IngestChanged {
+    /// The item.
+    #[serde(flatten)]
+    pub item: IngestItem,
+    /// The proof.
+    pub receipt: Receipt,
+}
+
+/// Answer of `POST /ingest/pause` and `POST /ingest/resume`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IntakeChanged {
+    /// The drop folder.
+    #[serde(flatten)]
+    pub intake: IntakeStatus,
+    /// The proof.
+    pub receipt: Receipt,
+}
+
+/// A file `NAME.receipt.json` in `done/`: what became of the item beside it, with the proof.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IngestReceipt {
+    /// The item.
+    pub item: String,
+    /// Its path below `incoming/`.
+    pub path: String,
+    /// The version.
+    pub version: VersionInfo,
+    /// Whether its bytes were there already.
+    pub already_present: bool,
+    /// Notes, such as what inspection found.
+    pub warnings: Vec<String>,
+    /// Index of the entry in the audit log.
+    pub log_index: u64,
+    /// The proof that the entry is in the log.
+    pub receipt: Receipt,
 }
 
 /// The part of [`Status`] on inspecting anew.

@@ -147,56 +147,68 @@ impl FromStr for ModelName {
     }
 }
 
+macro_rules! ulid_newtype {
+    ($name:ident, $what:literal) => {
+        impl $name {
+            /// From the 128 bits of a ULID.
+            pub fn from_u128(bits: u128) -> Self {
+                Self(bits)
+            }
+            /// The 128 bits; big-endian octets of them sort by time of creation.
+            pub fn as_u128(self) -> u128 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut buffer = [0u8; ulid::ULID_LEN];
+                f.write_str(ulid::Ulid::from(self.0).array_to_str(&mut buffer))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(value: &str) -> Result<Self, NameError> {
+                let ulid = ulid::Ulid::from_string(value).ok().filter(|_| value.len() == ulid::ULID_LEN);
+                match ulid {
+                    // `from_string` wraps silently above 128 bits, so the round trip decides. Lower case is accepted.
+                    Some(ulid) if Self(ulid.into()).to_string().eq_ignore_ascii_case(value) => Ok(Self(ulid.into())),
+                    Some(_) | None => refuse(format!(concat!("{} is not ", $what), quoted(value))),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                } else {
+                    u128::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
 /// A model's stable id: a ULID in its 26 upper-case Crockford base-32 characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
 #[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 pub struct ModelId(u128);
+ulid_newtype!(ModelId, "a model id");
 
-impl ModelId {
-    /// From the 128 bits of a ULID.
-    pub fn from_u128(bits: u128) -> Self {
-        Self(bits)
-    }
-    /// The 128 bits; big-endian octets of them sort by time of creation.
-    pub fn as_u128(self) -> u128 {
-        self.0
-    }
-}
-
-impl fmt::Display for ModelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = [0u8; ulid::ULID_LEN];
-        f.write_str(ulid::Ulid::from(self.0).array_to_str(&mut buffer))
-    }
-}
-
-impl FromStr for ModelId {
-    type Err = NameError;
-    fn from_str(value: &str) -> Result<Self, NameError> {
-        let ulid = ulid::Ulid::from_string(value).ok().filter(|_| value.len() == ulid::ULID_LEN);
-        match ulid {
-            // `from_string` wraps silently above 128 bits, so the round trip decides. Lower case is accepted.
-            Some(ulid) if ModelId(ulid.into()).to_string().eq_ignore_ascii_case(value) => Ok(Self(ulid.into())),
-            Some(_) | None => refuse(format!("{} is not a model id", quoted(value))),
-        }
-    }
-}
-
-impl Serialize for ModelId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
-    }
-}
-
-impl<'de> Deserialize<'de> for ModelId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-        } else {
-            u128::deserialize(deserializer).map(Self)
-        }
-    }
-}
+/// An item of the drop folder: a ULID, given when it is first seen. An item that was not yet taken gets another after a
+/// restart of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+pub struct ItemId(u128);
+ulid_newtype!(ItemId, "an item's id");
 
 /// A version's number: 1, 2, 3 …, never reused within a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]

@@ -6,6 +6,7 @@
 //! and the first octets of a file that stands where the data should be.
 
 pub mod dotenv;
+pub mod ingest;
 pub mod secret;
 pub mod scan;
 pub mod settings;

@@ -58,6 +58,7 @@ use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
 use crate::http::route::Route;
+use crate::ingest::queue::Handle;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 
@@ -81,6 +82,8 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     /// What witnesses say of the log, where they are asked.
     pub cosigning: Option<watch::Receiver<cosigning::State>>,
+    /// The drop folder, where there is one.
+    pub ingest: Option<Handle>,
 }
 
 /// Bounds of what is taken from the network.

@@ -15,7 +15,9 @@ pub mod store;
 pub mod auth;
 pub mod registry;
 pub mod operator;
+pub mod problem;
 pub mod http;
+pub mod ingest;
 pub mod witness;
 pub mod cosigning;
 pub mod notify;
@@ -205,6 +207,7 @@ pub async fn run(
         started_at_ms: clock::now_ms(),
         stopping: begun.clone(),
         cosigning: cosigning.as_ref().map(Cosigning::state),
+        ingest: None,
     });
     let control = match Control::bind(&config.data_dir) {
         Ok(control) => control,

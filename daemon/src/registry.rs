@@ -24,6 +24,7 @@
 //! | `login` | password to token, token to actor, sessions |
 //! | `users` | create, change, delete users |
 //! | `upload`, `publish` | a new version |
+//! | `ingest` | items of the drop folder, each once |
 //! | `inspection`, `policy` | what is found in files, and what is done about it |
 //! | `review`, `rescan` | the same, later: by people, and with other rules |
 //! | `fetch`, `download` | list, describe, hand out |
@@ -53,6 +54,7 @@ pub mod error;
 mod examine;
 pub mod fetch;
 pub mod idempotency;
+pub mod ingest;
 pub mod inspection;
 pub mod lifecycle;
 pub mod keys;

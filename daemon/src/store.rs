@@ -26,15 +26,15 @@ use std::sync::Arc;
 
 use common::audit::{Action, Actor, Hash, Outcome, ProveError, Receipt, RequestInfo, Target};
 use common::digest::Digest;
-use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
-    SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
+    ModelRecord, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
 
@@ -334,6 +334,12 @@ pub trait Records {
     fn counters(&self) -> Read<Counters>;
     /// The log's name and keys; none while they are those of its first entry.
     fn log_keys(&self) -> Read<Option<LogKeysRecord>>;
+    /// What became of an item of the drop folder; none once it has left `processing/` for good.
+    fn ingest(&self, item: ItemId) -> Read<Option<IngestRecord>>;
+    /// Those that are kept, oldest item first, after one of them.
+    fn ingests(&self, after: Option<ItemId>, limit: usize) -> Read<Vec<IngestRecord>>;
+    /// Whether the drop folder takes anything in; none while nobody ever paused it.
+    fn intake(&self) -> Read<Option<IntakeRecord>>;
     /// The set of rules that was last said to be used; none before the first.
     fn ruleset(&self) -> Read<Option<RulesetRecord>>;
     /// How many versions were last inspected with each set of rules, deleted ones left out. The set whose id is empty:

@@ -5,10 +5,10 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
 use crate::http::Shared;
-use crate::http::problem::status_of;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
+use crate::problem::status_of;
 use crate::registry::access::{Actor, Caller, IfMatch, Person, RequestMeta};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::HashAccess;

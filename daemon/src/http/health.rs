@@ -25,6 +25,7 @@ use crate::clock;
 use crate::cosigning::State;
 use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
+use crate::ingest::queue::Handle;
 use crate::registry::{Health, JOURNAL_FORMAT, Registry};
 
 /// The media type of Prometheus' text format.
@@ -167,6 +168,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         scan_policy: settings.scan_policies.to_string(),
         rescan: registry.rescan_status().await?,
         scrub: registry.scrub_status().await?,
+        ingest: shared.ingest.as_ref().map(Handle::status),
     };
     Ok(respond::json(StatusCode::OK, &status))
 }

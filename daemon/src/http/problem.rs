@@ -1,5 +1,5 @@
-//! From an error to its answer: the only place that relates errors to status codes. Knows every error of the registry
-//! and of the protocol by name; refuses to know what they mean to the domain. What is shown is safe to show: causes
+//! From an error to its answer. What stands for an error of the registry is in `problem.rs`; knows every error of the protocol
+//! by name; refuses to know what they mean to the domain. What is shown is safe to show: causes
 //! stay in the daemon's log, under the request id.
 
 use std::error::Error;
@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::http::body::BodyError;
 use crate::http::route::RouteError;
 use crate::http::{Body, respond};
+use crate::problem::kind_of;
 use crate::registry::error::{Failure, Logged, RegistryError};
 
 /// Why a request was refused: by the registry, or by HTTP before the registry was asked.
@@ -237,42 +238,6 @@ impl From<BodyError> for Refused {
             BodyError::Cut(_) => RegistryError::Interrupted.into(),
         }
     }
-}
-
-/// The problem type of a registry's error. Without a wildcard: a new error does not build until its answer is decided.
-pub fn kind_of(error: &RegistryError) -> ProblemType {
-    match error {
-        RegistryError::Unauthenticated => ProblemType::Unauthenticated,
-        RegistryError::BadCredentials => ProblemType::BadCredentials,
-        RegistryError::Forbidden { .. } | RegistryError::OperatorOnly => ProblemType::Forbidden,
-        RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
-        RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
-        RegistryError::Malicious { .. } => ProblemType::MaliciousContent,
-        RegistryError::NotFound { .. } => ProblemType::NotFound,
-        RegistryError::TimedOut => ProblemType::RequestTimeout,
-        RegistryError::Interrupted => ProblemType::BadRequest,
-        RegistryError::Conflict(_) => ProblemType::Conflict,
-        RegistryError::PreconditionFailed => ProblemType::PreconditionFailed,
-        RegistryError::TooLarge { .. } => ProblemType::ContentTooLarge,
-        RegistryError::Invalid(_) => ProblemType::Invalid,
-        RegistryError::DigestMismatch { .. } => ProblemType::DigestMismatch,
-        RegistryError::WeakPassword(_) => ProblemType::WeakPassword,
-        RegistryError::IdempotencyKeyReused => ProblemType::IdempotencyKeyReused,
-        RegistryError::TooManyRequests { .. } | RegistryError::Busy { is_callers: true, .. } => {
-            ProblemType::TooManyRequests
-        }
-        RegistryError::Busy { is_callers: false, .. } => ProblemType::Unavailable,
-        RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::AuditUnknown(_) => {
-            ProblemType::AuditUnavailable
-        }
-        RegistryError::StorageFull => ProblemType::StorageFull,
-        RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
-    }
-}
-
-/// The status a registry's error is answered with; handed to the registry so that an entry can carry it.
-pub fn status_of(error: &RegistryError) -> u16 {
-    kind_of(error).status()
 }
 
 /// A problem document as a response.

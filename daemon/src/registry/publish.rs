@@ -22,6 +22,7 @@ use crate::registry::change::is_blocked;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::damage;
 use crate::registry::error::{Failure, Outcome, RegistryError};
+use crate::registry::ingest::Item;
 use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
 use crate::registry::policy::{self, Ruling};
@@ -92,6 +93,8 @@ pub struct PublishForm {
     pub source: Source,
     /// Warnings to hand on, such as parts that were ignored.
     pub warnings: Vec<String>,
+    /// The item of the drop folder it is: it becomes a version once, whatever happens in between.
+    pub item: Option<Item>,
 }
 
 /// A version after its upload; becomes `Published` with the receipt.

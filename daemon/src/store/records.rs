@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use common::api::{Origin, State};
 use common::digest::Digest;
-use common::name::{Alias, ArtifactPath, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, ArtifactPath, ItemId, ModelId, ModelName, UserName, Version};
 use common::role::Role;
 use serde::{Deserialize, Serialize};
 
@@ -471,6 +471,84 @@ pub enum Write {
         /// Which.
         digest: Digest,
     },
+    /// Remembers what became of an item of the drop folder.
+    PutIngest(IngestRecord),
+    /// Forgets it: the item has left `processing/` for good.
+    DeleteIngest {
+        /// Which.
+        item: ItemId,
+    },
+    /// Remembers whether the drop folder takes anything in.
+    PutIntake(IntakeRecord),
+}
+
+/// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in
+/// `processing/`, and is not to be taken in again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestRecord {
+    /// The item.
+    pub item: ItemId,
+    /// Its path below the drop folder, as far as it is text.
+    pub path: String,
+    /// Device of the file or folder.
+    pub device: u64,
+    /// Inode of it.
+    pub inode: u64,
+    /// The user it belonged to.
+    pub owner_uid: u32,
+    /// SHA-256 of it, where it is one file that was read.
+    pub digest: Option<Digest>,
+    /// Octets of its files.
+    pub size: u64,
+    /// What it came to.
+    pub outcome: IngestOutcome,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of the entry.
+    pub index: u64,
+}
+
+/// What an item came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IngestOutcome {
+    /// A version, new or there already.
+    Published {
+        /// Its model.
+        model: ModelId,
+        /// Its number.
+        version: Version,
+        /// Whether its bytes were there already.
+        already_present: bool,
+    },
+    /// Refused for good.
+    Rejected {
+        /// Slug of the problem type.
+        problem: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// Given up by hand.
+    Discarded {
+        /// By whom.
+        by: String,
+        /// The reason that was given.
+        reason: String,
+    },
+}
+
+/// Whether the drop folder takes anything in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntakeRecord {
+    /// Whether it is paused.
+    pub paused: bool,
+    /// By whom it was last changed.
+    pub by: String,
+    /// The reason that was given.
+    pub reason: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of the entry.
+    pub index: u64,
 }
 
 /// What is wrong with a blob's stored octets.

@@ -78,7 +78,10 @@ impl References {
                 | Write::PutRuleset(_)
                 | Write::RenewInspections { .. }
                 | Write::PutDamage { .. }
-                | Write::DeleteDamage { .. } => {}
+                | Write::DeleteDamage { .. }
+                | Write::PutIngest(_)
+                | Write::DeleteIngest { .. }
+                | Write::PutIntake(_) => {}
             }
         }
     }

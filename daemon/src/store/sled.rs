@@ -44,8 +44,8 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord, RulesetRecord,
-    SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
+    ModelRecord, RulesetRecord, SessionRecord, UserRecord, VersionRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -55,7 +55,7 @@ use crate::store::{
     PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
 };
 use common::digest::Digest;
-use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
 
 /// Where the store lives and what it is called.
 #[derive(Debug, Clone)]
@@ -571,6 +571,15 @@ impl Records for SledView {
     }
     fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
         KvRecords(&self.tree).log_keys()
+    }
+    fn ingest(&self, item: ItemId) -> Read<Option<IngestRecord>> {
+        KvRecords(&self.tree).ingest(item)
+    }
+    fn ingests(&self, after: Option<ItemId>, limit: usize) -> Read<Vec<IngestRecord>> {
+        KvRecords(&self.tree).ingests(after, limit)
+    }
+    fn intake(&self) -> Read<Option<IntakeRecord>> {
+        KvRecords(&self.tree).intake()
     }
     fn ruleset(&self) -> Read<Option<RulesetRecord>> {
         KvRecords(&self.tree).ruleset()

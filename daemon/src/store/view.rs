@@ -27,6 +27,8 @@
 //! | `c` | – | `Counters` |
 //! | `k` | – | `LogKeysRecord` |
 //! | `R` | – | `RulesetRecord` |
+//! | `g` | item of the drop folder | `IngestRecord` |
+//! | `G` | – | `IntakeRecord` |
 //! | `w` | ruleset, 0, model id, version | – : versions that are not deleted, by the rules they were inspected with |
 //! | `W` | ruleset | how many those are |
 //! | `q` | 0 or 1 if blocked, held since, model id, version | – : versions in quarantine |
@@ -39,15 +41,15 @@ use std::ops::Bound;
 
 use common::api::State;
 use common::digest::Digest;
-use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
 use common::role::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, LogKeysRecord, ModelRecord,
-    ReviewDecision, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
+    ModelRecord, ReviewDecision, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -115,6 +117,10 @@ fn time(ms: i64) -> [u8; 8] {
 }
 
 fn id(id: ModelId) -> [u8; 16] {
+    id.as_u128().to_be_bytes()
+}
+
+fn item(id: ItemId) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
@@ -220,6 +226,9 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             }
             Write::PutDamage { digest, damage } => set_damage(overlay, digest, Some(damage))?,
             Write::DeleteDamage { digest } => set_damage(overlay, digest, None)?,
+            Write::PutIngest(ingest) => overlay.put(key(b'g', &[&item(ingest.item)]), encode(ingest)?),
+            Write::DeleteIngest { item: which } => overlay.delete(key(b'g', &[&item(*which)])),
+            Write::PutIntake(intake) => overlay.put(b"G".to_vec(), encode(intake)?),
         }
     }
     if counts != before {
@@ -791,6 +800,23 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
 
     fn log_keys(&self) -> Read<Option<LogKeysRecord>> {
         log_keys(self.0)
+    }
+
+    fn ingest(&self, which: ItemId) -> Read<Option<IngestRecord>> {
+        record(self.0, &key(b'g', &[&item(which)]))
+    }
+
+    fn ingests(&self, after: Option<ItemId>, limit: usize) -> Read<Vec<IngestRecord>> {
+        let prefix = key(b'g', &[]);
+        let from = match after {
+            Some(after) => Bound::Excluded(key(b'g', &[&item(after)])),
+            None => Bound::Included(prefix.clone()),
+        };
+        self.0.range(from, prefix_end(&prefix), false).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn intake(&self) -> Read<Option<IntakeRecord>> {
+        record(self.0, b"G")
     }
 
     fn ruleset(&self) -> Read<Option<RulesetRecord>> {
