@@ -922,6 +922,16 @@ pub struct IngestChanged {
     pub receipt: Receipt,
 }
 
+/// Body of `POST /ingest/resume`; it may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngestResume {
+    /// Why, at most 1000 characters, no control characters. It is kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub reason: Option<String>,
+}
+
 /// Answer of `POST /ingest/pause` and `POST /ingest/resume`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct IntakeChanged {
