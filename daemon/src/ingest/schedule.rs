@@ -132,14 +132,20 @@ impl Schedule {
         self.models.get(model).and_then(BTreeMap::first_key_value).is_none_or(|(first, _)| *first == turn)
     }
 
-    /// Items at work.
-    pub(crate) fn active(&self) -> usize {
-        self.active.len()
+    /// Whether an item has a turn.
+    pub(crate) fn has(&self, item: ItemId) -> bool {
+        self.jobs.contains_key(&item)
     }
 
-    /// Taken items that may begin as soon as there is a place.
-    pub(crate) fn waiting(&self) -> usize {
-        self.ready.len()
+    /// Whether an item is at work.
+    pub(crate) fn is_active(&self, item: ItemId) -> bool {
+        self.active.contains_key(&item)
+    }
+
+    /// Items at work.
+    #[cfg(test)]
+    fn active(&self) -> usize {
+        self.active.len()
     }
 
     /// Taken items that become versions of this model.
