@@ -777,6 +777,36 @@ pub enum IngestState {
     Failed,
 }
 
+impl IngestState {
+    /// Every state, in the order of an item's life.
+    pub const ALL: [Self; 9] = [
+        Self::Seen,
+        Self::Waiting,
+        Self::Hashing,
+        Self::Scanning,
+        Self::Storing,
+        Self::Done,
+        Self::Quarantined,
+        Self::Rejected,
+        Self::Failed,
+    ];
+
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Waiting => "waiting",
+            Self::Hashing => "hashing",
+            Self::Scanning => "scanning",
+            Self::Storing => "storing",
+            Self::Done => "done",
+            Self::Quarantined => "quarantined",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What an item of the drop folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

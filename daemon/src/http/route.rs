@@ -351,7 +351,7 @@ impl Route {
             Self::ShowIngest { item } | Self::RetryIngest { item } | Self::DiscardIngest { item } => {
                 Target::new("item", bounded(item))
             }
-            Self::PauseIngest | Self::ResumeIngest => Target::new("service", "ingest"),
+            Self::PauseIngest | Self::ResumeIngest => Target::new("intake", "drop"),
             Self::ListAudit
             | Self::StreamAudit
             | Self::ShowAuditEntry { .. }

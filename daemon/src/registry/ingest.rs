@@ -476,7 +476,8 @@ impl Forgets {
         self.locked().remove(&item);
     }
 
-    fn some(&self) -> Vec<ItemId> {
+    /// A few of them, the oldest first.
+    pub(crate) fn some(&self) -> Vec<ItemId> {
         self.locked().iter().take(FORGOTTEN_AT_ONCE).copied().collect()
     }
 }

@@ -1,0 +1,3 @@
+//! Tests of the drop folder on disk.
+
+pub(super) fn step() {}
