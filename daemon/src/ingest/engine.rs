@@ -29,7 +29,6 @@ use crate::ingest::schedule::{BIG_OCTETS, Job, Schedule};
 use crate::ingest::settle::{Look, Rest, Settling, Verdict, Writer};
 use crate::ingest::table::{ATTEMPTS_MAX, Progress, Row};
 use crate::ingest::watch::{Hints, Watch};
-use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::ingest::{Dropper, Item};
 use crate::store::records::{IngestOutcome, IngestRecord, IntakeRecord};

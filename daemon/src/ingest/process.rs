@@ -334,7 +334,10 @@ async fn decide(context: &Arc<Context>, work: &Work) -> Result<Decided, Worked> 
     let uid = prepared.seen.owner_uid;
     let caller = match dropper_of(&context.settings, uid) {
         Some(dropper) => context.registry.dropper(&dropper).await,
-        None => Err(RegistryError::Forbidden { permission: common::role::Permission::ModelWrite }),
+        None => Err(RegistryError::NoDropper(format!(
+            "nobody acts for files of the user {uid} of this machine; the operator can name somebody in MREG_DROP_USERS, or \
+             give the drop folder a role with MREG_DROP_ROLE"
+        ))),
     };
     let caller = match caller {
         Ok(caller) => caller,
@@ -539,6 +542,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::BadCredentials
         | RegistryError::Forbidden { .. }
         | RegistryError::OperatorOnly
+        | RegistryError::NoDropper(_)
         | RegistryError::PasswordChangeRequired
         | RegistryError::NotFound { .. }
         | RegistryError::Conflict(_)
