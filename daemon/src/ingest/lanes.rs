@@ -21,8 +21,6 @@ pub mod lease;
 mod look;
 mod read;
 mod take;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use std::ffi::{OsStr, OsString};
@@ -552,3 +550,6 @@ fn step() {
     #[cfg(test)]
     tests::step();
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,21 +257,22 @@ impl Lanes {
         Ok(Some(moved))
     }
 
-    /// Whether anything in a taken folder is newer than its slot: somebody had it open, and went on. What can't be told has
+    /// Whether a file in a taken folder is newer than its slot: somebody had it open, and went on. What can't be told has
     /// changed.
     fn changed_since_taken(&self, slot: &OwnedFd, name: &OsStr) -> bool {
         let changed = || -> Result<bool, Stop> {
-            // The slot is made right before the folder is moved into it. The move sets when the folder changed, so that of it
-            // only its content's time counts.
+            // The slot is made right before the folder is moved into it. Folders in it don't count: removing what is in them
+            // changes them, and that may have been cut. A file that is written, linked or moved into one changes itself.
             let Some(taken_ns) = born_ns(&stat_fd(slot)?) else { return Ok(true) };
             let folder = open_folder(slot, name)?;
-            let mut newest_ns = seen_of(&stat_fd(&folder)?, self.home).modified_ns;
-            walk(&folder, self.home, &mut |found| {
-                newest_ns = newest_ns.max(found.seen.changed_ns);
-                match found.seen.kind {
-                    Kind::File | Kind::Folder => Ok(()),
-                    Kind::Other(what) => Err(Stop::Hostile(what.to_owned())),
+            let mut newest_ns = i128::MIN;
+            walk(&folder, self.home, &mut |found| match found.seen.kind {
+                Kind::File => {
+                    newest_ns = newest_ns.max(found.seen.changed_ns);
+                    Ok(())
                 }
+                Kind::Folder => Ok(()),
+                Kind::Other(what) => Err(Stop::Hostile(what.to_owned())),
             })?;
             Ok(newest_ns > taken_ns)
         };
