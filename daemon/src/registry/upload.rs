@@ -261,6 +261,12 @@ impl Upload {
         inner.refuse(&caller, note, error).await
     }
 
+    /// Ends the upload without a word: what was staged vanishes, and there is no entry. For what the daemon itself leaves off
+    /// and takes up again.
+    pub(crate) fn leave(mut self) {
+        self.recorded = true;
+    }
+
     /// The files, for `publish`, which writes the entry from here on.
     pub(crate) fn take_files(&mut self) -> Vec<StagedFile> {
         self.recorded = true;
