@@ -228,9 +228,11 @@ fn without_suffix<'a>(name: &'a [u8], suffix: &str) -> Option<&'a [u8]> {
 }
 
 fn is_litter(name: &[u8]) -> bool {
-    let is_deleted = name.strip_prefix(NFS_PREFIX.as_bytes()).is_some_and(|digits| {
+    let is_deleted = name.split_at_checked(NFS_PREFIX.len()).is_some_and(|(prefix, digits)| {
         // A temporary name of rsync's for a file `nfs…` is no deleted file.
-        digits.len() >= NFS_DIGITS_MIN && digits.iter().all(u8::is_ascii_hexdigit)
+        prefix.eq_ignore_ascii_case(NFS_PREFIX.as_bytes())
+            && digits.len() >= NFS_DIGITS_MIN
+            && digits.iter().all(u8::is_ascii_hexdigit)
     });
     is_deleted || LITTER.iter().any(|litter| name.eq_ignore_ascii_case(litter.as_bytes()))
 }
