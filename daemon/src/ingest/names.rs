@@ -217,10 +217,13 @@ fn marker(name: &[u8]) -> Option<NameKind> {
     name.eq_ignore_ascii_case(NAMESPACE.as_bytes()).then_some(NameKind::Namespace)
 }
 
+/// What something beside an item of a name is.
+type Beside = fn(OsString) -> NameKind;
+
 /// The name that something beside it speaks of, and as what it does.
-fn strip_beside(name: &[u8]) -> Option<(&[u8], fn(OsString) -> NameKind)> {
+fn strip_beside(name: &[u8]) -> Option<(&[u8], Beside)> {
     without_suffix(name, SIDECAR_SUFFIX)
-        .map(|of| (of, NameKind::Sidecar as fn(OsString) -> NameKind))
+        .map(|of| (of, NameKind::Sidecar as Beside))
         .or_else(|| without_suffix(name, CHECKSUM_SUFFIX).map(|of| (of, NameKind::Checksum as _)))
 }
 
