@@ -6,6 +6,7 @@ use std::fs;
 use common::role::Role;
 use serde_json::{Value, json};
 use tests::daemon::Daemon;
+use tests::{samples, wait};
 
 /// An id that no item has.
 const ITEM: &str = "01K7Z0000000000000000000AB";
@@ -53,6 +54,64 @@ fn no_folder() {
             .collect();
         assert_eq!(told, [(&json!("admin"), &json!("error"), &target), (&json!("vera"), &json!("denied"), &target)]);
     }
+}
+
+/// A folder is told of by `/status`, `/readyz` and `/metrics`, paused and gone included; a pause may be repeated under its key.
+#[test]
+fn folder_in_numbers() {
+    let mut daemon = Daemon::with(&[("MREG_DROP_DIR", "drop"), ("MREG_DROP_SETTLE", "0.1"), ("MREG_DROP_POLL", "1")]);
+    daemon.expect_line("drop folder");
+    let admin = daemon.admin();
+    let check = |detail: &str| {
+        wait::until("the check of the drop folder", || {
+            let ready = daemon.client().get("/readyz").json();
+            (ready["checks"]["ingest"]["detail"] == detail).then(|| ready["ready"].as_bool().unwrap())
+        })
+    };
+    let shows = |line: &str| {
+        wait::until(line, || daemon.client().get("/metrics").text().lines().any(|found| found == line).then_some(()));
+    };
+    assert!(check("taking files in"));
+    let intake = admin.value("/status")["ingest"].clone();
+    assert_eq!((&intake["paused"], &intake["problem"]), (&json!(false), &Value::Null));
+    shows("mreg_ingest_working 1");
+
+    fs::write(daemon.work_dir().join("drop/m.safetensors"), samples::safetensors(1)).unwrap();
+    shows("mreg_ingest_items{state=\"done\"} 1");
+    shows("mreg_ingest_done_total 1");
+    shows(&format!("mreg_ingest_bytes_total {}", samples::safetensors(1).len()));
+    let done = admin.value("/ingest?state=done&q=M.SAFE");
+    let item = done["items"][0].clone();
+    assert_eq!((&done["total"], &item["name"], &item["version"]), (&json!(1), &json!("m"), &json!(1)), "{done}");
+    let path = format!("/ingest/{}", item["id"].as_str().unwrap());
+    assert_eq!(admin.value(&path)["path"], "m.safetensors");
+    admin.post_empty(&format!("{path}/retry")).problem("conflict");
+    admin.post(&format!("{path}/discard"), &json!({"reason": "x"})).problem("conflict");
+
+    let pause = || {
+        let request = admin.request("POST", "/ingest/pause").header("Idempotency-Key", "once");
+        request.json(&json!({"reason": "a test"})).send().expect(200)
+    };
+    let (first, again) = (pause(), pause());
+    assert_eq!(first.log_index(), again.log_index(), "the key stands for one pause");
+    assert_eq!((&first.json()["paused"], &first.json()["pause_reason"]), (&json!(true), &json!("a test")));
+    admin.post("/ingest/pause", &json!({"reason": ""})).invalid("body.reason");
+    assert!(check("paused"));
+    shows("mreg_ingest_paused 1");
+    let resumed = admin.post_empty("/ingest/resume").expect(200);
+    assert_eq!(
+        (&resumed.json()["paused"], resumed.json()["receipt"]["index"].as_u64()),
+        (&json!(false), Some(resumed.log_index()))
+    );
+    shows("mreg_ingest_paused 0");
+
+    let (here, away) = (daemon.work_dir().join("drop"), daemon.work_dir().join("away"));
+    fs::rename(&here, &away).unwrap();
+    assert!(!check("the drop folder can't be worked with; /status says why"));
+    shows("mreg_ingest_working 0");
+    assert!(admin.value("/status")["ingest"]["problem"].as_str().is_some_and(|problem| !problem.is_empty()));
+    fs::rename(&away, &here).unwrap();
+    assert!(check("taking files in"));
 }
 
 /// `config check` and `config show` know the folder's settings, and make nothing.

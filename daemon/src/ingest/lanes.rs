@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use common::name::{ArtifactPath, ItemId};
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstatfs, fstatvfs, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, fstatfs, fstatvfs, openat};
 use rustix::io::Errno;
 
 pub use self::finish::DOCUMENT_OCTETS_MAX;
@@ -524,7 +524,12 @@ fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Gives a folder its mode, unless it has it: where nobody may ask for the set-group-ID bit (systemd's
+/// `RestrictSUIDSGID=`), the folder has it from its parent.
 fn set_mode(folder: &OwnedFd, mode: u32) -> io::Result<()> {
+    if Mode::from_raw_mode(fstat(folder)?.st_mode) == Mode::from_raw_mode(mode) {
+        return Ok(());
+    }
     Ok(fchmod(folder, Mode::from_raw_mode(mode))?)
 }
 
