@@ -1,7 +1,9 @@
 //! A daemon with a drop folder, ways to bring files there, and what must be true of each that was decided. What it checks
 //! it checks with functions of `common` and by reading files: no code of the daemon's.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -23,6 +25,9 @@ use crate::wait;
 pub const SETTLE: &str = "0.2";
 /// The same. Nothing may be taken sooner after its last change.
 pub const SETTLE_TIME: Duration = Duration::from_millis(200);
+
+/// What the name of a document about a refused item ends in.
+const REJECTED: &str = ".rejected.json";
 
 /// A daemon and its drop folder.
 #[derive(Debug)]
@@ -245,16 +250,20 @@ impl DropFolder {
     /// Waits for the document of a refused item, and checks all that must be true of it.
     #[track_caller]
     pub fn is_refused(&self, path: &str) -> Refused {
-        let file = self.waits_for("rejected", path, ".rejected.json");
-        let octets = fs::read(&file).unwrap();
-        let document: Value = serde_json::from_slice(&octets).expect("a problem document");
+        let (file, document) = self.refusal(path);
         assert_eq!(document["path"], path, "{document}");
         for member in ["type", "title", "detail", "instance", "item"] {
             assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{path}: no {member}: {document}");
         }
         let status = document["status"].as_u64().expect("a status");
         assert!((400..600).contains(&status), "{path}: {document}");
-        let place = PathBuf::from(file.to_str().unwrap().strip_suffix(".rejected.json").unwrap());
+        let name = file.file_name().unwrap().as_bytes().strip_suffix(REJECTED.as_bytes()).unwrap();
+        let mut place = file.with_file_name(OsStr::from_bytes(name));
+        if fs::symlink_metadata(&place).is_err() {
+            // A name so long that its document has another.
+            let item = self.items().into_iter().find(|item| document["item"] == item.id.as_str());
+            place = self.dir.join(item.unwrap_or_else(|| panic!("{path} is not in the list: {document}")).place);
+        }
         assert!(fs::symlink_metadata(&place).is_ok(), "{path} is not in rejected/ beside its document");
         let receipt: Receipt = serde_json::from_value(document["receipt"].clone())
             .unwrap_or_else(|error| panic!("{path}: {error}: {document}"));
@@ -263,6 +272,43 @@ impl DropFolder {
         let dropped = &entry["data"]["drop"];
         assert_eq!(dropped["item"], document["item"], "{path}: {entry}");
         Refused { document, place }
+    }
+
+    /// Waits for the document about a path: the file and what is in it.
+    #[track_caller]
+    fn refusal(&self, path: &str) -> (PathBuf, Value) {
+        let began = std::time::Instant::now();
+        loop {
+            for file in self.documents() {
+                let document: Option<Value> =
+                    fs::read(&file).ok().and_then(|octets| serde_json::from_slice(&octets).ok());
+                if let Some(document) = document.filter(|document| document["path"] == path) {
+                    return (file, document);
+                }
+            }
+            assert!(
+                began.elapsed() < wait::DEADLINE,
+                "{path} was not refused; there is {:?}; the list has {:#?}",
+                tree(&self.dir),
+                self.item(path)
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The documents in `rejected/`.
+    pub fn documents(&self) -> Vec<PathBuf> {
+        let (mut found, mut open) = (Vec::new(), vec![self.dir.join("rejected")]);
+        while let Some(next) = open.pop() {
+            for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+                if entry.file_name().as_bytes().ends_with(REJECTED.as_bytes()) {
+                    found.push(entry.path());
+                } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(entry.path());
+                }
+            }
+        }
+        found
     }
 
     /// Waits for a file in a lane, below whichever day.
