@@ -173,19 +173,18 @@ fn the_folder_vanishes() {
     });
 }
 
+const UNMOUNTED: &str = "SKIPPED: mounting a tmpfs isn't permitted here, so a full disk was NOT tested";
+
 /// A small file system in memory; gone with this.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// None, said aloud, where mounting isn't permitted.
+    /// None where mounting isn't permitted.
     fn mount(at: &Path, octets: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={octets},mode=0700"), "mreg-test"]).arg(at);
         let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        if !mounted {
-            println!("SKIPPED: mounting a tmpfs isn't permitted here, so a full disk was NOT tested");
-        }
         mounted.then(|| Self(at.to_owned()))
     }
 }
@@ -206,7 +205,9 @@ impl Drop for SmallDisk {
 #[test]
 fn no_room() {
     let mut folder = DropFolder::prepared(&[("MREG_MIN_FREE_BYTES", "20 MiB")]);
-    let Some(disk) = SmallDisk::mount(&folder.daemon.data_dir(), "100m") else { return };
+    let Some(disk) = SmallDisk::mount(&folder.daemon.data_dir(), "100m") else {
+        return println!("{UNMOUNTED}");
+    };
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
     let filler = folder.daemon.data_dir().join("filler");
@@ -238,7 +239,9 @@ fn no_room() {
 #[test]
 fn no_room_for_receipts() {
     let mut folder = DropFolder::prepared(&[]);
-    let Some(disk) = SmallDisk::mount(folder.dir(), "4m") else { return };
+    let Some(disk) = SmallDisk::mount(folder.dir(), "4m") else {
+        return println!("{UNMOUNTED}");
+    };
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
     fs::write(folder.dir().join(".m"), samples::large_safetensors(100_000, 1)).unwrap();
