@@ -777,6 +777,36 @@ pub enum IngestState {
     Failed,
 }
 
+impl IngestState {
+    /// Every state, in the order of an item's life.
+    pub const ALL: [Self; 9] = [
+        Self::Seen,
+        Self::Waiting,
+        Self::Hashing,
+        Self::Scanning,
+        Self::Storing,
+        Self::Done,
+        Self::Quarantined,
+        Self::Rejected,
+        Self::Failed,
+    ];
+
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Waiting => "waiting",
+            Self::Hashing => "hashing",
+            Self::Scanning => "scanning",
+            Self::Storing => "storing",
+            Self::Done => "done",
+            Self::Quarantined => "quarantined",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What an item of the drop folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -920,6 +950,16 @@ pub struct IngestChanged {
     pub item: IngestItem,
     /// The proof.
     pub receipt: Receipt,
+}
+
+/// Body of `POST /ingest/resume`; it may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngestResume {
+    /// Why, at most 1000 characters, no control characters. It is kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub reason: Option<String>,
 }
 
 /// Answer of `POST /ingest/pause` and `POST /ingest/resume`.

@@ -26,10 +26,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    AuditRow, BuildInfo, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, State, Status, Token, User,
-    VersionInfo,
+    AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
+    ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Reason, State, Status, Token, User, VersionInfo,
 };
-use crate::name::{ArtifactPath, UserName, Version};
+use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
 
@@ -191,6 +191,19 @@ pub struct AuditQuery {
     pub before: Option<u64>,
     /// Only indices above.
     pub after: Option<u64>,
+    /// Where to go on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Rows wanted, 1..1000; the daemon's default where none is given.
+    pub limit: Option<u32>,
+}
+
+/// Which items of the drop folder, in the daemon's order. Empty fields are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IngestQuery {
+    /// In one of these states; empty: in any.
+    pub states: Vec<IngestState>,
+    /// Part of the path.
+    pub q: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
@@ -423,6 +436,67 @@ impl Client {
             .param("cursor", cursor.unwrap_or_default())
             .number("limit", Some(limit.into()));
         self.read(target).await
+    }
+
+    /// `GET /ingest`: what lies in the drop folder or came through it, and how it fares as a whole.
+    ///
+    /// # Errors
+    /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
+    pub async fn ingest(&self, query: &IngestQuery) -> Result<Reply<IngestPage>, ClientError> {
+        let mut target = Target::new(&["ingest"]);
+        for state in &query.states {
+            target = target.param("state", state.as_str());
+        }
+        let target = target
+            .param("q", &query.q)
+            .param("cursor", query.cursor.as_deref().unwrap_or_default())
+            .number("limit", query.limit.map(u64::from));
+        self.read(target).await
+    }
+
+    /// `GET /ingest/{item}`.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`]: no such item, or no drop folder; those of every call.
+    pub async fn ingest_item(&self, item: ItemId) -> Result<Reply<IngestItem>, ClientError> {
+        self.read(Target::new(&["ingest", &item.to_string()])).await
+    }
+
+    /// `POST /ingest/{item}/retry`: tries it again at once.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `ingest.manage`, [`ProblemType::NotFound`], [`ProblemType::Conflict`] where it is
+    /// under way or done; those of every call.
+    pub async fn retry_item(&self, item: ItemId) -> Result<Reply<IngestChanged>, ClientError> {
+        self.call(Method::POST, Target::new(&["ingest", &item.to_string(), "retry"]), Some(Bytes::new()), true).await
+    }
+
+    /// `POST /ingest/{item}/discard`: gives it up; no file is deleted.
+    ///
+    /// # Errors
+    /// As of [`Client::retry_item`]; [`ProblemType::Invalid`] for the reason.
+    pub async fn discard_item(&self, item: ItemId, reason: &str) -> Result<Reply<IngestChanged>, ClientError> {
+        let body = to_json(&Reason { reason: reason.to_owned() })?;
+        self.call(Method::POST, Target::new(&["ingest", &item.to_string(), "discard"]), Some(body), true).await
+    }
+
+    /// `POST /ingest/pause`: nothing more is taken in until [`Client::resume_intake`].
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `ingest.manage`, [`ProblemType::NotFound`] where there is no drop folder,
+    /// [`ProblemType::Invalid`] for the reason; those of every call.
+    pub async fn pause_intake(&self, reason: &str) -> Result<Reply<IntakeChanged>, ClientError> {
+        let body = to_json(&Reason { reason: reason.to_owned() })?;
+        self.call(Method::POST, Target::new(&["ingest", "pause"]), Some(body), true).await
+    }
+
+    /// `POST /ingest/resume`: files are taken in again. The reason may be left out.
+    ///
+    /// # Errors
+    /// As of [`Client::pause_intake`].
+    pub async fn resume_intake(&self, reason: Option<&str>) -> Result<Reply<IntakeChanged>, ClientError> {
+        let body = to_json(&IngestResume { reason: reason.map(str::to_owned) })?;
+        self.call(Method::POST, Target::new(&["ingest", "resume"]), Some(body), true).await
     }
 
     /// `GET /users`.

@@ -182,6 +182,8 @@ impl From<StartError> for Failed {
                 crate::config::secret::SecretError::Io(source) => exit_of(source),
                 _unfit => Exit::Config,
             },
+            StartError::DropFolder { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,
+            StartError::DropFolder { source, .. } => exit_of(source),
             StartError::Setting { .. } | StartError::Cosigning(_) => Exit::Config,
             StartError::Registry(error) => exit_of_registry(error),
         };

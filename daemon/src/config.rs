@@ -3,7 +3,7 @@
 //! Knows: every setting (`config/settings.rs`), every place one may come from (`config/sources.rs`), the rules between
 //! settings, and how to say all that is wrong at once. This is the only reader of the environment in the daemon.
 //! Refuses to know: what the settings do. It creates nothing; it reads `.env`, secret files, the policy of the witnesses,
-//! and the first octets of a file that stands where the data should be.
+//! the machine's list of users, and the first octets of a file that stands where the data should be.
 
 pub mod dotenv;
 pub mod ingest;
@@ -24,6 +24,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use common::role::{Permission, Role};
+use ingest::{DropFolder, UID_NOBODY};
 use scan::{ScanPolicies, ScanPolicy};
 pub use secret::Secret;
 use settings::{Default, Kind};
@@ -81,6 +83,8 @@ pub struct Config {
     pub body_idle_timeout: Duration,
     /// For running requests at shutdown; zero cuts them at once.
     pub shutdown_timeout: Duration,
+    /// The folder whose files become versions, where there is one.
+    pub drop: Option<DropFolder>,
     /// What is done about what inspection finds, by model.
     pub scan_policies: ScanPolicies,
     /// Globals that pickles may name besides those that are built in, as (module, name).
@@ -365,6 +369,8 @@ impl Draft {
             header_timeout: Duration::ZERO,
             body_idle_timeout: Duration::ZERO,
             shutdown_timeout: Duration::ZERO,
+            // There while the rows are applied; taken back at the end where no folder is named.
+            drop: Some(DropFolder::blank()),
             scan_policies: ScanPolicy::Default.into(),
             scan_allow_globals: BTreeSet::new(),
             scan_allow_prefixes: BTreeSet::new(),
@@ -381,6 +387,11 @@ impl Draft {
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
         Self { config, database: Database::Embedded }
+    }
+
+    /// The drop folder in the making.
+    fn drop_folder(&mut self) -> &mut DropFolder {
+        self.config.drop.get_or_insert_with(DropFolder::blank)
     }
 }
 
@@ -449,6 +460,7 @@ impl Config {
         loading.apply_options(options);
         loading.settle_data_dir();
         loading.settle_key_dir();
+        loading.settle_drop_folder();
         loading.settle_witnesses();
         loading.check_sign_in();
         loading.check_exposure(options.require_tls);
@@ -646,6 +658,64 @@ impl Loading<'_> {
             self.mistake("MREG_KEY_DIR", format!("{} is not a directory", key_dir.display()));
         }
         self.draft.config.key_dir = key_dir;
+    }
+
+    /// The drop folder apart from data and keys, or none, and then nothing said about it. That it is there is not asked: it
+    /// may be mounted later, and commands that have nothing to do with it must work until then.
+    fn settle_drop_folder(&mut self) {
+        let Some(mut drop) = self.draft.config.drop.take() else { return };
+        if drop.dir.as_os_str().is_empty() {
+            let others = settings::all().map(|setting| setting.name).filter(|name| name.starts_with("MREG_DROP_"));
+            let said: Vec<&str> = others.filter(|name| *name != "MREG_DROP_DIR" && self.is_set(name)).collect();
+            for name in said {
+                self.mistake(name, "is set, and MREG_DROP_DIR names no folder; set that as well, or unset this");
+            }
+            return;
+        }
+        drop.dir = self.absolute(&drop.dir);
+        let real = resolved(&drop.dir);
+        let shown = drop.dir.display();
+        let problem = if real.parent().is_none() {
+            Some("is the root directory; name a directory of its own".to_owned())
+        } else if drop.dir.exists() && !drop.dir.is_dir() {
+            Some(format!("{shown} is not a directory; name one, or a place where one can be made"))
+        } else {
+            let Config { data_dir, key_dir, .. } = &self.draft.config;
+            [("data", data_dir), ("key", key_dir)].into_iter().find_map(|(what, dir)| {
+                let other = resolved(dir);
+                // The root contains everything, and was refused as such.
+                if real.starts_with(&other) && other.parent().is_some() {
+                    Some(format!(
+                        "{shown} is inside the {what} directory {}; name a directory outside it",
+                        dir.display()
+                    ))
+                } else if other.starts_with(&real) {
+                    let dir = dir.display();
+                    Some(format!("{shown} contains the {what} directory {dir}; name a directory of its own"))
+                } else {
+                    None
+                }
+            })
+        };
+        if let Some(problem) = problem {
+            self.mistake("MREG_DROP_DIR", problem);
+        }
+        let may_publish = |role: Role| role.allows(Permission::ModelWrite);
+        if drop.users.is_empty() && !drop.role.is_some_and(may_publish) && !self.is_mistaken("MREG_DROP_ROLE") {
+            self.warn(
+                "MREG_DROP_ROLE lets nobody publish, and MREG_DROP_USERS names nobody: every file will be rejected",
+            );
+        }
+        if drop.role == Some(Role::Admin) {
+            self.warn("MREG_DROP_ROLE is admin: whoever may write to MREG_DROP_DIR can move protected aliases");
+        }
+        if drop.users.contains_key(&UID_NOBODY) {
+            self.warn(format!(
+                "MREG_DROP_USERS names {UID_NOBODY}, which stands for every owner that the kernel or an NFS server has no \
+                 number for"
+            ));
+        }
+        self.draft.config.drop = Some(drop);
     }
 
     /// The policy of the witnesses, read and checked, where they are asked.

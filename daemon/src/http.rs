@@ -6,6 +6,7 @@
 //! | `users` | `/register /users… /roles` |
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
+//! | `ingest` | `/ingest…` |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
 //! | `keys`, `check` | `/log/rotate-key /check`, at the control socket only |
@@ -33,6 +34,7 @@ pub mod inspection;
 pub mod aliases;
 pub mod upload;
 pub mod download;
+pub mod ingest;
 pub mod audit;
 pub mod log;
 pub mod keys;

@@ -28,7 +28,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ use crate::http::control::Control;
 use crate::http::metrics::Metrics;
 use crate::http::server::{self, Stop, raised};
 use crate::http::{Limits, Shared};
+use crate::ingest::Ingest;
 use crate::inspect::{Allowed, Ruleset};
 use crate::inspection::Inspector;
 use crate::inspection::pool::Workers;
@@ -96,9 +97,26 @@ pub enum StartError {
     /// The witness policy does not fit the log.
     #[error("MREG_WITNESS_POLICY")]
     Cosigning(#[source] CosigningError),
+    /// The drop folder.
+    #[error("{}", of_drop_folder(path, source))]
+    DropFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The registry's first steps: recovery, the first admin, the entry of the start.
     #[error("the registry can't start")]
     Registry(#[source] RegistryError),
+}
+
+/// Why the drop folder can't be used.
+fn of_drop_folder(path: &Path, source: &io::Error) -> String {
+    let path = path.display();
+    if source.kind() == io::ErrorKind::WouldBlock {
+        return format!("the drop folder {path} is in use by another daemon; stop that, or set another MREG_DROP_DIR");
+    }
+    format!("the drop folder {path} can't be used")
 }
 
 /// Why serving ended early.
@@ -128,6 +146,8 @@ pub struct Opened {
     pub seeded: Seeded,
     /// The task that asks witnesses, where they are to be asked.
     pub cosigning: Option<Cosigning>,
+    /// The drop folder, where there is one.
+    pub ingest: Option<Ingest>,
 }
 
 /// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
@@ -154,10 +174,18 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
             }
             None => None,
         };
-        Ok((seeded, cosigning))
+        let ingest = match config.drop.clone() {
+            Some(settings) => {
+                let (registry, path) = (Arc::clone(&registry), settings.dir.clone());
+                let opened = off_the_runtime(move || Ingest::open(registry, settings)).await;
+                Some(opened.map_err(|source| StartError::DropFolder { path, source })?)
+            }
+            None => None,
+        };
+        Ok((seeded, cosigning, ingest))
     };
     match opened.await {
-        Ok((seeded, cosigning)) => Ok(Opened { registry, seeded, cosigning }),
+        Ok((seeded, cosigning, ingest)) => Ok(Opened { registry, seeded, cosigning, ingest }),
         Err(error) => {
             registry.close().await;
             Err(error)
@@ -187,6 +215,7 @@ pub async fn run(
     config: &Config,
     registry: Arc<Registry>,
     cosigning: Option<Cosigning>,
+    ingest: Option<Ingest>,
     listener: TcpListener,
     stop: Stop,
     announce: impl FnOnce(),
@@ -207,7 +236,7 @@ pub async fn run(
         started_at_ms: clock::now_ms(),
         stopping: begun.clone(),
         cosigning: cosigning.as_ref().map(Cosigning::state),
-        ingest: None,
+        ingest: ingest.as_ref().map(Ingest::handle),
     });
     let control = match Control::bind(&config.data_dir) {
         Ok(control) => control,
@@ -218,6 +247,7 @@ pub async fn run(
     };
     let own_stop = Stop { begun, at_once: stop.at_once.clone() };
     let network = tokio::spawn(server::serve(listener, Arc::clone(&shared), own_stop.clone()));
+    let ingest = ingest.map(|ingest| tokio::spawn(ingest.run(own_stop.clone(), config.shutdown_timeout)));
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
@@ -236,6 +266,11 @@ pub async fn run(
         Ok(0) => {}
         Ok(cut) => tracing::warn!(connections = cut, "connections were cut at the end of their time"),
         Err(error) => tracing::error!(%error, "the accept loop failed"),
+    }
+    if let Some(ingest) = ingest
+        && let Err(error) = ingest.await
+    {
+        tracing::error!(%error, "the drop folder's task failed");
     }
     // The control socket's file goes with its task, before the lock does.
     if let Err(error) = operator.await {

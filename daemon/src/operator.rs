@@ -43,17 +43,28 @@ fn name_in(passwd: &str, uid: u32) -> Option<&str> {
     })
 }
 
+/// The number of a user in the text of passwd(5).
+pub(crate) fn uid_in(passwd: &str, name: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next() == Some(name);
+        fields.nth(1).filter(|_| is_it && !name.is_empty())?.parse().ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Person, name_in};
+    use super::{Person, name_in, uid_in};
 
-    /// Names are found by number; what is no line of passwd(5) is passed over.
+    /// Names are found by number, and numbers by name; what is no line of passwd(5) is passed over.
     #[test]
     fn names() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\n\n# no line\nana:x:1000:1000::/home/ana:/bin/sh\n";
         assert_eq!(name_in(passwd, 0), Some("root"));
         assert_eq!(name_in(passwd, 1000), Some("ana"));
         assert_eq!(name_in(passwd, 1), None);
+        assert_eq!([uid_in(passwd, "ana"), uid_in(passwd, "root"), uid_in(passwd, "an")], [Some(1000), Some(0), None]);
+        assert_eq!([uid_in(passwd, ""), uid_in(passwd, "# no line")], [None, None]);
     }
 
     /// The one who runs the test.

@@ -93,6 +93,7 @@ use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
+use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
@@ -126,6 +127,7 @@ pub(crate) struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     intake: Intake,
+    forgets: Forgets,
     pins: Pins,
     removals: Removals,
     scrub: Scrub,
@@ -180,6 +182,7 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
+            forgets: Forgets::default(),
             pins: Pins::default(),
             removals: Removals::default(),
             scrub: Scrub::new(settings.scrub.clone()),

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use zeroize::Zeroizing;
 
-use super::{AuditQuery, Client, ClientError, ModelQuery};
+use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
+use crate::api::{IngestKind, IngestState};
+use crate::name::ItemId;
 use crate::problem::ProblemType;
 
 /// Answers each connection with its list of raw answers, one per request; returns the requests.
@@ -121,6 +123,78 @@ fn targets_are_encoded() {
         requests[1]
     );
     assert!(requests[2].starts_with("GET /audit-logs?action=model.%2A&before=9 "), "{}", requests[2]);
+}
+
+const ITEM: &str = r#""id":"01K7Z0000000000000000000AB","path":"nlp/bert.safetensors","kind":"file","state":"hashing",
+    "reason":null,"size":10,"files":1,"bytes_done":4,"bytes_per_second":2,"owner_uid":1001,"by":"alice",
+    "seen_at":"2026-01-31T12:00:00.000Z","state_since":"2026-01-31T12:00:02.000Z","attempts":1,"attempts_max":8,
+    "next_try_at":null,"name":"nlp/bert","model":null,"version":null,"digest":null,"log_index":null,
+    "place":"processing/01K7Z0000000000000000000AB/nlp/bert.safetensors","problem":null,
+    "history":[{"at":"2026-01-31T12:00:00.000Z","state":"seen","text":"found"}]"#;
+const INTAKE: &str = r#""paused":true,"paused_by":"ada","paused_at":"2026-01-31T12:00:00.000Z","pause_reason":"moving",
+    "problem":null,"events":true,"poll_seconds":60,"settle_seconds":2,"states":{"hashing":1,"done":7},"active":1,
+    "done_last_hour":7,"done_total":7,"rejected_total":0,"bytes_total":70,"oldest_seen_at":null,"walked_at":null,
+    "overflows":0"#;
+const RECEIPT: &str =
+    r#""receipt":{"log":"mreg.local/log","index":7,"leaf":"e30=","proof":"c2sp.org/tlog-proof@v1\n"}"#;
+
+/// The drop folder's calls: what is asked, and what comes back typed.
+#[test]
+fn drop_folder() {
+    let page = format!(r#"{{"items":[{{{ITEM}}}],"total":1,"next_cursor":null,"intake":{{{INTAKE}}}}}"#);
+    let none = r#"{"items":[],"total":0,"next_cursor":null,"intake":null}"#;
+    let item = json(&format!("{{{ITEM},{RECEIPT}}}"));
+    let intake = json(&format!("{{{INTAKE},{RECEIPT}}}"));
+    let (address, server) = serve(vec![vec![
+        json(&page),
+        json(none),
+        json(&format!("{{{ITEM}}}")),
+        item.clone(),
+        item,
+        intake.clone(),
+        intake.clone(),
+        intake,
+    ]]);
+    run(async {
+        let client = client(address);
+        let query = IngestQuery {
+            states: vec![IngestState::Failed, IngestState::Hashing],
+            q: "nlp/b".into(),
+            cursor: Some("c+1".into()),
+            limit: Some(20),
+        };
+        let page = client.ingest(&query).await.unwrap().body;
+        let (item, intake) = (&page.items[0], page.intake.unwrap());
+        assert_eq!((item.kind, item.state, item.bytes_done), (IngestKind::File, IngestState::Hashing, 4));
+        assert_eq!((intake.paused, intake.states[&IngestState::Done]), (true, 7));
+        assert!(client.ingest(&IngestQuery::default()).await.unwrap().body.intake.is_none());
+        let id: ItemId = item.id.parse().unwrap();
+        assert_eq!(client.ingest_item(id).await.unwrap().body, *item);
+        assert_eq!(client.retry_item(id).await.unwrap().body.item, *item);
+        let given_up = client.discard_item(id, "a \"mistake\"").await.unwrap();
+        assert_eq!((given_up.log_index, given_up.body.receipt.index), (Some(7), 7));
+        assert!(client.pause_intake("moving").await.unwrap().body.intake.paused);
+        client.resume_intake(Some("moved")).await.unwrap();
+        client.resume_intake(None).await.unwrap();
+    });
+    let requests = server.join().unwrap();
+    let asked: Vec<(&str, &str)> = requests
+        .iter()
+        .map(|request| (request.split(" HTTP/1.1").next().unwrap(), request.split("\r\n\r\n").nth(1).unwrap()))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            ("GET /ingest?state=failed&state=hashing&q=nlp%2Fb&cursor=c%2B1&limit=20", ""),
+            ("GET /ingest", ""),
+            ("GET /ingest/01K7Z0000000000000000000AB", ""),
+            ("POST /ingest/01K7Z0000000000000000000AB/retry", ""),
+            ("POST /ingest/01K7Z0000000000000000000AB/discard", r#"{"reason":"a \"mistake\""}"#),
+            ("POST /ingest/pause", r#"{"reason":"moving"}"#),
+            ("POST /ingest/resume", r#"{"reason":"moved"}"#),
+            ("POST /ingest/resume", "{}"),
+        ]
+    );
 }
 
 /// A problem document comes back typed, with the time to wait; other refusals are named as what they are.

@@ -49,7 +49,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
             // Nobody may be listening to standard output; the registry serves all the same.
             let _said = cli::out(&greeting);
         };
-        crate::run(config, opened.registry, opened.cosigning, listener, stop, announce).await?;
+        crate::run(config, opened.registry, opened.cosigning, opened.ingest, listener, stop, announce).await?;
         Ok(())
     });
     // Blocking work that is still running is a scan or a read: nothing waits for it any more.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::ingest::{self, DropFolder};
 use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
 use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
@@ -393,6 +394,150 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Drop folder",
+        settings: &[
+            Setting {
+                name: "MREG_DROP_DIR",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().dir = if text == "none" { PathBuf::new() } else { PathBuf::from(text) };
+                        Ok(())
+                    },
+                    show: |config| {
+                        let dir = config.drop.as_ref().map(|drop| drop.dir.display().to_string());
+                        dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "none".to_owned())
+                    },
+                },
+                doc: "The folder whose files become versions: what is put there, or into incoming/ below it, is taken in once \
+                      it is complete, and lies in done/ or rejected/ afterwards, beside a receipt or the reason. It is made \
+                      at start if its parent is there, lies outside MREG_DATA_DIR and MREG_KEY_DIR, and is one registry's \
+                      alone. Without it there is none, and the settings below are mistakes.",
+            },
+            Setting {
+                name: "MREG_DROP_SETTLE",
+                default: Default::Text("2"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().settle = ingest::settle(text)?;
+                        Ok(())
+                    },
+                    show: |config| of_drop_folder(config, |drop| ingest::show_settle(drop.settle)),
+                },
+                doc: "For how many seconds a file must have rested before it counts as complete, 0.1 to 3600, with up to three \
+                      decimals. Where the file system can't tell who still has a file open, it is five times that.",
+            },
+            Setting {
+                name: "MREG_DROP_POLL",
+                default: Default::Text("auto"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().poll = match text {
+                            "auto" => None,
+                            _ => Some(seconds(text, 1..=86_400).map_err(|problem| format!("{problem}; or auto"))?),
+                        };
+                        Ok(())
+                    },
+                    show: |config| {
+                        of_drop_folder(config, |drop| {
+                            drop.poll.map_or_else(|| "auto".to_owned(), |poll| poll.as_secs().to_string())
+                        })
+                    },
+                },
+                doc: "Seconds between walks through the folder, 1 to 86400, for what the kernel does not tell of. auto: 60 \
+                      where it tells of changes, 5 where it does not.",
+            },
+            Setting {
+                name: "MREG_DROP_EVENTS",
+                default: Default::Text("true"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().events = boolean(text)?;
+                        Ok(())
+                    },
+                    show: |config| of_drop_folder(config, |drop| drop.events.to_string()),
+                },
+                doc: "Whether the kernel is asked to tell of changes. Say false for a network file system (NFS, CIFS) that \
+                      other machines write to: nothing is told of what they do. true or false.",
+            },
+            Setting {
+                name: "MREG_DROP_USERS",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().users = ingest::users(text)?;
+                        Ok(())
+                    },
+                    show: |config| of_drop_folder(config, |drop| ingest::show_users(&drop.users)),
+                },
+                doc: "Which user of the registry acts for the files of a user of this machine, separated by commas: \
+                      1001=alice,deploy=ci-bot. Left of the sign is a number, or a name of /etc/passwd, which is looked up at \
+                      start. For the files of everybody else, watcher acts.",
+            },
+            Setting {
+                name: "MREG_DROP_ROLE",
+                default: Default::Text("contributor"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().role = ingest::role(text)?;
+                        Ok(())
+                    },
+                    show: |config| {
+                        of_drop_folder(config, |drop| drop.role.map_or("none", common::role::Role::as_str).to_owned())
+                    },
+                },
+                doc: "The role of watcher, who acts for files of users that MREG_DROP_USERS does not name: viewer, \
+                      contributor or admin. none, or a role that may not publish: those files are rejected.",
+            },
+            Setting {
+                name: "MREG_DROP_NAMESPACES",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().namespaces = ingest::namespaces(text)?;
+                        Ok(())
+                    },
+                    show: |config| of_drop_folder(config, |drop| or_none(drop.namespaces.iter().cloned().collect())),
+                },
+                doc: "Folders in incoming/ that are namespaces, separated by commas: each file in one becomes a version of a \
+                      model of that namespace. They are made at start. Other folders are namespaces if they hold a file \
+                      .mreg-namespace.",
+            },
+            Setting {
+                name: "MREG_DROP_DONE",
+                default: Default::Text("keep"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().keep_done = match text {
+                            "keep" => true,
+                            "remove" => false,
+                            _ => return Err(must("be keep or remove", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| {
+                        of_drop_folder(config, |drop| if drop.keep_done { "keep" } else { "remove" }.to_owned())
+                    },
+                },
+                doc: "What becomes of a file once its version is recorded: keep leaves it in done/, where nothing removes it; \
+                      remove removes it. The receipt stays either way.",
+            },
+            Setting {
+                name: "MREG_DROP_PARALLEL",
+                default: Default::Text("4"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.drop_folder().parallel = number(text, 1..=32)?;
+                        Ok(())
+                    },
+                    show: |config| of_drop_folder(config, |drop| drop.parallel.to_string()),
+                },
+                doc: "How many items are read, inspected and stored at once, 1 to 32. Large ones get at most half of the \
+                      places.",
+            },
+        ],
+    },
+    Group {
         title: "Rules",
         settings: &[
             Setting {
@@ -648,8 +793,6 @@ pub const GROUPS: &[Group] = &[
                 "MREG_TRUSTED_PROXIES",
                 "The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody is.",
             ),
-            unavailable("MREG_DROP_DIR", "The watched folder."),
-            unavailable("MREG_DROP_POLL", "How often the watched folder is walked."),
             unavailable("MREG_WEBHOOK_URL", "Where events are posted."),
         ],
     },
@@ -893,6 +1036,11 @@ fn password(text: &str) -> Result<Secret, String> {
         ));
     }
     Ok(Secret::new(text.to_owned()))
+}
+
+/// A setting of the drop folder; a dash where there is none.
+fn of_drop_folder(config: &Config, show: impl FnOnce(&DropFolder) -> String) -> String {
+    config.drop.as_ref().map_or_else(|| "-".to_owned(), show)
 }
 
 /// A list with commas, or that it is empty.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use common::audit::Cosigner;
+use common::role::Role;
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
@@ -83,6 +84,7 @@ fn works_out_of_the_box() {
     assert_eq!((config.scan_timeout.as_secs(), config.rescan_bytes_per_second), (60, 64 << 20));
     assert_eq!((config.header_timeout.as_secs(), config.body_idle_timeout.as_secs()), (15, 60));
     assert_eq!((config.shutdown_timeout.as_secs(), config.connections_max), (30, 1024));
+    assert_eq!(config.drop, None);
     assert!(!config.open_registration && config.logging.color && config.logging.journal_stream.is_none());
     assert_eq!(place.0.path().read_dir().unwrap().count(), 0);
 }
@@ -478,6 +480,124 @@ proptest! {
             }
         }
     }
+}
+
+/// A folder that is named brings its settings along, each with its documented value; it is not made.
+#[test]
+fn drop_folder() {
+    let place = Place::new();
+    let loaded = place.load(&[("MREG_DROP_DIR", "drop")]);
+    let drop = loaded.config.drop.as_ref().unwrap();
+    assert_eq!((&drop.dir, drop.settle.as_millis(), drop.poll), (&place.path("drop"), 2000, None));
+    assert_eq!((drop.events, drop.keep_done, drop.parallel, drop.role), (true, true, 4, Some(Role::Contributor)));
+    assert!(drop.users.is_empty() && drop.namespaces.is_empty() && loaded.warnings.is_empty());
+    assert_eq!(place.0.path().read_dir().unwrap().count(), 0);
+
+    let set = [
+        ("MREG_DROP_DIR", "/srv/drop"),
+        ("MREG_DROP_SETTLE", "0.5"),
+        ("MREG_DROP_POLL", "7"),
+        ("MREG_DROP_EVENTS", "false"),
+        ("MREG_DROP_USERS", "1001=alice,1002=ci-bot"),
+        ("MREG_DROP_ROLE", "none"),
+        ("MREG_DROP_NAMESPACES", "nlp,vision"),
+        ("MREG_DROP_DONE", "remove"),
+        ("MREG_DROP_PARALLEL", "2"),
+    ];
+    let loaded = place.load(&set);
+    for (name, value) in set {
+        assert_eq!(row(&loaded, name), (value.into(), "environment".into()));
+    }
+    let drop = loaded.config.drop.unwrap();
+    assert_eq!((drop.settle.as_millis(), drop.poll.unwrap().as_secs(), drop.parallel), (500, 7, 2));
+    assert!(!drop.events && !drop.keep_done && drop.role.is_none());
+    assert_eq!((drop.users[&1001].as_str(), drop.namespaces.len()), ("alice", 2));
+    // The names of the machine are looked up: root is there everywhere.
+    let by_name = [set[0], ("MREG_DROP_USERS", "root=alice")];
+    assert_eq!(row(&place.load(&by_name), "MREG_DROP_USERS").0, "0=alice");
+}
+
+/// What is wrong with each setting of the folder is said; without a folder they are mistakes themselves.
+#[test]
+fn drop_folder_mistakes() {
+    let place = Place::new();
+    let wrong = [
+        ("MREG_DROP_SETTLE", "0", "0.1 to 3600"),
+        ("MREG_DROP_POLL", "0", "or auto"),
+        ("MREG_DROP_EVENTS", "maybe", "true or false"),
+        ("MREG_DROP_USERS", "no-such-user-here=alice", "is not a user in /etc/passwd"),
+        ("MREG_DROP_ROLE", "auditor", "viewer, contributor, admin or none"),
+        ("MREG_DROP_NAMESPACES", "a/b", "be namespaces"),
+        ("MREG_DROP_DONE", "forget", "keep or remove"),
+        ("MREG_DROP_PARALLEL", "33", "from 1 to 32"),
+    ];
+    for (name, value, part) in wrong {
+        let mistake = place.mistake(&[("MREG_DROP_DIR", "drop"), (name, value)]);
+        assert!(mistake.starts_with(&format!("{name}: ")) && mistake.contains(part), "{mistake}");
+    }
+    for folder in [&[][..], &[("MREG_DROP_DIR", "none")], &[("MREG_DROP_DIR", " ")]] {
+        let alone: Vec<_> =
+            folder.iter().copied().chain([("MREG_DROP_POLL", "9"), ("MREG_DROP_SETTLE", "1")]).collect();
+        let mistakes = place.mistakes(&alone);
+        assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+        for (mistake, name) in mistakes.iter().zip(["MREG_DROP_SETTLE", "MREG_DROP_POLL"]) {
+            assert!(mistake.starts_with(&format!("{name}: is set, and MREG_DROP_DIR names no folder")), "{mistake}");
+        }
+    }
+    let none = place.load(&[("MREG_DROP_DIR", "none")]);
+    assert_eq!((none.config.drop.is_none(), row(&none, "MREG_DROP_DIR").0), (true, "none".into()));
+    assert_eq!(row(&none, "MREG_DROP_POLL").0, "-");
+}
+
+/// The folder, the data and the keys are three places, however their paths are written.
+#[test]
+fn drop_folder_lies_apart() {
+    let place = Place::new();
+    create_dir(place.path("data")).unwrap();
+    create_dir(place.path("keys")).unwrap();
+    symlink(place.path("data"), place.path("link")).unwrap();
+    place.file("file", "", 0o644);
+    let with = |dir: &str| {
+        place.load_with(
+            &Options::default(),
+            &[("MREG_DATA_DIR", "data"), ("MREG_KEY_DIR", "keys"), ("MREG_DROP_DIR", dir)],
+        )
+    };
+    for (dir, part) in [
+        ("data", "is inside the data directory"),
+        ("data/drop", "is inside the data directory"),
+        ("link/a/b", "is inside the data directory"),
+        ("none/../data/drop", "is inside the data directory"),
+        ("keys/drop", "is inside the key directory"),
+        (".", "contains the data directory"),
+        ("/", "is the root directory"),
+        ("/..", "is the root directory"),
+        ("file", "is not a directory"),
+    ] {
+        let mistakes = with(dir).unwrap_err().mistakes;
+        assert!(mistakes.len() == 1 && mistakes[0].about == "MREG_DROP_DIR", "{dir}: {mistakes:?}");
+        assert!(mistakes[0].problem.contains(part), "{dir}: {mistakes:?}");
+    }
+    for dir in ["drop", "data2", "data-drop", "keys2/drop", "not/there/yet"] {
+        assert!(with(dir).unwrap().warnings.is_empty(), "{dir}");
+    }
+}
+
+/// Who may act for whom is pointed out where it is nobody, or more than most would want.
+#[test]
+fn drop_folder_warnings() {
+    let place = Place::new();
+    for (name, value, part) in [
+        ("MREG_DROP_ROLE", "none", "every file will be rejected"),
+        ("MREG_DROP_ROLE", "viewer", "every file will be rejected"),
+        ("MREG_DROP_ROLE", "admin", "can move protected aliases"),
+        ("MREG_DROP_USERS", "65534=alice", "every owner that the kernel"),
+    ] {
+        let loaded = place.load(&[("MREG_DROP_DIR", "drop"), (name, value)]);
+        assert!(loaded.warnings.len() == 1 && loaded.warnings[0].contains(part), "{:?}", loaded.warnings);
+    }
+    let mapped = [("MREG_DROP_DIR", "drop"), ("MREG_DROP_ROLE", "none"), ("MREG_DROP_USERS", "1001=alice")];
+    assert!(place.load(&mapped).warnings.is_empty());
 }
 
 /// Witnesses are asked by a policy that can be used; everything that is wrong with it is told at once, with its line.

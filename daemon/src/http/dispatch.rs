@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, health, inspection, keys, log, login, models, pages, upload,
-    users, versions,
+    Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
+    upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -68,6 +68,13 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::SetAlias { model, alias } => aliases::set(call, &model, &alias).await,
         Route::ClearAlias { model, alias } => aliases::clear(&call, &model, &alias).await,
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
+
+        Route::ListIngest => ingest::list(&call).await,
+        Route::ShowIngest { item } => ingest::show(&call, &item).await,
+        Route::RetryIngest { item } => ingest::retry(&call, &item).await,
+        Route::DiscardIngest { item } => ingest::discard(call, &item).await,
+        Route::PauseIngest => ingest::pause(call).await,
+        Route::ResumeIngest => ingest::resume(call).await,
 
         Route::ListAudit => audit::list(&call).await,
         Route::StreamAudit => audit::tail::follow(call).await,

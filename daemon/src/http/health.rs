@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus, WitnessStatus,
-    WitnessesStatus,
+    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
+    WitnessStatus, WitnessesStatus,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -92,6 +92,16 @@ pub(crate) async fn ready(call: &Call) -> Answer {
             (None, true) => "nothing is witnessed yet".to_owned(),
         };
         checks.insert("witnesses".to_owned(), check(state.file_contradicts.is_none(), detail));
+    }
+    if let Some(folder) = &shared.ingest {
+        let status = folder.status();
+        // Why is for those who may ask /status: it has paths.
+        let detail = match (&status.problem, status.paused) {
+            (Some(_), _) => "the drop folder can't be worked with; /status says why",
+            (None, true) => "paused",
+            (None, false) => "taking files in",
+        };
+        checks.insert("ingest".to_owned(), check(status.problem.is_none(), detail.to_owned()));
     }
     if *shared.stopping.borrow() {
         checks.insert("daemon".to_owned(), check(false, "stopping".to_owned()));
@@ -246,6 +256,9 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("log_witness_contradictions", "gauge", help, against as f64);
     }
     add("uploads_open", "gauge", "Uploads under way.", registry.open_uploads() as f64);
+    if let Some(folder) = &shared.ingest {
+        ingest(&folder.status(), &mut add);
+    }
     if let Ok(counters) = registry.counters().await {
         add("models", "gauge", "Models that are not deleted.", counters.models as f64);
         add("versions", "gauge", "Versions that are not deleted.", counters.versions as f64);
@@ -293,6 +306,55 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     Ok(respond::bytes(StatusCode::OK, METRICS_TYPE, shared.metrics.render(&gauges)))
 }
 
+/// Items of the drop folder in a state, by name with its label.
+const INGEST_ITEMS: [(IngestState, &str); 9] = [
+    (IngestState::Seen, "ingest_items{state=\"seen\"}"),
+    (IngestState::Waiting, "ingest_items{state=\"waiting\"}"),
+    (IngestState::Hashing, "ingest_items{state=\"hashing\"}"),
+    (IngestState::Scanning, "ingest_items{state=\"scanning\"}"),
+    (IngestState::Storing, "ingest_items{state=\"storing\"}"),
+    (IngestState::Done, "ingest_items{state=\"done\"}"),
+    (IngestState::Quarantined, "ingest_items{state=\"quarantined\"}"),
+    (IngestState::Rejected, "ingest_items{state=\"rejected\"}"),
+    (IngestState::Failed, "ingest_items{state=\"failed\"}"),
+];
+
+/// The drop folder in numbers.
+fn ingest(status: &IntakeStatus, add: &mut impl FnMut(&'static str, &'static str, &'static str, f64)) {
+    for (state, name) in INGEST_ITEMS {
+        let count = status.states.get(&state).copied().unwrap_or(0);
+        add(name, "gauge", "Items of the drop folder, by state; of those at an end only the newest.", count as f64);
+    }
+    let working = f64::from(u8::from(status.problem.is_none()));
+    add("ingest_working", "gauge", "1 while the drop folder can be worked with; /status says why not.", working);
+    let paused = f64::from(u8::from(status.paused));
+    add("ingest_paused", "gauge", "1 while the drop folder takes nothing in, because somebody said so.", paused);
+    add("ingest_done_total", "counter", "Items that came to a version since start.", status.done_total as f64);
+    add("ingest_rejected_total", "counter", "Items refused since start.", status.rejected_total as f64);
+    add(
+        "ingest_bytes_total",
+        "counter",
+        "Octets of items that came to a version since start.",
+        status.bytes_total as f64,
+    );
+    let help = "Times that the kernel lost events since start, and the folder was walked instead.";
+    add("ingest_overflows_total", "counter", help, status.overflows as f64);
+    let oldest = status.oldest_seen_at.as_deref().map_or(Some(0.0), seconds_since);
+    if let Some(seconds) = oldest {
+        let help = "Since the oldest item was first seen that is neither done nor rejected; 0 if there is none.";
+        add("ingest_oldest_seconds", "gauge", help, seconds);
+    }
+    if let Some(seconds) = status.walked_at.as_deref().and_then(seconds_since) {
+        add("ingest_walk_age_seconds", "gauge", "Since the drop folder was last walked.", seconds);
+    }
+}
+
+/// Seconds since a time that a status tells.
+fn seconds_since(at: &str) -> Option<f64> {
+    let at_ms = clock::parse_rfc3339(at)?;
+    Some(clock::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0)
+}
+
 /// The version as a label, as is usual.
 const BUILD_INFO: &str = concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
 
@@ -324,7 +386,57 @@ fn cpu_seconds() -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_seconds, open_files, resident_bytes};
+    use std::collections::BTreeMap;
+
+    use common::api::{IngestState, IntakeStatus};
+
+    use super::{INGEST_ITEMS, cpu_seconds, ingest, open_files, resident_bytes};
+    use crate::clock;
+    use crate::http::metrics::{Gauge, Metrics};
+
+    /// The drop folder's numbers are on the page, each state under its own label, help and type once.
+    #[test]
+    fn drop_folder() {
+        let status = IntakeStatus {
+            paused: true,
+            states: BTreeMap::from([(IngestState::Hashing, 3), (IngestState::Rejected, 7)]),
+            done_total: 11,
+            rejected_total: 8,
+            bytes_total: 4096,
+            overflows: 2,
+            walked_at: Some(clock::rfc3339(clock::now_ms() - 5_000)),
+            ..IntakeStatus::default()
+        };
+        let mut gauges = Vec::new();
+        ingest(&status, &mut |name, kind, help, value| gauges.push(Gauge { name, kind, help, value }));
+        let text = Metrics::new().render(&gauges);
+        for line in [
+            "mreg_ingest_items{state=\"hashing\"} 3",
+            "mreg_ingest_items{state=\"rejected\"} 7",
+            "mreg_ingest_items{state=\"seen\"} 0",
+            "# TYPE mreg_ingest_items gauge",
+            "mreg_ingest_working 1",
+            "mreg_ingest_paused 1",
+            "mreg_ingest_done_total 11",
+            "mreg_ingest_rejected_total 8",
+            "mreg_ingest_bytes_total 4096",
+            "mreg_ingest_overflows_total 2",
+            "mreg_ingest_oldest_seconds 0",
+        ] {
+            assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} is not once in\n{text}");
+        }
+        let age = text.lines().find_map(|line| line.strip_prefix("mreg_ingest_walk_age_seconds "));
+        assert!(age.is_some_and(|age| age.parse::<f64>().is_ok_and(|age| age >= 5.0)), "{text}");
+    }
+
+    /// A label says its state as the interface does, and no state is left out.
+    #[test]
+    fn states() {
+        for (state, name) in INGEST_ITEMS {
+            assert_eq!(name, format!("ingest_items{{state=\"{}\"}}", state.as_str()));
+        }
+        assert_eq!(INGEST_ITEMS.map(|(state, _)| state), IngestState::ALL);
+    }
 
     /// The process can see itself.
     #[test]

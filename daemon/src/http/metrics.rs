@@ -48,7 +48,7 @@ struct Series {
 
 /// A number that others keep.
 pub struct Gauge {
-    /// Metric name, without the prefix.
+    /// Metric name, without the prefix; with labels, if it has any. What differs in labels only stands together.
     pub name: &'static str,
     /// `gauge` or `counter`.
     pub kind: &'static str,
@@ -234,14 +234,17 @@ impl Metrics {
                 value: self.connections_refused.load(Ordering::Relaxed) as f64,
             },
         ];
+        let mut before = "";
         for Gauge { name, kind, help, value } in here.iter().chain(gauges) {
             // Process metrics have a name that all of Prometheus' exporters share.
             let prefix = if name.starts_with("process_") { "" } else { "mreg_" };
             let metric = name.split('{').next().unwrap_or(name);
-            let _ = writeln!(
-                text,
-                "# HELP {prefix}{metric} {help}\n# TYPE {prefix}{metric} {kind}\n{prefix}{name} {value}\n"
-            );
+            // The format has help and type once for each name, however many labels follow.
+            if metric != before {
+                let _ = writeln!(text, "\n# HELP {prefix}{metric} {help}\n# TYPE {prefix}{metric} {kind}");
+            }
+            let _ = writeln!(text, "{prefix}{name} {value}");
+            before = metric;
         }
         text
     }

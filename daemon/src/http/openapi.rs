@@ -390,6 +390,11 @@ fn schemas() -> Value {
     add::<api::AliasChanged>(&mut schemas);
     add::<api::AliasEvent>(&mut schemas);
     add::<api::AsOf>(&mut schemas);
+    add::<api::IngestPage>(&mut schemas);
+    add::<api::IngestItem>(&mut schemas);
+    add::<api::IngestChanged>(&mut schemas);
+    add::<api::IntakeChanged>(&mut schemas);
+    add::<api::IngestResume>(&mut schemas);
     add::<api::AuditRow>(&mut schemas);
     add::<api::AuditEntry>(&mut schemas);
     add::<api::BuildInfo>(&mut schemas);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use common::audit::INTEGER_MAX;
-use common::name::{Alias, ArtifactPath, ModelRef, UserName, Version};
+use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UserName, Version};
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
@@ -38,6 +38,11 @@ pub(crate) fn user(text: &str) -> Result<UserName, RegistryError> {
 /// An artifact by its path.
 pub(crate) fn artifact(text: &str) -> Result<ArtifactPath, RegistryError> {
     existing("file", text)
+}
+
+/// An item of the drop folder by its id.
+pub(crate) fn item(text: &str) -> Result<ItemId, RegistryError> {
+    existing("item", text)
 }
 
 /// A value of the path that is to be made; `loc` as in `path.alias`.
@@ -140,7 +145,7 @@ pub(crate) struct Nothing {}
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::{Limit, Time, index, model, version, wanted};
+    use super::{Limit, Time, index, item, model, version, wanted};
     use crate::registry::error::RegistryError;
 
     #[test]
@@ -173,6 +178,9 @@ mod tests {
     fn impossible_references_are_not_found_and_impossible_names_are_invalid() {
         for text in ["", "../x", "a b", "x:0", "x@", "sha256:12", &"x".repeat(10_000)] {
             assert!(matches!(model(text), Err(RegistryError::NotFound { .. })), "{text}");
+        }
+        for text in ["", "pause", "01K", "81K7Z0000000000000000000AB", "01K7Z0000000000000000000AU", "../x"] {
+            assert!(matches!(item(text), Err(RegistryError::NotFound { .. })), "{text}");
         }
         for text in ["0", "01", "-1", "latest", "4294967296", "1.0"] {
             assert!(matches!(version(text), Err(RegistryError::NotFound { .. })), "{text}");

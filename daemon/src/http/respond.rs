@@ -71,8 +71,13 @@ pub fn no_content() -> Response<Body> {
 
 /// A page as JSON, with `Link: …; rel="next"` where there is a next one.
 pub fn page<T: Serialize>(uri: &Uri, page: &Page<T>) -> Response<Body> {
-    let mut response = json(StatusCode::OK, page);
-    if let Some(cursor) = &page.next_cursor
+    linked(uri, json(StatusCode::OK, page), page.next_cursor.as_deref())
+}
+
+/// Adds the `Link` to the next page, where there is one.
+#[must_use]
+pub fn linked(uri: &Uri, mut response: Response<Body>, next_cursor: Option<&str>) -> Response<Body> {
+    if let Some(cursor) = next_cursor
         && let Ok(value) = HeaderValue::from_str(&format!("<{}>; rel=\"next\"", next_target(uri, cursor)))
     {
         response.headers_mut().insert(header::LINK, value);

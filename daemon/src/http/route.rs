@@ -243,6 +243,28 @@ pub enum Route {
     /// `GET /scan/rules`
     ListScanRules,
 
+    /// `GET /ingest`
+    ListIngest,
+    /// `GET /ingest/{item}`
+    ShowIngest {
+        /// Id of the item.
+        item: String,
+    },
+    /// `POST /ingest/{item}/retry`
+    RetryIngest {
+        /// Id of the item.
+        item: String,
+    },
+    /// `POST /ingest/{item}/discard`
+    DiscardIngest {
+        /// Id of the item.
+        item: String,
+    },
+    /// `POST /ingest/pause`
+    PauseIngest,
+    /// `POST /ingest/resume`
+    ResumeIngest,
+
     /// `GET /audit-logs`
     ListAudit,
     /// `GET /audit-logs/{index}`
@@ -303,6 +325,7 @@ impl Route {
             Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
             Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
             Self::ListModels | Self::ListQuarantine | Self::Publish => Target::new("model", ""),
+            Self::ListIngest => Target::new("item", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
             | Self::PatchModel { model }
@@ -325,6 +348,10 @@ impl Route {
             Self::SetAlias { model, alias: _ }
             | Self::ClearAlias { model, alias: _ }
             | Self::AliasHistory { model, alias: _ } => Target::new("alias", bounded(model)),
+            Self::ShowIngest { item } | Self::RetryIngest { item } | Self::DiscardIngest { item } => {
+                Target::new("item", bounded(item))
+            }
+            Self::PauseIngest | Self::ResumeIngest => Target::new("intake", "drop"),
             Self::ListAudit
             | Self::StreamAudit
             | Self::ShowAuditEntry { .. }
@@ -492,6 +519,17 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["quarantine"], "GET") => Route::ListQuarantine,
         (["scan", "rules"], "GET") => Route::ListScanRules,
         (["quarantine"] | ["scan", "rules"], _) => return allow("GET, HEAD"),
+
+        (["ingest"], "GET") => Route::ListIngest,
+        (["ingest"], _) => return allow("GET, HEAD"),
+        (["ingest", "pause"], "POST") => Route::PauseIngest,
+        (["ingest", "resume"], "POST") => Route::ResumeIngest,
+        (["ingest", "pause" | "resume"], _) => return allow("POST"),
+        (["ingest", item], "GET") => Route::ShowIngest { item: own(item) },
+        (["ingest", _], _) => return allow("GET, HEAD"),
+        (["ingest", item, "retry"], "POST") => Route::RetryIngest { item: own(item) },
+        (["ingest", item, "discard"], "POST") => Route::DiscardIngest { item: own(item) },
+        (["ingest", _, "retry" | "discard"], _) => return allow("POST"),
 
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs", "stream"], "GET") => Route::StreamAudit,

@@ -9,6 +9,7 @@ use common::role::{Permission, Role};
 use serde::Serialize;
 
 use crate::registry::error::RegistryError;
+use crate::store::records::UserRecord;
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +80,24 @@ impl Actor {
         Self { name: "operator".to_owned(), person: Some(person), ..Self::system() }
     }
 
-    /// The drop folder.
-    pub fn watcher() -> Self {
-        Self::of_the_house("watcher", ActorKind::System, Some(Role::Contributor))
+    /// The drop folder, where nobody in particular acts for a file.
+    pub fn watcher(role: Role) -> Self {
+        Self::of_the_house("watcher", ActorKind::System, Some(role))
+    }
+
+    /// A user in whose name a file of the drop folder is taken in: without a session, as the user's record is now.
+    pub(crate) fn dropper(user: UserRecord) -> Self {
+        Self {
+            id: user.id,
+            name: user.name.to_string(),
+            kind: ActorKind::User,
+            role: Some(user.role),
+            sid: None,
+            must_change_password: user.must_change_password,
+            token_expires_at_ms: None,
+            session_expires_at_ms: None,
+            person: None,
+        }
     }
 }
 
@@ -144,6 +160,11 @@ impl Caller {
     /// The daemon itself.
     pub fn system() -> Self {
         Self { actor: Actor::system(), request: None }
+    }
+
+    /// The drop folder, with the role it was given.
+    pub fn watcher(role: Role) -> Self {
+        Self { actor: Actor::watcher(role), request: None }
     }
 
     /// Refuses anonymous callers and those that must change their password first.

@@ -136,16 +136,34 @@ impl Inner {
         T: Serialize + DeserializeOwned + Send + 'static,
         D: FnOnce(&dyn Records, Moment, &mut Note) -> Decided<T> + Send + 'static,
     {
+        self.commit_first(caller, note, once, |_records| Ok(None), decide).await
+    }
+
+    /// The same of what is done once whatever key it comes with: `find` tells whether it was done, and by which entry.
+    pub(crate) async fn commit_first<T, F, D>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        note: Note,
+        once: Option<Once>,
+        find: F,
+        decide: D,
+    ) -> Outcome<T>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(&dyn Records) -> Result<Option<(T, u64)>, RegistryError> + Send + 'static,
+        D: FnOnce(&dyn Records, Moment, &mut Note) -> Decided<T> + Send + 'static,
+    {
         self.run(caller, note, move |records, moment, note| {
-            let Some(once) = once else {
-                return decide(records, moment, note).map(|(value, writes)| (value, writes, None));
-            };
-            if let Some((value, index)) = once.recall(records, moment)? {
+            let of_key = once.as_ref().map(|once| once.recall(records, moment)).transpose()?.flatten();
+            let first = if of_key.is_some() { of_key } else { find(records)? };
+            if let Some((value, index)) = first {
                 note.say("replay_of", index);
                 return Ok((value, Vec::new(), Some(index)));
             }
             let (value, mut writes) = decide(records, moment, note)?;
-            writes.push(once.remember(&value, moment)?);
+            if let Some(once) = once {
+                writes.push(once.remember(&value, moment)?);
+            }
             Ok((value, writes, None))
         })
         .await

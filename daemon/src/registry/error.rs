@@ -36,6 +36,9 @@ pub enum RegistryError {
     /// Only who works on the machine itself may.
     #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
     OperatorOnly,
+    /// Nothing is taken in from the drop folder in this user's name; the text says why and what to do.
+    #[error("{0}")]
+    NoDropper(String),
     /// Nothing else is allowed before the password is changed.
     #[error("change your password first: POST /me/password")]
     PasswordChangeRequired,
@@ -163,6 +166,7 @@ impl RegistryError {
             | Self::BadCredentials
             | Self::Forbidden { .. }
             | Self::OperatorOnly
+            | Self::NoDropper(_)
             | Self::PasswordChangeRequired
             | Self::TooManyRequests { .. }
             | Self::Busy { .. }
@@ -197,7 +201,7 @@ impl RegistryError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
-            Self::Forbidden { .. } | Self::OperatorOnly => "forbidden",
+            Self::Forbidden { .. } | Self::OperatorOnly | Self::NoDropper(_) => "forbidden",
             Self::PasswordChangeRequired => "password-change-required",
             Self::NotFound { .. } => "not-found",
             Self::Conflict(_) => "conflict",

@@ -6,18 +6,39 @@
 //! left to do but to move it. The record is forgotten, along with a later commit, once the item has left `processing/`
 //! durably.
 
-use common::api::IngestKind;
-use common::audit::Receipt;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::api::{IngestKind, State};
+use common::audit::{Action, ActorKind, INTEGER_MAX, Receipt, Target};
 use common::digest::Digest;
-use common::name::{ItemId, UserName};
-use common::role::Role;
+use common::name::{Alias, ItemId, UserName};
+use common::role::{Permission, Role};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::registry::Registry;
-use crate::registry::access::Caller;
+use crate::problem::kind_of;
+use crate::registry::access::{Actor, Caller};
+use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Outcome, RegistryError};
-use crate::registry::publish::PublishedVersion;
-use crate::store::records::{IngestRecord, IntakeRecord};
+use crate::registry::publish::{PublishedVersion, WARNINGS_MAX, warning};
+use crate::registry::text::{self, Refused};
+use crate::registry::{Inner, Registry, render};
+use crate::store::records::{IngestOutcome, IngestRecord, IntakeRecord, UserRecord, Write};
+use crate::store::{Moment, Records};
+
+/// Octets of an item's path that a record and an entry keep: as long as a path can be.
+const PATH_OCTETS_MAX: usize = 4096;
+/// Octets of the sentence that a record and an entry keep of a refusal.
+const DETAIL_OCTETS_MAX: usize = 4096;
+/// Octets of the word on an item's state that an entry keeps.
+const WAS_OCTETS_MAX: usize = 1024;
+/// Rules that the sentence on a malicious file names.
+const RULES_TOLD_MAX: usize = 10;
+/// Items whose records may wait to be forgotten: a mebioctet of ids. The records of others stay until the next start.
+const FORGETS_MAX: usize = 65_536;
+/// Records that go with one commit: each costs a reading on the writing thread.
+const FORGOTTEN_AT_ONCE: usize = 32;
 
 /// How far the publishing of an item has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +72,45 @@ pub struct Item {
     pub stage: Option<watch::Sender<Option<Stage>>>,
 }
 
+impl Item {
+    /// Tells how far it has come.
+    pub(crate) fn reach(&self, stage: Stage) {
+        if let Some(told) = &self.stage {
+            told.send_replace(Some(stage));
+        }
+    }
+
+    /// Its path, as it is kept.
+    fn path(&self) -> &str {
+        cut(&self.path, PATH_OCTETS_MAX)
+    }
+
+    /// What the entry of its upload says of it.
+    pub(crate) fn said(&self) -> Value {
+        json!({
+            "item": self.id.to_string(),
+            "path": self.path(),
+            "device": whole(self.device),
+            "inode": whole(self.inode),
+            "owner_uid": self.owner_uid,
+        })
+    }
+
+    /// The target of entries about it alone.
+    fn target(&self) -> Target {
+        Target {
+            digest: self.digest.map(|digest| digest.to_string()),
+            size: Some(self.size.min(INTEGER_MAX)),
+            ..Target::new("item", &self.id.to_string())
+        }
+    }
+}
+
+/// A number as an entry can have it: entries have no integer that some readers would round.
+fn whole(number: u64) -> Value {
+    if number <= INTEGER_MAX { number.into() } else { number.to_string().into() }
+}
+
 /// Who acts for an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dropper {
@@ -64,10 +124,13 @@ impl Registry {
     /// The caller that acts for an item, as the user's record is now.
     ///
     /// # Errors
-    /// `Unauthenticated`: there is no such user any more, or it is disabled; the text of it is for the one who dropped the
-    /// file. `Corrupt`, `Internal`.
+    /// `NoDropper`: there is no such user any more, or it is disabled; the text of it is for the one who dropped the file.
+    /// `Corrupt`, `Internal`.
     pub async fn dropper(&self, dropper: &Dropper) -> Result<Caller, RegistryError> {
-        todo!("{dropper:?}")
+        match dropper {
+            Dropper::Watcher(role) => Ok(Caller::watcher(*role)),
+            Dropper::User(name) => self.inner.read(|view| acting(view.user(name)?, name.as_str())).await,
+        }
     }
 
     /// What became of an item, if its record is still there.
@@ -87,12 +150,13 @@ impl Registry {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<IngestRecord>, RegistryError> {
-        todo!("{after:?} {limit}")
+        self.inner.scan(move |view| Ok(view.ingests(after, limit)?)).await
     }
 
-    /// Says that these items have left `processing/` durably: their records go with a commit to come.
+    /// Says that these items have left `processing/` durably: their records go with a commit to come. Those that a stop
+    /// comes before stay, and can be named again.
     pub fn forget_ingests(&self, items: Vec<ItemId>) {
-        todo!("{items:?}")
+        self.inner.forgets.add(items);
     }
 
     /// What an item came to that was published, as far as that can be told again, and the proof of its entry: for the
@@ -101,7 +165,9 @@ impl Registry {
     /// # Errors
     /// `NotFound`: the version was purged since. `Corrupt`, `Internal`.
     pub async fn ingest_published(&self, record: &IngestRecord) -> Result<(PublishedVersion, Receipt), RegistryError> {
-        todo!("{record:?}")
+        let inner = &self.inner;
+        let published = inner.read(|view| inner.version_of(view, record)).await?;
+        Ok((published, self.ingest_receipt(record).await?))
     }
 
     /// The proof of an entry of the drop folder's own.
@@ -109,16 +175,37 @@ impl Registry {
     /// # Errors
     /// `Corrupt`, `Internal`.
     pub async fn ingest_receipt(&self, record: &IngestRecord) -> Result<Receipt, RegistryError> {
-        todo!("{record:?}")
+        self.inner.receipt(record.index, &self.inner.published()).await
     }
 
     /// Records that an item is refused for good (`ingest.reject`), with its [`IngestRecord`]. Done already, it gives the
     /// first record again.
     ///
     /// # Errors
-    /// `AuditUnavailable` and its kin: nothing has happened, and the item stays where it is.
+    /// `AuditUnavailable` and its kin: nothing has happened, and the item stays where it is. What `require` says, to whoever
+    /// comes with a request; the drop folder itself needs no permission to refuse.
     pub async fn reject_item(&self, caller: &Caller, item: Item, why: &RegistryError) -> Outcome<IngestRecord> {
-        todo!("{caller:?} {item:?} {why:?}")
+        let inner = &self.inner;
+        let problem = kind_of(why).slug();
+        let detail = detail(why);
+        let note = Note::change(Action::IngestReject, item.target())
+            .with("path", item.path())
+            .with("owner_uid", item.owner_uid)
+            .with("who", caller.actor.name.as_str())
+            .with("problem", problem)
+            .with("detail", detail.as_str());
+        let of_the_house = caller.request.is_none() && caller.actor.role.is_some();
+        if !of_the_house {
+            inner.permit(caller, Permission::IngestManage, &note).await?;
+        }
+        let work = Arc::clone(inner);
+        let find = recorded(item.id);
+        inner
+            .commit_first(caller, note, None, find, move |records, moment, _note| {
+                let outcome = IngestOutcome::Rejected { problem: problem.to_owned(), detail };
+                work.settled(records, item, outcome, moment)
+            })
+            .await
     }
 
     /// May this caller look at the drop folder? First line of whatever shows it.
@@ -126,33 +213,86 @@ impl Registry {
     /// # Errors
     /// What `require` says.
     pub fn may_see_ingest(&self, caller: &Caller) -> Result<(), RegistryError> {
-        caller.require(common::role::Permission::ModelRead)
+        caller.require(Permission::ModelRead)
     }
 
-    /// Records that an item is tried again by hand (`ingest.retry`). `path` and `was` go into the entry.
+    /// Records that an item is tried again by hand (`ingest.retry`). `path` and `was` go into the entry. What it came to
+    /// before, if that was no version, is forgotten in the same commit: from then on it can become something else.
     ///
     /// # Errors
-    /// What `require` says, with its entry; `AuditUnavailable`.
+    /// What `require` says, with its entry; `Conflict`: it is a version already; `IdempotencyKeyReused`,
+    /// `AuditUnavailable`.
     pub async fn retry_item(&self, caller: &Caller, item: ItemId, path: &str, was: &str) -> Outcome<()> {
-        todo!("{caller:?} {item} {path} {was}")
+        let inner = &self.inner;
+        let note = Note::change(Action::IngestRetry, Target::new("item", &item.to_string()))
+            .with("path", cut(path, PATH_OCTETS_MAX))
+            .with("was", cut(was, WAS_OCTETS_MAX));
+        inner.permit(caller, Permission::IngestManage, &note).await?;
+        let once = inner.fingerprints.once(caller, &json!({ "item": item.to_string() }));
+        let work = Arc::clone(inner);
+        inner
+            .commit_once(caller, note, once, move |records, _moment, _note| {
+                // A version once made is not made again, whoever asks.
+                let before = records.ingest(item)?;
+                if before.as_ref().is_some_and(|record| matches!(record.outcome, IngestOutcome::Published { .. })) {
+                    return Err(RegistryError::Conflict(format!("item {item} is a version already")));
+                }
+                work.forgets.remove(item);
+                Ok(((), before.map(|_record| Write::DeleteIngest { item }).into_iter().collect()))
+            })
+            .await
     }
 
     /// Records that an item is given up by hand (`ingest.discard`), with its [`IngestRecord`]. Done already, it gives the
     /// first record again.
     ///
     /// # Errors
-    /// What `require` says, with its entry; `Invalid` for the reason; `AuditUnavailable`.
+    /// What `require` says, with its entry; `Invalid` for the reason; `IdempotencyKeyReused`, `AuditUnavailable`.
     pub async fn discard_item(&self, caller: &Caller, item: Item, reason: &str) -> Outcome<IngestRecord> {
-        todo!("{caller:?} {item:?} {reason}")
+        let inner = &self.inner;
+        let mut note = Note::change(Action::IngestDiscard, item.target())
+            .with("path", item.path())
+            .with("owner_uid", item.owner_uid);
+        inner.permit(caller, Permission::IngestManage, &note).await?;
+        if let Err(error) = check_reason(reason) {
+            return Err(inner.refuse(caller, note, error).await);
+        }
+        note.say("reason_given", reason);
+        let once = inner.fingerprints.once(caller, &json!({ "item": item.id.to_string(), "reason": reason }));
+        let (work, by, reason) = (Arc::clone(inner), caller.actor.name.clone(), reason.to_owned());
+        let find = recorded(item.id);
+        inner
+            .commit_first(caller, note, once, find, move |records, moment, _note| {
+                work.settled(records, item, IngestOutcome::Discarded { by, reason }, moment)
+            })
+            .await
     }
 
     /// Pauses the drop folder, or lets it go on (`ingest.pause`, `ingest.resume`); kept over restarts. What is under way
-    /// ends. What it is already is recorded all the same.
+    /// ends. What it is already is recorded all the same. To let it go on, the reason may be empty.
     ///
     /// # Errors
-    /// What `require` says, with its entry; `Invalid` for the reason; `AuditUnavailable`.
+    /// What `require` says, with its entry; `Invalid` for the reason; `IdempotencyKeyReused`, `AuditUnavailable`.
     pub async fn pause_intake(&self, caller: &Caller, paused: bool, reason: &str) -> Outcome<IntakeRecord> {
-        todo!("{caller:?} {paused} {reason}")
+        let inner = &self.inner;
+        let action = if paused { Action::IngestPause } else { Action::IngestResume };
+        let mut note = Note::change(action, Target::new("intake", "drop"));
+        inner.permit(caller, Permission::IngestManage, &note).await?;
+        let without = !paused && reason.is_empty();
+        if !without {
+            if let Err(error) = check_reason(reason) {
+                return Err(inner.refuse(caller, note, error).await);
+            }
+            note.say("reason_given", reason);
+        }
+        let once = inner.fingerprints.once(caller, &json!({ "paused": paused, "reason": reason }));
+        let (by, reason) = (caller.actor.name.clone(), reason.to_owned());
+        inner
+            .commit_once(caller, note, once, move |_records, moment, _note| {
+                let record = IntakeRecord { paused, by, reason, at_ms: moment.at_ms, index: moment.index };
+                Ok((record.clone(), vec![Write::PutIntake(record)]))
+            })
+            .await
     }
 
     /// Whether the drop folder is paused, as it was last said; none if nobody ever did.
@@ -161,5 +301,183 @@ impl Registry {
     /// `Corrupt`, `Internal`.
     pub async fn intake(&self) -> Result<Option<IntakeRecord>, RegistryError> {
         self.inner.read(|view| Ok(view.intake()?)).await
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), RegistryError> {
+    let mut refused = Refused::new();
+    text::check_reason("body.reason", reason, &mut refused);
+    if refused.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(refused)) }
+}
+
+/// The sentence on a refusal that is kept.
+fn detail(why: &RegistryError) -> String {
+    let mut told = why.to_string();
+    if let RegistryError::Malicious { findings } = why {
+        let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule.as_str()).collect();
+        let rules: Vec<&str> = rules.into_iter().take(RULES_TOLD_MAX).collect();
+        told = format!("{told}; found: {}", rules.join(", "));
+    }
+    cut(&told, DETAIL_OCTETS_MAX).to_owned()
+}
+
+/// Finds the record of an item, with the index of its entry.
+fn recorded(item: ItemId) -> impl FnOnce(&dyn Records) -> Result<Option<(IngestRecord, u64)>, RegistryError> {
+    move |records| {
+        let record = records.ingest(item)?;
+        Ok(record.map(|record| {
+            let index = record.index;
+            (record, index)
+        }))
+    }
+}
+
+/// A user in whose name something is to be taken in.
+fn acting(user: Option<UserRecord>, name: &str) -> Result<Caller, RegistryError> {
+    let refused = |what: &str| {
+        RegistryError::NoDropper(format!(
+            "files of this owner are taken in for the user `{name}`, {what}; tell the operator, or drop it as somebody else"
+        ))
+    };
+    let user = user.ok_or_else(|| refused("whom there isn't in the registry"))?;
+    if user.disabled {
+        return Err(refused("whose account is disabled"));
+    }
+    Ok(Caller { actor: Actor::dropper(user), request: None })
+}
+
+impl Inner {
+    /// Asked again in the order of the log, for a file may take hours: nothing is taken in behind the change of role, the
+    /// disabling or the removal that forbids it.
+    pub(crate) fn check_dropper(
+        &self,
+        records: &dyn Records,
+        caller: &Caller,
+        alias: Option<&Alias>,
+    ) -> Result<(), RegistryError> {
+        let fresh;
+        let now = if caller.actor.kind == ActorKind::User {
+            // By id: another user of the same name is somebody else.
+            fresh = acting(records.user_by_id(&caller.actor.id)?, &caller.actor.name)?;
+            &fresh
+        } else {
+            caller
+        };
+        now.require(Permission::ModelWrite)?;
+        alias.map_or(Ok(()), |alias| self.require_alias(now, alias))
+    }
+
+    /// What an item was made already, with the index of its entry.
+    ///
+    /// # Errors
+    /// `Conflict`: it was refused or given up.
+    pub(crate) fn first_version(
+        &self,
+        records: &dyn Records,
+        item: ItemId,
+    ) -> Result<Option<(PublishedVersion, u64)>, RegistryError> {
+        let Some(record) = records.ingest(item)? else { return Ok(None) };
+        Ok(Some((self.version_of(records, &record)?, record.index)))
+    }
+
+    /// What an item came to, as its version is now.
+    ///
+    /// # Errors
+    /// `Conflict`: that is no version. `NotFound`: it was purged since.
+    fn version_of(&self, records: &dyn Records, record: &IngestRecord) -> Result<PublishedVersion, RegistryError> {
+        let (model, version, already_present) = match &record.outcome {
+            IngestOutcome::Published { model, version, already_present } => (*model, *version, *already_present),
+            IngestOutcome::Rejected { detail, .. } => {
+                return Err(RegistryError::Conflict(format!("item {} was refused already: {detail}", record.item)));
+            }
+            IngestOutcome::Discarded { by, reason } => {
+                let text = format!("item {} was given up by `{by}` already: {reason}", record.item);
+                return Err(RegistryError::Conflict(text));
+            }
+        };
+        let missing = || RegistryError::not_found(format!("version {version} of model {model} any more"));
+        let of = records.model(model)?.ok_or_else(missing)?;
+        let there = records.version(model, version)?.ok_or_else(missing)?;
+        let open = there.state == State::Available;
+        let warnings = there.findings.iter().filter_map(|finding| warning(finding, open)).take(WARNINGS_MAX).collect();
+        Ok(PublishedVersion {
+            version: render::version_info(self.inspections.ruleset(), &of, &there),
+            revision: there.revision,
+            already_present,
+            warnings,
+        })
+    }
+
+    /// The record of what an item came to, and the change that keeps it.
+    fn settled(
+        &self,
+        records: &dyn Records,
+        item: Item,
+        outcome: IngestOutcome,
+        moment: Moment,
+    ) -> Result<(IngestRecord, Vec<Write>), RegistryError> {
+        let record = self.ingest_of(item, outcome, moment);
+        let mut writes = self.forgotten(records)?;
+        writes.push(Write::PutIngest(record.clone()));
+        Ok((record, writes))
+    }
+
+    /// The record of what an item came to. It is not to be forgotten, whatever was said of an earlier one.
+    pub(crate) fn ingest_of(&self, item: Item, outcome: IngestOutcome, moment: Moment) -> IngestRecord {
+        self.forgets.remove(item.id);
+        IngestRecord {
+            item: item.id,
+            path: item.path().to_owned(),
+            device: item.device,
+            inode: item.inode,
+            owner_uid: item.owner_uid,
+            digest: item.digest,
+            size: item.size,
+            outcome,
+            at_ms: moment.at_ms,
+            index: moment.index,
+        }
+    }
+
+    /// Forgets some of the items that have left `processing/`, along with a commit. An item is named again until its record
+    /// is seen to be gone, for the commit may come to nothing.
+    pub(crate) fn forgotten(&self, records: &dyn Records) -> Result<Vec<Write>, RegistryError> {
+        let mut writes = Vec::new();
+        for item in self.forgets.some() {
+            if records.ingest(item)?.is_some() {
+                writes.push(Write::DeleteIngest { item });
+            } else {
+                self.forgets.remove(item);
+            }
+        }
+        Ok(writes)
+    }
+}
+
+/// Items whose records can be forgotten.
+#[derive(Default)]
+pub(crate) struct Forgets(Mutex<BTreeSet<ItemId>>);
+
+impl Forgets {
+    fn locked(&self) -> MutexGuard<'_, BTreeSet<ItemId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, items: Vec<ItemId>) {
+        let mut waiting = self.locked();
+        for item in items {
+            if waiting.len() < FORGETS_MAX {
+                waiting.insert(item);
+            }
+        }
+    }
+
+    fn remove(&self, item: ItemId) {
+        self.locked().remove(&item);
+    }
+
+    /// A few of them, the oldest first.
+    pub(crate) fn some(&self) -> Vec<ItemId> {
+        self.locked().iter().take(FORGOTTEN_AT_ONCE).copied().collect()
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::api::{Origin, State, VersionInfo};
+use common::api::{IngestKind, Origin, State, VersionInfo};
 use common::audit::{Action, Target};
 use common::digest::Digest;
 use common::name::{Alias, ModelId, ModelName, Version};
@@ -22,7 +22,7 @@ use crate::registry::change::is_blocked;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::damage;
 use crate::registry::error::{Failure, Outcome, RegistryError};
-use crate::registry::ingest::Item;
+use crate::registry::ingest::{Item, Stage};
 use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
 use crate::registry::policy::{self, Ruling};
@@ -31,7 +31,7 @@ use crate::registry::text::{self, Refused};
 use crate::registry::upload::{StagedFile, Upload};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{
-    ArtifactRecord, FindingRecord, InspectionRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
+    ArtifactRecord, FindingRecord, IngestOutcome, InspectionRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
 };
 use crate::store::{Moment, Records};
 
@@ -42,7 +42,7 @@ const FINDINGS_TOLD_MAX: usize = 50;
 /// Versions looked up at once that have a file.
 const HOLDERS_AT_ONCE: usize = 256;
 /// Warnings that come with an answer.
-const WARNINGS_MAX: usize = 50;
+pub(crate) const WARNINGS_MAX: usize = 50;
 
 /// Where a version came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,9 +114,12 @@ impl Registry {
     /// Makes a version of what was uploaded.
     ///
     /// # Errors
-    /// What `require` says; `Invalid`, `DigestMismatch`, `Conflict`, `StorageFull`, `IdempotencyKeyReused`. Nothing is kept
-    /// then, and the failure carries its entry.
-    pub async fn publish(&self, caller: &Caller, upload: Upload, form: PublishForm) -> Outcome<PublishedVersion> {
+    /// What `require` says; `Invalid`, `DigestMismatch`, `Conflict`, `StorageFull`, `IdempotencyKeyReused`; for an item
+    /// `NoDropper`. Nothing is kept then, and the failure carries its entry.
+    pub async fn publish(&self, caller: &Caller, mut upload: Upload, form: PublishForm) -> Outcome<PublishedVersion> {
+        if let Some(item) = &form.item {
+            upload.of_item(item);
+        }
         if let Err(error) = caller.require(Permission::ModelWrite) {
             return Err(upload.fail(error).await);
         }
@@ -161,6 +164,15 @@ impl Inner {
         if let (None, Some(path)) = (named, first_path) {
             note.say("first_file", path.as_str());
         }
+        let mut item = form.item.clone();
+        if let Some(item) = &mut item {
+            note.say("drop", item.said());
+            // What was hashed on the way is what was read.
+            if let (IngestKind::File, [only]) = (item.kind, files.as_slice()) {
+                item.digest = Some(only.digest);
+            }
+        }
+        let reach = |stage| item.iter().for_each(|item| item.reach(stage));
         let failed = async |note: &Note, error| -> Failure { self.refuse(caller, note.clone(), error).await };
 
         // What may fail is bound first: a borrow of staged files must not live while the failure is recorded.
@@ -169,6 +181,7 @@ impl Inner {
             Ok(name) => name,
             Err(error) => return Err(failed(&note, error).await),
         };
+        reach(Stage::Scanning);
         let (files, inspected) = match self.inspect_staged(files).await {
             Ok(looked_at) => looked_at,
             Err(error) => return Err(failed(&note, error).await),
@@ -186,13 +199,32 @@ impl Inner {
             Ok(known) => known,
             Err(error) => return Err(failed(&note, error).await),
         };
+        reach(Stage::Storing);
         if let Err(error) = self.keep_all(files, replaced.clone()).await {
             return Err(failed(&note, error).await);
         }
         let (who, work) = (caller.clone(), Arc::clone(self));
-        self.commit_once(caller, note, once, move |records, moment, note| {
-            check_not_revoked(records, &who)?;
-            decide(&work, records, moment, note, plan, &replaced)
+        let (of_item, first) = (item.as_ref().map(|item| item.id), Arc::clone(self));
+        let find = move |records: &dyn Records| match of_item {
+            Some(id) => first.first_version(records, id),
+            None => Ok(None),
+        };
+        self.commit_first(caller, note, once, find, move |records, moment, note| {
+            match &item {
+                Some(_) => work.check_dropper(records, &who, plan.form.alias.as_ref())?,
+                None => check_not_revoked(records, &who)?,
+            }
+            let (published, mut writes) = decide(&work, records, moment, note, plan, &replaced)?;
+            if let Some(item) = item {
+                let outcome = IngestOutcome::Published {
+                    model: published.version.id,
+                    version: published.version.version,
+                    already_present: published.already_present,
+                };
+                writes.push(Write::PutIngest(work.ingest_of(item, outcome, moment)));
+            }
+            writes.extend(work.forgotten(records)?);
+            Ok((published, writes))
         })
         .await
     }
@@ -337,7 +369,7 @@ impl Inner {
         inspected.describe(&mut artifacts);
         let size = artifacts.iter().map(|artifact| artifact.size).sum();
         let mut warnings = form.warnings.clone();
-        warnings.extend(inspected.findings.iter().filter_map(|finding| warning(finding, &ruling)));
+        warnings.extend(inspected.findings.iter().filter_map(|finding| warning(finding, ruling == Ruling::Open)));
         warnings.truncate(WARNINGS_MAX);
         let measured = inspected.measured(&artifacts);
         let metadata = with_claims(measured, form.metadata.as_ref(), &mut warnings);
@@ -359,10 +391,10 @@ impl Inner {
 }
 
 /// A finding as a note for the uploader: notes, and where the version is handed out all the same, whatever was found.
-fn warning(finding: &FindingRecord, ruling: &Ruling) -> Option<String> {
+pub(crate) fn warning(finding: &FindingRecord, open: bool) -> Option<String> {
     let level = match finding.level.as_str() {
         "note" => "",
-        _ if *ruling == Ruling::Open => finding.level.as_str(),
+        _ if open => finding.level.as_str(),
         _ => return None,
     };
     let parts = [level, finding.place.as_str(), finding.detail.as_str()];

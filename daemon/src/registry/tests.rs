@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
+mod ingest;
 mod integrity;
 mod people;
 

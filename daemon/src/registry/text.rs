@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::digest::Digest;
 use serde_json::{Map, Value};
 
 /// Octets of a description.
@@ -75,6 +76,13 @@ pub(crate) fn check_metadata(loc: &str, metadata: &Map<String, Value>, refused: 
         let msg = format!("a metadata field's name has 1 to {METADATA_KEY_OCTETS_MAX} octets and no control character");
         refused.push((loc.into(), msg));
     }
+}
+
+/// `sha256:<64 hex>` or the digits alone, in either case: tools print both.
+pub(crate) fn read_digest(text: &str) -> Result<Digest, String> {
+    let text = text.trim().to_ascii_lowercase();
+    Digest::from_hex(text.strip_prefix("sha256:").unwrap_or(&text))
+        .map_err(|_unread| "is not a SHA-256 digest: 64 hex digits, with or without `sha256:` before them".into())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use common::audit::{Action, Target};
 use common::digest::Digest;
 use common::name::{ArtifactPath, ModelName};
 use common::role::Permission;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use crate::blobs::{BlobError, Staged};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Failure, RegistryError};
+use crate::registry::ingest::Item;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::{Inner, Registry};
 
@@ -87,6 +89,8 @@ pub struct Upload {
     first_path: Option<ArtifactPath>,
     /// Octets of all its files so far.
     received: Arc<AtomicU64>,
+    /// The item of the drop folder it is, as an entry names it.
+    item: Option<Value>,
     /// Whether somebody else writes the entry.
     recorded: bool,
     _open: Open,
@@ -170,6 +174,7 @@ impl Registry {
             files: Vec::new(),
             first_path: None,
             received: Arc::default(),
+            item: None,
             recorded: false,
             _open: Open::new(&inner.intake.open),
             _place: place.map_err(|error| RegistryError::Internal(error.into()))?,
@@ -236,6 +241,11 @@ impl Upload {
         self.name = Some(name);
     }
 
+    /// Says which item of the drop folder it is: for the entry of an attempt that fails.
+    pub fn of_item(&mut self, item: &Item) {
+        self.item = Some(item.said());
+    }
+
     /// A file that has arrived joins the upload.
     pub fn add(&mut self, file: StagedFile) {
         self.files.push(file);
@@ -249,6 +259,12 @@ impl Upload {
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         drop(self);
         inner.refuse(&caller, note, error).await
+    }
+
+    /// Ends the upload without a word: what was staged vanishes, and there is no entry. For what the daemon itself leaves off
+    /// and takes up again.
+    pub(crate) fn leave(mut self) {
+        self.recorded = true;
     }
 
     /// The files, for `publish`, which writes the entry from here on.
@@ -267,6 +283,9 @@ impl Upload {
         note.say("octets_received", self.octets_received());
         if let Some(path) = &self.first_path {
             note.say("first_file", path.as_str());
+        }
+        if let Some(item) = &self.item {
+            note.say("drop", item.clone());
         }
         note
     }

@@ -967,13 +967,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use common::api::State;
-    use common::name::ModelId;
+    use common::name::{ItemId, ModelId};
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
     use crate::store::VersionKey;
     use crate::store::overlay::Overlay;
     use crate::store::records::{
-        DeletionRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write,
+        DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
+        ReviewRecord, VersionRecord, Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
 
@@ -1102,6 +1103,44 @@ mod tests {
         write(&tree, &[Write::PutVersion(deleted), Write::DeleteVersion { model, version: 2.try_into().unwrap() }]);
         assert_eq!(counts(), [("".into(), 1), ("ab".into(), 2)]);
         assert_eq!((found("a", None), found("ab", None)), (vec![], vec![5, 3]));
+    }
+
+    /// Items of the drop folder are kept in their order, replaced and forgotten one by one; the folder's own record is no item.
+    #[test]
+    fn items_of_the_drop_folder() {
+        let tree = tree();
+        let ingest = |item: u128, path: &str| IngestRecord {
+            item: ItemId::from_u128(item),
+            path: path.to_owned(),
+            device: u64::MAX,
+            inode: u64::MAX,
+            owner_uid: u32::MAX,
+            digest: None,
+            size: u64::MAX,
+            outcome: IngestOutcome::Discarded { by: "ana".into(), reason: "x".into() },
+            at_ms: 1,
+            index: 1,
+        };
+        let found = |after: Option<u128>, limit| {
+            let found = KvRecords(&tree).ingests(after.map(ItemId::from_u128), limit).unwrap();
+            found.into_iter().map(|record| (record.item.as_u128(), record.path)).collect::<Vec<_>>()
+        };
+        let at = |item: u128, path: &str| (item, path.to_owned());
+        let put = |item, path| Write::PutIngest(ingest(item, path));
+        let intake = IntakeRecord { paused: true, by: "ana".to_owned(), reason: "x".to_owned(), at_ms: 1, index: 9 };
+        let puts = [put(u128::MAX, "last"), put(256, "b"), put(0, "first"), put(1, "a")];
+        write(&tree, &puts);
+        assert_eq!(KvRecords(&tree).intake().unwrap(), None);
+        write(&tree, &[Write::PutIntake(intake.clone()), Write::DeleteIngest { item: ItemId::from_u128(7) }]);
+        assert_eq!(KvRecords(&tree).intake().unwrap(), Some(intake));
+        assert_eq!(found(None, 2), [at(0, "first"), at(1, "a")]);
+        assert_eq!(found(Some(1), 9), [at(256, "b"), at(u128::MAX, "last")]);
+        assert_eq!(found(Some(7), 1), [at(256, "b")]);
+        assert_eq!(found(Some(u128::MAX), 9), []);
+        write(&tree, &[put(256, "again"), Write::DeleteIngest { item: ItemId::from_u128(0) }]);
+        assert_eq!(found(None, 9), [at(1, "a"), at(256, "again"), at(u128::MAX, "last")]);
+        assert_eq!(KvRecords(&tree).ingest(ItemId::from_u128(256)).unwrap(), Some(ingest(256, "again")));
+        assert_eq!(KvRecords(&tree).ingest(ItemId::from_u128(0)).unwrap(), None);
     }
 
     /// The quarantine has what is held, the longest held first, and what is blocked apart.

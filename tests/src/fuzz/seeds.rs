@@ -14,11 +14,11 @@ use common::audit::{
     push_leaf,
 };
 use common::digest::Digest;
-use common::name::{ModelId, Version};
+use common::name::{ItemId, ModelId, Version};
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
-    ArtifactRecord, FindingRecord, InspectionRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision,
-    ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
+    ArtifactRecord, FindingRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, LogKeyRecord,
+    LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -217,8 +217,27 @@ fn records() -> Vec<Seed> {
         },
         Write::PutVersion(version(digest)),
     ]);
+    let dropped = encode_change(&[
+        Write::PutIngest(ingest(
+            1,
+            IngestOutcome::Published { model: ModelId::from_u128(1), version: Version::FIRST, already_present: true },
+        )),
+        Write::PutIngest(IngestRecord {
+            digest: None,
+            ..ingest(2, IngestOutcome::Rejected { problem: "conflict".to_owned(), detail: "it is a link".to_owned() })
+        }),
+        Write::PutIngest(ingest(3, IngestOutcome::Discarded { by: "ana".to_owned(), reason: "not ours".to_owned() })),
+        Write::DeleteIngest { item: ItemId::from_u128(4) },
+        Write::PutIntake(IntakeRecord {
+            paused: true,
+            by: "ana".to_owned(),
+            reason: "the disk is changed".to_owned(),
+            at_ms: 1,
+            index: 9,
+        }),
+    ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let mut seeds = named("record", [("made", made.unwrap())]);
+    let mut seeds = named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap())]);
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
         let of = |write: &Write| std::mem::discriminant(write);
@@ -228,6 +247,22 @@ fn records() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// What an item of the drop folder came to.
+fn ingest(item: u128, outcome: IngestOutcome) -> IngestRecord {
+    IngestRecord {
+        item: ItemId::from_u128(item),
+        path: "incoming/nlp/m.onnx".to_owned(),
+        device: 42,
+        inode: u64::MAX,
+        owner_uid: 1000,
+        digest: Some(Digest::from_bytes([8; 32])),
+        size: 77,
+        outcome,
+        at_ms: 1,
+        index: 8,
+    }
 }
 
 /// A version with all that one can have.

@@ -227,6 +227,7 @@ const DELETE: Access = Access::Permission(Permission::ModelDelete);
 const MODERATE: Access = Access::Permission(Permission::ModelModerate);
 const USERS: Access = Access::Permission(Permission::UserManage);
 const AUDIT: Access = Access::Permission(Permission::AuditRead);
+const INGEST: Access = Access::Permission(Permission::IngestManage);
 
 const fn query(name: &'static str, shape: Shape, text: &'static str) -> Param {
     Param { name, place: Place::Query, text, shape, required: false }
@@ -242,7 +243,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 12] = [
+const PATH_PARAMS: [Param; 13] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -252,6 +253,7 @@ const PATH_PARAMS: [Param; 12] = [
     path("v", Shape::Integer { min: 1, max: 4_294_967_295, default: None }, "The version's number."),
     path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
+    path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
     path("index", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "The entry's index in the log, from 0."),
@@ -383,16 +385,18 @@ const USERS_TAG: &str = "users";
 const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
+const INGEST_TAG: &str = "drop folder";
 const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 8] = [
+pub(crate) const TAGS: [(&str, &str); 9] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
+    (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (AUDIT_TAG, "What was done, by whom, provably."),
     (LOG_TAG, "The log as a Merkle tree (C2SP tlog-tiles, height 8), to be checked with anybody's tools."),
     (OPERATIONS, "Health, metrics, documentation."),
@@ -1104,6 +1108,97 @@ static LIST_SCAN_RULES: Endpoint = Endpoint {
     answers: &[json(200, &[Content::Json("ScanRules")], &[], "All of them.")],
     ..PLAIN
 };
+static LIST_INGEST: Endpoint = Endpoint {
+    id: "list_ingest",
+    template: "/ingest",
+    tag: INGEST_TAG,
+    summary: "Items of the drop folder",
+    text: "At work first, then waiting, failed, rejected, done; within these the longest there first, but for what is done: \
+           the newest first. Of done and rejected items only the newest are kept here; the audit log and the receipts \
+           beside the files have them all. `intake` tells of the folder as a whole, and is null where none is set.",
+    access: READ,
+    audit: Refusals(&Action::ModelList),
+    params: &[
+        query(
+            "state",
+            Shape::Patterns("^(seen|waiting|hashing|scanning|storing|done|quarantined|rejected|failed)$"),
+            "In one of these states; repeatable.",
+        ),
+        query("q", Shape::Text { min: 1, max: 200 }, "Part of the path, ignoring case."),
+        LIMIT,
+        CURSOR,
+    ],
+    answers: &[json(200, &[Content::Json("IngestPage")], &[H::Link], "A page of items.")],
+    ..PLAIN
+};
+static SHOW_INGEST: Endpoint = Endpoint {
+    id: "show_ingest",
+    template: "/ingest/{item}",
+    tag: INGEST_TAG,
+    summary: "Show an item of the drop folder",
+    access: READ,
+    audit: Refusals(&Action::ModelRead),
+    answers: &[json(200, &[Content::Json("IngestItem")], &[], "The item.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static RETRY_INGEST: Endpoint = Endpoint {
+    id: "retry_ingest",
+    method: "POST",
+    template: "/ingest/{item}/retry",
+    tag: INGEST_TAG,
+    summary: "Try an item again at once",
+    text: "One that failed, or was rejected and lies where it can be taken up again. What is under way or done can't be.",
+    access: INGEST,
+    audit: Always(&Action::IngestRetry),
+    answers: &[json(200, &[Content::Json("IngestChanged")], &[H::Logged], "The item as it is now.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static DISCARD_INGEST: Endpoint = Endpoint {
+    id: "discard_ingest",
+    method: "POST",
+    template: "/ingest/{item}/discard",
+    tag: INGEST_TAG,
+    summary: "Give an item up",
+    text: "It goes to `rejected/`, beside the reason, and is not tried again; no file is deleted. One that lies there already \
+           only leaves the list. What is under way or done can't be given up.",
+    access: INGEST,
+    audit: Always(&Action::IngestDiscard),
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("IngestChanged")], &[H::Logged], "The item as it was at last.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static PAUSE_INGEST: Endpoint = Endpoint {
+    id: "pause_ingest",
+    method: "POST",
+    template: "/ingest/pause",
+    tag: INGEST_TAG,
+    summary: "Take nothing more in",
+    text: "What is under way ends. Files may still be dropped; they wait. It stays so over restarts, until it is resumed.",
+    access: INGEST,
+    audit: Always(&Action::IngestPause),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("Reason"),
+    answers: &[json(200, &[Content::Json("IntakeChanged")], &[H::Logged], "The drop folder as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static RESUME_INGEST: Endpoint = Endpoint {
+    id: "resume_ingest",
+    method: "POST",
+    template: "/ingest/resume",
+    tag: INGEST_TAG,
+    summary: "Take files in again",
+    access: INGEST,
+    audit: Always(&Action::IngestResume),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("IngestResume"),
+    answers: &[json(200, &[Content::Json("IntakeChanged")], &[H::Logged], "The drop folder as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
 static DEPRECATE_VERSION: Endpoint = Endpoint {
     id: "deprecate_version",
     method: "POST",
@@ -1433,7 +1528,7 @@ static STREAM_AUDIT: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 64] = [
+    pub const ALL: [&'static Endpoint; 70] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1466,6 +1561,12 @@ impl Route {
         &ALIAS_HISTORY,
         &LIST_QUARANTINE,
         &LIST_SCAN_RULES,
+        &LIST_INGEST,
+        &SHOW_INGEST,
+        &RETRY_INGEST,
+        &DISCARD_INGEST,
+        &PAUSE_INGEST,
+        &RESUME_INGEST,
         &LIST_USERS,
         &SHOW_USER,
         &PATCH_USER,
@@ -1555,6 +1656,12 @@ impl Route {
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
             Self::ListQuarantine => &LIST_QUARANTINE,
             Self::ListScanRules => &LIST_SCAN_RULES,
+            Self::ListIngest => &LIST_INGEST,
+            Self::ShowIngest { .. } => &SHOW_INGEST,
+            Self::RetryIngest { .. } => &RETRY_INGEST,
+            Self::DiscardIngest { .. } => &DISCARD_INGEST,
+            Self::PauseIngest => &PAUSE_INGEST,
+            Self::ResumeIngest => &RESUME_INGEST,
             Self::ListAudit => &LIST_AUDIT,
             Self::StreamAudit => &STREAM_AUDIT,
             Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,

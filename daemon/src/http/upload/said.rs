@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use common::digest::Digest;
 use common::name::ModelName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::http::problem::Refused;
 use crate::registry::publish::PublishForm;
+use crate::registry::text::read_digest;
 
 /// Longest name, version, alias or digest, octets.
 const WORD_OCTETS_MAX: usize = 1024;
@@ -93,7 +93,7 @@ impl Said {
             alias: reader.parsed("alias", self.alias),
             // Unlike the others never passed over: whoever sends it wants the bytes checked, and an empty one is a
             // script's digest that was not found.
-            sha256: reader.checked("sha256", self.sha256, read_digest),
+            sha256: reader.checked("sha256", self.sha256, |text| read_digest(&text)),
             force_new_version: reader
                 .checked("force_new_version", self.force_new_version, read_flag)
                 .unwrap_or_default(),
@@ -157,13 +157,6 @@ fn read_metadata(text: String) -> Result<Map<String, Value>, String> {
         return Err(format!("is longer than {JSON_OCTETS_MAX} octets"));
     }
     serde_json::from_str(&text).map_err(|error| format!("is not a JSON object: {error}"))
-}
-
-/// `sha256:<64 hex>` or the digits alone, in either case: tools print both.
-fn read_digest(text: String) -> Result<Digest, String> {
-    let text = text.trim().to_ascii_lowercase();
-    Digest::from_hex(text.strip_prefix("sha256:").unwrap_or(&text))
-        .map_err(|_unread| "is not a SHA-256 digest: 64 hex digits, with or without `sha256:` before them".into())
 }
 
 fn read_flag(text: String) -> Result<bool, String> {

@@ -766,6 +766,8 @@ fn key_name(key: &[u8]) -> String {
         b'c' => "counters",
         b'k' => "log keys",
         b'R' => "ruleset",
+        b'g' => "item of the drop folder",
+        b'G' => "drop folder",
         b'w' => "versions by ruleset",
         b'W' => "count of ruleset",
         b'q' => "quarantine",

@@ -1,0 +1,156 @@
+//! What is left beside a file of the drop folder when it is decided: the receipt of a version, or the problem document of a
+//! refusal. Knows how both look; refuses to know where they are written.
+
+use common::api::IngestReceipt;
+use common::audit::Receipt;
+use common::problem::{FieldError, Problem, ProblemType};
+use serde::{Deserialize, Serialize};
+
+use crate::problem::kind_of;
+use crate::registry::error::RegistryError;
+use crate::registry::publish::PublishedVersion;
+use crate::store::records::{IngestOutcome, IngestRecord};
+
+/// A file `NAME.rejected.json`: an RFC 9457 problem document with what there is to say of the item.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Rejection {
+    #[serde(flatten)]
+    pub(crate) problem: Problem,
+    /// The item.
+    pub(crate) item: String,
+    /// Its path below `incoming/`.
+    pub(crate) path: String,
+    /// When it was refused, RFC 3339.
+    pub(crate) at: String,
+    /// Index of the entry in the audit log.
+    pub(crate) log_index: Option<u64>,
+    /// Octets of its files.
+    #[serde(default)]
+    pub(crate) size: u64,
+    /// The user of the machine it belonged to.
+    #[serde(default)]
+    pub(crate) owner_uid: u32,
+    /// The proof that the entry is in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// The receipt of an item that became a version.
+pub(crate) fn receipt(record: &IngestRecord, published: &PublishedVersion, receipt: Receipt) -> Vec<u8> {
+    pretty(&IngestReceipt {
+        item: record.item.to_string(),
+        path: record.path.clone(),
+        version: published.version.clone(),
+        already_present: published.already_present,
+        warnings: published.warnings.clone(),
+        log_index: record.index,
+        receipt,
+    })
+}
+
+/// What can still be said where the version was purged before its receipt could be written.
+pub(crate) fn receipt_of_purged(record: &IngestRecord) -> Vec<u8> {
+    let version = match &record.outcome {
+        IngestOutcome::Published { model, version, .. } => Some((model.to_string(), *version)),
+        IngestOutcome::Rejected { .. } | IngestOutcome::Discarded { .. } => None,
+    };
+    let (model, version) = version.unzip();
+    pretty(&serde_json::json!({
+        "item": record.item.to_string(),
+        "path": record.path,
+        "model": model,
+        "number": version,
+        "digest": record.digest,
+        "log_index": record.index,
+        "note": "it became a version, which was deleted for good since",
+    }))
+}
+
+/// The problem document of an item that is refused or given up. `error` has more to say than the record, as long as it is
+/// known; `detail` is what people read.
+pub(crate) fn rejection(record: &IngestRecord, error: Option<&RegistryError>, receipt: Option<Receipt>) -> Rejection {
+    let (kind, detail) = match &record.outcome {
+        IngestOutcome::Rejected { problem, detail } => {
+            let kind = ProblemType::from_slug(problem).or_else(|| error.map(kind_of));
+            (kind.unwrap_or(ProblemType::Invalid), detail.clone())
+        }
+        IngestOutcome::Discarded { by, reason } => (ProblemType::Conflict, format!("given up by `{by}`: {reason}")),
+        IngestOutcome::Published { .. } => (ProblemType::Conflict, "it is a version".to_owned()),
+    };
+    let mut problem = kind.problem(detail, format!("urn:mreg:item:{}", record.item));
+    match error {
+        Some(RegistryError::Invalid(errors)) => {
+            problem.errors =
+                errors.iter().map(|(loc, msg)| FieldError { loc: loc.clone(), msg: msg.clone() }).collect();
+        }
+        Some(RegistryError::Malicious { findings }) => problem.findings.clone_from(findings),
+        Some(_) | None => {}
+    }
+    Rejection {
+        problem,
+        item: record.item.to_string(),
+        path: record.path.clone(),
+        at: crate::clock::rfc3339(record.at_ms),
+        log_index: Some(record.index),
+        size: record.size,
+        owner_uid: record.owner_uid,
+        receipt,
+    }
+}
+
+/// JSON for people, with a line's end.
+pub(crate) fn pretty<T: Serialize>(document: &T) -> Vec<u8> {
+    let mut octets = serde_json::to_vec_pretty(document).expect("the keys of these documents are strings");
+    octets.push(b'\n');
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use common::name::ItemId;
+
+    use super::{Rejection, pretty, rejection};
+    use crate::registry::error::RegistryError;
+    use crate::store::records::{IngestOutcome, IngestRecord};
+
+    fn record(outcome: IngestOutcome) -> IngestRecord {
+        IngestRecord {
+            item: ItemId::from_u128(7),
+            path: "nlp/x.bin".to_owned(),
+            device: 1,
+            inode: 2,
+            owner_uid: 3,
+            digest: None,
+            size: 4,
+            outcome,
+            at_ms: 0,
+            index: 9,
+        }
+    }
+
+    /// A refusal is a problem document: type, status and detail of the error, each refused value, and what it is about; it
+    /// can be read back.
+    #[test]
+    fn refusals() {
+        let outcome = IngestOutcome::Rejected { problem: "invalid".to_owned(), detail: "file: empty".to_owned() };
+        let error = RegistryError::invalid("file", "empty");
+        let octets = pretty(&rejection(&record(outcome), Some(&error), None));
+        let value: serde_json::Value = serde_json::from_slice(&octets).unwrap();
+        assert_eq!(value["type"], "/problems/invalid");
+        assert_eq!((&value["status"], &value["detail"]), (&422.into(), &"file: empty".into()));
+        assert_eq!(value["errors"][0]["loc"], "file");
+        assert_eq!((&value["path"], &value["log_index"]), (&"nlp/x.bin".into(), &9.into()));
+        let back: Rejection = serde_json::from_slice(&octets).unwrap();
+        assert_eq!((back.item.len(), back.owner_uid), (26, 3));
+    }
+
+    /// What is given up by hand says by whom and why.
+    #[test]
+    fn given_up() {
+        let outcome = IngestOutcome::Discarded { by: "alice".to_owned(), reason: "wrong file".to_owned() };
+        let document = rejection(&record(outcome), None, None);
+        assert!(document.problem.detail.contains("alice") && document.problem.detail.contains("wrong file"));
+    }
+}

@@ -1,0 +1,221 @@
+//! What is done with the folder on blocking threads, in batches. Each is a function from what is to be looked at or moved to
+//! what came of it; refuses to know why.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use common::name::ItemId;
+
+use crate::ingest::lanes::{Entry, Kind, Lanes, Seen, TakeError};
+use crate::ingest::names::{NameKind, Place, Root, kind_of};
+use crate::ingest::process::{Prepared, Unprepared, prepare, sidecar_names};
+use crate::ingest::settle::Writer;
+use crate::ingest::table::REJECTED_MAX;
+
+/// The folder that only a drop folder in use has.
+const PROCESSING: &str = "processing";
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// What lies in a watched folder.
+    Place(Place),
+    /// A taken item.
+    Item(ItemId, Place),
+}
+
+/// What a look showed.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) seen: Option<Seen>,
+    /// The sidecars that are there.
+    pub(crate) beside: Vec<(OsString, Seen)>,
+    pub(crate) writer: Writer,
+}
+
+/// Looks at one of them; `known` are sidecars to look for besides the usual names.
+pub(crate) fn look(lanes: &Lanes, target: &Target, known: &BTreeSet<OsString>) -> io::Result<Shown> {
+    let place = match target {
+        Target::Item(item, place) => {
+            let seen = lanes.look_taken(*item, place)?;
+            let writer = writer_of(seen.as_ref(), || lanes.writer_taken(*item, place));
+            return Ok(Shown { seen, beside: Vec::new(), writer });
+        }
+        Target::Place(place) => place,
+    };
+    let seen = lanes.look(place)?;
+    if kind_of(&place.name) != NameKind::Item {
+        return Ok(Shown { seen, beside: Vec::new(), writer: Writer::Unknown });
+    }
+    let mut names: BTreeSet<OsString> = sidecar_names(&place.name).into_iter().collect();
+    names.extend(known.iter().cloned());
+    let mut beside = Vec::new();
+    for name in names {
+        if let Some(seen) = lanes.look(&place.beside(name.clone()))? {
+            beside.push((name, seen));
+        }
+    }
+    let writer = writer_of(seen.as_ref(), || lanes.writer(place));
+    Ok(Shown { seen, beside, writer })
+}
+
+/// Nothing hostile is opened to ask whether it is being written.
+fn writer_of(seen: Option<&Seen>, ask: impl FnOnce() -> Writer) -> Writer {
+    match seen {
+        Some(seen) if is_hostile(seen) => Writer::None,
+        Some(_) => ask(),
+        None => Writer::Unknown,
+    }
+}
+
+/// Whether something is of a kind that is never taken in.
+pub(crate) fn is_hostile(seen: &Seen) -> bool {
+    match seen.kind {
+        Kind::Other(_) => true,
+        Kind::File => seen.links > 1,
+        Kind::Folder => false,
+    }
+}
+
+/// Whether a folder of this name can be a namespace.
+pub(crate) fn can_be_namespace(name: &std::ffi::OsStr) -> Option<&str> {
+    let name = name.to_str()?;
+    format!("{name}/x").parse::<common::name::ModelName>().is_ok().then_some(name)
+}
+
+/// One watched folder, listed.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) root: Root,
+    pub(crate) namespace: Option<String>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Lists all watched folders.
+pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
+    let mut all = Vec::new();
+    for root in [Root::Top, Root::Incoming] {
+        let entries = lanes.list(root, None)?;
+        let namespaces: Vec<String> = entries
+            .iter()
+            .filter(|entry| entry.seen.tree.as_ref().is_some_and(|tree| tree.namespace))
+            .filter_map(|entry| can_be_namespace(&entry.name))
+            .map(str::to_owned)
+            .collect();
+        all.push(Listed { root, namespace: None, entries });
+        for namespace in namespaces {
+            match lanes.list(root, Some(&namespace)) {
+                Ok(entries) => all.push(Listed { root, namespace: Some(namespace), entries }),
+                // Moved away in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What is to be taken.
+#[derive(Debug)]
+pub(crate) struct ToTake {
+    pub(crate) id: ItemId,
+    pub(crate) place: Place,
+    pub(crate) seen: Seen,
+    pub(crate) sidecars: Vec<OsString>,
+}
+
+/// What came of a take.
+#[derive(Debug)]
+pub(crate) enum Took {
+    Taken(Result<Prepared, Unprepared>),
+    Not(TakeError),
+}
+
+/// Takes a batch, makes that durable once, and looks at what was taken.
+pub(crate) fn take(lanes: &Lanes, batch: Vec<ToTake>) -> Vec<(ItemId, Took)> {
+    let taken: Vec<(ToTake, Result<(), TakeError>)> = batch
+        .into_iter()
+        .map(|one| {
+            let taken = lanes.take(one.id, &one.place, &one.seen, &one.sidecars);
+            (one, taken)
+        })
+        .collect();
+    let durable = if taken.iter().any(|(_, taken)| taken.is_ok()) { lanes.sync_taken() } else { Ok(()) };
+    taken
+        .into_iter()
+        .map(|(one, taken)| {
+            let took = match (taken, &durable) {
+                (Err(error), _) => Took::Not(error),
+                (Ok(()), Ok(())) => Took::Taken(prepare(lanes, one.id, &one.place, Some(&one.sidecars))),
+                // It lies in `processing/`, and is asked to be made durable again before anything is made of it.
+                (Ok(()), Err(error)) => Took::Taken(Err(Unprepared::Io(copy_of(error)))),
+            };
+            (one.id, took)
+        })
+        .collect()
+}
+
+/// A taken item to look at, with its sidecars where they are known.
+pub(crate) type ToPrepare = (ItemId, Place, Option<Vec<OsString>>);
+
+/// Looks at items that were taken before.
+pub(crate) fn prepare_batch(lanes: &Lanes, batch: Vec<ToPrepare>) -> Vec<(ItemId, Result<Prepared, Unprepared>)> {
+    let durable = lanes.sync_taken();
+    let one = |(id, place, beside): ToPrepare| {
+        let prepared = match &durable {
+            Ok(()) => prepare(lanes, id, &place, beside.as_deref()),
+            Err(error) => Err(Unprepared::Io(copy_of(error))),
+        };
+        (id, prepared)
+    };
+    batch.into_iter().map(one).collect()
+}
+
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// What is found at a start.
+pub(crate) struct Found {
+    pub(crate) identity: Identity,
+    pub(crate) taken: Vec<(ItemId, Place)>,
+    /// Where each lies below the drop folder, with its document.
+    pub(crate) rejected: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Looks at what an earlier run left, and makes the folders of namespaces.
+pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<Found> {
+    for namespace in namespaces {
+        lanes.make_namespace(namespace)?;
+    }
+    Ok(Found {
+        identity: identity(lanes.dir())?,
+        taken: lanes.taken()?,
+        rejected: lanes.rejected(REJECTED_MAX).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was refused before can't be listed");
+            Vec::new()
+        }),
+    })
+}
+
+/// Device and inode of the folder and of its `processing/`: another file system mounted over them, or none where there was
+/// one, is another folder.
+pub(crate) type Identity = [(u64, u64); 2];
+
+/// Which folder lies at this path.
+pub(crate) fn identity(dir: &Path) -> io::Result<Identity> {
+    let of = |path: &Path| std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+    Ok([of(dir)?, of(&dir.join(PROCESSING))?])
+}
+
+/// Opens the lanes again after the folder was gone. What is missing is not made: an empty mount point is not the folder.
+pub(crate) fn reopen(dir: &Path) -> io::Result<Lanes> {
+    identity(dir)?;
+    Lanes::open(dir)
+}

@@ -1,0 +1,336 @@
+//! Taking: by rename, so that nobody can reach it any more, and back where a rename went wrong. Knows slots; refuses to know
+//! why something is taken.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use common::name::ItemId;
+use rustix::io::Errno;
+
+use crate::ingest::lanes::beneath::{enter, find, make_folder, names, open_folder, remove_folder, rename_new, sync};
+use crate::ingest::lanes::finish::Bases;
+use crate::ingest::lanes::look::{is_gone, is_namespace, look_at, reopen, seen_of, shown};
+use crate::ingest::lanes::tree::Reach;
+use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, Seen, TakeError, step};
+use crate::ingest::names::{NameKind, Place, Root, kind_of};
+
+/// Marks the slot of an item that lay in the drop folder itself.
+const FROM_TOP: &str = ".top";
+/// Marks the slot of a sidecar that is refused for want of its file: it is the item.
+const SIDECAR_ALONE: &str = ".sidecar";
+/// Stands before the namespace in a slot's name: no namespace has it.
+const NAMESPACE_SIGN: char = '+';
+/// Octets of an item's id.
+const ITEM_OCTETS: usize = 26;
+
+/// What is taken and not yet durable.
+#[derive(Default)]
+pub(super) struct Taken {
+    slots: BTreeSet<String>,
+    origins: BTreeSet<(Root, Option<String>)>,
+}
+
+impl TakeError {
+    /// What a failed call means for something that may go at any time.
+    pub(super) fn of(error: io::Error) -> Self {
+        if is_gone(&error) { Self::Changed } else { Self::Io(error) }
+    }
+}
+
+/// The name of an item's folder in `processing/`.
+pub(super) fn slot_name(item: ItemId, place: &Place) -> String {
+    let mut name = item.to_string();
+    if place.root == Root::Top {
+        name.push_str(FROM_TOP);
+    }
+    if is_beside(&place.name) {
+        name.push_str(SIDECAR_ALONE);
+    }
+    if let Some(namespace) = &place.namespace {
+        name.push(NAMESPACE_SIGN);
+        name.push_str(namespace);
+    }
+    name
+}
+
+/// What a slot's name says.
+struct SlotName {
+    item: ItemId,
+    root: Root,
+    sidecar: bool,
+    namespace: Option<String>,
+}
+
+impl SlotName {
+    fn parse(name: &str) -> Option<Self> {
+        let (item, rest) = name.split_at_checked(ITEM_OCTETS)?;
+        let (marks, namespace) = match rest.split_once(NAMESPACE_SIGN) {
+            Some((_, namespace)) if !is_namespace(namespace) => return None,
+            Some((marks, namespace)) => (marks, Some(namespace.to_owned())),
+            None => (rest, None),
+        };
+        let (root, marks) = match marks.strip_prefix(FROM_TOP) {
+            Some(marks) => (Root::Top, marks),
+            None => (Root::Incoming, marks),
+        };
+        let sidecar = match marks {
+            "" => false,
+            SIDECAR_ALONE => true,
+            _ => return None,
+        };
+        Some(Self { item: item.parse().ok()?, root, sidecar, namespace })
+    }
+}
+
+/// Whether a name is of something that lies beside an item.
+fn is_beside(name: &OsStr) -> bool {
+    matches!(kind_of(name), NameKind::Sidecar(_) | NameKind::Checksum(_))
+}
+
+impl Lanes {
+    /// The folder of a taken item, to reach what is in it.
+    pub(super) fn slot(&self, item: ItemId, place: &Place) -> io::Result<OwnedFd> {
+        enter(&self.processing, slot_name(item, place))
+    }
+
+    pub(super) fn look_in_slot(&self, item: ItemId, place: &Place) -> io::Result<Option<Seen>> {
+        match self.slot(item, place) {
+            Ok(slot) => look_at(&slot, &place.name, self.home, Reach::Version),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn take_in(
+        &self,
+        item: ItemId,
+        place: &Place,
+        seen: &Seen,
+        sidecars: &[OsString],
+    ) -> Result<(), TakeError> {
+        let from = self.folder_of(place).map_err(TakeError::of)?;
+        self.unchanged(&from, place, seen)?;
+        let name = slot_name(item, place);
+        make_folder(&self.processing, OsStr::new(&name), MODE_PROCESSING).map_err(TakeError::Io)?;
+        step();
+        {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.slots.insert(name.clone());
+            taken.origins.insert((place.root, place.namespace.clone()));
+        }
+        let slot = open_folder(&self.processing, &name).map_err(TakeError::Io)?;
+        let taken = self.move_in(&from, &slot, place, seen, sidecars);
+        if taken.is_err() {
+            // The caller decides anew on what it finds where it was. If this fails, all stays in the slot: the next start
+            // finds it.
+            if let Err(error) = self.put_back(item, &slot, &name, &from) {
+                tracing::error!(%error, slot = name, "what was taken by mistake can't be put back: it stays in processing/");
+            }
+        }
+        taken
+    }
+
+    /// Sidecars first: whoever finds the item in its slot finds them, too.
+    fn move_in(
+        &self,
+        from: &OwnedFd,
+        slot: &OwnedFd,
+        place: &Place,
+        seen: &Seen,
+        sidecars: &[OsString],
+    ) -> Result<(), TakeError> {
+        for sidecar in sidecars {
+            rename_new(from, sidecar, slot, sidecar).map_err(|errno| refusal(errno, place, Kind::File))?;
+            step();
+        }
+        self.unchanged(from, place, seen)?;
+        rename_new(from, &place.name, slot, &place.name).map_err(|errno| refusal(errno, place, seen.kind))?;
+        step();
+        // Between the look and the rename, something else may have come into its place.
+        let stat = find(slot, &place.name).map_err(TakeError::Io)?.ok_or(TakeError::Changed)?;
+        let now = seen_of(&stat, self.home);
+        let same_content = now.kind == Kind::Folder || (now.size, now.modified_ns) == (seen.size, seen.modified_ns);
+        if (now.kind, now.device, now.inode) == (seen.kind, seen.device, seen.inode) && same_content {
+            Ok(())
+        } else {
+            Err(TakeError::Changed)
+        }
+    }
+
+    /// Whether something is still what was decided upon.
+    fn unchanged(&self, from: &OwnedFd, place: &Place, seen: &Seen) -> Result<(), TakeError> {
+        let reach = Reach::of(place.namespace.as_deref());
+        let now = look_at(from, &place.name, self.home, reach).map_err(TakeError::Io)?;
+        if now.as_ref() == Some(seen) { Ok(()) } else { Err(TakeError::Changed) }
+    }
+
+    /// Moves everything in a slot to where it came from, and removes the slot. What has a successor there lies beside it.
+    fn put_back(&self, item: ItemId, slot: &OwnedFd, slot_name: &str, to: &OwnedFd) -> io::Result<()> {
+        for name in names(reopen(slot)?)? {
+            self.move_beside(item, slot, &name, to)?;
+            step();
+        }
+        remove_folder(&self.processing, OsStr::new(slot_name))
+    }
+
+    /// Moves something to a folder under its name, or one with the item's id where that is taken.
+    pub(super) fn move_beside(&self, item: ItemId, from: &OwnedFd, name: &OsStr, to: &OwnedFd) -> io::Result<OsString> {
+        for base in Bases::of(item, name, self.name_octets_max).all() {
+            match rename_new(from, name, to, &base) {
+                Ok(()) => return Ok(base),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    pub(super) fn sync_slots(&self) -> io::Result<()> {
+        let taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        let synced = self.sync_all(&taken);
+        if synced.is_err() {
+            let mut waiting = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.slots.extend(taken.slots);
+            waiting.origins.extend(taken.origins);
+        }
+        synced
+    }
+
+    /// Slots, then their folder, then where the items were: a power cut in between leaves them in one place or both, never in
+    /// none.
+    fn sync_all(&self, taken: &Taken) -> io::Result<()> {
+        if taken.slots.is_empty() {
+            return Ok(());
+        }
+        for slot in &taken.slots {
+            match open_folder(&self.processing, slot) {
+                Ok(slot) => sync(&slot)?,
+                // It was put back, or has ended already.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sync(&self.processing)?;
+        for (root, namespace) in &taken.origins {
+            let folder = match namespace {
+                Some(namespace) => open_folder(self.root(*root), Self::namespace_name(*root, namespace)?),
+                None => reopen(self.root(*root)),
+            };
+            match folder {
+                Ok(folder) => sync(&folder)?,
+                // Not ours to read: its names are as durable as its file system makes a rename.
+                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn slots(&self) -> io::Result<Vec<(ItemId, Place)>> {
+        let mut items = Vec::new();
+        for name in names(reopen(&self.processing)?)? {
+            if name == LOCK {
+                continue;
+            }
+            let parsed = name.to_str().and_then(SlotName::parse);
+            let slot = open_folder(&self.processing, &name);
+            let (Some(parsed), Ok(slot)) = (parsed, slot) else {
+                tracing::warn!(
+                    name = shown(&name),
+                    "in processing/ lies what the daemon didn't put there: it is left alone"
+                );
+                continue;
+            };
+            match self.settle_slot(&name, &parsed, &slot)? {
+                Some(item) => {
+                    items.push((parsed.item, Place { root: parsed.root, namespace: parsed.namespace, name: item }))
+                }
+                None => tracing::info!(slot = shown(&name), "what was taken by half is back where it was"),
+            }
+        }
+        Ok(items)
+    }
+
+    /// The item in a slot; none: there was none, and the slot is no more.
+    fn settle_slot(&self, name: &OsStr, parsed: &SlotName, slot: &OwnedFd) -> io::Result<Option<OsString>> {
+        let found = names(slot)?;
+        let mut items = found.iter().filter(|name| parsed.sidecar || !is_beside(name));
+        let item = items.next();
+        if let (Some(item), None) = (item, items.next()) {
+            return Ok(Some(item.clone()));
+        }
+        if let Some(item) = item {
+            // Nothing here makes such a slot. The item is the one that the others are named after.
+            let owner = found.iter().find(|name| {
+                found
+                    .iter()
+                    .all(|other| other == *name || other.as_encoded_bytes().starts_with(name.as_encoded_bytes()))
+            });
+            return Ok(Some(owner.unwrap_or(item).clone()));
+        }
+        // A crash between the renames of taking, or of readmitting: these lie in `rejected/` with their item.
+        for sidecar in &found {
+            if !self.back_to_rejected(parsed.item, parsed.namespace.as_deref(), slot, sidecar)? {
+                let to = self.origin(parsed)?;
+                self.move_beside(parsed.item, slot, sidecar, &to)?;
+            }
+            step();
+        }
+        remove_folder(&self.processing, name)?;
+        sync(&self.processing)?;
+        Ok(None)
+    }
+
+    /// Where a slot's item came from; a namespace that is gone is made again.
+    fn origin(&self, parsed: &SlotName) -> io::Result<OwnedFd> {
+        match &parsed.namespace {
+            Some(namespace) => {
+                let name = Self::namespace_name(parsed.root, namespace)?;
+                match open_folder(self.root(parsed.root), name) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.namespace_at(parsed.root, namespace)?;
+                        open_folder(self.root(parsed.root), name)
+                    }
+                    answer => answer,
+                }
+            }
+            None => reopen(self.root(parsed.root)),
+        }
+    }
+}
+
+/// Why a rename out of a watched folder failed, and what to do.
+fn refusal(errno: Errno, place: &Place, kind: Kind) -> TakeError {
+    let name = shown(&place.name);
+    let folder = match (&place.namespace, place.root) {
+        (Some(namespace), _) => shown(namespace),
+        (None, Root::Incoming) => INCOMING.to_owned(),
+        (None, Root::Top) => "the drop folder".to_owned(),
+    };
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => TakeError::Changed,
+        Errno::XDEV => TakeError::Refused(format!("`{name}` lies on another file system than the drop folder")),
+        Errno::BUSY => TakeError::Refused(format!("`{name}` is a mount point: it can't be moved")),
+        Errno::ACCESS if kind == Kind::Folder => TakeError::Refused(format!(
+            "the daemon may not move the folder `{name}`: let its group write to it (chmod g+w), and to `{folder}`"
+        )),
+        Errno::ACCESS => TakeError::Refused(format!(
+            "the daemon may not move `{name}` out of `{folder}`: let its group write to that folder (chmod g+w)"
+        )),
+        Errno::PERM => TakeError::Refused(format!(
+            "the system does not let the daemon move `{name}`: `{folder}` has the sticky bit (chmod -t), or the file is \
+             immutable or append-only (chattr -i -a)"
+        )),
+        Errno::ROFS => TakeError::Refused(format!("`{name}` lies on a file system that is read-only")),
+        other => TakeError::Io(other.into()),
+    }
+}
+
+/// Whether a path is one of ours below a lane: relative, plain segments.
+pub(super) fn plain(path: &Path) -> bool {
+    path.components().all(|segment| matches!(segment, std::path::Component::Normal(_)))
+}

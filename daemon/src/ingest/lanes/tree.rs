@@ -1,0 +1,284 @@
+//! What is in a folder, within bounds. Knows files and the marks of names; refuses to know versions.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+
+use crate::ingest::lanes::beneath::{each_name, find, open_folder, stat};
+use crate::ingest::lanes::look::{Home, is_gone, is_namespace, seen_of, shown};
+use crate::ingest::lanes::{Kind, NAMESPACE_MARKER, Seen, Tree};
+use crate::ingest::names::{NameKind, kind_of};
+
+/// Most files of a folder that is one version.
+pub const FILES_MAX: u64 = 1000;
+/// Most files and folders in it, whatever they are.
+pub const ENTRIES_MAX: usize = 4000;
+/// How deep a file may lie in it: one right in the folder has depth 1.
+pub const DEPTH_MAX: usize = 32;
+
+/// What a folder may be where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In a watched folder: a version or a namespace.
+    Open,
+    /// In a namespace, or taken: a version.
+    Version,
+}
+
+impl Reach {
+    pub(super) fn of(namespace: Option<&str>) -> Self {
+        if namespace.is_some() { Self::Version } else { Self::Open }
+    }
+}
+
+/// Something in a folder.
+pub(super) struct Found<'a> {
+    /// The folder right above it.
+    pub(super) parent: &'a OwnedFd,
+    /// Its path in the whole.
+    pub(super) path: &'a Path,
+    /// Its name.
+    pub(super) name: &'a OsStr,
+    /// What it is.
+    pub(super) seen: &'a Seen,
+}
+
+/// Why a walk ended early.
+pub(super) enum Stop {
+    /// The folder can't be taken in: the sentence says why.
+    Hostile(String),
+    /// The file system failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Shows all that is in a folder, each folder before what is in it, sorted within a folder. What goes or is swapped meanwhile
+/// is left out: the next look shows it.
+pub(super) fn walk(
+    folder: &OwnedFd,
+    home: Home,
+    each: &mut dyn FnMut(&Found<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    walk_below(folder, Path::new(""), 1, home, &mut ENTRIES_MAX.clone(), each)
+}
+
+fn walk_below(
+    folder: &OwnedFd,
+    path: &Path,
+    depth: usize,
+    home: Home,
+    left: &mut usize,
+    each: &mut dyn FnMut(&Found<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let mut names: Vec<OsString> = Vec::new();
+    each_name(folder, |name| {
+        names.push(name.to_owned());
+        names.len() <= *left
+    })?;
+    let Some(rest) = left.checked_sub(names.len()) else {
+        return Err(Stop::Hostile(format!("there are more than {ENTRIES_MAX} files and folders in it")));
+    };
+    *left = rest;
+    if depth > DEPTH_MAX && !names.is_empty() {
+        return Err(Stop::Hostile(format!("its folders are nested deeper than {DEPTH_MAX}")));
+    }
+    names.sort_unstable();
+    for name in names {
+        let path = path.join(&name);
+        let Some(stat) = find(folder, &name)? else { continue };
+        let seen = seen_of(&stat, home);
+        each(&Found { parent: folder, path: &path, name: &name, seen: &seen })?;
+        if seen.kind != Kind::Folder {
+            continue;
+        }
+        match open_folder(folder, &name) {
+            Ok(below) => walk_below(&below, &path, depth + 1, home, left, each)?,
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(unreachable(&path, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Why a folder in it can't be walked.
+fn unreachable(path: &Path, error: io::Error) -> Stop {
+    match Errno::from_io_error(&error) {
+        Some(Errno::XDEV) => Stop::Hostile(format!("`{}` in it lies on another file system", shown(path))),
+        Some(Errno::ACCESS | Errno::PERM) => Stop::Hostile(format!(
+            "the daemon may not read the folder `{}` in it: give its user the right to (chmod g+rx)",
+            shown(path)
+        )),
+        _ => Stop::Io(error),
+    }
+}
+
+impl Tree {
+    /// Of a folder that can't be taken in, whatever is in it.
+    pub(super) fn hostile(why: String) -> Self {
+        Self { hostile: Some(why), ..Self::empty() }
+    }
+
+    fn empty() -> Self {
+        Self {
+            files: 0,
+            print: [0; 32],
+            marked: false,
+            namespace: false,
+            sealed: false,
+            unfinished: None,
+            hostile: None,
+        }
+    }
+}
+
+/// The tree of a folder, and the octets of all files in it.
+pub(super) fn of(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach) -> io::Result<(Tree, u64)> {
+    let folder = match open_folder(&parent, name) {
+        Ok(folder) => folder,
+        // Swapped since it was looked at: the next look shows what it is.
+        Err(error) if is_gone(&error) => return Ok((Tree::empty(), 0)),
+        Err(error) => {
+            return match Errno::from_io_error(&error) {
+                Some(Errno::ACCESS | Errno::PERM) => Ok((
+                    Tree::hostile(
+                        "the daemon may not read this folder: give its user the right to (chmod g+rx)".into(),
+                    ),
+                    0,
+                )),
+                Some(Errno::XDEV) => Ok((Tree::hostile("it lies on another file system".into()), 0)),
+                _ => Err(error),
+            };
+        }
+    };
+    let says_namespace = match stat(&folder, OsStr::new(NAMESPACE_MARKER)) {
+        Ok(marker) => seen_of(&marker, home).kind == Kind::File,
+        Err(_) => false,
+    };
+    if says_namespace && reach == Reach::Open {
+        // What is in a namespace is listed for itself, and may be much.
+        let hostile = name.to_str().is_none_or(|name| !is_namespace(name)).then(|| {
+            format!(
+                "`{}` can't be a namespace: its name is to be of letters, digits, `.`, `_` and `-`, beginning with a \
+                 letter or digit",
+                shown(name)
+            )
+        });
+        return Ok((Tree { namespace: true, hostile, ..Tree::empty() }, 0));
+    }
+    let mut gathered = Gathered { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN };
+    gathered.tree.namespace = says_namespace;
+    match walk(&folder, home, &mut |found| gathered.add(found)) {
+        Ok(()) => {}
+        Err(Stop::Hostile(why)) => gathered.tree.hostile = Some(why),
+        Err(Stop::Io(error)) => return Err(error),
+    }
+    if says_namespace && gathered.tree.hostile.is_none() {
+        gathered.tree.hostile = Some(format!(
+            "`{NAMESPACE_MARKER}` says that it is a namespace, but it lies in one: there are no deeper ones"
+        ));
+    }
+    Ok(gathered.end())
+}
+
+struct Gathered<'a> {
+    own: &'a Seen,
+    tree: Tree,
+    size: u64,
+    print: Sha256,
+    newest_ns: i128,
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, found: &Found<'_>) -> Result<(), Stop> {
+        let Found { path, name, seen, .. } = *found;
+        let kind = kind_of(name);
+        if kind == NameKind::Ignored && seen.kind == Kind::File {
+            return Ok(());
+        }
+        let told = shown(path);
+        let octets = path.as_os_str().as_bytes();
+        self.print.update((octets.len() as u64).to_be_bytes());
+        self.print.update(octets);
+        self.print.update([match seen.kind {
+            Kind::File => 0,
+            Kind::Folder => 1,
+            Kind::Other(_) => 2,
+        }]);
+        for number in [seen.device, seen.inode, seen.links, u64::from(seen.owner_uid), seen.size] {
+            self.print.update(number.to_be_bytes());
+        }
+        for time in [seen.modified_ns, seen.changed_ns] {
+            self.print.update(time.to_be_bytes());
+        }
+        self.newest_ns = self.newest_ns.max(seen.changed_ns);
+        if seen.owner_uid != self.own.owner_uid {
+            return Err(Stop::Hostile(format!(
+                "`{told}` in it belongs to uid {}, the folder to uid {}: one owner is to answer for all of it",
+                seen.owner_uid, self.own.owner_uid
+            )));
+        }
+        match seen.kind {
+            Kind::Other(what) => {
+                return Err(Stop::Hostile(format!("`{told}` in it is a {what}: only files and folders are taken in")));
+            }
+            Kind::File if seen.links > 1 => {
+                return Err(Stop::Hostile(format!(
+                    "`{told}` in it has {} hard links: it could be changed under another name",
+                    seen.links
+                )));
+            }
+            Kind::File | Kind::Folder => {}
+        }
+        match kind {
+            NameKind::Complete | NameKind::Namespace if seen.kind == Kind::File => {
+                self.tree.marked |= kind == NameKind::Complete && path.parent() == Some(Path::new(""));
+            }
+            NameKind::Temporary => {
+                self.tree.unfinished.get_or_insert_with(|| told);
+            }
+            _ if seen.kind == Kind::File => {
+                self.tree.files += 1;
+                self.size = self.size.saturating_add(seen.size);
+                if self.tree.files > FILES_MAX {
+                    return Err(Stop::Hostile(format!("there are more than {FILES_MAX} files in it")));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(self) -> (Tree, u64) {
+        let own = self.own;
+        // A folder that something is put into, or taken out of, gets both times at once. A rename of it sets only when it
+        // changed; a program that sets its time of modification does so when all is in it.
+        let sealed = own.changed_ns > own.modified_ns && own.changed_ns >= self.newest_ns;
+        (Tree { print: self.print.finalize().into(), sealed, ..self.tree }, self.size)
+    }
+}
+
+/// The files of a folder that are artifacts, by path; the error says what is in the way.
+pub(super) fn artifacts(folder: &OwnedFd, own: &Seen, home: Home) -> Result<Vec<PathBuf>, Stop> {
+    let mut gathered = Gathered { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN };
+    let mut files = Vec::new();
+    walk(folder, home, &mut |found| {
+        gathered.add(found)?;
+        let not_artifact = matches!(kind_of(found.name), NameKind::Complete | NameKind::Namespace | NameKind::Ignored);
+        if found.seen.kind == Kind::File && !not_artifact {
+            files.push(found.path.to_owned());
+        }
+        Ok(())
+    })?;
+    files.sort_unstable();
+    Ok(files)
+}
