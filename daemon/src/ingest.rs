@@ -8,7 +8,6 @@
 //! | `sidecar` | what `NAME.mreg.json` and `NAME.sha256` say |
 //! | `settle` | when something is complete: a pure state machine |
 //! | `watch` | the kernel's hints |
-//! | `folder` | what a folder is: one version, a namespace, or not yet known |
 //! | `jobs` | what is done with the folder on blocking threads, in batches |
 //! | `schedule` | whose turn it is |
 //! | `process` | one taken item on its way to a version |
@@ -24,7 +23,6 @@
 
 mod documents;
 mod engine;
-mod folder;
 mod jobs;
 pub mod lanes;
 pub mod names;

@@ -19,10 +19,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use crate::config::ingest::DropFolder;
 use crate::http::server::{Stop, raised};
 use crate::ingest::documents::Rejection;
-use crate::ingest::folder::{self, Known, Role};
-use crate::ingest::jobs::{self, Found, Identity, Listed, Shown, Target, ToPrepare, ToTake, Took};
-use crate::ingest::lanes::{Kind, Lanes, Seen, TakeError};
-use crate::ingest::names::{NameKind, Place, Root, kind_of};
+use crate::ingest::jobs::{self, Found, Listed, Shown, Target, ToLook, ToPrepare, ToTake, Took};
+use crate::ingest::lanes::{Kind, Lanes, Seen, TakeError, lease};
+use crate::ingest::names::{NameKind, Place, Root, namespace_of};
 use crate::ingest::process::{self, CameTo, Context, Decided, Prepared, Unprepared, Work, Worked};
 use crate::ingest::queue::{Claimed, Command, Purpose, Shared, not_found, show_intake};
 use crate::ingest::schedule::{BIG_OCTETS, Job, Schedule};
@@ -44,8 +43,6 @@ const TAKEN_BIG_MAX: usize = 16;
 const TAKEN_OF_MODEL_MAX: usize = 32;
 /// Items that are known before they are taken. Those beyond are found by a later walk.
 const PENDING_MAX: usize = 100_000;
-/// Folders with unfinished names that are remembered.
-const UNFINISHED_MAX: usize = 10_000;
 /// Hints are collected for so long.
 const HINTS_PAUSE: Duration = Duration::from_millis(20);
 /// Walks where the kernel tells of changes, and where it does not.
@@ -53,14 +50,14 @@ const POLL_WITH_EVENTS: Duration = Duration::from_secs(60);
 const POLL_WITHOUT_EVENTS: Duration = Duration::from_secs(5);
 /// Where the kernel can't tell whether a file is open for writing, it rests so many times as long.
 const UNSURE_FACTOR: u32 = 5;
-/// A folder that waits for a marker is looked at again after so long: what happens in it, nobody tells.
-const MARKER_LOOK: Duration = Duration::from_secs(2);
 /// A sidecar waits so long for its file, milliseconds.
 const LONE_SIDECAR_MS: i64 = clock::DAY_MS;
 /// The first wait after a failure, doubled with each …
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// … up to this.
 const RETRY_MAX: Duration = Duration::from_secs(600);
+/// What changed between a look and its take is looked at again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// An item that waits for room looks for it so often.
 const ROOM_LOOK: Duration = Duration::from_secs(30);
 /// A folder that is gone is looked for so often, and one that is there is looked after.
@@ -89,11 +86,9 @@ enum Phase {
 struct Pending {
     place: Place,
     phase: Phase,
-    settling: Option<Settling>,
+    settling: Settling,
     last: Option<Seen>,
     beside: BTreeMap<OsString, Seen>,
-    /// It came by a rename.
-    renamed: bool,
     due: Option<Instant>,
     claimed: bool,
     /// It is given up, and only to be moved.
@@ -147,7 +142,7 @@ enum Ended {
     Worked(ItemId, Worked),
     RefusedInPlace(ItemId, Result<IngestRecord, Failure>),
     Readmitted(ItemId, Result<(), TakeError>),
-    Checked(std::io::Result<Identity>),
+    Checked(std::io::Result<()>),
 }
 
 pub(crate) struct Engine {
@@ -156,7 +151,6 @@ pub(crate) struct Engine {
     settings: Arc<DropFolder>,
     /// None while the folder is gone.
     context: Option<Arc<Context>>,
-    identity: Option<Identity>,
     lanes: Option<Arc<Lanes>>,
     leave: watch::Sender<bool>,
     watch: Option<Watch>,
@@ -174,7 +168,8 @@ pub(crate) struct Engine {
     refused: HashMap<ItemId, Refused>,
     schedule: Schedule,
     moved_in: HashSet<Place>,
-    unfinished: HashSet<(u64, u64)>,
+    /// Pending items with names of something unfinished, by device and inode: they come back under other names.
+    unfinished: HashMap<(u64, u64), ItemId>,
     waiters: HashMap<ItemId, Vec<oneshot::Sender<()>>>,
     retries: HashMap<ItemId, oneshot::Sender<Result<(), RegistryError>>>,
 
@@ -192,6 +187,8 @@ pub(crate) struct Engine {
     preparing: bool,
     checking: bool,
     walk_wanted: bool,
+    /// Folders are to be added to the kernel's watch again.
+    watch_again: bool,
     overfull: bool,
     next_walk: Instant,
     next_check: Instant,
@@ -216,7 +213,6 @@ impl Engine {
             commands,
             settings: Arc::new(settings),
             context: None,
-            identity: None,
             lanes: Some(Arc::new(lanes)),
             leave: watch::Sender::new(false),
             watch: None,
@@ -233,7 +229,7 @@ impl Engine {
             refused: HashMap::new(),
             schedule,
             moved_in: HashSet::new(),
-            unfinished: HashSet::new(),
+            unfinished: HashMap::new(),
             waiters: HashMap::new(),
             retries: HashMap::new(),
             to_look: VecDeque::new(),
@@ -249,6 +245,7 @@ impl Engine {
             preparing: false,
             checking: false,
             walk_wanted: false,
+            watch_again: false,
             overfull: false,
             next_walk: now,
             next_check: now,
@@ -261,6 +258,9 @@ impl Engine {
 
     /// Works until the stop, then lets what is under way end for as long as `grace`.
     pub(crate) async fn run(mut self, mut stop: Stop, grace: Duration) {
+        if let Err(error) = lease::ignore_breaks() {
+            tracing::warn!(%error, "it can't be told whether dropped files are open for writing; they rest longer");
+        }
         self.begin().await;
         loop {
             self.dispatch();
@@ -325,7 +325,7 @@ impl Engine {
     async fn begin_again(&mut self) {
         self.next_check = Instant::now() + FOLDER_LOOK;
         let dir = self.settings.dir.clone();
-        let reopened = tokio::task::spawn_blocking(move || jobs::reopen(&dir)).await;
+        let reopened = tokio::task::spawn_blocking(move || Lanes::open_again(&dir)).await;
         match reopened {
             Ok(Ok(lanes)) => {
                 self.lanes = Some(Arc::new(lanes));
@@ -349,8 +349,7 @@ impl Engine {
         }
         let (on_thread, settings) = (Arc::clone(&lanes), Arc::clone(&self.settings));
         let found = tokio::task::spawn_blocking(move || jobs::find(&on_thread, &settings.namespaces)).await;
-        let Found { identity, taken, rejected } =
-            found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Found { taken, rejected } = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let mut recorded = BTreeMap::new();
         let mut after = None;
         loop {
@@ -362,7 +361,6 @@ impl Engine {
                 break;
             }
         }
-        self.identity = Some(identity);
         self.context = Some(Arc::new(Context {
             registry: Arc::clone(&registry),
             lanes: Arc::clone(&lanes),
@@ -398,7 +396,9 @@ impl Engine {
                     self.woken = Arc::clone(&watch.woken);
                     self.watch = Some(watch);
                 }
-                Err(why) => tracing::warn!(%why, "the kernel does not tell of changes in the drop folder; it is walked"),
+                Err(why) => {
+                    tracing::warn!(%why, "the kernel does not tell of changes in the drop folder; it is walked")
+                }
             }
         }
         for root in [Root::Top, Root::Incoming] {
@@ -429,7 +429,8 @@ impl Engine {
         let now_ms = clock::now_ms();
         let mut row = Row::new(place.shown(), format!("processing/{id}"), IngestKind::File, now_ms);
         row.seen_at_ms = created_ms(id);
-        let text = if may_be_decided { "it is decided, and is moved" } else { "it was taken before the daemon started" };
+        let text =
+            if may_be_decided { "it is decided, and is moved" } else { "it was taken before the daemon started" };
         row.come_to(IngestState::Waiting, Some(text.to_owned()), now_ms);
         self.shared.table().insert(id, row);
         self.insert_taken(id, place, None, may_be_decided);
@@ -458,7 +459,9 @@ impl Engine {
             tracing::warn!(path = %lies.display(), "a document in `rejected/` can't be read; its file is not listed");
             return;
         };
-        let (Ok(id), Some(place)) = (found.item.parse::<ItemId>(), place_of_rejected(&lies, &found.item)) else { return };
+        let (Ok(id), Some(place)) = (found.item.parse::<ItemId>(), place_of_rejected(&lies, &found.item)) else {
+            return;
+        };
         if self.refused.contains_key(&id) || self.taken.contains_key(&id) {
             return;
         }
@@ -568,7 +571,7 @@ impl Engine {
         if now >= self.next_check && !self.checking {
             self.next_check = now + FOLDER_LOOK;
             self.checking = true;
-            self.jobs.spawn_blocking(move || Ended::Checked(jobs::identity(lanes.dir())));
+            self.jobs.spawn_blocking(move || Ended::Checked(lanes.check()));
         } else if self.checking {
             self.next_check = now + FOLDER_LOOK;
         }
@@ -627,11 +630,9 @@ impl Engine {
             tracing::debug!("events of the drop folder were lost; it is walked");
         }
         self.walk_wanted |= hints.walk;
+        self.watch_again |= hints.walk;
         for (folder, name) in hints.moved_in {
             if let Some(place) = self.place_at(&folder, name) {
-                if let Some(pending) = self.by_place.get(&place).and_then(|id| self.pending.get_mut(id)) {
-                    pending.renamed = true;
-                }
                 self.moved_in.insert(place);
             }
         }
@@ -648,7 +649,7 @@ impl Engine {
     }
 
     fn hint(&mut self, place: Place) {
-        match kind_of(&place.name) {
+        match place.kind() {
             NameKind::Item | NameKind::Temporary => self.look(place),
             NameKind::Sidecar(of) | NameKind::Checksum(of) => {
                 let item = place.beside(of);
@@ -676,36 +677,35 @@ impl Engine {
         if !self.to_look.is_empty() && !self.looking {
             self.looking = true;
             let count = self.to_look.len().min(BATCH);
-            let batch: Vec<(Target, BTreeSet<OsString>)> = self
-                .to_look
-                .drain(..count)
-                .map(|target| {
-                    let known = match &target {
-                        Target::Place(place) => self.beside.remove(place).unwrap_or_default(),
-                        Target::Item(..) => BTreeSet::new(),
-                    };
-                    (target, known)
-                })
-                .collect();
-            for (target, _) in &batch {
-                self.queued.remove(target);
+            let now = Instant::now();
+            let mut batch = Vec::with_capacity(count);
+            for target in self.to_look.drain(..count) {
+                self.queued.remove(&target);
+                let mut known = BTreeSet::new();
+                let settling = match &target {
+                    Target::Place(place) => {
+                        known = self.beside.remove(place).unwrap_or_default();
+                        let pending = self.by_place.get(place).and_then(|id| self.pending.get(id));
+                        if let Some(pending) = pending {
+                            known.extend(pending.beside.keys().cloned());
+                        }
+                        pending.map(|pending| &pending.settling)
+                    }
+                    Target::Item(id, _) => self.taken.get(id).and_then(|taken| taken.settling.as_ref()),
+                };
+                let asks = settling.is_some_and(|settling| settling.asks_writer(now, self.rest));
+                batch.push(ToLook { target, known, asks });
             }
-            let batch = batch.into_iter().map(|(target, mut known)| {
-                if let Target::Place(place) = &target
-                    && let Some(pending) = self.by_place.get(place).and_then(|id| self.pending.get(id))
-                {
-                    known.extend(pending.beside.keys().cloned());
-                }
-                (target, known)
-            });
-            let batch: Vec<_> = batch.collect();
             let lanes = Arc::clone(&lanes);
             self.jobs.spawn_blocking(move || {
-                let look = |(target, known): (Target, BTreeSet<OsString>)| {
-                    let shown = jobs::look(&lanes, &target, &known);
-                    (target, shown)
+                let look = |one: ToLook| {
+                    let shown = jobs::look(&lanes, &one);
+                    (one.target, shown)
                 };
-                Ended::Looked(batch.into_iter().map(look).collect())
+                let mut looked: Vec<_> = batch.into_iter().map(look).collect();
+                // What is gone comes last: it may have come back under another name of the same batch.
+                looked.sort_by_key(|(_, shown)| shown.as_ref().is_ok_and(|shown| shown.seen.is_none()));
+                Ended::Looked(looked)
             });
         }
         if !self.to_prepare.is_empty() && !self.preparing {
@@ -738,13 +738,15 @@ impl Engine {
         let mut of_model: HashMap<String, usize> = HashMap::new();
         let (mut batch, mut left) = (Vec::new(), VecDeque::new());
         while let Some(id) = self.ready.pop_front() {
-            let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.phase == Phase::Ready) else { continue };
+            let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.phase == Phase::Ready) else {
+                continue;
+            };
             let Some(seen) = pending.last.clone() else { continue };
             let is_big = seen.size >= BIG_OCTETS;
-            let model = pending.place.model_name().ok().map(|name| name.folded());
-            let many = model.as_ref().map_or(0, |model| {
-                self.schedule.of_model(model) + of_model.get(model).copied().unwrap_or_default()
-            });
+            let model = process::name_of(&pending.place, kind_now(&seen)).ok().map(|name| name.folded());
+            let many = model
+                .as_ref()
+                .map_or(0, |model| self.schedule.of_model(model) + of_model.get(model).copied().unwrap_or_default());
             let fits = room > 0 && (!is_big || room_big > 0) && many < TAKEN_OF_MODEL_MAX;
             if !pending.discarded && (self.paused || pending.claimed || !fits) {
                 left.push_back(id);
@@ -772,9 +774,8 @@ impl Engine {
         loop {
             let (paused, all) = (self.paused, &self.taken);
             let next = self.schedule.next(|id| {
-                all.get(&id).is_some_and(|taken| {
-                    !taken.claimed && (!paused || taken.decided.is_some() || taken.may_be_decided)
-                })
+                all.get(&id)
+                    .is_some_and(|taken| !taken.claimed && (!paused || taken.decided.is_some() || taken.may_be_decided))
             });
             let Some(id) = next else { return };
             let Some((taken, prepared)) =
@@ -819,7 +820,10 @@ impl Engine {
             Err(error) => match self.workers.remove(&error.id()) {
                 Some(id) => {
                     tracing::error!(%error, "the work on an item of the drop folder failed");
-                    Ended::Worked(id, Worked::Failed("a fault in the registry; the daemon's log has the cause".to_owned()))
+                    Ended::Worked(
+                        id,
+                        Worked::Failed("a fault in the registry; the daemon's log has the cause".to_owned()),
+                    )
                 }
                 None => {
                     (self.looking, self.walking, self.taking, self.preparing) = (false, false, false, false);
@@ -870,14 +874,9 @@ impl Engine {
         }
     }
 
-    fn checked(&mut self, checked: std::io::Result<Identity>) {
-        if self.lanes.is_none() {
-            return;
-        }
-        match checked {
-            Ok(identity) if self.identity == Some(identity) => {}
-            Ok(_other) => self.lost("another folder lies in its place".to_owned()),
-            Err(error) => self.lost(format!("it is gone ({error})")),
+    fn checked(&mut self, checked: std::io::Result<()>) {
+        if let (Err(error), Some(_)) = (checked, &self.lanes) {
+            self.lost(error.to_string());
         }
     }
 
@@ -889,6 +888,9 @@ impl Engine {
         let mut there: HashSet<Place> = HashSet::new();
         let mut folders: HashSet<PathBuf> = HashSet::new();
         let mut is_new_folder = false;
+        if std::mem::take(&mut self.watch_again) {
+            self.watched.clear();
+        }
         for Listed { root, namespace, entries } in listed {
             is_new_folder |= self.watch_folder(&lanes, root, namespace.as_deref());
             folders.insert(lanes.path_of(root, namespace.as_deref()));
@@ -896,7 +898,7 @@ impl Engine {
             let names: HashSet<&OsString> = entries.iter().map(|entry| &entry.name).collect();
             for entry in &entries {
                 let here = place(&entry.name);
-                match kind_of(&entry.name) {
+                match here.kind() {
                     NameKind::Item => {
                         if !self.is_as_known(&here, &entry.seen) {
                             self.look(here.clone());
@@ -958,7 +960,7 @@ impl Engine {
         };
         match target {
             Target::Item(id, _) => self.taken_looked(id, shown),
-            Target::Place(place) => match kind_of(&place.name) {
+            Target::Place(place) => match place.kind() {
                 NameKind::Item => self.item_looked(place, shown),
                 NameKind::Sidecar(_) | NameKind::Checksum(_) => self.lone_looked(place, shown.seen),
                 NameKind::Temporary => self.unfinished(place, shown.seen.as_ref()),
@@ -970,23 +972,19 @@ impl Engine {
     /// Something with a name that says it is not finished.
     fn unfinished(&mut self, place: Place, seen: Option<&Seen>) {
         let Some(seen) = seen else { return self.forget_place(&place) };
-        if seen.kind == Kind::Folder {
-            if self.unfinished.len() >= UNFINISHED_MAX {
-                self.unfinished.clear();
-            }
-            self.unfinished.insert((seen.device, seen.inode));
-        }
         let Some(id) = self.pending_at(&place, seen) else { return };
-        if let Some(pending) = self.pending.get_mut(&id) {
-            pending.last = Some(seen.clone());
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        self.unfinished.insert((seen.device, seen.inode), id);
+        pending.last = Some(seen.clone());
+        let look = Look { seen: seen.clone(), beside: Vec::new(), writer: None, moved_in: false };
+        if let Verdict::Wait { reason, .. } = pending.settling.look(look, Instant::now(), self.rest) {
+            self.wait(id, IngestState::Seen, reason);
         }
-        let reason = "its name says that it is not finished; it is taken in when it has been renamed";
-        self.wait(id, IngestState::Seen, reason.to_owned());
     }
 
     /// A sidecar without its file.
     fn lone_looked(&mut self, place: Place, seen: Option<Seen>) {
-        let (NameKind::Sidecar(of) | NameKind::Checksum(of)) = kind_of(&place.name) else { return };
+        let (NameKind::Sidecar(of) | NameKind::Checksum(of)) = place.kind() else { return };
         let Some(seen) = seen else { return self.forget_place(&place) };
         let item = place.beside(of);
         if self.by_place.contains_key(&item) {
@@ -1009,7 +1007,7 @@ impl Engine {
 
     /// The pending item at a place; a new one if there is none, unless there are too many.
     fn pending_at(&mut self, place: &Place, seen: &Seen) -> Option<ItemId> {
-        let kind = match (kind_of(&place.name), seen.kind) {
+        let kind = match (place.kind(), seen.kind) {
             (NameKind::Sidecar(_) | NameKind::Checksum(_), _) => IngestKind::Sidecar,
             (_, Kind::File) => IngestKind::File,
             (_, Kind::Folder) => IngestKind::Folder,
@@ -1017,43 +1015,55 @@ impl Engine {
         };
         let id = match self.by_place.get(place) {
             Some(id) => *id,
-            None if self.pending.len() >= PENDING_MAX => {
-                self.overfull = true;
-                return None;
-            }
-            None => {
-                let id = new_id();
-                let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
-                self.shared.table().insert(id, row);
-                self.by_place.insert(place.clone(), id);
-                let renamed = self.moved_in.remove(place) || self.unfinished.contains(&(seen.device, seen.inode));
-                let pending = Pending {
-                    place: place.clone(),
-                    phase: Phase::Settling,
-                    settling: None,
-                    last: None,
-                    beside: BTreeMap::new(),
-                    renamed,
-                    due: None,
-                    claimed: false,
-                    discarded: false,
-                };
-                self.pending.insert(id, pending);
-                id
-            }
+            None => match self.renamed_to(place, seen) {
+                Some(id) => id,
+                None if self.pending.len() >= PENDING_MAX => {
+                    self.overfull = true;
+                    return None;
+                }
+                None => {
+                    let id = new_id();
+                    let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
+                    self.shared.table().insert(id, row);
+                    self.by_place.insert(place.clone(), id);
+                    let pending = Pending {
+                        place: place.clone(),
+                        phase: Phase::Settling,
+                        settling: Settling::new(place.clone()),
+                        last: None,
+                        beside: BTreeMap::new(),
+                        due: None,
+                        claimed: false,
+                        discarded: false,
+                    };
+                    self.pending.insert(id, pending);
+                    id
+                }
+            },
         };
         let by = by_of(&self.settings, seen.owner_uid);
-        let name = place.model_name().ok().map(|name| name.to_string());
+        let name = process::name_of(place, kind).ok().map(|name| name.to_string());
+        let is_item = place.kind() == NameKind::Item;
         self.shared.table().change(id, |row| {
             row.kind = kind;
             row.size = seen.size;
             row.files = seen.tree.as_ref().map_or(1, |tree| tree.files);
             row.owner_uid = seen.owner_uid;
             row.by = by;
-            if matches!(kind, IngestKind::File | IngestKind::Folder) {
-                row.name = name;
-            }
+            row.name = name.filter(|_| is_item && matches!(kind, IngestKind::File | IngestKind::Folder));
         });
+        Some(id)
+    }
+
+    /// What was known under the name of something unfinished, and lies here now.
+    fn renamed_to(&mut self, place: &Place, seen: &Seen) -> Option<ItemId> {
+        let id = self.unfinished.remove(&(seen.device, seen.inode))?;
+        let pending = self.pending.get_mut(&id).filter(|pending| pending.place.kind() == NameKind::Temporary)?;
+        let before = std::mem::replace(&mut pending.place, place.clone());
+        pending.settling.renamed(place.clone());
+        self.by_place.remove(&before);
+        self.by_place.insert(place.clone(), id);
+        self.shared.table().change(id, |row| (row.path, row.place) = (place.shown(), lies_at(place)));
         Some(id)
     }
 
@@ -1072,6 +1082,11 @@ impl Engine {
         self.set_due(id, None);
         if let Some(pending) = self.pending.remove(&id) {
             self.by_place.remove(&pending.place);
+            if let Some(seen) = &pending.last
+                && self.unfinished.get(&(seen.device, seen.inode)) == Some(&id)
+            {
+                self.unfinished.remove(&(seen.device, seen.inode));
+            }
         }
         if self.overfull && self.pending.len() < PENDING_MAX / 2 {
             (self.overfull, self.walk_wanted) = (false, true);
@@ -1095,6 +1110,7 @@ impl Engine {
             self.forget_place(&place.beside(name.clone()));
         }
         let Some(id) = self.pending_at(&place, &seen) else { return };
+        let moved_in = self.moved_in.remove(&place);
         let Some(pending) = self.pending.get_mut(&id) else { return };
         match pending.phase {
             Phase::Taking => return,
@@ -1107,60 +1123,37 @@ impl Engine {
         if pending.discarded {
             return self.is_ready(id);
         }
-        let look = Look { seen: seen.clone(), beside: pending.beside.values().cloned().collect(), writer };
         let now = Instant::now();
-        let verdict = match &mut pending.settling {
-            Some(settling) => settling.look(look, now, self.rest),
-            None => pending.settling.insert(Settling::new(look.clone(), now)).look(look, now, self.rest),
-        };
-        let known = Known { renamed: pending.renamed, in_namespace: place.namespace.is_some() };
-        let shown = process::shown(&place);
-        let role = match &seen.tree {
-            Some(tree) => match folder::role(&shown, tree, known) {
-                Role::Namespace | Role::Empty if jobs::can_be_namespace(&place.name).is_none() => Role::Unknown(format!(
-                    "`{shown}` can't be a namespace: its name must be of letters, digits, `.`, `_`, `-`; rename it"
-                )),
-                role => role,
-            },
-            None => Role::Version,
-        };
-        let unfinished = seen.tree.as_ref().and_then(|tree| tree.unfinished.clone());
-        match (role, verdict) {
-            (Role::Namespace, _) => {
+        let look = Look { seen, beside: pending.beside.values().cloned().collect(), writer, moved_in };
+        match pending.settling.look(look, now, self.rest) {
+            Verdict::Ready => self.is_ready(id),
+            Verdict::Namespace { mark: false } => {
                 self.forget_place(&place);
                 self.new_namespace(&place);
             }
-            (Role::Unknown(reason), _) => {
+            Verdict::Namespace { mark: true } => {
                 self.not_ready(id);
-                self.wait(id, IngestState::Waiting, reason);
-                self.set_due(id, Some(now + MARKER_LOOK.max(self.rest.sure)));
-            }
-            (Role::Empty | Role::Version, Verdict::Wait { until, reason }) => {
-                self.not_ready(id);
-                self.wait(id, IngestState::Seen, reason);
-                // A look that is due at once would be one after the other.
-                self.set_due(id, Some(until.max(now + HINTS_PAUSE)));
-            }
-            (Role::Version, Verdict::Ready) if unfinished.is_some() => {
-                self.not_ready(id);
-                let name = unfinished.unwrap_or_default();
-                self.wait(id, IngestState::Seen, format!("`{name}` in it is not finished, as its name says"));
-                self.set_due(id, Some(now + MARKER_LOOK.max(self.rest.sure)));
-            }
-            (Role::Empty, Verdict::Ready) => {
                 let Some(lanes) = self.lanes.clone() else { return };
                 self.jobs.spawn_blocking(move || {
                     let marked = lanes.mark_namespace(&place);
                     Ended::Marked(place, marked)
                 });
             }
-            (Role::Version, Verdict::Ready) => self.is_ready(id),
+            Verdict::Wait { until, reason } => {
+                self.not_ready(id);
+                self.wait(id, IngestState::Seen, reason);
+                self.set_due(id, until);
+                if until.is_some_and(|until| until <= now) {
+                    self.set_due(id, None);
+                    self.look(place);
+                }
+            }
         }
     }
 
     fn new_namespace(&mut self, place: &Place) {
         let Some(lanes) = self.lanes.clone() else { return };
-        if let Some(name) = jobs::can_be_namespace(&place.name)
+        if let Some(name) = namespace_of(&place.name)
             && self.watch_folder(&lanes, place.root, Some(name))
         {
             self.walk_wanted = true;
@@ -1214,10 +1207,10 @@ impl Engine {
             Took::Taken(prepared) => prepared,
             Took::Not(error) => {
                 pending.phase = Phase::Settling;
-                pending.settling = None;
                 let place = pending.place.clone();
                 match error {
-                    TakeError::Changed => self.look(place),
+                    // Not at once: a look that sees no change would be followed by the same take.
+                    TakeError::Changed => self.set_due(id, Some(Instant::now() + LOOK_AGAIN)),
                     TakeError::Refused(why) => self.refuse_in_place(id, why),
                     TakeError::Io(error) => {
                         tracing::warn!(path = process::shown(&place), %error, "a dropped file can't be taken");
@@ -1274,7 +1267,7 @@ impl Engine {
             Err(failure) => {
                 tracing::warn!(error = error_chain(&failure.error), "a refusal can't be recorded; it is tried again");
                 if let Some(pending) = self.pending.get_mut(&id) {
-                    (pending.phase, pending.settling, pending.last) = (Phase::Settling, None, None);
+                    (pending.phase, pending.last) = (Phase::Settling, None);
                     self.set_due(id, Some(Instant::now() + FOLDER_LOOK));
                 }
             }
@@ -1329,7 +1322,7 @@ impl Engine {
     fn settle_again(&mut self, id: ItemId, reason: String) {
         self.schedule.remove(id);
         let Some(taken) = self.taken.get_mut(&id) else { return };
-        (taken.stage, taken.settling) = (TakenStage::Settling, None);
+        (taken.stage, taken.settling) = (TakenStage::Settling, Some(Settling::taken(taken.place.clone())));
         self.wait(id, IngestState::Waiting, reason);
         self.set_due(id, Some(Instant::now() + HINTS_PAUSE));
     }
@@ -1338,16 +1331,13 @@ impl Engine {
         let Some(taken) = self.taken.get_mut(&id).filter(|taken| taken.stage == TakenStage::Settling) else { return };
         let Some(seen) = shown.seen else { return self.gone(id) };
         let now = Instant::now();
-        let look = Look { seen, beside: Vec::new(), writer: shown.writer };
-        let verdict = match &mut taken.settling {
-            Some(settling) => settling.look(look, now, self.rest),
-            None => taken.settling.insert(Settling::new(look.clone(), now)).look(look, now, self.rest),
-        };
-        match verdict {
-            Verdict::Ready => self.prepare_again(id),
+        let look = Look { seen, beside: Vec::new(), writer: shown.writer, moved_in: false };
+        let Some(settling) = &mut taken.settling else { return self.prepare_again(id) };
+        match settling.look(look, now, self.rest) {
+            Verdict::Ready | Verdict::Namespace { .. } => self.prepare_again(id),
             Verdict::Wait { until, reason } => {
                 self.wait(id, IngestState::Waiting, reason);
-                self.set_due(id, Some(until.max(now + HINTS_PAUSE)));
+                self.set_due(id, Some(until.unwrap_or(now + FOLDER_LOOK)));
             }
         }
     }
@@ -1374,7 +1364,11 @@ impl Engine {
         let (attempts, now_ms) = (taken.attempts, clock::now_ms());
         let wait = backoff(attempts);
         let is_decided = taken.decided.is_some();
-        if is_over || is_decided { self.schedule.remove(id) } else { self.schedule.hold(id) }
+        if is_over || is_decided {
+            self.schedule.remove(id)
+        } else {
+            self.schedule.hold(id)
+        }
         self.set_due(id, (!is_over).then(|| Instant::now() + wait));
         self.shared.table().change(id, |row| {
             row.step(IngestState::Failed, reason.clone(), now_ms);
@@ -1418,7 +1412,6 @@ impl Engine {
             }
             Worked::Failed(why) => self.failed(id, why),
             Worked::Left => self.schedule.remove(id),
-            Worked::Gone => self.gone(id),
         }
     }
 
@@ -1546,7 +1539,9 @@ impl Engine {
             return conflict("the item is neither failed nor refused; it goes on by itself");
         }
         let Some(prepared) = taken.prepared.clone() else {
-            return conflict("the item could not be looked at; see to what the reason says, or wait for the next attempt");
+            return conflict(
+                "the item could not be looked at; see to what the reason says, or wait for the next attempt",
+            );
         };
         taken.claimed = true;
         let item = process::item(id, &taken.place, prepared.kind, &prepared.seen, None, None);
@@ -1577,7 +1572,7 @@ impl Engine {
             return;
         }
         let came = if let Some(pending) = self.pending.get_mut(&id) {
-            (pending.phase, pending.settling) = (Phase::Settling, None);
+            pending.phase = Phase::Settling;
             let place = pending.place.clone();
             self.look(place);
             Ok(())
@@ -1786,7 +1781,8 @@ mod tests {
     /// Where a refused item came from follows from where it lies; the id that made room for it goes.
     #[test]
     fn places_of_refused() {
-        let place = |lies: &str| place_of_rejected(Path::new(lies), "01ITEM").map(|place| (place.namespace, place.name));
+        let place =
+            |lies: &str| place_of_rejected(Path::new(lies), "01ITEM").map(|place| (place.namespace, place.name));
         assert_eq!(place("rejected/2026-01-01/x.bin"), Some((None, "x.bin".into())));
         assert_eq!(place("rejected/2026-01-01/nlp/x.bin"), Some((Some("nlp".to_owned()), "x.bin".into())));
         assert_eq!(place("rejected/2026-01-01/01ITEM-x.bin"), Some((None, "x.bin".into())));

@@ -4,19 +4,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::name::ItemId;
 
 use crate::ingest::lanes::{Entry, Kind, Lanes, Seen, TakeError};
-use crate::ingest::names::{NameKind, Place, Root, kind_of};
+use crate::ingest::names::{NameKind, Place, Root, namespace_of};
 use crate::ingest::process::{Prepared, Unprepared, prepare, sidecar_names};
 use crate::ingest::settle::Writer;
 use crate::ingest::table::REJECTED_MAX;
-
-/// The folder that only a drop folder in use has.
-const PROCESSING: &str = "processing";
 
 /// Something to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,22 +29,32 @@ pub(crate) struct Shown {
     pub(crate) seen: Option<Seen>,
     /// The sidecars that are there.
     pub(crate) beside: Vec<(OsString, Seen)>,
-    pub(crate) writer: Writer,
+    /// None where it was not asked.
+    pub(crate) writer: Option<Writer>,
 }
 
-/// Looks at one of them; `known` are sidecars to look for besides the usual names.
-pub(crate) fn look(lanes: &Lanes, target: &Target, known: &BTreeSet<OsString>) -> io::Result<Shown> {
+/// What is to be looked at.
+pub(crate) struct ToLook {
+    pub(crate) target: Target,
+    /// Sidecars to look for besides the usual names.
+    pub(crate) known: BTreeSet<OsString>,
+    /// Whether to ask for writers.
+    pub(crate) asks: bool,
+}
+
+/// Looks at one of them.
+pub(crate) fn look(lanes: &Lanes, ToLook { target, known, asks }: &ToLook) -> io::Result<Shown> {
     let place = match target {
         Target::Item(item, place) => {
             let seen = lanes.look_taken(*item, place)?;
-            let writer = writer_of(seen.as_ref(), || lanes.writer_taken(*item, place));
+            let writer = writer_of(seen.as_ref(), *asks, || lanes.writer_taken(*item, place));
             return Ok(Shown { seen, beside: Vec::new(), writer });
         }
         Target::Place(place) => place,
     };
     let seen = lanes.look(place)?;
-    if kind_of(&place.name) != NameKind::Item {
-        return Ok(Shown { seen, beside: Vec::new(), writer: Writer::Unknown });
+    if place.kind() != NameKind::Item {
+        return Ok(Shown { seen, beside: Vec::new(), writer: None });
     }
     let mut names: BTreeSet<OsString> = sidecar_names(&place.name).into_iter().collect();
     names.extend(known.iter().cloned());
@@ -58,16 +64,16 @@ pub(crate) fn look(lanes: &Lanes, target: &Target, known: &BTreeSet<OsString>) -
             beside.push((name, seen));
         }
     }
-    let writer = writer_of(seen.as_ref(), || lanes.writer(place));
+    let writer = writer_of(seen.as_ref(), *asks, || lanes.writer(place));
     Ok(Shown { seen, beside, writer })
 }
 
 /// Nothing hostile is opened to ask whether it is being written.
-fn writer_of(seen: Option<&Seen>, ask: impl FnOnce() -> Writer) -> Writer {
+fn writer_of(seen: Option<&Seen>, asks: bool, ask: impl FnOnce() -> Writer) -> Option<Writer> {
     match seen {
-        Some(seen) if is_hostile(seen) => Writer::None,
-        Some(_) => ask(),
-        None => Writer::Unknown,
+        Some(seen) if is_hostile(seen) => Some(Writer::None),
+        Some(_) if asks => Some(ask()),
+        Some(_) | None => None,
     }
 }
 
@@ -78,12 +84,6 @@ pub(crate) fn is_hostile(seen: &Seen) -> bool {
         Kind::File => seen.links > 1,
         Kind::Folder => false,
     }
-}
-
-/// Whether a folder of this name can be a namespace.
-pub(crate) fn can_be_namespace(name: &std::ffi::OsStr) -> Option<&str> {
-    let name = name.to_str()?;
-    format!("{name}/x").parse::<common::name::ModelName>().is_ok().then_some(name)
 }
 
 /// One watched folder, listed.
@@ -102,7 +102,7 @@ pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
         let namespaces: Vec<String> = entries
             .iter()
             .filter(|entry| entry.seen.tree.as_ref().is_some_and(|tree| tree.namespace))
-            .filter_map(|entry| can_be_namespace(&entry.name))
+            .filter_map(|entry| namespace_of(&entry.name))
             .map(str::to_owned)
             .collect();
         all.push(Listed { root, namespace: None, entries });
@@ -183,7 +183,6 @@ fn copy_of(error: &io::Error) -> io::Error {
 
 /// What is found at a start.
 pub(crate) struct Found {
-    pub(crate) identity: Identity,
     pub(crate) taken: Vec<(ItemId, Place)>,
     /// Where each lies below the drop folder, with its document.
     pub(crate) rejected: Vec<(PathBuf, Vec<u8>)>,
@@ -195,27 +194,10 @@ pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<F
         lanes.make_namespace(namespace)?;
     }
     Ok(Found {
-        identity: identity(lanes.dir())?,
         taken: lanes.taken()?,
         rejected: lanes.rejected(REJECTED_MAX).unwrap_or_else(|error| {
             tracing::warn!(%error, "what was refused before can't be listed");
             Vec::new()
         }),
     })
-}
-
-/// Device and inode of the folder and of its `processing/`: another file system mounted over them, or none where there was
-/// one, is another folder.
-pub(crate) type Identity = [(u64, u64); 2];
-
-/// Which folder lies at this path.
-pub(crate) fn identity(dir: &Path) -> io::Result<Identity> {
-    let of = |path: &Path| std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
-    Ok([of(dir)?, of(&dir.join(PROCESSING))?])
-}
-
-/// Opens the lanes again after the folder was gone. What is missing is not made: an empty mount point is not the folder.
-pub(crate) fn reopen(dir: &Path) -> io::Result<Lanes> {
-    identity(dir)?;
-    Lanes::open(dir)
 }

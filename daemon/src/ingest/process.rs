@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use common::api::{IngestKind, State};
 use common::digest::Digest;
-use common::name::{ItemId, ModelId, ModelName, Version};
+use common::name::{ItemId, ModelId, ModelName, NameError, Version};
 use common::role::Role;
 use tokio::sync::{mpsc, watch};
 
@@ -26,11 +26,10 @@ use crate::config::ingest::DropFolder;
 use crate::http::server::raised;
 use crate::ingest::documents;
 use crate::ingest::lanes::{Kind, Lanes, Seen, TakeError};
-use crate::ingest::names::{NameKind, Place, kind_of};
+use crate::ingest::names::{NameKind, Place, checksum_of, kind_of, sidecar_of};
 use crate::ingest::settle::Writer;
 use crate::ingest::sidecar::{self, CHECKSUM_OCTETS_MAX, SIDECAR_OCTETS_MAX, Sidecar};
 use crate::ingest::table::Progress;
-use crate::problem;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
@@ -74,18 +73,19 @@ pub(crate) enum Unprepared {
 
 /// The names of sidecars that may lie beside an item.
 pub(crate) fn sidecar_names(name: &std::ffi::OsStr) -> Vec<OsString> {
-    [".mreg.json", ".sha256"].map(|suffix| with_suffix(name, suffix)).into()
+    vec![sidecar_of(name), checksum_of(name)]
 }
 
-/// The same for an item of which it is not known what was taken along.
+/// The same for an item of which it is not known what was taken along: people may write the suffixes in capitals.
 fn sidecar_names_any_case(name: &std::ffi::OsStr) -> Vec<OsString> {
-    [".mreg.json", ".sha256", ".MREG.JSON", ".SHA256"].map(|suffix| with_suffix(name, suffix)).into()
-}
-
-fn with_suffix(name: &std::ffi::OsStr, suffix: &str) -> OsString {
-    let mut name = name.to_owned();
-    name.push(suffix);
-    name
+    let in_capitals = |suffix: &str| {
+        let mut name = name.to_owned();
+        name.push(suffix);
+        name
+    };
+    let mut names = sidecar_names(name);
+    names.extend([".MREG.JSON", ".SHA256"].map(in_capitals));
+    names
 }
 
 /// Looks at a taken item and reads its sidecars. `beside`: those that were taken along, where that is known. Blocks.
@@ -213,20 +213,24 @@ fn look_into(
     if prepared.sha256.is_some() && prepared.kind == IngestKind::Folder {
         return Err(refused("sha256", "a folder has no digest; a digest can be promised for a file only"));
     }
-    prepared.name = Some(model_name(place, &prepared.sidecar)?);
+    prepared.name = Some(model_name(place, prepared.kind, &prepared.sidecar)?);
     Ok(())
 }
 
-/// The model's name: the sidecar's, in the folder's namespace unless it names one; else what follows from the file's.
-fn model_name(place: &Place, sidecar: &Sidecar) -> Result<ModelName, Stopped> {
-    let Some(name) = &sidecar.name else {
-        return place.model_name().map_err(|error| refused("name", error.to_string()));
+/// The model's name: the sidecar's, in the folder's namespace unless it names one; else what follows from the item's.
+fn model_name(place: &Place, kind: IngestKind, sidecar: &Sidecar) -> Result<ModelName, Stopped> {
+    let name = match &sidecar.name {
+        Some(name) => place.in_namespace(name.clone()),
+        None => name_of(place, kind),
     };
-    match &place.namespace {
-        Some(namespace) if !name.as_str().contains('/') => {
-            format!("{namespace}/{name}").parse().map_err(|error| refused("name", format!("{error}")))
-        }
-        Some(_) | None => Ok(name.clone()),
+    name.map_err(|error| refused("name", error.to_string()))
+}
+
+/// The model's name that follows from an item's.
+pub(crate) fn name_of(place: &Place, kind: IngestKind) -> Result<ModelName, NameError> {
+    match kind {
+        IngestKind::Folder => place.folder_model_name(),
+        IngestKind::File | IngestKind::Sidecar | IngestKind::Other => place.model_name(),
     }
 }
 
@@ -282,8 +286,6 @@ pub(crate) enum Worked {
     Failed(String),
     /// The daemon stops.
     Left,
-    /// It is no longer in `processing/`.
-    Gone,
 }
 
 /// Works on an item until it is moved, or until something stands in the way.
@@ -458,7 +460,12 @@ fn no_room(needed: u64, free: u64) -> Worked {
     Worked::Full(format!("there is no room for it: {needed} octets must be free before, and {free} are"))
 }
 
-fn published(record: IngestRecord, published: &PublishedVersion, receipt: common::audit::Receipt, by: &Caller) -> Decided {
+fn published(
+    record: IngestRecord,
+    published: &PublishedVersion,
+    receipt: common::audit::Receipt,
+    by: &Caller,
+) -> Decided {
     let version = &published.version;
     Decided {
         document: documents::receipt(&record, published, receipt),
@@ -770,9 +777,4 @@ fn read_on_thread(
     }
     send(Read::End);
     Ok(())
-}
-
-/// The slug of an error that refuses an item which could not even be taken.
-pub(crate) fn slug_of(error: &RegistryError) -> String {
-    problem::kind_of(error).slug().to_owned()
 }

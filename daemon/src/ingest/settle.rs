@@ -84,7 +84,7 @@ pub struct Settling {
     /// It lies where nobody else writes: its name and what closed it are decided.
     is_taken: bool,
     known: Option<Known>,
-    /// Device and inode of the folder that a rename brought here.
+    /// Device and inode of the folder that a rename brought here: it is complete.
     moved_in: Option<(u64, u64)>,
     /// The folder as it was last seen under a temporary name.
     was_temporary: Option<Seen>,
@@ -140,8 +140,8 @@ impl Settling {
         } else if self.moved_in.is_some_and(|moved| moved != id) {
             self.moved_in = None;
         }
-        if self.was_temporary.as_ref().is_some_and(|was| !is_renamed(was, &seen)) {
-            self.was_temporary = None;
+        if self.was_temporary.take().is_some_and(|was| is_renamed(&was, &seen)) {
+            self.moved_in = Some(id);
         }
         let is_first = self.known.is_none();
         let is_written = writer == Some(Writer::Some);
@@ -193,18 +193,17 @@ impl Settling {
             return None;
         }
         let waits = |reason| Some(Verdict::Wait { until: None, reason });
-        let name = self.place.shown();
         if self.kind == NameKind::Temporary {
+            let name = self.place.shown();
             return waits(format!("`{name}` has the name of something unfinished: rename it when it is complete"));
         }
-        let tree = known.seen.tree.as_ref().filter(|tree| known.seen.kind == Kind::Folder && tree.namespace)?;
-        if self.place.namespace.is_some() {
-            return None;
-        }
-        if tree.marked {
-            return None;
-        }
-        namespace_of(&self.place.name).map(|_name| Verdict::Namespace { mark: false })
+        let tree = known.seen.tree.as_ref().filter(|_| known.seen.kind == Kind::Folder)?;
+        let is_namespace = tree.namespace && !tree.marked && self.can_be_namespace();
+        is_namespace.then_some(Verdict::Namespace { mark: false })
+    }
+
+    fn can_be_namespace(&self) -> bool {
+        self.place.namespace.is_none() && namespace_of(&self.place.name).is_some()
     }
 
     /// At rest, and nobody writes: a file is complete. A folder is if that is known.
@@ -215,7 +214,7 @@ impl Settling {
         let until = later(now, (rested / FOLDER_LOOKS_PART).clamp(rest.sure.min(FOLDER_LOOKS_MAX), FOLDER_LOOKS_MAX));
         let waits = |reason| Verdict::Wait { until: Some(until.max(later(now, LOOKS_MIN))), reason };
         let name = self.place.shown();
-        let can_be_namespace = self.place.namespace.is_none() && namespace_of(&self.place.name).is_some();
+        let can_be_namespace = self.can_be_namespace();
         if tree.namespace {
             return waits(if self.place.namespace.is_some() {
                 format!(
@@ -240,7 +239,6 @@ impl Settling {
                  it"
             ));
         }
-        let is_moved = self.moved_in == Some((known.seen.device, known.seen.inode)) || self.was_temporary.is_some();
         if tree.marked {
             return Verdict::Ready;
         }
@@ -250,7 +248,8 @@ impl Settling {
                 false => waits(format!("`{name}` is empty: put files in it, or remove it")),
             };
         }
-        if is_moved || tree.sealed {
+        // A look at something else has forgotten it.
+        if self.moved_in.is_some() || tree.sealed {
             return Verdict::Ready;
         }
         let mut reason = format!(

@@ -261,7 +261,7 @@ proptest! {
         for named in [place.model_name(), place.folder_model_name()] {
             match named {
                 Ok(model) => {
-                    prop_assert_eq!(model.as_str().parse::<ModelName>().as_ref(), Ok(&model));
+                    prop_assert_eq!(model.as_str().parse::<ModelName>(), Ok(model.clone()));
                     prop_assert_eq!(model.as_str().starts_with("team/"), in_namespace, "{}", model);
                 }
                 Err(error) => prop_assert!(!error.to_string().is_empty()),
