@@ -110,6 +110,7 @@ impl DropFolder {
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let mut folder = Self::prepared(settings);
         folder.daemon.restart();
+        folder.is_watched();
         folder
     }
 
@@ -123,6 +124,11 @@ impl DropFolder {
         }
         fs::create_dir(daemon.work_dir().join("outside")).unwrap();
         Self { daemon, dir }
+    }
+
+    /// Waits for the first walk of the running daemon: from then on the kernel tells it of what comes.
+    pub fn is_watched(&self) {
+        wait::until_true("the first walk", || self.admin().value("/status")["ingest"]["walked_at"].is_string());
     }
 
     /// The folder.
@@ -269,8 +275,8 @@ impl DropFolder {
             .unwrap_or_else(|error| panic!("{path}: {error}: {document}"));
         let entry = self.proven(&receipt);
         assert_eq!(document["log_index"], receipt.index, "{path}");
-        let dropped = &entry["data"]["drop"];
-        assert_eq!(dropped["item"], document["item"], "{path}: {entry}");
+        let said = (&entry["target"]["kind"], &entry["target"]["id"], &entry["data"]["path"]);
+        assert_eq!(said, (&"item".into(), &document["item"], &document["path"]), "{entry}");
         Refused { document, place }
     }
 

@@ -16,27 +16,27 @@ use tests::samples::{self, sha256};
 fn a_file() {
     let folder = DropFolder::start();
     let file = samples::safetensors(1);
-    folder.copy("bert-base.v2.safetensors", &file);
-    let arrived = folder.arrives("bert-base.v2.safetensors");
-    assert_eq!(arrived.version(), "bert-base.v2:1");
-    assert_eq!(arrived.artifacts(), ["bert-base.v2.safetensors"]);
+    folder.copy("bert-base_v2.safetensors", &file);
+    let arrived = folder.arrives("bert-base_v2.safetensors");
+    assert_eq!(arrived.version(), "bert-base_v2:1");
+    assert_eq!(arrived.artifacts(), ["bert-base_v2.safetensors"]);
     assert_eq!(arrived.digest(), sha256(&file));
     assert_eq!(arrived.by(), "watcher");
-    assert_eq!(arrived.entry["actor"]["kind"], "watcher");
+    assert_eq!(arrived.entry["actor"]["id"], "watcher");
     assert!(!arrived.receipt.already_present);
     assert_eq!(fs::read(&arrived.place).unwrap(), file, "it is kept in done/");
-    assert!(!folder.incoming().join("bert-base.v2.safetensors").exists());
+    assert!(!folder.incoming().join("bert-base_v2.safetensors").exists());
     folder.is_at_rest();
-    let item = folder.reaches("bert-base.v2.safetensors", IngestState::Done);
+    let item = folder.reaches("bert-base_v2.safetensors", IngestState::Done);
     assert_eq!((item.kind, item.size, item.files), (IngestKind::File, file.len() as u64, 1));
     assert_eq!(item.bytes_done, item.size);
     assert_eq!(item.log_index, Some(arrived.receipt.log_index));
-    assert_eq!(item.name.as_deref(), Some("bert-base.v2"));
+    assert_eq!(item.name.as_deref(), Some("bert-base_v2"));
     assert_eq!(item.id, arrived.receipt.item);
     assert_eq!(folder.dir().join(&item.place), arrived.place);
-    let model = folder.admin().value("/models/bert-base.v2/versions/1");
+    let model = folder.admin().value("/models/bert-base_v2/versions/1");
     assert_eq!((&model["source"], &model["state"]), (&"drop".into(), &"available".into()));
-    let octets = folder.admin().get("/models/bert-base.v2/download").expect(200).body;
+    let octets = folder.admin().get("/models/bert-base_v2/download").expect(200).body;
     assert_eq!(octets, file);
 }
 

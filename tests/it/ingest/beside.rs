@@ -14,7 +14,7 @@ fn before_and_after() {
     let (one, two) = (samples::safetensors(1), samples::safetensors(2));
     let says = |name: &str, octets: &[u8]| {
         json!({
-            "name": name, "description": "from the sidecar", "tags": {"team": "nlp"}, "alias": "prod",
+            "name": name, "description": "from the sidecar", "tags": {"team": "nlp"}, "alias": "live",
             "sha256": sha256(octets), "metadata": {"metric": {"f1": 0.913}},
         })
         .to_string()
@@ -29,7 +29,7 @@ fn before_and_after() {
         assert_eq!(arrived.receipt.version.description, "from the sidecar");
         let model = folder.admin().value(&format!("/models/{}", name.replace('/', "%2F")));
         assert_eq!(model["tags"]["team"], "nlp", "{model}");
-        assert_eq!(model["aliases"][0]["alias"], "prod", "{model}");
+        assert_eq!(model["aliases"][0]["alias"], "live", "{model}");
         let version = folder.admin().value(&format!("/models/{}/versions/1", name.replace('/', "%2F")));
         assert_eq!(version["metadata"]["metric"], json!({"value": {"f1": 0.913}, "origin": "claimed"}), "{version}");
         let beside = arrived.place.with_file_name(format!("{file}.mreg.json"));

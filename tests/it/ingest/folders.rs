@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use common::api::{IngestKind, IngestState};
+use common::api::{IngestItem, IngestKind, IngestState};
 use tests::drop::{DropFolder, SETTLE_TIME, Sshd, fill, has};
 use tests::samples::{self, sha256};
 
@@ -19,6 +19,11 @@ fn fill_in(folder: &std::path::Path) {
     let files = files();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(path, octets)| (*path, octets.as_slice())).collect();
     fill(folder, &files);
+}
+
+/// Whether it is neither under way nor decided.
+fn is_open(item: &IngestItem) -> bool {
+    matches!(item.state, IngestState::Seen | IngestState::Waiting)
 }
 
 /// Waits for a folder to be one version with all its files, folders kept.
@@ -88,7 +93,7 @@ fn a_marker() {
     fill_in(&folder.outside().join("bert"));
     folder.shell("cp -r bert $IN/bert");
     let waits = folder.shows("bert", "to wait for a marker", |item| {
-        item.state == IngestState::Waiting && item.reason.as_deref().is_some_and(|text| text.contains(".mreg-complete"))
+        is_open(item) && item.reason.as_deref().is_some_and(|text| text.contains(".mreg-complete"))
     });
     let reason = waits.reason.unwrap();
     assert!(reason.contains("bert") && reason.contains(".mreg-namespace"), "{reason}");
@@ -190,10 +195,10 @@ fn folders_that_cannot_be() {
 fn a_folder_with_a_sidecar() {
     let folder = DropFolder::start();
     fill_in(&folder.outside().join("bert"));
-    folder.shell("echo '{\"alias\": \"prod\", \"description\": \"of a folder\"}' > $IN/bert.mreg.json; mv bert $IN/");
+    folder.shell("echo '{\"alias\": \"live\", \"description\": \"of a folder\"}' > $IN/bert.mreg.json; mv bert $IN/");
     let arrived = folder.arrives("bert");
     assert_eq!(arrived.receipt.version.description, "of a folder");
-    assert_eq!(folder.admin().value("/models/bert@prod")["name"], "bert");
+    assert_eq!(folder.admin().value("/models/bert@live")["name"], "bert");
 }
 
 /// An archive is one file: it is never unpacked.

@@ -149,12 +149,16 @@ fn agree(folder: &DropFolder, log: &Log, dropped: &[Dropped]) {
     let blobs = oracle::blobs(&folder.daemon.data_dir());
     // What the log says of items that it decided.
     let mut decided: BTreeMap<(String, u64), Vec<&Value>> = BTreeMap::new();
-    for entry in log.entries.iter().filter(|entry| entry["data"]["drop"].is_object()) {
-        let is_version = entry["action"] == "model.upload" && entry["outcome"] == "ok";
-        if is_version || entry["action"] == "ingest.reject" {
+    let is_version = |entry: &Value| entry["action"] == "model.upload" && entry["outcome"] == "ok";
+    let mut rejected: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for entry in &log.entries {
+        if entry["data"]["drop"].is_object() && is_version(entry) {
             let item = &entry["data"]["drop"];
             let key = (item["path"].as_str().unwrap().to_owned(), item["inode"].as_u64().unwrap());
             decided.entry(key).or_default().push(entry);
+        } else if entry["action"] == "ingest.reject" {
+            // It has no inode: what is refused here has names of its own.
+            rejected.entry(entry["data"]["path"].as_str().unwrap().to_owned()).or_default().push(entry);
         }
     }
     // What the lanes hold: receipts and documents by item id, everything else by inode.
@@ -175,10 +179,12 @@ fn agree(folder: &DropFolder, log: &Log, dropped: &[Dropped]) {
     }
     let mut versions = BTreeSet::new();
     for Dropped { path, inode, files } in dropped {
-        let entries = decided.remove(&(path.clone(), *inode)).unwrap_or_default();
+        let mut entries = decided.remove(&(path.clone(), *inode)).unwrap_or_default();
+        entries.extend(rejected.remove(path).unwrap_or_default());
         let [entry] = entries.as_slice() else { panic!("{path}: {} decisions: {entries:#?}", entries.len()) };
         let index = entry["seq"].as_u64().unwrap();
-        let item = entry["data"]["drop"]["item"].as_str().unwrap();
+        let item = if files.is_some() { &entry["data"]["drop"]["item"] } else { &entry["target"]["id"] };
+        let item = item.as_str().unwrap_or_else(|| panic!("{path}: {entry}"));
         let paper = papers.remove(item).unwrap_or_else(|| panic!("{path}: no paper; {entry}"));
         assert_eq!(paper["path"], path.as_str());
         assert_eq!(paper["log_index"], index, "{path}");
@@ -216,7 +222,8 @@ fn agree(folder: &DropFolder, log: &Log, dropped: &[Dropped]) {
             }
         }
     }
-    assert_eq!(decided, BTreeMap::new(), "decisions about what was never dropped");
+    assert_eq!(decided, BTreeMap::new(), "versions of what was never dropped");
+    assert_eq!(rejected, BTreeMap::new(), "refusals of what was never dropped");
     assert_eq!(papers.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "papers of what was never dropped");
     let left = tree(&folder.dir().join("processing"));
     assert!(left.is_empty(), "in processing/: {left:?}");

@@ -211,8 +211,8 @@ fn no_room() {
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
     let filler = folder.daemon.data_dir().join("filler");
-    fs::write(&filler, vec![7; 40 << 20]).unwrap();
-    folder.copy("large.safetensors", &samples::large_safetensors(30_000_000, 1));
+    fs::write(&filler, vec![7; 50 << 20]).unwrap();
+    folder.copy("large.safetensors", &samples::large_safetensors(35_000_000, 1));
     let waits = folder.shows("large.safetensors", "a wait for room", |item| {
         item.state == IngestState::Waiting
             && item

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use common::api::IngestState;
+use common::api::{IngestItem, IngestState};
 use common::role::Role;
 use serde_json::{Value, json};
 use tests::daemon::Daemon;
@@ -14,6 +14,11 @@ use tests::tail::{From, Tail};
 /// Whoever runs the suite, as a setting that has a viewer act for them.
 fn owner_is_vera() -> String {
     format!("{}=vera", rustix::process::getuid().as_raw())
+}
+
+/// Whether it waits for a person to say that it is complete.
+fn waits(item: &IngestItem) -> bool {
+    item.reason.as_deref().is_some_and(|reason| reason.contains(".mreg-complete"))
 }
 
 /// Without a drop folder the list is empty and says that there is none; nothing can be done to it.
@@ -42,7 +47,7 @@ fn the_list() {
     }
     folder.is_refused("bad-1.safetensors");
     folder.is_refused("bad-2.safetensors");
-    folder.reaches("open-folder", IngestState::Waiting);
+    folder.shows("open-folder", "to wait for a marker", waits);
     folder.reaches("bad-2.safetensors", IngestState::Rejected);
     tests::wait::until_true("all seven to be done", || folder.items_of("&state=done").len() == 7);
     let admin = folder.admin();
@@ -59,11 +64,11 @@ fn the_list() {
             None => break,
         }
     }
-    let expected: Vec<&str> = [vec!["waiting"], vec!["rejected"; 2], vec!["done"; 7]].concat();
-    assert_eq!(states, expected, "at work first, then waiting, failed, rejected, done");
+    let expected: Vec<&str> = [vec!["seen"], vec!["rejected"; 2], vec!["done"; 7]].concat();
+    assert_eq!(states, expected, "at work first, then what waits, failed, rejected, done");
     let paths =
         |query: &str| -> BTreeSet<String> { folder.items_of(query).into_iter().map(|item| item.path).collect() };
-    assert_eq!(paths("&state=rejected&state=waiting").len(), 3);
+    assert_eq!(paths("&state=rejected&state=seen").len(), 3);
     assert_eq!(paths("&q=good").len(), 7);
     assert_eq!(paths("&q=GOOD-3"), BTreeSet::from(["Good-3.safetensors".to_owned()]));
     assert_eq!(paths("&q=nothing-like-it").len(), 0);
@@ -72,7 +77,7 @@ fn the_list() {
     admin.get("/ingest?cursor=odd").invalid("query.cursor");
     let one = &folder.items_of("&q=open-folder")[0];
     let alone = admin.value(&format!("/ingest/{}", one.id));
-    assert_eq!((&alone["path"], &alone["state"]), (&json!("open-folder"), &json!("waiting")));
+    assert_eq!((&alone["path"], &alone["state"]), (&json!("open-folder"), &json!("seen")));
     admin.get("/ingest/01ARZ3NDEKTSV4RRFFQ69G5FAV").problem("not-found");
     folder.daemon.client().get("/ingest").problem("unauthenticated");
     let history = &folder.reaches("Good-0.safetensors", IngestState::Done).history;
@@ -96,7 +101,6 @@ fn retry() {
     let again = folder.shows("m.safetensors", "a second refusal", |now| {
         now.state == IngestState::Rejected && now.log_index > item.log_index
     });
-    assert_ne!(again.id, item.id);
     folder.admin().patch("/users/vera", &json!({"role": "contributor"})).expect(200);
     let answer = folder.admin().post_empty(&format!("/ingest/{}/retry", again.id)).expect(200);
     let arrived = folder.arrives("m.safetensors");
@@ -118,7 +122,7 @@ fn discard() {
     let folder = DropFolder::start();
     let contributor = folder.daemon.user("carl", Role::Contributor);
     fill(&folder.incoming().join("open"), &[("a.safetensors", &samples::safetensors(1))]);
-    let item = folder.reaches("open", IngestState::Waiting);
+    let item = folder.shows("open", "to wait for a marker", waits);
     let target = format!("/ingest/{}/discard", item.id);
     contributor.post(&target, &json!({"reason": "x"})).problem("forbidden");
     folder.admin().post(&target, &json!({"reason": ""})).problem("invalid");
@@ -230,7 +234,7 @@ fn counts() {
         folder.arrives(&format!("m{at}.safetensors"));
     }
     folder.is_refused("bad.safetensors");
-    folder.reaches("open", IngestState::Waiting);
+    folder.shows("open", "to wait for a marker", waits);
     let status = tests::wait::until("the counts", || {
         let status = folder.admin().value("/status")["ingest"].clone();
         (status["done_total"] == 3 && status["rejected_total"] == 1 && status["active"] == 0).then_some(status)
@@ -238,7 +242,7 @@ fn counts() {
     assert_eq!(status["bytes_total"], octets, "{status}");
     assert_eq!(status["done_last_hour"], 3, "{status}");
     assert_eq!((&status["states"]["done"], &status["states"]["rejected"]), (&json!(3), &json!(1)), "{status}");
-    assert_eq!(status["states"]["waiting"], 1, "{status}");
+    assert_eq!(status["states"]["seen"], 1, "{status}");
     assert_eq!((&status["problem"], &status["paused"], &status["events"]), (&Value::Null, &json!(false), &json!(true)));
     assert!(status["oldest_seen_at"].is_string() && status["walked_at"].is_string(), "{status}");
     let text = String::from_utf8(folder.admin().get("/metrics").expect(200).body).unwrap();
@@ -248,7 +252,7 @@ fn counts() {
     assert_eq!(value("ingest_rejected_total", &[]), 1.0);
     assert_eq!(value("ingest_bytes_total", &[]), octets as f64);
     assert_eq!(value("ingest_paused", &[]), 0.0);
-    assert_eq!(value("ingest_items", &["waiting"]), 1.0);
+    assert_eq!(value("ingest_items", &["seen"]), 1.0);
     assert!(value("ingest_oldest_seconds", &[]) >= 0.0);
     assert_eq!(value("ingest_overflows_total", &[]), 0.0);
 }

@@ -41,7 +41,7 @@ fn the_owner_acts() {
     assert_eq!(arrived.entry["actor"]["role"], "contributor");
     assert_eq!(arrived.entry["data"]["drop"]["owner_uid"], CARL);
     let arrived = folder.arrives("of-anyone.safetensors");
-    assert_eq!((arrived.by(), &arrived.entry["actor"]["kind"]), ("watcher", &json!("watcher")));
+    assert_eq!((arrived.by(), &arrived.entry["actor"]["id"]), ("watcher", &json!("watcher")));
     let refused = folder.is_refused("of-vera.safetensors");
     assert_eq!(refused.problem(), "forbidden");
     assert!(

@@ -153,7 +153,10 @@ fn goes_all_the_way(name: &OsStr) {
         let mut text = String::new();
         taken.file.read_to_string(&mut text).unwrap();
         assert_eq!(text, id.to_string());
-        assert_eq!(taken.path.is_ok(), name.to_str().is_some_and(|name| name.parse::<common::name::ArtifactPath>().is_ok()));
+        assert_eq!(
+            taken.path.is_ok(),
+            name.to_str().is_some_and(|name| name.parse::<common::name::ArtifactPath>().is_ok())
+        );
         let refused = lanes.reject(id, &place, &document(id), DATE).unwrap();
         assert_eq!(lanes.rejected(10).unwrap(), [(refused.clone(), document(id))], "{name:?}");
         lanes.readmit(id, &place, &refused).unwrap();
