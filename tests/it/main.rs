@@ -12,6 +12,7 @@ mod evidence;
 mod faults;
 mod fuzz;
 mod hostile;
+mod ingest;
 mod inspection;
 mod intake;
 mod keys;

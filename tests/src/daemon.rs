@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -112,6 +113,8 @@ pub struct Daemon {
     ledger: Arc<Ledger>,
     admin: Mutex<Option<String>>,
     verified: bool,
+    /// The user of the machine it runs as, if not as the suite does.
+    uid: Option<u32>,
 }
 
 impl Daemon {
@@ -159,7 +162,17 @@ impl Daemon {
             ledger,
             admin: Mutex::new(None),
             verified: true,
+            uid: None,
         }
+    }
+
+    /// Runs as another user of the machine from now on, without groups and capabilities; only root may. The directories so
+    /// far become that user's.
+    pub fn run_as(&mut self, uid: u32) {
+        for dir in [self.root.path().to_owned(), self.work_dir()] {
+            std::os::unix::fs::chown(dir, Some(uid), Some(uid)).expect("root gives away");
+        }
+        self.uid = Some(uid);
     }
 
     /// Sets or, with an empty value, unsets a setting for the next start.
@@ -195,7 +208,19 @@ impl Daemon {
 
     /// The program with these arguments, in this daemon's environment and nothing else of ours.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.uid {
+            None => Command::new(binary()),
+            Some(uid) => {
+                // The build may lie where that user may not look.
+                let copy = self.root.path().join("mregd");
+                if !copy.exists() {
+                    std::fs::copy(binary(), &copy).unwrap();
+                }
+                let mut command = Command::new(copy);
+                command.uid(uid).gid(uid);
+                command
+            }
+        };
         command
             .args(arguments)
             .env_clear()

@@ -50,6 +50,12 @@ impl Ledger {
         self.vkey.lock().unwrap().clone().expect("the daemon said its key")
     }
 
+    /// Remembers an entry that the daemon gave its word for elsewhere than in an answer: its index and leaf.
+    pub fn acknowledge(&self, index: u64, leaf: &[u8]) {
+        let hash = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::oracle::leaf_hash(leaf));
+        self.acknowledged.lock().unwrap().push((index, hash));
+    }
+
     fn add(&self, response: &Response) {
         if let Some(index) = response.header("mregd-log-index") {
             let leaf = response.header("mregd-log-leaf").expect("index and leaf come together");
@@ -66,9 +72,7 @@ impl Ledger {
             let proven = receipt.verify(&[self.vkey()]).expect("the receipt proves its entry");
             assert_eq!(proven.entry.seq, receipt.index);
             let leaf = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &receipt.leaf).unwrap();
-            let hash = crate::oracle::leaf_hash(&leaf);
-            let hash = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash);
-            self.acknowledged.lock().unwrap().push((receipt.index, hash));
+            self.acknowledge(receipt.index, &leaf);
         }
     }
 }

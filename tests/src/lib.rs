@@ -10,6 +10,7 @@
 )]
 
 pub mod daemon;
+pub mod drop;
 pub mod faults;
 pub mod fuzz;
 pub mod http;

@@ -64,7 +64,16 @@ pub(crate) fn look(lanes: &Lanes, ToLook { target, known, asks }: &ToLook) -> io
             beside.push((name, seen));
         }
     }
-    let writer = writer_of(seen.as_ref(), *asks, || lanes.writer(place));
+    let writer = writer_of(seen.as_ref(), *asks, || {
+        // Whoever still writes a sidecar has not said all of it.
+        let of_sidecar = |(name, seen): &(OsString, Seen)| match is_hostile(seen) {
+            true => Writer::None,
+            false => lanes.writer(&place.beside(name.clone())),
+        };
+        let all: Vec<Writer> = std::iter::once(lanes.writer(place)).chain(beside.iter().map(of_sidecar)).collect();
+        let graver = [Writer::Some, Writer::Unknown].into_iter().find(|writer| all.contains(writer));
+        graver.unwrap_or(Writer::None)
+    });
     Ok(Shown { seen, beside, writer })
 }
 

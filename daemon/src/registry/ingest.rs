@@ -220,8 +220,7 @@ impl Registry {
     /// before, if that was no version, is forgotten in the same commit: from then on it can become something else.
     ///
     /// # Errors
-    /// What `require` says, with its entry; `Conflict`: it is a version already; `IdempotencyKeyReused`,
-    /// `AuditUnavailable`.
+    /// What `require` says, with its entry; `IdempotencyKeyReused`, `AuditUnavailable`.
     pub async fn retry_item(&self, caller: &Caller, item: ItemId, path: &str, was: &str) -> Outcome<()> {
         let inner = &self.inner;
         let note = Note::change(Action::IngestRetry, Target::new("item", &item.to_string()))
@@ -232,10 +231,10 @@ impl Registry {
         let work = Arc::clone(inner);
         inner
             .commit_once(caller, note, once, move |records, _moment, _note| {
-                // A version once made is not made again, whoever asks.
+                // A version once made is not made again, whoever asks: its record stays, and with it only the moving is left.
                 let before = records.ingest(item)?;
                 if before.as_ref().is_some_and(|record| matches!(record.outcome, IngestOutcome::Published { .. })) {
-                    return Err(RegistryError::Conflict(format!("item {item} is a version already")));
+                    return Ok(((), Vec::new()));
                 }
                 work.forgets.remove(item);
                 Ok(((), before.map(|_record| Write::DeleteIngest { item }).into_iter().collect()))

@@ -281,6 +281,35 @@ fn a_tree_tells_what_is_in_a_folder() {
     assert_eq!((whole.files, whole.unfinished), (3, None));
 }
 
+/// rsync sets a folder's times before it fills those in it: it is sealed when all of them have had theirs set, each after its
+/// files; not while one is being filled, or is still empty.
+#[test]
+fn a_folder_is_sealed_when_all_in_it_are() {
+    let (drop, lanes) = Drop::new();
+    let set = |path: &str| {
+        // The times of files have the step of the kernel's clock.
+        std::thread::sleep(Duration::from_millis(20));
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        fs::File::open(drop.path(path)).unwrap().set_modified(long_ago).unwrap();
+    };
+    drop.write("incoming/top/a.bin", "1");
+    fs::create_dir_all(drop.path("incoming/top/sub")).unwrap();
+    set("incoming/top/sub");
+    set("incoming/top");
+    fs::remove_dir(drop.path("incoming/top/sub")).unwrap();
+    fs::create_dir(drop.path("incoming/top/sub")).unwrap();
+    set("incoming/top");
+    set("incoming/top/sub");
+    assert!(!tree(&lanes, &place("top")).sealed, "a folder in it is still to be filled");
+    drop.write("incoming/top/sub/b.bin", "2");
+    assert!(!tree(&lanes, &place("top")).sealed, "a folder in it is being filled");
+    set("incoming/top/sub");
+    assert!(tree(&lanes, &place("top")).sealed, "all have had their times set");
+    std::thread::sleep(Duration::from_millis(20));
+    drop.write("incoming/top/a.bin", "changed in place");
+    assert!(!tree(&lanes, &place("top")).sealed, "a file is younger than its folder");
+}
+
 /// A folder is sealed when it was renamed, or its times set, after all in it was written; not while it is filled.
 #[test]
 fn a_folder_is_sealed_by_what_comes_last() {

@@ -1,5 +1,6 @@
 //! What is in a folder, within bounds. Knows files and the marks of names; refuses to know versions.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -174,7 +175,7 @@ fn gather(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach)
         });
         return Ok((Tree { namespace: true, hostile, ..Tree::empty() }, 0));
     }
-    let mut gathered = Gathered { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN };
+    let mut gathered = Gathered::of(own);
     gathered.tree.namespace = says_namespace;
     match walk(&folder, home, &mut |found| gathered.add(found)) {
         Ok(()) => {}
@@ -213,9 +214,38 @@ struct Gathered<'a> {
     size: u64,
     print: Sha256,
     newest_ns: i128,
+    /// The folder itself, under an empty path, and those in it.
+    folders: BTreeMap<PathBuf, Times>,
 }
 
-impl Gathered<'_> {
+/// When a folder changed, and what is right in it.
+struct Times {
+    modified_ns: i128,
+    changed_ns: i128,
+    /// When the newest of the files right in it changed.
+    newest_file_ns: i128,
+    is_empty: bool,
+}
+
+impl Times {
+    fn of(folder: &Seen) -> Self {
+        let Seen { modified_ns, changed_ns, .. } = *folder;
+        Self { modified_ns, changed_ns, newest_file_ns: i128::MIN, is_empty: true }
+    }
+
+    /// Whether a program set its time of modification after all files right in it were there. Nothing says that of an empty
+    /// one: it may have been made so, to be filled.
+    fn is_closed(&self) -> bool {
+        !self.is_empty && self.changed_ns > self.modified_ns && self.changed_ns >= self.newest_file_ns
+    }
+}
+
+impl<'a> Gathered<'a> {
+    fn of(own: &'a Seen) -> Self {
+        let folders = BTreeMap::from([(PathBuf::new(), Times::of(own))]);
+        Self { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN, folders }
+    }
+
     fn add(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let Found { path, name, seen, .. } = *found;
         let kind = kind_within(name);
@@ -238,6 +268,15 @@ impl Gathered<'_> {
             self.print.update(time.to_be_bytes());
         }
         self.newest_ns = self.newest_ns.max(seen.changed_ns);
+        if let Some(parent) = path.parent().and_then(|parent| self.folders.get_mut(parent)) {
+            parent.is_empty = false;
+            if seen.kind != Kind::Folder {
+                parent.newest_file_ns = parent.newest_file_ns.max(seen.changed_ns);
+            }
+        }
+        if seen.kind == Kind::Folder {
+            self.folders.insert(path.to_owned(), Times::of(seen));
+        }
         if seen.owner_uid != self.own.owner_uid {
             return Err(Stop::Hostile(format!(
                 "`{told}` in it belongs to uid {}, the folder to uid {}: one owner is to answer for all of it",
@@ -278,15 +317,17 @@ impl Gathered<'_> {
     fn end(self) -> (Tree, u64) {
         let own = self.own;
         // A folder that something is put into, or taken out of, gets both times at once. A rename of it sets only when it
-        // changed; a program that sets its time of modification does so when all is in it.
-        let sealed = own.changed_ns > own.modified_ns && own.changed_ns >= self.newest_ns;
+        // changed; a program that sets its time of modification does so when all is in it. rsync sets those of the folders in
+        // it later than its own, but each after the files in that one, and has made them all by then.
+        let is_last = own.changed_ns > own.modified_ns && own.changed_ns >= self.newest_ns;
+        let sealed = is_last || self.folders.values().all(Times::is_closed);
         (Tree { print: self.print.finalize().into(), sealed, ..self.tree }, self.size)
     }
 }
 
 /// The files of a folder that are artifacts, by path; the error says what is in the way.
 pub(super) fn artifacts(folder: &OwnedFd, own: &Seen, home: Home) -> Result<Vec<PathBuf>, Stop> {
-    let mut gathered = Gathered { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN };
+    let mut gathered = Gathered::of(own);
     let mut files = Vec::new();
     walk(folder, home, &mut |found| {
         gathered.add(found)?;
