@@ -13,6 +13,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod inspection;
+mod intake;
 mod keys;
 mod limits;
 mod log;
