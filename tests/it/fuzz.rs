@@ -115,7 +115,9 @@ macro_rules! replays {
 }
 
 replays!(
+    checksum,
     consistency,
+    drop_name,
     inspect,
     inspect_compressed,
     inspect_gguf,
@@ -146,6 +148,7 @@ replays!(
     proof,
     record,
     route,
+    sidecar,
     sse,
     tile,
     witness

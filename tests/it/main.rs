@@ -14,6 +14,7 @@ mod fuzz;
 mod hostile;
 mod ingest;
 mod inspection;
+mod intake;
 mod keys;
 mod limits;
 mod log;

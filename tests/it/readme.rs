@@ -1,5 +1,5 @@
-//! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md, in order,
-//! in an empty directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
+//! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md and
+//! docs/drop-folder.md, in order, in an empty directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
 //! are. Blocks of another kind are for reading.
 
 use std::fs;
@@ -72,7 +72,13 @@ struct Served {
 impl Served {
     /// Starts what the README says first; reads the address and the generated password as its reader would.
     fn start(dir: &Path) -> Self {
-        let mut child = shell(dir, "exec mregd").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_as(dir, "mregd")
+    }
+
+    /// The same by another command.
+    fn start_as(dir: &Path, command: &str) -> Self {
+        let mut child =
+            shell(dir, &format!("exec env {command}")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let address = lines.next().unwrap().trim_start_matches("http://").to_owned();
         let key = lines.find_map(|line| Some(line.split_once("log key")?.1.trim().to_owned()));
@@ -156,15 +162,8 @@ fn run(dir: &Path, script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Every `sh` block of docs/audit.md does what is said around it, in order.
-#[test]
-fn audit_commands_run() {
-    let blocks = blocks(&fs::read_to_string(workspace().join("docs/audit.md")).unwrap());
-    let dir = prepared();
-    let dir = dir.path();
-    fs::create_dir_all(dir.join("docs")).unwrap();
-    fs::copy(workspace().join("docs/verify.go"), dir.join("docs/verify.go")).unwrap();
-    let served = Served::start(dir);
+/// Signs in with the generated password, changes it as is asked, and signs in again: a token that may do all.
+fn administrator(dir: &Path, served: &Served) -> String {
     let url = format!("http://{}", served.address);
     let (password, second) = (&served.password, "a new sentence that nobody guesses");
     let sign_in = |password: &str| {
@@ -176,7 +175,45 @@ fn audit_commands_run() {
     let bodies = format!(r#"{{"old_password":"{password}","new_password":"{second}"}}"#);
     let change = format!("curl {url}/me/password -H 'Authorization: Bearer {first}'");
     run(dir, &format!("{change} -H 'Content-Type: application/json' -d '{bodies}'"));
-    let token = sign_in(second);
+    sign_in(second)
+}
+
+/// Every `sh` block of docs/drop-folder.md does what is said around it, in order: files become versions and leave receipts.
+#[test]
+fn drop_folder_commands_run() {
+    let blocks = blocks(&fs::read_to_string(workspace().join("docs/drop-folder.md")).unwrap());
+    let (serve, blocks) = blocks.split_first().unwrap();
+    assert!(serve.starts_with("MREG_DROP_DIR=") && serve.ends_with(" mregd\n"), "{serve}");
+    let dir = prepared();
+    let dir = dir.path();
+    let served = Served::start_as(dir, serve);
+    fs::write(dir.join("log.vkey"), &served.key).unwrap();
+    let token = administrator(dir, &served);
+    for block in blocks {
+        fs::write(dir.join("block"), block.replace("127.0.0.1:8000", &served.address).replace("<token>", &token))
+            .unwrap();
+        // What is waited for comes within seconds, or never.
+        let said = run(dir, "timeout 120 sh -eu block");
+        assert!(!block.contains("until ls drop/*") || said.contains(".receipt.json"), "{block}{said}");
+        if block.contains("/discard") {
+            assert!(said.contains(r#""reason":"a link, not a model""#) || said.contains(r#""receipt":"#), "{said}");
+        }
+    }
+    let listing = run(dir, "ls drop/incoming drop/processing");
+    assert!(!listing.contains("safetensors"), "{listing}");
+}
+
+/// Every `sh` block of docs/audit.md does what is said around it, in order.
+#[test]
+fn audit_commands_run() {
+    let blocks = blocks(&fs::read_to_string(workspace().join("docs/audit.md")).unwrap());
+    let dir = prepared();
+    let dir = dir.path();
+    fs::create_dir_all(dir.join("docs")).unwrap();
+    fs::copy(workspace().join("docs/verify.go"), dir.join("docs/verify.go")).unwrap();
+    let served = Served::start(dir);
+    let url = format!("http://{}", served.address);
+    let token = administrator(dir, &served);
     fs::write(dir.join("token"), &token).unwrap();
     fs::set_permissions(dir.join("token"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.join("log.vkey"), &served.key).unwrap();

@@ -1,12 +1,14 @@
-//! What must hold of every parser of outside octets around the audit log and in inspections, as functions of any octets: they panic where it
-//! doesn't. cargo-fuzz feeds them (`fuzz/`), and so does the suite (`it/fuzz.rs`). Keys, roots and leaves are those of the
+//! What must hold of every parser of outside octets around the audit log, in inspections and in the drop folder, as functions
+//! of any octets: they panic where it doesn't. cargo-fuzz feeds them (`fuzz/`), and so does the suite (`it/fuzz.rs`). Keys, roots and leaves are those of the
 //! published vectors, so that most inputs mean something. Refuses to know where inputs come from.
 
+pub mod ingest;
 pub mod inspect;
 pub mod journal;
 pub mod mutate;
 pub mod seeds;
 
+pub use ingest::{checksum, drop_name, sidecar};
 pub use inspect::{
     inspect, inspect_compressed, inspect_gguf, inspect_hdf5, inspect_jinja, inspect_json, inspect_keras,
     inspect_lightgbm, inspect_media, inspect_msgpack, inspect_npy, inspect_onnx, inspect_pickle, inspect_safetensors,
@@ -40,8 +42,10 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 34] = [
+pub const TARGETS: [(&str, Target); 37] = [
+    ("checksum", ingest::checksum),
     ("consistency", consistency),
+    ("drop_name", ingest::drop_name),
     ("inspect", inspect),
     ("inspect_compressed", inspect_compressed),
     ("inspect_gguf", inspect_gguf),
@@ -72,6 +76,7 @@ pub const TARGETS: [(&str, Target); 34] = [
     ("proof", proof),
     ("record", record),
     ("route", route),
+    ("sidecar", ingest::sidecar),
     ("sse", sse),
     ("tile", tile),
     ("witness", witness),

@@ -977,6 +977,9 @@ impl Engine {
         self.unfinished.insert((seen.device, seen.inode), id);
         pending.last = Some(seen.clone());
         let look = Look { seen: seen.clone(), beside: Vec::new(), writer: None, moved_in: false };
+        if pending.discarded {
+            return self.is_ready(id);
+        }
         if let Verdict::Wait { reason, .. } = pending.settling.look(look, Instant::now(), self.rest) {
             self.wait(id, IngestState::Seen, reason);
         }
@@ -994,6 +997,10 @@ impl Engine {
         }
         let Some(id) = self.pending_at(&place, &seen) else { return };
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.phase != Phase::Taking) else { return };
+        if pending.discarded {
+            pending.last = Some(seen);
+            return self.is_ready(id);
+        }
         let changed_ms = i64::try_from(seen.changed_ns / 1_000_000).unwrap_or(i64::MAX);
         pending.last = Some(seen);
         let left_ms = LONE_SIDECAR_MS.saturating_sub(clock::now_ms().saturating_sub(changed_ms));

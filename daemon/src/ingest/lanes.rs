@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use common::name::{ArtifactPath, ItemId};
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstatfs, fstatvfs, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, fstatfs, fstatvfs, openat};
 use rustix::io::Errno;
 
 pub use self::finish::DOCUMENT_OCTETS_MAX;
@@ -41,7 +41,7 @@ pub use self::tree::{DEPTH_MAX, ENTRIES_MAX, FILES_MAX};
 use self::beneath::{make_folder, names, open_folder, stat_fd};
 use self::look::Home;
 use self::take::Taken;
-use crate::ingest::names::{Place, Root};
+use crate::ingest::names::{NAMESPACE, Place, Root, namespace_of};
 use crate::ingest::settle::Writer;
 
 /// Watched: where things are dropped.
@@ -52,10 +52,6 @@ const PROCESSING: &str = "processing";
 const DONE: &str = "done";
 /// What was refused.
 const REJECTED: &str = "rejected";
-/// The names at the top of the folder that are no items.
-const LANES: [&str; 4] = [INCOMING, PROCESSING, DONE, REJECTED];
-/// The file that says in a folder that it is a namespace.
-const NAMESPACE_MARKER: &str = ".mreg-namespace";
 /// The lock where the file system locks no folders (NFS); in `processing/`.
 const LOCK: &str = ".lock";
 
@@ -177,6 +173,10 @@ pub enum TakeError {
     Io(io::Error),
 }
 
+/// File systems with one journal, in which a change of names is never durable before an earlier one (statfs(2)): ext4 and XFS. A
+/// sync of a folder there makes all durable that was renamed before its last change, so that one sync does for many.
+const ORDERED: [u32; 2] = [0x0000_ef53, 0x5846_5342];
+
 /// The folder's lanes, locked for this process.
 pub struct Lanes {
     dir: PathBuf,
@@ -190,6 +190,8 @@ pub struct Lanes {
     _lock: Option<OwnedFd>,
     home: Home,
     name_octets_max: usize,
+    /// Whether the file system is one of [`ORDERED`].
+    ordered: bool,
     /// What `sync_taken` has to make durable. Held only to add and to take away.
     taken: Mutex<Taken>,
 }
@@ -259,6 +261,7 @@ impl Lanes {
         }
         let system = fstatvfs(&top).map_err(io::Error::from).map_err(told(dir))?;
         let name_octets_max = usize::try_from(system.f_namemax).unwrap_or(NAME_OCTETS_MAX).min(NAME_OCTETS_MAX);
+        let ordered = is_of(&processing, &ORDERED).unwrap_or(false);
         beneath::sync(&top).map_err(told(dir))?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -270,6 +273,7 @@ impl Lanes {
             _lock: lock,
             home,
             name_octets_max,
+            ordered,
             taken: Mutex::default(),
         })
     }
@@ -299,7 +303,10 @@ impl Lanes {
         };
         same(&self.top, &self.dir)?;
         let lanes = [&self.incoming, &self.processing, &self.done, &self.rejected];
-        LANES.iter().zip(lanes).try_for_each(|(name, fd)| same(fd, &self.dir.join(name)))
+        [INCOMING, PROCESSING, DONE, REJECTED]
+            .iter()
+            .zip(lanes)
+            .try_for_each(|(name, fd)| same(fd, &self.dir.join(name)))
     }
 
     /// The path of a watched folder or a namespace in it, for the kernel's watch.
@@ -316,10 +323,8 @@ impl Lanes {
 
     /// Whether the file system is one whose changes by others the kernel doesn't tell (NFS, CIFS, FUSE, 9P).
     pub fn is_remote(&self) -> bool {
-        // The numbers are of 32 bits, whatever the field is; where the kernel doesn't answer, walks are the safe guess.
-        fstatfs(&self.incoming).map_or(true, |system| {
-            REMOTE.iter().any(|magic| i128::from(system.f_type) & 0xffff_ffff == i128::from(*magic))
-        })
+        // Where the kernel doesn't answer, walks are the safe guess.
+        is_of(&self.incoming, &REMOTE).unwrap_or(true)
     }
 
     /// What is in a watched folder or a namespace, lanes and ignored names left out; folders with their trees.
@@ -350,15 +355,14 @@ impl Lanes {
     /// `DirectoryNotEmpty`: something has come into it since. `InvalidInput`: its name can't be a namespace's. Else what the
     /// file system says.
     pub fn mark_namespace(&self, place: &Place) -> io::Result<()> {
-        let name = place.name.to_str().filter(|name| look::is_namespace(name) && place.namespace.is_none());
-        if name.is_none() {
+        if place.namespace.is_some() || namespace_of(&place.name).is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("`{}` can't be a namespace", look::shown(&place.name)),
             ));
         }
         let folder = open_folder(self.folder_of(place)?, &place.name)?;
-        if names(&folder)?.iter().any(|name| name != NAMESPACE_MARKER) {
+        if names(&folder)?.iter().any(|name| name != NAMESPACE) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         mark(&folder)
@@ -503,6 +507,13 @@ impl Lanes {
     }
 }
 
+/// Whether a folder's file system is one of these, by its number.
+fn is_of(folder: &OwnedFd, magics: &[u32]) -> io::Result<bool> {
+    // The numbers are of 32 bits, whatever the field is.
+    let kind = i128::from(fstatfs(folder)?.f_type) & 0xffff_ffff;
+    Ok(magics.iter().any(|magic| kind == i128::from(*magic)))
+}
+
 /// Says which path an error is of.
 fn told(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -513,14 +524,19 @@ fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Gives a folder its mode, unless it has it: where nobody may ask for the set-group-ID bit (systemd's
+/// `RestrictSUIDSGID=`), the folder has it from its parent.
 fn set_mode(folder: &OwnedFd, mode: u32) -> io::Result<()> {
+    if Mode::from_raw_mode(fstat(folder)?.st_mode) == Mode::from_raw_mode(mode) {
+        return Ok(());
+    }
     Ok(fchmod(folder, Mode::from_raw_mode(mode))?)
 }
 
 /// Puts the marker of a namespace into a folder, if it is not there.
 fn mark(folder: &OwnedFd) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(folder, NAMESPACE_MARKER, flags, Mode::from_raw_mode(MODE_DOCUMENT)) {
+    match openat(folder, NAMESPACE, flags, Mode::from_raw_mode(MODE_DOCUMENT)) {
         Ok(_) => beneath::sync(folder),
         Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),

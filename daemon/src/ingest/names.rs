@@ -73,11 +73,8 @@ pub enum NameKind {
 /// What a name is, whatever it names. The lanes have no place here: see [`Place::kind`].
 pub fn kind_of(name: &OsStr) -> NameKind {
     let octets = name.as_bytes();
-    if octets == SUCCESS.as_bytes() || octets.eq_ignore_ascii_case(COMPLETE.as_bytes()) {
-        return NameKind::Complete;
-    }
-    if octets.eq_ignore_ascii_case(NAMESPACE.as_bytes()) {
-        return NameKind::Namespace;
+    if let Some(marker) = marker(octets) {
+        return marker;
     }
     if matches!(octets, b"" | b"." | b"..") || is_litter(octets) {
         return NameKind::Ignored;
@@ -90,8 +87,7 @@ pub fn kind_of(name: &OsStr) -> NameKind {
     while let Some((of, _kind)) = strip_beside(base) {
         base = of;
     }
-    let is_marker = [SUCCESS, COMPLETE, NAMESPACE].iter().any(|marker| base.eq_ignore_ascii_case(marker.as_bytes()));
-    if is_marker || matches!(base, b"." | b"..") || is_litter(base) {
+    if marker(base).is_some() || matches!(base, b"." | b"..") || is_litter(base) {
         NameKind::Ignored
     } else if is_temporary(base) {
         NameKind::Temporary
@@ -214,10 +210,20 @@ fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     OsString::from_vec([name.as_bytes(), suffix.as_bytes()].concat())
 }
 
+fn marker(name: &[u8]) -> Option<NameKind> {
+    if name == SUCCESS.as_bytes() || name.eq_ignore_ascii_case(COMPLETE.as_bytes()) {
+        return Some(NameKind::Complete);
+    }
+    name.eq_ignore_ascii_case(NAMESPACE.as_bytes()).then_some(NameKind::Namespace)
+}
+
+/// What something beside an item of a name is.
+type Beside = fn(OsString) -> NameKind;
+
 /// The name that something beside it speaks of, and as what it does.
-fn strip_beside(name: &[u8]) -> Option<(&[u8], fn(OsString) -> NameKind)> {
+fn strip_beside(name: &[u8]) -> Option<(&[u8], Beside)> {
     without_suffix(name, SIDECAR_SUFFIX)
-        .map(|of| (of, NameKind::Sidecar as fn(OsString) -> NameKind))
+        .map(|of| (of, NameKind::Sidecar as Beside))
         .or_else(|| without_suffix(name, CHECKSUM_SUFFIX).map(|of| (of, NameKind::Checksum as _)))
 }
 
@@ -228,9 +234,11 @@ fn without_suffix<'a>(name: &'a [u8], suffix: &str) -> Option<&'a [u8]> {
 }
 
 fn is_litter(name: &[u8]) -> bool {
-    let is_deleted = name.strip_prefix(NFS_PREFIX.as_bytes()).is_some_and(|digits| {
+    let is_deleted = name.split_at_checked(NFS_PREFIX.len()).is_some_and(|(prefix, digits)| {
         // A temporary name of rsync's for a file `nfs…` is no deleted file.
-        digits.len() >= NFS_DIGITS_MIN && digits.iter().all(u8::is_ascii_hexdigit)
+        prefix.eq_ignore_ascii_case(NFS_PREFIX.as_bytes())
+            && digits.len() >= NFS_DIGITS_MIN
+            && digits.iter().all(u8::is_ascii_hexdigit)
     });
     is_deleted || LITTER.iter().any(|litter| name.eq_ignore_ascii_case(litter.as_bytes()))
 }

@@ -33,7 +33,9 @@ pub type Seed = (&'static str, String, Vec<u8>);
 /// All seeds.
 pub fn all() -> Vec<Seed> {
     [
+        checksums(),
         consistency(),
+        drop_names(),
         inspect(),
         journal(),
         leaves(),
@@ -42,6 +44,7 @@ pub fn all() -> Vec<Seed> {
         proofs(),
         records(),
         routes(),
+        sidecars(),
         sse(),
         tiles(),
         witness(),
@@ -53,12 +56,46 @@ fn named(target: &'static str, seeds: impl IntoIterator<Item = (&'static str, Ve
     seeds.into_iter().map(|(name, octets)| (target, name.to_owned(), octets)).collect()
 }
 
+/// The name comes first, and ends with a zero.
+fn checksums() -> Vec<Seed> {
+    let (mine, other) = ("ab".repeat(32), "CD".repeat(32));
+    let texts = [
+        ("text", format!("{mine}  m.bin\n")),
+        ("binary", format!("{other}  other\r\n{mine} *m.bin\r\n")),
+        ("path", format!("# two\n{mine}  ./models/m.bin\n{other} am.bin\n")),
+        ("tagged", format!("SHA256 (m.bin) = {mine}\nSHA2-256(other)= {other}\n")),
+        ("bare", format!("sha256:{mine}\n")),
+        ("twice", format!("{mine}  m.bin\n{other}  m.bin\n")),
+    ];
+    let escaped = format!("m\\\nn\0\\{mine}  m\\\\\\nn\n").into_bytes();
+    let texts = texts.map(|(name, text)| (name, format!("m.bin\0{text}").into_bytes()));
+    named("checksum", texts.into_iter().chain([("escaped", escaped)]))
+}
+
 fn consistency() -> Vec<Seed> {
     let of = |old: u8, new: u8| {
         let proof = consistency_proof(old.into(), new.into(), &VECTORS.tree).unwrap();
         [&[old, new], format_hashes(&proof).as_bytes()].concat()
     };
     named("consistency", [("empty", vec![0, 5]), ("1-2", of(1, 2)), ("3-5", of(3, 5)), ("4-5", of(4, 5))])
+}
+
+/// The first octet chooses where it lies.
+fn drop_names() -> Vec<Seed> {
+    let names = [
+        ("file", "\0model v2.tar.gz"),
+        ("folder", "\x01bert-base.v2"),
+        ("sidecar", "\0model.bin.mreg.json"),
+        ("checksum", "\x02model.bin.MREG.json.sha256"),
+        ("rsync", "\0.model.bin.Xy12Zz"),
+        ("part", "\0größe.filepart.sha256"),
+        ("emacs", "\0#model#"),
+        ("nfs", "\0.nfs0123456789abcdef00000001"),
+        ("lane", "\x02processing"),
+        ("marker", "\0_SUCCESS"),
+        ("id", "\x0101ARZ3NDEKTSV4RRFFQ69G5FAV"),
+    ];
+    named("drop_name", names.map(|(name, octets)| (name, octets.as_bytes().to_vec())))
 }
 
 /// Inputs of readers, which are kept as they are, each under a name that brings it to its reader.
@@ -333,6 +370,22 @@ fn routes() -> Vec<Seed> {
         [("post", b"\x02/models/m/versions/1/release".to_vec()), ("put", b"\x03/models".to_vec())],
     ));
     seeds
+}
+
+fn sidecars() -> Vec<Seed> {
+    let all = format!(
+        r#"{{"name": "team/bert", "description": "two\nlines", "tags": {{"task": "nlp"}}, "alias": "Prod",
+            "sha256": "sha256:{}", "metadata": {{"f1": 0.9, "layers": [1, -2, null, true, {{"deep": "é"}}]}}}}"#,
+        "ab".repeat(32)
+    );
+    let texts = [
+        ("all", all.as_str()),
+        ("nothing", "\u{feff}{\"name\": null, \"alias\": null}\n"),
+        ("wrong", r#"{"name": "../x", "version": 3, "nome": 1, "tags": {"a=": 1}, "alias": "7", "sha256": ""}"#),
+        ("twice", r#"{"metadata": {"a": {"k": 1, "k": 2}}}"#),
+        ("deep", r#"{"metadata": {"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}"#),
+    ];
+    named("sidecar", texts.map(|(name, text)| (name, text.as_bytes().to_vec())))
 }
 
 fn sse() -> Vec<Seed> {

@@ -1183,7 +1183,6 @@ static PAUSE_INGEST: Endpoint = Endpoint {
     body: Body::Json("Reason"),
     answers: &[json(200, &[Content::Json("IntakeChanged")], &[H::Logged], "The drop folder as it is now.")],
     problems: &[P::NotFound],
-    ..PLAIN
 };
 static RESUME_INGEST: Endpoint = Endpoint {
     id: "resume_ingest",

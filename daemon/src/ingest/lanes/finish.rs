@@ -9,7 +9,7 @@
 //! 3. what lay beside the item, then the item: moved, or removed where it is not kept
 //! 4. the slot
 //!
-//! Nothing is removed before 2 is durable, and the slot stays until 3 is.
+//! Nothing is removed so that it could be durable before 2 is, and the slot not before 3.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -27,14 +27,13 @@ use serde::Deserialize;
 use crate::ingest::lanes::beneath::{
     enter, find, make_folder, names, open_file, open_folder, remove_folder, rename_new, stat, stat_fd, sync, unlink,
 };
-use crate::ingest::lanes::look::{born_ns, is_gone, is_namespace, reopen, seen_of};
+use crate::ingest::lanes::look::{born_ns, is_gone, reopen, seen_of};
 use crate::ingest::lanes::take::slot_name;
 use crate::ingest::lanes::tree::{DEPTH_MAX, Stop, walk};
 use crate::ingest::lanes::{
-    DONE, Kind, Lanes, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, NAMESPACE_MARKER, REJECTED, TakeError, mark,
-    set_mode, step,
+    DONE, Kind, Lanes, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, REJECTED, TakeError, mark, set_mode, step,
 };
-use crate::ingest::names::{NameKind, Place, kind_of};
+use crate::ingest::names::{CHECKSUM_SUFFIX, NAMESPACE, NameKind, Place, SIDECAR_SUFFIX, kind_of, namespace_of};
 
 /// The longest receipt or problem document, in octets: a version of 1000 files is told in half of one MiB.
 pub const DOCUMENT_OCTETS_MAX: u64 = 4 * 1024 * 1024;
@@ -179,15 +178,18 @@ impl Lanes {
             Some(base) => base,
             None => claim(to, &bases, lane, item, document)?,
         };
-        sync(to)?;
+        // In one journal, nothing below can be durable before the document is.
+        if !self.ordered || slot.is_none() {
+            sync(to)?;
+        }
         step();
-        let lies = match &slot {
-            Some(slot) => self.empty_slot(item, place, slot, to, &base, keep)?,
-            None => None,
-        };
-        sync(to)?;
-        step();
-        if slot.is_some() {
+        let mut lies = None;
+        if let Some(slot) = &slot {
+            lies = self.empty_slot(item, place, slot, to, &base, keep)?;
+            if !self.ordered {
+                sync(to)?;
+            }
+            step();
             remove_folder(&self.processing, OsStr::new(&slot_name(item, place)))?;
             step();
             sync(&self.processing)?;
@@ -288,7 +290,7 @@ impl Lanes {
         let day = make_ended(self.lane(lane), OsStr::new(date))?;
         let path = Path::new(lane.name()).join(date);
         let Some(namespace) = namespace else { return Ok(Ended { folder: day, path }) };
-        if !is_namespace(namespace) {
+        if namespace_of(OsStr::new(namespace)).is_none() {
             return Err(invalid("that is not a namespace"));
         }
         // A folder that ended here may have the namespace's name; only one with the marker is a namespace's.
@@ -373,7 +375,7 @@ impl Lanes {
         let slot = open_folder(&self.processing, &name)?;
         if !in_slot {
             // Sidecars first, as when it was taken.
-            for suffix in SIDECARS {
+            for suffix in [SIDECAR_SUFFIX, CHECKSUM_SUFFIX] {
                 match rename_new(from, &with(base, suffix), &slot, &with(&place.name, suffix)) {
                     Ok(()) => step(),
                     Err(Errno::NOENT | Errno::EXIST | Errno::NAMETOOLONG) => {}
@@ -435,9 +437,6 @@ impl Ended {
     }
 }
 
-/// The endings of sidecars where items have ended.
-const SIDECARS: [&str; 2] = [".mreg.json", ".sha256"];
-
 /// The name of a sidecar beside an item that got another name; its ending in lower case, for the way back.
 fn beside(sidecar: &OsStr, name: &OsStr, base: &OsStr) -> OsString {
     match sidecar.as_bytes().strip_prefix(name.as_bytes()) {
@@ -464,7 +463,7 @@ fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 fn is_marked(folder: &OwnedFd) -> io::Result<bool> {
-    let marker = find(folder, OsStr::new(NAMESPACE_MARKER))?;
+    let marker = find(folder, OsStr::new(NAMESPACE))?;
     Ok(marker.is_some_and(|marker| marker.stx_uid == geteuid().as_raw()))
 }
 

@@ -7,12 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Statx, StatxFlags, StatxTimestamp, makedev};
 
-use common::name::ModelName;
-
 use crate::ingest::lanes::beneath::{each_name, enter, find, is_segment, open_folder};
 use crate::ingest::lanes::tree::{self, Reach};
-use crate::ingest::lanes::{Entry, Kind, LANES, Lanes, Seen, Tree};
-use crate::ingest::names::{NameKind, Place, Root, kind_of};
+use crate::ingest::lanes::{Entry, Kind, Lanes, Seen, Tree};
+use crate::ingest::names::{LANES, NameKind, Place, Root, namespace_of};
 
 /// Most characters of a name from outside in a sentence.
 const SHOWN_CHARS_MAX: usize = 120;
@@ -88,7 +86,7 @@ pub(super) fn look_at(parent: impl AsFd, name: &OsStr, home: Home, reach: Reach)
     let mut seen = seen_of(&stat, home);
     if seen.kind == Kind::Folder {
         let (tree, size) = if home.has(&stat) {
-            tree::of(&parent, name, &seen, home, reach)?
+            tree::of(&parent, name, &seen, home, reach)
         } else {
             (Tree::hostile(format!("`{}` is a mount point: it lies on another file system", shown(name))), 0)
         };
@@ -107,11 +105,6 @@ pub(super) fn shown(name: impl AsRef<OsStr>) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// Whether a name can be a namespace's.
-pub(super) fn is_namespace(name: &str) -> bool {
-    !name.contains('/') && format!("{name}/x").parse::<ModelName>().is_ok()
 }
 
 /// Whether a name at the top of the drop folder is a lane's.
@@ -134,7 +127,7 @@ impl Lanes {
     /// The name of a namespace's folder, if it can be one.
     pub(super) fn namespace_name(root: Root, namespace: &str) -> io::Result<&OsStr> {
         let name = OsStr::new(namespace);
-        if is_lane(root, name) || !is_namespace(namespace) {
+        if is_lane(root, name) || namespace_of(name).is_none() {
             return Err(refused(format!("`{}` can't be a namespace", shown(name))));
         }
         Ok(name)
@@ -161,17 +154,24 @@ impl Lanes {
         };
         let mut names: Vec<OsString> = Vec::new();
         each_name(&folder, |name| {
-            let nothing = kind_of(name) == NameKind::Ignored || (namespace.is_none() && is_lane(root, name));
-            if !nothing {
-                names.push(name.to_owned());
+            let place = Place { root, namespace: namespace.map(str::to_owned), name: name.to_owned() };
+            if place.kind() != NameKind::Ignored {
+                names.push(place.name);
             }
             true
         })?;
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            // What has gone since is not there.
-            if let Some(seen) = look_at(&folder, &name, self.home, Reach::of(namespace))? {
-                entries.push(Entry { name, seen });
+            match look_at(&folder, &name, self.home, Reach::of(namespace)) {
+                Ok(Some(seen)) => entries.push(Entry { name, seen }),
+                // It has gone since.
+                Ok(None) => {}
+                // Nothing in the folder can be reached.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                // A network file system may lose one for a moment: it hides no others.
+                Err(error) => {
+                    tracing::debug!(%error, name = shown(&name), "a name in the drop folder can't be looked at")
+                }
             }
         }
         Ok(entries)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -13,10 +14,10 @@ use rustix::io::Errno;
 
 use crate::ingest::lanes::beneath::{enter, find, make_folder, names, open_folder, remove_folder, rename_new, sync};
 use crate::ingest::lanes::finish::Bases;
-use crate::ingest::lanes::look::{is_gone, is_namespace, look_at, reopen, seen_of, shown};
+use crate::ingest::lanes::look::{is_gone, look_at, reopen, seen_of, shown};
 use crate::ingest::lanes::tree::Reach;
 use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, Seen, TakeError, step};
-use crate::ingest::names::{NameKind, Place, Root, kind_of};
+use crate::ingest::names::{NameKind, Place, Root, kind_of, namespace_of};
 
 /// Marks the slot of an item that lay in the drop folder itself.
 const FROM_TOP: &str = ".top";
@@ -69,7 +70,7 @@ impl SlotName {
     fn parse(name: &str) -> Option<Self> {
         let (item, rest) = name.split_at_checked(ITEM_OCTETS)?;
         let (marks, namespace) = match rest.split_once(NAMESPACE_SIGN) {
-            Some((_, namespace)) if !is_namespace(namespace) => return None,
+            Some((_, namespace)) if namespace_of(OsStr::new(namespace)).is_none() => return None,
             Some((marks, namespace)) => (marks, Some(namespace.to_owned())),
             None => (rest, None),
         };
@@ -201,20 +202,16 @@ impl Lanes {
     }
 
     /// Slots, then their folder, then where the items were: a power cut in between leaves them in one place or both, never in
-    /// none.
+    /// none. In one journal every take is a change of the folder that it was from, and of `processing/`: these two do.
     fn sync_all(&self, taken: &Taken) -> io::Result<()> {
         if taken.slots.is_empty() {
             return Ok(());
         }
-        for slot in &taken.slots {
-            match open_folder(&self.processing, slot) {
-                Ok(slot) => sync(&slot)?,
-                // It was put back, or has ended already.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(error),
-            }
+        if !self.ordered {
+            self.sync_each_slot(taken)?;
         }
         sync(&self.processing)?;
+        let mut all = true;
         for (root, namespace) in &taken.origins {
             let folder = match namespace {
                 Some(namespace) => open_folder(self.root(*root), Self::namespace_name(*root, namespace)?),
@@ -222,8 +219,20 @@ impl Lanes {
             };
             match folder {
                 Ok(folder) => sync(&folder)?,
-                // Not ours to read: its names are as durable as its file system makes a rename.
-                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {}
+                // It may be that we may only write to it.
+                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => all = false,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.ordered && !all { self.sync_each_slot(taken) } else { Ok(()) }
+    }
+
+    fn sync_each_slot(&self, taken: &Taken) -> io::Result<()> {
+        for slot in &taken.slots {
+            match open_folder(&self.processing, slot) {
+                Ok(slot) => sync(&slot)?,
+                // It was put back, or has ended already.
+                Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -237,6 +246,8 @@ impl Lanes {
                 continue;
             }
             let parsed = name.to_str().and_then(SlotName::parse);
+            // Lower case is an id, too, but no slot's name.
+            let parsed = parsed.filter(|slot| name.as_bytes().starts_with(slot.item.to_string().as_bytes()));
             let slot = open_folder(&self.processing, &name);
             let (Some(parsed), Ok(slot)) = (parsed, slot) else {
                 tracing::warn!(

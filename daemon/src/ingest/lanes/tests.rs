@@ -176,7 +176,7 @@ fn a_lane_that_is_a_link_is_not_followed() {
 fn a_list_shows_what_lies_there() {
     let (drop, lanes) = Drop::new();
     drop.write("a.bin", "four");
-    drop.write(".nfs0001", "");
+    drop.write(".nfs00000001", "");
     drop.write("incoming/done", "a lane's name, but not at the top");
     drop.write("incoming/.part.x1", "");
     drop.write("incoming/ns/.mreg-namespace", "");

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use crate::ingest::lanes::beneath::{each_name, find, open_folder, stat};
-use crate::ingest::lanes::look::{Home, is_gone, is_namespace, seen_of, shown};
-use crate::ingest::lanes::{Kind, NAMESPACE_MARKER, Seen, Tree};
-use crate::ingest::names::{NameKind, kind_of};
+use crate::ingest::lanes::beneath::{each_name, find, open_folder};
+use crate::ingest::lanes::look::{Home, is_gone, reopen, seen_of, shown};
+use crate::ingest::lanes::{Kind, Seen, Tree};
+use crate::ingest::names::{NAMESPACE, NameKind, kind_within, namespace_of};
 
 /// Most files of a folder that is one version.
 pub const FILES_MAX: u64 = 1000;
@@ -96,7 +96,11 @@ fn walk_below(
     names.sort_unstable();
     for name in names {
         let path = path.join(&name);
-        let Some(stat) = find(folder, &name)? else { continue };
+        let stat = match find(folder, &name) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => continue,
+            Err(error) => return Err(unreachable(path.parent().unwrap_or(Path::new("")), error)),
+        };
         let seen = seen_of(&stat, home);
         each(&Found { parent: folder, path: &path, name: &name, seen: &seen })?;
         if seen.kind != Kind::Folder {
@@ -111,15 +115,15 @@ fn walk_below(
     Ok(())
 }
 
-/// Why a folder in it can't be walked.
+/// Why a folder can't be walked; of the whole, the path is empty.
 fn unreachable(path: &Path, error: io::Error) -> Stop {
+    let below = if path == Path::new("") { String::new() } else { format!(" `{}` in it", shown(path)) };
     match Errno::from_io_error(&error) {
-        Some(Errno::XDEV) => Stop::Hostile(format!("`{}` in it lies on another file system", shown(path))),
+        Some(Errno::XDEV) => Stop::Hostile(format!("the folder{below} lies on another file system")),
         Some(Errno::ACCESS | Errno::PERM) => Stop::Hostile(format!(
-            "the daemon may not read the folder `{}` in it: give its user the right to (chmod g+rx)",
-            shown(path)
+            "the daemon may not read the folder{below}: let its group read and enter it (chmod g+rx)"
         )),
-        _ => Stop::Io(error),
+        _ => Stop::Io(io::Error::new(error.kind(), format!("the folder{below}: {error}"))),
     }
 }
 
@@ -142,32 +146,27 @@ impl Tree {
     }
 }
 
-/// The tree of a folder, and the octets of all files in it.
-pub(super) fn of(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach) -> io::Result<(Tree, u64)> {
+/// The tree of a folder, and the octets of all files in it. What can't be read is hostile where its owner can mend it; where
+/// the file system fails, it is unfinished: one folder does not hide those beside it.
+pub(super) fn of(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach) -> (Tree, u64) {
+    match gather(parent, name, own, home, reach) {
+        Ok(found) => found,
+        Err(Stop::Hostile(why)) => (Tree::hostile(why), 0),
+        Err(Stop::Io(error)) => (Tree { unfinished: Some(error.to_string()), ..Tree::empty() }, 0),
+    }
+}
+
+fn gather(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach) -> Result<(Tree, u64), Stop> {
     let folder = match open_folder(&parent, name) {
         Ok(folder) => folder,
         // Swapped since it was looked at: the next look shows what it is.
         Err(error) if is_gone(&error) => return Ok((Tree::empty(), 0)),
-        Err(error) => {
-            return match Errno::from_io_error(&error) {
-                Some(Errno::ACCESS | Errno::PERM) => Ok((
-                    Tree::hostile(
-                        "the daemon may not read this folder: give its user the right to (chmod g+rx)".into(),
-                    ),
-                    0,
-                )),
-                Some(Errno::XDEV) => Ok((Tree::hostile("it lies on another file system".into()), 0)),
-                _ => Err(error),
-            };
-        }
+        Err(error) => return Err(unreachable(Path::new(""), error)),
     };
-    let says_namespace = match stat(&folder, OsStr::new(NAMESPACE_MARKER)) {
-        Ok(marker) => seen_of(&marker, home).kind == Kind::File,
-        Err(_) => false,
-    };
+    let says_namespace = says_namespace(&folder, home).map_err(|error| unreachable(Path::new(""), error))?;
     if says_namespace && reach == Reach::Open {
         // What is in a namespace is listed for itself, and may be much.
-        let hostile = name.to_str().is_none_or(|name| !is_namespace(name)).then(|| {
+        let hostile = namespace_of(name).is_none().then(|| {
             format!(
                 "`{}` can't be a namespace: its name is to be of letters, digits, `.`, `_` and `-`, beginning with a \
                  letter or digit",
@@ -181,14 +180,32 @@ pub(super) fn of(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach:
     match walk(&folder, home, &mut |found| gathered.add(found)) {
         Ok(()) => {}
         Err(Stop::Hostile(why)) => gathered.tree.hostile = Some(why),
-        Err(Stop::Io(error)) => return Err(error),
+        Err(Stop::Io(error)) => return Err(Stop::Io(error)),
     }
     if says_namespace && gathered.tree.hostile.is_none() {
-        gathered.tree.hostile = Some(format!(
-            "`{NAMESPACE_MARKER}` says that it is a namespace, but it lies in one: there are no deeper ones"
-        ));
+        gathered.tree.hostile =
+            Some(format!("`{NAMESPACE}` says that it is a namespace, but it lies in one: there are no deeper ones"));
     }
     Ok(gathered.end())
+}
+
+/// Whether a folder holds the marker of a namespace, in any case of its letters.
+fn says_namespace(folder: &OwnedFd, home: Home) -> io::Result<bool> {
+    let is_file = |name: &OsStr| -> io::Result<bool> {
+        Ok(find(folder, name)?.is_some_and(|marker| seen_of(&marker, home).kind == Kind::File))
+    };
+    if is_file(OsStr::new(NAMESPACE))? {
+        return Ok(true);
+    }
+    let (mut marker, mut seen) = (None, 0);
+    each_name(reopen(folder)?, |name| {
+        seen += 1;
+        if kind_within(name) == NameKind::Namespace {
+            marker = Some(name.to_owned());
+        }
+        marker.is_none() && seen <= ENTRIES_MAX
+    })?;
+    marker.map_or(Ok(false), |name| is_file(&name))
 }
 
 struct Gathered<'a> {
@@ -231,7 +248,7 @@ impl<'a> Gathered<'a> {
 
     fn add(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let Found { path, name, seen, .. } = *found;
-        let kind = kind_of(name);
+        let kind = kind_within(name);
         if kind == NameKind::Ignored && seen.kind == Kind::File {
             return Ok(());
         }
@@ -283,7 +300,7 @@ impl<'a> Gathered<'a> {
                 self.tree.marked |= kind == NameKind::Complete && path.parent() == Some(Path::new(""));
             }
             NameKind::Temporary => {
-                self.tree.unfinished.get_or_insert_with(|| told);
+                self.tree.unfinished.get_or_insert(told);
             }
             _ if seen.kind == Kind::File => {
                 self.tree.files += 1;
@@ -314,7 +331,8 @@ pub(super) fn artifacts(folder: &OwnedFd, own: &Seen, home: Home) -> Result<Vec<
     let mut files = Vec::new();
     walk(folder, home, &mut |found| {
         gathered.add(found)?;
-        let not_artifact = matches!(kind_of(found.name), NameKind::Complete | NameKind::Namespace | NameKind::Ignored);
+        let not_artifact =
+            matches!(kind_within(found.name), NameKind::Complete | NameKind::Namespace | NameKind::Ignored);
         if found.seen.kind == Kind::File && !not_artifact {
             files.push(found.path.to_owned());
         }

@@ -89,6 +89,7 @@ fn what_lies_beside_follows() {
         ("a.sha256.mreg.json", sidecar("a.sha256")),
         ("a.sha256.sha256", checksum("a.sha256")),
         ("sha256.sha256", checksum("sha256")),
+        ("_success.sha256", checksum("_success")),
         (".mreg.json", Temporary),
         (".sha256", Temporary),
         (".a.mreg.json.Xy12Zz", Temporary),

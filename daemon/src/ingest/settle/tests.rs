@@ -368,7 +368,7 @@ proptest! {
         let mut settling = Settling::new(place(None, "m.bin"));
         let mut world = World::default();
         let (mut now, mut due) = (Duration::ZERO, Duration::ZERO);
-        // The first look since the last change, from which the rest counts.
+        // The first look since the last change, or the last that showed a writer: from there the rest counts.
         let mut first_look: Option<Duration> = None;
         let mut look_at = |world: &World, at: Duration, first_look: &mut Option<Duration>| {
             let modified_ns = i128::from(times[usize::try_from(world.state).unwrap()]);
@@ -379,6 +379,9 @@ proptest! {
                 (true, true) => Writer::Some,
                 (true, false) => Writer::None,
             });
+            if writer == Some(Writer::Some) {
+                *first_look = Some(at);
+            }
             let first = *first_look.get_or_insert(at);
             let beside = vec![file(world.sidecar)];
             let verdict = settling.look(Look { seen, beside, writer, moved_in: false }, start + at, REST);
@@ -416,10 +419,6 @@ proptest! {
                 Step::Write | Step::Open => world.is_open = true,
                 Step::Close if world.is_open => {
                     world.is_open = false;
-                    // Without leases nobody can tell that it was open.
-                    if has_leases && !lazy {
-                        first_look = None;
-                    }
                     told = tells_close;
                 }
                 Step::Close => {}

@@ -250,6 +250,8 @@ fn what_may_not_be_read_or_moved_says_what_to_do() {
     for (path, bits) in [("incoming/below/closed", 0o700), ("incoming/secret.bin", 0o600), ("incoming/ns", 0o755)] {
         mode(path, bits);
     }
+    drop.write("incoming/listed/x.bin", "1");
+    mode("incoming/listed", 0o744);
     for lane in ["processing", "done", "rejected"] {
         std::os::unix::fs::chown(drop.path(lane), Some(65_534), Some(65_534)).unwrap();
     }
@@ -264,6 +266,8 @@ fn what_may_not_be_read_or_moved_says_what_to_do() {
         refused(&super::in_namespace("ns", "a.bin"), "out of `ns`: let its group write to that folder");
         assert!(tree(&lanes, &place("closed")).hostile.unwrap().contains("chmod g+rx"));
         assert!(tree(&lanes, &place("below")).hostile.unwrap().contains("`closed` in it"));
+        assert!(tree(&lanes, &place("listed")).hostile.unwrap().contains("chmod g+rx"));
+        assert_eq!(lanes.list(crate::ingest::names::Root::Incoming, None).unwrap().len(), 6, "none hides another");
         let secret = place("secret.bin");
         assert_eq!(lanes.writer(&secret), Writer::Unknown);
         lanes.take(item(2), &secret, &seen(&lanes, &secret), &[]).unwrap();

@@ -214,12 +214,12 @@ fn what_is_not_kept_goes_after_its_receipt() {
             end,
             |drop, lanes, _, steps| {
                 if drop.all("processing").len() < files("", &place).len() {
-                    assert_eq!(lies(drop, "done", &place), [receipt.clone()], "{place:?}, cut after {steps}");
+                    assert_eq!(lies(drop, "done", &place), [receipt.as_str()], "{place:?}, cut after {steps}");
                 }
                 lanes.taken().unwrap();
                 let path = end(&lanes);
                 assert!(path.ends_with(&receipt), "{path:?}");
-                assert_eq!(lies(drop, "done", &place), [receipt.clone()], "{place:?}, cut after {steps}");
+                assert_eq!(lies(drop, "done", &place), [receipt.as_str()], "{place:?}, cut after {steps}");
                 assert_eq!(fs::read_dir(drop.path("processing")).unwrap().count(), 0);
             },
         );
