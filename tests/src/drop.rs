@@ -26,6 +26,8 @@ pub const SETTLE: &str = "0.2";
 /// The same. Nothing may be taken sooner after its last change.
 pub const SETTLE_TIME: Duration = Duration::from_millis(200);
 
+/// What the name of a receipt ends in.
+const RECEIPT: &str = ".receipt.json";
 /// What the name of a document about a refused item ends in.
 const REJECTED: &str = ".rejected.json";
 
@@ -219,8 +221,18 @@ impl DropFolder {
     /// Waits for an item's receipt, and checks all that must be true of it.
     #[track_caller]
     pub fn arrives(&self, path: &str) -> Arrived {
-        let file = self.waits_for("done", path, ".receipt.json");
+        let (file, receipt) = self.paper("done", RECEIPT, path);
+        self.has_left(receipt["item"].as_str().expect("a receipt names its item"));
         self.checked(path, &file)
+    }
+
+    /// Waits for an item to have left `processing/`: what is written beside it comes before it.
+    #[track_caller]
+    fn has_left(&self, item: &str) {
+        wait::until_true("the item to leave processing/", || {
+            let slots = fs::read_dir(self.dir.join("processing")).into_iter().flatten().flatten();
+            slots.map(|slot| slot.file_name()).all(|name| !name.to_string_lossy().starts_with(item))
+        });
     }
 
     /// Reads a receipt in `done/` and checks all that must be true of it.
@@ -239,7 +251,7 @@ impl DropFolder {
         assert_eq!(dropped["path"], path, "{entry}");
         assert_eq!(receipt.version.source == "drop", !receipt.already_present, "{path}");
         assert_eq!(entry["target"]["id"], receipt.version.id.to_string(), "{path}: {entry}");
-        let place = PathBuf::from(file.to_str().unwrap().strip_suffix(".receipt.json").unwrap());
+        let place = PathBuf::from(file.to_str().unwrap().strip_suffix(RECEIPT).unwrap());
         if let Ok(metadata) = fs::symlink_metadata(&place) {
             assert_eq!(dropped["inode"].as_u64(), Some(metadata.ino()), "{path}: {entry}");
             if metadata.is_file() {
@@ -256,20 +268,16 @@ impl DropFolder {
     /// Waits for the document of a refused item, and checks all that must be true of it.
     #[track_caller]
     pub fn is_refused(&self, path: &str) -> Refused {
-        let (file, document) = self.refusal(path);
+        let (file, document) = self.paper("rejected", REJECTED, path);
         assert_eq!(document["path"], path, "{document}");
         for member in ["type", "title", "detail", "instance", "item"] {
             assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{path}: no {member}: {document}");
         }
         let status = document["status"].as_u64().expect("a status");
         assert!((400..600).contains(&status), "{path}: {document}");
+        self.has_left(document["item"].as_str().unwrap());
         let name = file.file_name().unwrap().as_bytes().strip_suffix(REJECTED.as_bytes()).unwrap();
-        let mut place = file.with_file_name(OsStr::from_bytes(name));
-        if fs::symlink_metadata(&place).is_err() {
-            // A name so long that its document has another.
-            let item = self.items().into_iter().find(|item| document["item"] == item.id.as_str());
-            place = self.dir.join(item.unwrap_or_else(|| panic!("{path} is not in the list: {document}")).place);
-        }
+        let place = file.with_file_name(OsStr::from_bytes(name));
         assert!(fs::symlink_metadata(&place).is_ok(), "{path} is not in rejected/ beside its document");
         let receipt: Receipt = serde_json::from_value(document["receipt"].clone())
             .unwrap_or_else(|error| panic!("{path}: {error}: {document}"));
@@ -280,21 +288,24 @@ impl DropFolder {
         Refused { document, place }
     }
 
-    /// Waits for the document about a path: the file and what is in it.
+    /// Waits for what is written beside an item: the file, and what is in it.
     #[track_caller]
-    fn refusal(&self, path: &str) -> (PathBuf, Value) {
+    fn paper(&self, lane: &str, suffix: &str, path: &str) -> (PathBuf, Value) {
         let began = std::time::Instant::now();
+        let of_path = |file: PathBuf| -> Option<(PathBuf, Value)> {
+            let paper: Value = serde_json::from_slice(&fs::read(&file).ok()?).expect("JSON, and whole");
+            (paper["path"] == path).then_some((file, paper))
+        };
         loop {
-            for file in self.documents() {
-                let document: Option<Value> =
-                    fs::read(&file).ok().and_then(|octets| serde_json::from_slice(&octets).ok());
-                if let Some(document) = document.filter(|document| document["path"] == path) {
-                    return (file, document);
-                }
+            // Under its own name, unless that was taken, or is too long.
+            let under_its_name = self.lies_in(lane, &format!("{path}{suffix}")).and_then(of_path);
+            let found = under_its_name.or_else(|| self.papers(lane, suffix).into_iter().find_map(of_path));
+            if let Some(found) = found {
+                return found;
             }
             assert!(
                 began.elapsed() < wait::DEADLINE,
-                "{path} was not refused; there is {:?}; the list has {:#?}",
+                "{path} did not come to {lane}/; there is {:?}; the list has {:#?}",
                 tree(&self.dir),
                 self.item(path)
             );
@@ -304,10 +315,14 @@ impl DropFolder {
 
     /// The documents in `rejected/`.
     pub fn documents(&self) -> Vec<PathBuf> {
-        let (mut found, mut open) = (Vec::new(), vec![self.dir.join("rejected")]);
+        self.papers("rejected", REJECTED)
+    }
+
+    fn papers(&self, lane: &str, suffix: &str) -> Vec<PathBuf> {
+        let (mut found, mut open) = (Vec::new(), vec![self.dir.join(lane)]);
         while let Some(next) = open.pop() {
             for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-                if entry.file_name().as_bytes().ends_with(REJECTED.as_bytes()) {
+                if entry.file_name().as_bytes().ends_with(suffix.as_bytes()) {
                     found.push(entry.path());
                 } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     open.push(entry.path());
@@ -315,24 +330,6 @@ impl DropFolder {
             }
         }
         found
-    }
-
-    /// Waits for a file in a lane, below whichever day.
-    #[track_caller]
-    fn waits_for(&self, lane: &str, path: &str, suffix: &str) -> PathBuf {
-        let began = std::time::Instant::now();
-        loop {
-            if let Some(file) = self.lies_in(lane, &format!("{path}{suffix}")) {
-                return file;
-            }
-            assert!(
-                began.elapsed() < wait::DEADLINE,
-                "{path} did not come to {lane}/; there is {:?}; the list has {:#?}",
-                tree(&self.dir),
-                self.item(path)
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// A file in a lane, below whichever day.

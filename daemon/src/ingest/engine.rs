@@ -1555,7 +1555,9 @@ impl Engine {
                 return conflict("the item is decided already, and is only to be moved");
             }
         }
-        if purpose == Purpose::Retry && state != IngestState::Failed {
+        // What waits for room need not wait for the next look.
+        let may_go_on = state == IngestState::Failed || taken.stage == TakenStage::Waiting;
+        if purpose == Purpose::Retry && !may_go_on {
             return conflict("the item is neither failed nor refused; it goes on by itself");
         }
         taken.claimed = true;

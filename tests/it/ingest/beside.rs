@@ -95,7 +95,7 @@ fn wrong_sidecars() {
     for (name, _, words) in wrong {
         let refused = folder.is_refused(&format!("{name}.safetensors"));
         assert_eq!(refused.problem(), "invalid", "{name}: {}", refused.document);
-        assert!(refused.says("mreg.json"), "{name} does not name the sidecar: {}", refused.document);
+        assert!(refused.says("sidecar"), "{name} does not name the sidecar: {}", refused.document);
         for word in *words {
             assert!(refused.says(word), "{name} does not say {word:?}: {}", refused.document);
         }

@@ -136,8 +136,7 @@ fn a_namespace() {
     folder.shell("mkdir $IN/team-nlp");
     folder.copy("team-nlp/one.safetensors", &samples::safetensors(1));
     folder.shows("team-nlp", "to wait", |item| {
-        item.state == IngestState::Waiting
-            && item.reason.as_deref().is_some_and(|text| text.contains(".mreg-namespace"))
+        is_open(item) && item.reason.as_deref().is_some_and(|text| text.contains(".mreg-namespace"))
     });
     fs::write(folder.incoming().join("team-nlp/.mreg-namespace"), "").unwrap();
     let arrived = folder.arrives("team-nlp/one.safetensors");

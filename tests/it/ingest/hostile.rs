@@ -88,14 +88,12 @@ fn hard_links() {
 #[test]
 fn names() {
     let folder = DropFolder::start();
-    let long = format!("{}.safetensors", "x".repeat(255 - ".safetensors".len()));
     let hostile: Vec<(Vec<u8>, String)> = [
         b"new\nline.safetensors".to_vec(),
         b"not\xffutf-8.safetensors".to_vec(),
         "\u{202e}gpj.safetensors".as_bytes().to_vec(),
         b"bell\x07.safetensors".to_vec(),
         b"esc\x1b[2J.safetensors".to_vec(),
-        long.into_bytes(),
     ]
     .into_iter()
     .map(|name| {
@@ -123,8 +121,16 @@ fn names() {
 #[test]
 fn odd_names() {
     let folder = DropFolder::start();
-    let names =
-        ["with space.safetensors", "UPPER.SAFETENSORS", "no-suffix", "a,b;c'd\"e$f.safetensors", "-rf.safetensors"];
+    // As long as a name can be: what is written behind it has to go elsewhere.
+    let long = format!("{}.safetensors", "x".repeat(255 - ".safetensors".len()));
+    let names = [
+        "with space.safetensors",
+        "UPPER.SAFETENSORS",
+        "no-suffix",
+        "a,b;c'd\"e$f.safetensors",
+        "-rf.safetensors",
+        &long,
+    ];
     for (at, name) in (0..).zip(names) {
         folder.copy(name, &samples::safetensors(at));
     }

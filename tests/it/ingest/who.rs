@@ -78,7 +78,8 @@ fn a_folder_of_two_owners() {
 #[test]
 fn the_watchers_role() {
     for (role, problem) in [("viewer", Some("forbidden")), ("none", Some("forbidden")), ("contributor", None)] {
-        let folder = DropFolder::with(&[("MREG_DROP_ROLE", role)]);
+        let mut folder = DropFolder::with(&[("MREG_DROP_ROLE", role)]);
+        folder.daemon.expect_line("MREG_DROP_ROLE lets nobody publish");
         folder.copy("m.safetensors", &samples::safetensors(1));
         match problem {
             Some(problem) => {
