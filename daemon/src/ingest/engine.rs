@@ -56,6 +56,8 @@ const LONE_SIDECAR_MS: i64 = clock::DAY_MS;
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// … up to this.
 const RETRY_MAX: Duration = Duration::from_secs(600);
+/// Where none of those that wait may be taken, they are gone through again after so long.
+const TAKE_PAUSE: Duration = Duration::from_millis(50);
 /// What changed between a look and its take is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// An item that waits for room looks for it so often.
@@ -383,7 +385,8 @@ impl Engine {
         table.folder.problem = None;
         table.folder.events = self.events;
         table.folder.poll_seconds = self.poll.as_secs().max(1);
-        table.folder.settle_seconds = self.settings.settle.as_secs();
+        table.folder.settle_seconds =
+            u64::try_from(self.settings.settle.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         Ok(())
     }
 
@@ -456,7 +459,10 @@ impl Engine {
     /// An item that lies in `rejected/` from an earlier run.
     fn list_rejected(&mut self, lies: PathBuf, document: &[u8]) {
         let Ok(found) = serde_json::from_slice::<Rejection>(document) else {
-            tracing::warn!(path = %lies.display(), "a document in `rejected/` can't be read; its file is not listed");
+            tracing::warn!(
+                path = common::shown::shown(&lies.to_string_lossy(), 200),
+                "a document in `rejected/` can't be read; its file is not listed"
+            );
             return;
         };
         let (Ok(id), Some(place)) = (found.item.parse::<ItemId>(), place_of_rejected(&lies, &found.item)) else {
@@ -531,7 +537,8 @@ impl Engine {
         let is_at_work = !self.workers.is_empty();
         let first = self.timers.first().map(|(at, _)| *at);
         let tick = is_at_work.then_some(self.next_tick);
-        let take = (!self.ready.is_empty() && self.take_after > Instant::now()).then_some(self.take_after);
+        let waits = !self.paused && !self.taking && !self.ready.is_empty();
+        let take = waits.then_some(self.take_after);
         [first, tick, take, self.hints_at, Some(self.next_walk), Some(self.next_check)]
             .into_iter()
             .flatten()
@@ -721,7 +728,10 @@ impl Engine {
         }
         if !self.taking && !self.ready.is_empty() && Instant::now() >= self.take_after {
             let batch = self.choose();
-            if !batch.is_empty() {
+            if batch.is_empty() {
+                // Not at each event: there may be many that wait, and each was looked at.
+                self.take_after = Instant::now() + TAKE_PAUSE;
+            } else {
                 self.taking = true;
                 let lanes = Arc::clone(&lanes);
                 self.jobs.spawn_blocking(move || Ended::Took(jobs::take(&lanes, batch)));
@@ -1198,6 +1208,9 @@ impl Engine {
         if pending.phase != Phase::Ready {
             pending.phase = Phase::Ready;
             self.ready.push_back(id);
+            if pending.discarded {
+                self.take_after = Instant::now();
+            }
         }
         self.set_due(id, None);
         let reason = self.reason_to_wait();
@@ -1236,7 +1249,7 @@ impl Engine {
         self.forget_pending(id);
         self.shared.table().change(id, |row| row.place = format!("processing/{id}"));
         self.insert_taken(id, place.clone(), Some(beside), discarded);
-        self.prepared(id, prepared);
+        self.prepared(id, *prepared);
         // Another of the same name may have come before this one was gone, and nobody would tell again.
         self.look(place);
     }
@@ -1547,13 +1560,22 @@ impl Engine {
         if purpose == Purpose::Retry && !may_go_on {
             return conflict("the item is neither failed nor refused; it goes on by itself");
         }
-        let Some(prepared) = taken.prepared.clone() else {
-            return conflict(
-                "the item could not be looked at; see to what the reason says, or wait for the next attempt",
-            );
-        };
         taken.claimed = true;
-        let item = process::item(id, &taken.place, prepared.kind, &prepared.seen, None, None);
+        let item = match &taken.prepared {
+            Some(prepared) => process::item(id, &taken.place, prepared.kind, &prepared.seen, None, None),
+            // It could not even be looked at since the start.
+            None => Item {
+                id,
+                path: taken.place.shown(),
+                kind: IngestKind::File,
+                device: 0,
+                inode: 0,
+                owner_uid: 0,
+                size: 0,
+                digest: None,
+                stage: None,
+            },
+        };
         Ok(Claimed { item, was })
     }
 

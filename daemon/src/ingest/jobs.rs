@@ -139,7 +139,7 @@ pub(crate) struct ToTake {
 /// What came of a take.
 #[derive(Debug)]
 pub(crate) enum Took {
-    Taken(Result<Prepared, Unprepared>),
+    Taken(Box<Result<Prepared, Unprepared>>),
     Not(TakeError),
 }
 
@@ -156,13 +156,13 @@ pub(crate) fn take(lanes: &Lanes, batch: Vec<ToTake>) -> Vec<(ItemId, Took)> {
     taken
         .into_iter()
         .map(|(one, taken)| {
-            let took = match (taken, &durable) {
-                (Err(error), _) => Took::Not(error),
-                (Ok(()), Ok(())) => Took::Taken(prepare(lanes, one.id, &one.place, Some(&one.sidecars))),
+            let prepared = match (taken, &durable) {
+                (Err(error), _) => return (one.id, Took::Not(error)),
+                (Ok(()), Ok(())) => prepare(lanes, one.id, &one.place, Some(&one.sidecars)),
                 // It lies in `processing/`, and is asked to be made durable again before anything is made of it.
-                (Ok(()), Err(error)) => Took::Taken(Err(Unprepared::Io(copy_of(error)))),
+                (Ok(()), Err(error)) => Err(Unprepared::Io(copy_of(error))),
             };
-            (one.id, took)
+            (one.id, Took::Taken(Box::new(prepared)))
         })
         .collect()
 }

@@ -345,3 +345,60 @@ fn refusal(errno: Errno, place: &Place, kind: Kind) -> TakeError {
 pub(super) fn plain(path: &Path) -> bool {
     path.components().all(|segment| matches!(segment, std::path::Component::Normal(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use common::name::ItemId;
+    use rustix::io::Errno;
+
+    use super::{SlotName, refusal, slot_name};
+    use crate::ingest::lanes::{Kind, TakeError};
+    use crate::ingest::names::{Place, Root};
+
+    fn place(root: Root, namespace: Option<&str>, name: &str) -> Place {
+        Place { root, namespace: namespace.map(str::to_owned), name: name.into() }
+    }
+
+    /// A slot's name says whose it is and where it came from, and no other name does.
+    #[test]
+    fn a_slots_name_is_read_back() {
+        let item = ItemId::from_u128(77);
+        for root in [Root::Top, Root::Incoming] {
+            for namespace in [None, Some("bert"), Some("a.top"), Some("x.sidecar")] {
+                for (name, sidecar) in [("a.bin", false), ("a.bin.sha256", true), ("a.mreg.json", true)] {
+                    let place = place(root, namespace, name);
+                    let slot = SlotName::parse(&slot_name(item, &place)).unwrap();
+                    assert_eq!((slot.item, slot.root, slot.sidecar), (item, root, sidecar));
+                    assert_eq!(slot.namespace.as_deref(), namespace);
+                }
+            }
+        }
+        let whole = item.to_string();
+        for bad in
+            ["", "x", "é".repeat(13).as_str(), &format!("{whole}.x"), &format!("{whole}+"), &format!("{whole}+../x")]
+        {
+            assert!(SlotName::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    /// What can't be renamed says why, and what to do.
+    #[test]
+    fn refusals_say_what_to_do() {
+        let place = place(Root::Incoming, Some("bert"), "a\n.bin");
+        for (errno, words) in [
+            (Errno::XDEV, "`a\\n.bin` lies on another file system"),
+            (Errno::BUSY, "is a mount point"),
+            (Errno::ACCESS, "chmod g+w"),
+            (Errno::PERM, "`bert` has the sticky bit (chmod -t)"),
+            (Errno::ROFS, "read-only"),
+        ] {
+            let refused = refusal(errno, &place, Kind::File);
+            assert!(matches!(&refused, TakeError::Refused(why) if why.contains(words)), "{refused:?}");
+        }
+        assert!(matches!(refusal(Errno::NOENT, &place, Kind::File), TakeError::Changed));
+        assert!(matches!(refusal(Errno::NOSPC, &place, Kind::File), TakeError::Io(_)));
+        assert!(super::is_beside(OsStr::new("a.SHA256")));
+    }
+}

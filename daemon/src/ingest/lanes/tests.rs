@@ -359,6 +359,8 @@ fn namespaces_are_marked_and_not_walked() {
     assert!(lanes.make_namespace("..").is_err() && lanes.make_namespace("a/b").is_err());
     drop.write("incoming/Ä b/.mreg-namespace", "");
     assert!(tree(&lanes, &place("Ä b")).hostile.unwrap().contains("can't be a namespace"));
+    drop.write("incoming/shouted/.MREG-Namespace", "");
+    assert!(tree(&lanes, &place("shouted")).namespace, "a file system may have changed its case");
     drop.write("incoming/bert/deep/.mreg-namespace", "");
     let deep = tree(&lanes, &in_namespace("bert", "deep"));
     assert!(deep.hostile.unwrap().contains("no deeper ones"));
