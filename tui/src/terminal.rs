@@ -2,6 +2,7 @@
 //! switched on and undoes it, more than once if asked, without allocating. Nothing else writes to the tty.
 
 pub mod input;
+pub mod lean;
 pub mod screen;
 pub mod signals;
 pub mod watchdog;
