@@ -823,7 +823,7 @@ mod tests {
         }
     }
 
-    fn apply(lines: &mut Vec<Vec<(String, u8)>>, change: &Change, columns: u16) {
+    fn apply(lines: &mut [Vec<(String, u8)>], change: &Change, columns: u16) {
         let rows = lines.len();
         let blank = || vec![(" ".to_owned(), 0); columns.into()];
         match change {
@@ -839,11 +839,11 @@ mod tests {
                 if top >= bottom {
                     return;
                 }
-                let before = lines.clone();
-                for y in top..bottom {
+                let before = lines.to_vec();
+                for (y, line) in lines.iter_mut().enumerate().take(bottom).skip(top) {
                     let from = i64::try_from(y).unwrap() + i64::from(*by);
                     let from = usize::try_from(from).ok().filter(|from| (top..bottom).contains(from));
-                    lines[y] = from.map_or_else(blank, |from| before[from].clone());
+                    *line = from.map_or_else(blank, |from| before[from].clone());
                 }
             }
             Change::Blank(x, y, count) => {
@@ -892,14 +892,12 @@ mod tests {
                     let before = terminal.backend().tty.writes.len();
                     let mut drawn = Buffer::default();
                     terminal.draw(|frame| {
-                        let mut y = 0;
-                        for line in &lines {
+                        for (y, line) in (0..).zip(&lines) {
                             let mut x = 0;
                             for (text, number) in line {
                                 put(frame.buffer_mut(), x, y, text, style(*number));
                                 x += u16::try_from(text.width()).unwrap();
                             }
-                            y += 1;
                         }
                         if let Some(position) = cursor {
                             frame.set_cursor_position(position);
