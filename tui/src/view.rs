@@ -373,7 +373,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         x = x.saturating_add(2);
     };
     if matches!(state.overlay, Some(Overlay::Daemons(_))) {
-        for text in ["Enter speak to it", "L log out here", "Esc close"] {
+        for text in ["Enter speak to it", "L end this session", "Esc close"] {
             hint(text, Tone::Dim);
         }
         return;
