@@ -24,6 +24,8 @@ pub enum TimerId {
     Digit,
     /// The health screen reads again.
     Health,
+    /// Nobody has pressed a key for long: the console locks itself.
+    Lock,
 }
 
 /// One thing to do.
@@ -51,6 +53,18 @@ pub enum Action {
     Repaint,
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Send text to the terminal's clipboard.
+    Copy(String),
+    /// Have the mouse reported, or no more.
+    Mouse(bool),
+    /// Keep the token of this session in a file until it is ended, or no more.
+    Remember(bool),
+    /// Forget the token: whoever comes must sign in.
+    Lock,
+    /// End the session at the daemon and remove what is kept of it.
+    Logout,
+    /// Speak to the daemon of another profile.
+    Switch(String),
     /// End.
     Quit,
 }
