@@ -14,8 +14,8 @@ use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{COUNTED_MAX, bounded, list_id, up_to_counted};
 use crate::registry::inspection::format_of;
 use crate::registry::{Registry, cursor, render};
-use crate::store::{Records, View};
 use crate::store::records::{ModelRecord, VersionRecord};
+use crate::store::{Records, View};
 
 /// Versions that one page may look at.
 const SCANNED_MAX: usize = 20_000;

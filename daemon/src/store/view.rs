@@ -1248,7 +1248,8 @@ mod tests {
             Write::PutVersion(VersionRecord { review: Some(review.clone()), ..version })
         };
         let live = model(0, &[]);
-        let gone = DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
+        let gone =
+            DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
         let deleted = ModelRecord { deleted: Some(gone), ..model(0, &[]) };
         write(&tree, &[held(1), Write::PutModel(live.clone()), held(2), held(3), blocked(4)]);
         assert_eq!(counts(), [3, 1]);
