@@ -746,6 +746,9 @@ pub struct Status {
     /// How the stored bytes are read again and compared with their digests.
     #[serde(default)]
     pub scrub: ScrubStatus,
+    /// How full the quarantine is.
+    #[serde(default)]
+    pub quarantine: QuarantineStatus,
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,
@@ -989,6 +992,17 @@ pub struct IngestReceipt {
     pub log_index: u64,
     /// The proof that the entry is in the log.
     pub receipt: Receipt,
+}
+
+/// The quarantine's part of [`Status`]; versions of deleted models don't count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuarantineStatus {
+    /// Versions that wait for a decision.
+    pub waiting: u64,
+    /// Versions that were blocked for good.
+    pub blocked: u64,
+    /// Since when the one is held that has waited longest.
+    pub oldest_held_at: Option<String>,
 }
 
 /// The part of [`Status`] on inspecting anew.

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::api::{
     AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
-    ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Reason, State, Status, Token, User, VersionInfo,
+    ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status, Token, User, VersionInfo,
 };
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
@@ -433,6 +433,14 @@ impl Client {
         self.read(target).await
     }
 
+    /// `GET /models/{id}/versions/{v}`.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`]; those of every call.
+    pub async fn version_info(&self, reference: &str, version: Version) -> Result<Reply<VersionInfo>, ClientError> {
+        self.read(Target::new(&["models", reference, "versions", &version.to_string()])).await
+    }
+
     /// `GET /quarantine`: what waits for a decision, the longest held first, or what was blocked for good.
     ///
     /// # Errors
@@ -547,6 +555,15 @@ impl Client {
     /// Those of every call.
     pub async fn status(&self) -> Result<Reply<Status>, ClientError> {
         self.read(Target::new(&["status"])).await
+    }
+
+    /// `GET /readyz`: whether requests are served, and what stands against it.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn ready(&self) -> Result<Ready, ClientError> {
+        let Answer { status, body, .. } = self.octets("/readyz").await?;
+        serde_json::from_slice(&body).map_err(|why| ClientError::Protocol(format!("status {status} to /readyz: {why}")))
     }
 
     /// `GET /version`.

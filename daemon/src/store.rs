@@ -350,6 +350,8 @@ pub trait Records {
     /// Versions in quarantine, blocked for good or not, the longest held first, each with its place in that order, to go
     /// on after. Those of deleted models are among them.
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
+    /// How many those are, without those of deleted models.
+    fn held(&self, blocked: bool) -> Read<u64>;
 }
 
 /// Which models, in what order.

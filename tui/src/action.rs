@@ -1,7 +1,10 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
-use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
-use common::client::{AuditQuery, ModelQuery, Reply, Session};
+use common::api::{
+    AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
+};
+use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
+use common::name::Version;
 
 use crate::secret::Secret;
 
@@ -22,8 +25,12 @@ pub enum TimerId {
     Typing,
     /// No second digit came: it was the number of a screen.
     Digit,
-    /// The health screen reads again.
+    /// The daemon's account of itself is read again.
     Health,
+    /// The drop folder is read again.
+    Queue,
+    /// The selection has rested: more is read about it.
+    Rest,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
 }
@@ -114,6 +121,26 @@ pub enum Call {
     Audit(Box<AuditQuery>),
     /// `GET /status`.
     Status,
+    /// `GET /readyz`.
+    Ready,
+    /// `GET /ingest`.
+    Ingest(Box<IngestQuery>),
+    /// `GET /quarantine`.
+    Quarantine {
+        /// Those that were blocked for good.
+        blocked: bool,
+        /// Where to go on.
+        cursor: Option<String>,
+        /// Rows wanted.
+        limit: u32,
+    },
+    /// `GET /models/{id}/versions/{v}`.
+    Version {
+        /// The model.
+        reference: String,
+        /// The number.
+        version: Version,
+    },
 }
 
 impl Call {
@@ -130,6 +157,10 @@ impl Call {
             Self::Users { .. } => "GET /users",
             Self::Audit(_) => "GET /audit-logs",
             Self::Status => "GET /status",
+            Self::Ready => "GET /readyz",
+            Self::Ingest(_) => "GET /ingest",
+            Self::Quarantine { .. } => "GET /quarantine",
+            Self::Version { .. } => "GET /models/{id}/versions/{v}",
         }
     }
 
@@ -152,4 +183,8 @@ pub enum Answer {
     Users(Reply<Page<User>>),
     Audit(Reply<Page<AuditRow>>),
     Status(Reply<Box<Status>>),
+    Ready(Ready),
+    Ingest(Reply<Box<IngestPage>>),
+    Quarantine(Reply<Page<QuarantineItem>>),
+    Version(Reply<Box<VersionInfo>>),
 }

@@ -1,7 +1,8 @@
 //! What a person types to narrow a list. Models: words, sent as they are. Audit: `field:value` pairs, checked here so
 //! that a misspelt field is refused with the nearest one instead of finding nothing.
 
-use common::client::AuditQuery;
+use common::api::IngestState;
+use common::client::{AuditQuery, IngestQuery};
 
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
@@ -41,6 +42,38 @@ fn nearest(field: &str) -> &'static str {
     AUDIT_FIELDS.into_iter().min_by_key(|known| distance(field, known)).unwrap_or(AUDIT_FIELDS[0])
 }
 
+/// Longest search text for the drop folder, characters.
+const INGEST_CHARS_MAX: usize = 200;
+
+/// A query for the drop folder from text such as `nlp/ state:failed`: words are part of the path, as they stand.
+///
+/// # Errors
+/// A sentence that names the field or the states there are.
+pub fn ingest_query(text: &str) -> Result<IngestQuery, String> {
+    let mut query = IngestQuery::default();
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split_whitespace() {
+        match word.split_once(':') {
+            None => words.push(word),
+            Some(("state", value)) => {
+                let Some(state) = IngestState::ALL.into_iter().find(|state| state.as_str() == value) else {
+                    let known: Vec<&str> = IngestState::ALL.iter().map(|state| state.as_str()).collect();
+                    return Err(format!("state:{value}: a state is one of {}", known.join(", ")));
+                };
+                if !query.states.contains(&state) {
+                    query.states.push(state);
+                }
+            }
+            Some((field, _)) => return Err(format!("no field {field}: did you mean state?")),
+        }
+    }
+    query.q = words.join(" ");
+    if query.q.chars().count() > INGEST_CHARS_MAX {
+        return Err(format!("at most {INGEST_CHARS_MAX} characters"));
+    }
+    Ok(query)
+}
+
 /// Levenshtein's distance of two short words.
 pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
@@ -60,7 +93,21 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::audit_query;
+    use common::api::IngestState;
+
+    use super::{audit_query, ingest_query};
+
+    /// Words are one part of the path, states any of several; what is misspelt is refused with what there is.
+    #[test]
+    fn drop_folder() {
+        let query = ingest_query("nlp/a b state:failed state:rejected state:failed").unwrap();
+        assert_eq!((query.q.as_str(), query.states), ("nlp/a b", vec![IngestState::Failed, IngestState::Rejected]));
+        assert_eq!(ingest_query("").unwrap(), common::client::IngestQuery::default());
+        let long = "x".repeat(201);
+        for (text, why) in [("state:fail", "failed"), ("sate:failed", "did you mean state?"), (&long, "at most 200")] {
+            assert!(ingest_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
 
     #[test]
     fn fields() {

@@ -31,6 +31,7 @@ pub enum Command {
     SameActor,
     OpenTarget,
     EntriesOf,
+    Blocked,
     CopyName,
     CopyJson,
     Refresh,
@@ -51,6 +52,8 @@ pub enum Context {
     Models,
     Model,
     Audit,
+    Queue,
+    Quarantine,
     Users,
 }
 
@@ -86,7 +89,7 @@ const fn with(permission: Permission, binding: Binding) -> Binding {
 }
 
 use Command as C;
-use Context::{Audit, Everywhere, Lists, Model, Models, Users};
+use Context::{Audit, Everywhere, Lists, Model, Models, Quarantine, Queue, Users};
 
 /// Every command.
 pub const TABLE: &[Binding] = &[
@@ -110,12 +113,18 @@ pub const TABLE: &[Binding] = &[
     bind(Audit, C::Filter, &["/"], "filter", "actor: action: outcome: target: ip: since: until:"),
     bind(Audit, C::SameActor, &["a"], "same actor", "only entries of this actor"),
     bind(Audit, C::OpenTarget, &["o"], "target", "open the model it is about"),
+    bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
+    bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several"),
+    bind(Quarantine, C::OpenTarget, &["o"], "version", "open the version"),
+    bind(Quarantine, C::Blocked, &["b"], "blocked", "those blocked for good, or those that wait"),
     with(Permission::AuditRead, bind(Users, C::EntriesOf, &["o"], "entries", "audit entries of this user")),
     bind(Everywhere, C::Refresh, &["C-r"], "refresh", "read again"),
     bind(Everywhere, C::Go(Screen::Models), &["1"], "", "models"),
     with(Permission::AuditRead, bind(Everywhere, C::Go(Screen::Audit), &["2"], "", "audit log")),
-    with(Permission::UserManage, bind(Everywhere, C::Go(Screen::Users), &["3"], "", "users")),
-    bind(Everywhere, C::Go(Screen::Health), &["4"], "", "health of the daemon"),
+    with(Permission::ModelRead, bind(Everywhere, C::Go(Screen::Queue), &["3"], "", "queue: the drop folder")),
+    with(Permission::ModelModerate, bind(Everywhere, C::Go(Screen::Quarantine), &["4"], "", "quarantine")),
+    with(Permission::UserManage, bind(Everywhere, C::Go(Screen::Users), &["5"], "", "users")),
+    bind(Everywhere, C::Go(Screen::Health), &["6"], "", "health of the daemon"),
     bind(Everywhere, C::LastScreen, &["-"], "", "the screen before this"),
     bind(Everywhere, C::Messages, &["!"], "", "what was asked and answered"),
     bind(Everywhere, C::Daemons, &["@"], "", "other daemons; log out"),
@@ -138,7 +147,7 @@ pub enum Meaning {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 6] = [Everywhere, Lists, Models, Model, Audit, Users];
+    pub const ALL: [Self; 8] = [Everywhere, Lists, Models, Model, Audit, Queue, Quarantine, Users];
 
     /// The contexts whose commands apply in this one, its own first.
     fn reach(self) -> &'static [Self] {
@@ -148,6 +157,8 @@ impl Context {
             Models => &[Models, Lists, Everywhere],
             Model => &[Model, Lists, Everywhere],
             Audit => &[Audit, Lists, Everywhere],
+            Queue => &[Queue, Lists, Everywhere],
+            Quarantine => &[Quarantine, Lists, Everywhere],
             Users => &[Users, Lists, Everywhere],
         }
     }

@@ -139,7 +139,10 @@ fn open_parts(state: &State) -> Open {
             Some(_) | None => Open::Side,
         },
         Screen::Audit if state.audit.detail.is_some() => Open::Below,
+        Screen::Queue if state.queue.detail.is_some() => Open::Below,
         Screen::Users if state.users.detail.is_some() => Open::Below,
-        Screen::Audit | Screen::Users => Open::List,
+        Screen::Quarantine if state.quarantine.detail.is_some() => Open::Text,
+        Screen::Quarantine => Open::Side,
+        Screen::Audit | Screen::Queue | Screen::Users => Open::List,
     }
 }

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod forms;
 pub mod health;
 pub mod models;
+pub mod quarantine;
+pub mod queue;
 pub mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +20,8 @@ use crate::state::audit::AuditScreen;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
+use crate::state::quarantine::QuarantineScreen;
+use crate::state::queue::QueueScreen;
 use crate::state::users::UsersScreen;
 use crate::view::theme::{Accent, Theme};
 
@@ -30,21 +34,37 @@ pub const NOTES_MAX: usize = 500;
 pub enum Screen {
     Models,
     Audit,
+    Queue,
+    Quarantine,
     Users,
     Health,
 }
 
 impl Screen {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 4] = [Self::Models, Self::Audit, Self::Users, Self::Health];
+    pub const ALL: [Self; 6] = [Self::Models, Self::Audit, Self::Queue, Self::Quarantine, Self::Users, Self::Health];
 
     /// The name in the header.
     pub fn title(self) -> &'static str {
         match self {
             Self::Models => "Models",
             Self::Audit => "Audit",
+            Self::Queue => "Queue",
+            Self::Quarantine => "Quarantine",
             Self::Users => "Users",
             Self::Health => "Health",
+        }
+    }
+
+    /// The name in the header while another screen is on show: as it is where there is room, and in three letters.
+    pub fn short(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Models => ("Models", "Mod"),
+            Self::Audit => ("Audit", "Aud"),
+            Self::Queue => ("Queue", "Que"),
+            Self::Quarantine => ("Quar", "Qua"),
+            Self::Users => ("Users", "Usr"),
+            Self::Health => ("Health", "Hea"),
         }
     }
 
@@ -53,6 +73,8 @@ impl Screen {
         match self {
             Self::Models => Some(Permission::ModelRead),
             Self::Audit => Some(Permission::AuditRead),
+            Self::Queue => Some(Permission::ModelRead),
+            Self::Quarantine => Some(Permission::ModelModerate),
             Self::Users => Some(Permission::UserManage),
             Self::Health => None,
         }
@@ -258,8 +280,12 @@ pub struct State {
     /// Screen 2.
     pub audit: AuditScreen,
     /// Screen 3.
-    pub users: UsersScreen,
+    pub queue: QueueScreen,
     /// Screen 4.
+    pub quarantine: QuarantineScreen,
+    /// Screen 5.
+    pub users: UsersScreen,
+    /// Screen 6.
     pub health: HealthScreen,
 }
 
@@ -270,6 +296,8 @@ impl State {
             (Screen::Models, None) => Context::Models,
             (Screen::Models, Some(_)) => Context::Model,
             (Screen::Audit, _) => Context::Audit,
+            (Screen::Queue, _) => Context::Queue,
+            (Screen::Quarantine, _) => Context::Quarantine,
             (Screen::Users, _) => Context::Users,
             (Screen::Health, _) => Context::Lists,
         }
@@ -303,6 +331,8 @@ impl State {
             next_id: 0,
             models: ModelsScreen::default(),
             audit: AuditScreen::default(),
+            queue: QueueScreen::default(),
+            quarantine: QuarantineScreen::default(),
             users: UsersScreen::default(),
             health: HealthScreen::default(),
         }

@@ -8,6 +8,8 @@ mod copy;
 mod daemons;
 mod models;
 mod mouse;
+mod quarantine;
+mod queue;
 mod users;
 
 use common::client::ClientError;
@@ -52,7 +54,13 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
             touched(state, &mut out);
             mouse::mouse(state, mouse, &mut out);
         }
-        EventKind::Focus(on) => state.focused = on,
+        EventKind::Focus(on) => {
+            let came = on && !state.focused;
+            state.focused = on;
+            if came {
+                queue::due(state, &mut out);
+            }
+        }
         EventKind::Said(why) => say(state, Level::Error, why, &mut out),
         // Nothing changes by it, and nothing more is asked for.
         EventKind::Drawn(frame) => {
@@ -298,9 +306,12 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::Reverse
         | Command::SameActor
         | Command::OpenTarget
+        | Command::Blocked
         | Command::EntriesOf => match state.screen {
             Screen::Models => models::command(state, command, count, out),
             Screen::Audit => audit::command(state, command, count, out),
+            Screen::Queue => queue::command(state, command, count, out),
+            Screen::Quarantine => quarantine::command(state, command, count, out),
             Screen::Users => users::command(state, command, count, out),
             Screen::Health => health::command(state, command, count),
         },
@@ -311,6 +322,7 @@ fn go(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
     if state.screen != screen {
         state.last_screen = state.screen;
         state.screen = screen;
+        queue::entered(state, out);
         health::entered(state, out);
     }
 }
@@ -320,6 +332,8 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     match state.screen {
         Screen::Models => models::back(state, out),
         Screen::Audit => audit::back(state, out),
+        Screen::Queue => queue::back(state, out),
+        Screen::Quarantine => quarantine::back(state),
         Screen::Users => state.users.detail.take().is_some(),
         Screen::Health => false,
     }
@@ -335,6 +349,8 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
     match state.screen {
         Screen::Models => models::refresh(state, out),
         Screen::Audit => audit::refresh(state, out),
+        Screen::Queue => queue::refresh(state, out),
+        Screen::Quarantine => quarantine::refresh(state, out),
         Screen::Users => users::refresh(state, out),
         Screen::Health => health::refresh(state, out),
     }
@@ -368,7 +384,8 @@ fn open_filter(state: &mut State) {
     let before = match state.screen {
         Screen::Models => state.models.filter.clone(),
         Screen::Audit => state.audit.filter.clone(),
-        Screen::Users | Screen::Health => return,
+        Screen::Queue => state.queue.filter.clone(),
+        Screen::Quarantine | Screen::Users | Screen::Health => return,
     };
     state.filter = Some(FilterInput { line: crate::edit::Line::new(&before), before, error: None });
 }
@@ -378,9 +395,12 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     match (key.code, key.ctrl) {
         (Code::Enter, _) => {
             let text = filter.line.text().trim().to_owned();
-            if state.screen == Screen::Audit
-                && let Err(why) = crate::filter::audit_query(&text)
-            {
+            let wrong = match state.screen {
+                Screen::Audit => crate::filter::audit_query(&text).err(),
+                Screen::Queue => crate::filter::ingest_query(&text).err(),
+                _ => None,
+            };
+            if let Some(why) = wrong {
                 filter.error = Some(why);
                 return;
             }
@@ -406,7 +426,8 @@ fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     match state.screen {
         Screen::Models => models::set_filter(state, text, out),
         Screen::Audit => audit::set_filter(state, text, out),
-        Screen::Users | Screen::Health => {}
+        Screen::Queue => queue::set_filter(state, text, out),
+        Screen::Quarantine | Screen::Users | Screen::Health => {}
     }
 }
 
@@ -420,9 +441,13 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
         TimerId::Typing => {
-            if let (Some(filter), Screen::Models) = (&state.filter, state.screen) {
+            if let Some(filter) = &state.filter {
                 let text = filter.line.text().trim().to_owned();
-                models::set_filter(state, text, out);
+                match state.screen {
+                    Screen::Models => models::set_filter(state, text, out),
+                    Screen::Queue if crate::filter::ingest_query(&text).is_ok() => queue::set_filter(state, text, out),
+                    _ => {}
+                }
             }
         }
         TimerId::Digit => {
@@ -435,6 +460,8 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
             }
         }
         TimerId::Health => health::due(state, out),
+        TimerId::Queue => queue::due(state, out),
+        TimerId::Rest => quarantine::rested(state, out),
     }
 }
 
@@ -478,6 +505,9 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 && open.versions.waits_for() == Some(id)
             {
                 open.versions.take(reply.body, at);
+                models::versions_came(state);
+            } else {
+                quarantine::take_neighbours(state, id, reply.body);
             }
         }
         Answer::Users(reply) => {
@@ -490,6 +520,22 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 audit::take(state, reply.body, out);
             }
         }
+        Answer::Ready(ready) => {
+            if state.health.pending_ready == Some(id) {
+                health::take_ready(state, ready);
+            }
+        }
+        Answer::Ingest(reply) => {
+            if state.queue.list.waits_for() == Some(id) {
+                queue::take(state, reply, out);
+            }
+        }
+        Answer::Quarantine(reply) => {
+            if state.quarantine.list.waits_for() == Some(id) && !state.quarantine.list.take(reply.body, at) {
+                say(state, Level::Warning, "the selected version is no longer held", out);
+            }
+        }
+        Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
         Answer::Status(reply) => {
             if state.health.pending == Some(id) {
                 health::take(state, reply.body, out);
@@ -517,6 +563,19 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
+        // The pane itself says it.
+        Call::Version { .. } | Call::Versions { .. } if quarantine::failed(state, id, &why) => {}
+        Call::Version { .. } => {}
+        Call::Quarantine { .. } => fail(&mut state.quarantine.list, id, &why),
+        // It is read again soon; the list itself says that it is stale.
+        Call::Ingest(_) => {
+            let known = state.queue.list.stale().is_some();
+            fail(&mut state.queue.list, id, &why);
+            queue::failed(state, out);
+            if known {
+                return;
+            }
+        }
         Call::Versions { .. } => {
             if let Some(open) = &mut state.models.open {
                 fail(&mut open.versions, id, &why);
@@ -531,7 +590,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
             }
         }
         // The screen itself says it, every time it reads.
-        Call::Status => return health::failed(state, id, &why, out),
+        Call::Status | Call::Ready => return health::failed(state, id, &why, out),
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {
@@ -561,9 +620,12 @@ fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     match state.screen {
         Screen::Models => models::follow_up(state, out),
         Screen::Audit => audit::follow_up(state, out),
+        Screen::Queue => queue::follow_up(state, out),
+        Screen::Quarantine => quarantine::follow_up(state, out),
         Screen::Users => users::follow_up(state, out),
-        Screen::Health => health::follow_up(state, out),
+        Screen::Health => {}
     }
+    health::follow_up(state, out);
 }
 
 /// The movements all lists share; false where the list alone can't do it.

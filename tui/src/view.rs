@@ -7,6 +7,8 @@ mod help;
 mod daemons;
 mod models;
 pub mod pen;
+mod quarantine;
+mod queue;
 pub mod table;
 pub mod theme;
 mod users;
@@ -52,12 +54,16 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         match state.screen {
             Screen::Models => models::paint(state, areas, pen),
             Screen::Audit => audit::paint(state, areas, pen),
+            Screen::Queue => queue::paint(state, areas, pen),
+            Screen::Quarantine => quarantine::paint(state, areas, pen),
             Screen::Users => users::paint(state, areas, pen),
             Screen::Health => {}
         }
         let scroll = match state.screen {
             Screen::Models => state.models.open.as_ref().and_then(|open| open.reading).unwrap_or(0),
             Screen::Audit => state.audit.detail.unwrap_or(0),
+            Screen::Queue => state.queue.detail.unwrap_or(0),
+            Screen::Quarantine => state.quarantine.detail.unwrap_or(0),
             Screen::Users => state.users.detail.unwrap_or(0),
             Screen::Health => state.health.scroll,
         };
@@ -101,7 +107,7 @@ fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
     if areas.pane.y > areas.body.y {
         pen.put(areas.pane.x, areas.pane.y - 1, areas.pane.width, &"─".repeat(areas.pane.width.into()), Tone::Dim);
-    } else if state.screen == Screen::Models {
+    } else if matches!(state.screen, Screen::Models | Screen::Quarantine) {
         for y in areas.pane.top()..areas.pane.bottom() {
             pen.put(areas.pane.x.saturating_sub(1), y, 1, "│", Tone::Dim);
         }
@@ -113,9 +119,16 @@ pub fn pane_lines(state: &State, areas: &Areas) -> Vec<Line> {
     match state.screen {
         Screen::Models => models::lines(state, areas),
         Screen::Audit => audit::lines(state, areas),
+        Screen::Queue => queue::lines(state, areas),
+        Screen::Quarantine => quarantine::lines(state, areas),
         Screen::Users => users::lines(state, areas),
         Screen::Health => health::lines(state, areas),
     }
+}
+
+/// The page on health as lines of text; none before the first answer.
+pub fn health_report(state: &State) -> Option<String> {
+    health::report(state)
 }
 
 /// Seconds until a text on the screen changes by itself; none if none will.
@@ -139,6 +152,15 @@ pub fn changes_in(state: &State) -> Option<u64> {
         Screen::Users => {
             let shown = state.users.list.visible(height).filter_map(|(user, _)| user.last_login_at.as_deref());
             (ages(&mut shown.into_iter()), state.users.list.as_of())
+        }
+        Screen::Queue => {
+            let shown = state.queue.list.visible(height).map(|(item, _)| item.seen_at.as_str());
+            let whole = state.queue.intake.iter().flat_map(|intake| [&intake.oldest_seen_at, &intake.paused_at]);
+            (ages(&mut shown.chain(whole.flatten().map(String::as_str))), state.queue.list.as_of())
+        }
+        Screen::Quarantine => {
+            let shown = state.quarantine.list.visible(height).map(|(item, _)| item.held_at.as_str());
+            (ages(&mut shown.into_iter()), state.quarantine.list.as_of())
         }
         Screen::Audit => (None, state.audit.list.as_of()),
         Screen::Health => (None, None),
@@ -169,18 +191,8 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let screens: Vec<(String, Tone)> = Screen::ALL
-        .iter()
-        .zip(1..)
-        .map(|(screen, number)| {
-            let name = format!("{number} {}", screen.title());
-            match (*screen == state.screen, refusal(state.who.as_ref(), screen.permission())) {
-                (true, _) => (format!("[{name}]"), Tone::Current),
-                (false, Some(_)) => (format!("({name})"), Tone::Dim),
-                (false, None) => (format!(" {name} "), Tone::Plain),
-            }
-        })
-        .collect();
+    let screens: Vec<(String, Tone)> =
+        Screen::ALL.into_iter().map(|screen| screen_name(state, areas, screen)).collect();
     let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
     let for_address = usize::from(room).saturating_sub(screens_columns + 3);
     let settings = &state.settings;
@@ -190,6 +202,44 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     for (text, tone) in screens {
         x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
     }
+}
+
+/// A screen's name in the header, with the number of things on it that want attention.
+fn screen_name(state: &State, areas: &Areas, screen: Screen) -> (String, Tone) {
+    let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
+    let is_current = screen == state.screen;
+    let (name, letters) = screen.short();
+    let count = attention(state, screen).map(|(count, _)| count.to_string());
+    let wide = areas.class == Class::Wide;
+    let colon = if wide || is_current { ":" } else { "" };
+    let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
+    let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
+    match (is_current, refused, wide) {
+        (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
+        (true, _, false) => (format!("[{number}]{name}{count} "), Tone::Current),
+        (false, true, true) => (format!("({number} {name})"), Tone::Dim),
+        (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
+        (false, false, true) => (format!(" {number} {name}{count} "), attention_tone(state, screen)),
+        (false, false, false) => (format!("{number}{letters}{count} "), attention_tone(state, screen)),
+    }
+}
+
+/// How many things on a screen want attention, and whether one of them is in trouble; none while that is not known.
+fn attention(state: &State, screen: Screen) -> Option<(u64, bool)> {
+    let status = state.health.status.as_ref()?;
+    match screen {
+        Screen::Queue => status.ingest.as_ref().map(|intake| {
+            let failed = intake.states.get(&common::api::IngestState::Failed).copied().unwrap_or(0);
+            let trouble = failed > 0 || intake.paused || intake.problem.is_some();
+            (crate::state::queue::under_way(intake), trouble)
+        }),
+        Screen::Quarantine => Some((status.quarantine.waiting, false)),
+        _ => None,
+    }
+}
+
+fn attention_tone(state: &State, screen: Screen) -> Tone {
+    if attention(state, screen).is_some_and(|(_, trouble)| trouble) { Tone::Warn } else { Tone::Plain }
 }
 
 /// Who, and whether the daemon is there; the column where it begins.
@@ -249,6 +299,8 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
             let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
             (format!("Audit   {entry}{filter}"), freshness(state, &state.audit.list))
         }
+        Screen::Queue => queue::status(state),
+        Screen::Quarantine => quarantine::status(state),
         Screen::Users => (format!("Users {}", of_total(&state.users.list)), freshness(state, &state.users.list)),
         Screen::Health => health::status(state),
     }
@@ -387,8 +439,11 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint(text, Tone::Dim);
         }
     } else if state.filter.is_some() {
-        let what =
-            if state.screen == Screen::Audit { crate::filter::AUDIT_FIELDS.join(": ") + ":" } else { String::new() };
+        let what = match state.screen {
+            Screen::Audit => crate::filter::AUDIT_FIELDS.join(": ") + ":",
+            Screen::Queue => "part of the path, state:failed".to_owned(),
+            _ => String::new(),
+        };
         for text in ["Enter keep", "Esc as before", &what] {
             hint(text, Tone::Dim);
         }
@@ -438,8 +493,9 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     header(state, areas, &mut Pen::new(&mut buffer, &state.settings));
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
-    Screen::ALL.into_iter().zip(1..).find_map(|(screen, number)| {
-        let name = format!("{number} {}", screen.title());
+    Screen::ALL.into_iter().find_map(|screen| {
+        let (name, _tone) = screen_name(state, areas, screen);
+        let name = name.trim().to_owned();
         let start = line.find(&name).map(|octet| width(&line[..octet]))?;
         (start..start + width(&name)).contains(&column.into()).then_some(screen)
     })
@@ -449,6 +505,8 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let nothing_inside = match state.screen {
         Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
         Screen::Audit => state.audit.detail.is_some(),
+        Screen::Queue => state.queue.detail.is_some(),
+        Screen::Quarantine => state.quarantine.detail.is_some(),
         Screen::Users => state.users.detail.is_some(),
         Screen::Health => true,
     };

@@ -198,6 +198,12 @@ async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Resul
         Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
         Call::Status => Answer::Status(boxed(client.status().await?)),
+        Call::Ready => Answer::Ready(client.ready().await?),
+        Call::Ingest(query) => Answer::Ingest(boxed(client.ingest(&query).await?)),
+        Call::Quarantine { blocked, cursor, limit } => {
+            Answer::Quarantine(client.quarantine(blocked, cursor.as_deref(), limit).await?)
+        }
+        Call::Version { reference, version } => Answer::Version(boxed(client.version_info(&reference, version).await?)),
     })
 }
 

@@ -178,6 +178,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         scan_policy: settings.scan_policies.to_string(),
         rescan: registry.rescan_status().await?,
         scrub: registry.scrub_status().await?,
+        quarantine: registry.quarantine_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
     };
     Ok(respond::json(StatusCode::OK, &status))
@@ -270,6 +271,15 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("versions_stale", "gauge", "Versions last inspected with other rules than now.", rescan.stale as f64);
         add("rescan_done", "gauge", "Versions that this round of inspecting anew has looked at.", rescan.done as f64);
         add("rescan_failed", "gauge", "Those of them that couldn't be read.", rescan.failed as f64);
+    }
+    if let Ok(quarantine) = registry.quarantine_status().await {
+        let help = "Versions in quarantine that wait for a decision.";
+        add("quarantine_waiting", "gauge", help, quarantine.waiting as f64);
+        let help = "Versions in quarantine that were blocked for good.";
+        add("quarantine_blocked", "gauge", help, quarantine.blocked as f64);
+        if let Some(seconds) = quarantine.oldest_held_at.as_deref().and_then(seconds_since) {
+            add("quarantine_oldest_seconds", "gauge", "Since the one that has waited longest is held.", seconds);
+        }
     }
     let (verified, verified_octets) = registry.verified();
     add("blobs_verified_total", "counter", "Blobs read and compared with their digests since start.", verified as f64);

@@ -1,7 +1,7 @@
 //! What people decide over findings: which versions wait for a decision, and which rules inspection goes by. The decisions
 //! themselves are changes of state (`change.rs`). Knows the quarantine; refuses to know how anything was found.
 
-use common::api::{Page, QuarantineItem, ScanRule, ScanRules};
+use common::api::{Page, QuarantineItem, QuarantineStatus, ScanRule, ScanRules};
 use common::audit::{Action, Target};
 use common::name::Version;
 use common::role::Permission;
@@ -14,8 +14,8 @@ use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{COUNTED_MAX, bounded, list_id, up_to_counted};
 use crate::registry::inspection::format_of;
 use crate::registry::{Registry, cursor, render};
-use crate::store::Records;
 use crate::store::records::{ModelRecord, VersionRecord};
+use crate::store::{Records, View};
 
 /// Versions that one page may look at.
 const SCANNED_MAX: usize = 20_000;
@@ -39,6 +39,26 @@ impl Registry {
         inner.permit(caller, Permission::ModelModerate, &note).await?;
         let page = inner.scan(move |view| list(view, blocked, bounded(limit), cursor.as_deref())).await;
         inner.told(caller, note, page).await
+    }
+
+    /// How full the quarantine is.
+    ///
+    /// # Errors
+    /// Those of reading the records.
+    pub async fn quarantine_status(&self) -> Result<QuarantineStatus, RegistryError> {
+        let read = |view: &dyn View| {
+            let (oldest, _more) = held(view, false, None, 1)?;
+            let since_ms = match oldest.first() {
+                Some((_place, model, number)) => view.version(model.id, *number)?.map(|version| version.state_at_ms),
+                None => None,
+            };
+            Ok(QuarantineStatus {
+                waiting: view.held(false)?,
+                blocked: view.held(true)?,
+                oldest_held_at: since_ms.map(clock::rfc3339),
+            })
+        };
+        self.inner.scan(read).await
     }
 
     /// The rules that files are inspected by, and what the operator allows besides.

@@ -593,6 +593,9 @@ impl Records for SledView {
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         KvRecords(&self.tree).quarantined(blocked, after, limit)
     }
+    fn held(&self, blocked: bool) -> Read<u64> {
+        KvRecords(&self.tree).held(blocked)
+    }
 }
 
 #[cfg(test)]

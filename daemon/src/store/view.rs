@@ -32,6 +32,8 @@
 //! | `w` | ruleset, 0, model id, version | – : versions that are not deleted, by the rules they were inspected with |
 //! | `W` | ruleset | how many those are |
 //! | `q` | 0 or 1 if blocked, held since, model id, version | – : versions in quarantine |
+//! | `Q` | 0 or 1 if blocked | how many those are, without those of deleted models |
+//! | `Q` | 0 or 1 if blocked, model id | how many those of a model are |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -279,6 +281,10 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
         counts.models += 1;
         counts.versions += u64::from(model.live_versions);
     }
+    let was_live = old.as_ref().is_some_and(is_live);
+    if was_live != is_live(model) {
+        count_held_of(overlay, model.id, !was_live)?;
+    }
     count_tags(overlay, old.as_ref(), model)?;
     // Most changes move one key of several, and each costs a write. What a key holds follows from the key and the id.
     let before = old.as_ref().map(model_index).unwrap_or_default();
@@ -403,14 +409,64 @@ fn index_version(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Op
     }
     let (left, joined) = (old.and_then(quarantine_key), new.and_then(quarantine_key));
     if left != joined {
-        if let Some(left) = left {
+        if let (Some(left), Some(version)) = (left, old) {
+            count_held(overlay, version, false)?;
             overlay.delete(left);
         }
-        if let Some(joined) = joined {
+        if let (Some(joined), Some(version)) = (joined, new) {
+            count_held(overlay, version, true)?;
             overlay.put(joined, Vec::new());
         }
     }
     Ok(())
+}
+
+/// Counts a version that comes into quarantine or leaves it: for its model, and in all unless the model is deleted.
+fn count_held(overlay: &mut Overlay<'_>, version: &VersionRecord, joins: bool) -> Read<()> {
+    let blocked = is_blocked(version);
+    let model: Option<ModelRecord> = record(overlay, &key(b'm', &[&id(version.model)]))?;
+    let of_model = Some(held_key(blocked, Some(version.model)));
+    let of_all = model.as_ref().is_some_and(is_live).then(|| held_key(blocked, None));
+    for at in of_model.into_iter().chain(of_all) {
+        let count: u64 = record(overlay, &at)?.unwrap_or_default();
+        set_count(overlay, at, if joins { count + 1 } else { count.saturating_sub(1) })?;
+    }
+    Ok(())
+}
+
+/// Counts the versions in quarantine of a model that is deleted or restored.
+fn count_held_of(overlay: &mut Overlay<'_>, model: ModelId, joins: bool) -> Read<()> {
+    for blocked in [false, true] {
+        let count = held(overlay, blocked, Some(model))?;
+        if count > 0 {
+            let all = held(overlay, blocked, None)?;
+            let all = if joins { all + count } else { all.saturating_sub(count) };
+            set_count(overlay, held_key(blocked, None), all)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_count(overlay: &mut Overlay<'_>, at: Vec<u8>, count: u64) -> Read<()> {
+    if count == 0 {
+        overlay.delete(at);
+    } else {
+        overlay.put(at, encode(&count)?);
+    }
+    Ok(())
+}
+
+fn held_key(blocked: bool, model: Option<ModelId>) -> Vec<u8> {
+    let model = model.map(id);
+    key(b'Q', &[&[u8::from(blocked)], model.as_ref().map_or(&[], |model| &model[..])])
+}
+
+fn held(kv: &(impl Kv + ?Sized), blocked: bool, model: Option<ModelId>) -> Read<u64> {
+    Ok(record(kv, &held_key(blocked, model))?.unwrap_or_default())
+}
+
+fn is_blocked(version: &VersionRecord) -> bool {
+    version.review.as_ref().is_some_and(|review| review.decision == ReviewDecision::Blocked)
 }
 
 /// Where a version is found while it is held.
@@ -418,9 +474,8 @@ fn quarantine_key(version: &VersionRecord) -> Option<Vec<u8>> {
     if version.state != State::Quarantined {
         return None;
     }
-    let blocked = version.review.as_ref().is_some_and(|review| review.decision == ReviewDecision::Blocked);
     let parts: [&[u8]; 4] =
-        [&[u8::from(blocked)], &time(version.state_at_ms), &id(version.model), &number(version.version)];
+        [&[u8::from(is_blocked(version))], &time(version.state_at_ms), &id(version.model), &number(version.version)];
     Some(key(b'q', &parts))
 }
 
@@ -854,6 +909,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         };
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(held).collect()
     }
+
+    fn held(&self, blocked: bool) -> Read<u64> {
+        held(self.0, blocked, None)
+    }
 }
 
 /// The end of a key: a model's id and a version's number.
@@ -1167,6 +1226,42 @@ mod tests {
         let blocked = VersionRecord { review: Some(review), ..version(1, State::Quarantined, None) };
         write(&tree, &[Write::PutVersion(blocked), Write::PutVersion(version(2, State::Available, None))]);
         assert_eq!((numbers(found(false, None)), numbers(found(true, None))), (vec![3], vec![1]));
+    }
+
+    /// The quarantine is counted: without what is released or removed, blocked apart, and without what is deleted with its
+    /// model until that is restored, whichever comes first.
+    #[test]
+    fn quarantine_is_counted() {
+        let tree = tree();
+        let counts = || [false, true].map(|blocked| KvRecords(&tree).held(blocked).unwrap());
+        let held = |number| Write::PutVersion(version(number, State::Quarantined, None));
+        let review = ReviewRecord {
+            decision: ReviewDecision::Blocked,
+            by: "ana".into(),
+            at_ms: 1,
+            index: 1,
+            reason: "x".into(),
+            over: Vec::new(),
+        };
+        let blocked = |number| {
+            let version = version(number, State::Quarantined, None);
+            Write::PutVersion(VersionRecord { review: Some(review.clone()), ..version })
+        };
+        let live = model(0, &[]);
+        let gone =
+            DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "ana".into(), state_before: State::Available };
+        let deleted = ModelRecord { deleted: Some(gone), ..model(0, &[]) };
+        write(&tree, &[held(1), Write::PutModel(live.clone()), held(2), held(3), blocked(4)]);
+        assert_eq!(counts(), [3, 1]);
+        write(&tree, &[Write::PutVersion(version(1, State::Available, None)), held(2), blocked(3)]);
+        assert_eq!(counts(), [1, 2], "put again as it was, it counts once");
+        write(&tree, &[Write::PutModel(deleted.clone()), held(5)]);
+        assert_eq!(counts(), [0, 0]);
+        write(&tree, &[Write::DeleteVersion { model: ModelId::from_u128(1), version: 4.try_into().unwrap() }]);
+        write(&tree, &[held(6), Write::PutModel(live), held(7)]);
+        assert_eq!(counts(), [4, 1]);
+        write(&tree, &[Write::PutModel(ModelRecord { purged: true, ..deleted })]);
+        assert_eq!(counts(), [0, 0]);
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.

@@ -1,24 +1,268 @@
-//! What the daemon says of itself.
+//! What the daemon says of itself, and since when the console has seen it say so. Which numbers are too high is decided
+//! here; how they are drawn is not.
 
-use common::api::Status;
+use std::collections::BTreeMap;
+
+use common::api::{
+    IngestState, IntakeStatus, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, WitnessesStatus,
+};
 
 use crate::action::RequestId;
 use crate::event::Moment;
+use crate::state::queue::under_way;
+use crate::time::{age, bytes, grouped, seconds};
 
 /// Milliseconds between two readings while the screen is open. The route is not audited.
 pub const POLL_MS: u64 = 5_000;
+/// Milliseconds between two readings for the counts in the header, while another screen is open.
+pub const COUNTS_MS: u64 = 60_000;
 
-/// Screen 4.
+/// An item that is in the drop folder for so many seconds without an end is worth a look.
+const ITEM_OLD_S: i64 = 600;
+/// So is a version that waits in quarantine for so many seconds.
+const HELD_OLD_S: i64 = 7 * 86_400;
+/// And a disk that is full to so many percent.
+const DISK_FULL_PERCENT: u64 = 85;
+
+/// Screen 6.
 #[derive(Debug, Clone, Default)]
 pub struct HealthScreen {
     /// The newest answer.
     pub status: Option<Box<Status>>,
+    /// The newest answer on readiness.
+    pub ready: Option<Ready>,
     /// When it came.
     pub as_of: Option<Moment>,
     /// The request under way.
     pub pending: Option<RequestId>,
+    /// The one about readiness.
+    pub pending_ready: Option<RequestId>,
     /// Why the newest reading failed.
     pub failed: Option<String>,
     /// Scrolled by so many lines.
     pub scroll: usize,
+    /// Since when each check is as it is, as far as this console has seen; none where it was so from the first look on.
+    pub since: BTreeMap<&'static str, (Verdict, Option<Moment>)>,
+}
+
+impl HealthScreen {
+    /// The checks by the newest answers.
+    pub fn checks(&self, now_seconds: i64) -> Vec<Check> {
+        let ready = self.ready.as_ref();
+        self.status.as_ref().map(|status| checks(status, ready, now_seconds)).unwrap_or_default()
+    }
+
+    /// Notes which checks have changed.
+    pub fn note_changes(&mut self, now: Moment) {
+        for check in self.checks(now.wall_seconds) {
+            let known = self.since.get(check.name).copied();
+            match known {
+                Some((verdict, _since)) if verdict == check.verdict => {}
+                Some(_other) => drop(self.since.insert(check.name, (check.verdict, Some(now)))),
+                None => drop(self.since.insert(check.name, (check.verdict, None))),
+            }
+        }
+    }
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is not used here.
+    Off,
+    /// As it should be.
+    Ok,
+    /// Somebody should look.
+    Warn,
+    /// It doesn't work.
+    Fail,
+}
+
+impl Verdict {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ok => "ok",
+            Self::Warn => "WARN",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// One line of the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is checked.
+    pub name: &'static str,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub value: String,
+    /// From where on it is worth a look; empty where there is no number for it.
+    pub limit: String,
+}
+
+fn check(name: &'static str, verdict: Verdict, value: String, limit: &str) -> Check {
+    Check { name, verdict, value, limit: limit.to_owned() }
+}
+
+/// All checks, in the order of the page.
+pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<Check> {
+    let (store, log, requests) = (&status.store, &status.log, &status.requests);
+    let state = |state: &str| if state == "ok" { Verdict::Ok } else { Verdict::Fail };
+    let said = |state: &str| if state == "ok" { String::new() } else { format!("{state}; ") };
+    let records = format!(
+        "{}{} models, {} versions, {} users",
+        said(&store.state),
+        grouped(store.models),
+        grouped(store.versions),
+        grouped(store.users)
+    );
+    let entries = format!("{}{} entries, {} on disk", said(&log.state), grouped(log.size), bytes(log.journal_bytes));
+    let full = requests.connections >= requests.connections_max;
+    let connections = format!("{} of {}", grouped(requests.connections), grouped(requests.connections_max));
+    let mut all = vec![
+        check("records", state(&store.state), records, ""),
+        check("audit log", state(&log.state), entries, ""),
+        witnesses(status.witnesses.as_ref(), log.size, now_seconds),
+        drop_folder(status.ingest.as_ref(), now_seconds),
+        quarantine(status, now_seconds),
+        disk(&status.storage),
+        scrub(&status.scrub, now_seconds),
+        rescan(&status.rescan),
+        check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
+    ];
+    // What readiness knows better than the numbers: whether the daemon still serves because of it.
+    for (of, name) in [
+        ("store", "records"),
+        ("log", "audit log"),
+        ("witnesses", "witnesses"),
+        ("ingest", "drop folder"),
+        ("space", "disk"),
+        ("blobs", "disk"),
+        ("daemon", "records"),
+    ] {
+        let refused = ready.and_then(|ready| ready.checks.get(of)).filter(|check| !check.ok);
+        if let (Some(refused), Some(check)) = (refused, all.iter_mut().find(|check| check.name == name)) {
+            check.verdict = Verdict::Fail;
+            check.value = format!("{}; {}", refused.detail, check.value);
+        }
+    }
+    all
+}
+
+fn older(at: Option<&str>, limit_seconds: i64, now_seconds: i64) -> bool {
+    at.and_then(seconds).is_some_and(|at| now_seconds.saturating_sub(at) > limit_seconds)
+}
+
+fn oldest(at: Option<&str>, now_seconds: i64) -> String {
+    at.map(|at| format!(", oldest {}", age(at, now_seconds))).unwrap_or_default()
+}
+
+fn witnesses(status: Option<&WitnessesStatus>, size: u64, now_seconds: i64) -> Check {
+    let Some(status) = status else { return check("witnesses", Verdict::Off, "none is asked".to_owned(), "") };
+    let of = status.witnesses.len();
+    let answering = status.witnesses.iter().filter(|witness| witness.error.is_none()).count();
+    let behind = status.witnessed_size.map_or(size, |witnessed| size.saturating_sub(witnessed));
+    let at = status.witnessed_at.as_deref().map_or("nothing is witnessed yet".to_owned(), |at| {
+        format!("{} entries behind, {}", grouped(behind), age(at, now_seconds))
+    });
+    let numbers = format!("{answering} of {of} answer, {at}");
+    match (status.contradictions.first(), &status.unmet) {
+        (Some(why), _) => check("witnesses", Verdict::Fail, format!("CONTRADICTED: {why}; {numbers}"), "none"),
+        (None, Some(why)) => check("witnesses", Verdict::Warn, format!("{why}; {numbers}"), "policy"),
+        (None, None) => check("witnesses", Verdict::Ok, numbers, "policy"),
+    }
+}
+
+fn drop_folder(intake: Option<&IntakeStatus>, now_seconds: i64) -> Check {
+    let Some(intake) = intake else { return check("drop folder", Verdict::Off, "none is set".to_owned(), "") };
+    let failed = intake.states.get(&IngestState::Failed).copied().unwrap_or(0);
+    let mut value = format!("{} under way", grouped(under_way(intake)));
+    if failed > 0 {
+        value += &format!(", {} failed", grouped(failed));
+    }
+    value += &oldest(intake.oldest_seen_at.as_deref(), now_seconds);
+    let verdict = match (&intake.problem, intake.paused) {
+        (Some(why), _) => {
+            value = format!("{why}; {value}");
+            Verdict::Fail
+        }
+        (None, true) => {
+            value = format!("PAUSED by {}; {value}", intake.paused_by.as_deref().unwrap_or("somebody"));
+            Verdict::Warn
+        }
+        (None, false) if failed > 0 || older(intake.oldest_seen_at.as_deref(), ITEM_OLD_S, now_seconds) => {
+            Verdict::Warn
+        }
+        (None, false) => Verdict::Ok,
+    };
+    check("drop folder", verdict, value, "10 min")
+}
+
+fn quarantine(status: &Status, now_seconds: i64) -> Check {
+    let held = &status.quarantine;
+    let mut value = format!("{} held", grouped(held.waiting));
+    value += &oldest(held.oldest_held_at.as_deref(), now_seconds);
+    if held.blocked > 0 {
+        value += &format!(", {} blocked for good", grouped(held.blocked));
+    }
+    let late = older(held.oldest_held_at.as_deref(), HELD_OLD_S, now_seconds);
+    check("quarantine", if late { Verdict::Warn } else { Verdict::Ok }, value, "7 d")
+}
+
+fn disk(storage: &StorageStatus) -> Check {
+    let used = storage.total_bytes.saturating_sub(storage.free_bytes);
+    let percent = u64::try_from(u128::from(used) * 100 / u128::from(storage.total_bytes.max(1))).unwrap_or(100);
+    let numbers = format!("{percent} % of {}, {} free", bytes(storage.total_bytes), bytes(storage.free_bytes));
+    if storage.below_watermark {
+        let value = format!("uploads are REFUSED below {}; {numbers}", bytes(storage.min_free_bytes));
+        return check("disk", Verdict::Fail, value, "85 %");
+    }
+    check("disk", if percent > DISK_FULL_PERCENT { Verdict::Warn } else { Verdict::Ok }, numbers, "85 %")
+}
+
+fn scrub(scrub: &ScrubStatus, now_seconds: i64) -> Check {
+    let mut value = match scrub.state.as_str() {
+        "reading" => {
+            let percent = u128::from(scrub.bytes_done) * 100 / u128::from(scrub.bytes.max(1));
+            format!("reading, {} %, {}/s", percent.min(100), bytes(scrub.bytes_per_second))
+        }
+        "" => return check("scrub", Verdict::Off, "not known".to_owned(), ""),
+        other => other.to_owned(),
+    };
+    let last = scrub.last_full_pass.as_ref();
+    value += &last.map_or(", no full pass yet".to_owned(), |pass| {
+        format!(", last full pass {}", age(&pass.finished_at, now_seconds))
+    });
+    let odd = last.map_or(0, |pass| pass.missing.saturating_add(pass.unreadable));
+    let verdict = match (scrub.damaged, odd, scrub.state.as_str()) {
+        (1.., _, _) => {
+            value = format!("{} blobs DAMAGED; {value}", grouped(scrub.damaged));
+            Verdict::Fail
+        }
+        (0, 1.., _) => {
+            value = format!("{} blobs missing or unreadable; {value}", grouped(odd));
+            Verdict::Warn
+        }
+        (0, 0, "off") => Verdict::Off,
+        (0, 0, _) => Verdict::Ok,
+    };
+    check("scrub", verdict, value, "0 damaged")
+}
+
+fn rescan(rescan: &RescanStatus) -> Check {
+    let mut value = match (rescan.stale, &rescan.current) {
+        (0, _) => "all by the rules of now".to_owned(),
+        (stale, None) => format!("{} by other rules", grouped(stale)),
+        (stale, Some(current)) => {
+            let (done, total) = (grouped(rescan.done), grouped(rescan.total));
+            format!("{} by other rules, {done} of {total} done, now {current}", grouped(stale))
+        }
+    };
+    if rescan.failed > 0 {
+        value = format!("{} couldn't be read; {value}", grouped(rescan.failed));
+    }
+    check("rescan", if rescan.failed > 0 { Verdict::Warn } else { Verdict::Ok }, value, "0 failed")
 }

@@ -2,6 +2,7 @@
 
 use common::api::{ModelInfo, ModelRow, VersionInfo};
 use common::client::ModelQuery;
+use common::name::Version;
 
 use crate::action::RequestId;
 use crate::window::{Cursor, Row, Window};
@@ -79,11 +80,14 @@ pub struct OpenModel {
     pub versions: Window<VersionInfo>,
     /// The selected version is shown whole, scrolled by so many lines.
     pub reading: Option<usize>,
+    /// The version to be shown once it is read.
+    pub goal: Option<Version>,
 }
 
 impl OpenModel {
     /// A model of which only the reference is known.
     pub fn new(reference: String) -> Self {
-        Self { reference, info: None, pending: None, failed: None, versions: Window::new(false), reading: None }
+        let versions = Window::new(false);
+        Self { reference, info: None, pending: None, failed: None, versions, reading: None, goal: None }
     }
 }

@@ -13,7 +13,7 @@ impl Row for User {
     }
 }
 
-/// Screen 3.
+/// Screen 5.
 #[derive(Debug, Clone)]
 pub struct UsersScreen {
     /// The users, by name.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::say;
 use crate::action::Action;
+use crate::state::quarantine::name_of;
 use crate::state::{Level, Screen, State};
 use crate::terminal::clipboard;
 
@@ -15,8 +16,11 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
             None => state.models.list.selected().map(|row| row.name.to_string()),
         },
         Screen::Audit => state.audit.list.selected().map(|row| row.index.to_string()),
+        Screen::Queue => state.queue.list.selected().map(|item| item.path.clone()),
+        Screen::Quarantine => state.quarantine.list.selected().map(name_of),
         Screen::Users => state.users.list.selected().map(|user| user.username.to_string()),
-        Screen::Health => None,
+        // A report has lines, and nothing in it is of others but what the daemon says.
+        Screen::Health => return report(state, out),
     };
     match text {
         Some(text) if text.chars().any(char::is_control) => {
@@ -33,10 +37,22 @@ pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
             None => state.models.list.selected().and_then(document),
         },
         Screen::Audit => state.audit.list.selected().and_then(document),
+        Screen::Queue => state.queue.list.selected().and_then(document),
+        Screen::Quarantine => state.quarantine.list.selected().and_then(document),
         Screen::Users => state.users.list.selected().and_then(document),
         Screen::Health => state.health.status.as_deref().and_then(document),
     };
     copy(state, text, out);
+}
+
+/// The page on health as text, a line a check.
+fn report(state: &mut State, out: &mut Vec<Action>) {
+    let Some(text) = crate::view::health_report(state) else {
+        return say(state, Level::Info, "there is nothing to copy here", out);
+    };
+    let lines = text.lines().count();
+    say(state, Level::Info, format!("sent to the terminal: the report, {lines} lines"), out);
+    out.push(Action::Copy(text));
 }
 
 fn document(value: &impl Serialize) -> Option<String> {

@@ -1,12 +1,13 @@
-//! Screen 4: what the daemon says of itself, read every five seconds while it is open. The route is not audited.
+//! Screen 6: what the daemon says of itself, read every five seconds while it is open and somebody looks, and once a minute
+//! for the counts in the header. The routes are not audited.
 
-use common::api::Status;
+use common::api::{Ready, Status};
 
 use super::{ask, scroll};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::health::POLL_MS;
+use crate::state::health::{COUNTS_MS, POLL_MS};
 use crate::state::{Screen, State};
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>) {
@@ -15,23 +16,29 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>) {
     scroll(&mut state.health.scroll, command, count, lines, areas.pane.height.into());
 }
 
-/// Another screen is on show: reading begins or ends.
+/// Another screen is on show: reading becomes frequent or rare.
 pub(super) fn entered(state: &mut State, out: &mut Vec<Action>) {
-    out.push(Action::TimerDrop(TimerId::Health));
     if state.screen == Screen::Health && state.who.is_some() {
-        due(state, out);
+        refresh(state, out);
     }
 }
 
+/// Time for another look, if somebody looks.
 pub(super) fn due(state: &mut State, out: &mut Vec<Action>) {
-    if state.screen == Screen::Health && state.health.pending.is_none() {
-        let id = ask(state, Call::Status, out);
-        state.health.pending = Some(id);
-    }
+    // Where nobody answers, a person asks again; only this screen itself goes on.
+    let lost = state.offline && state.screen != Screen::Health;
+    if state.focused && state.who.is_some() && !lost { refresh(state, out) } else { again(state, out) }
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
-    due(state, out);
+    if state.health.pending.is_none() {
+        let id = ask(state, Call::Status, out);
+        state.health.pending = Some(id);
+    }
+    if state.screen == Screen::Health && state.health.pending_ready.is_none() {
+        let id = ask(state, Call::Ready, out);
+        state.health.pending_ready = Some(id);
+    }
 }
 
 pub(super) fn take(state: &mut State, status: Box<Status>, out: &mut Vec<Action>) {
@@ -39,10 +46,21 @@ pub(super) fn take(state: &mut State, status: Box<Status>, out: &mut Vec<Action>
     state.health.failed = None;
     state.health.as_of = Some(state.now);
     state.health.status = Some(status);
+    state.health.note_changes(state.now);
     again(state, out);
 }
 
+pub(super) fn take_ready(state: &mut State, ready: Ready) {
+    state.health.pending_ready = None;
+    state.health.ready = Some(ready);
+    state.health.note_changes(state.now);
+}
+
 pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<Action>) {
+    if state.health.pending_ready == Some(id) {
+        state.health.pending_ready = None;
+        state.health.ready = None;
+    }
     if state.health.pending == Some(id) {
         state.health.pending = None;
         state.health.failed = Some(why.to_owned());
@@ -51,13 +69,13 @@ pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<
 }
 
 fn again(state: &State, out: &mut Vec<Action>) {
-    if state.screen == Screen::Health {
-        out.push(Action::TimerSet { id: TimerId::Health, after_ms: POLL_MS });
-    }
+    let after_ms = if state.screen == Screen::Health { POLL_MS } else { COUNTS_MS };
+    out.push(Action::TimerSet { id: TimerId::Health, after_ms });
 }
 
+/// The counts in the header are read once at the beginning, whatever is on the screen.
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if state.health.status.is_none() && state.health.failed.is_none() {
-        due(state, out);
+    if state.health.status.is_none() && state.health.failed.is_none() && state.health.pending.is_none() {
+        refresh(state, out);
     }
 }

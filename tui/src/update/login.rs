@@ -13,6 +13,8 @@ use crate::state::audit::AuditScreen;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
+use crate::state::quarantine::QuarantineScreen;
+use crate::state::queue::QueueScreen;
 use crate::state::users::UsersScreen;
 use crate::state::{Asked, Level, State, Who};
 use crate::time::seconds;
@@ -128,6 +130,8 @@ fn forget_session(state: &mut State) {
     state.new_password = None;
     state.models = ModelsScreen::default();
     state.audit = AuditScreen::default();
+    state.queue = QueueScreen::default();
+    state.quarantine = QuarantineScreen::default();
     state.users = UsersScreen::default();
     state.health = HealthScreen::default();
 }
@@ -212,7 +216,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
         Call::Refresh => {
             state.renewing = false;
             out.push(Action::TimerSet { id: TimerId::Refresh, after_ms: RENEW_AGAIN_MS });
-            fail_parked(state, &why);
+            fail_parked(state, &why, out);
             say(state, Level::Error, why, out);
         }
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
@@ -238,12 +242,13 @@ fn sentence_short(error: &ClientError) -> String {
 }
 
 /// Nobody answered: what waited for a token is told so, and asked again by hand.
-fn fail_parked(state: &mut State, why: &str) {
+fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         match asked.call {
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),
             Call::Users { .. } => super::fail(&mut state.users.list, id, why),
+            Call::Versions { .. } if super::quarantine::failed(state, id, why) => {}
             Call::Versions { .. } | Call::Model(_) => {
                 if let Some(open) = &mut state.models.open {
                     super::fail(&mut open.versions, id, why);
@@ -251,9 +256,12 @@ fn fail_parked(state: &mut State, why: &str) {
                     open.failed = Some(why.to_owned());
                 }
             }
-            Call::Status => {
-                state.health.pending = None;
-                state.health.failed = Some(why.to_owned());
+            Call::Status | Call::Ready => super::health::failed(state, id, why, out),
+            Call::Quarantine { .. } => super::fail(&mut state.quarantine.list, id, why),
+            Call::Version { .. } => drop(super::quarantine::failed(state, id, why)),
+            Call::Ingest(_) => {
+                super::fail(&mut state.queue.list, id, why);
+                super::queue::failed(state, out);
             }
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }

@@ -1,5 +1,7 @@
 //! Screen 1: the list of models, a model, a version.
 
+use common::name::Version;
+
 use super::{ask, cancel, rows_height, say, scroll, travel, wanted};
 use crate::action::{Action, Call};
 use crate::keymap::Command;
@@ -97,6 +99,24 @@ pub(super) fn open(state: &mut State, reference: String) {
     state.models.open = Some(OpenModel::new(reference));
     state.last_screen = state.screen;
     state.screen = Screen::Models;
+}
+
+/// Opens a version by its model and number: the versions of the model, with this one selected once it is read.
+pub(super) fn open_version(state: &mut State, reference: String, version: Version) {
+    open(state, reference);
+    if let Some(open) = &mut state.models.open {
+        open.goal = Some(version);
+    }
+}
+
+/// The version that was asked for is selected and shown, if it is among those that were read.
+pub(super) fn versions_came(state: &mut State) {
+    if let Some(open) = &mut state.models.open
+        && let Some(goal) = open.goal.take()
+        && open.versions.select(&goal.to_string())
+    {
+        open.reading = Some(0);
+    }
 }
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {

@@ -49,6 +49,8 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
                 None => select(&mut state.models.list, row, height),
             },
             Screen::Audit => select(&mut state.audit.list, row, height),
+            Screen::Queue => select(&mut state.queue.list, row, height),
+            Screen::Quarantine => select(&mut state.quarantine.list, row, height),
             Screen::Users => select(&mut state.users.list, row, height),
             Screen::Health => {}
         }

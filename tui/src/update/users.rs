@@ -1,4 +1,4 @@
-//! Screen 3: users, to be looked at.
+//! Screen 5: users, to be looked at.
 
 use super::{ask, cancel, rows_height, say, travel, wanted};
 use crate::action::{Action, Call};

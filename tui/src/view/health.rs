@@ -1,24 +1,30 @@
-//! Screen 4: the daemon's own account of itself, in words.
+//! Screen 6: the daemon's own account of itself: checks in a table, then numbers in words.
 
 use common::api::Status;
 
 use super::as_of;
-use crate::layout::Areas;
+use crate::clean::{clean, cut, width};
+use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::time::{bytes, duration, grouped};
+use crate::state::health::{Check, Verdict};
+use crate::time::{bytes, duration, grouped, time_of_day};
 use crate::view::pen::{Line, Text, Tone};
+
+const NAME_COLUMNS: usize = 12;
+const VERDICT_COLUMNS: usize = 5;
+const LIMIT_COLUMNS: usize = 10;
+const SINCE_COLUMNS: usize = 8;
+/// The least columns for what was seen, with limit and time beside it.
+const VALUE_COLUMNS_MIN: usize = 30;
+/// Columns of the page where more are not needed.
+const PAGE_COLUMNS_MAX: usize = 118;
 
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let health = &state.health;
     let left = match &health.status {
         Some(status) => {
-            let warnings = warnings(status).count();
-            let verdict = match warnings {
-                0 => "OK".to_owned(),
-                1 => "1 WARNING".to_owned(),
-                more => format!("{more} WARNINGS"),
-            };
             let build = &status.build;
+            let verdict = verdict_words(&health.checks(state.now.wall_seconds));
             format!("Health   {verdict}   {} {}, up {}", build.name, build.version, duration(status.uptime_seconds))
         }
         None => "Health".to_owned(),
@@ -34,11 +40,19 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     (left, right)
 }
 
-fn warnings(status: &Status) -> impl Iterator<Item = &'static str> {
-    let log = (status.log.state != "ok").then_some("the audit log");
-    let disk = status.storage.below_watermark.then_some("the disk");
-    let connections = (status.requests.connections >= status.requests.connections_max).then_some("connections");
-    [log, disk, connections].into_iter().flatten()
+/// All checks in a word or two.
+fn verdict_words(checks: &[Check]) -> String {
+    let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let words = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        more => format!("{more} {word}S"),
+    };
+    match (count(Verdict::Fail), count(Verdict::Warn)) {
+        (0, 0) => "OK".to_owned(),
+        (0, warnings) => format!("OK with {}", words(warnings, "WARNING")),
+        (failures, 0) => words(failures, "FAILURE"),
+        (failures, warnings) => format!("{}, {}", words(failures, "FAILURE"), words(warnings, "WARNING")),
+    }
 }
 
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
@@ -48,65 +62,104 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.blank();
     }
     if let Some(status) = &state.health.status {
+        let room = usize::from(areas.pane.width).saturating_sub(2).min(PAGE_COLUMNS_MAX);
+        table(state, room, areas.class, &mut text);
         page(status, &mut text);
     }
     text.lines()
 }
 
+/// One line a check: what, how, what was seen, from where on it is worth a look, since when.
+fn table(state: &State, room: usize, class: Class, text: &mut Text) {
+    let beside = LIMIT_COLUMNS + SINCE_COLUMNS + 4;
+    let left = NAME_COLUMNS + VERDICT_COLUMNS + 2;
+    let has_all = room >= left + VALUE_COLUMNS_MIN + beside;
+    let value_columns = room.saturating_sub(left + if has_all { beside } else { 0 });
+    let row = |name: &str, verdict: (&str, Tone), value: &str, limit: &str, since: &str| {
+        let mut pieces = vec![
+            (format!("{name:NAME_COLUMNS$} "), Tone::Plain),
+            (format!("{:VERDICT_COLUMNS$} ", verdict.0), verdict.1),
+        ];
+        let value = cut(value, value_columns);
+        if has_all {
+            let pad = " ".repeat(value_columns.saturating_sub(width(&value)));
+            pieces.push((format!("{value}{pad}  {limit:LIMIT_COLUMNS$}  {since}"), Tone::Plain));
+        } else {
+            pieces.push((value, Tone::Plain));
+        }
+        pieces
+    };
+    if class > Class::Narrow {
+        let heads = row("CHECK", ("STATE", Tone::Plain), "VALUE", "LIMIT", "SINCE");
+        text.pieces(heads.into_iter().map(|(piece, _)| (piece, Tone::Dim)).collect());
+    }
+    for check in state.health.checks(state.now.wall_seconds) {
+        let tone = match check.verdict {
+            Verdict::Off => Tone::Dim,
+            Verdict::Ok => Tone::Good,
+            Verdict::Warn => Tone::Warn,
+            Verdict::Fail => Tone::Bad,
+        };
+        let since = state.health.since.get(check.name).and_then(|(_, since)| *since);
+        let since = since.map(|at| time_of_day(at.wall_seconds)).unwrap_or_default();
+        let value = clean(&check.value);
+        text.pieces(row(check.name, (check.verdict.as_str(), tone), &value, &check.limit, &since));
+        // What is wrong is never cut away.
+        if check.verdict >= Verdict::Warn && width(&value) > value_columns {
+            text.words(left, &check.value, Tone::Plain);
+        }
+    }
+}
+
 fn page(status: &Status, text: &mut Text) {
     let (log, storage, store, requests) = (&status.log, &status.storage, &status.store, &status.requests);
-    let verdict = |ok: bool| if ok { ("ok    ".to_owned(), Tone::Good) } else { ("WARN  ".to_owned(), Tone::Bad) };
-    let mut check = |name: &str, ok: bool, value: String| {
-        text.pieces(vec![(format!("{name:13}"), Tone::Plain), verdict(ok), (value, Tone::Plain)]);
-    };
-    let log_ok = log.state == "ok";
-    let said = if log_ok { String::new() } else { format!("{}; ", log.state) };
-    check("audit log", log_ok, format!("{said}{} entries, {} on disk", grouped(log.size), bytes(log.journal_bytes)));
-    // Nothing to say while it is as it should be.
-    if store.state != "ok" {
-        check("records", false, store.state.clone());
-    }
-    let used = storage.total_bytes.saturating_sub(storage.free_bytes);
-    let percent = u128::from(used) * 100 / u128::from(storage.total_bytes.max(1));
-    let refusing = if storage.below_watermark { "; uploads are REFUSED" } else { "" };
-    check(
-        "disk",
-        !storage.below_watermark,
-        format!(
-            "{percent} % of {} used, {} free, uploads need {}{refusing}",
-            bytes(storage.total_bytes),
-            bytes(storage.free_bytes),
-            bytes(storage.min_free_bytes)
-        ),
-    );
-    check(
-        "connections",
-        requests.connections < requests.connections_max,
-        format!("{} of {}", grouped(requests.connections), grouped(requests.connections_max)),
-    );
-    text.head("RECORDS");
-    text.fact("models", &format!("{} with {} versions", grouped(store.models), grouped(store.versions)), Tone::Plain);
-    text.fact("blobs", &format!("{}, {}", grouped(store.blobs), bytes(store.blob_bytes)), Tone::Plain);
-    text.fact("users", &grouped(store.users), Tone::Plain);
-    text.fact("kept in", &format!("{} (records), {} (bytes)", store.backend, storage.backend), Tone::Plain);
-    text.head("TRAFFIC");
+    text.head("REQUESTS");
     let rate = requests.per_1000_seconds;
     text.fact(
-        "requests",
-        &format!("{} since start, {}.{:03}/s", grouped(requests.total), rate / 1000, rate % 1000),
+        "rate",
+        &format!("{}.{}/s in the last minute, {} since start", rate / 1000, rate % 1000 / 100, grouped(requests.total)),
         Tone::Plain,
     );
+    text.fact("uploads", &format!("{} under way", grouped(status.open_uploads)), Tone::Plain);
     text.fact(
         "commits",
         &format!("{} in {} batches since start", grouped(log.commits), grouped(log.batches)),
         Tone::Plain,
     );
-    text.fact("uploads", &format!("{} under way", grouped(status.open_uploads)), Tone::Plain);
-    text.fact("policy", &status.scan_policy, Tone::Plain);
+    text.head("DAEMON");
     text.fact("started", &status.started_at, Tone::Plain);
+    text.fact("policy", &status.scan_policy, Tone::Plain);
+    text.fact("rules", &status.build.ruleset, Tone::Plain);
+    text.fact("blobs", &format!("{}, {}", grouped(store.blobs), bytes(store.blob_bytes)), Tone::Plain);
+    text.fact("kept in", &format!("{} (records), {} (bytes)", store.backend, storage.backend), Tone::Plain);
     text.head("LOG");
     text.fact("origin", &log.origin, Tone::Plain);
     text.fact("root", &log.root, Tone::Plain);
     text.fact("key", &log.vkey, Tone::Plain);
     text.fact("checkpoint", log.checkpoint.lines().nth(1).unwrap_or_default(), Tone::Plain);
+}
+
+/// The checks as plain text, for a message to somebody; none before the first answer.
+pub(super) fn report(state: &State) -> Option<String> {
+    let health = &state.health;
+    let status = health.status.as_ref()?;
+    let at = health.as_of.map(|at| time_of_day(at.wall_seconds)).unwrap_or_default();
+    let checks = health.checks(state.now.wall_seconds);
+    let name = if state.settings.profile.is_empty() { &state.settings.address } else { &state.settings.profile };
+    let build = &status.build;
+    let mut lines = vec![format!(
+        "{}: {}, {} {}, up {}, as of {at} UTC",
+        clean(name),
+        verdict_words(&checks),
+        clean(&build.name),
+        clean(&build.version),
+        duration(status.uptime_seconds)
+    )];
+    if let Some(why) = &health.failed {
+        lines.push(format!("STALE: {}", clean(why)));
+    }
+    lines.extend(checks.iter().map(|check| {
+        format!("{:NAME_COLUMNS$} {:VERDICT_COLUMNS$} {}", check.name, check.verdict.as_str(), clean(&check.value))
+    }));
+    Some(lines.join("\n") + "\n")
 }

@@ -1,4 +1,4 @@
-//! Screen 3: users, and what one of them may do.
+//! Screen 5: users, and what one of them may do.
 
 use common::api::User;
 use common::role::Role;

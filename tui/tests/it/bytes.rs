@@ -82,9 +82,16 @@ fn budgets() {
     let step = shown.after("j");
     let page = shown.after("<PgDn>");
     let mut screens = vec![("models", models)];
-    for (name, keys) in
-        [("audit", "2"), ("users", "3"), ("health", "4"), ("back", "1"), ("help", "?"), ("closed", "<Esc>")]
-    {
+    for (name, keys) in [
+        ("audit", "2"),
+        ("queue", "3"),
+        ("quarantine", "4"),
+        ("users", "5"),
+        ("health", "6"),
+        ("back", "1"),
+        ("help", "?"),
+        ("closed", "<Esc>"),
+    ] {
         screens.push((name, shown.after(keys)));
     }
     println!("first frame {first}, one j {step}, a page {page}, screens {screens:?}");
@@ -100,7 +107,7 @@ fn budgets() {
 fn one_step() {
     for (highlight, most) in [(Highlight::Key, 120), (Highlight::None, 20), (Highlight::Row, 400)] {
         let mut shown = shown(highlight);
-        shown.console.press("3").wait(400);
+        shown.console.press("5").wait(400);
         shown.frame();
         // The message line and the clock are still.
         shown.console.wait(10_000);
@@ -111,7 +118,7 @@ fn one_step() {
     }
 }
 
-/// An hour in which nothing happens costs only the ages that change, and no request.
+/// An hour in which nothing happens costs only the ages that change, and no request but for the counts in the header.
 #[test]
 fn an_idle_hour() {
     let mut shown = shown(Highlight::Key);
@@ -127,7 +134,9 @@ fn an_idle_hour() {
         wakes += 1;
     }
     let asked: Vec<&str> = shown.console.calls[calls..].iter().map(tui::action::Call::name).collect();
-    assert!(asked.iter().all(|name| *name == "POST /token/refresh" || *name == "GET /me"), "{asked:?}");
+    let known = ["POST /token/refresh", "GET /me", "GET /status"];
+    assert!(asked.iter().all(|name| known.contains(name)), "{asked:?}");
+    assert!(asked.iter().filter(|name| **name == "GET /status").count() <= 60, "{asked:?}");
     assert!(wakes <= 2 * 3_600 / 10, "{wakes} wakeups in an hour");
     println!("an idle hour: {wakes} wakeups, {octets} octets");
 }

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::api::{
+    AuditRow, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
+};
 use common::audit::{canonical_json, leaf_hash};
-use common::client::{AuditQuery, ClientError, ModelQuery, Reply, Session};
+use common::client::{AuditQuery, ClientError, IngestQuery, ModelQuery, Reply, Session};
 use common::problem::ProblemType;
 use common::role::Role;
 use ratatui::Terminal;
@@ -32,6 +34,12 @@ pub(crate) struct Registry {
     /// Answers every request with this instead.
     pub(crate) failure: Option<ClientError>,
     pub(crate) hostile: bool,
+    /// Nothing lies in the drop folder, and nothing is held.
+    pub(crate) quiet: bool,
+    /// The drop folder is paused, and several checks fail.
+    pub(crate) troubled: bool,
+    /// Reading the drop folder is an entry of the log.
+    pub(crate) audited: bool,
     /// Entries are not those their hashes are of.
     pub(crate) tampered: bool,
 }
@@ -45,6 +53,9 @@ impl Default for Registry {
             must_change_password: false,
             failure: None,
             hostile: false,
+            quiet: false,
+            troubled: false,
+            audited: false,
             tampered: false,
         }
     }
@@ -251,6 +262,20 @@ impl Registry {
             Call::Users { .. } => Answer::Users(reply(page(self.users(), 0, 4))),
             Call::Audit(query) => Answer::Audit(reply(self.audit(&query))),
             Call::Status => Answer::Status(reply(Box::new(self.status()))),
+            Call::Ready => Answer::Ready(self.ready()),
+            Call::Ingest(query) => {
+                let mut reply = reply(Box::new(self.ingest(&query)));
+                reply.log_index = self.audited.then_some(7);
+                Answer::Ingest(reply)
+            }
+            Call::Quarantine { blocked, .. } => {
+                let items = self.held(blocked);
+                let total = items.len() as u64;
+                Answer::Quarantine(reply(page(items, 0, total)))
+            }
+            Call::Version { version, .. } => {
+                Answer::Version(reply(Box::new(self.version(u64::from(version.number())))))
+            }
         }
     }
 
@@ -310,6 +335,107 @@ impl Registry {
         }))
     }
 
+    fn intake(&self) -> Value {
+        let states = if self.quiet {
+            json!({})
+        } else {
+            json!({"waiting": 2, "hashing": 1, "scanning": 1, "done": 1, "quarantined": 1, "rejected": 1, "failed": 1})
+        };
+        json!({
+            "paused": self.troubled, "paused_by": self.troubled.then_some("bob"),
+            "paused_at": self.troubled.then_some("2026-07-22T11:58:11.000Z"),
+            "pause_reason": self.troubled.then_some("the disk is being moved"), "problem": null, "events": true,
+            "poll_seconds": 30, "settle_seconds": 10, "states": states, "active": 2, "done_last_hour": 118,
+            "done_total": 4012, "rejected_total": 17, "bytes_total": 9_000_000_000_000u64,
+            "oldest_seen_at": if self.quiet { Value::Null } else { json!("2026-07-22T12:02:58.000Z") },
+            "walked_at": "2026-07-22T12:03:01.000Z", "overflows": 0
+        })
+    }
+
+    fn ingest(&self, query: &IngestQuery) -> IngestPage {
+        let mut items: Vec<IngestItem> =
+            if self.quiet { Vec::new() } else { (0..8).map(|place| self.item(place)).collect() };
+        items.retain(|item| query.states.is_empty() || query.states.contains(&item.state));
+        items.retain(|item| item.path.contains(&query.q));
+        made(json!({"items": items, "total": items.len(), "next_cursor": null, "intake": self.intake()}))
+    }
+
+    fn item(&self, place: usize) -> IngestItem {
+        let gib = 1_073_741_824u64;
+        let (path, state, reason, size) = [
+            ("asr-large-9.safetensors", "hashing", None, 9 * gib),
+            ("nlp/team/a-rather-deep-folder/intent-router-53.tar", "scanning", None, 24_118_904),
+            ("rerank-6.onnx", "waiting", Some("it was written to 2 s ago; 10 s of rest are needed"), gib),
+            ("embed-base-12.safetensors", "waiting", Some("2 before it"), 438_000_000),
+            ("asr-large-8.tar", "quarantined", Some("malicious: pickle.dangerous_global"), 9 * gib),
+            ("notes.docx", "rejected", Some("not the content of a model"), 88_000),
+            ("lang-id-3.onnx", "failed", Some("the blob store timed out after 30 s"), 12_000_000),
+            ("embed-base-11.safetensors", "done", None, 438_000_000),
+        ][place];
+        let read = matches!(state, "hashing" | "scanning");
+        let ended = matches!(state, "quarantined" | "done");
+        let path = if self.hostile { format!("\u{202e}gpj\u{1b}[2J\n{path}") } else { path.to_owned() };
+        made(json!({
+            "id": ulid(place as u64), "path": path, "kind": "file", "state": state, "reason": reason, "size": size, "files": 1,
+            "bytes_done": if read { size / 100 * 61 } else { 0 }, "bytes_per_second": read.then_some(91_000_000),
+            "owner_uid": 1000, "by": if place == 5 { Value::Null } else { json!("dave") },
+            "seen_at": format!("2026-07-22T{}:10.000Z", ["12:01", "12:02", "12:02", "12:03", "11:54", "11:49", "11:45", "11:01"][place]),
+            "state_since": "2026-07-22T12:02:58.000Z", "attempts": if state == "failed" { 2 } else { 0 }, "attempts_max": 5,
+            "next_try_at": (state == "failed").then_some("2026-07-22T12:04:23.000Z"), "name": (place != 5).then_some("team-nlp/lang-id"),
+            "model": ended.then(|| ulid(0)), "version": ended.then_some(50), "digest": (place > 3).then(digest),
+            "log_index": ended.then_some(10_000_101), "place": format!("processing/{}", ulid(place as u64)),
+            "problem": (state == "rejected").then_some("/problems/unsupported-format"),
+            "history": [
+                {"at": "2026-07-22T12:01:10.000Z", "state": "seen", "text": "seen in incoming/"},
+                {"at": "2026-07-22T12:01:18.000Z", "state": "waiting", "text": "it was written to"},
+                {"at": "2026-07-22T12:02:58.000Z", "state": state, "text": reason.unwrap_or("went on")}]
+        }))
+    }
+
+    fn held(&self, blocked: bool) -> Vec<QuarantineItem> {
+        if self.quiet {
+            return Vec::new();
+        }
+        let evil = if self.hostile { "\u{202e}\u{1b}[31mposix system\n" } else { "posix.system" };
+        let finding = |rule: &str, level: &str, place: &str, detail: &str| {
+            json!({"rule": rule, "level": level, "where": place, "detail": detail,
+                "meaning": "The pickle names a function that runs commands. Loading it runs them."})
+        };
+        let all = [
+            ("team-nlp/ner-multi", "archive.bomb", "unscannable", "2026-07-19T12:00:00.000Z", "bob"),
+            ("team-nlp/asr-large", "pickle.dangerous_global", "malicious", "2026-07-22T11:54:02.000Z", "dave"),
+            ("team-nlp/tts-anna", "pickle.unknown_global", "suspicious", "2026-07-22T10:03:02.000Z", "dave"),
+            ("team-nlp/a-model-with-a-very-long-name-indeed", "", "clean", "2026-07-22T12:02:50.000Z", "svc-ci"),
+        ];
+        let rows = if blocked { &all[..1] } else { &all[..] };
+        let row = |(place, (name, rule, verdict, at, by)): (usize, &(&str, &str, &str, &str, &str))| {
+            let findings = if rule.is_empty() {
+                json!([])
+            } else {
+                json!([
+                    finding(rule, verdict, "weights/opt.pkl@452", &format!("GLOBAL {evil}")),
+                    finding("pickle.reduce", "note", "weights/opt.pkl@480", "REDUCE calls it at load time")
+                ])
+            };
+            made(json!({
+                "id": ulid(place as u64), "name": name, "version": 50, "state_reason": "held by inspection", "held_at": at,
+                "held_seconds": 1, "verdict": verdict, "cleared": rule.is_empty(), "findings": findings,
+                "findings_total": if rule.is_empty() { 0 } else { 7 },
+                "review": blocked.then(|| json!({"decision": "blocked", "by": "alice", "at": "2026-07-20T08:00:00.000Z",
+                    "log_index": 9001, "reason": "it runs a shell", "over": {"archive.bomb": "unscannable"}})),
+                "format": "pickle", "size": 9_663_676_416u64, "created_at": at, "created_by": by
+            }))
+        };
+        rows.iter().enumerate().map(row).collect()
+    }
+
+    fn ready(&self) -> Ready {
+        let ok = !self.troubled;
+        made(json!({"ready": ok, "checks": {
+            "log": {"ok": true, "detail": "writable"}, "store": {"ok": true, "detail": "sled"},
+            "blobs": {"ok": ok, "detail": if ok { "disk" } else { "blobs can't be reached" }}}}))
+    }
+
     fn users(&self) -> Vec<User> {
         [("alice", "admin"), ("bob", "contributor"), ("carol", "auditor"), ("eve", "viewer")]
             .iter()
@@ -353,7 +479,26 @@ impl Registry {
     }
 
     fn status(&self) -> Status {
+        let held = self.held(false);
+        let quarantine =
+            json!({"waiting": held.len(), "blocked": 1, "oldest_held_at": held.first().map(|item| &item.held_at)});
+        let witness = |name: &str, error: Option<&str>| json!({"name": name, "size": 9_990, "cosigned_at": "2026-07-22T12:03:01.000Z", "error": error});
+        let witnesses = json!({
+            "witnessed_size": 9_990, "witnessed_at": "2026-07-22T12:02:59.000Z", "witnessed_age_seconds": 12, "contradictions": [],
+            "unmet": self.troubled.then_some("2 of 2 are needed, w2 has not signed"), "failures": 3,
+            "witnesses": [witness("w1", None), witness("w2", self.troubled.then_some("timed out"))]
+        });
+        let scrub = json!({
+            "state": "reading", "blobs_done": 100, "blobs": 9001, "bytes_done": 3_249_382_703u64, "bytes": 8_123_456_789u64,
+            "bytes_per_second": 20_971_520, "bytes_per_second_max": 20_971_520, "started_at": "2026-07-22T11:03:01.000Z",
+            "next_pass_at": null, "damaged": u64::from(self.troubled),
+            "last_full_pass": {"started_at": "2026-07-15T11:00:00.000Z", "finished_at": "2026-07-15T14:00:00.000Z", "blobs": 9000,
+                "bytes": 8_000_000_000u64, "damaged": 0, "missing": 0, "unreadable": 0}
+        });
+        let rescan = json!({"ruleset": "r-12", "stale": 12, "total": 40, "done": 28, "failed": 0, "current": "team-nlp/asr-small:4",
+            "started_at": "2026-07-22T11:03:01.000Z"});
         made(json!({
+            "quarantine": quarantine, "witnesses": witnesses, "scrub": scrub, "rescan": rescan, "ingest": self.intake(),
             "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
             "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
             "store": {"backend": "sled", "state": "ok", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},

@@ -43,9 +43,13 @@ fn screens() {
         ("version", "<Enter>jj<Enter>"),
         ("audit", "2"),
         ("entry", "2|kk<Enter>"),
-        ("users", "3|j"),
-        ("user", "3|j<Enter>"),
-        ("health", "4"),
+        ("queue", "3"),
+        ("item", "3|jjjjjj<Enter>"),
+        ("quarantine", "4"),
+        ("held", "4|j<Enter>"),
+        ("users", "5|j"),
+        ("user", "5|j<Enter>"),
+        ("health", "6"),
         ("help", "?"),
         ("messages", "!"),
         ("filter", "/rout"),
@@ -58,6 +62,16 @@ fn screens() {
 fn other_states() {
     pictures("hostile-models", &Registry { hostile: true, ..Registry::default() }, "j");
     pictures("hostile-audit", &Registry { hostile: true, ..Registry::default() }, "2|<Enter>");
+    let hostile = Registry { hostile: true, ..Registry::default() };
+    pictures("hostile-queue", &hostile, "3|<Enter>");
+    pictures("hostile-quarantine", &hostile, "4|<Enter>");
+    pictures("viewer-queue", &Registry { role: Role::Viewer, ..Registry::default() }, "3");
+    let quiet = Registry { quiet: true, ..Registry::default() };
+    pictures("quiet-queue", &quiet, "3");
+    pictures("quiet-quarantine", &quiet, "4");
+    let troubled = Registry { troubled: true, ..Registry::default() };
+    pictures("troubled-queue", &troubled, "3");
+    pictures("troubled-health", &troubled, "6");
     pictures("empty", &Registry { models: 0, ..Registry::default() }, "");
     pictures("viewer", &Registry { role: Role::Viewer, ..Registry::default() }, "2");
     let mut console = Console::signed_in(80, 24, Registry::default());
@@ -67,6 +81,17 @@ fn other_states() {
     console.hold = true;
     console.press("s");
     check("loading-80x24", &console.screen());
+    for (name, key) in [("queue", "3"), ("quarantine", "4"), ("health", "6")] {
+        let mut console = Console::signed_in(80, 24, Registry::default());
+        console.hold = true;
+        console.press(key).wait(400);
+        check(&format!("loading-{name}-80x24"), &console.screen());
+        let mut console = Console::signed_in(80, 24, Registry::default());
+        console.press(key).wait(400);
+        console.registry.failure = Some(refused(ProblemType::Unavailable));
+        console.press("<C-r>").wait(6_000);
+        check(&format!("stale-{name}-80x24"), &console.screen());
+    }
 }
 
 #[test]

@@ -144,10 +144,12 @@ fn copying() {
     let Some(Action::Copy(json)) = console.others.last() else { panic!("nothing copied") };
     assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap()["name"], name.as_str());
     let copied = console.others.len();
-    console.press("4").wait(400).press("y");
-    assert_eq!(console.others.len(), copied);
-    console.press("2").wait(400).press("y");
+    console.press("6").wait(400).press("y");
+    let Some(Action::Copy(report)) = console.others.last() else { panic!("nothing copied") };
+    assert!(report.starts_with("127.0.0.1:8000: ") && report.lines().count() == 10, "{report}");
     assert_eq!(console.others.len(), copied + 1);
+    console.press("2").wait(400).press("y");
+    assert_eq!(console.others.len(), copied + 2);
 }
 
 /// Without colour every screen is still told apart by words, signs, bold and reverse; with a theme there is colour.
@@ -158,7 +160,7 @@ fn themes() {
         console.state.settings.theme = theme;
         let mut colours = 0;
         let mut reversed = 0;
-        for keys in ["", "2", "4", "!"] {
+        for keys in ["", "2", "6", "!"] {
             console.press(keys).wait(400);
             let buffer = console.buffer();
             colours += buffer.content.iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count();
@@ -224,7 +226,7 @@ fn the_clock_waits_for_a_change() {
     let refreshed =
         |text: &str| text.lines().filter(|line| !line.contains("as of")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(refreshed(&console.screen()), refreshed(&shown));
-    console.press("4").wait(400);
+    console.press("6").wait(400);
     assert_eq!(console.state.screen, Screen::Health);
     assert!(!console.timers.contains_key(&TimerId::Clock));
 }

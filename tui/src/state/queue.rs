@@ -1,0 +1,113 @@
+//! The drop folder: what lies in it or came through it, in the daemon's order.
+
+use common::api::{IngestItem, IngestState, IntakeStatus};
+use common::client::IngestQuery;
+
+use crate::filter::ingest_query;
+use crate::window::{Cursor, Row, Window};
+
+/// Rows of a page.
+pub const PAGE_ROWS: u32 = 200;
+/// Milliseconds between two readings while the screen is open.
+pub const POLL_MS: u64 = 5_000;
+
+impl Row for IngestItem {
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// Screen 3.
+#[derive(Debug, Clone)]
+pub struct QueueScreen {
+    /// The items.
+    pub list: Window<IngestItem>,
+    /// The folder as a whole; none where there is none, or before the first page.
+    pub intake: Option<IntakeStatus>,
+    /// The filter as typed; always one that [`ingest_query`] takes.
+    pub filter: String,
+    /// The detail of the selected item is shown, scrolled by so many lines.
+    pub detail: Option<usize>,
+    /// A page was an entry of the audit log: none is read that nobody asked for.
+    pub is_audited: bool,
+}
+
+impl Default for QueueScreen {
+    fn default() -> Self {
+        Self { list: Window::new(false), intake: None, filter: String::new(), detail: None, is_audited: false }
+    }
+}
+
+impl QueueScreen {
+    /// The query for the page at a cursor.
+    pub fn query(&self, cursor: &Cursor) -> IngestQuery {
+        let cursor = match cursor {
+            Cursor::Token(token) => Some(token.clone()),
+            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
+        };
+        IngestQuery { cursor, limit: Some(PAGE_ROWS), ..ingest_query(&self.filter).unwrap_or_default() }
+    }
+}
+
+/// Items that are not at an end and wait for nobody: seen, waiting, or being taken in.
+pub fn under_way(intake: &IntakeStatus) -> u64 {
+    let count = |state| intake.states.get(&state).copied().unwrap_or(0);
+    [IngestState::Seen, IngestState::Waiting, IngestState::Hashing, IngestState::Scanning, IngestState::Storing]
+        .into_iter()
+        .map(count)
+        .sum()
+}
+
+/// How much of an item has been read, in percent; none where nothing is being read.
+pub fn percent(item: &IngestItem) -> Option<u64> {
+    let is_read = matches!(item.state, IngestState::Hashing | IngestState::Scanning | IngestState::Storing);
+    if !is_read || item.size == 0 {
+        return None;
+    }
+    let part = u128::from(item.bytes_done.min(item.size)) * 100 / u128::from(item.size);
+    u64::try_from(part).ok()
+}
+
+/// Seconds until the rest of an item has been read at the rate of now; none where that can't be told.
+pub fn seconds_left(item: &IngestItem) -> Option<u64> {
+    percent(item)?;
+    let rate = item.bytes_per_second.filter(|rate| *rate > 0)?;
+    let rest = item.size.saturating_sub(item.bytes_done);
+    (rest > 0).then(|| rest.div_ceil(rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::api::{IngestItem, IngestState};
+    use serde_json::json;
+
+    use super::{percent, seconds_left};
+
+    fn item(state: IngestState, size: u64, done: u64, rate: Option<u64>) -> IngestItem {
+        let value = json!({
+            "id": "01K7Z0000000000000000000AB", "path": "a", "kind": "file", "state": state, "reason": null, "size": size,
+            "files": 1, "bytes_done": done, "bytes_per_second": rate, "owner_uid": 1, "by": null, "seen_at": "",
+            "state_since": "", "attempts": 0, "attempts_max": 5, "next_try_at": null, "name": null, "model": null,
+            "version": null, "digest": null, "log_index": null, "place": "", "problem": null, "history": []
+        });
+        serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// How far and how long: whole percents, whole seconds upward, nothing where it can't be told, no overflow.
+    #[test]
+    fn how_far() {
+        use IngestState::{Done, Hashing, Storing};
+        for (state, size, done, rate, percents, seconds) in [
+            (Hashing, 1000, 615, Some(10), Some(61), Some(39)),
+            (Hashing, 1000, 615, None, Some(61), None),
+            (Hashing, 1000, 615, Some(0), Some(61), None),
+            (Hashing, 1000, 2000, Some(10), Some(100), None),
+            (Storing, 0, 0, Some(10), None, None),
+            (Done, 1000, 615, Some(10), None, None),
+            (Hashing, u64::MAX, u64::MAX - 1, Some(u64::MAX), Some(99), Some(1)),
+        ] {
+            let item = item(state, size, done, rate);
+            assert_eq!((percent(&item), seconds_left(&item)), (percents, seconds), "{state:?} {done} of {size}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Screen 3: the drop folder, read every five seconds while it is open and somebody looks: the route is not audited. Where
+//! it is after all, pages are read only when they are asked for.
+
+use common::api::{IngestPage, Page};
+use common::client::Reply;
+
+use super::{ask, cancel, rows_height, say, travel, wanted};
+use crate::action::{Action, Call, RequestId, TimerId};
+use crate::keymap::Command;
+use crate::layout::layout;
+use crate::state::queue::POLL_MS;
+use crate::state::{Level, Screen, State};
+use crate::window::{Cursor, Fetch, Window};
+
+pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    let areas = layout(state.size, state);
+    if state.queue.detail.is_some() {
+        let lines = crate::view::pane_lines(state, &areas).len();
+        if let Some(at) = &mut state.queue.detail {
+            let by_pages = matches!(command, Command::PageDown | Command::PageUp | Command::HalfDown | Command::HalfUp);
+            if by_pages && super::scroll(at, command, count, lines, areas.pane.height.into()) {
+                return;
+            }
+            *at = 0;
+        }
+    }
+    if travel(&mut state.queue.list, command, count, areas.rows.height.into()) {
+        return;
+    }
+    match command {
+        Command::In if state.queue.list.selected().is_some() => state.queue.detail = Some(0),
+        Command::OpenTarget => open_result(state, out),
+        Command::First | Command::Last => {
+            say(state, Level::Warning, "not all items are read yet: PgDn goes on", out);
+        }
+        _ => {}
+    }
+}
+
+/// Opens the version that an item came to.
+fn open_result(state: &mut State, out: &mut Vec<Action>) {
+    let Some(item) = state.queue.list.selected() else { return };
+    match (item.model, item.version) {
+        (Some(model), Some(version)) => super::models::open_version(state, model.to_string(), version),
+        _ => say(state, Level::Info, format!("{} has not come to a version", item.path), out),
+    }
+}
+
+pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.queue.filter != text {
+        state.queue.filter = text;
+        state.queue.detail = None;
+        let waiting = state.queue.list.forget();
+        cancel(state, waiting, out);
+        state.queue.list = Window::new(false);
+    }
+}
+
+pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    if state.queue.detail.take().is_some() {
+        return true;
+    }
+    if state.queue.filter.is_empty() {
+        return false;
+    }
+    set_filter(state, String::new(), out);
+    true
+}
+
+pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    let waiting = state.queue.list.forget();
+    cancel(state, waiting, out);
+    read_again(state, out);
+}
+
+fn read_again(state: &mut State, out: &mut Vec<Action>) {
+    let (fetch, cursor) = state.queue.list.reload_from();
+    ask_page(state, fetch, cursor, out);
+}
+
+/// Another screen is on show: reading begins or ends.
+pub(super) fn entered(state: &mut State, out: &mut Vec<Action>) {
+    out.push(Action::TimerDrop(TimerId::Queue));
+    if state.screen == Screen::Queue && state.queue.list.is_loaded() {
+        due(state, out);
+    }
+}
+
+/// Time for another look, if somebody looks.
+pub(super) fn due(state: &mut State, out: &mut Vec<Action>) {
+    if state.screen != Screen::Queue || state.who.is_none() || state.queue.is_audited {
+        return;
+    }
+    if state.focused && !state.queue.list.is_loading() {
+        read_again(state, out);
+    } else {
+        again(state, out);
+    }
+}
+
+fn again(state: &State, out: &mut Vec<Action>) {
+    if state.screen == Screen::Queue && !state.queue.is_audited {
+        out.push(Action::TimerSet { id: TimerId::Queue, after_ms: POLL_MS });
+    }
+}
+
+pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
+    state.queue.is_audited |= reply.log_index.is_some();
+    let IngestPage { items, total, next_cursor, intake } = *reply.body;
+    state.queue.intake.clone_from(&intake);
+    // The header counts by the newest answer, whichever route it came from.
+    if let Some(status) = &mut state.health.status {
+        status.ingest = intake;
+    }
+    let before = state.queue.list.selected().map(|item| item.path.clone());
+    if !state.queue.list.take(Page { items, total, next_cursor }, state.now)
+        && let Some(path) = before
+    {
+        say(state, Level::Info, format!("{path} has left this list"), out);
+    }
+    again(state, out);
+}
+
+pub(super) fn failed(state: &State, out: &mut Vec<Action>) {
+    again(state, out);
+}
+
+pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
+    if let Some((fetch, cursor)) = wanted(&state.queue.list, rows_height(state)) {
+        ask_page(state, fetch, cursor, out);
+    }
+}
+
+fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
+    let call = Call::Ingest(Box::new(state.queue.query(&cursor)));
+    let id: RequestId = ask(state, call, out);
+    state.queue.list.ask(id, fetch, cursor);
+}

@@ -1,0 +1,224 @@
+//! Screen 3: the drop folder, and what happened to the item that is selected.
+
+use common::api::{IngestItem, IngestState, IntakeStatus};
+
+use super::{as_of, say_empty, why_empty};
+use crate::layout::{Areas, Class};
+use crate::state::State;
+use crate::state::queue::{percent, seconds_left, under_way};
+use crate::time::{age, bytes, duration, grouped, seconds, time_of_day};
+use crate::view::pen::{Line, Pen, Text, Tone};
+use crate::view::table::{Column, fixed, flexible, number, table};
+
+const COLUMNS: [Column; 6] = [
+    fixed("FILE", 22, 0),
+    fixed("STATE", 11, 1),
+    flexible("PROGRESS", 18, 2),
+    number("SIZE", 8, 4),
+    number("AGE", 10, 3),
+    fixed("BY", 10, 5),
+];
+
+/// Columns of a file's name on a screen that is wide, and on one that is narrow.
+const WIDE_FILE_COLUMNS: u16 = 36;
+const NARROW_FILE_COLUMNS: u16 = 15;
+/// The least columns for progress on a narrow screen.
+const NARROW_PROGRESS_COLUMNS: u16 = 10;
+
+fn columns(class: Class) -> [Column; 6] {
+    let mut columns = COLUMNS;
+    match class {
+        Class::Wide => columns[0].columns = WIDE_FILE_COLUMNS,
+        Class::Narrow => {
+            columns[0].columns = NARROW_FILE_COLUMNS;
+            columns[2].columns = NARROW_PROGRESS_COLUMNS;
+        }
+        Class::Normal | Class::Tiny => {}
+    }
+    columns
+}
+
+pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
+    let queue = &state.queue;
+    let mut left = "Queue".to_owned();
+    if let Some(intake) = &queue.intake {
+        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
+    }
+    if !queue.filter.is_empty() {
+        left += &format!("   filter: {}", queue.filter);
+    }
+    let right = match (queue.list.stale(), queue.list.as_of()) {
+        (Some(_), Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
+        (Some(_), None) => ("FAILED".to_owned(), Tone::Bad),
+        (None, None) => ("loading".to_owned(), Tone::Warn),
+        // Each reading is an entry of the log: then it is read by hand only.
+        (None, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
+        (None, Some(at)) => as_of(state, at),
+    };
+    (left, Some(right))
+}
+
+/// The folder as a whole, in the order in which it matters.
+fn intake_words(intake: &IntakeStatus, now: i64) -> String {
+    let count = |state| intake.states.get(&state).copied().unwrap_or(0);
+    let mut words = vec![match (&intake.problem, intake.paused) {
+        (Some(why), _) => format!("intake STOPPED: {why}"),
+        (None, true) => {
+            let by = intake.paused_by.as_deref().unwrap_or("somebody");
+            let at = intake.paused_at.as_deref().map(|at| format!(" {}", age(at, now))).unwrap_or_default();
+            let why = intake.pause_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("intake PAUSED by {by}{at}{why}")
+        }
+        (None, false) => "intake ON".to_owned(),
+    }];
+    words.push(format!("{} active", grouped(under_way(intake))));
+    for (state, word) in [
+        (IngestState::Failed, "failed"),
+        (IngestState::Quarantined, "quarantined"),
+        (IngestState::Rejected, "rejected"),
+    ] {
+        if count(state) > 0 {
+            words.push(format!("{} {word}", grouped(count(state))));
+        }
+    }
+    words.push(format!("last hour {} done", grouped(intake.done_last_hour)));
+    if let Some(oldest) = &intake.oldest_seen_at {
+        words.push(format!("oldest {}", age(oldest, now)));
+    }
+    words.join("  ")
+}
+
+pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    if areas.rows.height == 0 {
+        return;
+    }
+    let now = state.now.wall_seconds;
+    let columns = columns(areas.class);
+    table(pen, areas, &columns, &state.queue.list, |item| cells(item, now, columns[0].columns));
+    let nothing = if state.queue.intake.is_none() && state.queue.list.is_loaded() {
+        "no drop folder is set: MREG_DROP_DIR names one"
+    } else {
+        "nothing lies in the drop folder, and nothing came through it in the last hour"
+    };
+    if let Some(words) = why_empty(&state.queue.list, !state.queue.filter.is_empty(), nothing) {
+        say_empty(areas, pen, &words);
+    }
+}
+
+fn cells(item: &IngestItem, now: i64, file_columns: u16) -> Vec<(String, Tone)> {
+    let (word, tone) = state_words(item);
+    vec![
+        (short_path(&item.path, file_columns.into()), Tone::Plain),
+        (word, tone),
+        (progress(item), Tone::Plain),
+        (bytes(item.size), Tone::Plain),
+        (age(&item.seen_at, now), Tone::Plain),
+        (item.by.clone().unwrap_or_else(|| "-".to_owned()), Tone::Plain),
+    ]
+}
+
+/// A path too long for its column loses its folders first: the end tells files apart.
+fn short_path(path: &str, columns: usize) -> String {
+    let mut rest = path;
+    while crate::clean::width(&crate::clean::clean(rest)) > columns
+        && let Some((_, shorter)) = rest.split_once('/')
+        && !shorter.is_empty()
+    {
+        rest = shorter;
+    }
+    rest.to_owned()
+}
+
+fn state_words(item: &IngestItem) -> (String, Tone) {
+    let tone = match item.state {
+        IngestState::Seen | IngestState::Waiting => Tone::Dim,
+        IngestState::Hashing | IngestState::Scanning | IngestState::Storing => Tone::Plain,
+        IngestState::Done => Tone::Good,
+        IngestState::Quarantined | IngestState::Rejected => Tone::Bad,
+        IngestState::Failed => Tone::Warn,
+    };
+    let word = item.state.as_str();
+    match item.state {
+        IngestState::Failed => (format!("{word} {}/{}", item.attempts, item.attempts_max), tone),
+        _ => (word.to_owned(), tone),
+    }
+}
+
+/// How far it is, what it came to, or why not.
+fn progress(item: &IngestItem) -> String {
+    let reason = item.reason.as_deref();
+    match item.state {
+        IngestState::Seen | IngestState::Waiting => reason.unwrap_or("-").to_owned(),
+        IngestState::Hashing | IngestState::Scanning | IngestState::Storing => {
+            let Some(percent) = percent(item) else { return reason.unwrap_or("-").to_owned() };
+            let left = seconds_left(item).map(|left| format!("  {} left", duration(left)));
+            let rate = item.bytes_per_second.map(|rate| format!("  {}/s", bytes(rate)));
+            format!("{percent} %{}{}", left.unwrap_or_default(), rate.unwrap_or_default())
+        }
+        IngestState::Done => result(item).map_or("-".to_owned(), |name| format!("-> {name}")),
+        IngestState::Quarantined => {
+            let name = result(item).map(|name| format!("-> {name}"));
+            let words: Vec<String> = name.into_iter().chain(reason.map(str::to_owned)).collect();
+            words.join("  ")
+        }
+        IngestState::Rejected => reason.or(item.problem.as_deref()).unwrap_or("-").to_owned(),
+        IngestState::Failed => {
+            let next = item.next_try_at.as_deref().and_then(seconds).map(|at| format!("next {}  ", time_of_day(at)));
+            format!("{}{}", next.unwrap_or_else(|| "r retries  ".to_owned()), reason.unwrap_or_default())
+        }
+    }
+}
+
+/// The version that it came to.
+fn result(item: &IngestItem) -> Option<String> {
+    Some(format!("{} v{}", item.name.as_deref()?, item.version?))
+}
+
+/// The selected item: what happened, where it lies, what it became or would become.
+pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
+    let Some(item) = state.queue.list.selected() else { return Vec::new() };
+    let mut text = Text::new(areas.pane.width);
+    let now = state.now.wall_seconds;
+    let (word, tone) = state_words(item);
+    text.pieces(vec![(format!("{}  ", item.path), Tone::Bold), (word, tone)]);
+    if let Some(reason) = &item.reason {
+        text.fact("reason", reason, Tone::Plain);
+    }
+    if let Some(problem) = &item.problem {
+        text.fact("problem", problem, Tone::Bad);
+    }
+    if let Some(percent) = percent(item) {
+        let rate = item.bytes_per_second.map(|rate| format!(", {}/s", bytes(rate))).unwrap_or_default();
+        let left = seconds_left(item).map(|left| format!(", {} left", duration(left))).unwrap_or_default();
+        let done = grouped(item.bytes_done.min(item.size));
+        text.fact("read", &format!("{percent} %: {done} of {} octets{rate}{left}", grouped(item.size)), Tone::Plain);
+    }
+    if item.state == IngestState::Failed {
+        let next = item.next_try_at.as_deref().map_or("only by hand".to_owned(), |at| format!("next {at}"));
+        text.fact("tries", &format!("{} of {}, {next}", item.attempts, item.attempts_max), Tone::Plain);
+    }
+    let files = if item.files == 1 { String::new() } else { format!(" in {} files", grouped(item.files)) };
+    text.fact("size", &format!("{} ({} octets){files}", bytes(item.size), grouped(item.size)), Tone::Plain);
+    text.fact("seen", &format!("{}  {}", item.seen_at, age(&item.seen_at, now)), Tone::Plain);
+    let by = item.by.as_deref().unwrap_or("nobody yet");
+    text.fact("by", &format!("{by}   uid {} of the machine", item.owner_uid), Tone::Plain);
+    text.fact("lies in", &item.place, Tone::Plain);
+    match (result(item), &item.name) {
+        (Some(name), _) => text.fact("became", &name, Tone::Plain),
+        (None, Some(name)) => text.fact("would be", &format!("the next version of {name}"), Tone::Plain),
+        (None, None) => {}
+    }
+    if let Some(digest) = &item.digest {
+        text.fact("digest", &digest.to_string(), Tone::Plain);
+    }
+    if let Some(index) = item.log_index {
+        text.fact("entry", &format!("{} of the audit log", grouped(index)), Tone::Plain);
+    }
+    text.fact("item", &item.id, Tone::Plain);
+    text.head("HISTORY");
+    for step in &item.history {
+        let at = seconds(&step.at).map_or_else(|| step.at.clone(), time_of_day);
+        text.fact(&at, &format!("{:11}  {}", step.state.as_str(), step.text), Tone::Plain);
+    }
+    text.lines()
+}
