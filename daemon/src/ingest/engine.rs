@@ -69,6 +69,8 @@ enum Ended {
     Prepared(Vec<(ItemId, Result<Prepared, Unprepared>)>),
     Marked(Place, std::io::Result<()>),
     Worked(ItemId, Worked),
+    Finished(ItemId, std::io::Result<PathBuf>),
+    Dismissed(ItemId, Option<oneshot::Sender<()>>, std::io::Result<()>),
     RefusedInPlace(ItemId, Result<IngestRecord, Failure>),
     Readmitted(ItemId, Result<(), TakeError>),
     Checked(std::io::Result<()>),
@@ -85,6 +87,8 @@ pub(crate) struct Engine {
     watch: Option<Watch>,
     woken: Arc<Notify>,
     watched: HashMap<PathBuf, (Root, Option<String>)>,
+    /// Watched folders that wait for a marker.
+    open_folders: HashMap<PathBuf, Place>,
     paused: bool,
     events: bool,
     rest: Rest,
@@ -110,6 +114,10 @@ pub(crate) struct Engine {
 
     jobs: JoinSet<Ended>,
     workers: HashMap<Id, ItemId>,
+    /// Decided items, to be moved …
+    to_finish: VecDeque<ItemId>,
+    /// … and being moved.
+    finishing: HashMap<Id, ItemId>,
     looking: bool,
     walking: bool,
     taking: bool,
@@ -147,6 +155,7 @@ impl Engine {
             watch: None,
             woken: Arc::new(Notify::new()),
             watched: HashMap::new(),
+            open_folders: HashMap::new(),
             paused: false,
             events: false,
             rest,
@@ -168,6 +177,8 @@ impl Engine {
             timers: BTreeSet::new(),
             jobs: JoinSet::new(),
             workers: HashMap::new(),
+            to_finish: VecDeque::new(),
+            finishing: HashMap::new(),
             looking: false,
             walking: false,
             taking: false,
@@ -222,7 +233,13 @@ impl Engine {
     async fn end(mut self, mut stop: Stop, grace: Duration) {
         let until = tokio::time::sleep(grace);
         tokio::pin!(until);
-        while !self.workers.is_empty() {
+        loop {
+            if let Some(context) = self.context.clone() {
+                self.begin_finishing(&context);
+            }
+            if self.is_idle() {
+                return;
+            }
             tokio::select! {
                 biased;
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
@@ -230,10 +247,8 @@ impl Engine {
                 () = raised(&mut stop.at_once) => break,
             }
         }
-        if self.workers.is_empty() {
-            return;
-        }
-        tracing::info!(items = self.workers.len(), "items of the drop folder are left for the next start");
+        let items = self.workers.len() + self.finishing.len() + self.to_finish.len();
+        tracing::info!(items, "items of the drop folder are left for the next start");
         self.leave.send_replace(true);
         // What waits for octets sees it at once; a commit under way is waited for by the registry.
         let quit = async { while self.jobs.join_next().await.is_some() {} };

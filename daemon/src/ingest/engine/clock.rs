@@ -98,7 +98,7 @@ impl Engine {
                 self.look_at(target);
             }
             TakenStage::Waiting => self.prepare_again(id),
-            TakenStage::Preparing | TakenStage::Scheduled | TakenStage::GivenUp => {}
+            TakenStage::Preparing | TakenStage::Scheduled | TakenStage::Finishing | TakenStage::GivenUp => {}
         }
     }
 
@@ -128,6 +128,8 @@ impl Engine {
         for (folder, name) in hints.names {
             if let Some(place) = self.place_at(&folder, name) {
                 self.hint(place);
+            } else if let Some(place) = self.open_folders.get(&folder) {
+                self.look(place.clone());
             }
         }
     }

@@ -24,6 +24,9 @@ use crate::{clock, error_chain};
 
 /// Items that are known before they are taken. Those beyond are found by a later walk.
 const PENDING_MAX: usize = 100_000;
+/// Folders that wait for somebody to say that they are complete, and are watched for it. Others are looked at from time to
+/// time.
+const OPEN_FOLDERS_MAX: usize = 512;
 /// A sidecar waits so long for its file, milliseconds.
 const LONE_SIDECAR_MS: i64 = clock::DAY_MS;
 /// What changed between a look and its take is looked at again after so long.
@@ -64,6 +67,7 @@ impl Engine {
         let mut is_new_folder = false;
         if std::mem::take(&mut self.watch_again) {
             self.watched.clear();
+            self.watch_open_again();
         }
         for Listed { root, namespace, entries } in listed {
             is_new_folder |= self.watch_folder(&lanes, root, namespace.as_deref());
@@ -154,8 +158,8 @@ impl Engine {
         if pending.discarded {
             return self.is_ready(id);
         }
-        if let Verdict::Wait { reason, .. } = pending.settling.look(look, Instant::now(), self.rest) {
-            self.wait(id, IngestState::Seen, reason);
+        if let Verdict::Ask { reason, .. } = pending.settling.look(look, Instant::now(), self.rest) {
+            self.wait(id, IngestState::Waiting, reason);
         }
     }
 
@@ -262,6 +266,7 @@ impl Engine {
     pub(super) fn forget_pending(&mut self, id: ItemId) {
         self.set_due(id, None);
         if let Some(pending) = self.pending.remove(&id) {
+            self.unwatch_open(&pending.place);
             self.by_place.remove(&pending.place);
             if let Some(seen) = &pending.last
                 && self.unfinished.get(&(seen.device, seen.inode)) == Some(&id)
@@ -323,12 +328,62 @@ impl Engine {
             Verdict::Wait { until, reason } => {
                 self.not_ready(id);
                 self.wait(id, IngestState::Seen, reason);
-                self.set_due(id, until);
-                if until.is_some_and(|until| until <= now) {
+                if until > now {
+                    self.set_due(id, Some(until));
+                } else {
                     self.set_due(id, None);
                     self.look(place);
                 }
             }
+            Verdict::Ask { until, reason } => {
+                self.not_ready(id);
+                self.wait(id, IngestState::Waiting, reason);
+                self.set_due(id, until);
+                self.watch_open(place);
+            }
+        }
+    }
+
+    /// Watches a folder that waits for somebody to say that it is complete: what is put in it is seen at once.
+    fn watch_open(&mut self, place: Place) {
+        let Some(lanes) = &self.lanes else { return };
+        let path = lanes.path_of(place.root, place.namespace.as_deref()).join(&place.name);
+        if self.open_folders.contains_key(&path) || self.open_folders.len() >= OPEN_FOLDERS_MAX {
+            return;
+        }
+        let Some(watch) = &mut self.watch else { return };
+        match watch.add(&path) {
+            Ok(()) => {
+                self.open_folders.insert(path, place.clone());
+                // What came between the look and the watch, nobody told.
+                self.look(place);
+            }
+            Err(why) => {
+                tracing::debug!(path = process::shown(&place), %why, "a folder that waits can't be watched; it is looked at");
+            }
+        }
+    }
+
+    /// It waits no longer, or lies elsewhere.
+    fn unwatch_open(&mut self, place: &Place) {
+        let Some(lanes) = &self.lanes else { return };
+        let path = lanes.path_of(place.root, place.namespace.as_deref()).join(&place.name);
+        // A namespace by now, it is watched as one.
+        if self.open_folders.remove(&path).is_some()
+            && !self.watched.contains_key(&path)
+            && let Some(watch) = &mut self.watch
+        {
+            watch.remove(&path);
+        }
+    }
+
+    /// The kernel watches folders, not names: another folder may have taken the name of one.
+    fn watch_open_again(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        self.open_folders.retain(|path, _| watch.add(path).is_ok());
+        let again: Vec<Place> = self.open_folders.values().cloned().collect();
+        for place in again {
+            self.look(place);
         }
     }
 

@@ -8,6 +8,7 @@ use common::name::ItemId;
 use tokio::sync::oneshot;
 
 use crate::clock;
+use crate::ingest::documents;
 use crate::ingest::engine::pending::{Phase, kind_now};
 use crate::ingest::engine::taken::TakenStage;
 use crate::ingest::engine::{Ended, Engine, OF_DISCARDED};
@@ -68,7 +69,8 @@ impl Engine {
         let Some(taken) = self.taken.get_mut(&id) else {
             return conflict("the item is a version already");
         };
-        let is_at_work = self.schedule.is_active(id) || taken.stage == TakenStage::Preparing;
+        let is_at_work =
+            self.schedule.is_active(id) || matches!(taken.stage, TakenStage::Preparing | TakenStage::Finishing);
         if is_at_work || taken.claimed {
             return conflict("the item is under way");
         }
@@ -132,7 +134,7 @@ impl Engine {
             Ok(())
         } else if let Some(taken) = self.taken.get_mut(&id) {
             taken.attempts = 0;
-            taken.may_be_decided = true;
+            (taken.may_be_decided, taken.is_recorded) = (true, false);
             self.set_due(id, None);
             self.prepare_again(id);
             Ok(())
@@ -190,10 +192,7 @@ impl Engine {
         self.release(id);
         if let Some(refused) = self.refused.remove(&id) {
             self.shared.table().remove(id);
-            self.shared.registry.forget_ingests(vec![refused.item.id]);
-            // Nobody may wait any more.
-            let _ = reply.send(());
-            return;
+            return self.dismiss(refused.place, refused.lies, record.clone(), Some(reply));
         }
         let given_up = match &record.outcome {
             IngestOutcome::Discarded { by, reason } => format!("given up by `{by}`: {reason}"),
@@ -213,11 +212,38 @@ impl Engine {
             self.waiters.entry(id).or_default().push(reply);
             self.look(place);
         } else if let Some(taken) = self.taken.get_mut(&id) {
-            taken.may_be_decided = true;
+            (taken.may_be_decided, taken.is_recorded) = (true, true);
             taken.attempts = 0;
             self.waiters.entry(id).or_default().push(reply);
             self.set_due(id, None);
             self.prepare_again(id);
+        }
+    }
+
+    /// Says in its document that a refused item was taken off the list, so that no later start lists it again.
+    pub(super) fn dismiss(
+        &mut self,
+        place: Place,
+        lies: PathBuf,
+        record: IngestRecord,
+        reply: Option<oneshot::Sender<()>>,
+    ) {
+        let Some(lanes) = self.lanes.clone() else { return };
+        self.jobs.spawn_blocking(move || {
+            let amended = lanes.amend(record.item, &place, &lies, |document| documents::dismissed(document, &record));
+            Ended::Dismissed(record.item, reply, amended)
+        });
+    }
+
+    pub(super) fn dismissed(&mut self, id: ItemId, reply: Option<oneshot::Sender<()>>, dismissed: std::io::Result<()>) {
+        match dismissed {
+            Ok(()) => self.shared.registry.forget_ingests(vec![id]),
+            // Its record stays: the next start tries the same.
+            Err(error) => tracing::warn!(item = %id, %error, "the document of a refused item can't be amended"),
+        }
+        if let Some(reply) = reply {
+            // Nobody may wait any more.
+            let _ = reply.send(());
         }
     }
 

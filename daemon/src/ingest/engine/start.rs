@@ -27,6 +27,7 @@ use crate::ingest::table::Row;
 use crate::ingest::watch::Watch;
 use crate::registry::error::RegistryError;
 use crate::registry::ingest::Item;
+use crate::store::records::{IngestOutcome, IngestRecord};
 
 /// Records that are read at once at a start.
 const RECORDS_AT_ONCE: usize = 256;
@@ -85,12 +86,12 @@ impl Engine {
             leave: self.leave.subscribe(),
         }));
         self.begin_watching(&lanes);
-        for (path, document) in rejected.into_iter().rev() {
-            self.list_rejected(path, &document);
-        }
         for (id, place) in taken {
-            let may_be_decided = recorded.remove(&id).is_some();
-            self.take_up(id, place, may_be_decided);
+            let is_recorded = recorded.remove(&id).is_some();
+            self.take_up(id, place, is_recorded);
+        }
+        for (path, document) in rejected.into_iter().rev() {
+            self.list_rejected(path, &document, &mut recorded);
         }
         registry.forget_ingests(recorded.into_keys().collect());
         let now = Instant::now();
@@ -107,6 +108,7 @@ impl Engine {
 
     pub(super) fn begin_watching(&mut self, lanes: &Lanes) {
         self.watched.clear();
+        self.open_folders.clear();
         self.watch = None;
         if self.settings.events {
             match Watch::new() {
@@ -143,31 +145,25 @@ impl Engine {
     }
 
     /// An item that an earlier run had taken.
-    pub(super) fn take_up(&mut self, id: ItemId, place: Place, may_be_decided: bool) {
+    pub(super) fn take_up(&mut self, id: ItemId, place: Place, is_recorded: bool) {
         let now_ms = clock::now_ms();
         let mut row = Row::new(place.shown(), format!("processing/{id}"), IngestKind::File, now_ms);
         row.seen_at_ms = created_ms(id);
-        let text =
-            if may_be_decided { "it is decided, and is moved" } else { "it was taken before the daemon started" };
+        let text = if is_recorded { "it is decided, and is moved" } else { "it was taken before the daemon started" };
         row.come_to(IngestState::Waiting, Some(text.to_owned()), now_ms);
         self.shared.table().insert(id, row);
-        self.insert_taken(id, place, None, may_be_decided);
+        self.insert_taken(id, place, None, is_recorded);
         self.to_prepare.push_back(id);
     }
 
-    pub(super) fn insert_taken(
-        &mut self,
-        id: ItemId,
-        place: Place,
-        beside: Option<Vec<OsString>>,
-        may_be_decided: bool,
-    ) {
+    pub(super) fn insert_taken(&mut self, id: ItemId, place: Place, beside: Option<Vec<OsString>>, is_recorded: bool) {
         let taken = Taken {
             place,
             beside,
             prepared: None,
             decided: None,
-            may_be_decided,
+            may_be_decided: is_recorded,
+            is_recorded,
             attempts: 0,
             stage: TakenStage::Preparing,
             settling: None,
@@ -178,7 +174,12 @@ impl Engine {
     }
 
     /// An item that lies in `rejected/` from an earlier run.
-    pub(super) fn list_rejected(&mut self, lies: PathBuf, document: &[u8]) {
+    pub(super) fn list_rejected(
+        &mut self,
+        lies: PathBuf,
+        document: &[u8],
+        recorded: &mut BTreeMap<ItemId, IngestRecord>,
+    ) {
         let Ok(found) = serde_json::from_slice::<Rejection>(document) else {
             tracing::warn!(
                 path = common::shown::shown(&lies.to_string_lossy(), 200),
@@ -190,6 +191,18 @@ impl Engine {
             return;
         };
         if self.refused.contains_key(&id) || self.taken.contains_key(&id) {
+            return;
+        }
+        // It was taken off the list by hand.
+        if found.given_up.is_some() {
+            return;
+        }
+        // It was to be, when the daemon ended.
+        let is_given_up = |record: &IngestRecord| matches!(record.outcome, IngestOutcome::Discarded { .. });
+        if !found.is_of_discarded() && recorded.get(&id).is_some_and(is_given_up) {
+            if let Some(record) = recorded.remove(&id) {
+                self.dismiss(place, lies, record, None);
+            }
             return;
         }
         let at_ms = clock::parse_rfc3339(&found.at).unwrap_or_else(clock::now_ms);
@@ -242,8 +255,10 @@ impl Engine {
         self.queued.clear();
         self.beside.clear();
         self.to_prepare.clear();
+        self.to_finish.clear();
         self.timers.clear();
         self.watched.clear();
+        self.open_folders.clear();
         self.watch = None;
         self.hints_at = None;
         self.walk_wanted = false;

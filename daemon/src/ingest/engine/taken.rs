@@ -2,6 +2,7 @@
 //! done.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(super) struct Taken {
     pub(super) prepared: Option<Arc<Prepared>>,
     pub(super) decided: Option<Arc<Decided>>,
     pub(super) may_be_decided: bool,
+    /// There is a record of what it came to: nothing is left but to move it.
+    pub(super) is_recorded: bool,
     pub(super) attempts: u32,
     pub(super) stage: TakenStage,
     pub(super) settling: Option<Settling>,
@@ -50,6 +53,8 @@ pub(super) enum TakenStage {
     Preparing,
     /// It has its turn in the schedule, or is at work.
     Scheduled,
+    /// It is decided, and is moved or about to be.
+    Finishing,
     /// It waits for its time.
     Waiting,
     /// Somebody still wrote it: it settles again.
@@ -94,11 +99,22 @@ impl Engine {
         let job = Job { item: id, size: prepared.seen.size, model: name.map(|name| name.folded()) };
         let Some(taken) = self.taken.get_mut(&id) else { return };
         taken.prepared = Some(Arc::new(prepared));
+        if taken.decided.is_some() {
+            return self.to_be_moved(id);
+        }
         if is_written {
             return self.settle_again(id, "a program still has it open for writing".to_owned());
         }
         taken.stage = TakenStage::Scheduled;
         if self.schedule.has(id) { self.schedule.resume(id) } else { self.schedule.add(job) }
+    }
+
+    fn to_be_moved(&mut self, id: ItemId) {
+        self.schedule.remove(id);
+        if let Some(taken) = self.taken.get_mut(&id) {
+            taken.stage = TakenStage::Finishing;
+            self.to_finish.push_back(id);
+        }
     }
 
     /// It must rest again, where it is now. Nobody waits for it.
@@ -120,7 +136,12 @@ impl Engine {
             Verdict::Ready | Verdict::Namespace { .. } => self.prepare_again(id),
             Verdict::Wait { until, reason } => {
                 self.wait(id, IngestState::Waiting, reason);
-                self.set_due(id, Some(until.unwrap_or(now + FOLDER_LOOK)));
+                self.set_due(id, Some(until));
+            }
+            // Never of what was taken; it is looked at again.
+            Verdict::Ask { reason, .. } => {
+                self.wait(id, IngestState::Waiting, reason);
+                self.set_due(id, Some(now + FOLDER_LOOK));
             }
         }
     }
@@ -174,14 +195,11 @@ impl Engine {
             return;
         }
         match worked {
-            Worked::Finished(decided, lies) => self.finished(id, &decided, lies),
-            Worked::Unfinished(decided, error) => {
-                tracing::warn!(item = %id, %error, "a decided item can't be moved; it is tried again");
-                self.next_check = Instant::now();
+            Worked::Decided(decided) => {
                 if let Some(taken) = self.taken.get_mut(&id) {
                     taken.decided = Some(decided);
                 }
-                self.failed(id, format!("it is decided, and can't be moved out of `processing/`: {error}"));
+                self.to_be_moved(id);
             }
             Worked::Changed(why) => self.settle_again(id, why),
             Worked::Full(why) => {
@@ -198,7 +216,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn finished(&mut self, id: ItemId, decided: &Decided, lies: PathBuf) {
+    /// A decided item was moved, or could not be.
+    pub(super) fn moved(&mut self, id: ItemId, moved: io::Result<PathBuf>) {
+        // The folder was gone in between: the next start finds where it lies.
+        let Some(decided) = self.taken.get(&id).and_then(|taken| taken.decided.clone()) else { return };
+        match moved {
+            Ok(lies) => self.finished(id, &decided, lies),
+            Err(error) => {
+                tracing::warn!(item = %id, %error, "a decided item can't be moved; it is tried again");
+                self.next_check = Instant::now();
+                self.failed(id, format!("it is decided, and can't be moved out of `processing/`: {error}"));
+            }
+        }
+    }
+
+    fn finished(&mut self, id: ItemId, decided: &Decided, lies: PathBuf) {
         self.schedule.remove(id);
         self.set_due(id, None);
         let Some(taken) = self.taken.remove(&id) else { return };

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError};
 
 use crate::clock;
 use crate::ingest::engine::pending::{Phase, kind_now};
+use crate::ingest::engine::taken::TakenStage;
 use crate::ingest::engine::{Ended, Engine};
 use crate::ingest::jobs::{Target, ToLook, ToPrepare, ToTake};
 use crate::ingest::process::{Context, Work, Worked};
@@ -25,6 +26,8 @@ const TAKEN_MAX: usize = 256;
 const TAKEN_BIG_MAX: usize = 16;
 /// The same of those that become versions of one model, for they go one after the other.
 const TAKEN_OF_MODEL_MAX: usize = 32;
+/// Decided items that are moved at once.
+const FINISHING_MAX: usize = 16;
 /// Where none of those that wait may be taken, they are gone through again after so long.
 const TAKE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -93,11 +96,14 @@ impl Engine {
             }
         }
         self.begin_work(&context);
+        self.begin_finishing(&context);
     }
 
     /// The ready items that are taken next, small ones first.
     pub(super) fn choose(&mut self) -> Vec<ToTake> {
-        let mut room = TAKEN_MAX.saturating_sub(self.taken.len()).min(BATCH);
+        // What waits for a person may do so for weeks, and holds up nobody.
+        let taken = self.taken.values().filter(|taken| taken.stage != TakenStage::GivenUp).count();
+        let mut room = TAKEN_MAX.saturating_sub(taken).min(BATCH);
         let big_taken = self.taken.values().filter(|taken| taken.is_big()).count();
         let mut room_big = TAKEN_BIG_MAX.saturating_sub(big_taken);
         let mut of_model: HashMap<String, usize> = HashMap::new();
@@ -138,10 +144,9 @@ impl Engine {
     pub(super) fn begin_work(&mut self, context: &Arc<Context>) {
         loop {
             let (paused, all) = (self.paused, &self.taken);
-            let next = self.schedule.next(|id| {
-                all.get(&id)
-                    .is_some_and(|taken| !taken.claimed && (!paused || taken.decided.is_some() || taken.may_be_decided))
-            });
+            let next = self
+                .schedule
+                .next(|id| all.get(&id).is_some_and(|taken| !taken.claimed && (!paused || taken.may_be_decided)));
             let Some(id) = next else { return };
             let Some((taken, prepared)) =
                 self.taken.get(&id).and_then(|taken| Some((taken, Arc::clone(taken.prepared.as_ref()?))))
@@ -151,8 +156,17 @@ impl Engine {
             };
             let progress = Progress::new();
             let (now, now_ms) = (Instant::now(), clock::now_ms());
+            // Of what is refused as it is, or is decided, nothing is read.
+            let aside = match (prepared.is_refused(), taken.is_recorded) {
+                (_, true) => Some("it is decided, and is moved"),
+                (true, false) => Some("it can't be taken in"),
+                (false, false) => None,
+            };
             self.shared.table().change(id, |row| {
                 row.attempts = taken.attempts + 1;
+                if let Some(aside) = aside {
+                    return row.come_to(IngestState::Waiting, Some(aside.to_owned()), now_ms);
+                }
                 row.come_to(IngestState::Hashing, None, now_ms);
                 row.progress = Some(Arc::clone(&progress));
                 row.samples.push_back((now, 0));
@@ -163,7 +177,6 @@ impl Engine {
                 prepared,
                 progress,
                 may_be_decided: taken.may_be_decided || taken.attempts > 0,
-                decided: taken.decided.clone(),
             };
             let context = Arc::clone(context);
             let begun = self.jobs.spawn(async move {
@@ -174,21 +187,45 @@ impl Engine {
         }
     }
 
+    /// Moves what is decided. It holds no place any more: what is read next need not wait for the disk, and many that are
+    /// made durable at once cost the disk little more than one.
+    pub(super) fn begin_finishing(&mut self, context: &Arc<Context>) {
+        while self.finishing.len() < FINISHING_MAX
+            && let Some(id) = self.to_finish.pop_front()
+        {
+            let Some(taken) = self.taken.get(&id).filter(|taken| taken.stage == TakenStage::Finishing) else {
+                continue;
+            };
+            let Some(decided) = taken.decided.clone() else { continue };
+            let (context, place) = (Arc::clone(context), taken.place.clone());
+            let begun =
+                self.jobs.spawn_blocking(move || Ended::Finished(id, process::finish(&context, id, &place, &decided)));
+            self.finishing.insert(begun.id(), id);
+        }
+    }
+
+    /// Whether nothing is at work that a stop should wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.workers.is_empty() && self.finishing.is_empty() && self.to_finish.is_empty()
+    }
+
     pub(super) fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let ended = match ended {
             Ok((task, ended)) => {
                 self.workers.remove(&task);
+                self.finishing.remove(&task);
                 ended
             }
-            Err(error) => match self.workers.remove(&error.id()) {
-                Some(id) => {
+            Err(error) => match (self.workers.remove(&error.id()), self.finishing.remove(&error.id())) {
+                (None, Some(id)) => Ended::Finished(id, Err(std::io::Error::other(error))),
+                (Some(id), _) => {
                     tracing::error!(%error, "the work on an item of the drop folder failed");
                     Ended::Worked(
                         id,
                         Worked::Failed("a fault in the registry; the daemon's log has the cause".to_owned()),
                     )
                 }
-                None => {
+                (None, None) => {
                     (self.looking, self.walking, self.taking, self.preparing) = (false, false, false, false);
                     self.checking = false;
                     self.lost(format!("a fault: {error}"));
@@ -228,6 +265,8 @@ impl Engine {
             }
             Ended::Marked(place, marked) => self.marked(place, marked),
             Ended::Worked(id, worked) => self.worked(id, worked),
+            Ended::Finished(id, moved) => self.moved(id, moved),
+            Ended::Dismissed(id, reply, dismissed) => self.dismissed(id, reply, dismissed),
             Ended::RefusedInPlace(id, recorded) => self.refused_in_place(id, recorded),
             Ended::Readmitted(id, readmitted) => self.readmitted(id, readmitted),
             Ended::Checked(checked) => {
