@@ -104,6 +104,9 @@ pub(crate) struct Listed {
 }
 
 /// Lists all watched folders.
+///
+/// # Errors
+/// One of those that are the daemon's own can't be listed.
 pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
     let mut all = Vec::new();
     for root in [Root::Top, Root::Incoming] {
@@ -118,9 +121,8 @@ pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
         for namespace in namespaces {
             match lanes.list(root, Some(&namespace)) {
                 Ok(entries) => all.push(Listed { root, namespace: Some(namespace), entries }),
-                // Moved away in between.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                // It is its owner's, who moved it away or closed it in between: no harm to what lies elsewhere.
+                Err(error) => tracing::debug!(%error, namespace, "a namespace can't be listed; the next walk tries again"),
             }
         }
     }
@@ -200,7 +202,10 @@ pub(crate) struct Found {
 /// Looks at what an earlier run left, and makes the folders of namespaces.
 pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<Found> {
     for namespace in namespaces {
-        lanes.make_namespace(namespace)?;
+        // Somebody may have put something else there: the others are taken in all the same.
+        if let Err(error) = lanes.make_namespace(namespace) {
+            tracing::warn!(%error, namespace, "the folder of a namespace can't be made");
+        }
     }
     Ok(Found {
         taken: lanes.taken()?,

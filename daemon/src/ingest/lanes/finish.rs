@@ -300,11 +300,14 @@ impl Lanes {
                 Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => continue,
                 Err(error) => return Err(error),
             };
+            // One that ended here is still its owner's, who may have closed it to us.
+            if !is_ours(&stat_fd(&folder)?) {
+                continue;
+            }
             if is_marked(&folder)? {
                 return Ok(Ended { folder, path: path.join(name) });
             }
-            let ours = stat_fd(&folder)?.stx_uid == geteuid().as_raw();
-            if ours && names(reopen(&folder)?)?.is_empty() {
+            if names(reopen(&folder)?)?.is_empty() {
                 mark(&folder)?;
                 step();
                 return Ok(Ended { folder, path: path.join(name) });
@@ -328,8 +331,8 @@ impl Lanes {
             let folder = match namespace {
                 None => day,
                 Some(namespace) => match open_folder(&day, namespace) {
-                    Ok(folder) => folder,
-                    Err(_) => continue,
+                    Ok(folder) if is_ours(&stat_fd(&folder)?) => folder,
+                    Ok(_) | Err(_) => continue,
                 },
             };
             if let Some(base) = claimed(&folder, &bases, Lane::Rejected, item)? {
@@ -405,7 +408,7 @@ impl Lanes {
             let path = Path::new(REJECTED).join(&day);
             for name in names(&folder)? {
                 match open_folder(&folder, &name) {
-                    Ok(below) if is_marked(&below)? => {
+                    Ok(below) if is_ours(&stat_fd(&below)?) && is_marked(&below)? => {
                         let below = Ended { folder: below, path: path.join(&name) };
                         for name in names(reopen(&below.folder)?)? {
                             below.add_document(&name, limit, &mut found)?;
@@ -463,8 +466,12 @@ fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 fn is_marked(folder: &OwnedFd) -> io::Result<bool> {
-    let marker = find(folder, OsStr::new(NAMESPACE))?;
-    Ok(marker.is_some_and(|marker| marker.stx_uid == geteuid().as_raw()))
+    Ok(find(folder, OsStr::new(NAMESPACE))?.is_some_and(|marker| is_ours(&marker)))
+}
+
+/// Whether the daemon made it.
+fn is_ours(stat: &rustix::fs::Statx) -> bool {
+    stat.stx_uid == geteuid().as_raw()
 }
 
 /// The name under which an item's document lies in a folder already.
@@ -482,7 +489,7 @@ fn claimed(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId) -> io:
 fn read_document(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
     let ours = |stat: &rustix::fs::Statx| {
         let regular = rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)).is_file();
-        regular && stat.stx_nlink == 1 && stat.stx_uid == geteuid().as_raw()
+        regular && stat.stx_nlink == 1 && is_ours(stat)
     };
     if !find(folder, name)?.is_some_and(|stat| ours(&stat)) {
         return Ok(None);
