@@ -18,8 +18,8 @@ use tests::samples;
 fn lanes() {
     let folder = DropFolder::start();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(folder.dir()), 0o2770);
-    for (lane, expected) in [("incoming", 0o2770), ("done", 0o2750), ("rejected", 0o2750)] {
+    assert_eq!(mode(folder.dir()), 0o3770);
+    for (lane, expected) in [("incoming", 0o3770), ("done", 0o2750), ("rejected", 0o2750)] {
         assert_eq!(mode(&folder.dir().join(lane)), expected, "{lane}");
     }
     assert_eq!(mode(&folder.dir().join("processing")) & 0o777, 0o700);

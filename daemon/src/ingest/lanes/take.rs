@@ -16,7 +16,7 @@ use crate::ingest::lanes::beneath::{enter, find, make_folder, names, open_folder
 use crate::ingest::lanes::finish::Bases;
 use crate::ingest::lanes::look::{is_gone, look_at, reopen, seen_of, shown};
 use crate::ingest::lanes::tree::Reach;
-use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, Seen, TakeError, step};
+use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, PROBE, Seen, TakeError, step};
 use crate::ingest::names::{NameKind, Place, Root, kind_of, namespace_of};
 
 /// Marks the slot of an item that lay in the drop folder itself.
@@ -260,7 +260,7 @@ impl Lanes {
     pub(super) fn slots(&self) -> io::Result<Vec<(ItemId, Place)>> {
         let mut items = Vec::new();
         for name in names(reopen(&self.processing)?)? {
-            if name == LOCK {
+            if name == LOCK || name == PROBE {
                 continue;
             }
             let parsed = name.to_str().and_then(SlotName::parse);

@@ -127,7 +127,7 @@ fn run(command: &str, arguments: &[&str]) {
 fn lanes_are_made_and_locked() {
     let (drop, lanes) = Drop::new();
     let mode = |name: &str| fs::metadata(drop.path(name)).unwrap().mode() & 0o7777;
-    assert_eq!(["incoming", "processing", "done", "rejected"].map(mode), [0o2770, 0o700, 0o2750, 0o2750]);
+    assert_eq!(["incoming", "processing", "done", "rejected"].map(mode), [0o3770, 0o700, 0o2750, 0o2750]);
     let second = Lanes::open(drop.dir.path()).err().unwrap();
     assert_eq!(second.kind(), io::ErrorKind::WouldBlock, "{second}");
     assert!(second.to_string().contains("another daemon"), "{second}");
@@ -145,7 +145,7 @@ fn a_folder_that_vanishes_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("drop");
     let lanes = Lanes::open(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o2770);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o3770);
     lanes.check().unwrap();
     fs::rename(&path, dir.path().join("away")).unwrap();
     assert_eq!(lanes.check().unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -341,7 +341,7 @@ fn namespaces_are_marked_and_not_walked() {
     let (drop, lanes) = Drop::new();
     lanes.make_namespace("bert").unwrap();
     lanes.make_namespace("bert").unwrap();
-    assert_eq!(fs::metadata(drop.path("incoming/bert")).unwrap().mode() & 0o7777, 0o2770);
+    assert_eq!(fs::metadata(drop.path("incoming/bert")).unwrap().mode() & 0o7777, 0o3770);
     for number in 0..=FILES_MAX {
         fs::write(drop.path(format!("incoming/bert/{number}")), b"").unwrap();
     }
