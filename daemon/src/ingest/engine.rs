@@ -37,6 +37,9 @@ use crate::{clock, error_chain};
 const BATCH: usize = 256;
 /// Items that are taken and wait for a place, at most: the others wait where they were dropped.
 const TAKEN_MAX: usize = 256;
+/// Items that are taken and get no place for now, at most: somebody writes them, they wait for room or for a person. They
+/// don't keep others from being taken, or whoever holds a few files open would hold up everybody.
+const TAKEN_PARKED_MAX: usize = 10_000;
 /// The same of big ones.
 const TAKEN_BIG_MAX: usize = 16;
 /// The same of those that become versions of one model, for they go one after the other.
@@ -370,13 +373,16 @@ impl Engine {
             leave: self.leave.subscribe(),
         }));
         self.begin_watching(&lanes);
-        for (path, document) in rejected.into_iter().rev() {
-            self.list_rejected(path, &document);
-        }
         for (id, place) in taken {
             let may_be_decided = recorded.remove(&id).is_some();
             self.take_up(id, place, may_be_decided);
         }
+        // What was on its way back from there is taken.
+        for (path, document) in rejected.into_iter().rev() {
+            self.list_rejected(path, &document);
+        }
+        let (device, now_ms) = (lanes.device(), clock::now_ms());
+        recorded.retain(|_, record| jobs::may_be_forgotten(record, device, now_ms));
         registry.forget_ingests(recorded.into_keys().collect());
         let now = Instant::now();
         (self.next_walk, self.next_check) = (now, now + FOLDER_LOOK);
@@ -742,8 +748,13 @@ impl Engine {
 
     /// The ready items that are taken next, small ones first.
     fn choose(&mut self) -> Vec<ToTake> {
-        let mut room = TAKEN_MAX.saturating_sub(self.taken.len()).min(BATCH);
-        let big_taken = self.taken.values().filter(|taken| taken.is_big()).count();
+        let (mut parked, mut big_taken) = (0, 0);
+        for taken in self.taken.values() {
+            parked += usize::from(taken.is_parked());
+            big_taken += usize::from(taken.is_big() && !taken.is_parked());
+        }
+        let mut room = TAKEN_MAX.saturating_sub(self.taken.len().saturating_sub(parked)).min(BATCH);
+        room = room.min(TAKEN_PARKED_MAX.saturating_sub(parked));
         let mut room_big = TAKEN_BIG_MAX.saturating_sub(big_taken);
         let mut of_model: HashMap<String, usize> = HashMap::new();
         let (mut batch, mut left) = (Vec::new(), VecDeque::new());
@@ -1024,6 +1035,15 @@ impl Engine {
 
     /// The pending item at a place; a new one if there is none, unless there are too many.
     fn pending_at(&mut self, place: &Place, seen: &Seen) -> Option<ItemId> {
+        // What the records say of an item holds for what it was then: what is there now is another.
+        let is_another = |pending: &Pending| {
+            let was = pending.last.as_ref();
+            let is_same_file = was.is_some_and(|was| (was.device, was.inode) == (seen.device, seen.inode));
+            (pending.phase == Phase::Stuck && was != Some(seen)) || (pending.discarded && !is_same_file)
+        };
+        if self.by_place.get(place).and_then(|id| self.pending.get(id)).is_some_and(is_another) {
+            self.forget_place(place);
+        }
         let kind = match (place.kind(), seen.kind) {
             (NameKind::Sidecar(_) | NameKind::Checksum(_), _) => IngestKind::Sidecar,
             (_, Kind::File) => IngestKind::File,
@@ -1422,7 +1442,8 @@ impl Engine {
             }
             Worked::Changed(why) => self.settle_again(id, why),
             Worked::Full(why) => {
-                self.schedule.hold(id);
+                // Nobody knows for how long: smaller ones of its model do not wait for it.
+                self.schedule.remove(id);
                 if let Some(taken) = self.taken.get_mut(&id) {
                     taken.stage = TakenStage::Waiting;
                 }
@@ -1715,6 +1736,16 @@ impl Engine {
 }
 
 impl Taken {
+    /// Whether it goes on only when somebody else does something.
+    fn is_parked(&self) -> bool {
+        match self.stage {
+            TakenStage::Settling | TakenStage::GivenUp => true,
+            // Without a failure it waits for room.
+            TakenStage::Waiting => self.attempts == 0,
+            TakenStage::Preparing | TakenStage::Scheduled => false,
+        }
+    }
+
     fn is_big(&self) -> bool {
         self.prepared.as_ref().is_some_and(|prepared| prepared.seen.size >= BIG_OCTETS)
     }
