@@ -46,6 +46,10 @@ const TAKEN_BIG_MAX: usize = 16;
 const TAKEN_OF_MODEL_MAX: usize = 32;
 /// Items that are known before they are taken. Those beyond are found by a later walk.
 const PENDING_MAX: usize = 100_000;
+/// The same of one owner: nobody keeps all others out with what never becomes complete.
+const PENDING_OF_OWNER_MAX: usize = PENDING_MAX / 2;
+/// Where there were too many, a walk looks for the others when so few are left.
+const PENDING_FEW: usize = PENDING_MAX / 4;
 /// Hints are collected for so long.
 const HINTS_PAUSE: Duration = Duration::from_millis(20);
 /// Walks where the kernel tells of changes, and where it does not.
@@ -67,6 +71,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const ROOM_LOOK: Duration = Duration::from_secs(30);
 /// A folder that is gone is looked for so often, and one that is there is looked after.
 const FOLDER_LOOK: Duration = Duration::from_secs(5);
+/// A file system that has not answered such a look for so long is said not to.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// What is said of it.
+const NO_ANSWER: &str = "the file system of the drop folder does not answer";
 /// Rates are measured, and old items leave the list, so often.
 const TICK: Duration = Duration::from_secs(1);
 /// Records that are read at once at a start.
@@ -90,6 +98,8 @@ enum Phase {
 /// An item where it was dropped.
 struct Pending {
     place: Place,
+    /// To whom it belonged when it was first seen.
+    owner_uid: u32,
     phase: Phase,
     settling: Settling,
     last: Option<Seen>,
@@ -167,6 +177,8 @@ pub(crate) struct Engine {
     poll: Duration,
 
     pending: HashMap<ItemId, Pending>,
+    /// How many of them each owner has.
+    owners: HashMap<u32, usize>,
     by_place: HashMap<Place, ItemId>,
     ready: VecDeque<ItemId>,
     taken: HashMap<ItemId, Taken>,
@@ -191,6 +203,9 @@ pub(crate) struct Engine {
     taking: bool,
     preparing: bool,
     checking: bool,
+    check_began: Instant,
+    /// It was said of the check that has not ended.
+    is_unanswered: bool,
     walk_wanted: bool,
     /// Folders are to be added to the kernel's watch again.
     watch_again: bool,
@@ -228,6 +243,7 @@ impl Engine {
             rest,
             poll: POLL_WITHOUT_EVENTS,
             pending: HashMap::new(),
+            owners: HashMap::new(),
             by_place: HashMap::new(),
             ready: VecDeque::new(),
             taken: HashMap::new(),
@@ -249,6 +265,8 @@ impl Engine {
             taking: false,
             preparing: false,
             checking: false,
+            check_began: now,
+            is_unanswered: false,
             walk_wanted: false,
             watch_again: false,
             overfull: false,
@@ -514,6 +532,7 @@ impl Engine {
         }
         drop(table);
         self.pending.clear();
+        self.owners.clear();
         self.by_place.clear();
         self.ready.clear();
         self.taken.clear();
@@ -583,10 +602,15 @@ impl Engine {
         }
         if now >= self.next_check && !self.checking {
             self.next_check = now + FOLDER_LOOK;
-            self.checking = true;
+            (self.checking, self.check_began) = (true, now);
             self.jobs.spawn_blocking(move || Ended::Checked(lanes.check()));
-        } else if self.checking {
+        } else if now >= self.next_check {
             self.next_check = now + FOLDER_LOOK;
+            if now.duration_since(self.check_began) >= ANSWER_WAIT && !self.is_unanswered {
+                self.is_unanswered = true;
+                tracing::error!(dir = %self.settings.dir.display(), "{NO_ANSWER}");
+                self.shared.table().folder.problem = Some(NO_ANSWER.to_owned());
+            }
         }
     }
 
@@ -896,6 +920,10 @@ impl Engine {
     }
 
     fn checked(&mut self, checked: std::io::Result<()>) {
+        if std::mem::take(&mut self.is_unanswered) {
+            tracing::info!("the file system of the drop folder answers again");
+            self.shared.table().folder.problem = None;
+        }
         if let (Err(error), Some(_)) = (checked, &self.lanes) {
             self.lost(error.to_string());
         }
@@ -1054,17 +1082,16 @@ impl Engine {
             Some(id) => *id,
             None => match self.renamed_to(place, seen) {
                 Some(id) => id,
-                None if self.pending.len() >= PENDING_MAX => {
-                    self.overfull = true;
-                    return None;
-                }
+                None if !self.has_room_for(seen.owner_uid) => return None,
                 None => {
                     let id = new_id();
                     let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
                     self.shared.table().insert(id, row);
                     self.by_place.insert(place.clone(), id);
+                    *self.owners.entry(seen.owner_uid).or_default() += 1;
                     let pending = Pending {
                         place: place.clone(),
+                        owner_uid: seen.owner_uid,
                         phase: Phase::Settling,
                         settling: Settling::new(place.clone()),
                         last: None,
@@ -1090,6 +1117,19 @@ impl Engine {
             row.name = name.filter(|_| is_item && matches!(kind, IngestKind::File | IngestKind::Folder));
         });
         Some(id)
+    }
+
+    /// Whether another item of an owner may be known before it is taken.
+    fn has_room_for(&mut self, owner_uid: u32) -> bool {
+        let of_owner = self.owners.get(&owner_uid).copied().unwrap_or_default();
+        if self.pending.len() < PENDING_MAX && of_owner < PENDING_OF_OWNER_MAX {
+            return true;
+        }
+        if !std::mem::replace(&mut self.overfull, true) {
+            let items = self.pending.len();
+            tracing::warn!(items, owner_uid, of_owner, "more lies in the drop folder than is looked at at once");
+        }
+        false
     }
 
     /// What was known under the name of something unfinished, and lies here now.
@@ -1118,6 +1158,12 @@ impl Engine {
     fn forget_pending(&mut self, id: ItemId) {
         self.set_due(id, None);
         if let Some(pending) = self.pending.remove(&id) {
+            if let Some(of_owner) = self.owners.get_mut(&pending.owner_uid) {
+                *of_owner -= 1;
+                if *of_owner == 0 {
+                    self.owners.remove(&pending.owner_uid);
+                }
+            }
             self.by_place.remove(&pending.place);
             if let Some(seen) = &pending.last
                 && self.unfinished.get(&(seen.device, seen.inode)) == Some(&id)
@@ -1125,7 +1171,7 @@ impl Engine {
                 self.unfinished.remove(&(seen.device, seen.inode));
             }
         }
-        if self.overfull && self.pending.len() < PENDING_MAX / 2 {
+        if self.overfull && self.pending.len() < PENDING_FEW {
             (self.overfull, self.walk_wanted) = (false, true);
         }
     }

@@ -382,7 +382,7 @@ mod tests {
     use common::name::ItemId;
     use rustix::io::Errno;
 
-    use super::{SlotName, refusal, slot_name};
+    use super::{SlotName, Taken, refusal, slot_name};
     use crate::ingest::lanes::{Kind, TakeError};
     use crate::ingest::names::{Place, Root};
 
@@ -410,6 +410,21 @@ mod tests {
         {
             assert!(SlotName::parse(bad).is_none(), "{bad:?}");
         }
+    }
+
+    /// What is taken while others are made durable is still to be made so, and so is the folder that both were in.
+    #[test]
+    fn a_sync_strikes_off_what_it_began_with() {
+        let (first, second) = ("first".to_owned(), "second".to_owned());
+        let mut taken = Taken::default();
+        taken.add(first, (Root::Incoming, None));
+        let number = taken.number;
+        taken.add(second.clone(), (Root::Incoming, None));
+        taken.strike_up_to(number);
+        assert_eq!(taken.slots.keys().collect::<Vec<_>>(), [&second]);
+        assert_eq!(taken.origins.len(), 1);
+        taken.strike_up_to(taken.number);
+        assert!(taken.slots.is_empty() && taken.origins.is_empty());
     }
 
     /// What can't be renamed says why, and what to do.
