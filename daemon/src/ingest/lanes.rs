@@ -64,7 +64,7 @@ const MODE_DROP: u32 = 0o3770;
 /// Mode of `done/`, `rejected/` and the folders in them, when made.
 const MODE_ENDED: u32 = 0o2750;
 /// What of a mode mkdir(2) takes: the set-group-ID bit comes from the parent.
-const MODE_MKDIR: u32 = 0o1777;
+const MODE_ASKED: u32 = 0o1777;
 /// Mode of `processing/` and the folders in it: nobody else enters.
 const MODE_PROCESSING: u32 = 0o700;
 /// Mode of receipts, problem documents and markers.
@@ -134,6 +134,8 @@ pub struct Seen {
 pub struct Tree {
     /// Regular files, markers left out.
     pub files: u64,
+    /// Folders, however deep.
+    pub folders: u64,
     /// SHA-256 over path, inode, size and times of everything in it.
     pub print: [u8; 32],
     /// Whether a marker says that it is complete.
@@ -218,7 +220,7 @@ impl Lanes {
     /// `WouldBlock`: another daemon has it. Else what the file system says, with the path.
     pub fn open(dir: &Path) -> io::Result<Self> {
         if !dir.is_dir() {
-            DirBuilder::new().mode(0o770).create(dir).map_err(told(dir))?;
+            DirBuilder::new().mode(MODE_DROP & MODE_ASKED).create(dir).map_err(told(dir))?;
             set_mode(&open_dir(dir).map_err(told(dir))?, MODE_DROP).map_err(told(dir))?;
         }
         Self::open_as(dir, Missing::Make)
@@ -239,7 +241,7 @@ impl Lanes {
         let home = Home::of(&stat);
         let lane = |name: &str, mode: u32| {
             let open = || {
-                if missing == Missing::Make && make_folder(&top, OsStr::new(name), mode & MODE_MKDIR)? {
+                if missing == Missing::Make && make_folder(&top, OsStr::new(name), mode & MODE_ASKED)? {
                     set_mode(&open_folder(&top, name)?, mode)?;
                 }
                 open_folder(&top, name)
@@ -397,7 +399,7 @@ impl Lanes {
 
     fn namespace_at(&self, root: Root, namespace: &str) -> io::Result<()> {
         let name = Self::namespace_name(root, namespace)?;
-        let made = make_folder(self.root(root), name, MODE_DROP & MODE_MKDIR)?;
+        let made = make_folder(self.root(root), name, MODE_DROP & MODE_ASKED)?;
         let folder = open_folder(self.root(root), name)?;
         if made {
             set_mode(&folder, MODE_DROP)?;
@@ -520,6 +522,21 @@ impl Lanes {
     /// `Changed`: it is no longer there. `Refused`: `lies` is no such place.
     pub fn readmit(&self, item: ItemId, place: &Place, lies: &Path) -> Result<(), TakeError> {
         self.bring_back(item, place, lies)
+    }
+
+    /// Puts another document in the place of a refused item's, durably; `change` makes it of the one that is there, or none. Where
+    /// there is no document any more nothing is done.
+    ///
+    /// # Errors
+    /// `InvalidInput`: `lies` is no place in `rejected/`, or the document is too long. Else what the file system says.
+    pub fn amend(
+        &self,
+        item: ItemId,
+        place: &Place,
+        lies: &Path,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> io::Result<()> {
+        self.amend_document(item, place, lies, change)
     }
 
     /// The refused items that lie there, newest day first, at most so many: each with its document.

@@ -56,6 +56,8 @@ fn no_files() {
         let item = folder.reaches(name, IngestState::Rejected);
         assert_eq!(item.kind, IngestKind::Other, "{name}");
         assert!(item.problem.is_some() && item.log_index.is_some(), "{item:?}");
+        let read = item.history.iter().find(|step| step.state == IngestState::Hashing);
+        assert_eq!(read, None, "{name}: nothing of it was read");
         assert!(fs::symlink_metadata(incoming.join(name)).is_err(), "{name} is still in incoming/");
     }
     assert_eq!(fs::metadata(&secret).unwrap().atime(), accessed, "the link was followed");

@@ -59,6 +59,41 @@ fn a_second_daemon() {
     assert_eq!(second.admin().value("/models")["total"], 0, "what the first took in is its own");
 }
 
+/// A stop while files are at work: they end, or are left where they lie; the daemon ends as it should, and in the end each is
+/// one version.
+#[test]
+fn a_stop_with_items_at_work() {
+    const FILES: u8 = 6;
+    let mut folder = DropFolder::with(&[("MREG_DROP_PARALLEL", "2"), ("MREG_SHUTDOWN_SECONDS", "1")]);
+    for at in 0..FILES {
+        folder.copy(&format!("m{at}.safetensors"), &samples::large_safetensors(12_000_000, at));
+    }
+    let mut stops = 0;
+    loop {
+        let (at_work, done) = tests::wait::until("something at work", || {
+            let items = folder.items();
+            let count = |states: &[IngestState]| items.iter().filter(|item| states.contains(&item.state)).count();
+            let at_work = count(&[IngestState::Hashing, IngestState::Scanning, IngestState::Storing]);
+            let done = folder.documents_in("done").len();
+            (at_work > 0 || done == usize::from(FILES)).then_some((at_work, done))
+        });
+        if done == usize::from(FILES) {
+            break;
+        }
+        if at_work > 0 && stops < 2 {
+            folder.daemon.stop();
+            folder.daemon.restart();
+            stops += 1;
+        }
+    }
+    assert!(stops > 0, "nothing was at work when it was stopped: this shows nothing");
+    for at in 0..FILES {
+        assert_eq!(folder.arrives(&format!("m{at}.safetensors")).version(), format!("m{at}:1"));
+    }
+    folder.is_at_rest();
+    assert_eq!(folder.admin().value("/models")["total"], FILES);
+}
+
 /// Where no events come, or are not wanted, the walks find all: files, folders, namespaces, and what grows.
 #[test]
 fn walks_only() {
@@ -150,7 +185,10 @@ fn the_folder_vanishes() {
         folder.admin().value("/status")["ingest"]["problem"].as_str().map(str::to_owned)
     });
     assert!(problem.contains("drop"), "{problem}");
-    folder.daemon.client().get("/readyz").expect(503);
+    // Whoever asks for models is served all the same.
+    let ready = folder.daemon.client().get("/readyz").expect(200).json();
+    let check = &ready["checks"]["ingest"];
+    assert!(check["detail"].as_str().is_some_and(|detail| detail.contains("can't be worked with")), "{ready}");
     assert!(!folder.dir().exists(), "it was made anew");
     let errors = |folder: &DropFolder| folder.daemon.stderr().iter().filter(|line| line.contains("ERROR")).count();
     assert_eq!(errors(&folder), 1, "told once");

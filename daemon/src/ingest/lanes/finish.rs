@@ -19,7 +19,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use common::name::ItemId;
-use rustix::fs::{FileType, Mode, OFlags, Statx, fchmod, openat};
+use rustix::fs::{FileType, Mode, OFlags, Statx, fchmod, openat, renameat};
 use rustix::io::Errno;
 use serde::Deserialize;
 
@@ -27,10 +27,11 @@ use crate::ingest::lanes::beneath::{
     enter, find, make_folder, names, open_file, open_folder, remove_folder, rename_new, stat, stat_fd, sync, unlink,
 };
 use crate::ingest::lanes::look::{born_ns, is_gone, reopen, seen_of};
-use crate::ingest::lanes::take::slot_name;
+use crate::ingest::lanes::take::{plain, slot_name};
 use crate::ingest::lanes::tree::{DEPTH_MAX, Stop, walk};
 use crate::ingest::lanes::{
-    DONE, Kind, Lanes, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, REJECTED, TakeError, mark, set_mode, step,
+    DONE, Kind, Lanes, MODE_ASKED, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, REJECTED, TakeError, mark, set_mode,
+    step,
 };
 use crate::ingest::names::{CHECKSUM_SUFFIX, NAMESPACE, NameKind, Place, SIDECAR_SUFFIX, kind_of, namespace_of};
 
@@ -416,6 +417,36 @@ impl Lanes {
         sync(from)
     }
 
+    pub(super) fn amend_document(
+        &self,
+        item: ItemId,
+        place: &Place,
+        lies: &Path,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> io::Result<()> {
+        let parent = lies.strip_prefix(REJECTED).ok().and_then(Path::parent).filter(|parent| plain(parent));
+        let parent = parent.ok_or_else(|| invalid("that is no place in rejected/"))?;
+        let folder = match open_folder(&self.rejected, parent) {
+            Ok(folder) => folder,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let bases = Bases::of(item, &place.name, self.name_octets_max);
+        let Some(base) = self.claimed(&folder, &bases, Lane::Rejected, item)? else { return Ok(()) };
+        let name = with(&base, PROBLEM);
+        let Some(document) = self.read_document(&folder, &name)?.and_then(|document| change(&document)) else {
+            return Ok(());
+        };
+        if !names_item(&document, item) || document.len() as u64 > DOCUMENT_OCTETS_MAX {
+            return Err(invalid("the document is not of this item, or too long"));
+        }
+        unlink(&folder, &draft_name(item))?;
+        let draft = write_draft(&folder, item, &document)?;
+        renameat(&folder, &draft, &folder, &name)?;
+        step();
+        sync(&folder)
+    }
+
     pub(super) fn list_rejected(&self, limit: usize) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut found = Vec::new();
         for day in names(reopen(&self.rejected)?)?.into_iter().rev() {
@@ -511,7 +542,7 @@ fn draft_name(item: ItemId) -> OsString {
 
 /// A folder below `done/` or `rejected/`.
 fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let made = make_folder(parent, name, MODE_ENDED & 0o777)?;
+    let made = make_folder(parent, name, MODE_ENDED & MODE_ASKED)?;
     step();
     let folder = open_folder(parent, name)?;
     if made {
@@ -521,8 +552,8 @@ fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// Writes the document, durably, under the first name that is free for it and the item.
-fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document: &[u8]) -> io::Result<OsString> {
+/// Writes a document, durably, under a name that nobody takes for one.
+fn write_draft(folder: &OwnedFd, item: ItemId, document: &[u8]) -> io::Result<OsString> {
     let draft = draft_name(item);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(MODE_DOCUMENT);
@@ -532,6 +563,12 @@ fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document
     file.write_all(document)?;
     file.sync_all()?;
     step();
+    Ok(draft)
+}
+
+/// Writes the document, durably, under the first name that is free for it and the item.
+fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document: &[u8]) -> io::Result<OsString> {
+    let draft = write_draft(folder, item, document)?;
     for base in bases.with_suffix() {
         if find(folder, &base)?.is_some() {
             continue;
