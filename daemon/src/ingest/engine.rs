@@ -95,6 +95,8 @@ pub(crate) struct Engine {
     poll: Duration,
 
     pending: HashMap<ItemId, Pending>,
+    /// How many of them each owner has.
+    owners: HashMap<u32, usize>,
     by_place: HashMap<Place, ItemId>,
     ready: VecDeque<ItemId>,
     taken: HashMap<ItemId, Taken>,
@@ -123,6 +125,9 @@ pub(crate) struct Engine {
     taking: bool,
     preparing: bool,
     checking: bool,
+    check_began: Instant,
+    /// It was said of the check that has not ended.
+    is_unanswered: bool,
     walk_wanted: bool,
     /// Folders are to be added to the kernel's watch again.
     watch_again: bool,
@@ -161,6 +166,7 @@ impl Engine {
             rest,
             poll: POLL_WITHOUT_EVENTS,
             pending: HashMap::new(),
+            owners: HashMap::new(),
             by_place: HashMap::new(),
             ready: VecDeque::new(),
             taken: HashMap::new(),
@@ -184,6 +190,8 @@ impl Engine {
             taking: false,
             preparing: false,
             checking: false,
+            check_began: now,
+            is_unanswered: false,
             walk_wanted: false,
             watch_again: false,
             overfull: false,

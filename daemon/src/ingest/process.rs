@@ -20,7 +20,7 @@ use bytes::Bytes;
 use common::api::{IngestKind, State};
 use common::digest::Digest;
 use common::name::{ItemId, ModelId, ModelName, NameError, Version};
-use common::role::Role;
+use common::role::{Permission, Role};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ingest::DropFolder;
@@ -82,18 +82,6 @@ pub(crate) enum Unprepared {
 /// The names of sidecars that may lie beside an item.
 pub(crate) fn sidecar_names(name: &std::ffi::OsStr) -> Vec<OsString> {
     vec![sidecar_of(name), checksum_of(name)]
-}
-
-/// The same for an item of which it is not known what was taken along: people may write the suffixes in capitals.
-fn sidecar_names_any_case(name: &std::ffi::OsStr) -> Vec<OsString> {
-    let in_capitals = |suffix: &str| {
-        let mut name = name.to_owned();
-        name.push(suffix);
-        name
-    };
-    let mut names = sidecar_names(name);
-    names.extend([".MREG.JSON", ".SHA256"].map(in_capitals));
-    names
 }
 
 /// Looks at a taken item and reads its sidecars. `beside`: those that were taken along, where that is known. Blocks.
@@ -182,12 +170,19 @@ fn look_into(
     prepared.files = lanes.files(item, place)?;
     let names = match beside {
         Some(beside) => beside.to_vec(),
-        None => sidecar_names_any_case(&place.name),
+        None => lanes.taken_along(item, place).map_err(Stopped::Io)?,
     };
     let own_name = place.name.to_string_lossy().into_owned();
     let mut checksum = None;
+    let is_checksum_file = |name: &OsString| matches!(kind_of(name), NameKind::Checksum(_));
+    let checksums = names.iter().filter(|name| is_checksum_file(name)).count();
+    if checksums > 1 || names.len() - checksums > 1 {
+        let names: Vec<String> = names.iter().map(|name| shown_name(name)).collect();
+        let msg = format!("there are several of one kind, where one is to speak of the file: `{}`", names.join("`, `"));
+        return Err(refused(if checksums > 1 { "sha256" } else { "sidecar" }, msg));
+    }
     for name in &names {
-        let is_checksum = matches!(kind_of(name), NameKind::Checksum(_));
+        let is_checksum = is_checksum_file(name);
         let (loc, octets_max) =
             if is_checksum { ("sha256", CHECKSUM_OCTETS_MAX) } else { ("sidecar", SIDECAR_OCTETS_MAX) };
         let found = match lanes.sidecar(item, place, name, octets_max) {
@@ -199,7 +194,7 @@ fn look_into(
         if seen.owner_uid != prepared.seen.owner_uid {
             let msg = format!(
                 "`{}` belongs to the user {}, and the file to {}: both must have the same owner",
-                name.to_string_lossy(),
+                shown_name(name),
                 seen.owner_uid,
                 prepared.seen.owner_uid
             );
@@ -349,7 +344,8 @@ async fn decide(context: &Arc<Context>, work: &Work) -> Result<Decided, Worked> 
     match context.registry.space().await {
         Ok(space) => {
             let needed = context.registry.settings().min_free_bytes.saturating_add(size);
-            if space.free_bytes < needed && size <= context.registry.settings().upload_bytes_max {
+            let may_come = caller.require(Permission::ModelWrite).is_ok();
+            if may_come && space.free_bytes < needed && size <= context.registry.settings().upload_bytes_max {
                 return Err(no_room(needed, space.free_bytes));
             }
         }
@@ -442,6 +438,11 @@ pub(crate) fn item(
 /// Its path, safe to show.
 pub(crate) fn shown(place: &Place) -> String {
     common::shown::shown(&place.shown(), common::name::PATH_OCTETS_MAX)
+}
+
+/// A name from outside, safe to show.
+pub(crate) fn shown_name(name: &std::ffi::OsStr) -> String {
+    common::shown::shown(&name.to_string_lossy(), common::name::PATH_OCTETS_MAX)
 }
 
 fn failed(work: &Work, error: &RegistryError) -> Worked {
@@ -578,7 +579,10 @@ async fn refuse(
     error: &RegistryError,
 ) -> Result<Decided, Worked> {
     let item = item_of(work, None, None);
-    let record = reject(context, caller, item, error).await.map_err(|failure| failed(work, &failure.error))?;
+    let record = reject(context, caller, item, error).await.map_err(|failure| match chance(&failure.error) {
+        Chance::WithRoom => Worked::Full(failure.error.to_string()),
+        Chance::Later | Chance::None => failed(work, &failure.error),
+    })?;
     let by = caller.map_or_else(|| "watcher".to_owned(), |caller| caller.actor.name.clone());
     refused_as(context, record, Some(error), by).await.map_err(|error| failed(work, &error))
 }

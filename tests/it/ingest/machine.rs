@@ -300,3 +300,26 @@ fn no_room_for_receipts() {
     drop(folder);
     drop(disk);
 }
+
+/// Files for which there never is room wait, however many and however large they say they are, and keep no other from being
+/// taken in: neither one of the same model nor those of others.
+#[test]
+fn what_waits_for_room_is_in_nobodys_way() {
+    let folder = DropFolder::with(&[("MREG_MAX_UPLOAD_BYTES", "8 TiB")]);
+    // More than may be taken at once of those that are large.
+    let names: Vec<String> = (0..20).map(|at| format!("huge{at}.safetensors")).collect();
+    for name in &names {
+        let huge = fs::File::create(folder.outside().join(name)).unwrap();
+        if huge.set_len(4 << 40).is_err() {
+            return println!("SKIPPED: this file system has no file of 4 TiB, so no room was NOT tested");
+        }
+        fs::rename(folder.outside().join(name), folder.incoming().join(name)).unwrap();
+    }
+    for name in &names {
+        folder.shows(name, "a wait for room", |item| {
+            item.place.starts_with("processing/") && item.reason.as_deref().is_some_and(|why| why.contains("no room"))
+        });
+    }
+    folder.copy("huge0.json", b"{}");
+    assert_eq!(folder.arrives("huge0.json").version(), "huge0:1");
+}

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::name::ItemId;
 
@@ -13,6 +13,11 @@ use crate::ingest::engine::{Ended, Engine, FOLDER_LOOK, TICK};
 use crate::ingest::jobs::Target;
 use crate::ingest::names::{NameKind, Place};
 use crate::ingest::watch::{Hints, Watch};
+
+/// A file system that has not answered a look at the folder for so long is said not to.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// What is said of it.
+const NO_ANSWER: &str = "the file system of the drop folder does not answer";
 
 impl Engine {
     pub(super) fn next_due(&self) -> Instant {
@@ -59,10 +64,15 @@ impl Engine {
         }
         if now >= self.next_check && !self.checking {
             self.next_check = now + FOLDER_LOOK;
-            self.checking = true;
+            (self.checking, self.check_began) = (true, now);
             self.jobs.spawn_blocking(move || Ended::Checked(lanes.check()));
-        } else if self.checking {
+        } else if now >= self.next_check {
             self.next_check = now + FOLDER_LOOK;
+            if now.duration_since(self.check_began) >= ANSWER_WAIT && !self.is_unanswered {
+                self.is_unanswered = true;
+                tracing::error!(dir = %self.settings.dir.display(), "{NO_ANSWER}");
+                self.shared.table().folder.problem = Some(NO_ANSWER.to_owned());
+            }
         }
     }
 

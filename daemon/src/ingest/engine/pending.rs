@@ -24,6 +24,10 @@ use crate::{clock, error_chain};
 
 /// Items that are known before they are taken. Those beyond are found by a later walk.
 const PENDING_MAX: usize = 100_000;
+/// The same of one owner: nobody keeps all others out with what never becomes complete.
+const PENDING_OF_OWNER_MAX: usize = PENDING_MAX / 2;
+/// Where there were too many, a walk looks for the others when so few are left.
+const PENDING_FEW: usize = PENDING_MAX / 4;
 /// Folders that wait for somebody to say that they are complete, and are watched for it. Others are looked at from time to
 /// time.
 const OPEN_FOLDERS_MAX: usize = 512;
@@ -48,6 +52,8 @@ pub(super) enum Phase {
 /// An item where it was dropped.
 pub(super) struct Pending {
     pub(super) place: Place,
+    /// To whom it belonged when it was first seen.
+    pub(super) owner_uid: u32,
     pub(super) phase: Phase,
     pub(super) settling: Settling,
     pub(super) last: Option<Seen>,
@@ -192,6 +198,15 @@ impl Engine {
 
     /// The pending item at a place; a new one if there is none, unless there are too many.
     pub(super) fn pending_at(&mut self, place: &Place, seen: &Seen) -> Option<ItemId> {
+        // What the records say of an item holds for what it was then: what is there now is another.
+        let is_another = |pending: &Pending| {
+            let was = pending.last.as_ref();
+            let is_same_file = was.is_some_and(|was| (was.device, was.inode) == (seen.device, seen.inode));
+            (pending.phase == Phase::Stuck && was != Some(seen)) || (pending.discarded && !is_same_file)
+        };
+        if self.by_place.get(place).and_then(|id| self.pending.get(id)).is_some_and(is_another) {
+            self.forget_place(place);
+        }
         let kind = match (place.kind(), seen.kind) {
             (NameKind::Sidecar(_) | NameKind::Checksum(_), _) => IngestKind::Sidecar,
             (_, Kind::File) => IngestKind::File,
@@ -202,17 +217,16 @@ impl Engine {
             Some(id) => *id,
             None => match self.renamed_to(place, seen) {
                 Some(id) => id,
-                None if self.pending.len() >= PENDING_MAX => {
-                    self.overfull = true;
-                    return None;
-                }
+                None if !self.has_room_for(seen.owner_uid) => return None,
                 None => {
                     let id = new_id();
                     let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
                     self.shared.table().insert(id, row);
                     self.by_place.insert(place.clone(), id);
+                    *self.owners.entry(seen.owner_uid).or_default() += 1;
                     let pending = Pending {
                         place: place.clone(),
+                        owner_uid: seen.owner_uid,
                         phase: Phase::Settling,
                         settling: Settling::new(place.clone()),
                         last: None,
@@ -238,6 +252,19 @@ impl Engine {
             row.name = name.filter(|_| is_item && matches!(kind, IngestKind::File | IngestKind::Folder));
         });
         Some(id)
+    }
+
+    /// Whether another item of an owner may be known before it is taken.
+    fn has_room_for(&mut self, owner_uid: u32) -> bool {
+        let of_owner = self.owners.get(&owner_uid).copied().unwrap_or_default();
+        if self.pending.len() < PENDING_MAX && of_owner < PENDING_OF_OWNER_MAX {
+            return true;
+        }
+        if !std::mem::replace(&mut self.overfull, true) {
+            let items = self.pending.len();
+            tracing::warn!(items, owner_uid, of_owner, "more lies in the drop folder than is looked at at once");
+        }
+        false
     }
 
     /// What was known under the name of something unfinished, and lies here now.
@@ -267,6 +294,12 @@ impl Engine {
         self.set_due(id, None);
         if let Some(pending) = self.pending.remove(&id) {
             self.unwatch_open(&pending.place);
+            if let Some(of_owner) = self.owners.get_mut(&pending.owner_uid) {
+                *of_owner -= 1;
+                if *of_owner == 0 {
+                    self.owners.remove(&pending.owner_uid);
+                }
+            }
             self.by_place.remove(&pending.place);
             if let Some(seen) = &pending.last
                 && self.unfinished.get(&(seen.device, seen.inode)) == Some(&id)
@@ -274,7 +307,7 @@ impl Engine {
                 self.unfinished.remove(&(seen.device, seen.inode));
             }
         }
-        if self.overfull && self.pending.len() < PENDING_MAX / 2 {
+        if self.overfull && self.pending.len() < PENDING_FEW {
             (self.overfull, self.walk_wanted) = (false, true);
         }
     }

@@ -93,6 +93,8 @@ impl Engine {
         for (path, document) in rejected.into_iter().rev() {
             self.list_rejected(path, &document, &mut recorded);
         }
+        let (device, now_ms) = (lanes.device(), clock::now_ms());
+        recorded.retain(|_, record| jobs::may_be_forgotten(record, device, now_ms));
         registry.forget_ingests(recorded.into_keys().collect());
         let now = Instant::now();
         (self.next_walk, self.next_check) = (now, now + FOLDER_LOOK);
@@ -242,6 +244,7 @@ impl Engine {
         }
         drop(table);
         self.pending.clear();
+        self.owners.clear();
         self.by_place.clear();
         self.ready.clear();
         self.taken.clear();

@@ -203,7 +203,8 @@ impl Engine {
             }
             Worked::Changed(why) => self.settle_again(id, why),
             Worked::Full(why) => {
-                self.schedule.hold(id);
+                // Nobody knows for how long: smaller ones of its model do not wait for it.
+                self.schedule.remove(id);
                 if let Some(taken) = self.taken.get_mut(&id) {
                     taken.stage = TakenStage::Waiting;
                 }
@@ -300,6 +301,16 @@ impl Engine {
 }
 
 impl Taken {
+    /// Whether it goes on only when somebody else does something.
+    pub(super) fn is_parked(&self) -> bool {
+        match self.stage {
+            TakenStage::Settling | TakenStage::GivenUp => true,
+            // Without a failure it waits for room.
+            TakenStage::Waiting => self.attempts == 0,
+            TakenStage::Preparing | TakenStage::Scheduled | TakenStage::Finishing => false,
+        }
+    }
+
     pub(super) fn is_big(&self) -> bool {
         self.prepared.as_ref().is_some_and(|prepared| prepared.seen.size >= BIG_OCTETS)
     }

@@ -22,6 +22,9 @@ use crate::ingest::{jobs, process};
 const BATCH: usize = 256;
 /// Items that are taken and wait for a place, at most: the others wait where they were dropped.
 const TAKEN_MAX: usize = 256;
+/// Items that are taken and get no place for now, at most: somebody writes them, they wait for room or for a person. They
+/// don't keep others from being taken, or whoever holds a few files open would hold up everybody.
+const TAKEN_PARKED_MAX: usize = 10_000;
 /// The same of big ones.
 const TAKEN_BIG_MAX: usize = 16;
 /// The same of those that become versions of one model, for they go one after the other.
@@ -101,10 +104,13 @@ impl Engine {
 
     /// The ready items that are taken next, small ones first.
     pub(super) fn choose(&mut self) -> Vec<ToTake> {
-        // What waits for a person may do so for weeks, and holds up nobody.
-        let taken = self.taken.values().filter(|taken| taken.stage != TakenStage::GivenUp).count();
-        let mut room = TAKEN_MAX.saturating_sub(taken).min(BATCH);
-        let big_taken = self.taken.values().filter(|taken| taken.is_big()).count();
+        let (mut parked, mut big_taken) = (0, 0);
+        for taken in self.taken.values() {
+            parked += usize::from(taken.is_parked());
+            big_taken += usize::from(taken.is_big() && !taken.is_parked());
+        }
+        let mut room = TAKEN_MAX.saturating_sub(self.taken.len().saturating_sub(parked)).min(BATCH);
+        room = room.min(TAKEN_PARKED_MAX.saturating_sub(parked));
         let mut room_big = TAKEN_BIG_MAX.saturating_sub(big_taken);
         let mut of_model: HashMap<String, usize> = HashMap::new();
         let (mut batch, mut left) = (Vec::new(), VecDeque::new());
@@ -277,6 +283,10 @@ impl Engine {
     }
 
     pub(super) fn checked(&mut self, checked: std::io::Result<()>) {
+        if std::mem::take(&mut self.is_unanswered) {
+            tracing::info!("the file system of the drop folder answers again");
+            self.shared.table().folder.problem = None;
+        }
         if let (Err(error), Some(_)) = (checked, &self.lanes) {
             self.lost(error.to_string());
         }
