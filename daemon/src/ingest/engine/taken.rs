@@ -100,7 +100,7 @@ impl Engine {
         let Some(taken) = self.taken.get_mut(&id) else { return };
         taken.prepared = Some(Arc::new(prepared));
         if taken.decided.is_some() {
-            return self.to_be_moved(id);
+            return self.will_be_moved(id);
         }
         if is_written {
             return self.settle_again(id, "a program still has it open for writing".to_owned());
@@ -109,7 +109,7 @@ impl Engine {
         if self.schedule.has(id) { self.schedule.resume(id) } else { self.schedule.add(job) }
     }
 
-    fn to_be_moved(&mut self, id: ItemId) {
+    fn will_be_moved(&mut self, id: ItemId) {
         self.schedule.remove(id);
         if let Some(taken) = self.taken.get_mut(&id) {
             taken.stage = TakenStage::Finishing;
@@ -199,7 +199,7 @@ impl Engine {
                 if let Some(taken) = self.taken.get_mut(&id) {
                     taken.decided = Some(decided);
                 }
-                self.to_be_moved(id);
+                self.will_be_moved(id);
             }
             Worked::Changed(why) => self.settle_again(id, why),
             Worked::Full(why) => {
