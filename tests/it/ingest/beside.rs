@@ -180,3 +180,15 @@ fn two_of_one_kind() {
     assert!(refused.says("several"), "{}", refused.document);
     assert_eq!(folder.admin().value("/models")["total"], 0);
 }
+
+/// A checksum file holds however its ending is written, also where it came long before its file.
+#[test]
+fn an_ending_in_capitals() {
+    let folder = DropFolder::start();
+    folder.copy("m.safetensors.SHA256", sha256(b"other").as_bytes());
+    folder.shows("m.safetensors.SHA256", "to wait for its file", |item| {
+        item.reason.as_deref().is_some_and(|reason| reason.contains("is not there"))
+    });
+    folder.copy("m.safetensors", &samples::safetensors(1));
+    assert_eq!(folder.is_refused("m.safetensors").problem(), "digest-mismatch");
+}

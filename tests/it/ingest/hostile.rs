@@ -192,6 +192,7 @@ fn mended_where_it_lies() {
     folder.daemon.run_as(4300);
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
+    folder.is_watched();
     let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1))]);
     let incoming = folder.incoming().join("model");
     fs::rename(made, &incoming).unwrap();
@@ -215,6 +216,7 @@ fn a_closed_folder_of_a_namespaces_name() {
     folder.daemon.run_as(4300);
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
+    folder.is_watched();
     let closed = folder.folder_outside("team", &[("a.safetensors", &samples::safetensors(1))]);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o706)).unwrap();
     fs::rename(closed, folder.dir().join("team")).unwrap();

@@ -180,6 +180,8 @@ impl Engine {
             return self.look(item);
         }
         let Some(id) = self.pending_at(&place, &seen) else { return };
+        // Whoever looks at the file once it comes knows of it, however its ending is written.
+        self.beside.entry(item.clone()).or_default().insert(place.name.clone());
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.phase != Phase::Taking) else { return };
         if pending.discarded {
             pending.last = Some(seen);
@@ -294,6 +296,15 @@ impl Engine {
         self.set_due(id, None);
         if let Some(pending) = self.pending.remove(&id) {
             self.unwatch_open(&pending.place);
+            if let NameKind::Sidecar(of) | NameKind::Checksum(of) = pending.place.kind() {
+                let item = pending.place.beside(of);
+                if let Some(names) = self.beside.get_mut(&item) {
+                    names.remove(&pending.place.name);
+                    if names.is_empty() {
+                        self.beside.remove(&item);
+                    }
+                }
+            }
             if let Some(of_owner) = self.owners.get_mut(&pending.owner_uid) {
                 *of_owner -= 1;
                 if *of_owner == 0 {
