@@ -31,6 +31,9 @@ const PENDING_FEW: usize = PENDING_MAX / 4;
 /// Folders that wait for somebody to say that they are complete, and are watched for it. Others are looked at from time to
 /// time.
 const OPEN_FOLDERS_MAX: usize = 512;
+/// Folders that are watched, beyond which no empty folder becomes a namespace of itself: each is a folder that every walk reads,
+/// and anybody who may drop files can make folders.
+const WATCHED_MAX: usize = 1000;
 /// A sidecar waits so long for its file, milliseconds.
 const LONE_SIDECAR_MS: i64 = clock::DAY_MS;
 /// What changed between a look and its take is looked at again after so long.
@@ -363,6 +366,14 @@ impl Engine {
             }
             Verdict::Namespace { mark: true } => {
                 self.not_ready(id);
+                if self.watched.len() >= WATCHED_MAX {
+                    let reason = format!(
+                        "empty, and there are {WATCHED_MAX} namespaces already: no more are made of empty folders; remove some, \
+                         or put `.mreg-namespace` in it"
+                    );
+                    self.wait(id, IngestState::Waiting, reason);
+                    return self.set_due(id, None);
+                }
                 let Some(lanes) = self.lanes.clone() else { return };
                 self.jobs.spawn_blocking(move || {
                     let marked = lanes.mark_namespace(&place);
