@@ -1,3 +1,5 @@
+//! When things are complete, with simulated writers and a simulated clock.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
