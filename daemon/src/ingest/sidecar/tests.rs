@@ -1,3 +1,5 @@
+//! Sidecars and checksum files, by tables and by properties.
+
 use common::digest::Digest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
