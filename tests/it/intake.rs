@@ -115,7 +115,7 @@ fn folder_in_numbers() {
 
     let (here, away) = (daemon.work_dir().join("drop"), daemon.work_dir().join("away"));
     fs::rename(&here, &away).unwrap();
-    assert!(!check("the drop folder can't be worked with; /status says why"));
+    assert!(check("NOT TAKING FILES IN: the drop folder can't be worked with; /status says why"), "models are served");
     shows("mreg_ingest_working 0");
     assert!(admin.value("/status")["ingest"]["problem"].as_str().is_some_and(|problem| !problem.is_empty()));
     fs::rename(&away, &here).unwrap();

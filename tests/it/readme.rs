@@ -1,6 +1,7 @@
 //! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md and
-//! docs/drop-folder.md, in order, in an empty directory, against the daemon that the README's first one starts. Only what stands for the reader's own values is filled in: address, password, token, and where the programs
-//! are. Blocks of another kind are for reading.
+//! docs/drop-folder.md, in order, in an empty directory, against the daemon that the first one starts, or a later one in its
+//! place. Only what stands for the reader's own values is filled in: address, password, token, and where the programs are.
+//! Blocks of another kind are for reading.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -126,15 +127,22 @@ fn commands_run() {
     assert_eq!(blocks[..2], [SERVE, TEST], "the two commands come first");
     let dir = prepared();
 
-    let served = Served::start(dir.path());
+    let mut served = Served::start(dir.path());
     let mut password = served.password.clone();
     let mut token = String::new();
     for block in &blocks[2..] {
+        if block.starts_with("MREG_DROP_DIR=") {
+            served.stop(dir.path());
+            served = Served::start_as(dir.path(), block);
+            continue;
+        }
         let script = block
             .replace("127.0.0.1:8000", &served.address)
             .replace(r#"password":"...""#, &format!(r#"password":"{password}""#))
             .replace("<token>", &token);
-        let output = shell(dir.path(), &script).output().unwrap();
+        fs::write(dir.path().join("block"), script).unwrap();
+        // What is waited for comes within seconds, or never.
+        let output = shell(dir.path(), "timeout 300 sh -eu block").output().unwrap();
         assert!(output.status.success(), "{block}{}", told(&output));
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         if let Some((_before, rest)) = answer.split_once(r#""access_token":""#) {

@@ -318,6 +318,11 @@ impl DropFolder {
         self.papers("rejected", REJECTED)
     }
 
+    /// The receipts in `done/`, or the documents in `rejected/`.
+    pub fn documents_in(&self, lane: &str) -> Vec<PathBuf> {
+        self.papers(lane, if lane == "done" { RECEIPT } else { REJECTED })
+    }
+
     fn papers(&self, lane: &str, suffix: &str) -> Vec<PathBuf> {
         let (mut found, mut open) = (Vec::new(), vec![self.dir.join(lane)]);
         while let Some(next) = open.pop() {

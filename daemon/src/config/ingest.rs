@@ -2,14 +2,16 @@
 //! they do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::name::{MODEL_SEGMENT_OCTETS_MAX, ModelName, UserName};
+use common::name::{MODEL_SEGMENT_OCTETS_MAX, UserName};
 use common::role::Role;
 
 use super::settings::{echo, must};
+use crate::ingest::names::namespace_of;
 use crate::operator::uid_in;
 
 /// The shortest time that a file must rest, milliseconds: below it, a slow writer's pauses would pass for its end.
@@ -152,7 +154,8 @@ pub(super) fn namespaces(text: &str) -> Result<BTreeSet<String>, String> {
         if !is_namespace(name) {
             let what = format!(
                 "be namespaces separated by commas, each of letters, digits, dots, dashes and underscores, beginning \
-                 with a letter or digit, at most {MODEL_SEGMENT_OCTETS_MAX} long"
+                 with a letter or digit, at most {MODEL_SEGMENT_OCTETS_MAX} long, and without the ending of something \
+                 unfinished (`.part`), of a sidecar or of a checksum"
             );
             return Err(must(&what, name));
         }
@@ -164,9 +167,9 @@ pub(super) fn namespaces(text: &str) -> Result<BTreeSet<String>, String> {
     if namespaces.is_empty() { Err(must("be namespaces separated by commas, or none", text)) } else { Ok(namespaces) }
 }
 
-/// Whether models may be called `name/…`.
+/// Whether models may be called `name/…`, and a folder of that name is not taken for something else.
 fn is_namespace(name: &str) -> bool {
-    !name.contains('/') && format!("{name}/model").parse::<ModelName>().is_ok()
+    namespace_of(OsStr::new(name)).is_some()
 }
 
 #[cfg(test)]
@@ -243,7 +246,21 @@ mod tests {
     fn names() {
         assert_eq!(namespaces("team-nlp, vision"), Ok(BTreeSet::from(["team-nlp".to_owned(), "vision".to_owned()])));
         assert_eq!(namespaces("none"), Ok(BTreeSet::new()));
-        for text in ["", ",", "a/b", ".hidden", "a b", "..", "é", &"a".repeat(97)] {
+        for text in [
+            "x.part",
+            "x.TMP",
+            "x.sha256",
+            "x.mreg.json",
+            "thumbs.db",
+            "",
+            ",",
+            "a/b",
+            ".hidden",
+            "a b",
+            "..",
+            "é",
+            &"a".repeat(97),
+        ] {
             assert!(namespaces(text).unwrap_err().contains("be namespaces"), "{text}");
         }
         assert!(namespaces("NLP,nlp").unwrap_err().contains("twice"));

@@ -1103,7 +1103,8 @@ fn log_filter(text: &str) -> Result<String, String> {
         ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| word.trim().eq_ignore_ascii_case(level))
     };
     let is_directive = |part: &str| part.contains(['=', '[']) || is_level(part);
-    if !text.split(',').all(is_directive) || EnvFilter::try_new(text).is_err() {
+    // Outside ASCII the parser of tracing-subscriber 0.3.23 may cut a character in two, and panic.
+    if !text.is_ascii() || !text.split(',').all(is_directive) || EnvFilter::try_new(text).is_err() {
         return Err(must(
             "be error, warn, info, debug or trace, also per module, such as info,daemon::http=debug",
             text,
@@ -1300,6 +1301,12 @@ mod tests {
         }
         assert_eq!(echo("a\n"), "\"a\\n\"");
         assert_eq!(echo(&"é".repeat(65)).chars().count(), 67);
+    }
+
+    /// A filter that once made the library's parser cut a character in two.
+    #[test]
+    fn a_filter_outside_ascii() {
+        assert!(super::log_filter("1/\u{113c9}&\u{1bc9c}\u{468}$.N\u{1f574}~\\=EW\u{2d2d}s").is_err());
     }
 
     proptest! {

@@ -11,6 +11,9 @@ use crate::registry::error::RegistryError;
 use crate::registry::publish::PublishedVersion;
 use crate::store::records::{IngestOutcome, IngestRecord};
 
+/// The type of problems that have none (RFC 9457, 4.2.1).
+const NO_TYPE: &str = "about:blank";
+
 /// A file `NAME.rejected.json`: an RFC 9457 problem document with what there is to say of the item.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Rejection {
@@ -30,9 +33,45 @@ pub(crate) struct Rejection {
     /// The user of the machine it belonged to.
     #[serde(default)]
     pub(crate) owner_uid: u32,
+    /// Who took it off the list by hand, if somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given_up: Option<GivenUp>,
     /// The proof that the entry is in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<Receipt>,
+}
+
+/// That a refused item was taken off the list by hand.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GivenUp {
+    /// Who did.
+    pub(crate) by: String,
+    /// Why, as they say.
+    pub(crate) reason: String,
+    /// When, RFC 3339.
+    pub(crate) at: String,
+    /// Index of the entry in the audit log.
+    pub(crate) log_index: u64,
+}
+
+impl Rejection {
+    /// Whether it is of an item that was given up before anything else became of it.
+    pub(crate) fn is_of_discarded(&self) -> bool {
+        self.problem.kind == NO_TYPE
+    }
+}
+
+/// A refused item's document, once it was taken off the list; none where that can't be said in it.
+pub(crate) fn dismissed(document: &[u8], record: &IngestRecord) -> Option<Vec<u8>> {
+    let IngestOutcome::Discarded { by, reason } = &record.outcome else { return None };
+    let mut rejection: Rejection = serde_json::from_slice(document).ok()?;
+    rejection.given_up = Some(GivenUp {
+        by: by.clone(),
+        reason: reason.clone(),
+        at: crate::clock::rfc3339(record.at_ms),
+        log_index: record.index,
+    });
+    Some(pretty(&rejection))
 }
 
 /// The receipt of an item that became a version.
@@ -69,15 +108,19 @@ pub(crate) fn receipt_of_purged(record: &IngestRecord) -> Vec<u8> {
 /// The problem document of an item that is refused or given up. `error` has more to say than the record, as long as it is
 /// known; `detail` is what people read.
 pub(crate) fn rejection(record: &IngestRecord, error: Option<&RegistryError>, receipt: Option<Receipt>) -> Rejection {
-    let (kind, detail) = match &record.outcome {
+    let instance = format!("urn:mreg:item:{}", record.item);
+    let mut problem = match &record.outcome {
         IngestOutcome::Rejected { problem, detail } => {
             let kind = ProblemType::from_slug(problem).or_else(|| error.map(kind_of));
-            (kind.unwrap_or(ProblemType::Invalid), detail.clone())
+            kind.unwrap_or(ProblemType::Invalid).problem(detail.clone(), instance)
         }
-        IngestOutcome::Discarded { by, reason } => (ProblemType::Conflict, format!("given up by `{by}`: {reason}")),
-        IngestOutcome::Published { .. } => (ProblemType::Conflict, "it is a version".to_owned()),
+        // Nothing is wrong with it: that has no type. The status is what doing it again would come to.
+        IngestOutcome::Discarded { by, reason } => Problem {
+            kind: NO_TYPE.to_owned(),
+            ..ProblemType::Conflict.problem(format!("given up by `{by}`: {reason}"), instance)
+        },
+        IngestOutcome::Published { .. } => ProblemType::Conflict.problem("it is a version", instance),
     };
-    let mut problem = kind.problem(detail, format!("urn:mreg:item:{}", record.item));
     match error {
         Some(RegistryError::Invalid(errors)) => {
             problem.errors =
@@ -94,6 +137,7 @@ pub(crate) fn rejection(record: &IngestRecord, error: Option<&RegistryError>, re
         log_index: Some(record.index),
         size: record.size,
         owner_uid: record.owner_uid,
+        given_up: None,
         receipt,
     }
 }
@@ -111,7 +155,7 @@ mod tests {
 
     use common::name::ItemId;
 
-    use super::{Rejection, pretty, rejection};
+    use super::{Rejection, dismissed, pretty, rejection};
     use crate::registry::error::RegistryError;
     use crate::store::records::{IngestOutcome, IngestRecord};
 
@@ -146,11 +190,32 @@ mod tests {
         assert_eq!((back.item.len(), back.owner_uid), (26, 3));
     }
 
+    /// The document of what is taken off the list says by whom, and all that it said before.
+    #[test]
+    fn taken_off_the_list() {
+        let refused = IngestOutcome::Rejected { problem: "invalid".to_owned(), detail: "file: empty".to_owned() };
+        let document = pretty(&rejection(&record(refused), None, None));
+        let discarded = IngestOutcome::Discarded { by: "alice".to_owned(), reason: "seen".to_owned() };
+        let amended = dismissed(&document, &record(discarded)).unwrap();
+        let mut value: serde_json::Value = serde_json::from_slice(&amended).unwrap();
+        let given_up = value.as_object_mut().unwrap().remove("given_up").unwrap();
+        assert_eq!(
+            (&given_up["by"], &given_up["reason"], &given_up["log_index"]),
+            (&"alice".into(), &"seen".into(), &9.into())
+        );
+        assert_eq!(value, serde_json::from_slice::<serde_json::Value>(&document).unwrap());
+        assert_eq!(
+            dismissed(b"{", &record(IngestOutcome::Discarded { by: String::new(), reason: String::new() })),
+            None
+        );
+    }
+
     /// What is given up by hand says by whom and why.
     #[test]
     fn given_up() {
         let outcome = IngestOutcome::Discarded { by: "alice".to_owned(), reason: "wrong file".to_owned() };
         let document = rejection(&record(outcome), None, None);
+        assert!(document.is_of_discarded() && document.given_up.is_none());
         assert!(document.problem.detail.contains("alice") && document.problem.detail.contains("wrong file"));
     }
 }

@@ -8,11 +8,16 @@ use std::path::PathBuf;
 
 use common::name::ItemId;
 
+use crate::clock;
 use crate::ingest::lanes::{Entry, Kind, Lanes, Seen, TakeError};
 use crate::ingest::names::{NameKind, Place, Root, namespace_of};
 use crate::ingest::process::{Prepared, Unprepared, prepare, sidecar_names};
 use crate::ingest::settle::Writer;
 use crate::ingest::table::REJECTED_MAX;
+use crate::store::records::IngestRecord;
+
+/// Records of items that were on another device than the drop folder is now are kept so long, milliseconds.
+const RECORDS_KEPT_MS: i64 = 30 * clock::DAY_MS;
 
 /// Something to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +109,9 @@ pub(crate) struct Listed {
 }
 
 /// Lists all watched folders.
+///
+/// # Errors
+/// One of those that are the daemon's own can't be listed.
 pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
     let mut all = Vec::new();
     for root in [Root::Top, Root::Incoming] {
@@ -118,9 +126,10 @@ pub(crate) fn walk(lanes: &Lanes) -> io::Result<Vec<Listed>> {
         for namespace in namespaces {
             match lanes.list(root, Some(&namespace)) {
                 Ok(entries) => all.push(Listed { root, namespace: Some(namespace), entries }),
-                // Moved away in between.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                // It is its owner's, who moved it away or closed it in between: no harm to what lies elsewhere.
+                Err(error) => {
+                    tracing::debug!(%error, namespace, "a namespace can't be listed; the next walk tries again")
+                }
             }
         }
     }
@@ -190,6 +199,12 @@ fn copy_of(error: &io::Error) -> io::Error {
     }
 }
 
+/// Whether a record of an item that does not lie in `processing/` is of no use any more. It is, while the item may only be
+/// away: what lies there may be the empty folder below a mount that is to come.
+pub(crate) fn may_be_forgotten(record: &IngestRecord, device: u64, now_ms: i64) -> bool {
+    record.device == device || now_ms.saturating_sub(record.at_ms) > RECORDS_KEPT_MS
+}
+
 /// What is found at a start.
 pub(crate) struct Found {
     pub(crate) taken: Vec<(ItemId, Place)>,
@@ -200,7 +215,10 @@ pub(crate) struct Found {
 /// Looks at what an earlier run left, and makes the folders of namespaces.
 pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<Found> {
     for namespace in namespaces {
-        lanes.make_namespace(namespace)?;
+        // Somebody may have put something else there: the others are taken in all the same.
+        if let Err(error) = lanes.make_namespace(namespace) {
+            tracing::warn!(%error, namespace, "the folder of a namespace can't be made");
+        }
     }
     Ok(Found {
         taken: lanes.taken()?,
@@ -209,4 +227,32 @@ pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<F
             Vec::new()
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::name::ItemId;
+
+    use super::{RECORDS_KEPT_MS, may_be_forgotten};
+    use crate::store::records::{IngestOutcome, IngestRecord};
+
+    /// A record outlives a start at which another file system lies where the drop folder was, and not for ever.
+    #[test]
+    fn records_of_a_mount_that_is_away_are_kept() {
+        let record = IngestRecord {
+            item: ItemId::from_u128(1),
+            path: "x.bin".to_owned(),
+            device: 7,
+            inode: 8,
+            owner_uid: 9,
+            digest: None,
+            size: 1,
+            outcome: IngestOutcome::Rejected { problem: "invalid".to_owned(), detail: String::new() },
+            at_ms: 1_000,
+            index: 2,
+        };
+        assert!(may_be_forgotten(&record, 7, 1_000));
+        assert!(!may_be_forgotten(&record, 6, 1_000 + RECORDS_KEPT_MS));
+        assert!(may_be_forgotten(&record, 6, 1_001 + RECORDS_KEPT_MS));
+    }
 }

@@ -34,6 +34,7 @@ use std::sync::Mutex;
 use common::name::{ArtifactPath, ItemId};
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, fstatfs, fstatvfs, openat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 pub use self::finish::DOCUMENT_OCTETS_MAX;
 pub use self::tree::{DEPTH_MAX, ENTRIES_MAX, FILES_MAX};
@@ -41,7 +42,7 @@ pub use self::tree::{DEPTH_MAX, ENTRIES_MAX, FILES_MAX};
 use self::beneath::{make_folder, names, open_folder, stat_fd};
 use self::look::Home;
 use self::take::Taken;
-use crate::ingest::names::{NAMESPACE, Place, Root, namespace_of};
+use crate::ingest::names::{NAMESPACE, NameKind, Place, Root, kind_of, namespace_of};
 use crate::ingest::settle::Writer;
 
 /// Watched: where things are dropped.
@@ -54,11 +55,16 @@ const DONE: &str = "done";
 const REJECTED: &str = "rejected";
 /// The lock where the file system locks no folders (NFS); in `processing/`.
 const LOCK: &str = ".lock";
+/// Made and removed at a start, in `processing/`: whose it is, is what is the daemon's own.
+const PROBE: &str = ".probe";
 
-/// Mode of folders that people drop into, when made: their group writes, and what is made in them has their group.
-const MODE_DROP: u32 = 0o2770;
+/// Mode of folders that people drop into, when made: their group writes, what is made in them has their group, and nobody but
+/// its owner and the daemon moves or removes anything: neither another's file, nor a lane.
+const MODE_DROP: u32 = 0o3770;
 /// Mode of `done/`, `rejected/` and the folders in them, when made.
 const MODE_ENDED: u32 = 0o2750;
+/// What of a mode mkdir(2) takes: the set-group-ID bit comes from the parent.
+const MODE_ASKED: u32 = 0o1777;
 /// Mode of `processing/` and the folders in it: nobody else enters.
 const MODE_PROCESSING: u32 = 0o700;
 /// Mode of receipts, problem documents and markers.
@@ -128,6 +134,8 @@ pub struct Seen {
 pub struct Tree {
     /// Regular files, markers left out.
     pub files: u64,
+    /// Folders, however deep.
+    pub folders: u64,
     /// SHA-256 over path, inode, size and times of everything in it.
     pub print: [u8; 32],
     /// Whether a marker says that it is complete.
@@ -189,6 +197,8 @@ pub struct Lanes {
     /// Carries the lock where they can't.
     _lock: Option<OwnedFd>,
     home: Home,
+    /// Whose is what the daemon makes here. Some file systems give all to one user (CIFS), or root's to nobody (NFS).
+    own_uid: u32,
     name_octets_max: usize,
     /// Whether the file system is one of [`ORDERED`].
     ordered: bool,
@@ -210,7 +220,7 @@ impl Lanes {
     /// `WouldBlock`: another daemon has it. Else what the file system says, with the path.
     pub fn open(dir: &Path) -> io::Result<Self> {
         if !dir.is_dir() {
-            DirBuilder::new().mode(0o770).create(dir).map_err(told(dir))?;
+            DirBuilder::new().mode(MODE_DROP & MODE_ASKED).create(dir).map_err(told(dir))?;
             set_mode(&open_dir(dir).map_err(told(dir))?, MODE_DROP).map_err(told(dir))?;
         }
         Self::open_as(dir, Missing::Make)
@@ -231,7 +241,7 @@ impl Lanes {
         let home = Home::of(&stat);
         let lane = |name: &str, mode: u32| {
             let open = || {
-                if missing == Missing::Make && make_folder(&top, OsStr::new(name), mode & 0o777)? {
+                if missing == Missing::Make && make_folder(&top, OsStr::new(name), mode & MODE_ASKED)? {
                     set_mode(&open_folder(&top, name)?, mode)?;
                 }
                 open_folder(&top, name)
@@ -259,6 +269,11 @@ impl Lanes {
             );
             set_mode(&processing, MODE_PROCESSING).map_err(told(&at_processing))?;
         }
+        let remote = is_of(&processing, &REMOTE).unwrap_or(true);
+        for (name, lane) in [(PROCESSING, &processing), (DONE, &done), (REJECTED, &rejected)] {
+            owned(lane, remote).map_err(told(&dir.join(name)))?;
+        }
+        let own_uid = own_uid(&processing).map_err(told(&at_processing))?;
         let system = fstatvfs(&top).map_err(io::Error::from).map_err(told(dir))?;
         let name_octets_max = usize::try_from(system.f_namemax).unwrap_or(NAME_OCTETS_MAX).min(NAME_OCTETS_MAX);
         let ordered = is_of(&processing, &ORDERED).unwrap_or(false);
@@ -272,10 +287,16 @@ impl Lanes {
             rejected,
             _lock: lock,
             home,
+            own_uid,
             name_octets_max,
             ordered,
             taken: Mutex::default(),
         })
+    }
+
+    /// The device that they lie on.
+    pub fn device(&self) -> u64 {
+        self.home.device()
     }
 
     /// Where they are.
@@ -378,7 +399,7 @@ impl Lanes {
 
     fn namespace_at(&self, root: Root, namespace: &str) -> io::Result<()> {
         let name = Self::namespace_name(root, namespace)?;
-        let made = make_folder(self.root(root), name, MODE_DROP & 0o777)?;
+        let made = make_folder(self.root(root), name, MODE_DROP & MODE_ASKED)?;
         let folder = open_folder(self.root(root), name)?;
         if made {
             set_mode(&folder, MODE_DROP)?;
@@ -445,6 +466,20 @@ impl Lanes {
         self.open_taken(item, place, path)
     }
 
+    /// The names of what was taken along with an item, whatever the case of their endings.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn taken_along(&self, item: ItemId, place: &Place) -> io::Result<Vec<OsString>> {
+        let of = |name: &OsString| match kind_of(name) {
+            NameKind::Sidecar(of) | NameKind::Checksum(of) => of == place.name,
+            _ => false,
+        };
+        let mut all = names(open_folder(&self.processing, take::slot_name(item, place))?)?;
+        all.retain(of);
+        Ok(all)
+    }
+
     /// A sidecar that was taken along, at most so many octets of it; none if there is no such sidecar.
     ///
     /// # Errors
@@ -463,7 +498,7 @@ impl Lanes {
     /// place in `processing/`; all durable on return. May be repeated after a crash anywhere in it. Gives where the item
     /// lies now, below the drop folder; without `keep`, where its receipt lies.
     ///
-    /// Without `keep`, a folder is kept all the same if something in it changed after it was taken: only what was committed
+    /// Without `keep`, what changed after it was taken is kept all the same, as far as that can be told: only what was committed
     /// is removed.
     ///
     /// # Errors
@@ -487,6 +522,21 @@ impl Lanes {
     /// `Changed`: it is no longer there. `Refused`: `lies` is no such place.
     pub fn readmit(&self, item: ItemId, place: &Place, lies: &Path) -> Result<(), TakeError> {
         self.bring_back(item, place, lies)
+    }
+
+    /// Puts another document in the place of a refused item's, durably; `change` makes it of the one that is there, or none. Where
+    /// there is no document any more nothing is done.
+    ///
+    /// # Errors
+    /// `InvalidInput`: `lies` is no place in `rejected/`, or the document is too long. Else what the file system says.
+    pub fn amend(
+        &self,
+        item: ItemId,
+        place: &Place,
+        lies: &Path,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> io::Result<()> {
+        self.amend_document(item, place, lies, change)
     }
 
     /// The refused items that lie there, newest day first, at most so many: each with its document.
@@ -541,6 +591,27 @@ fn mark(folder: &OwnedFd) -> io::Result<()> {
         Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses a lane that somebody else made: its owner may change all that lies in it. Where owners are what a server says, they
+/// say nothing.
+fn owned(lane: &OwnedFd, remote: bool) -> io::Result<()> {
+    let (owner, own) = (stat_fd(lane)?.stx_uid, geteuid().as_raw());
+    if remote || owner == own || owner == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("belongs to the user {owner}, who could change what lies in it: give it to the user {own} (chown)"),
+    ))
+}
+
+/// Whose it is what the daemon makes in a folder.
+fn own_uid(folder: &OwnedFd) -> io::Result<u32> {
+    make_folder(folder, OsStr::new(PROBE), MODE_PROCESSING)?;
+    let probe = beneath::stat(folder, OsStr::new(PROBE))?;
+    beneath::remove_folder(folder, OsStr::new(PROBE))?;
+    Ok(probe.stx_uid)
 }
 
 /// Locks the folder of what was taken, for as long as its descriptor (or the one given back) is open.

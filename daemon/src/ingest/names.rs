@@ -60,7 +60,7 @@ pub enum NameKind {
     Sidecar(OsString),
     /// `NAME.sha256`: the digest that NAME must have. As above.
     Checksum(OsString),
-    /// A name that programs give to what they have not finished, such as `.NAME.XXXXXX` or `NAME.part`.
+    /// A name that programs give to what they have not finished, such as `.NAME.f3Kq0x` (rsync) or `NAME.part`.
     Temporary,
     /// `.mreg-complete` or `_SUCCESS` in a folder: it is complete.
     Complete,

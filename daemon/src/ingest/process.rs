@@ -9,6 +9,7 @@
 //! | the receipt, the move | parts of `done/` or `rejected/`, its record | repeats the finish, which comes to the same |
 //! | the finish | its record | forgets it |
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use common::api::{IngestKind, State};
 use common::digest::Digest;
 use common::name::{ItemId, ModelId, ModelName, NameError, Version};
-use common::role::Role;
+use common::role::{Permission, Role};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ingest::DropFolder;
@@ -35,7 +36,7 @@ use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::ingest::{Dropper, Item};
 use crate::registry::publish::{PublishForm, PublishedVersion, Source};
-use crate::registry::upload::{StagedFile, Upload};
+use crate::registry::upload::{FileSink, StagedFile, Upload};
 use crate::store::records::{IngestOutcome, IngestRecord};
 use crate::{clock, error_chain};
 
@@ -60,6 +61,13 @@ pub(crate) struct Prepared {
     refusal: Option<Arc<RegistryError>>,
 }
 
+impl Prepared {
+    /// Whether it is refused whatever is in it: nothing of it is read.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+}
+
 /// Why an item can't be prepared.
 #[derive(Debug)]
 pub(crate) enum Unprepared {
@@ -74,18 +82,6 @@ pub(crate) enum Unprepared {
 /// The names of sidecars that may lie beside an item.
 pub(crate) fn sidecar_names(name: &std::ffi::OsStr) -> Vec<OsString> {
     vec![sidecar_of(name), checksum_of(name)]
-}
-
-/// The same for an item of which it is not known what was taken along: people may write the suffixes in capitals.
-fn sidecar_names_any_case(name: &std::ffi::OsStr) -> Vec<OsString> {
-    let in_capitals = |suffix: &str| {
-        let mut name = name.to_owned();
-        name.push(suffix);
-        name
-    };
-    let mut names = sidecar_names(name);
-    names.extend([".MREG.JSON", ".SHA256"].map(in_capitals));
-    names
 }
 
 /// Looks at a taken item and reads its sidecars. `beside`: those that were taken along, where that is known. Blocks.
@@ -174,12 +170,19 @@ fn look_into(
     prepared.files = lanes.files(item, place)?;
     let names = match beside {
         Some(beside) => beside.to_vec(),
-        None => sidecar_names_any_case(&place.name),
+        None => lanes.taken_along(item, place).map_err(Stopped::Io)?,
     };
     let own_name = place.name.to_string_lossy().into_owned();
     let mut checksum = None;
+    let is_checksum_file = |name: &OsString| matches!(kind_of(name), NameKind::Checksum(_));
+    let checksums = names.iter().filter(|name| is_checksum_file(name)).count();
+    if checksums > 1 || names.len() - checksums > 1 {
+        let names: Vec<String> = names.iter().map(|name| shown_name(name)).collect();
+        let msg = format!("there are several of one kind, where one is to speak of the file: `{}`", names.join("`, `"));
+        return Err(refused(if checksums > 1 { "sha256" } else { "sidecar" }, msg));
+    }
     for name in &names {
-        let is_checksum = matches!(kind_of(name), NameKind::Checksum(_));
+        let is_checksum = is_checksum_file(name);
         let (loc, octets_max) =
             if is_checksum { ("sha256", CHECKSUM_OCTETS_MAX) } else { ("sidecar", SIDECAR_OCTETS_MAX) };
         let found = match lanes.sidecar(item, place, name, octets_max) {
@@ -191,7 +194,7 @@ fn look_into(
         if seen.owner_uid != prepared.seen.owner_uid {
             let msg = format!(
                 "`{}` belongs to the user {}, and the file to {}: both must have the same owner",
-                name.to_string_lossy(),
+                shown_name(name),
                 seen.owner_uid,
                 prepared.seen.owner_uid
             );
@@ -251,8 +254,6 @@ pub(crate) struct Work {
     pub(crate) progress: Arc<Progress>,
     /// Whether a record may be there from before.
     pub(crate) may_be_decided: bool,
-    /// What it came to before, where only the finish is left.
-    pub(crate) decided: Option<Arc<Decided>>,
 }
 
 /// What an item came to; the log has it, and only the moving is left.
@@ -274,10 +275,8 @@ pub(crate) enum CameTo {
 /// What the work on an item came to.
 #[derive(Debug)]
 pub(crate) enum Worked {
-    /// Decided and moved; it lies there, below the drop folder.
-    Finished(Arc<Decided>, PathBuf),
-    /// Decided, and it could not be moved.
-    Unfinished(Arc<Decided>, io::Error),
+    /// Decided: the log has it, and it is to be moved.
+    Decided(Arc<Decided>),
     /// It changed while it was read: it must settle again.
     Changed(String),
     /// There is no room.
@@ -288,35 +287,24 @@ pub(crate) enum Worked {
     Left,
 }
 
-/// Works on an item until it is moved, or until something stands in the way.
+/// Works on an item until it is decided, or until something stands in the way.
 pub(crate) async fn run(context: Arc<Context>, work: Work) -> (ItemId, Worked) {
-    let id = work.id;
-    let decided = match &work.decided {
-        Some(decided) => Ok(Arc::clone(decided)),
-        None => decide(&context, &work).await.map(Arc::new),
-    };
-    let worked = match decided {
-        Ok(decided) => match finish(&context, id, work.place, Arc::clone(&decided)).await {
-            Ok(lies) => Worked::Finished(decided, lies),
-            Err(error) => Worked::Unfinished(decided, error),
-        },
+    let worked = match decide(&context, &work).await {
+        Ok(decided) => Worked::Decided(Arc::new(decided)),
         Err(worked) => worked,
     };
-    (id, worked)
+    (work.id, worked)
 }
 
-/// Moves a decided item to where it belongs, durably, and has its record forgotten.
-async fn finish(context: &Arc<Context>, id: ItemId, place: Place, decided: Arc<Decided>) -> io::Result<PathBuf> {
-    let on_thread = Arc::clone(context);
-    let task = tokio::task::spawn_blocking(move || {
-        let date = date(decided.record.at_ms);
-        let (lanes, document) = (&on_thread.lanes, &decided.document);
-        match decided.came_to {
-            CameTo::Version { .. } => lanes.finish(id, &place, document, &date, on_thread.settings.keep_done),
-            CameTo::Refused { .. } => lanes.reject(id, &place, document, &date),
-        }
-    });
-    let lies = task.await.map_err(io::Error::other)??;
+/// Moves a decided item to where it belongs, durably, and has its record forgotten. Gives where it lies, below the drop
+/// folder. Blocks.
+pub(crate) fn finish(context: &Context, id: ItemId, place: &Place, decided: &Decided) -> io::Result<PathBuf> {
+    let date = date(decided.record.at_ms);
+    let (lanes, document) = (&context.lanes, &decided.document);
+    let lies = match decided.came_to {
+        CameTo::Version { .. } => lanes.finish(id, place, document, &date, context.settings.keep_done),
+        CameTo::Refused { .. } => lanes.reject(id, place, document, &date),
+    }?;
     context.registry.forget_ingests(vec![id]);
     Ok(lies)
 }
@@ -356,7 +344,8 @@ async fn decide(context: &Arc<Context>, work: &Work) -> Result<Decided, Worked> 
     match context.registry.space().await {
         Ok(space) => {
             let needed = context.registry.settings().min_free_bytes.saturating_add(size);
-            if space.free_bytes < needed && size <= context.registry.settings().upload_bytes_max {
+            let may_come = caller.require(Permission::ModelWrite).is_ok();
+            if may_come && space.free_bytes < needed && size <= context.registry.settings().upload_bytes_max {
                 return Err(no_room(needed, space.free_bytes));
             }
         }
@@ -449,6 +438,11 @@ pub(crate) fn item(
 /// Its path, safe to show.
 pub(crate) fn shown(place: &Place) -> String {
     common::shown::shown(&place.shown(), common::name::PATH_OCTETS_MAX)
+}
+
+/// A name from outside, safe to show.
+pub(crate) fn shown_name(name: &std::ffi::OsStr) -> String {
+    common::shown::shown(&name.to_string_lossy(), common::name::PATH_OCTETS_MAX)
 }
 
 fn failed(work: &Work, error: &RegistryError) -> Worked {
@@ -585,7 +579,10 @@ async fn refuse(
     error: &RegistryError,
 ) -> Result<Decided, Worked> {
     let item = item_of(work, None, None);
-    let record = reject(context, caller, item, error).await.map_err(|failure| failed(work, &failure.error))?;
+    let record = reject(context, caller, item, error).await.map_err(|failure| match chance(&failure.error) {
+        Chance::WithRoom => Worked::Full(failure.error.to_string()),
+        Chance::Later | Chance::None => failed(work, &failure.error),
+    })?;
     let by = caller.map_or_else(|| "watcher".to_owned(), |caller| caller.actor.name.clone());
     refused_as(context, record, Some(error), by).await.map_err(|error| failed(work, &error))
 }
@@ -651,6 +648,11 @@ impl From<RegistryError> for Unread {
 async fn read_all(context: &Arc<Context>, work: &Work, upload: &mut Guarded) -> Result<Option<Digest>, Unread> {
     let Some(upload) = &mut upload.0 else { return Err(Unread::Left) };
     let prepared = &work.prepared;
+    if let (IngestKind::File, [path]) = (prepared.kind, prepared.files.as_slice())
+        && prepared.seen.size <= READ_OCTETS as u64
+    {
+        return read_small(context, work, path.clone(), upload).await.map(Some);
+    }
     let mut digest = None;
     for path in &prepared.files {
         let staged = read_one(context, work, path.clone(), upload).await?;
@@ -664,6 +666,67 @@ async fn read_all(context: &Arc<Context>, work: &Work, upload: &mut Guarded) -> 
         return Err(Unread::Changed("it changed while it was read".to_owned()));
     }
     Ok(digest)
+}
+
+/// A file that one read has room for is read and looked at again in one go: where there are thousands, it is the changes
+/// from thread to thread that take the time.
+async fn read_small(context: &Arc<Context>, work: &Work, path: PathBuf, upload: &mut Upload) -> Result<Digest, Unread> {
+    let (on_thread, id, place) = (Arc::clone(context), work.id, work.place.clone());
+    let seen = work.prepared.seen.clone();
+    let task = tokio::task::spawn_blocking(move || {
+        let reads = RefCell::new(Vec::new());
+        let send = |read| {
+            reads.borrow_mut().push(read);
+            true
+        };
+        read_on_thread(&on_thread.lanes, id, &place, &path, seen.owner_uid, &send)?;
+        match on_thread.lanes.look_taken(id, &place).map_err(Unread::Io)? {
+            Some(after) if after == seen => Ok(reads.into_inner()),
+            Some(_) | None => Err(Unread::Changed("it changed while it was read".to_owned())),
+        }
+    });
+    let mut leave = context.leave.clone();
+    let reads = tokio::select! {
+        biased;
+        () = raised(&mut leave) => return Err(Unread::Left),
+        reads = task => reads.map_err(|error| Unread::Io(io::Error::other(error)))??,
+    };
+    let mut sink = None;
+    for read in reads {
+        if let Some(staged) = take_read(read, &mut sink, work, upload).await? {
+            let digest = staged.digest();
+            upload.add(staged);
+            return Ok(digest);
+        }
+    }
+    Err(Unread::Registry(RegistryError::internal("a file has no end")))
+}
+
+/// Hands on what was read; gives the file when it is whole.
+async fn take_read(
+    read: Read,
+    sink: &mut Option<FileSink>,
+    work: &Work,
+    upload: &mut Upload,
+) -> Result<Option<StagedFile>, Unread> {
+    match (read, &mut *sink) {
+        (Read::Opened(path), None) => *sink = Some(upload.file(&path).await?),
+        (Read::Octets(octets), Some(sink)) => {
+            let count = octets.len() as u64;
+            sink.write(octets).await?;
+            work.progress.octets.fetch_add(count, Ordering::Relaxed);
+        }
+        (Read::End, Some(_)) => {
+            if let Some(sink) = sink.take() {
+                return Ok(Some(sink.finish().await?));
+            }
+        }
+        (Read::Error(error), _) => return Err(error),
+        (Read::Opened(_), Some(_)) | (Read::Octets(_) | Read::End, None) => {
+            return Err(Unread::Registry(RegistryError::internal("the parts of a file came out of order")));
+        }
+    }
+    Ok(None)
 }
 
 /// What the reading thread hands over.
@@ -700,26 +763,13 @@ async fn read_one(
             () = raised(&mut leave) => return Err(Unread::Left),
             read = reads.recv() => read,
         };
-        match (read, &mut sink) {
-            (Some(Read::Opened(path)), None) => sink = Some(upload.file(&path).await?),
-            (Some(Read::Octets(octets)), Some(sink)) => {
-                let count = octets.len() as u64;
-                sink.write(octets).await?;
-                work.progress.octets.fetch_add(count, Ordering::Relaxed);
-            }
-            (Some(Read::End), sink) => match sink.take() {
-                Some(sink) => return Ok(sink.finish().await?),
-                None => return Err(Unread::Registry(RegistryError::internal("a file ended before it began"))),
-            },
-            (Some(Read::Error(error)), _) => return Err(error),
-            (Some(Read::Opened(_)), Some(_)) | (Some(Read::Octets(_)), None) => {
-                return Err(Unread::Registry(RegistryError::internal("the parts of a file came out of order")));
-            }
-            (None, _) => {
-                let ended = thread.await;
-                let cause = ended.err().map_or_else(|| io::Error::other("the thread ended early"), io::Error::other);
-                return Err(Unread::Io(cause));
-            }
+        let Some(read) = read else {
+            let ended = thread.await;
+            let cause = ended.err().map_or_else(|| io::Error::other("the thread ended early"), io::Error::other);
+            return Err(Unread::Io(cause));
+        };
+        if let Some(staged) = take_read(read, &mut sink, work, upload).await? {
+            return Ok(staged);
         }
     }
 }

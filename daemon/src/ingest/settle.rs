@@ -43,11 +43,18 @@ pub enum Writer {
 /// What to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Look again then, or sooner if something tells of a change; until then it waits for this.
+    /// It settles. Look again then, or sooner if something tells of a change; until then it waits for this.
     Wait {
-        /// When. None: only a change can end it, and a change of it is told or walked into.
-        until: Option<Instant>,
+        /// When.
+        until: Instant,
         /// For what, as a sentence.
+        reason: String,
+    },
+    /// Time alone makes nothing of it: somebody has to do something, and the sentence says what.
+    Ask {
+        /// When to look again all the same. None: only a change can end it, and a change of it is told or walked into.
+        until: Option<Instant>,
+        /// What is to be done, as a sentence.
         reason: String,
     },
     /// It is complete: to be taken. Whether it can be taken in is not asked here.
@@ -64,7 +71,7 @@ pub enum Verdict {
 pub struct Rest {
     /// Where it can be told whether somebody has the file open for writing.
     pub sure: Duration,
-    /// Where it can't.
+    /// Where it can't, and where a folder's completeness, or its emptiness, is told by nothing but time.
     pub unsure: Duration,
 }
 
@@ -160,16 +167,16 @@ impl Settling {
             let rested = now.saturating_duration_since(since);
             if is_written {
                 let reason = "still open for writing by another program".to_owned();
-                Verdict::Wait { until: Some(later(now, needed)), reason }
+                Verdict::Wait { until: later(now, needed), reason }
             } else if rested < needed {
                 let reason = match (is_first, starts_anew) {
                     (true, _) => format!("new; taken when it rests for {}", shown(needed)),
                     (false, true) => format!("still changing; taken when it rests for {}", shown(needed)),
                     (false, false) => format!("stable in {}", shown(needed.saturating_sub(rested))),
                 };
-                Verdict::Wait { until: Some(later(since, needed)), reason }
+                Verdict::Wait { until: later(since, needed), reason }
             } else if writer.is_none() {
-                Verdict::Wait { until: Some(now), reason: "at rest; to be asked for writers".to_owned() }
+                Verdict::Wait { until: now, reason: "at rest; to be asked for writers".to_owned() }
             } else {
                 self.closed(&known, now, rested, rest)
             }
@@ -192,10 +199,10 @@ impl Settling {
         if self.is_taken {
             return None;
         }
-        let waits = |reason| Some(Verdict::Wait { until: None, reason });
+        let asks = |reason| Some(Verdict::Ask { until: None, reason });
         if self.kind == NameKind::Temporary {
             let name = self.place.shown();
-            return waits(format!("`{name}` has the name of something unfinished: rename it when it is complete"));
+            return asks(format!("`{name}` has the name of something unfinished: rename it when it is complete"));
         }
         let tree = known.seen.tree.as_ref().filter(|_| known.seen.kind == Kind::Folder)?;
         let is_namespace = tree.namespace && !tree.marked && self.can_be_namespace();
@@ -212,11 +219,17 @@ impl Settling {
             return Verdict::Ready;
         };
         let until = later(now, (rested / FOLDER_LOOKS_PART).clamp(rest.sure.min(FOLDER_LOOKS_MAX), FOLDER_LOOKS_MAX));
-        let waits = |reason| Verdict::Wait { until: Some(until.max(later(now, LOOKS_MIN))), reason };
+        let asks = |reason| Verdict::Ask { until: Some(until.max(later(now, LOOKS_MIN))), reason };
+        // Nobody has said anything, and a program that stalled between two files looks the same.
+        let unsure = rest.unsure.max(rest.sure);
+        let rests = |what: &str| {
+            let reason = format!("{what} in {}", shown(unsure.saturating_sub(rested)));
+            (rested < unsure).then(|| Verdict::Wait { until: later(known.since, unsure), reason })
+        };
         let name = self.place.shown();
         let can_be_namespace = self.can_be_namespace();
         if tree.namespace {
-            return waits(if self.place.namespace.is_some() {
+            return asks(if self.place.namespace.is_some() {
                 format!(
                     "`{name}` is marked as a namespace, but a namespace has no others in it: remove `.mreg-namespace` \
                      from it"
@@ -234,7 +247,7 @@ impl Settling {
             });
         }
         if let Some(unfinished) = &tree.unfinished {
-            return waits(format!(
+            return asks(format!(
                 "`{unfinished}` in `{name}` has the name of something unfinished: rename it when it is complete, or remove \
                  it"
             ));
@@ -244,13 +257,16 @@ impl Settling {
         }
         if is_empty(tree) {
             return match can_be_namespace {
-                true => Verdict::Namespace { mark: true },
-                false => waits(format!("`{name}` is empty: put files in it, or remove it")),
+                true => rests("empty; a namespace").unwrap_or(Verdict::Namespace { mark: true }),
+                false => asks(format!("`{name}` is empty: put files in it, or remove it")),
             };
         }
         // A look at something else has forgotten it.
-        if self.moved_in.is_some() || tree.sealed {
+        if self.moved_in.is_some() {
             return Verdict::Ready;
+        }
+        if tree.sealed && (tree.files > 0 || tree.hostile.is_some()) {
+            return rests("by its times complete; taken").unwrap_or(Verdict::Ready);
         }
         let mut reason = format!(
             "`{name}` is not known to be complete: put an empty file `.mreg-complete` in it to make it one version"
@@ -261,7 +277,7 @@ impl Settling {
         if let Some(hostile) = &tree.hostile {
             reason += &format!("; as it is it will be refused: {hostile}");
         }
-        waits(reason)
+        asks(reason)
     }
 }
 
@@ -273,7 +289,7 @@ fn is_renamed(was: &Seen, is: &Seen) -> bool {
 }
 
 fn is_empty(tree: &Tree) -> bool {
-    tree.files == 0 && tree.hostile.is_none()
+    tree.files == 0 && tree.folders == 0 && tree.hostile.is_none()
 }
 
 fn later(instant: Instant, by: Duration) -> Instant {

@@ -32,7 +32,7 @@ const RATE_SAMPLES: usize = 6;
 /// Items of a page where nobody says how many.
 const PAGE: usize = 50;
 /// Items of a page at most.
-const PAGE_MAX: usize = 200;
+const PAGE_MAX: usize = 1000;
 
 /// What is read of an item while it is read; written by whoever reads it.
 #[derive(Debug)]
@@ -472,6 +472,8 @@ mod tests {
             table.count_rejected(id(number), true);
         }
         assert!(table.get(id(0)).is_none() && table.get(id(1)).is_some() && table.get(id(2)).is_some());
+        let page = table.page(&ItemQuery { limit: 5000, ..ItemQuery::default() }).unwrap();
+        assert_eq!((page.items.len(), page.next_cursor.is_some()), (1000, true), "as long as any page may be");
     }
 
     /// The state follows the registry while it is at work, steps are told once, and only the newest are kept.

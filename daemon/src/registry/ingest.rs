@@ -243,7 +243,7 @@ impl Registry {
     }
 
     /// Records that an item is given up by hand (`ingest.discard`), with its [`IngestRecord`]. Done already, it gives the
-    /// first record again.
+    /// first record again; a refusal that is not yet forgotten is no reason not to record it.
     ///
     /// # Errors
     /// What `require` says, with its entry; `Invalid` for the reason; `IdempotencyKeyReused`, `AuditUnavailable`.
@@ -259,7 +259,11 @@ impl Registry {
         note.say("reason_given", reason);
         let once = inner.fingerprints.once(caller, &json!({ "item": item.id.to_string(), "reason": reason }));
         let (work, by, reason) = (Arc::clone(inner), caller.actor.name.clone(), reason.to_owned());
-        let find = recorded(item.id);
+        let first = recorded(item.id);
+        let find = move |records: &dyn Records| {
+            let is_refused = |record: &IngestRecord| matches!(record.outcome, IngestOutcome::Rejected { .. });
+            Ok(first(records)?.filter(|(record, _)| !is_refused(record)))
+        };
         inner
             .commit_first(caller, note, once, find, move |records, moment, _note| {
                 work.settled(records, item, IngestOutcome::Discarded { by, reason }, moment)

@@ -60,7 +60,7 @@ const WAYS: &[(&str, &str)] = &[
     ("cp-a", "cp -a src $IN/NAME"),
     ("cp-old", "touch -d 2001-02-03 cp-old && cat src > cp-old && touch -d 2001-02-03 cp-old && cp -p cp-old $IN/NAME"),
     ("mv", "cp src mv.tmp && mv mv.tmp $IN/NAME"),
-    ("mv-other-disk", "d=$(mktemp -d /dev/shm/mreg-XXXXXX) && cp src $d/f && mv $d/f $IN/NAME && rmdir $d"),
+    ("mv-other-disk", "d=$(mktemp -d -p /dev/shm) && cp src $d/f && mv $d/f $IN/NAME && rmdir $d"),
     ("mv-inside", "cp src $IN/.NAME.unfinished && mv $IN/.NAME.unfinished $IN/NAME"),
     ("link-unlink", "cp src $IN/.NAME.up && ln $IN/.NAME.up $IN/NAME && rm $IN/.NAME.up"),
     ("install", "install -m 640 src $IN/NAME"),

@@ -167,3 +167,28 @@ fn names_in_a_namespace() {
     assert_eq!(folder.arrives("team/a.safetensors").version(), "team/b:1");
     assert_eq!(folder.arrives("team/c.safetensors").version(), "other/c:1");
 }
+
+/// Two checksum files, or two sidecars, whose names differ in case alone: nobody can tell which is meant.
+#[test]
+fn two_of_one_kind() {
+    let folder = DropFolder::start();
+    let octets = samples::safetensors(1);
+    folder.copy("m.safetensors.sha256", sha256(&octets).as_bytes());
+    folder.copy("m.safetensors.SHA256", sha256(b"other").as_bytes());
+    folder.copy("m.safetensors", &octets);
+    let refused = folder.is_refused("m.safetensors");
+    assert!(refused.says("several"), "{}", refused.document);
+    assert_eq!(folder.admin().value("/models")["total"], 0);
+}
+
+/// A checksum file holds however its ending is written, also where it came long before its file.
+#[test]
+fn an_ending_in_capitals() {
+    let folder = DropFolder::start();
+    folder.copy("m.safetensors.SHA256", sha256(b"other").as_bytes());
+    folder.shows("m.safetensors.SHA256", "to wait for its file", |item| {
+        item.reason.as_deref().is_some_and(|reason| reason.contains("is not there"))
+    });
+    folder.copy("m.safetensors", &samples::safetensors(1));
+    assert_eq!(folder.is_refused("m.safetensors").problem(), "digest-mismatch");
+}

@@ -109,6 +109,20 @@ fn a_marker() {
     assert_eq!(folder.admin().value("/models")["total"], 2);
 }
 
+/// A folder that waits is watched: its marker is noticed when it comes, not when it is next looked at.
+#[test]
+fn a_marker_is_noticed() {
+    // A folder that waits is looked at again after as long as it must rest.
+    let folder = DropFolder::with(&[("MREG_DROP_SETTLE", "6")]);
+    fill_in(&folder.incoming().join("bert"));
+    folder.reaches("bert", IngestState::Waiting);
+    fs::write(folder.incoming().join("bert/.mreg-complete"), "").unwrap();
+    let marked = std::time::Instant::now();
+    folder.reaches("bert", IngestState::Seen);
+    assert!(marked.elapsed() < std::time::Duration::from_secs(4), "noticed after {:?}", marked.elapsed());
+    is_whole(&folder, "bert");
+}
+
 /// A closed folder with something unfinished in it, or with a writer, waits for that too.
 #[test]
 fn unfinished_inside() {

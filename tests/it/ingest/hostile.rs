@@ -56,6 +56,8 @@ fn no_files() {
         let item = folder.reaches(name, IngestState::Rejected);
         assert_eq!(item.kind, IngestKind::Other, "{name}");
         assert!(item.problem.is_some() && item.log_index.is_some(), "{item:?}");
+        let read = item.history.iter().find(|step| step.state == IngestState::Hashing);
+        assert_eq!(read, None, "{name}: nothing of it was read");
         assert!(fs::symlink_metadata(incoming.join(name)).is_err(), "{name} is still in incoming/");
     }
     assert_eq!(fs::metadata(&secret).unwrap().atime(), accessed, "the link was followed");
@@ -178,4 +180,89 @@ fn unreadable() {
     fs::rename(made, folder.incoming().join("closed")).unwrap();
     folder.shows("closed", "to be refused", |item| item.state == IngestState::Rejected);
     assert_eq!(folder.admin().value("/models")["total"], 1);
+}
+
+/// What could not be moved is refused where it lies, and taken in once that is mended: the refusal was of what it was then.
+#[test]
+fn mended_where_it_lies() {
+    if !is_root() {
+        return println!("SKIPPED: only root may start the daemon as somebody else, so what is mended was NOT tested");
+    }
+    let mut folder = DropFolder::prepared(&[]);
+    folder.daemon.run_as(4300);
+    folder.daemon.expect_line("\"level\":\"WARN\"");
+    folder.daemon.restart();
+    folder.is_watched();
+    let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1))]);
+    let incoming = folder.incoming().join("model");
+    fs::rename(made, &incoming).unwrap();
+    let refused = folder.reaches("model", IngestState::Rejected);
+    assert!(refused.reason.as_deref().is_some_and(|why| why.contains("chmod g+w")), "{refused:?}");
+    assert!(incoming.exists(), "it stays where it is");
+    fs::set_permissions(&incoming, fs::Permissions::from_mode(0o777)).unwrap();
+    let arrived = folder.arrives("model");
+    assert_eq!(arrived.version(), "model:1");
+    assert_ne!(arrived.receipt.item, refused.id, "another item");
+}
+
+/// A folder that its owner lets the daemon list and not enter, called as a namespace, does not keep what is in the namespace
+/// from its end, nor the list of what was refused from a start.
+#[test]
+fn a_closed_folder_of_a_namespaces_name() {
+    if !is_root() {
+        return println!("SKIPPED: only root may start the daemon as somebody else, so closed folders were NOT tested");
+    }
+    let mut folder = DropFolder::prepared(&[("MREG_DROP_NAMESPACES", "team")]);
+    folder.daemon.run_as(4300);
+    folder.daemon.expect_line("\"level\":\"WARN\"");
+    folder.daemon.restart();
+    folder.is_watched();
+    let closed = folder.folder_outside("team", &[("a.safetensors", &samples::safetensors(1))]);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o706)).unwrap();
+    fs::rename(closed, folder.dir().join("team")).unwrap();
+    folder.is_refused("team");
+    symlink("nowhere", folder.incoming().join("team/link.safetensors")).unwrap();
+    folder.is_refused("team/link.safetensors");
+    folder.is_at_rest();
+    folder.daemon.stop();
+    folder.daemon.restart();
+    for path in ["team", "team/link.safetensors"] {
+        folder.reaches(path, IngestState::Rejected);
+    }
+}
+
+/// A namespace that its owner opens and closes all the time, or puts something else in its place, harms nothing else.
+#[test]
+fn a_namespace_that_comes_and_goes() {
+    if !is_root() {
+        return println!("SKIPPED: only root may start the daemon as somebody else, so closed folders were NOT tested");
+    }
+    let mut folder = DropFolder::prepared(&[("MREG_DROP_POLL", "1")]);
+    folder.daemon.run_as(4300);
+    folder.daemon.expect_line("\"level\":\"WARN\"");
+    folder.daemon.restart();
+    folder.is_watched();
+    let evil = folder.incoming().join("evil");
+    fs::create_dir(&evil).unwrap();
+    fs::write(evil.join(".mreg-namespace"), "").unwrap();
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                for mode in [0, 0o777] {
+                    fs::set_permissions(&evil, fs::Permissions::from_mode(mode)).unwrap();
+                }
+            }
+        });
+        for at in 0..30 {
+            // Each of these makes a walk.
+            fs::write(folder.incoming().join(".mreg-namespace"), "").unwrap();
+            let name = format!("m{at}.safetensors");
+            folder.place(&name, &samples::safetensors(at));
+            folder.arrives(&name);
+        }
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let said = folder.daemon.stderr().join("\n");
+    assert!(!said.contains("can't be used"), "{said}");
 }

@@ -18,8 +18,8 @@ use tests::samples;
 fn lanes() {
     let folder = DropFolder::start();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(folder.dir()), 0o2770);
-    for (lane, expected) in [("incoming", 0o2770), ("done", 0o2750), ("rejected", 0o2750)] {
+    assert_eq!(mode(folder.dir()), 0o3770);
+    for (lane, expected) in [("incoming", 0o3770), ("done", 0o2750), ("rejected", 0o2750)] {
         assert_eq!(mode(&folder.dir().join(lane)), expected, "{lane}");
     }
     assert_eq!(mode(&folder.dir().join("processing")) & 0o777, 0o700);
@@ -57,6 +57,41 @@ fn a_second_daemon() {
     folder.daemon.stop();
     second.restart();
     assert_eq!(second.admin().value("/models")["total"], 0, "what the first took in is its own");
+}
+
+/// A stop while files are at work: they end, or are left where they lie; the daemon ends as it should, and in the end each is
+/// one version.
+#[test]
+fn a_stop_with_items_at_work() {
+    const FILES: u8 = 6;
+    let mut folder = DropFolder::with(&[("MREG_DROP_PARALLEL", "2"), ("MREG_SHUTDOWN_SECONDS", "1")]);
+    for at in 0..FILES {
+        folder.copy(&format!("m{at}.safetensors"), &samples::large_safetensors(12_000_000, at));
+    }
+    let mut stops = 0;
+    loop {
+        let (at_work, done) = tests::wait::until("something at work", || {
+            let items = folder.items();
+            let count = |states: &[IngestState]| items.iter().filter(|item| states.contains(&item.state)).count();
+            let at_work = count(&[IngestState::Hashing, IngestState::Scanning, IngestState::Storing]);
+            let done = folder.documents_in("done").len();
+            (at_work > 0 || done == usize::from(FILES)).then_some((at_work, done))
+        });
+        if done == usize::from(FILES) {
+            break;
+        }
+        if at_work > 0 && stops < 2 {
+            folder.daemon.stop();
+            folder.daemon.restart();
+            stops += 1;
+        }
+    }
+    assert!(stops > 0, "nothing was at work when it was stopped: this shows nothing");
+    for at in 0..FILES {
+        assert_eq!(folder.arrives(&format!("m{at}.safetensors")).version(), format!("m{at}:1"));
+    }
+    folder.is_at_rest();
+    assert_eq!(folder.admin().value("/models")["total"], FILES);
 }
 
 /// Where no events come, or are not wanted, the walks find all: files, folders, namespaces, and what grows.
@@ -150,7 +185,10 @@ fn the_folder_vanishes() {
         folder.admin().value("/status")["ingest"]["problem"].as_str().map(str::to_owned)
     });
     assert!(problem.contains("drop"), "{problem}");
-    folder.daemon.client().get("/readyz").expect(503);
+    // Whoever asks for models is served all the same.
+    let ready = folder.daemon.client().get("/readyz").expect(200).json();
+    let check = &ready["checks"]["ingest"];
+    assert!(check["detail"].as_str().is_some_and(|detail| detail.contains("can't be worked with")), "{ready}");
     assert!(!folder.dir().exists(), "it was made anew");
     let errors = |folder: &DropFolder| folder.daemon.stderr().iter().filter(|line| line.contains("ERROR")).count();
     assert_eq!(errors(&folder), 1, "told once");
@@ -261,4 +299,27 @@ fn no_room_for_receipts() {
     folder.is_at_rest();
     drop(folder);
     drop(disk);
+}
+
+/// Files for which there never is room wait, however many and however large they say they are, and keep no other from being
+/// taken in: neither one of the same model nor those of others.
+#[test]
+fn what_waits_for_room_is_in_nobodys_way() {
+    let folder = DropFolder::with(&[("MREG_MAX_UPLOAD_BYTES", "8 TiB")]);
+    // More than may be taken at once of those that are large.
+    let names: Vec<String> = (0..20).map(|at| format!("huge{at}.safetensors")).collect();
+    for name in &names {
+        let huge = fs::File::create(folder.outside().join(name)).unwrap();
+        if huge.set_len(4 << 40).is_err() {
+            return println!("SKIPPED: this file system has no file of 4 TiB, so no room was NOT tested");
+        }
+        fs::rename(folder.outside().join(name), folder.incoming().join(name)).unwrap();
+    }
+    for name in &names {
+        folder.shows(name, "a wait for room", |item| {
+            item.place.starts_with("processing/") && item.reason.as_deref().is_some_and(|why| why.contains("no room"))
+        });
+    }
+    folder.copy("huge0.json", b"{}");
+    assert_eq!(folder.arrives("huge0.json").version(), "huge0:1");
 }

@@ -64,11 +64,11 @@ fn the_list() {
             None => break,
         }
     }
-    let expected: Vec<&str> = [vec!["seen"], vec!["rejected"; 2], vec!["done"; 7]].concat();
+    let expected: Vec<&str> = [vec!["waiting"], vec!["rejected"; 2], vec!["done"; 7]].concat();
     assert_eq!(states, expected, "at work first, then what waits, failed, rejected, done");
     let paths =
         |query: &str| -> BTreeSet<String> { folder.items_of(query).into_iter().map(|item| item.path).collect() };
-    assert_eq!(paths("&state=rejected&state=seen").len(), 3);
+    assert_eq!(paths("&state=rejected&state=waiting").len(), 3);
     assert_eq!(paths("&q=good").len(), 7);
     assert_eq!(paths("&q=GOOD-3"), BTreeSet::from(["Good-3.safetensors".to_owned()]));
     assert_eq!(paths("&q=nothing-like-it").len(), 0);
@@ -77,7 +77,7 @@ fn the_list() {
     admin.get("/ingest?cursor=odd").invalid("query.cursor");
     let one = &folder.items_of("&q=open-folder")[0];
     let alone = admin.value(&format!("/ingest/{}", one.id));
-    assert_eq!((&alone["path"], &alone["state"]), (&json!("open-folder"), &json!("seen")));
+    assert_eq!((&alone["path"], &alone["state"]), (&json!("open-folder"), &json!("waiting")));
     admin.get("/ingest/01ARZ3NDEKTSV4RRFFQ69G5FAV").problem("not-found");
     folder.daemon.client().get("/ingest").problem("unauthenticated");
     let history = &folder.reaches("Good-0.safetensors", IngestState::Done).history;
@@ -119,7 +119,7 @@ fn retry() {
 /// are never deleted.
 #[test]
 fn discard() {
-    let folder = DropFolder::start();
+    let mut folder = DropFolder::start();
     let contributor = folder.daemon.user("carl", Role::Contributor);
     fill(&folder.incoming().join("open"), &[("a.safetensors", &samples::safetensors(1))]);
     let item = folder.shows("open", "to wait for a marker", waits);
@@ -134,7 +134,11 @@ fn discard() {
         folder.lies_in("rejected", "open/a.safetensors").is_some() && !folder.incoming().join("open").exists()
     });
     let document = folder.lies_in("rejected", "open.rejected.json").expect("a document beside it");
-    assert!(fs::read_to_string(document).unwrap().contains("nobody knows whose it is"));
+    assert!(fs::read_to_string(&document).unwrap().contains("nobody knows whose it is"));
+    // Nothing was wrong with it: no type, in the list and in the file.
+    assert_eq!(folder.reaches("open", IngestState::Rejected).problem, None);
+    let document: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();
+    assert_eq!(document["type"], "about:blank", "{document}");
 
     folder.copy("bad.safetensors", b"");
     let refused = folder.is_refused("bad.safetensors");
@@ -148,6 +152,36 @@ fn discard() {
     let item = folder.reaches("m.safetensors", IngestState::Done);
     folder.admin().post(&format!("/ingest/{}/discard", item.id), &json!({"reason": "x"})).problem("conflict");
     assert_eq!(folder.admin().value("/models")["total"], 1);
+
+    // A restart lists what was given up where it lay, and not what was taken off the list; its document says by whom.
+    folder.daemon.stop();
+    folder.daemon.restart();
+    assert_eq!(folder.reaches("open", IngestState::Rejected).problem, None);
+    assert_eq!(folder.item("bad.safetensors"), None, "it was taken off the list");
+    let document = folder.lies_in("rejected", "bad.safetensors.rejected.json").expect("its document stays");
+    let document: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();
+    assert_eq!((&document["given_up"]["by"], &document["given_up"]["reason"]), (&json!("admin"), &json!("seen")));
+    assert_eq!(document["type"], "/problems/invalid", "what it said before stays: {document}");
+}
+
+/// What has the name of something unfinished can be given up, too, and is moved aside under that name.
+#[test]
+fn discard_of_something_unfinished() {
+    let mut folder = DropFolder::start();
+    folder.copy("m.safetensors.part", &samples::safetensors(1));
+    fill(&folder.incoming().join(".half"), &[("a.safetensors", &samples::safetensors(2))]);
+    for path in ["m.safetensors.part", ".half"] {
+        let item = folder.reaches(path, IngestState::Waiting);
+        let target = format!("/ingest/{}/discard", item.id);
+        folder.admin().post(&target, &json!({"reason": "nobody goes on with it"})).expect(200);
+        assert!(folder.lies_in("rejected", path).is_some(), "{path} is moved by the time of the answer");
+        assert!(!folder.incoming().join(path).exists(), "{path}");
+    }
+    folder.is_at_rest();
+    folder.daemon.stop();
+    folder.daemon.restart();
+    folder.reaches(".half", IngestState::Rejected);
+    assert_eq!(folder.admin().value("/models")["total"], 0);
 }
 
 /// Paused, it takes nothing in, over a restart too, and says by whom and why; then it goes on with what has come meanwhile.
@@ -239,7 +273,7 @@ fn counts() {
     assert_eq!(status["bytes_total"], octets, "{status}");
     assert_eq!(status["done_last_hour"], 3, "{status}");
     assert_eq!((&status["states"]["done"], &status["states"]["rejected"]), (&json!(3), &json!(1)), "{status}");
-    assert_eq!(status["states"]["seen"], 1, "{status}");
+    assert_eq!(status["states"]["waiting"], 1, "{status}");
     assert_eq!((&status["problem"], &status["paused"], &status["events"]), (&Value::Null, &json!(false), &json!(true)));
     assert!(status["oldest_seen_at"].is_string() && status["walked_at"].is_string(), "{status}");
     let text = String::from_utf8(folder.admin().get("/metrics").expect(200).body).unwrap();
@@ -249,7 +283,7 @@ fn counts() {
     assert_eq!(value("ingest_rejected_total", &[]), 1.0);
     assert_eq!(value("ingest_bytes_total", &[]), octets as f64);
     assert_eq!(value("ingest_paused", &[]), 0.0);
-    assert_eq!(value("ingest_items", &["seen"]), 1.0);
+    assert_eq!(value("ingest_items", &["waiting"]), 1.0);
     assert!(value("ingest_oldest_seconds", &[]) >= 0.0);
     assert_eq!(value("ingest_overflows_total", &[]), 0.0);
 }

@@ -19,19 +19,19 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use common::name::ItemId;
-use rustix::fs::{Mode, OFlags, fchmod, openat};
+use rustix::fs::{FileType, Mode, OFlags, Statx, fchmod, openat, renameat};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use serde::Deserialize;
 
 use crate::ingest::lanes::beneath::{
     enter, find, make_folder, names, open_file, open_folder, remove_folder, rename_new, stat, stat_fd, sync, unlink,
 };
 use crate::ingest::lanes::look::{born_ns, is_gone, reopen, seen_of};
-use crate::ingest::lanes::take::slot_name;
+use crate::ingest::lanes::take::{plain, slot_name};
 use crate::ingest::lanes::tree::{DEPTH_MAX, Stop, walk};
 use crate::ingest::lanes::{
-    DONE, Kind, Lanes, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, REJECTED, TakeError, mark, set_mode, step,
+    DONE, Kind, Lanes, MODE_ASKED, MODE_DOCUMENT, MODE_ENDED, MODE_PROCESSING, REJECTED, TakeError, mark, set_mode,
+    step,
 };
 use crate::ingest::names::{CHECKSUM_SUFFIX, NAMESPACE, NameKind, Place, SIDECAR_SUFFIX, kind_of, namespace_of};
 
@@ -146,6 +146,15 @@ struct Ended {
 }
 
 impl Lanes {
+    /// Whether the daemon made it.
+    fn is_ours(&self, stat: &Statx) -> bool {
+        stat.stx_uid == self.own_uid
+    }
+
+    fn is_marked(&self, folder: &OwnedFd) -> io::Result<bool> {
+        Ok(find(folder, OsStr::new(NAMESPACE))?.is_some_and(|marker| self.is_ours(&marker)))
+    }
+
     fn lane(&self, lane: Lane) -> &OwnedFd {
         match lane {
             Lane::Done => &self.done,
@@ -174,7 +183,7 @@ impl Lanes {
             Err(error) if is_gone(&error) => None,
             Err(error) => return Err(error),
         };
-        let base = match claimed(to, &bases, lane, item)? {
+        let base = match self.claimed(to, &bases, lane, item)? {
             Some(base) => base,
             None => claim(to, &bases, lane, item, document)?,
         };
@@ -217,9 +226,19 @@ impl Lanes {
         base: &OsStr,
         keep: bool,
     ) -> io::Result<Option<OsString>> {
-        let stays = find(slot, &place.name)?.is_some_and(|stat| {
-            keep || (seen_of(&stat, self.home).kind == Kind::Folder && self.changed_since_taken(slot, &place.name))
-        });
+        let stays = match find(slot, &place.name)? {
+            Some(stat) if !keep => {
+                let seen = seen_of(&stat, self.home);
+                match seen.kind {
+                    Kind::Folder => self.changed_since_taken(slot, &place.name),
+                    // Only who can't be noticed writes to it now: what was written is in no version. Renaming has set the
+                    // time of its change, so that of its content tells.
+                    _ => born_ns(&stat_fd(slot)?).is_some_and(|taken_ns| seen.modified_ns > taken_ns),
+                }
+            }
+            Some(_) => true,
+            None => false,
+        };
         for name in names(reopen(slot)?)? {
             if name == place.name {
                 continue;
@@ -300,11 +319,14 @@ impl Lanes {
                 Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => continue,
                 Err(error) => return Err(error),
             };
-            if is_marked(&folder)? {
+            // One that ended here is still its owner's, who may have closed it to us.
+            if !self.is_ours(&stat_fd(&folder)?) {
+                continue;
+            }
+            if self.is_marked(&folder)? {
                 return Ok(Ended { folder, path: path.join(name) });
             }
-            let ours = stat_fd(&folder)?.stx_uid == geteuid().as_raw();
-            if ours && names(reopen(&folder)?)?.is_empty() {
+            if names(reopen(&folder)?)?.is_empty() {
                 mark(&folder)?;
                 step();
                 return Ok(Ended { folder, path: path.join(name) });
@@ -328,11 +350,11 @@ impl Lanes {
             let folder = match namespace {
                 None => day,
                 Some(namespace) => match open_folder(&day, namespace) {
-                    Ok(folder) => folder,
-                    Err(_) => continue,
+                    Ok(folder) if self.is_ours(&stat_fd(&folder)?) => folder,
+                    Ok(_) | Err(_) => continue,
                 },
             };
-            if let Some(base) = claimed(&folder, &bases, Lane::Rejected, item)? {
+            if let Some(base) = self.claimed(&folder, &bases, Lane::Rejected, item)? {
                 rename_new(slot, sidecar, &folder, &beside(sidecar, &name, &base))?;
                 sync(&folder)?;
                 return Ok(true);
@@ -388,11 +410,41 @@ impl Lanes {
         sync(&slot)?;
         sync(&self.processing)?;
         let bases = Bases::of(item, &place.name, self.name_octets_max);
-        if let Some(claimed) = claimed(from, &bases, Lane::Rejected, item)? {
+        if let Some(claimed) = self.claimed(from, &bases, Lane::Rejected, item)? {
             unlink(from, &with(&claimed, PROBLEM))?;
             step();
         }
         sync(from)
+    }
+
+    pub(super) fn amend_document(
+        &self,
+        item: ItemId,
+        place: &Place,
+        lies: &Path,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> io::Result<()> {
+        let parent = lies.strip_prefix(REJECTED).ok().and_then(Path::parent).filter(|parent| plain(parent));
+        let parent = parent.ok_or_else(|| invalid("that is no place in rejected/"))?;
+        let folder = match open_folder(&self.rejected, parent) {
+            Ok(folder) => folder,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let bases = Bases::of(item, &place.name, self.name_octets_max);
+        let Some(base) = self.claimed(&folder, &bases, Lane::Rejected, item)? else { return Ok(()) };
+        let name = with(&base, PROBLEM);
+        let Some(document) = self.read_document(&folder, &name)?.and_then(|document| change(&document)) else {
+            return Ok(());
+        };
+        if !names_item(&document, item) || document.len() as u64 > DOCUMENT_OCTETS_MAX {
+            return Err(invalid("the document is not of this item, or too long"));
+        }
+        unlink(&folder, &draft_name(item))?;
+        let draft = write_draft(&folder, item, &document)?;
+        renameat(&folder, &draft, &folder, &name)?;
+        step();
+        sync(&folder)
     }
 
     pub(super) fn list_rejected(&self, limit: usize) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
@@ -405,32 +457,70 @@ impl Lanes {
             let path = Path::new(REJECTED).join(&day);
             for name in names(&folder)? {
                 match open_folder(&folder, &name) {
-                    Ok(below) if is_marked(&below)? => {
+                    Ok(below) if self.is_ours(&stat_fd(&below)?) && self.is_marked(&below)? => {
                         let below = Ended { folder: below, path: path.join(&name) };
                         for name in names(reopen(&below.folder)?)? {
-                            below.add_document(&name, limit, &mut found)?;
+                            below.add_document(self, &name, limit, &mut found)?;
                         }
                     }
                     // A folder that was refused.
                     Ok(_) => {}
-                    Err(_) => {
-                        Ended { folder: reopen(&folder)?, path: path.clone() }.add_document(&name, limit, &mut found)?
-                    }
+                    Err(_) => Ended { folder: reopen(&folder)?, path: path.clone() }
+                        .add_document(self, &name, limit, &mut found)?,
                 }
             }
         }
         Ok(found)
     }
+
+    /// The name under which an item's document lies in a folder already.
+    fn claimed(&self, folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId) -> io::Result<Option<OsString>> {
+        for base in bases.with_suffix() {
+            let document = self.read_document(folder, &with(&base, lane.suffix()))?;
+            if document.is_some_and(|document| names_item(&document, item)) {
+                return Ok(Some(base));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A document that the daemon has written; none: there is none, or it is somebody else's.
+    fn read_document(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
+        let ours = |stat: &Statx| {
+            let regular = FileType::from_raw_mode(u32::from(stat.stx_mode)).is_file();
+            regular && stat.stx_nlink == 1 && self.is_ours(stat)
+        };
+        if !find(folder, name)?.is_some_and(|stat| ours(&stat)) {
+            return Ok(None);
+        }
+        let file = match open_file(folder, name) {
+            Ok(file) => file,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !ours(&stat_fd(&file)?) {
+            return Ok(None);
+        }
+        let mut document = Vec::new();
+        file.take(DOCUMENT_OCTETS_MAX.saturating_add(1)).read_to_end(&mut document)?;
+        Ok((document.len() as u64 <= DOCUMENT_OCTETS_MAX).then_some(document))
+    }
 }
 
 impl Ended {
     /// The item of a problem document, if it is one.
-    fn add_document(&self, name: &OsStr, limit: usize, found: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
+    fn add_document(
+        &self,
+        lanes: &Lanes,
+        name: &OsStr,
+        limit: usize,
+        found: &mut Vec<(PathBuf, Vec<u8>)>,
+    ) -> io::Result<()> {
         let Some(base) = name.as_bytes().strip_suffix(PROBLEM.as_bytes()) else { return Ok(()) };
         if found.len() >= limit {
             return Ok(());
         }
-        if let Some(document) = read_document(&self.folder, name)? {
+        if let Some(document) = lanes.read_document(&self.folder, name)? {
             found.push((self.path.join(OsStr::from_bytes(base)), document));
         }
         Ok(())
@@ -452,7 +542,7 @@ fn draft_name(item: ItemId) -> OsString {
 
 /// A folder below `done/` or `rejected/`.
 fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let made = make_folder(parent, name, MODE_ENDED & 0o777)?;
+    let made = make_folder(parent, name, MODE_ENDED & MODE_ASKED)?;
     step();
     let folder = open_folder(parent, name)?;
     if made {
@@ -462,46 +552,8 @@ fn make_ended(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-fn is_marked(folder: &OwnedFd) -> io::Result<bool> {
-    let marker = find(folder, OsStr::new(NAMESPACE))?;
-    Ok(marker.is_some_and(|marker| marker.stx_uid == geteuid().as_raw()))
-}
-
-/// The name under which an item's document lies in a folder already.
-fn claimed(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId) -> io::Result<Option<OsString>> {
-    for base in bases.with_suffix() {
-        let document = read_document(folder, &with(&base, lane.suffix()))?;
-        if document.is_some_and(|document| names_item(&document, item)) {
-            return Ok(Some(base));
-        }
-    }
-    Ok(None)
-}
-
-/// A document that the daemon has written; none: there is none, or it is somebody else's.
-fn read_document(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
-    let ours = |stat: &rustix::fs::Statx| {
-        let regular = rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)).is_file();
-        regular && stat.stx_nlink == 1 && stat.stx_uid == geteuid().as_raw()
-    };
-    if !find(folder, name)?.is_some_and(|stat| ours(&stat)) {
-        return Ok(None);
-    }
-    let file = match open_file(folder, name) {
-        Ok(file) => file,
-        Err(error) if is_gone(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if !ours(&stat_fd(&file)?) {
-        return Ok(None);
-    }
-    let mut document = Vec::new();
-    file.take(DOCUMENT_OCTETS_MAX.saturating_add(1)).read_to_end(&mut document)?;
-    Ok((document.len() as u64 <= DOCUMENT_OCTETS_MAX).then_some(document))
-}
-
-/// Writes the document, durably, under the first name that is free for it and the item.
-fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document: &[u8]) -> io::Result<OsString> {
+/// Writes a document, durably, under a name that nobody takes for one.
+fn write_draft(folder: &OwnedFd, item: ItemId, document: &[u8]) -> io::Result<OsString> {
     let draft = draft_name(item);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(MODE_DOCUMENT);
@@ -511,6 +563,12 @@ fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document
     file.write_all(document)?;
     file.sync_all()?;
     step();
+    Ok(draft)
+}
+
+/// Writes the document, durably, under the first name that is free for it and the item.
+fn claim(folder: &OwnedFd, bases: &Bases<'_>, lane: Lane, item: ItemId, document: &[u8]) -> io::Result<OsString> {
+    let draft = write_draft(folder, item, document)?;
     for base in bases.with_suffix() {
         if find(folder, &base)?.is_some() {
             continue;

@@ -27,6 +27,10 @@ pub(super) struct Home {
 }
 
 impl Home {
+    pub(super) fn device(self) -> u64 {
+        self.device
+    }
+
     pub(super) fn of(stat: &Statx) -> Self {
         let told = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         Self { device: device(stat), mount: told.then_some(stat.stx_mnt_id) }
@@ -96,15 +100,9 @@ pub(super) fn look_at(parent: impl AsFd, name: &OsStr, home: Home, reach: Reach)
     Ok(Some(seen))
 }
 
-/// A name from outside, for a sentence: control characters escaped, not too long.
+/// A name from outside, for a sentence.
 pub(super) fn shown(name: impl AsRef<OsStr>) -> String {
-    let text = name.as_ref().to_string_lossy();
-    let escaped = |c: char| -> String { if c.is_control() { c.escape_default().collect() } else { c.into() } };
-    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).map(escaped).collect();
-    if text.chars().count() > SHOWN_CHARS_MAX {
-        shown.push('…');
-    }
-    shown
+    common::shown::shown(&name.as_ref().to_string_lossy(), SHOWN_CHARS_MAX)
 }
 
 /// Whether a name at the top of the drop folder is a lane's.

@@ -1,13 +1,13 @@
 //! Taking: by rename, so that nobody can reach it any more, and back where a rename went wrong. Knows slots; refuses to know
 //! why something is taken.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use common::name::ItemId;
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use crate::ingest::lanes::beneath::{enter, find, make_folder, names, open_folder
 use crate::ingest::lanes::finish::Bases;
 use crate::ingest::lanes::look::{is_gone, look_at, reopen, seen_of, shown};
 use crate::ingest::lanes::tree::Reach;
-use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, Seen, TakeError, step};
+use crate::ingest::lanes::{INCOMING, Kind, LOCK, Lanes, MODE_PROCESSING, PROBE, Seen, TakeError, step};
 use crate::ingest::names::{NameKind, Place, Root, kind_of, namespace_of};
 
 /// Marks the slot of an item that lay in the drop folder itself.
@@ -28,11 +28,26 @@ const NAMESPACE_SIGN: char = '+';
 /// Octets of an item's id.
 const ITEM_OCTETS: usize = 26;
 
-/// What is taken and not yet durable.
+/// What is taken and not yet durable: each with the number of the take that came last to it, so that a sync strikes off
+/// only what was there when it began.
 #[derive(Default)]
 pub(super) struct Taken {
-    slots: BTreeSet<String>,
-    origins: BTreeSet<(Root, Option<String>)>,
+    number: u64,
+    slots: BTreeMap<String, u64>,
+    origins: BTreeMap<(Root, Option<String>), u64>,
+}
+
+impl Taken {
+    fn add(&mut self, slot: String, origin: (Root, Option<String>)) {
+        self.number += 1;
+        self.slots.insert(slot, self.number);
+        self.origins.insert(origin, self.number);
+    }
+
+    fn strike_up_to(&mut self, number: u64) {
+        self.slots.retain(|_, last| *last > number);
+        self.origins.retain(|_, last| *last > number);
+    }
 }
 
 impl TakeError {
@@ -118,13 +133,10 @@ impl Lanes {
         let name = slot_name(item, place);
         make_folder(&self.processing, OsStr::new(&name), MODE_PROCESSING).map_err(TakeError::Io)?;
         step();
-        {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.slots.insert(name.clone());
-            taken.origins.insert((place.root, place.namespace.clone()));
-        }
         let slot = open_folder(&self.processing, &name).map_err(TakeError::Io)?;
         let taken = self.move_in(&from, &slot, place, seen, sidecars);
+        // After the renames, not before: another thread may sync at any time, and what it strikes off must be durable.
+        self.not_durable().add(name.clone(), (place.root, place.namespace.clone()));
         if taken.is_err() {
             // The caller decides anew on what it finds where it was. If this fails, all stays in the slot: the next start
             // finds it.
@@ -190,29 +202,35 @@ impl Lanes {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    fn not_durable(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is on the list stays there until it is durable: whoever comes meanwhile must not take an empty list for that.
     pub(super) fn sync_slots(&self) -> io::Result<()> {
-        let taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
-        let synced = self.sync_all(&taken);
-        if synced.is_err() {
-            let mut waiting = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.slots.extend(taken.slots);
-            waiting.origins.extend(taken.origins);
-        }
-        synced
+        let (number, slots, origins) = {
+            let taken = self.not_durable();
+            let slots: Vec<String> = taken.slots.keys().cloned().collect();
+            (taken.number, slots, taken.origins.keys().cloned().collect::<Vec<_>>())
+        };
+        self.sync_all(&slots, &origins)?;
+        self.not_durable().strike_up_to(number);
+        Ok(())
     }
 
     /// Slots, then their folder, then where the items were: a power cut in between leaves them in one place or both, never in
     /// none. In one journal every take is a change of the folder that it was from, and of `processing/`: these two do.
-    fn sync_all(&self, taken: &Taken) -> io::Result<()> {
-        if taken.slots.is_empty() {
+    fn sync_all(&self, slots: &[String], origins: &[(Root, Option<String>)]) -> io::Result<()> {
+        if slots.is_empty() {
             return Ok(());
         }
         if !self.ordered {
-            self.sync_each_slot(taken)?;
+            self.sync_each_slot(slots)?;
         }
         sync(&self.processing)?;
+        step();
         let mut all = true;
-        for (root, namespace) in &taken.origins {
+        for (root, namespace) in origins {
             let folder = match namespace {
                 Some(namespace) => open_folder(self.root(*root), Self::namespace_name(*root, namespace)?),
                 None => reopen(self.root(*root)),
@@ -224,11 +242,11 @@ impl Lanes {
                 Err(error) => return Err(error),
             }
         }
-        if self.ordered && !all { self.sync_each_slot(taken) } else { Ok(()) }
+        if self.ordered && !all { self.sync_each_slot(slots) } else { Ok(()) }
     }
 
-    fn sync_each_slot(&self, taken: &Taken) -> io::Result<()> {
-        for slot in &taken.slots {
+    fn sync_each_slot(&self, slots: &[String]) -> io::Result<()> {
+        for slot in slots {
             match open_folder(&self.processing, slot) {
                 Ok(slot) => sync(&slot)?,
                 // It was put back, or has ended already.
@@ -242,7 +260,7 @@ impl Lanes {
     pub(super) fn slots(&self) -> io::Result<Vec<(ItemId, Place)>> {
         let mut items = Vec::new();
         for name in names(reopen(&self.processing)?)? {
-            if name == LOCK {
+            if name == LOCK || name == PROBE {
                 continue;
             }
             let parsed = name.to_str().and_then(SlotName::parse);
@@ -256,11 +274,17 @@ impl Lanes {
                 );
                 continue;
             };
-            match self.settle_slot(&name, &parsed, &slot)? {
-                Some(item) => {
+            match self.settle_slot(&name, &parsed, &slot) {
+                Ok(Some(item)) => {
                     items.push((parsed.item, Place { root: parsed.root, namespace: parsed.namespace, name: item }))
                 }
-                None => tracing::info!(slot = shown(&name), "what was taken by half is back where it was"),
+                Ok(None) => tracing::info!(slot = shown(&name), "what was taken by half is back where it was"),
+                // Where it came from, something else may lie: no reason not to take the others in.
+                Err(error) => tracing::warn!(
+                    %error,
+                    slot = shown(&name),
+                    "what was taken by half can't be put back; the next start tries again"
+                ),
             }
         }
         Ok(items)
@@ -288,6 +312,11 @@ impl Lanes {
             if !self.back_to_rejected(parsed.item, parsed.namespace.as_deref(), slot, sidecar)? {
                 let to = self.origin(parsed)?;
                 self.move_beside(parsed.item, slot, sidecar, &to)?;
+                // It may be that we may only write to it.
+                reopen(&to).and_then(|to| sync(&to)).or_else(|error| match error.kind() {
+                    io::ErrorKind::PermissionDenied => Ok(()),
+                    _ => Err(error),
+                })?;
             }
             step();
         }
@@ -353,7 +382,7 @@ mod tests {
     use common::name::ItemId;
     use rustix::io::Errno;
 
-    use super::{SlotName, refusal, slot_name};
+    use super::{SlotName, Taken, refusal, slot_name};
     use crate::ingest::lanes::{Kind, TakeError};
     use crate::ingest::names::{Place, Root};
 
@@ -381,6 +410,21 @@ mod tests {
         {
             assert!(SlotName::parse(bad).is_none(), "{bad:?}");
         }
+    }
+
+    /// What is taken while others are made durable is still to be made so, and so is the folder that both were in.
+    #[test]
+    fn a_sync_strikes_off_what_it_began_with() {
+        let (first, second) = ("first".to_owned(), "second".to_owned());
+        let mut taken = Taken::default();
+        taken.add(first, (Root::Incoming, None));
+        let number = taken.number;
+        taken.add(second.clone(), (Root::Incoming, None));
+        taken.strike_up_to(number);
+        assert_eq!(taken.slots.keys().collect::<Vec<_>>(), [&second]);
+        assert_eq!(taken.origins.len(), 1);
+        taken.strike_up_to(taken.number);
+        assert!(taken.slots.is_empty() && taken.origins.is_empty());
     }
 
     /// What can't be renamed says why, and what to do.

@@ -127,7 +127,7 @@ fn run(command: &str, arguments: &[&str]) {
 fn lanes_are_made_and_locked() {
     let (drop, lanes) = Drop::new();
     let mode = |name: &str| fs::metadata(drop.path(name)).unwrap().mode() & 0o7777;
-    assert_eq!(["incoming", "processing", "done", "rejected"].map(mode), [0o2770, 0o700, 0o2750, 0o2750]);
+    assert_eq!(["incoming", "processing", "done", "rejected"].map(mode), [0o3770, 0o700, 0o2750, 0o2750]);
     let second = Lanes::open(drop.dir.path()).err().unwrap();
     assert_eq!(second.kind(), io::ErrorKind::WouldBlock, "{second}");
     assert!(second.to_string().contains("another daemon"), "{second}");
@@ -145,7 +145,7 @@ fn a_folder_that_vanishes_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("drop");
     let lanes = Lanes::open(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o2770);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o3770);
     lanes.check().unwrap();
     fs::rename(&path, dir.path().join("away")).unwrap();
     assert_eq!(lanes.check().unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -281,6 +281,25 @@ fn a_tree_tells_what_is_in_a_folder() {
     assert_eq!((whole.files, whole.unfinished), (3, None));
 }
 
+/// The document of a refused item is replaced whole, by one of the same item; where there is none, nothing is made.
+#[test]
+fn a_document_is_amended() {
+    let (drop, lanes) = Drop::new();
+    drop.write("incoming/a.bin", "1");
+    let (item, place) = (ItemId::from_u128(1), place("a.bin"));
+    lanes.take(item, &place, &seen(&lanes, &place), &[]).unwrap();
+    let lies = lanes.reject(item, &place, &document(item), "2026-11-29").unwrap();
+    let new = format!(r#"{{"item":"{item}","path":"x","given_up":true}}"#).into_bytes();
+    lanes.amend(item, &place, &lies, |old| (old == document(item)).then(|| new.clone())).unwrap();
+    assert_eq!(lanes.rejected(9).unwrap(), [(lies.clone(), new)]);
+    let foreign = lanes.amend(item, &place, &lies, |_| Some(document(ItemId::from_u128(2)))).unwrap_err();
+    assert_eq!(foreign.kind(), io::ErrorKind::InvalidInput);
+    lanes.amend(ItemId::from_u128(2), &place, &lies, |_| panic!("it has no document")).unwrap();
+    let astray = lanes.amend(item, &place, Path::new("done/2026-11-29/a.bin"), |_| None).unwrap_err();
+    assert_eq!(astray.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(fs::read_dir(drop.path("rejected/2026-11-29")).unwrap().count(), 2);
+}
+
 /// rsync sets a folder's times before it fills those in it: it is sealed when all of them have had theirs set, each after its
 /// files; not while one is being filled, or is still empty.
 #[test]
@@ -316,6 +335,9 @@ fn a_folder_is_sealed_by_what_comes_last() {
     let (drop, lanes) = Drop::new();
     fs::create_dir(drop.path("incoming/empty")).unwrap();
     assert!(!tree(&lanes, &place("empty")).sealed);
+    fs::create_dir_all(drop.path("incoming/nested/deeper")).unwrap();
+    let nested = tree(&lanes, &place("nested"));
+    assert_eq!((nested.files, nested.folders), (0, 1));
     drop.write("filled/a.bin", "123");
     drop.write("incoming/filled/sub/a.bin", "123");
     assert!(!tree(&lanes, &place("filled")).sealed, "a folder that is being filled");
@@ -341,7 +363,7 @@ fn namespaces_are_marked_and_not_walked() {
     let (drop, lanes) = Drop::new();
     lanes.make_namespace("bert").unwrap();
     lanes.make_namespace("bert").unwrap();
-    assert_eq!(fs::metadata(drop.path("incoming/bert")).unwrap().mode() & 0o7777, 0o2770);
+    assert_eq!(fs::metadata(drop.path("incoming/bert")).unwrap().mode() & 0o7777, 0o3770);
     for number in 0..=FILES_MAX {
         fs::write(drop.path(format!("incoming/bert/{number}")), b"").unwrap();
     }

@@ -136,6 +136,7 @@ impl Tree {
     fn empty() -> Self {
         Self {
             files: 0,
+            folders: 0,
             print: [0; 32],
             marked: false,
             namespace: false,
@@ -309,6 +310,7 @@ impl<'a> Gathered<'a> {
                     return Err(Stop::Hostile(format!("there are more than {FILES_MAX} files in it")));
                 }
             }
+            _ if seen.kind == Kind::Folder => self.tree.folders += 1,
             _ => {}
         }
         Ok(())

@@ -1,3 +1,5 @@
+//! Names in the drop folder, by tables and by properties.
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 

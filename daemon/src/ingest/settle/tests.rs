@@ -1,3 +1,5 @@
+//! When things are complete, with simulated writers and a simulated clock.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -27,7 +29,16 @@ fn file(state: u64) -> Seen {
 }
 
 fn tree() -> Tree {
-    Tree { files: 2, print: [1; 32], marked: false, namespace: false, sealed: false, unfinished: None, hostile: None }
+    Tree {
+        files: 2,
+        folders: 0,
+        print: [1; 32],
+        marked: false,
+        namespace: false,
+        sealed: false,
+        unfinished: None,
+        hostile: None,
+    }
 }
 
 fn folder(tree: Tree) -> Seen {
@@ -45,7 +56,8 @@ fn ms(ms: u64) -> Duration {
 /// Until when it waits, from `start`, and for what.
 fn waits(verdict: Verdict, start: Instant) -> (Option<Duration>, String) {
     match verdict {
-        Verdict::Wait { until, reason } => (until.map(|until| until - start), reason),
+        Verdict::Wait { until, reason } => (Some(until - start), reason),
+        Verdict::Ask { until, reason } => (until.map(|until| until - start), reason),
         other => panic!("{other:?}"),
     }
 }
@@ -55,6 +67,13 @@ fn at_rest(place: Place, seen: &Seen) -> Verdict {
     let (mut settling, start) = (Settling::new(place), Instant::now());
     settling.look(look(seen.clone()), start, REST);
     settling.look(look(seen.clone()), start + REST.sure, REST)
+}
+
+/// The same of something that has rested for as long as anything must.
+fn at_long_rest(place: Place, seen: &Seen) -> Verdict {
+    let (mut settling, start) = (Settling::new(place), Instant::now());
+    settling.look(look(seen.clone()), start, REST);
+    settling.look(look(seen.clone()), start + REST.unsure, REST)
 }
 
 /// The life of a file that is written with a pause: each wait says for what, and its end is exact.
@@ -154,16 +173,18 @@ fn what_is_no_file_rests() {
 fn temporary_names_wait() {
     for (name, seen) in [("m.bin.part", file(1)), (".bert.tmp", folder(Tree { marked: true, ..tree() }))] {
         let reason = format!("`{name}` has the name of something unfinished: rename it when it is complete");
-        assert_eq!(at_rest(place(None, name), &seen), Verdict::Wait { until: None, reason });
+        assert_eq!(at_rest(place(None, name), &seen), Verdict::Ask { until: None, reason });
     }
 }
 
 /// What tells that a folder is one version; without it, the sentence that says what to do.
 #[test]
 fn folders_are_closed() {
-    for closed in [Tree { marked: true, ..tree() }, Tree { sealed: true, ..tree() }] {
-        assert_eq!(at_rest(place(None, "bert"), &folder(closed.clone())), Verdict::Ready);
-        assert_eq!(at_rest(place(Some("team"), "bert"), &folder(closed.clone())), Verdict::Ready);
+    for (closed, is_sure) in [(Tree { marked: true, ..tree() }, true), (Tree { sealed: true, ..tree() }, false)] {
+        for place in [place(None, "bert"), place(Some("team"), "bert")] {
+            assert_eq!(at_rest(place.clone(), &folder(closed.clone())) == Verdict::Ready, is_sure);
+            assert_eq!(at_long_rest(place, &folder(closed.clone())), Verdict::Ready);
+        }
         let unfinished = Tree { unfinished: Some("x/.m.bin.Xy12Zz".into()), ..closed };
         assert_eq!(
             waits(at_rest(place(None, "bert"), &folder(unfinished)), Instant::now()).1,
@@ -200,9 +221,21 @@ fn folders_are_namespaces() {
         "at once: what is in it is looked at in its turn"
     );
     let empty = folder(Tree { files: 0, ..tree() });
-    assert_eq!(at_rest(place(None, "team"), &empty), Verdict::Namespace { mark: true });
+    assert_eq!(at_long_rest(place(None, "team"), &empty), Verdict::Namespace { mark: true });
+    let (mut settling, start) = (Settling::new(place(None, "team")), Instant::now());
+    settling.look(look(empty.clone()), start, REST);
+    assert_eq!(
+        waits(settling.look(look(empty.clone()), start + REST.sure, REST), start),
+        (Some(REST.unsure), "empty; a namespace in 8 s".into()),
+        "a program may be about to fill it"
+    );
+    let nested = folder(Tree { files: 0, folders: 1, ..tree() });
+    assert!(
+        matches!(at_long_rest(place(None, "team"), &nested), Verdict::Ask { .. }),
+        "what has folders in it is not empty"
+    );
     let sealed = folder(Tree { files: 0, sealed: true, ..tree() });
-    assert_eq!(at_rest(place(None, "team"), &sealed), Verdict::Namespace { mark: true }, "nothing is no version");
+    assert_eq!(at_long_rest(place(None, "team"), &sealed), Verdict::Namespace { mark: true }, "nothing is no version");
     for (place, seen, said) in [
         (place(None, "my team"), &empty, "is empty"),
         (place(Some("a"), "b"), &empty, "is empty"),
@@ -274,7 +307,11 @@ fn folders_that_wait_are_looked_at() {
     let (mut settling, start) = (Settling::new(place(None, "bert")), Instant::now());
     let (mut now, mut looks, mut longest) = (start, 0, Duration::ZERO);
     while now < start + Duration::from_secs(3600) {
-        let Verdict::Wait { until: Some(until), .. } = settling.look(look(folder(tree())), now, REST) else { panic!() };
+        let (Verdict::Wait { until, .. } | Verdict::Ask { until: Some(until), .. }) =
+            settling.look(look(folder(tree())), now, REST)
+        else {
+            panic!()
+        };
         longest = longest.max(until - now);
         (now, looks) = (until, looks + 1);
     }
@@ -392,7 +429,8 @@ proptest! {
             }
             match verdict {
                 Verdict::Ready => None,
-                Verdict::Wait { until, .. } => Some((until.expect("a file is always due") - start).max(at)),
+                Verdict::Wait { until, .. } => Some((until - start).max(at)),
+                Verdict::Ask { .. } => panic!("a file is always due"),
                 Verdict::Namespace { .. } => panic!("a file is no namespace"),
             }
         };
@@ -453,9 +491,9 @@ proptest! {
     /// Whatever is known of a folder: it is taken only if something closed it, and never while something in it is unfinished.
     #[test]
     fn folders_are_never_guessed(
-        files in 0..3_u64,
+        [files, folders] in [0..3_u64, 0..2_u64],
         [marked, namespace, sealed, unfinished, hostile] in any::<[bool; 5]>(),
-        moved_in in any::<bool>(),
+        [moved_in, long] in any::<[bool; 2]>(),
         place in prop_oneof![
             Just(place(None, "bert")),
             Just(place(Some("team"), "bert")),
@@ -465,6 +503,7 @@ proptest! {
     ) {
         let seen = folder(Tree {
             files,
+            folders,
             print: [1; 32],
             marked,
             namespace,
@@ -475,19 +514,21 @@ proptest! {
         let (mut settling, start) = (Settling::new(place.clone()), Instant::now());
         let first = settling.look(Look { moved_in, ..look(seen.clone()) }, start, REST);
         prop_assert!(first != Verdict::Ready);
-        match settling.look(look(seen), start + REST.sure, REST) {
+        let after = if long { REST.unsure } else { REST.sure };
+        match settling.look(look(seen), start + after, REST) {
             Verdict::Ready => {
-                prop_assert!(marked || sealed || moved_in);
+                prop_assert!(marked || moved_in || (sealed && long));
                 prop_assert!(!namespace && !unfinished && place.name != "bert.tmp");
-                prop_assert!(marked || files > 0 || hostile);
+                prop_assert!(marked || files > 0 || folders > 0 || hostile);
             }
             Verdict::Namespace { mark } => {
                 prop_assert_eq!(&place.name, "bert");
                 prop_assert!(place.namespace.is_none() && !marked);
                 prop_assert_eq!(mark, !namespace);
-                prop_assert!(namespace || (files == 0 && !hostile && !unfinished));
+                prop_assert!(namespace || (long && files == 0 && folders == 0 && !hostile && !unfinished));
             }
-            Verdict::Wait { reason, .. } => prop_assert!(reason.contains('`') && reason.contains(&place.shown()), "{reason}"),
+            Verdict::Ask { reason, .. } => prop_assert!(reason.contains('`') && reason.contains(&place.shown()), "{reason}"),
+            Verdict::Wait { .. } => prop_assert!(!long && !marked && ((sealed && !moved_in) || files == 0)),
         }
     }
 }

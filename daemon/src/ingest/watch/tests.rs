@@ -1,3 +1,5 @@
+//! The kernel's hints, with real folders: what is told, and what is done when too much happens.
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;

@@ -392,3 +392,54 @@ fn the_file_that_was_seen_is_taken_or_none() {
     assert_eq!(drop.all("processing").len(), 0);
     assert!(taken + changed > 0);
 }
+
+/// Lanes that somebody else made are refused: whoever made them could change what lies there.
+#[test]
+fn a_lane_of_another_is_refused() {
+    if !geteuid().is_root() {
+        return println!("only root can give a folder away: nothing to see");
+    }
+    for lane in ["processing", "done", "rejected"] {
+        let (drop, lanes) = Drop::new();
+        std::mem::drop(lanes);
+        std::os::unix::fs::chown(drop.path(lane), Some(4301), None).unwrap();
+        let error = Lanes::open(drop.dir.path()).err().unwrap();
+        assert!(error.to_string().contains(lane) && error.to_string().contains("4301"), "{error}");
+    }
+}
+
+/// What somebody writes to a file after it was taken is in no version: the file is kept, whatever is said of others.
+#[test]
+fn a_file_that_is_written_after_the_take_is_kept() {
+    let (drop, lanes) = Drop::new();
+    let path = drop.write("incoming/a.bin", "half");
+    let mut late = fs::OpenOptions::new().append(true).open(path).unwrap();
+    drop.write("incoming/b.bin", "whole");
+    // The times of files have the step of the kernel's clock.
+    std::thread::sleep(Duration::from_millis(20));
+    for (number, name) in [(1, "a.bin"), (2, "b.bin")] {
+        lanes.take(item(number), &place(name), &seen(&lanes, &place(name)), &[]).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    std::io::Write::write_all(&mut late, b" and the rest").unwrap();
+    for (number, name) in [(1, "a.bin"), (2, "b.bin")] {
+        lanes.finish(item(number), &place(name), &document(item(number)), DATE, false).unwrap();
+    }
+    let lies = |name: &str| fs::read_to_string(drop.path(format!("done/{DATE}/{name}"))).ok();
+    assert_eq!(lies("a.bin").as_deref(), Some("half and the rest"));
+    assert_eq!(lies("b.bin"), None);
+}
+
+/// What was taken along is found again after a restart, whatever the case of its ending; what only lies there is not.
+#[test]
+fn what_was_taken_along_is_found_in_any_case() {
+    let (drop, lanes) = Drop::new();
+    for name in ["a.bin", "a.bin.Sha256", "a.bin.MREG.json"] {
+        drop.write(Path::new("incoming").join(name), "x");
+    }
+    let beside: Vec<OsString> = vec!["a.bin.MREG.json".into(), "a.bin.Sha256".into()];
+    lanes.take(item(1), &place("a.bin"), &seen(&lanes, &place("a.bin")), &beside).unwrap();
+    let slot = drop.path("processing").join(item(1).to_string());
+    fs::write(slot.join("b.bin.sha256"), "x").unwrap();
+    assert_eq!(lanes.taken_along(item(1), &place("a.bin")).unwrap(), beside);
+}
