@@ -2,6 +2,8 @@
 //! Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
 mod fetch;
+mod tail;
+mod verify;
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -12,7 +14,8 @@ use common::client::{AuditQuery, Client, ClientError, ModelQuery};
 use thiserror::Error;
 
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Command, Connection, Credential, ListOptions};
+use crate::config::{Command, Connection, Credential, ListOptions, state_folder};
+use crate::filter::audit_query;
 use crate::secret::Secret;
 use crate::state::audit::field;
 use crate::terminal::Guard;
@@ -72,7 +75,11 @@ impl CliError {
 pub fn run(connection: &Connection, command: Command) -> ExitCode {
     let wants_json = match &command {
         Command::Ls { list, .. } | Command::Audit { list, .. } => list.json,
-        Command::Show { json, .. } | Command::Whoami { json } | Command::Fetch { json, .. } => *json,
+        Command::Show { json, .. }
+        | Command::Whoami { json }
+        | Command::Fetch { json, .. }
+        | Command::Tail { json, .. }
+        | Command::Verify { json, .. } => *json,
     };
     match try_run(connection, command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,7 +115,7 @@ fn try_run(connection: &Connection, command: Command) -> Result<(), CliError> {
                 return Err(CliError::Usage(why.to_owned()));
             }
         }
-        let result = perform(&client, command).await;
+        let result = perform(&client, connection, command).await;
         if signed_in_here {
             // A session nobody will use is ended; if that fails it ends by itself.
             drop(client.logout().await);
@@ -117,7 +124,13 @@ fn try_run(connection: &Connection, command: Command) -> Result<(), CliError> {
     })
 }
 
-async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
+/// A sentence beside the data.
+fn talk(text: &str) {
+    // With stderr gone there is nobody left to tell.
+    drop(writeln!(io::stderr(), "mreg: {}", clean(text)));
+}
+
+async fn perform(client: &Client, connection: &Connection, command: Command) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match command {
         Command::Ls { query, sort, tags, state, list } => {
@@ -142,6 +155,23 @@ async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
                 ..AuditQuery::default()
             };
             audit(client, query, &list, &mut out).await?;
+        }
+        Command::Tail { from, filter, verify, json, until } => {
+            let from = match from.as_deref() {
+                None | Some("now") => None,
+                Some(index) => Some(index.parse().map_err(|_no_number| {
+                    CliError::Usage(format!("--from {index}: an index of an entry, or now"))
+                })?),
+            };
+            let filter = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let key = connection.log_keys().map_err(CliError::Usage)?.into_iter().next();
+            let asked = tail::Asked { from, filter, verify, json, until, key, folder: state_folder() };
+            tail::tail(client, asked, &mut out).await?;
+        }
+        Command::Verify { from, to, resume, json } => {
+            let keys = connection.log_keys().map_err(CliError::Usage)?;
+            let asked = verify::Asked { from, to, resume, json, keys, folder: state_folder() };
+            verify::verify(client, asked, &mut out).await?;
         }
         Command::Whoami { json } => {
             let me = client.me().await?.body;

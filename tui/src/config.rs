@@ -5,14 +5,19 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::audit::Verifier;
 use common::client::{Client, ClientError};
 use zeroize::Zeroizing;
 
 use crate::secret::{Secret, read_token_file};
 use crate::state::Settings;
+use crate::state::log::LogSettings;
+use crate::worker::files::read_kept;
 
 /// Longest password read from a pipe, in octets.
 const PASSWORD_OCTETS_MAX: u64 = 1024;
+/// Longest file of verifier keys, in octets.
+const KEY_FILE_OCTETS_MAX: u64 = 64 * 1024;
 
 const AFTER_HELP: &str = "\
 Without a command the console opens; it needs a terminal. Credentials, first found: --token-file, MREG_TOKEN_FILE,
@@ -54,6 +59,9 @@ pub struct Connection {
     /// Let passwords and tokens cross a network in clear.
     #[arg(long, global = true)]
     pub allow_plain_http: bool,
+    /// The log's verifier key, or a file with it: handed over by a way that does not lead through the daemon.
+    #[arg(long, global = true, env = "MREG_LOG_KEY", value_name = "KEY|FILE")]
+    pub log_key: Option<String>,
 }
 
 /// Commands without a screen.
@@ -108,6 +116,39 @@ pub enum Command {
         /// How much, and how.
         #[command(flatten)]
         list: ListOptions,
+    },
+    /// Follow the audit log: one line an entry, until interrupted.
+    Tail {
+        /// The first entry's index, or now.
+        #[arg(long, value_name = "N|now")]
+        from: Option<String>,
+        /// Only these, such as "actor:eve outcome:denied".
+        #[arg(long, value_name = "F")]
+        filter: Option<String>,
+        /// Write an entry only once a verified checkpoint covers it; end with status 6 where verification fails.
+        #[arg(long)]
+        verify: bool,
+        /// One JSON document per line.
+        #[arg(long)]
+        json: bool,
+        /// End after this entry.
+        #[arg(long, value_name = "N")]
+        until: Option<u64>,
+    },
+    /// Verify the audit log at its newest checkpoint: all of it, or a part.
+    Verify {
+        /// The first entry.
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// The first entry that is not looked at any more.
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+        /// Keep how far it is, and go on where the last run was interrupted.
+        #[arg(long)]
+        resume: bool,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
     },
     /// Say who is signed in and what they may do.
     Whoami {
@@ -186,6 +227,28 @@ impl Connection {
         Client::new(&self.url, agent, self.allow_plain_http)
     }
 
+    /// The log's verifier keys: the option's value itself, or the lines of the file of that name.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn log_keys(&self) -> Result<Vec<Verifier>, String> {
+        let Some(given) = &self.log_key else { return Ok(Vec::new()) };
+        if let Ok(key) = given.parse() {
+            return Ok(vec![key]);
+        }
+        let mut text = String::new();
+        std::fs::File::open(given)
+            .and_then(|file| file.take(KEY_FILE_OCTETS_MAX).read_to_string(&mut text))
+            .map_err(|cause| format!("--log-key {given}: neither a key nor a file with one ({cause})"))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let keys: Result<Vec<Verifier>, _> = lines.map(str::parse).collect();
+        match keys {
+            Ok(keys) if !keys.is_empty() => Ok(keys),
+            Ok(_) => Err(format!("--log-key {given}: it is empty")),
+            Err(error) => Err(format!("--log-key {given}: {error}")),
+        }
+    }
+
     /// The first credential there is. A token goes to the client.
     ///
     /// # Errors
@@ -221,10 +284,22 @@ fn read_password(pipe: impl Read) -> Result<Secret, String> {
 
 impl Arguments {
     /// What the screen is drawn with.
-    pub fn settings(&self, client: &Client) -> Settings {
+    ///
+    /// # Errors
+    /// A sentence about the log's key.
+    pub fn settings(&self, client: &Client) -> Result<Settings, String> {
+        let mut log =
+            LogSettings { live: true, key: self.connection.log_keys()?.into_iter().next(), ..LogSettings::default() };
+        if let Some(folder) = state_folder() {
+            match read_kept(&folder, client.address()) {
+                Ok(kept) => log.kept = kept,
+                Err(why) => log.unreadable = Some(why),
+            }
+        }
         let address = client.address().to_owned();
         let term = variable("TERM").unwrap_or_default();
-        Settings {
+        Ok(Settings {
+            log,
             address,
             plain: self.connection.allow_plain_http,
             ascii: self.ascii || !is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).as_deref()),
@@ -234,7 +309,7 @@ impl Arguments {
                 || term.starts_with("vt2"),
             user: self.connection.user.clone().unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION"),
-        }
+        })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use common::client::ClientError;
+use common::client::{ClientError, LogEvent};
 
-use crate::action::{Answer, RequestId, TimerId};
+use crate::action::{Answer, FilePurpose, RequestId, TimerId};
 
 /// When an event happened. The only clock `update` and `draw` know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,12 +49,37 @@ pub enum EventKind {
         /// How. Boxed: an event is moved often.
         result: Box<Result<Answer, ClientError>>,
     },
+    /// Something of the log's stream.
+    Tail {
+        /// Which stream.
+        epoch: u64,
+        /// What.
+        event: TailEvent,
+    },
+    /// A file was written, or not.
+    Written {
+        /// What for.
+        purpose: FilePurpose,
+        /// Its path, or what the system says.
+        result: Result<String, String>,
+    },
     /// A timer ran out.
     Timer(TimerId),
     /// The system asks to suspend (SIGTSTP).
     SuspendAsked,
     /// The terminal is ours again.
     Resumed(Size),
+}
+
+/// What a stream of the log brings.
+#[derive(Debug, Clone)]
+pub enum TailEvent {
+    /// It is there; this entry records it.
+    Opened(u64),
+    /// Events, in their order.
+    News(Vec<LogEvent>),
+    /// It has ended: with an error, or as a body ends.
+    Ended(Option<Box<ClientError>>),
 }
 
 /// A key, as far as the console tells keys apart.

@@ -40,7 +40,10 @@ fn console(arguments: &Arguments) -> ExitCode {
         Ok(credential) => credential,
         Err(error) => return usage(&error),
     };
-    let settings = arguments.settings(&client);
+    let settings = match arguments.settings(&client) {
+        Ok(settings) => settings,
+        Err(why) => return usage(&why),
+    };
     match run::run(guard, client, settings, credential) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(status::FAILED, &error),

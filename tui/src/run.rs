@@ -9,11 +9,12 @@ use common::client::Client;
 use ratatui::Terminal;
 
 use crate::action::{Action, TimerId};
-use crate::config::Credential;
+use crate::config::{Credential, state_folder};
 use crate::event::{Event, EventKind, Moment};
 use crate::state::{Settings, State};
 use crate::terminal::screen::Screen;
 use crate::terminal::{Guard, input, signals, suspend, watchdog};
+use crate::time::rfc3339;
 use crate::update::{start, update};
 use crate::view::draw;
 use crate::worker::Worker;
@@ -69,7 +70,7 @@ fn run_taken(
     let is_ours = credential != Credential::Token;
     let first = start(&mut console.state, credential);
     console.paint()?;
-    let worker = Worker::start(client, sender.clone())?;
+    let worker = Worker::start(client, sender.clone(), state_folder())?;
     input::start(sender)?;
     console.act(first, &worker)?;
     while !console.quit {
@@ -124,6 +125,13 @@ impl Loop {
                     self.timers.insert(id, Instant::now() + Duration::from_millis(after_ms));
                 }
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
+                Action::TailOpen { epoch, after } => worker.tail_open(epoch, after),
+                Action::TailClose => worker.tail_close(),
+                Action::SavePin { kept, force } => worker.save_pin(kept, force),
+                Action::WriteFile { purpose, name, text } => {
+                    let stamp = rfc3339(self.moment().wall_seconds).replace(['-', ':'], "");
+                    worker.write_file(purpose, name, stamp, text);
+                }
                 Action::Repaint => {
                     self.terminal = Terminal::new(Screen::new(self.guard))?;
                     self.guard.clear()?;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod forms;
 pub mod health;
+pub mod log;
 pub mod models;
 pub mod users;
 
@@ -17,6 +18,7 @@ use crate::keymap::Context;
 use crate::state::audit::AuditScreen;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
+use crate::state::log::{Feed, LogSettings};
 use crate::state::models::ModelsScreen;
 use crate::state::users::UsersScreen;
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub user: String,
     /// Version of the console.
     pub version: &'static str,
+    /// How the log is followed.
+    pub log: LogSettings,
 }
 
 /// The signed-in user.
@@ -113,6 +117,10 @@ pub enum Overlay {
     Help(usize),
     /// The message list.
     Messages(usize),
+    /// How the log is verified.
+    Verification(usize),
+    /// What is wrong with the log.
+    Alarm(usize),
 }
 
 /// The filter that is being typed.
@@ -122,6 +130,26 @@ pub struct FilterInput {
     pub line: Line,
     /// What was set before; Esc brings it back.
     pub before: String,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// What a line is typed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptKind {
+    /// Why the log's alarm is acknowledged.
+    Acknowledge,
+    /// The time to go to in the log.
+    Time,
+}
+
+/// A question that a line answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What for.
+    pub kind: PromptKind,
+    /// What is typed.
+    pub line: Line,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -166,6 +194,8 @@ pub struct State {
     pub overlay: Option<Overlay>,
     /// Being typed.
     pub filter: Option<FilterInput>,
+    /// A question that a line answers.
+    pub prompt: Option<Prompt>,
     /// Keys that wait for more: a count, a prefix.
     pub typed: String,
     /// The message line.
@@ -184,6 +214,8 @@ pub struct State {
 
     /// Screen 1.
     pub models: ModelsScreen,
+    /// The log: its tail, and what is believed of it.
+    pub log: Feed,
     /// Screen 2.
     pub audit: AuditScreen,
     /// Screen 3.
@@ -205,8 +237,10 @@ impl State {
     }
 
     /// The state before the first event.
-    pub fn new(settings: Settings, size: Size) -> Self {
+    pub fn new(mut settings: Settings, size: Size) -> Self {
+        let log = Feed::new(&settings.address, &mut settings.log);
         Self {
+            log,
             settings,
             now: Moment::default(),
             size,
@@ -219,6 +253,7 @@ impl State {
             last_screen: Screen::Models,
             overlay: None,
             filter: None,
+            prompt: None,
             typed: String::new(),
             message: None,
             notes: VecDeque::new(),

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::alarm::{Alarm, Breach, BreachKind};
+pub(crate) use self::tiles::Tiles;
 pub use self::tiles::{Anchor, Judged, TILES_MAX, edge_paths};
-use self::tiles::Tiles;
 use crate::event::Moment;
 use crate::tail::Held;
 
@@ -181,7 +181,8 @@ impl Trust {
             if trust.keys.first() != Some(key) {
                 let had: Vec<Verifier> = trust.keys.iter().filter(|had| *had != key).cloned().collect();
                 // Keys that the log's own entries named after this one stay; what was taken on first use does not.
-                let later = if trust.confirmed && had.iter().all(|had| had.name() == key.name()) { had } else { Vec::new() };
+                let later =
+                    if trust.confirmed && had.iter().all(|had| had.name() == key.name()) { had } else { Vec::new() };
                 trust.keys = std::iter::once(key.clone()).chain(later).collect();
                 trust.pin = trust.pin.take().and_then(|pin| trust.open(&pin.note).ok());
             }
@@ -244,14 +245,10 @@ impl Trust {
             let due = since?.saturating_add(limit + 1);
             (due > now.ms).then(|| due - now.ms)
         };
-        [
-            until(self.pending_since, ASK_MS),
-            until(self.pending_since, LATE_MS),
-            until(self.last_entry_ms, SILENT_MS),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [until(self.pending_since, ASK_MS), until(self.pending_since, LATE_MS), until(self.last_entry_ms, SILENT_MS)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The alarm, until it is acknowledged.
@@ -437,7 +434,8 @@ impl Trust {
                 return self.raise(breach, now, out);
             }
             if checkpoint.size < least {
-                let what = format!("the log was cut back: it has {} entries and had {}", checkpoint.size, pin.checkpoint.size);
+                let what =
+                    format!("the log was cut back: it has {} entries and had {}", checkpoint.size, pin.checkpoint.size);
                 self.stuck = true;
                 let breach = self.two_notes(BreachKind::CutBack, what, note);
                 return self.raise(breach, now, out);
@@ -530,8 +528,7 @@ impl Trust {
         };
         let mut breach = self.two_notes(BreachKind::Entry, what, &signed.note);
         breach.index = Some(first);
-        breach.evidence["received"] =
-            json!(hashes.iter().map(ToString::to_string).take(4_096).collect::<Vec<_>>());
+        breach.evidence["received"] = json!(hashes.iter().map(ToString::to_string).take(4_096).collect::<Vec<_>>());
         breach.evidence["received_first"] = json!(first);
         self.edge = None;
         self.pending.drain(..more);
@@ -552,17 +549,20 @@ impl Trust {
         for (path, octets) in got.iter().filter(|(path, _)| path.level() == 0) {
             let (hashes, _rest) = octets.as_chunks::<32>();
             for (index, expected) in (path.number() * 256..).zip(hashes) {
-                let Some(at) = index.checked_sub(suspect.first).and_then(|at| usize::try_from(at).ok()) else { continue };
+                let Some(at) = index.checked_sub(suspect.first).and_then(|at| usize::try_from(at).ok()) else {
+                    continue;
+                };
                 let Some(received) = suspect.hashes.get(at).filter(|received| received.as_bytes() != expected) else {
                     continue;
                 };
-                let mut breach = Breach::new(
-                    BreachKind::Entry,
-                    format!("entry {index} is not the one the log committed to"),
-                );
+                let mut breach =
+                    Breach::new(BreachKind::Entry, format!("entry {index} is not the one the log committed to"));
                 breach.index = Some(index);
                 breach.facts = vec![
-                    ("expected leaf".to_owned(), format!("{}   from {path}, under checkpoint {}", Hash(*expected), suspect.size)),
+                    (
+                        "expected leaf".to_owned(),
+                        format!("{}   from {path}, under checkpoint {}", Hash(*expected), suspect.size),
+                    ),
                     ("received".to_owned(), format!("{received}   in the stream")),
                 ];
                 breach.evidence = json!({
@@ -620,7 +620,9 @@ impl Trust {
         if let Some(pin) = &self.pin {
             breach.facts.push(("pinned root".to_owned(), format!("{} at {}", root(&pin.note), pin.checkpoint.size)));
         }
-        breach.facts.push(("shown root".to_owned(), format!("{} at {}", root(note), note.lines().nth(1).unwrap_or_default())));
+        breach
+            .facts
+            .push(("shown root".to_owned(), format!("{} at {}", root(note), note.lines().nth(1).unwrap_or_default())));
         breach.evidence = json!({ "shown": note, "pin": self.pin.as_ref().map(|pin| pin.note.clone()) });
         breach
     }
@@ -675,7 +677,8 @@ impl Trust {
             let grows = verify_consistency(known.size, &known.root, size, &checkpoint.root, growth.unwrap_or_default());
             if let Err(error) = grows {
                 self.stuck = true;
-                let kind = if matches!(error, ProofError::Shrinks { .. }) { BreachKind::CutBack } else { BreachKind::Fork };
+                let kind =
+                    if matches!(error, ProofError::Shrinks { .. }) { BreachKind::CutBack } else { BreachKind::Fork };
                 let what = format!("the log of {size} entries is not shown to extend that of {}: {error}", known.size);
                 let mut breach = self.two_notes(kind, what, &signed.note);
                 let hashes = growth.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -758,11 +761,10 @@ impl Trust {
                 format!("entry {} is not the one that its receipt was given for", entry.index),
             );
             breach.index = Some(entry.index);
-            breach.facts = vec![
-                ("receipt".to_owned(), hash.to_string()),
-                ("received".to_owned(), entry.hash.to_string()),
-            ];
-            breach.evidence = json!({ "receipt": hash.to_string(), "received": entry.hash.to_string(), "leaf": hex(&entry.leaf) });
+            breach.facts =
+                vec![("receipt".to_owned(), hash.to_string()), ("received".to_owned(), entry.hash.to_string())];
+            breach.evidence =
+                json!({ "receipt": hash.to_string(), "received": entry.hash.to_string(), "leaf": hex(&entry.leaf) });
             self.raise(breach, now, out);
         }
         if entry.rotates
@@ -780,7 +782,13 @@ impl Trust {
     ///
     /// # Errors
     /// Why it proves nothing; that is an alarm as well.
-    pub fn receipt(&mut self, receipt: &Receipt, held: Option<Hash>, now: Moment, out: &mut Vec<Wants>) -> Result<u64, String> {
+    pub fn receipt(
+        &mut self,
+        receipt: &Receipt,
+        held: Option<Hash>,
+        now: Moment,
+        out: &mut Vec<Wants>,
+    ) -> Result<u64, String> {
         if self.keys.is_empty() {
             return Err("no key of the log is known yet".to_owned());
         }
@@ -836,7 +844,15 @@ impl Trust {
     }
 
     /// An entry of the past is not the one in the tree.
-    pub fn wrong_entry(&mut self, index: u64, received: &Hash, expected: &Hash, leaf: &[u8], now: Moment, out: &mut Vec<Wants>) {
+    pub fn wrong_entry(
+        &mut self,
+        index: u64,
+        received: &Hash,
+        expected: &Hash,
+        leaf: &[u8],
+        now: Moment,
+        out: &mut Vec<Wants>,
+    ) {
         let mut breach = Breach::new(BreachKind::Entry, format!("entry {index} is not the one the log committed to"));
         breach.index = Some(index);
         let size = self.tiles.anchor_size();

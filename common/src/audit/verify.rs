@@ -16,7 +16,7 @@ mod scan;
 mod spill;
 mod tree;
 
-pub use entries::{EntryCheck, EntryFacts, Notable};
+pub use entries::{EntryCheck, EntryFacts, Notable, origin_fault};
 pub use spill::Spill;
 pub use tree::{Asked, Served, TreeCheck, TreeFacts, edge_root};
 

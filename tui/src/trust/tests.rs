@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use common::audit::{
-    Action, Actor, Checkpoint, Ed25519Signer, Entry, Frontier, Hash, Nodes, Outcome, Receipt, Signer, TilePath, TlogProof,
-    consistency_proof, inclusion_proof, leaf_hash, root_at,
+    Action, Actor, Checkpoint, Ed25519Signer, Entry, Frontier, Hash, Nodes, Outcome, Receipt, Signer, TilePath,
+    TlogProof, consistency_proof, inclusion_proof, leaf_hash, root_at,
 };
 use proptest::prelude::{any, proptest};
 use proptest::{prop_assert, prop_assert_eq};
@@ -50,7 +50,11 @@ pub(crate) struct Log {
 impl Nodes for Log {
     type Error = ();
     fn node(&self, level: u8, index: u64) -> Result<Hash, ()> {
-        self.levels.get(usize::from(level)).and_then(|nodes| nodes.get(usize::try_from(index).unwrap())).copied().ok_or(())
+        self.levels
+            .get(usize::from(level))
+            .and_then(|nodes| nodes.get(usize::try_from(index).unwrap()))
+            .copied()
+            .ok_or(())
     }
 }
 
@@ -85,7 +89,8 @@ impl Log {
 
     pub(crate) fn tile(&self, path: TilePath) -> Vec<u8> {
         let nodes = path.nodes();
-        let nodes = (nodes.start..nodes.start + u64::from(nodes.count)).map(|index| self.node(nodes.level, index).unwrap());
+        let nodes =
+            (nodes.start..nodes.start + u64::from(nodes.count)).map(|index| self.node(nodes.level, index).unwrap());
         nodes.flat_map(|hash| *hash.as_bytes()).collect()
     }
 
@@ -279,7 +284,8 @@ fn rotation() {
     assert_eq!(console.trust.keys().len(), 1);
     console.checkpoint(&log, &log.note(6));
     assert_eq!(console.trust.keys().len(), 2);
-    let by_new = Checkpoint { origin: ORIGIN.into(), size: 6, root: root_at(6, &log).unwrap() }.sign(&[&new.signer]).unwrap();
+    let by_new =
+        Checkpoint { origin: ORIGIN.into(), size: 6, root: root_at(6, &log).unwrap() }.sign(&[&new.signer]).unwrap();
     console.checkpoint(&log, &by_new);
     assert_eq!(console.broken, []);
 }

@@ -91,14 +91,14 @@ pub enum Judged {
 
 /// All that is held.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tiles {
+pub(crate) struct Tiles {
     anchor: Option<Anchor>,
     full: HashMap<(u8, u64), Vec<Hash>>,
     order: VecDeque<(u8, u64)>,
 }
 
 impl Tiles {
-    pub(super) fn set_anchor(&mut self, anchor: Anchor) {
+    pub(crate) fn set_anchor(&mut self, anchor: Anchor) {
         self.anchor = Some(anchor);
     }
 
@@ -115,7 +115,7 @@ impl Tiles {
         if path.is_full() { self.full.get(&key) } else { self.anchor.as_ref()?.tiles.get(&key) }
     }
 
-    pub(super) fn judge(&mut self, index: u64, hash: &Hash, verified: u64) -> Judged {
+    pub(crate) fn judge(&mut self, index: u64, hash: &Hash, verified: u64) -> Judged {
         let Some(anchor) = &self.anchor else { return Judged::Unknown };
         let size = anchor.size;
         if index >= size {
@@ -143,7 +143,7 @@ impl Tiles {
     }
 
     /// Takes tiles that hash to what is above them.
-    pub(super) fn take(&mut self, got: &[(TilePath, Vec<u8>)]) -> Result<(), String> {
+    pub(crate) fn take(&mut self, got: &[(TilePath, Vec<u8>)]) -> Result<(), String> {
         let Some(size) = self.anchor.as_ref().map(|anchor| anchor.size) else { return Ok(()) };
         let mut sorted: Vec<&(TilePath, Vec<u8>)> = got.iter().collect();
         sorted.sort_by_key(|(path, _)| std::cmp::Reverse(path.level()));
@@ -155,7 +155,9 @@ impl Tiles {
             let above = path_at(path.level() + 1, path.number() / u64::from(TILE_WIDTH), size);
             let at = usize::try_from(path.number() % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
             // Above what was asked for nothing is held where the edge has moved on meanwhile: it is asked for again.
-            let Some(expected) = above.and_then(|above| self.known(above)).and_then(|hashes| hashes.get(at)) else { continue };
+            let Some(expected) = above.and_then(|above| self.known(above)).and_then(|hashes| hashes.get(at)) else {
+                continue;
+            };
             let root = root_of(&hashes);
             if root != *expected {
                 return Err(format!("{path} has the root {root}, the tree above has {expected}"));

@@ -97,6 +97,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         state.asked.clear();
         state.models = ModelsScreen::default();
         state.audit = AuditScreen::default();
+        state.log.forget();
         state.users = UsersScreen::default();
         state.health = HealthScreen::default();
     }
@@ -211,6 +212,7 @@ fn fail_parked(state: &mut State, why: &str) {
                 state.health.pending = None;
                 state.health.failed = Some(why.to_owned());
             }
+            Call::Log(call) => super::tail::given_up(state, call),
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }
     }

@@ -21,6 +21,8 @@ pub enum Tone {
     Bad,
     /// The current thing: reversed.
     Current,
+    /// What must be seen: bad, and reversed.
+    Alarm,
 }
 
 /// A line of a text pane: pieces one after the other.
@@ -194,6 +196,7 @@ impl<'a> Pen<'a> {
             Tone::Good => colour(Color::Green),
             Tone::Warn => colour(Color::Yellow).add_modifier(Modifier::BOLD),
             Tone::Bad => colour(Color::Red).add_modifier(Modifier::BOLD),
+            Tone::Alarm => colour(Color::Red).add_modifier(Modifier::BOLD | Modifier::REVERSED),
             Tone::Current => Style::new().add_modifier(Modifier::REVERSED),
         }
     }

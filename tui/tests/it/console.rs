@@ -251,6 +251,7 @@ impl Registry {
             Call::Users { .. } => Answer::Users(reply(page(self.users(), 0, 4))),
             Call::Audit(query) => Answer::Audit(reply(self.audit(&query))),
             Call::Status => Answer::Status(reply(Box::new(self.status()))),
+            Call::Log(call) => panic!("the log is not followed here: {call:?}"),
         }
     }
 
