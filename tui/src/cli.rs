@@ -157,12 +157,13 @@ async fn perform(client: &Client, connection: &Connection, command: Command) -> 
             audit(client, query, &list, &mut out).await?;
         }
         Command::Tail { from, filter, verify, json, until } => {
-            let from = match from.as_deref() {
-                None | Some("now") => None,
-                Some(index) => Some(index.parse().map_err(|_no_number| {
-                    CliError::Usage(format!("--from {index}: an index of an entry, or now"))
-                })?),
-            };
+            let from =
+                match from.as_deref() {
+                    None | Some("now") => None,
+                    Some(index) => Some(index.parse().map_err(|_no_number| {
+                        CliError::Usage(format!("--from {index}: an index of an entry, or now"))
+                    })?),
+                };
             let filter = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
             let key = connection.log_keys().map_err(CliError::Usage)?.into_iter().next();
             let asked = tail::Asked { from, filter, verify, json, until, key, folder: state_folder() };

@@ -171,6 +171,8 @@ pub struct Tail {
     held: BTreeMap<u64, Held>,
     held_octets: usize,
     gap: Option<Range<u64>>,
+    /// A checkpoint said that all entries below have been brought.
+    covered: u64,
     tries: u32,
     rate: VecDeque<(u64, u32)>,
 }
@@ -211,8 +213,12 @@ impl Tail {
                 let why = format!("an event with the id {id:?} that holds no leaf");
                 out.push(Told::Malformed { index: id.parse().ok(), why, octets: data.into_bytes() });
             }
-            Input::Covered(size) if size > self.next && size - self.next <= JUMP_MAX => self.open_gap(size, out),
-            Input::Covered(_) => {}
+            Input::Covered(size) => {
+                if size > self.covered && size <= self.next.saturating_add(JUMP_MAX) {
+                    self.covered = size;
+                }
+                self.open_gap(self.covered, out);
+            }
             Input::Filled { first, leaves } => self.filled(first, leaves, out),
             Input::Refused { page, why } => self.refused(&page, why, out),
         }
@@ -231,8 +237,16 @@ impl Tail {
         let entry = Held::new(index, leaf);
         if index < self.next {
             self.again(entry, out);
-        } else if index == self.next && self.gap.is_none() {
+        } else if index == self.next {
             self.accept(entry, out);
+            if let Some(gap) = &self.gap {
+                // It came by the stream before the page did.
+                if self.next >= gap.end {
+                    self.release(out);
+                } else {
+                    self.gap = Some(self.next..gap.end);
+                }
+            }
         } else {
             self.hold(entry, out);
         }
@@ -299,8 +313,8 @@ impl Tail {
     }
 
     fn filled(&mut self, first: u64, leaves: Vec<Vec<u8>>, out: &mut Vec<Told>) {
-        let Some(gap) = self.gap.clone().filter(|gap| gap.start == first) else { return };
-        for (index, leaf) in (first..gap.end).zip(leaves) {
+        let Some(gap) = self.gap.clone().filter(|gap| first <= gap.start) else { return };
+        for (index, leaf) in (first..gap.end).zip(leaves).filter(|(index, _)| *index >= gap.start) {
             self.accept(Held::new(index, leaf), out);
         }
         if self.next < gap.end {
@@ -312,7 +326,7 @@ impl Tail {
     }
 
     fn refused(&mut self, page: &Range<u64>, why: String, out: &mut Vec<Told>) {
-        let Some(gap) = self.gap.clone().filter(|gap| gap.start == page.start) else { return };
+        let Some(gap) = self.gap.clone().filter(|gap| page.contains(&gap.start)) else { return };
         if self.missing.len() < MISSING_MAX {
             self.missing.push(gap.clone());
         }
@@ -324,13 +338,18 @@ impl Tail {
     /// The gap is closed: what waited for it follows.
     fn release(&mut self, out: &mut Vec<Told>) {
         self.gap = None;
-        while let Some(entry) = self.held.remove(&self.next) {
+        while let Some(first) = self.held.first_entry().filter(|first| *first.key() <= self.next) {
+            let entry = first.remove();
             self.held_octets -= entry.leaf.len();
-            self.accept(entry, out);
+            if entry.index == self.next {
+                self.accept(entry, out);
+            } else {
+                // A page had it, too.
+                self.again(entry, out);
+            }
         }
-        if let Some(end) = self.held.keys().next().copied() {
-            self.open_gap(end, out);
-        }
+        let end = self.held.keys().next().copied().unwrap_or(self.covered);
+        self.open_gap(end, out);
     }
 
     // ---- the link ---------------------------------------------------------------------------------------------------

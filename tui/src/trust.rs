@@ -28,6 +28,8 @@ pub const ASK_MS: u64 = 10_000;
 pub const LATE_MS: u64 = 60_000;
 /// Twice the daemon's heartbeat: without any entry for so long, the log is late.
 pub const SILENT_MS: u64 = 2 * 15 * 60_000;
+/// Tiles that are asked for at once.
+pub const TILES_AT_ONCE: usize = 8;
 /// Receipts that the stream must still honour.
 const RECEIPTS_MAX: usize = 1_024;
 /// Keys of a log: two while they are rotated, and what came before.
@@ -134,6 +136,8 @@ pub struct Trust {
     /// New keys that an entry named which no checkpoint covers yet.
     rotations: Vec<(u64, Verifier)>,
     receipts: BTreeMap<u64, Hash>,
+    /// Entries that came while no edge was proved, or came again after they were let go: verified tiles must confirm them.
+    unchecked: VecDeque<(u64, Hash)>,
     alarm: Option<Alarm>,
     /// Further failures since the alarm.
     pub further: u64,
@@ -178,12 +182,9 @@ impl Trust {
             trust.pin = trust.open(&kept.note).ok();
         }
         if let Some(key) = &trust.configured {
-            if trust.keys.first() != Some(key) {
-                let had: Vec<Verifier> = trust.keys.iter().filter(|had| *had != key).cloned().collect();
-                // Keys that the log's own entries named after this one stay; what was taken on first use does not.
-                let later =
-                    if trust.confirmed && had.iter().all(|had| had.name() == key.name()) { had } else { Vec::new() };
-                trust.keys = std::iter::once(key.clone()).chain(later).collect();
+            if !trust.keys.contains(key) {
+                // What was taken on first use does not stay beside a key that is set.
+                trust.keys = vec![key.clone()];
                 trust.pin = trust.pin.take().and_then(|pin| trust.open(&pin.note).ok());
             }
             trust.confirmed = true;
@@ -221,7 +222,8 @@ impl Trust {
         } else if !self.confirmed && !self.keys.is_empty() {
             Badge::Key
         } else {
-            match (verified, self.pending.is_empty() && self.proving.is_none()) {
+            let is_settled = self.pending.is_empty() && self.proving.is_none() && self.unchecked.is_empty();
+            match (verified, is_settled) {
                 (Some(index), true) => Badge::Verified(index),
                 (index, _) => Badge::Waiting(index),
             }
@@ -372,6 +374,7 @@ impl Trust {
         (self.ahead, self.proving, self.suspect) = (None, None, None);
         self.tiles = Tiles::default();
         self.rotations.clear();
+        self.unchecked.clear();
         self.stuck = false;
     }
 
@@ -505,7 +508,9 @@ impl Trust {
         let moved = self.pin.as_ref().is_none_or(|pin| pin.note != signed.note);
         self.pin = Some(signed);
         (self.pin_at, self.pin_seen_at) = (now, now.wall_seconds);
-        out.push(Wants::Verified(size));
+        if self.unchecked.is_empty() {
+            out.push(Wants::Verified(size));
+        }
         if moved {
             out.push(Wants::Save);
         }
@@ -662,7 +667,10 @@ impl Trust {
             // The edge at the pin, asked for to verify what has scrolled out of the ring.
             if let Some(pin) = self.pin.clone().filter(|pin| pin.checkpoint.size == size) {
                 match Anchor::new(size, &pin.checkpoint.root, got) {
-                    Ok(anchor) => self.tiles.set_anchor(anchor),
+                    Ok(anchor) => {
+                        self.tiles.set_anchor(anchor);
+                        self.check(now, out);
+                    }
                     Err(why) => {
                         let breach = self.bad_tile(&why, got);
                         self.raise(breach, now, out);
@@ -702,11 +710,14 @@ impl Trust {
             // Entries in between were withheld: the next checkpoint is proved anew.
             self.edge = None;
         } else {
-            self.pending.drain(..covered.min(self.pending.len()));
+            // No edge was there to grow over them: the tiles of the tree that was proved have the word.
+            let came = self.pending.drain(..covered.min(self.pending.len()));
+            self.unchecked.extend((self.pending_first..).zip(came));
             self.pending_first = size;
             self.pending_since = (!self.pending.is_empty()).then_some(now.ms);
         }
         self.settled(signed, now, out);
+        self.check(now, out);
     }
 
     /// The daemon says that it has no such proof, though it signed a tree of that size.
@@ -834,13 +845,62 @@ impl Trust {
         self.tiles.judge(index, hash, self.verified_size())
     }
 
+    /// An entry that came again after it was let go.
+    pub fn question(&mut self, entry: &Held, now: Moment, out: &mut Vec<Wants>) {
+        if self.unchecked.len() < PENDING_MAX {
+            self.unchecked.push_back((entry.index, entry.hash));
+        }
+        self.check(now, out);
+    }
+
+    /// Has verified tiles confirm what waits for it.
+    fn check(&mut self, now: Moment, out: &mut Vec<Wants>) {
+        let waiting = std::mem::take(&mut self.unchecked);
+        if waiting.is_empty() {
+            return;
+        }
+        let mut needs: Vec<TilePath> = Vec::new();
+        let mut beyond = None;
+        for (index, hash) in waiting {
+            match self.judge(index, &hash) {
+                Judged::Verified => self.verified += 1,
+                Judged::Wrong(expected) => self.wrong_entry(index, &hash, &expected, &[], now, out),
+                Judged::Needs(paths) => {
+                    needs.extend(paths);
+                    self.unchecked.push_back((index, hash));
+                }
+                Judged::Beyond(size) => {
+                    beyond = Some(size);
+                    self.unchecked.push_back((index, hash));
+                }
+                Judged::Unknown => self.unchecked.push_back((index, hash)),
+            }
+        }
+        needs.sort_by_key(|path| (path.level(), path.number()));
+        needs.dedup();
+        needs.truncate(TILES_AT_ONCE);
+        if !needs.is_empty() {
+            out.push(Wants::Tiles(needs));
+        }
+        if let Some(size) = beyond {
+            out.push(Wants::Proof { size, from: None });
+        }
+        if self.unchecked.is_empty() {
+            out.push(Wants::Verified(self.verified_size()));
+        }
+    }
+
     /// Tiles that were asked for.
     pub fn take_tiles(&mut self, got: &[(TilePath, Vec<u8>)], now: Moment, out: &mut Vec<Wants>) {
         self.locate(got, now, out);
         if let Err(why) = self.tiles.take(got) {
             let breach = self.bad_tile(&why, got);
             self.raise(breach, now, out);
+            // What cannot be confirmed is not asked for again and again.
+            self.unchecked.clear();
+            return;
         }
+        self.check(now, out);
     }
 
     /// An entry of the past is not the one in the tree.

@@ -231,7 +231,15 @@ impl<W: Write> Run<'_, W> {
             match told {
                 Told::Accept(held) => self.accept(held).await?,
                 Told::Fetch(range) => Box::pin(self.fetch(range)).await?,
-                Told::Close | Told::Again(_) => {}
+                Told::Close => {}
+                Told::Again(held) => {
+                    if self.asked.verify {
+                        let mut wants = Vec::new();
+                        let now = self.now();
+                        self.trust.question(&held, now, &mut wants);
+                        Box::pin(self.settle(wants)).await?;
+                    }
+                }
                 Told::Doubled { now, .. } => {
                     let breach = Breach::new(BreachKind::Doubled, format!("entry {} has two contents", now.index));
                     self.broken(&breach)?;
@@ -366,9 +374,11 @@ impl<W: Write> Run<'_, W> {
         });
         let text = serde_json::to_string_pretty(&evidence).unwrap_or_default();
         let stamp = rfc3339(now.wall_seconds).replace(['-', ':'], "");
-        let kept = self.asked.folder.as_deref().map(|folder| {
-            files::write_evidence(folder, self.client.address(), "evidence", &stamp, &text)
-        });
+        let kept = self
+            .asked
+            .folder
+            .as_deref()
+            .map(|folder| files::write_evidence(folder, self.client.address(), "evidence", &stamp, &text));
         let told = match kept {
             Some(Ok(path)) => {
                 if let Some(alarm) = self.trust.alarm_mut() {
@@ -386,7 +396,9 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn keep(&self, force: bool) -> Result<(), CliError> {
-        if self.asked.verify && let Some(folder) = &self.asked.folder {
+        if self.asked.verify
+            && let Some(folder) = &self.asked.folder
+        {
             files::save_kept(folder, &self.trust.kept(), force)?;
         }
         Ok(())

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use common::audit::verify::{Asked as Given, EntryCheck, EntryFacts, Fault, FaultKind, Served, Spill, TreeCheck, origin_fault};
+use common::audit::verify::{
+    Asked as Given, EntryCheck, EntryFacts, Fault, FaultKind, Served, Spill, TreeCheck, origin_fault,
+};
 use common::audit::{BundlePath, Checkpoint, Hash, TilePath, Verifier, leaf_hash, read_bundle};
 use common::client::{Answer, Client, ClientError};
 use common::problem::Problem;
@@ -279,7 +281,9 @@ impl Run {
             Some(progress) => progress.note.clone().into_bytes(),
             None => match self.source.get("checkpoint") {
                 Ok(note) => note,
-                Err(Lost::Missing(why)) => return Err(CliError::NotVerified(format!("the log has no checkpoint: {why}"))),
+                Err(Lost::Missing(why)) => {
+                    return Err(CliError::NotVerified(format!("the log has no checkpoint: {why}")));
+                }
                 Err(Lost::Failed(error)) => return Err(error.into()),
             },
         };
@@ -331,7 +335,8 @@ impl Run {
             while ahead.len() < AHEAD / 2
                 && let Some(next) = orders.next()
             {
-                let tile = TilePath::new(0, next.number(), next.width()).map(|tile| tile.to_string()).unwrap_or_default();
+                let tile =
+                    TilePath::new(0, next.number(), next.width()).map(|tile| tile.to_string()).unwrap_or_default();
                 ahead.push_back((self.source.order(&next.to_string()), self.source.order(&tile)));
             }
             let Some((bundle, tile)) = ahead.pop_front() else { break };
@@ -474,7 +479,8 @@ impl Run {
             match tiles.judge(index, hash, 0) {
                 Judged::Verified => return Ok(None),
                 Judged::Wrong(_) => {
-                    let detail = format!("its hash is not the one in tile/0/{}, which the tree above confirms", index / 256);
+                    let detail =
+                        format!("its hash is not the one in tile/0/{}, which the tree above confirms", index / 256);
                     return Ok(Some(Fault::new(FaultKind::Leaf, path, detail).of_entry(index)));
                 }
                 Judged::Needs(paths) => {

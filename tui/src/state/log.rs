@@ -1,8 +1,6 @@
 //! The log as the console follows it: its tail, what is believed of it, and what of it is asked for.
 
-use std::collections::VecDeque;
-
-use common::audit::{Hash, Verifier};
+use common::audit::Verifier;
 
 use crate::action::LogCall;
 use crate::tail::Tail;
@@ -38,8 +36,6 @@ pub struct Feed {
     pub asked: Vec<LogCall>,
     /// What the network failed at, to be asked again.
     pub again: Vec<LogCall>,
-    /// Entries that came again after they were let go: whether they are the same, the tree tells.
-    pub questions: VecDeque<(u64, Hash)>,
     /// Something is to be kept.
     pub dirty: bool,
     /// The newest entry and checkpoint are known: lists begin with what is here.
@@ -73,7 +69,6 @@ impl Feed {
         self.trust.restart();
         self.asked.clear();
         self.again.clear();
-        self.questions.clear();
         self.begun = false;
     }
 }

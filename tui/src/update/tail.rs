@@ -15,7 +15,7 @@ use crate::keymap::Command;
 use crate::state::audit::{Line, Mark};
 use crate::state::{Level, Overlay, Prompt, PromptKind, Screen, State};
 use crate::tail::{Held, Input, Link, Told};
-use crate::trust::{Breach, BreachKind, Judged, Wants};
+use crate::trust::{Breach, BreachKind, Judged, TILES_AT_ONCE, Wants};
 use crate::window::{Cursor, ROWS_KEPT, Window};
 
 /// What the network failed at is asked again after so many milliseconds.
@@ -24,8 +24,6 @@ const AGAIN_MS: u64 = 2_000;
 const SAVE_MS: u64 = 2_000;
 /// A stream that waits for a fresh token looks again after so many milliseconds.
 const TOKEN_MS: u64 = 500;
-/// Entries that came again and wait for the tree's word.
-const QUESTIONS_MAX: usize = 256;
 /// Characters of a reason.
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 /// Rows of the ring that a list begins with.
@@ -386,10 +384,7 @@ fn tail(state: &mut State, input: Input, out: &mut Vec<Action>) {
                 arrive(state, &held);
             }
             Told::Again(held) => {
-                if state.log.questions.len() < QUESTIONS_MAX {
-                    state.log.questions.push_back((held.index, held.hash));
-                }
-                judge(state, out);
+                state.log.trust.question(&held, now, &mut wants);
             }
             Told::Fetch(range) => ask_log(state, LogCall::Entries(range), out),
             Told::Close => {
@@ -580,29 +575,11 @@ pub(super) fn judge(state: &mut State, out: &mut Vec<Action>) {
             Judged::Unknown => {}
         }
     }
-    let mut questions = std::mem::take(&mut state.log.questions);
-    questions.retain(|(index, hash)| match state.log.trust.judge(*index, hash) {
-        Judged::Verified => false,
-        Judged::Wrong(expected) => {
-            state.log.trust.wrong_entry(*index, hash, &expected, &[], now, &mut wants);
-            false
-        }
-        Judged::Needs(paths) => {
-            needs.extend(paths);
-            true
-        }
-        Judged::Beyond(size) => {
-            beyond = Some(size);
-            true
-        }
-        Judged::Unknown => true,
-    });
-    state.log.questions = questions;
     let is_asked = state.log.asked.iter().any(|asked| matches!(asked, LogCall::Tiles(_)));
     needs.sort_by_key(|path| (path.level(), path.number()));
     needs.dedup();
     // As many as are held; the rest is asked for when these are here.
-    needs.truncate(8);
+    needs.truncate(TILES_AT_ONCE);
     if !needs.is_empty() && !is_asked {
         ask_log(state, LogCall::Tiles(needs), out);
     }
