@@ -22,6 +22,7 @@ mod measured;
 mod models;
 mod openapi;
 mod problems;
+mod proof;
 mod races;
 mod readme;
 mod recovery;

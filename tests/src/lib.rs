@@ -18,6 +18,7 @@ pub mod oracle;
 pub mod pty;
 pub mod samples;
 pub mod tail;
+pub mod tamper;
 pub mod tar;
 pub mod wait;
 pub mod witness;

@@ -250,13 +250,15 @@ pub(super) async fn verify(client: &Client, mut asked: Asked, out: &mut impl Wri
         for note in &report.notes {
             writeln!(out, "note: {}", clean(note))?;
         }
-        writeln!(out, "log {}, {} entries, root {}", clean(&report.origin), report.size, report.root)?;
-        let part = if report.from > 0 || report.to < report.size {
-            format!(" ({} to {})", report.from, report.to.saturating_sub(1))
-        } else {
-            String::new()
-        };
-        writeln!(out, "{} entries read{part}, tiles compared: {}", report.entries, report.tiles)?;
+        if !report.origin.is_empty() {
+            writeln!(out, "log {}, {} entries, root {}", clean(&report.origin), report.size, report.root)?;
+            let part = if report.from > 0 || report.to < report.size {
+                format!(" ({} to {})", report.from, report.to.saturating_sub(1))
+            } else {
+                String::new()
+            };
+            writeln!(out, "{} entries read{part}, tiles compared: {}", report.entries, report.tiles)?;
+        }
         if report.ok {
             writeln!(out, "passed")?;
         }

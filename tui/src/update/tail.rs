@@ -20,6 +20,8 @@ use crate::window::{Cursor, ROWS_KEPT, Window};
 
 /// What the network failed at is asked again after so many milliseconds.
 const AGAIN_MS: u64 = 2_000;
+/// The rate is that of the last ten seconds, and looked at again so often.
+const RATE_MS: u64 = 5_000;
 /// What is kept is written at most so often.
 const SAVE_MS: u64 = 2_000;
 /// A stream that waits for a fresh token looks again after so many milliseconds.
@@ -225,6 +227,9 @@ pub(super) fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
 
 fn wake_for_badge(state: &State, out: &mut Vec<Action>) {
     let due = state.log.trust.due_in(state.now);
+    // The rate that is shown falls when nothing comes.
+    let is_moving = state.screen == Screen::Audit && state.log.tail.rate_tenths(state.now) > 0;
+    let due = if is_moving { Some(due.map_or(RATE_MS, |due| due.min(RATE_MS))) } else { due };
     let due = if state.log.again.is_empty() { due } else { Some(due.map_or(AGAIN_MS, |due| due.min(AGAIN_MS))) };
     if let Some(after_ms) = due {
         out.push(Action::TimerSet { id: TimerId::Log, after_ms });
