@@ -239,6 +239,7 @@ impl State {
     /// The state before the first event.
     pub fn new(mut settings: Settings, size: Size) -> Self {
         let log = Feed::new(&settings.address, &mut settings.log);
+        let audit = AuditScreen { alarm_unseen: log.trust.alarm().is_some(), ..AuditScreen::default() };
         Self {
             log,
             settings,
@@ -262,7 +263,7 @@ impl State {
             parked: BTreeMap::new(),
             next_id: 0,
             models: ModelsScreen::default(),
-            audit: AuditScreen::default(),
+            audit,
             users: UsersScreen::default(),
             health: HealthScreen::default(),
         }

@@ -40,6 +40,8 @@ pub struct Feed {
     pub dirty: bool,
     /// The newest entry and checkpoint are known: lists begin with what is here.
     pub begun: bool,
+    /// When the alarm was raised that was shown or is to be.
+    pub alarm_of: Option<i64>,
     /// The stream said goodbye because of the token.
     pub expired: bool,
 }

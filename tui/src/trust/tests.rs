@@ -249,6 +249,40 @@ fn between_sessions() {
     }
 }
 
+/// How fast entries of the stream are verified, and that what is held does not grow: a measurement, not a check.
+#[test]
+#[ignore = "a measurement: run it by hand in an optimized build"]
+#[expect(clippy::print_stdout, reason = "it tells a figure")]
+fn measured() {
+    let mut log = Log::new(3, 1);
+    for index in 3..200_003 {
+        log.push(leaf(index, "some text that an entry has, of about the usual length of a name and a reason"));
+    }
+    let notes: Vec<String> = (1..=200).map(|step| log.note(3 + step * 1_000)).collect();
+    let leaves = log.leaves.clone();
+    let mut console = Console::new(&log, None);
+    console.open(&log, 3);
+    let mut tail = crate::tail::Tail::default();
+    tail.begin(3);
+    let began = std::time::Instant::now();
+    let mut notes = notes.iter();
+    for (index, leaf) in (0..).zip(leaves).skip(3) {
+        let mut told = Vec::new();
+        tail.take(crate::tail::Input::Entry { index, leaf }, &mut told);
+        for told in told {
+            if let crate::tail::Told::Accept(held) = told {
+                console.trust.entry(&held, at(0), &mut vec![]);
+            }
+        }
+        if (index - 2) % 1_000 == 0 {
+            console.trust.streamed(notes.next().unwrap(), at(0), &mut vec![]);
+        }
+    }
+    let took = began.elapsed();
+    assert_eq!(console.trust.verified_size(), 200_003);
+    println!("200000 entries in {took:?}: {} a second", 200_000_000 / took.as_millis().max(1));
+}
+
 /// Without a configured key the first is taken, shown as such, and confirmed by a person.
 #[test]
 fn first_use() {

@@ -524,7 +524,11 @@ pub(super) fn before_quit(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn broken(state: &mut State, breach: &Breach, out: &mut Vec<Action>) {
-    state.audit.alarm_unseen = true;
+    let raised_at = state.log.trust.alarm().map(|alarm| alarm.at);
+    // What is learned of it later opens it no second time.
+    if std::mem::replace(&mut state.log.alarm_of, raised_at) != raised_at {
+        state.audit.alarm_unseen = true;
+    }
     let pin = state.log.trust.pin();
     let evidence = serde_json::json!({
         "kind": breach.kind, "what": breach.what, "entry": breach.index, "at": crate::time::rfc3339(state.now.wall_seconds),
@@ -681,6 +685,7 @@ pub(super) fn acknowledge(state: &mut State, reason: &str, out: &mut Vec<Action>
     out.push(Action::WriteFile { purpose: FilePurpose::Evidence, name: "acknowledged".to_owned(), text });
     save(state, true, out);
     state.audit.alarm_unseen = false;
+    state.log.alarm_of = None;
     state.overlay = None;
     say(state, Level::Warning, format!("acknowledged: {}", alarm.what), out);
     // From the newest checkpoint on, as at the start.
