@@ -252,7 +252,6 @@ fn between_sessions() {
 /// How fast entries of the stream are verified, and that what is held does not grow: a measurement, not a check.
 #[test]
 #[ignore = "a measurement: run it by hand in an optimized build"]
-#[expect(clippy::print_stdout, reason = "it tells a figure")]
 fn measured() {
     let mut log = Log::new(3, 1);
     for index in 3..200_003 {
