@@ -106,7 +106,7 @@ pub const TABLE: &[Binding] = &[
     with(Permission::AuditRead, bind(Model, C::EntriesOf, &["o"], "entries", "audit entries of this model")),
     bind(Audit, C::Follow, &["f"], "follow", "follow the log, or hold the rows still"),
     bind(Audit, C::Filter, &["/"], "filter", "actor: action: outcome: target: ip: since: until:"),
-    bind(Audit, C::SameActor, &["a"], "same actor", "only entries of this actor"),
+    bind(Audit, C::SameActor, &["a"], "actor", "only entries of this actor"),
     bind(Audit, C::OpenTarget, &["o"], "target", "open the model it is about"),
     bind(Audit, C::GoToTime, &["t"], "time", "go to a time, such as 12:02 or 2026-07-22T12:02:00Z"),
     bind(Audit, C::Verification, &["V"], "verify", "how the log is verified, and what is pinned"),

@@ -22,6 +22,8 @@ pub const HELD_OCTETS_MAX: usize = 1024 * 1024;
 pub const PAGE: u64 = 256;
 /// A jump of more entries is no gap but a wrong index.
 const JUMP_MAX: u64 = 1 << 20;
+/// Entries that evidence shows.
+const EVIDENCE_MAX: usize = 32;
 /// Ranges of missing entries that are remembered.
 const MISSING_MAX: usize = 64;
 /// Seconds over which the rate is told.
@@ -193,6 +195,15 @@ impl Tail {
     pub fn get(&self, index: u64) -> Option<&Held> {
         let at = self.ring.partition_point(|held| held.index < index);
         self.ring.get(at).filter(|held| held.index == index)
+    }
+
+    /// What came from an index on, for who looks at evidence: index, leaf hash, and the octets in hex.
+    pub fn evidence_from(&self, index: Option<u64>) -> Vec<(u64, String, String)> {
+        let Some(index) = index else { return Vec::new() };
+        let at = self.ring.partition_point(|held| held.index < index);
+        let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        let some = self.ring.iter().skip(at).take(EVIDENCE_MAX);
+        some.map(|held| (held.index, held.hash.to_string(), hex(&held.leaf))).collect()
     }
 
     /// The entries that are waited for.

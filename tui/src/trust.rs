@@ -159,6 +159,7 @@ pub struct Trust {
 /// Leaves of which one is not what was committed to.
 #[derive(Debug, Clone)]
 struct Suspect {
+    note: String,
     first: u64,
     hashes: Vec<Hash>,
     size: u64,
@@ -538,7 +539,7 @@ impl Trust {
         self.edge = None;
         self.pending.drain(..more);
         self.pending_first = size;
-        self.suspect = Some(Suspect { first, hashes, size });
+        self.suspect = Some(Suspect { note: signed.note.clone(), first, hashes, size });
         self.raise(breach, now, out);
         // Which entry it is, the tiles of the signed tree tell.
         let numbers = first / 256..=size.saturating_sub(1) / 256;
@@ -572,7 +573,7 @@ impl Trust {
                 ];
                 breach.evidence = json!({
                     "tile": path.to_string(), "expected": Hash(*expected).to_string(), "received": received.to_string(),
-                    "size": suspect.size, "pin": self.pin.as_ref().map(|pin| pin.note.clone()),
+                    "size": suspect.size, "shown": suspect.note, "tile_octets": hex(octets), "pin": self.pin.as_ref().map(|pin| pin.note.clone()),
                 });
                 self.suspect = None;
                 if let Some(alarm) = &mut self.alarm

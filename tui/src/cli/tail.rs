@@ -371,6 +371,7 @@ impl<W: Write> Run<'_, W> {
         let evidence = serde_json::json!({
             "kind": breach.kind, "what": breach.what, "entry": breach.index, "at": rfc3339(now.wall_seconds),
             "address": self.client.address(), "facts": breach.facts, "proof": breach.evidence,
+            "leaves": self.tail.evidence_from(breach.index),
         });
         let text = serde_json::to_string_pretty(&evidence).unwrap_or_default();
         let stamp = rfc3339(now.wall_seconds).replace(['-', ':'], "");

@@ -122,7 +122,7 @@ impl AuditScreen {
                 query.before = Some(*index);
                 // Up to the border of a bundle, so that one page is one proof.
                 let over = u32::try_from(index % u64::from(PAGE_ROWS)).unwrap_or(0);
-                let limit = if over < PAGE_ROWS / 4 { over + PAGE_ROWS } else { over };
+                let limit = if over < PAGE_ROWS * 3 / 4 { over + PAGE_ROWS } else { over };
                 query.limit = Some(if self.filter.is_empty() { limit } else { PAGE_ROWS });
             }
             Cursor::Between(above, below) => (query.after, query.before) = (Some(*above), Some(*below)),

@@ -530,9 +530,10 @@ fn broken(state: &mut State, breach: &Breach, out: &mut Vec<Action>) {
         state.audit.alarm_unseen = true;
     }
     let pin = state.log.trust.pin();
+    let leaves = state.log.tail.evidence_from(breach.index);
     let evidence = serde_json::json!({
         "kind": breach.kind, "what": breach.what, "entry": breach.index, "at": crate::time::rfc3339(state.now.wall_seconds),
-        "address": state.settings.address, "facts": breach.facts, "proof": breach.evidence,
+        "address": state.settings.address, "facts": breach.facts, "proof": breach.evidence, "leaves": leaves,
         "keys": state.log.trust.keys().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "last_good": pin.map(|pin| serde_json::json!({"note": pin.note, "seen_at": crate::time::rfc3339(state.log.trust.pin_seen_at())})),
     });
