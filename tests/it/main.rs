@@ -24,6 +24,7 @@ mod measured;
 mod models;
 mod openapi;
 mod problems;
+mod proof;
 mod races;
 mod readme;
 mod recovery;

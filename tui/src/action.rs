@@ -1,12 +1,16 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
+use std::ops::Range;
+
 use common::api::{
     AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
 };
+use common::audit::{Hash, TilePath};
 use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
 use common::name::Version;
 
 use crate::secret::Secret;
+use crate::trust::Kept;
 
 /// Tells requests apart; a reply with an id nobody waits for is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +37,12 @@ pub enum TimerId {
     Rest,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
+    /// The stream of the log is opened again.
+    Tail,
+    /// The log's badge may change, or something of the log is asked for again.
+    Log,
+    /// What is kept of the log is written.
+    Save,
 }
 
 /// One thing to do.
@@ -56,6 +66,31 @@ pub enum Action {
     },
     /// Let a timer go.
     TimerDrop(TimerId),
+    /// Open the stream of the log.
+    TailOpen {
+        /// Comes back with each of its events.
+        epoch: u64,
+        /// Behind which entry; without it, behind now.
+        after: Option<u64>,
+    },
+    /// Close the stream.
+    TailClose,
+    /// Keep what is believed of the log; `force` writes it over whatever another console kept.
+    SavePin {
+        /// What.
+        kept: Box<Kept>,
+        /// Somebody acknowledged an alarm or confirmed a key.
+        force: bool,
+    },
+    /// Write a file that only its user can read, and never over another.
+    WriteFile {
+        /// What for; comes back with its path.
+        purpose: FilePurpose,
+        /// The beginning of its name.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
     /// Paint every cell anew.
     Repaint,
     /// Give the terminal back and stop until continued.
@@ -74,6 +109,66 @@ pub enum Action {
     Switch(String),
     /// End.
     Quit,
+}
+
+/// What a written file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilePurpose {
+    /// What proves that a check failed: in the state folder.
+    Evidence,
+    /// What somebody exported: in the working folder.
+    Export,
+}
+
+/// A question about the log's tree. None but that for entries is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogCall {
+    /// The newest checkpoint.
+    Checkpoint,
+    /// The keys that the daemon names.
+    Keys,
+    /// The right edge of the tree at a size, and its growth from a smaller one.
+    Proof {
+        /// The size.
+        size: u64,
+        /// The smaller size.
+        from: Option<u64>,
+    },
+    /// Tiles.
+    Tiles(Vec<TilePath>),
+    /// Entries of one bundle, octet for octet.
+    Entries(Range<u64>),
+    /// The proof for one entry, as it is exported.
+    Receipt(u64),
+}
+
+/// What came for a [`LogCall`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogAnswer {
+    /// The octets of a note.
+    Checkpoint(Vec<u8>),
+    /// Keys, one a line.
+    Keys(String),
+    /// Tiles of the edge, and the hashes of the growth where it was asked for; none of them where they are no hashes.
+    Proof {
+        /// The size.
+        size: u64,
+        /// The growth.
+        growth: Option<Vec<Hash>>,
+        /// The tiles.
+        tiles: Vec<(TilePath, Vec<u8>)>,
+    },
+    /// Tiles.
+    Tiles(Vec<(TilePath, Vec<u8>)>),
+    /// Leaves, as many as the bundle could be cut into.
+    Entries {
+        /// The entries that were asked for.
+        range: Range<u64>,
+        /// Their leaves; `None` where the bundle cannot be cut.
+        leaves: Option<Vec<Vec<u8>>>,
+    },
+    /// A proof.
+    Receipt(u64, String),
 }
 
 /// A question to the daemon. All but the sign-in calls only read, so each may be repeated.
@@ -141,6 +236,8 @@ pub enum Call {
         /// The number.
         version: Version,
     },
+    /// Below `/log`.
+    Log(LogCall),
 }
 
 impl Call {
@@ -161,6 +258,12 @@ impl Call {
             Self::Ingest(_) => "GET /ingest",
             Self::Quarantine { .. } => "GET /quarantine",
             Self::Version { .. } => "GET /models/{id}/versions/{v}",
+            Self::Log(LogCall::Checkpoint) => "GET /log/checkpoint",
+            Self::Log(LogCall::Keys) => "GET /log/vkeys",
+            Self::Log(LogCall::Proof { .. }) => "GET /log/consistency",
+            Self::Log(LogCall::Tiles(_)) => "GET /log/tile",
+            Self::Log(LogCall::Entries(_)) => "GET /log/tile/entries",
+            Self::Log(LogCall::Receipt(_)) => "GET /log/proof",
         }
     }
 
@@ -187,4 +290,5 @@ pub enum Answer {
     Ingest(Reply<Box<IngestPage>>),
     Quarantine(Reply<Page<QuarantineItem>>),
     Version(Reply<Box<VersionInfo>>),
+    Log(LogAnswer),
 }

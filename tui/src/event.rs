@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use common::client::ClientError;
+use common::client::{ClientError, LogEvent};
 
-use crate::action::{Answer, RequestId, TimerId};
+use crate::action::{Answer, FilePurpose, LogAnswer, RequestId, TimerId};
 
 /// When an event happened. The only clock `update` and `draw` know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,20 @@ pub enum EventKind {
         /// How. Boxed: an event is moved often.
         result: Box<Result<Answer, ClientError>>,
     },
+    /// Something of the log's stream.
+    Tail {
+        /// Which stream.
+        epoch: u64,
+        /// What.
+        event: TailEvent,
+    },
+    /// A file was written, or not.
+    Written {
+        /// What for.
+        purpose: FilePurpose,
+        /// Its path, or what the system says.
+        result: Result<String, String>,
+    },
     /// A timer ran out.
     Timer(TimerId),
     /// The system asks to suspend (SIGTSTP).
@@ -77,7 +91,13 @@ impl EventKind {
     pub fn is_asked(&self) -> bool {
         match self {
             Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Resumed(_) => true,
-            Self::Reply { .. } => true,
+            // What verification asks for by itself belongs to the tail; only pages of entries are waited for.
+            Self::Reply { result, .. } => !matches!(
+                **result,
+                Ok(Answer::Log(
+                    LogAnswer::Checkpoint(_) | LogAnswer::Keys(_) | LogAnswer::Proof { .. } | LogAnswer::Tiles(_)
+                ))
+            ),
             Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Lock),
             _ => false,
         }
@@ -97,6 +117,8 @@ impl EventKind {
             Self::Mouse(_) => "Mouse",
             Self::Focus(_) => "Focus",
             Self::Said(_) => "Said",
+            Self::Tail { .. } => "Tail",
+            Self::Written { .. } => "Written",
             Self::Drawn(_) => "Drawn",
         }
     }
@@ -120,6 +142,17 @@ pub enum Gesture {
     Click,
     WheelUp,
     WheelDown,
+}
+
+/// What a stream of the log brings.
+#[derive(Debug, Clone)]
+pub enum TailEvent {
+    /// It is there; this entry records it.
+    Opened(u64),
+    /// Events, in their order.
+    News(Vec<LogEvent>),
+    /// It has ended: with an error, or as a body ends.
+    Ended(Option<Box<ClientError>>),
 }
 
 /// A key, as far as the console tells keys apart.

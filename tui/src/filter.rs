@@ -3,6 +3,7 @@
 
 use common::api::IngestState;
 use common::client::{AuditQuery, IngestQuery};
+use serde_json::Value;
 
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
@@ -36,6 +37,27 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
         value.clone_into(place);
     }
     Ok(query)
+}
+
+/// Whether an entry is one that a query asks for, as the daemon decides it.
+pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
+    let text = |path: &[&str]| crate::state::audit::field(entry, path).to_owned();
+    let is = |wanted: &str, found: &[String]| wanted.is_empty() || found.iter().any(|found| found == wanted);
+    let action = text(&["action"]);
+    let action_fits = match query.action.strip_suffix(".*") {
+        Some(begin) => action.strip_prefix(begin).is_some_and(|rest| rest.starts_with('.')),
+        None => query.action.is_empty() || action == query.action,
+    };
+    let ts = text(&["ts"]);
+    let ms = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+    let at = ms(&ts);
+    action_fits
+        && is(&query.actor, &[text(&["actor", "id"]), text(&["actor", "name"])])
+        && is(&query.target, &[text(&["target", "id"])])
+        && is(&query.outcome, &[text(&["outcome"])])
+        && is(&query.ip, &[text(&["req", "ip"])])
+        && (query.since.is_empty() || ms(&query.since).is_none_or(|since| at.is_some_and(|at| at >= since)))
+        && (query.until.is_empty() || ms(&query.until).is_none_or(|until| at.is_some_and(|at| at <= until)))
 }
 
 fn nearest(field: &str) -> &'static str {

@@ -10,6 +10,7 @@ mod models;
 mod mouse;
 mod quarantine;
 mod queue;
+mod tail;
 mod users;
 
 use common::client::ClientError;
@@ -76,9 +77,13 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::SuspendAsked => out.push(Action::Suspend),
         EventKind::Timer(id) => timer(state, id, &mut out),
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
+        EventKind::Tail { epoch, event } => tail::event(state, epoch, event, &mut out),
+        EventKind::Written { purpose, result } => tail::written(state, purpose, result, &mut out),
     }
+    tail::follow_up(state, &mut out);
     follow_up(state, &mut out);
     clock(state, &mut out);
+    tail::before_quit(state, &mut out);
     out
 }
 
@@ -208,10 +213,12 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
         login::new_password_key(state, key, out);
+    } else if state.prompt.is_some() {
+        tail::prompt_key(state, key, out);
     } else if state.filter.is_some() {
         filter_key(state, key, out);
     } else if state.overlay.is_some() {
-        overlay_key(state, key);
+        overlay_key(state, key, out);
     } else {
         screen_key(state, key, out);
     }
@@ -226,6 +233,8 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
         if !form.busy {
             form.line().insert(text);
         }
+    } else if let Some(prompt) = &mut state.prompt {
+        prompt.line.insert(text);
     } else if let Some(filter) = &mut state.filter {
         filter.line.insert(text);
         filter.error = None;
@@ -293,6 +302,12 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             }
         }
         Command::Filter => open_filter(state),
+        Command::Follow
+        | Command::GoToTime
+        | Command::Verification
+        | Command::ExportProof
+        | Command::Acknowledge
+        | Command::TrustKey => tail::command(state, command, out),
         Command::Down
         | Command::Up
         | Command::HalfDown
@@ -340,6 +355,7 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
 }
 
 fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    tail::at_once(state, out);
     if state.who.is_none() {
         if !state.renewing {
             login::check_token(state, out);
@@ -356,12 +372,21 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-fn overlay_key(state: &mut State, key: Key) {
+fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if matches!(state.overlay, Some(Overlay::Verification(_) | Overlay::Alarm(_))) && tail::overlay_key(state, key, out)
+    {
+        return;
+    }
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
     let meaning = state.settings.keys.lookup(Context::Lists, &key.to_string());
-    let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = &mut state.overlay else { return };
+    let Some(
+        Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
+    ) = &mut state.overlay
+    else {
+        return;
+    };
     match meaning {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
@@ -462,6 +487,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
         TimerId::Rest => quarantine::rested(state, out),
+        TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
     }
 }
 
@@ -473,7 +499,9 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         Err(error) => (Level::Error, sentence(error)),
     };
     let text = format!("{} {how}, {took} ms", asked.call.name());
-    keep(state, Note { at: state.now, level, text });
+    if !matches!(asked.call, Call::Log(_)) || result.is_err() {
+        keep(state, Note { at: state.now, level, text });
+    }
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
     match result {
         Ok(answer) => take(state, id, &asked, answer, out),
@@ -536,6 +564,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
+        Answer::Log(answer) => tail::answer(state, answer, out),
         Answer::Status(reply) => {
             if state.health.pending == Some(id) {
                 health::take(state, reply.body, out);
@@ -560,6 +589,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     }
     let why = sentence(error);
     match asked.call {
+        Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),

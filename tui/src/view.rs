@@ -7,6 +7,7 @@ mod help;
 mod daemons;
 mod models;
 pub mod pen;
+mod proof;
 mod quarantine;
 mod queue;
 pub mod table;
@@ -21,7 +22,7 @@ use crate::clean::{clean, width};
 use crate::event::Moment;
 use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
-use crate::state::{Level, Overlay, Screen, State};
+use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
@@ -79,10 +80,18 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         pen.put(areas.body.x + 1, areas.body.y, areas.body.width, words, Tone::Plain);
     }
-    if let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = state.overlay {
+    if let Some(
+        Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
+    ) = state.overlay
+    {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        let title = if matches!(state.overlay, Some(Overlay::Help(_))) { "Keys" } else { "Messages" };
+        let title = match state.overlay {
+            Some(Overlay::Help(_)) => "Keys",
+            Some(Overlay::Verification(_)) => "Verification of the audit log",
+            Some(Overlay::Alarm(_)) => "Audit",
+            Some(Overlay::Messages(_) | Overlay::Daemons(_)) | None => "Messages",
+        };
         pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
         pen.lines(areas.body, &overlay_lines(state), scroll);
     }
@@ -175,6 +184,8 @@ pub fn overlay_lines(state: &State) -> Vec<Line> {
     match state.overlay {
         Some(Overlay::Help(_)) => help::lines(state, state.size.width),
         Some(Overlay::Messages(_)) => help::messages(state, state.size.width),
+        Some(Overlay::Verification(_)) => proof::panel(state, state.size.width),
+        Some(Overlay::Alarm(_)) => proof::alarm(state, state.size.width),
         Some(Overlay::Daemons(_)) | None => Vec::new(),
     }
 }
@@ -265,6 +276,10 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
     } else if state.offline {
         x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad);
     }
+    if state.settings.log.live && state.who.is_some() {
+        let (text, tone) = proof::badge(state);
+        x = pen.put_right(x.saturating_sub(2), area.y, 20, &text, tone);
+    }
     if let Some(who) = &state.who {
         let text =
             if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
@@ -296,7 +311,11 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
         Screen::Models => models::status(state),
         Screen::Audit => {
             let filter = filter_words(&state.audit.filter);
-            let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
+            if state.settings.log.live && state.log.is_known() {
+                return audit::status(state, &filter);
+            }
+            let entry =
+                state.audit.list.selected().map(|row| format!("entry {}   ", row.row.index)).unwrap_or_default();
             (format!("Audit   {entry}{filter}"), freshness(state, &state.audit.list))
         }
         Screen::Queue => queue::status(state),
@@ -363,6 +382,20 @@ fn say_empty(areas: &Areas, pen: &mut Pen<'_>, words: &str) {
 /// The message line: what is being typed, else the message, else (narrow) the state of the screen.
 fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let area = areas.message;
+    if let Some(prompt) = &state.prompt {
+        let question = match prompt.kind {
+            PromptKind::Acknowledge => "why may this be? ",
+            PromptKind::Time => "go to time: ",
+        };
+        let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
+        let room = area.right().saturating_sub(x + 1);
+        let (text, column) = text_window(prompt.line.text(), prompt.line.before_cursor(), room);
+        let end = pen.put(x, area.y, room, &text, Tone::Plain);
+        if let Some(error) = &prompt.error {
+            pen.put(end + 2, area.y, area.right().saturating_sub(end + 2), error, Tone::Bad);
+        }
+        return Some(Position { x: x + column, y: area.y });
+    }
     if let Some(filter) = &state.filter {
         let mut x = pen.put(area.x + 1, area.y, 8, "filter: ", Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
@@ -438,6 +471,10 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter change it", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
         }
+    } else if state.prompt.is_some() {
+        for text in ["Enter do it", "Esc cancel"] {
+            hint(text, Tone::Dim);
+        }
     } else if state.filter.is_some() {
         let what = match state.screen {
             Screen::Audit => crate::filter::AUDIT_FIELDS.join(": ") + ":",
@@ -451,7 +488,15 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         hint(&state.typed, Tone::Bold);
         let what = if state.typed.ends_with('g') { "g first row" } else { "j k PgDn PgUp that many, G number" };
         hint(what, Tone::Dim);
-    } else if state.overlay.is_some() {
+    } else if let Some(overlay) = state.overlay {
+        if matches!(overlay, Overlay::Alarm(_)) {
+            hint("V details", Tone::Dim);
+        }
+        if matches!(overlay, Overlay::Alarm(_) | Overlay::Verification(_)) && state.log.trust.alarm().is_some() {
+            hint("A acknowledge", Tone::Dim);
+        } else if matches!(overlay, Overlay::Verification(_)) {
+            hint("T trust the key", Tone::Dim);
+        }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
     } else {

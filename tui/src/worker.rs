@@ -1,9 +1,13 @@
 //! Performs requests with `common::client` on a runtime of its own thread; every outcome comes back as an event. Knows
 //! nothing of the state, and nothing of the terminal.
 
+pub mod files;
+pub(crate) mod log;
 pub mod session;
+mod tail;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +15,10 @@ use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::action::{Answer, Call, RequestId};
+use crate::action::{Answer, Call, FilePurpose, RequestId};
 use crate::event::EventKind;
 use crate::lanes::Sender;
+use crate::trust::Kept;
 use crate::worker::session::Cache;
 
 /// Requests at once.
@@ -29,6 +34,10 @@ enum Order {
     Remember(bool),
     Lock,
     Logout,
+    TailOpen(u64, Option<u64>),
+    TailClose,
+    SavePin(Box<Kept>, bool),
+    WriteFile { purpose: FilePurpose, name: String, stamp: String, text: String },
     Leave { logout: bool },
 }
 
@@ -43,12 +52,17 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says where no thread can be started.
-    pub fn start(client: Client, events: Sender, cache: Option<Cache>) -> std::io::Result<Self> {
+    pub fn start(
+        client: Client,
+        events: Sender,
+        cache: Option<Cache>,
+        folder: Option<PathBuf>,
+    ) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serve(Arc::new(client), inbox, events, cache));
+            local.block_on(&runtime, serve(Arc::new(client), inbox, events, cache, folder));
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
         })?;
@@ -85,6 +99,26 @@ impl Worker {
         self.send(Order::Leave { logout });
     }
 
+    /// Opens the stream of the log in place of the one there is.
+    pub fn tail_open(&self, epoch: u64, after: Option<u64>) {
+        self.send(Order::TailOpen(epoch, after));
+    }
+
+    /// Closes it.
+    pub fn tail_close(&self) {
+        self.send(Order::TailClose);
+    }
+
+    /// Keeps what is believed of the log.
+    pub fn save_pin(&self, kept: Box<Kept>, force: bool) {
+        self.send(Order::SavePin(kept, force));
+    }
+
+    /// Writes a file; evidence is named after that time.
+    pub fn write_file(&self, purpose: FilePurpose, name: String, stamp: String, text: String) {
+        self.send(Order::WriteFile { purpose, name, stamp, text });
+    }
+
     /// Ends the thread; with `logout`, ends the session at the daemon first, which takes half a second at most.
     pub fn leave(self, logout: bool) {
         self.send(Order::Leave { logout });
@@ -97,8 +131,15 @@ impl Worker {
     }
 }
 
-async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events: Sender, cache: Option<Cache>) {
+async fn serve(
+    client: Arc<Client>,
+    mut inbox: UnboundedReceiver<Order>,
+    events: Sender,
+    cache: Option<Cache>,
+    folder: Option<PathBuf>,
+) {
     let keeper = Arc::new(session::Keeper::new(cache));
+    let mut stream: Option<JoinHandle<()>> = None;
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
     while let Some(order) = inbox.recv().await {
@@ -135,7 +176,45 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
                 }
                 keeper.forget();
             }
+            Order::TailOpen(epoch, after) => {
+                if let Some(old) = stream.take() {
+                    old.abort();
+                }
+                let follow = tail::follow(client.clone(), epoch, after, events.clone());
+                stream = Some(tokio::task::spawn_local(follow));
+            }
+            Order::TailClose => {
+                if let Some(old) = stream.take() {
+                    old.abort();
+                }
+            }
+            Order::SavePin(kept, force) => {
+                let why = match &folder {
+                    Some(folder) => files::save_kept(folder, &kept, force).err().map(|error| error.to_string()),
+                    None => Some("there is no state folder: set XDG_STATE_HOME or HOME".to_owned()),
+                };
+                if let Some(why) = why {
+                    let result = Err(format!("what is pinned of the log can't be kept: {why}"));
+                    hand_over(&events, EventKind::Written { purpose: FilePurpose::Evidence, result }).await;
+                }
+            }
+            Order::WriteFile { purpose, name, stamp, text } => {
+                let result = match (purpose, &folder) {
+                    (FilePurpose::Evidence, Some(folder)) => {
+                        files::write_evidence(folder, client.address(), &name, &stamp, &text)
+                    }
+                    (FilePurpose::Evidence, None) => {
+                        Err("the evidence can't be kept: there is no state folder".to_owned())
+                    }
+                    (FilePurpose::Export, _) => files::write_new(std::path::Path::new("."), &name, &text)
+                        .map_err(|error| format!("{name} can't be written here: {error}")),
+                };
+                hand_over(&events, EventKind::Written { purpose, result }).await;
+            }
             Order::Leave { logout } => {
+                if let Some(stream) = stream.take() {
+                    stream.abort();
+                }
                 for task in running.into_values() {
                     task.abort();
                 }
@@ -197,6 +276,7 @@ async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Resul
         }
         Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
+        Call::Log(call) => Answer::Log(log::perform(client, call).await?),
         Call::Status => Answer::Status(boxed(client.status().await?)),
         Call::Ready => Answer::Ready(client.ready().await?),
         Call::Ingest(query) => Answer::Ingest(boxed(client.ingest(&query).await?)),

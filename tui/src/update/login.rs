@@ -109,6 +109,7 @@ pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
     }
     state.overlay = None;
     out.push(Action::Lock);
+    super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     let minutes = state.settings.lock_after_ms.unwrap_or(0) / 1_000;
     open(state, Some(format!("locked: no key for {}", crate::time::duration(minutes))));
@@ -117,6 +118,7 @@ pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
 /// The session is ended, here and at the daemon; nothing of it stays on the screen.
 pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
     out.push(Action::Logout);
+    super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     forget_session(state);
     state.who = None;
@@ -129,7 +131,8 @@ fn forget_session(state: &mut State) {
     state.asked.clear();
     state.new_password = None;
     state.models = ModelsScreen::default();
-    state.audit = AuditScreen::default();
+    state.audit = AuditScreen { alarm_unseen: state.log.trust.alarm().is_some(), ..AuditScreen::default() };
+    state.log.forget();
     state.queue = QueueScreen::default();
     state.quarantine = QuarantineScreen::default();
     state.users = UsersScreen::default();
@@ -263,6 +266,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 super::fail(&mut state.queue.list, id, why);
                 super::queue::failed(state, out);
             }
+            Call::Log(call) => super::tail::given_up(state, call),
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }
     }

@@ -15,7 +15,8 @@ const WHEEL_ROWS: u64 = 3;
 
 pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
-    let covered = state.login.is_some() || state.new_password.is_some() || state.filter.is_some();
+    let covered =
+        state.login.is_some() || state.new_password.is_some() || state.filter.is_some() || state.prompt.is_some();
     if covered || state.who.is_none() {
         return;
     }
@@ -23,10 +24,10 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
         Gesture::WheelUp | Gesture::WheelDown => {
             let down = mouse.what == Gesture::WheelDown;
             match &mut state.overlay {
-                Some(Overlay::Help(_) | Overlay::Messages(_)) => {
+                Some(Overlay::Help(_) | Overlay::Messages(_) | Overlay::Verification(_) | Overlay::Alarm(_)) => {
                     let code = crate::event::Code::Char(if down { 'j' } else { 'k' });
                     for _ in 0..WHEEL_ROWS {
-                        super::overlay_key(state, crate::event::Key { code, ctrl: false });
+                        super::overlay_key(state, crate::event::Key { code, ctrl: false }, out);
                     }
                 }
                 Some(Overlay::Daemons(_)) => {}

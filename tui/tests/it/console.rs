@@ -276,6 +276,7 @@ impl Registry {
             Call::Version { version, .. } => {
                 Answer::Version(reply(Box::new(self.version(u64::from(version.number())))))
             }
+            Call::Log(call) => panic!("the log is not followed here: {call:?}"),
         }
     }
 
