@@ -239,11 +239,12 @@ fn scrub(scrub: &ScrubStatus, now_seconds: i64) -> Check {
     let odd = last.map_or(0, |pass| pass.missing.saturating_add(pass.unreadable));
     let verdict = match (scrub.damaged, odd, scrub.state.as_str()) {
         (1.., _, _) => {
-            value = format!("{} blobs DAMAGED; {value}", grouped(scrub.damaged));
+            let blobs = if scrub.damaged == 1 { "blob" } else { "blobs" };
+            value = format!("{} {blobs} DAMAGED; {value}", grouped(scrub.damaged));
             Verdict::Fail
         }
         (0, 1.., _) => {
-            value = format!("{} blobs missing or unreadable; {value}", grouped(odd));
+            value = format!("{} missing or unreadable; {value}", grouped(odd));
             Verdict::Warn
         }
         (0, 0, "off") => Verdict::Off,

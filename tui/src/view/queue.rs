@@ -41,11 +41,11 @@ fn columns(class: Class) -> [Column; 6] {
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let queue = &state.queue;
     let mut left = "Queue".to_owned();
-    if let Some(intake) = &queue.intake {
-        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
-    }
     if !queue.filter.is_empty() {
         left += &format!("   filter: {}", queue.filter);
+    }
+    if let Some(intake) = &queue.intake {
+        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
     }
     let right = match (queue.list.stale(), queue.list.as_of()) {
         (Some(_), Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
@@ -72,19 +72,18 @@ fn intake_words(intake: &IntakeStatus, now: i64) -> String {
         (None, false) => "intake ON".to_owned(),
     }];
     words.push(format!("{} active", grouped(under_way(intake))));
-    for (state, word) in [
-        (IngestState::Failed, "failed"),
-        (IngestState::Quarantined, "quarantined"),
-        (IngestState::Rejected, "rejected"),
-    ] {
+    if count(IngestState::Failed) > 0 {
+        words.push(format!("{} failed", grouped(count(IngestState::Failed))));
+    }
+    if let Some(oldest) = &intake.oldest_seen_at {
+        words.push(format!("oldest {}", age(oldest, now)));
+    }
+    for (state, word) in [(IngestState::Quarantined, "quarantined"), (IngestState::Rejected, "rejected")] {
         if count(state) > 0 {
             words.push(format!("{} {word}", grouped(count(state))));
         }
     }
     words.push(format!("last hour {} done", grouped(intake.done_last_hour)));
-    if let Some(oldest) = &intake.oldest_seen_at {
-        words.push(format!("oldest {}", age(oldest, now)));
-    }
     words.join("  ")
 }
 

@@ -73,7 +73,7 @@ pub fn table<R: Row>(
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
             let is_key = column.rank == 0 && *place == chosen[0].0;
             let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
-            let text = if column.flexible { shorten(text, *wide) } else { text.clone() };
+            let text = if column.flexible && is_key { shorten(text, *wide) } else { text.clone() };
             if column.right {
                 pen.put_right(x + wide, y, *wide, &text, tone);
             } else {
@@ -88,7 +88,9 @@ pub fn table<R: Row>(
     }
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
         if selected {
-            pen.put(areas.rows.x, y, 1, MARKER, Tone::Bold);
+            // Where the marker alone is wanted, it shall cost no change of attributes either.
+            let tone = if pen.highlight() == Highlight::None { Tone::Plain } else { Tone::Bold };
+            pen.put(areas.rows.x, y, 1, MARKER, tone);
         }
         paint(pen, y, &cells(row), selected);
         if selected && pen.highlight() == Highlight::Row {

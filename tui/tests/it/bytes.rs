@@ -158,7 +158,7 @@ fn the_mouse() {
     console.feed(click(column, 23));
     assert_ne!(console.state.models.sort, before);
     let header = console.screen().lines().next().unwrap().to_owned();
-    let column = u16::try_from(header.find("Health").unwrap()).unwrap();
+    let column = u16::try_from(header.find("6Hea").unwrap()).unwrap();
     console.feed(click(column, 0));
     assert_eq!(console.state.screen, tui::state::Screen::Health);
 }

@@ -505,7 +505,10 @@ impl Registry {
             "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
             "storage": {"backend": "disk", "total_bytes": 8_796_093_022_208u64, "free_bytes": 3_430_476_278_661u64, "min_free_bytes": 1_073_741_824, "below_watermark": false},
-            "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024}
+            "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024, "tails": 3, "kinds": [
+                {"kind": "read", "count": 59_400, "per_1000_seconds": 198_000, "p50_us": 1_500, "p99_us": 10_000, "errors": 0},
+                {"kind": "write", "count": 1_740, "per_1000_seconds": 5_800, "p50_us": 7_500, "p99_us": 50_000, "errors": 2},
+                {"kind": "transfer", "count": 0, "per_1000_seconds": 0, "p50_us": null, "p99_us": null, "errors": 0}]}
         }))
     }
 }
