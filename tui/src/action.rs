@@ -1,9 +1,11 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
-use common::api::{AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::api::{AliasEvent, AuditRow, Me, ModelInfo, ModelRow, Page, Status, User, VersionInfo};
+use common::audit::Receipt;
 use common::client::{AuditQuery, ModelQuery, Reply, Session};
 
 use crate::secret::Secret;
+use crate::state::deeds::{Base, Change, Deed, Object};
 
 /// Tells requests apart; a reply with an id nobody waits for is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +26,10 @@ pub enum TimerId {
     Digit,
     /// The health screen reads again.
     Health,
+    /// What is not known to have happened is looked for again.
+    Unknown,
+    /// What `u` would undo is offered no longer.
+    Undo,
 }
 
 /// One thing to do.
@@ -51,11 +57,13 @@ pub enum Action {
     Repaint,
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Send text to the terminal's clipboard.
+    Copy(String),
     /// End.
     Quit,
 }
 
-/// A question to the daemon. All but the sign-in calls only read, so each may be repeated.
+/// A question to the daemon. All but the sign-in calls and [`Call::Change`] only read, so each may be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     /// `POST /login`.
@@ -100,6 +108,24 @@ pub enum Call {
     Audit(Box<AuditQuery>),
     /// `GET /status`.
     Status,
+    /// One thing, as it is now.
+    Look(Object),
+    /// A change.
+    Change {
+        /// What is done to what.
+        change: Box<Change>,
+        /// The entity tag of the state it is made for.
+        if_match: Option<String>,
+        /// Number of its idempotency key.
+        key: u64,
+    },
+    /// `GET /models/{id}/aliases/{alias}/history`.
+    History {
+        /// The model.
+        reference: String,
+        /// The alias.
+        alias: String,
+    },
 }
 
 impl Call {
@@ -116,6 +142,11 @@ impl Call {
             Self::Users { .. } => "GET /users",
             Self::Audit(_) => "GET /audit-logs",
             Self::Status => "GET /status",
+            Self::Look(Object::Model { .. }) => "GET /models/{id}",
+            Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
+            Self::Look(Object::User(_)) => "GET /users/{name}",
+            Self::Change { change, .. } => change_name(change),
+            Self::History { .. } => "GET /models/{id}/aliases/{alias}/history",
         }
     }
 
@@ -123,6 +154,38 @@ impl Call {
     pub fn is_sign_in(&self) -> bool {
         matches!(self, Self::Login { .. } | Self::Refresh | Self::ChangePassword { .. })
     }
+}
+
+fn change_name(change: &Change) -> &'static str {
+    match (&change.deed, &change.object) {
+        (Deed::Alias { to: Some(_), .. }, _) => "PUT /models/{id}/aliases/{alias}",
+        (Deed::Alias { to: None, .. }, _) => "DELETE /models/{id}/aliases/{alias}",
+        (Deed::Edit { .. }, _) => "PATCH /models/{id}",
+        (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
+        (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
+        (Deed::Delete, Object::User(_)) => "DELETE /users/{name}",
+        (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
+        (Deed::Restore, _) => "POST /models/{id}/restore",
+        (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
+        (Deed::Release { .. }, _) => "POST /models/{id}/versions/{v}/release",
+        (Deed::Block { .. }, _) => "POST /models/{id}/versions/{v}/block",
+        (Deed::Rescan, _) => "POST /models/{id}/versions/{v}/rescan",
+        (Deed::Role(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
+        (Deed::OneTimePassword, _) => "POST /users/{name}/password",
+        (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
+        (Deed::Register(_), _) => "POST /register",
+    }
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Proof that it is in the audit log.
+    pub receipt: Option<Receipt>,
+    /// Until when a deletion can be taken back.
+    pub restorable_until: Option<String>,
+    /// A password that was made up for it.
+    pub password: Option<Secret>,
 }
 
 /// What the daemon answered. The token of a session is not among it.
@@ -138,4 +201,7 @@ pub enum Answer {
     Users(Reply<Page<User>>),
     Audit(Reply<Page<AuditRow>>),
     Status(Reply<Box<Status>>),
+    Look(Reply<Base>),
+    Changed(Reply<Box<Outcome>>),
+    History(Reply<Page<AliasEvent>>),
 }

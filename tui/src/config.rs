@@ -225,6 +225,8 @@ impl Arguments {
         let address = client.address().to_owned();
         let term = variable("TERM").unwrap_or_default();
         Settings {
+            readonly: false,
+            strict: false,
             address,
             plain: self.connection.allow_plain_http,
             ascii: self.ascii || !is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).as_deref()),

@@ -55,6 +55,8 @@ pub enum EventKind {
     SuspendAsked,
     /// The terminal is ours again.
     Resumed(Size),
+    /// A frame was written: what it shows can be seen. Its number.
+    Drawn(u64),
 }
 
 /// A key, as far as the console tells keys apart.

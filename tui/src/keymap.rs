@@ -27,12 +27,75 @@ pub enum Command {
     SameActor,
     OpenTarget,
     EntriesOf,
+    Mark,
+    MarkRange,
+    MarkAll,
+    PointAlias,
+    Edit,
+    Compare,
+    Delete,
+    Restore,
+    Deprecate,
+    Role,
+    OneTimePassword,
+    Lock,
+    Sessions,
+    AddUser,
+    Download,
+    Upload,
+    Export,
+    Undo,
+    AllFields,
+    NextHit,
+    LastHit,
+    Jobs,
+    Palette,
     Refresh,
     Help,
     Messages,
     Repaint,
     Suspend,
     Quit,
+}
+
+impl Command {
+    /// Its words, as the palette knows it: `same actor`, `go audit`.
+    pub fn words(self) -> String {
+        let mut words = String::new();
+        for character in format!("{self:?}").chars() {
+            match character {
+                '(' => words.push(' '),
+                ')' => {}
+                upper if upper.is_uppercase() => {
+                    if !words.is_empty() && !words.ends_with(' ') {
+                        words.push(' ');
+                    }
+                    words.extend(upper.to_lowercase());
+                }
+                other => words.push(other),
+            }
+        }
+        words
+    }
+
+    /// Whether it changes something at the daemon: not in a read-only profile, and not while the daemon is away.
+    pub fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::PointAlias
+                | Self::Edit
+                | Self::Delete
+                | Self::Restore
+                | Self::Deprecate
+                | Self::Role
+                | Self::OneTimePassword
+                | Self::Lock
+                | Self::Sessions
+                | Self::AddUser
+                | Self::Upload
+                | Self::Undo
+        )
+    }
 }
 
 /// Where a key means something.
@@ -43,8 +106,47 @@ pub enum Context {
     Lists,
     Models,
     Model,
+    Compared,
     Audit,
     Users,
+}
+
+/// A command that is typed with words after it. Only the palette has it.
+#[derive(Debug)]
+pub struct Verb {
+    /// Its first word.
+    pub word: &'static str,
+    /// What follows.
+    pub words: &'static str,
+    /// A line for the help.
+    pub help: &'static str,
+    /// What it takes.
+    pub permission: Option<Permission>,
+    /// Whether it changes something at the daemon.
+    pub changes: bool,
+}
+
+/// The commands with words after them.
+pub const VERBS: &[Verb] = &[
+    verb("alias", "MODEL VERSION NAME", "point an alias at a version", Some(Permission::ModelWrite), true),
+    verb("audit", "FILTER", "the audit log, filtered", Some(Permission::AuditRead), false),
+    verb("download", "[FILE]", "a file of the selected version, to this folder", Some(Permission::ModelRead), false),
+    verb("export", "csv|jsonl screen|all|marked FILE", "what is in this list, to a file", None, false),
+    verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),
+    verb("models", "FILTER", "models, filtered: words, tag: state: format: alias: uploader:", None, false),
+    verb("open", "MODEL", "a model by name, name:3, name@alias or digest", Some(Permission::ModelRead), false),
+    verb("set", "NAME VALUE", "how this console looks", None, false),
+    verb("upload", "FILE NAME", "a file as a new version", Some(Permission::ModelWrite), true),
+];
+
+const fn verb(
+    word: &'static str,
+    words: &'static str,
+    help: &'static str,
+    permission: Option<Permission>,
+    changes: bool,
+) -> Verb {
+    Verb { word, words, help, permission, changes }
 }
 
 /// One row of the table.
@@ -79,7 +181,7 @@ const fn with(permission: Permission, binding: Binding) -> Binding {
 }
 
 use Command as C;
-use Context::{Audit, Everywhere, Lists, Model, Models, Users};
+use Context::{Audit, Compared, Everywhere, Lists, Model, Models, Users};
 
 /// Every command.
 pub const TABLE: &[Binding] = &[
@@ -95,19 +197,57 @@ pub const TABLE: &[Binding] = &[
     bind(Everywhere, C::Back, &["Esc", "h", "Left"], "", "one step back"),
     bind(Models, C::Filter, &["/"], "filter", "part of name or description"),
     bind(Models, C::Sort, &["s"], "sort", "next sort: name, updated, created"),
-    bind(Models, C::Reverse, &["S"], "reverse", "the other way round"),
+    bind(Models, C::Reverse, &["S"], "", "the other way round"),
+    bind(Models, C::Mark, &["Space"], "mark", "mark, or no longer"),
+    bind(Models, C::MarkRange, &["v"], "", "mark from the last mark to here"),
+    bind(Models, C::MarkAll, &["*"], "", "mark all that match the filter; again: none"),
+    with(Permission::ModelWrite, bind(Models, C::PointAlias, &["p"], "alias", "point an alias at a version")),
+    with(Permission::ModelWrite, bind(Models, C::Edit, &["e"], "edit", "description and tags")),
+    with(Permission::ModelDelete, bind(Models, C::Delete, &["D"], "delete", "delete, restorably")),
+    with(
+        Permission::ModelDelete,
+        bind(Models, C::Restore, &["U"], "restore", "restore what was deleted (filter state:deleted)"),
+    ),
     with(Permission::AuditRead, bind(Models, C::EntriesOf, &["o"], "entries", "audit entries of this model")),
+    bind(Models, C::Export, &["x"], "export", "what is in this list, to a file"),
+    with(Permission::ModelWrite, bind(Models, C::Upload, &["I"], "", "upload a file as a new version")),
+    with(Permission::ModelWrite, bind(Model, C::PointAlias, &["p"], "alias", "point an alias at this version")),
+    with(Permission::ModelWrite, bind(Model, C::Edit, &["e"], "edit", "description and tags of the model")),
+    bind(Model, C::Compare, &["d"], "compare", "compare with the version before, or with the marked one"),
+    bind(Model, C::Mark, &["Space"], "mark", "mark for a comparison, or no longer"),
+    with(Permission::ModelDelete, bind(Model, C::Delete, &["D"], "delete", "delete this version, restorably")),
+    with(Permission::ModelDelete, bind(Model, C::Restore, &["U"], "restore", "restore this version")),
+    with(Permission::ModelModerate, bind(Model, C::Deprecate, &["X"], "deprecate", "hand it out with a warning")),
     with(Permission::AuditRead, bind(Model, C::EntriesOf, &["o"], "entries", "audit entries of this model")),
+    bind(Model, C::Download, &["w"], "download", "its files, to this folder"),
+    bind(Model, C::Export, &["x"], "export", "the versions, to a file"),
+    bind(Compared, C::AllFields, &["a"], "all fields", "equal fields too, or no longer"),
+    bind(Compared, C::NextHit, &["n"], "next", "the next difference"),
+    bind(Compared, C::LastHit, &["N"], "", "the difference before"),
+    with(Permission::ModelWrite, bind(Compared, C::PointAlias, &["p"], "alias", "point an alias at the newer version")),
     bind(Audit, C::Filter, &["/"], "filter", "actor: action: outcome: target: ip: since: until:"),
     bind(Audit, C::SameActor, &["a"], "same actor", "only entries of this actor"),
     bind(Audit, C::OpenTarget, &["o"], "target", "open the model it is about"),
+    with(Permission::UserManage, bind(Users, C::AddUser, &["a"], "add", "add a user with a one-time password")),
+    with(Permission::UserManage, bind(Users, C::Role, &["R"], "role", "give another role")),
+    with(
+        Permission::UserManage,
+        bind(Users, C::OneTimePassword, &["P"], "password", "a one-time password, shown once"),
+    ),
+    with(Permission::UserManage, bind(Users, C::Lock, &["L"], "lock", "lock out, or let in again")),
+    with(Permission::UserManage, bind(Users, C::Sessions, &["T"], "sessions", "end all sessions")),
+    with(Permission::UserManage, bind(Users, C::Delete, &["D"], "delete", "delete for good")),
     with(Permission::AuditRead, bind(Users, C::EntriesOf, &["o"], "entries", "audit entries of this user")),
+    bind(Users, C::Export, &["x"], "export", "the users, to a file"),
     bind(Everywhere, C::Refresh, &["C-r"], "refresh", "read again"),
     bind(Everywhere, C::Go(Screen::Models), &["1"], "", "models"),
     with(Permission::AuditRead, bind(Everywhere, C::Go(Screen::Audit), &["2"], "", "audit log")),
     with(Permission::UserManage, bind(Everywhere, C::Go(Screen::Users), &["3"], "", "users")),
     bind(Everywhere, C::Go(Screen::Health), &["4"], "", "health of the daemon"),
     bind(Everywhere, C::LastScreen, &["-"], "", "the screen before this"),
+    bind(Everywhere, C::Palette, &[":"], "", "all commands, by name"),
+    bind(Everywhere, C::Undo, &["u"], "", "undo the last action, while its message offers it"),
+    bind(Everywhere, C::Jobs, &["J"], "", "what runs in the background; its failures"),
     bind(Everywhere, C::Messages, &["!"], "", "what was asked and answered"),
     bind(Everywhere, C::Repaint, &["C-l"], "", "paint everything anew"),
     bind(Everywhere, C::Suspend, &["C-z"], "", "suspend; fg comes back"),
@@ -133,6 +273,7 @@ pub fn bindings(context: Context) -> impl Iterator<Item = &'static Binding> {
         Lists => &[Lists, Everywhere],
         Models => &[Models, Lists, Everywhere],
         Model => &[Model, Lists, Everywhere],
+        Compared => &[Compared, Lists, Everywhere],
         Audit => &[Audit, Lists, Everywhere],
         Users => &[Users, Lists, Everywhere],
     };
@@ -165,9 +306,15 @@ mod tests {
         for binding in TABLE {
             assert!(!binding.keys.is_empty() && !binding.help.is_empty(), "{binding:?}");
         }
-        for context in
-            [Context::Everywhere, Context::Lists, Context::Models, Context::Model, Context::Audit, Context::Users]
-        {
+        for context in [
+            Context::Everywhere,
+            Context::Lists,
+            Context::Models,
+            Context::Model,
+            Context::Compared,
+            Context::Audit,
+            Context::Users,
+        ] {
             let mut seen = BTreeSet::new();
             for key in bindings(context).flat_map(|binding| binding.keys) {
                 assert!(seen.insert(key), "{key} twice in {context:?}");
@@ -181,6 +328,6 @@ mod tests {
         assert!(matches!(lookup(Context::Models, "gg"), Meaning::Command(_)));
         assert!(matches!(lookup(Context::Everywhere, "g"), Meaning::None));
         assert!(matches!(lookup(Context::Models, "E"), Meaning::None));
-        assert!(matches!(lookup(Context::Models, "x"), Meaning::None));
+        assert!(matches!(lookup(Context::Models, "z"), Meaning::None));
     }
 }

@@ -29,6 +29,7 @@ struct Loop {
     state: State,
     timers: BTreeMap<TimerId, Instant>,
     began: Instant,
+    frames: u64,
     quit: bool,
 }
 
@@ -63,6 +64,7 @@ fn run_taken(
         state: State::new(settings, guard.size()),
         timers: BTreeMap::new(),
         began: Instant::now(),
+        frames: 0,
         quit: false,
     };
     console.state.now = console.moment();
@@ -103,7 +105,9 @@ impl Loop {
             self.timers.remove(&id);
             self.feed(EventKind::Timer(id), worker)?;
         }
-        self.paint()
+        self.paint()?;
+        self.frames += 1;
+        self.feed(EventKind::Drawn(self.frames), worker)
     }
 
     fn feed(&mut self, kind: EventKind, worker: &Worker) -> io::Result<()> {
@@ -132,6 +136,7 @@ impl Loop {
                     suspend(self.guard)?;
                     self.feed(EventKind::Resumed(self.guard.size()), worker)?;
                 }
+                Action::Copy(_text) => {}
                 Action::Quit => self.quit = true,
             }
         }

@@ -1,6 +1,10 @@
 //! All that is on the screen or decides it, as plain data. Changed by `update` alone, read by `view`.
 
 pub mod audit;
+pub mod changes;
+pub mod deeds;
+pub mod dialog;
+pub mod diff;
 pub mod forms;
 pub mod health;
 pub mod models;
@@ -15,6 +19,8 @@ use crate::edit::Line;
 use crate::event::{Moment, Size};
 use crate::keymap::Context;
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
+use crate::state::dialog::{Dialog, History};
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
@@ -69,6 +75,10 @@ pub struct Settings {
     pub ascii: bool,
     /// Signs and attributes instead of colours.
     pub mono: bool,
+    /// Nothing that changes anything is sent.
+    pub readonly: bool,
+    /// Every action is confirmed by typing a name.
+    pub strict: bool,
     /// The name the login dialog begins with.
     pub user: String,
     /// Version of the console.
@@ -113,6 +123,8 @@ pub enum Overlay {
     Help(usize),
     /// The message list.
     Messages(usize),
+    /// What runs in the background, and what failed.
+    Jobs(usize),
 }
 
 /// The filter that is being typed.
@@ -164,6 +176,14 @@ pub struct State {
     pub last_screen: Screen,
     /// Over the screen.
     pub overlay: Option<Overlay>,
+    /// Over all of that: a question, a form, the palette.
+    pub dialog: Option<Dialog>,
+    /// Lines that were run in the palette.
+    pub history: History,
+    /// The last frame that was written.
+    pub drawn: u64,
+    /// Changes under way and just done.
+    pub changes: Changes,
     /// Being typed.
     pub filter: Option<FilterInput>,
     /// Keys that wait for more: a count, a prefix.
@@ -197,6 +217,7 @@ impl State {
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
             (Screen::Models, None) => Context::Models,
+            (Screen::Models, Some(open)) if open.compared.is_some() => Context::Compared,
             (Screen::Models, Some(_)) => Context::Model,
             (Screen::Audit, _) => Context::Audit,
             (Screen::Users, _) => Context::Users,
@@ -218,6 +239,10 @@ impl State {
             screen: Screen::Models,
             last_screen: Screen::Models,
             overlay: None,
+            dialog: None,
+            history: History::new(),
+            drawn: 0,
+            changes: Changes::default(),
             filter: None,
             typed: String::new(),
             message: None,

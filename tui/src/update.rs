@@ -2,15 +2,22 @@
 //! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
 
 mod audit;
+mod confirm;
+mod course;
+mod dialog;
+mod form;
 mod health;
+mod jobs;
 mod login;
+mod marks;
 mod models;
+mod palette;
 mod users;
 
 use common::client::ClientError;
 use common::problem::ProblemType;
 
-use crate::access::refusal;
+use crate::access::{access, refusal};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key};
 use crate::keymap::{Command, Context, Meaning, lookup};
@@ -18,7 +25,9 @@ use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
+pub use confirm::can_be_typed;
 pub use login::start;
+pub use palette::SETTINGS;
 
 /// How long an information stays on the message line, in milliseconds.
 const INFO_MS: u64 = 4_000;
@@ -48,6 +57,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::SuspendAsked => out.push(Action::Suspend),
         EventKind::Timer(id) => timer(state, id, &mut out),
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
+        // Nothing changes by it, and nothing more is asked for.
+        EventKind::Drawn(frame) => {
+            state.drawn = frame;
+            return out;
+        }
     }
     follow_up(state, &mut out);
     out
@@ -92,10 +106,14 @@ fn cancel(state: &mut State, id: Option<RequestId>, out: &mut Vec<Action>) {
 
 /// Puts a sentence on the message line and into the list.
 fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
+    say_for(state, level, text, if level == Level::Info { INFO_MS } else { WARNING_MS }, out);
+}
+
+/// The same, for so many milliseconds unless it is an error.
+fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u64, out: &mut Vec<Action>) {
     let note = Note { at: state.now, level, text: text.into() };
     match level {
-        Level::Info => out.push(Action::TimerSet { id: TimerId::Message, after_ms: INFO_MS }),
-        Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms: WARNING_MS }),
+        Level::Info | Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms }),
         Level::Error => {
             out.push(Action::TimerDrop(TimerId::Message));
             state.unread += 1;
@@ -143,10 +161,12 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
         login::new_password_key(state, key, out);
+    } else if state.dialog.is_some() {
+        dialog::key(state, key, out);
     } else if state.filter.is_some() {
         filter_key(state, key, out);
     } else if state.overlay.is_some() {
-        overlay_key(state, key);
+        overlay_key(state, key, out);
     } else {
         screen_key(state, key, out);
     }
@@ -161,6 +181,8 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
         if !form.busy {
             form.line().insert(text);
         }
+    } else if state.dialog.is_some() {
+        dialog::paste(state, text);
     } else if let Some(filter) = &mut state.filter {
         filter.line.insert(text);
         filter.error = None;
@@ -192,7 +214,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
-        Meaning::Command(binding) => match refusal(state.who.as_ref(), binding.permission) {
+        Meaning::Command(binding) => match access(state, binding).refusal() {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
         },
@@ -225,6 +247,10 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             }
         }
         Command::Filter => open_filter(state),
+        Command::Palette => palette::open(state, ""),
+        Command::Upload => palette::open(state, "upload "),
+        Command::Undo => course::undo(state, out),
+        Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down
         | Command::Up
         | Command::HalfDown
@@ -238,7 +264,26 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::Reverse
         | Command::SameActor
         | Command::OpenTarget
-        | Command::EntriesOf => match state.screen {
+        | Command::EntriesOf
+        | Command::Mark
+        | Command::MarkRange
+        | Command::MarkAll
+        | Command::PointAlias
+        | Command::Edit
+        | Command::Compare
+        | Command::Delete
+        | Command::Restore
+        | Command::Deprecate
+        | Command::Role
+        | Command::OneTimePassword
+        | Command::Lock
+        | Command::Sessions
+        | Command::AddUser
+        | Command::Download
+        | Command::Export
+        | Command::AllFields
+        | Command::NextHit
+        | Command::LastHit => match state.screen {
             Screen::Models => models::command(state, command, count, out),
             Screen::Audit => audit::command(state, command, count, out),
             Screen::Users => users::command(state, command, count, out),
@@ -280,7 +325,10 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-fn overlay_key(state: &mut State, key: Key) {
+fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if let Some(Overlay::Jobs(selected)) = state.overlay {
+        return jobs::key(state, selected, key, out);
+    }
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
@@ -317,9 +365,12 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     match (key.code, key.ctrl) {
         (Code::Enter, _) => {
             let text = filter.line.text().trim().to_owned();
-            if state.screen == Screen::Audit
-                && let Err(why) = crate::filter::audit_query(&text)
-            {
+            let wrong = match state.screen {
+                Screen::Audit => crate::filter::audit_query(&text).err(),
+                Screen::Models => crate::filter::model_query(&text).err(),
+                Screen::Users | Screen::Health => None,
+            };
+            if let Some(why) = wrong {
                 filter.error = Some(why);
                 return;
             }
@@ -357,10 +408,19 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Clock => out.push(Action::TimerSet { id: TimerId::Clock, after_ms: CLOCK_MS }),
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
+        TimerId::Typing if state.dialog.is_some() => {
+            form::rested(state, out);
+            palette::rested(state, out);
+        }
+        TimerId::Unknown => course::look_again(state, out),
+        TimerId::Undo => state.changes.undo = None,
         TimerId::Typing => {
             if let (Some(filter), Screen::Models) = (&state.filter, state.screen) {
                 let text = filter.line.text().trim().to_owned();
-                models::set_filter(state, text, out);
+                // Half a field, such as `alias:`, is waited for.
+                if crate::filter::model_query(&text).is_ok() {
+                    models::set_filter(state, text, out);
+                }
             }
         }
         TimerId::Digit => {
@@ -386,6 +446,21 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     let text = format!("{} {how}, {took} ms", asked.call.name());
     keep(state, Note { at: state.now, level, text });
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
+    if !wants_sign_in && (course::reply(state, id, &result, out) || form::reply(state, id, &result)) {
+        return;
+    }
+    if let Call::Look(_) = asked.call
+        && !wants_sign_in
+    {
+        let looked = match &result {
+            Ok(Answer::Look(reply)) => Ok(reply.clone()),
+            Ok(_) => return,
+            Err(error) => Err(error.clone()),
+        };
+        confirm::looked(state, id, &looked, out);
+        return;
+    }
     match result {
         Ok(answer) => take(state, id, &asked, answer, out),
         Err(error) => failed(state, id, asked, &error, out),
@@ -399,7 +474,12 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
         Answer::PasswordChanged => login::password_changed(state, out),
         Answer::Me(reply) => login::me(state, reply.body, out),
         Answer::Models(reply) => {
-            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) {
+            let names = || reply.body.items.iter().map(|row| row.name.to_string()).collect();
+            if marks::take(state, id, &reply.body, out) || palette::named(state, id, names()) {
+                return;
+            }
+            let told = state.changes.undo.is_some();
+            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) && !told {
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
         }
@@ -433,6 +513,8 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 health::take(state, reply.body, out);
             }
         }
+        // Those who wait for these have taken them; what nobody waits for any more is dropped.
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) => {}
     }
 }
 
@@ -452,6 +534,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     }
     let why = sentence(error);
     match asked.call {
+        Call::Models(_) if marks::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
@@ -470,6 +553,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status => return health::failed(state, id, &why, out),
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } => return,
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

@@ -1,6 +1,8 @@
 //! Performs requests with `common::client` on a runtime of its own thread; every outcome comes back as an event. Knows
 //! nothing of the state, and nothing of the terminal.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -12,9 +14,12 @@ use tokio::task::JoinHandle;
 
 use crate::action::{Answer, Call, RequestId};
 use crate::event::EventKind;
+use crate::worker::changes::Seed;
 
 /// Requests at once.
 const REQUESTS_MAX: usize = 4;
+/// Steps of an alias's history that are read.
+const HISTORY_ROWS: u32 = 20;
 /// How long leaving waits for the session to be ended.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The thread's name: a panic in it is a request's failure, not the console's.
@@ -39,10 +44,11 @@ impl Worker {
     /// What the system says where no thread can be started.
     pub fn start(client: Client, events: SyncSender<EventKind>) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded_channel();
+        let seed = Arc::new(Seed::new()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serve(Arc::new(client), inbox, events));
+            local.block_on(&runtime, serve(Arc::new(client), seed, inbox, events));
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
         })?;
@@ -71,7 +77,12 @@ impl Worker {
     }
 }
 
-async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events: SyncSender<EventKind>) {
+async fn serve(
+    client: Arc<Client>,
+    seed: Arc<Seed>,
+    mut inbox: UnboundedReceiver<Order>,
+    events: SyncSender<EventKind>,
+) {
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
     while let Some(order) = inbox.recv().await {
@@ -79,9 +90,10 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
         match order {
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
+                let seed = seed.clone();
                 let task = tokio::task::spawn_local(async move {
                     let _place = places.acquire().await;
-                    let work = tokio::task::spawn_local(async move { perform(&client, call).await });
+                    let work = tokio::task::spawn_local(async move { perform(&client, &seed, call).await });
                     let _abort = AbortOnDrop(work.abort_handle());
                     let result = work.await.unwrap_or_else(|panic| {
                         Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
@@ -125,7 +137,7 @@ async fn report(events: &SyncSender<EventKind>, id: RequestId, result: Result<An
     }
 }
 
-async fn perform(client: &Client, call: Call) -> Result<Answer, ClientError> {
+async fn perform(client: &Client, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
         Call::Login { username, password } => Answer::Session(client.login(&username, password.expose()).await?),
         Call::Refresh => Answer::Session(client.refresh().await?),
@@ -142,9 +154,16 @@ async fn perform(client: &Client, call: Call) -> Result<Answer, ClientError> {
         Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
         Call::Status => Answer::Status(boxed(client.status().await?)),
+        Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
+        Call::Change { change, if_match, key } => {
+            Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        Call::History { reference, alias } => {
+            Answer::History(client.alias_history(&reference, &alias, HISTORY_ROWS).await?)
+        }
     })
 }
 
 fn boxed<T>(reply: Reply<T>) -> Reply<Box<T>> {
-    Reply { body: Box::new(reply.body), request_id: reply.request_id, log_index: reply.log_index }
+    reply.map(Box::new)
 }

@@ -10,6 +10,7 @@ use crate::config::Credential;
 use crate::event::{Code, Key};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
@@ -93,6 +94,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_other = state.who.as_ref().is_some_and(|who| who.username != username);
     if is_other {
         // Nothing that one user saw is shown to another.
+        state.dialog = None;
+        state.changes = Changes::default();
         state.parked.clear();
         state.asked.clear();
         state.models = ModelsScreen::default();
@@ -168,7 +171,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
         Call::Refresh => {
             state.renewing = false;
             out.push(Action::TimerSet { id: TimerId::Refresh, after_ms: RENEW_AGAIN_MS });
-            fail_parked(state, &why);
+            fail_parked(state, &why, out);
             say(state, Level::Error, why, out);
         }
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
@@ -194,7 +197,7 @@ fn sentence_short(error: &ClientError) -> String {
 }
 
 /// Nobody answered: what waited for a token is told so, and asked again by hand.
-fn fail_parked(state: &mut State, why: &str) {
+fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         match asked.call {
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
@@ -210,6 +213,9 @@ fn fail_parked(state: &mut State, why: &str) {
             Call::Status => {
                 state.health.pending = None;
                 state.health.failed = Some(why.to_owned());
+            }
+            Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
+                super::course::not_sent(state, id, why, out);
             }
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod acting;
 mod commands;
 mod console;
 mod keys;

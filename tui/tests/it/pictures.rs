@@ -48,6 +48,19 @@ fn screens() {
         ("help", "?"),
         ("messages", "!"),
         ("filter", "/rout"),
+        ("delete", "jD"),
+        ("delete-typed", "jD|team-nlp/ner"),
+        ("delete-many", "<Space>j<Space>j<Space>D"),
+        ("alias", "p"),
+        ("alias-question", "p<Tab><Down><Enter>"),
+        ("edit", "e"),
+        ("palette", ":"),
+        ("palette-alias", ":alias int"),
+        ("jobs", "jDteam-nlp/ner-multi-998<Enter>J"),
+        ("deleted", "jDteam-nlp/ner-multi-998<Enter>"),
+        ("lock", "3|jL"),
+        ("password", "3|jPy"),
+        ("add-user", "3|a"),
     ] {
         pictures(name, &registry, keys);
     }
@@ -59,6 +72,7 @@ fn other_states() {
     pictures("hostile-audit", &Registry { hostile: true, ..Registry::default() }, "2|<Enter>");
     pictures("empty", &Registry { models: 0, ..Registry::default() }, "");
     pictures("viewer", &Registry { role: Role::Viewer, ..Registry::default() }, "2");
+    pictures("viewer-palette", &Registry { role: Role::Viewer, ..Registry::default() }, ":del");
     let mut console = Console::signed_in(80, 24, Registry::default());
     console.registry.failure = Some(refused(ProblemType::Unavailable));
     console.press("<C-r>");
