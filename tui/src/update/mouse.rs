@@ -15,7 +15,8 @@ const WHEEL_ROWS: u64 = 3;
 
 pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
-    let covered = state.login.is_some() || state.new_password.is_some() || state.filter.is_some();
+    let covered =
+        state.dialog.is_some() || state.login.is_some() || state.new_password.is_some() || state.filter.is_some();
     if covered || state.who.is_none() {
         return;
     }
@@ -26,10 +27,10 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
                 Some(Overlay::Help(_) | Overlay::Messages(_)) => {
                     let code = crate::event::Code::Char(if down { 'j' } else { 'k' });
                     for _ in 0..WHEEL_ROWS {
-                        super::overlay_key(state, crate::event::Key { code, ctrl: false });
+                        super::overlay_key(state, crate::event::Key { code, ctrl: false }, out);
                     }
                 }
-                Some(Overlay::Daemons(_)) => {}
+                Some(Overlay::Daemons(_) | Overlay::Jobs(_)) => {}
                 None => command(state, if down { Command::Down } else { Command::Up }, Some(WHEEL_ROWS), out),
             }
         }

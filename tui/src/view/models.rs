@@ -38,8 +38,13 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         None => {
             let list = &state.models.list;
             let direction = if state.models.descending { "v" } else { "^" };
+            let marked = match (state.models.marks.len(), state.models.marking) {
+                (0, None) => String::new(),
+                (count, None) => format!("   {} marked", grouped(count as u64)),
+                (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
+            };
             let left = format!(
-                "Models {}   {}   sort: {} {direction}",
+                "Models {}   {}   sort: {} {direction}{marked}",
                 of_total(list),
                 filter_words(&state.models.filter),
                 SORTS[state.models.sort].1
@@ -71,6 +76,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 columns[0].columns = NARROW_NAME_COLUMNS;
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
+            marks(state, areas, pen);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
             {
@@ -83,6 +89,17 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             if let Some(words) = why_empty(&open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }
+        }
+    }
+}
+
+/// A star before each marked row; behind the marker of the selected one, where there is room.
+fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let height = areas.rows.height.into();
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
+        let x = areas.rows.x + u16::from(selected);
+        if state.models.marks.contains_key(&row.id.to_string()) && (!selected || areas.class > Class::Narrow) {
+            pen.put(x, y, 1, "*", Tone::Bold);
         }
     }
 }

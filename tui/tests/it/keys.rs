@@ -271,7 +271,7 @@ fn roles() {
         console.wait(10_000);
     }
     assert_eq!(console.calls.len(), before);
-    assert!(console.shows("(2Aud)") && console.shows("(o entries)"));
+    assert!(console.shows("(2Aud)") && console.shows("(D delete)"));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn another_user() {
         role: Role::Admin,
         must_change_password: false,
     };
-    let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None };
+    let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None, etag: None };
     console.feed(EventKind::Reply { id, result: Box::new(Ok(tui::action::Answer::Session(reply))) });
     assert_eq!(console.state.models.list.len(), 0);
 }
