@@ -420,7 +420,10 @@ impl Keys {
 }
 
 fn is_sequence(key: &str) -> bool {
-    key.len() == 2
+    // `gg` is one, `Up` is a name.
+    let mut characters = key.chars();
+    let (first, second) = (characters.next(), characters.next());
+    first.is_some() && first == second && characters.next().is_none()
 }
 
 /// The rows that apply in a context, its own first.

@@ -649,10 +649,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Quarantine { .. } => fail(&mut state.quarantine.list, id, &why),
         // It is read again soon; the list itself says that it is stale.
         Call::Ingest(_) => {
-            let known = state.queue.list.stale().is_some();
             fail(&mut state.queue.list, id, &why);
-            queue::failed(state, out);
-            if known {
+            if !queue::failed(state, out) {
                 return;
             }
         }

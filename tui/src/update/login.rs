@@ -262,7 +262,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             Call::Version { .. } => drop(super::quarantine::failed(state, id, why)),
             Call::Ingest(_) => {
                 super::fail(&mut state.queue.list, id, why);
-                super::queue::failed(state, out);
+                drop(super::queue::failed(state, out));
             }
             Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
                 super::course::not_sent(state, id, why, out);

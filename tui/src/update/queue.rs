@@ -122,6 +122,7 @@ fn again(state: &State, out: &mut Vec<Action>) {
 
 pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
     state.queue.is_audited |= reply.log_index.is_some();
+    state.queue.is_failing = false;
     let IngestPage { items, total, next_cursor, intake } = *reply.body;
     state.queue.intake.clone_from(&intake);
     // The header counts by the newest answer, whichever route it came from.
@@ -137,8 +138,10 @@ pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut V
     again(state, out);
 }
 
-pub(super) fn failed(state: &State, out: &mut Vec<Action>) {
+/// Whether that is news: while readings fail one after the other, it is said once.
+pub(super) fn failed(state: &mut State, out: &mut Vec<Action>) -> bool {
     again(state, out);
+    !std::mem::replace(&mut state.queue.is_failing, true)
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {

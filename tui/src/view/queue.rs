@@ -47,13 +47,13 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     if let Some(intake) = &queue.intake {
         left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
     }
-    let right = match (queue.list.stale(), queue.list.as_of()) {
-        (Some(_), Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
-        (Some(_), None) => ("FAILED".to_owned(), Tone::Bad),
-        (None, None) => ("loading".to_owned(), Tone::Warn),
+    let right = match (queue.is_failing, queue.list.as_of()) {
+        (true, Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
+        (true, None) => ("FAILED".to_owned(), Tone::Bad),
+        (false, None) => ("loading".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
-        (None, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
-        (None, Some(at)) => as_of(state, at),
+        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) => as_of(state, at),
     };
     (left, Some(right))
 }

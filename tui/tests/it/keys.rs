@@ -271,7 +271,7 @@ fn roles() {
         console.wait(10_000);
     }
     assert_eq!(console.calls.len(), before);
-    assert!(console.shows("(2Aud)") && console.shows("(D delete)"));
+    assert!(console.shows("(2Aud)") && console.shows("(p alias)"));
 }
 
 #[test]
@@ -582,7 +582,7 @@ fn counts_in_the_header() {
 #[test]
 fn held_versions_are_read_at_rest() {
     let mut console = Console::signed_in(120, 40, Registry::default());
-    console.press("4").wait(400);
+    console.press("4").wait(1_000);
     assert_eq!(console.count("GET /models/{id}/versions/{v}"), 1);
     console.press("jjj").wait(119);
     assert_eq!(console.count("GET /models/{id}/versions/{v}"), 1);
@@ -607,7 +607,7 @@ fn held_versions_are_read_at_rest() {
 #[test]
 fn a_held_version_that_cannot_be_read() {
     let mut console = Console::signed_in(120, 40, Registry::default());
-    console.press("4").wait(50);
+    console.press("4").wait(1_000);
     console.press("j");
     console.registry.failure = Some(refused(ProblemType::NotFound));
     console.wait(1_000);
