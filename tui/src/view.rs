@@ -27,6 +27,9 @@ use crate::window::{Row, Window};
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
 
+/// Columns that the daemon's name has in the header before the names of the screens are shortened.
+const DAEMON_COLUMNS_MIN: usize = 14;
+
 /// Paints everything.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let areas = layout(state.size, state);
@@ -169,26 +172,42 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let screens: Vec<(String, Tone)> = Screen::ALL
-        .iter()
-        .zip(1..)
-        .map(|(screen, number)| {
-            let name = format!("{number} {}", screen.title());
+    let names = |short: bool| -> Vec<(String, Tone)> {
+        let named = |(screen, number): (&Screen, usize)| {
+            let name = screen_name(*screen, number, short);
             match (*screen == state.screen, refusal(state.who.as_ref(), screen.permission())) {
                 (true, _) => (format!("[{name}]"), Tone::Current),
                 (false, Some(_)) => (format!("({name})"), Tone::Dim),
                 (false, None) => (format!(" {name} "), Tone::Plain),
             }
-        })
-        .collect();
-    let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
-    let for_address = usize::from(room).saturating_sub(screens_columns + 3);
+        };
+        Screen::ALL.iter().zip(1..).map(named).collect()
+    };
+    let left = |screens: &[(String, Tone)]| {
+        let columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
+        usize::from(room).saturating_sub(columns + 3)
+    };
+    // Which daemon it is stays readable: the names of the screens give way.
+    let mut screens = names(false);
+    if left(&screens) < DAEMON_COLUMNS_MIN {
+        screens = names(true);
+    }
+    let for_address = left(&screens);
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
     let mut x = pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), name, tone) + 1;
     for (text, tone) in screens {
         x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
+    }
+}
+
+/// `1 Models`, or `1Mod` where room is short.
+fn screen_name(screen: Screen, number: usize, short: bool) -> String {
+    if short {
+        format!("{number}{}", screen.title().chars().take(3).collect::<String>())
+    } else {
+        format!("{number} {}", screen.title())
     }
 }
 
@@ -236,7 +255,8 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         None => area.right(),
     };
     if state.settings.mouse {
-        end = pen.put_right(end.saturating_sub(2), area.y, 26, "mouse (Shift selects text)", Tone::Dim);
+        let words = if areas.class == Class::Wide { "mouse (Shift selects text)" } else { "mouse" };
+        end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
 }
@@ -439,9 +459,11 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().zip(1..).find_map(|(screen, number)| {
-        let name = format!("{number} {}", screen.title());
-        let start = line.find(&name).map(|octet| width(&line[..octet]))?;
-        (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        [false, true].into_iter().find_map(|short| {
+            let name = screen_name(screen, number, short);
+            let start = line.find(&name).map(|octet| width(&line[..octet]))?;
+            (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        })
     })
 }
 
