@@ -24,6 +24,8 @@ pub enum TimerId {
     Digit,
     /// The health screen reads again.
     Health,
+    /// The selection has rested: the pane beside the list follows.
+    Rest,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
 }

@@ -417,6 +417,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Refresh => login::renew(state, out),
         TimerId::Clock => state.clock_due_ms = None,
         TimerId::Lock => login::lock(state, out),
+        TimerId::Rest => state.models.pane = state.models.pane_next.take(),
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
         TimerId::Typing => {

@@ -38,11 +38,23 @@ pub struct ModelsScreen {
     pub descending: bool,
     /// The model that is open.
     pub open: Option<OpenModel>,
+    /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
+    pub pane: Option<String>,
+    /// The row it will tell of.
+    pub pane_next: Option<String>,
 }
 
 impl Default for ModelsScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), filter: String::new(), sort: 1, descending: true, open: None }
+        Self {
+            list: Window::new(false),
+            filter: String::new(),
+            sort: 1,
+            descending: true,
+            open: None,
+            pane: None,
+            pane_next: None,
+        }
     }
 }
 
