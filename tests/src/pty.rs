@@ -37,7 +37,7 @@ pub fn binary() -> &'static Path {
 /// How a console is started: in a home of its own, with nothing of our environment.
 #[derive(Debug)]
 pub struct Setup {
-    home: TempDir,
+    home: Arc<TempDir>,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     rows: u16,
@@ -49,7 +49,11 @@ pub struct Setup {
 impl Setup {
     /// 100x30, a terminal of 256 colours that speaks UTF-8.
     pub fn new() -> Self {
-        let home = TempDir::with_prefix("mreg-home-").unwrap();
+        Self::at(Arc::new(TempDir::with_prefix("mreg-home-").unwrap()))
+    }
+
+    /// The same in a home that another console has, or had.
+    pub fn at(home: Arc<TempDir>) -> Self {
         let path = |name: &str| home.path().join(name).display().to_string();
         let environment = [
             ("HOME", home.path().display().to_string()),
@@ -63,7 +67,7 @@ impl Setup {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         let runtime = home.path().join("runtime");
-        std::fs::create_dir(&runtime).unwrap();
+        std::fs::create_dir_all(&runtime).unwrap();
         std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         Self {
             home,
@@ -117,9 +121,27 @@ impl Setup {
         self
     }
 
-    /// The home folder; it lives as long as the console.
-    pub fn home(&self) -> &Path {
-        self.home.path()
+    /// The home folder; it lives as long as a console in it.
+    pub fn home(&self) -> Arc<TempDir> {
+        Arc::clone(&self.home)
+    }
+
+    /// Runs the console without a terminal, to its end.
+    pub fn output(self, arguments: &[&str], input: &str) -> std::process::Output {
+        let mut child = std::process::Command::new(binary())
+            .args(&self.arguments)
+            .args(arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.home.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that refuses before it reads closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
     }
 
     /// Starts it.
@@ -148,11 +170,12 @@ impl Setup {
         let writer = pair.master.take_writer().unwrap();
         let seen = Arc::new(Mutex::new(Seen::new(rows, columns)));
         let closing = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(AtomicBool::new(false));
         let began = Instant::now();
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let (sink, stop) = (Arc::clone(&seen), Arc::clone(&closing));
-        let reading = std::thread::spawn(move || read(reader, &sink, &stop, octets_per_second));
+        let (sink, stop, hold) = (Arc::clone(&seen), Arc::clone(&closing), Arc::clone(&held));
+        let reading = std::thread::spawn(move || read(reader, &sink, &stop, &hold, octets_per_second));
         Console {
             home: Some(home),
             child,
@@ -160,6 +183,7 @@ impl Setup {
             tty,
             seen,
             closing,
+            held,
             began,
         }
     }
@@ -185,10 +209,19 @@ impl Seen {
     }
 }
 
-fn read(mut reader: Box<dyn Read + Send>, seen: &Mutex<Seen>, stop: &AtomicBool, octets_per_second: Option<u32>) {
+fn read(
+    mut reader: Box<dyn Read + Send>,
+    seen: &Mutex<Seen>,
+    stop: &AtomicBool,
+    hold: &AtomicBool,
+    octets_per_second: Option<u32>,
+) {
     let mut octets = vec![0; octets_per_second.map_or(READ_OCTETS, |rate| (rate / 20).max(1) as usize)];
     loop {
         let count = reader.read(&mut octets).unwrap_or(0);
+        while hold.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         if count == 0 || stop.load(Ordering::SeqCst) {
             seen.lock().unwrap().ended = true;
             return;
@@ -236,12 +269,13 @@ pub struct Modes {
 
 /// The console, running in its terminal.
 pub struct Console {
-    home: Option<TempDir>,
+    home: Option<Arc<TempDir>>,
     child: Box<dyn Child + Send + Sync>,
     line: Option<Line>,
     tty: PathBuf,
     seen: Arc<Mutex<Seen>>,
     closing: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     began: Instant,
 }
 
@@ -306,6 +340,11 @@ impl Console {
         drop(master);
     }
 
+    /// Takes no octet any more from the console, as a line that hangs; or takes them again.
+    pub fn hang(&self, on: bool) {
+        self.held.store(on, Ordering::SeqCst);
+    }
+
     // ---- out --------------------------------------------------------------------------------------------------------
 
     /// Octets so far.
@@ -316,6 +355,15 @@ impl Console {
     /// The octets from a place on.
     pub fn octets_from(&self, from: usize) -> Vec<u8> {
         self.seen.lock().unwrap().octets[from..].to_vec()
+    }
+
+    /// Colours that were used, by their parameters.
+    pub fn colours(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let all = sequences(&seen.octets).into_iter().filter(|(private, _, last)| private.is_none() && *last == b'm');
+        let is_colour =
+            |part: &str| part.parse().is_ok_and(|n: u8| matches!(n, 30..=38 | 40..=48 | 90..=97 | 100..=107));
+        all.map(|(_, parameters, _)| parameters).filter(|parameters| parameters.split(';').any(is_colour)).collect()
     }
 
     /// The screen as lines, without blanks at their ends.
@@ -441,6 +489,20 @@ impl Console {
         self.assert_given_back();
     }
 
+    /// Waits for the end of the process alone: its last octets may still be on the way.
+    pub fn wait_exit(&mut self) -> (u32, Duration) {
+        let began = Instant::now();
+        let status = until("the console's end", || self.child.try_wait().unwrap());
+        (status.exit_code(), began.elapsed())
+    }
+
+    /// Octets the process has written so far, wherever to.
+    pub fn written(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.pid().as_raw_nonzero())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
     /// Whether the process is stopped (`T` in `/proc`).
     pub fn is_stopped(&self) -> bool {
         proc_state(self.pid()) == Some('T')
@@ -478,6 +540,7 @@ impl Drop for Console {
         if std::thread::panicking() {
             println!("the screen at last:\n{}", self.screen());
         }
+        self.held.store(false, Ordering::SeqCst);
         if let Some(line) = self.line.take() {
             // Its reader ends with the last process that has the terminal open.
             drop(line.writer);

@@ -506,13 +506,12 @@ impl Configuration {
     /// The file's mistakes in a sentence, with what to do.
     pub fn complaint(&self) -> Option<String> {
         let mistakes = self.file.as_ref().err()?;
-        let path = self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-        let more = match mistakes.len() {
+        let count = match mistakes.len() {
             ..=1 => String::new(),
-            more => format!(" and {} more", more - 1),
+            many => format!(", {many} mistakes"),
         };
-        Some(format!("{path} {first}{more}; it is not used (mreg config check)"))
+        Some(format!("the configuration is not used (mreg config check{count}): {first}"))
     }
 }
 

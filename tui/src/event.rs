@@ -78,7 +78,7 @@ impl EventKind {
         match self {
             Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Resumed(_) => true,
             Self::Reply { .. } => true,
-            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Lock),
+            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Rest | TimerId::Lock),
             _ => false,
         }
     }

@@ -283,7 +283,7 @@ impl Loop {
         let before = self.terminal.backend().written();
         self.terminal.draw(|frame| draw(state, frame))?;
         let octets = self.terminal.backend().written() - before;
-        self.pace.drawn(self.moment().ms, octets);
+        self.pace.drawn(self.moment().ms, octets, self.dirty.unwrap_or(true));
         self.dirty = None;
         self.frames += 1;
         self.feed(EventKind::Drawn(self.frames))

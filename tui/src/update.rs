@@ -518,6 +518,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
+        TimerId::Rest if state.screen == Screen::Models => state.models.pane = state.models.pane_next.take(),
         TimerId::Rest => quarantine::rested(state, out),
     }
 }

@@ -34,6 +34,9 @@ use crate::window::{Row, Window};
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
 
+/// Columns that the daemon's name has in the header before the names of the screens are shortened.
+const DAEMON_COLUMNS_MIN: usize = 14;
+
 /// Ends the hint line: the palette and the help have the rest.
 const MORE: &str = ": ? more";
 
@@ -223,10 +226,19 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let screens: Vec<(String, Tone)> =
-        Screen::ALL.into_iter().map(|screen| screen_name(state, areas, screen)).collect();
-    let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
-    let for_address = usize::from(room).saturating_sub(screens_columns + 3);
+    let names = |wide| -> Vec<(String, Tone)> {
+        Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
+    };
+    let left = |screens: &[(String, Tone)]| {
+        let columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
+        usize::from(room).saturating_sub(columns + 3)
+    };
+    // Which daemon it is stays readable: the names of the screens give way.
+    let mut screens = names(true);
+    if left(&screens) < DAEMON_COLUMNS_MIN {
+        screens = names(false);
+    }
+    let for_address = left(&screens);
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
@@ -237,12 +249,11 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
 }
 
 /// A screen's name in the header, with the number of things on it that want attention.
-fn screen_name(state: &State, areas: &Areas, screen: Screen) -> (String, Tone) {
+fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
     let count = attention(state, screen).map(|(count, _)| count.to_string());
-    let wide = areas.class == Class::Wide;
     let colon = if wide || is_current { ":" } else { "" };
     let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
@@ -318,7 +329,8 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         None => area.right(),
     };
     if state.settings.mouse {
-        end = pen.put_right(end.saturating_sub(2), area.y, 26, "mouse (Shift selects text)", Tone::Dim);
+        let words = if areas.class == Class::Wide { "mouse (Shift selects text)" } else { "mouse" };
+        end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
 }
@@ -457,7 +469,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         x = x.saturating_add(2);
     };
     if matches!(state.overlay, Some(Overlay::Daemons(_))) {
-        for text in ["Enter speak to it", "L log out here", "Esc close"] {
+        for text in ["Enter speak to it", "L end this session", "Esc close"] {
             hint(text, Tone::Dim);
         }
         return;
@@ -556,10 +568,12 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().find_map(|screen| {
-        let (name, _tone) = screen_name(state, areas, screen);
-        let name = name.trim().to_owned();
-        let start = line.find(&name).map(|octet| width(&line[..octet]))?;
-        (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        [true, false].into_iter().find_map(|wide| {
+            let (name, _tone) = screen_name(state, wide, screen);
+            let name = name.trim().to_owned();
+            let start = line.find(&name).map(|octet| width(&line[..octet]))?;
+            (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        })
     })
 }
 

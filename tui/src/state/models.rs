@@ -51,6 +51,10 @@ pub struct ModelsScreen {
     pub last_mark: Option<String>,
     /// The query that is read to mark all of it.
     pub marking: Option<RequestId>,
+    /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
+    pub pane: Option<String>,
+    /// The row it will tell of.
+    pub pane_next: Option<String>,
 }
 
 impl Default for ModelsScreen {
@@ -64,6 +68,8 @@ impl Default for ModelsScreen {
             marks: BTreeMap::new(),
             last_mark: None,
             marking: None,
+            pane: None,
+            pane_next: None,
         }
     }
 }

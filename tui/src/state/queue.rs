@@ -36,7 +36,14 @@ pub struct QueueScreen {
 
 impl Default for QueueScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), intake: None, filter: String::new(), detail: None, is_audited: false, is_failing: false }
+        Self {
+            list: Window::new(false),
+            intake: None,
+            filter: String::new(),
+            detail: None,
+            is_audited: false,
+            is_failing: false,
+        }
     }
 }
 

@@ -153,7 +153,9 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         state.who = Some(Who { username, role: session.role, permissions });
     }
     state.login = None;
-    super::touched(state, out);
+    if matches!(asked.call, Call::Login { .. }) {
+        super::touched(state, out);
+    }
     if session.must_change_password {
         let typed = match &asked.call {
             Call::Login { password, .. } => Some(password),

@@ -3,13 +3,16 @@
 use common::name::Version;
 
 use super::{ask, cancel, confirm, form, marks, rows_height, say, scroll, travel, wanted};
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::models::{OpenModel, SORTS, VERSION_PAGE_ROWS};
 use crate::state::{Level, Screen, State};
-use crate::window::{Cursor, Fetch, Window};
+use crate::window::{Cursor, Fetch, Row, Window};
+
+/// How long the selection rests before the pane follows, in milliseconds.
+const REST_MS: u64 = 120;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let height = rows_height(state);
@@ -261,7 +264,27 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
             if let Some((fetch, cursor)) = wanted(&state.models.list, height) {
                 ask_page(state, fetch, cursor, out);
             }
+            pane_follows(state, out);
         }
+    }
+}
+
+/// The pane beside the list follows the selection when that has rested: a held key draws the list alone.
+fn pane_follows(state: &mut State, out: &mut Vec<Action>) {
+    if layout(state.size, state).pane.height == 0 {
+        return;
+    }
+    let models = &mut state.models;
+    let selected = models.list.selected().map(Row::key);
+    let is_there = models.pane.as_ref().is_some_and(|pane| models.list.rows().any(|row| row.key() == *pane));
+    if !is_there || models.pane == selected {
+        models.pane = selected;
+        if models.pane_next.take().is_some() {
+            out.push(Action::TimerDrop(TimerId::Rest));
+        }
+    } else if models.pane_next != selected {
+        models.pane_next = selected;
+        out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         let mut place = if form.at_password { password } else { user };
         if state.settings.can_remember {
             let mark = if state.remember { "[x]" } else { "[ ]" };
-            let words = format!("{mark} remember until logout (runtime folder, 0600)");
+            let how = if inside.width >= 50 { " (runtime folder, 0600)" } else { "" };
+            let words = format!("{mark} remember until logout{how}");
             let tone = if form.at_box { Tone::Bold } else { Tone::Plain };
             pen.put(inside.x + 1, at + 3, inside.width.saturating_sub(2), &words, tone);
             at += 2;

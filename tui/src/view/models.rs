@@ -9,6 +9,7 @@ use crate::state::models::{OpenModel, SORTS};
 use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::window::Row;
 
 const MODELS: [Column; 7] = [
     flexible("NAME", 24, 0),
@@ -190,7 +191,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
             }
         }
         None => {
-            if let Some(row) = state.models.list.selected() {
+            let list = &state.models.list;
+            let shown = state.models.pane.as_ref().and_then(|pane| list.rows().find(|row| row.key() == *pane));
+            if let Some(row) = shown.or(list.selected()) {
                 row_page(row, &mut text, now);
             }
         }

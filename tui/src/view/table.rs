@@ -88,9 +88,7 @@ pub fn table<R: Row>(
     }
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
         if selected {
-            // Where the marker alone is wanted, it shall cost no change of attributes either.
-            let tone = if pen.highlight() == Highlight::None { Tone::Plain } else { Tone::Bold };
-            pen.put(areas.rows.x, y, 1, MARKER, tone);
+            pen.put(areas.rows.x, y, 1, MARKER, Tone::Plain);
         }
         paint(pen, y, &cells(row), selected);
         if selected && pen.highlight() == Highlight::Row {
