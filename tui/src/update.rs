@@ -181,6 +181,15 @@ fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u
     state.message = Some(note);
 }
 
+/// Says that a row is gone, unless the message line tells of what was just done: then it is in the list of messages only.
+fn say_gone(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.message.is_none() {
+        say(state, Level::Info, text, out);
+    } else {
+        keep(state, Note { at: state.now, level: Level::Info, text });
+    }
+}
+
 fn keep(state: &mut State, note: Note) {
     if state.notes.len() == NOTES_MAX {
         state.notes.pop_front();

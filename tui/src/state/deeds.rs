@@ -72,7 +72,7 @@ impl Object {
             Self::Version { .. } => "version",
             Self::User(_) => "user",
             Self::Item { .. } => "item",
-            Self::Intake => "the drop folder",
+            Self::Intake => "drop folder",
         }
     }
 
@@ -443,9 +443,19 @@ impl Change {
             }
             (Deed::Restore, _) => said.push("It is handed out again as before.".to_owned()),
             (Deed::Deprecate { .. }, _) => said.push("It is still handed out, with a warning.".to_owned()),
-            (Deed::Release { .. }, _) => {
-                said.push("It is handed out although inspection distrusts it; who has loaded it by then".to_owned());
-                said.push("can't be told. This can't be undone for them.".to_owned());
+            (Deed::Release { override_block, .. }, base) => {
+                if let Some(Base::Version(info)) = base {
+                    said.extend(distrust(info));
+                }
+                if *override_block {
+                    said.push("It was blocked for good: this goes over that decision.".to_owned());
+                }
+                said.push("It is handed out although inspection distrusts it.".to_owned());
+                said.push("It can be held back again, but not from those who have loaded it by then.".to_owned());
+            }
+            (Deed::Block { .. }, Some(Base::Version(info))) => {
+                said.extend(distrust(info));
+                said.push("It is never handed out. Only a release over the block takes that back.".to_owned());
             }
             (Deed::Block { .. }, _) => said.push("It is never handed out.".to_owned()),
             (Deed::Retry, Some(Base::Item(item))) => {
@@ -458,8 +468,8 @@ impl Change {
                 said.push("It becomes no version. Its file goes to rejected/ and is not deleted.".to_owned());
             }
             (Deed::Pause { .. }, _) => {
-                said.push("Nothing more is taken in until somebody resumes it. What is under way is".to_owned());
-                said.push("brought to its end; what is put there waits.".to_owned());
+                said.push("Nothing more is taken in until somebody resumes it.".to_owned());
+                said.push("What is under way is brought to its end; what is put there waits.".to_owned());
             }
             (Deed::Resume { .. }, Some(Base::Intake(intake))) => {
                 let by = intake.paused_by.as_deref().unwrap_or("somebody");
@@ -567,4 +577,11 @@ pub fn can_be_retried(state: IngestState) -> bool {
 /// Whether an item of the drop folder in this state can be given up.
 pub fn can_be_discarded(state: IngestState) -> bool {
     matches!(state, IngestState::Seen | IngestState::Waiting | IngestState::Failed | IngestState::Rejected)
+}
+
+/// What inspection has against a version, in a sentence.
+fn distrust(info: &VersionInfo) -> Option<String> {
+    let inspection = info.inspection.as_ref()?;
+    let gravest = info.findings.first().map(|finding| format!(", {}", finding.rule)).unwrap_or_default();
+    Some(format!("Verdict {}, {} findings{gravest}.", inspection.verdict, inspection.findings_total))
 }

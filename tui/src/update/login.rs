@@ -261,10 +261,13 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             }
             Call::Status | Call::Ready => super::health::failed(state, id, why, out),
             Call::Quarantine { .. } => super::fail(&mut state.quarantine.list, id, why),
-            Call::Version { .. } => drop(super::quarantine::failed(state, id, why)),
+            Call::Version { .. } => {
+                let _is_shown = super::quarantine::failed(state, id, why);
+            }
             Call::Ingest(_) => {
                 super::fail(&mut state.queue.list, id, why);
-                drop(super::queue::failed(state, out));
+                // It was said why nobody answers.
+                let _is_news = super::queue::failed(state, out);
             }
             Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
                 super::course::not_sent(state, id, why, out);

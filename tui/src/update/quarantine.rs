@@ -3,7 +3,7 @@
 
 use common::api::{Page, QuarantineItem, VersionInfo};
 
-use super::{ask, cancel, confirm, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -105,7 +105,7 @@ pub(super) fn take(state: &mut State, page: Page<QuarantineItem>, out: &mut Vec<
         if state.quarantine.blocked { held.blocked = total } else { held.waiting = total }
     }
     if !state.quarantine.list.take(page, state.now) {
-        say(state, Level::Warning, "the selected version is no longer held", out);
+        say_gone(state, "the selected version is no longer held".to_owned(), out);
     }
 }
 

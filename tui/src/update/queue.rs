@@ -4,7 +4,7 @@
 use common::api::{IngestPage, Page};
 use common::client::Reply;
 
-use super::{ask, cancel, confirm, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -133,7 +133,7 @@ pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut V
     if !state.queue.list.take(Page { items, total, next_cursor }, state.now)
         && let Some(path) = before
     {
-        say(state, Level::Info, format!("{path} has left this list"), out);
+        say_gone(state, format!("{path} has left this list"), out);
     }
     again(state, out);
 }
