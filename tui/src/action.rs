@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use common::api::{
-    AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
+    AliasEvent, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
 };
-use common::audit::{Hash, TilePath};
+use common::audit::{Hash, Receipt, TilePath};
 use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
 use common::name::Version;
 
 use crate::secret::Secret;
+use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::trust::Kept;
 
 /// Tells requests apart; a reply with an id nobody waits for is dropped.
@@ -43,6 +44,10 @@ pub enum TimerId {
     Log,
     /// What is kept of the log is written.
     Save,
+    /// What is not known to have happened is looked for again.
+    Unknown,
+    /// What `u` would undo is offered no longer.
+    Undo,
 }
 
 /// One thing to do.
@@ -171,7 +176,7 @@ pub enum LogAnswer {
     Receipt(u64, String),
 }
 
-/// A question to the daemon. All but the sign-in calls only read, so each may be repeated.
+/// A question to the daemon. All but the sign-in calls and [`Call::Change`] only read, so each may be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     /// `POST /login`.
@@ -238,6 +243,24 @@ pub enum Call {
     },
     /// Below `/log`.
     Log(LogCall),
+    /// One thing, as it is now.
+    Look(Object),
+    /// A change.
+    Change {
+        /// What is done to what.
+        change: Box<Change>,
+        /// The entity tag of the state it is made for.
+        if_match: Option<String>,
+        /// Number of its idempotency key.
+        key: u64,
+    },
+    /// `GET /models/{id}/aliases/{alias}/history`.
+    History {
+        /// The model.
+        reference: String,
+        /// The alias.
+        alias: String,
+    },
 }
 
 impl Call {
@@ -264,6 +287,13 @@ impl Call {
             Self::Log(LogCall::Tiles(_)) => "GET /log/tile",
             Self::Log(LogCall::Entries(_)) => "GET /log/tile/entries",
             Self::Log(LogCall::Receipt(_)) => "GET /log/proof",
+            Self::Look(Object::Model { .. }) => "GET /models/{id}",
+            Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
+            Self::Look(Object::User(_)) => "GET /users/{name}",
+            Self::Look(Object::Item { .. }) => "GET /ingest/{item}",
+            Self::Look(Object::Intake) => "GET /ingest",
+            Self::Change { change, .. } => change_name(change),
+            Self::History { .. } => "GET /models/{id}/aliases/{alias}/history",
         }
     }
 
@@ -271,6 +301,42 @@ impl Call {
     pub fn is_sign_in(&self) -> bool {
         matches!(self, Self::Login { .. } | Self::Refresh | Self::ChangePassword { .. })
     }
+}
+
+fn change_name(change: &Change) -> &'static str {
+    match (&change.deed, &change.object) {
+        (Deed::Alias { to: Some(_), .. }, _) => "PUT /models/{id}/aliases/{alias}",
+        (Deed::Alias { to: None, .. }, _) => "DELETE /models/{id}/aliases/{alias}",
+        (Deed::Edit { .. }, _) => "PATCH /models/{id}",
+        (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
+        (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
+        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake) => "DELETE /users/{name}",
+        (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
+        (Deed::Restore, _) => "POST /models/{id}/restore",
+        (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
+        (Deed::Release { .. }, _) => "POST /models/{id}/versions/{v}/release",
+        (Deed::Block { .. }, _) => "POST /models/{id}/versions/{v}/block",
+        (Deed::Rescan, _) => "POST /models/{id}/versions/{v}/rescan",
+        (Deed::Role(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
+        (Deed::OneTimePassword, _) => "POST /users/{name}/password",
+        (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
+        (Deed::Register(_), _) => "POST /register",
+        (Deed::Retry, _) => "POST /ingest/{item}/retry",
+        (Deed::Discard { .. }, _) => "POST /ingest/{item}/discard",
+        (Deed::Pause { .. }, _) => "POST /ingest/pause",
+        (Deed::Resume { .. }, _) => "POST /ingest/resume",
+    }
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Proof that it is in the audit log.
+    pub receipt: Option<Receipt>,
+    /// Until when a deletion can be taken back.
+    pub restorable_until: Option<String>,
+    /// A password that was made up for it.
+    pub password: Option<Secret>,
 }
 
 /// What the daemon answered. The token of a session is not among it.
@@ -291,4 +357,7 @@ pub enum Answer {
     Quarantine(Reply<Page<QuarantineItem>>),
     Version(Reply<Box<VersionInfo>>),
     Log(LogAnswer),
+    Look(Reply<Base>),
+    Changed(Reply<Box<Outcome>>),
+    History(Reply<Page<AliasEvent>>),
 }

@@ -98,7 +98,7 @@ impl EventKind {
                     LogAnswer::Checkpoint(_) | LogAnswer::Keys(_) | LogAnswer::Proof { .. } | LogAnswer::Tiles(_)
                 ))
             ),
-            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Lock),
+            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Rest | TimerId::Lock),
             _ => false,
         }
     }

@@ -1,6 +1,10 @@
 //! All that is on the screen or decides it, as plain data. Changed by `update` alone, read by `view`.
 
 pub mod audit;
+pub mod changes;
+pub mod deeds;
+pub mod dialog;
+pub mod diff;
 pub mod forms;
 pub mod health;
 pub mod log;
@@ -18,6 +22,8 @@ use crate::edit::Line;
 use crate::event::{Moment, Size};
 use crate::keymap::{Context, Keys};
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
+use crate::state::dialog::{Dialog, History};
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::log::{Feed, LogSettings};
@@ -202,6 +208,8 @@ pub enum Overlay {
     Verification(usize),
     /// What is wrong with the log.
     Alarm(usize),
+    /// What runs in the background, and what failed.
+    Jobs(usize),
 }
 
 /// The filter that is being typed.
@@ -281,6 +289,12 @@ pub struct State {
     pub last_screen: Screen,
     /// Over the screen.
     pub overlay: Option<Overlay>,
+    /// Over all of that: a question, a form, the palette.
+    pub dialog: Option<Dialog>,
+    /// Lines that were run in the palette.
+    pub history: History,
+    /// Changes under way and just done.
+    pub changes: Changes,
     /// Being typed.
     pub filter: Option<FilterInput>,
     /// A question that a line answers.
@@ -322,6 +336,7 @@ impl State {
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
             (Screen::Models, None) => Context::Models,
+            (Screen::Models, Some(open)) if open.compared.is_some() => Context::Compared,
             (Screen::Models, Some(_)) => Context::Model,
             (Screen::Audit, _) => Context::Audit,
             (Screen::Queue, _) => Context::Queue,
@@ -352,6 +367,9 @@ impl State {
             screen: Screen::Models,
             last_screen: Screen::Models,
             overlay: None,
+            dialog: None,
+            history: History::new(),
+            changes: Changes::default(),
             filter: None,
             prompt: None,
             typed: String::new(),

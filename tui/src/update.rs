@@ -2,12 +2,19 @@
 //! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
 
 mod audit;
+mod confirm;
+mod course;
+mod dialog;
+mod form;
 mod health;
+mod jobs;
 mod login;
 mod copy;
 mod daemons;
+mod marks;
 mod models;
 mod mouse;
+mod palette;
 mod quarantine;
 mod queue;
 mod tail;
@@ -16,7 +23,7 @@ mod users;
 use common::client::ClientError;
 use common::problem::ProblemType;
 
-use crate::access::refusal;
+use crate::access::{access, refusal};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key};
 use crate::keymap::{Command, Context, Meaning};
@@ -24,8 +31,10 @@ use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
+pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
+pub use palette::SETTINGS;
 
 /// How long an information stays on the message line, in milliseconds.
 const INFO_MS: u64 = 4_000;
@@ -160,10 +169,14 @@ fn cancel(state: &mut State, id: Option<RequestId>, out: &mut Vec<Action>) {
 
 /// Puts a sentence on the message line and into the list.
 fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
+    say_for(state, level, text, if level == Level::Info { INFO_MS } else { WARNING_MS }, out);
+}
+
+/// The same, for so many milliseconds unless it is an error.
+fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u64, out: &mut Vec<Action>) {
     let note = Note { at: state.now, level, text: text.into() };
     match level {
-        Level::Info => out.push(Action::TimerSet { id: TimerId::Message, after_ms: INFO_MS }),
-        Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms: WARNING_MS }),
+        Level::Info | Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms }),
         Level::Error => {
             out.push(Action::TimerDrop(TimerId::Message));
             state.unread += 1;
@@ -171,6 +184,15 @@ fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<A
     }
     keep(state, note.clone());
     state.message = Some(note);
+}
+
+/// Says that a row is gone, unless the message line tells of what was just done: then it is in the list of messages only.
+fn say_gone(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.message.is_none() {
+        say(state, Level::Info, text, out);
+    } else {
+        keep(state, Note { at: state.now, level: Level::Info, text });
+    }
 }
 
 fn keep(state: &mut State, note: Note) {
@@ -215,6 +237,8 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         login::new_password_key(state, key, out);
     } else if state.prompt.is_some() {
         tail::prompt_key(state, key, out);
+    } else if state.dialog.is_some() {
+        dialog::key(state, key, out);
     } else if state.filter.is_some() {
         filter_key(state, key, out);
     } else if state.overlay.is_some() {
@@ -235,6 +259,8 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
         }
     } else if let Some(prompt) = &mut state.prompt {
         prompt.line.insert(text);
+    } else if state.dialog.is_some() {
+        dialog::paste(state, text);
     } else if let Some(filter) = &mut state.filter {
         filter.line.insert(text);
         filter.error = None;
@@ -266,7 +292,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
-        Meaning::Command(binding) => match refusal(state.who.as_ref(), binding.permission) {
+        Meaning::Command(binding) => match access(state, binding).refusal() {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
         },
@@ -308,6 +334,10 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::ExportProof
         | Command::Acknowledge
         | Command::TrustKey => tail::command(state, command, out),
+        Command::Palette => palette::open(state, ""),
+        Command::Upload => palette::open(state, "upload "),
+        Command::Undo => course::undo(state, out),
+        Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down
         | Command::Up
         | Command::HalfDown
@@ -322,7 +352,32 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::SameActor
         | Command::OpenTarget
         | Command::Blocked
-        | Command::EntriesOf => match state.screen {
+        | Command::Retry
+        | Command::Discard
+        | Command::Pause
+        | Command::Release
+        | Command::Block
+        | Command::Rescan
+        | Command::EntriesOf
+        | Command::Mark
+        | Command::MarkRange
+        | Command::MarkAll
+        | Command::PointAlias
+        | Command::Edit
+        | Command::Compare
+        | Command::Delete
+        | Command::Restore
+        | Command::Deprecate
+        | Command::Role
+        | Command::OneTimePassword
+        | Command::Lock
+        | Command::Sessions
+        | Command::AddUser
+        | Command::Download
+        | Command::Export
+        | Command::AllFields
+        | Command::NextHit
+        | Command::LastHit => match state.screen {
             Screen::Models => models::command(state, command, count, out),
             Screen::Audit => audit::command(state, command, count, out),
             Screen::Queue => queue::command(state, command, count, out),
@@ -377,6 +432,9 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     {
         return;
     }
+    if let Some(Overlay::Jobs(selected)) = state.overlay {
+        return jobs::key(state, selected, key, out);
+    }
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
@@ -423,7 +481,8 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let wrong = match state.screen {
                 Screen::Audit => crate::filter::audit_query(&text).err(),
                 Screen::Queue => crate::filter::ingest_query(&text).err(),
-                _ => None,
+                Screen::Models => crate::filter::model_query(&text).err(),
+                Screen::Quarantine | Screen::Users | Screen::Health => None,
             };
             if let Some(why) = wrong {
                 filter.error = Some(why);
@@ -465,11 +524,18 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Lock => login::lock(state, out),
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
+        TimerId::Typing if state.dialog.is_some() => {
+            form::rested(state, out);
+            palette::rested(state, out);
+        }
+        TimerId::Unknown => course::look_again(state, out),
+        TimerId::Undo => state.changes.undo = None,
         TimerId::Typing => {
             if let Some(filter) = &state.filter {
                 let text = filter.line.text().trim().to_owned();
                 match state.screen {
-                    Screen::Models => models::set_filter(state, text, out),
+                    // Half a field, such as `alias:`, is waited for.
+                    Screen::Models if crate::filter::model_query(&text).is_ok() => models::set_filter(state, text, out),
                     Screen::Queue if crate::filter::ingest_query(&text).is_ok() => queue::set_filter(state, text, out),
                     _ => {}
                 }
@@ -486,6 +552,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
+        TimerId::Rest if state.screen == Screen::Models => state.models.pane = state.models.pane_next.take(),
         TimerId::Rest => quarantine::rested(state, out),
         TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
     }
@@ -503,6 +570,21 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         keep(state, Note { at: state.now, level, text });
     }
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
+    if !wants_sign_in && (course::reply(state, id, &result, out) || form::reply(state, id, &result)) {
+        return;
+    }
+    if let Call::Look(_) = asked.call
+        && !wants_sign_in
+    {
+        let looked = match &result {
+            Ok(Answer::Look(reply)) => Ok(reply.clone()),
+            Ok(_) => return,
+            Err(error) => Err(error.clone()),
+        };
+        confirm::looked(state, id, &looked, out);
+        return;
+    }
     match result {
         Ok(answer) => take(state, id, &asked, answer, out),
         Err(error) => failed(state, id, asked, &error, out),
@@ -516,7 +598,12 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
         Answer::PasswordChanged => login::password_changed(state, out),
         Answer::Me(reply) => login::me(state, reply.body, out),
         Answer::Models(reply) => {
-            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) {
+            let names = || reply.body.items.iter().map(|row| row.name.to_string()).collect();
+            if marks::take(state, id, &reply.body, out) || palette::named(state, id, names()) {
+                return;
+            }
+            let told = state.changes.undo.is_some();
+            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) && !told {
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
         }
@@ -559,8 +646,8 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Quarantine(reply) => {
-            if state.quarantine.list.waits_for() == Some(id) && !state.quarantine.list.take(reply.body, at) {
-                say(state, Level::Warning, "the selected version is no longer held", out);
+            if state.quarantine.list.waits_for() == Some(id) {
+                quarantine::take(state, reply.body, out);
             }
         }
         Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
@@ -570,6 +657,8 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 health::take(state, reply.body, out);
             }
         }
+        // Those who wait for these have taken them; what nobody waits for any more is dropped.
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) => {}
     }
 }
 
@@ -590,6 +679,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     let why = sentence(error);
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
+        Call::Models(_) if marks::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
@@ -599,10 +689,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Quarantine { .. } => fail(&mut state.quarantine.list, id, &why),
         // It is read again soon; the list itself says that it is stale.
         Call::Ingest(_) => {
-            let known = state.queue.list.stale().is_some();
             fail(&mut state.queue.list, id, &why);
-            queue::failed(state, out);
-            if known {
+            if !queue::failed(state, out) {
                 return;
             }
         }
@@ -621,6 +709,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } => return,
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

@@ -1,11 +1,15 @@
 //! What the state looks like. Reads only; every position comes from `layout`, every cell is written by `pen`.
 
 mod audit;
+mod confirm;
+mod form;
 mod forms;
 mod health;
 mod help;
 mod daemons;
+mod jobs;
 mod models;
+mod palette;
 pub mod pen;
 mod proof;
 mod quarantine;
@@ -17,11 +21,12 @@ mod users;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use crate::access::refusal;
+use crate::access::{Access, access, refusal};
 use crate::clean::{clean, width};
 use crate::event::Moment;
 use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
+use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
@@ -29,6 +34,12 @@ use crate::window::{Row, Window};
 
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
+
+/// Columns that the daemon's name has in the header before the names of the screens are shortened.
+const DAEMON_COLUMNS_MIN: usize = 14;
+
+/// Ends the hint line: the palette and the help have the rest.
+const MORE: &str = ": ? more";
 
 /// Paints everything.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
@@ -90,7 +101,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Some(Overlay::Help(_)) => "Keys",
             Some(Overlay::Verification(_)) => "Verification of the audit log",
             Some(Overlay::Alarm(_)) => "Audit",
-            Some(Overlay::Messages(_) | Overlay::Daemons(_)) | None => "Messages",
+            Some(Overlay::Messages(_) | Overlay::Daemons(_) | Overlay::Jobs(_)) | None => "Messages",
         };
         pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
         pen.lines(areas.body, &overlay_lines(state), scroll);
@@ -98,8 +109,16 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     if let Some(Overlay::Daemons(selected)) = state.overlay {
         daemons::paint(state, areas, selected, pen);
     }
+    if let Some(Overlay::Jobs(selected)) = state.overlay {
+        pen.blank(areas.status);
+        pen.blank(areas.body);
+        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Jobs", Tone::Bold);
+        pen.lines(areas.body, &jobs::lines(state, areas.body.width, selected), 0);
+    }
     let typed = message(state, areas, pen);
     hints(state, areas, pen);
+    // The forms about passwords lie over everything: what is under them stays as it is.
+    let dialog = dialog(state, areas, pen);
     let selection = || {
         let y = pen.marked_row(if areas.rows.height > 0 { areas.rows } else { areas.body })?;
         state.settings.cursor_on_selection.then_some(Position { x: areas.rows.x, y })
@@ -107,7 +126,23 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let selection = selection();
     let over = matches!(state.overlay, Some(Overlay::Daemons(_)));
     let form = if over { None } else { forms::paint(state, areas, pen) };
-    form.or(typed).or(selection)
+    form.or(dialog).or(typed).or(selection)
+}
+
+/// What lies over the screen; where its cursor is.
+fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
+    if state.login.is_some() || state.new_password.is_some() {
+        return None;
+    }
+    match state.dialog.as_ref()? {
+        Dialog::Confirm(confirm) => confirm::paint(state, areas, confirm, pen),
+        Dialog::Palette(palette) => Some(palette::paint(areas, palette, pen)),
+        Dialog::Form(form) => form::paint(areas, form, pen),
+        Dialog::Secret(once) => {
+            confirm::paint_once(areas, once, pen);
+            None
+        }
+    }
 }
 
 fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
@@ -186,7 +221,7 @@ pub fn overlay_lines(state: &State) -> Vec<Line> {
         Some(Overlay::Messages(_)) => help::messages(state, state.size.width),
         Some(Overlay::Verification(_)) => proof::panel(state, state.size.width),
         Some(Overlay::Alarm(_)) => proof::alarm(state, state.size.width),
-        Some(Overlay::Daemons(_)) | None => Vec::new(),
+        Some(Overlay::Daemons(_) | Overlay::Jobs(_)) | None => Vec::new(),
     }
 }
 
@@ -202,10 +237,19 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let screens: Vec<(String, Tone)> =
-        Screen::ALL.into_iter().map(|screen| screen_name(state, areas, screen)).collect();
-    let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
-    let for_address = usize::from(room).saturating_sub(screens_columns + 3);
+    let names = |wide| -> Vec<(String, Tone)> {
+        Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
+    };
+    let left = |screens: &[(String, Tone)]| {
+        let columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
+        usize::from(room).saturating_sub(columns + 3)
+    };
+    // Which daemon it is stays readable: the names of the screens give way.
+    let mut screens = names(true);
+    if left(&screens) < DAEMON_COLUMNS_MIN {
+        screens = names(false);
+    }
+    let for_address = left(&screens);
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
@@ -216,12 +260,11 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
 }
 
 /// A screen's name in the header, with the number of things on it that want attention.
-fn screen_name(state: &State, areas: &Areas, screen: Screen) -> (String, Tone) {
+fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
     let count = attention(state, screen).map(|(count, _)| count.to_string());
-    let wide = areas.class == Class::Wide;
     let colon = if wide || is_current { ":" } else { "" };
     let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
@@ -301,7 +344,8 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         None => area.right(),
     };
     if state.settings.mouse {
-        end = pen.put_right(end.saturating_sub(2), area.y, 26, "mouse (Shift selects text)", Tone::Dim);
+        let words = if areas.class == Class::Wide { "mouse (Shift selects text)" } else { "mouse" };
+        end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
 }
@@ -475,6 +519,27 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter do it", "Esc cancel"] {
             hint(text, Tone::Dim);
         }
+    } else if let Some(dialog) = &state.dialog {
+        let texts: &[&str] = match dialog {
+            Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Esc leave"],
+            Dialog::Confirm(confirm) if confirm.tier == crate::state::deeds::Tier::Named => {
+                &["Enter do it", "Esc leave"]
+            }
+            Dialog::Confirm(_) => &["y do it", "Esc leave"],
+            Dialog::Palette(_) => &["Enter run", "Tab complete", "Up history", "Esc leave"],
+            Dialog::Form(form) => match form.purpose {
+                Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],
+                _ => &["Enter next, then go", "Tab next", "Esc leave"],
+            },
+            Dialog::Secret(_) => &["y copy once", "Esc close"],
+        };
+        for text in texts {
+            hint(text, Tone::Dim);
+        }
+    } else if matches!(state.overlay, Some(Overlay::Jobs(_))) {
+        for text in ["r retry failed", "C cancel what is not sent", "Esc close"] {
+            hint(text, Tone::Dim);
+        }
     } else if state.filter.is_some() {
         let what = match state.screen {
             Screen::Audit => crate::filter::AUDIT_FIELDS.join(": ") + ":",
@@ -500,10 +565,19 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
     } else {
-        for (binding, allowed) in hinted(state) {
+        // Whole hints only, and where the rest is.
+        let mut room = usize::from(area.width).saturating_sub(width(MORE) + 1);
+        for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
             let text = hint_text(state, binding);
-            if allowed { hint(&text, Tone::Dim) } else { hint(&format!("({text})"), Tone::Dim) }
+            let text = if allowed { text } else { format!("({text})") };
+            let wide = width(&text) + 2;
+            if wide > room {
+                break;
+            }
+            room -= wide;
+            hint(&text, Tone::Dim);
         }
+        hint(MORE, Tone::Dim);
     }
 }
 
@@ -539,10 +613,12 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().find_map(|screen| {
-        let (name, _tone) = screen_name(state, areas, screen);
-        let name = name.trim().to_owned();
-        let start = line.find(&name).map(|octet| width(&line[..octet]))?;
-        (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        [true, false].into_iter().find_map(|wide| {
+            let (name, _tone) = screen_name(state, wide, screen);
+            let name = name.trim().to_owned();
+            let start = line.find(&name).map(|octet| width(&line[..octet]))?;
+            (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        })
     })
 }
 
@@ -560,7 +636,12 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     first
         .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
         .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
-        .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
+        .filter_map(|binding| match access(state, binding) {
+            Access::Allowed => Some((binding, true)),
+            Access::NotAllowed(_) => Some((binding, false)),
+            // What doesn't fit the selection would only be in the way; the help has it.
+            Access::NotNow(_) => None,
+        })
 }
 
 /// A rectangle of a size in the middle of another.

@@ -4,6 +4,7 @@
 pub mod files;
 pub(crate) mod log;
 pub mod session;
+mod changes;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -19,10 +20,13 @@ use crate::action::{Answer, Call, FilePurpose, RequestId};
 use crate::event::EventKind;
 use crate::lanes::Sender;
 use crate::trust::Kept;
+use crate::worker::changes::Seed;
 use crate::worker::session::Cache;
 
 /// Requests at once.
 const REQUESTS_MAX: usize = 4;
+/// Steps of an alias's history that are read.
+const HISTORY_ROWS: u32 = 20;
 /// How long leaving waits for the session to be ended.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The thread's name: a panic in it is a request's failure, not the console's.
@@ -59,10 +63,11 @@ impl Worker {
         folder: Option<PathBuf>,
     ) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded_channel();
+        let seed = Arc::new(Seed::new()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serve(Arc::new(client), inbox, events, cache, folder));
+            local.block_on(&runtime, serve(Arc::new(client), seed, inbox, events, cache, folder));
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
         })?;
@@ -133,6 +138,7 @@ impl Worker {
 
 async fn serve(
     client: Arc<Client>,
+    seed: Arc<Seed>,
     mut inbox: UnboundedReceiver<Order>,
     events: Sender,
     cache: Option<Cache>,
@@ -147,10 +153,10 @@ async fn serve(
         match order {
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
-                let keeper = keeper.clone();
+                let (keeper, seed) = (keeper.clone(), seed.clone());
                 let task = tokio::task::spawn_local(async move {
                     let _place = places.acquire().await;
-                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, call).await });
+                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, &seed, call).await });
                     let _abort = AbortOnDrop(work.abort_handle());
                     let result = work.await.unwrap_or_else(|panic| {
                         Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
@@ -252,7 +258,7 @@ async fn hand_over(events: &Sender, mut event: EventKind) {
     }
 }
 
-async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Result<Answer, ClientError> {
+async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
         Call::Login { username, password } => {
             let session = client.login(&username, password.expose()).await?;
@@ -284,9 +290,16 @@ async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Resul
             Answer::Quarantine(client.quarantine(blocked, cursor.as_deref(), limit).await?)
         }
         Call::Version { reference, version } => Answer::Version(boxed(client.version_info(&reference, version).await?)),
+        Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
+        Call::Change { change, if_match, key } => {
+            Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        Call::History { reference, alias } => {
+            Answer::History(client.alias_history(&reference, &alias, HISTORY_ROWS).await?)
+        }
     })
 }
 
 fn boxed<T>(reply: Reply<T>) -> Reply<Box<T>> {
-    Reply { body: Box::new(reply.body), request_id: reply.request_id, log_index: reply.log_index }
+    reply.map(Box::new)
 }

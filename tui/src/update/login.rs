@@ -10,6 +10,7 @@ use crate::config::Credential;
 use crate::event::{Code, Key};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
 use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
@@ -127,6 +128,8 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
 
 /// Nothing that one user saw is shown to another.
 fn forget_session(state: &mut State) {
+    state.dialog = None;
+    state.changes = Changes::default();
     state.parked.clear();
     state.asked.clear();
     state.new_password = None;
@@ -261,10 +264,16 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             }
             Call::Status | Call::Ready => super::health::failed(state, id, why, out),
             Call::Quarantine { .. } => super::fail(&mut state.quarantine.list, id, why),
-            Call::Version { .. } => drop(super::quarantine::failed(state, id, why)),
+            Call::Version { .. } => {
+                let _is_shown = super::quarantine::failed(state, id, why);
+            }
             Call::Ingest(_) => {
                 super::fail(&mut state.queue.list, id, why);
-                super::queue::failed(state, out);
+                // It was said why nobody answers.
+                let _is_news = super::queue::failed(state, out);
+            }
+            Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
+                super::course::not_sent(state, id, why, out);
             }
             Call::Log(call) => super::tail::given_up(state, call),
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}

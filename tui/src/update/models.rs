@@ -2,18 +2,45 @@
 
 use common::name::Version;
 
-use super::{ask, cancel, rows_height, say, scroll, travel, wanted};
-use crate::action::{Action, Call};
+use super::{ask, cancel, confirm, form, marks, rows_height, say, scroll, travel, wanted};
+use crate::action::{Action, Call, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
+use crate::state::deeds::{Change, Deed, Object};
 use crate::state::models::{OpenModel, SORTS, VERSION_PAGE_ROWS};
 use crate::state::{Level, Screen, State};
-use crate::window::{Cursor, Fetch, Window};
+use crate::window::{Cursor, Fetch, Row, Window};
+
+/// How long the selection rests before the pane follows, in milliseconds.
+const REST_MS: u64 = 120;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let height = rows_height(state);
-    if command == Command::EntriesOf {
-        return entries_of(state, out);
+    match command {
+        Command::EntriesOf => return entries_of(state, out),
+        Command::Delete => return ask_before(state, &Deed::Delete, out),
+        Command::Restore => return ask_before(state, &Deed::Restore, out),
+        Command::Deprecate => return ask_before(state, &Deed::Deprecate { reason: String::new() }, out),
+        Command::Edit => {
+            if let Some((id, name)) = model_here(state) {
+                form::edit(state, id, name, out);
+            }
+            return;
+        }
+        Command::PointAlias => {
+            let version = match &state.models.open {
+                Some(open) => match &open.compared {
+                    Some(compared) => Some(compared.right.version),
+                    None => open.versions.selected().map(|version| version.version),
+                },
+                None => state.models.list.selected().and_then(|row| row.latest_version),
+            };
+            if let Some((id, name)) = model_here(state) {
+                form::alias(state, id, name, version, out);
+            }
+            return;
+        }
+        _ => {}
     }
     if state.models.open.is_some() {
         return open_command(state, command, count, out);
@@ -32,6 +59,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 out,
             );
         }
+        Command::Mark => marks::one(state, out),
+        Command::MarkRange => marks::range(state, out),
+        Command::MarkAll => marks::all(state, out),
         Command::In => {
             if let Some(row) = state.models.list.selected() {
                 state.models.open = Some(OpenModel::new(row.id.to_string()));
@@ -68,6 +98,52 @@ fn open_command(state: &mut State, command: Command, count: Option<u64>, out: &m
         }
         _ => {}
     }
+}
+
+/// Id and name of the model that is open or selected.
+fn model_here(state: &State) -> Option<(String, String)> {
+    match &state.models.open {
+        Some(open) => match (&open.info, open.versions.selected()) {
+            (Some(info), _) => Some((info.model.id.to_string(), info.model.name.to_string())),
+            (None, Some(version)) => Some((version.id.to_string(), version.name.to_string())),
+            (None, None) => None,
+        },
+        None => state.models.list.selected().map(|row| (row.id.to_string(), row.name.to_string())),
+    }
+}
+
+/// Id and name of a model that is loaded, by its name.
+pub(super) fn id_of(state: &State, name: &str) -> Option<(String, String)> {
+    let here = model_here(state).filter(|(_, known)| known == name);
+    here.or_else(|| {
+        let row = state.models.list.rows().find(|row| row.name.as_str() == name)?;
+        Some((row.id.to_string(), row.name.to_string()))
+    })
+}
+
+/// Asks before something is done to the selected version, or to the marked models, or to the selected one.
+fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    let objects: Vec<Object> = match &state.models.open {
+        Some(open) => open
+            .versions
+            .selected()
+            .map(|version| Object::Version {
+                id: version.id.to_string(),
+                name: version.name.to_string(),
+                version: version.version,
+            })
+            .into_iter()
+            .collect(),
+        None if state.models.marks.is_empty() => {
+            model_here(state).map(|(id, name)| Object::Model { id, name }).into_iter().collect()
+        }
+        None => {
+            let marks = state.models.marks.iter();
+            marks.map(|(id, name)| Object::Model { id: id.clone(), name: name.clone() }).collect()
+        }
+    };
+    let changes = objects.into_iter().map(|object| Change::new(object, deed.clone())).collect();
+    confirm::open(state, changes, out);
 }
 
 /// The audit entries of the model that is open or selected.
@@ -121,7 +197,7 @@ pub(super) fn versions_came(state: &mut State) {
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     if let Some(open) = &mut state.models.open {
-        if open.reading.take().is_none() {
+        if open.compared.take().is_none() && open.reading.take().is_none() {
             let (info, versions) = (open.pending, open.versions.waits_for());
             state.models.open = None;
             cancel(state, info, out);
@@ -129,11 +205,25 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
         }
         return true;
     }
+    if !state.models.marks.is_empty() || state.models.marking.is_some() {
+        let waiting = state.models.marking.take();
+        cancel(state, waiting, out);
+        state.models.marks.clear();
+        return true;
+    }
     if state.models.filter.is_empty() {
         return false;
     }
     set_filter(state, String::new(), out);
     true
+}
+
+/// Out of the model that is open, whatever depth of it is shown.
+pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
+    if let Some(open) = state.models.open.take() {
+        cancel(state, open.pending, out);
+        cancel(state, open.versions.waits_for(), out);
+    }
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
@@ -147,13 +237,15 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
             ask_model(state, out);
             ask_versions(state, fetch, cursor, out);
         }
-        None => {
-            let waiting = state.models.list.forget();
-            cancel(state, waiting, out);
-            let (fetch, cursor) = state.models.list.reload_from();
-            ask_page(state, fetch, cursor, out);
-        }
+        None => refresh_list(state, out),
     }
+}
+
+pub(super) fn refresh_list(state: &mut State, out: &mut Vec<Action>) {
+    let waiting = state.models.list.forget();
+    cancel(state, waiting, out);
+    let (fetch, cursor) = state.models.list.reload_from();
+    ask_page(state, fetch, cursor, out);
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
@@ -172,7 +264,27 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
             if let Some((fetch, cursor)) = wanted(&state.models.list, height) {
                 ask_page(state, fetch, cursor, out);
             }
+            pane_follows(state, out);
         }
+    }
+}
+
+/// The pane beside the list follows the selection when that has rested: a held key draws the list alone.
+fn pane_follows(state: &mut State, out: &mut Vec<Action>) {
+    if layout(state.size, state).pane.height == 0 {
+        return;
+    }
+    let models = &mut state.models;
+    let selected = models.list.selected().map(Row::key);
+    let is_there = models.pane.as_ref().is_some_and(|pane| models.list.rows().any(|row| row.key() == *pane));
+    if !is_there || models.pane == selected {
+        models.pane = selected;
+        if models.pane_next.take().is_some() {
+            out.push(Action::TimerDrop(TimerId::Rest));
+        }
+    } else if models.pane_next != selected {
+        models.pane_next = selected;
+        out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
     }
 }
 

@@ -15,8 +15,11 @@ const WHEEL_ROWS: u64 = 3;
 
 pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
-    let covered =
-        state.login.is_some() || state.new_password.is_some() || state.filter.is_some() || state.prompt.is_some();
+    let covered = state.dialog.is_some()
+        || state.login.is_some()
+        || state.new_password.is_some()
+        || state.filter.is_some()
+        || state.prompt.is_some();
     if covered || state.who.is_none() {
         return;
     }
@@ -30,7 +33,7 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
                         super::overlay_key(state, crate::event::Key { code, ctrl: false }, out);
                     }
                 }
-                Some(Overlay::Daemons(_)) => {}
+                Some(Overlay::Daemons(_) | Overlay::Jobs(_)) => {}
                 None => command(state, if down { Command::Down } else { Command::Up }, Some(WHEEL_ROWS), out),
             }
         }

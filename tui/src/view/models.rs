@@ -9,6 +9,7 @@ use crate::state::models::{OpenModel, SORTS};
 use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::window::Row;
 
 const MODELS: [Column; 7] = [
     flexible("NAME", 24, 0),
@@ -38,8 +39,13 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         None => {
             let list = &state.models.list;
             let direction = if state.models.descending { "v" } else { "^" };
+            let marked = match (state.models.marks.len(), state.models.marking) {
+                (0, None) => String::new(),
+                (count, None) => format!("   {} marked", grouped(count as u64)),
+                (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
+            };
             let left = format!(
-                "Models {}   {}   sort: {} {direction}",
+                "Models {}   {}   sort: {} {direction}{marked}",
                 of_total(list),
                 filter_words(&state.models.filter),
                 SORTS[state.models.sort].1
@@ -71,6 +77,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 columns[0].columns = NARROW_NAME_COLUMNS;
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
+            marks(state, areas, pen);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
             {
@@ -83,6 +90,17 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             if let Some(words) = why_empty(&open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }
+        }
+    }
+}
+
+/// A star before each marked row; behind the marker of the selected one, where there is room.
+fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let height = areas.rows.height.into();
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
+        let x = areas.rows.x + u16::from(selected);
+        if state.models.marks.contains_key(&row.id.to_string()) && (!selected || areas.class > Class::Narrow) {
+            pen.put(x, y, 1, "*", Tone::Bold);
         }
     }
 }
@@ -173,7 +191,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
             }
         }
         None => {
-            if let Some(row) = state.models.list.selected() {
+            let list = &state.models.list;
+            let shown = state.models.pane.as_ref().and_then(|pane| list.rows().find(|row| row.key() == *pane));
+            if let Some(row) = shown.or(list.selected()) {
                 row_page(row, &mut text, now);
             }
         }

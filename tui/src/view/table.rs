@@ -85,7 +85,7 @@ pub fn marked<R: Row>(
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
             let is_key = column.rank == 0 && *place == chosen[0].0;
             let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
-            let text = if column.flexible { shorten(text, *wide) } else { text.clone() };
+            let text = if column.flexible && is_key { shorten(text, *wide) } else { text.clone() };
             if column.right {
                 pen.put_right(x + wide, y, *wide, &text, tone);
             } else {

@@ -1,0 +1,134 @@
+//! Changes under way and just done: runs of one or many, what can be undone, what is not known.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::action::RequestId;
+use crate::event::Moment;
+use crate::state::deeds::{Change, Seen};
+
+/// Milliseconds for which `u` is offered.
+pub const UNDO_MS: u64 = 8_000;
+/// Changes of one run that are under way at once.
+pub const AT_ONCE: usize = 2;
+/// Runs that are remembered, with their failures.
+pub const RUNS_MAX: usize = 20;
+
+/// How one change of a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    /// Not sent yet.
+    Waiting,
+    /// Sent.
+    Sent(RequestId),
+    /// Done; index of its entry.
+    Done(Option<u64>),
+    /// Refused, or not sent any more.
+    Failed(String),
+    /// It was sent, and no answer came. Asked again after so many tries.
+    Unknown {
+        /// What went wrong.
+        why: String,
+        /// How often it was looked for.
+        tries: u32,
+        /// The question about it.
+        asked: Option<RequestId>,
+    },
+    /// What it is now is being read before it is sent.
+    Looking(RequestId),
+    /// It had changed: what it is now, and then who did it, is being asked.
+    Changed {
+        /// The question.
+        asked: RequestId,
+        /// What is different, once that is known.
+        found: Option<String>,
+    },
+}
+
+/// One change of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// The change.
+    pub change: Change,
+    /// What the thing was, and the entity tag of that.
+    pub base: Option<Seen>,
+    /// Number of its idempotency key; the same as long as it is the same change.
+    pub key: u64,
+    /// What must still be so for it to make sense: the change it takes back.
+    pub guard: Option<Change>,
+    /// How it stands.
+    pub status: Status,
+}
+
+impl Item {
+    /// The request it waits for.
+    pub fn waits_for(&self) -> Option<RequestId> {
+        match &self.status {
+            Status::Sent(id) | Status::Looking(id) | Status::Changed { asked: id, .. } => Some(*id),
+            Status::Unknown { asked, .. } => *asked,
+            Status::Waiting | Status::Done(_) | Status::Failed(_) => None,
+        }
+    }
+}
+
+/// Changes that were asked for together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The changes.
+    pub items: Vec<Item>,
+    /// Whether it takes something back.
+    pub is_undo: bool,
+    /// When it began.
+    pub began: Moment,
+    /// Whether its end was told.
+    pub told: bool,
+}
+
+impl Run {
+    /// How many are done.
+    pub fn done(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item.status, Status::Done(_))).count()
+    }
+
+    /// How many were refused.
+    pub fn failed(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item.status, Status::Failed(_))).count()
+    }
+
+    /// Whether nothing is to be waited for.
+    pub fn is_over(&self) -> bool {
+        self.done() + self.failed() == self.items.len()
+    }
+}
+
+/// What `u` would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undo {
+    /// What takes each change back, and the change itself.
+    pub pairs: Vec<(Change, Change)>,
+    /// Until when it is offered, in milliseconds since the start.
+    pub until_ms: u64,
+}
+
+/// All changes.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Runs by number.
+    pub runs: BTreeMap<u64, Run>,
+    /// The next run's number.
+    pub next_run: u64,
+    /// The next idempotency key's number.
+    pub next_key: u64,
+    /// What `u` would do.
+    pub undo: Option<Undo>,
+    /// The last answer as JSON, with its request id, its index and its receipt.
+    pub result: Option<String>,
+    /// Receipts that were not yet held against the log.
+    pub receipts: VecDeque<common::audit::Receipt>,
+}
+
+impl Changes {
+    /// How many runs have an end to come.
+    pub fn under_way(&self) -> usize {
+        self.runs.values().filter(|run| !run.is_over()).count()
+    }
+}
