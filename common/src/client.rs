@@ -1,6 +1,6 @@
 //! The typed client of the REST interface: one method per call, typed answers, problem documents as errors. It knows
 //! HTTP/1.1 over clear TCP, reuses connections, and bounds every wait and every body. It keeps the bearer token, so that
-//! no caller ever holds it. What to do about an error, and when to refresh a token, is for the caller.
+//! no caller needs to hold it. What to do about an error, and when to refresh a token, is for the caller.
 
 mod change;
 mod sse;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -286,6 +286,7 @@ pub struct Client {
     token: Mutex<Option<Zeroizing<String>>>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
     ids: (RandomState, AtomicU64),
+    read_only: AtomicBool,
 }
 
 impl Client {
@@ -329,6 +330,7 @@ impl Client {
             token: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             ids: (RandomState::new(), AtomicU64::new(0)),
+            read_only: AtomicBool::new(false),
         })
     }
 
@@ -340,6 +342,16 @@ impl Client {
     /// Takes a bearer token that was obtained elsewhere, or forgets the one there is. The old one is wiped.
     pub fn set_token(&self, token: Option<Zeroizing<String>>) {
         *self.token.lock().expect("no holder of the token panics") = token;
+    }
+
+    /// A copy of the token, for whoever keeps sessions; it is wiped when dropped.
+    pub fn token(&self) -> Option<Zeroizing<String>> {
+        self.token.lock().expect("no holder of the token panics").clone()
+    }
+
+    /// From now on nothing that changes anything is sent: all but reading and signing in and out is refused here.
+    pub fn set_read_only(&self, on: bool) {
+        self.read_only.store(on, Ordering::Relaxed);
     }
 
     /// Whether there is a token to send.
@@ -697,6 +709,10 @@ impl Client {
         accept: &'static str,
         condition: &Condition,
     ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
+        let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
+        if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
+            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
+        }
         let id = self.fresh_id();
         let repeatable = method == Method::GET;
         let mut request = self.request(method, &target.0, body, signed, accept, &id)?;

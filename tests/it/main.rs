@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod compat;
+mod console;
 mod corpus;
 mod crash;
 mod disk;

@@ -29,7 +29,7 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match variable("MREGD_BIN") {
         Some(path) => path.into(),
-        None => build(),
+        None => build("daemon", "mregd"),
     })
 }
 
@@ -44,17 +44,18 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the suite is a member of the workspace")
 }
 
-fn build() -> PathBuf {
+/// Builds a program of the workspace; where it is.
+pub(crate) fn build(package: &str, name: &str) -> PathBuf {
     let output = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace())
-        .args(["build", "--locked", "-p", "daemon", "--bin", "mregd", "--message-format=json-render-diagnostics"])
+        .args(["build", "--locked", "-p", package, "--bin", name, "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "mregd doesn't build");
+    assert!(output.status.success(), "{name} doesn't build");
     let lines = String::from_utf8(output.stdout).unwrap();
     let executable = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
-        let is_ours = message["target"]["name"] == "mregd";
+        let is_ours = message["target"]["name"] == name;
         message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
     });
     executable.expect("cargo names the program")

@@ -1,5 +1,5 @@
 //! The harness of the black-box suite: the real `mregd` as a child process, a raw HTTP client that checks every answer,
-//! an oracle that reads a data directory with no code of the daemon's, and files to publish. Nothing here knows what a
+//! the real `mreg` in a terminal, an oracle that reads a data directory with no code of the daemon's, and files to publish. Nothing here knows what a
 //! feature should do; the tests in `it/` do.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod http;
 pub mod multipart;
 pub mod oracle;
+pub mod pty;
 pub mod samples;
 pub mod tail;
 pub mod tar;

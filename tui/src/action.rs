@@ -30,6 +30,8 @@ pub enum TimerId {
     Unknown,
     /// What `u` would undo is offered no longer.
     Undo,
+    /// Nobody has pressed a key for long: the console locks itself.
+    Lock,
 }
 
 /// One thing to do.
@@ -59,6 +61,16 @@ pub enum Action {
     Suspend,
     /// Send text to the terminal's clipboard.
     Copy(String),
+    /// Have the mouse reported, or no more.
+    Mouse(bool),
+    /// Keep the token of this session in a file until it is ended, or no more.
+    Remember(bool),
+    /// Forget the token: whoever comes must sign in.
+    Lock,
+    /// End the session at the daemon and remove what is kept of it.
+    Logout,
+    /// Speak to the daemon of another profile.
+    Switch(String),
     /// End.
     Quit,
 }

@@ -2,17 +2,19 @@
 //! Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
 mod fetch;
+mod session;
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use common::api::{AuditRow, ModelInfo, ModelRow, VersionInfo};
 use common::client::{AuditQuery, Client, ClientError, ModelQuery};
 use thiserror::Error;
 
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Command, Connection, Credential, ListOptions};
+use crate::config::{Arguments, Command, Configuration, Credential, ListOptions, Opening, Profiles};
 use crate::secret::Secret;
 use crate::state::audit::field;
 use crate::terminal::Guard;
@@ -68,13 +70,22 @@ impl CliError {
     }
 }
 
+/// The commands there are without a screen.
+pub fn commands() -> Vec<String> {
+    Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
 /// Runs a command to its end.
-pub fn run(connection: &Connection, command: Command) -> ExitCode {
+pub fn run(arguments: Arguments, command: Command) -> ExitCode {
     let wants_json = match &command {
         Command::Ls { list, .. } | Command::Audit { list, .. } => list.json,
-        Command::Show { json, .. } | Command::Whoami { json } | Command::Fetch { json, .. } => *json,
+        Command::Show { json, .. }
+        | Command::Whoami { json }
+        | Command::Fetch { json, .. }
+        | Command::Profiles { json } => *json,
+        Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Keys => false,
     };
-    match try_run(connection, command) {
+    match try_run(arguments, command) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.
         Err(CliError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -90,16 +101,40 @@ pub fn run(connection: &Connection, command: Command) -> ExitCode {
     }
 }
 
-fn try_run(connection: &Connection, command: Command) -> Result<(), CliError> {
-    let client = connection.client()?;
-    let credential = connection.credential(&client).map_err(CliError::Usage)?;
-    let password = match credential {
-        Credential::Token => None,
-        Credential::Password(password) => Some((connection.user.clone().unwrap_or_default(), password)),
-        Credential::Ask => Some(prompt(connection)?),
+fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
+    let configuration = Configuration::read();
+    let command = match command {
+        Command::Config { what } => return session::config(what, &configuration),
+        other => other,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
+    // Half of what somebody meant may be worse than nothing: a script is told, and nothing is asked of a daemon.
+    if let Some(why) = configuration.complaint() {
+        return Err(CliError::Usage(why));
+    }
+    let profiles = Profiles::new(arguments, configuration.file.unwrap_or_default());
+    match command {
+        Command::Keys => return session::keys(&profiles.settings().keys),
+        Command::Profiles { json } => return session::profiles(&profiles, json),
+        Command::Logout { all: true } => return session::logout_all(&profiles),
+        _ => {}
+    }
+    let opening = profiles.chosen().map_err(CliError::Usage)?.ok_or_else(|| {
+        let names: Vec<String> = profiles.rows().into_iter().map(|row| row.name).collect();
+        CliError::Usage(format!("which daemon? --profile with one of: {}", names.join(", ")))
+    })?;
+    match command {
+        Command::Login => return session::login(opening),
+        Command::Logout { .. } => return session::logout(&opening),
+        _ => {}
+    }
+    let Opening { client, settings, credential, cache } = opening;
+    let kept = matches!(credential, Credential::Kept(_)).then_some(cache).flatten();
+    let password = match credential {
+        Credential::Token | Credential::Kept(_) => None,
+        Credential::Password(password) => Some((settings.user, password)),
+        Credential::Ask => Some(prompt(&settings.user)?),
+    };
+    runtime()?.block_on(async {
         let signed_in_here = password.is_some();
         if let Some((user, password)) = password {
             let session = client.login(&user, password.expose()).await?;
@@ -108,6 +143,9 @@ fn try_run(connection: &Connection, command: Command) -> Result<(), CliError> {
                 return Err(CliError::Usage(why.to_owned()));
             }
         }
+        if let Some(cache) = &kept {
+            session::refresh(&client, cache).await;
+        }
         let result = perform(&client, command).await;
         if signed_in_here {
             // A session nobody will use is ended; if that fails it ends by itself.
@@ -115,6 +153,10 @@ fn try_run(connection: &Connection, command: Command) -> Result<(), CliError> {
         }
         result
     })
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
 }
 
 async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
@@ -158,6 +200,8 @@ async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
                     writeln!(out, "the password must be changed before anything else")?;
                 }
             }
+        }
+        Command::Login | Command::Logout { .. } | Command::Profiles { .. } | Command::Config { .. } | Command::Keys => {
         }
         Command::Fetch { reference, file, output, json } => {
             fetch::fetch(client, &reference, file.as_deref(), output, json, &mut out).await?;
@@ -330,16 +374,13 @@ fn escaped(json: &str) -> String {
 // ---- asking for a password ------------------------------------------------------------------------------------------
 
 /// Asks on the terminal, whatever stdin and stdout are. Nothing typed of the password is shown.
-fn prompt(connection: &Connection) -> Result<(String, Secret), CliError> {
+fn prompt(user: &str) -> Result<(String, Secret), CliError> {
     let no_terminal = |_cause: io::Error| {
         CliError::Usage("not signed in, and no terminal to ask on: use --token-file or --password-stdin".to_owned())
     };
     let guard = Guard::open().map_err(no_terminal)?;
     crate::terminal::signals::start(None)?;
-    let user = match &connection.user {
-        Some(user) => user.clone(),
-        None => ask(guard, "user: ", true)?.expose().to_owned(),
-    };
+    let user = if user.is_empty() { ask(guard, "user: ", true)?.expose().to_owned() } else { user.to_owned() };
     let password = ask(guard, &format!("password of {}: ", clean(&user)), false)?;
     Ok((user, password))
 }

@@ -1,22 +1,31 @@
-//! Arguments and environment: the only reader of both. What is decided here is decided before the first frame. No
+//! Arguments, environment and the configuration file: the only reader of all three. What is decided here is decided before the first frame. No
 //! option takes a secret as its value, for other users see arguments.
+
+pub mod file;
 
 use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::client::{Client, ClientError};
+use common::client::Client;
 use zeroize::Zeroizing;
 
+use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, read_token_file};
-use crate::state::Settings;
+use crate::state::{ProfileRow, Settings};
+use crate::view::theme::Theme;
+use crate::worker::session::Cache;
 
+pub(crate) use self::file::nearest;
+
+/// Where a daemon is looked for that nobody named.
+const ADDRESS_DEFAULT: &str = "http://127.0.0.1:8000";
 /// Longest password read from a pipe, in octets.
 const PASSWORD_OCTETS_MAX: u64 = 1024;
 
 const AFTER_HELP: &str = "\
 Without a command the console opens; it needs a terminal. Credentials, first found: --token-file, MREG_TOKEN_FILE,
-MREG_TOKEN (readable by other processes of the same user: a file is better), --password-stdin, a prompt.
+MREG_TOKEN (readable by other processes of the same user: a file is better), --password-stdin, a kept session, a prompt.
 
 Exit status: 0 done, 1 refused or failed, 2 usage or configuration, 3 not signed in, 4 not allowed, 5 daemon not
 reached, 6 verification failed, 7 conflict, 70 defect in mreg, 128+n ended by signal n.";
@@ -31,6 +40,16 @@ pub struct Arguments {
     /// Draw with ASCII only (chosen by itself where the locale is not UTF-8).
     #[arg(long)]
     pub ascii: bool,
+    /// Have the mouse reported.
+    #[arg(long)]
+    pub mouse: bool,
+    /// Draw less often: for a slow line.
+    #[arg(long)]
+    pub slow: bool,
+    /// End with a defect at the first key, so that the report about it can be tested.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub defect: bool,
     /// A command without a screen.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -39,9 +58,12 @@ pub struct Arguments {
 /// Where the daemon is, and who asks.
 #[derive(Debug, Args)]
 pub struct Connection {
-    /// The daemon's address.
-    #[arg(long, global = true, env = "MREG_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
-    pub url: String,
+    /// The profile of the configuration file to use; also MREG_PROFILE.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The daemon's address; also MREG_URL. Without profile and address: http://127.0.0.1:8000.
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
     /// The user to sign in as.
     #[arg(long, global = true, env = "MREG_USER", value_name = "NAME")]
     pub user: Option<String>,
@@ -54,6 +76,9 @@ pub struct Connection {
     /// Let passwords and tokens cross a network in clear.
     #[arg(long, global = true)]
     pub allow_plain_http: bool,
+    /// Send nothing that changes anything.
+    #[arg(long, global = true)]
+    pub readonly: bool,
 }
 
 /// Commands without a screen.
@@ -109,6 +134,28 @@ pub enum Command {
         #[command(flatten)]
         list: ListOptions,
     },
+    /// Sign in and keep the session until logout, in the runtime folder, readable by you alone.
+    Login,
+    /// End the session that is kept, here and at the daemon.
+    Logout {
+        /// Those of every profile.
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the profiles.
+    Profiles {
+        /// One JSON document per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// About the configuration file.
+    Config {
+        /// What about it.
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+    /// List the commands of the console, their keys and the names the configuration knows them by.
+    Keys,
     /// Say who is signed in and what they may do.
     Whoami {
         /// One JSON document.
@@ -128,6 +175,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What can be asked about the configuration file.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Name every mistake in it.
+    Check,
+    /// Say where it is.
+    Path,
 }
 
 /// How much of a list, and how.
@@ -172,37 +228,290 @@ pub enum Credential {
     Ask,
     /// A token, given to the client already.
     Token,
+    /// The token of a session that was kept, given to the client already; its user.
+    Kept(String),
     /// A password that came through a pipe.
     Password(Secret),
 }
 
-impl Connection {
-    /// The client for this address.
+impl Credential {
+    /// Whether it came from outside, so that its session is not ours to end.
+    pub fn is_given(&self) -> bool {
+        *self == Self::Token
+    }
+}
+
+/// All that is needed to speak to a daemon.
+pub struct Opening {
+    /// The way to it.
+    pub client: Client,
+    /// What the screen is drawn with.
+    pub settings: Settings,
+    /// Who asks.
+    pub credential: Credential,
+    /// Where the session is kept, if it can be.
+    pub cache: Option<Cache>,
+}
+
+/// Which daemon.
+enum Choice<'a> {
+    /// A profile; its address may have been overruled.
+    Profile(&'a str, &'a Profile),
+    /// An address without a profile.
+    Address(&'a str),
+    /// Several, and nobody said which.
+    Several,
+}
+
+/// The daemons there are, and what arguments and environment say about speaking to them.
+pub struct Profiles {
+    connection: Connection,
+    file: File,
+    ascii: bool,
+    theme: Theme,
+    mouse: bool,
+    runtime_folder: Option<PathBuf>,
+    from_environment: (Option<String>, Option<String>),
+}
+
+impl Profiles {
+    /// With what a file says.
+    pub fn new(arguments: Arguments, file: File) -> Self {
+        let term = variable("TERM").unwrap_or_default();
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
+        let has_no_colour = variable("NO_COLOR").is_some() || term == "dumb" || term.starts_with("vt");
+        Self {
+            connection: arguments.connection,
+            ascii: arguments.ascii || !is_utf8(locale.as_deref()),
+            theme: if has_no_colour { Theme::Mono } else { file.ui.theme },
+            mouse: arguments.mouse || file.ui.mouse,
+            runtime_folder: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute()),
+            from_environment: (variable("MREG_PROFILE"), variable("MREG_URL")),
+            file,
+        }
+    }
+
+    /// Names and addresses of the profiles.
+    pub fn rows(&self) -> Vec<ProfileRow> {
+        let row = |(name, profile): (&String, &Profile)| {
+            let notes = [(profile.strict, "strict"), (profile.readonly, "read-only"), (profile.remember, "remember")];
+            let notes: Vec<&str> = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note).collect();
+            ProfileRow {
+                name: name.clone(),
+                url: profile.url.clone(),
+                user: profile.user.clone().unwrap_or_default(),
+                accent: profile.accent,
+                notes: notes.join(", "),
+            }
+        };
+        self.file.profiles.iter().map(row).collect()
+    }
+
+    /// The daemon that arguments, environment and file choose; none if there are several and nobody said which.
     ///
     /// # Errors
-    /// [`ClientError::Address`].
-    pub fn client(&self) -> Result<Client, ClientError> {
+    /// A sentence on a profile, an address or a credential that can't be used.
+    pub fn chosen(&self) -> Result<Option<Opening>, String> {
+        match self.choose()? {
+            Choice::Profile(name, profile) => self.opening(name, profile, true).map(Some),
+            Choice::Address(url) => {
+                let profile = Profile { url: url.to_owned(), ..Profile::default() };
+                self.opening("", &profile, true).map(Some)
+            }
+            Choice::Several => Ok(None),
+        }
+    }
+
+    /// The daemon of a profile. Credentials that were given with the arguments are not for it: they belong to the daemon
+    /// that was chosen first.
+    ///
+    /// # Errors
+    /// A sentence on what can't be used.
+    pub fn open(&self, name: &str) -> Result<Opening, String> {
+        let profile = self.file.profiles.get(name).ok_or_else(|| self.no_profile(name))?;
+        self.opening(name, profile, false)
+    }
+
+    fn choose(&self) -> Result<Choice<'_>, String> {
+        let (environment_profile, environment_url) = &self.from_environment;
+        let named = self.connection.profile.as_deref().or(match &self.connection.url {
+            Some(_) => None,
+            None => environment_profile.as_deref(),
+        });
+        if let Some(name) = named {
+            let (name, profile) = self.file.profiles.get_key_value(name).ok_or_else(|| self.no_profile(name))?;
+            return Ok(Choice::Profile(name, profile));
+        }
+        if let Some(url) = self.connection.url.as_deref().or(environment_url.as_deref()) {
+            return Ok(Choice::Address(url));
+        }
+        let default = self.file.default.as_ref().and_then(|name| self.file.profiles.get_key_value(name));
+        let mut all = self.file.profiles.iter();
+        Ok(match (default, all.next(), all.next()) {
+            (Some((name, profile)), _, _) | (None, Some((name, profile)), None) => Choice::Profile(name, profile),
+            (None, None, _) => Choice::Address(ADDRESS_DEFAULT),
+            (None, Some(_), Some(_)) => Choice::Several,
+        })
+    }
+
+    fn no_profile(&self, name: &str) -> String {
+        let known: Vec<&str> = self.file.profiles.keys().map(String::as_str).collect();
+        match (nearest(name, &known), known.is_empty()) {
+            (Some(near), _) => format!("there is no profile {name:?}; did you mean {near}?"),
+            (None, true) => format!("there is no profile {name:?}: the configuration names none (mreg config path)"),
+            (None, false) => format!("there is no profile {name:?}; there are: {}", known.join(", ")),
+        }
+    }
+
+    fn opening(&self, name: &str, profile: &Profile, is_first: bool) -> Result<Opening, String> {
+        let allow_plain = profile.allow_plain_http || (is_first && self.connection.allow_plain_http);
+        let url = self.connection.url.as_deref().filter(|_| is_first).unwrap_or(&profile.url);
         let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
-        Client::new(&self.url, agent, self.allow_plain_http)
+        let client = Client::new(url, agent, allow_plain).map_err(|error| error.to_string())?;
+        let readonly = profile.readonly || self.connection.readonly;
+        client.set_read_only(readonly);
+        let cache = self.cache(name, profile, client.address());
+        let credential = self.credential(&client, profile, cache.as_ref(), is_first)?;
+        let user = match (&credential, is_first) {
+            (Credential::Kept(user), _) => user.clone(),
+            (_, true) if self.connection.user.is_some() => self.connection.user.clone().unwrap_or_default(),
+            (_, _) => profile.user.clone().unwrap_or_default(),
+        };
+        let remembers = profile.remember || matches!(credential, Credential::Kept(_));
+        let settings = Settings {
+            profile: name.to_owned(),
+            accent: profile.accent,
+            address: client.address().to_owned(),
+            plain: allow_plain,
+            readonly,
+            strict: profile.strict,
+            remember: remembers && cache.is_some(),
+            can_remember: cache.is_some(),
+            lock_after_ms: profile.lock_after_seconds.map(|seconds| seconds.saturating_mul(1_000)),
+            log_key: profile.log_key.clone(),
+            witnesses: (profile.witnesses.clone(), profile.quorum.unwrap_or(0)),
+            user,
+            ..self.settings()
+        };
+        let cache = cache.map(|cache| Cache { on: settings.remember, ..cache });
+        Ok(Opening { client, settings, credential, cache })
+    }
+
+    /// What is drawn with before a daemon is chosen.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            ascii: self.ascii,
+            theme: self.theme,
+            highlight: self.file.ui.highlight,
+            cursor_on_selection: self.file.ui.cursor_on_selection,
+            mouse: self.mouse,
+            keys: self.file.keys.clone(),
+            profiles: self.rows(),
+            version: env!("CARGO_PKG_VERSION"),
+            ..Settings::default()
+        }
+    }
+
+    /// Every place where a session may be kept, with the way to the daemon it belongs to.
+    ///
+    /// # Errors
+    /// A sentence on an address that can't be used.
+    pub fn caches(&self) -> Result<Vec<(Client, Cache)>, String> {
+        let mut all = Vec::new();
+        for (name, profile) in &self.file.profiles {
+            let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
+            let client =
+                Client::new(&profile.url, agent, profile.allow_plain_http).map_err(|error| error.to_string())?;
+            all.extend(self.cache(name, profile, client.address()).map(|cache| (client, cache)));
+        }
+        Ok(all)
+    }
+
+    /// Without a profile the file is called after the address.
+    fn cache(&self, name: &str, profile: &Profile, address: &str) -> Option<Cache> {
+        let folder = match &profile.cache_dir {
+            Some(folder) => PathBuf::from(folder),
+            None => self.runtime_folder.as_ref()?.join("mreg"),
+        };
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+        // An underscore begins no profile's name that is one of the file, so the two kinds can't meet.
+        let name = if name.is_empty() {
+            format!("_{}", address.chars().map(plain).collect::<String>())
+        } else {
+            name.to_owned()
+        };
+        Some(Cache { folder, profile: name, address: address.to_owned(), on: false })
     }
 
     /// The first credential there is. A token goes to the client.
-    ///
-    /// # Errors
-    /// A sentence on a file or a pipe that can't be used.
-    pub fn credential(&self, client: &Client) -> Result<Credential, String> {
-        let token = match &self.token_file {
-            Some(path) => Some(read_token_file(path)?),
-            None => variable("MREG_TOKEN").map(|token| Secret::new(token.trim().to_owned())),
+    fn credential(
+        &self,
+        client: &Client,
+        profile: &Profile,
+        cache: Option<&Cache>,
+        is_first: bool,
+    ) -> Result<Credential, String> {
+        let given = self.connection.token_file.as_ref().filter(|_| is_first);
+        let token = match (given, &profile.token_file) {
+            (Some(path), _) => Some(read_token_file(path)?),
+            (None, Some(path)) => Some(read_token_file(std::path::Path::new(path))?),
+            (None, None) => {
+                variable("MREG_TOKEN").filter(|_| is_first).map(|token| Secret::new(token.trim().to_owned()))
+            }
         };
         if let Some(token) = token {
             client.set_token(Some(token.into_inner()));
             return Ok(Credential::Token);
         }
-        if self.password_stdin {
+        if self.connection.password_stdin && is_first {
             return read_password(std::io::stdin().lock()).map(Credential::Password);
         }
+        if let Some(cache) = cache
+            && let Some((token, user)) = cache.read()?
+            && self.connection.user.as_ref().is_none_or(|wanted| !is_first || *wanted == user)
+        {
+            client.set_token(Some(token.into_inner()));
+            return Ok(Credential::Kept(user));
+        }
         Ok(Credential::Ask)
+    }
+}
+
+/// The configuration file: where it is, and what it says or what is wrong with it.
+pub struct Configuration {
+    /// `$XDG_CONFIG_HOME/mreg/config.toml`, else `~/.config/mreg/config.toml`; none without a home.
+    pub path: Option<PathBuf>,
+    /// What it says; what holds without one if there is none.
+    pub file: Result<File, Vec<Mistake>>,
+}
+
+impl Configuration {
+    /// Reads it.
+    pub fn read() -> Self {
+        let base = variable("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .filter(|base| base.is_absolute())
+            .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".config")));
+        let path = base.map(|base| base.join("mreg/config.toml"));
+        let text = path.as_ref().map(std::fs::read_to_string);
+        let file = match text {
+            None => Ok(File::default()),
+            Some(Ok(text)) => file::parse(&text),
+            Some(Err(cause)) if cause.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+            Some(Err(cause)) => Err(vec![Mistake { line: 0, text: format!("can't be read: {cause}") }]),
+        };
+        Self { path, file }
+    }
+
+    /// The file's mistakes in a sentence, with what to do.
+    pub fn complaint(&self) -> Option<String> {
+        let mistakes = self.file.as_ref().err()?;
+        let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+        let count = match mistakes.len() {
+            ..=1 => String::new(),
+            many => format!(", {many} mistakes"),
+        };
+        Some(format!("the configuration is not used (mreg config check{count}): {first}"))
     }
 }
 
@@ -217,27 +526,6 @@ fn read_password(pipe: impl Read) -> Result<Secret, String> {
         return Err("standard input doesn't hold one line with a password".to_owned());
     }
     Ok(Secret::new(password.to_owned()))
-}
-
-impl Arguments {
-    /// What the screen is drawn with.
-    pub fn settings(&self, client: &Client) -> Settings {
-        let address = client.address().to_owned();
-        let term = variable("TERM").unwrap_or_default();
-        Settings {
-            readonly: false,
-            strict: false,
-            address,
-            plain: self.connection.allow_plain_http,
-            ascii: self.ascii || !is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).as_deref()),
-            mono: variable("NO_COLOR").is_some()
-                || term == "dumb"
-                || term.starts_with("vt1")
-                || term.starts_with("vt2"),
-            user: self.connection.user.clone().unwrap_or_default(),
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
 }
 
 fn is_utf8(locale: Option<&str>) -> bool {

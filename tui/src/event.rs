@@ -55,8 +55,71 @@ pub enum EventKind {
     SuspendAsked,
     /// The terminal is ours again.
     Resumed(Size),
+    /// The process was continued (SIGCONT), perhaps after somebody else stopped it.
+    Continued,
+    /// The mouse did something; only while it is asked for.
+    Mouse(Mouse),
+    /// The terminal has the focus, or no longer.
+    Focus(bool),
+    /// Something went wrong that belongs to no request; a sentence.
+    Said(String),
     /// A frame was written: what it shows can be seen. Its number.
     Drawn(u64),
+}
+
+impl EventKind {
+    /// Whether it comes from the keyboard's lane, which is read first and never waits.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Focus(_))
+    }
+
+    /// Whether somebody waits for the frame that shows it. All other frames share a budget.
+    pub fn is_asked(&self) -> bool {
+        match self {
+            Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Resumed(_) => true,
+            Self::Reply { .. } => true,
+            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Lock),
+            _ => false,
+        }
+    }
+
+    /// Its name, for the report about a defect; nothing of what it carries.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "Key",
+            Self::Paste(_) => "Paste",
+            Self::Resize(_) => "Resize",
+            Self::Reply { .. } => "Reply",
+            Self::Timer(_) => "Timer",
+            Self::SuspendAsked => "SuspendAsked",
+            Self::Resumed(_) => "Resumed",
+            Self::Continued => "Continued",
+            Self::Mouse(_) => "Mouse",
+            Self::Focus(_) => "Focus",
+            Self::Said(_) => "Said",
+            Self::Drawn(_) => "Drawn",
+        }
+    }
+}
+
+/// What the mouse did, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mouse {
+    /// What.
+    pub what: Gesture,
+    /// The column.
+    pub x: u16,
+    /// The row.
+    pub y: u16,
+}
+
+/// What a mouse can do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a gesture says its name")]
+pub enum Gesture {
+    Click,
+    WheelUp,
+    WheelDown,
 }
 
 /// A key, as far as the console tells keys apart.
@@ -118,6 +181,18 @@ impl fmt::Display for Key {
             (Code::Char(character), None) => write!(f, "{character}"),
             (_, None) => Ok(()),
         }
+    }
+}
+
+/// Whether a text is a key as [`Key`] shows it, or a letter twice, such as `gg`.
+pub fn is_key(text: &str) -> bool {
+    let mut characters = text.chars();
+    let plain = |character: char| character.is_ascii_graphic() && !character.is_ascii_digit();
+    match (characters.next(), characters.next(), characters.next()) {
+        (Some(one), None, _) => plain(one) || one.is_ascii_digit(),
+        (Some(one), Some(same), None) if one == same => one.is_ascii_alphabetic(),
+        (Some('C'), Some('-'), Some(one)) => one.is_ascii_lowercase() && characters.next().is_none(),
+        _ => NAMES.iter().any(|(name, _)| *name == text),
     }
 }
 

@@ -93,7 +93,7 @@ fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
 }
 
 /// Levenshtein's distance of two short words.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, one) in left.chars().take(32).enumerate() {

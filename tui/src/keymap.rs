@@ -1,8 +1,12 @@
 //! The one table of commands: its keys, its help line, its hint, the permission it needs. Dispatch, hints and help all
 //! come from here. What a command does is known to `update` alone.
 
+use std::collections::BTreeMap;
+
 use common::role::Permission;
 
+use crate::config::nearest;
+use crate::event::is_key;
 use crate::state::Screen;
 
 /// What a person can ask for.
@@ -50,9 +54,12 @@ pub enum Command {
     LastHit,
     Jobs,
     Palette,
+    CopyName,
+    CopyJson,
     Refresh,
     Help,
     Messages,
+    Daemons,
     Repaint,
     Suspend,
     Quit,
@@ -194,6 +201,8 @@ pub const TABLE: &[Binding] = &[
     bind(Lists, C::First, &["gg", "Home"], "", "the first row"),
     bind(Lists, C::Last, &["G", "End"], "", "the last row; 123G number 123"),
     bind(Lists, C::In, &["Enter", "l", "Right"], "open", "look closer"),
+    bind(Lists, C::CopyName, &["y"], "", "copy the name or id to the terminal's clipboard"),
+    bind(Lists, C::CopyJson, &["Y"], "", "copy all of it as JSON"),
     bind(Everywhere, C::Back, &["Esc", "h", "Left"], "", "one step back"),
     bind(Models, C::Filter, &["/"], "filter", "part of name or description"),
     bind(Models, C::Sort, &["s"], "sort", "next sort: name, updated, created"),
@@ -249,6 +258,7 @@ pub const TABLE: &[Binding] = &[
     bind(Everywhere, C::Undo, &["u"], "", "undo the last action, while its message offers it"),
     bind(Everywhere, C::Jobs, &["J"], "", "what runs in the background; its failures"),
     bind(Everywhere, C::Messages, &["!"], "", "what was asked and answered"),
+    bind(Everywhere, C::Daemons, &["@"], "", "other daemons; log out"),
     bind(Everywhere, C::Repaint, &["C-l"], "", "paint everything anew"),
     bind(Everywhere, C::Suspend, &["C-z"], "", "suspend; fg comes back"),
     bind(Everywhere, C::Quit, &["q", "C-c"], "", "back; at the top: quit"),
@@ -266,68 +276,178 @@ pub enum Meaning {
     None,
 }
 
-/// The rows that apply in a context, its own first.
-pub fn bindings(context: Context) -> impl Iterator<Item = &'static Binding> {
-    let reach: &[Context] = match context {
-        Everywhere => &[Everywhere],
-        Lists => &[Lists, Everywhere],
-        Models => &[Models, Lists, Everywhere],
-        Model => &[Model, Lists, Everywhere],
-        Compared => &[Compared, Lists, Everywhere],
-        Audit => &[Audit, Lists, Everywhere],
-        Users => &[Users, Lists, Everywhere],
-    };
-    reach.iter().flat_map(|place| TABLE.iter().filter(move |binding| binding.context == *place))
+impl Context {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Everywhere, Lists, Models, Model, Compared, Audit, Users];
+
+    /// The contexts whose commands apply in this one, its own first.
+    fn reach(self) -> &'static [Self] {
+        match self {
+            Everywhere => &[Everywhere],
+            Lists => &[Lists, Everywhere],
+            Models => &[Models, Lists, Everywhere],
+            Model => &[Model, Lists, Everywhere],
+            Compared => &[Compared, Lists, Everywhere],
+            Audit => &[Audit, Lists, Everywhere],
+            Users => &[Users, Lists, Everywhere],
+        }
+    }
 }
 
-/// Looks up what was typed, such as `j`, `gg` or `C-d`.
-pub fn lookup(context: Context, typed: &str) -> Meaning {
-    if let Some(binding) = bindings(context).find(|binding| binding.keys.contains(&typed)) {
-        return Meaning::Command(binding);
+impl Binding {
+    /// The name the configuration knows it by: context and command, such as `audit.same-actor`, `everywhere.go-models`.
+    pub fn name(&self) -> String {
+        let mut name = format!("{:?}.", self.context).to_lowercase();
+        for character in format!("{:?}", self.command).chars() {
+            match character {
+                '(' | ')' | ' ' => {}
+                upper if upper.is_uppercase() => {
+                    if !name.ends_with('.') {
+                        name.push('-');
+                    }
+                    name.extend(upper.to_lowercase());
+                }
+                other => name.push(other),
+            }
+        }
+        name
     }
-    // Only letters typed twice are sequences; the rest of the keys are names.
-    let begins = |key: &str| key.len() == 2 && typed.len() == 1 && key.starts_with(typed);
-    if bindings(context).flat_map(|binding| binding.keys).any(|key| begins(key)) {
-        Meaning::Prefix
-    } else {
-        Meaning::None
+}
+
+/// The keys as they are set: those of the table, but for commands that were given others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeMap<String, Vec<String>>);
+
+impl Keys {
+    /// Gives a command other keys.
+    ///
+    /// # Errors
+    /// A sentence on a name that is no command's, or a text that is no key.
+    pub fn set(&mut self, name: &str, keys: Vec<String>) -> Result<(), String> {
+        let names: Vec<String> = TABLE.iter().map(Binding::name).collect();
+        if !names.iter().any(|known| known == name) {
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            let near = nearest(name, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            return Err(format!("{name:?} is no command (mreg keys lists them){near}"));
+        }
+        if let Some(wrong) = keys.iter().find(|key| !is_key(key)) {
+            return Err(format!("{wrong:?} is no key, such as x, gg, C-d or PgDn"));
+        }
+        if keys.is_empty() {
+            return Err(format!("{name} needs a key"));
+        }
+        self.0.insert(name.to_owned(), keys);
+        Ok(())
     }
+
+    /// Whether no two commands of a context have the same key, and none has a key that begins another's.
+    ///
+    /// # Errors
+    /// A sentence with both commands.
+    pub fn check(&self) -> Result<(), String> {
+        for context in Context::ALL {
+            let mut seen: BTreeMap<&str, &'static Binding> = BTreeMap::new();
+            for binding in bindings(context) {
+                for key in self.of(binding) {
+                    if let Some(other) = seen.insert(key, binding) {
+                        return Err(format!("the key {key} is that of {} and of {}", other.name(), binding.name()));
+                    }
+                }
+            }
+            for (key, binding) in &seen {
+                let Some(first) = key.get(..1).filter(|_| is_sequence(key)) else { continue };
+                if let Some(other) = seen.get(first) {
+                    return Err(format!("{first} of {} begins {key} of {}", other.name(), binding.name()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of a command.
+    pub fn of<'a>(&'a self, binding: &'static Binding) -> Vec<&'a str> {
+        if self.0.is_empty() {
+            return binding.keys.to_vec();
+        }
+        match self.0.get(&binding.name()) {
+            Some(keys) => keys.iter().map(String::as_str).collect(),
+            None => binding.keys.to_vec(),
+        }
+    }
+
+    /// Looks up what was typed, such as `j`, `gg` or `C-d`.
+    pub fn lookup(&self, context: Context, typed: &str) -> Meaning {
+        if let Some(binding) = bindings(context).find(|binding| self.of(binding).contains(&typed)) {
+            return Meaning::Command(binding);
+        }
+        // Only letters typed twice are sequences; the rest of the keys are names.
+        let begins = |key: &str| is_sequence(key) && typed.len() == 1 && key.starts_with(typed);
+        if bindings(context).any(|binding| self.of(binding).into_iter().any(begins)) {
+            Meaning::Prefix
+        } else {
+            Meaning::None
+        }
+    }
+}
+
+fn is_sequence(key: &str) -> bool {
+    matches!(key.as_bytes(), [first, second] if first == second)
+}
+
+/// The rows that apply in a context, its own first.
+pub fn bindings(context: Context) -> impl Iterator<Item = &'static Binding> {
+    context.reach().iter().flat_map(|place| TABLE.iter().filter(move |binding| binding.context == *place))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
     use std::collections::BTreeSet;
 
-    use super::{Context, Meaning, TABLE, bindings, lookup};
+    use super::{Context, Keys, Meaning, TABLE};
+    use crate::event::is_key;
 
-    /// Each command has a key and a help line; no two commands of a context share a key.
+    /// Each command has a key, a help line and a name of its own; no two commands of a context share a key.
     #[test]
     fn complete_and_unambiguous() {
+        let mut names = BTreeSet::new();
         for binding in TABLE {
             assert!(!binding.keys.is_empty() && !binding.help.is_empty(), "{binding:?}");
+            assert!(binding.keys.iter().all(|key| is_key(key)), "{binding:?}");
+            assert!(names.insert(binding.name()), "{} twice", binding.name());
         }
-        for context in [
-            Context::Everywhere,
-            Context::Lists,
-            Context::Models,
-            Context::Model,
-            Context::Compared,
-            Context::Audit,
-            Context::Users,
-        ] {
-            let mut seen = BTreeSet::new();
-            for key in bindings(context).flat_map(|binding| binding.keys) {
-                assert!(seen.insert(key), "{key} twice in {context:?}");
-            }
-        }
+        assert_eq!(Keys::default().check(), Ok(()));
     }
 
     #[test]
     fn prefixes() {
-        assert!(matches!(lookup(Context::Models, "g"), Meaning::Prefix));
-        assert!(matches!(lookup(Context::Models, "gg"), Meaning::Command(_)));
-        assert!(matches!(lookup(Context::Everywhere, "g"), Meaning::None));
-        assert!(matches!(lookup(Context::Models, "E"), Meaning::None));
-        assert!(matches!(lookup(Context::Models, "z"), Meaning::None));
+        let keys = Keys::default();
+        assert!(matches!(keys.lookup(Context::Models, "g"), Meaning::Prefix));
+        assert!(matches!(keys.lookup(Context::Models, "gg"), Meaning::Command(_)));
+        assert!(matches!(keys.lookup(Context::Everywhere, "g"), Meaning::None));
+        assert!(matches!(keys.lookup(Context::Models, "E"), Meaning::None));
+        assert!(matches!(keys.lookup(Context::Models, "z"), Meaning::None));
+    }
+
+    /// A key that was given to a command is its key, and the one it had is free.
+    #[test]
+    fn keys_can_be_changed() {
+        let mut keys = Keys::default();
+        keys.set("models.sort", vec!["t".into(), "zz".into()]).unwrap();
+        keys.check().unwrap();
+        for (typed, is_sort) in [("t", true), ("zz", true), ("s", false)] {
+            let found = keys.lookup(Context::Models, typed);
+            assert_eq!(
+                matches!(found, Meaning::Command(binding) if binding.name() == "models.sort"),
+                is_sort,
+                "{typed}"
+            );
+        }
+        assert!(matches!(keys.lookup(Context::Models, "z"), Meaning::Prefix));
+        keys.set("models.reverse", vec!["z".into()]).unwrap();
+        assert!(keys.check().unwrap_err().contains("begins zz"));
+        keys.set("models.reverse", vec!["j".into()]).unwrap();
+        assert!(keys.check().unwrap_err().contains("lists.down"));
     }
 }

@@ -12,6 +12,7 @@ pub mod edit;
 pub mod event;
 pub mod filter;
 pub mod keymap;
+pub mod lanes;
 pub mod layout;
 pub mod run;
 pub mod secret;

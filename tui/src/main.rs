@@ -11,37 +11,49 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tui::cli::status;
-use tui::config::{Arguments, state_folder};
+use tui::config::{Arguments, Configuration, Profiles, state_folder};
 use tui::terminal::{Guard, give_back, is_interactive};
 use tui::{cli, run, worker};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(defect));
-    let arguments = Arguments::parse();
-    match arguments.command {
-        Some(command) => cli::run(&arguments.connection, command),
-        None => console(&arguments),
+    let mut arguments = Arguments::parse();
+    match arguments.command.take() {
+        Some(command) => cli::run(arguments, command),
+        None => console(arguments),
     }
 }
 
-fn console(arguments: &Arguments) -> ExitCode {
+fn console(arguments: Arguments) -> ExitCode {
     let usage = |why: &dyn std::fmt::Display| fail(status::USAGE, why);
     let guard = match Guard::open() {
         Ok(guard) if is_interactive() || arguments.connection.password_stdin => guard,
         Ok(_) | Err(_) => {
-            return usage(&"the console needs a terminal; without one there are: ls, show, audit, whoami, fetch");
+            return usage(&format_args!(
+                "the console needs a terminal; without one there are: {}",
+                cli::commands().join(", ")
+            ));
         }
     };
-    let client = match arguments.connection.client() {
-        Ok(client) => client,
-        Err(error) => return usage(&error),
+    let configuration = Configuration::read();
+    let complaint = configuration.complaint();
+    // A profile that was asked for by name may be in the part that can't be read.
+    if let (Some(why), Some(_)) = (&complaint, &arguments.connection.profile) {
+        return usage(why);
+    }
+    let file = configuration.file.unwrap_or_default();
+    let (slow, clipboard) = (arguments.slow || file.ui.slow, file.ui.clipboard);
+    #[cfg(debug_assertions)]
+    let defect = arguments.defect;
+    #[cfg(not(debug_assertions))]
+    let defect = false;
+    let profiles = Profiles::new(arguments, file);
+    let opening = match profiles.chosen() {
+        Ok(opening) => opening,
+        Err(why) => return usage(&why),
     };
-    let credential = match arguments.connection.credential(&client) {
-        Ok(credential) => credential,
-        Err(error) => return usage(&error),
-    };
-    let settings = arguments.settings(&client);
-    match run::run(guard, client, settings, credential) {
+    let settings = opening.as_ref().map_or_else(|| profiles.settings(), |opening| opening.settings.clone());
+    match run::run(guard, run::Begin { profiles, opening, settings, complaint, slow, clipboard, defect }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(status::FAILED, &error),
     }
@@ -60,6 +72,10 @@ fn defect(about: &PanicHookInfo<'_>) {
     }
     give_back();
     let mut report = format!("mreg {}: {about}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(size) = tui::terminal::size() {
+        writeln!(report, "terminal {}x{}", size.width, size.height).expect("writing to a String can't fail");
+    }
+    writeln!(report, "last events: {}", run::recent_events().join(" ")).expect("writing to a String can't fail");
     write!(report, "{}", Backtrace::force_capture()).expect("writing to a String can't fail");
     let told = match write_report(&report) {
         Some(path) => format!("a report is in {}", path.display()),

@@ -42,14 +42,9 @@ impl fmt::Debug for Secret {
 /// A sentence with the command that would help.
 pub fn read_token_file(path: &Path) -> Result<Secret, String> {
     let shown = path.display();
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(|cause| cause.to_string())?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
+    let file = open_unlinked(path)
         .map_err(|cause| format!("can't open the token file {shown} (links are not followed): {cause}"))?;
-    check_private(&file, path)?;
+    check_private(&file, "token file", path)?;
     let mut text = Zeroizing::new(String::with_capacity(1024));
     file.take(TOKEN_OCTETS_MAX)
         .read_to_string(&mut text)
@@ -61,18 +56,26 @@ pub fn read_token_file(path: &Path) -> Result<Secret, String> {
     Ok(Secret::new(token.to_owned()))
 }
 
-fn check_private(file: &File, path: &Path) -> Result<(), String> {
+/// Opens a file for reading; a link at its end is refused, and a pipe doesn't block.
+pub(crate) fn open_unlinked(path: &Path) -> std::io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Whether a file is regular, of this user and closed to others; a sentence with the command that would help if not.
+pub(crate) fn check_private(file: &File, what: &str, path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let about = file.metadata().map_err(|cause| format!("can't examine the token file {shown}: {cause}"))?;
+    let about = file.metadata().map_err(|cause| format!("can't examine the {what} {shown}: {cause}"))?;
     if !about.is_file() {
-        return Err(format!("the token file {shown} is not a regular file"));
+        return Err(format!("the {what} {shown} is not a regular file"));
     }
     let user = rustix::process::geteuid().as_raw();
     if about.uid() != user {
-        return Err(format!("the token file {shown} belongs to user {}: chown {user} {shown}", about.uid()));
+        return Err(format!("the {what} {shown} belongs to user {}: chown {user} {shown}", about.uid()));
     }
     if about.mode() & 0o077 != 0 {
-        return Err(format!("the token file {shown} is open to others: chmod 600 {shown}"));
+        return Err(format!("the {what} {shown} is open to others: chmod 600 {shown}"));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use common::role::{Permission, Role};
 use crate::action::{Call, RequestId};
 use crate::edit::Line;
 use crate::event::{Moment, Size};
-use crate::keymap::Context;
+use crate::keymap::{Context, Keys};
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
 use crate::state::dialog::{Dialog, History};
@@ -25,6 +25,7 @@ use crate::state::forms::{Login, NewPassword};
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
 use crate::state::users::UsersScreen;
+use crate::view::theme::{Accent, Theme};
 
 /// Notes that are kept for the message list.
 pub const NOTES_MAX: usize = 500;
@@ -67,22 +68,78 @@ impl Screen {
 /// What was decided before the first frame and never changes.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// The daemon's host and port.
+    /// The name of the profile; empty where an address was given.
+    pub profile: String,
+    /// The colour it is known by.
+    pub accent: Option<Accent>,
+    /// The daemon's host and port; empty before one is chosen.
     pub address: String,
     /// Clear HTTP to another machine is allowed: the header says so.
     pub plain: bool,
     /// Only ASCII is drawn.
     pub ascii: bool,
-    /// Signs and attributes instead of colours.
-    pub mono: bool,
+    /// Which colours.
+    pub theme: Theme,
+    /// How the selected row is shown.
+    pub highlight: Highlight,
+    /// The cursor stays on the selected row, for those who hear or feel the screen.
+    pub cursor_on_selection: bool,
+    /// The mouse is reported.
+    pub mouse: bool,
+    /// The keys.
+    pub keys: Keys,
     /// Nothing that changes anything is sent.
     pub readonly: bool,
     /// Every action is confirmed by typing a name.
     pub strict: bool,
+    /// The session is kept between two runs, unless the box at the login dialog says otherwise.
+    pub remember: bool,
+    /// Whether it can be.
+    pub can_remember: bool,
+    /// Milliseconds without a key after which the console locks itself.
+    pub lock_after_ms: Option<u64>,
+    /// The key of the audit log, as the profile pins it.
+    pub log_key: Option<String>,
+    /// Keys of witnesses, and how many must have signed.
+    pub witnesses: (Vec<String>, u32),
+    /// The profiles there are.
+    pub profiles: Vec<ProfileRow>,
     /// The name the login dialog begins with.
     pub user: String,
     /// Version of the console.
     pub version: &'static str,
+}
+
+/// How the selected row is shown, beside its marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Highlight {
+    /// Its identity is reversed.
+    #[default]
+    Key,
+    /// All of it is.
+    Row,
+    /// Nothing is.
+    None,
+}
+
+impl Highlight {
+    /// All of them, by their names.
+    pub const ALL: [(&'static str, Self); 3] = [("key", Self::Key), ("row", Self::Row), ("none", Self::None)];
+}
+
+/// A profile, as the list of daemons shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileRow {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Who signs in.
+    pub user: String,
+    /// Its colour.
+    pub accent: Option<Accent>,
+    /// What is particular about it: `strict`, `read-only`.
+    pub notes: String,
 }
 
 /// The signed-in user.
@@ -125,6 +182,8 @@ pub enum Overlay {
     Messages(usize),
     /// What runs in the background, and what failed.
     Jobs(usize),
+    /// The daemons there are, and which of them is selected.
+    Daemons(usize),
 }
 
 /// The filter that is being typed.
@@ -169,6 +228,14 @@ pub struct State {
     pub renewing: bool,
     /// Whether the last request found nobody.
     pub offline: bool,
+    /// Whether the session is kept between two runs.
+    pub remember: bool,
+    /// Whether the terminal has the focus, as far as it tells.
+    pub focused: bool,
+    /// The last frame that was written.
+    pub drawn: u64,
+    /// When the clock's timer runs out, in milliseconds since the start.
+    pub clock_due_ms: Option<u64>,
 
     /// The screen.
     pub screen: Screen,
@@ -180,8 +247,6 @@ pub struct State {
     pub dialog: Option<Dialog>,
     /// Lines that were run in the palette.
     pub history: History,
-    /// The last frame that was written.
-    pub drawn: u64,
     /// Changes under way and just done.
     pub changes: Changes,
     /// Being typed.
@@ -228,6 +293,10 @@ impl State {
     /// The state before the first event.
     pub fn new(settings: Settings, size: Size) -> Self {
         Self {
+            remember: settings.remember,
+            focused: true,
+            drawn: 0,
+            clock_due_ms: None,
             settings,
             now: Moment::default(),
             size,
@@ -241,7 +310,6 @@ impl State {
             overlay: None,
             dialog: None,
             history: History::new(),
-            drawn: 0,
             changes: Changes::default(),
             filter: None,
             typed: String::new(),

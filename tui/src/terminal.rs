@@ -1,30 +1,39 @@
 //! The terminal, given back exactly as it was: on quit, error, panic, signal and suspension. One value knows what was
 //! switched on and undoes it, more than once if asked, without allocating. Nothing else writes to the tty.
 
+pub mod clipboard;
 pub mod input;
-pub mod screen;
+pub mod lean;
 pub mod signals;
 pub mod watchdog;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 
 use crate::event::Size;
 
-/// Alternate screen, bracketed paste, cursor hidden.
-const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[2J";
-/// Attributes and scroll region reset, cursor hidden, everything empty.
-const CLEAR: &[u8] = b"\x1b[0m\x1b[r\x1b[?25l\x1b[2J";
-/// The way out: synchronized update ended, paste off, attributes and scroll region reset, cursor on, main screen.
-const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
+/// Alternate screen, bracketed paste, focus, cursor hidden, everything empty.
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?1004h\x1b[?25l\x1b[2J";
+/// The way out: synchronized update ended, mouse, focus and paste off, attributes and scroll region reset, cursor on, main
+/// screen.
+const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
+/// The same where the mouse was on.
+const LEAVE_MOUSE: &[u8] = b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
 const AS_FOUND: u8 = 0;
 const SCREEN: u8 = 1;
 const PROMPT: u8 = 2;
+
+/// How long giving back waits for a frame that is being written, and for a line that takes no octet.
+const STUCK: Duration = Duration::from_millis(200);
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
 
@@ -33,6 +42,9 @@ pub struct Guard {
     tty: File,
     found: Termios,
     mode: AtomicU8,
+    mouse: AtomicBool,
+    /// Held while a frame is written: no frame comes after the terminal was given back.
+    pen: Mutex<()>,
 }
 
 impl Guard {
@@ -46,7 +58,9 @@ impl Guard {
         }
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
         let found = tcgetattr(&tty)?;
-        Ok(GUARD.get_or_init(|| Self { tty, found, mode: AtomicU8::new(AS_FOUND) }))
+        let guard =
+            Self { tty, found, mode: AtomicU8::new(AS_FOUND), mouse: AtomicBool::new(false), pen: Mutex::new(()) };
+        Ok(GUARD.get_or_init(|| guard))
     }
 
     /// The tty.
@@ -60,15 +74,7 @@ impl Guard {
     /// What the tty says.
     pub fn take_screen(&self) -> io::Result<()> {
         self.take(SCREEN)?;
-        (&self.tty).write_all(ENTER)
-    }
-
-    /// Empties the screen; what was typed ahead stays.
-    ///
-    /// # Errors
-    /// What the tty says.
-    pub fn clear(&self) -> io::Result<()> {
-        (&self.tty).write_all(CLEAR)
+        self.put(ENTER)
     }
 
     /// Takes the keys only: nothing typed is shown.
@@ -86,16 +92,70 @@ impl Guard {
         Ok(tcsetattr(&self.tty, OptionalActions::Flush, &raw)?)
     }
 
-    /// Gives the terminal back, if it was taken.
+    /// Has the mouse reported, or no more.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn report_mouse(&self, on: bool) -> io::Result<()> {
+        match (self.mouse.swap(on, Ordering::SeqCst), on) {
+            (_, true) => self.put(MOUSE_ON),
+            (true, false) => self.put(MOUSE_OFF),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Writes octets, if the screen is ours.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn put(&self, octets: &[u8]) -> io::Result<()> {
+        let _writing = self.pen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.mode.load(Ordering::SeqCst) != SCREEN {
+            return Ok(());
+        }
+        (&self.tty).write_all(octets)
+    }
+
+    /// Gives the terminal back, if it was taken. Neither a frame in the making nor a line that takes no octet holds this up
+    /// for long.
     pub fn give_back(&self) {
         let mode = self.mode.swap(AS_FOUND, Ordering::SeqCst);
+        if mode == AS_FOUND {
+            return;
+        }
         if mode == SCREEN {
-            // Nobody is left to tell of an error; the attributes are restored all the same.
-            drop((&self.tty).write_all(LEAVE));
+            let writing = self.pen_soon();
+            if writing.is_none() || !self.takes_octets() {
+                // What the line did not take is dropped, or the way out would wait behind it.
+                let _ = tcflush(&self.tty, QueueSelector::OFlush);
+            }
+            let leave = if self.mouse.load(Ordering::SeqCst) { LEAVE_MOUSE } else { LEAVE };
+            if self.takes_octets() {
+                // Nobody is left to tell of an error; the attributes are restored all the same.
+                drop((&self.tty).write_all(leave));
+            }
         }
-        if mode != AS_FOUND {
-            let _ = tcsetattr(&self.tty, OptionalActions::Flush, &self.found);
+        // Keys that were meant for the console don't reach the shell.
+        let _ = tcflush(&self.tty, QueueSelector::IFlush);
+        let _ = tcsetattr(&self.tty, OptionalActions::Now, &self.found);
+    }
+
+    fn pen_soon(&self) -> Option<MutexGuard<'_, ()>> {
+        let step = Duration::from_millis(2);
+        for _ in 0..STUCK.as_millis() / step.as_millis() {
+            match self.pen.try_lock() {
+                Ok(pen) => return Some(pen),
+                Err(std::sync::TryLockError::Poisoned(pen)) => return Some(pen.into_inner()),
+                Err(std::sync::TryLockError::WouldBlock) => std::thread::sleep(step),
+            }
         }
+        None
+    }
+
+    fn takes_octets(&self) -> bool {
+        let mut watched = [PollFd::new(&self.tty, PollFlags::OUT)];
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(STUCK.subsec_nanos()) };
+        poll(&mut watched, Some(&wait)).is_ok_and(|ready| ready > 0)
     }
 
     /// Columns and rows now.
@@ -106,11 +166,39 @@ impl Guard {
     }
 }
 
+/// The guarded terminal as the place where frames go.
+pub struct Screen {
+    guard: &'static Guard,
+}
+
+impl Screen {
+    /// The terminal of a guard.
+    pub fn new(guard: &'static Guard) -> Self {
+        Self { guard }
+    }
+}
+
+impl lean::Tty for Screen {
+    fn put(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.guard.put(octets)
+    }
+
+    fn size(&self) -> ratatui::layout::Size {
+        let size = self.guard.size();
+        ratatui::layout::Size::new(size.width, size.height)
+    }
+}
+
 /// Gives the terminal back whatever it was taken for, or not at all.
 pub fn give_back() {
     if let Some(guard) = GUARD.get() {
         guard.give_back();
     }
+}
+
+/// Columns and rows of the terminal, where one was opened.
+pub fn size() -> Option<Size> {
+    GUARD.get().map(Guard::size)
 }
 
 /// Whether a person is on both ends.

@@ -29,6 +29,19 @@ pub fn age(text: &str, now_seconds: i64) -> String {
     }
 }
 
+/// Seconds until [`age`] says something else; none if it never will.
+pub fn age_changes_in(text: &str, now_seconds: i64) -> Option<u64> {
+    let past = now_seconds.saturating_sub(seconds(text)?);
+    let next = match past {
+        ..60 => 60 - past,
+        60..3_600 => 60 - past % 60,
+        3_600..86_400 => 3_600 - past % 3_600,
+        86_400..8_640_000 => 86_400 - past % 86_400,
+        _ => return None,
+    };
+    u64::try_from(next).ok()
+}
+
 /// `12 d 4 h`, `3 h 20 min`, `5 min`, `42 s`.
 pub fn duration(seconds: u64) -> String {
     match seconds {
@@ -72,7 +85,7 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, bytes, duration, grouped, seconds, time_of_day};
+    use super::{age, age_changes_in, bytes, duration, grouped, seconds, time_of_day};
 
     #[test]
     fn words() {
@@ -88,6 +101,18 @@ mod tests {
             (10_000_000, "2026-07-22"),
         ] {
             assert_eq!(age(at, now + later), shown);
+        }
+        // What is shown changes when it is said to, and not a second before.
+        for past in [0, 59, 60, 119, 3_599, 3_600, 86_399, 86_400, 172_799, 8_639_999, 8_640_000] {
+            let shown = age(at, now + past);
+            match age_changes_in(at, now + past) {
+                Some(wait) => {
+                    let wait = i64::try_from(wait).unwrap_or(0);
+                    assert_eq!(age(at, now + past + wait - 1), shown, "{past}");
+                    assert_ne!(age(at, now + past + wait), shown, "{past}");
+                }
+                None => assert_eq!(age(at, now + 10 * past), shown),
+            }
         }
         assert_eq!(age("soon", 0), "soon");
         assert_eq!(time_of_day(i64::MAX), "-");

@@ -9,8 +9,11 @@ mod form;
 mod health;
 mod jobs;
 mod login;
+mod copy;
+mod daemons;
 mod marks;
 mod models;
+mod mouse;
 mod palette;
 mod users;
 
@@ -20,12 +23,13 @@ use common::problem::ProblemType;
 use crate::access::{access, refusal};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key};
-use crate::keymap::{Command, Context, Meaning, lookup};
+use crate::keymap::{Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
 pub use confirm::can_be_typed;
+pub use daemons::choose;
 pub use login::start;
 pub use palette::SETTINGS;
 
@@ -37,8 +41,6 @@ const WARNING_MS: u64 = 8_000;
 const TYPING_MS: u64 = 150;
 /// How long a digit may turn out to be the beginning of a count.
 const DIGIT_MS: u64 = 300;
-/// Ages change by the minute.
-const CLOCK_MS: u64 = 60_000;
 /// Largest count that can be typed.
 const COUNT_MAX: u64 = 1_000_000_000_000;
 
@@ -47,8 +49,21 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
     state.now = event.at;
     let mut out = Vec::new();
     match event.kind {
-        EventKind::Key(pressed) => key(state, pressed, &mut out),
-        EventKind::Paste(text) => paste(state, &text, &mut out),
+        EventKind::Key(pressed) => {
+            touched(state, &mut out);
+            key(state, pressed, &mut out);
+        }
+        EventKind::Paste(text) => {
+            touched(state, &mut out);
+            paste(state, &text, &mut out);
+        }
+        EventKind::Mouse(mouse) => {
+            touched(state, &mut out);
+            mouse::mouse(state, mouse, &mut out);
+        }
+        EventKind::Focus(on) => state.focused = on,
+        EventKind::Said(why) => say(state, Level::Error, why, &mut out),
+        EventKind::Continued => {}
         EventKind::Resize(size) => state.size = size,
         EventKind::Resumed(size) => {
             state.size = size;
@@ -64,7 +79,42 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         }
     }
     follow_up(state, &mut out);
+    clock(state, &mut out);
     out
+}
+
+/// What is wrong before anything happened, as an error on the message line.
+pub fn complain(state: &mut State, why: String) -> Vec<Action> {
+    let mut out = Vec::new();
+    say(state, Level::Error, why, &mut out);
+    out
+}
+
+/// Somebody is there: the time after which the console locks itself begins anew.
+fn touched(state: &State, out: &mut Vec<Action>) {
+    if let (Some(after_ms), Some(_)) = (state.settings.lock_after_ms, &state.who) {
+        out.push(Action::TimerSet { id: TimerId::Lock, after_ms });
+    }
+}
+
+/// Sets the timer for the moment at which a text on the screen changes by itself; there is no tick.
+fn clock(state: &mut State, out: &mut Vec<Action>) {
+    let changes = crate::view::changes_in(state).map(|seconds| seconds.max(1).saturating_mul(1_000));
+    // The wall clock is known by the second: half a second later it has certainly moved on.
+    let due = changes.map(|after_ms| state.now.ms.saturating_add(after_ms).saturating_add(500));
+    let near = |set: u64, due: u64| set.abs_diff(due) <= 1_000 && set > state.now.ms;
+    match (state.clock_due_ms, due) {
+        (Some(set), Some(due)) if near(set, due) => {}
+        (None, None) => {}
+        (_, Some(due)) => {
+            state.clock_due_ms = Some(due);
+            out.push(Action::TimerSet { id: TimerId::Clock, after_ms: due - state.now.ms });
+        }
+        (Some(_), None) => {
+            state.clock_due_ms = None;
+            out.push(Action::TimerDrop(TimerId::Clock));
+        }
+    }
 }
 
 /// Rows of the list on the screen.
@@ -157,7 +207,9 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         (Code::Char('l'), true) => return out.push(Action::Repaint),
         _ => {}
     }
-    if state.login.is_some() {
+    if let Some(Overlay::Daemons(selected)) = state.overlay {
+        daemons::key(state, selected, key, out);
+    } else if state.login.is_some() {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
         login::new_password_key(state, key, out);
@@ -174,7 +226,7 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 
 fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
     if let Some(form) = &mut state.login {
-        if !form.busy {
+        if !form.busy && !form.at_box {
             if form.at_password { form.password.insert(text) } else { form.user.insert(text) }
         }
     } else if let Some(form) = &mut state.new_password {
@@ -212,7 +264,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if key.code == Code::Esc && !typed.is_empty() {
         return;
     }
-    match lookup(state.context(), &format!("{prefix}{key}")) {
+    match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
         Meaning::Command(binding) => match access(state, binding).refusal() {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
@@ -233,6 +285,9 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             state.unread = 0;
             state.overlay = Some(Overlay::Messages(0));
         }
+        Command::Daemons => daemons::open(state),
+        Command::CopyName => copy::name(state, out),
+        Command::CopyJson => copy::json(state, out),
         Command::Repaint => out.push(Action::Repaint),
         Command::Suspend => out.push(Action::Suspend),
         Command::Refresh => refresh(state, out),
@@ -332,8 +387,9 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
+    let meaning = state.settings.keys.lookup(Context::Lists, &key.to_string());
     let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = &mut state.overlay else { return };
-    match lookup(Context::Lists, &key.to_string()) {
+    match meaning {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
             Command::Up => *scroll = scroll.saturating_sub(1),
@@ -405,7 +461,8 @@ fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
 fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
     match id {
         TimerId::Refresh => login::renew(state, out),
-        TimerId::Clock => out.push(Action::TimerSet { id: TimerId::Clock, after_ms: CLOCK_MS }),
+        TimerId::Clock => state.clock_due_ms = None,
+        TimerId::Lock => login::lock(state, out),
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
         TimerId::Typing if state.dialog.is_some() => {
@@ -425,7 +482,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Digit => {
             let typed = std::mem::take(&mut state.typed);
-            if let Meaning::Command(binding) = lookup(Context::Everywhere, &typed) {
+            if let Meaning::Command(binding) = state.settings.keys.lookup(Context::Everywhere, &typed) {
                 match refusal(state.who.as_ref(), binding.permission) {
                     Some(why) => say(state, Level::Warning, format!("{typed}: {why}"), out),
                     None => command(state, binding.command, None, out),
@@ -478,7 +535,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             if marks::take(state, id, &reply.body, out) || palette::named(state, id, names()) {
                 return;
             }
-            let told = state.changes.undo.is_some();
+            let told = state.changes.is_told(at.ms);
             if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) && !told {
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }

@@ -7,10 +7,12 @@ mod forms;
 mod health;
 mod help;
 mod jobs;
+mod daemons;
 mod models;
 mod palette;
 pub mod pen;
 pub mod table;
+pub mod theme;
 mod users;
 
 use ratatui::Frame;
@@ -23,7 +25,7 @@ use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, Screen, State};
-use crate::time::{grouped, time_of_day};
+use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
 
@@ -37,7 +39,7 @@ const MORE: &str = ": ? more";
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let areas = layout(state.size, state);
     let cursor = {
-        let mut pen = Pen::new(frame.buffer_mut(), state.settings.ascii, state.settings.mono);
+        let mut pen = Pen::new(frame.buffer_mut(), &state.settings);
         paint(state, &areas, &mut pen)
     };
     if let Some(position) = cursor.filter(|position| frame.area().contains(*position)) {
@@ -72,8 +74,11 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             pen.lines(areas.pane, &pane_lines(state, areas), scroll);
         }
     } else if state.login.is_none() {
-        let words =
-            if state.renewing { "loading: asking the daemon who you are" } else { "not signed in; C-r tries again" };
+        let words = match (state.renewing, state.settings.address.is_empty()) {
+            (true, _) => "loading: asking the daemon who you are",
+            (false, true) => "no daemon is chosen; @ lists them",
+            (false, false) => "not signed in; C-r tries again",
+        };
         pen.put(areas.body.x + 1, areas.body.y, areas.body.width, words, Tone::Plain);
     }
     if let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = state.overlay {
@@ -89,11 +94,21 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Jobs", Tone::Bold);
         pen.lines(areas.body, &jobs::lines(state, areas.body.width, selected), 0);
     }
+    if let Some(Overlay::Daemons(selected)) = state.overlay {
+        daemons::paint(state, areas, selected, pen);
+    }
     let typed = message(state, areas, pen);
     hints(state, areas, pen);
+    let selection = || {
+        let y = pen.marked_row(if areas.rows.height > 0 { areas.rows } else { areas.body })?;
+        state.settings.cursor_on_selection.then_some(Position { x: areas.rows.x, y })
+    };
+    let selection = selection();
+    let over = matches!(state.overlay, Some(Overlay::Daemons(_)));
     // The forms about passwords lie over everything: what is under them stays as it is.
     let dialog = dialog(state, areas, pen);
-    forms::paint(state, areas, pen).or(dialog).or(typed)
+    let form = if over { None } else { forms::paint(state, areas, pen) };
+    form.or(dialog).or(typed).or(selection)
 }
 
 /// What lies over the screen; where its cursor is.
@@ -135,12 +150,42 @@ pub fn pane_lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
 }
 
+/// Seconds until a text on the screen changes by itself; none if none will.
+pub fn changes_in(state: &State) -> Option<u64> {
+    state.who.as_ref()?;
+    let now = state.now.wall_seconds;
+    let height = usize::from(layout(state.size, state).rows.height);
+    let ages = |texts: &mut dyn Iterator<Item = &str>| texts.filter_map(|text| age_changes_in(text, now)).min();
+    let (age, as_of) = match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => {
+                let shown = open.versions.visible(height).map(|(version, _)| version.created_at.as_str());
+                let aliases = open.info.iter().flat_map(|info| &info.model.aliases).map(|alias| alias.set_at.as_str());
+                (ages(&mut shown.chain(aliases)), open.versions.as_of())
+            }
+            None => {
+                let shown = state.models.list.visible(height).map(|(row, _)| row.updated_at.as_str());
+                (ages(&mut shown.into_iter()), state.models.list.as_of())
+            }
+        },
+        Screen::Users => {
+            let shown = state.users.list.visible(height).filter_map(|(user, _)| user.last_login_at.as_deref());
+            (ages(&mut shown.into_iter()), state.users.list.as_of())
+        }
+        Screen::Audit => (None, state.audit.list.as_of()),
+        Screen::Health => (None, None),
+    };
+    // The time of the newest page goes dim once.
+    let dims = as_of.and_then(|at| (at.ms + OLD_MS + 1).checked_sub(state.now.ms)).map(|ms| ms.div_ceil(1_000));
+    [age, dims].into_iter().flatten().min()
+}
+
 /// The lines of the overlay.
 pub fn overlay_lines(state: &State) -> Vec<Line> {
     match state.overlay {
         Some(Overlay::Help(_)) => help::lines(state, state.size.width),
         Some(Overlay::Messages(_)) => help::messages(state, state.size.width),
-        Some(Overlay::Jobs(_)) | None => Vec::new(),
+        Some(Overlay::Daemons(_) | Overlay::Jobs(_)) | None => Vec::new(),
     }
 }
 
@@ -152,7 +197,8 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let room = right.saturating_sub(1);
     if areas.class == Class::Narrow {
         let number = Screen::ALL.iter().position(|screen| *screen == state.screen).unwrap_or(0) + 1;
-        pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), Tone::Bold);
+        let tone = state.settings.accent.map_or(Tone::Bold, Tone::Accent);
+        pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
     let screens: Vec<(String, Tone)> = Screen::ALL
@@ -169,8 +215,10 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         .collect();
     let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
     let for_address = usize::from(room).saturating_sub(screens_columns + 3);
-    let mut x =
-        pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), &state.settings.address, Tone::Bold) + 1;
+    let settings = &state.settings;
+    let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
+    let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
+    let mut x = pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), name, tone) + 1;
     for (text, tone) in screens {
         x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
     }
@@ -187,6 +235,9 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
             (false, Some(_)) => ("online", Tone::Good),
         };
         x = pen.put_right(x.saturating_sub(1), area.y, 10, text, tone);
+        if state.settings.readonly {
+            x = pen.put_right(x.saturating_sub(1), area.y, 9, "read-only", Tone::Warn);
+        }
         if state.settings.plain {
             x = pen.put_right(x.saturating_sub(1), area.y, 5, "PLAIN", Tone::Bad);
         }
@@ -212,10 +263,13 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if area.height == 0 {
         return;
     }
-    let end = match right {
+    let mut end = match right {
         Some((text, tone)) => pen.put_right(area.right().saturating_sub(1), area.y, area.width / 2, &text, tone),
         None => area.right(),
     };
+    if state.settings.mouse {
+        end = pen.put_right(end.saturating_sub(2), area.y, 26, "mouse (Shift selects text)", Tone::Dim);
+    }
     pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
 }
 
@@ -350,6 +404,12 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         x = pen.put(x, area.y, area.right().saturating_sub(x), text, tone);
         x = x.saturating_add(2);
     };
+    if matches!(state.overlay, Some(Overlay::Daemons(_))) {
+        for text in ["Enter speak to it", "L end this session", "Esc close"] {
+            hint(text, Tone::Dim);
+        }
+        return;
+    }
     if state.login.is_some() {
         for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
@@ -393,20 +453,67 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
     } else {
-        // Whole hints only, and where the rest is.
-        let mut room = usize::from(area.width).saturating_sub(width(MORE) + 1);
-        for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
-            let text = format!("{} {}", binding.keys[0], binding.hint);
-            let text = if allowed { text } else { format!("({text})") };
-            let wide = width(&text) + 2;
-            if wide > room {
-                break;
-            }
-            room -= wide;
+        for (_, text) in fitting(state, areas) {
             hint(&text, Tone::Dim);
         }
         hint(MORE, Tone::Dim);
     }
+}
+
+/// The hints there is room for, each whole: there is always room for where the rest is.
+fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
+    let mut room = usize::from(areas.hints.width).saturating_sub(width(MORE) + 1);
+    let mut found = Vec::new();
+    for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
+        let text = hint_text(state, binding);
+        let text = if allowed { text } else { format!("({text})") };
+        let wide = width(&text) + 2;
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        found.push((binding, text));
+    }
+    found
+}
+
+fn hint_text(state: &State, binding: &'static Binding) -> String {
+    format!("{} {}", state.settings.keys.of(binding).first().unwrap_or(&""), binding.hint)
+}
+
+/// The command whose hint is in a column of the hint line, as [`hints`] writes it.
+pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
+    let busy = state.login.is_some()
+        || state.new_password.is_some()
+        || state.dialog.is_some()
+        || state.filter.is_some()
+        || state.overlay.is_some()
+        || !state.typed.is_empty();
+    if busy {
+        return None;
+    }
+    let mut x = usize::from(areas.hints.x) + usize::from(areas.class > Class::Narrow);
+    for (binding, text) in fitting(state, areas) {
+        let wide = width(&text);
+        if (x..x + wide).contains(&column.into()) {
+            return Some(binding);
+        }
+        x += wide + 2;
+    }
+    None
+}
+
+/// The screen whose name is in a column of the header, as [`header`] writes it.
+pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
+    let mut buffer = ratatui::buffer::Buffer::empty(areas.header);
+    header(state, areas, &mut Pen::new(&mut buffer, &state.settings));
+    let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
+    let line = text.concat();
+    Screen::ALL.into_iter().zip(1..).find_map(|(screen, number)| {
+        let name = format!("{number} {}", screen.title());
+        let start = line.find(&name).map(|octet| width(&line[..octet]))?;
+        (start..start + width(&name)).contains(&column.into()).then_some(screen)
+    })
 }
 
 fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {

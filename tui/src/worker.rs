@@ -2,10 +2,10 @@
 //! nothing of the state, and nothing of the terminal.
 
 mod changes;
+pub mod session;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use common::client::{Client, ClientError, Reply};
@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use crate::action::{Answer, Call, RequestId};
 use crate::event::EventKind;
 use crate::worker::changes::Seed;
+use crate::lanes::Sender;
+use crate::worker::session::Cache;
 
 /// Requests at once.
 const REQUESTS_MAX: usize = 4;
@@ -28,6 +30,9 @@ pub const THREAD_NAME: &str = "requests";
 enum Order {
     Ask(RequestId, Call),
     Cancel(RequestId),
+    Remember(bool),
+    Lock,
+    Logout,
     Leave { logout: bool },
 }
 
@@ -38,17 +43,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. Replies go to `events`.
+    /// Starts the thread. Replies go to `events`; tokens that are to be kept go to `cache`.
     ///
     /// # Errors
     /// What the system says where no thread can be started.
-    pub fn start(client: Client, events: SyncSender<EventKind>) -> std::io::Result<Self> {
+    pub fn start(client: Client, events: Sender, cache: Option<Cache>) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded_channel();
         let seed = Arc::new(Seed::new()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serve(Arc::new(client), seed, inbox, events));
+            local.block_on(&runtime, serve(Arc::new(client), seed, inbox, events, cache));
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
         })?;
@@ -65,6 +70,26 @@ impl Worker {
         self.send(Order::Cancel(id));
     }
 
+    /// Keeps the token of this session, and each that follows it, in a file; or removes what is kept.
+    pub fn remember(&self, on: bool) {
+        self.send(Order::Remember(on));
+    }
+
+    /// Forgets the token.
+    pub fn lock(&self) {
+        self.send(Order::Lock);
+    }
+
+    /// Ends the session at the daemon, and removes what is kept of it.
+    pub fn logout(&self) {
+        self.send(Order::Logout);
+    }
+
+    /// Like [`Self::leave`], but nobody waits for it.
+    pub fn leave_alone(self, logout: bool) {
+        self.send(Order::Leave { logout });
+    }
+
     /// Ends the thread; with `logout`, ends the session at the daemon first, which takes half a second at most.
     pub fn leave(self, logout: bool) {
         self.send(Order::Leave { logout });
@@ -77,12 +102,8 @@ impl Worker {
     }
 }
 
-async fn serve(
-    client: Arc<Client>,
-    seed: Arc<Seed>,
-    mut inbox: UnboundedReceiver<Order>,
-    events: SyncSender<EventKind>,
-) {
+async fn serve(client: Arc<Client>, seed: Arc<Seed>, mut inbox: UnboundedReceiver<Order>, events: Sender, cache: Option<Cache>) {
+    let keeper = Arc::new(session::Keeper::new(cache));
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
     while let Some(order) = inbox.recv().await {
@@ -91,9 +112,10 @@ async fn serve(
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
                 let seed = seed.clone();
+                let keeper = keeper.clone();
                 let task = tokio::task::spawn_local(async move {
                     let _place = places.acquire().await;
-                    let work = tokio::task::spawn_local(async move { perform(&client, &seed, call).await });
+                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, &seed, call).await });
                     let _abort = AbortOnDrop(work.abort_handle());
                     let result = work.await.unwrap_or_else(|panic| {
                         Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
@@ -106,6 +128,18 @@ async fn serve(
                 if let Some(task) = running.remove(&id) {
                     task.abort();
                 }
+            }
+            Order::Remember(on) => {
+                if let Err(why) = keeper.remember(on, &client) {
+                    tell(&events, why).await;
+                }
+            }
+            Order::Lock => client.set_token(None),
+            Order::Logout => {
+                if client.has_token() {
+                    drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
+                }
+                keeper.forget();
             }
             Order::Leave { logout } => {
                 for task in running.into_values() {
@@ -129,18 +163,34 @@ impl Drop for AbortOnDrop {
 }
 
 /// Hands a reply over. The loop may be busy and its queue full: the reply waits here, not on the input.
-async fn report(events: &SyncSender<EventKind>, id: RequestId, result: Result<Answer, ClientError>) {
-    let mut event = EventKind::Reply { id, result: Box::new(result) };
+async fn report(events: &Sender, id: RequestId, result: Result<Answer, ClientError>) {
+    hand_over(events, EventKind::Reply { id, result: Box::new(result) }).await;
+}
+
+/// Tells a sentence that belongs to no request.
+async fn tell(events: &Sender, why: String) {
+    hand_over(events, EventKind::Said(why)).await;
+}
+
+async fn hand_over(events: &Sender, mut event: EventKind) {
     while let Err(std::sync::mpsc::TrySendError::Full(back)) = events.try_send(event) {
         event = back;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn perform(client: &Client, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
+async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
-        Call::Login { username, password } => Answer::Session(client.login(&username, password.expose()).await?),
-        Call::Refresh => Answer::Session(client.refresh().await?),
+        Call::Login { username, password } => {
+            let session = client.login(&username, password.expose()).await?;
+            keeper.keep(&session.body, client);
+            Answer::Session(session)
+        }
+        Call::Refresh => {
+            let session = client.refresh().await?;
+            keeper.keep(&session.body, client);
+            Answer::Session(session)
+        }
         Call::ChangePassword { old, new } => {
             client.change_password(old.expose(), new.expose()).await?;
             Answer::PasswordChanged

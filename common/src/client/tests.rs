@@ -319,3 +319,21 @@ fn request_ids() {
         );
     }
 }
+
+/// A client that is used read-only sends nothing that changes anything, but signs in and reads as ever.
+#[test]
+fn read_only() {
+    let me = r#"{"nonsense":1}"#;
+    let (address, server) = serve(vec![vec![json(TOKEN), json(me)]]);
+    let client = client(address);
+    client.set_read_only(true);
+    run(async {
+        client.login("bob", "secret").await.unwrap();
+        let refused = client.change_password("old", "new").await.unwrap_err();
+        assert!(matches!(&refused, ClientError::Address(why) if why.contains("read-only")), "{refused:?}");
+        assert!(matches!(client.me().await, Err(ClientError::Protocol(_))));
+    });
+    let requests = server.join().unwrap();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[0].starts_with("POST /login") && requests[1].starts_with("GET /me"));
+}

@@ -120,6 +120,8 @@ pub struct Changes {
     pub next_key: u64,
     /// What `u` would do.
     pub undo: Option<Undo>,
+    /// When the last run was told, in milliseconds since the start.
+    pub told_ms: Option<u64>,
     /// The last answer as JSON, with its request id, its index and its receipt.
     pub result: Option<String>,
     /// Receipts that were not yet held against the log.
@@ -127,6 +129,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Whether the last result is still on the message line.
+    pub fn is_told(&self, now_ms: u64) -> bool {
+        self.told_ms.is_some_and(|at| now_ms.saturating_sub(at) <= UNDO_MS)
+    }
+
     /// How many runs have an end to come.
     pub fn under_way(&self) -> usize {
         self.runs.values().filter(|run| !run.is_over()).count()

@@ -12,6 +12,8 @@ pub struct Login {
     pub password: Line,
     /// Whether the cursor is in the password.
     pub at_password: bool,
+    /// Whether it is in the box below; then neither name nor password is being typed.
+    pub at_box: bool,
     /// Whether the daemon is being asked.
     pub busy: bool,
     /// Why it is asked, or why it failed.
@@ -21,7 +23,14 @@ pub struct Login {
 impl Login {
     /// An empty dialog for this user, with the reason it appears.
     pub fn new(user: &str, reason: Option<String>) -> Self {
-        Self { user: Line::new(user), password: Line::hidden(), at_password: !user.is_empty(), busy: false, reason }
+        Self {
+            user: Line::new(user),
+            password: Line::hidden(),
+            at_password: !user.is_empty(),
+            at_box: false,
+            busy: false,
+            reason,
+        }
     }
 }
 

@@ -1,22 +1,22 @@
-//! Keys from the terminal, on a thread of their own, in the console's own words. Releases, the mouse and keys the console
-//! doesn't know are dropped here.
+//! Keys from the terminal, on a thread of their own, in the console's own words. Releases, and keys the console doesn't
+//! know are dropped here.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::sync::mpsc::SyncSender;
 
-use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, read};
+use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind, read};
 use zeroize::Zeroizing;
 
 use crate::edit::LINE_OCTETS_MAX;
-use crate::event::{Code, EventKind, Key, Size};
+use crate::event::{Code, EventKind, Gesture, Key, Mouse, Size};
+use crate::lanes::Sender;
 use crate::secret::Secret;
 
 /// Reads until the terminal or the loop is gone.
 ///
 /// # Errors
 /// What the system says where no thread can be started.
-pub fn start(events: SyncSender<EventKind>) -> std::io::Result<()> {
+pub fn start(events: Sender) -> std::io::Result<()> {
     std::thread::Builder::new().name("input".to_owned()).spawn(move || {
         while let Ok(event) = read() {
             if let Some(event) = translate(event)
@@ -59,7 +59,18 @@ fn translate(event: Event) -> Option<EventKind> {
         }
         Event::Paste(text) => Some(EventKind::Paste(text)),
         Event::Resize(width, height) => Some(EventKind::Resize(Size { width, height })),
-        Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+        Event::Mouse(mouse) => {
+            let what = match mouse.kind {
+                MouseEventKind::Down(MouseButton::Left) => Gesture::Click,
+                MouseEventKind::ScrollUp => Gesture::WheelUp,
+                MouseEventKind::ScrollDown => Gesture::WheelDown,
+                _ => return None,
+            };
+            Some(EventKind::Mouse(Mouse { what, x: mouse.column, y: mouse.row }))
+        }
+        Event::FocusGained => Some(EventKind::Focus(true)),
+        Event::FocusLost => Some(EventKind::Focus(false)),
+        Event::Key(_) => None,
     }
 }
 

@@ -292,6 +292,7 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
 fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
     let Some(run) = state.changes.runs.get(&number).cloned() else { return };
     let (done, failed) = (run.done(), run.failed());
+    state.changes.told_ms = Some(state.now.ms);
     let pairs: Vec<(Change, Change)> = run
         .items
         .iter()

@@ -4,7 +4,7 @@ use common::api::Me;
 use common::client::{ClientError, Session};
 use common::problem::ProblemType;
 
-use super::{CLOCK_MS, ask, say, send_parked, sentence};
+use super::{ask, say, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::event::{Code, Key};
@@ -25,9 +25,9 @@ const RENEW_MIN_MS: u64 = 5_000;
 
 /// The first actions: check the token there is, sign in with the password there is, or ask for one.
 pub fn start(state: &mut State, credential: Credential) -> Vec<Action> {
-    let mut out = vec![Action::TimerSet { id: TimerId::Clock, after_ms: CLOCK_MS }];
+    let mut out = Vec::new();
     match credential {
-        Credential::Token => check_token(state, &mut out),
+        Credential::Token | Credential::Kept(_) => check_token(state, &mut out),
         Credential::Ask => open(state, None),
         Credential::Password(password) => {
             open(state, None);
@@ -71,10 +71,15 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         return;
     }
     match key.code {
-        Code::Tab | Code::BackTab | Code::Up | Code::Down => form.at_password = !form.at_password,
+        Code::Tab | Code::Down => step(form, true, state.settings.can_remember),
+        Code::BackTab | Code::Up => step(form, false, state.settings.can_remember),
+        Code::Char(' ') if form.at_box => {
+            state.remember = !state.remember;
+            out.push(Action::Remember(state.remember));
+        }
         Code::Esc => form.password.clear(),
-        Code::Enter if !form.at_password => form.at_password = true,
-        Code::Enter if form.user.text().trim().is_empty() => form.at_password = false,
+        Code::Enter if !form.at_password && !form.at_box => form.at_password = true,
+        Code::Enter if form.user.text().trim().is_empty() => (form.at_password, form.at_box) = (false, false),
         Code::Enter if form.password.text().is_empty() => {}
         Code::Enter => {
             form.busy = true;
@@ -82,9 +87,52 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let call = Call::Login { username: form.user.text().trim().to_owned(), password: form.password.secret() };
             ask(state, call, out);
         }
+        _ if form.at_box => {}
         _ if form.at_password => drop(form.password.key(key)),
         _ => drop(form.user.key(key)),
     }
+}
+
+/// The next or the last of name, password and box.
+fn step(form: &mut Login, forward: bool, has_box: bool) {
+    let places = if has_box { 3 } else { 2 };
+    let here = if form.at_box { 2 } else { usize::from(form.at_password) };
+    let there = (here + if forward { 1 } else { places - 1 }) % places;
+    (form.at_password, form.at_box) = (there == 1, there == 2);
+}
+
+/// Nobody was there for long: the token is forgotten, and the screen stays behind the dialog.
+pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
+    if state.who.is_none() || state.login.is_some() {
+        return;
+    }
+    state.overlay = None;
+    out.push(Action::Lock);
+    out.push(Action::TimerDrop(TimerId::Refresh));
+    let minutes = state.settings.lock_after_ms.unwrap_or(0) / 1_000;
+    open(state, Some(format!("locked: no key for {}", crate::time::duration(minutes))));
+}
+
+/// The session is ended, here and at the daemon; nothing of it stays on the screen.
+pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
+    out.push(Action::Logout);
+    out.push(Action::TimerDrop(TimerId::Refresh));
+    forget_session(state);
+    state.who = None;
+    open(state, Some("logged out".to_owned()));
+}
+
+/// Nothing that one user saw is shown to another.
+fn forget_session(state: &mut State) {
+    state.parked.clear();
+    state.asked.clear();
+    state.new_password = None;
+    state.dialog = None;
+    state.changes = Changes::default();
+    state.models = ModelsScreen::default();
+    state.audit = AuditScreen::default();
+    state.users = UsersScreen::default();
+    state.health = HealthScreen::default();
 }
 
 pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out: &mut Vec<Action>) {
@@ -93,15 +141,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let username = session.username.to_string();
     let is_other = state.who.as_ref().is_some_and(|who| who.username != username);
     if is_other {
-        // Nothing that one user saw is shown to another.
-        state.dialog = None;
-        state.changes = Changes::default();
-        state.parked.clear();
-        state.asked.clear();
-        state.models = ModelsScreen::default();
-        state.audit = AuditScreen::default();
-        state.users = UsersScreen::default();
-        state.health = HealthScreen::default();
+        forget_session(state);
     }
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
@@ -109,6 +149,9 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         state.who = Some(Who { username, role: session.role, permissions });
     }
     state.login = None;
+    if matches!(asked.call, Call::Login { .. }) {
+        super::touched(state, out);
+    }
     if session.must_change_password {
         let typed = match &asked.call {
             Call::Login { password, .. } => Some(password),
@@ -137,6 +180,7 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
         let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
         refresh_later(state, u64::try_from(left).unwrap_or(0), out);
         state.login = None;
+        super::touched(state, out);
     }
     if me.must_change_password && state.new_password.is_none() {
         demand_new_password(state, None);

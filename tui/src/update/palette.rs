@@ -14,7 +14,8 @@ use crate::filter::model_query;
 use crate::keymap::{Context, TABLE, VERBS, Verb};
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::dialog::{Act, Candidate, Dialog, HISTORY_MAX, Palette};
-use crate::state::{Level, Screen, State};
+use crate::state::{Highlight, Level, Screen, State};
+use crate::view::theme::Theme;
 
 /// Candidates that are kept for a line.
 const MATCHES_MAX: usize = 100;
@@ -28,7 +29,12 @@ const NAME_LETTERS: usize = 2;
 const VERSIONS_OFFERED: usize = 20;
 
 /// What `set` sets, and the values.
-pub const SETTINGS: &[(&str, &[&str])] = &[("ascii", &["on", "off"]), ("mono", &["on", "off"])];
+pub const SETTINGS: &[(&str, &[&str])] = &[
+    ("ascii", &["on", "off"]),
+    ("highlight", &["key", "row", "none"]),
+    ("mouse", &["on", "off"]),
+    ("theme", &["auto", "dark", "light", "mono"]),
+];
 
 pub(super) fn open(state: &mut State, text: &str) {
     let palette = Palette {
@@ -295,7 +301,7 @@ fn all(state: &State) -> Vec<Candidate> {
         };
         found.push(Candidate {
             text: format!("{prefix}{}", binding.command.words()),
-            hint: format!("{:<4} {}", binding.keys.first().unwrap_or(&""), binding.help),
+            hint: format!("{:<4} {}", state.settings.keys.of(binding).first().unwrap_or(&""), binding.help),
             act: Act::Command(binding.command, binding.context),
             refused: refused.refusal(),
         });
@@ -532,7 +538,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             confirm::open(state, vec![change], out);
         }
         ("set", [name, value]) => {
-            set(state, name, value)?;
+            set(state, name, value, out)?;
             close(state, out);
         }
         _ => return Err(usage()),
@@ -540,7 +546,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
     Ok(())
 }
 
-fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
+fn set(state: &mut State, name: &str, value: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let known = SETTINGS.iter().find(|(known, _)| *known == name);
     let Some((_, values)) = known else { return Err(format!("{name} is no setting")) };
     if !values.contains(&value) {
@@ -549,7 +555,18 @@ fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
     let on = value == "on";
     match name {
         "ascii" => state.settings.ascii = on,
-        "mono" => state.settings.mono = on,
+        "mouse" => {
+            state.settings.mouse = on;
+            out.push(Action::Mouse(on));
+        }
+        "highlight" => {
+            let found = Highlight::ALL.into_iter().find(|(name, _)| *name == value);
+            state.settings.highlight = found.map_or(state.settings.highlight, |(_, highlight)| highlight);
+        }
+        "theme" => {
+            let found = Theme::ALL.into_iter().find(|(name, _)| *name == value);
+            state.settings.theme = found.map_or(state.settings.theme, |(_, theme)| theme);
+        }
         _ => return Err(format!("{name} is no setting")),
     }
     Ok(())

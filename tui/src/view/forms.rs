@@ -19,18 +19,24 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     if let Some(form) = &state.login {
         let inside = pen.frame(centred(whole, 62, 10), "log in");
         let mut at = inside.y;
-        pen.put(
-            inside.x + 1,
-            at,
-            inside.width.saturating_sub(2),
-            &format!("mregd at {}", state.settings.address),
-            Tone::Plain,
-        );
+        pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
         at += u16::from(inside.height > 4) + 1;
         let user = field(pen, inside, at, "User", &form.user);
         let password = field(pen, inside, at + 1, "Password", &form.password);
+        let mut place = if form.at_password { password } else { user };
+        if state.settings.can_remember {
+            let mark = if state.remember { "[x]" } else { "[ ]" };
+            let how = if inside.width >= 50 { " (runtime folder, 0600)" } else { "" };
+            let words = format!("{mark} remember until logout{how}");
+            let tone = if form.at_box { Tone::Bold } else { Tone::Plain };
+            pen.put(inside.x + 1, at + 3, inside.width.saturating_sub(2), &words, tone);
+            at += 2;
+            if form.at_box {
+                place = Position { x: inside.x + 2, y: at + 1 };
+            }
+        }
         reason(pen, inside, at + 3, form.busy, form.reason.as_deref());
-        return (!form.busy).then_some(if form.at_password { password } else { user });
+        return (!form.busy).then_some(place);
     }
     let form = state.new_password.as_ref()?;
     let inside = pen.frame(centred(whole, 64, 11), "change the password");
@@ -45,6 +51,16 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     ];
     reason(pen, inside, at + 4, form.busy, form.reason.as_deref());
     (!form.busy).then_some(places[form.field.min(2)])
+}
+
+/// Which daemon it is that asks.
+fn whereto(state: &State) -> String {
+    let settings = &state.settings;
+    if settings.profile.is_empty() {
+        format!("mregd at {}", settings.address)
+    } else {
+        format!("{}   mregd at {}", settings.profile, settings.address)
+    }
 }
 
 fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> Position {

@@ -21,7 +21,7 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
         }
         text.head(title);
         for binding in TABLE.iter().filter(|binding| binding.context == place) {
-            let keys = binding.keys.join(" ");
+            let keys = state.settings.keys.of(binding).join(" ");
             let refused = refusal(state.who.as_ref(), binding.permission);
             let why = refused.as_ref().map(|why| format!("   ({why})")).unwrap_or_default();
             let tone = if refused.is_some() { Tone::Dim } else { Tone::Plain };

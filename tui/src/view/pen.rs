@@ -3,11 +3,15 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::clean::{clean, cut, to_ascii, width, wrap};
+use crate::state::{Highlight, Settings};
+use crate::view::theme::{Accent, Theme};
+
+/// Stands before the selected row.
+pub const MARKER: &str = "▌";
 
 /// What a piece of text means; the theme makes it a style. Never colour alone: words carry the meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub enum Tone {
     Bad,
     /// The current thing: reversed.
     Current,
+    /// A profile's own colour.
+    Accent(Accent),
 }
 
 /// A line of a text pane: pieces one after the other.
@@ -101,13 +107,32 @@ impl Text {
 pub struct Pen<'a> {
     buffer: &'a mut Buffer,
     ascii: bool,
-    mono: bool,
+    theme: Theme,
+    highlight: Highlight,
 }
 
 impl<'a> Pen<'a> {
     /// A pen for a buffer.
-    pub fn new(buffer: &'a mut Buffer, ascii: bool, mono: bool) -> Self {
-        Self { buffer, ascii, mono }
+    pub fn new(buffer: &'a mut Buffer, settings: &Settings) -> Self {
+        Self { buffer, ascii: settings.ascii, theme: settings.theme, highlight: settings.highlight }
+    }
+
+    /// How the selected row is shown.
+    pub fn highlight(&self) -> Highlight {
+        self.highlight
+    }
+
+    /// Reverses what is in an area, whatever it is.
+    pub fn reverse(&mut self, area: Rect) {
+        let reversed = self.theme.style(Tone::Current);
+        self.buffer.set_style(area.intersection(self.buffer.area), reversed);
+    }
+
+    /// The first row of an area whose first cell has the marker of the selected row.
+    pub fn marked_row(&self, area: Rect) -> Option<u16> {
+        let marker = if self.ascii { to_ascii(MARKER) } else { MARKER.to_owned() };
+        let area = area.intersection(self.buffer.area);
+        (area.top()..area.bottom()).find(|y| area.width > 0 && self.buffer[(area.x, *y)].symbol() == marker)
     }
 
     /// Writes text into at most `columns` columns; what doesn't fit ends in `~`. Returns the column after it.
@@ -119,7 +144,7 @@ impl<'a> Pen<'a> {
         let columns = columns.min(area.right() - x);
         let cleaned = clean(text);
         let cleaned = if self.ascii { to_ascii(&cleaned) } else { cleaned };
-        let style = self.style(tone);
+        let style = self.theme.style(tone);
         let mut at = x;
         for grapheme in cut(&cleaned, columns.into()).graphemes(true) {
             let wide = u16::try_from(grapheme.width()).unwrap_or(u16::MAX);
@@ -181,20 +206,6 @@ impl<'a> Pen<'a> {
             y: area.y + 1,
             width: area.width.saturating_sub(2),
             height: area.height.saturating_sub(2),
-        }
-    }
-
-    fn style(&self, tone: Tone) -> Style {
-        let colour = |colour: Color| if self.mono { Style::new() } else { Style::new().fg(colour) };
-        match tone {
-            Tone::Plain => Style::new(),
-            Tone::Dim if self.mono => Style::new(),
-            Tone::Dim => Style::new().add_modifier(Modifier::DIM),
-            Tone::Bold => Style::new().add_modifier(Modifier::BOLD),
-            Tone::Good => colour(Color::Green),
-            Tone::Warn => colour(Color::Yellow).add_modifier(Modifier::BOLD),
-            Tone::Bad => colour(Color::Red).add_modifier(Modifier::BOLD),
-            Tone::Current => Style::new().add_modifier(Modifier::REVERSED),
         }
     }
 }

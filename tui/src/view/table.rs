@@ -1,9 +1,12 @@
 //! Tables: which columns there is room for, and the rows of a window in them. Widths come from the heads and constants,
 //! never from the rows: columns don't jump while scrolling.
 
+use ratatui::layout::Rect;
+
 use crate::clean::width;
 use crate::layout::{Areas, Class};
-use crate::view::pen::{Pen, Tone};
+use crate::state::Highlight;
+use crate::view::pen::{MARKER, Pen, Tone};
 use crate::window::{Row, Window};
 
 /// A column of a table.
@@ -68,7 +71,8 @@ pub fn table<R: Row>(
         for (place, wide) in &chosen {
             let (Some((text, tone)), column) = (texts.get(*place), &columns[*place]) else { continue };
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
-            let tone = if selected && column.rank == 0 && *place == chosen[0].0 { Tone::Current } else { *tone };
+            let is_key = column.rank == 0 && *place == chosen[0].0;
+            let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
             let text = if column.flexible { shorten(text, *wide) } else { text.clone() };
             if column.right {
                 pen.put_right(x + wide, y, *wide, &text, tone);
@@ -84,9 +88,12 @@ pub fn table<R: Row>(
     }
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
         if selected {
-            pen.put(areas.rows.x, y, 1, "▌", Tone::Bold);
+            pen.put(areas.rows.x, y, 1, MARKER, Tone::Plain);
         }
         paint(pen, y, &cells(row), selected);
+        if selected && pen.highlight() == Highlight::Row {
+            pen.reverse(Rect { x: areas.rows.x + 1, y, width: areas.rows.width.saturating_sub(1), height: 1 });
+        }
     }
 }
 

@@ -269,7 +269,7 @@ fn roles() {
         console.wait(10_000);
     }
     assert_eq!(console.calls.len(), before);
-    assert!(console.shows("(2 Audit)") && console.shows("(D delete)"));
+    assert!(console.shows("(2 Audit)") && console.shows("(e edit)"));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod acting;
+mod bytes;
 mod commands;
 mod console;
 mod keys;
 mod never;
 mod pictures;
+mod settings;

@@ -9,7 +9,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert;
 use proptest::test_runner::Config;
 use tui::config::Credential;
-use tui::event::{Code, EventKind, Key, Size};
+use tui::event::{Code, EventKind, Gesture, Key, Mouse, Size};
+use tui::state::Highlight;
 use tui::window::ROWS_KEPT;
 
 use crate::console::{Console, Registry, refused};
@@ -26,6 +27,8 @@ enum Step {
     Fail(u8),
     Heal,
     Resumed,
+    Mouse(u8, u16, u16),
+    Focus(bool),
 }
 
 fn code() -> impl Strategy<Value = Code> {
@@ -64,6 +67,10 @@ fn step() -> impl Strategy<Value = Step> {
         "0G",
         "/x",
         "?",
+        "@",
+        "y",
+        "Y",
+        "L",
         "!",
         "s",
         "o",
@@ -83,6 +90,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Fail),
         1 => Just(Step::Heal),
         1 => Just(Step::Resumed),
+        2 => (any::<u8>(), 0u16..300, 0u16..100).prop_map(|(what, x, y)| Step::Mouse(what, x, y)),
+        1 => any::<bool>().prop_map(Step::Focus),
     ]
 }
 
@@ -109,6 +118,10 @@ proptest! {
     ) {
         let registry = Registry { role, models, entries, hostile: true, ..Registry::default() };
         let mut console = Console::new(Size { width: 80, height: 24 }, registry);
+        console.state.settings.can_remember = entries % 2 == 0;
+        console.state.settings.lock_after_ms = (models % 3 == 0).then_some(60_000);
+        console.state.settings.cursor_on_selection = models % 2 == 0;
+        console.state.settings.highlight = [Highlight::Key, Highlight::Row, Highlight::None][usize::try_from(entries % 3).unwrap()];
         console.begin(if token { Credential::Token } else { Credential::Ask });
         for step in steps {
             let before = console.calls.len();
@@ -122,6 +135,11 @@ proptest! {
                 Step::Release => drop(console.release()),
                 Step::Fail(kind) => console.registry.failure = Some(failure(kind)),
                 Step::Heal => console.registry.failure = None,
+                Step::Mouse(what, x, y) => {
+                    let what = [Gesture::Click, Gesture::WheelUp, Gesture::WheelDown][usize::from(what % 3)];
+                    console.feed(EventKind::Mouse(Mouse { what, x, y }));
+                }
+                Step::Focus(on) => console.feed(EventKind::Focus(on)),
                 Step::Resumed => console.feed(EventKind::Resumed(console.state.size)),
             }
             // Health alone is read by the clock: every five seconds.

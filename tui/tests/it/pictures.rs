@@ -6,6 +6,7 @@ use common::problem::ProblemType;
 use common::role::Role;
 use tui::config::Credential;
 use tui::event::Size;
+use tui::state::ProfileRow;
 
 use crate::console::{Console, Registry, refused};
 
@@ -95,6 +96,30 @@ fn forms() {
         console.registry = Registry { must_change_password: true, ..Registry::default() };
         console.press("secret password<Enter>");
         check(&format!("new-password-{width}x{height}"), &console.screen());
+    }
+}
+
+#[test]
+fn daemons() {
+    for (width, height) in SIZES {
+        let mut console = Console::signed_in(width, height, Registry::default());
+        console.state.settings.profile = "prod-eu".into();
+        for (name, notes) in [("prod-eu", "strict"), ("staging", "read-only, remember"), ("a-name-that-is-long", "")] {
+            console.state.settings.profiles.push(ProfileRow {
+                name: name.into(),
+                url: format!("http://{name}.example:8000"),
+                user: "alice".into(),
+                accent: None,
+                notes: notes.into(),
+            });
+        }
+        console.press("@j");
+        check(&format!("daemons-{width}x{height}"), &console.screen());
+        let mut console = Console::new(Size { width, height }, Registry::default());
+        console.state.settings.can_remember = true;
+        console.begin(Credential::Ask);
+        console.press("secret<Tab>");
+        check(&format!("login-remember-{width}x{height}"), &console.screen());
     }
 }
 

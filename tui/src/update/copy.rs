@@ -1,0 +1,63 @@
+//! What `y` and `Y` copy: the name or id of what is selected, and all of it as JSON. The true text is copied, which may not
+//! be what is shown.
+
+use serde::Serialize;
+
+use super::say;
+use crate::action::Action;
+use crate::state::{Level, Screen, State};
+use crate::terminal::clipboard;
+
+pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
+    let text = match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => open.versions.selected().map(|version| format!("{}:{}", version.name, version.version)),
+            None => state.models.list.selected().map(|row| row.name.to_string()),
+        },
+        Screen::Audit => state.audit.list.selected().map(|row| row.index.to_string()),
+        Screen::Users => state.users.list.selected().map(|user| user.username.to_string()),
+        Screen::Health => None,
+    };
+    match text {
+        Some(text) if text.chars().any(char::is_control) => {
+            say(state, Level::Warning, "it has control characters: Y copies it as JSON, which spells them out", out);
+        }
+        text => copy(state, text, out),
+    }
+}
+
+pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
+    // While a result is told, it is what is copied: request id, index and receipt.
+    if let Some(result) = state.changes.result.clone().filter(|_| state.changes.is_told(state.now.ms)) {
+        return copy(state, Some(result), out);
+    }
+    let text = match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => open.versions.selected().and_then(document),
+            None => state.models.list.selected().and_then(document),
+        },
+        Screen::Audit => state.audit.list.selected().and_then(document),
+        Screen::Users => state.users.list.selected().and_then(document),
+        Screen::Health => state.health.status.as_deref().and_then(document),
+    };
+    copy(state, text, out);
+}
+
+fn document(value: &impl Serialize) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
+
+fn copy(state: &mut State, text: Option<String>, out: &mut Vec<Action>) {
+    match text {
+        None => say(state, Level::Info, "there is nothing to copy here", out),
+        Some(text) if !clipboard::fits(&text) => {
+            let why = format!("{} octets are too much for a terminal's clipboard", text.len());
+            say(state, Level::Warning, why, out);
+        }
+        Some(text) => {
+            // Nobody answers: whether it arrived is for the person to see.
+            say(state, Level::Info, format!("sent to the terminal: {text}"), out);
+            out.push(Action::Copy(text));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The mouse, where it is asked for: the wheel moves, a click selects, sorts, or does what the hint under it says.
+
+use super::{command, rows_height};
+use crate::access::{Access, access, refusal};
+use crate::action::Action;
+use crate::event::{Gesture, Mouse};
+use crate::keymap::Command;
+use crate::layout::{Areas, layout};
+use crate::state::{Overlay, Screen, State};
+use crate::view::{hint_at, screen_at};
+use crate::window::{Row, Window};
+
+/// Rows that one notch of the wheel moves.
+const WHEEL_ROWS: u64 = 3;
+
+pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
+    let areas = layout(state.size, state);
+    let covered = state.login.is_some() || state.new_password.is_some() || state.filter.is_some() || state.dialog.is_some();
+    if covered || state.who.is_none() {
+        return;
+    }
+    match mouse.what {
+        Gesture::WheelUp | Gesture::WheelDown => {
+            let down = mouse.what == Gesture::WheelDown;
+            match &mut state.overlay {
+                Some(Overlay::Help(_) | Overlay::Messages(_)) => {
+                    let code = crate::event::Code::Char(if down { 'j' } else { 'k' });
+                    for _ in 0..WHEEL_ROWS {
+                        super::overlay_key(state, crate::event::Key { code, ctrl: false }, out);
+                    }
+                }
+                Some(Overlay::Daemons(_) | Overlay::Jobs(_)) => {}
+                None => command(state, if down { Command::Down } else { Command::Up }, Some(WHEEL_ROWS), out),
+            }
+        }
+        Gesture::Click if state.overlay.is_none() => click(state, &areas, mouse, out),
+        Gesture::Click => {}
+    }
+}
+
+fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) {
+    let at = ratatui::layout::Position { x: mouse.x, y: mouse.y };
+    if areas.rows.contains(at) {
+        let row = usize::from(mouse.y - areas.rows.y);
+        let height = rows_height(state);
+        match state.screen {
+            Screen::Models => match &mut state.models.open {
+                Some(open) => select(&mut open.versions, row, height),
+                None => select(&mut state.models.list, row, height),
+            },
+            Screen::Audit => select(&mut state.audit.list, row, height),
+            Screen::Users => select(&mut state.users.list, row, height),
+            Screen::Health => {}
+        }
+    } else if areas.heads.contains(at) && state.screen == Screen::Models && state.models.open.is_none() {
+        command(state, Command::Sort, None, out);
+    } else if areas.header.contains(at) {
+        if let Some(screen) = screen_at(state, areas, mouse.x)
+            && refusal(state.who.as_ref(), screen.permission()).is_none()
+        {
+            command(state, Command::Go(screen), None, out);
+        }
+    } else if areas.hints.contains(at)
+        && let Some(binding) = hint_at(state, areas, mouse.x)
+        && access(state, binding) == Access::Allowed
+    {
+        command(state, binding.command, None, out);
+    }
+}
+
+fn select<R: Row>(list: &mut Window<R>, row: usize, height: usize) {
+    let key = list.visible(height).nth(row).map(|(row, _)| row.key());
+    if let Some(key) = key {
+        list.select(&key);
+    }
+}

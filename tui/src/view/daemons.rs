@@ -1,0 +1,46 @@
+//! The daemons there are, one line each.
+
+use crate::layout::{Areas, Class};
+use crate::state::State;
+use crate::view::pen::{MARKER, Pen, Tone};
+
+/// Columns of a profile's name, and of its address where there is room and where there is less.
+const NAME_COLUMNS: u16 = 18;
+const ADDRESS_COLUMNS: u16 = 34;
+const ADDRESS_COLUMNS_NORMAL: u16 = 24;
+
+/// Paints the list over the screen.
+pub(super) fn paint(state: &State, areas: &Areas, selected: usize, pen: &mut Pen<'_>) {
+    pen.blank(areas.status);
+    pen.blank(areas.body);
+    pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Daemons", Tone::Bold);
+    let area = areas.body;
+    let profiles = &state.settings.profiles;
+    if profiles.is_empty() {
+        let words = "the configuration file names no daemons: mreg config path says where it is";
+        pen.put(area.x + 2, area.y, area.width.saturating_sub(2), words, Tone::Plain);
+    }
+    let address_columns = if areas.class == Class::Wide { ADDRESS_COLUMNS } else { ADDRESS_COLUMNS_NORMAL };
+    let height = usize::from(area.height).max(1);
+    let first = (selected + 1).saturating_sub(height);
+    for (y, (place, profile)) in (area.top()..area.bottom()).zip(profiles.iter().enumerate().skip(first)) {
+        let is_current = profile.name == state.settings.profile;
+        if place == selected {
+            pen.put(area.x, y, 1, MARKER, Tone::Plain);
+        }
+        let room = |x: u16, most: u16| most.min(area.right().saturating_sub(x));
+        let (name_x, address_x) = (area.x + 2, area.x + 2 + NAME_COLUMNS + 2);
+        let tone = match (place == selected, profile.accent) {
+            (true, _) => Tone::Current,
+            (false, Some(accent)) => Tone::Accent(accent),
+            (false, None) => Tone::Bold,
+        };
+        let url = profile.url.strip_prefix("http://").unwrap_or(&profile.url);
+        pen.put(name_x, y, room(name_x, NAME_COLUMNS), &profile.name, tone);
+        pen.put(address_x, y, room(address_x, address_columns), url, Tone::Plain);
+        let rest_x = address_x + address_columns + 2;
+        let now = if is_current { "  this one" } else { "" };
+        let rest = format!("{}{now}  {}", profile.user, profile.notes);
+        pen.put(rest_x, y, room(rest_x, area.width), rest.trim(), Tone::Dim);
+    }
+}
