@@ -72,6 +72,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::SuspendAsked => out.push(Action::Suspend),
         EventKind::Timer(id) => timer(state, id, &mut out),
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
+        EventKind::Job { id, report } => jobs::told(state, id, report, &mut out),
         // Nothing changes by it, and nothing more is asked for.
         EventKind::Drawn(frame) => {
             state.drawn = frame;
@@ -199,6 +200,9 @@ fn sentence(error: &ClientError) -> String {
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
 fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if !matches!((key.code, key.ctrl), (Code::Char('q'), false) | (Code::Char('c'), true)) {
+        state.changes.leaving = false;
+    }
     if state.message.as_ref().is_some_and(|message| message.level == Level::Error) {
         state.message = None;
     }
@@ -298,8 +302,15 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         }
         Command::Quit => {
             if !back(state, out) {
-                out.push(Action::Quit);
+                match jobs::keeps_open(state) {
+                    Some(why) => say(state, Level::Warning, why, out),
+                    None => out.push(Action::Quit),
+                }
             }
+        }
+        Command::Export if state.screen != Screen::Audit => {
+            let line = jobs::export_line(state);
+            palette::open(state, &line);
         }
         Command::Filter => open_filter(state),
         Command::Palette => palette::open(state, ""),
@@ -469,6 +480,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
             form::rested(state, out);
             palette::rested(state, out);
         }
+        TimerId::Rest => models::rested(state, out),
         TimerId::Unknown => course::look_again(state, out),
         TimerId::Undo => state.changes.undo = None,
         TimerId::Typing => {
@@ -504,7 +516,12 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     keep(state, Note { at: state.now, level, text });
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
-    if !wants_sign_in && (course::reply(state, id, &result, out) || form::reply(state, id, &result)) {
+    if !wants_sign_in
+        && (course::reply(state, id, &result, out)
+            || form::reply(state, id, &result)
+            || models::peeked(state, id, &result)
+            || models::text(state, id, &result))
+    {
         return;
     }
     if let Call::Look(_) = asked.call
@@ -571,7 +588,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         // Those who wait for these have taken them; what nobody waits for any more is dropped.
-        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) => {}
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) | Answer::Text(_) => {}
     }
 }
 
@@ -610,7 +627,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status => return health::failed(state, id, &why, out),
-        Call::Look(_) | Call::Change { .. } | Call::History { .. } => return,
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => return,
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

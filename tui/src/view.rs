@@ -8,6 +8,7 @@ mod health;
 mod help;
 mod jobs;
 mod daemons;
+mod diff;
 mod models;
 mod palette;
 pub mod pen;
@@ -71,7 +72,10 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
-            pen.lines(areas.pane, &pane_lines(state, areas), scroll);
+            match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
+                Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
+                _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
+            }
         }
     } else if state.login.is_none() {
         let words = match (state.renewing, state.settings.address.is_empty()) {
@@ -518,7 +522,9 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
 
 fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let nothing_inside = match state.screen {
-        Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
+        Screen::Models => {
+            state.models.open.as_ref().is_some_and(|open| open.reading.is_some() && open.compared.is_none())
+        }
         Screen::Audit => state.audit.detail.is_some(),
         Screen::Users => state.users.detail.is_some(),
         Screen::Health => true,

@@ -2,6 +2,7 @@
 //! nothing of the state, and nothing of the terminal.
 
 mod changes;
+mod jobs;
 pub mod session;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,11 @@ use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::action::{Answer, Call, RequestId};
+use crate::action::{Answer, Call, Job, Report, RequestId};
 use crate::event::EventKind;
-use crate::worker::changes::Seed;
 use crate::lanes::Sender;
+use crate::worker::changes::Seed;
+use crate::worker::jobs::Teller;
 use crate::worker::session::Cache;
 
 /// Requests at once.
@@ -29,6 +31,7 @@ pub const THREAD_NAME: &str = "requests";
 
 enum Order {
     Ask(RequestId, Call),
+    Job(RequestId, Box<Job>),
     Cancel(RequestId),
     Remember(bool),
     Lock,
@@ -65,7 +68,12 @@ impl Worker {
         self.send(Order::Ask(id, call));
     }
 
-    /// Gives a request up.
+    /// Begins a job. It takes none of the places that requests share.
+    pub fn job(&self, id: RequestId, job: Box<Job>) {
+        self.send(Order::Job(id, job));
+    }
+
+    /// Gives a request or a job up.
     pub fn cancel(&self, id: RequestId) {
         self.send(Order::Cancel(id));
     }
@@ -102,7 +110,13 @@ impl Worker {
     }
 }
 
-async fn serve(client: Arc<Client>, seed: Arc<Seed>, mut inbox: UnboundedReceiver<Order>, events: Sender, cache: Option<Cache>) {
+async fn serve(
+    client: Arc<Client>,
+    seed: Arc<Seed>,
+    mut inbox: UnboundedReceiver<Order>,
+    events: Sender,
+    cache: Option<Cache>,
+) {
     let keeper = Arc::new(session::Keeper::new(cache));
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
@@ -123,6 +137,10 @@ async fn serve(client: Arc<Client>, seed: Arc<Seed>, mut inbox: UnboundedReceive
                     report(&events, id, result).await;
                 });
                 running.insert(id, task);
+            }
+            Order::Job(id, job) => {
+                let (client, events) = (client.clone(), events.clone());
+                running.insert(id, tokio::task::spawn_local(run_job(client, events, id, job)));
             }
             Order::Cancel(id) => {
                 if let Some(task) = running.remove(&id) {
@@ -152,6 +170,16 @@ async fn serve(client: Arc<Client>, seed: Arc<Seed>, mut inbox: UnboundedReceive
             }
         }
     }
+}
+
+async fn run_job(client: Arc<Client>, events: Sender, id: RequestId, job: Box<Job>) {
+    let told = events.clone();
+    // How far it is may be left out where the loop is busy; how it ends is not.
+    let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
+    let work = tokio::task::spawn_local(async move { jobs::perform(&client, *job, tell).await });
+    let _abort = AbortOnDrop(work.abort_handle());
+    let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
+    hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);
@@ -207,6 +235,17 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
         Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
         Call::Change { change, if_match, key } => {
             Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        Call::Text { reference, version, path, octets_max } => {
+            let mut download = client.download(&reference, version, &path).await?;
+            let mut octets = Vec::new();
+            while let Some(chunk) = download.chunk().await? {
+                octets.extend_from_slice(&chunk);
+                if octets.len() as u64 > octets_max {
+                    return Err(ClientError::Protocol(format!("more than the {octets_max} octets that were promised")));
+                }
+            }
+            Answer::Text(octets)
         }
         Call::History { reference, alias } => {
             Answer::History(client.alias_history(&reference, &alias, HISTORY_ROWS).await?)

@@ -258,7 +258,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 state.health.pending = None;
                 state.health.failed = Some(why.to_owned());
             }
-            Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
+            Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => {
                 super::course::not_sent(state, id, why, out);
             }
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}

@@ -15,7 +15,8 @@ const WHEEL_ROWS: u64 = 3;
 
 pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
-    let covered = state.login.is_some() || state.new_password.is_some() || state.filter.is_some() || state.dialog.is_some();
+    let covered =
+        state.login.is_some() || state.new_password.is_some() || state.filter.is_some() || state.dialog.is_some();
     if covered || state.who.is_none() {
         return;
     }

@@ -537,6 +537,18 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to: Some(to) });
             confirm::open(state, vec![change], out);
         }
+        ("export", _) => {
+            super::jobs::export(state, &words, out)?;
+            close(state, out);
+        }
+        ("upload", [path, name]) => {
+            super::jobs::upload(state, path, name, out)?;
+            close(state, out);
+        }
+        ("download", [] | [_]) => {
+            super::jobs::download(state, words.first().copied(), out)?;
+            close(state, out);
+        }
         ("set", [name, value]) => {
             set(state, name, value, out)?;
             close(state, out);
