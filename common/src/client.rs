@@ -4,6 +4,7 @@
 
 mod change;
 mod sse;
+mod upload;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ use crate::api::{
     AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
     ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status, Token, User, VersionInfo,
 };
+use crate::digest::Digest;
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
@@ -39,6 +41,7 @@ pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,
 };
+pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
 
 /// Longest wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -608,6 +611,38 @@ impl Client {
         Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
     }
 
+    /// The same from an octet on, as long as it is still the file of this digest; whether it begins there. Where it does
+    /// not, it begins at the first octet.
+    ///
+    /// # Errors
+    /// As of [`Client::download`].
+    pub async fn download_from(
+        &self,
+        reference: &str,
+        version: Version,
+        path: &ArtifactPath,
+        from: u64,
+        digest: &Digest,
+    ) -> Result<(Download, bool), ClientError> {
+        let number = version.to_string();
+        let mut segments = vec!["models", reference, "versions", &number, "files"];
+        segments.extend(path.as_str().split('/'));
+        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\""))];
+        let work = self.send_with(Method::GET, Target::new(&segments), None, true, JSON, &fields);
+        let (_connection, reply) =
+            timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let status = reply.body.status();
+        let begins = text(reply.body.headers(), "content-range").map(str::to_owned);
+        let is_part = match status {
+            StatusCode::OK => false,
+            StatusCode::PARTIAL_CONTENT if begins.is_some_and(|range| range.starts_with(&format!("bytes {from}-"))) => {
+                true
+            }
+            _ => return Err(ClientError::Protocol(format!("status {status} to a part of a download"))),
+        };
+        Ok((Download { body: reply.body.into_body(), address: self.address.clone() }, is_part))
+    }
+
     /// `GET` of a path without a query, such as those below `/log`: the answer, whatever it is. The token is sent along, if
     /// there is one.
     ///
@@ -687,7 +722,12 @@ impl Client {
         condition: &Condition,
     ) -> Result<Reply<Bytes>, ClientError> {
         let work = async {
-            let (connection, reply) = self.send_if(method, target, body, signed, JSON, condition).await?;
+            let fields: Vec<(&'static str, String)> =
+                [("if-match", &condition.if_match), ("idempotency-key", &condition.key)]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value.clone()?)))
+                    .collect();
+            let (connection, reply) = self.send_with(method, target, body, signed, JSON, &fields).await?;
             let Reply { body, request_id, log_index, etag } = reply;
             let bytes = self.collect(body.into_body()).await?;
             self.put_back(connection).await;
@@ -706,31 +746,27 @@ impl Client {
         signed: bool,
         accept: &'static str,
     ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
-        self.send_if(method, target, body, signed, accept, &Condition::default()).await
+        self.send_with(method, target, body, signed, accept, &[]).await
     }
 
-    async fn send_if(
+    /// The same with more header fields.
+    async fn send_with(
         &self,
         method: Method,
         target: Target,
         body: Option<Bytes>,
         signed: bool,
         accept: &'static str,
-        condition: &Condition,
+        fields: &[(&'static str, String)],
     ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
-        let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
-        if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
-            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
-        }
+        self.check_read_only(&method, &target)?;
         let id = self.fresh_id();
         let repeatable = method == Method::GET;
         let mut request = self.request(method, &target.0, body, signed, accept, &id)?;
-        for (name, value) in [("if-match", &condition.if_match), ("idempotency-key", &condition.key)] {
-            if let Some(value) = value {
-                let value = http::HeaderValue::from_str(value)
-                    .map_err(|cause| ClientError::Address(format!("{name} can't be sent: {cause}")))?;
-                request.headers_mut().insert(name, value);
-            }
+        for (name, value) in fields {
+            let value = http::HeaderValue::from_str(value)
+                .map_err(|cause| ClientError::Address(format!("{name} can't be sent: {cause}")))?;
+            request.headers_mut().insert(*name, value);
         }
         let (connection, response) = self.transmit(request, repeatable).await?;
         let headers = response.headers();
@@ -744,6 +780,14 @@ impl Client {
         let bytes = self.collect(response.into_body()).await?;
         self.put_back(connection).await;
         Err(refusal(status, &headers, &bytes))
+    }
+
+    fn check_read_only(&self, method: &Method, target: &Target) -> Result<(), ClientError> {
+        let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
+        if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
+            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
+        }
+        Ok(())
     }
 
     fn request(
@@ -805,7 +849,12 @@ impl Client {
         timeout(FIRST_BYTE_TIMEOUT, answer).await.map_err(|_elapsed| self.late(FIRST_BYTE_TIMEOUT))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    async fn connect<B>(&self) -> Result<SendRequest<B>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port)))
             .await
             .map_err(|_elapsed| self.late(CONNECT_TIMEOUT))?

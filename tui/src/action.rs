@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
+    AliasEvent, Artifact, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User,
+    VersionInfo,
 };
 use common::audit::{Hash, Receipt, TilePath};
 use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
-use common::name::Version;
+use common::name::{ArtifactPath, Version};
 
+use serde_json::Value;
+
+use crate::export::{Format, Kind};
 use crate::secret::Secret;
 use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::trust::Kept;
@@ -100,6 +104,15 @@ pub enum Action {
     Repaint,
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Begin a job that takes long.
+    Job {
+        /// Comes back with its reports.
+        id: RequestId,
+        /// What to do.
+        job: Box<Job>,
+    },
+    /// Stop a job.
+    JobStop(RequestId),
     /// Send text to the terminal's clipboard.
     Copy(String),
     /// Have the mouse reported, or no more.
@@ -254,6 +267,17 @@ pub enum Call {
         /// Number of its idempotency key.
         key: u64,
     },
+    /// The octets of a small file.
+    Text {
+        /// The model.
+        reference: String,
+        /// The version.
+        version: Version,
+        /// The file.
+        path: ArtifactPath,
+        /// How many there are, at most.
+        octets_max: u64,
+    },
     /// `GET /models/{id}/aliases/{alias}/history`.
     History {
         /// The model.
@@ -293,6 +317,7 @@ impl Call {
             Self::Look(Object::Item { .. }) => "GET /ingest/{item}",
             Self::Look(Object::Intake) => "GET /ingest",
             Self::Change { change, .. } => change_name(change),
+            Self::Text { .. } => "GET /models/{id}/versions/{v}/files/{path}",
             Self::History { .. } => "GET /models/{id}/aliases/{alias}/history",
         }
     }
@@ -328,6 +353,69 @@ fn change_name(change: &Change) -> &'static str {
     }
 }
 
+/// Rows of an export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// These.
+    Held(Vec<Value>),
+    /// All models of a query.
+    Models(Box<ModelQuery>),
+    /// Models of these ids.
+    Ids(Vec<String>),
+    /// All versions of a model.
+    Versions(String),
+    /// All users.
+    Users,
+}
+
+/// What takes long, in the background.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
+    /// Rows to a new file.
+    Export {
+        /// Which.
+        rows: Rows,
+        /// What they are.
+        kind: Kind,
+        /// How they are written.
+        format: Format,
+        /// The file.
+        path: String,
+    },
+    /// A file to the registry.
+    Upload {
+        /// The file.
+        path: String,
+        /// The model's name.
+        name: String,
+    },
+    /// A file from the registry.
+    Download {
+        /// The model.
+        reference: String,
+        /// The version.
+        version: Version,
+        /// The file, with its digest.
+        artifact: Artifact,
+        /// Where to.
+        target: String,
+    },
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It has come so far: rows or octets.
+    Going {
+        /// So many are done.
+        done: u64,
+        /// Of so many.
+        total: Option<u64>,
+    },
+    /// It is over: a sentence on what came of it, or on what went wrong.
+    Over(Result<String, String>),
+}
+
 /// What came of a change.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
@@ -360,4 +448,5 @@ pub enum Answer {
     Look(Reply<Base>),
     Changed(Reply<Box<Outcome>>),
     History(Reply<Page<AliasEvent>>),
+    Text(Vec<u8>),
 }

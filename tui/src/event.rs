@@ -4,7 +4,7 @@ use std::fmt;
 
 use common::client::{ClientError, LogEvent};
 
-use crate::action::{Answer, FilePurpose, LogAnswer, RequestId, TimerId};
+use crate::action::{Answer, FilePurpose, LogAnswer, Report, RequestId, TimerId};
 
 /// When an event happened. The only clock `update` and `draw` know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,6 +67,13 @@ pub enum EventKind {
     Timer(TimerId),
     /// The system asks to suspend (SIGTSTP).
     SuspendAsked,
+    /// A job in the background stands so.
+    Job {
+        /// Which.
+        id: RequestId,
+        /// How.
+        report: Report,
+    },
     /// The terminal is ours again.
     Resumed(Size),
     /// The process was continued (SIGCONT), perhaps after somebody else stopped it.
@@ -112,6 +119,7 @@ impl EventKind {
             Self::Reply { .. } => "Reply",
             Self::Timer(_) => "Timer",
             Self::SuspendAsked => "SuspendAsked",
+            Self::Job { .. } => "Job",
             Self::Resumed(_) => "Resumed",
             Self::Continued => "Continued",
             Self::Mouse(_) => "Mouse",

@@ -157,7 +157,13 @@ pub struct Verb {
 /// The commands with words after them.
 pub const VERBS: &[Verb] = &[
     verb("alias", "MODEL VERSION NAME", "point an alias at a version", Some(Permission::ModelWrite), true),
-    verb("audit", "FILTER", "the audit log, filtered", Some(Permission::AuditRead), false),
+    verb(
+        "audit",
+        "FILTER|acknowledge REASON|trust",
+        "the audit log, filtered; its alarm; its key",
+        Some(Permission::AuditRead),
+        false,
+    ),
     verb("download", "[FILE]", "a file of the selected version, to this folder", Some(Permission::ModelRead), false),
     verb("export", "csv|jsonl screen|all|marked FILE", "what is in this list, to a file", None, false),
     verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod edit;
 pub mod event;
+pub mod export;
 pub mod filter;
 pub mod keymap;
 pub mod lanes;

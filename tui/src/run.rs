@@ -192,6 +192,16 @@ impl Loop {
                         open.worker.cancel(id);
                     }
                 }
+                Action::Job { id, job } => {
+                    if let Some(open) = &self.worker {
+                        open.worker.job(id, job);
+                    }
+                }
+                Action::JobStop(id) => {
+                    if let Some(open) = &self.worker {
+                        open.worker.cancel(id);
+                    }
+                }
                 Action::TimerSet { id, after_ms } => {
                     self.timers.insert(id, Instant::now() + Duration::from_millis(after_ms));
                 }

@@ -72,11 +72,6 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
             }
         }
         EventKind::Said(why) => say(state, Level::Error, why, &mut out),
-        // Nothing changes by it, and nothing more is asked for.
-        EventKind::Drawn(frame) => {
-            state.drawn = frame;
-            return out;
-        }
         EventKind::Continued => {}
         EventKind::Resize(size) => state.size = size,
         EventKind::Resumed(size) => {
@@ -88,6 +83,12 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
         EventKind::Tail { epoch, event } => tail::event(state, epoch, event, &mut out),
         EventKind::Written { purpose, result } => tail::written(state, purpose, result, &mut out),
+        EventKind::Job { id, report } => jobs::told(state, id, report, &mut out),
+        // Nothing changes by it, and nothing more is asked for.
+        EventKind::Drawn(frame) => {
+            state.drawn = frame;
+            return out;
+        }
     }
     tail::follow_up(state, &mut out);
     follow_up(state, &mut out);
@@ -221,6 +222,9 @@ fn sentence(error: &ClientError) -> String {
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
 fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if !matches!((key.code, key.ctrl), (Code::Char('q'), false) | (Code::Char('c'), true)) {
+        state.changes.leaving = false;
+    }
     if state.message.as_ref().is_some_and(|message| message.level == Level::Error) {
         state.message = None;
     }
@@ -324,8 +328,15 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         }
         Command::Quit => {
             if !back(state, out) {
-                out.push(Action::Quit);
+                match jobs::keeps_open(state) {
+                    Some(why) => say(state, Level::Warning, why, out),
+                    None => out.push(Action::Quit),
+                }
             }
+        }
+        Command::Export if state.screen != Screen::Audit => {
+            let line = jobs::export_line(state);
+            palette::open(state, &line);
         }
         Command::Filter => open_filter(state),
         Command::Follow
@@ -454,6 +465,7 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             Command::First => *scroll = 0,
             Command::Last => *scroll = end,
             Command::Back | Command::Quit | Command::Help | Command::Messages => state.overlay = None,
+            Command::Palette => palette::open(state, ""),
             _ => {}
         },
         Meaning::Prefix => *scroll = 0,
@@ -552,7 +564,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
-        TimerId::Rest if state.screen == Screen::Models => state.models.pane = state.models.pane_next.take(),
+        TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
         TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
     }
@@ -571,7 +583,12 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     }
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
-    if !wants_sign_in && (course::reply(state, id, &result, out) || form::reply(state, id, &result)) {
+    if !wants_sign_in
+        && (course::reply(state, id, &result, out)
+            || form::reply(state, id, &result)
+            || models::peeked(state, id, &result)
+            || models::text(state, id, &result))
+    {
         return;
     }
     if let Call::Look(_) = asked.call
@@ -602,7 +619,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             if marks::take(state, id, &reply.body, out) || palette::named(state, id, names()) {
                 return;
             }
-            let told = state.changes.undo.is_some();
+            let told = state.changes.is_told(at.ms);
             if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) && !told {
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
@@ -658,7 +675,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         // Those who wait for these have taken them; what nobody waits for any more is dropped.
-        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) => {}
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) | Answer::Text(_) => {}
     }
 }
 
@@ -709,7 +726,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
-        Call::Look(_) | Call::Change { .. } | Call::History { .. } => return,
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => return,
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

@@ -8,6 +8,7 @@ mod health;
 mod help;
 mod daemons;
 mod jobs;
+mod diff;
 mod models;
 mod palette;
 pub mod pen;
@@ -81,7 +82,10 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
-            pen.lines(areas.pane, &pane_lines(state, areas), scroll);
+            match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
+                Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
+                _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
+            }
         }
     } else if state.login.is_none() {
         let words = match (state.renewing, state.settings.address.is_empty()) {
@@ -565,20 +569,28 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
     } else {
-        // Whole hints only, and where the rest is.
-        let mut room = usize::from(area.width).saturating_sub(width(MORE) + 1);
-        for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
-            let text = hint_text(state, binding);
-            let text = if allowed { text } else { format!("({text})") };
-            let wide = width(&text) + 2;
-            if wide > room {
-                break;
-            }
-            room -= wide;
+        for (_, text) in fitting(state, areas) {
             hint(&text, Tone::Dim);
         }
         hint(MORE, Tone::Dim);
     }
+}
+
+/// The hints there is room for, each whole: there is always room for where the rest is.
+fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
+    let mut room = usize::from(areas.hints.width).saturating_sub(width(MORE) + 1);
+    let mut found = Vec::new();
+    for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
+        let text = hint_text(state, binding);
+        let text = if allowed { text } else { format!("({text})") };
+        let wide = width(&text) + 2;
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        found.push((binding, text));
+    }
+    found
 }
 
 fn hint_text(state: &State, binding: &'static Binding) -> String {
@@ -589,6 +601,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
         || state.new_password.is_some()
+        || state.dialog.is_some()
         || state.filter.is_some()
         || state.overlay.is_some()
         || !state.typed.is_empty();
@@ -596,8 +609,8 @@ pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Bin
         return None;
     }
     let mut x = usize::from(areas.hints.x) + usize::from(areas.class > Class::Narrow);
-    for (binding, allowed) in hinted(state) {
-        let wide = width(&hint_text(state, binding)) + if allowed { 0 } else { 2 };
+    for (binding, text) in fitting(state, areas) {
+        let wide = width(&text);
         if (x..x + wide).contains(&column.into()) {
             return Some(binding);
         }
@@ -624,7 +637,9 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
 
 fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let nothing_inside = match state.screen {
-        Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
+        Screen::Models => {
+            state.models.open.as_ref().is_some_and(|open| open.reading.is_some() && open.compared.is_none())
+        }
         Screen::Audit => state.audit.detail.is_some(),
         Screen::Queue => state.queue.detail.is_some(),
         Screen::Quarantine => state.quarantine.detail.is_some(),

@@ -1,10 +1,11 @@
 //! Performs requests with `common::client` on a runtime of its own thread; every outcome comes back as an event. Knows
 //! nothing of the state, and nothing of the terminal.
 
+mod changes;
 pub mod files;
+mod jobs;
 pub(crate) mod log;
 pub mod session;
-mod changes;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,12 @@ use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::action::{Answer, Call, FilePurpose, RequestId};
+use crate::action::{Answer, Call, FilePurpose, Job, Report, RequestId};
 use crate::event::EventKind;
 use crate::lanes::Sender;
 use crate::trust::Kept;
 use crate::worker::changes::Seed;
+use crate::worker::jobs::Teller;
 use crate::worker::session::Cache;
 
 /// Requests at once.
@@ -34,6 +36,7 @@ pub const THREAD_NAME: &str = "requests";
 
 enum Order {
     Ask(RequestId, Call),
+    Job(RequestId, Box<Job>),
     Cancel(RequestId),
     Remember(bool),
     Lock,
@@ -79,7 +82,12 @@ impl Worker {
         self.send(Order::Ask(id, call));
     }
 
-    /// Gives a request up.
+    /// Begins a job. It takes none of the places that requests share.
+    pub fn job(&self, id: RequestId, job: Box<Job>) {
+        self.send(Order::Job(id, job));
+    }
+
+    /// Gives a request or a job up.
     pub fn cancel(&self, id: RequestId) {
         self.send(Order::Cancel(id));
     }
@@ -165,6 +173,10 @@ async fn serve(
                 });
                 running.insert(id, task);
             }
+            Order::Job(id, job) => {
+                let (client, events) = (client.clone(), events.clone());
+                running.insert(id, tokio::task::spawn_local(run_job(client, events, id, job)));
+            }
             Order::Cancel(id) => {
                 if let Some(task) = running.remove(&id) {
                     task.abort();
@@ -233,6 +245,16 @@ async fn serve(
     }
 }
 
+async fn run_job(client: Arc<Client>, events: Sender, id: RequestId, job: Box<Job>) {
+    let told = events.clone();
+    // How far it is may be left out where the loop is busy; how it ends is not.
+    let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
+    let work = tokio::task::spawn_local(async move { jobs::perform(&client, *job, tell).await });
+    let _abort = AbortOnDrop(work.abort_handle());
+    let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
+    hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;
+}
+
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -293,6 +315,17 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
         Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
         Call::Change { change, if_match, key } => {
             Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        Call::Text { reference, version, path, octets_max } => {
+            let mut download = client.download(&reference, version, &path).await?;
+            let mut octets = Vec::new();
+            while let Some(chunk) = download.chunk().await? {
+                octets.extend_from_slice(&chunk);
+                if octets.len() as u64 > octets_max {
+                    return Err(ClientError::Protocol(format!("more than the {octets_max} octets that were promised")));
+                }
+            }
+            Answer::Text(octets)
         }
         Call::History { reference, alias } => {
             Answer::History(client.alias_history(&reference, &alias, HISTORY_ROWS).await?)

@@ -1,6 +1,6 @@
 //! Changes under way and just done: runs of one or many, what can be undone, what is not known.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::action::RequestId;
 use crate::event::Moment;
@@ -109,26 +109,65 @@ pub struct Undo {
     pub until_ms: u64,
 }
 
+/// A job in the background.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Running {
+    /// What it does.
+    pub title: String,
+    /// Whether its numbers are octets.
+    pub in_octets: bool,
+    /// So many are done.
+    pub done: u64,
+    /// Of so many.
+    pub total: Option<u64>,
+    /// When it began.
+    pub began: Moment,
+    /// When it told something last.
+    pub told: Moment,
+    /// How it ended.
+    pub outcome: Option<Result<String, String>>,
+}
+
+impl Running {
+    /// Rows or octets a second so far, and the seconds that are left at that rate.
+    pub fn rate(&self) -> Option<(u64, Option<u64>)> {
+        let past_ms = self.told.ms.saturating_sub(self.began.ms);
+        let rate = self.done.checked_mul(1_000)?.checked_div(past_ms)?;
+        let left = self.total.and_then(|total| total.saturating_sub(self.done).checked_div(rate));
+        Some((rate, left))
+    }
+}
+
 /// All changes.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// Runs by number.
     pub runs: BTreeMap<u64, Run>,
+    /// Jobs in the background, by their request.
+    pub jobs: BTreeMap<RequestId, Running>,
+    /// Whether leaving with work under way was asked about.
+    pub leaving: bool,
     /// The next run's number.
     pub next_run: u64,
     /// The next idempotency key's number.
     pub next_key: u64,
     /// What `u` would do.
     pub undo: Option<Undo>,
+    /// When the last run was told, in milliseconds since the start.
+    pub told_ms: Option<u64>,
     /// The last answer as JSON, with its request id, its index and its receipt.
     pub result: Option<String>,
-    /// Receipts that were not yet held against the log.
-    pub receipts: VecDeque<common::audit::Receipt>,
 }
 
 impl Changes {
-    /// How many runs have an end to come.
+    /// Whether the last result is still on the message line.
+    pub fn is_told(&self, now_ms: u64) -> bool {
+        self.told_ms.is_some_and(|at| now_ms.saturating_sub(at) <= UNDO_MS)
+    }
+
+    /// How many runs and jobs have an end to come.
     pub fn under_way(&self) -> usize {
         self.runs.values().filter(|run| !run.is_over()).count()
+            + self.jobs.values().filter(|job| job.outcome.is_none()).count()
     }
 }

@@ -116,8 +116,6 @@ pub enum Purpose {
         /// The user.
         name: String,
     },
-    /// A file with what is in a list.
-    Export,
 }
 
 /// A field of a form.

@@ -49,12 +49,27 @@ pub struct ModelsScreen {
     pub marks: BTreeMap<String, String>,
     /// The model that was marked last: a range begins there.
     pub last_mark: Option<String>,
+    /// The model in the pane beside the list.
+    pub peek: Peek,
     /// The query that is read to mark all of it.
     pub marking: Option<RequestId>,
     /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
     pub pane: Option<String>,
     /// The row it will tell of.
     pub pane_next: Option<String>,
+}
+
+/// The pane beside the list: it follows the selection when that has rested, so that scrolling asks for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Peek {
+    /// The model that was selected last.
+    pub id: String,
+    /// When its row was changed last: another time means that it is read again.
+    pub updated_at: String,
+    /// What was read of it.
+    pub info: Option<Box<ModelInfo>>,
+    /// The request for that.
+    pub pending: Option<RequestId>,
 }
 
 impl Default for ModelsScreen {
@@ -67,6 +82,7 @@ impl Default for ModelsScreen {
             open: None,
             marks: BTreeMap::new(),
             last_mark: None,
+            peek: Peek::default(),
             marking: None,
             pane: None,
             pane_next: None,

@@ -112,7 +112,8 @@ pub(super) fn newest(state: &mut State, out: &mut Vec<Action>) {
 }
 
 /// Goes to a time: the first entry at or after it is at the top of what is asked for.
-pub(super) fn go_to_time(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
+/// A time that was typed, in full.
+pub(super) fn full_time(state: &State, text: &str) -> Result<String, String> {
     let text = text.trim();
     let today: String = crate::time::date(state.now.wall_seconds);
     let full = match text.len() {
@@ -125,6 +126,11 @@ pub(super) fn go_to_time(state: &mut State, text: &str, out: &mut Vec<Action>) -
     if parse_timestamp(&full).is_err() {
         return Err("a time is 12:02, 12:02:25, 2026-07-22 or 2026-07-22T12:02:25Z".to_owned());
     }
+    Ok(full)
+}
+
+pub(super) fn go_to_time(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    let full = full_time(state, text)?;
     // The filter is what finds it: everything up to that time, newest first.
     pause(state);
     let mut words: Vec<&str> =

@@ -31,6 +31,10 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
 }
 
 pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
+    // While a result is told, it is what is copied: request id, index and receipt.
+    if let Some(result) = state.changes.result.clone().filter(|_| state.changes.is_told(state.now.ms)) {
+        return copy(state, Some(result), out);
+    }
     let text = match state.screen {
         Screen::Models => match &state.models.open {
             Some(open) => open.versions.selected().and_then(document),

@@ -263,14 +263,19 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
     item.status = Status::Done(index);
     let text = item.change.done();
     let user = item.change.object.name();
-    if let Some(receipt) = &reply.body.receipt {
-        state.changes.receipts.push_back(receipt.clone());
-    }
     let document = serde_json::json!({
         "done": text, "request_id": reply.request_id, "log_index": index, "receipt": reply.body.receipt,
     });
     state.changes.result = Some(document.to_string());
-    let logged = index.map_or(String::new(), |index| format!(", logged as {index}"));
+    // The receipt is held against the log at once, and the log must bring the same entry.
+    let logged = match (&reply.body.receipt, index) {
+        (Some(receipt), _) => match super::tail::receipt(state, receipt, out) {
+            Ok(logged) => format!(", {logged}"),
+            Err(why) => format!(", logged as {} without proof: {why}", receipt.index),
+        },
+        (None, Some(index)) => format!(", logged as {index}"),
+        (None, None) => String::new(),
+    };
     let until = reply.body.restorable_until.as_deref();
     let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
     keep(
@@ -285,13 +290,13 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
         let once = Once { user, password: password.clone(), copied: false, shown_after: state.drawn };
         state.dialog = Some(Dialog::Secret(once));
     }
-    let _ = out;
 }
 
 /// Everything of a run is done or refused: it is told, and what can be undone is offered.
 fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
     let Some(run) = state.changes.runs.get(&number).cloned() else { return };
     let (done, failed) = (run.done(), run.failed());
+    state.changes.told_ms = Some(state.now.ms);
     let pairs: Vec<(Change, Change)> = run
         .items
         .iter()

@@ -1,4 +1,4 @@
-//! Forms: description and tags of a model, an alias, a role, a new user, an export. What was typed stays through a lost
+//! Forms: description and tags of a model, an alias, a role, a new user. What was typed stays through a lost
 //! connection and a new login; a question follows where the deed is one that is asked about.
 
 use std::collections::BTreeMap;
@@ -285,7 +285,6 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
                 Err(why) => wrong(form, 1, why),
             }
         }
-        Purpose::Export => {}
     }
 }
 

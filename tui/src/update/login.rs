@@ -133,6 +133,8 @@ fn forget_session(state: &mut State) {
     state.parked.clear();
     state.asked.clear();
     state.new_password = None;
+    state.dialog = None;
+    state.changes = Changes::default();
     state.models = ModelsScreen::default();
     state.audit = AuditScreen { alarm_unseen: state.log.trust.alarm().is_some(), ..AuditScreen::default() };
     state.log.forget();
@@ -272,7 +274,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 // It was said why nobody answers.
                 let _is_news = super::queue::failed(state, out);
             }
-            Call::Look(_) | Call::Change { .. } | Call::History { .. } => {
+            Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => {
                 super::course::not_sent(state, id, why, out);
             }
             Call::Log(call) => super::tail::given_up(state, call),

@@ -1,7 +1,7 @@
 //! The mouse, where it is asked for: the wheel moves, a click selects, sorts, or does what the hint under it says.
 
 use super::{command, rows_height};
-use crate::access::refusal;
+use crate::access::{Access, access, refusal};
 use crate::action::Action;
 use crate::event::{Gesture, Mouse};
 use crate::keymap::Command;
@@ -68,7 +68,7 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
         }
     } else if areas.hints.contains(at)
         && let Some(binding) = hint_at(state, areas, mouse.x)
-        && refusal(state.who.as_ref(), binding.permission).is_none()
+        && access(state, binding) == Access::Allowed
     {
         command(state, binding.command, None, out);
     }

@@ -14,7 +14,7 @@ use crate::filter::model_query;
 use crate::keymap::{Context, TABLE, VERBS, Verb};
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::dialog::{Act, Candidate, Dialog, HISTORY_MAX, Palette};
-use crate::state::{Level, Screen, State};
+use crate::state::{Highlight, Level, Screen, State};
 use crate::view::theme::Theme;
 
 /// Candidates that are kept for a line.
@@ -29,7 +29,12 @@ const NAME_LETTERS: usize = 2;
 const VERSIONS_OFFERED: usize = 20;
 
 /// What `set` sets, and the values.
-pub const SETTINGS: &[(&str, &[&str])] = &[("ascii", &["on", "off"]), ("mono", &["on", "off"])];
+pub const SETTINGS: &[(&str, &[&str])] = &[
+    ("ascii", &["on", "off"]),
+    ("highlight", &["key", "row", "none"]),
+    ("mouse", &["on", "off"]),
+    ("theme", &["auto", "dark", "light", "mono"]),
+];
 
 pub(super) fn open(state: &mut State, text: &str) {
     let palette = Palette {
@@ -298,7 +303,7 @@ fn all(state: &State) -> Vec<Candidate> {
         };
         found.push(Candidate {
             text: format!("{prefix}{}", binding.command.words()),
-            hint: format!("{:<4} {}", binding.keys.first().unwrap_or(&""), binding.help),
+            hint: format!("{:<4} {}", state.settings.keys.of(binding).first().unwrap_or(&""), binding.help),
             act: Act::Command(binding.command, binding.context),
             refused: refused.refusal(),
         });
@@ -500,6 +505,17 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             go(state, Screen::Models, out);
             super::models::set_filter(state, rest.to_owned(), out);
         }
+        ("audit", ["acknowledge", ..]) => {
+            if state.log.trust.alarm().is_none() {
+                return Err("there is nothing to acknowledge".to_owned());
+            }
+            super::tail::acknowledge(state, rest.strip_prefix("acknowledge").unwrap_or_default().trim(), out)?;
+            close(state, out);
+        }
+        ("audit", ["trust"]) => {
+            close(state, out);
+            super::tail::command(state, crate::keymap::Command::TrustKey, out);
+        }
         ("audit", _) => {
             crate::filter::audit_query(rest)?;
             close(state, out);
@@ -515,12 +531,12 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
                 close(state, out);
                 go(state, Screen::Audit, out);
                 command(state, crate::keymap::Command::Last, Some(index), out);
-            } else if crate::time::seconds(place).is_some() {
+            } else {
+                let full =
+                    super::audit::full_time(state, place).map_err(|why| format!("an index, or a time: {why}"))?;
                 close(state, out);
                 go(state, Screen::Audit, out);
-                super::audit::set_filter(state, format!("until:{place}"), out);
-            } else {
-                return Err("an index, or a time such as 2026-07-22T12:00:00Z".to_owned());
+                super::audit::go_to_time(state, &full, out)?;
             }
         }
         ("alias", [name, version, alias]) => {
@@ -534,8 +550,20 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to: Some(to) });
             confirm::open(state, vec![change], out);
         }
+        ("export", _) => {
+            super::jobs::export(state, &words, out)?;
+            close(state, out);
+        }
+        ("upload", [path, name]) => {
+            super::jobs::upload(state, path, name, out)?;
+            close(state, out);
+        }
+        ("download", [] | [_]) => {
+            super::jobs::download(state, words.first().copied(), out)?;
+            close(state, out);
+        }
         ("set", [name, value]) => {
-            set(state, name, value)?;
+            set(state, name, value, out)?;
             close(state, out);
         }
         _ => return Err(usage()),
@@ -543,7 +571,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
     Ok(())
 }
 
-fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
+fn set(state: &mut State, name: &str, value: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let known = SETTINGS.iter().find(|(known, _)| *known == name);
     let Some((_, values)) = known else { return Err(format!("{name} is no setting")) };
     if !values.contains(&value) {
@@ -552,7 +580,18 @@ fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
     let on = value == "on";
     match name {
         "ascii" => state.settings.ascii = on,
-        "mono" => state.settings.theme = if on { Theme::Mono } else { Theme::Auto },
+        "mouse" => {
+            state.settings.mouse = on;
+            out.push(Action::Mouse(on));
+        }
+        "highlight" => {
+            let found = Highlight::ALL.into_iter().find(|(name, _)| *name == value);
+            state.settings.highlight = found.map_or(state.settings.highlight, |(_, highlight)| highlight);
+        }
+        "theme" => {
+            let found = Theme::ALL.into_iter().find(|(name, _)| *name == value);
+            state.settings.theme = found.map_or(state.settings.theme, |(_, theme)| theme);
+        }
         _ => return Err(format!("{name} is no setting")),
     }
     Ok(())

@@ -738,7 +738,6 @@ fn origin_of(state: &State) -> String {
 }
 
 /// A receipt that came with the answer to a change of ours: the sentence to be shown with the result.
-#[expect(dead_code, reason = "changes are not made from the screens yet")]
 pub(super) fn receipt(
     state: &mut State,
     receipt: &common::audit::Receipt,

@@ -90,9 +90,13 @@ fn title(confirm: &Confirm) -> &'static str {
     }
 }
 
-/// The profile or the address, in the words of the header.
-fn place(state: &State) -> &str {
-    &state.settings.address
+/// The profile and the address.
+fn place(state: &State) -> String {
+    let settings = &state.settings;
+    if settings.profile.is_empty() {
+        return settings.address.clone();
+    }
+    format!("{} ({})", settings.profile, settings.address)
 }
 
 fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {

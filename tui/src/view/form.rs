@@ -66,6 +66,5 @@ fn title(form: &Form) -> String {
         Purpose::Alias { name, .. } => format!("point an alias of {name}"),
         Purpose::AddUser => "add a user".to_owned(),
         Purpose::Role { name } => format!("role of {name}"),
-        Purpose::Export => "export".to_owned(),
     }
 }

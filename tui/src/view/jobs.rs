@@ -1,8 +1,8 @@
 //! What runs in the background, and what of it failed.
 
 use crate::state::State;
-use crate::state::changes::{Run, Status};
-use crate::time::time_of_day;
+use crate::state::changes::{Run, Running, Status};
+use crate::time::{bytes, duration, grouped, time_of_day};
 use crate::view::pen::{Line, Text, Tone};
 
 /// Failures that are listed of one run.
@@ -10,10 +10,18 @@ const FAILURES_SHOWN: usize = 50;
 
 pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
     let mut text = Text::new(columns);
-    if state.changes.runs.is_empty() {
+    if state.changes.runs.is_empty() && state.changes.jobs.is_empty() {
         text.words(1, "nothing runs, and nothing has run", Tone::Plain);
     }
-    for (place, run) in state.changes.runs.values().rev().enumerate() {
+    let jobs = state.changes.jobs.len();
+    for (place, job) in state.changes.jobs.values().rev().enumerate() {
+        let mark = if place == selected { "▌" } else { " " };
+        let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
+        let line = format!(" {}  {}", time_of_day(job.began.wall_seconds), job.title);
+        text.pieces(vec![(mark.to_owned(), Tone::Bold), (line, tone)]);
+        text.words(12, &standing(job), Tone::Plain);
+    }
+    for (place, run) in (jobs..).zip(state.changes.runs.values().rev()) {
         let mark = if place == selected { "▌" } else { " " };
         text.pieces(vec![
             (mark.to_owned(), Tone::Bold),
@@ -33,6 +41,29 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
         }
     }
     text.lines()
+}
+
+/// `61 %, 24 MiB of 40 MiB, 12 MiB/s, 41 s left`, or how it ended.
+fn standing(job: &Running) -> String {
+    let number = |number: u64| if job.in_octets { bytes(number) } else { grouped(number) };
+    match &job.outcome {
+        Some(Ok(text)) => return text.clone(),
+        Some(Err(why)) => return why.clone(),
+        None => {}
+    }
+    let mut said = Vec::new();
+    match job.total {
+        Some(total) => {
+            let share = job.done.saturating_mul(100).checked_div(total).unwrap_or(100);
+            said.push(format!("{share} %, {} of {}", number(job.done), number(total)));
+        }
+        None => said.push(number(job.done)),
+    }
+    if let Some((rate, left)) = job.rate().filter(|_| job.done > 0) {
+        said.push(format!("{}/s", number(rate)));
+        said.extend(left.map(|left| format!("{} left", duration(left))));
+    }
+    said.join(", ")
 }
 
 fn headline(run: &Run) -> String {

@@ -250,6 +250,7 @@ fn cancelling() {
 #[test]
 fn not_allowed() {
     let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    viewer.wait(200);
     let before = viewer.calls.len();
     for key in ["D", "U", "p", "e"] {
         viewer.press(key);
@@ -469,4 +470,77 @@ fn a_viewer_changes_no_item() {
         assert!(message(&console).contains("needs ingest.manage (admin)"), "{key}: {}", message(&console));
     }
     assert!(sent(&console).is_empty() && console.state.dialog.is_none());
+}
+
+/// Two versions: what differs comes first, `n` goes from difference to difference, a text is fetched when it is asked for.
+#[test]
+fn comparing() {
+    let mut console = console();
+    console.press("<Enter>d");
+    assert!(
+        console.shows("v51 -> v52") && console.shows("metric.f1") && console.shows("+0.001"),
+        "{}",
+        console.screen()
+    );
+    assert!(console.shows("~ config.json") && console.shows("= weights/model.saf"), "{}", console.screen());
+    assert!(!console.shows("licence"));
+    console.press("a");
+    assert!(console.shows("licence"));
+    console.press("a");
+    let before = console.calls.len();
+    console.press("nn<Enter>");
+    assert_eq!(console.calls.len(), before + 2, "{}", console.screen());
+    console.press("n");
+    assert!(
+        console.shows("-   \"num_labels\": 39,") && console.shows("+   \"num_labels\": 40,"),
+        "{}",
+        console.screen()
+    );
+    console.press("<Esc>");
+    assert!(console.shows("VERSION"));
+    // A marked version is the other side.
+    console.press("<Space>jjjd");
+    assert!(console.shows("v49 -> v52"), "{}", console.screen());
+}
+
+/// An export goes as a job, with the query that is shown; nothing is left while it runs unless it is said twice.
+#[test]
+fn exporting() {
+    use tui::action::{Job, Report, Rows};
+    let mut console = console();
+    console.press("/abc<Enter>x");
+    assert!(console.shows("export csv all models-120311.csv"), "{}", console.screen());
+    console.press("<Enter>");
+    let Some(Action::Job { id, job }) = console.others.first().cloned() else { panic!("{:?}", console.others) };
+    assert!(matches!(&*job, Job::Export { rows: Rows::Models(query), .. } if query.q == "abc"));
+    console.feed(EventKind::Job { id, report: Report::Going { done: 50, total: Some(100) } });
+    console.press("J");
+    assert!(console.shows("50 %, 50 of 100"), "{}", console.screen());
+    console.press("<Esc><Esc>q");
+    assert!(message(&console).contains("q again leaves"), "{}", message(&console));
+    console.press("jq");
+    assert!(!console.others.contains(&Action::Quit), "another key in between asks anew");
+    console.feed(EventKind::Job { id, report: Report::Over(Ok("100 rows".into())) });
+    assert!(message(&console).contains("100 rows"));
+    console.press("q");
+    assert!(console.others.contains(&Action::Quit));
+    // Marked ones go by their ids.
+    let mut console = self::console();
+    console.press("<Space>jj<Space>:export jsonl marked out.jsonl<Enter>");
+    assert!(matches!(console.others.first(), Some(Action::Job { job, .. })
+        if matches!(&**job, Job::Export { rows: Rows::Ids(ids), .. } if ids.len() == 2)));
+}
+
+/// The pane follows the selection when that has rested: passing by costs nothing.
+#[test]
+fn the_pane_follows() {
+    let mut console = console();
+    console.wait(200);
+    let before = console.count("GET /models/{id}");
+    console.press("jjjjj");
+    assert_eq!(console.count("GET /models/{id}"), before);
+    console.wait(200);
+    assert_eq!(console.count("GET /models/{id}"), before + 1);
+    console.wait(60_000);
+    assert_eq!(console.count("GET /models/{id}"), before + 1);
 }

@@ -340,6 +340,10 @@ impl Registry {
                 let request_id = "0190f5f7-0000-4000-8000-000000000000".to_owned();
                 Answer::Changed(Reply { log_index: Some(index), request_id, ..reply(Box::new(outcome)) })
             }
+            Call::Text { version, .. } => {
+                let labels = if version.number() == 52 { 40 } else { 39 };
+                Answer::Text(format!("{{\n  \"hidden_size\": 768,\n  \"num_labels\": {labels},\n  \"dropout\": 0.1\n}}\n").into())
+            }
             Call::History { .. } => Answer::History(reply(page(
                 [52, 51, 50]
                     .map(|version| {
@@ -433,8 +437,8 @@ impl Registry {
             "state_reason": if number == 50 { json!("looks wrong") } else { Value::Null },
             "description": "nightly", "artifacts": [
                 {"path": "weights/model.safetensors", "size": 24_110_700, "digest": digest(), "format": "safetensors"},
-                {"path": "config.json", "size": 1204, "digest": digest(), "format": "json"}],
-            "metadata": {"parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
+                {"path": "config.json", "size": 1204, "digest": if number == 52 { digest().replace('9', "8") } else { digest() }, "format": "json"}],
+            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
             "findings": findings, "source": "api", "aliases": if number == 52 { json!(["prod"]) } else { json!([]) },
             "created_at": "2026-07-20T08:00:00.000Z", "created_by": "svc-ci", "log_index": 9000 + number
         }))

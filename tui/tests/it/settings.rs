@@ -220,6 +220,8 @@ fn cursor_on_selection() {
 #[test]
 fn the_clock_waits_for_a_change() {
     let mut console = console();
+    // The pane beside the list has followed the selection.
+    console.wait(200);
     let shown = console.screen();
     let due = console.timers[&TimerId::Clock];
     console.wait(due - console.ms - 1);
