@@ -385,7 +385,7 @@ fn comparing() {
         "{}",
         console.screen()
     );
-    assert!(console.shows("~ config.json") && console.shows("= weights/model.safetensors"), "{}", console.screen());
+    assert!(console.shows("~ config.json") && console.shows("= weights/model"), "{}", console.screen());
     assert!(!console.shows("licence"));
     console.press("a");
     assert!(console.shows("licence"));
