@@ -64,11 +64,11 @@ fn files() {
     console.wait_for("VERSION");
     console.wait_for("v1");
     console.settle();
-    console.press(":download<Enter>");
+    console.press(":download notes.txt<Enter>");
     console.wait_for("is there already");
     std::fs::remove_file(home.path().join("notes.txt")).unwrap();
     std::fs::write(home.path().join("notes.txt.part"), &octets[..1_000_000]).unwrap();
-    console.press(":download<Enter>");
+    console.press(":download notes.txt<Enter>");
     console.wait_for("gone on at 1000000, digest checked");
     assert_eq!(std::fs::read(home.path().join("notes.txt")).unwrap(), octets);
     assert!(!home.path().join("notes.txt.part").exists());
