@@ -72,7 +72,9 @@ fn files() {
     console.wait_for("gone on at 1000000, digest checked");
     assert_eq!(std::fs::read(home.path().join("notes.txt")).unwrap(), octets);
     assert!(!home.path().join("notes.txt.part").exists());
-    console.press("<Esc>:export csv all out.csv<Enter>");
+    console.press("<Esc>");
+    console.wait_gone("VERSION");
+    console.press(":export csv all out.csv<Enter>");
     console.wait_for("1 rows in out.csv");
     assert!(std::fs::read_to_string(home.path().join("out.csv")).unwrap().contains("team/notes"));
     console.quit();
