@@ -189,7 +189,7 @@ fn ascii_only() {
         let mut console = signed_in(&daemon, setup);
         for (keys, shown) in [
             ("?", "Everywhere"),
-            ("<Esc>", "help"),
+            ("<Esc>", "more"),
             ("2", "[2 Audit]"),
             ("4", "[4 Health]"),
             ("!", "Messages"),
@@ -213,7 +213,7 @@ fn resized() {
         console.settle();
     }
     console.wait_for("admin admin");
-    assert!(console.row(23).contains("help"), "{}", console.screen());
+    assert!(console.row(23).contains("more"), "{}", console.screen());
     console.quit();
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod compat;
 mod console;
+mod console_deeds;
 mod corpus;
 mod crash;
 mod disk;

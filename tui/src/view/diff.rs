@@ -2,13 +2,15 @@
 
 use ratatui::layout::Rect;
 
-use crate::clean::{clean, cut};
+use crate::clean::{clean, cut, width};
 use crate::state::diff::{Compared, DiffRow, Sign, Standing};
 use crate::time::grouped;
 use crate::view::pen::{Pen, Tone};
 
 /// Columns of the name of a field or file, of a hundred.
 const NAME_SHARE: u16 = 28;
+/// Characters before a difference that are shown with it.
+const BEFORE_DIFFERENCE: usize = 6;
 /// Columns of a difference of numbers.
 const DELTA_COLUMNS: u16 = 14;
 
@@ -63,7 +65,8 @@ fn paint_row(pen: &mut Pen<'_>, area: Rect, y: u16, columns: &Columns, row: &Dif
         }
         DiffRow::Field { name, values, delta, standing } => {
             let tone = if *standing == Standing::Equal { Tone::Dim } else { Tone::Plain };
-            line(pen, area, y, columns, [name, &values[0], &values[1], delta], tone, is_here);
+            let [left, right] = from_difference(values, columns.value.into());
+            line(pen, area, y, columns, [name, &left, &right, delta], tone, is_here);
         }
         DiffRow::File { path, sizes, standing } => {
             let (sign, word, tone) = match standing {
@@ -86,6 +89,17 @@ fn paint_row(pen: &mut Pen<'_>, area: Rect, y: u16, columns: &Columns, row: &Dif
             pen.put(area.x + 3, y, wide.saturating_sub(1), &format!("{mark}{text}"), tone);
         }
     }
+}
+
+/// Long values that begin alike are shown from shortly before where they differ.
+fn from_difference(values: &[String; 2], room: usize) -> [String; 2] {
+    let alike = values[0].chars().zip(values[1].chars()).take_while(|(left, right)| left == right).count();
+    let is_long = values.iter().any(|value| width(&clean(value)) > room);
+    let skipped = alike.saturating_sub(BEFORE_DIFFERENCE);
+    if !is_long || skipped == 0 || values[0] == values[1] {
+        return values.clone();
+    }
+    values.each_ref().map(|value| format!("~{}", value.chars().skip(skipped).collect::<String>()))
 }
 
 /// Name, two values, a word at the end. Values are cut at the end, names keep theirs.

@@ -482,7 +482,7 @@ fn comparing() {
         "{}",
         console.screen()
     );
-    assert!(console.shows("~ config.json") && console.shows("= weights/model.saf"), "{}", console.screen());
+    assert!(console.shows("~ config.json") && console.shows("= weights/model"), "{}", console.screen());
     assert!(!console.shows("licence"));
     console.press("a");
     assert!(console.shows("licence"));
