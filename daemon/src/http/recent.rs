@@ -7,7 +7,9 @@ use std::time::Duration;
 use common::api::RequestKind;
 
 /// Minutes that are looked back.
-const MINUTES: u64 = 5;
+const MINUTES: u64 = SLOTS as u64;
+/// Slots of a minute each.
+const SLOTS: usize = 5;
 /// Upper bounds of the durations that are told apart, microseconds. The last stands for all above it as well.
 const BOUNDS_US: [u64; 27] = [
     100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 50_000, 75_000,
@@ -53,7 +55,7 @@ struct Slot {
 
 /// Counts of the last minutes.
 #[derive(Default)]
-pub(super) struct Recent([Slot; MINUTES as usize]);
+pub(super) struct Recent([Slot; SLOTS]);
 
 impl Recent {
     /// A request has ended, so many seconds after the start.
@@ -131,7 +133,10 @@ mod tests {
 
     use super::{Recent, kind_of};
 
-    fn figures(recent: &Recent, second: u64) -> Vec<(String, u64, Option<u64>, Option<u64>, u64)> {
+    /// Kind, count, p50, p99, errors.
+    type Figures = (String, u64, Option<u64>, Option<u64>, u64);
+
+    fn figures(recent: &Recent, second: u64) -> Vec<Figures> {
         let kinds = recent.kinds(second).into_iter();
         kinds.map(|kind| (kind.kind, kind.count, kind.p50_us, kind.p99_us, kind.errors)).collect()
     }
