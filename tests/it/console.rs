@@ -39,9 +39,9 @@ fn comes_and_goes() {
     let daemon = Daemon::start();
     let mut console = signed_in(&daemon, Setup::new());
     console.press("?");
-    console.wait_for("Everywhere");
+    console.wait_for("Moving");
     console.press("<Esc>");
-    console.wait_gone("Everywhere");
+    console.wait_gone("Moving");
     assert!(console.is_raw() && console.modes().alternate);
     console.quit();
     assert_eq!(console.queries(), Vec::<String>::new());
@@ -51,7 +51,8 @@ fn comes_and_goes() {
 #[test]
 fn idle() {
     let daemon = Daemon::start();
-    let console = signed_in(&daemon, Setup::new());
+    let key = daemon.ledger().vkey().to_string();
+    let console = signed_in(&daemon, Setup::new().args(&["--log-key", &key]));
     let entries = || daemon.admin().get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().to_owned();
     let before = (console.settle(), console.wakeups(), entries());
     let began = Instant::now();
@@ -188,12 +189,12 @@ fn ascii_only() {
     for setup in [Setup::new().args(&["--ascii"]), Setup::new().env("LANG", "C")] {
         let mut console = signed_in(&daemon, setup);
         for (keys, shown) in [
-            ("?", "Everywhere"),
+            ("?", "Moving"),
             ("<Esc>", "more"),
-            ("2", "[2 Audit]"),
-            ("4", "[4 Health]"),
+            ("2", "FOLLOWING"),
+            ("6", "Health   OK"),
             ("!", "Messages"),
-            ("<Esc>", "ORIGIN"),
+            ("<Esc>", "Health   OK"),
         ] {
             console.press(keys);
             console.wait_until(shown, |screen| screen.to_uppercase().contains(&shown.to_uppercase()));
@@ -223,7 +224,7 @@ fn mouse_and_clipboard() {
     let daemon = Daemon::start();
     let mut console = signed_in(&daemon, Setup::new().args(&["--mouse"]));
     assert!(console.modes().mouse && console.shows("Shift selects text"));
-    console.press("3");
+    console.press("5");
     console.wait_for("ROLE");
     console.settle();
     let before = console.count();
@@ -234,7 +235,7 @@ fn mouse_and_clipboard() {
     // A click on the name of a screen.
     let column = console.row(0).find("Health").unwrap() + 1;
     console.send(format!("\x1b[<0;{column};1M\x1b[<0;{column};1m").as_bytes());
-    console.wait_for("[4 Health]");
+    console.wait_for("[6 Health]");
     console.quit();
     assert!(!signed_in(&daemon, Setup::new()).modes().mouse);
 }
@@ -269,7 +270,7 @@ fn profiles() {
     console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
     console.wait_for("admin admin");
     console.wait_for("read-only");
-    console.press("3");
+    console.press("5");
     console.wait_for("carol");
     console.quit();
     let mut console = Setup::at(home.clone()).args(&["--profile", "two"]).start();
@@ -384,7 +385,7 @@ fn a_slow_line() {
         daemon.user(&format!("user-{number:02}"), common::role::Role::Viewer);
     }
     let mut console = signed_in(&daemon, Setup::new().args(&["--slow"]).line(1_200));
-    console.press("3");
+    console.press("5");
     console.wait_for("user-05");
     console.settle();
     let began = Instant::now();
@@ -446,9 +447,9 @@ fn suspended_and_continued() {
         console.wait_for("Models");
         until_true("the terminal to be claimed", || console.is_raw() && console.modes().alternate);
         console.press("?");
-        console.wait_for("Everywhere");
+        console.wait_for("Moving");
         console.press("<Esc>");
-        console.wait_gone("Everywhere");
+        console.wait_gone("Moving");
     }
     console.quit();
 }

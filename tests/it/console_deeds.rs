@@ -86,7 +86,7 @@ fn one_time_password() {
     let daemon = Daemon::start();
     daemon.user("carol", common::role::Role::Viewer);
     let mut console = signed_in(&daemon, Setup::new());
-    console.press("3");
+    console.press("5");
     console.wait_for("carol");
     console.settle();
     console.press("jP");

@@ -48,6 +48,8 @@ pub enum TimerId {
     Log,
     /// What is kept of the log is written.
     Save,
+    /// What others changed may be read again.
+    Fresh,
     /// What is not known to have happened is looked for again.
     Unknown,
     /// What `u` would undo is offered no longer.

@@ -6,6 +6,7 @@ pub mod deeds;
 pub mod dialog;
 pub mod diff;
 pub mod forms;
+pub mod fresh;
 pub mod health;
 pub mod log;
 pub mod models;
@@ -25,6 +26,7 @@ use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
 use crate::state::dialog::{Dialog, History};
 use crate::state::forms::{Login, NewPassword};
+use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
 use crate::state::log::{Feed, LogSettings};
 use crate::state::models::ModelsScreen;
@@ -167,6 +169,8 @@ pub struct ProfileRow {
 /// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
+    /// The stable id; empty until the daemon has said it.
+    pub id: String,
     /// The name.
     pub username: String,
     /// The role, to be shown.
@@ -295,6 +299,8 @@ pub struct State {
     pub history: History,
     /// Changes under way and just done.
     pub changes: Changes,
+    /// What others changed since it was read.
+    pub fresh: Fresh,
     /// Being typed.
     pub filter: Option<FilterInput>,
     /// A question that a line answers.
@@ -370,6 +376,7 @@ impl State {
             dialog: None,
             history: History::new(),
             changes: Changes::default(),
+            fresh: Fresh::default(),
             filter: None,
             prompt: None,
             typed: String::new(),

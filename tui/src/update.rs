@@ -6,6 +6,7 @@ mod confirm;
 mod course;
 mod dialog;
 mod form;
+mod fresh;
 mod health;
 mod jobs;
 mod login;
@@ -91,6 +92,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         }
     }
     tail::follow_up(state, &mut out);
+    fresh::follow_up(state, &mut out);
     follow_up(state, &mut out);
     clock(state, &mut out);
     tail::before_quit(state, &mut out);
@@ -566,6 +568,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Queue => queue::due(state, out),
         TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
+        TimerId::Fresh => fresh::due(state),
         TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
     }
 }

@@ -29,6 +29,7 @@ use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
+use crate::tail::Link;
 use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
@@ -245,21 +246,21 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
     };
     let left = |screens: &[(String, Tone)]| {
-        let columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
-        usize::from(room).saturating_sub(columns + 3)
+        let columns: usize = screens.iter().map(|(text, _)| width(text) + 1).sum();
+        usize::from(room).saturating_sub(columns + 1)
     };
+    let settings = &state.settings;
+    let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
     let mut screens = names(true);
-    if left(&screens) < DAEMON_COLUMNS_MIN {
+    if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
         screens = names(false);
     }
     let for_address = left(&screens);
-    let settings = &state.settings;
-    let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
     let mut x = pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), name, tone) + 1;
     for (text, tone) in screens {
-        x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
+        x = pen.put(x, area.y, room.saturating_sub(x), &text, tone) + 1;
     }
 }
 
@@ -268,17 +269,17 @@ fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
-    let count = attention(state, screen).map(|(count, _)| count.to_string());
+    let count = attention(state, screen).filter(|(count, _)| *count > 0).map(|(count, _)| count.to_string());
     let colon = if wide || is_current { ":" } else { "" };
     let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
     match (is_current, refused, wide) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
-        (true, _, false) => (format!("[{number}]{name}{count} "), Tone::Current),
+        (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
-        (false, false, true) => (format!(" {number} {name}{count} "), attention_tone(state, screen)),
-        (false, false, false) => (format!("{number}{letters}{count} "), attention_tone(state, screen)),
+        (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
+        (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
     }
 }
 
@@ -304,10 +305,15 @@ fn attention_tone(state: &State, screen: Screen) -> Tone {
 fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
     let area = areas.header;
     let mut x = area.right();
+    let wide = areas.class > Class::Normal;
+    let follows = state.settings.log.live && state.who.is_some();
+    let is_live = follows && matches!(state.log.tail.link, Link::Live { .. });
     if areas.class > Class::Narrow {
         let (text, tone) = match (state.offline, &state.who) {
             (true, _) => ("OFFLINE", Tone::Bad),
             (false, None) => ("signed out", Tone::Dim),
+            (false, Some(_)) if is_live && wide => ("* live", Tone::Good),
+            (false, Some(_)) if is_live => ("*", Tone::Good),
             (false, Some(_)) => ("online", Tone::Good),
         };
         x = pen.put_right(x.saturating_sub(1), area.y, 10, text, tone);
@@ -320,18 +326,31 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         if state.unread > 0 {
             x = pen.put_right(x.saturating_sub(1), area.y, 8, &format!("!{}", state.unread), Tone::Warn);
         }
-    } else if state.offline {
-        x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad);
+    } else {
+        // The sign of the line stands between badge and name.
+        let name = state.who.as_ref().filter(|_| state.screen != Screen::Audit);
+        if let Some(who) = name {
+            x = pen.put_right(x, area.y, 12, &who.username, Tone::Plain).saturating_sub(1);
+        }
+        if state.offline {
+            x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad).saturating_sub(1);
+        } else if is_live && name.is_some() {
+            x = pen.put_right(x, area.y, 1, "*", Tone::Good).saturating_sub(1);
+        }
     }
-    if state.settings.log.live && state.who.is_some() {
-        let (text, tone) = proof::badge(state);
-        x = pen.put_right(x.saturating_sub(2), area.y, 20, &text, tone);
+    if follows {
+        // The index only where there is room for it, or where it is what is looked at.
+        let (text, tone) = proof::badge(state, wide || (areas.class == Class::Narrow && state.screen == Screen::Audit));
+        let gap = match areas.class {
+            Class::Wide => 2,
+            Class::Normal => 1,
+            _ => 0,
+        };
+        x = pen.put_right(x.saturating_sub(gap), area.y, 20, &text, tone);
     }
-    if let Some(who) = &state.who {
-        let text =
-            if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
-        let most = if areas.class > Class::Narrow { 24 } else { 12 };
-        x = pen.put_right(x.saturating_sub(2), area.y, most, &text, Tone::Plain);
+    if let Some(who) = state.who.as_ref().filter(|_| areas.class > Class::Narrow) {
+        let text = format!("{} {}", who.username, who.role);
+        x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x
 }
@@ -391,6 +410,9 @@ fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> 
     let at = list.as_of();
     if list.is_loading() {
         return Some(("loading".to_owned(), Tone::Warn));
+    }
+    if state.fresh.is_changed(state.screen, state.models.open.is_some()) && list.stale().is_none() {
+        return Some(("CHANGED (C-r)".to_owned(), Tone::Warn));
     }
     match (list.stale(), at) {
         (Some(_), Some(at)) => Some((format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad)),
@@ -594,7 +616,8 @@ fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
 }
 
 fn hint_text(state: &State, binding: &'static Binding) -> String {
-    format!("{} {}", state.settings.keys.of(binding).first().unwrap_or(&""), binding.hint)
+    let hint = if binding.command == Command::Follow && state.audit.follow { "pause" } else { binding.hint };
+    format!("{} {hint}", state.settings.keys.of(binding).first().unwrap_or(&""))
 }
 
 /// The command whose hint is in a column of the hint line, as [`hints`] writes it.

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
 use crate::state::forms::{Login, NewPassword};
+use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
 use crate::state::quarantine::QuarantineScreen;
@@ -138,6 +139,7 @@ fn forget_session(state: &mut State) {
     state.models = ModelsScreen::default();
     state.audit = AuditScreen { alarm_unseen: state.log.trust.alarm().is_some(), ..AuditScreen::default() };
     state.log.forget();
+    state.fresh = Fresh::default();
     state.queue = QueueScreen::default();
     state.quarantine = QuarantineScreen::default();
     state.users = UsersScreen::default();
@@ -155,7 +157,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        state.who = Some(Who { username, role: session.role, permissions });
+        state.who = Some(Who { id: String::new(), username, role: session.role, permissions });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -184,7 +186,8 @@ fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
 
 pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     let was_checking = state.who.is_none();
-    state.who = Some(Who { username: me.username.to_string(), role: me.role, permissions: me.permissions });
+    let username = me.username.to_string();
+    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions });
     if was_checking {
         let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
         refresh_later(state, u64::try_from(left).unwrap_or(0), out);

@@ -6,7 +6,7 @@ use common::client::{Bye, ClientError, LogEvent};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, audit, login, say};
+use super::{ask, audit, fresh, login, say};
 use crate::access::refusal;
 use crate::action::{Action, Call, FilePurpose, LogAnswer, LogCall, TimerId};
 use crate::event::{Code, Key, TailEvent};
@@ -398,6 +398,7 @@ fn tail(state: &mut State, input: Input, out: &mut Vec<Action>) {
                 state.log.tail.count(now);
                 state.log.trust.entry(&held, now, &mut wants);
                 arrive(state, &held);
+                fresh::noted(state, &held, out);
             }
             Told::Again(held) => {
                 state.log.trust.question(&held, now, &mut wants);

@@ -5,10 +5,10 @@ use crate::time::{grouped, rfc3339, time_of_day};
 use crate::trust::Badge;
 use crate::view::pen::{Line, Text, Tone};
 
-/// The badge of the header.
-pub(super) fn badge(state: &State) -> (String, Tone) {
+/// The badge of the header, with the index up to which it holds or without.
+pub(super) fn badge(state: &State, with_index: bool) -> (String, Tone) {
     let ascii = state.settings.ascii;
-    let with = |sign: &str, index: Option<u64>| match index {
+    let with = |sign: &str, index: Option<u64>| match index.filter(|_| with_index) {
         Some(index) => format!("{sign} {index}"),
         None => sign.to_owned(),
     };
@@ -26,7 +26,7 @@ pub(super) fn badge(state: &State) -> (String, Tone) {
 pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     let trust = &state.log.trust;
     let mut text = Text::new(width);
-    let (badge, tone) = badge(state);
+    let (badge, tone) = badge(state, true);
     text.fact("state", &badge, tone);
     if let Some(alarm) = trust.alarm() {
         text.fact("", &alarm.what, Tone::Bad);
