@@ -52,8 +52,9 @@ fn comes_and_goes() {
 fn idle() {
     let daemon = Daemon::start();
     let key = daemon.ledger().vkey().to_string();
+    let admin = daemon.admin();
     let console = signed_in(&daemon, Setup::new().args(&["--log-key", &key]));
-    let entries = || daemon.admin().get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().to_owned();
+    let entries = || admin.get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().to_owned();
     let before = (console.settle(), console.wakeups(), entries());
     let began = Instant::now();
     // Not a wait for something: what is measured is that nothing comes.

@@ -37,6 +37,8 @@ use crate::window::{Row, Window};
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
 
+/// Columns of a role in the header where room is short; names of roles are ASCII.
+const ROLE_COLUMNS: usize = 7;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened.
 const DAEMON_COLUMNS_MIN: usize = 14;
 
@@ -349,7 +351,11 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         x = pen.put_right(x.saturating_sub(gap), area.y, 20, &text, tone);
     }
     if let Some(who) = state.who.as_ref().filter(|_| areas.class > Class::Narrow) {
-        let text = format!("{} {}", who.username, who.role);
+        let mut role = who.role.to_string();
+        if !wide {
+            role.truncate(ROLE_COLUMNS);
+        }
+        let text = format!("{} {role}", who.username);
         x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x

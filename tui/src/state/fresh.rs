@@ -1,10 +1,15 @@
 //! Which of what was read has been changed by others since, as the log tells. For those who may not read the log nothing is
 //! known; their lists say of when they are.
 
+use std::collections::VecDeque;
+
 use crate::state::Screen;
 
 /// Milliseconds between two readings that nobody asked for.
 pub const AGAIN_MS: u64 = 10_000;
+
+/// Entries of own changes that are remembered until the log brings them.
+const OWN_MAX: usize = 1_024;
 
 /// What was changed since it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,9 +26,27 @@ pub struct Fresh {
     pub last_ms: Option<u64>,
     /// A timer is set for the next time.
     pub waits: bool,
+    /// Entries of changes of this console, after which it has read already.
+    own: VecDeque<u64>,
 }
 
 impl Fresh {
+    /// A change of this console is that entry: what it touches is read by itself.
+    pub fn did(&mut self, index: u64) {
+        if self.own.len() == OWN_MAX {
+            self.own.pop_front();
+        }
+        self.own.push_back(index);
+    }
+
+    /// Whether an entry is such a change; it comes once.
+    pub fn was_own(&mut self, index: u64) -> bool {
+        match self.own.iter().position(|own| *own == index) {
+            Some(place) => self.own.remove(place).is_some(),
+            None => false,
+        }
+    }
+
     /// Whether what a screen shows was changed since it was read; `open` where a model is open.
     pub fn is_changed(&self, screen: Screen, open: bool) -> bool {
         match screen {

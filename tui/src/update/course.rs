@@ -261,6 +261,9 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
     let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) else { return };
     let index = reply.log_index;
     item.status = Status::Done(index);
+    if let Some(index) = index {
+        state.fresh.did(index);
+    }
     let text = item.change.done();
     let user = item.change.object.name();
     let document = serde_json::json!({

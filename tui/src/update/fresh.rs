@@ -14,7 +14,7 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
     let Some(action) = action_of(&held.leaf) else { return };
     let Some(kind) = Kind::of(action).filter(|_| held.malformed.is_none()) else { return };
     let Ok(entry) = serde_json::from_slice::<serde_json::Value>(&held.leaf) else { return };
-    if field(&entry, &["outcome"]) != "ok" {
+    if field(&entry, &["outcome"]) != "ok" || state.fresh.was_own(held.index) {
         return;
     }
     let target = field(&entry, &["target", "id"]);

@@ -544,3 +544,53 @@ fn the_pane_follows() {
     console.wait(60_000);
     assert_eq!(console.count("GET /models/{id}"), before + 1);
 }
+
+/// What the log tells of changes by others is read again at once, then once in ten seconds at most; readings and what this
+/// console did itself are not.
+#[test]
+fn changed_by_others() {
+    use common::audit::{Action as Audited, Actor, Entry, Target};
+    use common::client::LogEvent;
+    use tui::event::TailEvent;
+    let mut console = console();
+    let entry = |index: u64, action: Audited| {
+        let target = Target { kind: "model".into(), id: "01J3Z8".into(), version: None, digest: None, size: None };
+        let entry = Entry {
+            seq: index,
+            id: format!("id-{index}"),
+            ts: 1_784_721_791_000,
+            node: "n".into(),
+            salt: [u8::try_from(index).unwrap(); 32],
+            action,
+            outcome: common::audit::Outcome::Ok,
+            actor: Actor::system(),
+            change: None,
+            prev: None,
+            target: Some(target),
+            req: None,
+            data: [].into(),
+        };
+        let event = TailEvent::News(vec![LogEvent::Entry { index, leaf: entry.to_leaf().unwrap() }]);
+        EventKind::Tail { epoch: 0, event }
+    };
+    console.wait(60_000);
+    let before = console.count("GET /models");
+    console.feed(entry(0, Audited::ModelDownload));
+    assert_eq!(console.count("GET /models"), before);
+    console.feed(entry(1, Audited::ModelUpdate));
+    assert_eq!(console.count("GET /models"), before + 1);
+    console.feed(entry(2, Audited::AliasSet));
+    console.feed(entry(3, Audited::ModelUpload));
+    assert!(console.count("GET /models") == before + 1 && console.shows("CHANGED (C-r)"), "{}", console.screen());
+    console.wait(10_000);
+    assert!(console.count("GET /models") == before + 2 && !console.shows("CHANGED"), "{}", console.screen());
+    console.wait(60_000);
+    assert_eq!(console.count("GET /models"), before + 2);
+    // Nobody looks: it is said, and read when somebody does.
+    console.feed(EventKind::Focus(false));
+    console.feed(entry(4, Audited::ModelDelete));
+    console.wait(60_000);
+    assert!(console.count("GET /models") == before + 2 && console.shows("CHANGED (C-r)"));
+    console.feed(EventKind::Focus(true));
+    assert_eq!(console.count("GET /models"), before + 3);
+}

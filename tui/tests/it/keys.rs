@@ -569,7 +569,7 @@ fn counts_in_the_header() {
     assert_eq!(console.count("GET /status"), 1);
     console.registry.quiet = true;
     console.press("3").wait(400);
-    assert!(console.shows("3 Queue 4 Quar:4"));
+    assert!(console.shows("[3 Queue] 4 Quar:4"));
     console.wait(60_000);
     assert!(console.shows("4 Quar 5 Users"));
     assert_eq!(console.count("GET /status"), 2);
