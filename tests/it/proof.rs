@@ -262,3 +262,37 @@ fn tail_without_a_screen() {
     let output = mreg(&daemon, &proxy, &["tail", "--from", "3", "--verify"]);
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// A fast log sends the terminal no more than it may, is shown up to its newest entry, and a key is still answered.
+#[test]
+fn a_fast_log() {
+    let (daemon, admin) = busy();
+    let proxy = Proxy::start(daemon.address());
+    let mut console = console(&daemon, &proxy, Setup::new());
+    let from = console.settle();
+    let began = Instant::now();
+    let last = std::thread::scope(|scope| {
+        let many = (0..4).map(|_| {
+            scope.spawn(|| {
+                let mut last = 0;
+                while began.elapsed() < Duration::from_secs(5) {
+                    last = admin.get("/models/nothing").log_index();
+                }
+                last
+            })
+        });
+        let many: Vec<_> = many.collect();
+        many.into_iter().map(|one| one.join().unwrap()).max().unwrap()
+    });
+    let (octets, seconds) = (console.count() - from, began.elapsed().as_secs_f64());
+    let most = 8_192.0 * (seconds + 1.0);
+    println!("{octets} octets in {seconds:.1} s, up to entry {last}");
+    assert!(octets > 0 && f64::from(u32::try_from(octets).unwrap()) <= most, "{octets} octets in {seconds} s");
+    let took = console.wait_for(&last.to_string());
+    println!("the newest is shown after {took:?}");
+    assert!(took < Duration::from_secs(1) + BUSY, "{took:?}");
+    console.press("k");
+    console.wait_for("PAUSED");
+    assert!(!console.shows("BROKEN"), "{}", console.screen());
+    console.quit();
+}

@@ -622,7 +622,11 @@ fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
 }
 
 fn hint_text(state: &State, binding: &'static Binding) -> String {
-    let hint = if binding.command == Command::Follow && state.audit.follow { "pause" } else { binding.hint };
+    let hint = match binding.command {
+        Command::Follow if state.audit.follow => "pause",
+        Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
+        _ => binding.hint,
+    };
     format!("{} {hint}", state.settings.keys.of(binding).first().unwrap_or(&""))
 }
 

@@ -51,6 +51,10 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
         y += 1;
     }
     match confirm.tier {
+        // What is typed now is the reason.
+        Tier::Free | Tier::Asked if confirm.at_reason => {
+            pen.put(inside.x + 1, y, wide, "Enter when it is said, Esc leaves", Tone::Plain);
+        }
         Tier::Free | Tier::Asked => {
             let x = pen.put(inside.x + 1, y, wide, "y", Tone::Bold);
             pen.put(x, y, (inside.x + 1 + wide).saturating_sub(x), " does it, Esc leaves", Tone::Plain);
