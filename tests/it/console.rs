@@ -161,7 +161,9 @@ fn a_job_of_a_shell() {
         shell.wait_for("Password");
     }
     shell.press("<C-c>");
-    shell.wait_gone("Password");
+    // Not before the shell reads again: it drops what was typed while it takes the terminal back.
+    shell.wait_until("the prompt", |screen| screen.trim_end().ends_with("shell-here$"));
+    shell.settle();
     shell.press("echo status-$?<Enter>");
     shell.wait_for("status-0");
     shell.press("exit<Enter>");

@@ -13,6 +13,7 @@ use tests::http::Client;
 use tests::pty::{Console, Setup, binary};
 use tests::tamper::{Proxy, Tamper};
 use tests::wait::until;
+use tests::witness::Witness;
 
 /// How soon something changed is noticed (console.md §19), and what a busy machine adds.
 const NOTICED_MAX: Duration = Duration::from_secs(5);
@@ -295,4 +296,54 @@ fn a_fast_log() {
     console.wait_for("PAUSED");
     assert!(!console.shows("BROKEN"), "{}", console.screen());
     console.quit();
+}
+
+/// The profile names the log's key, its witnesses and how many of them must have signed: nothing is taken on first use, what
+/// they cosigned is told, and a log of another key is an alarm at once. A key that is none is refused before anything is
+/// asked.
+#[test]
+fn keys_of_a_profile() {
+    let mut daemon = Daemon::start();
+    let log_key = daemon.ledger().vkey();
+    let witness = Witness::start("witness.example/w1", std::slice::from_ref(&log_key));
+    daemon.stop();
+    let policy = format!("log {log_key}\n{}quorum w1\n", witness.policy_line("w1"));
+    fs::write(daemon.work_dir().join("policy"), policy).unwrap();
+    daemon.set("MREG_WITNESS_MODE", "background");
+    daemon.set("MREG_WITNESS_POLICY", "policy");
+    daemon.restart();
+    act(&daemon.admin());
+    until("a cosigned checkpoint", || (daemon.client().get("/log/checkpoint.witnessed").status == 200).then_some(()));
+    let url = format!("http://{}", daemon.address());
+    let config = |key: &str| {
+        format!(
+            "[profiles.here]\nurl = \"{url}\"\nuser = \"admin\"\nlog_key = \"{key}\"\nwitnesses = [\"{}\"]\nquorum = 1\n",
+            witness.vkey()
+        )
+    };
+    for (key, shown) in
+        [(key(&daemon), "1 of 1 asked for; cosigned up to"), (key(&Daemon::start()), "1 of 1 asked for; none seen")]
+    {
+        let is_own = key == log_key.to_string();
+        let mut console = Setup::new().size(120, 40).config(&config(&key)).start();
+        console.wait_for("Password");
+        console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
+        console.wait_for("admin admin");
+        console.press("2");
+        console.wait_for(if is_own { "FOLLOWING" } else { "X BROKEN" });
+        console.settle();
+        if !is_own {
+            console.wait_for("AUDIT LOG VERIFICATION FAILED");
+        }
+        console.press("V");
+        console.wait_for("set in the configuration");
+        console.wait_for(shown);
+        assert_eq!(console.shows("BROKEN"), !is_own, "{}", console.screen());
+        console.press("<Esc>");
+        console.wait_gone("PINNED");
+        console.quit();
+    }
+    let mut console = Setup::new().config(&config("log+none")).args(&["--profile", "here"]).start();
+    assert_eq!(console.wait_end().0, 2);
+    console.assert_given_back();
 }

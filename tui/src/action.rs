@@ -160,6 +160,8 @@ pub enum LogCall {
     Entries(Range<u64>),
     /// The proof for one entry, as it is exported.
     Receipt(u64),
+    /// The checkpoint that witnesses cosigned, and what shows that it is of one history with that of this size.
+    Witnessed(u64),
 }
 
 /// What came for a [`LogCall`].
@@ -189,6 +191,15 @@ pub enum LogAnswer {
     },
     /// A proof.
     Receipt(u64, String),
+    /// The note, empty where there is none yet, and the hashes between it and the size.
+    Witnessed {
+        /// The size it was asked for.
+        size: u64,
+        /// The note.
+        note: Vec<u8>,
+        /// The hashes.
+        growth: Vec<Hash>,
+    },
 }
 
 /// A question to the daemon. All but the sign-in calls and [`Call::Change`] only read, so each may be repeated.
@@ -313,6 +324,7 @@ impl Call {
             Self::Log(LogCall::Tiles(_)) => "GET /log/tile",
             Self::Log(LogCall::Entries(_)) => "GET /log/tile/entries",
             Self::Log(LogCall::Receipt(_)) => "GET /log/proof",
+            Self::Log(LogCall::Witnessed(_)) => "GET /log/checkpoint.witnessed",
             Self::Look(Object::Model { .. }) => "GET /models/{id}",
             Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
             Self::Look(Object::User(_)) => "GET /users/{name}",

@@ -102,7 +102,11 @@ impl EventKind {
             Self::Reply { result, .. } => !matches!(
                 **result,
                 Ok(Answer::Log(
-                    LogAnswer::Checkpoint(_) | LogAnswer::Keys(_) | LogAnswer::Proof { .. } | LogAnswer::Tiles(_)
+                    LogAnswer::Checkpoint(_)
+                        | LogAnswer::Keys(_)
+                        | LogAnswer::Proof { .. }
+                        | LogAnswer::Tiles(_)
+                        | LogAnswer::Witnessed { .. }
                 ))
             ),
             Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Rest | TimerId::Lock),

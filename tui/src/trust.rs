@@ -4,6 +4,7 @@
 
 mod alarm;
 mod tiles;
+mod witnesses;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 pub use self::alarm::{Alarm, Breach, BreachKind};
 pub(crate) use self::tiles::Tiles;
 pub use self::tiles::{Anchor, Judged, TILES_MAX, edge_paths};
+use self::witnesses::Witnessing;
 use crate::event::Moment;
 use crate::tail::Held;
 
@@ -149,7 +151,7 @@ pub struct Trust {
     last_entry_ms: Option<u64>,
     /// When the newest checkpoint came, whatever it covered.
     pub checkpoint_at: Option<i64>,
-    witnessed: Option<u64>,
+    witnessing: Witnessing,
     /// The log is not read: no right, or none offered.
     pub off: bool,
     address: String,
@@ -233,13 +235,7 @@ impl Trust {
 
     fn is_late(&self, now: Moment) -> bool {
         let since = |ms: Option<u64>| ms.map_or(0, |ms| now.ms.saturating_sub(ms));
-        let unwitnessed = self.quorum > 0
-            && self.edge.is_some()
-            && self.witnessed.is_none_or(|size| {
-                self.pin.as_ref().is_some_and(|pin| pin.checkpoint.size > size)
-                    && now.ms.saturating_sub(self.pin_at.ms) > LATE_MS
-            });
-        since(self.pending_since) > LATE_MS || since(self.last_entry_ms) > SILENT_MS || unwitnessed
+        since(self.pending_since) > LATE_MS || since(self.last_entry_ms) > SILENT_MS || self.is_unwitnessed(now)
     }
 
     /// When, from now, the badge may change by itself or a checkpoint must be asked for; milliseconds.
@@ -248,8 +244,10 @@ impl Trust {
             let due = since?.saturating_add(limit + 1);
             (due > now.ms).then(|| due - now.ms)
         };
+        let witnesses = self.witnesses_due().map(|(since, limit)| until(since, limit));
         [until(self.pending_since, ASK_MS), until(self.pending_since, LATE_MS), until(self.last_entry_ms, SILENT_MS)]
             .into_iter()
+            .chain(witnesses)
             .flatten()
             .min()
     }
@@ -296,7 +294,7 @@ impl Trust {
 
     /// The size that enough witnesses cosigned.
     pub fn witnessed(&self) -> Option<u64> {
-        self.witnessed
+        self.witnessing.size
     }
 
     /// How the key is trusted.
@@ -376,6 +374,7 @@ impl Trust {
         self.tiles = Tiles::default();
         self.rotations.clear();
         self.unchecked.clear();
+        self.witnessing = Witnessing::default();
         self.stuck = false;
     }
 
@@ -503,8 +502,9 @@ impl Trust {
                 self.rotations.push((index, key));
             }
         }
+        self.more_to_witness(now);
         if self.quorum > 0 && signed.witnesses.len() >= self.quorum {
-            self.witnessed = Some(size);
+            self.witnessing.size = Some(size);
         }
         let moved = self.pin.as_ref().is_none_or(|pin| pin.note != signed.note);
         self.pin = Some(signed);

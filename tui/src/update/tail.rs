@@ -162,6 +162,7 @@ pub(super) fn event(state: &mut State, epoch: u64, event: TailEvent, out: &mut V
         }
         TailEvent::Ended(error) => ended(state, error.as_deref(), out),
     }
+    ask_witnesses(state, out);
     wake_for_badge(state, out);
 }
 
@@ -230,6 +231,7 @@ pub(super) fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
                 state.log.trust.asking();
                 ask_log(state, LogCall::Checkpoint, out);
             }
+            ask_witnesses(state, out);
             wake_for_badge(state, out);
         }
         _ => {}
@@ -322,6 +324,10 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
                 }
             }
         }
+        LogAnswer::Witnessed { size, note, growth } => {
+            state.log.asked.retain(|asked| *asked != LogCall::Witnessed(size));
+            state.log.trust.cosigned(&note, Some(&growth), now, &mut wants);
+        }
         LogAnswer::Receipt(index, proof) => {
             state.log.asked.retain(|asked| *asked != LogCall::Receipt(index));
             export(state, index, &proof, out);
@@ -329,7 +335,16 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
     }
     wanted(state, wants, out);
     judge(state, out);
+    ask_witnesses(state, out);
     wake_for_badge(state, out);
+}
+
+/// The cosigned checkpoint is asked for where it is due.
+fn ask_witnesses(state: &mut State, out: &mut Vec<Action>) {
+    if let Some(size) = state.log.trust.wants_witnessed(state.now) {
+        state.log.trust.asking_witnessed(state.now);
+        ask_log(state, LogCall::Witnessed(size), out);
+    }
 }
 
 /// The newest checkpoint is here: the stream begins behind what it covers.
@@ -353,6 +368,8 @@ pub(super) fn failed(state: &mut State, call: LogCall, error: &ClientError, out:
     let is_gone = matches!(error.status(), Some(400 | 404 | 410 | 422));
     let why = super::sentence(error);
     match (&call, error.status()) {
+        // It is asked for again in time.
+        (LogCall::Witnessed(_), _) => state.log.trust.unanswered(),
         (LogCall::Receipt(_), _) => say(state, Level::Error, why, out),
         (_, Some(403)) | (LogCall::Checkpoint | LogCall::Keys, Some(404)) => {
             state.log.trust.off = true;

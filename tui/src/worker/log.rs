@@ -30,6 +30,22 @@ pub(crate) async fn perform(client: &Client, call: LogCall) -> Result<LogAnswer,
             let leaves = entries(client, &range).await?;
             LogAnswer::Entries { range, leaves }
         }
+        LogCall::Witnessed(size) => {
+            let note = match get(client, "checkpoint.witnessed").await {
+                Err(error) if error.status() == Some(404) => Vec::new(),
+                other => other?,
+            };
+            let theirs = String::from_utf8_lossy(&note).lines().nth(1).and_then(|size| size.parse::<u64>().ok());
+            let growth = match theirs {
+                Some(theirs) if theirs != size => {
+                    let (first, then) = (theirs.min(size), theirs.max(size));
+                    let text = get(client, &format!("consistency/{first}/{then}")).await?;
+                    parse_hashes(&String::from_utf8_lossy(&text)).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            LogAnswer::Witnessed { size, note, growth }
+        }
         LogCall::Receipt(index) => {
             let proof = get(client, &format!("proof/{index}")).await?;
             LogAnswer::Receipt(index, String::from_utf8_lossy(&proof).into_owned())
