@@ -53,8 +53,11 @@ fn idle() {
     let daemon = Daemon::start();
     let key = daemon.ledger().vkey().to_string();
     let admin = daemon.admin();
-    let console = signed_in(&daemon, Setup::new().args(&["--log-key", &key]));
-    let entries = || admin.get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().to_owned();
+    let mut console = signed_in(&daemon, Setup::new().args(&["--log-key", &key]));
+    let entries = || admin.get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().parse::<u64>().unwrap();
+    // The entry that records the reading of the log is the last there is.
+    console.wait_for("* live");
+    console.wait_until("all to be verified", |screen| screen.contains(&format!("v {}  * live", entries() - 1)));
     let before = (console.settle(), console.wakeups(), entries());
     let began = Instant::now();
     // Not a wait for something: what is measured is that nothing comes.

@@ -254,7 +254,7 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
-    let mut screens = names(true);
+    let mut screens = names(areas.class > Class::Normal);
     if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
         screens = names(false);
     }
