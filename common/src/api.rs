@@ -1182,6 +1182,29 @@ pub struct RequestStatus {
     pub connections: u64,
     /// How many there may be.
     pub connections_max: u64,
+    /// Live tails of the log.
+    #[serde(default)]
+    pub tails: u64,
+    /// How each kind of request fared in the last five minutes.
+    #[serde(default)]
+    pub kinds: Vec<RequestKind>,
+}
+
+/// How one kind of request fared in the last five minutes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestKind {
+    /// `read`, `write`, or `transfer`: those that take or hand out octets of files.
+    pub kind: String,
+    /// How many there were.
+    pub count: u64,
+    /// How many there were a second, times 1000.
+    pub per_1000_seconds: u64,
+    /// Half of them were answered within so many microseconds; a bound of 27 that are told apart, the last 60 s and more.
+    pub p50_us: Option<u64>,
+    /// 99 of 100 were.
+    pub p99_us: Option<u64>,
+    /// Answered with a status of 500 or above.
+    pub errors: u64,
 }
 
 /// Body of `POST /log/rotate-key`.

@@ -2,7 +2,9 @@
 //! HTTP/1.1 over clear TCP, reuses connections, and bounds every wait and every body. It keeps the bearer token, so that
 //! no caller needs to hold it. What to do about an error, and when to refresh a token, is for the caller.
 
+mod change;
 mod sse;
+mod upload;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
@@ -29,14 +31,17 @@ use crate::api::{
     AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
     ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status, Token, User, VersionInfo,
 };
+use crate::digest::Digest;
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
 
+pub use self::change::VersionVerb;
 pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,
 };
+pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
 
 /// Longest wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,6 +137,26 @@ pub struct Reply<T> {
     pub request_id: String,
     /// `Mregd-Log-Index`: the entry that recorded this request, where one did.
     pub log_index: Option<u64>,
+    /// `ETag`: the state of the thing that is answered, to be given to a change of it.
+    pub etag: Option<String>,
+}
+
+impl<T> Reply<T> {
+    /// The answer with its body made into something else.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Reply<U> {
+        let Self { body, request_id, log_index, etag } = self;
+        Reply { body: change(body), request_id, log_index, etag }
+    }
+}
+
+/// What makes a change safe: it is refused (412) where the thing is not in the state it was made for, and a repetition
+/// with the same key is answered like the first time. Each is sent only to the calls that know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// `If-Match`: an entity tag, as it was answered.
+    pub if_match: Option<String>,
+    /// `Idempotency-Key`: 1 to 255 visible ASCII characters.
+    pub key: Option<String>,
 }
 
 /// A session, as signing in and refreshing answer it. The token itself stays in the [`Client`].
@@ -433,14 +458,6 @@ impl Client {
         self.read(target).await
     }
 
-    /// `GET /models/{id}/versions/{v}`.
-    ///
-    /// # Errors
-    /// [`ProblemType::NotFound`]; those of every call.
-    pub async fn version_info(&self, reference: &str, version: Version) -> Result<Reply<VersionInfo>, ClientError> {
-        self.read(Target::new(&["models", reference, "versions", &version.to_string()])).await
-    }
-
     /// `GET /quarantine`: what waits for a decision, the longest held first, or what was blocked for good.
     ///
     /// # Errors
@@ -594,6 +611,38 @@ impl Client {
         Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
     }
 
+    /// The same from an octet on, as long as it is still the file of this digest; whether it begins there. Where it does
+    /// not, it begins at the first octet.
+    ///
+    /// # Errors
+    /// As of [`Client::download`].
+    pub async fn download_from(
+        &self,
+        reference: &str,
+        version: Version,
+        path: &ArtifactPath,
+        from: u64,
+        digest: &Digest,
+    ) -> Result<(Download, bool), ClientError> {
+        let number = version.to_string();
+        let mut segments = vec!["models", reference, "versions", &number, "files"];
+        segments.extend(path.as_str().split('/'));
+        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\""))];
+        let work = self.send_with(Method::GET, Target::new(&segments), None, true, JSON, &fields);
+        let (_connection, reply) =
+            timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let status = reply.body.status();
+        let begins = text(reply.body.headers(), "content-range").map(str::to_owned);
+        let is_part = match status {
+            StatusCode::OK => false,
+            StatusCode::PARTIAL_CONTENT if begins.is_some_and(|range| range.starts_with(&format!("bytes {from}-"))) => {
+                true
+            }
+            _ => return Err(ClientError::Protocol(format!("status {status} to a part of a download"))),
+        };
+        Ok((Download { body: reply.body.into_body(), address: self.address.clone() }, is_part))
+    }
+
     /// `GET` of a path without a query, such as those below `/log`: the answer, whatever it is. The token is sent along, if
     /// there is one.
     ///
@@ -624,7 +673,7 @@ impl Client {
         let Token { access_token, expires_in, role, username, must_change_password, .. } = reply.body;
         self.set_token(Some(Zeroizing::new(access_token)));
         let body = Session { expires_in_seconds: expires_in, username, role, must_change_password };
-        Reply { body, request_id: reply.request_id, log_index: reply.log_index }
+        Reply { body, request_id: reply.request_id, log_index: reply.log_index, etag: None }
     }
 
     async fn read<T: DeserializeOwned>(&self, target: Target) -> Result<Reply<T>, ClientError> {
@@ -638,11 +687,19 @@ impl Client {
         body: Option<Bytes>,
         signed: bool,
     ) -> Result<Reply<T>, ClientError> {
-        let reply = self.exchange(method, target, body, signed).await?;
-        let bytes = Zeroizing::new(Vec::from(reply.body));
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|cause| ClientError::Protocol(format!("its JSON doesn't fit: {cause}")))?;
-        Ok(Reply { body, request_id: reply.request_id, log_index: reply.log_index })
+        fitting(self.exchange(method, target, body, signed).await?)
+    }
+
+    /// A change: JSON or nothing goes out with its condition.
+    async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        condition: &Condition,
+    ) -> Result<Reply<T>, ClientError> {
+        let body = Some(body.unwrap_or_default());
+        fitting(self.exchange_if(method, target, body, true, condition).await?)
     }
 
     /// One request, its whole answer, everything within [`WHOLE_TIMEOUT`].
@@ -653,11 +710,28 @@ impl Client {
         body: Option<Bytes>,
         signed: bool,
     ) -> Result<Reply<Bytes>, ClientError> {
+        self.exchange_if(method, target, body, signed, &Condition::default()).await
+    }
+
+    async fn exchange_if(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        signed: bool,
+        condition: &Condition,
+    ) -> Result<Reply<Bytes>, ClientError> {
         let work = async {
-            let (connection, reply) = self.send(method, target, body, signed, JSON).await?;
-            let bytes = self.collect(reply.body.into_body()).await?;
+            let fields: Vec<(&'static str, String)> =
+                [("if-match", &condition.if_match), ("idempotency-key", &condition.key)]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value.clone()?)))
+                    .collect();
+            let (connection, reply) = self.send_with(method, target, body, signed, JSON, &fields).await?;
+            let Reply { body, request_id, log_index, etag } = reply;
+            let bytes = self.collect(body.into_body()).await?;
             self.put_back(connection).await;
-            Ok(Reply { body: bytes, request_id: reply.request_id, log_index: reply.log_index })
+            Ok(Reply { body: bytes, request_id, log_index, etag })
         };
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
     }
@@ -672,24 +746,48 @@ impl Client {
         signed: bool,
         accept: &'static str,
     ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
-        let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
-        if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
-            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
-        }
+        self.send_with(method, target, body, signed, accept, &[]).await
+    }
+
+    /// The same with more header fields.
+    async fn send_with(
+        &self,
+        method: Method,
+        target: Target,
+        body: Option<Bytes>,
+        signed: bool,
+        accept: &'static str,
+        fields: &[(&'static str, String)],
+    ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
+        self.check_read_only(&method, &target)?;
         let id = self.fresh_id();
         let repeatable = method == Method::GET;
-        let request = self.request(method, &target.0, body, signed, accept, &id)?;
+        let mut request = self.request(method, &target.0, body, signed, accept, &id)?;
+        for (name, value) in fields {
+            let value = http::HeaderValue::from_str(value)
+                .map_err(|cause| ClientError::Address(format!("{name} can't be sent: {cause}")))?;
+            request.headers_mut().insert(*name, value);
+        }
         let (connection, response) = self.transmit(request, repeatable).await?;
         let headers = response.headers();
         let request_id = text(headers, "x-request-id").unwrap_or(&id).to_owned();
         let log_index = text(headers, "mregd-log-index").and_then(|value| value.parse().ok());
         if response.status().is_success() {
-            return Ok((connection, Reply { body: response, request_id, log_index }));
+            let etag = text(headers, header::ETAG.as_str()).map(str::to_owned);
+            return Ok((connection, Reply { body: response, request_id, log_index, etag }));
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = self.collect(response.into_body()).await?;
         self.put_back(connection).await;
         Err(refusal(status, &headers, &bytes))
+    }
+
+    fn check_read_only(&self, method: &Method, target: &Target) -> Result<(), ClientError> {
+        let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
+        if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
+            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
+        }
+        Ok(())
     }
 
     fn request(
@@ -751,7 +849,12 @@ impl Client {
         timeout(FIRST_BYTE_TIMEOUT, answer).await.map_err(|_elapsed| self.late(FIRST_BYTE_TIMEOUT))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    async fn connect<B>(&self) -> Result<SendRequest<B>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port)))
             .await
             .map_err(|_elapsed| self.late(CONNECT_TIMEOUT))?
@@ -831,6 +934,15 @@ const JSON: &str = "application/json";
 
 const NOT_LOOPBACK: &str = "passwords would cross the network in clear; use a loopback address (ssh -L \
                             8000:127.0.0.1:8000 host), or --allow-plain-http where the network is trusted";
+
+/// The JSON of an answer as what it should be; the octets are wiped.
+fn fitting<T: DeserializeOwned>(reply: Reply<Bytes>) -> Result<Reply<T>, ClientError> {
+    let Reply { body, request_id, log_index, etag } = reply;
+    let bytes = Zeroizing::new(Vec::from(body));
+    let body = serde_json::from_slice(&bytes)
+        .map_err(|cause| ClientError::Protocol(format!("its JSON doesn't fit: {cause}")))?;
+    Ok(Reply { body, request_id, log_index, etag })
+}
 
 fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
     serde_json::to_vec(body)

@@ -26,6 +26,7 @@ pub mod respond;
 pub mod changed;
 pub mod problem;
 pub mod metrics;
+mod recent;
 pub mod login;
 pub mod users;
 pub mod models;

@@ -19,6 +19,7 @@ pub mod oracle;
 pub mod pty;
 pub mod samples;
 pub mod tail;
+pub mod tamper;
 pub mod tar;
 pub mod wait;
 pub mod witness;

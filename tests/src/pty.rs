@@ -419,7 +419,8 @@ impl Console {
         loop {
             let (count, rest) = {
                 let seen = self.seen.lock().unwrap();
-                (seen.octets.len(), seen.newest.elapsed())
+                // What was asked for just now may not have been read here yet.
+                (seen.octets.len(), seen.newest.elapsed().min(began.elapsed()))
             };
             if rest >= SETTLED {
                 return count;

@@ -1,9 +1,34 @@
-//! What the signed-in user may do, and the words for what not. Truth is the daemon's answer to "who am I"; names of roles
-//! are only ever shown.
+//! What the signed-in user may do now, and the words for what not. Three answers: allowed; not allowed, with the reason;
+//! not now, because of what the thing is or how the console stands. Truth is the daemon's answer to "who am I"; names of
+//! roles are only ever shown. Nothing here is sent or painted.
 
+use common::api::State as VersionState;
 use common::role::{Permission, Role};
 
-use crate::state::Who;
+use crate::keymap::{Binding, Command};
+use crate::state::deeds::{can_be_discarded, can_be_retried};
+use crate::state::{Screen, State, Who};
+
+/// Whether something can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// It can.
+    Allowed,
+    /// This user may not.
+    NotAllowed(String),
+    /// It can't be done as things stand.
+    NotNow(String),
+}
+
+impl Access {
+    /// Why it can't be done; none if it can.
+    pub fn refusal(self) -> Option<String> {
+        match self {
+            Self::Allowed => None,
+            Self::NotAllowed(why) | Self::NotNow(why) => Some(why),
+        }
+    }
+}
 
 /// Why this user may not; none if they may, or if nobody is signed in yet.
 pub fn refusal(who: Option<&Who>, permission: Option<Permission>) -> Option<String> {
@@ -13,4 +38,142 @@ pub fn refusal(who: Option<&Who>, permission: Option<Permission>) -> Option<Stri
     }
     let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| role.allows(permission)).map(Role::as_str).collect();
     Some(format!("needs {permission} ({}); you are {}", roles.join(" or "), who.role))
+}
+
+/// Whether something that takes this permission can be sent; `changes` if it changes something.
+pub fn may(state: &State, permission: Option<Permission>, changes: bool) -> Access {
+    if let Some(why) = refusal(state.who.as_ref(), permission) {
+        return Access::NotAllowed(why);
+    }
+    if changes && state.settings.readonly {
+        return Access::NotNow("this profile is read-only".to_owned());
+    }
+    if changes && state.offline {
+        return Access::NotNow("the daemon is not reached; C-r tries again".to_owned());
+    }
+    Access::Allowed
+}
+
+/// Whether a command can be given, with the thing that is selected.
+pub fn access(state: &State, binding: &Binding) -> Access {
+    match may(state, binding.permission, binding.command.changes()) {
+        Access::Allowed => match not_fitting(state, binding.command) {
+            Some(why) => Access::NotNow(why),
+            None => Access::Allowed,
+        },
+        refused => refused,
+    }
+}
+
+/// Why a command doesn't fit what is selected.
+fn not_fitting(state: &State, command: Command) -> Option<String> {
+    let nothing = || Some("nothing is selected".to_owned());
+    if command == Command::Undo {
+        return state.changes.undo.is_none().then(|| "there is nothing to undo".to_owned());
+    }
+    match (state.screen, command) {
+        (Screen::Queue, Command::Pause) => {
+            return state.queue.intake.is_none().then(|| "no drop folder is set".to_owned());
+        }
+        (Screen::Queue, Command::Retry | Command::Discard) => {
+            let Some(item) = state.queue.list.selected() else { return nothing() };
+            let can = if command == Command::Retry { can_be_retried } else { can_be_discarded };
+            let (path, word) = (&item.path, item.state.as_str());
+            return (!can(item.state)).then(|| format!("{path} is {word}"));
+        }
+        (Screen::Quarantine, Command::Release | Command::Block | Command::Rescan) => {
+            if state.quarantine.list.selected().is_none() {
+                return nothing();
+            }
+            let is_done = command == Command::Block && state.quarantine.blocked;
+            return is_done.then(|| "it is blocked for good already".to_owned());
+        }
+        _ => {}
+    }
+    let is_object = matches!(
+        command,
+        Command::Delete
+            | Command::Restore
+            | Command::Deprecate
+            | Command::PointAlias
+            | Command::Edit
+            | Command::Compare
+            | Command::Role
+            | Command::Lock
+            | Command::OneTimePassword
+            | Command::Sessions
+            | Command::Download
+    );
+    if !is_object {
+        return None;
+    }
+    match (state.screen, &state.models.open) {
+        (Screen::Models, None) if !state.models.marks.is_empty() => None,
+        (Screen::Models, None) => {
+            let Some(row) = state.models.list.selected() else { return nothing() };
+            let is_deleted = row.state == VersionState::Deleted;
+            match command {
+                Command::Restore if !is_deleted => Some(format!("{} is not deleted", row.name)),
+                Command::Delete | Command::Edit | Command::PointAlias if is_deleted => {
+                    Some(format!("{} is deleted; U restores it", row.name))
+                }
+                _ => None,
+            }
+        }
+        (Screen::Models, Some(open)) => {
+            let Some(version) = open.versions.selected() else { return nothing() };
+            let name = format!("{} v{}", version.name, version.version);
+            match (command, version.state) {
+                (Command::Restore, state) if state != VersionState::Deleted => Some(format!("{name} is not deleted")),
+                (Command::Delete | Command::PointAlias | Command::Deprecate, VersionState::Deleted) => {
+                    Some(format!("{name} is deleted; U restores it"))
+                }
+                (Command::Deprecate, VersionState::Deprecated) => Some(format!("{name} is deprecated already")),
+                (Command::Download, VersionState::Quarantined) => {
+                    Some(format!("{name} is held in quarantine: its bytes are not handed out"))
+                }
+                _ => None,
+            }
+        }
+        (Screen::Users, _) if state.users.list.selected().is_none() => nothing(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::role::{Permission, Role};
+
+    use super::{Access, may};
+    use crate::event::Size;
+    use crate::state::{Settings, State, Who};
+
+    fn state(role: Role) -> State {
+        let mut state = State::new(Settings::default(), Size { width: 80, height: 24 });
+        state.who =
+            Some(Who { id: String::new(), username: "bob".into(), role, permissions: role.permissions().to_vec() });
+        state
+    }
+
+    /// The three answers: may, may not with the role that could, not now with the reason.
+    #[test]
+    fn three_answers() {
+        let mut viewer = state(Role::Viewer);
+        assert_eq!(may(&viewer, Some(Permission::ModelRead), false), Access::Allowed);
+        let Access::NotAllowed(why) = may(&viewer, Some(Permission::ModelDelete), true) else {
+            panic!("a viewer may not delete")
+        };
+        assert_eq!(why, "needs model.delete (admin); you are viewer");
+        viewer.offline = true;
+        assert!(matches!(may(&viewer, Some(Permission::ModelDelete), true), Access::NotAllowed(_)));
+        let mut admin = state(Role::Admin);
+        admin.settings.readonly = true;
+        assert!(
+            matches!(may(&admin, Some(Permission::ModelDelete), true), Access::NotNow(why) if why.contains("read-only"))
+        );
+        assert_eq!(may(&admin, Some(Permission::ModelRead), false), Access::Allowed);
+        admin.settings.readonly = false;
+        admin.offline = true;
+        assert!(matches!(may(&admin, Some(Permission::ModelDelete), true), Access::NotNow(_)));
+    }
 }

@@ -1,12 +1,21 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
-use common::api::{
-    AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
-};
-use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
-use common::name::Version;
+use std::ops::Range;
 
+use common::api::{
+    AliasEvent, Artifact, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User,
+    VersionInfo,
+};
+use common::audit::{Hash, Receipt, TilePath};
+use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
+use common::name::{ArtifactPath, Version};
+
+use serde_json::Value;
+
+use crate::export::{Format, Kind};
 use crate::secret::Secret;
+use crate::state::deeds::{Base, Change, Deed, Object};
+use crate::trust::Kept;
 
 /// Tells requests apart; a reply with an id nobody waits for is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +42,18 @@ pub enum TimerId {
     Rest,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
+    /// The stream of the log is opened again.
+    Tail,
+    /// The log's badge may change, or something of the log is asked for again.
+    Log,
+    /// What is kept of the log is written.
+    Save,
+    /// What others changed may be read again.
+    Fresh,
+    /// What is not known to have happened is looked for again.
+    Unknown,
+    /// What `u` would undo is offered no longer.
+    Undo,
 }
 
 /// One thing to do.
@@ -56,10 +77,44 @@ pub enum Action {
     },
     /// Let a timer go.
     TimerDrop(TimerId),
+    /// Open the stream of the log.
+    TailOpen {
+        /// Comes back with each of its events.
+        epoch: u64,
+        /// Behind which entry; without it, behind now.
+        after: Option<u64>,
+    },
+    /// Close the stream.
+    TailClose,
+    /// Keep what is believed of the log; `force` writes it over whatever another console kept.
+    SavePin {
+        /// What.
+        kept: Box<Kept>,
+        /// Somebody acknowledged an alarm or confirmed a key.
+        force: bool,
+    },
+    /// Write a file that only its user can read, and never over another.
+    WriteFile {
+        /// What for; comes back with its path.
+        purpose: FilePurpose,
+        /// The beginning of its name.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
     /// Paint every cell anew.
     Repaint,
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Begin a job that takes long.
+    Job {
+        /// Comes back with its reports.
+        id: RequestId,
+        /// What to do.
+        job: Box<Job>,
+    },
+    /// Stop a job.
+    JobStop(RequestId),
     /// Send text to the terminal's clipboard.
     Copy(String),
     /// Have the mouse reported, or no more.
@@ -76,7 +131,78 @@ pub enum Action {
     Quit,
 }
 
-/// A question to the daemon. All but the sign-in calls only read, so each may be repeated.
+/// What a written file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilePurpose {
+    /// What proves that a check failed: in the state folder.
+    Evidence,
+    /// What somebody exported: in the working folder.
+    Export,
+}
+
+/// A question about the log's tree. None but that for entries is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogCall {
+    /// The newest checkpoint.
+    Checkpoint,
+    /// The keys that the daemon names.
+    Keys,
+    /// The right edge of the tree at a size, and its growth from a smaller one.
+    Proof {
+        /// The size.
+        size: u64,
+        /// The smaller size.
+        from: Option<u64>,
+    },
+    /// Tiles.
+    Tiles(Vec<TilePath>),
+    /// Entries of one bundle, octet for octet.
+    Entries(Range<u64>),
+    /// The proof for one entry, as it is exported.
+    Receipt(u64),
+    /// The checkpoint that witnesses cosigned, and what shows that it is of one history with that of this size.
+    Witnessed(u64),
+}
+
+/// What came for a [`LogCall`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogAnswer {
+    /// The octets of a note.
+    Checkpoint(Vec<u8>),
+    /// Keys, one a line.
+    Keys(String),
+    /// Tiles of the edge, and the hashes of the growth where it was asked for; none of them where they are no hashes.
+    Proof {
+        /// The size.
+        size: u64,
+        /// The growth.
+        growth: Option<Vec<Hash>>,
+        /// The tiles.
+        tiles: Vec<(TilePath, Vec<u8>)>,
+    },
+    /// Tiles.
+    Tiles(Vec<(TilePath, Vec<u8>)>),
+    /// Leaves, as many as the bundle could be cut into.
+    Entries {
+        /// The entries that were asked for.
+        range: Range<u64>,
+        /// Their leaves; `None` where the bundle cannot be cut.
+        leaves: Option<Vec<Vec<u8>>>,
+    },
+    /// A proof.
+    Receipt(u64, String),
+    /// The note, empty where there is none yet, and the hashes between it and the size.
+    Witnessed {
+        /// The size it was asked for.
+        size: u64,
+        /// The note.
+        note: Vec<u8>,
+        /// The hashes.
+        growth: Vec<Hash>,
+    },
+}
+
+/// A question to the daemon. All but the sign-in calls and [`Call::Change`] only read, so each may be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     /// `POST /login`.
@@ -141,6 +267,37 @@ pub enum Call {
         /// The number.
         version: Version,
     },
+    /// Below `/log`.
+    Log(LogCall),
+    /// One thing, as it is now.
+    Look(Object),
+    /// A change.
+    Change {
+        /// What is done to what.
+        change: Box<Change>,
+        /// The entity tag of the state it is made for.
+        if_match: Option<String>,
+        /// Number of its idempotency key.
+        key: u64,
+    },
+    /// The octets of a small file.
+    Text {
+        /// The model.
+        reference: String,
+        /// The version.
+        version: Version,
+        /// The file.
+        path: ArtifactPath,
+        /// How many there are, at most.
+        octets_max: u64,
+    },
+    /// `GET /models/{id}/aliases/{alias}/history`.
+    History {
+        /// The model.
+        reference: String,
+        /// The alias.
+        alias: String,
+    },
 }
 
 impl Call {
@@ -161,6 +318,21 @@ impl Call {
             Self::Ingest(_) => "GET /ingest",
             Self::Quarantine { .. } => "GET /quarantine",
             Self::Version { .. } => "GET /models/{id}/versions/{v}",
+            Self::Log(LogCall::Checkpoint) => "GET /log/checkpoint",
+            Self::Log(LogCall::Keys) => "GET /log/vkeys",
+            Self::Log(LogCall::Proof { .. }) => "GET /log/consistency",
+            Self::Log(LogCall::Tiles(_)) => "GET /log/tile",
+            Self::Log(LogCall::Entries(_)) => "GET /log/tile/entries",
+            Self::Log(LogCall::Receipt(_)) => "GET /log/proof",
+            Self::Log(LogCall::Witnessed(_)) => "GET /log/checkpoint.witnessed",
+            Self::Look(Object::Model { .. }) => "GET /models/{id}",
+            Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
+            Self::Look(Object::User(_)) => "GET /users/{name}",
+            Self::Look(Object::Item { .. }) => "GET /ingest/{item}",
+            Self::Look(Object::Intake) => "GET /ingest",
+            Self::Change { change, .. } => change_name(change),
+            Self::Text { .. } => "GET /models/{id}/versions/{v}/files/{path}",
+            Self::History { .. } => "GET /models/{id}/aliases/{alias}/history",
         }
     }
 
@@ -168,6 +340,105 @@ impl Call {
     pub fn is_sign_in(&self) -> bool {
         matches!(self, Self::Login { .. } | Self::Refresh | Self::ChangePassword { .. })
     }
+}
+
+fn change_name(change: &Change) -> &'static str {
+    match (&change.deed, &change.object) {
+        (Deed::Alias { to: Some(_), .. }, _) => "PUT /models/{id}/aliases/{alias}",
+        (Deed::Alias { to: None, .. }, _) => "DELETE /models/{id}/aliases/{alias}",
+        (Deed::Edit { .. }, _) => "PATCH /models/{id}",
+        (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
+        (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
+        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake) => "DELETE /users/{name}",
+        (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
+        (Deed::Restore, _) => "POST /models/{id}/restore",
+        (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
+        (Deed::Release { .. }, _) => "POST /models/{id}/versions/{v}/release",
+        (Deed::Block { .. }, _) => "POST /models/{id}/versions/{v}/block",
+        (Deed::Rescan, _) => "POST /models/{id}/versions/{v}/rescan",
+        (Deed::Role(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
+        (Deed::OneTimePassword, _) => "POST /users/{name}/password",
+        (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
+        (Deed::Register(_), _) => "POST /register",
+        (Deed::Retry, _) => "POST /ingest/{item}/retry",
+        (Deed::Discard { .. }, _) => "POST /ingest/{item}/discard",
+        (Deed::Pause { .. }, _) => "POST /ingest/pause",
+        (Deed::Resume { .. }, _) => "POST /ingest/resume",
+    }
+}
+
+/// Rows of an export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// These.
+    Held(Vec<Value>),
+    /// All models of a query.
+    Models(Box<ModelQuery>),
+    /// Models of these ids.
+    Ids(Vec<String>),
+    /// All versions of a model.
+    Versions(String),
+    /// All users.
+    Users,
+}
+
+/// What takes long, in the background.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
+    /// Rows to a new file.
+    Export {
+        /// Which.
+        rows: Rows,
+        /// What they are.
+        kind: Kind,
+        /// How they are written.
+        format: Format,
+        /// The file.
+        path: String,
+    },
+    /// A file to the registry.
+    Upload {
+        /// The file.
+        path: String,
+        /// The model's name.
+        name: String,
+    },
+    /// A file from the registry.
+    Download {
+        /// The model.
+        reference: String,
+        /// The version.
+        version: Version,
+        /// The file, with its digest.
+        artifact: Artifact,
+        /// Where to.
+        target: String,
+    },
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It has come so far: rows or octets.
+    Going {
+        /// So many are done.
+        done: u64,
+        /// Of so many.
+        total: Option<u64>,
+    },
+    /// It is over: a sentence on what came of it, or on what went wrong.
+    Over(Result<String, String>),
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Proof that it is in the audit log.
+    pub receipt: Option<Receipt>,
+    /// Until when a deletion can be taken back.
+    pub restorable_until: Option<String>,
+    /// A password that was made up for it.
+    pub password: Option<Secret>,
 }
 
 /// What the daemon answered. The token of a session is not among it.
@@ -187,4 +458,9 @@ pub enum Answer {
     Ingest(Reply<Box<IngestPage>>),
     Quarantine(Reply<Page<QuarantineItem>>),
     Version(Reply<Box<VersionInfo>>),
+    Log(LogAnswer),
+    Look(Reply<Base>),
+    Changed(Reply<Box<Outcome>>),
+    History(Reply<Page<AliasEvent>>),
+    Text(Vec<u8>),
 }

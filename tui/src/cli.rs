@@ -3,6 +3,8 @@
 
 mod fetch;
 mod session;
+mod tail;
+mod verify;
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -10,11 +12,13 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use common::api::{AuditRow, ModelInfo, ModelRow, VersionInfo};
+use common::audit::Verifier;
 use common::client::{AuditQuery, Client, ClientError, ModelQuery};
 use thiserror::Error;
 
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Arguments, Command, Configuration, Credential, ListOptions, Opening, Profiles};
+use crate::config::{Arguments, Command, Configuration, Credential, ListOptions, Opening, Profiles, state_folder};
+use crate::filter::audit_query;
 use crate::secret::Secret;
 use crate::state::audit::field;
 use crate::terminal::Guard;
@@ -82,7 +86,9 @@ pub fn run(arguments: Arguments, command: Command) -> ExitCode {
         Command::Show { json, .. }
         | Command::Whoami { json }
         | Command::Fetch { json, .. }
-        | Command::Profiles { json } => *json,
+        | Command::Profiles { json }
+        | Command::Tail { json, .. }
+        | Command::Verify { json, .. } => *json,
         Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Keys => false,
     };
     match try_run(arguments, command) {
@@ -127,7 +133,7 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         Command::Logout { .. } => return session::logout(&opening),
         _ => {}
     }
-    let Opening { client, settings, credential, cache } = opening;
+    let Opening { client, settings, credential, cache, log_keys } = opening;
     let kept = matches!(credential, Credential::Kept(_)).then_some(cache).flatten();
     let password = match credential {
         Credential::Token | Credential::Kept(_) => None,
@@ -146,7 +152,7 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         if let Some(cache) = &kept {
             session::refresh(&client, cache).await;
         }
-        let result = perform(&client, command).await;
+        let result = perform(&client, &log_keys, command).await;
         if signed_in_here {
             // A session nobody will use is ended; if that fails it ends by itself.
             drop(client.logout().await);
@@ -159,7 +165,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
 }
 
-async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
+/// A sentence beside the data.
+fn talk(text: &str) {
+    // With stderr gone there is nobody left to tell.
+    drop(writeln!(io::stderr(), "mreg: {}", clean(text)));
+}
+
+async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match command {
         Command::Ls { query, sort, tags, state, list } => {
@@ -184,6 +196,24 @@ async fn perform(client: &Client, command: Command) -> Result<(), CliError> {
                 ..AuditQuery::default()
             };
             audit(client, query, &list, &mut out).await?;
+        }
+        Command::Tail { from, filter, verify, json, until } => {
+            let from =
+                match from.as_deref() {
+                    None | Some("now") => None,
+                    Some(index) => Some(index.parse().map_err(|_no_number| {
+                        CliError::Usage(format!("--from {index}: an index of an entry, or now"))
+                    })?),
+                };
+            let filter = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let key = log_keys.first().cloned();
+            let asked = tail::Asked { from, filter, verify, json, until, key, folder: state_folder() };
+            tail::tail(client, asked, &mut out).await?;
+        }
+        Command::Verify { from, to, resume, json } => {
+            let keys = log_keys.to_vec();
+            let asked = verify::Asked { from, to, resume, json, keys, folder: state_folder() };
+            verify::verify(client, asked, &mut out).await?;
         }
         Command::Whoami { json } => {
             let me = client.me().await?.body;

@@ -7,13 +7,16 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::audit::Verifier;
 use common::client::Client;
 use zeroize::Zeroizing;
 
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, read_token_file};
+use crate::state::log::LogSettings;
 use crate::state::{ProfileRow, Settings};
 use crate::view::theme::Theme;
+use crate::worker::files::read_kept;
 use crate::worker::session::Cache;
 
 pub(crate) use self::file::nearest;
@@ -22,6 +25,8 @@ pub(crate) use self::file::nearest;
 const ADDRESS_DEFAULT: &str = "http://127.0.0.1:8000";
 /// Longest password read from a pipe, in octets.
 const PASSWORD_OCTETS_MAX: u64 = 1024;
+/// Longest file of verifier keys, in octets.
+const KEY_FILE_OCTETS_MAX: u64 = 64 * 1024;
 
 const AFTER_HELP: &str = "\
 Without a command the console opens; it needs a terminal. Credentials, first found: --token-file, MREG_TOKEN_FILE,
@@ -79,6 +84,9 @@ pub struct Connection {
     /// Send nothing that changes anything.
     #[arg(long, global = true)]
     pub readonly: bool,
+    /// The log's verifier key, or a file with it: handed over by a way that does not lead through the daemon.
+    #[arg(long, global = true, env = "MREG_LOG_KEY", value_name = "KEY|FILE")]
+    pub log_key: Option<String>,
 }
 
 /// Commands without a screen.
@@ -156,6 +164,39 @@ pub enum Command {
     },
     /// List the commands of the console, their keys and the names the configuration knows them by.
     Keys,
+    /// Follow the audit log: one line an entry, until interrupted.
+    Tail {
+        /// The first entry's index, or now.
+        #[arg(long, value_name = "N|now")]
+        from: Option<String>,
+        /// Only these, such as "actor:eve outcome:denied".
+        #[arg(long, value_name = "F")]
+        filter: Option<String>,
+        /// Write an entry only once a verified checkpoint covers it; end with status 6 where verification fails.
+        #[arg(long)]
+        verify: bool,
+        /// One JSON document per line.
+        #[arg(long)]
+        json: bool,
+        /// End after this entry.
+        #[arg(long, value_name = "N")]
+        until: Option<u64>,
+    },
+    /// Verify the audit log at its newest checkpoint: all of it, or a part.
+    Verify {
+        /// The first entry.
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// The first entry that is not looked at any more.
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+        /// Keep how far it is, and go on where the last run was interrupted.
+        #[arg(long)]
+        resume: bool,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say who is signed in and what they may do.
     Whoami {
         /// One JSON document.
@@ -251,6 +292,8 @@ pub struct Opening {
     pub credential: Credential,
     /// Where the session is kept, if it can be.
     pub cache: Option<Cache>,
+    /// The log's verifier keys, as they were set.
+    pub log_keys: Vec<Verifier>,
 }
 
 /// Which daemon.
@@ -377,6 +420,7 @@ impl Profiles {
             (_, true) if self.connection.user.is_some() => self.connection.user.clone().unwrap_or_default(),
             (_, _) => profile.user.clone().unwrap_or_default(),
         };
+        let (log, log_keys) = self.log(profile, client.address(), is_first)?;
         let remembers = profile.remember || matches!(credential, Credential::Kept(_));
         let settings = Settings {
             profile: name.to_owned(),
@@ -388,13 +432,12 @@ impl Profiles {
             remember: remembers && cache.is_some(),
             can_remember: cache.is_some(),
             lock_after_ms: profile.lock_after_seconds.map(|seconds| seconds.saturating_mul(1_000)),
-            log_key: profile.log_key.clone(),
-            witnesses: (profile.witnesses.clone(), profile.quorum.unwrap_or(0)),
+            log,
             user,
             ..self.settings()
         };
         let cache = cache.map(|cache| Cache { on: settings.remember, ..cache });
-        Ok(Opening { client, settings, credential, cache })
+        Ok(Opening { client, settings, credential, cache, log_keys })
     }
 
     /// What is drawn with before a daemon is chosen.
@@ -441,6 +484,35 @@ impl Profiles {
             name.to_owned()
         };
         Some(Cache { folder, profile: name, address: address.to_owned(), on: false })
+    }
+
+    /// How the log of a daemon is followed and verified, and all its keys.
+    fn log(&self, profile: &Profile, address: &str, is_first: bool) -> Result<(LogSettings, Vec<Verifier>), String> {
+        let given = self.connection.log_key.as_ref().filter(|_| is_first);
+        let keys = match (given, &profile.log_key) {
+            (Some(given), _) => log_keys(given).map_err(|why| format!("--log-key {given}: {why}"))?,
+            (None, Some(given)) => log_keys(given).map_err(|why| format!("log_key {given}: {why}"))?,
+            (None, None) => Vec::new(),
+        };
+        let witnesses: Result<Vec<Verifier>, _> = profile
+            .witnesses
+            .iter()
+            .map(|key| key.parse().map_err(|why| format!("the witness key {key} of the configuration: {why}")))
+            .collect();
+        let mut log = LogSettings {
+            live: true,
+            key: keys.first().cloned(),
+            witnesses: witnesses?,
+            quorum: profile.quorum.and_then(|quorum| usize::try_from(quorum).ok()).unwrap_or(0),
+            ..LogSettings::default()
+        };
+        if let Some(folder) = state_folder() {
+            match read_kept(&folder, address) {
+                Ok(kept) => log.kept = kept,
+                Err(why) => log.unreadable = Some(why),
+            }
+        }
+        Ok((log, keys))
     }
 
     /// The first credential there is. A token goes to the client.
@@ -528,12 +600,30 @@ fn read_password(pipe: impl Read) -> Result<Secret, String> {
     Ok(Secret::new(password.to_owned()))
 }
 
+/// The log's verifier keys: the value itself, or the lines of the file of that name.
+fn log_keys(given: &str) -> Result<Vec<Verifier>, String> {
+    if let Ok(key) = given.parse() {
+        return Ok(vec![key]);
+    }
+    let mut text = String::new();
+    std::fs::File::open(given)
+        .and_then(|file| file.take(KEY_FILE_OCTETS_MAX).read_to_string(&mut text))
+        .map_err(|cause| format!("neither a key nor a file with one ({cause})"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Result<Vec<Verifier>, _> = lines.map(str::parse).collect();
+    match keys {
+        Ok(keys) if !keys.is_empty() => Ok(keys),
+        Ok(_) => Err("it is empty".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn is_utf8(locale: Option<&str>) -> bool {
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Where reports about defects go: `$XDG_STATE_HOME/mreg`, else `~/.local/state/mreg`.
+/// Where reports about defects, pinned checkpoints and evidence go: `$XDG_STATE_HOME/mreg`, else `~/.local/state/mreg`.
 pub fn state_folder() -> Option<PathBuf> {
     let base = variable("XDG_STATE_HOME")
         .map(PathBuf::from)

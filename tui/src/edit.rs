@@ -18,14 +18,38 @@ pub struct Line {
     /// Octet offset; always at a character's border.
     cursor: usize,
     hidden: bool,
+    /// Most octets it takes.
+    room: usize,
+    /// Line breaks are taken, typed as C-j.
+    breaks: bool,
 }
 
 impl Line {
     /// A line that is shown.
     pub fn new(text: &str) -> Self {
-        let mut line = Self { text: Zeroizing::new(String::with_capacity(LINE_OCTETS_MAX)), cursor: 0, hidden: false };
+        let mut line = Self {
+            text: Zeroizing::new(String::with_capacity(LINE_OCTETS_MAX)),
+            cursor: 0,
+            hidden: false,
+            room: LINE_OCTETS_MAX,
+            breaks: false,
+        };
         line.insert(text);
         line
+    }
+
+    /// A line that is shown, takes up to `room` octets, and line breaks among them.
+    pub fn long(text: &str, room: usize) -> Self {
+        let mut line = Self { room, breaks: true, ..Self::new("") };
+        line.insert(text);
+        line
+    }
+
+    /// Puts another text in place of all there is, as it is: what the daemon has is not changed by being looked at.
+    pub fn set(&mut self, text: &str) {
+        self.text.clear();
+        self.text.push_str(text);
+        self.cursor = self.text.len();
     }
 
     /// A line that is never shown.
@@ -55,14 +79,15 @@ impl Line {
 
     /// Empties the line.
     pub fn clear(&mut self) {
-        *self = Self { hidden: self.hidden, ..Self::new("") };
+        *self = Self { hidden: self.hidden, room: self.room, breaks: self.breaks, ..Self::new("") };
     }
 
     /// Puts text at the cursor. Control characters are left out (a newline in pasted text confirms nothing), and what
     /// would go over [`LINE_OCTETS_MAX`].
     pub fn insert(&mut self, text: &str) {
-        for character in text.chars().filter(|character| !character.is_control()) {
-            if self.text.len() + character.len_utf8() > LINE_OCTETS_MAX {
+        let breaks = self.breaks;
+        for character in text.chars().filter(|character| !character.is_control() || (breaks && *character == '\n')) {
+            if self.text.len() + character.len_utf8() > self.room {
                 return;
             }
             self.text.insert(self.cursor, character);
@@ -73,6 +98,7 @@ impl Line {
     /// Takes a key; false if it is none of editing.
     pub fn key(&mut self, key: Key) -> bool {
         match (key.code, key.ctrl) {
+            (Code::Char('j'), true) if self.breaks => self.insert("\n"),
             (Code::Char(character), false) => self.insert(character.encode_utf8(&mut [0; 4])),
             (Code::Backspace, _) | (Code::Char('h'), true) => self.remove(self.left(), self.cursor),
             (Code::Delete, _) => self.remove(self.cursor, self.right()),

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use common::client::ClientError;
+use common::client::{ClientError, LogEvent};
 
-use crate::action::{Answer, RequestId, TimerId};
+use crate::action::{Answer, FilePurpose, LogAnswer, Report, RequestId, TimerId};
 
 /// When an event happened. The only clock `update` and `draw` know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,10 +49,31 @@ pub enum EventKind {
         /// How. Boxed: an event is moved often.
         result: Box<Result<Answer, ClientError>>,
     },
+    /// Something of the log's stream.
+    Tail {
+        /// Which stream.
+        epoch: u64,
+        /// What.
+        event: TailEvent,
+    },
+    /// A file was written, or not.
+    Written {
+        /// What for.
+        purpose: FilePurpose,
+        /// Its path, or what the system says.
+        result: Result<String, String>,
+    },
     /// A timer ran out.
     Timer(TimerId),
     /// The system asks to suspend (SIGTSTP).
     SuspendAsked,
+    /// A job in the background stands so.
+    Job {
+        /// Which.
+        id: RequestId,
+        /// How.
+        report: Report,
+    },
     /// The terminal is ours again.
     Resumed(Size),
     /// The process was continued (SIGCONT), perhaps after somebody else stopped it.
@@ -77,8 +98,18 @@ impl EventKind {
     pub fn is_asked(&self) -> bool {
         match self {
             Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Resumed(_) => true,
-            Self::Reply { .. } => true,
-            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Lock),
+            // What verification asks for by itself belongs to the tail; only pages of entries are waited for.
+            Self::Reply { result, .. } => !matches!(
+                **result,
+                Ok(Answer::Log(
+                    LogAnswer::Checkpoint(_)
+                        | LogAnswer::Keys(_)
+                        | LogAnswer::Proof { .. }
+                        | LogAnswer::Tiles(_)
+                        | LogAnswer::Witnessed { .. }
+                ))
+            ),
+            Self::Timer(id) => matches!(id, TimerId::Digit | TimerId::Typing | TimerId::Rest | TimerId::Lock),
             _ => false,
         }
     }
@@ -92,11 +123,14 @@ impl EventKind {
             Self::Reply { .. } => "Reply",
             Self::Timer(_) => "Timer",
             Self::SuspendAsked => "SuspendAsked",
+            Self::Job { .. } => "Job",
             Self::Resumed(_) => "Resumed",
             Self::Continued => "Continued",
             Self::Mouse(_) => "Mouse",
             Self::Focus(_) => "Focus",
             Self::Said(_) => "Said",
+            Self::Tail { .. } => "Tail",
+            Self::Written { .. } => "Written",
             Self::Drawn(_) => "Drawn",
         }
     }
@@ -120,6 +154,17 @@ pub enum Gesture {
     Click,
     WheelUp,
     WheelDown,
+}
+
+/// What a stream of the log brings.
+#[derive(Debug, Clone)]
+pub enum TailEvent {
+    /// It is there; this entry records it.
+    Opened(u64),
+    /// Events, in their order.
+    News(Vec<LogEvent>),
+    /// It has ended: with an error, or as a body ends.
+    Ended(Option<Box<ClientError>>),
 }
 
 /// A key, as far as the console tells keys apart.

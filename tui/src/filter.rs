@@ -1,11 +1,14 @@
-//! What a person types to narrow a list. Models: words, sent as they are. Audit: `field:value` pairs, checked here so
-//! that a misspelt field is refused with the nearest one instead of finding nothing.
+//! What a person types to narrow a list. Models: words, sent as they are, and `field:value` pairs. Audit: pairs only. They
+//! are checked here, so that a misspelt field is refused with the nearest one instead of finding nothing.
 
-use common::api::IngestState;
-use common::client::{AuditQuery, IngestQuery};
+use common::api::{IngestState, State};
+use common::client::{AuditQuery, IngestQuery, ModelQuery};
+use serde_json::Value;
 
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
+/// The fields of a filter for models.
+pub const MODEL_FIELDS: [&str; 5] = ["alias", "format", "state", "tag", "uploader"];
 const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
 
 /// An audit query from text such as `actor:eve outcome:denied`; a word without a field is an actor.
@@ -38,8 +41,77 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
     Ok(query)
 }
 
+/// Whether an entry is one that a query asks for, as the daemon decides it.
+pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
+    let text = |path: &[&str]| crate::state::audit::field(entry, path).to_owned();
+    let is = |wanted: &str, found: &[String]| wanted.is_empty() || found.iter().any(|found| found == wanted);
+    let action = text(&["action"]);
+    let action_fits = match query.action.strip_suffix(".*") {
+        Some(begin) => action.strip_prefix(begin).is_some_and(|rest| rest.starts_with('.')),
+        None => query.action.is_empty() || action == query.action,
+    };
+    let ts = text(&["ts"]);
+    let ms = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+    let at = ms(&ts);
+    action_fits
+        && is(&query.actor, &[text(&["actor", "id"]), text(&["actor", "name"])])
+        && is(&query.target, &[text(&["target", "id"])])
+        && is(&query.outcome, &[text(&["outcome"])])
+        && is(&query.ip, &[text(&["req", "ip"])])
+        && (query.since.is_empty() || ms(&query.since).is_none_or(|since| at.is_some_and(|at| at >= since)))
+        && (query.until.is_empty() || ms(&query.until).is_none_or(|until| at.is_some_and(|at| at <= until)))
+}
+
+/// A query for models from text such as `router alias:prod tag:lang:de state:deleted`; words without a field are looked for
+/// in name and description, one after the other as they stand.
+///
+/// # Errors
+/// A sentence that names the nearest field, or the states there are.
+pub fn model_query(text: &str) -> Result<ModelQuery, String> {
+    let mut query = ModelQuery::default();
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split_whitespace() {
+        let Some((field, value)) = word.split_once(':') else {
+            words.push(word);
+            continue;
+        };
+        if value.is_empty() {
+            return Err(format!("{field}: needs a value"));
+        }
+        let place = match field {
+            "alias" => &mut query.alias,
+            "format" => &mut query.format,
+            "uploader" => &mut query.uploader,
+            "tag" if value.contains(':') => {
+                query.tags.push(value.to_owned());
+                continue;
+            }
+            "tag" => return Err(format!("tag:{value}: is written tag:key:value")),
+            "state" => {
+                let known = [State::Available, State::Quarantined, State::Deprecated, State::Deleted];
+                let state = known.into_iter().find(|state| state.as_str() == value);
+                query.state = Some(state.ok_or_else(|| {
+                    format!("state:{value}: a state is one of available, quarantined, deprecated, deleted")
+                })?);
+                continue;
+            }
+            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest_of(unknown, &MODEL_FIELDS))),
+        };
+        if !place.is_empty() {
+            return Err(format!("{field}: is there twice"));
+        }
+        value.clone_into(place);
+    }
+    query.q = words.join(" ");
+    Ok(query)
+}
+
 fn nearest(field: &str) -> &'static str {
-    AUDIT_FIELDS.into_iter().min_by_key(|known| distance(field, known)).unwrap_or(AUDIT_FIELDS[0])
+    nearest_of(field, &AUDIT_FIELDS)
+}
+
+fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
+    known.iter().copied().min_by_key(|known| distance(field, known)).unwrap_or_default()
 }
 
 /// Longest search text for the drop folder, characters.
@@ -93,9 +165,9 @@ pub(crate) fn distance(left: &str, right: &str) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use common::api::IngestState;
+    use common::api::{IngestState, State};
 
-    use super::{audit_query, ingest_query};
+    use super::{audit_query, ingest_query, model_query};
 
     /// Words are one part of the path, states any of several; what is misspelt is refused with what there is.
     #[test]
@@ -106,6 +178,25 @@ mod tests {
         let long = "x".repeat(201);
         for (text, why) in [("state:fail", "failed"), ("sate:failed", "did you mean state?"), (&long, "at most 200")] {
             assert!(ingest_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn models() {
+        let query = model_query("intent router alias:prod tag:lang:de tag:a:b state:deleted").unwrap();
+        assert_eq!(
+            (query.q.as_str(), query.alias.as_str(), query.state),
+            ("intent router", "prod", Some(State::Deleted))
+        );
+        assert_eq!(query.tags, ["lang:de", "a:b"]);
+        for (text, why) in [
+            ("alais:prod", "did you mean alias?"),
+            ("state:gone", "quarantined"),
+            ("tag:x", "tag:key:value"),
+            ("format:", "needs a value"),
+            ("alias:a alias:b", "twice"),
+        ] {
+            assert!(model_query(text).unwrap_err().contains(why), "{text}");
         }
     }
 

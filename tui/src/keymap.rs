@@ -29,11 +29,46 @@ pub enum Command {
     Sort,
     Reverse,
     SameActor,
+    Follow,
+    GoToTime,
+    Verification,
+    ExportProof,
+    Acknowledge,
+    TrustKey,
     OpenTarget,
     EntriesOf,
     Blocked,
+    Retry,
+    Discard,
+    Pause,
+    Release,
+    Block,
+    Rescan,
     CopyName,
     CopyJson,
+    Mark,
+    MarkRange,
+    MarkAll,
+    PointAlias,
+    Edit,
+    Compare,
+    Delete,
+    Restore,
+    Deprecate,
+    Role,
+    OneTimePassword,
+    Lock,
+    Sessions,
+    AddUser,
+    Download,
+    Upload,
+    Export,
+    Undo,
+    AllFields,
+    NextHit,
+    LastHit,
+    Jobs,
+    Palette,
     Refresh,
     Help,
     Messages,
@@ -41,6 +76,52 @@ pub enum Command {
     Repaint,
     Suspend,
     Quit,
+}
+
+impl Command {
+    /// Its words, as the palette knows it: `same actor`, `go audit`.
+    pub fn words(self) -> String {
+        let mut words = String::new();
+        for character in format!("{self:?}").chars() {
+            match character {
+                '(' => words.push(' '),
+                ')' => {}
+                upper if upper.is_uppercase() => {
+                    if !words.is_empty() && !words.ends_with(' ') {
+                        words.push(' ');
+                    }
+                    words.extend(upper.to_lowercase());
+                }
+                other => words.push(other),
+            }
+        }
+        words
+    }
+
+    /// Whether it changes something at the daemon: not in a read-only profile, and not while the daemon is away.
+    pub fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::PointAlias
+                | Self::Edit
+                | Self::Delete
+                | Self::Restore
+                | Self::Deprecate
+                | Self::Role
+                | Self::OneTimePassword
+                | Self::Lock
+                | Self::Sessions
+                | Self::AddUser
+                | Self::Upload
+                | Self::Undo
+                | Self::Retry
+                | Self::Discard
+                | Self::Pause
+                | Self::Release
+                | Self::Block
+                | Self::Rescan
+        )
+    }
 }
 
 /// Where a key means something.
@@ -51,10 +132,55 @@ pub enum Context {
     Lists,
     Models,
     Model,
+    Compared,
     Audit,
     Queue,
     Quarantine,
     Users,
+}
+
+/// A command that is typed with words after it. Only the palette has it.
+#[derive(Debug)]
+pub struct Verb {
+    /// Its first word.
+    pub word: &'static str,
+    /// What follows.
+    pub words: &'static str,
+    /// A line for the help.
+    pub help: &'static str,
+    /// What it takes.
+    pub permission: Option<Permission>,
+    /// Whether it changes something at the daemon.
+    pub changes: bool,
+}
+
+/// The commands with words after them.
+pub const VERBS: &[Verb] = &[
+    verb("alias", "MODEL VERSION NAME", "point an alias at a version", Some(Permission::ModelWrite), true),
+    verb(
+        "audit",
+        "FILTER|acknowledge REASON|trust",
+        "the audit log, filtered; its alarm; its key",
+        Some(Permission::AuditRead),
+        false,
+    ),
+    verb("download", "[FILE]", "a file of the selected version, to this folder", Some(Permission::ModelRead), false),
+    verb("export", "csv|jsonl screen|all|marked FILE", "what is in this list, to a file", None, false),
+    verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),
+    verb("models", "FILTER", "models, filtered: words, tag: state: format: alias: uploader:", None, false),
+    verb("open", "MODEL", "a model by name, name:3, name@alias or digest", Some(Permission::ModelRead), false),
+    verb("set", "NAME VALUE", "how this console looks", None, false),
+    verb("upload", "FILE NAME", "a file as a new version", Some(Permission::ModelWrite), true),
+];
+
+const fn verb(
+    word: &'static str,
+    words: &'static str,
+    help: &'static str,
+    permission: Option<Permission>,
+    changes: bool,
+) -> Verb {
+    Verb { word, words, help, permission, changes }
 }
 
 /// One row of the table.
@@ -89,7 +215,7 @@ const fn with(permission: Permission, binding: Binding) -> Binding {
 }
 
 use Command as C;
-use Context::{Audit, Everywhere, Lists, Model, Models, Quarantine, Queue, Users};
+use Context::{Audit, Compared, Everywhere, Lists, Model, Models, Quarantine, Queue, Users};
 
 /// Every command.
 pub const TABLE: &[Binding] = &[
@@ -107,17 +233,64 @@ pub const TABLE: &[Binding] = &[
     bind(Everywhere, C::Back, &["Esc", "h", "Left"], "", "one step back"),
     bind(Models, C::Filter, &["/"], "filter", "part of name or description"),
     bind(Models, C::Sort, &["s"], "sort", "next sort: name, updated, created"),
-    bind(Models, C::Reverse, &["S"], "reverse", "the other way round"),
+    bind(Models, C::Reverse, &["S"], "", "the other way round"),
+    bind(Models, C::Mark, &["Space"], "mark", "mark, or no longer"),
+    bind(Models, C::MarkRange, &["v"], "", "mark from the last mark to here"),
+    bind(Models, C::MarkAll, &["*"], "", "mark all that match the filter; again: none"),
+    with(Permission::ModelWrite, bind(Models, C::PointAlias, &["p"], "alias", "point an alias at a version")),
+    with(Permission::ModelWrite, bind(Models, C::Edit, &["e"], "edit", "description and tags")),
+    with(Permission::ModelDelete, bind(Models, C::Delete, &["D"], "delete", "delete, restorably")),
+    with(
+        Permission::ModelDelete,
+        bind(Models, C::Restore, &["U"], "restore", "restore what was deleted (filter state:deleted)"),
+    ),
     with(Permission::AuditRead, bind(Models, C::EntriesOf, &["o"], "entries", "audit entries of this model")),
+    bind(Models, C::Export, &["x"], "export", "what is in this list, to a file"),
+    with(Permission::ModelWrite, bind(Models, C::Upload, &["I"], "", "upload a file as a new version")),
+    with(Permission::ModelWrite, bind(Model, C::PointAlias, &["p"], "alias", "point an alias at this version")),
+    with(Permission::ModelWrite, bind(Model, C::Edit, &["e"], "edit", "description and tags of the model")),
+    bind(Model, C::Compare, &["d"], "compare", "compare with the version before, or with the marked one"),
+    bind(Model, C::Mark, &["Space"], "mark", "mark for a comparison, or no longer"),
+    with(Permission::ModelDelete, bind(Model, C::Delete, &["D"], "delete", "delete this version, restorably")),
+    with(Permission::ModelDelete, bind(Model, C::Restore, &["U"], "restore", "restore this version")),
+    with(Permission::ModelModerate, bind(Model, C::Deprecate, &["X"], "deprecate", "hand it out with a warning")),
     with(Permission::AuditRead, bind(Model, C::EntriesOf, &["o"], "entries", "audit entries of this model")),
+    bind(Model, C::Download, &["w"], "download", "its files, to this folder"),
+    bind(Model, C::Export, &["x"], "export", "the versions, to a file"),
+    bind(Compared, C::AllFields, &["a"], "all fields", "equal fields too, or no longer"),
+    bind(Compared, C::NextHit, &["n"], "next", "the next difference"),
+    bind(Compared, C::LastHit, &["N"], "", "the difference before"),
+    with(Permission::ModelWrite, bind(Compared, C::PointAlias, &["p"], "alias", "point an alias at the newer version")),
+    bind(Audit, C::Follow, &["f"], "follow", "follow the log, or hold the rows still"),
     bind(Audit, C::Filter, &["/"], "filter", "actor: action: outcome: target: ip: since: until:"),
-    bind(Audit, C::SameActor, &["a"], "same actor", "only entries of this actor"),
+    bind(Audit, C::SameActor, &["a"], "actor", "only entries of this actor"),
     bind(Audit, C::OpenTarget, &["o"], "target", "open the model it is about"),
+    with(Permission::IngestManage, bind(Queue, C::Retry, &["r"], "retry", "try it again now")),
+    with(Permission::IngestManage, bind(Queue, C::Discard, &["D"], "discard", "give it up; no file is deleted")),
+    with(Permission::IngestManage, bind(Queue, C::Pause, &["P"], "pause", "pause the intake, or resume it")),
+    with(Permission::ModelModerate, bind(Quarantine, C::Rescan, &["r"], "rescan", "inspect it by the rules of now")),
+    with(Permission::ModelModerate, bind(Quarantine, C::Release, &["A"], "release", "hand it out in spite of it")),
+    with(Permission::ModelModerate, bind(Quarantine, C::Block, &["X"], "reject", "never hand it out")),
     bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
     bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several"),
     bind(Quarantine, C::OpenTarget, &["o"], "version", "open the version"),
     bind(Quarantine, C::Blocked, &["b"], "blocked", "those blocked for good, or those that wait"),
+    bind(Audit, C::GoToTime, &["t"], "time", "go to a time, such as 12:02 or 2026-07-22T12:02:00Z"),
+    bind(Audit, C::Verification, &["V"], "verify", "how the log is verified, and what is pinned"),
+    bind(Audit, C::ExportProof, &["x"], "export", "write the entry with its proof to a file"),
+    bind(Audit, C::Acknowledge, &["A"], "", "acknowledge that the log's verification failed, with a reason"),
+    bind(Audit, C::TrustKey, &["T"], "", "trust the log's key, once it was compared by another way"),
+    with(Permission::UserManage, bind(Users, C::AddUser, &["a"], "add", "add a user with a one-time password")),
+    with(Permission::UserManage, bind(Users, C::Role, &["R"], "role", "give another role")),
+    with(
+        Permission::UserManage,
+        bind(Users, C::OneTimePassword, &["P"], "password", "a one-time password, shown once"),
+    ),
+    with(Permission::UserManage, bind(Users, C::Lock, &["L"], "lock", "lock out, or let in again")),
+    with(Permission::UserManage, bind(Users, C::Sessions, &["T"], "sessions", "end all sessions")),
+    with(Permission::UserManage, bind(Users, C::Delete, &["D"], "delete", "delete for good")),
     with(Permission::AuditRead, bind(Users, C::EntriesOf, &["o"], "entries", "audit entries of this user")),
+    bind(Users, C::Export, &["x"], "export", "the users, to a file"),
     bind(Everywhere, C::Refresh, &["C-r"], "refresh", "read again"),
     bind(Everywhere, C::Go(Screen::Models), &["1"], "", "models"),
     with(Permission::AuditRead, bind(Everywhere, C::Go(Screen::Audit), &["2"], "", "audit log")),
@@ -126,6 +299,9 @@ pub const TABLE: &[Binding] = &[
     with(Permission::UserManage, bind(Everywhere, C::Go(Screen::Users), &["5"], "", "users")),
     bind(Everywhere, C::Go(Screen::Health), &["6"], "", "health of the daemon"),
     bind(Everywhere, C::LastScreen, &["-"], "", "the screen before this"),
+    bind(Everywhere, C::Palette, &[":"], "", "all commands, by name"),
+    bind(Everywhere, C::Undo, &["u"], "", "undo the last action, while its message offers it"),
+    bind(Everywhere, C::Jobs, &["J"], "", "what runs in the background; its failures"),
     bind(Everywhere, C::Messages, &["!"], "", "what was asked and answered"),
     bind(Everywhere, C::Daemons, &["@"], "", "other daemons; log out"),
     bind(Everywhere, C::Repaint, &["C-l"], "", "paint everything anew"),
@@ -147,7 +323,7 @@ pub enum Meaning {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 8] = [Everywhere, Lists, Models, Model, Audit, Queue, Quarantine, Users];
+    pub const ALL: [Self; 9] = [Everywhere, Lists, Models, Model, Compared, Audit, Queue, Quarantine, Users];
 
     /// The contexts whose commands apply in this one, its own first.
     fn reach(self) -> &'static [Self] {
@@ -156,6 +332,7 @@ impl Context {
             Lists => &[Lists, Everywhere],
             Models => &[Models, Lists, Everywhere],
             Model => &[Model, Lists, Everywhere],
+            Compared => &[Compared, Lists, Everywhere],
             Audit => &[Audit, Lists, Everywhere],
             Queue => &[Queue, Lists, Everywhere],
             Quarantine => &[Quarantine, Lists, Everywhere],
@@ -261,7 +438,10 @@ impl Keys {
 }
 
 fn is_sequence(key: &str) -> bool {
-    key.len() == 2
+    // `gg` is one, `Up` is a name.
+    let mut characters = key.chars();
+    let (first, second) = (characters.next(), characters.next());
+    first.is_some() && first == second && characters.next().is_none()
 }
 
 /// The rows that apply in a context, its own first.
@@ -297,7 +477,7 @@ mod tests {
         assert!(matches!(keys.lookup(Context::Models, "gg"), Meaning::Command(_)));
         assert!(matches!(keys.lookup(Context::Everywhere, "g"), Meaning::None));
         assert!(matches!(keys.lookup(Context::Models, "E"), Meaning::None));
-        assert!(matches!(keys.lookup(Context::Models, "x"), Meaning::None));
+        assert!(matches!(keys.lookup(Context::Models, "z"), Meaning::None));
     }
 
     /// A key that was given to a command is its key, and the one it had is free.

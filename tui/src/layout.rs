@@ -135,7 +135,7 @@ fn open_parts(state: &State) -> Open {
     match state.screen {
         Screen::Health => Open::Text,
         Screen::Models => match &state.models.open {
-            Some(open) if open.reading.is_some() => Open::Text,
+            Some(open) if open.reading.is_some() || open.compared.is_some() => Open::Text,
             Some(_) | None => Open::Side,
         },
         Screen::Audit if state.audit.detail.is_some() => Open::Below,

@@ -1,6 +1,6 @@
 //! `mreg`, the registry's terminal console. Events in, actions out: `update` decides, `view` paints, `worker` asks the
 //! daemon, `terminal` is all that touches the tty. Read in this order: `run`, `event`, `action`, `state`, `keymap`,
-//! `update`, `layout`, `view`, `worker`, `terminal`; then `cli`, which needs no screen. `window`, `filter`, `clean`,
+//! `update`, `layout`, `view`, `worker`, `terminal`; then `cli`, which needs no screen. `window`, `filter`, `clean`, `tail`, `trust`,
 //! `time`, `access` know nothing of terminals or sockets; `config` alone reads arguments and environment.
 
 pub mod access;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod edit;
 pub mod event;
+pub mod export;
 pub mod filter;
 pub mod keymap;
 pub mod lanes;
@@ -17,8 +18,10 @@ pub mod layout;
 pub mod run;
 pub mod secret;
 pub mod state;
+pub mod tail;
 pub mod terminal;
 pub mod time;
+pub mod trust;
 pub mod update;
 pub mod view;
 pub mod window;

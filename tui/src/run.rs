@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ratatui::Terminal;
 
 use crate::action::{Action, TimerId};
-use crate::config::{Opening, Profiles};
+use crate::config::{Opening, Profiles, state_folder};
 use crate::event::{Event, EventKind, Moment};
 use crate::lanes::{Receiver, Sender, lanes};
 use crate::run::pace::Pace;
 use crate::state::{Settings, State};
 use crate::terminal::lean::Lean;
 use crate::terminal::{Guard, Screen, clipboard, input, signals, suspend, watchdog};
+use crate::time::rfc3339;
 use crate::update::{choose, complain, start, update};
 use crate::view::draw;
 use crate::worker::Worker;
@@ -191,10 +192,41 @@ impl Loop {
                         open.worker.cancel(id);
                     }
                 }
+                Action::Job { id, job } => {
+                    if let Some(open) = &self.worker {
+                        open.worker.job(id, job);
+                    }
+                }
+                Action::JobStop(id) => {
+                    if let Some(open) = &self.worker {
+                        open.worker.cancel(id);
+                    }
+                }
                 Action::TimerSet { id, after_ms } => {
                     self.timers.insert(id, Instant::now() + Duration::from_millis(after_ms));
                 }
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
+                Action::TailOpen { epoch, after } => {
+                    if let Some(open) = &self.worker {
+                        open.worker.tail_open(epoch, after);
+                    }
+                }
+                Action::TailClose => {
+                    if let Some(open) = &self.worker {
+                        open.worker.tail_close();
+                    }
+                }
+                Action::SavePin { kept, force } => {
+                    if let Some(open) = &self.worker {
+                        open.worker.save_pin(kept, force);
+                    }
+                }
+                Action::WriteFile { purpose, name, text } => {
+                    let stamp = rfc3339(self.moment().wall_seconds).replace(['-', ':'], "");
+                    if let Some(open) = &self.worker {
+                        open.worker.write_file(purpose, name, stamp, text);
+                    }
+                }
                 Action::Repaint => self.terminal.clear()?,
                 Action::Suspend => {
                     self.continues_stop = true;
@@ -250,14 +282,15 @@ impl Loop {
     }
 
     fn open(&mut self, opening: Opening) -> io::Result<Vec<Action>> {
-        let Opening { client, mut settings, credential, cache } = opening;
+        let Opening { client, mut settings, credential, cache, .. } = opening;
         let ends_session = !credential.is_given();
         settings.mouse = self.state.settings.mouse;
         let mut state = State::new(settings, self.guard.size());
         state.now = self.moment();
         state.next_id = self.state.next_id;
         self.state = state;
-        self.worker = Some(Open { worker: Worker::start(client, self.sender.next_profile(), cache)?, ends_session });
+        let worker = Worker::start(client, self.sender.next_profile(), cache, state_folder())?;
+        self.worker = Some(Open { worker, ends_session });
         Ok(start(&mut self.state, credential))
     }
 

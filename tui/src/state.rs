@@ -1,8 +1,14 @@
 //! All that is on the screen or decides it, as plain data. Changed by `update` alone, read by `view`.
 
 pub mod audit;
+pub mod changes;
+pub mod deeds;
+pub mod dialog;
+pub mod diff;
 pub mod forms;
+pub mod fresh;
 pub mod health;
+pub mod log;
 pub mod models;
 pub mod quarantine;
 pub mod queue;
@@ -17,8 +23,12 @@ use crate::edit::Line;
 use crate::event::{Moment, Size};
 use crate::keymap::{Context, Keys};
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
+use crate::state::dialog::{Dialog, History};
 use crate::state::forms::{Login, NewPassword};
+use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
+use crate::state::log::{Feed, LogSettings};
 use crate::state::models::ModelsScreen;
 use crate::state::quarantine::QuarantineScreen;
 use crate::state::queue::QueueScreen;
@@ -114,16 +124,14 @@ pub struct Settings {
     pub can_remember: bool,
     /// Milliseconds without a key after which the console locks itself.
     pub lock_after_ms: Option<u64>,
-    /// The key of the audit log, as the profile pins it.
-    pub log_key: Option<String>,
-    /// Keys of witnesses, and how many must have signed.
-    pub witnesses: (Vec<String>, u32),
     /// The profiles there are.
     pub profiles: Vec<ProfileRow>,
     /// The name the login dialog begins with.
     pub user: String,
     /// Version of the console.
     pub version: &'static str,
+    /// How the log is followed.
+    pub log: LogSettings,
 }
 
 /// How the selected row is shown, beside its marker.
@@ -161,6 +169,8 @@ pub struct ProfileRow {
 /// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
+    /// The stable id; empty until the daemon has said it.
+    pub id: String,
     /// The name.
     pub username: String,
     /// The role, to be shown.
@@ -198,6 +208,12 @@ pub enum Overlay {
     Messages(usize),
     /// The daemons there are, and which of them is selected.
     Daemons(usize),
+    /// How the log is verified.
+    Verification(usize),
+    /// What is wrong with the log.
+    Alarm(usize),
+    /// What runs in the background, and what failed.
+    Jobs(usize),
 }
 
 /// The filter that is being typed.
@@ -207,6 +223,26 @@ pub struct FilterInput {
     pub line: Line,
     /// What was set before; Esc brings it back.
     pub before: String,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// What a line is typed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptKind {
+    /// Why the log's alarm is acknowledged.
+    Acknowledge,
+    /// The time to go to in the log.
+    Time,
+}
+
+/// A question that a line answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What for.
+    pub kind: PromptKind,
+    /// What is typed.
+    pub line: Line,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -257,8 +293,18 @@ pub struct State {
     pub last_screen: Screen,
     /// Over the screen.
     pub overlay: Option<Overlay>,
+    /// Over all of that: a question, a form, the palette.
+    pub dialog: Option<Dialog>,
+    /// Lines that were run in the palette.
+    pub history: History,
+    /// Changes under way and just done.
+    pub changes: Changes,
+    /// What others changed since it was read.
+    pub fresh: Fresh,
     /// Being typed.
     pub filter: Option<FilterInput>,
+    /// A question that a line answers.
+    pub prompt: Option<Prompt>,
     /// Keys that wait for more: a count, a prefix.
     pub typed: String,
     /// The message line.
@@ -277,6 +323,8 @@ pub struct State {
 
     /// Screen 1.
     pub models: ModelsScreen,
+    /// The log: its tail, and what is believed of it.
+    pub log: Feed,
     /// Screen 2.
     pub audit: AuditScreen,
     /// Screen 3.
@@ -294,6 +342,7 @@ impl State {
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
             (Screen::Models, None) => Context::Models,
+            (Screen::Models, Some(open)) if open.compared.is_some() => Context::Compared,
             (Screen::Models, Some(_)) => Context::Model,
             (Screen::Audit, _) => Context::Audit,
             (Screen::Queue, _) => Context::Queue,
@@ -304,12 +353,15 @@ impl State {
     }
 
     /// The state before the first event.
-    pub fn new(settings: Settings, size: Size) -> Self {
+    pub fn new(mut settings: Settings, size: Size) -> Self {
+        let log = Feed::new(&settings.address, &mut settings.log);
+        let audit = AuditScreen { alarm_unseen: log.trust.alarm().is_some(), ..AuditScreen::default() };
         Self {
             remember: settings.remember,
             focused: true,
             drawn: 0,
             clock_due_ms: None,
+            log,
             settings,
             now: Moment::default(),
             size,
@@ -321,7 +373,12 @@ impl State {
             screen: Screen::Models,
             last_screen: Screen::Models,
             overlay: None,
+            dialog: None,
+            history: History::new(),
+            changes: Changes::default(),
+            fresh: Fresh::default(),
             filter: None,
+            prompt: None,
             typed: String::new(),
             message: None,
             notes: VecDeque::new(),
@@ -330,7 +387,7 @@ impl State {
             parked: BTreeMap::new(),
             next_id: 0,
             models: ModelsScreen::default(),
-            audit: AuditScreen::default(),
+            audit,
             queue: QueueScreen::default(),
             quarantine: QuarantineScreen::default(),
             users: UsersScreen::default(),

@@ -16,6 +16,19 @@ pub fn time_of_day(wall_seconds: i64) -> String {
     }
 }
 
+/// `2026-07-22`, UTC.
+pub fn date(wall_seconds: i64) -> String {
+    match Timestamp::from_second(wall_seconds) {
+        Ok(time) => time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string(),
+        Err(_beyond) => "-".to_owned(),
+    }
+}
+
+/// `2026-07-22T12:03:11Z`.
+pub fn rfc3339(wall_seconds: i64) -> String {
+    Timestamp::from_second(wall_seconds).map_or_else(|_beyond| "-".to_owned(), |time| time.to_string())
+}
+
 /// How long ago: a time of day below one minute, then whole minutes, hours, days; the date from 100 days on. Text that
 /// is no time is shown as it is.
 pub fn age(text: &str, now_seconds: i64) -> String {

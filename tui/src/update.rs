@@ -2,20 +2,29 @@
 //! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
 
 mod audit;
+mod confirm;
+mod course;
+mod dialog;
+mod form;
+mod fresh;
 mod health;
+mod jobs;
 mod login;
 mod copy;
 mod daemons;
+mod marks;
 mod models;
 mod mouse;
+mod palette;
 mod quarantine;
 mod queue;
+mod tail;
 mod users;
 
 use common::client::ClientError;
 use common::problem::ProblemType;
 
-use crate::access::refusal;
+use crate::access::{access, refusal};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key};
 use crate::keymap::{Command, Context, Meaning};
@@ -23,8 +32,10 @@ use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
+pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
+pub use palette::SETTINGS;
 
 /// How long an information stays on the message line, in milliseconds.
 const INFO_MS: u64 = 4_000;
@@ -62,11 +73,6 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
             }
         }
         EventKind::Said(why) => say(state, Level::Error, why, &mut out),
-        // Nothing changes by it, and nothing more is asked for.
-        EventKind::Drawn(frame) => {
-            state.drawn = frame;
-            return out;
-        }
         EventKind::Continued => {}
         EventKind::Resize(size) => state.size = size,
         EventKind::Resumed(size) => {
@@ -76,9 +82,20 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::SuspendAsked => out.push(Action::Suspend),
         EventKind::Timer(id) => timer(state, id, &mut out),
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
+        EventKind::Tail { epoch, event } => tail::event(state, epoch, event, &mut out),
+        EventKind::Written { purpose, result } => tail::written(state, purpose, result, &mut out),
+        EventKind::Job { id, report } => jobs::told(state, id, report, &mut out),
+        // Nothing changes by it, and nothing more is asked for.
+        EventKind::Drawn(frame) => {
+            state.drawn = frame;
+            return out;
+        }
     }
+    tail::follow_up(state, &mut out);
+    fresh::follow_up(state, &mut out);
     follow_up(state, &mut out);
     clock(state, &mut out);
+    tail::before_quit(state, &mut out);
     out
 }
 
@@ -155,10 +172,14 @@ fn cancel(state: &mut State, id: Option<RequestId>, out: &mut Vec<Action>) {
 
 /// Puts a sentence on the message line and into the list.
 fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
+    say_for(state, level, text, if level == Level::Info { INFO_MS } else { WARNING_MS }, out);
+}
+
+/// The same, for so many milliseconds unless it is an error.
+fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u64, out: &mut Vec<Action>) {
     let note = Note { at: state.now, level, text: text.into() };
     match level {
-        Level::Info => out.push(Action::TimerSet { id: TimerId::Message, after_ms: INFO_MS }),
-        Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms: WARNING_MS }),
+        Level::Info | Level::Warning => out.push(Action::TimerSet { id: TimerId::Message, after_ms }),
         Level::Error => {
             out.push(Action::TimerDrop(TimerId::Message));
             state.unread += 1;
@@ -166,6 +187,15 @@ fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<A
     }
     keep(state, note.clone());
     state.message = Some(note);
+}
+
+/// Says that a row is gone, unless the message line tells of what was just done: then it is in the list of messages only.
+fn say_gone(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.message.is_none() {
+        say(state, Level::Info, text, out);
+    } else {
+        keep(state, Note { at: state.now, level: Level::Info, text });
+    }
 }
 
 fn keep(state: &mut State, note: Note) {
@@ -194,6 +224,9 @@ fn sentence(error: &ClientError) -> String {
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
 fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if !matches!((key.code, key.ctrl), (Code::Char('q'), false) | (Code::Char('c'), true)) {
+        state.changes.leaving = false;
+    }
     if state.message.as_ref().is_some_and(|message| message.level == Level::Error) {
         state.message = None;
     }
@@ -208,10 +241,14 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
         login::new_password_key(state, key, out);
+    } else if state.prompt.is_some() {
+        tail::prompt_key(state, key, out);
+    } else if state.dialog.is_some() {
+        dialog::key(state, key, out);
     } else if state.filter.is_some() {
         filter_key(state, key, out);
     } else if state.overlay.is_some() {
-        overlay_key(state, key);
+        overlay_key(state, key, out);
     } else {
         screen_key(state, key, out);
     }
@@ -226,6 +263,10 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
         if !form.busy {
             form.line().insert(text);
         }
+    } else if let Some(prompt) = &mut state.prompt {
+        prompt.line.insert(text);
+    } else if state.dialog.is_some() {
+        dialog::paste(state, text);
     } else if let Some(filter) = &mut state.filter {
         filter.line.insert(text);
         filter.error = None;
@@ -257,7 +298,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
-        Meaning::Command(binding) => match refusal(state.who.as_ref(), binding.permission) {
+        Meaning::Command(binding) => match access(state, binding).refusal() {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
         },
@@ -289,10 +330,27 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         }
         Command::Quit => {
             if !back(state, out) {
-                out.push(Action::Quit);
+                match jobs::keeps_open(state) {
+                    Some(why) => say(state, Level::Warning, why, out),
+                    None => out.push(Action::Quit),
+                }
             }
         }
+        Command::Export if state.screen != Screen::Audit => {
+            let line = jobs::export_line(state);
+            palette::open(state, &line);
+        }
         Command::Filter => open_filter(state),
+        Command::Follow
+        | Command::GoToTime
+        | Command::Verification
+        | Command::ExportProof
+        | Command::Acknowledge
+        | Command::TrustKey => tail::command(state, command, out),
+        Command::Palette => palette::open(state, ""),
+        Command::Upload => palette::open(state, "upload "),
+        Command::Undo => course::undo(state, out),
+        Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down
         | Command::Up
         | Command::HalfDown
@@ -307,7 +365,32 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::SameActor
         | Command::OpenTarget
         | Command::Blocked
-        | Command::EntriesOf => match state.screen {
+        | Command::Retry
+        | Command::Discard
+        | Command::Pause
+        | Command::Release
+        | Command::Block
+        | Command::Rescan
+        | Command::EntriesOf
+        | Command::Mark
+        | Command::MarkRange
+        | Command::MarkAll
+        | Command::PointAlias
+        | Command::Edit
+        | Command::Compare
+        | Command::Delete
+        | Command::Restore
+        | Command::Deprecate
+        | Command::Role
+        | Command::OneTimePassword
+        | Command::Lock
+        | Command::Sessions
+        | Command::AddUser
+        | Command::Download
+        | Command::Export
+        | Command::AllFields
+        | Command::NextHit
+        | Command::LastHit => match state.screen {
             Screen::Models => models::command(state, command, count, out),
             Screen::Audit => audit::command(state, command, count, out),
             Screen::Queue => queue::command(state, command, count, out),
@@ -340,6 +423,7 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
 }
 
 fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    tail::at_once(state, out);
     if state.who.is_none() {
         if !state.renewing {
             login::check_token(state, out);
@@ -356,12 +440,24 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-fn overlay_key(state: &mut State, key: Key) {
+fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    if matches!(state.overlay, Some(Overlay::Verification(_) | Overlay::Alarm(_))) && tail::overlay_key(state, key, out)
+    {
+        return;
+    }
+    if let Some(Overlay::Jobs(selected)) = state.overlay {
+        return jobs::key(state, selected, key, out);
+    }
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
     let meaning = state.settings.keys.lookup(Context::Lists, &key.to_string());
-    let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = &mut state.overlay else { return };
+    let Some(
+        Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
+    ) = &mut state.overlay
+    else {
+        return;
+    };
     match meaning {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
@@ -371,6 +467,7 @@ fn overlay_key(state: &mut State, key: Key) {
             Command::First => *scroll = 0,
             Command::Last => *scroll = end,
             Command::Back | Command::Quit | Command::Help | Command::Messages => state.overlay = None,
+            Command::Palette => palette::open(state, ""),
             _ => {}
         },
         Meaning::Prefix => *scroll = 0,
@@ -398,7 +495,8 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let wrong = match state.screen {
                 Screen::Audit => crate::filter::audit_query(&text).err(),
                 Screen::Queue => crate::filter::ingest_query(&text).err(),
-                _ => None,
+                Screen::Models => crate::filter::model_query(&text).err(),
+                Screen::Quarantine | Screen::Users | Screen::Health => None,
             };
             if let Some(why) = wrong {
                 filter.error = Some(why);
@@ -440,11 +538,18 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Lock => login::lock(state, out),
         TimerId::Message => state.message = None,
         // The audit log records each reading: there a filter is sent when it is complete.
+        TimerId::Typing if state.dialog.is_some() => {
+            form::rested(state, out);
+            palette::rested(state, out);
+        }
+        TimerId::Unknown => course::look_again(state, out),
+        TimerId::Undo => state.changes.undo = None,
         TimerId::Typing => {
             if let Some(filter) = &state.filter {
                 let text = filter.line.text().trim().to_owned();
                 match state.screen {
-                    Screen::Models => models::set_filter(state, text, out),
+                    // Half a field, such as `alias:`, is waited for.
+                    Screen::Models if crate::filter::model_query(&text).is_ok() => models::set_filter(state, text, out),
                     Screen::Queue if crate::filter::ingest_query(&text).is_ok() => queue::set_filter(state, text, out),
                     _ => {}
                 }
@@ -461,7 +566,10 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
+        TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
+        TimerId::Fresh => fresh::due(state),
+        TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
     }
 }
 
@@ -473,8 +581,30 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         Err(error) => (Level::Error, sentence(error)),
     };
     let text = format!("{} {how}, {took} ms", asked.call.name());
-    keep(state, Note { at: state.now, level, text });
+    if !matches!(asked.call, Call::Log(_)) || result.is_err() {
+        keep(state, Note { at: state.now, level, text });
+    }
     state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
+    if !wants_sign_in
+        && (course::reply(state, id, &result, out)
+            || form::reply(state, id, &result)
+            || models::peeked(state, id, &result)
+            || models::text(state, id, &result))
+    {
+        return;
+    }
+    if let Call::Look(_) = asked.call
+        && !wants_sign_in
+    {
+        let looked = match &result {
+            Ok(Answer::Look(reply)) => Ok(reply.clone()),
+            Ok(_) => return,
+            Err(error) => Err(error.clone()),
+        };
+        confirm::looked(state, id, &looked, out);
+        return;
+    }
     match result {
         Ok(answer) => take(state, id, &asked, answer, out),
         Err(error) => failed(state, id, asked, &error, out),
@@ -488,7 +618,12 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
         Answer::PasswordChanged => login::password_changed(state, out),
         Answer::Me(reply) => login::me(state, reply.body, out),
         Answer::Models(reply) => {
-            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) {
+            let names = || reply.body.items.iter().map(|row| row.name.to_string()).collect();
+            if marks::take(state, id, &reply.body, out) || palette::named(state, id, names()) {
+                return;
+            }
+            let told = state.changes.is_told(at.ms);
+            if state.models.list.waits_for() == Some(id) && !state.models.list.take(reply.body, at) && !told {
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
         }
@@ -531,16 +666,19 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Quarantine(reply) => {
-            if state.quarantine.list.waits_for() == Some(id) && !state.quarantine.list.take(reply.body, at) {
-                say(state, Level::Warning, "the selected version is no longer held", out);
+            if state.quarantine.list.waits_for() == Some(id) {
+                quarantine::take(state, reply.body, out);
             }
         }
         Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
+        Answer::Log(answer) => tail::answer(state, answer, out),
         Answer::Status(reply) => {
             if state.health.pending == Some(id) {
                 health::take(state, reply.body, out);
             }
         }
+        // Those who wait for these have taken them; what nobody waits for any more is dropped.
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) | Answer::Text(_) => {}
     }
 }
 
@@ -560,6 +698,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     }
     let why = sentence(error);
     match asked.call {
+        Call::Log(call) => return tail::failed(state, call, error, out),
+        Call::Models(_) if marks::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
@@ -569,10 +709,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Quarantine { .. } => fail(&mut state.quarantine.list, id, &why),
         // It is read again soon; the list itself says that it is stale.
         Call::Ingest(_) => {
-            let known = state.queue.list.stale().is_some();
             fail(&mut state.queue.list, id, &why);
-            queue::failed(state, out);
-            if known {
+            if !queue::failed(state, out) {
                 return;
             }
         }
@@ -591,6 +729,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => return,
         Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

@@ -1,12 +1,18 @@
 //! What the state looks like. Reads only; every position comes from `layout`, every cell is written by `pen`.
 
 mod audit;
+mod confirm;
+mod form;
 mod forms;
 mod health;
 mod help;
 mod daemons;
+mod jobs;
+mod diff;
 mod models;
+mod palette;
 pub mod pen;
+mod proof;
 mod quarantine;
 mod queue;
 pub mod table;
@@ -16,18 +22,28 @@ mod users;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use crate::access::refusal;
+use crate::access::{Access, access, refusal};
 use crate::clean::{clean, width};
 use crate::event::Moment;
 use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
-use crate::state::{Level, Overlay, Screen, State};
+use crate::state::dialog::{Dialog, Purpose};
+use crate::state::{Level, Overlay, PromptKind, Screen, State};
+use crate::tail::Link;
 use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
 
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
+
+/// Columns of a role in the header where room is short; names of roles are ASCII.
+const ROLE_COLUMNS: usize = 7;
+/// Columns that the daemon's name has in the header before the names of the screens are shortened.
+const DAEMON_COLUMNS_MIN: usize = 14;
+
+/// Ends the hint line: the palette and the help have the rest.
+const MORE: &str = ": ? more";
 
 /// Paints everything.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
@@ -69,7 +85,10 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
-            pen.lines(areas.pane, &pane_lines(state, areas), scroll);
+            match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
+                Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
+                _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
+            }
         }
     } else if state.login.is_none() {
         let words = match (state.renewing, state.settings.address.is_empty()) {
@@ -79,18 +98,34 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         pen.put(areas.body.x + 1, areas.body.y, areas.body.width, words, Tone::Plain);
     }
-    if let Some(Overlay::Help(scroll) | Overlay::Messages(scroll)) = state.overlay {
+    if let Some(
+        Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
+    ) = state.overlay
+    {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        let title = if matches!(state.overlay, Some(Overlay::Help(_))) { "Keys" } else { "Messages" };
+        let title = match state.overlay {
+            Some(Overlay::Help(_)) => "Keys",
+            Some(Overlay::Verification(_)) => "Verification of the audit log",
+            Some(Overlay::Alarm(_)) => "Audit",
+            Some(Overlay::Messages(_) | Overlay::Daemons(_) | Overlay::Jobs(_)) | None => "Messages",
+        };
         pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
         pen.lines(areas.body, &overlay_lines(state), scroll);
     }
     if let Some(Overlay::Daemons(selected)) = state.overlay {
         daemons::paint(state, areas, selected, pen);
     }
+    if let Some(Overlay::Jobs(selected)) = state.overlay {
+        pen.blank(areas.status);
+        pen.blank(areas.body);
+        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Jobs", Tone::Bold);
+        pen.lines(areas.body, &jobs::lines(state, areas.body.width, selected), 0);
+    }
     let typed = message(state, areas, pen);
     hints(state, areas, pen);
+    // The forms about passwords lie over everything: what is under them stays as it is.
+    let dialog = dialog(state, areas, pen);
     let selection = || {
         let y = pen.marked_row(if areas.rows.height > 0 { areas.rows } else { areas.body })?;
         state.settings.cursor_on_selection.then_some(Position { x: areas.rows.x, y })
@@ -98,7 +133,23 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let selection = selection();
     let over = matches!(state.overlay, Some(Overlay::Daemons(_)));
     let form = if over { None } else { forms::paint(state, areas, pen) };
-    form.or(typed).or(selection)
+    form.or(dialog).or(typed).or(selection)
+}
+
+/// What lies over the screen; where its cursor is.
+fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
+    if state.login.is_some() || state.new_password.is_some() {
+        return None;
+    }
+    match state.dialog.as_ref()? {
+        Dialog::Confirm(confirm) => confirm::paint(state, areas, confirm, pen),
+        Dialog::Palette(palette) => Some(palette::paint(areas, palette, pen)),
+        Dialog::Form(form) => form::paint(areas, form, pen),
+        Dialog::Secret(once) => {
+            confirm::paint_once(areas, once, pen);
+            None
+        }
+    }
 }
 
 fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
@@ -175,7 +226,9 @@ pub fn overlay_lines(state: &State) -> Vec<Line> {
     match state.overlay {
         Some(Overlay::Help(_)) => help::lines(state, state.size.width),
         Some(Overlay::Messages(_)) => help::messages(state, state.size.width),
-        Some(Overlay::Daemons(_)) | None => Vec::new(),
+        Some(Overlay::Verification(_)) => proof::panel(state, state.size.width),
+        Some(Overlay::Alarm(_)) => proof::alarm(state, state.size.width),
+        Some(Overlay::Daemons(_) | Overlay::Jobs(_)) | None => Vec::new(),
     }
 }
 
@@ -191,36 +244,44 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let screens: Vec<(String, Tone)> =
-        Screen::ALL.into_iter().map(|screen| screen_name(state, areas, screen)).collect();
-    let screens_columns: usize = screens.iter().map(|(text, _)| width(text)).sum();
-    let for_address = usize::from(room).saturating_sub(screens_columns + 3);
+    let names = |wide| -> Vec<(String, Tone)> {
+        Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
+    };
+    let left = |screens: &[(String, Tone)]| {
+        let columns: usize = screens.iter().map(|(text, _)| width(text) + 1).sum();
+        usize::from(room).saturating_sub(columns + 1)
+    };
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
+    // Which daemon it is stays readable: the names of the screens give way.
+    let mut screens = names(areas.class > Class::Normal);
+    if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
+        screens = names(false);
+    }
+    let for_address = left(&screens);
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
     let mut x = pen.put(area.x + 1, area.y, u16::try_from(for_address).unwrap_or(0), name, tone) + 1;
     for (text, tone) in screens {
-        x = pen.put(x, area.y, room.saturating_sub(x), &text, tone);
+        x = pen.put(x, area.y, room.saturating_sub(x), &text, tone) + 1;
     }
 }
 
 /// A screen's name in the header, with the number of things on it that want attention.
-fn screen_name(state: &State, areas: &Areas, screen: Screen) -> (String, Tone) {
+fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
-    let count = attention(state, screen).map(|(count, _)| count.to_string());
-    let wide = areas.class == Class::Wide;
+    let count = attention(state, screen).filter(|(count, _)| *count > 0).map(|(count, _)| count.to_string());
     let colon = if wide || is_current { ":" } else { "" };
     let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
     match (is_current, refused, wide) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
-        (true, _, false) => (format!("[{number}]{name}{count} "), Tone::Current),
+        (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
-        (false, false, true) => (format!(" {number} {name}{count} "), attention_tone(state, screen)),
-        (false, false, false) => (format!("{number}{letters}{count} "), attention_tone(state, screen)),
+        (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
+        (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
     }
 }
 
@@ -246,10 +307,15 @@ fn attention_tone(state: &State, screen: Screen) -> Tone {
 fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
     let area = areas.header;
     let mut x = area.right();
+    let wide = areas.class > Class::Normal;
+    let follows = state.settings.log.live && state.who.is_some();
+    let is_live = follows && matches!(state.log.tail.link, Link::Live { .. });
     if areas.class > Class::Narrow {
         let (text, tone) = match (state.offline, &state.who) {
             (true, _) => ("OFFLINE", Tone::Bad),
             (false, None) => ("signed out", Tone::Dim),
+            (false, Some(_)) if is_live && wide => ("* live", Tone::Good),
+            (false, Some(_)) if is_live => ("*", Tone::Good),
             (false, Some(_)) => ("online", Tone::Good),
         };
         x = pen.put_right(x.saturating_sub(1), area.y, 10, text, tone);
@@ -262,14 +328,35 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         if state.unread > 0 {
             x = pen.put_right(x.saturating_sub(1), area.y, 8, &format!("!{}", state.unread), Tone::Warn);
         }
-    } else if state.offline {
-        x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad);
+    } else {
+        // The sign of the line stands between badge and name.
+        let name = state.who.as_ref().filter(|_| state.screen != Screen::Audit);
+        if let Some(who) = name {
+            x = pen.put_right(x, area.y, 12, &who.username, Tone::Plain).saturating_sub(1);
+        }
+        if state.offline {
+            x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad).saturating_sub(1);
+        } else if is_live && name.is_some() {
+            x = pen.put_right(x, area.y, 1, "*", Tone::Good).saturating_sub(1);
+        }
     }
-    if let Some(who) = &state.who {
-        let text =
-            if areas.class > Class::Narrow { format!("{} {}", who.username, who.role) } else { who.username.clone() };
-        let most = if areas.class > Class::Narrow { 24 } else { 12 };
-        x = pen.put_right(x.saturating_sub(2), area.y, most, &text, Tone::Plain);
+    if follows {
+        // The index only where there is room for it, or where it is what is looked at.
+        let (text, tone) = proof::badge(state, wide || (areas.class == Class::Narrow && state.screen == Screen::Audit));
+        let gap = match areas.class {
+            Class::Wide => 2,
+            Class::Normal => 1,
+            _ => 0,
+        };
+        x = pen.put_right(x.saturating_sub(gap), area.y, 20, &text, tone);
+    }
+    if let Some(who) = state.who.as_ref().filter(|_| areas.class > Class::Narrow) {
+        let mut role = who.role.to_string();
+        if !wide {
+            role.truncate(ROLE_COLUMNS);
+        }
+        let text = format!("{} {role}", who.username);
+        x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x
 }
@@ -286,7 +373,8 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         None => area.right(),
     };
     if state.settings.mouse {
-        end = pen.put_right(end.saturating_sub(2), area.y, 26, "mouse (Shift selects text)", Tone::Dim);
+        let words = if areas.class == Class::Wide { "mouse (Shift selects text)" } else { "mouse" };
+        end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
 }
@@ -296,7 +384,11 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
         Screen::Models => models::status(state),
         Screen::Audit => {
             let filter = filter_words(&state.audit.filter);
-            let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
+            if state.settings.log.live && state.log.is_known() {
+                return audit::status(state, &filter);
+            }
+            let entry =
+                state.audit.list.selected().map(|row| format!("entry {}   ", row.row.index)).unwrap_or_default();
             (format!("Audit   {entry}{filter}"), freshness(state, &state.audit.list))
         }
         Screen::Queue => queue::status(state),
@@ -324,6 +416,9 @@ fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> 
     let at = list.as_of();
     if list.is_loading() {
         return Some(("loading".to_owned(), Tone::Warn));
+    }
+    if state.fresh.is_changed(state.screen, state.models.open.is_some()) && list.stale().is_none() {
+        return Some(("CHANGED (C-r)".to_owned(), Tone::Warn));
     }
     match (list.stale(), at) {
         (Some(_), Some(at)) => Some((format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad)),
@@ -363,6 +458,20 @@ fn say_empty(areas: &Areas, pen: &mut Pen<'_>, words: &str) {
 /// The message line: what is being typed, else the message, else (narrow) the state of the screen.
 fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let area = areas.message;
+    if let Some(prompt) = &state.prompt {
+        let question = match prompt.kind {
+            PromptKind::Acknowledge => "why may this be? ",
+            PromptKind::Time => "go to time: ",
+        };
+        let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
+        let room = area.right().saturating_sub(x + 1);
+        let (text, column) = text_window(prompt.line.text(), prompt.line.before_cursor(), room);
+        let end = pen.put(x, area.y, room, &text, Tone::Plain);
+        if let Some(error) = &prompt.error {
+            pen.put(end + 2, area.y, area.right().saturating_sub(end + 2), error, Tone::Bad);
+        }
+        return Some(Position { x: x + column, y: area.y });
+    }
     if let Some(filter) = &state.filter {
         let mut x = pen.put(area.x + 1, area.y, 8, "filter: ", Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
@@ -438,6 +547,31 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter change it", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
         }
+    } else if state.prompt.is_some() {
+        for text in ["Enter do it", "Esc cancel"] {
+            hint(text, Tone::Dim);
+        }
+    } else if let Some(dialog) = &state.dialog {
+        let texts: &[&str] = match dialog {
+            Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Esc leave"],
+            Dialog::Confirm(confirm) if confirm.tier == crate::state::deeds::Tier::Named => {
+                &["Enter do it", "Esc leave"]
+            }
+            Dialog::Confirm(_) => &["y do it", "Esc leave"],
+            Dialog::Palette(_) => &["Enter run", "Tab complete", "Up history", "Esc leave"],
+            Dialog::Form(form) => match form.purpose {
+                Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],
+                _ => &["Enter next, then go", "Tab next", "Esc leave"],
+            },
+            Dialog::Secret(_) => &["y copy once", "Esc close"],
+        };
+        for text in texts {
+            hint(text, Tone::Dim);
+        }
+    } else if matches!(state.overlay, Some(Overlay::Jobs(_))) {
+        for text in ["r retry failed", "C cancel what is not sent", "Esc close"] {
+            hint(text, Tone::Dim);
+        }
     } else if state.filter.is_some() {
         let what = match state.screen {
             Screen::Audit => crate::filter::AUDIT_FIELDS.join(": ") + ":",
@@ -451,25 +585,56 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         hint(&state.typed, Tone::Bold);
         let what = if state.typed.ends_with('g') { "g first row" } else { "j k PgDn PgUp that many, G number" };
         hint(what, Tone::Dim);
-    } else if state.overlay.is_some() {
+    } else if let Some(overlay) = state.overlay {
+        if matches!(overlay, Overlay::Alarm(_)) {
+            hint("V details", Tone::Dim);
+        }
+        if matches!(overlay, Overlay::Alarm(_) | Overlay::Verification(_)) && state.log.trust.alarm().is_some() {
+            hint("A acknowledge", Tone::Dim);
+        } else if matches!(overlay, Overlay::Verification(_)) {
+            hint("T trust the key", Tone::Dim);
+        }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
     } else {
-        for (binding, allowed) in hinted(state) {
-            let text = hint_text(state, binding);
-            if allowed { hint(&text, Tone::Dim) } else { hint(&format!("({text})"), Tone::Dim) }
+        for (_, text) in fitting(state, areas) {
+            hint(&text, Tone::Dim);
         }
+        hint(MORE, Tone::Dim);
     }
 }
 
+/// The hints there is room for, each whole: there is always room for where the rest is.
+fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
+    let mut room = usize::from(areas.hints.width).saturating_sub(width(MORE) + 1);
+    let mut found = Vec::new();
+    for (binding, allowed) in hinted(state).filter(|(binding, _)| binding.command != Command::Help) {
+        let text = hint_text(state, binding);
+        let text = if allowed { text } else { format!("({text})") };
+        let wide = width(&text) + 2;
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        found.push((binding, text));
+    }
+    found
+}
+
 fn hint_text(state: &State, binding: &'static Binding) -> String {
-    format!("{} {}", state.settings.keys.of(binding).first().unwrap_or(&""), binding.hint)
+    let hint = match binding.command {
+        Command::Follow if state.audit.follow => "pause",
+        Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
+        _ => binding.hint,
+    };
+    format!("{} {hint}", state.settings.keys.of(binding).first().unwrap_or(&""))
 }
 
 /// The command whose hint is in a column of the hint line, as [`hints`] writes it.
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
         || state.new_password.is_some()
+        || state.dialog.is_some()
         || state.filter.is_some()
         || state.overlay.is_some()
         || !state.typed.is_empty();
@@ -477,8 +642,8 @@ pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Bin
         return None;
     }
     let mut x = usize::from(areas.hints.x) + usize::from(areas.class > Class::Narrow);
-    for (binding, allowed) in hinted(state) {
-        let wide = width(&hint_text(state, binding)) + if allowed { 0 } else { 2 };
+    for (binding, text) in fitting(state, areas) {
+        let wide = width(&text);
         if (x..x + wide).contains(&column.into()) {
             return Some(binding);
         }
@@ -494,16 +659,20 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().find_map(|screen| {
-        let (name, _tone) = screen_name(state, areas, screen);
-        let name = name.trim().to_owned();
-        let start = line.find(&name).map(|octet| width(&line[..octet]))?;
-        (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        [true, false].into_iter().find_map(|wide| {
+            let (name, _tone) = screen_name(state, wide, screen);
+            let name = name.trim().to_owned();
+            let start = line.find(&name).map(|octet| width(&line[..octet]))?;
+            (start..start + width(&name)).contains(&column.into()).then_some(screen)
+        })
     })
 }
 
 fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     let nothing_inside = match state.screen {
-        Screen::Models => state.models.open.as_ref().is_some_and(|open| open.reading.is_some()),
+        Screen::Models => {
+            state.models.open.as_ref().is_some_and(|open| open.reading.is_some() && open.compared.is_none())
+        }
         Screen::Audit => state.audit.detail.is_some(),
         Screen::Queue => state.queue.detail.is_some(),
         Screen::Quarantine => state.quarantine.detail.is_some(),
@@ -515,7 +684,12 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
     first
         .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
         .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
-        .map(|binding| (binding, refusal(state.who.as_ref(), binding.permission).is_none()))
+        .filter_map(|binding| match access(state, binding) {
+            Access::Allowed => Some((binding, true)),
+            Access::NotAllowed(_) => Some((binding, false)),
+            // What doesn't fit the selection would only be in the way; the help has it.
+            Access::NotNow(_) => None,
+        })
 }
 
 /// A rectangle of a size in the middle of another.

@@ -12,6 +12,8 @@ use crate::event::Moment;
 /// Rows on either side of the selection that are kept. Pages beyond are dropped, and none is asked for further away: so
 /// what was read is not dropped to be read again, however short the daemon's pages are.
 pub const ROWS_KEPT: usize = 300;
+/// Rows that arrive one by one make a page of so many.
+const PAGE_GROWN: usize = 256;
 /// Empty pages in a row that are gone past by themselves: a filter that matches little makes the daemon scan.
 const BARREN_MAX: u32 = 10;
 
@@ -305,6 +307,54 @@ impl<R: Row> Window<R> {
             end += page.rows;
             self.selected < end
         })
+    }
+
+    /// Begins with rows that are here already, newest first, and where to read on.
+    pub fn begin_with(rows: Vec<R>, next: Option<Cursor>, at: Moment) -> Self {
+        let mut list = Self::new(true);
+        list.pages = [Mark { start: Cursor::Start, rows: rows.len() }].into();
+        (list.rows, list.next, list.as_of) = (rows.into(), next, Some(at));
+        list
+    }
+
+    /// A row that is newer than all: at the foot of a list that is shown upside down and begins at its start. `below` is
+    /// where a page begins that ends before it. Without `follow` the rows on the screen don't move.
+    pub fn arrive(&mut self, row: R, below: Cursor, follow: bool) {
+        let is_full = self.pages.front().is_none_or(|page| page.rows >= PAGE_GROWN);
+        if is_full {
+            if let Some(page) = self.pages.front_mut() {
+                page.start = below;
+            }
+            self.pages.push_front(Mark { start: Cursor::Start, rows: 0 });
+        }
+        let was_empty = self.rows.is_empty();
+        self.rows.push_front(row);
+        if let Some(page) = self.pages.front_mut() {
+            page.rows += 1;
+        }
+        if follow || was_empty {
+            (self.selected, self.offset) = (0, usize::MAX);
+            self.trim_back();
+        } else {
+            self.selected += 1;
+        }
+    }
+
+    /// How many rows held are newer than the selection.
+    pub fn newer(&self) -> usize {
+        self.selected
+    }
+
+    /// The list goes on behind its first page, which begins there: what is newer is not held.
+    pub fn detach(&mut self, start: Cursor) {
+        if let Some(page) = self.pages.front_mut() {
+            page.start = start;
+        }
+    }
+
+    /// The rows held, to mark them.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut R> {
+        self.rows.iter_mut()
     }
 
     /// Remembers the request for a page.

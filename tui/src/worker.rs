@@ -1,9 +1,15 @@
 //! Performs requests with `common::client` on a runtime of its own thread; every outcome comes back as an event. Knows
 //! nothing of the state, and nothing of the terminal.
 
+mod changes;
+pub mod files;
+mod jobs;
+pub(crate) mod log;
 pub mod session;
+mod tail;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +17,18 @@ use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::action::{Answer, Call, RequestId};
+use crate::action::{Answer, Call, FilePurpose, Job, Report, RequestId};
 use crate::event::EventKind;
 use crate::lanes::Sender;
+use crate::trust::Kept;
+use crate::worker::changes::Seed;
+use crate::worker::jobs::Teller;
 use crate::worker::session::Cache;
 
 /// Requests at once.
 const REQUESTS_MAX: usize = 4;
+/// Steps of an alias's history that are read.
+const HISTORY_ROWS: u32 = 20;
 /// How long leaving waits for the session to be ended.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The thread's name: a panic in it is a request's failure, not the console's.
@@ -25,10 +36,15 @@ pub const THREAD_NAME: &str = "requests";
 
 enum Order {
     Ask(RequestId, Call),
+    Job(RequestId, Box<Job>),
     Cancel(RequestId),
     Remember(bool),
     Lock,
     Logout,
+    TailOpen(u64, Option<u64>),
+    TailClose,
+    SavePin(Box<Kept>, bool),
+    WriteFile { purpose: FilePurpose, name: String, stamp: String, text: String },
     Leave { logout: bool },
 }
 
@@ -43,12 +59,18 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says where no thread can be started.
-    pub fn start(client: Client, events: Sender, cache: Option<Cache>) -> std::io::Result<Self> {
+    pub fn start(
+        client: Client,
+        events: Sender,
+        cache: Option<Cache>,
+        folder: Option<PathBuf>,
+    ) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded_channel();
+        let seed = Arc::new(Seed::new()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serve(Arc::new(client), inbox, events, cache));
+            local.block_on(&runtime, serve(Arc::new(client), seed, inbox, events, cache, folder));
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
         })?;
@@ -60,7 +82,12 @@ impl Worker {
         self.send(Order::Ask(id, call));
     }
 
-    /// Gives a request up.
+    /// Begins a job. It takes none of the places that requests share.
+    pub fn job(&self, id: RequestId, job: Box<Job>) {
+        self.send(Order::Job(id, job));
+    }
+
+    /// Gives a request or a job up.
     pub fn cancel(&self, id: RequestId) {
         self.send(Order::Cancel(id));
     }
@@ -85,6 +112,26 @@ impl Worker {
         self.send(Order::Leave { logout });
     }
 
+    /// Opens the stream of the log in place of the one there is.
+    pub fn tail_open(&self, epoch: u64, after: Option<u64>) {
+        self.send(Order::TailOpen(epoch, after));
+    }
+
+    /// Closes it.
+    pub fn tail_close(&self) {
+        self.send(Order::TailClose);
+    }
+
+    /// Keeps what is believed of the log.
+    pub fn save_pin(&self, kept: Box<Kept>, force: bool) {
+        self.send(Order::SavePin(kept, force));
+    }
+
+    /// Writes a file; evidence is named after that time.
+    pub fn write_file(&self, purpose: FilePurpose, name: String, stamp: String, text: String) {
+        self.send(Order::WriteFile { purpose, name, stamp, text });
+    }
+
     /// Ends the thread; with `logout`, ends the session at the daemon first, which takes half a second at most.
     pub fn leave(self, logout: bool) {
         self.send(Order::Leave { logout });
@@ -97,8 +144,16 @@ impl Worker {
     }
 }
 
-async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events: Sender, cache: Option<Cache>) {
+async fn serve(
+    client: Arc<Client>,
+    seed: Arc<Seed>,
+    mut inbox: UnboundedReceiver<Order>,
+    events: Sender,
+    cache: Option<Cache>,
+    folder: Option<PathBuf>,
+) {
     let keeper = Arc::new(session::Keeper::new(cache));
+    let mut stream: Option<JoinHandle<()>> = None;
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
     while let Some(order) = inbox.recv().await {
@@ -106,10 +161,10 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
         match order {
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
-                let keeper = keeper.clone();
+                let (keeper, seed) = (keeper.clone(), seed.clone());
                 let task = tokio::task::spawn_local(async move {
                     let _place = places.acquire().await;
-                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, call).await });
+                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, &seed, call).await });
                     let _abort = AbortOnDrop(work.abort_handle());
                     let result = work.await.unwrap_or_else(|panic| {
                         Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
@@ -117,6 +172,10 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
                     report(&events, id, result).await;
                 });
                 running.insert(id, task);
+            }
+            Order::Job(id, job) => {
+                let (client, events) = (client.clone(), events.clone());
+                running.insert(id, tokio::task::spawn_local(run_job(client, events, id, job)));
             }
             Order::Cancel(id) => {
                 if let Some(task) = running.remove(&id) {
@@ -135,7 +194,45 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
                 }
                 keeper.forget();
             }
+            Order::TailOpen(epoch, after) => {
+                if let Some(old) = stream.take() {
+                    old.abort();
+                }
+                let follow = tail::follow(client.clone(), epoch, after, events.clone());
+                stream = Some(tokio::task::spawn_local(follow));
+            }
+            Order::TailClose => {
+                if let Some(old) = stream.take() {
+                    old.abort();
+                }
+            }
+            Order::SavePin(kept, force) => {
+                let why = match &folder {
+                    Some(folder) => files::save_kept(folder, &kept, force).err().map(|error| error.to_string()),
+                    None => Some("there is no state folder: set XDG_STATE_HOME or HOME".to_owned()),
+                };
+                if let Some(why) = why {
+                    let result = Err(format!("what is pinned of the log can't be kept: {why}"));
+                    hand_over(&events, EventKind::Written { purpose: FilePurpose::Evidence, result }).await;
+                }
+            }
+            Order::WriteFile { purpose, name, stamp, text } => {
+                let result = match (purpose, &folder) {
+                    (FilePurpose::Evidence, Some(folder)) => {
+                        files::write_evidence(folder, client.address(), &name, &stamp, &text)
+                    }
+                    (FilePurpose::Evidence, None) => {
+                        Err("the evidence can't be kept: there is no state folder".to_owned())
+                    }
+                    (FilePurpose::Export, _) => files::write_new(std::path::Path::new("."), &name, &text)
+                        .map_err(|error| format!("{name} can't be written here: {error}")),
+                };
+                hand_over(&events, EventKind::Written { purpose, result }).await;
+            }
             Order::Leave { logout } => {
+                if let Some(stream) = stream.take() {
+                    stream.abort();
+                }
                 for task in running.into_values() {
                     task.abort();
                 }
@@ -146,6 +243,16 @@ async fn serve(client: Arc<Client>, mut inbox: UnboundedReceiver<Order>, events:
             }
         }
     }
+}
+
+async fn run_job(client: Arc<Client>, events: Sender, id: RequestId, job: Box<Job>) {
+    let told = events.clone();
+    // How far it is may be left out where the loop is busy; how it ends is not.
+    let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
+    let work = tokio::task::spawn_local(async move { jobs::perform(&client, *job, tell).await });
+    let _abort = AbortOnDrop(work.abort_handle());
+    let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
+    hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);
@@ -173,7 +280,7 @@ async fn hand_over(events: &Sender, mut event: EventKind) {
     }
 }
 
-async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Result<Answer, ClientError> {
+async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
         Call::Login { username, password } => {
             let session = client.login(&username, password.expose()).await?;
@@ -197,6 +304,7 @@ async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Resul
         }
         Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
+        Call::Log(call) => Answer::Log(log::perform(client, call).await?),
         Call::Status => Answer::Status(boxed(client.status().await?)),
         Call::Ready => Answer::Ready(client.ready().await?),
         Call::Ingest(query) => Answer::Ingest(boxed(client.ingest(&query).await?)),
@@ -204,9 +312,27 @@ async fn perform(client: &Client, keeper: &session::Keeper, call: Call) -> Resul
             Answer::Quarantine(client.quarantine(blocked, cursor.as_deref(), limit).await?)
         }
         Call::Version { reference, version } => Answer::Version(boxed(client.version_info(&reference, version).await?)),
+        Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
+        Call::Change { change, if_match, key } => {
+            Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        Call::Text { reference, version, path, octets_max } => {
+            let mut download = client.download(&reference, version, &path).await?;
+            let mut octets = Vec::new();
+            while let Some(chunk) = download.chunk().await? {
+                octets.extend_from_slice(&chunk);
+                if octets.len() as u64 > octets_max {
+                    return Err(ClientError::Protocol(format!("more than the {octets_max} octets that were promised")));
+                }
+            }
+            Answer::Text(octets)
+        }
+        Call::History { reference, alias } => {
+            Answer::History(client.alias_history(&reference, &alias, HISTORY_ROWS).await?)
+        }
     })
 }
 
 fn boxed<T>(reply: Reply<T>) -> Reply<Box<T>> {
-    Reply { body: Box::new(reply.body), request_id: reply.request_id, log_index: reply.log_index }
+    reply.map(Box::new)
 }

@@ -427,6 +427,11 @@ impl<'a> Note<'a> {
         self.text
     }
 
+    /// Who says to have signed: name and identifier of each signature's key, unverified.
+    pub fn signers(&self) -> Vec<(&'a str, KeyId)> {
+        self.signatures.iter().map(|signature| (signature.name, signature.id)).collect()
+    }
+
     /// The signatures that pinned keys made, in the order of the note, one for each key. Lines of unknown keys are passed
     /// over.
     ///

@@ -16,7 +16,7 @@ mod scan;
 mod spill;
 mod tree;
 
-pub use entries::{EntryCheck, EntryFacts, Notable};
+pub use entries::{EntryCheck, EntryFacts, Notable, origin_fault};
 pub use spill::Spill;
 pub use tree::{Asked, Served, TreeCheck, TreeFacts, edge_root};
 
@@ -25,6 +25,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::audit::leaf::LeafError;
 use crate::shown::shown;
 
 /// Characters of the longest resource that is named: a file's path.
@@ -151,3 +152,21 @@ impl fmt::Display for Fault {
 
 /// Takes faults as they are found. A damaged log may have as many as it has entries: who listens bounds what it keeps.
 pub type Report<'a> = &'a mut dyn FnMut(Fault);
+
+/// What a tail must know of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// The index that the entry says it has.
+    pub seq: u64,
+    /// Whether it names a new signing key, as done or as tried.
+    pub rotates: bool,
+}
+
+/// Looks at a leaf without keeping it: whether it is the canonical octets of an entry, and what a tail must know of it.
+///
+/// # Errors
+/// What is not as an entry is written.
+pub fn glance(leaf: &[u8]) -> Result<Glance, LeafError> {
+    let facts = scan::read(leaf)?;
+    Ok(Glance { seq: facts.seq, rotates: facts.action == "log.key_rotate" })
+}

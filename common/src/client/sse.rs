@@ -23,8 +23,8 @@ pub const EVENT_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of the longest name and the longest id: an index has 16 digits. Longer ones are passed over, so that they are not
 /// handed out with every event.
 pub const FIELD_OCTETS_MAX: usize = 64;
-/// Longest silence of a live tail: two comments would have come in it.
-pub const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// Longest silence of a live tail: three comments would have come in it.
+pub const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// The media type.
 const MEDIA_TYPE: &str = "text/event-stream";
@@ -188,6 +188,14 @@ pub enum LogEvent {
         /// The exact octets of its leaf.
         leaf: Vec<u8>,
     },
+    /// What stands where an entry should, and is none: no index, or no base64 of a leaf's length. Only from a stream that
+    /// is taken as it comes.
+    Malformed {
+        /// The event's id.
+        id: String,
+        /// The event's data.
+        data: String,
+    },
     /// The signed note of a checkpoint: all entries it covers have been brought. Its size is not looked at here.
     Checkpoint(String),
     /// The daemon ends the stream in order.
@@ -240,6 +248,19 @@ impl Client {
     /// [`ProblemType::Unavailable`](crate::problem::ProblemType::Unavailable) where there are too many streams; those of
     /// every call.
     pub async fn audit_stream(&self, after: Option<u64>) -> Result<AuditStream, ClientError> {
+        self.open_stream(after, true).await
+    }
+
+    /// The same, taken as it comes: entries of any index, and what is none as [`LogEvent::Malformed`]. For who holds the log
+    /// to its order and keeps what it did instead.
+    ///
+    /// # Errors
+    /// Those of [`Client::audit_stream`].
+    pub async fn audit_stream_as_it_comes(&self, after: Option<u64>) -> Result<AuditStream, ClientError> {
+        self.open_stream(after, false).await
+    }
+
+    async fn open_stream(&self, after: Option<u64>, strict: bool) -> Result<AuditStream, ClientError> {
         let target = Target::new(&["audit-logs", "stream"]).number("after", after);
         let reply = self.open(target, MEDIA_TYPE).await?;
         let (status, headers) = (reply.body.status(), reply.body.headers());
@@ -255,7 +276,7 @@ impl Client {
             request_id: reply.request_id,
             log_index,
             parser: Parser::default(),
-            order: Order { next: after.unwrap_or(log_index).saturating_add(1) },
+            order: Order { next: after.unwrap_or(log_index).saturating_add(1), strict },
             unread: Bytes::new(),
         })
     }
@@ -315,6 +336,23 @@ impl AuditStream {
         }
     }
 
+    /// The next event of those that have come whole; none where more must come first.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`], as [`AuditStream::next`].
+    pub fn next_of_those_here(&mut self) -> Result<Option<LogEvent>, ClientError> {
+        while !self.unread.is_empty() {
+            let mut rest: &[u8] = &self.unread;
+            let taken = self.parser.take(&mut rest).map_err(|error| ClientError::Protocol(error.to_string()))?;
+            let read = self.unread.len() - rest.len();
+            self.unread.advance(read);
+            if let Some(event) = taken.map(|event| self.order.check(event)).transpose()?.flatten() {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
     async fn octets(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
             let frame = timeout(SILENCE_MAX, self.body.frame()).await.map_err(|_elapsed| ClientError::Timeout {
@@ -340,6 +378,8 @@ impl AuditStream {
 #[derive(Debug)]
 struct Order {
     next: u64,
+    /// Whether anything else ends the stream; else it is handed on.
+    strict: bool,
 }
 
 impl Order {
@@ -347,6 +387,16 @@ impl Order {
     fn check(&mut self, event: Event) -> Result<Option<LogEvent>, ClientError> {
         let refuse = |why: String| Err(ClientError::Protocol(why));
         Ok(Some(match event.name.as_str() {
+            "entry" if !self.strict => {
+                let leaf = STANDARD.decode(&event.data).ok().filter(|leaf| leaf.len() <= LEAF_LEN_MAX);
+                match (event.last_id.parse::<u64>().ok().filter(|index| *index < u64::MAX), leaf) {
+                    (Some(index), Some(leaf)) => {
+                        self.next = self.next.max(index + 1);
+                        LogEvent::Entry { index, leaf }
+                    }
+                    (_, _) => LogEvent::Malformed { id: event.last_id, data: event.data },
+                }
+            }
             "entry" => {
                 let index: u64 = match event.last_id.parse() {
                     Ok(index) if index == self.next => index,

@@ -174,6 +174,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
             per_1000_seconds: shared.metrics.requests_per_1000_seconds(),
             connections: shared.metrics.connections() as u64,
             connections_max: shared.limits.connections_max as u64,
+            tails: registry.tails() as u64,
+            kinds: shared.metrics.kinds(),
         },
         open_uploads: registry.open_uploads(),
         scan_policy: settings.scan_policies.to_string(),

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use common::api::RequestKind;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::recent::Recent;
 
 /// Route label of a request that matched no route.
 pub const UNMATCHED: &str = "unmatched";
@@ -36,6 +39,7 @@ pub struct Metrics {
     connections_refused: AtomicU64,
     /// Requests per second of the last minute: the second, and how many there were in it.
     seconds: Vec<(AtomicU64, AtomicU64)>,
+    recent: Recent,
 }
 
 /// The instruments of one method, route and status.
@@ -106,6 +110,7 @@ impl Metrics {
             connections: Arc::default(),
             connections_refused: AtomicU64::new(0),
             seconds: (0..RATE_WINDOW_S).map(|_| Default::default()).collect(),
+            recent: Recent::default(),
         }
     }
 
@@ -119,6 +124,7 @@ impl Metrics {
             count.store(0, Ordering::Relaxed);
         }
         count.fetch_add(1, Ordering::Relaxed);
+        self.recent.note(second, method, template, status, took);
 
         let series = self.series(method, template, status);
         series.requests.increment(1);
@@ -204,6 +210,11 @@ impl Metrics {
         };
         let count: u64 = self.seconds.iter().map(in_window).sum();
         count * 1000 / (now - from).max(1)
+    }
+
+    /// How each kind of request fared in the last five minutes.
+    pub fn kinds(&self) -> Vec<RequestKind> {
+        self.recent.kinds(self.started.elapsed().as_secs())
     }
 
     /// Folds what histograms gathered; without it they grow. To be called every few seconds.

@@ -16,7 +16,7 @@ const FRESH_SECONDS: i64 = 300;
 
 /// Signs in and keeps the session.
 pub(super) fn login(opening: Opening) -> Result<(), CliError> {
-    let Opening { client, settings, credential, cache } = opening;
+    let Opening { client, settings, credential, cache, .. } = opening;
     let Some(cache) = cache else {
         let why = "there is nowhere to keep a session: XDG_RUNTIME_DIR is not set, and the profile has no cache_dir";
         return Err(CliError::Usage(why.to_owned()));

@@ -5,14 +5,67 @@ use common::client::AuditQuery;
 use serde_json::Value;
 
 use crate::filter::audit_query;
+use crate::tail::Held;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page: a bundle of the log.
 pub const PAGE_ROWS: u32 = 256;
 
-impl Row for AuditRow {
+/// What is known of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mark {
+    /// No verified checkpoint covers it, or its tile was not looked at yet.
+    #[default]
+    Pending,
+    /// It is the one that the log committed to.
+    Verified,
+    /// It is not.
+    Wrong,
+}
+
+/// A row of the list.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The entry.
+    pub row: AuditRow,
+    /// It came by the stream: checkpoints of the stream verify it.
+    pub live: bool,
+    /// What is known of it.
+    pub mark: Mark,
+    /// Instead of an entry: the entries from its index up to this one were withheld.
+    pub missing_to: Option<u64>,
+}
+
+impl Line {
+    /// An entry that was read by a page.
+    pub fn read(row: AuditRow) -> Self {
+        Self { row, live: false, mark: Mark::Pending, missing_to: None }
+    }
+
+    /// An entry of the stream. What is no entry is shown as its text.
+    pub fn streamed(held: &Held) -> Self {
+        let entry = match &held.malformed {
+            None => serde_json::from_slice(&held.leaf).unwrap_or(Value::Null),
+            Some(why) => serde_json::json!({
+                "action": "(malformed)", "outcome": why,
+                "target": {"kind": String::from_utf8_lossy(&held.leaf)},
+            }),
+        };
+        let row = AuditRow { index: held.index, entry, leaf_hash: held.hash.to_string() };
+        let mark = if held.malformed.is_some() { Mark::Wrong } else { Mark::Pending };
+        Self { row, live: true, mark, missing_to: None }
+    }
+
+    /// Entries that were withheld.
+    pub fn missing(from: u64, to: u64) -> Self {
+        let row = AuditRow { index: from, entry: Value::Null, leaf_hash: String::new() };
+        Self { row, live: true, mark: Mark::Wrong, missing_to: Some(to) }
+    }
+}
+
+impl Row for Line {
     fn key(&self) -> String {
-        self.index.to_string()
+        self.row.index.to_string()
     }
 }
 
@@ -25,7 +78,7 @@ pub fn field<'a>(entry: &'a Value, path: &[&str]) -> &'a str {
 #[derive(Debug, Clone)]
 pub struct AuditScreen {
     /// The entries.
-    pub list: Window<AuditRow>,
+    pub list: Window<Line>,
     /// The filter as typed; always one that [`audit_query`] takes.
     pub filter: String,
     /// Where the list begins: at the newest entry, or below an index that was jumped to.
@@ -34,11 +87,26 @@ pub struct AuditScreen {
     pub goal: Option<u64>,
     /// The detail of the selected entry is shown, scrolled by so many lines.
     pub detail: Option<usize>,
+    /// The newest entry is at the foot, whichever it is.
+    pub follow: bool,
+    /// Matching entries that came since the rows were held still.
+    pub new_below: u64,
+    /// There is an alarm that was not shown yet.
+    pub alarm_unseen: bool,
 }
 
 impl Default for AuditScreen {
     fn default() -> Self {
-        Self { list: Window::new(true), filter: String::new(), start: Cursor::Start, goal: None, detail: None }
+        Self {
+            list: Window::new(true),
+            filter: String::new(),
+            start: Cursor::Start,
+            goal: None,
+            detail: None,
+            follow: true,
+            new_below: 0,
+            alarm_unseen: false,
+        }
     }
 }
 
@@ -50,7 +118,13 @@ impl AuditScreen {
         match cursor {
             Cursor::Start => {}
             Cursor::Token(token) => query.cursor = Some(token.clone()),
-            Cursor::Below(index) => query.before = Some(*index),
+            Cursor::Below(index) => {
+                query.before = Some(*index);
+                // Up to the border of a bundle, so that one page is one proof.
+                let over = u32::try_from(index % u64::from(PAGE_ROWS)).unwrap_or(0);
+                let limit = if over < PAGE_ROWS * 3 / 4 { over + PAGE_ROWS } else { over };
+                query.limit = Some(if self.filter.is_empty() { limit } else { PAGE_ROWS });
+            }
             Cursor::Between(above, below) => (query.after, query.before) = (Some(*above), Some(*below)),
         }
         query

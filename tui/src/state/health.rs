@@ -107,17 +107,22 @@ fn check(name: &'static str, verdict: Verdict, value: String, limit: &str) -> Ch
     Check { name, verdict, value, limit: limit.to_owned() }
 }
 
+/// `1 user`, `4 users`.
+fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
+}
+
 /// All checks, in the order of the page.
 pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<Check> {
     let (store, log, requests) = (&status.store, &status.log, &status.requests);
     let state = |state: &str| if state == "ok" { Verdict::Ok } else { Verdict::Fail };
     let said = |state: &str| if state == "ok" { String::new() } else { format!("{state}; ") };
     let records = format!(
-        "{}{} models, {} versions, {} users",
+        "{}{}, {}, {}",
         said(&store.state),
-        grouped(store.models),
-        grouped(store.versions),
-        grouped(store.users)
+        counted(store.models, "model"),
+        counted(store.versions, "version"),
+        counted(store.users, "user")
     );
     let entries = format!("{}{} entries, {} on disk", said(&log.state), grouped(log.size), bytes(log.journal_bytes));
     let full = requests.connections >= requests.connections_max;
@@ -239,11 +244,12 @@ fn scrub(scrub: &ScrubStatus, now_seconds: i64) -> Check {
     let odd = last.map_or(0, |pass| pass.missing.saturating_add(pass.unreadable));
     let verdict = match (scrub.damaged, odd, scrub.state.as_str()) {
         (1.., _, _) => {
-            value = format!("{} blobs DAMAGED; {value}", grouped(scrub.damaged));
+            let blobs = if scrub.damaged == 1 { "blob" } else { "blobs" };
+            value = format!("{} {blobs} DAMAGED; {value}", grouped(scrub.damaged));
             Verdict::Fail
         }
         (0, 1.., _) => {
-            value = format!("{} blobs missing or unreadable; {value}", grouped(odd));
+            value = format!("{} missing or unreadable; {value}", grouped(odd));
             Verdict::Warn
         }
         (0, 0, "off") => Verdict::Off,

@@ -1,16 +1,22 @@
 //! The list of models, and the model that is open.
 
+use std::collections::BTreeMap;
+
 use common::api::{ModelInfo, ModelRow, VersionInfo};
 use common::client::ModelQuery;
 use common::name::Version;
 
 use crate::action::RequestId;
+use crate::filter::model_query;
+use crate::state::diff::Compared;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page of models.
 pub const PAGE_ROWS: u32 = 200;
 /// Versions of a page: each has its files with it.
 pub const VERSION_PAGE_ROWS: u32 = 50;
+/// Models that may be marked at once.
+pub const MARKS_MAX: usize = 10_000;
 /// The orders the daemon serves: as it names them, as people do.
 pub const SORTS: [(&str, &str); 3] = [("name", "name"), ("updated_at", "updated"), ("created_at", "created")];
 
@@ -39,11 +45,48 @@ pub struct ModelsScreen {
     pub descending: bool,
     /// The model that is open.
     pub open: Option<OpenModel>,
+    /// Marked models: id to name. They stay while pages come and go.
+    pub marks: BTreeMap<String, String>,
+    /// The model that was marked last: a range begins there.
+    pub last_mark: Option<String>,
+    /// The model in the pane beside the list.
+    pub peek: Peek,
+    /// The query that is read to mark all of it.
+    pub marking: Option<RequestId>,
+    /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
+    pub pane: Option<String>,
+    /// The row it will tell of.
+    pub pane_next: Option<String>,
+}
+
+/// The pane beside the list: it follows the selection when that has rested, so that scrolling asks for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Peek {
+    /// The model that was selected last.
+    pub id: String,
+    /// When its row was changed last: another time means that it is read again.
+    pub updated_at: String,
+    /// What was read of it.
+    pub info: Option<Box<ModelInfo>>,
+    /// The request for that.
+    pub pending: Option<RequestId>,
 }
 
 impl Default for ModelsScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), filter: String::new(), sort: 1, descending: true, open: None }
+        Self {
+            list: Window::new(false),
+            filter: String::new(),
+            sort: 1,
+            descending: true,
+            open: None,
+            marks: BTreeMap::new(),
+            last_mark: None,
+            peek: Peek::default(),
+            marking: None,
+            pane: None,
+            pane_next: None,
+        }
     }
 }
 
@@ -56,11 +99,11 @@ impl ModelsScreen {
             Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
         };
         ModelQuery {
-            q: self.filter.clone(),
             sort: format!("{direction}{}", SORTS[self.sort].0),
             cursor,
             limit: Some(PAGE_ROWS),
-            ..ModelQuery::default()
+            // A filter that doesn't parse is never set.
+            ..model_query(&self.filter).unwrap_or_default()
         }
     }
 }
@@ -82,12 +125,25 @@ pub struct OpenModel {
     pub reading: Option<usize>,
     /// The version to be shown once it is read.
     pub goal: Option<Version>,
+    /// The version that is marked for a comparison.
+    pub marked: Option<Version>,
+    /// Two versions that are compared.
+    pub compared: Option<Box<Compared>>,
 }
 
 impl OpenModel {
     /// A model of which only the reference is known.
     pub fn new(reference: String) -> Self {
-        let versions = Window::new(false);
-        Self { reference, info: None, pending: None, failed: None, versions, reading: None, goal: None }
+        Self {
+            reference,
+            info: None,
+            pending: None,
+            failed: None,
+            versions: Window::new(false),
+            reading: None,
+            goal: None,
+            marked: None,
+            compared: None,
+        }
     }
 }

@@ -30,11 +30,20 @@ pub struct QueueScreen {
     pub detail: Option<usize>,
     /// A page was an entry of the audit log: none is read that nobody asked for.
     pub is_audited: bool,
+    /// The newest reading failed, and that was said.
+    pub is_failing: bool,
 }
 
 impl Default for QueueScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), intake: None, filter: String::new(), detail: None, is_audited: false }
+        Self {
+            list: Window::new(false),
+            intake: None,
+            filter: String::new(),
+            detail: None,
+            is_audited: false,
+            is_failing: false,
+        }
     }
 }
 

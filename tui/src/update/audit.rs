@@ -1,12 +1,13 @@
 //! Screen 2: the audit log. Every page read is an entry itself, so nothing is read that nobody asked for.
 
 use common::api::{AuditRow, Page};
+use common::audit::parse_timestamp;
 
 use super::{ask, cancel, rows_height, say, travel};
 use crate::action::{Action, Call};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::audit::{PAGE_ROWS, field};
+use crate::state::audit::{Line, PAGE_ROWS, field};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 
@@ -24,7 +25,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             *at = 0;
         }
     }
+    // Whoever moves up or looks closer wants the rows to stay.
+    if matches!(command, Command::Up | Command::HalfUp | Command::PageUp | Command::First | Command::In) {
+        pause(state);
+    }
     match (command, count) {
+        (Command::Last, None) if state.log.is_known() => newest(state, out),
         (Command::Last, Some(index)) => jump(state, index, out),
         (Command::First, _) if !state.audit.list.shows_first() && state.audit.filter.is_empty() => jump(state, 0, out),
         (Command::First, _) if !state.audit.list.shows_first() => {
@@ -39,8 +45,8 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::In, _) if state.audit.list.selected().is_some() => state.audit.detail = Some(0),
         (Command::SameActor, _) => {
             if let Some(row) = state.audit.list.selected() {
-                let id = field(&row.entry, &["actor", "id"]);
-                let name = field(&row.entry, &["actor", "name"]);
+                let id = field(&row.row.entry, &["actor", "id"]);
+                let name = field(&row.row.entry, &["actor", "name"]);
                 let actor = if name.is_empty() { id } else { name };
                 let filter = format!("actor:{actor}");
                 narrow(state, filter, out);
@@ -53,8 +59,8 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
 
 fn open_target(state: &mut State, out: &mut Vec<Action>) {
     let Some(row) = state.audit.list.selected() else { return };
-    let kind = field(&row.entry, &["target", "kind"]);
-    let id = field(&row.entry, &["target", "id"]).to_owned();
+    let kind = field(&row.row.entry, &["target", "kind"]);
+    let id = field(&row.row.entry, &["target", "id"]).to_owned();
     match kind {
         "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id),
         _ => say(state, Level::Info, "this entry is not about a model", out),
@@ -62,7 +68,8 @@ fn open_target(state: &mut State, out: &mut Vec<Action>) {
 }
 
 /// Goes to an index: a page that ends a little behind it.
-fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
+pub(super) fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
+    pause(state);
     if state.audit.list.select(&index.to_string()) {
         return;
     }
@@ -85,7 +92,57 @@ fn narrow(state: &mut State, filter: String, out: &mut Vec<Action>) {
     }
 }
 
-fn restart(state: &mut State, start: Cursor, out: &mut Vec<Action>) {
+/// The rows on the screen stay from now on, whatever arrives.
+pub(super) fn pause(state: &mut State) {
+    if std::mem::take(&mut state.audit.follow) {
+        state.audit.new_below = 0;
+    }
+}
+
+/// Back to the newest entry, and following it.
+pub(super) fn newest(state: &mut State, out: &mut Vec<Action>) {
+    state.audit.follow = true;
+    state.audit.new_below = 0;
+    state.audit.detail = None;
+    if state.audit.list.begins_at_start() && state.audit.list.is_loaded() {
+        state.audit.list.edge(true);
+    } else {
+        restart(state, Cursor::Start, out);
+    }
+}
+
+/// Goes to a time: the first entry at or after it is at the top of what is asked for.
+/// A time that was typed, in full.
+pub(super) fn full_time(state: &State, text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let today: String = crate::time::date(state.now.wall_seconds);
+    let full = match text.len() {
+        5 => format!("{today}T{text}:00.000Z"),
+        8 => format!("{today}T{text}.000Z"),
+        10 => format!("{text}T00:00:00.000Z"),
+        20 => format!("{}.000Z", text.trim_end_matches('Z')),
+        _ => text.to_owned(),
+    };
+    if parse_timestamp(&full).is_err() {
+        return Err("a time is 12:02, 12:02:25, 2026-07-22 or 2026-07-22T12:02:25Z".to_owned());
+    }
+    Ok(full)
+}
+
+pub(super) fn go_to_time(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    let full = full_time(state, text)?;
+    // The filter is what finds it: everything up to that time, newest first.
+    pause(state);
+    let mut words: Vec<&str> =
+        state.audit.filter.split_whitespace().filter(|word| !word.starts_with("until:")).collect();
+    let until = format!("until:{full}");
+    words.push(&until);
+    let filter = words.join(" ");
+    set_filter(state, filter, out);
+    Ok(())
+}
+
+pub(super) fn restart(state: &mut State, start: Cursor, out: &mut Vec<Action>) {
     let waiting = state.audit.list.forget();
     cancel(state, waiting, out);
     state.audit.list = Window::new(true);
@@ -97,6 +154,7 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
     if state.audit.filter != text {
         state.audit.filter = text;
         state.audit.detail = None;
+        state.audit.new_below = 0;
         restart(state, Cursor::Start, out);
     }
 }
@@ -113,6 +171,10 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    if state.log.is_known() && state.audit.list.begins_at_start() {
+        // It is live: there is nothing to be read again.
+        return;
+    }
     let waiting = state.audit.list.forget();
     cancel(state, waiting, out);
     let (fetch, cursor) = state.audit.list.reload_from();
@@ -123,6 +185,11 @@ pub(super) fn take(state: &mut State, page: Page<AuditRow>, out: &mut Vec<Action
     let is_slice = state.audit.list.is_jump_pending();
     let is_full = page.items.len() >= usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
     let goal = state.audit.goal.take();
+    let page = Page {
+        items: page.items.into_iter().map(Line::read).collect(),
+        next_cursor: page.next_cursor,
+        total: page.total,
+    };
     if is_slice && page.items.is_empty() {
         state.audit.list.forget();
         state.audit.list.begin_at_start();
@@ -132,6 +199,7 @@ pub(super) fn take(state: &mut State, page: Page<AuditRow>, out: &mut Vec<Action
     if is_slice && !is_full {
         state.audit.list.begin_at_start();
     }
+    super::tail::judge(state, out);
     if let Some(goal) = goal
         && !state.audit.list.select(&goal.to_string())
     {
@@ -143,6 +211,13 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     let height = rows_height(state);
     let list = &state.audit.list;
     if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
+        if state.settings.log.live && super::tail::is_coming(state) {
+            return;
+        }
+        if state.audit.start == Cursor::Start && state.log.is_known() {
+            state.audit.list = super::tail::from_ring(state);
+            return follow_up(state, out);
+        }
         let start = state.audit.start.clone();
         return ask_page(state, Fetch::Start, start, out);
     }
@@ -152,7 +227,7 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     // After a jump the entries behind the page are read by their indices; with a filter their indices aren't known.
     if state.audit.filter.is_empty()
         && list.is_near_jump(height)
-        && let Some(newest) = list.first_read().map(|row| row.index)
+        && let Some(newest) = list.first_read().map(|row| row.row.index)
     {
         let below = newest.saturating_add(1 + u64::from(PAGE_ROWS));
         ask_page(state, Fetch::Before, Cursor::Between(newest, below), out);

@@ -15,7 +15,7 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
             Some(open) => open.versions.selected().map(|version| format!("{}:{}", version.name, version.version)),
             None => state.models.list.selected().map(|row| row.name.to_string()),
         },
-        Screen::Audit => state.audit.list.selected().map(|row| row.index.to_string()),
+        Screen::Audit => state.audit.list.selected().map(|line| line.row.index.to_string()),
         Screen::Queue => state.queue.list.selected().map(|item| item.path.clone()),
         Screen::Quarantine => state.quarantine.list.selected().map(name_of),
         Screen::Users => state.users.list.selected().map(|user| user.username.to_string()),
@@ -31,12 +31,16 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
 }
 
 pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
+    // While a result is told, it is what is copied: request id, index and receipt.
+    if let Some(result) = state.changes.result.clone().filter(|_| state.changes.is_told(state.now.ms)) {
+        return copy(state, Some(result), out);
+    }
     let text = match state.screen {
         Screen::Models => match &state.models.open {
             Some(open) => open.versions.selected().and_then(document),
             None => state.models.list.selected().and_then(document),
         },
-        Screen::Audit => state.audit.list.selected().and_then(document),
+        Screen::Audit => state.audit.list.selected().and_then(|line| document(&line.row)),
         Screen::Queue => state.queue.list.selected().and_then(document),
         Screen::Quarantine => state.quarantine.list.selected().and_then(document),
         Screen::Users => state.users.list.selected().and_then(document),

@@ -10,7 +10,9 @@ use crate::config::Credential;
 use crate::event::{Code, Key};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
+use crate::state::changes::Changes;
 use crate::state::forms::{Login, NewPassword};
+use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
 use crate::state::quarantine::QuarantineScreen;
@@ -109,6 +111,7 @@ pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
     }
     state.overlay = None;
     out.push(Action::Lock);
+    super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     let minutes = state.settings.lock_after_ms.unwrap_or(0) / 1_000;
     open(state, Some(format!("locked: no key for {}", crate::time::duration(minutes))));
@@ -117,6 +120,7 @@ pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
 /// The session is ended, here and at the daemon; nothing of it stays on the screen.
 pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
     out.push(Action::Logout);
+    super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     forget_session(state);
     state.who = None;
@@ -125,11 +129,17 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
 
 /// Nothing that one user saw is shown to another.
 fn forget_session(state: &mut State) {
+    state.dialog = None;
+    state.changes = Changes::default();
     state.parked.clear();
     state.asked.clear();
     state.new_password = None;
+    state.dialog = None;
+    state.changes = Changes::default();
     state.models = ModelsScreen::default();
-    state.audit = AuditScreen::default();
+    state.audit = AuditScreen { alarm_unseen: state.log.trust.alarm().is_some(), ..AuditScreen::default() };
+    state.log.forget();
+    state.fresh = Fresh::default();
     state.queue = QueueScreen::default();
     state.quarantine = QuarantineScreen::default();
     state.users = UsersScreen::default();
@@ -147,7 +157,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        state.who = Some(Who { username, role: session.role, permissions });
+        state.who = Some(Who { id: String::new(), username, role: session.role, permissions });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -176,7 +186,8 @@ fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
 
 pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     let was_checking = state.who.is_none();
-    state.who = Some(Who { username: me.username.to_string(), role: me.role, permissions: me.permissions });
+    let username = me.username.to_string();
+    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions });
     if was_checking {
         let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
         refresh_later(state, u64::try_from(left).unwrap_or(0), out);
@@ -258,11 +269,18 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             }
             Call::Status | Call::Ready => super::health::failed(state, id, why, out),
             Call::Quarantine { .. } => super::fail(&mut state.quarantine.list, id, why),
-            Call::Version { .. } => drop(super::quarantine::failed(state, id, why)),
+            Call::Version { .. } => {
+                let _is_shown = super::quarantine::failed(state, id, why);
+            }
             Call::Ingest(_) => {
                 super::fail(&mut state.queue.list, id, why);
-                super::queue::failed(state, out);
+                // It was said why nobody answers.
+                let _is_news = super::queue::failed(state, out);
             }
+            Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => {
+                super::course::not_sent(state, id, why, out);
+            }
+            Call::Log(call) => super::tail::given_up(state, call),
             Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }
     }

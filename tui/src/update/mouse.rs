@@ -1,7 +1,7 @@
 //! The mouse, where it is asked for: the wheel moves, a click selects, sorts, or does what the hint under it says.
 
 use super::{command, rows_height};
-use crate::access::refusal;
+use crate::access::{Access, access, refusal};
 use crate::action::Action;
 use crate::event::{Gesture, Mouse};
 use crate::keymap::Command;
@@ -15,7 +15,11 @@ const WHEEL_ROWS: u64 = 3;
 
 pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
-    let covered = state.login.is_some() || state.new_password.is_some() || state.filter.is_some();
+    let covered = state.dialog.is_some()
+        || state.login.is_some()
+        || state.new_password.is_some()
+        || state.filter.is_some()
+        || state.prompt.is_some();
     if covered || state.who.is_none() {
         return;
     }
@@ -23,13 +27,13 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
         Gesture::WheelUp | Gesture::WheelDown => {
             let down = mouse.what == Gesture::WheelDown;
             match &mut state.overlay {
-                Some(Overlay::Help(_) | Overlay::Messages(_)) => {
+                Some(Overlay::Help(_) | Overlay::Messages(_) | Overlay::Verification(_) | Overlay::Alarm(_)) => {
                     let code = crate::event::Code::Char(if down { 'j' } else { 'k' });
                     for _ in 0..WHEEL_ROWS {
-                        super::overlay_key(state, crate::event::Key { code, ctrl: false });
+                        super::overlay_key(state, crate::event::Key { code, ctrl: false }, out);
                     }
                 }
-                Some(Overlay::Daemons(_)) => {}
+                Some(Overlay::Daemons(_) | Overlay::Jobs(_)) => {}
                 None => command(state, if down { Command::Down } else { Command::Up }, Some(WHEEL_ROWS), out),
             }
         }
@@ -64,7 +68,7 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
         }
     } else if areas.hints.contains(at)
         && let Some(binding) = hint_at(state, areas, mouse.x)
-        && refusal(state.who.as_ref(), binding.permission).is_none()
+        && access(state, binding) == Access::Allowed
     {
         command(state, binding.command, None, out);
     }

@@ -1,12 +1,13 @@
 //! Screen 4: what is held, and all that is known of the selected one. That is read when the selection has rested; listing
 //! may be an entry of the audit log, so nothing is read by the clock.
 
-use common::api::{Page, VersionInfo};
+use common::api::{Page, QuarantineItem, VersionInfo};
 
-use super::{ask, cancel, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
+use crate::state::deeds::{Change, Deed, Object};
 use crate::state::quarantine::{NEIGHBOURS, PAGE_ROWS, REST_MS, Reading, name_of};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
@@ -33,6 +34,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 super::models::open_version(state, model, version);
             }
         }
+        Command::Rescan => ask_before(state, Deed::Rescan, out),
+        Command::Block => ask_before(state, Deed::Block { reason: String::new() }, out),
+        Command::Release => {
+            let override_block = state.quarantine.blocked;
+            ask_before(state, Deed::Release { reason: String::new(), override_block }, out);
+        }
         Command::Blocked => {
             let waiting = state.quarantine.list.forget();
             cancel(state, waiting, out);
@@ -47,11 +54,19 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
 }
 
+/// Asks before something is done to the selected version.
+fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
+    let Some(item) = state.quarantine.list.selected() else { return };
+    let object = Object::Version { id: item.id.to_string(), name: item.name.to_string(), version: item.version };
+    confirm::open(state, vec![Change::new(object, deed)], out);
+}
+
 pub(super) fn back(state: &mut State) -> bool {
     state.quarantine.detail.take().is_some()
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    state.fresh.held = false;
     let waiting = state.quarantine.list.forget();
     cancel(state, waiting, out);
     forget_reading(state, out);
@@ -81,6 +96,17 @@ pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
     let around = ask(state, Call::Versions { reference: model, cursor: None, limit: NEIGHBOURS }, out);
     if let Some(reading) = &mut state.quarantine.reading {
         reading.pending = (Some(info), Some(around));
+    }
+}
+
+pub(super) fn take(state: &mut State, page: Page<QuarantineItem>, out: &mut Vec<Action>) {
+    // The header counts by the newest answer, whichever route it came from.
+    if let (Some(total), Some(status)) = (page.total, &mut state.health.status) {
+        let held = &mut status.quarantine;
+        if state.quarantine.blocked { held.blocked = total } else { held.waiting = total }
+    }
+    if !state.quarantine.list.take(page, state.now) {
+        say_gone(state, "the selected version is no longer held".to_owned(), out);
     }
 }
 

@@ -4,10 +4,11 @@
 use common::api::{IngestPage, Page};
 use common::client::Reply;
 
-use super::{ask, cancel, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
+use crate::state::deeds::{Change, Deed, Object};
 use crate::state::queue::POLL_MS;
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
@@ -30,11 +31,26 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     match command {
         Command::In if state.queue.list.selected().is_some() => state.queue.detail = Some(0),
         Command::OpenTarget => open_result(state, out),
+        Command::Retry => ask_before(state, Deed::Retry, out),
+        Command::Discard => ask_before(state, Deed::Discard { reason: String::new() }, out),
+        Command::Pause => {
+            let paused = state.queue.intake.as_ref().is_some_and(|intake| intake.paused);
+            let reason = String::new();
+            let deed = if paused { Deed::Resume { reason } } else { Deed::Pause { reason } };
+            confirm::open(state, vec![Change::new(Object::Intake, deed)], out);
+        }
         Command::First | Command::Last => {
             say(state, Level::Warning, "not all items are read yet: PgDn goes on", out);
         }
         _ => {}
     }
+}
+
+/// Asks before something is done to the selected item.
+fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
+    let Some(item) = state.queue.list.selected() else { return };
+    let object = Object::Item { id: item.id.clone(), path: item.path.clone() };
+    confirm::open(state, vec![Change::new(object, deed)], out);
 }
 
 /// Opens the version that an item came to.
@@ -106,6 +122,7 @@ fn again(state: &State, out: &mut Vec<Action>) {
 
 pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
     state.queue.is_audited |= reply.log_index.is_some();
+    state.queue.is_failing = false;
     let IngestPage { items, total, next_cursor, intake } = *reply.body;
     state.queue.intake.clone_from(&intake);
     // The header counts by the newest answer, whichever route it came from.
@@ -116,13 +133,15 @@ pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut V
     if !state.queue.list.take(Page { items, total, next_cursor }, state.now)
         && let Some(path) = before
     {
-        say(state, Level::Info, format!("{path} has left this list"), out);
+        say_gone(state, format!("{path} has left this list"), out);
     }
     again(state, out);
 }
 
-pub(super) fn failed(state: &State, out: &mut Vec<Action>) {
+/// Whether that is news: while readings fail one after the other, it is said once.
+pub(super) fn failed(state: &mut State, out: &mut Vec<Action>) -> bool {
     again(state, out);
+    !std::mem::replace(&mut state.queue.is_failing, true)
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {

@@ -1,9 +1,10 @@
-//! Screen 5: users, to be looked at.
+//! Screen 5: users.
 
-use super::{ask, cancel, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, form, rows_height, say, travel, wanted};
 use crate::action::{Action, Call};
 use crate::keymap::Command;
 use crate::layout::layout;
+use crate::state::deeds::{Change, Deed, Object};
 use crate::state::users::PAGE_ROWS;
 use crate::state::{Level, State};
 use crate::window::{Cursor, Fetch};
@@ -23,6 +24,16 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if travel(&mut state.users.list, command, count, areas.rows.height.into()) {
         return;
     }
+    let user = state.users.list.selected().map(|user| (user.username.to_string(), user.role, user.disabled));
+    match (command, user) {
+        (Command::AddUser, _) => return form::add_user(state),
+        (Command::Role, Some((name, role, _))) => return form::role(state, name, role),
+        (Command::Lock, Some((name, _, is_locked))) => return ask_before(state, name, Deed::Lock(!is_locked), out),
+        (Command::OneTimePassword, Some((name, ..))) => return ask_before(state, name, Deed::OneTimePassword, out),
+        (Command::Sessions, Some((name, ..))) => return ask_before(state, name, Deed::Revoke, out),
+        (Command::Delete, Some((name, ..))) => return ask_before(state, name, Deed::Delete, out),
+        _ => {}
+    }
     match command {
         Command::In if state.users.list.selected().is_some() => state.users.detail = Some(0),
         Command::EntriesOf => {
@@ -37,7 +48,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
 }
 
+fn ask_before(state: &mut State, name: String, deed: Deed, out: &mut Vec<Action>) {
+    confirm::open(state, vec![Change::new(Object::User(name), deed)], out);
+}
+
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
+    state.fresh.users = false;
     let waiting = state.users.list.forget();
     cancel(state, waiting, out);
     let (fetch, cursor) = state.users.list.reload_from();

@@ -8,9 +8,11 @@ use serde_json::Value;
 use super::{say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::audit::field;
+use crate::state::audit::{Line as Entry, Mark, field};
+use crate::tail::Link;
+use crate::time::time_of_day;
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::view::table::{Column, fixed, flexible, marked, number};
 
 const COLUMNS: [Column; 6] = [
     number("INDEX", 9, 0),
@@ -40,21 +42,101 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
     let list = &state.audit.list;
     match areas.class {
-        Class::Tiny | Class::Narrow => table(pen, areas, &NARROW, list, |row| {
-            let mut cells = cells(state, row, false);
-            cells.remove(4);
-            cells.remove(1);
-            cells
-        }),
-        Class::Normal => table(pen, areas, &COLUMNS, list, |row| cells(state, row, false)),
-        Class::Wide => table(pen, areas, &WIDE, list, |row| cells(state, row, true)),
+        Class::Tiny | Class::Narrow => marked(
+            pen,
+            areas,
+            &NARROW,
+            list,
+            |row| {
+                let mut cells = cells(state, row, false);
+                cells.remove(4);
+                cells.remove(1);
+                cells
+            },
+            |row| sign(state, row),
+        ),
+        Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
+        Class::Wide => marked(pen, areas, &WIDE, list, |row| cells(state, row, true), |row| sign(state, row)),
     }
     if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
     }
 }
 
-fn cells(state: &State, row: &AuditRow, date: bool) -> Vec<(String, Tone)> {
+/// The sign before a row: blank for what is verified, `.` for what is not yet, `X` for what cannot be relied on.
+fn sign(state: &State, line: &Entry) -> (&'static str, Tone) {
+    if !state.settings.log.live {
+        return ("", Tone::Plain);
+    }
+    let broken = state.log.trust.is_broken_from().is_some_and(|from| line.row.index >= from);
+    match line.mark {
+        _ if broken => ("X", Tone::Bad),
+        Mark::Wrong => ("X", Tone::Bad),
+        Mark::Pending => (".", Tone::Plain),
+        Mark::Verified => ("", Tone::Plain),
+    }
+}
+
+/// The state of the live list on the left, of its verification on the right.
+pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, Tone)>) {
+    let screen = &state.audit;
+    let wide = state.size.width >= 100;
+    let how = if screen.follow {
+        "FOLLOWING".to_owned()
+    } else if screen.new_below > 0 {
+        format!("PAUSED   {} new below (G)", screen.new_below)
+    } else {
+        "PAUSED".to_owned()
+    };
+    let tenths = state.log.tail.rate_tenths(state.now);
+    let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
+    let link = match &state.log.tail.link {
+        Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP",
+        Link::Live { .. } => "",
+        Link::Closed | Link::Connecting => "CONNECTING",
+        Link::Waiting { .. } => "RECONNECTING (C-r now)",
+        Link::Refused(_) => "REFUSED",
+    };
+    let mut left = if wide { format!("Audit   {how}   {rate}   {filter}") } else { format!("Audit   {how} {rate}") };
+    if !wide && !screen.filter.is_empty() {
+        left = format!("{left}   {}", screen.filter);
+    }
+    if !link.is_empty() {
+        left = format!("{left}   {link}");
+    }
+    let trust = &state.log.trust;
+    let pending = trust.pending();
+    let right = if screen.list.is_loading() {
+        ("loading".to_owned(), Tone::Warn)
+    } else if let Some(why) = screen.list.stale() {
+        (format!("FAILED: {why}"), Tone::Bad)
+    } else if let Some(last) = trust.verified_size().checked_sub(1) {
+        let text = match (wide, trust.checkpoint_at) {
+            (true, Some(at)) => format!("{pending} pending  checkpoint {last} {}", time_of_day(at)),
+            _ => format!("v to {last}, {pending} pending"),
+        };
+        (text, Tone::Plain)
+    } else {
+        (format!("nothing verified yet, {pending} pending"), Tone::Warn)
+    };
+    (left, Some(right))
+}
+
+fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
+    let row = &line.row;
+    if let Some(end) = line.missing_to {
+        let count = end.saturating_sub(row.index);
+        let text = format!("-- {count} entries missing: {}..{} --", row.index, end.saturating_sub(1));
+        let nothing = || (String::new(), Tone::Plain);
+        return vec![
+            (row.index.to_string(), Tone::Bad),
+            nothing(),
+            nothing(),
+            ("--".into(), Tone::Bad),
+            (text, Tone::Bad),
+            nothing(),
+        ];
+    }
     let entry = &row.entry;
     let time = field(entry, &["ts"]);
     let time: String = if date {
@@ -113,7 +195,8 @@ fn plain(value: &Value) -> String {
 
 /// The selected entry: a summary, then every member by its path, then the leaf hash.
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
-    let Some(row) = state.audit.list.selected() else { return Vec::new() };
+    let Some(line) = state.audit.list.selected() else { return Vec::new() };
+    let row = &line.row;
     let entry = &row.entry;
     let mut text = Text::new(areas.pane.width);
     let outcome = field(entry, &["outcome"]);
@@ -130,6 +213,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         let status = entry.pointer("/req/status").map(plain).unwrap_or_default();
         text.fact("request", &format!("{} {request} {status}", field(entry, &["req", "method"])), Tone::Plain);
     }
+    proof_of(state, line, &mut text);
     text.head("ALL FIELDS");
     if areas.class > Class::Narrow {
         text.labels(FIELD_COLUMNS);
@@ -142,6 +226,30 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact("", "NOT the hash of the fields shown: this is not what was logged", Tone::Bad);
     }
     text.lines()
+}
+
+/// What is known of the entry's place in the log.
+fn proof_of(state: &State, line: &Entry, text: &mut Text) {
+    let trust = &state.log.trust;
+    let Some(pin) = trust.pin().filter(|_| state.settings.log.live) else { return };
+    let size = pin.checkpoint.size;
+    let (_, tone) = sign(state, line);
+    let (words, tone) = match line.mark {
+        _ if tone == Tone::Bad => ("NOT VERIFIED: see the alarm (V)".to_owned(), Tone::Bad),
+        Mark::Wrong => ("NOT the entry that the log committed to".to_owned(), Tone::Bad),
+        Mark::Pending => ("not yet covered by a verified checkpoint, or its tile is on its way".to_owned(), Tone::Warn),
+        Mark::Verified => (format!("VERIFIED: in the tree of {size} entries, whose root is signed"), Tone::Good),
+    };
+    text.fact("proof", &words, tone);
+    text.fact("root", &format!("{} at {size}", pin.checkpoint.root), Tone::Plain);
+    if let Some(key) = trust.keys().first() {
+        let witnesses = if pin.witnesses.is_empty() {
+            String::new()
+        } else {
+            format!("   witnesses: {}", pin.witnesses.join(", "))
+        };
+        text.fact("signed", &format!("{}  key {}{witnesses}", key.name(), key.id()), Tone::Plain);
+    }
 }
 
 /// Whether the entry as received has the leaf hash that came with it (audit-log.md §2).

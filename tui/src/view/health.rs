@@ -3,7 +3,7 @@
 use common::api::Status;
 
 use super::as_of;
-use crate::clean::{clean, cut, width};
+use crate::clean::{clean, cut, width, wrap};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::health::{Check, Verdict};
@@ -103,21 +103,48 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
         let since = state.health.since.get(check.name).and_then(|(_, since)| *since);
         let since = since.map(|at| time_of_day(at.wall_seconds)).unwrap_or_default();
         let value = clean(&check.value);
-        text.pieces(row(check.name, (check.verdict.as_str(), tone), &value, &check.limit, &since));
-        // What is wrong is never cut away.
-        if check.verdict >= Verdict::Warn && width(&value) > value_columns {
-            text.words(left, &check.value, Tone::Plain);
+        // What is wrong is never cut away: it goes on below.
+        let mut values = match check.verdict {
+            Verdict::Warn | Verdict::Fail => wrap(&value, value_columns),
+            Verdict::Off | Verdict::Ok => vec![value],
+        }
+        .into_iter();
+        let first = values.next().unwrap_or_default();
+        text.pieces(row(check.name, (check.verdict.as_str(), tone), &first, &check.limit, &since));
+        for more in values {
+            text.pieces(vec![(" ".repeat(left), Tone::Plain), (more, Tone::Plain)]);
         }
     }
 }
 
 fn page(status: &Status, text: &mut Text) {
     let (log, storage, store, requests) = (&status.log, &status.storage, &status.store, &status.requests);
-    text.head("REQUESTS");
+    if requests.kinds.is_empty() {
+        text.head("REQUESTS");
+    } else {
+        text.head("REQUESTS in 5 min");
+        let row = |kind: &str, rate: &str, p50: &str, p99: &str, errors: &str| {
+            format!("{kind:10} {rate:>9}  {p50:>8}  {p99:>8}  {errors:>6}")
+        };
+        text.pieces(vec![(row("", "rate", "p50", "p99", "errors"), Tone::Dim)]);
+        for kind in &requests.kinds {
+            let tone = if kind.errors > 0 { Tone::Warn } else { Tone::Plain };
+            let micros = |us: Option<u64>| us.map_or("-".to_owned(), within);
+            let line = row(
+                &clean(&kind.kind),
+                &per_second(kind.per_1000_seconds),
+                &micros(kind.p50_us),
+                &micros(kind.p99_us),
+                &grouped(kind.errors),
+            );
+            text.pieces(vec![(line, tone)]);
+        }
+        text.fact("tails", &format!("{} of the log", grouped(requests.tails)), Tone::Plain);
+    }
     let rate = requests.per_1000_seconds;
     text.fact(
         "rate",
-        &format!("{}.{}/s in the last minute, {} since start", rate / 1000, rate % 1000 / 100, grouped(requests.total)),
+        &format!("{} in the last minute, {} since start", per_second(rate), grouped(requests.total)),
         Tone::Plain,
     );
     text.fact("uploads", &format!("{} under way", grouped(status.open_uploads)), Tone::Plain);
@@ -137,6 +164,21 @@ fn page(status: &Status, text: &mut Text) {
     text.fact("root", &log.root, Tone::Plain);
     text.fact("key", &log.vkey, Tone::Plain);
     text.fact("checkpoint", log.checkpoint.lines().nth(1).unwrap_or_default(), Tone::Plain);
+}
+
+/// `212.0/s`.
+fn per_second(per_1000_seconds: u64) -> String {
+    format!("{}.{}/s", per_1000_seconds / 1000, per_1000_seconds % 1000 / 100)
+}
+
+/// `1.5 ms`, `2 s`: microseconds in words.
+fn within(us: u64) -> String {
+    match us {
+        ..1_000 => format!("{us} us"),
+        1_000..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{} s", us / 1_000_000),
+    }
 }
 
 /// The checks as plain text, for a message to somebody; none before the first answer.

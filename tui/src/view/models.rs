@@ -9,6 +9,7 @@ use crate::state::models::{OpenModel, SORTS};
 use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::window::Row;
 
 const MODELS: [Column; 7] = [
     flexible("NAME", 24, 0),
@@ -19,6 +20,9 @@ const MODELS: [Column; 7] = [
     number("SIZE", 8, 5),
     number("UPDATED", 10, 2),
 ];
+
+/// Versions that the pane beside the list names.
+const VERSIONS_SHOWN: usize = 5;
 
 /// The least columns for a name on a narrow screen.
 const NARROW_NAME_COLUMNS: u16 = 14;
@@ -38,13 +42,22 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         None => {
             let list = &state.models.list;
             let direction = if state.models.descending { "v" } else { "^" };
+            let marked = match (state.models.marks.len(), state.models.marking) {
+                (0, None) => String::new(),
+                (count, None) => format!("   {} marked", grouped(count as u64)),
+                (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
+            };
             let left = format!(
-                "Models {}   {}   sort: {} {direction}",
+                "Models {}   {}   sort: {} {direction}{marked}",
                 of_total(list),
                 filter_words(&state.models.filter),
                 SORTS[state.models.sort].1
             );
             (left, freshness(state, list))
+        }
+        Some(open) if open.compared.is_some() => {
+            let words = open.compared.as_ref().map(|compared| super::diff::headline(compared)).unwrap_or_default();
+            (format!("{}   {words}", title(open)), None)
         }
         Some(open) => {
             let reading = open.reading.and_then(|_| open.versions.selected());
@@ -71,6 +84,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 columns[0].columns = NARROW_NAME_COLUMNS;
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
+            marks(state, areas, pen);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
             {
@@ -80,9 +94,26 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         Some(open) => {
             facts(open, areas, pen);
             table(pen, areas, &VERSIONS, &open.versions, |version| version_cells(version, now));
+            let height = areas.rows.height.into();
+            for (y, (version, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(open.versions.visible(height)) {
+                if open.marked == Some(version.version) {
+                    pen.put(areas.rows.x + u16::from(selected), y, 1, "*", Tone::Bold);
+                }
+            }
             if let Some(words) = why_empty(&open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }
+        }
+    }
+}
+
+/// A star before each marked row; behind the marker of the selected one, where there is room.
+fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let height = areas.rows.height.into();
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
+        let x = areas.rows.x + u16::from(selected);
+        if state.models.marks.contains_key(&row.id.to_string()) && (!selected || areas.class > Class::Narrow) {
+            pen.put(x, y, 1, "*", Tone::Bold);
         }
     }
 }
@@ -173,47 +204,100 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
             }
         }
         None => {
-            if let Some(row) = state.models.list.selected() {
-                row_page(row, &mut text, now);
+            let list = &state.models.list;
+            let shown = state.models.pane.as_ref().and_then(|pane| list.rows().find(|row| row.key() == *pane));
+            if let Some(row) = shown.or(list.selected()) {
+                let peek = &state.models.peek;
+                let info = peek.info.as_ref().filter(|_| peek.id == row.id.to_string());
+                row_page(row, info.map(|info| &**info), &mut text, now);
             }
         }
     }
     text.lines()
 }
 
-/// What a row of the list says, in full.
-fn row_page(row: &ModelRow, text: &mut Text, now: i64) {
+/// What a row of the list says, and, once the selection has rested, its versions and the newest of them.
+fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: i64) {
     text.pieces(vec![(row.name.to_string(), Tone::Bold)]);
     text.blank();
-    let latest = row.latest_version.map_or("none".to_owned(), |version| format!("v{version}"));
-    text.fact("latest", &latest, Tone::Plain);
-    let (word, tone) = state_cell(row.state);
-    text.fact("state", &word, tone);
-    text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
-    text.fact(
-        "size",
-        &row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size))),
-        Tone::Plain,
-    );
-    text.fact("uploader", row.uploader.as_deref().unwrap_or("-"), Tone::Plain);
-    text.fact("owner", &row.owner, Tone::Plain);
-    text.fact("updated", &format!("{}  {}", row.updated_at, age(&row.updated_at, now)), Tone::Plain);
-    text.fact("created", &row.created_at, Tone::Plain);
-    text.fact("id", &row.id.to_string(), Tone::Plain);
-    for alias in &row.aliases {
-        text.fact(
-            "alias",
-            &format!("{} = v{} by {} {}", alias.alias, alias.version, alias.set_by, age(&alias.set_at, now)),
-            Tone::Plain,
-        );
+    let aliases: Vec<String> = row.aliases.iter().map(|held| format!("{} = v{}", held.alias, held.version)).collect();
+    if !aliases.is_empty() {
+        text.fact("aliases", &aliases.join(", "), Tone::Plain);
     }
-    for (key, value) in &row.tags {
-        text.fact("tag", &format!("{key}={value}"), Tone::Plain);
+    let tags: Vec<String> = row.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    text.fact("owner", &row.owner, Tone::Plain);
+    if !tags.is_empty() {
+        text.fact("tags", &tags.join(", "), Tone::Plain);
+    }
+    let (word, tone) = state_cell(row.state);
+    let until = info.and_then(|info| info.restorable_until.as_deref());
+    let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
+    text.fact("state", &format!("{word}{until}"), tone);
+    text.fact("created", &row.created_at, Tone::Plain);
+    text.fact("updated", &format!("{}  {}", row.updated_at, age(&row.updated_at, now)), Tone::Plain);
+    text.fact("id", &row.id.to_string(), Tone::Plain);
+    match info {
+        None => {
+            let latest = row.latest_version.map_or("none".to_owned(), |version| format!("v{version}"));
+            text.fact("latest", &latest, Tone::Plain);
+            text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
+            let size = row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size)));
+            text.fact("size", &size, Tone::Plain);
+        }
+        Some(info) => {
+            text.head("VERSIONS");
+            for version in info.newest_versions.iter().take(VERSIONS_SHOWN) {
+                let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
+                let aliases = if aliases.is_empty() { "-".to_owned() } else { aliases.join(",") };
+                let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
+                let day: String = version.created_at.chars().take(10).collect();
+                let (word, tone) = state_cell(version.state);
+                let word = if version.state == VersionState::Available { String::new() } else { format!(" {word}") };
+                text.pieces(vec![
+                    (
+                        format!(
+                            "v{:<5} {aliases:<10} {day} {:>9}  {}",
+                            version.version,
+                            bytes(size),
+                            version.created_by
+                        ),
+                        Tone::Plain,
+                    ),
+                    (word, tone),
+                ]);
+            }
+            let more = usize::try_from(row.versions)
+                .unwrap_or(0)
+                .saturating_sub(info.newest_versions.len().min(VERSIONS_SHOWN));
+            if more > 0 {
+                text.words(0, &format!("{more} more (Enter)"), Tone::Dim);
+            }
+            if let Some(version) = info.selected.as_ref().or(info.newest_versions.first()) {
+                text.blank();
+                newest(version, text);
+            }
+        }
     }
     if !row.description.is_empty() {
         text.blank();
         text.words(0, &row.description, Tone::Plain);
     }
+}
+
+/// The facts of a version that fit into a few lines.
+fn newest(version: &VersionInfo, text: &mut Text) {
+    text.pieces(vec![(format!("v{}", version.version), Tone::Bold)]);
+    if let [only] = version.artifacts.as_slice() {
+        text.fact("digest", &only.digest.to_string(), Tone::Plain);
+    }
+    let formats: std::collections::BTreeSet<&str> =
+        version.artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
+    text.fact("format", &formats.into_iter().collect::<Vec<_>>().join(", "), Tone::Plain);
+    if let Some(inspection) = &version.inspection {
+        let tone = if inspection.verdict == "clean" { Tone::Plain } else { Tone::Warn };
+        text.fact("scan", &format!("{}, {} findings", inspection.verdict, inspection.findings_total), tone);
+    }
+    text.fact("logged", &format!("entry {}", version.log_index), Tone::Plain);
 }
 
 /// All that is known of a version. `whole` has digests in full and all metadata.
@@ -240,6 +324,25 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
     if !version.description.is_empty() {
         text.blank();
         text.words(0, &version.description, Tone::Plain);
+    }
+    if let Some(inspection) = &version.inspection {
+        let stale = if inspection.stale { "; other rules are used now" } else { "" };
+        text.fact(
+            "inspected",
+            &format!("{} {}, policy {}{stale}", inspection.verdict, inspection.at, inspection.policy),
+            Tone::Plain,
+        );
+    }
+    if let Some(review) = &version.review {
+        let word = match review.decision {
+            common::api::Decision::Released => "released",
+            common::api::Decision::Blocked => "rejected",
+        };
+        let text_of = format!("{word} by {} {} (entry {}): {}", review.by, review.at, review.log_index, review.reason);
+        text.fact("review", &text_of, Tone::Plain);
+    }
+    if version.cleared {
+        text.fact("cleared", "nothing is found any more: it may be released", Tone::Warn);
     }
     if !version.findings.is_empty() {
         let total = version.inspection.as_ref().map_or(0, |inspection| inspection.findings_total);

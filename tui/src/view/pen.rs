@@ -27,6 +27,8 @@ pub enum Tone {
     Current,
     /// A profile's own colour.
     Accent(Accent),
+    /// What must be seen: bad, and reversed.
+    Alarm,
 }
 
 /// A line of a text pane: pieces one after the other.

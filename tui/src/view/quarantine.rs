@@ -155,12 +155,14 @@ fn inspection(info: &VersionInfo, text: &mut Text, now: i64) {
 fn findings(found: &[Finding], total: u64, text: &mut Text) {
     let total = total.max(u64::try_from(found.len()).unwrap_or(u64::MAX));
     text.head(&format!("FINDINGS {}", grouped(total)));
+    // What a rule means is said once.
+    let mut told = std::collections::BTreeSet::new();
     for finding in found {
         let level = format!("{:11}", finding.level);
         text.pieces(vec![(level, tone_of(&finding.level)), (finding.rule.clone(), Tone::Bold)]);
         text.words(2, &place_words(&finding.place), Tone::Dim);
         text.words(2, &finding.detail, Tone::Plain);
-        if let Some(meaning) = &finding.meaning {
+        if let Some(meaning) = finding.meaning.as_ref().filter(|_| told.insert(finding.rule.as_str())) {
             text.words(4, meaning, Tone::Dim);
         }
     }

@@ -41,19 +41,19 @@ fn columns(class: Class) -> [Column; 6] {
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let queue = &state.queue;
     let mut left = "Queue".to_owned();
-    if let Some(intake) = &queue.intake {
-        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
-    }
     if !queue.filter.is_empty() {
         left += &format!("   filter: {}", queue.filter);
     }
-    let right = match (queue.list.stale(), queue.list.as_of()) {
-        (Some(_), Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
-        (Some(_), None) => ("FAILED".to_owned(), Tone::Bad),
-        (None, None) => ("loading".to_owned(), Tone::Warn),
+    if let Some(intake) = &queue.intake {
+        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
+    }
+    let right = match (queue.is_failing, queue.list.as_of()) {
+        (true, Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
+        (true, None) => ("FAILED".to_owned(), Tone::Bad),
+        (false, None) => ("loading".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
-        (None, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
-        (None, Some(at)) => as_of(state, at),
+        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) => as_of(state, at),
     };
     (left, Some(right))
 }
@@ -72,19 +72,18 @@ fn intake_words(intake: &IntakeStatus, now: i64) -> String {
         (None, false) => "intake ON".to_owned(),
     }];
     words.push(format!("{} active", grouped(under_way(intake))));
-    for (state, word) in [
-        (IngestState::Failed, "failed"),
-        (IngestState::Quarantined, "quarantined"),
-        (IngestState::Rejected, "rejected"),
-    ] {
+    if count(IngestState::Failed) > 0 {
+        words.push(format!("{} failed", grouped(count(IngestState::Failed))));
+    }
+    if let Some(oldest) = &intake.oldest_seen_at {
+        words.push(format!("oldest {}", age(oldest, now)));
+    }
+    for (state, word) in [(IngestState::Quarantined, "quarantined"), (IngestState::Rejected, "rejected")] {
         if count(state) > 0 {
             words.push(format!("{} {word}", grouped(count(state))));
         }
     }
     words.push(format!("last hour {} done", grouped(intake.done_last_hour)));
-    if let Some(oldest) = &intake.oldest_seen_at {
-        words.push(format!("oldest {}", age(oldest, now)));
-    }
     words.join("  ")
 }
 

@@ -62,6 +62,18 @@ pub fn table<R: Row>(
     list: &Window<R>,
     cells: impl Fn(&R) -> Vec<(String, Tone)>,
 ) {
+    marked(pen, areas, columns, list, cells, |_| ("", Tone::Plain));
+}
+
+/// The same, with a sign before each row; beside the marker where there is room for both.
+pub fn marked<R: Row>(
+    pen: &mut Pen<'_>,
+    areas: &Areas,
+    columns: &[Column],
+    list: &Window<R>,
+    cells: impl Fn(&R) -> Vec<(String, Tone)>,
+    mark: impl Fn(&R) -> (&'static str, Tone),
+) {
     let narrow = areas.class == Class::Narrow;
     let (margin, gap) = if narrow { (1, 1) } else { (2, 2) };
     let room = areas.rows.width.saturating_sub(margin);
@@ -73,7 +85,7 @@ pub fn table<R: Row>(
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
             let is_key = column.rank == 0 && *place == chosen[0].0;
             let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
-            let text = if column.flexible { shorten(text, *wide) } else { text.clone() };
+            let text = if column.flexible && is_key { shorten(text, *wide) } else { text.clone() };
             if column.right {
                 pen.put_right(x + wide, y, *wide, &text, tone);
             } else {
@@ -87,8 +99,12 @@ pub fn table<R: Row>(
         paint(pen, areas.heads.y, &heads, false);
     }
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
+        let (sign, tone) = mark(row);
         if selected {
             pen.put(areas.rows.x, y, 1, MARKER, Tone::Plain);
+            pen.put(areas.rows.x + 1, y, margin - 1, sign, tone);
+        } else {
+            pen.put(areas.rows.x, y, 1, sign, tone);
         }
         paint(pen, y, &cells(row), selected);
         if selected && pen.highlight() == Highlight::Row {

@@ -78,6 +78,7 @@ impl Theme {
             Tone::Good => self.accent(Accent::Green),
             Tone::Warn => self.accent(Accent::Yellow).add_modifier(bold),
             Tone::Bad => self.accent(Accent::Red).add_modifier(bold),
+            Tone::Alarm => self.accent(Accent::Red).add_modifier(bold | Modifier::REVERSED),
             Tone::Current => Style::new().add_modifier(Modifier::REVERSED),
             Tone::Accent(accent) => self.accent(accent).add_modifier(bold),
         }

@@ -102,6 +102,28 @@ fn budgets() {
     assert!(page <= 2_560, "a page: {page} octets");
 }
 
+/// Beside a pane a step costs no more: the pane follows when the selection rests.
+#[test]
+fn the_pane_follows_at_rest() {
+    let mut shown = shown(Highlight::Key);
+    shown.frame();
+    let name = |shown: &Shown| shown.console.state.models.list.selected().unwrap().name.to_string();
+    let first = name(&shown);
+    let mut octets = Vec::new();
+    for _ in 0..5 {
+        shown.console.press("j").wait(50);
+        octets.push(shown.frame());
+    }
+    let row = shown.console.screen().lines().nth(2).unwrap().to_owned();
+    assert!(row.ends_with(&first), "{row}");
+    shown.console.wait(120);
+    let pane = shown.frame();
+    let row = shown.console.screen().lines().nth(2).unwrap().to_owned();
+    assert!(row.ends_with(&name(&shown)), "{row}");
+    println!("five steps {octets:?}, then the pane {pane}");
+    assert!(octets.iter().all(|octets| *octets <= 120), "{octets:?}");
+}
+
 /// One step down, in a list that has the whole width: the marker and the key column, or the marker alone.
 #[test]
 fn one_step() {
@@ -158,7 +180,7 @@ fn the_mouse() {
     console.feed(click(column, 23));
     assert_ne!(console.state.models.sort, before);
     let header = console.screen().lines().next().unwrap().to_owned();
-    let column = u16::try_from(header.find("Health").unwrap()).unwrap();
+    let column = u16::try_from(header.find("6Hea").unwrap()).unwrap();
     console.feed(click(column, 0));
     assert_eq!(console.state.screen, tui::state::Screen::Health);
 }

@@ -14,9 +14,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use serde_json::{Value, json};
-use tui::action::{Action, Answer, Call, RequestId, TimerId};
+use tui::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use tui::config::Credential;
 use tui::event::{Event, EventKind, Moment, Size, keys};
+use tui::secret::Secret;
+use tui::state::deeds::{Base, Deed, Object};
 use tui::state::{Settings, State};
 use tui::update::{start, update};
 use tui::view::draw;
@@ -42,6 +44,16 @@ pub(crate) struct Registry {
     pub(crate) audited: bool,
     /// Entries are not those their hashes are of.
     pub(crate) tampered: bool,
+    /// What the answers to changes are, one after the other; then success.
+    pub(crate) changes: std::collections::VecDeque<ClientError>,
+    /// Changed models and users: what `GET` shows of them.
+    pub(crate) deleted: std::collections::BTreeSet<String>,
+    /// Where prod of every model points.
+    pub(crate) prod: u64,
+    /// The roles that were given.
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// The next index of the log.
+    pub(crate) revision: u64,
 }
 
 impl Default for Registry {
@@ -57,6 +69,11 @@ impl Default for Registry {
             troubled: false,
             audited: false,
             tampered: false,
+            changes: std::collections::VecDeque::new(),
+            deleted: std::collections::BTreeSet::new(),
+            prod: 52,
+            roles: BTreeMap::new(),
+            revision: 9_000,
         }
     }
 }
@@ -121,11 +138,26 @@ impl Console {
         self.act(actions);
     }
 
-    /// Presses keys, such as `jj/denied<Enter>`.
+    /// Presses keys, such as `jj/denied<Enter>`, each when the frame after the one before was seen.
     pub(crate) fn press(&mut self, text: &str) -> &mut Self {
         for key in keys(text).unwrap_or_else(|| panic!("{text} has a name that is no key")) {
             self.feed(EventKind::Key(key));
+            self.see();
         }
+        self
+    }
+
+    /// Presses keys faster than frames are drawn.
+    pub(crate) fn ahead(&mut self, text: &str) -> &mut Self {
+        for key in keys(text).unwrap_or_else(|| panic!("{text} has a name that is no key")) {
+            self.feed(EventKind::Key(key));
+        }
+        self
+    }
+
+    /// A frame was written.
+    pub(crate) fn see(&mut self) -> &mut Self {
+        self.feed(EventKind::Drawn(self.state.drawn + 1));
         self
     }
 
@@ -174,7 +206,13 @@ impl Console {
     fn answer(&mut self, id: RequestId, call: Call) {
         let result = match &self.registry.failure {
             Some(error) => Err(error.clone()),
-            None => Ok(self.registry.answer(call)),
+            None => match &call {
+                Call::Change { .. } => match self.registry.changes.pop_front() {
+                    Some(error) => Err(error),
+                    None => Ok(self.registry.answer(call)),
+                },
+                _ => Ok(self.registry.answer(call)),
+            },
         };
         self.feed(EventKind::Reply { id, result: Box::new(result) });
     }
@@ -220,7 +258,7 @@ impl Console {
 }
 
 fn reply<T>(body: T) -> Reply<T> {
-    Reply { body, request_id: "r".into(), log_index: None }
+    Reply { body, request_id: "r".into(), log_index: None, etag: None }
 }
 
 /// Wire values are made from JSON, as the daemon would send them.
@@ -238,7 +276,7 @@ fn at(cursor: Option<&str>) -> u64 {
 }
 
 impl Registry {
-    fn answer(&self, call: Call) -> Answer {
+    fn answer(&mut self, call: Call) -> Answer {
         match call {
             Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
                 expires_in_seconds: 1800,
@@ -276,6 +314,45 @@ impl Registry {
             Call::Version { version, .. } => {
                 Answer::Version(reply(Box::new(self.version(u64::from(version.number())))))
             }
+            Call::Log(call) => panic!("the log is not followed here: {call:?}"),
+            Call::Look(object) => {
+                let base = self.look(&object);
+                Answer::Look(Reply { etag: Some(format!("\"{}\"", self.revision)), ..reply(base) })
+            }
+            Call::Change { change, .. } => {
+                self.revision += 1;
+                let index = self.revision;
+                let outcome = Outcome {
+                    receipt: None,
+                    restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),
+                    password: matches!(change.deed, Deed::OneTimePassword | Deed::Register(_))
+                        .then(|| Secret::new("abcde-fghjk-mnpqr-stuvw".to_owned())),
+                };
+                match &change.deed {
+                    Deed::Delete => drop(self.deleted.insert(change.object.id())),
+                    Deed::Restore => drop(self.deleted.remove(&change.object.id())),
+                    Deed::Alias { to: Some(to), .. } => self.prod = to.number().into(),
+                    Deed::Pause { .. } => self.troubled = true,
+                    Deed::Resume { .. } => self.troubled = false,
+                    Deed::Role(role) => drop(self.roles.insert(change.object.name(), *role)),
+                    _ => {}
+                }
+                let request_id = "0190f5f7-0000-4000-8000-000000000000".to_owned();
+                Answer::Changed(Reply { log_index: Some(index), request_id, ..reply(Box::new(outcome)) })
+            }
+            Call::Text { version, .. } => {
+                let labels = if version.number() == 52 { 40 } else { 39 };
+                Answer::Text(format!("{{\n  \"hidden_size\": 768,\n  \"num_labels\": {labels},\n  \"dropout\": 0.1\n}}\n").into())
+            }
+            Call::History { .. } => Answer::History(reply(page(
+                [52, 51, 50]
+                    .map(|version| {
+                        made(json!({"version": version, "at": "2026-07-20T08:00:00.000Z", "by": "alice", "log_index": version}))
+                    })
+                    .into(),
+                0,
+                3,
+            ))),
         }
     }
 
@@ -287,6 +364,38 @@ impl Registry {
             .map(|place| self.row(if down { found - 1 - place } else { place }))
             .collect();
         page(items, from, found)
+    }
+
+    fn look(&self, object: &Object) -> Base {
+        match object {
+            Object::Model { id, .. } => {
+                let number = id[6..].parse().unwrap();
+                let mut value = serde_json::to_value(self.row(number)).unwrap();
+                value["restorable_until"] = Value::Null;
+                value["newest_versions"] = json!([]);
+                value["selected"] = Value::Null;
+                if self.deleted.contains(id) {
+                    value["state"] = json!("deleted");
+                }
+                Base::Model(Box::new(made(value)))
+            }
+            Object::Version { version, .. } => {
+                let mut info = self.version(version.number().into());
+                if self.deleted.contains(&object.id()) {
+                    info.state = common::api::State::Deleted;
+                }
+                Base::Version(Box::new(info))
+            }
+            Object::User(name) => {
+                let user = self.users().into_iter().find(|user| user.username.as_str() == name);
+                Base::User(Box::new(user.unwrap()))
+            }
+            Object::Item { id, .. } => {
+                let item = (0..8).map(|place| self.item(place)).find(|item| item.id == *id);
+                Base::Item(Box::new(item.unwrap()))
+            }
+            Object::Intake => Base::Intake(Box::new(made(self.intake()))),
+        }
     }
 
     fn row(&self, number: u64) -> ModelRow {
@@ -301,7 +410,7 @@ impl Registry {
             "id": ulid(number), "name": format!("team-nlp/{kind}-{number}"), "description": description,
             "tags": {"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }},
             "owner": if self.hostile { "m\u{9b}31mallory" } else { "svc-ci" },
-            "aliases": if number.is_multiple_of(3) { json!([alias("prod", 52), alias("stage", 51)]) } else { json!([]) },
+            "aliases": if number.is_multiple_of(3) { json!([alias("prod", self.prod), alias("stage", 51)]) } else { json!([]) },
             "state": if number % 7 == 3 { "quarantined" } else { "available" }, "latest_version": 52,
             "format": "safetensors", "size": 24_118_904u64 * (number + 1), "uploader": "svc-ci", "versions": 52,
             "created_at": "2025-11-02T08:00:00.000Z", "updated_at": format!("2026-07-{:02}T09:20:00.000Z", number % 22 + 1)
@@ -328,8 +437,8 @@ impl Registry {
             "state_reason": if number == 50 { json!("looks wrong") } else { Value::Null },
             "description": "nightly", "artifacts": [
                 {"path": "weights/model.safetensors", "size": 24_110_700, "digest": digest(), "format": "safetensors"},
-                {"path": "config.json", "size": 1204, "digest": digest(), "format": "json"}],
-            "metadata": {"parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
+                {"path": "config.json", "size": 1204, "digest": if number == 52 { digest().replace('9', "8") } else { digest() }, "format": "json"}],
+            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
             "findings": findings, "source": "api", "aliases": if number == 52 { json!(["prod"]) } else { json!([]) },
             "created_at": "2026-07-20T08:00:00.000Z", "created_by": "svc-ci", "log_index": 9000 + number
         }))
@@ -442,7 +551,8 @@ impl Registry {
             .zip(1..)
             .map(|((name, role), number)| {
                 made(json!({
-                    "id": format!("usr_{number}"), "username": name, "role": role, "disabled": *name == "eve",
+                    "id": format!("usr_{number}"), "username": name,
+                    "role": self.roles.get(*name).map_or(*role, |role| role.as_str()), "disabled": *name == "eve",
                     "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
                     "updated_at": "2026-01-10T08:00:00.000Z",
                     "last_login_at": if *name == "eve" { Value::Null } else { json!("2026-07-22T11:46:11.000Z") }
@@ -505,7 +615,10 @@ impl Registry {
             "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
             "storage": {"backend": "disk", "total_bytes": 8_796_093_022_208u64, "free_bytes": 3_430_476_278_661u64, "min_free_bytes": 1_073_741_824, "below_watermark": false},
-            "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024}
+            "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024, "tails": 3, "kinds": [
+                {"kind": "read", "count": 59_400, "per_1000_seconds": 198_000, "p50_us": 1_500, "p99_us": 10_000, "errors": 0},
+                {"kind": "write", "count": 1_740, "per_1000_seconds": 5_800, "p50_us": 7_500, "p99_us": 50_000, "errors": 2},
+                {"kind": "transfer", "count": 0, "per_1000_seconds": 0, "p50_us": null, "p99_us": null, "errors": 0}]}
         }))
     }
 }

@@ -154,7 +154,7 @@ fn audit(registry: Registry) -> Console {
 }
 
 fn entry(console: &Console) -> u64 {
-    console.state.audit.list.selected().unwrap().index
+    console.state.audit.list.selected().unwrap().row.index
 }
 
 /// The newest entry is at the foot; every way through the log ends where it should.
@@ -271,14 +271,14 @@ fn roles() {
         console.wait(10_000);
     }
     assert_eq!(console.calls.len(), before);
-    assert!(console.shows("(2Aud)") && console.shows("(o entries)"));
+    assert!(console.shows("(2Aud)") && console.shows("(p alias)"));
 }
 
 #[test]
 fn health_is_read_while_it_is_open() {
     let mut console = console();
     console.press("6").wait(400);
-    assert!(console.shows("OK") && console.shows("12 d 4 h"));
+    assert!(console.shows("OK with 1 WARNING") && console.shows("12 d"));
     let open = console.count("GET /status");
     console.wait(20_000);
     assert_eq!(console.count("GET /status"), open + 4);
@@ -414,7 +414,7 @@ fn another_user() {
         role: Role::Admin,
         must_change_password: false,
     };
-    let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None };
+    let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None, etag: None };
     console.feed(EventKind::Reply { id, result: Box::new(Ok(tui::action::Answer::Session(reply))) });
     assert_eq!(console.state.models.list.len(), 0);
 }
@@ -475,4 +475,179 @@ fn help_and_overlays() {
     assert!(console.shows("NAME"));
     console.press("<C-z><C-l>");
     assert_eq!(console.others, [Action::Suspend, Action::Repaint]);
+}
+
+// ---- queue and quarantine -------------------------------------------------------------------------------------------
+
+fn queue(registry: Registry) -> Console {
+    let mut console = Console::signed_in(80, 24, registry);
+    console.press("3").wait(400);
+    console
+}
+
+/// The drop folder is read every five seconds while it is open and somebody looks; not on another screen, not unfocused,
+/// and not by the clock where a reading is an entry of the log.
+#[test]
+fn the_queue_is_read_while_it_is_open() {
+    let mut console = queue(Registry::default());
+    let open = console.count("GET /ingest");
+    console.wait(20_000);
+    assert_eq!(console.count("GET /ingest"), open + 4);
+    console.feed(EventKind::Focus(false));
+    console.wait(60_000);
+    assert_eq!(console.count("GET /ingest"), open + 4);
+    console.feed(EventKind::Focus(true));
+    assert_eq!(console.count("GET /ingest"), open + 5);
+    console.press("1").wait(60_000);
+    assert_eq!(console.count("GET /ingest"), open + 5);
+    console.press("3").wait(400);
+    assert_eq!(console.count("GET /ingest"), open + 6);
+    console.press("1").wait(400).press("-");
+    assert_eq!(console.count("GET /ingest"), open + 7, "it is read at once on the way back");
+
+    let mut console = queue(Registry { audited: true, ..Registry::default() });
+    let open = console.count("GET /ingest");
+    console.wait(60_000);
+    assert_eq!((open, console.count("GET /ingest")), (1, 1));
+    assert!(console.shows("NOT LIVE: C-r reads"));
+    console.press("<C-r>");
+    assert_eq!(console.count("GET /ingest"), 2);
+}
+
+/// A reading that fails leaves the rows, marked, says why once, and the next that succeeds takes the mark away.
+#[test]
+fn the_queue_recovers() {
+    let mut console = queue(Registry::default());
+    console.press("jj");
+    console.registry.failure = Some(refused(ProblemType::Unavailable));
+    console.wait(16_000);
+    assert!(console.shows("STALE since 12:03:11") && console.shows("rerank-6.onnx"));
+    assert_eq!(console.state.unread, 1);
+    console.registry.failure = None;
+    console.wait(5_000);
+    assert!(console.shows("as of 12:03:3") && !console.shows("STALE"));
+    assert_eq!(console.state.queue.list.selected().unwrap().path, "rerank-6.onnx");
+}
+
+/// A filter is part of the path and states; a state that is none is refused with those there are.
+#[test]
+fn filtering_the_queue() {
+    let mut console = queue(Registry::default());
+    console.press("/state:fail");
+    console.wait(200);
+    assert_eq!(console.state.queue.filter, "", "what is no filter is not sent");
+    console.press("<Enter>");
+    assert!(console.shows("a state is one of seen, waiting"));
+    console.press("ed<Enter>");
+    let Some(Call::Ingest(query)) = console.calls.last() else { panic!("{:?}", console.calls.last()) };
+    assert_eq!(query.states, [common::api::IngestState::Failed]);
+    assert!(console.shows("filter: state:failed") && console.shows("lang-id-3") && !console.shows("rerank"));
+    console.press("<Esc>");
+    assert!(console.shows("rerank"));
+    console.press("/nothing-like-it<Enter>");
+    assert!(console.shows("nothing matches the filter"));
+}
+
+/// `o` opens the version an item came to, and says so where it came to none.
+#[test]
+fn from_an_item_to_its_version() {
+    let mut console = queue(Registry::default());
+    console.press("o");
+    assert!(console.shows("asr-large-9.safetensors has not come to a version"));
+    console.press("4jo");
+    assert_eq!(console.state.screen, Screen::Models);
+    assert!(console.shows("version 50"), "{}", console.screen());
+    console.press("-");
+    assert_eq!(console.state.screen, Screen::Queue);
+}
+
+/// The header counts what wants attention, by the newest answer there is; nobody's counts are shown to another.
+#[test]
+fn counts_in_the_header() {
+    let mut console = Console::signed_in(120, 30, Registry::default());
+    assert!(console.shows("3 Queue:4") && console.shows("4 Quar:4"));
+    assert_eq!(console.count("GET /status"), 1);
+    console.registry.quiet = true;
+    console.press("3").wait(400);
+    assert!(console.shows("[3 Queue] 4 Quar:4"));
+    console.wait(60_000);
+    assert!(console.shows("4 Quar 5 Users"));
+    assert_eq!(console.count("GET /status"), 2);
+    console.feed(EventKind::Focus(false));
+    console.wait(600_000);
+    assert_eq!(console.count("GET /status"), 2, "nobody looks");
+}
+
+/// What belongs to a held version is read when the selection has rested, once, and not for those that were passed.
+#[test]
+fn held_versions_are_read_at_rest() {
+    let mut console = Console::signed_in(120, 40, Registry::default());
+    console.press("4").wait(1_000);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 1);
+    console.press("jjj").wait(119);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 1);
+    console.wait(1_000);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 2);
+    console.wait(60_000);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 2);
+    assert_eq!(console.count("GET /quarantine"), 1, "listing may be an entry: nothing is read by the clock");
+    // On a small screen nothing is read about it before it is opened.
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.press("4").wait(400).press("j").wait(1_000);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 0);
+    console.press("<Enter>").wait(1_000);
+    assert_eq!(console.count("GET /models/{id}/versions/{v}"), 1);
+    assert!(console.shows("NEIGHBOURS") && console.shows("team-nlp/asr-large:50"));
+    console.press("<Esc>o");
+    assert_eq!(console.state.screen, Screen::Models);
+    assert!(console.shows("version 50"));
+}
+
+/// What goes wrong in reading about the selected one is said in its pane; the gravest findings of the list stay.
+#[test]
+fn a_held_version_that_cannot_be_read() {
+    let mut console = Console::signed_in(120, 40, Registry::default());
+    console.press("4").wait(1_000);
+    console.press("j");
+    console.registry.failure = Some(refused(ProblemType::NotFound));
+    console.wait(1_000);
+    assert!(console.shows("not read") && console.shows("pickle.dangerous_global"), "{}", console.screen());
+}
+
+/// `b` goes between what waits and what was blocked; a count that has changed since is told.
+#[test]
+fn blocked_and_changed() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.press("4").wait(400).press("b");
+    assert!(console.shows("1 of 1 blocked for good"));
+    console.press("<Enter>").wait(200);
+    assert!(console.shows("BLOCKED for good by alice") || console.press("<PgDn>").shows("BLOCKED for good by alice"));
+    console.press("<Esc>b");
+    assert!(console.shows("1 of 4 held") && !console.shows("CHANGED"));
+    console.registry.quiet = true;
+    console.wait(61_000);
+    assert!(console.shows("CHANGED (C-r)") && console.shows("asr-large"));
+    console.press("<C-r>");
+    assert!(console.shows("nothing is held") && !console.shows("CHANGED"));
+}
+
+/// Health says since when a check is as it is, once it has seen it change.
+#[test]
+fn since_when() {
+    let mut console = Console::signed_in(120, 40, Registry::default());
+    console.press("6").wait(1_000);
+    let line = |console: &Console, name: &str| {
+        console.screen().lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default().to_owned()
+    };
+    assert!(line(&console, "scrub").contains("ok") && line(&console, "scrub").ends_with("0 damaged"));
+    console.registry.troubled = true;
+    console.wait(5_000);
+    assert!(line(&console, "scrub").contains("FAIL") && line(&console, "scrub").ends_with("12:03:16"));
+    assert!(line(&console, "disk").contains("FAIL  blobs can't be reached"));
+    console.wait(20_000);
+    assert!(line(&console, "scrub").ends_with("12:03:16"));
+    assert!(!line(&console, "records").contains("12:03"));
+    console.press("y");
+    let Some(Action::Copy(report)) = console.others.last() else { panic!("nothing copied") };
+    assert!(report.contains("disk         FAIL  blobs can't be reached"), "{report}");
 }

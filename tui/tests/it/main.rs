@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bytes;
+mod acting;
 mod commands;
 mod console;
 mod keys;

@@ -53,6 +53,22 @@ fn screens() {
         ("help", "?"),
         ("messages", "!"),
         ("filter", "/rout"),
+        ("delete", "jD"),
+        ("delete-typed", "jD|team-nlp/ner"),
+        ("delete-many", "<Space>j<Space>j<Space>D"),
+        ("alias", "p"),
+        ("alias-question", "p<Tab><Down><Enter>"),
+        ("edit", "e"),
+        ("palette", ":"),
+        ("palette-alias", ":alias int"),
+        ("compared", "<Enter>d|jjj"),
+        ("compared-text", "<Enter>d|nn<Enter>|n"),
+        ("export", "x"),
+        ("jobs", "jDteam-nlp/ner-multi-998<Enter>J"),
+        ("deleted", "jDteam-nlp/ner-multi-998<Enter>"),
+        ("lock", "5|jL"),
+        ("password", "5|jPy"),
+        ("add-user", "5|a"),
     ] {
         pictures(name, &registry, keys);
     }
@@ -74,6 +90,7 @@ fn other_states() {
     pictures("troubled-health", &troubled, "6");
     pictures("empty", &Registry { models: 0, ..Registry::default() }, "");
     pictures("viewer", &Registry { role: Role::Viewer, ..Registry::default() }, "2");
+    pictures("viewer-palette", &Registry { role: Role::Viewer, ..Registry::default() }, ":del");
     let mut console = Console::signed_in(80, 24, Registry::default());
     console.registry.failure = Some(refused(ProblemType::Unavailable));
     console.press("<C-r>");

@@ -36,17 +36,17 @@ fn with_profiles(mut console: Console) -> Console {
 fn keys_of_ones_own() {
     let mut console = console();
     console.state.settings.keys.set("models.sort", vec!["t".into()]).unwrap();
-    console.state.settings.keys.set("lists.down", vec!["e".into(), "Down".into()]).unwrap();
+    console.state.settings.keys.set("lists.down", vec!["z".into(), "Down".into()]).unwrap();
     let before = console.state.models.sort;
     console.press("s");
     assert_eq!(console.state.models.sort, before);
     assert!(console.shows("t sort") && console.shows("s does nothing here"));
     console.press("t");
     assert_ne!(console.state.models.sort, before);
-    console.press("2e");
+    console.press("2z");
     assert_eq!(console.state.models.list.ordinal(), Some(3));
     console.press("?");
-    assert!(console.shows("e Down"), "{}", console.screen());
+    assert!(console.shows("z Down"), "{}", console.screen());
 }
 
 /// `@` lists the daemons; Enter asks for the other one, Esc for nothing, and the header says where one is.
@@ -220,6 +220,8 @@ fn cursor_on_selection() {
 #[test]
 fn the_clock_waits_for_a_change() {
     let mut console = console();
+    // The pane beside the list has followed the selection.
+    console.wait(200);
     let shown = console.screen();
     let due = console.timers[&TimerId::Clock];
     console.wait(due - console.ms - 1);

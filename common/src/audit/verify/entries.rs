@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::scan::{self, Facts};
 use super::spill::{NONE, Row, Spill, Table};
 use super::{Fault, FaultKind, Report};
+use crate::audit::action::Action;
 use crate::audit::leaf::{Entry, Outcome};
+use crate::audit::note::Checkpoint;
 use crate::audit::tile::{BundlePath, take_leaf};
 use crate::audit::timestamp::TIMESTAMP_LEN;
 
@@ -198,6 +200,21 @@ impl EntryCheck {
         let newest = (self.facts.entries > 0).then(|| text(&self.newest));
         Ok(EntryFacts { newest, ..self.facts })
     }
+}
+
+/// The first entry says what the log is called; a later name comes from an entry, too. Where it is otherwise, what is wrong.
+pub fn origin_fault(checkpoint: &Checkpoint, entries: &EntryFacts) -> Option<Fault> {
+    let first = entries.notable.first().filter(|first| first.index == 0);
+    if first.is_none_or(|first| first.entry.action != Action::LogGenesis) {
+        return (checkpoint.size > 0 && entries.entries == checkpoint.size).then(|| {
+            let detail = "it is not `log.genesis`, with which every log begins";
+            Fault::new(FaultKind::Origin, "tile/entries/000", detail).of_entry(0)
+        });
+    }
+    (!entries.names_origin).then(|| {
+        let detail = format!("its origin is {}, which no entry of the log names", checkpoint.origin);
+        Fault::new(FaultKind::Origin, "checkpoint", detail)
+    })
 }
 
 fn of_entry(kind: FaultKind, index: u64, detail: String) -> Fault {

@@ -218,7 +218,7 @@ fn refused(order: &mut Order, event: Event) -> String {
 /// Entries come one after another, whole and in base64; what is not known is passed over.
 #[test]
 fn order() {
-    let mut order = Order { next: 5 };
+    let mut order = Order { next: 5, strict: true };
     assert_eq!(
         order.check(event("entry", "e30=", "5")).unwrap(),
         Some(LogEvent::Entry { index: 5, leaf: b"{}".to_vec() })
@@ -234,8 +234,23 @@ fn order() {
     assert!(refused(&mut order, event("entry", "e30", "6")).contains("base64"));
     refused(&mut order, event("entry", "e30=\n", "6"));
     assert_eq!(order.next, 6);
-    let mut last = Order { next: u64::MAX };
+    let mut last = Order { next: u64::MAX, strict: true };
     refused(&mut last, event("entry", "e30=", &u64::MAX.to_string()));
+}
+
+/// Taken as it comes, an index out of order is told and what is no entry is handed on whole; nothing ends the stream.
+#[test]
+fn as_it_comes() {
+    let mut order = Order { next: 5, strict: false };
+    for index in [7_u64, 5, 7, 0] {
+        let told = order.check(event("entry", "e30=", &index.to_string())).unwrap();
+        assert_eq!(told, Some(LogEvent::Entry { index, leaf: b"{}".to_vec() }));
+    }
+    for (data, id) in [("e30=", ""), ("e30=", "six"), ("e3", "8"), ("e30=", "18446744073709551615")] {
+        let told = order.check(event("entry", data, id)).unwrap();
+        assert_eq!(told, Some(LogEvent::Malformed { id: id.into(), data: data.into() }));
+    }
+    assert_eq!(order.next, 8);
 }
 
 /// A live tail from a scripted server: what was asked, what came, where to go on.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable};
+use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable, origin_fault};
 use common::audit::{
     Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, POLICY_LEN_MAX, PROOF_LEN_MAX, Policy, Receipt, SignedCheckpoint,
     VerifiedReceipt, Verifier,
@@ -266,7 +266,9 @@ fn verify_log(
         }
     }
     if has_entries {
-        origin(checkpoint, &known.entries, faults);
+        if let Some(fault) = origin_fault(checkpoint, &known.entries) {
+            faults.add(fault);
+        }
         age(asked, &known.entries, faults);
     }
     told.notes = known.entries.notable.iter().filter_map(note).collect();
@@ -299,25 +301,6 @@ fn past(kind: FaultKind, name: &str, kept: &Checkpoint, now: &Checkpoint, known:
         }
         None => faults.add(Fault::new(kind, name, format_args!("the root of {size} entries cannot be computed"))),
     }
-}
-
-/// The first entry says what the log is called; a later name comes from an entry, too.
-fn origin(checkpoint: &Checkpoint, entries: &EntryFacts, faults: &Faults) {
-    if !entries.notable.first().is_some_and(|first| first.index == 0 && is_genesis(first)) {
-        if checkpoint.size > 0 && entries.entries == checkpoint.size {
-            let detail = "it is not `log.genesis`, with which every log begins";
-            faults.add(Fault::new(FaultKind::Origin, "tile/entries/000", detail).of_entry(0));
-        }
-        return;
-    }
-    if !entries.names_origin {
-        let detail = format!("its origin is {}, which no entry of the log names", checkpoint.origin);
-        faults.add(Fault::new(FaultKind::Origin, CHECKPOINT, detail));
-    }
-}
-
-fn is_genesis(notable: &Notable) -> bool {
-    notable.entry.action == Action::LogGenesis
 }
 
 fn age(asked: &VerifyOptions, entries: &EntryFacts, faults: &Faults) {

@@ -1,0 +1,107 @@
+//! Deeds from the real console against the real daemon: what is done is done there, is logged, and is taken back; what
+//! somebody else was first with is not overwritten; files go and come whole.
+
+use serde_json::json;
+use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
+use tests::pty::{Console, Setup};
+
+fn signed_in(daemon: &Daemon, setup: Setup) -> Console {
+    let url = format!("http://{}", daemon.address());
+    let mut console = setup.args(&["--url", &url, "--user", ADMIN]).start();
+    console.wait_for("Password");
+    console.press(ADMIN_PASSWORD);
+    console.press("<Enter>");
+    console.wait_for("admin admin");
+    console.settle();
+    console
+}
+
+/// A model is deleted by its name and comes back with `u`; a change that came between is told, with who made it.
+#[test]
+fn deleted_and_back() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("team/router", "config.json", b"{\"labels\": 1}");
+    let mut console = signed_in(&daemon, Setup::new());
+    console.wait_for("team/router");
+    let state = || admin.get("/models/team%2Frouter").expect(200).json()["state"].clone();
+    console.press("D");
+    console.wait_for("Type the name");
+    console.wait_for("1 versions are no longer");
+    console.settle();
+    console.press("team/router<Enter>");
+    console.wait_for("u undo (8 s)");
+    assert_eq!(state(), json!("deleted"));
+    console.press("u");
+    console.wait_for("undone: restored team/router");
+    assert_eq!(state(), json!("available"));
+
+    // Somebody is faster while the question is open.
+    console.press("D");
+    console.wait_for("1 versions are no longer");
+    console.settle();
+    admin.patch("/models/team%2Frouter", &json!({"description": "mine"})).expect(200);
+    console.press("team/router<Enter>");
+    console.wait_for("nothing was overwritten");
+    assert!(console.shows("changed by admin") && console.shows("mine"), "{}", console.screen());
+    assert_eq!(state(), json!("available"));
+    console.quit();
+}
+
+/// A file goes up, comes down again, and a download that was cut goes on where it ended; nothing is overwritten.
+#[test]
+fn files() {
+    let daemon = Daemon::start();
+    let setup = Setup::new();
+    let home = setup.home();
+    let octets: Vec<u8> = (0..200_000u32).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+    std::fs::write(home.path().join("notes.txt"), &octets).unwrap();
+    let mut console = signed_in(&daemon, setup);
+    console.press(":upload notes.txt team/notes<Enter>");
+    console.wait_for("team/notes v1");
+    console.wait_for("[1 Models]");
+    console.press("gg<Enter>");
+    console.wait_for("VERSION");
+    console.wait_for("v1");
+    console.settle();
+    console.press(":download notes.txt<Enter>");
+    console.wait_for("is there already");
+    std::fs::remove_file(home.path().join("notes.txt")).unwrap();
+    std::fs::write(home.path().join("notes.txt.part"), &octets[..1_000_000]).unwrap();
+    console.press(":download notes.txt<Enter>");
+    console.wait_for("gone on at 1000000, digest checked");
+    assert_eq!(std::fs::read(home.path().join("notes.txt")).unwrap(), octets);
+    assert!(!home.path().join("notes.txt.part").exists());
+    console.press("<Esc>");
+    console.wait_gone("VERSION");
+    console.press(":export csv all out.csv<Enter>");
+    console.wait_for("1 rows in out.csv");
+    assert!(std::fs::read_to_string(home.path().join("out.csv")).unwrap().contains("team/notes"));
+    console.quit();
+}
+
+/// A one-time password from the console opens the door once, and must be changed.
+#[test]
+fn one_time_password() {
+    let daemon = Daemon::start();
+    daemon.user("carol", common::role::Role::Viewer);
+    let mut console = signed_in(&daemon, Setup::new());
+    console.press("5");
+    console.wait_for("carol");
+    console.settle();
+    console.press("jP");
+    console.wait_for("y does it");
+    console.settle();
+    console.press("y");
+    console.wait_for("It is not shown again");
+    let screen = console.screen();
+    let password = screen.split_whitespace().find(|word| word.len() == 23 && word.matches('-').count() == 3).unwrap();
+    daemon.ledger().add_secret(password);
+    let session =
+        daemon.client().post("/login", &json!({"username": "carol", "password": password})).expect(200).json();
+    assert_eq!(session["must_change_password"], json!(true));
+    console.press("<Esc>");
+    console.wait_gone("It is not shown again");
+    assert!(!console.shows(password));
+    console.quit();
+}

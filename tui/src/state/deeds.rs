@@ -1,0 +1,587 @@
+//! What can be done to a thing, as plain data: which thing, what to do, how grave it is, what it will come to, how it is
+//! taken back, and whether it has happened. How it is asked for and sent is not known here.
+
+use std::collections::BTreeMap;
+
+use common::api::{IngestItem, IngestState, IntakeStatus, ModelInfo, State as VersionState, User, VersionInfo};
+use common::name::{Alias, Version};
+use common::role::{Permission, Role};
+
+use crate::state::Who;
+
+/// A change of more things than this at once is asked about by its number.
+pub const BULK_ASKED: usize = 20;
+
+/// A thing that can be changed. It is named when the question is asked, and stays that one whatever the list does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// A model.
+    Model {
+        /// Its id.
+        id: String,
+        /// Its name, as it was then.
+        name: String,
+    },
+    /// A version of a model.
+    Version {
+        /// The model's id.
+        id: String,
+        /// The model's name, as it was then.
+        name: String,
+        /// The number.
+        version: Version,
+    },
+    /// A user, by name. Names are not given to others.
+    User(String),
+    /// An item of the drop folder.
+    Item {
+        /// Its id.
+        id: String,
+        /// Its path, as it was then.
+        path: String,
+    },
+    /// The drop folder as a whole.
+    Intake,
+}
+
+impl Object {
+    /// The true text by which people know it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Model { name, .. } | Self::User(name) => name.clone(),
+            Self::Version { name, version, .. } => format!("{name}:{version}"),
+            Self::Item { path, .. } => path.clone(),
+            Self::Intake => "intake".to_owned(),
+        }
+    }
+
+    /// What can always be typed for it.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Model { id, .. } | Self::Item { id, .. } => id.clone(),
+            Self::Version { id, version, .. } => format!("{id}:{version}"),
+            Self::User(name) => name.clone(),
+            Self::Intake => "intake".to_owned(),
+        }
+    }
+
+    /// What it is: `model`, `version`, `user`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Model { .. } => "model",
+            Self::Version { .. } => "version",
+            Self::User(_) => "user",
+            Self::Item { .. } => "item",
+            Self::Intake => "drop folder",
+        }
+    }
+
+    /// Name of the audit log for it.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Model { id, .. } | Self::Version { id, .. } | Self::Item { id, .. } => id.clone(),
+            Self::User(name) => name.clone(),
+            Self::Intake => "intake".to_owned(),
+        }
+    }
+}
+
+/// A thing as the daemon last showed it.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum Base {
+    Model(Box<ModelInfo>),
+    Version(Box<VersionInfo>),
+    User(Box<User>),
+    Item(Box<IngestItem>),
+    Intake(Box<IntakeStatus>),
+}
+
+/// A thing as it was seen, with the entity tag of that.
+pub type Seen = (Base, Option<String>);
+
+/// What is done to a thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// Point an alias of a model at a version, or at none.
+    Alias {
+        /// The alias.
+        alias: Alias,
+        /// Where it points then.
+        to: Option<Version>,
+    },
+    /// Say something else about a model. What is none stays.
+    Edit {
+        /// The description.
+        description: Option<String>,
+        /// All tags.
+        tags: Option<BTreeMap<String, String>>,
+    },
+    /// Delete a model or a version, restorably; a user for good.
+    Delete,
+    /// Take the deletion of a model or a version back.
+    Restore,
+    /// Hand a version out with a warning.
+    Deprecate {
+        /// Why.
+        reason: String,
+    },
+    /// Hand a version out again that was held back or deprecated.
+    Release {
+        /// Why.
+        reason: String,
+        /// Although it was blocked for good.
+        override_block: bool,
+    },
+    /// Never hand a version out.
+    Block {
+        /// Why.
+        reason: String,
+    },
+    /// Inspect a version anew.
+    Rescan,
+    /// Give a user a role.
+    Role(Role),
+    /// Lock a user out, or let them in again.
+    Lock(bool),
+    /// Give a user a password that must be changed at the next sign-in. The worker makes it up.
+    OneTimePassword,
+    /// End all sessions of a user.
+    Revoke,
+    /// Add a user with a one-time password.
+    Register(Role),
+    /// Try an item of the drop folder again, at once.
+    Retry,
+    /// Give an item of the drop folder up.
+    Discard {
+        /// Why.
+        reason: String,
+    },
+    /// Take nothing in any more.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// Take files in again.
+    Resume {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How much a deed is asked about (console.md §12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Not at all: it can be taken back.
+    Free,
+    /// By one key.
+    Asked,
+    /// By typing the name, or the number of things.
+    Named,
+}
+
+/// A deed and the thing it is done to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The thing.
+    pub object: Object,
+    /// What is done.
+    pub deed: Deed,
+}
+
+impl Change {
+    /// A change.
+    pub fn new(object: Object, deed: Deed) -> Self {
+        Self { object, deed }
+    }
+
+    /// What it takes.
+    pub fn permission(&self) -> Permission {
+        match self.deed {
+            Deed::Alias { .. } | Deed::Edit { .. } => Permission::ModelWrite,
+            Deed::Delete if matches!(self.object, Object::User(_)) => Permission::UserManage,
+            Deed::Delete | Deed::Restore => Permission::ModelDelete,
+            Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Rescan => {
+                Permission::ModelModerate
+            }
+            Deed::Role(_) | Deed::Lock(_) | Deed::OneTimePassword | Deed::Revoke | Deed::Register(_) => {
+                Permission::UserManage
+            }
+            Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => Permission::IngestManage,
+        }
+    }
+
+    /// How much it is asked about, before a strict profile lifts it.
+    pub fn tier(&self, who: Option<&Who>) -> Tier {
+        let is_self = matches!(&self.object, Object::User(name) if who.is_some_and(|who| who.username == *name));
+        match self.deed {
+            Deed::Edit { .. } | Deed::Register(_) => Tier::Free,
+            Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke => Tier::Named,
+            Deed::Role(_) | Deed::Lock(_) if is_self => Tier::Named,
+            Deed::Alias { .. }
+            | Deed::Restore
+            | Deed::Deprecate { .. }
+            | Deed::Rescan
+            | Deed::Role(_)
+            | Deed::Lock(_)
+            | Deed::OneTimePassword
+            | Deed::Retry
+            | Deed::Discard { .. }
+            | Deed::Pause { .. }
+            | Deed::Resume { .. } => Tier::Asked,
+        }
+    }
+
+    /// The word for it: `delete`.
+    pub fn verb(&self) -> String {
+        match &self.deed {
+            Deed::Alias { alias, to: Some(to) } => format!("point {alias} at v{to} of"),
+            Deed::Alias { alias, to: None } => format!("clear the alias {alias} of"),
+            Deed::Edit { .. } => "edit".to_owned(),
+            Deed::Delete => "delete".to_owned(),
+            Deed::Restore => "restore".to_owned(),
+            Deed::Deprecate { .. } => "deprecate".to_owned(),
+            Deed::Release { .. } => "release".to_owned(),
+            Deed::Block { .. } => "reject".to_owned(),
+            Deed::Rescan => "rescan".to_owned(),
+            Deed::Role(role) => format!("give the role {role} to"),
+            Deed::Lock(true) => "lock".to_owned(),
+            Deed::Lock(false) => "unlock".to_owned(),
+            Deed::OneTimePassword => "give a one-time password to".to_owned(),
+            Deed::Revoke => "end all sessions of".to_owned(),
+            Deed::Register(role) => format!("add as {role}"),
+            Deed::Retry => "retry".to_owned(),
+            Deed::Discard { .. } => "discard".to_owned(),
+            Deed::Pause { .. } => "pause".to_owned(),
+            Deed::Resume { .. } => "resume".to_owned(),
+        }
+    }
+
+    /// That it is done: `deleted team-nlp/x`.
+    pub fn done(&self) -> String {
+        let name = self.object.name();
+        match &self.deed {
+            Deed::Alias { alias, to: Some(to) } => format!("{name}: {alias} = v{to}"),
+            Deed::Alias { alias, to: None } => format!("{name}: {alias} cleared"),
+            Deed::Edit { .. } => format!("{name} edited"),
+            Deed::Delete => format!("deleted {name}"),
+            Deed::Restore => format!("restored {name}"),
+            Deed::Deprecate { .. } => format!("deprecated {name}"),
+            Deed::Release { .. } => format!("released {name}"),
+            Deed::Block { .. } => format!("rejected {name}"),
+            Deed::Rescan => format!("rescanned {name}"),
+            Deed::Role(role) => format!("{name} is {role}"),
+            Deed::Lock(true) => format!("{name} is locked"),
+            Deed::Lock(false) => format!("{name} is unlocked"),
+            Deed::OneTimePassword => format!("{name} has a one-time password"),
+            Deed::Revoke => format!("all sessions of {name} have ended"),
+            Deed::Register(role) => format!("added {name} as {role}"),
+            Deed::Retry => format!("{name} is tried again"),
+            Deed::Discard { .. } => format!("discarded {name}"),
+            Deed::Pause { .. } => "the intake is paused".to_owned(),
+            Deed::Resume { .. } => "the intake goes on".to_owned(),
+        }
+    }
+
+    /// Whether a reason goes with it, which the log keeps.
+    pub fn reason(&mut self) -> Option<&mut String> {
+        match &mut self.deed {
+            Deed::Deprecate { reason }
+            | Deed::Release { reason, .. }
+            | Deed::Block { reason }
+            | Deed::Discard { reason }
+            | Deed::Pause { reason }
+            | Deed::Resume { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a thing to be read before.
+    pub fn has_base(&self) -> bool {
+        !matches!(self.deed, Deed::Register(_))
+    }
+
+    /// Whether it may be sent again without reading first: it carries an idempotency key.
+    pub fn is_repeatable(&self) -> bool {
+        match self.deed {
+            Deed::Restore
+            | Deed::Deprecate { .. }
+            | Deed::Release { .. }
+            | Deed::Block { .. }
+            | Deed::OneTimePassword
+            | Deed::Revoke
+            | Deed::Register(_) => true,
+            Deed::Alias { .. } | Deed::Edit { .. } | Deed::Delete | Deed::Rescan | Deed::Role(_) | Deed::Lock(_) => {
+                false
+            }
+            Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => false,
+        }
+    }
+
+    /// Whether the thing can't be found any more afterwards.
+    pub fn has_gone(&self) -> bool {
+        self.deed == Deed::Delete && matches!(self.object, Object::User(_))
+    }
+
+    /// Why there is nothing to do, seen what the thing is now.
+    pub fn not_now(&self, base: &Base) -> Option<String> {
+        let is = |what: &str| Some(format!("already {what}"));
+        match (&self.deed, base) {
+            (Deed::Delete, Base::Model(info)) if info.model.state == VersionState::Deleted => is("deleted"),
+            (Deed::Delete, Base::Version(info)) if info.state == VersionState::Deleted => is("deleted"),
+            (Deed::Delete, Base::Version(info)) if !info.aliases.is_empty() => {
+                let aliases: Vec<&str> = info.aliases.iter().map(Alias::as_str).collect();
+                Some(format!("{} points to it: move it first", aliases.join(", ")))
+            }
+            (Deed::Restore, Base::Model(info)) if info.model.state != VersionState::Deleted => {
+                Some("not deleted".to_owned())
+            }
+            (Deed::Restore, Base::Version(info)) if info.state != VersionState::Deleted => {
+                Some("not deleted".to_owned())
+            }
+            (Deed::Deprecate { .. }, Base::Version(info)) if info.state == VersionState::Deprecated => is("deprecated"),
+            (Deed::Alias { alias, to }, Base::Model(info)) => {
+                let now = info.model.aliases.iter().find(|held| held.alias == *alias).map(|held| held.version);
+                match (now, to) {
+                    (Some(now), Some(to)) if now == *to => Some(format!("already {alias} = v{to}")),
+                    (None, None) => Some(format!("there is no alias {alias}")),
+                    _ => None,
+                }
+            }
+            (Deed::Role(role), Base::User(user)) if user.role == *role => is(role.as_str()),
+            (Deed::Lock(true), Base::User(user)) if user.disabled => is("locked"),
+            (Deed::Lock(false), Base::User(user)) if !user.disabled => Some("not locked".to_owned()),
+            (Deed::Revoke, Base::User(user)) if user.sessions == 0 => Some("no session is open".to_owned()),
+            (Deed::Release { .. }, Base::Version(info)) if info.state == VersionState::Available => is("released"),
+            (Deed::Release { .. } | Deed::Block { .. }, Base::Version(info)) if info.state == VersionState::Deleted => {
+                is("deleted")
+            }
+            (Deed::Block { .. }, Base::Version(info)) if is_blocked(info) => is("blocked for good"),
+            (Deed::Retry, Base::Item(item)) if !can_be_retried(item.state) => {
+                Some(format!("it is {}: only what failed or was rejected is tried again", item.state.as_str()))
+            }
+            (Deed::Discard { .. }, Base::Item(item)) if !can_be_discarded(item.state) => {
+                Some(format!("it is {}: that is not given up here", item.state.as_str()))
+            }
+            (Deed::Pause { .. }, Base::Intake(intake)) if intake.paused => is("paused"),
+            (Deed::Resume { .. }, Base::Intake(intake)) if !intake.paused => Some("not paused".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether it has happened, as far as the thing shows it; none where it doesn't.
+    pub fn has_happened(&self, base: &Base) -> Option<bool> {
+        match (&self.deed, base) {
+            (Deed::Delete, Base::Model(info)) => Some(info.model.state == VersionState::Deleted),
+            (Deed::Delete, Base::Version(info)) => Some(info.state == VersionState::Deleted),
+            (Deed::Delete, Base::User(_)) => Some(false),
+            (Deed::Restore, Base::Model(info)) => Some(info.model.state != VersionState::Deleted),
+            (Deed::Restore, Base::Version(info)) => Some(info.state != VersionState::Deleted),
+            (Deed::Deprecate { .. }, Base::Version(info)) => Some(info.state == VersionState::Deprecated),
+            (Deed::Release { .. }, Base::Version(info)) => Some(info.state == VersionState::Available),
+            (Deed::Alias { alias, to }, Base::Model(info)) => {
+                Some(info.model.aliases.iter().find(|held| held.alias == *alias).map(|held| held.version) == *to)
+            }
+            (Deed::Edit { description, tags }, Base::Model(info)) => Some(
+                description.as_ref().is_none_or(|text| *text == info.model.description)
+                    && tags.as_ref().is_none_or(|tags| *tags == info.model.tags),
+            ),
+            (Deed::Role(role), Base::User(user)) => Some(user.role == *role),
+            (Deed::Lock(on), Base::User(user)) => Some(user.disabled == *on),
+            (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0),
+            (Deed::Register(_), Base::User(_)) => Some(true),
+            (Deed::Block { .. }, Base::Version(info)) => Some(is_blocked(info)),
+            (Deed::Retry, Base::Item(item)) => Some(!can_be_retried(item.state)),
+            (Deed::Discard { .. }, Base::Item(item)) => Some(item.state == IngestState::Rejected),
+            (Deed::Pause { .. }, Base::Intake(intake)) => Some(intake.paused),
+            (Deed::Resume { .. }, Base::Intake(intake)) => Some(!intake.paused),
+            _ => None,
+        }
+    }
+
+    /// What takes it back, seen what the thing was before; none where nothing does.
+    pub fn undo(&self, before: Option<&Base>) -> Option<Self> {
+        let deed = match (&self.deed, before?) {
+            (Deed::Alias { alias, .. }, Base::Model(info)) => {
+                let to = info.model.aliases.iter().find(|held| held.alias == *alias).map(|held| held.version);
+                Deed::Alias { alias: alias.clone(), to }
+            }
+            (Deed::Edit { description, tags }, Base::Model(info)) => Deed::Edit {
+                description: description.as_ref().map(|_| info.model.description.clone()),
+                tags: tags.as_ref().map(|_| info.model.tags.clone()),
+            },
+            (Deed::Delete, Base::Model(_) | Base::Version(_)) => Deed::Restore,
+            (Deed::Restore, Base::Model(_) | Base::Version(_)) => Deed::Delete,
+            (Deed::Role(_), Base::User(user)) => Deed::Role(user.role),
+            (Deed::Lock(on), Base::User(_)) => Deed::Lock(!on),
+            _ => return None,
+        };
+        Some(Self { object: self.object.clone(), deed })
+    }
+
+    /// What will happen, and what can be done about it later; one sentence a line.
+    pub fn consequences(&self, base: Option<&Base>) -> Vec<String> {
+        let mut said = Vec::new();
+        match (&self.deed, base) {
+            (Deed::Delete, Some(Base::Model(info))) => {
+                let model = &info.model;
+                let aliases: Vec<String> =
+                    model.aliases.iter().map(|held| format!("{} = v{}", held.alias, held.version)).collect();
+                said.push(format!("{} versions are no longer handed out.", model.versions));
+                if !aliases.is_empty() {
+                    said.push(format!("Its aliases: {}.", aliases.join(", ")));
+                }
+                said.push("It can be restored until the daemon removes it for good; the answer says when.".to_owned());
+            }
+            (Deed::Delete, Some(Base::Version(info))) => {
+                said.push(format!("Its {} files are no longer handed out.", info.artifacts.len()));
+                said.push("It can be restored until the daemon removes it for good; the answer says when.".to_owned());
+            }
+            (Deed::Delete, Some(Base::User(user))) => {
+                said.push(format!("{}, {} sessions; they end at once.", user.role, user.sessions));
+                said.push("This can't be undone. What they did stays in the log.".to_owned());
+            }
+            (Deed::Restore, _) => said.push("It is handed out again as before.".to_owned()),
+            (Deed::Deprecate { .. }, _) => said.push("It is still handed out, with a warning.".to_owned()),
+            (Deed::Release { override_block, .. }, base) => {
+                if let Some(Base::Version(info)) = base {
+                    said.extend(distrust(info));
+                }
+                if *override_block {
+                    said.push("It was blocked for good: this goes over that decision.".to_owned());
+                }
+                said.push("It is handed out although inspection distrusts it.".to_owned());
+                said.push("It can be held back again, but not from those who have loaded it by then.".to_owned());
+            }
+            (Deed::Block { .. }, Some(Base::Version(info))) => {
+                said.extend(distrust(info));
+                said.push("It is never handed out. Only a release over the block takes that back.".to_owned());
+            }
+            (Deed::Block { .. }, _) => said.push("It is never handed out.".to_owned()),
+            (Deed::Retry, Some(Base::Item(item))) => {
+                said.push(format!("It is taken in again at once; it was tried {} times.", item.attempts));
+            }
+            (Deed::Discard { .. }, Some(Base::Item(item))) if item.state == IngestState::Rejected => {
+                said.push("It leaves this list. Its file stays where it is.".to_owned());
+            }
+            (Deed::Discard { .. }, _) => {
+                said.push("It becomes no version. Its file goes to rejected/ and is not deleted.".to_owned());
+            }
+            (Deed::Pause { .. }, _) => {
+                said.push("Nothing more is taken in until somebody resumes it.".to_owned());
+                said.push("What is under way is brought to its end; what is put there waits.".to_owned());
+            }
+            (Deed::Resume { .. }, Some(Base::Intake(intake))) => {
+                let by = intake.paused_by.as_deref().unwrap_or("somebody");
+                let why = intake.pause_reason.as_deref().unwrap_or("no reason given");
+                said.push(format!("{by} paused it: {why}"));
+                said.push("What waits is taken in.".to_owned());
+            }
+            (Deed::Rescan, _) => said.push("It is inspected with the rules of now.".to_owned()),
+            (Deed::Alias { alias, to }, Some(Base::Model(info))) => {
+                let held = info.model.aliases.iter().find(|held| held.alias == *alias);
+                let word =
+                    |version: Option<Version>| version.map_or("none".to_owned(), |version| format!("v{version}"));
+                said.push(format!("{alias}: {} -> {}", word(held.map(|held| held.version)), word(*to)));
+                if held.is_some_and(|held| held.protected) {
+                    said.push("It is protected: only admins may move it.".to_owned());
+                }
+                said.push(
+                    "Whoever asks for the alias gets the other version at once. It can be moved back.".to_owned(),
+                );
+            }
+            (Deed::Role(role), Some(Base::User(user))) => {
+                said.push(format!("{} -> {role}, from the next request on.", user.role));
+                let gained = role.permissions().iter().filter(|may| !user.role.allows(**may));
+                let lost = user.role.permissions().iter().filter(|may| !role.allows(**may));
+                for (word, list) in [
+                    ("Gains", gained.map(ToString::to_string).collect::<Vec<_>>()),
+                    ("Loses", lost.map(ToString::to_string).collect()),
+                ] {
+                    if !list.is_empty() {
+                        said.push(format!("{word} {}.", list.join(", ")));
+                    }
+                }
+            }
+            (Deed::Lock(true), Some(Base::User(user))) => {
+                said.push(format!("{} sessions end at once, and they can't sign in. It can be undone.", user.sessions));
+            }
+            (Deed::Lock(false), _) => said.push("They can sign in again.".to_owned()),
+            (Deed::OneTimePassword, _) => {
+                said.push("The password they have no longer works, and their sessions end.".to_owned());
+                said.push("The new one is shown once, here; it must be changed at the next sign-in.".to_owned());
+            }
+            (Deed::Revoke, Some(Base::User(user))) => {
+                said.push(format!("{} sessions end at once; they can sign in again.", user.sessions));
+            }
+            _ => {}
+        }
+        said
+    }
+
+    /// How the thing differs now from what it was, in what this deed is about and what a person would want to know.
+    pub fn differences(before: &Base, now: &Base) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut tell = |what: &str, before: String, now: String| {
+            if before != now {
+                said.push(format!("{what}: {before} -> {now}"));
+            }
+        };
+        match (before, now) {
+            (Base::Model(before), Base::Model(now)) => {
+                let (before, now) = (&before.model, &now.model);
+                let aliases = |row: &common::api::ModelRow| {
+                    let all: Vec<String> =
+                        row.aliases.iter().map(|held| format!("{}=v{}", held.alias, held.version)).collect();
+                    all.join(" ")
+                };
+                let tags = |row: &common::api::ModelRow| {
+                    let all: Vec<String> = row.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    all.join(" ")
+                };
+                tell("state", before.state.as_str().to_owned(), now.state.as_str().to_owned());
+                tell("aliases", aliases(before), aliases(now));
+                tell("versions", before.versions.to_string(), now.versions.to_string());
+                tell("owner", before.owner.clone(), now.owner.clone());
+                tell("tags", tags(before), tags(now));
+                tell("description", before.description.clone(), now.description.clone());
+            }
+            (Base::Version(before), Base::Version(now)) => {
+                let aliases =
+                    |version: &VersionInfo| version.aliases.iter().map(Alias::as_str).collect::<Vec<_>>().join(" ");
+                tell("state", before.state.as_str().to_owned(), now.state.as_str().to_owned());
+                tell("aliases", aliases(before), aliases(now));
+                tell("description", before.description.clone(), now.description.clone());
+            }
+            (Base::User(before), Base::User(now)) => {
+                tell("role", before.role.to_string(), now.role.to_string());
+                tell("locked", before.disabled.to_string(), now.disabled.to_string());
+                tell("sessions", before.sessions.to_string(), now.sessions.to_string());
+            }
+            _ => {}
+        }
+        said
+    }
+}
+
+fn is_blocked(info: &VersionInfo) -> bool {
+    let blocked = |review: &common::api::Review| review.decision == common::api::Decision::Blocked;
+    info.state == VersionState::Quarantined && info.review.as_ref().is_some_and(blocked)
+}
+
+/// Whether an item of the drop folder in this state is tried again by hand.
+pub fn can_be_retried(state: IngestState) -> bool {
+    matches!(state, IngestState::Failed | IngestState::Rejected)
+}
+
+/// Whether an item of the drop folder in this state can be given up.
+pub fn can_be_discarded(state: IngestState) -> bool {
+    matches!(state, IngestState::Seen | IngestState::Waiting | IngestState::Failed | IngestState::Rejected)
+}
+
+/// What inspection has against a version, in a sentence.
+fn distrust(info: &VersionInfo) -> Option<String> {
+    let inspection = info.inspection.as_ref()?;
+    let gravest = info.findings.first().map(|finding| format!(", {}", finding.rule)).unwrap_or_default();
+    Some(format!("Verdict {}, {} findings{gravest}.", inspection.verdict, inspection.findings_total))
+}

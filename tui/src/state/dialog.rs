@@ -1,0 +1,203 @@
+//! What lies over the screen and takes the keys: a question, a form, the palette, a secret that is shown once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::action::RequestId;
+use crate::edit::Line;
+use crate::keymap::{Command, Context};
+use crate::secret::Secret;
+use crate::state::Screen;
+use crate::state::deeds::{Change, Seen, Tier};
+
+/// Lines that the palette remembers.
+pub const HISTORY_MAX: usize = 100;
+
+/// What lies over the screen.
+#[derive(Debug, Clone)]
+pub enum Dialog {
+    /// A question before something is done.
+    Confirm(Box<Confirm>),
+    /// The palette.
+    Palette(Box<Palette>),
+    /// A form.
+    Form(Box<Form>),
+    /// A password that is shown once.
+    Secret(Once),
+}
+
+/// One thing of a question.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What would be done to it.
+    pub change: Change,
+    /// What it is now, and the entity tag of that; none before it was read.
+    pub base: Option<Seen>,
+    /// Why it is left out.
+    pub trouble: Option<String>,
+}
+
+/// A question before something is done. What it is about was fixed when it was opened.
+#[derive(Debug, Clone)]
+pub struct Confirm {
+    /// The things.
+    pub subjects: Vec<Subject>,
+    /// What it takes.
+    pub tier: Tier,
+    /// What must be typed, as the true text.
+    pub word: String,
+    /// What that is: `name`, `id`, `number`.
+    pub word_is: &'static str,
+    /// What is typed.
+    pub typed: Line,
+    /// The reason that goes with it.
+    pub reason: Option<Line>,
+    /// Whether the reason is being typed.
+    pub at_reason: bool,
+    /// Which subjects are being read.
+    pub reading: BTreeMap<RequestId, usize>,
+    /// Keys count after a frame with a higher number than this was written.
+    pub shown_after: u64,
+    /// The deed counts after a frame with a higher number than this was written: what it says has changed since.
+    pub said_after: u64,
+    /// What was wrong with the last key.
+    pub note: Option<String>,
+}
+
+impl Confirm {
+    /// Whether everything it is about has been read.
+    pub fn is_read(&self) -> bool {
+        self.subjects
+            .iter()
+            .all(|subject| subject.base.is_some() || subject.trouble.is_some() || !subject.change.has_base())
+    }
+
+    /// How many things would be changed.
+    pub fn count(&self) -> usize {
+        self.subjects.iter().filter(|subject| subject.trouble.is_none()).count()
+    }
+}
+
+/// A password that is shown once, and can be copied once.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// Whose.
+    pub user: String,
+    /// The password; wiped when this goes.
+    pub password: Secret,
+    /// Whether it was copied.
+    pub copied: bool,
+    /// Keys count after a frame with a higher number than this was written.
+    pub shown_after: u64,
+}
+
+/// What a form is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// Description and tags of a model.
+    Edit {
+        /// The model's id.
+        id: String,
+        /// Its name.
+        name: String,
+        /// What it was when the form was filled; none until it is read.
+        base: Option<Seen>,
+    },
+    /// An alias of a model.
+    Alias {
+        /// The model's id.
+        id: String,
+        /// Its name.
+        name: String,
+    },
+    /// A new user.
+    AddUser,
+    /// The role of a user.
+    Role {
+        /// The user.
+        name: String,
+    },
+}
+
+/// A field of a form.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// Its label.
+    pub label: &'static str,
+    /// What is typed.
+    pub line: Line,
+    /// What may be typed, where it is one of few; Tab goes through them at the end of the line.
+    pub choices: Vec<String>,
+}
+
+/// A form.
+#[derive(Debug, Clone)]
+pub struct Form {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its fields.
+    pub fields: Vec<Field>,
+    /// Which is being typed.
+    pub at: usize,
+    /// The request it waits for.
+    pub waits: Option<RequestId>,
+    /// What helps to fill it in: one line each.
+    pub notes: Vec<String>,
+    /// Why it can't be taken.
+    pub error: Option<String>,
+    /// Whether anything was typed.
+    pub dirty: bool,
+    /// Whether leaving with something typed was asked about.
+    pub leaving: bool,
+}
+
+/// What a candidate of the palette does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// A command of the table.
+    Command(Command, Context),
+    /// The line as it stands is run.
+    Run(String),
+    /// The line is filled in and more is to be typed.
+    Fill(String),
+    /// A model is opened.
+    Model(String),
+    /// A screen is opened with this row selected.
+    Row(Screen, String),
+}
+
+/// A candidate of the palette.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it is called.
+    pub text: String,
+    /// Its key, or what it is for.
+    pub hint: String,
+    /// What it does.
+    pub act: Act,
+    /// Why it can't be done.
+    pub refused: Option<String>,
+}
+
+/// The palette.
+#[derive(Debug, Clone)]
+pub struct Palette {
+    /// What is typed.
+    pub line: Line,
+    /// Those that fit it, the best first.
+    pub matches: Vec<Candidate>,
+    /// Of how many.
+    pub of: usize,
+    /// The selected one.
+    pub selected: usize,
+    /// Which line of the history is shown.
+    pub recalled: Option<usize>,
+    /// What was wrong with the line.
+    pub error: Option<String>,
+    /// The request for names that are not loaded.
+    pub waits: Option<RequestId>,
+    /// Names that the daemon gave for it.
+    pub found: Vec<String>,
+}
+
+/// Lines that were run, the newest last.
+pub type History = VecDeque<String>;

@@ -1,0 +1,76 @@
+//! The log as the console follows it: its tail, what is believed of it, and what of it is asked for.
+
+use common::audit::Verifier;
+
+use crate::action::LogCall;
+use crate::tail::Tail;
+use crate::trust::{Kept, Trust};
+
+/// How the log is followed, as it was set.
+#[derive(Debug, Clone, Default)]
+pub struct LogSettings {
+    /// Whether it is followed at all.
+    pub live: bool,
+    /// The log's verifier key, where it is set.
+    pub key: Option<Verifier>,
+    /// Witness keys.
+    pub witnesses: Vec<Verifier>,
+    /// How many of them must have cosigned.
+    pub quorum: usize,
+    /// What the last session kept.
+    pub kept: Option<Kept>,
+    /// Why nothing could be read of it; nothing is then written over it.
+    pub unreadable: Option<String>,
+}
+
+/// The log, followed.
+#[derive(Debug, Clone, Default)]
+pub struct Feed {
+    /// What came.
+    pub tail: Tail,
+    /// What is believed.
+    pub trust: Trust,
+    /// Which stream is the present one.
+    pub epoch: u64,
+    /// What is under way, each at most once.
+    pub asked: Vec<LogCall>,
+    /// What the network failed at, to be asked again.
+    pub again: Vec<LogCall>,
+    /// Something is to be kept.
+    pub dirty: bool,
+    /// The newest entry and checkpoint are known: lists begin with what is here.
+    pub begun: bool,
+    /// When the alarm was raised that was shown or is to be.
+    pub alarm_of: Option<i64>,
+    /// The stream said goodbye because of the token.
+    pub expired: bool,
+}
+
+impl Feed {
+    /// As it is before the first event.
+    pub fn new(address: &str, settings: &mut LogSettings) -> Self {
+        let trust = Trust::new(
+            address,
+            settings.key.clone(),
+            settings.witnesses.clone(),
+            settings.quorum,
+            settings.kept.take(),
+        );
+        Self { trust, ..Self::default() }
+    }
+
+    /// Whether the stream has begun in this session: the newest entries are here.
+    pub fn is_known(&self) -> bool {
+        self.begun
+    }
+
+    /// Another user: nothing that the last one saw is kept but what was pinned.
+    pub fn forget(&mut self) {
+        self.epoch += 1;
+        self.tail = Tail::default();
+        self.trust.restart();
+        self.asked.clear();
+        self.again.clear();
+        self.begun = false;
+    }
+}

@@ -1,0 +1,460 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use common::audit::{
+    Action, Actor, Checkpoint, Ed25519Signer, Entry, Frontier, Hash, Nodes, Outcome, Receipt, Signer, TilePath,
+    TlogProof, consistency_proof, inclusion_proof, leaf_hash, root_at,
+};
+use proptest::prelude::{any, proptest};
+use proptest::{prop_assert, prop_assert_eq};
+
+use super::tiles::edge_paths;
+use super::{Badge, BreachKind, Judged, Kept, LATE_MS, Trust, Wants};
+use crate::event::Moment;
+use crate::tail::Held;
+
+pub(crate) const ORIGIN: &str = "registry.example/log";
+
+/// The leaf of an entry with some content.
+pub(crate) fn leaf(index: u64, content: &str) -> Vec<u8> {
+    entry(index, content).to_leaf().unwrap()
+}
+
+fn entry(index: u64, content: &str) -> Entry {
+    let mut salt = [7; 32];
+    salt[..8].copy_from_slice(&index.to_be_bytes());
+    Entry {
+        seq: index,
+        id: format!("id-{index}"),
+        ts: 1_784_721_791_000 + i64::try_from(index).unwrap_or(0) % 1_000_000_000,
+        node: "n".into(),
+        salt,
+        action: Action::ModelRead,
+        outcome: Outcome::Ok,
+        actor: Actor::system(),
+        change: None,
+        prev: None,
+        target: None,
+        req: None,
+        data: [("c".to_owned(), content.into())].into(),
+    }
+}
+
+/// A log in memory.
+pub(crate) struct Log {
+    pub(crate) leaves: Vec<Vec<u8>>,
+    signer: Ed25519Signer,
+    frontier: Frontier,
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Nodes for Log {
+    type Error = ();
+    fn node(&self, level: u8, index: u64) -> Result<Hash, ()> {
+        self.levels
+            .get(usize::from(level))
+            .and_then(|nodes| nodes.get(usize::try_from(index).unwrap()))
+            .copied()
+            .ok_or(())
+    }
+}
+
+impl Log {
+    pub(crate) fn new(size: u64, seed: u8) -> Self {
+        let signer = Ed25519Signer::from_seed(ORIGIN, &[seed; 32]).unwrap();
+        let mut log = Self { leaves: Vec::new(), signer, frontier: Frontier::new(), levels: vec![Vec::new(); 64] };
+        for index in 0..size {
+            log.push(leaf(index, ""));
+        }
+        log
+    }
+
+    pub(crate) fn push(&mut self, leaf: Vec<u8>) {
+        let levels = &mut self.levels;
+        self.frontier.append(leaf_hash(&leaf), |level, _, hash| levels[usize::from(level)].push(hash));
+        self.leaves.push(leaf);
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    pub(crate) fn key(&self) -> String {
+        self.signer.verifier().to_string()
+    }
+
+    pub(crate) fn note(&self, size: u64) -> String {
+        let checkpoint = Checkpoint { origin: ORIGIN.into(), size, root: root_at(size, self).unwrap() };
+        checkpoint.sign(&[&self.signer]).unwrap()
+    }
+
+    pub(crate) fn tile(&self, path: TilePath) -> Vec<u8> {
+        let nodes = path.nodes();
+        let nodes =
+            (nodes.start..nodes.start + u64::from(nodes.count)).map(|index| self.node(nodes.level, index).unwrap());
+        nodes.flat_map(|hash| *hash.as_bytes()).collect()
+    }
+
+    pub(crate) fn edge(&self, size: u64) -> Vec<(TilePath, Vec<u8>)> {
+        edge_paths(size).into_iter().map(|path| (path, self.tile(path))).collect()
+    }
+
+    pub(crate) fn receipt(&self, index: u64) -> Receipt {
+        let path = inclusion_proof(index, self.size(), self).unwrap();
+        let leaf = &self.leaves[usize::try_from(index).unwrap()];
+        Receipt::new(ORIGIN, leaf, &TlogProof { index, path, checkpoint: self.note(self.size()) })
+    }
+}
+
+pub(crate) fn at(ms: u64) -> Moment {
+    Moment { ms, wall_seconds: i64::try_from(ms / 1000).unwrap() }
+}
+
+/// A console that fetches what is wanted from a log as it is.
+struct Console {
+    trust: Trust,
+    broken: Vec<BreachKind>,
+    fetched: usize,
+}
+
+impl Console {
+    fn new(log: &Log, kept: Option<Kept>) -> Self {
+        Self { trust: Trust::new("h", Some(log.key().parse().unwrap()), vec![], 0, kept), broken: vec![], fetched: 0 }
+    }
+
+    fn serve(&mut self, log: &Log, wants: Vec<Wants>) {
+        let mut wants: std::collections::VecDeque<Wants> = wants.into();
+        while let Some(want) = wants.pop_front() {
+            let mut out = Vec::new();
+            match want {
+                Wants::Proof { size, from } => {
+                    self.fetched += 1;
+                    let growth = from.map(|from| consistency_proof(from, size, log).unwrap());
+                    self.trust.proof(size, growth.as_deref(), &log.edge(size), at(0), &mut out);
+                }
+                Wants::Tiles(paths) => {
+                    self.fetched += paths.len();
+                    let got: Vec<_> = paths.into_iter().map(|path| (path, log.tile(path))).collect();
+                    self.trust.take_tiles(&got, at(0), &mut out);
+                }
+                Wants::Checkpoint => self.trust.streamed(&log.note(log.size()), at(0), &mut out),
+                Wants::Broken(breach) => self.broken.push(breach.kind),
+                Wants::Save | Wants::Verified(_) => {}
+            }
+            wants.extend(out);
+        }
+    }
+
+    fn open(&mut self, log: &Log, size: u64) {
+        let mut out = Vec::new();
+        self.trust.asking();
+        self.trust.offered(log.note(size).as_bytes(), at(0), &mut out).unwrap();
+        self.serve(log, out);
+    }
+
+    fn entries(&mut self, log: &Log, range: std::ops::Range<u64>) {
+        for index in range {
+            self.entry(log, index, log.leaves[usize::try_from(index).unwrap()].clone());
+        }
+    }
+
+    fn entry(&mut self, log: &Log, index: u64, leaf: Vec<u8>) {
+        let mut out = Vec::new();
+        self.trust.entry(&Held::new(index, leaf), at(0), &mut out);
+        self.serve(log, out);
+    }
+
+    fn checkpoint(&mut self, log: &Log, note: &str) {
+        let mut out = Vec::new();
+        self.trust.streamed(note, at(0), &mut out);
+        self.serve(log, out);
+    }
+
+    fn judge(&mut self, log: &Log, index: u64, hash: &Hash) -> Judged {
+        for _ in 0..4 {
+            match self.trust.judge(index, hash) {
+                Judged::Needs(paths) => self.serve(log, vec![Wants::Tiles(paths)]),
+                Judged::Beyond(size) => self.serve(log, vec![Wants::Proof { size, from: None }]),
+                told => return told,
+            }
+        }
+        panic!("tiles do not lead anywhere")
+    }
+}
+
+/// From the opening on: the edge is proved, entries wait, checkpoints verify them, the pin moves.
+#[test]
+fn all_in_order() {
+    let mut log = Log::new(700, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 700);
+    assert_eq!(console.trust.badge(at(0)), Badge::Verified(699));
+    assert_eq!(console.fetched, 1);
+    for index in 700..1_000 {
+        log.push(leaf(index, "x"));
+    }
+    console.entries(&log, 700..990);
+    assert_eq!((console.trust.badge(at(0)), console.trust.pending()), (Badge::Waiting(Some(699)), 290));
+    console.checkpoint(&log, &log.note(980));
+    assert_eq!((console.trust.verified_size(), console.trust.pending()), (980, 10));
+    // One that covers what has not come waits for it.
+    console.checkpoint(&log, &log.note(1_000));
+    assert_eq!(console.trust.verified_size(), 980);
+    console.entries(&log, 990..1_000);
+    assert_eq!((console.trust.badge(at(0)), console.broken.len()), (Badge::Verified(999), 0));
+    assert_eq!(console.trust.pin().unwrap().note, log.note(1_000));
+    // What was read from the past is in the tree, or is not.
+    for index in [0, 255, 256, 512, 699, 700, 768, 999] {
+        let hash = leaf_hash(&log.leaves[usize::try_from(index).unwrap()]);
+        assert_eq!(console.judge(&log, index, &hash), Judged::Verified, "{index}");
+        assert_eq!(console.judge(&log, index, &leaf_hash(b"")), Judged::Wrong(hash));
+    }
+}
+
+/// The next session must find a log that extends the pinned one: a fork, a cut, another key and another root are noticed.
+#[test]
+fn between_sessions() {
+    let log = Log::new(600, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 500);
+    let kept = console.trust.kept();
+    assert_eq!(serde_json::from_str::<Kept>(&serde_json::to_string(&kept).unwrap()).unwrap(), kept);
+
+    let mut again = Console::new(&log, Some(kept.clone()));
+    again.open(&log, 600);
+    assert_eq!((again.trust.badge(at(0)), again.fetched), (Badge::Verified(599), 1));
+
+    let mut forked = Log::new(300, 1);
+    for index in 300..600 {
+        forked.push(leaf(index, "rewritten"));
+    }
+    for (other, size, kind) in [
+        (&forked, 600, BreachKind::Fork),
+        (&forked, 500, BreachKind::Fork),
+        (&log, 499, BreachKind::CutBack),
+        (&Log::new(600, 2), 600, BreachKind::Key),
+    ] {
+        let mut console = Console::new(&log, Some(kept.clone()));
+        console.open(other, size);
+        assert_eq!(console.broken, [kind], "{size}");
+        assert_eq!(console.trust.badge(at(0)), Badge::Broken);
+        // It survives a restart and good checkpoints.
+        let mut later = Console::new(&log, Some(console.trust.kept()));
+        later.open(&log, 600);
+        assert_eq!(later.trust.badge(at(0)), Badge::Broken);
+        let mut out = Vec::new();
+        assert_eq!(later.trust.acknowledge(&mut out).unwrap().kind, kind);
+        assert!(out.contains(&Wants::Save));
+        later.open(&log, 600);
+        assert_eq!(later.trust.badge(at(0)), Badge::Verified(599));
+    }
+}
+
+/// How fast entries of the stream are verified, and that what is held does not grow: a measurement, not a check.
+#[test]
+#[ignore = "a measurement: run it by hand in an optimized build"]
+fn measured() {
+    let mut log = Log::new(3, 1);
+    for index in 3..200_003 {
+        log.push(leaf(index, "some text that an entry has, of about the usual length of a name and a reason"));
+    }
+    let notes: Vec<String> = (1..=200).map(|step| log.note(3 + step * 1_000)).collect();
+    let leaves = log.leaves.clone();
+    let mut console = Console::new(&log, None);
+    console.open(&log, 3);
+    let mut tail = crate::tail::Tail::default();
+    tail.begin(3);
+    let began = std::time::Instant::now();
+    let mut notes = notes.iter();
+    for (index, leaf) in (0..).zip(leaves).skip(3) {
+        let mut told = Vec::new();
+        tail.take(crate::tail::Input::Entry { index, leaf }, &mut told);
+        for told in told {
+            if let crate::tail::Told::Accept(held) = told {
+                console.trust.entry(&held, at(0), &mut vec![]);
+            }
+        }
+        if (index - 2) % 1_000 == 0 {
+            console.trust.streamed(notes.next().unwrap(), at(0), &mut vec![]);
+        }
+    }
+    let took = began.elapsed();
+    assert_eq!(console.trust.verified_size(), 200_003);
+    println!("200000 entries in {took:?}: {} a second", 200_000_000 / took.as_millis().max(1));
+}
+
+/// Without a configured key the first is taken, shown as such, and confirmed by a person.
+#[test]
+fn first_use() {
+    let log = Log::new(5, 1);
+    let mut trust = Trust::new("h", None, vec![], 0, None);
+    let mut out = Vec::new();
+    trust.first_use(&format!("{}\n", log.key()), &mut out);
+    trust.first_use(&format!("{}\n", Log::new(1, 2).key()), &mut out);
+    assert_eq!(trust.keys().len(), 1);
+    let mut console = Console { trust, broken: vec![], fetched: 0 };
+    console.open(&log, 5);
+    assert_eq!(console.trust.badge(at(0)), Badge::Key);
+    assert!(console.trust.confirm(&mut out));
+    assert_eq!(console.trust.badge(at(0)), Badge::Verified(4));
+    let again = Trust::new("h", None, vec![], 0, Some(console.trust.kept()));
+    assert_eq!(again.key_trust(), "taken on first use, confirmed");
+    // A key of the settings is never the one that was taken.
+    let set = Trust::new("h", Some(Log::new(1, 2).key().parse().unwrap()), vec![], 0, Some(console.trust.kept()));
+    assert_eq!((set.keys()[0].to_string(), set.pin().is_none()), (Log::new(1, 2).key(), true));
+}
+
+/// A new key is accepted once a checkpoint by the old one covers the entry that names it, and not before.
+#[test]
+fn rotation() {
+    let (mut log, new) = (Log::new(5, 1), Log::new(1, 2));
+    let mut console = Console::new(&log, None);
+    console.open(&log, 5);
+    let mut rotate = entry(5, "");
+    rotate.action = Action::LogKeyRotate;
+    rotate.data = [("vkey".to_owned(), new.key().into())].into();
+    log.push(rotate.to_leaf().unwrap());
+    console.entries(&log, 5..6);
+    assert_eq!(console.trust.keys().len(), 1);
+    console.checkpoint(&log, &log.note(6));
+    assert_eq!(console.trust.keys().len(), 2);
+    let by_new =
+        Checkpoint { origin: ORIGIN.into(), size: 6, root: root_at(6, &log).unwrap() }.sign(&[&new.signer]).unwrap();
+    console.checkpoint(&log, &by_new);
+    assert_eq!(console.broken, []);
+}
+
+/// What is late is said; a network that brings nothing is not broken.
+#[test]
+fn late() {
+    let mut log = Log::new(5, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 5);
+    log.push(leaf(5, ""));
+    console.entries(&log, 5..6);
+    assert!(console.trust.overdue(at(11_000)) && !console.trust.overdue(at(9_000)));
+    assert_eq!(console.trust.badge(at(LATE_MS)), Badge::Waiting(Some(4)));
+    assert_eq!(console.trust.badge(at(LATE_MS + 1)), Badge::Late);
+    console.checkpoint(&log, &log.note(6));
+    assert_eq!(console.trust.badge(at(LATE_MS + 1)), Badge::Verified(5));
+    assert_eq!(console.trust.badge(at(super::SILENT_MS + 1)), Badge::Late);
+    assert!(console.trust.offered(b"<html>sign in</html>", at(0), &mut vec![]).is_err());
+    assert_eq!(console.broken, []);
+}
+
+/// A receipt must verify, and the stream must bring its leaf.
+#[test]
+fn receipts() {
+    let mut log = Log::new(5, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 5);
+    log.push(leaf(5, "mine"));
+    let receipt = log.receipt(5);
+    assert_eq!(console.trust.receipt(&receipt, None, at(0), &mut vec![]), Ok(5));
+    console.entry(&log, 5, leaf(5, "mine"));
+    assert_eq!(console.broken, []);
+    log.push(leaf(6, "mine"));
+    assert_eq!(console.trust.receipt(&log.receipt(6), None, at(0), &mut vec![]), Ok(6));
+    console.entry(&log, 6, leaf(6, "not mine"));
+    assert_eq!(console.broken, [BreachKind::Receipt]);
+    let mut forged = receipt;
+    forged.index = 4;
+    let mut fresh = Console::new(&log, None);
+    assert!(fresh.trust.receipt(&forged, None, at(0), &mut vec![]).is_err());
+    assert_eq!(fresh.trust.badge(at(0)), Badge::Broken);
+}
+
+/// The entry that is not the one in the tree is found and named.
+#[test]
+fn located() {
+    let mut log = Log::new(300, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 300);
+    for index in 300..700 {
+        log.push(leaf(index, ""));
+    }
+    for index in 300..700 {
+        let content = if index == 640 { "forged" } else { "" };
+        console.entry(&log, index, leaf(index, content));
+    }
+    console.checkpoint(&log, &log.note(700));
+    assert_eq!(console.trust.alarm().unwrap().what, "entry 640 is not the one the log committed to");
+    assert_eq!(console.trust.alarm().unwrap().index, Some(640));
+    // The tail goes on, and what comes behind is verified from the tree as it is signed.
+    log.push(leaf(700, ""));
+    console.entries(&log, 700..701);
+    console.checkpoint(&log, &log.note(701));
+    assert_eq!((console.trust.verified_size(), console.trust.badge(at(0))), (701, Badge::Broken));
+}
+
+proptest! {
+    /// Any single octet changed in what verification rests on is noticed: leaf of the stream, note, tile, growth.
+    #[test]
+    fn any_octet(place in any::<proptest::sample::Index>(), bit in 0..8_u32, what in 0..5_u8, size in 2..600_u64) {
+        let mut log = Log::new(size, 1);
+        let mut console = Console::new(&log, None);
+        console.open(&log, size / 2 + 1);
+        let kept = console.trust.kept();
+        let flip = |octets: &mut Vec<u8>| { let at = place.index(octets.len()); octets[at] ^= 1 << bit; };
+        let mut out = Vec::new();
+        match what {
+            0 => {
+                let begun = size / 2 + 1;
+                // With an edge to grow, or after it was lost: then the tiles have the word.
+                let skips = begun + u64::from(bit % 2);
+                console.entries(&log, skips.min(size)..size);
+                log.push(leaf(size, "x"));
+                let mut octets = leaf(size, "x");
+                flip(&mut octets);
+                // The reducer calls what is malformed broken already.
+                let held = Held::new(size, octets);
+                let malformed = held.malformed.is_some();
+                console.trust.entry(&held, at(0), &mut out);
+                console.serve(&log, out);
+                console.checkpoint(&log, &log.note(size + 1));
+                prop_assert!(malformed || console.trust.alarm().is_some());
+                prop_assert!(console.trust.alarm().is_some());
+            }
+            1 => {
+                let mut note = log.note(size).into_bytes();
+                flip(&mut note);
+                let note = String::from_utf8_lossy(&note).into_owned();
+                console.trust.streamed(&note, at(0), &mut out);
+                console.serve(&log, out);
+                // The two spare bits of base64 say nothing, and are refused.
+                prop_assert!(console.trust.alarm().is_some());
+            }
+            2 => {
+                let mut again = Console::new(&log, None);
+                again.trust.offered(log.note(size).as_bytes(), at(0), &mut out).unwrap();
+                let mut tiles = log.edge(size);
+                let which = place.index(tiles.len());
+                flip(&mut tiles[which].1);
+                again.trust.proof(size, None, &tiles, at(0), &mut out);
+                prop_assert!(again.trust.alarm().is_some());
+                prop_assert_eq!(again.trust.verified_size(), 0);
+            }
+            3 if size > size / 2 + 1 => {
+                let mut again = Console::new(&log, Some(kept));
+                let from = size / 2 + 1;
+                again.trust.offered(log.note(size).as_bytes(), at(0), &mut out).unwrap();
+                let mut growth = consistency_proof(from, size, &log).unwrap();
+                let which = place.index(growth.len());
+                growth[which].0[place.index(32)] ^= 1 << bit;
+                again.trust.proof(size, Some(&growth), &log.edge(size), at(0), &mut out);
+                prop_assert!(again.trust.alarm().is_some());
+            }
+            _ => {
+                console.open(&log, size);
+                let index = place.index(usize::try_from(size).unwrap());
+                let hash = leaf_hash(&log.leaves[index]);
+                if let Judged::Needs(paths) = console.trust.judge(index as u64, &hash) {
+                    let mut got: Vec<_> = paths.into_iter().map(|path| (path, log.tile(path))).collect();
+                    let which = place.index(got.len());
+                    flip(&mut got[which].1);
+                    console.trust.take_tiles(&got, at(0), &mut out);
+                    prop_assert!(console.trust.alarm().is_some());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The question before something is done. Its things are fixed when it opens; keys count only once it was seen; what is
+//! asked for is what the daemon said the things are now.
+
+use std::collections::BTreeMap;
+
+use common::client::{ClientError, Reply};
+
+use super::{ask, cancel, course, say, sentence};
+use crate::access::may;
+use crate::action::{Action, Call, RequestId};
+use crate::clean::clean;
+use crate::edit::Line;
+use crate::event::{Code, Key};
+use crate::state::deeds::{BULK_ASKED, Base, Change, Tier};
+use crate::state::dialog::{Confirm, Dialog, Subject};
+use crate::state::{Level, State};
+
+/// Things read at once before a question about many.
+const READ_AT_ONCE: usize = 3;
+
+/// Asks before these changes. All are the same deed.
+pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action>) {
+    let Some(first) = changes.first() else { return };
+    if let Some(why) = may(state, Some(first.permission()), true).refusal() {
+        return say(state, Level::Warning, why, out);
+    }
+    let mut tier = first.tier(state.who.as_ref());
+    let is_wide = changes.len() > BULK_ASKED;
+    if is_wide || (state.settings.strict && tier == Tier::Asked) {
+        tier = Tier::Named;
+    }
+    let (word, word_is) = match changes.as_slice() {
+        [only] if can_be_typed(&only.object.name()) => (only.object.name(), "name"),
+        [only] => (only.object.id(), "id"),
+        many => (many.len().to_string(), "number"),
+    };
+    let reason = changes.first().cloned().and_then(|mut change| change.reason().map(|_| Line::new("")));
+    let at_reason = reason.is_some();
+    let subjects = changes.into_iter().map(|change| Subject { change, base: None, trouble: None }).collect();
+    let confirm = Confirm {
+        subjects,
+        tier,
+        word,
+        word_is,
+        typed: Line::new(""),
+        reason,
+        at_reason,
+        reading: BTreeMap::new(),
+        shown_after: state.drawn,
+        said_after: state.drawn,
+        note: None,
+    };
+    state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
+    read_on(state, out);
+}
+
+/// Whether a text can be typed as it is: nothing in it is shown as something else, and it has no blank at an end.
+pub fn can_be_typed(text: &str) -> bool {
+    !text.is_empty() && text.trim() == text && clean(text) == text
+}
+
+/// Reads the next things.
+fn read_on(state: &mut State, out: &mut Vec<Action>) {
+    loop {
+        let Some(Dialog::Confirm(confirm)) = &state.dialog else { return };
+        let next = confirm.subjects.iter().enumerate().position(|(place, subject)| {
+            subject.change.has_base()
+                && subject.base.is_none()
+                && subject.trouble.is_none()
+                && !confirm.reading.values().any(|reading| *reading == place)
+        });
+        let Some(place) = next.filter(|_| confirm.reading.len() < READ_AT_ONCE) else { return };
+        let object = confirm.subjects[place].change.object.clone();
+        let id = ask(state, Call::Look(object), out);
+        if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+            confirm.reading.insert(id, place);
+        }
+    }
+}
+
+/// Takes what a thing is; false if no question waits for it.
+pub(super) fn looked(
+    state: &mut State,
+    id: RequestId,
+    result: &Result<Reply<Base>, ClientError>,
+    out: &mut Vec<Action>,
+) -> bool {
+    let drawn = state.drawn;
+    let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return false };
+    let Some(place) = confirm.reading.remove(&id) else { return false };
+    let subject = &mut confirm.subjects[place];
+    match result {
+        Ok(reply) => {
+            subject.trouble = subject.change.not_now(&reply.body);
+            subject.base = Some((reply.body.clone(), reply.etag.clone()));
+        }
+        Err(error) => subject.trouble = Some(sentence(error)),
+    }
+    if confirm.is_read() {
+        confirm.said_after = drawn;
+        if confirm.subjects.len() > 1 {
+            confirm.word = confirm.count().to_string();
+        }
+    }
+    read_on(state, out);
+    true
+}
+
+fn close(state: &mut State, out: &mut Vec<Action>) {
+    if let Some(Dialog::Confirm(confirm)) = state.dialog.take() {
+        for id in confirm.reading.into_keys() {
+            cancel(state, Some(id), out);
+        }
+        say(state, Level::Info, "nothing was done", out);
+    }
+}
+
+pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let drawn = state.drawn;
+    let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return };
+    if drawn <= confirm.shown_after {
+        // Typed before the question could be read.
+        return;
+    }
+    confirm.note = None;
+    match (key.code, key.ctrl) {
+        (Code::Esc, _) | (Code::Char('c'), true) => return close(state, out),
+        (Code::Tab | Code::BackTab, _) if confirm.reason.is_some() => {
+            confirm.at_reason = !confirm.at_reason;
+            return;
+        }
+        _ => {}
+    }
+    if confirm.at_reason
+        && let Some(reason) = &mut confirm.reason
+    {
+        match key.code {
+            Code::Enter if reason.text().trim().is_empty() => {
+                confirm.note = Some("a reason is needed; the log keeps it".to_owned());
+            }
+            Code::Enter => confirm.at_reason = false,
+            _ => drop(reason.key(key)),
+        }
+        return;
+    }
+    match confirm.tier {
+        Tier::Free | Tier::Asked => match (key.code, key.ctrl) {
+            (Code::Char('y'), false) => go(state, out),
+            (Code::Char('n' | 'q'), false) => close(state, out),
+            _ => confirm.note = Some("y does it, Esc leaves".to_owned()),
+        },
+        Tier::Named => match key.code {
+            // The true text is compared, not what is shown of it.
+            Code::Enter if confirm.typed.text() == confirm.word => go(state, out),
+            Code::Enter if confirm.typed.text().is_empty() => {}
+            Code::Enter => confirm.note = Some(format!("that is not the {}", confirm.word_is)),
+            _ => drop(confirm.typed.key(key)),
+        },
+    }
+}
+
+/// Does it, unless something is still missing.
+fn go(state: &mut State, out: &mut Vec<Action>) {
+    let drawn = state.drawn;
+    let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return };
+    let missing = if !confirm.is_read() {
+        Some("what it is now is still being read")
+    } else if drawn <= confirm.said_after {
+        Some("read what it says first")
+    } else if confirm.count() == 0 {
+        Some("there is nothing to do; Esc leaves")
+    } else if confirm.reason.as_ref().is_some_and(|reason| reason.text().trim().is_empty()) {
+        Some("a reason is needed; Tab goes to it")
+    } else {
+        None
+    };
+    if let Some(missing) = missing {
+        confirm.note = Some(missing.to_owned());
+        return;
+    }
+    let Some(Dialog::Confirm(confirm)) = state.dialog.take() else { return };
+    let reason = confirm.reason.map(|line| line.text().trim().to_owned());
+    let changes = confirm
+        .subjects
+        .into_iter()
+        .filter(|subject| subject.trouble.is_none())
+        .map(|Subject { mut change, base, .. }| {
+            if let (Some(place), Some(reason)) = (change.reason(), &reason) {
+                place.clone_from(reason);
+            }
+            (change, base, None)
+        })
+        .collect::<Vec<_>>();
+    if changes.len() > 1 {
+        say(state, Level::Info, format!("{} changes are under way; J shows them", changes.len()), out);
+    }
+    course::begin(state, changes, false, out);
+}
+
+pub(super) fn paste(state: &mut State, text: &str) {
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog
+        && state.drawn > confirm.shown_after
+    {
+        match &mut confirm.reason {
+            Some(reason) if confirm.at_reason => reason.insert(text),
+            _ if confirm.tier == Tier::Named => confirm.typed.insert(text),
+            _ => {}
+        }
+    }
+}

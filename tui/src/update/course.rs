@@ -1,0 +1,431 @@
+//! The course of changes: each is sent with the entity tag of what it was made for and an idempotency key; refused ones
+//! say who was first; those without an answer are looked for until it is known what became of them; what can be taken
+//! back is offered to `u`.
+
+use common::api::{AuditRow, Page};
+use common::client::{AuditQuery, ClientError, Reply};
+use common::problem::ProblemType;
+use common::role::Permission;
+
+use super::{ask, keep, say, say_for, sentence};
+use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
+use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
+use crate::state::deeds::{Base, Change, Object, Seen};
+use crate::state::dialog::{Dialog, Once};
+use crate::state::{Level, Note, State};
+use crate::time::seconds;
+
+/// First wait before looking for what became of a change, in milliseconds; doubled each time.
+const LOOK_AGAIN_MS: u64 = 1_000;
+/// Longest such wait.
+const LOOK_AGAIN_MS_MAX: u64 = 30_000;
+/// Failures that the message line names.
+const FAILURES_NAMED: usize = 1;
+
+/// A change, what its thing was if that was read, and what must still be so.
+type Wanted = (Change, Option<Seen>, Option<Change>);
+
+/// Begins a run. Each change comes with what its thing was and the entity tag of that; without one it is read first.
+pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out: &mut Vec<Action>) -> u64 {
+    let number = state.changes.next_run;
+    state.changes.next_run += 1;
+    let items = changes
+        .into_iter()
+        .map(|(change, base, guard)| {
+            let key = state.changes.next_key;
+            state.changes.next_key += 1;
+            Item { change, base, key, guard, status: Status::Waiting }
+        })
+        .collect();
+    // The oldest that are over are forgotten, however many are under way.
+    while state.changes.runs.len() >= RUNS_MAX
+        && let Some(oldest) = state.changes.runs.iter().find(|(_, run)| run.is_over()).map(|(number, _)| *number)
+    {
+        state.changes.runs.remove(&oldest);
+    }
+    state.changes.runs.insert(number, Run { items, is_undo, began: state.now, told: false });
+    advance(state, number, out);
+    number
+}
+
+/// Sends what may be sent.
+fn advance(state: &mut State, number: u64, out: &mut Vec<Action>) {
+    loop {
+        let Some(run) = state.changes.runs.get(&number) else { return };
+        let busy = run.items.iter().filter(|item| item.waits_for().is_some()).count();
+        let next = run.items.iter().position(|item| item.status == Status::Waiting);
+        let Some(place) = next.filter(|_| busy < AT_ONCE) else { break };
+        let item = &run.items[place];
+        if item.base.is_none() && item.change.has_base() {
+            let id = ask(state, Call::Look(item.change.object.clone()), out);
+            set(state, number, place, Status::Looking(id));
+        } else {
+            send(state, number, place, out);
+        }
+    }
+    if let Some(run) = state.changes.runs.get_mut(&number)
+        && run.is_over()
+        && !run.told
+    {
+        run.told = true;
+        finished(state, number, out);
+    }
+}
+
+fn send(state: &mut State, number: u64, place: usize, out: &mut Vec<Action>) {
+    let Some(item) = state.changes.runs.get(&number).and_then(|run| run.items.get(place)) else { return };
+    let if_match = item.base.as_ref().and_then(|(_, etag)| etag.clone());
+    let call = Call::Change { change: Box::new(item.change.clone()), if_match, key: item.key };
+    let id = ask(state, call, out);
+    set(state, number, place, Status::Sent(id));
+}
+
+fn set(state: &mut State, number: u64, place: usize, status: Status) {
+    if let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) {
+        item.status = status;
+    }
+}
+
+fn find(state: &State, id: RequestId) -> Option<(u64, usize)> {
+    state.changes.runs.iter().find_map(|(number, run)| {
+        let place = run.items.iter().position(|item| item.waits_for() == Some(id))?;
+        Some((*number, place))
+    })
+}
+
+/// Takes an answer or an error that a change waits for; false if none does.
+pub(super) fn reply(
+    state: &mut State,
+    id: RequestId,
+    result: &Result<Answer, ClientError>,
+    out: &mut Vec<Action>,
+) -> bool {
+    let Some((number, place)) = find(state, id) else { return false };
+    let Some(item) = state.changes.runs.get(&number).and_then(|run| run.items.get(place)).cloned() else {
+        return false;
+    };
+    match (&item.status, result) {
+        (_, Ok(Answer::Changed(reply))) => done(state, number, place, reply, out),
+        (Status::Looking(_), Ok(Answer::Look(reply))) => {
+            let holds = item.guard.as_ref().is_none_or(|guard| guard.has_happened(&reply.body) != Some(false));
+            if holds {
+                if let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) {
+                    item.base = Some((reply.body.clone(), reply.etag.clone()));
+                }
+                send(state, number, place, out);
+            } else {
+                let why = format!("{} was changed meanwhile: nothing was undone", item.change.object.name());
+                set(state, number, place, Status::Failed(why));
+            }
+        }
+        (Status::Unknown { .. }, Ok(Answer::Look(reply))) => match item.change.has_happened(&reply.body) {
+            Some(true) => {
+                let index = index_of(reply.etag.as_deref());
+                set(state, number, place, Status::Done(index));
+            }
+            Some(false) | None => {
+                set(state, number, place, Status::Failed("it did not happen: it can be asked for again".to_owned()));
+            }
+        },
+        (Status::Changed { .. }, Ok(Answer::Look(reply))) => changed(state, number, place, &item, reply, out),
+        (Status::Changed { found, .. }, Ok(Answer::Audit(reply))) => {
+            let what = found.clone().unwrap_or_default();
+            let who = by_whom(&reply.body, state.now.wall_seconds);
+            set(state, number, place, Status::Failed(format!("changed{who}: {what}; nothing was overwritten")));
+        }
+        (_, Ok(_)) => set(state, number, place, Status::Failed("the answer is not one to this".to_owned())),
+        (_, Err(error)) => failed(state, number, place, &item, error, out),
+    }
+    advance(state, number, out);
+    true
+}
+
+/// A change that waits for a token that will not come.
+pub(super) fn not_sent(state: &mut State, id: RequestId, why: &str, out: &mut Vec<Action>) {
+    if let Some((number, place)) = find(state, id) {
+        set(state, number, place, Status::Failed(format!("not sent: {why}")));
+        advance(state, number, out);
+    }
+}
+
+/// The entity tag is the index of the entry that last changed the thing.
+fn index_of(etag: Option<&str>) -> Option<u64> {
+    etag?.trim_matches('"').parse().ok()
+}
+
+fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &ClientError, out: &mut Vec<Action>) {
+    let unanswered = matches!(error, ClientError::Offline { .. } | ClientError::Timeout { .. });
+    let unrecorded = error.problem_type() == Some(ProblemType::AuditUnavailable);
+    match &item.status {
+        Status::Unknown { tries, .. }
+            if unanswered || unrecorded || error.status().is_some_and(|status| status >= 500) =>
+        {
+            let tries = tries.saturating_add(1);
+            set(state, number, place, Status::Unknown { why: sentence(error), tries, asked: None });
+            look_later(tries, out);
+        }
+        Status::Unknown { .. } if error.status() == Some(404) && item.change.has_gone() => {
+            set(state, number, place, Status::Done(None));
+        }
+        Status::Sent(_) if unanswered || unrecorded => {
+            let what = if unrecorded {
+                "the audit log is not written; whether it happened is known when the daemon is back"
+            } else {
+                "not known whether it happened"
+            };
+            let text = format!("{} {}: {what}; it is looked for", item.change.verb(), item.change.object.name());
+            set(state, number, place, Status::Unknown { why: sentence(error), tries: 0, asked: None });
+            look_later(0, out);
+            say(state, Level::Error, text, out);
+        }
+        Status::Sent(_) if error.problem_type() == Some(ProblemType::PreconditionFailed) => {
+            let id = ask(state, Call::Look(item.change.object.clone()), out);
+            set(state, number, place, Status::Changed { asked: id, found: None });
+        }
+        Status::Changed { found: Some(what), .. } => {
+            set(state, number, place, Status::Failed(format!("changed: {what}; nothing was overwritten")));
+        }
+        _ => {
+            if error.status() == Some(403) {
+                // Our belief about what is allowed was wrong.
+                ask(state, Call::Me, out);
+            }
+            set(state, number, place, Status::Failed(sentence(error)));
+        }
+    }
+}
+
+/// It had changed: what is different, and who did it, as far as this user may know.
+fn changed(state: &mut State, number: u64, place: usize, item: &Item, now: &Reply<Base>, out: &mut Vec<Action>) {
+    let differences = item.base.as_ref().map(|(before, _)| Change::differences(before, &now.body)).unwrap_or_default();
+    let what = if differences.is_empty() { "in nothing that is shown".to_owned() } else { differences.join("; ") };
+    let may_read = state.who.as_ref().is_some_and(|who| who.permissions.contains(&Permission::AuditRead));
+    match index_of(now.etag.as_deref()).filter(|_| may_read) {
+        Some(index) => {
+            let query = AuditQuery {
+                before: index.checked_add(1),
+                after: index.checked_sub(1),
+                limit: Some(1),
+                ..AuditQuery::default()
+            };
+            let id = ask(state, Call::Audit(Box::new(query)), out);
+            set(state, number, place, Status::Changed { asked: id, found: Some(what) });
+        }
+        None => {
+            set(state, number, place, Status::Failed(format!("changed meanwhile: {what}; nothing was overwritten")))
+        }
+    }
+}
+
+/// ` by bob 4 s ago`.
+fn by_whom(page: &Page<AuditRow>, now: i64) -> String {
+    let Some(row) = page.items.first() else { return " meanwhile".to_owned() };
+    let name = crate::state::audit::field(&row.entry, &["actor", "name"]);
+    let ago = seconds(crate::state::audit::field(&row.entry, &["ts"])).map(|at| match now.saturating_sub(at).max(0) {
+        past @ 0..60 => format!(" {past} s ago"),
+        past => format!(" {} min ago", past / 60),
+    });
+    format!(" by {name}{}", ago.unwrap_or_default())
+}
+
+fn look_later(tries: u32, out: &mut Vec<Action>) {
+    let after_ms = LOOK_AGAIN_MS.checked_shl(tries.min(10)).unwrap_or(LOOK_AGAIN_MS_MAX).min(LOOK_AGAIN_MS_MAX);
+    out.push(Action::TimerSet { id: TimerId::Unknown, after_ms });
+}
+
+/// Looks for what became of changes without an answer: those with a key are sent again with the same key, the others are
+/// read.
+pub(super) fn look_again(state: &mut State, out: &mut Vec<Action>) {
+    let waiting: Vec<(u64, usize, Item)> = state
+        .changes
+        .runs
+        .iter()
+        .flat_map(|(number, run)| run.items.iter().enumerate().map(|(place, item)| (*number, place, item)))
+        .filter(|(_, _, item)| matches!(item.status, Status::Unknown { asked: None, .. }))
+        .map(|(number, place, item)| (number, place, item.clone()))
+        .collect();
+    for (number, place, item) in waiting {
+        let Status::Unknown { why, tries, .. } = item.status else { continue };
+        let call = if item.change.is_repeatable() {
+            let if_match = item.base.as_ref().and_then(|(_, etag)| etag.clone());
+            Call::Change { change: Box::new(item.change), if_match, key: item.key }
+        } else {
+            Call::Look(item.change.object)
+        };
+        let id = ask(state, call, out);
+        set(state, number, place, Status::Unknown { why, tries, asked: Some(id) });
+    }
+}
+
+fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>>, out: &mut Vec<Action>) {
+    let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) else { return };
+    let index = reply.log_index;
+    item.status = Status::Done(index);
+    if let Some(index) = index {
+        state.fresh.did(index);
+    }
+    let text = item.change.done();
+    let user = item.change.object.name();
+    let document = serde_json::json!({
+        "done": text, "request_id": reply.request_id, "log_index": index, "receipt": reply.body.receipt,
+    });
+    state.changes.result = Some(document.to_string());
+    // The receipt is held against the log at once, and the log must bring the same entry.
+    let logged = match (&reply.body.receipt, index) {
+        (Some(receipt), _) => match super::tail::receipt(state, receipt, out) {
+            Ok(logged) => format!(", {logged}"),
+            Err(why) => format!(", logged as {} without proof: {why}", receipt.index),
+        },
+        (None, Some(index)) => format!(", logged as {index}"),
+        (None, None) => String::new(),
+    };
+    let until = reply.body.restorable_until.as_deref();
+    let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
+    keep(
+        state,
+        Note {
+            at: state.now,
+            level: Level::Info,
+            text: format!("{text}{logged}{until}, request {}", reply.request_id),
+        },
+    );
+    if let Some(password) = &reply.body.password {
+        let once = Once { user, password: password.clone(), copied: false, shown_after: state.drawn };
+        state.dialog = Some(Dialog::Secret(once));
+    }
+}
+
+/// Everything of a run is done or refused: it is told, and what can be undone is offered.
+fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
+    let Some(run) = state.changes.runs.get(&number).cloned() else { return };
+    let (done, failed) = (run.done(), run.failed());
+    state.changes.told_ms = Some(state.now.ms);
+    let pairs: Vec<(Change, Change)> = run
+        .items
+        .iter()
+        .filter(|item| !run.is_undo && matches!(item.status, Status::Done(_)))
+        .filter_map(|item| Some((item.change.undo(item.base.as_ref().map(|(base, _)| base))?, item.change.clone())))
+        .collect();
+    let offers = !pairs.is_empty() && pairs.len() == done;
+    state.changes.undo = offers.then(|| Undo { pairs, until_ms: state.now.ms.saturating_add(UNDO_MS) });
+    if offers {
+        out.push(Action::TimerSet { id: TimerId::Undo, after_ms: UNDO_MS });
+    }
+    let undo = if offers { "   u undo (8 s)" } else { "" };
+    let word = if run.is_undo { "undone: " } else { "" };
+    match run.items.as_slice() {
+        [item] => match &item.status {
+            Status::Done(index) => {
+                let logged = index.map_or(String::new(), |index| format!("   logged as {index}"));
+                let request = request_of(state);
+                let text = format!("{word}{}{undo}{logged}{request}", item.change.done());
+                say_for(state, Level::Info, text, UNDO_MS, out);
+            }
+            Status::Failed(why) => {
+                let text = format!("{} {}: {why}", item.change.verb(), item.change.object.name());
+                say(state, Level::Error, text, out);
+            }
+            _ => {}
+        },
+        items => {
+            let failures: Vec<String> = items
+                .iter()
+                .filter_map(|item| match &item.status {
+                    Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
+                    _ => None,
+                })
+                .collect();
+            let verb = items.first().map(|item| item.change.verb()).unwrap_or_default();
+            let text = match failures.len() {
+                0 => format!("{word}{verb}: {done} of {} done{undo}", items.len()),
+                _ => format!(
+                    "{word}{verb}: {done} of {} done, {failed} failed (J lists them): {}",
+                    items.len(),
+                    failures.iter().take(FAILURES_NAMED).cloned().collect::<Vec<_>>().join("; ")
+                ),
+            };
+            let level = if failures.is_empty() { Level::Info } else { Level::Error };
+            say_for(state, level, text, UNDO_MS, out);
+        }
+    }
+    refresh_after(state, &run, out);
+}
+
+fn request_of(state: &State) -> String {
+    let id = state.changes.result.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let id = id.as_ref().and_then(|value| value.get("request_id")).and_then(serde_json::Value::as_str);
+    // The whole id is in the message list, and Y copies it.
+    id.map_or(String::new(), |id| format!(", request {}", id.chars().take(8).collect::<String>()))
+}
+
+/// What is shown of the things that were changed is read again.
+fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
+    let touched = |is: fn(&Object) -> bool| run.items.iter().any(|item| is(&item.change.object));
+    let own = state.who.as_ref().map(|who| who.username.clone());
+    if run.items.iter().any(|item| matches!(&item.change.object, Object::User(name) if Some(name) == own.as_ref())) {
+        ask(state, Call::Me, out);
+    }
+    if touched(|object| matches!(object, Object::User(_))) && state.users.list.is_loaded() {
+        super::users::refresh(state, out);
+    }
+    if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {
+        super::queue::refresh(state, out);
+    }
+    if touched(|object| matches!(object, Object::Version { .. })) && state.quarantine.list.is_loaded() {
+        super::quarantine::refresh(state, out);
+    }
+    if touched(|object| matches!(object, Object::Model { .. } | Object::Version { .. })) {
+        for item in &run.items {
+            if matches!(item.status, Status::Done(_)) {
+                state.models.marks.remove(&item.change.object.target());
+            }
+        }
+        if state.models.open.is_some() {
+            super::models::refresh(state, out);
+        }
+        if state.models.list.is_loaded() {
+            super::models::refresh_list(state, out);
+        }
+    }
+}
+
+/// Takes the last change back, while that is offered.
+pub(super) fn undo(state: &mut State, out: &mut Vec<Action>) {
+    let Some(undo) = state.changes.undo.take().filter(|undo| state.now.ms <= undo.until_ms) else {
+        return say(state, Level::Info, "there is nothing to undo", out);
+    };
+    out.push(Action::TimerDrop(TimerId::Undo));
+    let changes = undo.pairs.into_iter().map(|(back, original)| (back, None, Some(original))).collect();
+    begin(state, changes, true, out);
+}
+
+/// What failed in a run is tried again, from what it is now.
+pub(super) fn retry_failed(state: &mut State, number: u64, out: &mut Vec<Action>) {
+    let Some(run) = state.changes.runs.get(&number) else { return };
+    let again: Vec<_> = run
+        .items
+        .iter()
+        .filter(|item| matches!(item.status, Status::Failed(_)))
+        .map(|item| (item.change.clone(), None, item.guard.clone()))
+        .collect();
+    if again.is_empty() {
+        return say(state, Level::Info, "nothing of it failed", out);
+    }
+    let is_undo = run.is_undo;
+    begin(state, again, is_undo, out);
+}
+
+/// What of a run is not sent stays unsent.
+pub(super) fn cancel(state: &mut State, number: u64, out: &mut Vec<Action>) {
+    let Some(run) = state.changes.runs.get_mut(&number) else { return };
+    let mut stopped = 0;
+    for item in &mut run.items {
+        if item.status == Status::Waiting {
+            item.status = Status::Failed("not sent: cancelled".to_owned());
+            stopped += 1;
+        }
+    }
+    let text = format!("{stopped} were not sent; what was sent can't be called back");
+    say(state, Level::Warning, text, out);
+    advance(state, number, out);
+}

@@ -1,0 +1,372 @@
+//! Forms: description and tags of a model, an alias, a role, a new user. What was typed stays through a lost
+//! connection and a new login; a question follows where the deed is one that is asked about.
+
+use std::collections::BTreeMap;
+
+use common::name::{Alias, UserName, Version};
+use common::role::Role;
+
+use super::{ask, cancel, confirm, course, say, sentence};
+use crate::action::{Action, Answer, Call, RequestId, TimerId};
+use crate::edit::Line;
+use crate::event::{Code, Key};
+use crate::state::deeds::{Base, Change, Deed, Object};
+use crate::state::dialog::{Dialog, Field, Form, Purpose};
+use crate::state::{Level, State};
+use crate::time::age;
+
+/// How long typing rests before the history of an alias is read, in milliseconds.
+const REST_MS: u64 = 150;
+/// Most octets of a description that is edited here (rest-api.md: 16 384).
+const DESCRIPTION_OCTETS_MAX: usize = 16 * 1024;
+/// Most octets of all tags in a line.
+const TAGS_OCTETS_MAX: usize = 24 * 1024;
+
+fn field(label: &'static str, line: Line) -> Field {
+    Field { label, line, choices: Vec::new() }
+}
+
+fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
+    let form =
+        Form { purpose, fields, at: 0, waits: None, notes: Vec::new(), error: None, dirty: false, leaving: false };
+    state.dialog = Some(Dialog::Form(Box::new(form)));
+}
+
+fn form(state: &mut State) -> Option<&mut Form> {
+    match &mut state.dialog {
+        Some(Dialog::Form(form)) => Some(form),
+        _ => None,
+    }
+}
+
+/// Description and tags of a model. They are read first: what is edited is what it is now.
+pub(super) fn edit(state: &mut State, id: String, name: String, out: &mut Vec<Action>) {
+    let object = Object::Model { id: id.clone(), name: name.clone() };
+    let fields = vec![
+        field("Description", Line::long("", DESCRIPTION_OCTETS_MAX)),
+        field("Tags", Line::long("", TAGS_OCTETS_MAX)),
+    ];
+    show(state, Purpose::Edit { id, name, base: None }, fields);
+    let request = ask(state, Call::Look(object), out);
+    if let Some(form) = form(state) {
+        form.waits = Some(request);
+        form.notes = vec!["loading".to_owned()];
+    }
+}
+
+/// An alias of a model; the version is filled in.
+pub(super) fn alias(state: &mut State, id: String, name: String, version: Option<Version>, out: &mut Vec<Action>) {
+    let version = version.map(|version| format!("v{version}")).unwrap_or_default();
+    let mut fields = vec![field("Alias", Line::new("prod")), field("Version", Line::new(&version))];
+    fields[0].choices = vec!["prod".to_owned(), "stage".to_owned()];
+    show(state, Purpose::Alias { id, name }, fields);
+    ask_history(state, out);
+}
+
+/// The role of a user.
+pub(super) fn role(state: &mut State, name: String, now: Role) {
+    let mut fields = vec![field("Role", Line::new(now.as_str()))];
+    fields[0].choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
+    show(state, Purpose::Role { name }, fields);
+}
+
+/// A new user.
+pub(super) fn add_user(state: &mut State) {
+    let mut fields = vec![field("Name", Line::new("")), field("Role", Line::new(Role::Viewer.as_str()))];
+    fields[1].choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
+    show(state, Purpose::AddUser, fields);
+    if let Some(form) = form(state) {
+        form.notes = vec!["They get a one-time password, shown here once.".to_owned()];
+    }
+}
+
+fn ask_history(state: &mut State, out: &mut Vec<Action>) {
+    let Some(form) = form(state) else { return };
+    let Purpose::Alias { id, .. } = &form.purpose else { return };
+    let alias = form.fields[0].line.text().trim();
+    form.notes.clear();
+    if alias.parse::<Alias>().is_err() {
+        return;
+    }
+    let call = Call::History { reference: id.clone(), alias: alias.to_owned() };
+    let before = form.waits.take();
+    cancel(state, before, out);
+    let request = ask(state, call, out);
+    if let Some(Dialog::Form(form)) = &mut state.dialog {
+        form.waits = Some(request);
+    }
+}
+
+/// Typing has rested.
+pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
+    if form(state).is_some_and(|form| matches!(form.purpose, Purpose::Alias { .. })) {
+        ask_history(state, out);
+    }
+}
+
+/// Takes what the form waits for; false if it doesn't.
+pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, common::client::ClientError>) -> bool {
+    let now = state.now.wall_seconds;
+    let Some(form) = form(state) else { return false };
+    if form.waits != Some(id) {
+        return false;
+    }
+    form.waits = None;
+    match (result, &mut form.purpose) {
+        (Ok(Answer::Look(reply)), Purpose::Edit { base, .. }) => {
+            form.notes = vec!["Tags: key=value, key=value. C-j in the description is a new line.".to_owned()];
+            if let Base::Model(info) = &reply.body {
+                let tags: Vec<String> =
+                    info.model.tags.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect();
+                let description = info.model.description.clone();
+                form.fields[0].line.set(&description);
+                form.fields[1].line.set(&tags.join(", "));
+            }
+            *base = Some((reply.body.clone(), reply.etag.clone()));
+        }
+        (Ok(Answer::History(reply)), Purpose::Alias { .. }) => {
+            form.notes = reply
+                .body
+                .items
+                .iter()
+                .map(|event| {
+                    let version = event.version.map_or("cleared".to_owned(), |version| format!("v{version}"));
+                    format!("{version}  {}  by {}", age(&event.at, now), event.by)
+                })
+                .collect();
+            // Up and Down in the version go through where it pointed before.
+            form.fields[1].choices =
+                reply.body.items.iter().filter_map(|event| event.version).map(|version| format!("v{version}")).fold(
+                    Vec::new(),
+                    |mut known, version| {
+                        if !known.contains(&version) {
+                            known.push(version);
+                        }
+                        known
+                    },
+                );
+            if form.notes.is_empty() {
+                form.notes = vec!["It was never set.".to_owned()];
+            }
+        }
+        (Err(error), Purpose::Alias { .. }) if error.status() == Some(404) => {
+            form.notes = vec!["It was never set.".to_owned()];
+        }
+        (Err(error), _) => {
+            form.notes.clear();
+            form.error = Some(sentence(error));
+        }
+        (Ok(_), _) => {}
+    }
+    true
+}
+
+pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let Some(form) = form(state) else { return };
+    let count = form.fields.len();
+    let was_leaving = std::mem::take(&mut form.leaving);
+    form.error = None;
+    match (key.code, key.ctrl) {
+        (Code::Esc, _) | (Code::Char('c'), true) => {
+            if form.dirty && !was_leaving {
+                form.leaving = true;
+                form.error = Some("what was typed would be lost: Esc again leaves".to_owned());
+                return;
+            }
+            let waits = form.waits;
+            state.dialog = None;
+            cancel(state, waits, out);
+        }
+        (Code::Tab, _) => form.at = (form.at + 1) % count,
+        (Code::BackTab, _) => form.at = (form.at + count - 1) % count,
+        (Code::Down | Code::Up, _) => {
+            let at = form.at;
+            let field = &mut form.fields[at];
+            if field.choices.is_empty() {
+                form.at = if key.code == Code::Down { (at + 1) % count } else { (at + count - 1) % count };
+                return;
+            }
+            let place = field.choices.iter().position(|choice| choice == field.line.text());
+            let last = field.choices.len() - 1;
+            let next = match (place, key.code) {
+                (None, _) => 0,
+                (Some(place), Code::Down) => (place + 1).min(last),
+                (Some(place), _) => place.saturating_sub(1),
+            };
+            let text = field.choices[next].clone();
+            field.line.set(&text);
+            form.dirty = true;
+            if at == 0 {
+                out.push(Action::TimerSet { id: TimerId::Typing, after_ms: REST_MS });
+            }
+        }
+        (Code::Enter, _) if form.at + 1 < count => form.at += 1,
+        (Code::Enter, _) => submit(state, out),
+        _ => {
+            let at = form.at;
+            if form.fields[at].line.key(key) {
+                form.dirty = true;
+                if at == 0 {
+                    out.push(Action::TimerSet { id: TimerId::Typing, after_ms: REST_MS });
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn paste(state: &mut State, text: &str) {
+    if let Some(form) = form(state) {
+        let at = form.at;
+        form.fields[at].line.insert(text);
+        form.dirty = true;
+    }
+}
+
+fn submit(state: &mut State, out: &mut Vec<Action>) {
+    let Some(form) = form(state) else { return };
+    let texts: Vec<String> = form.fields.iter().map(|field| field.line.text().to_owned()).collect();
+    let wrong = |form: &mut Form, at: usize, why: String| {
+        form.at = at;
+        form.error = Some(why);
+    };
+    match form.purpose.clone() {
+        Purpose::Edit { base: None, .. } => form.error = Some("it is still being read".to_owned()),
+        Purpose::Edit { id, name, base: Some((base, etag)) } => {
+            let tags = match tags(&texts[1]) {
+                Ok(tags) => tags,
+                Err(why) => return wrong(form, 1, why),
+            };
+            let Base::Model(info) = &base else { return };
+            let description = (texts[0] != info.model.description).then(|| texts[0].clone());
+            let tags = (tags != info.model.tags).then_some(tags);
+            state.dialog = None;
+            if description.is_none() && tags.is_none() {
+                return say(state, Level::Info, "nothing was changed", out);
+            }
+            let change = Change::new(Object::Model { id, name }, Deed::Edit { description, tags });
+            course::begin(state, vec![(change, Some((base, etag)), None)], false, out);
+        }
+        Purpose::Alias { id, name } => {
+            let alias: Alias = match texts[0].trim().parse() {
+                Ok(alias) => alias,
+                Err(why) => return wrong(form, 0, format!("{why}")),
+            };
+            let version = texts[1].trim();
+            let to = if version.is_empty() {
+                None
+            } else {
+                match version.strip_prefix('v').unwrap_or(version).parse() {
+                    Ok(version) => Some(version),
+                    Err(_wrong) => {
+                        return wrong(form, 1, format!("{version} is no version, such as v3; empty clears it"));
+                    }
+                }
+            };
+            let waits = form.waits;
+            cancel(state, waits, out);
+            let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to });
+            confirm::open(state, vec![change], out);
+        }
+        Purpose::Role { name } => match texts[0].trim().parse::<Role>() {
+            Ok(role) => confirm::open(state, vec![Change::new(Object::User(name), Deed::Role(role))], out),
+            Err(why) => wrong(form, 0, why),
+        },
+        Purpose::AddUser => {
+            let name: UserName = match texts[0].trim().parse() {
+                Ok(name) => name,
+                Err(why) => return wrong(form, 0, format!("{why}")),
+            };
+            match texts[1].trim().parse::<Role>() {
+                Ok(role) => {
+                    state.dialog = None;
+                    let change = Change::new(Object::User(name.to_string()), Deed::Register(role));
+                    course::begin(state, vec![(change, None, None)], false, out);
+                }
+                Err(why) => wrong(form, 1, why),
+            }
+        }
+    }
+}
+
+/// A key or value of a tag; quoted where it has something that parts tags.
+fn quote(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.trim() == text && !text.contains(['"', ',', '=', '\\']);
+    if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) }
+}
+
+/// Tags from `key=value, "a key"="a, value"`.
+fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut tags = BTreeMap::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (key, after) = part(rest)?;
+        let after = after.trim_start();
+        let Some(after) = after.strip_prefix('=') else { return Err(format!("{key}: is written {key}=value")) };
+        let (value, after) = part(after.trim_start())?;
+        if key.is_empty() {
+            return Err("a tag has no key".to_owned());
+        }
+        if tags.insert(key.clone(), value).is_some() {
+            return Err(format!("{key} is there twice"));
+        }
+        let after = after.trim_start();
+        rest = match after.strip_prefix(',') {
+            Some(more) => more.trim_start(),
+            None if after.is_empty() => after,
+            None => return Err("a comma parts one tag from the next".to_owned()),
+        };
+    }
+    Ok(tags)
+}
+
+/// A quoted or plain piece and what follows.
+fn part(text: &str) -> Result<(String, &str), String> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(['=', ',']).unwrap_or(text.len());
+        return Ok((text[..end].trim().to_owned(), &text[end..]));
+    };
+    let mut piece = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((place, character)) = characters.next() {
+        match character {
+            '"' => return Ok((piece, &quoted[place + 1..])),
+            '\\' => piece.extend(characters.next().map(|(_, next)| next)),
+            other => piece.push(other),
+        }
+    }
+    Err("a quotation mark is not closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use proptest::prelude::{any, proptest};
+    use proptest::{prop_assert_eq, prop_assume};
+
+    use super::{quote, tags};
+
+    #[test]
+    fn written_tags() {
+        let found = tags("stage=prod, lang = de,\"a, b\"=\"c \\\"d\\\"\"").unwrap();
+        let pairs: Vec<(&str, &str)> = found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a, b", "c \"d\""), ("lang", "de"), ("stage", "prod")]);
+        assert_eq!(tags("").unwrap().len(), 0);
+        assert_eq!(tags("a=").unwrap()["a"], "");
+        for (text, why) in
+            [("a", "a=value"), ("a=b a=c=", "comma"), ("a=1,a=2", "twice"), ("\"a", "closed"), ("=x", "no key")]
+        {
+            assert!(tags(text).unwrap_err().contains(why), "{text}: {:?}", tags(text));
+        }
+    }
+
+    proptest! {
+        /// What is shown of any tags is read back as the same.
+        #[test]
+        fn there_and_back(key in any::<String>(), value in any::<String>()) {
+            prop_assume!(!key.is_empty());
+            let found = tags(&format!("{}={}", quote(&key), quote(&value))).unwrap();
+            prop_assert_eq!(found.get(&key), Some(&value));
+        }
+    }
+}

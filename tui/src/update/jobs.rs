@@ -1,0 +1,223 @@
+//! Work in the background: jobs and runs of changes, how far they are, what of them failed.
+
+use super::{course, keep, say};
+use crate::action::{Action, Job, Report, RequestId, Rows};
+use crate::event::{Code, Key};
+use crate::export::{Format, Kind};
+use crate::state::changes::{RUNS_MAX, Running};
+use crate::state::{Level, Note, Overlay, Screen, State};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Jobs that run at once.
+const JOBS_MAX: usize = 4;
+
+/// What a line of the list is about.
+enum Entry {
+    Job(RequestId),
+    Run(u64),
+}
+
+/// In the order of the list: jobs, the newest first, then runs.
+fn entries(state: &State) -> Vec<Entry> {
+    let jobs = state.changes.jobs.keys().rev().map(|id| Entry::Job(*id));
+    jobs.chain(state.changes.runs.keys().rev().map(|number| Entry::Run(*number))).collect()
+}
+
+pub(super) fn key(state: &mut State, selected: usize, key: Key, out: &mut Vec<Action>) {
+    let entries = entries(state);
+    let last = entries.len().saturating_sub(1);
+    let to = match (key.code, key.ctrl) {
+        (Code::Char('j'), false) | (Code::Down, _) => (selected + 1).min(last),
+        (Code::Char('k'), false) | (Code::Up, _) => selected.saturating_sub(1),
+        (Code::Char('G'), false) | (Code::End, _) => last,
+        (Code::Char('g'), false) | (Code::Home, _) => 0,
+        (Code::Char('r'), false) => {
+            match entries.get(selected) {
+                Some(Entry::Run(number)) => course::retry_failed(state, *number, out),
+                Some(Entry::Job(_)) | None => say(state, Level::Info, "give its command again; : Up has it", out),
+            }
+            return;
+        }
+        (Code::Char('C'), false) => {
+            match entries.get(selected) {
+                Some(Entry::Run(number)) => course::cancel(state, *number, out),
+                Some(Entry::Job(id)) => stop(state, *id, out),
+                None => {}
+            }
+            return;
+        }
+        (Code::Esc | Code::Left, _) | (Code::Char('h' | 'q' | 'J'), false) | (Code::Char('c'), true) => {
+            state.overlay = None;
+            return;
+        }
+        _ => selected,
+    };
+    state.overlay = Some(Overlay::Jobs(to));
+}
+
+fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
+    let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
+    job.outcome = Some(Err("stopped".to_owned()));
+    let text = format!("{}: stopped", job.title);
+    out.push(Action::JobStop(id));
+    say(state, Level::Warning, text, out);
+}
+
+/// Begins a job.
+fn begin(state: &mut State, title: String, in_octets: bool, job: Job, out: &mut Vec<Action>) -> Result<(), String> {
+    let jobs = &mut state.changes.jobs;
+    if jobs.values().filter(|job| job.outcome.is_none()).count() >= JOBS_MAX {
+        return Err(format!("{JOBS_MAX} jobs run already; J shows them"));
+    }
+    while jobs.len() >= RUNS_MAX
+        && let Some(oldest) = jobs.iter().find(|(_, job)| job.outcome.is_some()).map(|(id, _)| *id)
+    {
+        jobs.remove(&oldest);
+    }
+    let id = RequestId(state.next_id);
+    state.next_id += 1;
+    let running = Running {
+        title: title.clone(),
+        in_octets,
+        done: 0,
+        total: None,
+        began: state.now,
+        told: state.now,
+        outcome: None,
+    };
+    state.changes.jobs.insert(id, running);
+    out.push(Action::Job { id, job: Box::new(job) });
+    say(state, Level::Info, format!("{title}: begun; J shows how far it is"), out);
+    Ok(())
+}
+
+/// Takes what a job tells.
+pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut Vec<Action>) {
+    let now = state.now;
+    let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
+    job.told = now;
+    match report {
+        Report::Going { done, total } => (job.done, job.total) = (done, total.or(job.total)),
+        Report::Over(outcome) => {
+            let title = job.title.clone();
+            job.outcome = Some(outcome.clone());
+            let is_upload = title.starts_with("upload");
+            match outcome {
+                Ok(text) => say(state, Level::Info, format!("{title}: {text}"), out),
+                Err(why) => say(state, Level::Error, format!("{title}: {why}"), out),
+            }
+            if is_upload && state.models.list.is_loaded() && state.screen == Screen::Models {
+                super::models::refresh(state, out);
+            }
+        }
+    }
+}
+
+/// Why the console is not left at once: none where it may be. The second time it is left all the same.
+pub(super) fn keeps_open(state: &mut State) -> Option<String> {
+    let count = state.changes.under_way();
+    if count == 0 || std::mem::replace(&mut state.changes.leaving, true) {
+        return None;
+    }
+    Some(format!("{count} jobs or changes are under way and would be cut: q again leaves"))
+}
+
+fn documents<'a, T: Serialize + 'a>(rows: impl Iterator<Item = &'a T>) -> Vec<Value> {
+    rows.filter_map(|row| serde_json::to_value(row).ok()).collect()
+}
+
+/// `export csv|jsonl screen|all|marked FILE`.
+pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -> Result<(), String> {
+    let (format, what, rest) = match words {
+        [format, what, rest @ ..] if !rest.is_empty() => (*format, *what, rest),
+        _ => return Err("export csv|jsonl screen|all|marked FILE [--raw]".to_owned()),
+    };
+    let (raw, path) = match rest {
+        [path] => (false, *path),
+        [path, "--raw"] | ["--raw", path] => (true, *path),
+        _ => return Err("a file name has no blanks here".to_owned()),
+    };
+    let format = match format {
+        "csv" => Format::Csv { raw },
+        "jsonl" => Format::JsonLines,
+        other => return Err(format!("{other} is none of csv, jsonl")),
+    };
+    let height = super::rows_height(state);
+    let (kind, rows) = match (state.screen, &state.models.open, what) {
+        (Screen::Models, None, "screen") => {
+            (Kind::Models, Rows::Held(documents(state.models.list.visible(height).map(|(row, _)| row))))
+        }
+        (Screen::Models, None, "all") => {
+            (Kind::Models, Rows::Models(Box::new(state.models.query(&crate::window::Cursor::Start))))
+        }
+        (Screen::Models, None, "marked") if state.models.marks.is_empty() => {
+            return Err("nothing is marked".to_owned());
+        }
+        (Screen::Models, None, "marked") => (Kind::Models, Rows::Ids(state.models.marks.keys().cloned().collect())),
+        (Screen::Models, Some(open), "screen") => {
+            (Kind::Versions, Rows::Held(documents(open.versions.visible(height).map(|(row, _)| row))))
+        }
+        (Screen::Models, Some(open), "all") => (Kind::Versions, Rows::Versions(open.reference.clone())),
+        (Screen::Users, _, "screen") => {
+            (Kind::Users, Rows::Held(documents(state.users.list.visible(height).map(|(row, _)| row))))
+        }
+        (Screen::Users, _, "all") => (Kind::Users, Rows::Users),
+        (Screen::Models | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
+        (Screen::Audit, ..) => return Err("x exports the selected entry with its proof".to_owned()),
+        (Screen::Health, ..) => return Err("y copies the report".to_owned()),
+        (Screen::Queue | Screen::Quarantine, ..) => {
+            return Err("nothing is exported here; Y copies the selected one as JSON".to_owned());
+        }
+    };
+    let title = format!("export to {path}");
+    begin(state, title, false, Job::Export { rows, kind, format, path: path.to_owned() }, out)
+}
+
+/// The line that `x` begins with.
+pub(super) fn export_line(state: &State) -> String {
+    let (kind, what) = match (state.screen, &state.models.open) {
+        (Screen::Models, None) if !state.models.marks.is_empty() => (Kind::Models, "marked"),
+        (Screen::Models, None) => (Kind::Models, "all"),
+        (Screen::Models, Some(_)) => (Kind::Versions, "all"),
+        _ => (Kind::Users, "all"),
+    };
+    let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
+    format!("export csv {what} {}-{time}.csv", kind.word())
+}
+
+/// `upload FILE NAME`.
+pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    let name: common::name::ModelName = name.parse().map_err(|why| format!("{why}"))?;
+    let note = "an upload that is cut begins anew: the daemon offers no resuming yet";
+    keep(state, Note { at: state.now, level: Level::Info, text: note.to_owned() });
+    let job = Job::Upload { path: path.to_owned(), name: name.to_string() };
+    begin(state, format!("upload of {path} as {name}"), true, job, out)
+}
+
+/// `download [FILE]`, of the selected version.
+pub(super) fn download(state: &mut State, file: Option<&str>, out: &mut Vec<Action>) -> Result<(), String> {
+    let open = state.models.open.as_ref().ok_or("open a model and select a version first")?;
+    let version = open.versions.selected().ok_or("select a version first")?;
+    let artifact = match (file, version.artifacts.as_slice()) {
+        (None, [only]) => only,
+        (None, all) => {
+            let names: Vec<&str> = all.iter().map(|artifact| artifact.path.as_str()).collect();
+            return Err(format!("name one of its files: {}", names.join(", ")));
+        }
+        (Some(file), all) => all
+            .iter()
+            .find(|artifact| artifact.path.as_str() == file)
+            .ok_or_else(|| format!("no file {file} in v{}", version.version))?,
+    };
+    // Its last segment: what others call a file leads to no other folder.
+    let target = artifact.path.file_name().to_owned();
+    let title = format!("download of {} v{} {}", version.name, version.version, artifact.path);
+    let job = Job::Download {
+        reference: version.id.to_string(),
+        version: version.version,
+        artifact: artifact.clone(),
+        target,
+    };
+    begin(state, title, true, job, out)
+}

@@ -1,0 +1,107 @@
+//! Marks in the list of models: one, a range, all that match the filter.
+
+use common::api::{ModelRow, Page};
+
+use super::{ask, cancel, say};
+use crate::action::{Action, Call, RequestId};
+use crate::state::models::MARKS_MAX;
+use crate::state::{Level, State};
+use crate::window::Cursor;
+
+/// Rows of a page that is read only to be marked.
+const PAGE_ROWS: u32 = 1_000;
+
+fn put(state: &mut State, id: String, name: String) -> bool {
+    let marks = &mut state.models.marks;
+    if marks.len() >= MARKS_MAX && !marks.contains_key(&id) {
+        return false;
+    }
+    marks.insert(id, name);
+    true
+}
+
+fn full(state: &mut State, out: &mut Vec<Action>) {
+    say(state, Level::Warning, format!("no more than {MARKS_MAX} can be marked"), out);
+}
+
+/// Marks the selected model, or no longer.
+pub(super) fn one(state: &mut State, out: &mut Vec<Action>) {
+    let Some((id, name)) = state.models.list.selected().map(|row| (row.id.to_string(), row.name.to_string())) else {
+        return;
+    };
+    if state.models.marks.remove(&id).is_none() {
+        state.models.last_mark = Some(id.clone());
+        if !put(state, id, name) {
+            full(state, out);
+        }
+    }
+}
+
+/// Marks from the last mark to the selected model, as far as the rows between are held.
+pub(super) fn range(state: &mut State, out: &mut Vec<Action>) {
+    let here = state.models.list.selected().map(|row| row.id.to_string());
+    let rows: Vec<(String, String)> =
+        state.models.list.rows().map(|row| (row.id.to_string(), row.name.to_string())).collect();
+    let place = |id: &Option<String>| rows.iter().position(|(known, _)| Some(known) == id.as_ref());
+    let (Some(from), Some(to)) = (place(&state.models.last_mark), place(&here)) else {
+        return say(state, Level::Warning, "mark one with Space first; the rows between must be read", out);
+    };
+    let (from, to) = (from.min(to), from.max(to));
+    for (id, name) in &rows[from..=to] {
+        if !put(state, id.clone(), name.clone()) {
+            return full(state, out);
+        }
+    }
+    state.models.last_mark = here;
+}
+
+/// Marks all that match the filter, or none where something is marked.
+pub(super) fn all(state: &mut State, out: &mut Vec<Action>) {
+    let waiting = state.models.marking.take();
+    if waiting.is_some() || !state.models.marks.is_empty() {
+        cancel(state, waiting, out);
+        state.models.marks.clear();
+        return;
+    }
+    read(state, &Cursor::Start, out);
+}
+
+fn read(state: &mut State, cursor: &Cursor, out: &mut Vec<Action>) {
+    let mut query = state.models.query(cursor);
+    query.limit = Some(PAGE_ROWS);
+    let id = ask(state, Call::Models(Box::new(query)), out);
+    state.models.marking = Some(id);
+}
+
+/// Takes a page that is read to be marked; false if none is.
+pub(super) fn take(state: &mut State, id: RequestId, page: &Page<ModelRow>, out: &mut Vec<Action>) -> bool {
+    if state.models.marking != Some(id) {
+        return false;
+    }
+    state.models.marking = None;
+    for row in &page.items {
+        if !put(state, row.id.to_string(), row.name.to_string()) {
+            full(state, out);
+            return true;
+        }
+    }
+    match &page.next_cursor {
+        Some(cursor) => read(state, &Cursor::Token(cursor.clone()), out),
+        None => {
+            let text = format!("{} marked: all that match", state.models.marks.len());
+            say(state, Level::Info, text, out);
+        }
+    }
+    true
+}
+
+/// It didn't come: what was marked stays, and it is said that it is not all.
+pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<Action>) -> bool {
+    if state.models.marking != Some(id) {
+        return false;
+    }
+    state.models.marking = None;
+    let text = format!("not all are marked, {} are: {why}", state.models.marks.len());
+    say(state, Level::Error, text, out);
+    true
+}

@@ -1,0 +1,181 @@
+//! The question before something is done, and the password that is shown once.
+
+use ratatui::layout::{Position, Rect};
+
+use super::{centred, text_window};
+use crate::clean::{clean, wrap};
+use crate::layout::Areas;
+use crate::state::State;
+use crate::state::deeds::Tier;
+use crate::state::dialog::{Confirm, Once};
+use crate::view::pen::{Pen, Tone};
+
+/// Columns of the frame, where there is room.
+const COLUMNS: u16 = 66;
+/// Things that are named in a question about many.
+const NAMED: usize = 5;
+
+/// One line of the text, and how it looks.
+type Said = (String, Tone);
+
+/// Paints the question; where its cursor is.
+pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut Pen<'_>) -> Option<Position> {
+    let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
+    let columns = COLUMNS.min(whole.width);
+    let room = usize::from(columns.saturating_sub(4));
+    let mut text: Vec<Said> = Vec::new();
+    let mut say = |words: &str, tone: Tone| {
+        text.extend(wrap(&clean(words), room).into_iter().map(|line| (line, tone)));
+    };
+    headline(confirm, &mut say);
+    say("", Tone::Plain);
+    say(&format!("At {}. It is written to the audit log.", place(state)), Tone::Dim);
+    // Below the text: a reason, what is typed, a note.
+    let asked = if confirm.reason.is_some() { 2 } else { 1 };
+    let rows = u16::try_from(text.len()).unwrap_or(u16::MAX).saturating_add(asked + 4);
+    let inside = pen.frame(centred(whole, columns, rows), title(confirm));
+    let wide = inside.width.saturating_sub(2);
+    // Where there is little room the text gives way, never what is asked.
+    let below = asked + 2;
+    let shown = usize::from(inside.height.saturating_sub(below));
+    let mut y = inside.y;
+    for (line, tone) in text.iter().take(shown) {
+        pen.put(inside.x + 1, y, wide, line, *tone);
+        y += 1;
+    }
+    y += 1;
+    let mut cursor = None;
+    if let Some(reason) = &confirm.reason {
+        let at = entry(pen, inside, y, "Reason ", reason.text(), reason.before_cursor());
+        cursor = confirm.at_reason.then_some(at);
+        y += 1;
+    }
+    match confirm.tier {
+        // What is typed now is the reason.
+        Tier::Free | Tier::Asked if confirm.at_reason => {
+            pen.put(inside.x + 1, y, wide, "Enter when it is said, Esc leaves", Tone::Plain);
+        }
+        Tier::Free | Tier::Asked => {
+            let x = pen.put(inside.x + 1, y, wide, "y", Tone::Bold);
+            pen.put(x, y, (inside.x + 1 + wide).saturating_sub(x), " does it, Esc leaves", Tone::Plain);
+        }
+        Tier::Named => {
+            let label = format!("Type the {}: ", confirm.word_is);
+            let at = entry(pen, inside, y, &label, confirm.typed.text(), confirm.typed.before_cursor());
+            cursor = cursor.or(Some(at));
+        }
+    }
+    y += 1;
+    if y < inside.bottom() {
+        let reading = confirm.subjects.len().saturating_sub(left(confirm));
+        let (note, tone) = match (&confirm.note, confirm.is_read()) {
+            (Some(note), _) => (note.clone(), Tone::Warn),
+            (None, false) if confirm.subjects.len() > 1 => {
+                (format!("counting: {reading} of {}", confirm.subjects.len()), Tone::Dim)
+            }
+            (None, false) => ("reading what it is now".to_owned(), Tone::Dim),
+            (None, true) => (String::new(), Tone::Plain),
+        };
+        pen.put(inside.x + 1, y, wide, &note, tone);
+    }
+    cursor
+}
+
+fn left(confirm: &Confirm) -> usize {
+    let subjects = confirm.subjects.iter();
+    subjects.filter(|subject| subject.change.has_base() && subject.base.is_none() && subject.trouble.is_none()).count()
+}
+
+fn title(confirm: &Confirm) -> &'static str {
+    match confirm.tier {
+        Tier::Named if confirm.word_is == "number" => "confirm by number",
+        Tier::Named => "confirm by name",
+        Tier::Free | Tier::Asked => "sure?",
+    }
+}
+
+/// The profile and the address.
+fn place(state: &State) -> String {
+    let settings = &state.settings;
+    if settings.profile.is_empty() {
+        return settings.address.clone();
+    }
+    format!("{} ({})", settings.profile, settings.address)
+}
+
+fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
+    match confirm.subjects.as_slice() {
+        [only] => {
+            let verb = capital(&only.change.verb());
+            say(&format!("{verb} {} {}", only.change.object.kind(), only.change.object.name()), Tone::Bold);
+            if let Some(trouble) = &only.trouble {
+                say(trouble, Tone::Warn);
+            } else {
+                for line in only.change.consequences(only.base.as_ref().map(|(base, _)| base)) {
+                    say(&line, Tone::Plain);
+                }
+            }
+            if confirm.tier == Tier::Named && confirm.word_is == "id" {
+                say(&format!("Its name can't be typed; its id is {}", confirm.word), Tone::Plain);
+            }
+        }
+        many => {
+            let Some(first) = many.first() else { return };
+            let count = confirm.count();
+            say(&format!("{} {count} {}s", capital(&first.change.verb()), first.change.object.kind()), Tone::Bold);
+            let names: Vec<String> = many
+                .iter()
+                .filter(|subject| subject.trouble.is_none())
+                .take(NAMED)
+                .map(|subject| subject.change.object.name())
+                .collect();
+            let more = count.saturating_sub(names.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            say(&format!("{}{more}", names.join(", ")), Tone::Plain);
+            let troubled: Vec<String> = many
+                .iter()
+                .filter_map(|subject| Some(format!("{}: {}", subject.change.object.name(), subject.trouble.as_ref()?)))
+                .collect();
+            if !troubled.is_empty() {
+                say(&format!("{} are left out:", troubled.len()), Tone::Warn);
+                for line in troubled.iter().take(NAMED) {
+                    say(&format!("  {line}"), Tone::Plain);
+                }
+            }
+            if first.change.undo(first.base.as_ref().map(|(base, _)| base)).is_some() {
+                say("It can be taken back: u for 8 s, later one by one.", Tone::Plain);
+            }
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// A label and what is typed behind it; where the cursor is.
+fn entry(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, text: &str, before: &str) -> Position {
+    let x = pen.put(inside.x + 1, y, inside.width.saturating_sub(2), label, Tone::Plain);
+    let room = inside.right().saturating_sub(x + 1);
+    let (shown, column) = text_window(text, before, room);
+    pen.put(x, y, room, &shown, Tone::Bold);
+    Position { x: x + column.min(room), y }
+}
+
+/// Paints a password that is shown once.
+pub(super) fn paint_once(areas: &Areas, once: &Once, pen: &mut Pen<'_>) {
+    let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
+    let inside = pen.frame(centred(whole, COLUMNS, 8), "one-time password");
+    let wide = inside.width.saturating_sub(2);
+    let copied = if once.copied { "It was copied." } else { "y copies it, once." };
+    for (y, (line, tone)) in (inside.y..inside.bottom()).zip([
+        (format!("For {}, to be changed at the next sign-in:", once.user), Tone::Plain),
+        (String::new(), Tone::Plain),
+        (once.password.expose().to_owned(), Tone::Bold),
+        (String::new(), Tone::Plain),
+        (format!("It is not shown again. {copied} Esc closes."), Tone::Plain),
+    ]) {
+        pen.put(inside.x + 1, y, wide, &line, tone);
+    }
+}

@@ -1,0 +1,70 @@
+//! Forms: labels, what is typed, what helps to fill them in.
+
+use ratatui::layout::{Position, Rect};
+
+use super::{centred, text_window};
+use crate::clean::{clean, wrap};
+use crate::layout::Areas;
+use crate::state::dialog::{Form, Purpose};
+use crate::view::pen::{Pen, Tone};
+
+/// Columns of the frame, where there is room.
+const COLUMNS: u16 = 72;
+/// Columns of the labels.
+const LABEL_COLUMNS: u16 = 13;
+/// Lines of help, where there is room.
+const NOTES: u16 = 6;
+
+/// Paints the form; where its cursor is.
+pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Position> {
+    let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
+    let fields = u16::try_from(form.fields.len()).unwrap_or(u16::MAX);
+    let inside = pen.frame(centred(whole, COLUMNS, fields + NOTES + 5), &title(form));
+    let wide = inside.width.saturating_sub(2);
+    let mut cursor = None;
+    let mut y = inside.y;
+    for (place, field) in form.fields.iter().enumerate() {
+        if y >= inside.bottom() {
+            break;
+        }
+        let tone = if place == form.at { Tone::Bold } else { Tone::Plain };
+        pen.put(inside.x + 1, y, LABEL_COLUMNS, field.label, tone);
+        let x = inside.x + 1 + LABEL_COLUMNS;
+        let room = inside.right().saturating_sub(x + 1);
+        let before = if place == form.at { field.line.before_cursor() } else { "" };
+        let (shown, column) = text_window(field.line.text(), before, room);
+        pen.put(x, y, room, &shown, tone);
+        if place == form.at {
+            cursor = Some(Position { x: x + column.min(room), y });
+        }
+        y += 1;
+    }
+    y += 1;
+    if let Some(field) = form.fields.get(form.at).filter(|field| !field.choices.is_empty()) {
+        let text = format!("Up and Down choose: {}", field.choices.join(", "));
+        if y < inside.bottom() {
+            pen.put(inside.x + 1, y, wide, &text, Tone::Dim);
+        }
+        y += 1;
+    }
+    let notes = form.notes.iter().flat_map(|note| wrap(&clean(note), wide.into()));
+    let last = inside.bottom().saturating_sub(1);
+    for (y, line) in (y..last).zip(notes) {
+        pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
+    }
+    if let Some(error) = &form.error
+        && inside.height > fields
+    {
+        pen.put(inside.x + 1, last, wide, error, Tone::Bad);
+    }
+    cursor
+}
+
+fn title(form: &Form) -> String {
+    match &form.purpose {
+        Purpose::Edit { name, .. } => format!("edit {name}"),
+        Purpose::Alias { name, .. } => format!("point an alias of {name}"),
+        Purpose::AddUser => "add a user".to_owned(),
+        Purpose::Role { name } => format!("role of {name}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! What runs in the background, and what of it failed.
+
+use crate::state::State;
+use crate::state::changes::{Run, Running, Status};
+use crate::time::{bytes, duration, grouped, time_of_day};
+use crate::view::pen::{Line, Text, Tone};
+
+/// Failures that are listed of one run.
+const FAILURES_SHOWN: usize = 50;
+
+pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
+    let mut text = Text::new(columns);
+    if state.changes.runs.is_empty() && state.changes.jobs.is_empty() {
+        text.words(1, "nothing runs, and nothing has run", Tone::Plain);
+    }
+    let jobs = state.changes.jobs.len();
+    for (place, job) in state.changes.jobs.values().rev().enumerate() {
+        let mark = if place == selected { "▌" } else { " " };
+        let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
+        let line = format!(" {}  {}", time_of_day(job.began.wall_seconds), job.title);
+        text.pieces(vec![(mark.to_owned(), Tone::Bold), (line, tone)]);
+        text.words(12, &standing(job), Tone::Plain);
+    }
+    for (place, run) in (jobs..).zip(state.changes.runs.values().rev()) {
+        let mark = if place == selected { "▌" } else { " " };
+        text.pieces(vec![
+            (mark.to_owned(), Tone::Bold),
+            (headline(run), if run.failed() > 0 { Tone::Warn } else { Tone::Plain }),
+        ]);
+        let failures = run.items.iter().filter_map(|item| match &item.status {
+            Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
+            Status::Unknown { why, .. } => Some(format!("{}: not known: {why}", item.change.object.name())),
+            _ => None,
+        });
+        let failures: Vec<String> = failures.collect();
+        for failure in failures.iter().take(FAILURES_SHOWN) {
+            text.words(12, failure, Tone::Plain);
+        }
+        if let Some(more) = failures.len().checked_sub(FAILURES_SHOWN).filter(|more| *more > 0) {
+            text.words(12, &format!("and {more} more"), Tone::Dim);
+        }
+    }
+    text.lines()
+}
+
+/// `61 %, 24 MiB of 40 MiB, 12 MiB/s, 41 s left`, or how it ended.
+fn standing(job: &Running) -> String {
+    let number = |number: u64| if job.in_octets { bytes(number) } else { grouped(number) };
+    match &job.outcome {
+        Some(Ok(text)) => return text.clone(),
+        Some(Err(why)) => return why.clone(),
+        None => {}
+    }
+    let mut said = Vec::new();
+    match job.total {
+        Some(total) => {
+            let share = job.done.saturating_mul(100).checked_div(total).unwrap_or(100);
+            said.push(format!("{share} %, {} of {}", number(job.done), number(total)));
+        }
+        None => said.push(number(job.done)),
+    }
+    if let Some((rate, left)) = job.rate().filter(|_| job.done > 0) {
+        said.push(format!("{}/s", number(rate)));
+        said.extend(left.map(|left| format!("{} left", duration(left))));
+    }
+    said.join(", ")
+}
+
+fn headline(run: &Run) -> String {
+    let verb = run.items.first().map(|item| item.change.verb()).unwrap_or_default();
+    let undo = if run.is_undo { "undo: " } else { "" };
+    let what = match run.items.as_slice() {
+        [only] => only.change.object.name(),
+        many => format!("{} things", many.len()),
+    };
+    let state = if run.is_over() { "over" } else { "runs" };
+    format!(
+        " {}  {undo}{verb} {what}: {} of {} done, {} failed, {state}",
+        time_of_day(run.began.wall_seconds),
+        run.done(),
+        run.items.len(),
+        run.failed()
+    )
+}

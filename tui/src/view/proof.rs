@@ -1,0 +1,116 @@
+//! What is believed of the log, in words: the badge, the panel, and the alarm.
+
+use crate::state::State;
+use crate::time::{grouped, rfc3339, time_of_day};
+use crate::trust::Badge;
+use crate::view::pen::{Line, Text, Tone};
+
+/// The badge of the header, with the index up to which it holds or without.
+pub(super) fn badge(state: &State, with_index: bool) -> (String, Tone) {
+    let ascii = state.settings.ascii;
+    let with = |sign: &str, index: Option<u64>| match index.filter(|_| with_index) {
+        Some(index) => format!("{sign} {index}"),
+        None => sign.to_owned(),
+    };
+    match state.log.trust.badge(state.now) {
+        Badge::Verified(index) => (with(if ascii { "OK" } else { "v" }, Some(index)), Tone::Good),
+        Badge::Waiting(index) => (with(if ascii { "WAIT" } else { "." }, index), Tone::Plain),
+        Badge::Late => ("LATE".to_owned(), Tone::Warn),
+        Badge::Key => (if ascii { "KEY?" } else { "? key" }.to_owned(), Tone::Warn),
+        Badge::Off => (if ascii { "OFF" } else { "off" }.to_owned(), Tone::Dim),
+        Badge::Broken => (if ascii { "BROKEN" } else { "X BROKEN" }.to_owned(), Tone::Alarm),
+    }
+}
+
+/// The verification panel.
+pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
+    let trust = &state.log.trust;
+    let mut text = Text::new(width);
+    let (badge, tone) = badge(state, true);
+    text.fact("state", &badge, tone);
+    if let Some(alarm) = trust.alarm() {
+        text.fact("", &alarm.what, Tone::Bad);
+        let more =
+            if trust.further > 0 { format!(", and {} failures more since", trust.further) } else { String::new() };
+        text.fact("", &format!("since {}{more}", rfc3339(alarm.at)), Tone::Plain);
+        text.fact("evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);
+    }
+    text.head("KEY");
+    if trust.keys().is_empty() {
+        text.fact("key", "none yet", Tone::Plain);
+    }
+    for key in trust.keys() {
+        text.fact("key", &key.to_string(), Tone::Plain);
+    }
+    let tone = if trust.key_trust().contains("NOT") { Tone::Warn } else { Tone::Plain };
+    text.fact("trusted", trust.key_trust(), tone);
+    text.head("PINNED");
+    match trust.pin() {
+        Some(pin) => {
+            text.fact("log", &pin.checkpoint.origin, Tone::Plain);
+            text.fact("size", &format!("{} entries", grouped(pin.checkpoint.size)), Tone::Plain);
+            text.fact("root", &pin.checkpoint.root.to_string(), Tone::Bold);
+            text.fact("seen", &rfc3339(trust.pin_seen_at()), Tone::Plain);
+            text.fact(
+                "",
+                "Compare size and root by telephone: who is shown another history has another root.",
+                Tone::Dim,
+            );
+        }
+        None => text.fact("log", "nothing verified yet", Tone::Plain),
+    }
+    let (witnesses, quorum) = trust.witnesses();
+    let witnessed = match (witnesses.is_empty(), trust.witnessed()) {
+        (true, _) => "none set".to_owned(),
+        (false, Some(size)) => format!("{quorum} of {} asked for; cosigned up to {size}", witnesses.len()),
+        (false, None) => format!("{quorum} of {} asked for; none seen", witnesses.len()),
+    };
+    text.fact("witnesses", &witnessed, Tone::Plain);
+    text.head("THIS SESSION");
+    text.fact("verified", &format!("{} entries of the stream", grouped(trust.verified)), Tone::Plain);
+    text.fact("pending", &format!("{} entries without a checkpoint", trust.pending()), Tone::Plain);
+    let newest = trust.checkpoint_at.map_or("none yet".to_owned(), time_of_day);
+    text.fact("newest", &format!("checkpoint at {newest}"), Tone::Plain);
+    text.fact("twice", &format!("{} entries came again and were the same", state.log.tail.duplicates), Tone::Plain);
+    text.fact("tiles", &format!("{} verified tiles held", trust.tiles_held()), Tone::Plain);
+    text.fact("whole log", "mreg verify checks every entry from the first on", Tone::Plain);
+    if let Some(why) = &state.settings.log.unreadable {
+        text.fact("pin", &format!("{why}; nothing is kept"), Tone::Bad);
+    }
+    text.lines()
+}
+
+/// What is wrong with the log.
+pub(super) fn alarm(state: &State, width: u16) -> Vec<Line> {
+    let mut text = Text::new(width);
+    let Some(alarm) = state.log.trust.alarm() else {
+        text.words(0, "There is no alarm.", Tone::Plain);
+        return text.lines();
+    };
+    text.blank();
+    text.words(0, "AUDIT LOG VERIFICATION FAILED", Tone::Bad);
+    text.words(0, &alarm.what, Tone::Bold);
+    text.blank();
+    text.labels(16);
+    for (label, value) in &alarm.facts {
+        text.fact(label, value, Tone::Plain);
+    }
+    text.blank();
+    if let Some((size, root)) = &alarm.last_good {
+        let at = time_of_day(alarm.last_good_at);
+        text.fact("Last good", &format!("checkpoint of {size} entries, root {root}, seen {at}"), Tone::Plain);
+    }
+    text.fact("Since", &rfc3339(alarm.at), Tone::Plain);
+    text.fact("Evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);
+    text.blank();
+    let from = alarm.index.map(|index| format!(", marked X from {index}")).unwrap_or_default();
+    text.words(
+        0,
+        &format!(
+            "The tail goes on{from}. This state is kept until someone with this profile acknowledges it (A) and says why; \
+             it survives restarts."
+        ),
+        Tone::Plain,
+    );
+    text.lines()
+}

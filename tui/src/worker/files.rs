@@ -1,0 +1,203 @@
+//! Files that are kept: what is believed of a log, replaced as a whole; evidence and exports, never written over anything.
+//! All are for their user alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::trust::Kept;
+
+/// Octets of the longest file of what is kept.
+const KEPT_OCTETS_MAX: u64 = 4 * 1024 * 1024;
+/// Files of evidence of one log.
+const EVIDENCE_MAX: usize = 256;
+/// Names that are tried for a new file.
+const NAMES_MAX: u32 = 1_000;
+
+/// The name of a daemon in names of files.
+fn plain(address: &str) -> String {
+    address.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect()
+}
+
+/// Where what is believed of a daemon's log is kept.
+pub fn pin_path(folder: &Path, address: &str) -> PathBuf {
+    folder.join(format!("log-{}.json", plain(address)))
+}
+
+/// What was kept; none where nothing was.
+///
+/// # Errors
+/// A sentence about a file that is there and cannot be used: it is then not written over.
+pub fn read_kept(folder: &Path, address: &str) -> Result<Option<Kept>, String> {
+    let path = pin_path(folder, address);
+    let shown = path.display();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("what was pinned of the log can't be read: {shown}: {error}")),
+    };
+    let mut text = String::new();
+    file.take(KEPT_OCTETS_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("what was pinned of the log can't be read: {shown}: {error}"))?;
+    match serde_json::from_str::<Kept>(&text) {
+        Ok(kept) if kept.version == crate::trust::KEPT_VERSION => Ok(Some(kept)),
+        Ok(kept) => Err(format!("{shown} is of form {}, which this console does not know", kept.version)),
+        Err(error) => Err(format!("{shown} is damaged ({error}); move it away to pin the log anew")),
+    }
+}
+
+fn size_of(kept: &Kept) -> u64 {
+    kept.note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
+}
+
+/// Keeps what is believed. Another console may have kept more: its alarm stays, and so does its newer checkpoint, unless
+/// a person decided.
+///
+/// # Errors
+/// What the system says.
+pub fn save_kept(folder: &Path, kept: &Kept, force: bool) -> io::Result<()> {
+    let mut kept = kept.clone();
+    if !force && let Ok(Some(there)) = read_kept(folder, &kept.address) {
+        if kept.alarm.is_none() {
+            kept.alarm.clone_from(&there.alarm);
+        }
+        if there.keys.first() == kept.keys.first() {
+            kept.confirmed |= there.confirmed;
+            if size_of(&there) > size_of(&kept) {
+                (kept.note, kept.seen_at) = (there.note, there.seen_at);
+            }
+        }
+    }
+    let text = serde_json::to_string_pretty(&kept).map_err(io::Error::other)?;
+    replace(&pin_path(folder, &kept.address), &text)
+}
+
+/// Writes a file in place of the one of its name, as a whole.
+///
+/// # Errors
+/// What the system says.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    })();
+    if written.is_err() {
+        drop(fs::remove_file(&part));
+    }
+    written
+}
+
+/// Writes evidence, named after the log and the time.
+///
+/// # Errors
+/// A sentence.
+pub fn write_evidence(folder: &Path, address: &str, name: &str, stamp: &str, text: &str) -> Result<String, String> {
+    let fail = |error: &dyn std::fmt::Display| format!("the evidence can't be kept in {}: {error}", folder.display());
+    create_folder(folder).map_err(|error| fail(&error))?;
+    let begin = format!("{name}-{}-", plain(address));
+    let there = fs::read_dir(folder).map_err(|error| fail(&error))?.flatten();
+    let there = there.filter(|file| file.file_name().to_string_lossy().starts_with(&begin)).count();
+    if there >= EVIDENCE_MAX {
+        return Err(fail(&format_args!("there are {EVIDENCE_MAX} files already")));
+    }
+    write_new(folder, &format!("{begin}{stamp}"), text).map_err(|error| fail(&error))
+}
+
+/// Writes a file of a name that is free.
+///
+/// # Errors
+/// What the system says.
+pub fn write_new(folder: &Path, name: &str, text: &str) -> io::Result<String> {
+    for number in 1..NAMES_MAX {
+        let again = if number > 1 { format!("-{number}") } else { String::new() };
+        let path = folder.join(format!("{name}{again}.json"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => {
+                file.write_all(text.as_bytes())?;
+                file.write_all(b"\n")?;
+                file.sync_all()?;
+                return Ok(path.display().to_string());
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "all names are taken"))
+}
+
+fn create_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{pin_path, read_kept, save_kept, write_evidence, write_new};
+    use crate::trust::{Alarm, BreachKind, KEPT_VERSION, Kept};
+
+    fn kept(size: u64) -> Kept {
+        Kept {
+            version: KEPT_VERSION,
+            address: "127.0.0.1:8000".into(),
+            keys: vec!["k".into()],
+            confirmed: false,
+            note: format!("o\n{size}\nr\n"),
+            seen_at: 5,
+            alarm: None,
+        }
+    }
+
+    /// What is kept is private, replaced as a whole, and neither an alarm nor a newer checkpoint is lost to another console.
+    #[test]
+    fn kept_between_consoles() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("deep/mreg");
+        assert_eq!(read_kept(&folder, "127.0.0.1:8000"), Ok(None));
+        save_kept(&folder, &kept(5), false).unwrap();
+        let path = pin_path(&folder, "127.0.0.1:8000");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let alarm = Alarm {
+            kind: BreachKind::Fork,
+            what: "w".into(),
+            facts: vec![],
+            index: None,
+            at: 1,
+            evidence: None,
+            last_good: None,
+            last_good_at: 0,
+        };
+        save_kept(&folder, &Kept { alarm: Some(alarm), ..kept(9) }, false).unwrap();
+        save_kept(&folder, &kept(7), false).unwrap();
+        let read = read_kept(&folder, "127.0.0.1:8000").unwrap().unwrap();
+        assert_eq!((read.note.as_str(), read.alarm.is_some()), ("o\n9\nr\n", true));
+        save_kept(&folder, &kept(7), true).unwrap();
+        assert_eq!(read_kept(&folder, "127.0.0.1:8000"), Ok(Some(kept(7))));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::write(&path, "{").unwrap();
+        assert!(read_kept(&folder, "127.0.0.1:8000").unwrap_err().contains("damaged"));
+    }
+
+    /// Evidence is private and never written over.
+    #[test]
+    fn evidence() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = write_evidence(folder.path(), "h:1", "evidence", "20260722T120000Z", "one").unwrap();
+        let two = write_evidence(folder.path(), "h:1", "evidence", "20260722T120000Z", "two").unwrap();
+        assert_ne!(one, two);
+        assert_eq!(std::fs::read_to_string(&one).unwrap(), "one\n");
+        assert_eq!(std::fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write_new(folder.path(), "x", "y").unwrap().ends_with("/x.json"));
+    }
+}

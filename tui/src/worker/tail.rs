@@ -1,0 +1,44 @@
+//! The stream of the log as events: what has come is handed over in batches, and waits here where the loop is busy. When to
+//! open it again is decided elsewhere.
+
+use std::sync::Arc;
+
+use common::client::{AuditStream, Client, ClientError, LogEvent};
+
+use super::hand_over;
+use crate::event::{EventKind, TailEvent};
+use crate::lanes::Sender;
+
+/// Events of one batch.
+const BATCH_MAX: usize = 64;
+
+/// Follows the log until the stream ends.
+pub(super) async fn follow(client: Arc<Client>, epoch: u64, after: Option<u64>, events: Sender) {
+    let tell = |event| hand_over(&events, EventKind::Tail { epoch, event });
+    let mut stream = match client.audit_stream_as_it_comes(after).await {
+        Ok(stream) => stream,
+        Err(error) => return tell(TailEvent::Ended(Some(Box::new(error)))).await,
+    };
+    tell(TailEvent::Opened(stream.log_index())).await;
+    loop {
+        match batch(&mut stream).await {
+            Ok(batch) if batch.is_empty() => return tell(TailEvent::Ended(None)).await,
+            Ok(batch) => tell(TailEvent::News(batch)).await,
+            Err(error) => return tell(TailEvent::Ended(Some(Box::new(error)))).await,
+        }
+    }
+}
+
+/// What has come, waiting for the first of it; nothing at the end.
+async fn batch(stream: &mut AuditStream) -> Result<Vec<LogEvent>, ClientError> {
+    let Some(first) = stream.next().await? else { return Ok(Vec::new()) };
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MAX {
+        match stream.next_of_those_here() {
+            Ok(Some(event)) => batch.push(event),
+            // An error is told again by the next reading.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(batch)
+}

@@ -1,0 +1,596 @@
+//! Tables of deeds: what is asked, what is sent, what is told, what is taken back.
+
+use common::client::ClientError;
+use common::problem::ProblemType;
+use common::role::Role;
+use tui::action::{Action, Call};
+use tui::event::EventKind;
+use tui::state::deeds::{Deed, Object, Tier};
+use tui::state::dialog::Dialog;
+use tui::state::{Level, Screen};
+
+use crate::console::{Console, Registry, refused};
+
+fn console() -> Console {
+    Console::signed_in(100, 30, Registry::default())
+}
+
+/// All changes that were sent.
+fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
+    console
+        .calls
+        .iter()
+        .filter_map(|call| match call {
+            Call::Change { change, if_match, key } => {
+                Some((change.object.clone(), change.deed.clone(), if_match.clone(), *key))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn message(console: &Console) -> String {
+    console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default()
+}
+
+fn offline() -> ClientError {
+    ClientError::Offline { address: "a".into(), cause: "cut".into() }
+}
+
+/// A deletion is asked about by name: nothing but the whole true name and Enter does it.
+#[test]
+fn deleting_by_name() {
+    let name = "team-nlp/asr-small-999".replace("asr-small-999", "ner-multi-998");
+    for (typed, is_done) in [
+        ("<Enter>", false),
+        ("y", false),
+        ("yyyy<Enter>", false),
+        ("DDDD<Enter>", false),
+        ("team-nlp/ner-multi-99<Enter>", false),
+        ("team-nlp/ner-multi-998", false),
+        ("team-nlp/ner-multi-998 <Enter>", false),
+        ("TEAM-NLP/ner-multi-998<Enter>", false),
+        ("team-nlp/ner-multi-998<Esc><Enter>", false),
+        ("team-nlp/ner-multi-998<Enter>", true),
+        ("x<Backspace>team-nlp/ner-multi-998<Enter>", true),
+    ] {
+        let mut console = console();
+        console.press("jD");
+        assert!(console.shows(&name) && console.shows("Type the name"), "{}", console.screen());
+        console.press(typed);
+        assert_eq!(sent(&console).len(), usize::from(is_done), "{typed}\n{}", console.screen());
+    }
+}
+
+/// What was typed before the question could be read is dropped, and pasted text never confirms.
+#[test]
+fn typed_ahead_and_pasted() {
+    let mut console = console();
+    console.ahead("jDteam-nlp/ner-multi-998<Enter>");
+    assert!(sent(&console).is_empty());
+    console.see().press("<Enter>");
+    assert!(sent(&console).is_empty(), "nothing of what was typed ahead may be there");
+    console.feed(EventKind::Paste("team-nlp/ner-multi-998\n".into()));
+    assert!(sent(&console).is_empty());
+    console.press("<Enter>");
+    assert_eq!(sent(&console).len(), 1);
+    // The same for a question that one key answers.
+    let mut console = Console::signed_in(100, 30, Registry::default());
+    console.press("5").wait(400).press("jL").press("");
+    console.state.dialog = None;
+    console.ahead("Ly");
+    assert!(sent(&console).is_empty());
+    console.see().press("y");
+    assert_eq!(sent(&console).len(), 1);
+}
+
+/// One key does what is bounded; Enter and any other key don't; a strict profile asks by name.
+#[test]
+fn one_key() {
+    for (keys, is_done) in
+        [("Ly", true), ("L<Enter>", false), ("Lxj<Space>", false), ("L<Esc>y", false), ("Lny", false)]
+    {
+        let mut console = console();
+        console.press("5").wait(400).press("j").press(keys);
+        assert_eq!(sent(&console).len(), usize::from(is_done), "{keys}");
+    }
+    let mut strict = console();
+    strict.state.settings.strict = true;
+    strict.press("5").wait(400).press("jLy<Enter>");
+    assert!(sent(&strict).is_empty());
+    strict.press("<C-u>bob<Enter>");
+    assert_eq!(sent(&strict).len(), 1);
+}
+
+/// The question is about what was selected when it was asked, whatever the list does under it, and only what the daemon
+/// says of it now is done, with its entity tag.
+#[test]
+fn the_object_is_fixed() {
+    let mut console = console();
+    console.hold = true;
+    console.press("jD").press("team-nlp/ner-multi-998<Enter>");
+    assert!(sent(&console).is_empty());
+    assert!(console.shows("reading what it is now") || console.shows("still being read"), "{}", console.screen());
+    console.registry.models = 2_000;
+    console.release();
+    console.ahead("<Enter>");
+    assert!(sent(&console).is_empty(), "what it says was not seen yet");
+    console.see().press("<Enter>");
+    let sent = sent(&console);
+    assert_eq!(sent[0].0.name(), "team-nlp/ner-multi-998");
+    assert_eq!(sent[0].2.as_deref(), Some("\"9000\""));
+}
+
+/// The result says where it is logged, `u` takes it back for eight seconds and no longer, and only if nobody changed it.
+#[test]
+fn undoing() {
+    let mut console = console();
+    console.press("jDteam-nlp/ner-multi-998<Enter>");
+    let text = message(&console);
+    assert!(text.contains("deleted team-nlp/ner-multi-998") && text.contains("u undo (8 s)"), "{text}");
+    assert!(text.contains("logged as 9001") && text.contains("request 0190f5f7"), "{text}");
+    console.press("u");
+    assert_eq!(sent(&console)[1].1, Deed::Restore);
+    assert!(message(&console).contains("restored"), "{}", message(&console));
+    console.press("u");
+    assert_eq!(sent(&console).len(), 2);
+
+    console.press("Dteam-nlp/ner-multi-998<Enter>").wait(8_001).press("u");
+    assert_eq!(sent(&console).len(), 3, "too late");
+
+    // Somebody was faster.
+    let mut console = self::console();
+    console.press("5").wait(400).press("jR<C-u>auditor<Enter>y");
+    assert_eq!(sent(&console)[0].1, Deed::Role(Role::Auditor));
+    console.registry.roles.insert("bob".into(), Role::Viewer);
+    console.press("u");
+    assert_eq!(sent(&console).len(), 1);
+    assert!(message(&console).contains("changed meanwhile"), "{}", message(&console));
+}
+
+/// Somebody was first: who, when and what is different; nothing is overwritten.
+#[test]
+fn changed_by_another() {
+    let mut console = console();
+    console.press("p").press("<Tab><C-u>v50<Enter>");
+    console.registry.prod = 40;
+    console.registry.changes.push_back(refused(ProblemType::PreconditionFailed));
+    console.press("y");
+    let text = message(&console);
+    assert!(text.contains("prod") && text.contains("nothing was overwritten"), "{text}");
+    assert!(text.contains("changed by "), "{text}");
+    assert_eq!(console.state.message.as_ref().map(|note| note.level), Some(Level::Error));
+}
+
+/// No answer: it is said that it is not known, it is looked for, then what became of it is said.
+#[test]
+fn not_known() {
+    for (happened, words) in [(true, "deleted team-nlp/ner-multi-998"), (false, "did not happen")] {
+        let mut console = console();
+        console.press("jDteam-nlp/ner-multi-998");
+        console.registry.changes.push_back(offline());
+        console.press("<Enter>");
+        assert!(message(&console).contains("not known whether it happened"), "{}", message(&console));
+        if happened {
+            let id = sent(&console)[0].0.id();
+            console.registry.deleted.insert(id);
+        }
+        console.wait(1_500);
+        assert!(message(&console).contains(words), "{}", message(&console));
+        assert_eq!(sent(&console).len(), 1, "a deletion has no key: it is looked at, not repeated");
+    }
+    // With an idempotency key the same change is sent again, with the same key.
+    let mut console = console();
+    console.press("5").wait(400).press("jP");
+    console.registry.changes.extend([offline(), offline(), refused(ProblemType::AuditUnavailable)]);
+    console.press("y").wait(10_000);
+    let sent = sent(&console);
+    assert_eq!(sent.len(), 4);
+    assert!(sent.iter().all(|change| change.3 == sent[0].3));
+    assert!(console.shows("abcde-fghjk-mnpqr-stuvw"));
+}
+
+/// A one-time password is shown once and copied once; keys that were typed ahead don't close it.
+#[test]
+fn one_time_password() {
+    let mut console = console();
+    console.press("5").wait(400).press("jP");
+    console.feed(EventKind::Key(tui::event::keys("y").unwrap()[0]));
+    console.ahead("<Esc><Enter>q");
+    assert!(matches!(console.state.dialog, Some(Dialog::Secret(_))));
+    assert!(console.shows("abcde-fghjk-mnpqr-stuvw"));
+    console.see().press("yy<Enter>");
+    let copies = console.others.iter().filter(|action| matches!(action, Action::Copy(_))).count();
+    assert_eq!(copies, 1);
+    console.press("<Esc>");
+    assert!(!console.shows("abcde-fghjk") && console.state.dialog.is_none());
+    assert!(!format!("{:?}", console.state).contains("abcde-fghjk"), "it is nowhere in the state");
+    console.press("!");
+    assert!(!console.shows("abcde-fghjk"));
+}
+
+/// Many at once: counted first, above twenty asked about by their number; failures are listed and tried again.
+#[test]
+fn many() {
+    let mut console = console();
+    console.press("<Space>j<Space>j<Space>D");
+    assert!(console.shows("Delete 3 models"), "{}", console.screen());
+    assert!(console.shows("Type the number"));
+    console.press("2<Enter>");
+    assert!(sent(&console).is_empty());
+    console.registry.changes.push_back(refused(ProblemType::Conflict));
+    console.press("<C-u>3<Enter>");
+    assert_eq!(sent(&console).len(), 3);
+    assert!(message(&console).contains("2 of 3 done, 1 failed"), "{}", message(&console));
+    console.press("J");
+    assert!(console.shows("2 of 3 done, 1 failed"), "{}", console.screen());
+    console.press("r<Esc>");
+    assert_eq!(sent(&console).len(), 4);
+    assert!(console.state.models.marks.is_empty(), "what is done is no longer marked");
+}
+
+/// Cancelling a run leaves what is not sent unsent.
+#[test]
+fn cancelling() {
+    let mut console = console();
+    for _ in 0..30 {
+        console.press("<Space>j");
+    }
+    console.press("D30");
+    console.hold = true;
+    console.press("<Enter>");
+    let first = sent(&console).len();
+    assert!((1..30).contains(&first));
+    console.press("JC").release();
+    assert_eq!(sent(&console).len(), first);
+    assert_eq!(console.state.changes.under_way(), 0);
+}
+
+/// What one may not do is said and nothing is sent; in a read-only profile and without the daemon neither.
+#[test]
+fn not_allowed() {
+    let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    viewer.wait(200);
+    let before = viewer.calls.len();
+    for key in ["D", "U", "p", "e"] {
+        viewer.press(key);
+        assert!(message(&viewer).contains("needs "), "{key}: {}", message(&viewer));
+    }
+    viewer.press("5").wait(400);
+    assert_eq!((viewer.calls.len(), viewer.state.screen), (before, Screen::Models));
+    assert!(viewer.shows("(D delete)"), "{}", viewer.screen());
+
+    let mut console = console();
+    console.state.settings.readonly = true;
+    console.press("jD");
+    assert!(message(&console).contains("read-only") && console.state.dialog.is_none());
+}
+
+/// Description and tags: what is there is filled in and only what was changed is sent, with the state it was made for.
+#[test]
+fn editing() {
+    let mut console = console();
+    console.press("e").press("<C-u>better<Tab><End>, new=\"a, b\"<Enter>");
+    let sent = sent(&console);
+    let Deed::Edit { description, tags } = &sent[0].1 else { panic!("{sent:?}") };
+    assert_eq!(description.as_deref(), Some("better"));
+    let tags = tags.as_ref().unwrap();
+    assert_eq!((tags["lang"].as_str(), tags["new"].as_str(), tags.len()), ("de", "a, b", 3));
+    assert!(sent[0].2.is_some());
+    assert!(message(&console).contains("u undo"), "{}", message(&console));
+    console.press("e<Enter><Enter>");
+    assert!(message(&console).contains("nothing was changed"));
+    // What was typed stays through an Esc that may be a mistake.
+    console.press("ex<Esc>");
+    assert!(console.shows("Esc again leaves"));
+    console.press("<Esc>");
+    assert!(console.state.dialog.is_none());
+}
+
+/// An alias goes back to where it pointed before, by its history.
+#[test]
+fn rolling_back() {
+    let mut console = console();
+    console.press("p");
+    assert!(console.shows("v51") && console.shows("by alice"), "{}", console.screen());
+    console.press("<Tab><C-u><Down><Down><Enter>");
+    assert!(console.shows("prod: v52 -> v51"), "{}", console.screen());
+    console.press("y");
+    let Deed::Alias { to, .. } = &sent(&console)[0].1 else { panic!() };
+    assert_eq!(to.map(|to| to.number()), Some(51));
+}
+
+/// Tiers: nothing lowers one, and one's own role is asked about by name.
+#[test]
+fn tiers() {
+    use tui::state::deeds::Change;
+    let console = console();
+    let who = console.state.who.as_ref();
+    let user = |name: &str| Object::User(name.to_owned());
+    for (object, deed, tier) in [
+        (user("bob"), Deed::Role(Role::Viewer), Tier::Asked),
+        (user("alice"), Deed::Role(Role::Viewer), Tier::Named),
+        (user("alice"), Deed::Lock(true), Tier::Named),
+        (user("bob"), Deed::Lock(true), Tier::Asked),
+        (user("bob"), Deed::Revoke, Tier::Named),
+        (user("bob"), Deed::Delete, Tier::Named),
+    ] {
+        assert_eq!(Change::new(object, deed.clone()).tier(who), tier, "{deed:?}");
+    }
+}
+
+/// The palette: commands and names by a few letters, arguments from memory, lines again from the history.
+#[test]
+fn palette() {
+    let mut console = console();
+    console.press(":");
+    assert!(console.shows("palette") && console.shows("Tab complete"), "{}", console.screen());
+    console.press("sort<Enter>");
+    assert_eq!(console.state.models.sort, 2);
+    console.press(":models alias:prod<Enter>");
+    assert_eq!(console.state.models.filter, "alias:prod");
+    console.press(":models alais:prod<Enter>");
+    assert!(console.shows("did you mean alias?"), "{}", console.screen());
+    console.press("<Esc>:<Up><Enter>");
+    assert_eq!(console.state.models.filter, "alias:prod");
+    console.press(":goto 1234<Enter>");
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.press("1").wait(400).press(":set ascii on<Enter>");
+    assert!(console.state.settings.ascii);
+    console.press(":nonsense words<Enter>");
+    assert!(console.shows("is no command"), "{}", console.screen());
+    console.press("<Esc>");
+    // Names that are not loaded are asked for when typing rests.
+    let before = console.calls.len();
+    console.press(":open xy");
+    assert_eq!(console.calls.len(), before);
+    console.wait(200);
+    assert_eq!(console.calls.len(), before + 1);
+    console.press("<Esc>");
+    assert!(console.state.dialog.is_none());
+}
+
+/// The palette shows what is not allowed, with the reason, and doesn't do it.
+#[test]
+fn palette_of_a_viewer() {
+    let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    viewer.press(":delete");
+    assert!(viewer.shows("(delete)") && viewer.shows("needs model.delete"), "{}", viewer.screen());
+    viewer.press("<Enter>");
+    assert!(matches!(viewer.state.dialog, Some(Dialog::Palette(_))));
+    assert!(sent(&viewer).is_empty());
+}
+
+/// Marks stay while pages come and go; `*` marks all that match; Esc takes them away before the filter.
+#[test]
+fn marks() {
+    let mut console = console();
+    console.press("/abc<Enter>*");
+    assert_eq!(console.state.models.marks.len(), 100);
+    assert!(message(&console).contains("100 marked"), "{}", message(&console));
+    assert!(console.shows("100 marked"));
+    console.press("<Esc>");
+    assert_eq!((console.state.models.marks.len(), console.state.models.filter.as_str()), (0, "abc"));
+    console.press("<Space>jjjv");
+    assert_eq!(console.state.models.marks.len(), 4);
+}
+
+fn queue(keys: &str) -> Console {
+    let mut console = console();
+    console.press("3").wait(400).press(keys);
+    console
+}
+
+/// What failed or was refused is tried again by `y` and nothing else; what is under way can't be, and that is said.
+#[test]
+fn retrying_an_item() {
+    let mut console = queue("6j");
+    console.press("r").press("<Enter>").press("x");
+    assert!(sent(&console).is_empty() && console.shows("lang-id-3.onnx") && console.shows("tried 2 times"));
+    console.press("y");
+    let all = sent(&console);
+    assert!(
+        matches!(&all[..], [(Object::Item { path, .. }, Deed::Retry, _, _)] if path == "lang-id-3.onnx"),
+        "{all:?}"
+    );
+    assert!(message(&console).contains("lang-id-3.onnx is tried again"), "{}", message(&console));
+    assert_eq!(console.count("GET /ingest"), 2, "the list is read again");
+    for (keys, why) in [
+        ("r", "asr-large-9.safetensors is hashing"),
+        ("D", "asr-large-9.safetensors is hashing"),
+        ("4jr", "is quarantined"),
+    ] {
+        let mut console = queue("");
+        console.press(keys);
+        assert!(console.state.dialog.is_none() && message(&console).contains(why), "{keys}: {}", message(&console));
+    }
+}
+
+/// An item is given up with a reason, which the daemon gets; without one nothing is sent.
+#[test]
+fn discarding_an_item() {
+    let mut console = queue("5jD");
+    console.press("<Enter>");
+    assert!(console.shows("a reason is needed"), "{}", console.screen());
+    console.press("no model<Enter>y");
+    let all = sent(&console);
+    assert!(matches!(&all[..], [(_, Deed::Discard { reason }, _, _)] if reason == "no model"), "{all:?}");
+}
+
+/// `P` pauses and, once paused, resumes; the question says who paused it and why.
+#[test]
+fn pausing_the_intake() {
+    let mut console = queue("P");
+    console.press("moving the disk<Enter>y");
+    assert!(console.shows("intake PAUSED by bob"), "{}", console.screen());
+    console.press("P");
+    assert!(console.shows("bob paused it: the disk is being moved"), "{}", console.screen());
+    console.press("moved<Enter>y");
+    assert!(console.shows("intake ON"), "{}", console.screen());
+    let deeds: Vec<Deed> = sent(&console).into_iter().map(|(_, deed, _, _)| deed).collect();
+    assert_eq!(deeds, [Deed::Pause { reason: "moving the disk".into() }, Deed::Resume { reason: "moved".into() }]);
+}
+
+/// A release and a rejection each take a reason and the name typed; a rescan takes `y`. Neither Enter nor `y` releases.
+#[test]
+fn deciding_over_a_held_version() {
+    for (keys, typed, is_done) in [
+        ("A", "seen by us<Enter>y<Enter>", false),
+        ("A", "<Enter>team-nlp/asr-large:50<Enter>", false),
+        ("A", "seen by us<Enter>team-nlp/asr-large:50<Enter>", true),
+        ("X", "it runs a shell<Enter>team-nlp/asr-large:5<Enter>", false),
+        ("X", "it runs a shell<Enter>team-nlp/asr-large:50<Enter>", true),
+        ("r", "<Enter>", false),
+        ("r", "y", true),
+    ] {
+        let mut console = console();
+        console.press("4").wait(400).press("j").press(keys).press(typed);
+        let all = sent(&console);
+        assert_eq!(all.len(), usize::from(is_done), "{keys} {typed}\n{}", console.screen());
+        if is_done {
+            assert!(matches!(&all[0].0, Object::Version { name, .. } if name == "team-nlp/asr-large"), "{all:?}");
+            assert_eq!(console.count("GET /quarantine"), 2, "the list is read again");
+        }
+    }
+    // What was blocked for good is released only as such.
+    let mut console = console();
+    console.press("4").wait(400).press("b").press("A").press("a mistake<Enter>team-nlp/ner-multi:50<Enter>");
+    let all = sent(&console);
+    assert!(matches!(&all[..], [(_, Deed::Release { override_block: true, .. }, _, _)]), "{all:?}");
+}
+
+/// Whoever may only read the drop folder sees its actions dim, with the reason, and sends nothing.
+#[test]
+fn a_viewer_changes_no_item() {
+    let mut console = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    console.press("3").wait(400);
+    assert!(console.shows("(r retry)") && console.shows("(P pause)"), "{}", console.screen());
+    for key in ["6jr", "D", "P"] {
+        console.press(key);
+        assert!(message(&console).contains("needs ingest.manage (admin)"), "{key}: {}", message(&console));
+    }
+    assert!(sent(&console).is_empty() && console.state.dialog.is_none());
+}
+
+/// Two versions: what differs comes first, `n` goes from difference to difference, a text is fetched when it is asked for.
+#[test]
+fn comparing() {
+    let mut console = console();
+    console.press("<Enter>d");
+    assert!(
+        console.shows("v51 -> v52") && console.shows("metric.f1") && console.shows("+0.001"),
+        "{}",
+        console.screen()
+    );
+    assert!(console.shows("~ config.json") && console.shows("= weights/model"), "{}", console.screen());
+    assert!(!console.shows("licence"));
+    console.press("a");
+    assert!(console.shows("licence"));
+    console.press("a");
+    let before = console.calls.len();
+    console.press("nn<Enter>");
+    assert_eq!(console.calls.len(), before + 2, "{}", console.screen());
+    console.press("n");
+    assert!(
+        console.shows("-   \"num_labels\": 39,") && console.shows("+   \"num_labels\": 40,"),
+        "{}",
+        console.screen()
+    );
+    console.press("<Esc>");
+    assert!(console.shows("VERSION"));
+    // A marked version is the other side.
+    console.press("<Space>jjjd");
+    assert!(console.shows("v49 -> v52"), "{}", console.screen());
+}
+
+/// An export goes as a job, with the query that is shown; nothing is left while it runs unless it is said twice.
+#[test]
+fn exporting() {
+    use tui::action::{Job, Report, Rows};
+    let mut console = console();
+    console.press("/abc<Enter>x");
+    assert!(console.shows("export csv all models-120311.csv"), "{}", console.screen());
+    console.press("<Enter>");
+    let Some(Action::Job { id, job }) = console.others.first().cloned() else { panic!("{:?}", console.others) };
+    assert!(matches!(&*job, Job::Export { rows: Rows::Models(query), .. } if query.q == "abc"));
+    console.feed(EventKind::Job { id, report: Report::Going { done: 50, total: Some(100) } });
+    console.press("J");
+    assert!(console.shows("50 %, 50 of 100"), "{}", console.screen());
+    console.press("<Esc><Esc>q");
+    assert!(message(&console).contains("q again leaves"), "{}", message(&console));
+    console.press("jq");
+    assert!(!console.others.contains(&Action::Quit), "another key in between asks anew");
+    console.feed(EventKind::Job { id, report: Report::Over(Ok("100 rows".into())) });
+    assert!(message(&console).contains("100 rows"));
+    console.press("q");
+    assert!(console.others.contains(&Action::Quit));
+    // Marked ones go by their ids.
+    let mut console = self::console();
+    console.press("<Space>jj<Space>:export jsonl marked out.jsonl<Enter>");
+    assert!(matches!(console.others.first(), Some(Action::Job { job, .. })
+        if matches!(&**job, Job::Export { rows: Rows::Ids(ids), .. } if ids.len() == 2)));
+}
+
+/// The pane follows the selection when that has rested: passing by costs nothing.
+#[test]
+fn the_pane_follows() {
+    let mut console = console();
+    console.wait(200);
+    let before = console.count("GET /models/{id}");
+    console.press("jjjjj");
+    assert_eq!(console.count("GET /models/{id}"), before);
+    console.wait(200);
+    assert_eq!(console.count("GET /models/{id}"), before + 1);
+    console.wait(60_000);
+    assert_eq!(console.count("GET /models/{id}"), before + 1);
+}
+
+/// What the log tells of changes by others is read again at once, then once in ten seconds at most; readings and what this
+/// console did itself are not.
+#[test]
+fn changed_by_others() {
+    use common::audit::{Action as Audited, Actor, Entry, Target};
+    use common::client::LogEvent;
+    use tui::event::TailEvent;
+    let mut console = console();
+    let entry = |index: u64, action: Audited| {
+        let target = Target { kind: "model".into(), id: "01J3Z8".into(), version: None, digest: None, size: None };
+        let entry = Entry {
+            seq: index,
+            id: format!("id-{index}"),
+            ts: 1_784_721_791_000,
+            node: "n".into(),
+            salt: [u8::try_from(index).unwrap(); 32],
+            action,
+            outcome: common::audit::Outcome::Ok,
+            actor: Actor::system(),
+            change: None,
+            prev: None,
+            target: Some(target),
+            req: None,
+            data: [].into(),
+        };
+        let event = TailEvent::News(vec![LogEvent::Entry { index, leaf: entry.to_leaf().unwrap() }]);
+        EventKind::Tail { epoch: 0, event }
+    };
+    console.wait(60_000);
+    let before = console.count("GET /models");
+    console.feed(entry(0, Audited::ModelDownload));
+    assert_eq!(console.count("GET /models"), before);
+    console.feed(entry(1, Audited::ModelUpdate));
+    assert_eq!(console.count("GET /models"), before + 1);
+    console.feed(entry(2, Audited::AliasSet));
+    console.feed(entry(3, Audited::ModelUpload));
+    assert!(console.count("GET /models") == before + 1 && console.shows("CHANGED (C-r)"), "{}", console.screen());
+    console.wait(10_000);
+    assert!(console.count("GET /models") == before + 2 && !console.shows("CHANGED"), "{}", console.screen());
+    console.wait(60_000);
+    assert_eq!(console.count("GET /models"), before + 2);
+    // Nobody looks: it is said, and read when somebody does.
+    console.feed(EventKind::Focus(false));
+    console.feed(entry(4, Audited::ModelDelete));
+    console.wait(60_000);
+    assert!(console.count("GET /models") == before + 2 && console.shows("CHANGED (C-r)"));
+    console.feed(EventKind::Focus(true));
+    assert_eq!(console.count("GET /models"), before + 3);
+}
