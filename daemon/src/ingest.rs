@@ -58,6 +58,7 @@ impl Ingest {
     /// `WouldBlock`: another daemon has it. Else what the file system says, with the path.
     pub fn open(registry: Arc<Registry>, settings: DropFolder) -> io::Result<Self> {
         let lanes = Lanes::open(&settings.dir)?;
+        let lanes = if settings.events { lanes } else { lanes.written_elsewhere() };
         let (shared, commands) = Shared::new(registry);
         let handle = Handle::new(Arc::clone(&shared));
         Ok(Self { engine: Engine::new(shared, commands, settings, lanes), handle })

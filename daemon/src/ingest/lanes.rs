@@ -142,8 +142,7 @@ pub struct Tree {
     pub marked: bool,
     /// Whether a marker says that it is a namespace.
     pub namespace: bool,
-    /// Whether the folder's own attributes changed after everything in it: it was renamed, or a program set its times when
-    /// all was written.
+    /// Whether a program set the times of it and of every folder in it, each when all files right in that were written.
     pub sealed: bool,
     /// Something unfinished in it, if there is.
     pub unfinished: Option<String>,
@@ -202,6 +201,9 @@ pub struct Lanes {
     name_octets_max: usize,
     /// Whether the file system is one of [`ORDERED`].
     ordered: bool,
+    /// Whether a lease that is granted says that nobody writes: not where others may write on another machine. FUSE grants
+    /// leases from Linux 6.18 on, and knows of local writers only.
+    leases_tell: bool,
     /// What `sync_taken` has to make durable. Held only to add and to take away.
     taken: Mutex<Taken>,
 }
@@ -278,6 +280,7 @@ impl Lanes {
         let name_octets_max = usize::try_from(system.f_namemax).unwrap_or(NAME_OCTETS_MAX).min(NAME_OCTETS_MAX);
         let ordered = is_of(&processing, &ORDERED).unwrap_or(false);
         beneath::sync(&top).map_err(told(dir))?;
+        let leases_tell = !is_of(&incoming, &REMOTE).unwrap_or(true);
         Ok(Self {
             dir: dir.to_owned(),
             top,
@@ -290,6 +293,7 @@ impl Lanes {
             own_uid,
             name_octets_max,
             ordered,
+            leases_tell,
             taken: Mutex::default(),
         })
     }
@@ -346,6 +350,12 @@ impl Lanes {
     pub fn is_remote(&self) -> bool {
         // Where the kernel doesn't answer, walks are the safe guess.
         is_of(&self.incoming, &REMOTE).unwrap_or(true)
+    }
+
+    /// Says that others may write on other machines, whatever the file system is called: a lease is no proof then.
+    #[must_use]
+    pub fn written_elsewhere(self) -> Self {
+        Self { leases_tell: false, ..self }
     }
 
     /// What is in a watched folder or a namespace, lanes and ignored names left out; folders with their trees.

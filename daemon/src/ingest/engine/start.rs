@@ -42,8 +42,12 @@ impl Engine {
     /// The folder was gone: perhaps it is there again.
     pub(super) async fn begin_again(&mut self) {
         self.next_check = Instant::now() + FOLDER_LOOK;
-        let dir = self.settings.dir.clone();
-        let reopened = tokio::task::spawn_blocking(move || Lanes::open_again(&dir)).await;
+        let (dir, events) = (self.settings.dir.clone(), self.settings.events);
+        let open = move || {
+            let lanes = Lanes::open_again(&dir)?;
+            Ok::<_, std::io::Error>(if events { lanes } else { lanes.written_elsewhere() })
+        };
+        let reopened = tokio::task::spawn_blocking(open).await;
         match reopened {
             Ok(Ok(lanes)) => {
                 self.lanes = Some(Arc::new(lanes));

@@ -50,7 +50,10 @@ impl Lanes {
 
     fn writer_of(&self, folder: &OwnedFd, name: &OsStr) -> Writer {
         match self.open_regular(folder, name) {
-            Ok((file, _)) => lease::writer(&file),
+            Ok((file, _)) => match lease::writer(&file) {
+                Writer::None if !self.leases_tell => Writer::Unknown,
+                told => told,
+            },
             // Somebody else's lease, which opening would break: they write, or are about to.
             Err(TakeError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Writer::Some,
             Err(_) => Writer::Unknown,

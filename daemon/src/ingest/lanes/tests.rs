@@ -329,7 +329,7 @@ fn a_folder_is_sealed_when_all_in_it_are() {
     assert!(!tree(&lanes, &place("top")).sealed, "a file is younger than its folder");
 }
 
-/// A folder is sealed when it was renamed, or its times set, after all in it was written; not while it is filled.
+/// A folder is sealed when its times were set after all in it was written; not while it is filled, nor by a change of mode.
 #[test]
 fn a_folder_is_sealed_by_what_comes_last() {
     let (drop, lanes) = Drop::new();
@@ -345,16 +345,18 @@ fn a_folder_is_sealed_by_what_comes_last() {
     let wait = || std::thread::sleep(Duration::from_millis(20));
     wait();
     fs::rename(drop.path("filled"), drop.path("incoming/moved")).unwrap();
-    assert!(tree(&lanes, &place("moved")).sealed, "moved in");
+    assert!(!tree(&lanes, &place("moved")).sealed, "a rename alone leaves nothing that a change of mode would not");
     let [from, to] = [drop.path("incoming/moved"), drop.path("incoming/copied")];
     run("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
     assert!(tree(&lanes, &place("copied")).sealed, "cp -a sets the times last");
     wait();
     drop.write("incoming/copied/late.bin", "1");
     assert!(!tree(&lanes, &place("copied")).sealed, "filled again");
+    fs::create_dir(drop.path("incoming/opened")).unwrap();
+    drop.write("incoming/opened/first.bin", "1");
     wait();
-    drop.write("incoming/moved/a.bin", "changed in place");
-    assert!(!tree(&lanes, &place("moved")).sealed, "a file in it is younger");
+    run("chmod", &["-R", "g+w", drop.path("incoming/opened").to_str().unwrap()]);
+    assert!(!tree(&lanes, &place("opened")).sealed, "a change of mode says nothing");
 }
 
 /// A namespace is one by its marker, is not walked, and only where it can be one.

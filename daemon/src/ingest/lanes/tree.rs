@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use crate::ingest::lanes::beneath::{each_name, find, open_folder};
-use crate::ingest::lanes::look::{Home, is_gone, reopen, seen_of, shown};
+use crate::ingest::lanes::beneath::{each_name, find, open_folder, stat_fd};
+use crate::ingest::lanes::look::{Home, born_ns, is_gone, reopen, seen_of, shown};
 use crate::ingest::lanes::{Kind, Seen, Tree};
 use crate::ingest::names::{NAMESPACE, NameKind, kind_within, namespace_of};
 
@@ -47,6 +47,8 @@ pub(super) struct Found<'a> {
     pub(super) name: &'a OsStr,
     /// What it is.
     pub(super) seen: &'a Seen,
+    /// When it was made, nanoseconds since the epoch, where the file system tells.
+    pub(super) born_ns: Option<i128>,
 }
 
 /// Why a walk ended early.
@@ -102,7 +104,7 @@ fn walk_below(
             Err(error) => return Err(unreachable(path.parent().unwrap_or(Path::new("")), error)),
         };
         let seen = seen_of(&stat, home);
-        each(&Found { parent: folder, path: &path, name: &name, seen: &seen })?;
+        each(&Found { parent: folder, path: &path, name: &name, seen: &seen, born_ns: born_ns(&stat) })?;
         if seen.kind != Kind::Folder {
             continue;
         }
@@ -176,7 +178,8 @@ fn gather(parent: impl AsFd, name: &OsStr, own: &Seen, home: Home, reach: Reach)
         });
         return Ok((Tree { namespace: true, hostile, ..Tree::empty() }, 0));
     }
-    let mut gathered = Gathered::of(own);
+    let born_ns = born_ns(&stat_fd(&folder).map_err(|error| unreachable(Path::new(""), error))?);
+    let mut gathered = Gathered::of(own, born_ns);
     gathered.tree.namespace = says_namespace;
     match walk(&folder, home, &mut |found| gathered.add(found)) {
         Ok(()) => {}
@@ -214,7 +217,6 @@ struct Gathered<'a> {
     tree: Tree,
     size: u64,
     print: Sha256,
-    newest_ns: i128,
     /// The folder itself, under an empty path, and those in it.
     folders: BTreeMap<PathBuf, Times>,
 }
@@ -223,32 +225,36 @@ struct Gathered<'a> {
 struct Times {
     modified_ns: i128,
     changed_ns: i128,
+    /// When it was made, where the file system tells.
+    born_ns: Option<i128>,
     /// When the newest of the files right in it changed.
     newest_file_ns: i128,
     is_empty: bool,
 }
 
 impl Times {
-    fn of(folder: &Seen) -> Self {
+    fn of(folder: &Seen, born_ns: Option<i128>) -> Self {
         let Seen { modified_ns, changed_ns, .. } = *folder;
-        Self { modified_ns, changed_ns, newest_file_ns: i128::MIN, is_empty: true }
+        Self { modified_ns, changed_ns, born_ns, newest_file_ns: i128::MIN, is_empty: true }
     }
 
-    /// Whether a program set its time of modification after all files right in it were there. Nothing says that of an empty
-    /// one: it may have been made so, to be filled.
+    /// Whether a program set its time of modification after all files right in it were there. It did if that time lies before
+    /// the folder was made: what is put into a folder sets it later, and a change of mode, owner or name leaves it alone.
+    /// Nothing says it of an empty one: it may have been made so, to be filled.
     fn is_closed(&self) -> bool {
-        !self.is_empty && self.changed_ns > self.modified_ns && self.changed_ns >= self.newest_file_ns
+        let was_set = self.born_ns.is_some_and(|born_ns| self.modified_ns < born_ns);
+        !self.is_empty && was_set && self.changed_ns >= self.newest_file_ns
     }
 }
 
 impl<'a> Gathered<'a> {
-    fn of(own: &'a Seen) -> Self {
-        let folders = BTreeMap::from([(PathBuf::new(), Times::of(own))]);
-        Self { own, tree: Tree::empty(), size: 0, print: Sha256::new(), newest_ns: i128::MIN, folders }
+    fn of(own: &'a Seen, born_ns: Option<i128>) -> Self {
+        let folders = BTreeMap::from([(PathBuf::new(), Times::of(own, born_ns))]);
+        Self { own, tree: Tree::empty(), size: 0, print: Sha256::new(), folders }
     }
 
     fn add(&mut self, found: &Found<'_>) -> Result<(), Stop> {
-        let Found { path, name, seen, .. } = *found;
+        let Found { path, name, seen, born_ns, .. } = *found;
         let kind = kind_within(name);
         if kind == NameKind::Ignored && seen.kind == Kind::File {
             return Ok(());
@@ -268,7 +274,6 @@ impl<'a> Gathered<'a> {
         for time in [seen.modified_ns, seen.changed_ns] {
             self.print.update(time.to_be_bytes());
         }
-        self.newest_ns = self.newest_ns.max(seen.changed_ns);
         if let Some(parent) = path.parent().and_then(|parent| self.folders.get_mut(parent)) {
             parent.is_empty = false;
             if seen.kind != Kind::Folder {
@@ -276,7 +281,7 @@ impl<'a> Gathered<'a> {
             }
         }
         if seen.kind == Kind::Folder {
-            self.folders.insert(path.to_owned(), Times::of(seen));
+            self.folders.insert(path.to_owned(), Times::of(seen, born_ns));
         }
         if seen.owner_uid != self.own.owner_uid {
             return Err(Stop::Hostile(format!(
@@ -317,19 +322,16 @@ impl<'a> Gathered<'a> {
     }
 
     fn end(self) -> (Tree, u64) {
-        let own = self.own;
-        // A folder that something is put into, or taken out of, gets both times at once. A rename of it sets only when it
-        // changed; a program that sets its time of modification does so when all is in it. rsync sets those of the folders in
-        // it later than its own, but each after the files in that one, and has made them all by then.
-        let is_last = own.changed_ns > own.modified_ns && own.changed_ns >= self.newest_ns;
-        let sealed = is_last || self.folders.values().all(Times::is_closed);
+        // A program that sets a folder's time of modification does so when all is in it. rsync sets those of the folders in it
+        // later than its own, but each after the files in that one, and has made them all by then.
+        let sealed = self.folders.values().all(Times::is_closed);
         (Tree { print: self.print.finalize().into(), sealed, ..self.tree }, self.size)
     }
 }
 
 /// The files of a folder that are artifacts, by path; the error says what is in the way.
 pub(super) fn artifacts(folder: &OwnedFd, own: &Seen, home: Home) -> Result<Vec<PathBuf>, Stop> {
-    let mut gathered = Gathered::of(own);
+    let mut gathered = Gathered::of(own, None);
     let mut files = Vec::new();
     walk(folder, home, &mut |found| {
         gathered.add(found)?;
