@@ -91,6 +91,7 @@ fn everything_changed_is_noticed() {
         // It goes on, and is still broken when all is well again.
         proxy.set(Tamper::Nothing);
         console.press("<Esc>");
+        console.wait_gone("Last good");
         let index = admin.get("/models/nothing").log_index();
         console.wait_for(&index.to_string());
         assert!(console.shows("X BROKEN"), "{tamper:?}");
@@ -330,6 +331,7 @@ fn keys_of_a_profile() {
         console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
         console.wait_for("admin admin");
         console.press("2");
+        console.wait_for("[2 Audit]");
         console.wait_for(if is_own { "FOLLOWING" } else { "X BROKEN" });
         console.settle();
         if !is_own {
