@@ -310,6 +310,8 @@ fn keys_of_a_profile() {
     daemon.stop();
     let policy = format!("log {log_key}\n{}quorum w1\n", witness.policy_line("w1"));
     fs::write(daemon.work_dir().join("policy"), policy).unwrap();
+    // The witness goes first at the end.
+    daemon.expect_line("a witness did not cosign");
     daemon.set("MREG_WITNESS_MODE", "background");
     daemon.set("MREG_WITNESS_POLICY", "policy");
     daemon.restart();
