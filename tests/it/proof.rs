@@ -91,6 +91,7 @@ fn everything_changed_is_noticed() {
         // It goes on, and is still broken when all is well again.
         proxy.set(Tamper::Nothing);
         console.press("<Esc>");
+        console.wait_gone("Last good");
         let index = admin.get("/models/nothing").log_index();
         console.wait_for(&index.to_string());
         assert!(console.shows("X BROKEN"), "{tamper:?}");
@@ -309,6 +310,8 @@ fn keys_of_a_profile() {
     daemon.stop();
     let policy = format!("log {log_key}\n{}quorum w1\n", witness.policy_line("w1"));
     fs::write(daemon.work_dir().join("policy"), policy).unwrap();
+    // The witness goes first at the end.
+    daemon.expect_line("a witness did not cosign");
     daemon.set("MREG_WITNESS_MODE", "background");
     daemon.set("MREG_WITNESS_POLICY", "policy");
     daemon.restart();
@@ -330,6 +333,7 @@ fn keys_of_a_profile() {
         console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
         console.wait_for("admin admin");
         console.press("2");
+        console.wait_for("[2 Audit]");
         console.wait_for(if is_own { "FOLLOWING" } else { "X BROKEN" });
         console.settle();
         if !is_own {
