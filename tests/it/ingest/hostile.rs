@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use common::api::{IngestKind, IngestState};
 use tests::drop::{DropFolder, is_root};
-use tests::samples;
+use tests::{samples, wait};
 
 /// Links, FIFOs, sockets and devices are refused, each with its reason: what they point to is not touched, nobody who waits
 /// at them is let go on, and they lie in rejected/ as what they are.
