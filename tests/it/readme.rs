@@ -202,7 +202,7 @@ fn drop_folder_commands_run() {
             .unwrap();
         // What is waited for comes within seconds, or never.
         let said = run(dir, "timeout 120 sh -eu block");
-        assert!(!block.contains("until ls drop/*") || said.contains(".receipt.json"), "{block}{said}");
+        assert!(!block.contains("until find drop/done") || said.contains(".receipt.json"), "{block}{said}");
         if block.contains("/discard") {
             assert!(said.contains(r#""reason":"a link, not a model""#) || said.contains(r#""receipt":"#), "{said}");
         }

@@ -39,6 +39,18 @@ pub(crate) struct Rejection {
     /// The proof that the entry is in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<Receipt>,
+    /// Where it lies still, if it could not be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stays: Option<Stays>,
+}
+
+/// What could not be moved, and was refused where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Stays {
+    /// Its path below the drop folder.
+    pub(crate) place: String,
+    /// Says of what is there now whether that is still what was refused.
+    pub(crate) mark: String,
 }
 
 /// That a refused item was taken off the list by hand.
@@ -139,6 +151,7 @@ pub(crate) fn rejection(record: &IngestRecord, error: Option<&RegistryError>, re
         owner_uid: record.owner_uid,
         given_up: None,
         receipt,
+        stays: None,
     }
 }
 

@@ -33,7 +33,8 @@ use tokio::task::{Id, JoinSet};
 
 use crate::config::ingest::DropFolder;
 use crate::http::server::{Stop, raised};
-use crate::ingest::engine::pending::Pending;
+use crate::ingest::documents::Stays;
+use crate::ingest::engine::pending::{Pending, Stayed};
 use crate::ingest::engine::people::Refused;
 use crate::ingest::engine::taken::Taken;
 use crate::ingest::jobs::{Listed, Shown, Target, Took};
@@ -71,7 +72,7 @@ enum Ended {
     Worked(ItemId, Worked),
     Finished(ItemId, std::io::Result<PathBuf>),
     Dismissed(ItemId, Option<oneshot::Sender<()>>, std::io::Result<()>),
-    RefusedInPlace(ItemId, Result<IngestRecord, Failure>),
+    RefusedInPlace(ItemId, Result<(IngestRecord, Option<PathBuf>), Failure>),
     Readmitted(ItemId, Result<(), TakeError>),
     Checked(std::io::Result<()>),
 }
@@ -101,6 +102,8 @@ pub(crate) struct Engine {
     ready: VecDeque<ItemId>,
     taken: HashMap<ItemId, Taken>,
     refused: HashMap<ItemId, Refused>,
+    /// What an earlier run refused where it lies.
+    stayed: HashMap<Stays, Stayed>,
     schedule: Schedule,
     moved_in: HashSet<Place>,
     /// Pending items with names of something unfinished, by device and inode: they come back under other names.
@@ -171,6 +174,7 @@ impl Engine {
             ready: VecDeque::new(),
             taken: HashMap::new(),
             refused: HashMap::new(),
+            stayed: HashMap::new(),
             schedule,
             moved_in: HashSet::new(),
             unfinished: HashMap::new(),

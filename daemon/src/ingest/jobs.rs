@@ -143,6 +143,8 @@ pub(crate) struct ToTake {
     pub(crate) place: Place,
     pub(crate) seen: Seen,
     pub(crate) sidecars: Vec<OsString>,
+    /// Where it was noted that it could not be moved.
+    pub(crate) noted: Option<PathBuf>,
 }
 
 /// What came of a take.
@@ -158,6 +160,11 @@ pub(crate) fn take(lanes: &Lanes, batch: Vec<ToTake>) -> Vec<(ItemId, Took)> {
         .into_iter()
         .map(|one| {
             let taken = lanes.take(one.id, &one.place, &one.seen, &one.sidecars);
+            if let (Ok(()), Some(noted)) = (&taken, &one.noted)
+                && let Err(error) = lanes.withdraw(one.id, &one.place, noted)
+            {
+                tracing::warn!(%error, item = %one.id, "the document of an item that could not be moved before stays in rejected/");
+            }
             (one, taken)
         })
         .collect();
@@ -210,6 +217,18 @@ pub(crate) struct Found {
     pub(crate) taken: Vec<(ItemId, Place)>,
     /// Where each lies below the drop folder, with its document.
     pub(crate) rejected: Vec<(PathBuf, Vec<u8>)>,
+    /// Whether the kernel can tell of everybody's files whether somebody writes to them.
+    pub(crate) may_lease: bool,
+}
+
+/// The bit of `CAP_LEASE` in a set of capabilities (capability.h).
+const CAP_LEASE: u32 = 28;
+
+/// Whether the daemon may ask for leases on files of other users (proc(5), `CapEff`).
+fn has_cap_lease() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).map(str::trim);
+    set.and_then(|set| u64::from_str_radix(set, 16).ok()).is_some_and(|set| set >> CAP_LEASE & 1 == 1)
 }
 
 /// Looks at what an earlier run left, and makes the folders of namespaces.
@@ -226,6 +245,7 @@ pub(crate) fn find(lanes: &Lanes, namespaces: &BTreeSet<String>) -> io::Result<F
             tracing::warn!(%error, "what was refused before can't be listed");
             Vec::new()
         }),
+        may_lease: has_cap_lease() && !lanes.is_remote(),
     })
 }
 

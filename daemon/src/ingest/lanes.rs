@@ -549,6 +549,23 @@ impl Lanes {
         self.amend_document(item, place, lies, change)
     }
 
+    /// Writes the document of an item that is refused and can't be moved, durably, to where it would lie beside it. One of the same
+    /// item is replaced, so that it may be repeated. Gives the item's path there, at which nothing lies.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn note(&self, item: ItemId, place: &Place, document: &[u8], date: &str) -> io::Result<PathBuf> {
+        self.note_document(item, place, document, date)
+    }
+
+    /// Removes the document that `note` wrote, if it is there: the item was moved after all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn withdraw(&self, item: ItemId, place: &Place, lies: &Path) -> io::Result<()> {
+        self.withdraw_document(item, place, lies)
+    }
+
     /// The refused items that lie there, newest day first, at most so many: each with its document.
     ///
     /// # Errors

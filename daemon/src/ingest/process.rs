@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::ingest::DropFolder;
 use crate::http::server::raised;
-use crate::ingest::documents;
+use crate::ingest::documents::{self, Stays};
 use crate::ingest::lanes::{Kind, Lanes, Seen, TakeError};
 use crate::ingest::names::{NameKind, Place, checksum_of, kind_of, sidecar_of};
 use crate::ingest::settle::Writer;
@@ -268,7 +268,7 @@ pub(crate) struct Decided {
 
 #[derive(Debug)]
 pub(crate) enum CameTo {
-    Version { name: Option<String>, model: ModelId, version: Version, quarantined: bool },
+    Version { name: Option<String>, model: ModelId, version: Version, quarantined: bool, already_present: bool },
     Refused { problem: Option<String>, detail: String },
 }
 
@@ -468,6 +468,7 @@ fn published(
             model: version.id,
             version: version.version,
             quarantined: version.state == State::Quarantined,
+            already_present: published.already_present,
         },
         by: by.actor.name.clone(),
         record,
@@ -483,7 +484,13 @@ async fn decided_before(context: &Arc<Context>, work: &Work, record: IngestRecor
             Ok((version, receipt)) => Ok(published(record, &version, receipt, &by)),
             Err(RegistryError::NotFound { .. }) => Ok(Decided {
                 document: documents::receipt_of_purged(&record),
-                came_to: CameTo::Version { name: None, model: *model, version: *version, quarantined: false },
+                came_to: CameTo::Version {
+                    name: None,
+                    model: *model,
+                    version: *version,
+                    quarantined: false,
+                    already_present: false,
+                },
                 by: by.actor.name,
                 record,
             }),
@@ -604,6 +611,25 @@ pub(crate) async fn reject(
         }
     };
     Ok(registry.reject_item(caller, item, error).await?.value)
+}
+
+/// Writes the document of an item that is refused where it lies. Gives its path in `rejected/`.
+pub(crate) async fn note(
+    context: &Context,
+    place: Place,
+    record: &IngestRecord,
+    error: &RegistryError,
+    stays: Stays,
+) -> io::Result<PathBuf> {
+    let receipt = context.registry.ingest_receipt(record).await.inspect_err(|error| {
+        tracing::warn!(item = %record.item, error = error_chain(error), "a refusal has no proof from the log");
+    });
+    let mut rejection = documents::rejection(record, Some(error), receipt.ok());
+    rejection.stays = Some(stays);
+    let (document, date, item) = (documents::pretty(&rejection), date(record.at_ms), record.item);
+    let lanes = Arc::clone(&context.lanes);
+    let noted = tokio::task::spawn_blocking(move || lanes.note(item, &place, &document, &date)).await;
+    noted.map_err(io::Error::other)?
 }
 
 /// An upload that leaves no entry when the daemon stops in the middle of it: nobody has interrupted anything, and the next

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use common::api::{IngestKind, IngestState};
 use tests::drop::{DropFolder, is_root};
-use tests::samples;
+use tests::{samples, wait};
 
 /// Links, FIFOs, sockets and devices are refused, each with its reason: what they point to is not touched, nobody who waits
 /// at them is let go on, and they lie in rejected/ as what they are.
@@ -199,10 +199,30 @@ fn mended_where_it_lies() {
     let refused = folder.reaches("model", IngestState::Rejected);
     assert!(refused.reason.as_deref().is_some_and(|why| why.contains("chmod g+w")), "{refused:?}");
     assert!(incoming.exists(), "it stays where it is");
+    wait::until_true("its document", || folder.documents().len() == 1);
+    let document = fs::read(&folder.documents()[0]).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!((&document["item"], &document["path"]), (&refused.id.clone().into(), &"model".into()));
+    assert_eq!(document["stays"]["place"], "incoming/model");
+    assert!(document["detail"].as_str().is_some_and(|why| why.contains("chmod g+w")), "{document}");
+
+    folder.daemon.stop();
+    folder.daemon.restart();
+    let again = folder.reaches("model", IngestState::Rejected);
+    assert_eq!((&again.id, again.log_index), (&refused.id, document["log_index"].as_u64()), "it is not recorded again");
+    assert_eq!((again.place.as_str(), &again.problem), ("incoming/model", &Some("invalid".to_owned())));
+    folder.admin().post(&format!("/ingest/{}/discard", again.id), &serde_json::json!({"reason": "seen"})).expect(200);
+    folder.daemon.stop();
+    folder.daemon.restart();
+    fs::write(folder.incoming().join("other.safetensors"), samples::safetensors(2)).unwrap();
+    folder.arrives("other.safetensors");
+    assert!(folder.item("model").is_none(), "it was given up");
+
     fs::set_permissions(&incoming, fs::Permissions::from_mode(0o777)).unwrap();
     let arrived = folder.arrives("model");
     assert_eq!(arrived.version(), "model:1");
     assert_ne!(arrived.receipt.item, refused.id, "another item");
+    assert_eq!(folder.documents().len(), 1);
 }
 
 /// A folder that its owner lets the daemon list and not enter, called as a namespace, does not keep what is in the namespace

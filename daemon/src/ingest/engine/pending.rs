@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use common::api::{IngestKind, IngestState};
 use common::name::ItemId;
 
 use crate::config::ingest::DropFolder;
+use crate::ingest::documents::Stays;
 use crate::ingest::engine::{Ended, Engine, FOLDER_LOOK, TICK};
 use crate::ingest::jobs::{Listed, Shown, Target, Took};
 use crate::ingest::lanes::{Kind, Seen, TakeError};
@@ -65,6 +67,19 @@ pub(super) struct Pending {
     pub(super) claimed: bool,
     /// It is given up, and only to be moved.
     pub(super) discarded: bool,
+    /// Where its document would lie beside it, if it was refused where it lies.
+    pub(super) noted: Option<PathBuf>,
+}
+
+/// Something that an earlier run refused where it lies, as its document says.
+pub(super) struct Stayed {
+    pub(super) id: ItemId,
+    pub(super) noted: PathBuf,
+    pub(super) given_up: bool,
+    pub(super) detail: String,
+    pub(super) problem: Option<String>,
+    pub(super) log_index: Option<u64>,
+    pub(super) at_ms: i64,
 }
 
 impl Engine {
@@ -224,21 +239,26 @@ impl Engine {
                 Some(id) => id,
                 None if !self.has_room_for(seen.owner_uid) => return None,
                 None => {
+                    // Of what was given up where it lies, nothing is told until it changes.
+                    let given_up = self.given_up_before(place, seen);
                     let id = new_id();
-                    let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
-                    self.shared.table().insert(id, row);
+                    if given_up.is_none() {
+                        let row = Row::new(place.shown(), lies_at(place), kind, clock::now_ms());
+                        self.shared.table().insert(id, row);
+                    }
                     self.by_place.insert(place.clone(), id);
                     *self.owners.entry(seen.owner_uid).or_default() += 1;
                     let pending = Pending {
                         place: place.clone(),
                         owner_uid: seen.owner_uid,
-                        phase: Phase::Settling,
+                        phase: if given_up.is_some() { Phase::Stuck } else { Phase::Settling },
                         settling: Settling::new(place.clone()),
-                        last: None,
+                        last: given_up.is_some().then(|| seen.clone()),
                         beside: BTreeMap::new(),
                         due: None,
                         claimed: false,
                         discarded: false,
+                        noted: given_up,
                     };
                     self.pending.insert(id, pending);
                     id
@@ -534,21 +554,65 @@ impl Engine {
         let Some(seen) = pending.last.clone() else { return };
         pending.phase = Phase::Stuck;
         let place = pending.place.clone();
+        let stays = stays_of(&place, &seen);
+        if let Some(stayed) = self.stayed.remove(&stays) {
+            return self.stays_refused(id, stayed);
+        }
         tracing::warn!(path = process::shown(&place), %why, "a dropped file is refused where it lies");
         self.wait(id, IngestState::Rejected, why.clone());
         self.jobs.spawn(async move {
             let error = RegistryError::invalid("file", why);
             let item = process::item(id, &place, kind_now(&seen), &seen, None, None);
-            let recorded = process::reject(&context, None, item, &error).await;
+            let recorded = match process::reject(&context, None, item, &error).await {
+                Ok(record) => {
+                    // Whoever dropped it learns of it there, as of all that is refused.
+                    let noted = process::note(&context, place, &record, &error, stays).await;
+                    let noted = noted.inspect_err(|error| {
+                        tracing::warn!(item = %id, %error, "the document of what is refused where it lies can't be written");
+                    });
+                    Ok((record, noted.ok()))
+                }
+                Err(failure) => Err(failure),
+            };
             // It is not in `processing/`: no start would ask for the record.
             context.registry.forget_ingests(vec![id]);
             Ended::RefusedInPlace(id, recorded)
         });
     }
 
-    pub(super) fn refused_in_place(&mut self, id: ItemId, recorded: Result<IngestRecord, Failure>) {
+    /// An earlier run has refused it already, as it is: nothing is recorded again.
+    fn stays_refused(&mut self, id: ItemId, stayed: Stayed) {
+        let Some(mut row) = self.shared.table().get(id).cloned() else { return };
+        let Some(mut pending) = self.pending.get(&id).map(|pending| pending.copy_at_rest()) else { return };
+        self.forget_pending(id);
+        self.answer(id);
+        row.come_to(IngestState::Rejected, Some(stayed.detail), stayed.at_ms);
+        row.seen_at_ms = created_ms(stayed.id);
+        (row.problem, row.log_index) = (stayed.problem, stayed.log_index);
+        pending.noted = Some(stayed.noted);
+        *self.owners.entry(pending.owner_uid).or_default() += 1;
+        self.by_place.insert(pending.place.clone(), stayed.id);
+        self.pending.insert(stayed.id, pending);
+        let mut table = self.shared.table();
+        table.remove(id);
+        table.insert(stayed.id, row);
+        table.count_rejected(stayed.id, false);
+    }
+
+    /// Where the document lies of something that was refused where it lies, and given up, before the daemon started.
+    fn given_up_before(&self, place: &Place, seen: &Seen) -> Option<PathBuf> {
+        if self.stayed.is_empty() {
+            return None;
+        }
+        self.stayed.get(&stays_of(place, seen)).filter(|stayed| stayed.given_up).map(|stayed| stayed.noted.clone())
+    }
+
+    pub(super) fn refused_in_place(&mut self, id: ItemId, recorded: Result<(IngestRecord, Option<PathBuf>), Failure>) {
         match recorded {
-            Ok(record) => {
+            Ok((record, noted)) => {
+                if let Some(pending) = self.pending.get_mut(&id) {
+                    pending.noted = noted;
+                }
                 let mut table = self.shared.table();
                 table.change(id, |row| {
                     row.log_index = Some(record.index);
@@ -589,6 +653,34 @@ fn lies_at(place: &Place) -> String {
     match place.root {
         Root::Top => place.shown(),
         Root::Incoming => format!("incoming/{}", place.shown()),
+    }
+}
+
+/// How something that can't be moved is known again.
+fn stays_of(place: &Place, seen: &Seen) -> Stays {
+    let mut mark = format!("{}-{}", seen.inode, seen.changed_ns);
+    for octet in seen.tree.iter().flat_map(|tree| tree.print) {
+        // Nothing goes wrong in writing to a string.
+        let _ = write!(mark, "{octet:02x}");
+    }
+    Stays { place: lies_at(place), mark }
+}
+
+impl Pending {
+    /// The same, as what is not to be touched until it changes.
+    fn copy_at_rest(&self) -> Self {
+        Self {
+            place: self.place.clone(),
+            owner_uid: self.owner_uid,
+            phase: Phase::Stuck,
+            settling: Settling::new(self.place.clone()),
+            last: self.last.clone(),
+            beside: self.beside.clone(),
+            due: None,
+            claimed: false,
+            discarded: false,
+            noted: self.noted.clone(),
+        }
     }
 }
 

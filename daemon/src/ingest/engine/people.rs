@@ -203,6 +203,10 @@ impl Engine {
             if pending.phase == Phase::Stuck {
                 // It stays where it is, and is not tried again until it changes.
                 self.shared.table().remove(id);
+                if let Some(noted) = pending.noted.clone() {
+                    let place = pending.place.clone();
+                    return self.dismiss(place, noted, record.clone(), Some(reply));
+                }
                 self.shared.registry.forget_ingests(vec![id]);
                 let _ = reply.send(());
                 return;

@@ -11,8 +11,8 @@ use common::api::{IngestKind, IngestState};
 use common::name::ItemId;
 
 use crate::clock;
-use crate::ingest::documents::Rejection;
-use crate::ingest::engine::pending::created_ms;
+use crate::ingest::documents::{Rejection, Stays};
+use crate::ingest::engine::pending::{Stayed, created_ms};
 use crate::ingest::engine::people::Refused;
 use crate::ingest::engine::taken::{Taken, TakenStage};
 use crate::ingest::engine::{Engine, FOLDER_LOOK, POLL_WITH_EVENTS, POLL_WITHOUT_EVENTS};
@@ -71,7 +71,8 @@ impl Engine {
         }
         let (on_thread, settings) = (Arc::clone(&lanes), Arc::clone(&self.settings));
         let found = tokio::task::spawn_blocking(move || jobs::find(&on_thread, &settings.namespaces)).await;
-        let Found { taken, rejected } = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Found { taken, rejected, may_lease } =
+            found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let mut recorded = BTreeMap::new();
         let mut after = None;
         loop {
@@ -90,6 +91,7 @@ impl Engine {
             leave: self.leave.subscribe(),
         }));
         self.begin_watching(&lanes);
+        self.stayed.clear();
         for (id, place) in taken {
             let is_recorded = recorded.remove(&id).is_some();
             self.take_up(id, place, is_recorded);
@@ -109,6 +111,14 @@ impl Engine {
         table.folder.poll_seconds = self.poll.as_secs().max(1);
         table.folder.settle_seconds =
             u64::try_from(self.settings.settle.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        tracing::info!(
+            dir = %self.settings.dir.display(),
+            events = self.events,
+            poll_seconds = table.folder.poll_seconds,
+            settle_ms = u64::try_from(self.settings.settle.as_millis()).unwrap_or(u64::MAX),
+            leases = may_lease,
+            "the drop folder is watched"
+        );
         Ok(())
     }
 
@@ -193,10 +203,32 @@ impl Engine {
             );
             return;
         };
-        let (Ok(id), Some(place)) = (found.item.parse::<ItemId>(), place_of_rejected(&lies, &found.item)) else {
+        let (Ok(id), Some(mut place)) = (found.item.parse::<ItemId>(), place_of_rejected(&lies, &found.item)) else {
             return;
         };
         if self.refused.contains_key(&id) || self.taken.contains_key(&id) {
+            return;
+        }
+        // It could not be moved: a walk finds it, if it is there still.
+        if let Some(stays) = &found.stays {
+            place.name = stays_name(stays).unwrap_or(place.name);
+            let discarded = recorded.get(&id).is_some_and(|of| matches!(of.outcome, IngestOutcome::Discarded { .. }));
+            let stayed = Stayed {
+                id,
+                noted: lies.clone(),
+                given_up: found.given_up.is_some() || discarded,
+                detail: found.problem.detail.clone(),
+                problem: found.problem.kind.strip_prefix("/problems/").map(str::to_owned),
+                log_index: found.log_index,
+                at_ms: clock::parse_rfc3339(&found.at).unwrap_or_else(clock::now_ms),
+            };
+            self.stayed.insert(stays.clone(), stayed);
+            if discarded
+                && found.given_up.is_none()
+                && let Some(record) = recorded.remove(&id)
+            {
+                self.dismiss(place, lies, record, None);
+            }
             return;
         }
         // It was taken off the list by hand.
@@ -253,6 +285,7 @@ impl Engine {
         self.ready.clear();
         self.taken.clear();
         self.refused.clear();
+        self.stayed.clear();
         self.schedule = Schedule::new(self.settings.parallel);
         self.moved_in.clear();
         self.unfinished.clear();
@@ -273,6 +306,11 @@ impl Engine {
         self.context = None;
         self.next_check = Instant::now() + FOLDER_LOOK;
     }
+}
+
+/// The name of something that stays where it was dropped; none where it is not as it was written.
+fn stays_name(stays: &Stays) -> Option<OsString> {
+    Path::new(&stays.place).file_name().map(OsString::from)
 }
 
 /// Where an item came from that lies at `rejected/<date>/[<namespace>/]<name>`.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::api::{IngestKind, IngestState};
 use common::name::ItemId;
+use common::shown::shown;
 
 use crate::clock;
 use crate::ingest::engine::pending::by_of;
@@ -27,6 +28,8 @@ use crate::registry::ingest::Item;
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// … up to this.
 const RETRY_MAX: Duration = Duration::from_secs(600);
+/// Characters of a reason that the log shows.
+const REASON_SHOWN_MAX: usize = 500;
 /// An item that waits for room looks for it so often.
 const ROOM_LOOK: Duration = Duration::from_secs(30);
 
@@ -239,9 +242,17 @@ impl Engine {
         let record = &decided.record;
         let mut table = self.shared.table();
         match &decided.came_to {
-            CameTo::Version { name, model, version, quarantined } => {
+            CameTo::Version { name, model, version, quarantined, already_present } => {
                 let model_name = name.as_deref().unwrap_or_default();
-                tracing::info!(path, version = format!("{model_name}:{version}"), item = %id, "taken in");
+                let state = if *quarantined { "quarantined" } else { "available" };
+                tracing::info!(
+                    path,
+                    version = format!("{model_name}:{version}"),
+                    state,
+                    already_present,
+                    item = %id,
+                    "taken in"
+                );
                 table.change(id, |row| {
                     row.come_to(if *quarantined { IngestState::Quarantined } else { IngestState::Done }, None, now_ms);
                     row.name = name.clone().or_else(|| row.name.take());
@@ -251,7 +262,8 @@ impl Engine {
             }
             CameTo::Refused { problem, detail } => {
                 let problem_shown = problem.as_deref().unwrap_or(OF_DISCARDED);
-                tracing::info!(path, problem = problem_shown, item = %id, "refused");
+                let (why, owner_uid) = (shown(detail, REASON_SHOWN_MAX), record.owner_uid);
+                tracing::warn!(path, problem = problem_shown, why, owner_uid, item = %id, "refused");
                 table.change(id, |row| {
                     row.come_to(IngestState::Rejected, Some(detail.clone()), now_ms);
                     row.problem.clone_from(problem);

@@ -139,7 +139,8 @@ impl Engine {
             }
             pending.phase = Phase::Taking;
             let sidecars = pending.beside.keys().cloned().collect();
-            batch.push(ToTake { id, place: pending.place.clone(), seen, sidecars });
+            let noted = pending.noted.clone();
+            batch.push(ToTake { id, place: pending.place.clone(), seen, sidecars, noted });
         }
         left.append(&mut self.ready);
         self.ready = left;

@@ -417,6 +417,53 @@ impl Lanes {
         sync(from)
     }
 
+    pub(super) fn note_document(
+        &self,
+        item: ItemId,
+        place: &Place,
+        document: &[u8],
+        date: &str,
+    ) -> io::Result<PathBuf> {
+        if !names_item(document, item) || document.len() as u64 > DOCUMENT_OCTETS_MAX {
+            return Err(invalid("the document is not of this item, or too long"));
+        }
+        let ended = self.folder_of_day(Lane::Rejected, item, date, place.namespace.as_deref())?;
+        let to = &ended.folder;
+        let bases = Bases::of(item, &place.name, self.name_octets_max);
+        unlink(to, &draft_name(item))?;
+        let base = match self.claimed(to, &bases, Lane::Rejected, item)? {
+            Some(base) => {
+                let draft = write_draft(to, item, document)?;
+                renameat(to, &draft, to, with(&base, PROBLEM))?;
+                step();
+                base
+            }
+            None => claim(to, &bases, Lane::Rejected, item, document)?,
+        };
+        sync(to)?;
+        Ok(ended.path.join(base))
+    }
+
+    pub(super) fn withdraw_document(&self, item: ItemId, place: &Place, lies: &Path) -> io::Result<()> {
+        let Some(folder) = self.folder_of_document(lies)? else { return Ok(()) };
+        let bases = Bases::of(item, &place.name, self.name_octets_max);
+        let Some(base) = self.claimed(&folder, &bases, Lane::Rejected, item)? else { return Ok(()) };
+        unlink(&folder, &with(&base, PROBLEM))?;
+        step();
+        sync(&folder)
+    }
+
+    /// The folder in `rejected/` that a refused item's document lies in; none: it is gone.
+    fn folder_of_document(&self, lies: &Path) -> io::Result<Option<OwnedFd>> {
+        let parent = lies.strip_prefix(REJECTED).ok().and_then(Path::parent).filter(|parent| plain(parent));
+        let parent = parent.ok_or_else(|| invalid("that is no place in rejected/"))?;
+        match open_folder(&self.rejected, parent) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn amend_document(
         &self,
         item: ItemId,
@@ -424,13 +471,7 @@ impl Lanes {
         lies: &Path,
         change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> io::Result<()> {
-        let parent = lies.strip_prefix(REJECTED).ok().and_then(Path::parent).filter(|parent| plain(parent));
-        let parent = parent.ok_or_else(|| invalid("that is no place in rejected/"))?;
-        let folder = match open_folder(&self.rejected, parent) {
-            Ok(folder) => folder,
-            Err(error) if is_gone(&error) => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let Some(folder) = self.folder_of_document(lies)? else { return Ok(()) };
         let bases = Bases::of(item, &place.name, self.name_octets_max);
         let Some(base) = self.claimed(&folder, &bases, Lane::Rejected, item)? else { return Ok(()) };
         let name = with(&base, PROBLEM);

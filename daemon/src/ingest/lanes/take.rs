@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use common::name::ItemId;
+use rustix::fs::{Access, AtFlags, accessat};
 use rustix::io::Errno;
 
 use crate::ingest::lanes::beneath::{enter, find, make_folder, names, open_folder, remove_folder, rename_new, sync};
@@ -157,11 +158,13 @@ impl Lanes {
         sidecars: &[OsString],
     ) -> Result<(), TakeError> {
         for sidecar in sidecars {
-            rename_new(from, sidecar, slot, sidecar).map_err(|errno| refusal(errno, place, Kind::File))?;
+            rename_new(from, sidecar, slot, sidecar)
+                .map_err(|errno| refusal(errno, place, Kind::File, Closed::of(from, place)))?;
             step();
         }
         self.unchanged(from, place, seen)?;
-        rename_new(from, &place.name, slot, &place.name).map_err(|errno| refusal(errno, place, seen.kind))?;
+        rename_new(from, &place.name, slot, &place.name)
+            .map_err(|errno| refusal(errno, place, seen.kind, Closed::of(from, place)))?;
         step();
         // Between the look and the rename, something else may have come into its place.
         let stat = find(slot, &place.name).map_err(TakeError::Io)?.ok_or(TakeError::Changed)?;
@@ -343,8 +346,27 @@ impl Lanes {
     }
 }
 
+/// What the daemon may not write to.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    /// The item itself.
+    item: bool,
+    /// The folder that it lies in.
+    folder: bool,
+}
+
+impl Closed {
+    fn of(from: &OwnedFd, place: &Place) -> Self {
+        let closed = |name: &OsStr, access| accessat(from, name, access, AtFlags::EACCESS) == Err(Errno::ACCESS);
+        Self {
+            item: closed(&place.name, Access::WRITE_OK),
+            folder: closed(OsStr::new("."), Access::WRITE_OK | Access::EXEC_OK),
+        }
+    }
+}
+
 /// Why a rename out of a watched folder failed, and what to do.
-fn refusal(errno: Errno, place: &Place, kind: Kind) -> TakeError {
+fn refusal(errno: Errno, place: &Place, kind: Kind, closed: Closed) -> TakeError {
     let name = shown(&place.name);
     let folder = match (&place.namespace, place.root) {
         (Some(namespace), _) => shown(namespace),
@@ -355,8 +377,11 @@ fn refusal(errno: Errno, place: &Place, kind: Kind) -> TakeError {
         Errno::NOENT | Errno::NOTDIR => TakeError::Changed,
         Errno::XDEV => TakeError::Refused(format!("`{name}` lies on another file system than the drop folder")),
         Errno::BUSY => TakeError::Refused(format!("`{name}` is a mount point: it can't be moved")),
-        Errno::ACCESS if kind == Kind::Folder => TakeError::Refused(format!(
+        Errno::ACCESS if kind == Kind::Folder && closed.item && closed.folder => TakeError::Refused(format!(
             "the daemon may not move the folder `{name}`: let its group write to it (chmod g+w), and to `{folder}`"
+        )),
+        Errno::ACCESS if kind == Kind::Folder && !closed.folder => TakeError::Refused(format!(
+            "the daemon may not move the folder `{name}`: let its group write to it (chmod g+w)"
         )),
         Errno::ACCESS => TakeError::Refused(format!(
             "the daemon may not move `{name}` out of `{folder}`: let its group write to that folder (chmod g+w)"
@@ -382,7 +407,7 @@ mod tests {
     use common::name::ItemId;
     use rustix::io::Errno;
 
-    use super::{SlotName, Taken, refusal, slot_name};
+    use super::{Closed, SlotName, Taken, refusal, slot_name};
     use crate::ingest::lanes::{Kind, TakeError};
     use crate::ingest::names::{Place, Root};
 
@@ -438,11 +463,19 @@ mod tests {
             (Errno::PERM, "`bert` has the sticky bit (chmod -t)"),
             (Errno::ROFS, "read-only"),
         ] {
-            let refused = refusal(errno, &place, Kind::File);
+            let refused = refusal(errno, &place, Kind::File, Closed { item: true, folder: true });
             assert!(matches!(&refused, TakeError::Refused(why) if why.contains(words)), "{refused:?}");
         }
-        assert!(matches!(refusal(Errno::NOENT, &place, Kind::File), TakeError::Changed));
-        assert!(matches!(refusal(Errno::NOSPC, &place, Kind::File), TakeError::Io(_)));
+        for (item, folder, own, outer) in
+            [(true, false, true, false), (false, true, false, true), (true, true, true, true)]
+        {
+            let refused = refusal(Errno::ACCESS, &place, Kind::Folder, Closed { item, folder });
+            let TakeError::Refused(why) = &refused else { panic!("{refused:?}") };
+            assert_eq!((why.contains("write to it "), why.contains("`bert`")), (own, outer), "{why}");
+        }
+        let open = Closed { item: false, folder: false };
+        assert!(matches!(refusal(Errno::NOENT, &place, Kind::File, open), TakeError::Changed));
+        assert!(matches!(refusal(Errno::NOSPC, &place, Kind::File, open), TakeError::Io(_)));
         assert!(super::is_beside(OsStr::new("a.SHA256")));
     }
 }

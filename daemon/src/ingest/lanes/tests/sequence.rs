@@ -407,3 +407,29 @@ fn what_has_changed_is_not_taken() {
         lanes.sync_taken().unwrap();
     }
 }
+
+/// The document of what can't be moved has a name like any other's; one of the same item is replaced wherever writing it was
+/// cut, and it goes when the item was moved after all.
+#[test]
+fn a_document_without_its_item() {
+    for steps in 0.. {
+        let (drop, lanes) = Drop::new();
+        drop.write("incoming/x.bin", "1");
+        let other = lanes.note(item(1), &place("x.bin"), &document(item(1)), DATE).unwrap();
+        assert_eq!(other, Path::new("rejected").join(DATE).join("x.bin"));
+        let whole = cut_after(steps, || lanes.note(item(2), &place("x.bin"), &document(item(2)), DATE)).is_some();
+        for _ in 0..2 {
+            let noted = lanes.note(item(2), &place("x.bin"), &document(item(2)), DATE).unwrap();
+            assert_eq!(noted, Path::new("rejected").join(DATE).join(format!("{}-x.bin", item(2))));
+            assert_eq!(lanes.rejected(9).unwrap().len(), 2);
+            assert_eq!(fs::read_dir(drop.path("rejected").join(DATE)).unwrap().count(), 2);
+        }
+        lanes.withdraw(item(2), &place("x.bin"), &other).unwrap();
+        lanes.withdraw(item(2), &place("x.bin"), &other).unwrap();
+        assert_eq!(lanes.rejected(9).unwrap(), [(other, document(item(1)))]);
+        assert_eq!(fs::read_to_string(drop.path("incoming/x.bin")).unwrap(), "1");
+        if whole {
+            return;
+        }
+    }
+}
