@@ -193,7 +193,7 @@ fn mended_where_it_lies() {
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
     folder.is_watched();
-    let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1))]);
+    let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1)), (".mreg-complete", b"")]);
     let incoming = folder.incoming().join("model");
     fs::rename(made, &incoming).unwrap();
     let refused = folder.reaches("model", IngestState::Rejected);
