@@ -210,7 +210,7 @@ fn mended_where_it_lies() {
     folder.daemon.restart();
     let again = folder.reaches("model", IngestState::Rejected);
     assert_eq!((&again.id, again.log_index), (&refused.id, document["log_index"].as_u64()), "it is not recorded again");
-    assert_eq!((again.place.as_str(), &again.problem), ("incoming/model", &Some("invalid".to_owned())));
+    assert_eq!((again.place.as_str(), &again.problem), ("incoming/model", &Some("/problems/invalid".to_owned())));
     folder.admin().post(&format!("/ingest/{}/discard", again.id), &serde_json::json!({"reason": "seen"})).expect(200);
     folder.daemon.stop();
     folder.daemon.restart();
