@@ -124,6 +124,8 @@ impl DropFolder {
         for (name, value) in settings {
             daemon.set(name, value);
         }
+        // A refusal is a warning, and what most tests of the folder are about.
+        daemon.expect_line(r#""message":"refused""#);
         fs::create_dir(daemon.work_dir().join("outside")).unwrap();
         Self { daemon, dir }
     }

@@ -193,7 +193,7 @@ fn mended_where_it_lies() {
     folder.daemon.expect_line("\"level\":\"WARN\"");
     folder.daemon.restart();
     folder.is_watched();
-    let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1))]);
+    let made = folder.folder_outside("model", &[("a.safetensors", &samples::safetensors(1)), (".mreg-complete", b"")]);
     let incoming = folder.incoming().join("model");
     fs::rename(made, &incoming).unwrap();
     let refused = folder.reaches("model", IngestState::Rejected);
@@ -210,7 +210,7 @@ fn mended_where_it_lies() {
     folder.daemon.restart();
     let again = folder.reaches("model", IngestState::Rejected);
     assert_eq!((&again.id, again.log_index), (&refused.id, document["log_index"].as_u64()), "it is not recorded again");
-    assert_eq!((again.place.as_str(), &again.problem), ("incoming/model", &Some("invalid".to_owned())));
+    assert_eq!((again.place.as_str(), &again.problem), ("incoming/model", &Some("/problems/invalid".to_owned())));
     folder.admin().post(&format!("/ingest/{}/discard", again.id), &serde_json::json!({"reason": "seen"})).expect(200);
     folder.daemon.stop();
     folder.daemon.restart();
