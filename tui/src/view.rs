@@ -630,7 +630,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
     format!("{} {hint}", state.settings.keys.of(binding).first().unwrap_or(&""))
 }
 
-/// The command whose hint is in a column of the hint line, as [`hints`] writes it.
+/// The command whose hint is in a column of the hint line, as `hints` writes it.
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
         || state.new_password.is_some()
@@ -652,7 +652,7 @@ pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Bin
     None
 }
 
-/// The screen whose name is in a column of the header, as [`header`] writes it.
+/// The screen whose name is in a column of the header, as `header` writes it.
 pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let mut buffer = ratatui::buffer::Buffer::empty(areas.header);
     header(state, areas, &mut Pen::new(&mut buffer, &state.settings));

@@ -14,7 +14,7 @@ use crate::ingest::settle::Writer;
 static BREAKS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Makes leases safe to ask for: somebody who opens a leased file breaks the lease, the kernel says so by SIGIO, and that
-/// ends a process without a handler. Until this was called, [`writer`] knows nothing. To be called within a runtime with
+/// ends a process without a handler. Until this was called, `writer` knows nothing. To be called within a runtime with
 /// I/O; again is harmless.
 ///
 /// # Errors
