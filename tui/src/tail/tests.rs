@@ -1,3 +1,5 @@
+//! The reducer of the live tail, event by event and by properties.
+
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::ops::Range;

@@ -1,3 +1,5 @@
+//! What the console believes of a log, and what it does not, by properties.
+
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use common::audit::{
