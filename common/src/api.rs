@@ -752,6 +752,26 @@ pub struct Status {
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,
+    /// The certificate; none where there is no TLS.
+    #[serde(default)]
+    pub tls: Option<TlsStatus>,
+}
+
+/// The certificate that is shown in TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TlsStatus {
+    /// The hosts it is for.
+    pub names: Vec<String>,
+    /// From when on it is good.
+    pub not_before: String,
+    /// Until when it is good.
+    pub not_after: String,
+    /// Whole days until then; negative once it has expired.
+    pub days_left: i64,
+    /// Its key, as clients may pin it: `sha256:` and 64 hexadecimal digits.
+    pub key: String,
+    /// Why what is in its files now is not in use; none where it is.
+    pub refused: Option<String>,
 }
 
 // ---- the drop folder ------------------------------------------------------------------------------------------------

@@ -1,21 +1,22 @@
 //! The typed client of the REST interface: one method per call, typed answers, problem documents as errors. It knows
-//! HTTP/1.1 over clear TCP, reuses connections, and bounds every wait and every body. It keeps the bearer token, so that
-//! no caller needs to hold it. What to do about an error, and when to refresh a token, is for the caller.
+//! HTTP/1.1 over TLS, clear TCP or a socket of this machine, reuses connections, and bounds every wait and every body. It
+//! keeps the bearer token, so that no caller needs to hold it. What to do about an error, and when to refresh a token, is
+//! for the caller.
 
 mod change;
 mod sse;
 mod upload;
+mod way;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -23,7 +24,6 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -31,10 +31,14 @@ use crate::api::{
     AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
     ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status, Token, User, VersionInfo,
 };
+use crate::certificate::Certificate;
 use crate::digest::Digest;
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
+use crate::tls::{TlsError, Trust};
+
+use self::way::Way;
 
 pub use self::change::VersionVerb;
 pub use self::sse::{
@@ -43,7 +47,7 @@ pub use self::sse::{
 };
 pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
 
-/// Longest wait for a connection.
+/// Longest wait for a connection, the handshake of TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the head of an answer, and for the next octets of a download.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +76,14 @@ pub enum ClientError {
         /// What the system says.
         cause: String,
     },
+    /// There is somebody, but no connection in TLS that can be trusted. Nothing was sent.
+    #[error("{address} is not used: {problem}")]
+    Tls {
+        /// The daemon's address.
+        address: String,
+        /// Why.
+        problem: TlsError,
+    },
     /// A wait ended without an answer. Whether the request was carried out is not known.
     #[error("no answer from {address} within {seconds} s")]
     Timeout {
@@ -98,7 +110,9 @@ impl ClientError {
     pub fn problem_type(&self) -> Option<ProblemType> {
         match self {
             Self::Problem { problem, .. } => ProblemType::from_slug(problem.kind.strip_prefix("/problems/")?),
-            Self::Address(_) | Self::Offline { .. } | Self::Timeout { .. } | Self::Protocol(_) => None,
+            Self::Address(_) | Self::Offline { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Protocol(_) => {
+                None
+            }
         }
     }
 
@@ -106,7 +120,9 @@ impl ClientError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Problem { problem, .. } => Some(problem.status),
-            Self::Address(_) | Self::Offline { .. } | Self::Timeout { .. } | Self::Protocol(_) => None,
+            Self::Address(_) | Self::Offline { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Protocol(_) => {
+                None
+            }
         }
     }
 
@@ -279,12 +295,7 @@ fn encode(text: &str, into: &mut String) {
 
 /// A client of one daemon. Calls may run at once; each takes a connection of its own.
 pub struct Client {
-    /// `host:port`, as connected to and as shown.
-    address: String,
-    host: String,
-    port: u16,
-    /// Whether clear HTTP may leave the machine.
-    allow_plain: bool,
+    way: Way,
     user_agent: String,
     token: Mutex<Option<Zeroizing<String>>>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -293,42 +304,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `http://host[:port]`. Clear HTTP is for this machine only: unless `allow_plain` is set, a connection
-    /// whose peer is not a loopback address is refused before anything is sent. `user_agent` is told to the daemon.
+    /// A client for `https://host[:port]`, `http://host[:port]` or `unix:/path`, which trusts the authorities of this
+    /// machine. Clear HTTP is for this machine only: unless `allow_plain` is set, a connection whose peer is not a loopback
+    /// address is refused before anything is sent. `user_agent` is told to the daemon.
     ///
     /// # Errors
     /// [`ClientError::Address`] for anything else than such an address.
     pub fn new(url: &str, user_agent: &str, allow_plain: bool) -> Result<Self, ClientError> {
-        let refuse = |why: &str| Err(ClientError::Address(format!("the address {url:?} can't be used: {why}")));
-        let Ok(uri) = url.parse::<Uri>() else { return refuse("it is not a URL such as http://127.0.0.1:8000") };
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return refuse(
-                    "only http:// is spoken; reach a TLS daemon through a forwarded port (ssh -L 8000:127.0.0.1:8000 host)",
-                );
-            }
-            _ => return refuse("it must begin with http://"),
-        }
-        if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() {
-            return refuse("it must end after the host and port");
-        }
-        let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
-            return refuse("it must have a host and no user");
-        };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(80);
-        if let Ok(ip) = host.parse::<IpAddr>()
-            && !allow_plain
-            && !ip.is_loopback()
-        {
-            return refuse(NOT_LOOPBACK);
-        }
+        Self::with_trust(url, user_agent, allow_plain, &Trust::default())
+    }
+
+    /// The same with other authorities, or a pinned key.
+    ///
+    /// # Errors
+    /// As of [`Client::new`], also where the authorities can't be read, and where the address has no use for them.
+    pub fn with_trust(url: &str, user_agent: &str, allow_plain: bool, trust: &Trust) -> Result<Self, ClientError> {
         Ok(Self {
-            address: authority.as_str().to_owned(),
-            host,
-            port,
-            allow_plain,
+            way: Way::new(url, allow_plain, trust)?,
             user_agent: user_agent.to_owned(),
             token: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
@@ -337,9 +329,35 @@ impl Client {
         })
     }
 
-    /// Host and port, as given.
+    /// Where the daemon is, to be shown: host and port of clear HTTP, else the whole address.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.way.address
+    }
+
+    /// Whether it is spoken to in TLS.
+    pub fn is_tls(&self) -> bool {
+        self.way.tls().is_some()
+    }
+
+    /// Whether passwords and tokens may cross a network in clear: somebody agreed to it, and the address is not one of this
+    /// machine.
+    pub fn is_plain(&self) -> bool {
+        self.way.is_plain()
+    }
+
+    /// What the daemon's certificate said at the newest handshake.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.way.tls()?.certificate()
+    }
+
+    /// Opens a connection for the call that comes next, and tells what the daemon's certificate says. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`ClientError::Offline`], [`ClientError::Timeout`], [`ClientError::Tls`].
+    pub async fn reach(&self) -> Result<Option<Certificate>, ClientError> {
+        let connection = self.connect().await?;
+        self.put_back(connection).await;
+        Ok(self.certificate())
     }
 
     /// Takes a bearer token that was obtained elsewhere, or forgets the one there is. The old one is wiped.
@@ -608,7 +626,7 @@ impl Client {
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
-        Ok(Download { body: reply.body.into_body(), address: self.address.clone() })
+        Ok(Download { body: reply.body.into_body(), address: self.way.address.clone() })
     }
 
     /// The same from an octet on, as long as it is still the file of this digest; whether it begins there. Where it does
@@ -640,7 +658,7 @@ impl Client {
             }
             _ => return Err(ClientError::Protocol(format!("status {status} to a part of a download"))),
         };
-        Ok((Download { body: reply.body.into_body(), address: self.address.clone() }, is_part))
+        Ok((Download { body: reply.body.into_body(), address: self.way.address.clone() }, is_part))
     }
 
     /// `GET` of a path without a query, such as those below `/log`: the answer, whatever it is. The token is sent along, if
@@ -785,7 +803,7 @@ impl Client {
     fn check_read_only(&self, method: &Method, target: &Target) -> Result<(), ClientError> {
         let is_session = matches!(target.0.as_str(), "/login" | "/logout" | "/token/refresh");
         if method != Method::GET && !is_session && self.read_only.load(Ordering::Relaxed) {
-            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.address)));
+            return Err(ClientError::Address(format!("{} is used read-only: nothing was sent", self.way.address)));
         }
         Ok(())
     }
@@ -802,7 +820,7 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, &self.address)
+            .header(header::HOST, &self.way.authority)
             .header(header::USER_AGENT, &self.user_agent)
             .header(header::ACCEPT, accept)
             .header(header::ACCEPT, problem::CONTENT_TYPE)
@@ -855,16 +873,8 @@ impl Client {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port)))
-            .await
-            .map_err(|_elapsed| self.late(CONNECT_TIMEOUT))?
-            .map_err(|cause| self.offline(&cause))?;
-        // Asked of the connection, not of the name: a name can lead anywhere.
-        let peer = stream.peer_addr().map_err(|cause| self.offline(&cause))?;
-        if !self.allow_plain && !peer.ip().to_canonical().is_loopback() {
-            return Err(ClientError::Address(format!("{} ({peer}) is not used: {NOT_LOOPBACK}", self.address)));
-        }
-        stream.set_nodelay(true).map_err(|cause| self.offline(&cause))?;
+        let stream =
+            timeout(CONNECT_TIMEOUT, self.way.open()).await.map_err(|_elapsed| self.late(CONNECT_TIMEOUT))??;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
         // Its errors reach the request that was on it; without one there is nobody to tell.
         tokio::spawn(async move { drop(connection.await) });
@@ -921,19 +931,16 @@ impl Client {
         if let Some(source) = cause.source() {
             text = source.to_string();
         }
-        ClientError::Offline { address: self.address.clone(), cause: text }
+        ClientError::Offline { address: self.way.address.clone(), cause: text }
     }
 
     fn late(&self, limit: Duration) -> ClientError {
-        ClientError::Timeout { address: self.address.clone(), seconds: limit.as_secs() }
+        ClientError::Timeout { address: self.way.address.clone(), seconds: limit.as_secs() }
     }
 }
 
 /// What is asked for where nothing else is.
 const JSON: &str = "application/json";
-
-const NOT_LOOPBACK: &str = "passwords would cross the network in clear; use a loopback address (ssh -L \
-                            8000:127.0.0.1:8000 host), or --allow-plain-http where the network is trusted";
 
 /// The JSON of an answer as what it should be; the octets are wiped.
 fn fitting<T: DeserializeOwned>(reply: Reply<Bytes>) -> Result<Reply<T>, ClientError> {

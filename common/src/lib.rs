@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod certificate;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod digest;
@@ -11,3 +12,5 @@ pub mod name;
 pub mod problem;
 pub mod role;
 pub mod shown;
+#[cfg(feature = "client")]
+pub mod tls;

@@ -159,6 +159,12 @@ pub trait BlobReader: Send + Sync {
     /// The blob as a file opened for reading; `None` where it is no file of this machine (see [`Staged::file`]).
     fn file(&self) -> Option<io::Result<File>>;
 
+    /// Where the whole blob is, as the path of a file below the store's directory on this machine; `None` where there is no
+    /// such file. For a program that sends it in our stead.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Lets go of what memory holds of the blob, so that the next read comes from where it is stored. A help, not a promise.
     fn evict(&self) {}
 }

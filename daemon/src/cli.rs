@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use common::audit::Verifier;
+use common::certificate::KeyPin;
 use serde_json::json;
 
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
 use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
+use crate::error_chain;
+use crate::tls::Identity;
 
 /// How the process ended: `sysexits.h`, which service managers and scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,12 +246,19 @@ pub struct Remote {
     /// Let a token cross the network in clear
     #[arg(long)]
     pub allow_plain_http: bool,
+    /// Trust the authorities in this file (PEM) in place of this machine's, for an address with https://
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The key that the certificate must have, as sha256: and 64 hexadecimal digits. Without --ca-file it stands in for
+    /// authorities, name and dates
+    #[arg(long, value_name = "PIN")]
+    pub tls_pin: Option<KeyPin>,
 }
 
 /// Options of `mregd log verify`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
-    /// The registry's address, as http://host:port; or where an export is served, with its path
+    /// The registry's address, as https://host:port, http://host:port or unix:/path; or where an export is served, with its path
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// The directory of an export
@@ -289,7 +299,7 @@ pub struct ExportOptions {
     /// Where to write; made if it is not there
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
-    /// The registry's address, as http://host:port [default: the registry of this machine]
+    /// The registry's address, as https://host:port, http://host:port or unix:/path [default: the registry of this machine]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Keys of which one must have signed the checkpoint; a key or a file
@@ -303,7 +313,7 @@ pub struct ExportOptions {
 /// Options of `mregd log tail`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct TailOptions {
-    /// The registry's address, as http://host:port; or where an export is served, with its path
+    /// The registry's address, as https://host:port, http://host:port or unix:/path; or where an export is served, with its path
     #[arg(value_name = "URL")]
     pub url: String,
     /// The file that keeps the newest checkpoint that was seen
@@ -458,6 +468,12 @@ pub fn config(options: &Options, command: &ConfigCommand) -> Exit {
         ConfigCommand::Check => with_config(options, |loaded| {
             loaded.warnings.iter().for_each(|warning| err(&format!("warning: {warning}")));
             loaded.notices.iter().for_each(|notice| err(&format!("note: {notice}")));
+            if let Some(files) = &loaded.config.tls
+                && let Err(error) = Identity::load(files)
+            {
+                err(&format!("error: MREG_TLS_CERT, MREG_TLS_KEY: {}", error_chain(&error)));
+                return Exit::Config;
+            }
             out("configuration is valid\n")
         }),
         ConfigCommand::Show { json: false } => with_config(options, |loaded| out(&table(&loaded.rows()))),

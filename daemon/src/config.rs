@@ -7,6 +7,7 @@
 
 pub mod dotenv;
 pub mod ingest;
+pub mod network;
 pub mod secret;
 pub mod scan;
 pub mod settings;
@@ -26,7 +27,9 @@ use std::time::Duration;
 
 use common::role::{Permission, Role};
 use ingest::{DropFolder, UID_NOBODY};
+use network::{Listen, Proxies, SOCKET_PATH_MAX, TlsFiles};
 use scan::{ScanPolicies, ScanPolicy};
+use secret::Readers;
 pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
@@ -40,7 +43,7 @@ const SAMPLE_PASSWORD: &str = "secure_password";
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Variables with our prefix that belong to the console, not to us.
-const CONSOLE_NAMES: [&str; 4] = ["MREG_PROFILE", "MREG_TOKEN", "MREG_TOKEN_FILE", "MREG_URL"];
+const CONSOLE_NAMES: [&str; 5] = ["MREG_CA_FILE", "MREG_PROFILE", "MREG_TOKEN", "MREG_TOKEN_FILE", "MREG_URL"];
 
 /// All that a deployment can change. The manual of each is in [`settings::GROUPS`].
 #[derive(Debug, PartialEq, Eq)]
@@ -73,8 +76,20 @@ pub struct Config {
     pub admin_password: Option<Secret>,
     /// Whether anyone may make themselves a viewer.
     pub open_registration: bool,
-    /// Where to listen.
+    /// Where to listen; in TLS, if there is any.
     pub bind: SocketAddr,
+    /// Where else, in clear; no place twice.
+    pub listen: Vec<Listen>,
+    /// Mode of the sockets among them.
+    pub socket_mode: u32,
+    /// The certificate and its key, where there is TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether clear text is for this machine alone.
+    pub require_tls: bool,
+    /// Who is believed about whom it asks for.
+    pub proxies: Proxies,
+    /// Where nginx has the blobs, so that it sends them; only with proxies.
+    pub send_file: Option<String>,
     /// Connections served at once.
     pub connections_max: usize,
     /// For the head of a request.
@@ -109,6 +124,8 @@ pub struct Config {
     pub witness_mode: WitnessMode,
     /// The file of the witness policy; absolute.
     pub witness_policy: Option<PathBuf>,
+    /// The file of authorities trusted for them; absolute.
+    pub witness_ca_file: Option<PathBuf>,
     /// What is in it; there whenever witnesses are asked.
     pub witnesses: Option<Witnesses>,
     /// Diagnostics on standard error.
@@ -365,6 +382,13 @@ impl Draft {
             admin_password: None,
             open_registration: false,
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listen: Vec::new(),
+            socket_mode: 0,
+            // As the drop folder below: taken back where no files are named.
+            tls: Some(TlsFiles::blank()),
+            require_tls: false,
+            proxies: Proxies::default(),
+            send_file: None,
             connections_max: 0,
             header_timeout: Duration::ZERO,
             body_idle_timeout: Duration::ZERO,
@@ -383,6 +407,7 @@ impl Draft {
             log_hash_access: LogHashAccess::Public,
             witness_mode: WitnessMode::Off,
             witness_policy: None,
+            witness_ca_file: None,
             witnesses: None,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
@@ -392,6 +417,11 @@ impl Draft {
     /// The drop folder in the making.
     fn drop_folder(&mut self) -> &mut DropFolder {
         self.config.drop.get_or_insert_with(DropFolder::blank)
+    }
+
+    /// The files of TLS in the making.
+    fn tls_files(&mut self) -> &mut TlsFiles {
+        self.config.tls.get_or_insert_with(TlsFiles::blank)
     }
 }
 
@@ -462,6 +492,8 @@ impl Config {
         loading.settle_key_dir();
         loading.settle_drop_folder();
         loading.settle_witnesses();
+        loading.settle_tls();
+        loading.settle_places();
         loading.check_sign_in();
         loading.check_exposure(options.require_tls);
         loading.take_surroundings();
@@ -722,6 +754,8 @@ impl Loading<'_> {
     fn settle_witnesses(&mut self) {
         let path = self.draft.config.witness_policy.as_ref().map(|path| self.absolute(path));
         self.draft.config.witness_policy.clone_from(&path);
+        let ca_file = self.draft.config.witness_ca_file.as_ref().map(|path| self.absolute(path));
+        self.draft.config.witness_ca_file.clone_from(&ca_file);
         match (self.draft.config.witness_mode, path) {
             (WitnessMode::Off, None) => {}
             (WitnessMode::Off, Some(_)) => {
@@ -739,7 +773,11 @@ impl Loading<'_> {
             }
             (WitnessMode::Background, Some(path)) => match witness::read(&path) {
                 Ok((witnesses, warnings)) => {
-                    self.draft.config.witnesses = Some(witnesses);
+                    if ca_file.is_some() && !witnesses.reached.iter().any(|address| address.is_tls) {
+                        self.notices
+                            .push("MREG_WITNESS_CA_FILE is not used, because no witness is at https://".to_owned());
+                    }
+                    self.draft.config.witnesses = Some(Witnesses { ca_file, ..witnesses });
                     for warning in warnings {
                         self.warn(format!("MREG_WITNESS_POLICY: {warning}"));
                     }
@@ -750,6 +788,60 @@ impl Loading<'_> {
                     }
                 }
             },
+        }
+    }
+
+    /// Certificate and key, or neither. What is in them is looked at when they are needed: commands that have nothing to do
+    /// with them must work without.
+    fn settle_tls(&mut self) {
+        let Some(mut files) = self.draft.config.tls.take() else { return };
+        let is_named = |path: &PathBuf| !path.as_os_str().is_empty();
+        match (is_named(&files.cert), is_named(&files.key)) {
+            (false, false) => return,
+            (true, true) => {}
+            (true, false) => self.mistake("MREG_TLS_KEY", "is not set, and MREG_TLS_CERT is; set both, or neither"),
+            (false, true) => self.mistake("MREG_TLS_CERT", "is not set, and MREG_TLS_KEY is; set both, or neither"),
+        }
+        (files.cert, files.key) = (self.absolute(&files.cert), self.absolute(&files.key));
+        let credentials = self.inputs.inherited("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty());
+        if credentials.is_some_and(|dir| files.key.starts_with(self.absolute(Path::new(dir)))) {
+            files.key_readers = Readers::Any;
+        }
+        self.draft.config.tls = Some(files);
+    }
+
+    /// Places to listen, each once; and who sends downloads.
+    fn settle_places(&mut self) {
+        let mut places = std::mem::take(&mut self.draft.config.listen);
+        for place in &mut places {
+            if let Listen::Unix(path) = place {
+                *path = self.absolute(path);
+            }
+        }
+        let mut seen = vec![Listen::Tcp(self.draft.config.bind)];
+        for place in &places {
+            let is_any_port = matches!(place, Listen::Tcp(address) if address.port() == 0);
+            if seen.contains(place) && !is_any_port {
+                self.mistake("MREG_LISTEN", format!("{place} is named twice, here or in MREG_BIND"));
+            }
+            if let Listen::Unix(path) = place
+                && path.as_os_str().len() > SOCKET_PATH_MAX
+            {
+                let why = format!("{place} is too long; the path of a socket has at most {SOCKET_PATH_MAX} bytes");
+                self.mistake("MREG_LISTEN", why);
+            }
+            seen.push(place.clone());
+        }
+        let has_socket = places.iter().any(|place| matches!(place, Listen::Unix(_)));
+        self.draft.config.listen = places;
+        let Config { proxies, send_file, .. } = &self.draft.config;
+        if proxies.unix && !has_socket && !self.is_mistaken("MREG_LISTEN") {
+            self.mistake("MREG_TRUSTED_PROXIES", "says unix, and MREG_LISTEN names no socket");
+        } else if send_file.is_some() && proxies.is_empty() && !self.is_mistaken("MREG_TRUSTED_PROXIES") {
+            self.mistake(
+                "MREG_SEND_FILE",
+                "leaves downloads to nginx, and MREG_TRUSTED_PROXIES does not name it; set that as well, or say none",
+            );
         }
     }
 
@@ -809,15 +901,19 @@ impl Loading<'_> {
                 ),
             );
         }
-        if require_tls {
+        if self.draft.config.tls.is_some() || self.is_mistaken("MREG_TLS_CERT") || self.is_mistaken("MREG_TLS_KEY") {
+            return;
+        }
+        let proxied = !self.draft.config.proxies.is_empty();
+        if require_tls || self.draft.config.require_tls {
             self.mistake(
-                "--require-tls",
+                if require_tls { "--require-tls" } else { "MREG_REQUIRE_TLS" },
                 format!(
-                    "TLS is not available in this version, and {about} {bind} is not a loopback address; \
+                    "{about} {bind} is not a loopback address, and there is no TLS; set MREG_TLS_CERT and MREG_TLS_KEY, or \
                     bind to 127.0.0.1 and let a proxy on this machine terminate TLS"
                 ),
             );
-        } else {
+        } else if !proxied {
             self.warn(format!(
                 "{about} {bind} is reachable from other machines, and nothing is encrypted: \
                 passwords and tokens can be read on the way"

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::audit::{Checkpoint, Hash, NOTE_LEN_MAX, UnmetPolicy, Verifier, Witnessed, verify_consistency};
+use common::tls::{Connector, Trust, TrustError};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
@@ -55,6 +56,9 @@ pub enum CosigningError {
         /// The log's key.
         vkey: String,
     },
+    /// There is nobody to trust about the witnesses in TLS.
+    #[error("witnesses at https:// can't be asked")]
+    Trust(#[from] TrustError),
 }
 
 /// What there is to say, for whoever asks at any time.
@@ -119,6 +123,8 @@ pub struct Cosigning {
     file: PathBuf,
     state: watch::Sender<State>,
     peers: Vec<Peer>,
+    /// The way to those in TLS, where there are any.
+    tls: Option<Connector>,
     /// Cosignature lines of `lines_of`, by index into the policy's witnesses.
     lines: BTreeMap<usize, String>,
     lines_of: Option<Arc<PublishedCheckpoint>>,
@@ -158,8 +164,14 @@ impl Cosigning {
             ..WitnessState::default()
         });
         let state = State { witnesses: states.collect(), ..State::default() };
+        let tls = if witnesses.reached.iter().any(|address| address.is_tls) {
+            Some(Connector::new(&Trust { ca_file: witnesses.ca_file.clone(), pin: None })?)
+        } else {
+            None
+        };
         let mut this = Self {
             peers: peers.collect(),
+            tls,
             state: watch::Sender::new(state),
             file: data_dir.join(NOTE_FILE),
             registry,
@@ -313,8 +325,10 @@ impl Cosigning {
                 let (address, key, old) = (peer.address.clone(), peer.key.clone(), peer.old);
                 let caller = caller.clone();
                 let checkpoint = Arc::clone(checkpoint);
+                let tls = self.tls.clone().filter(|_| address.is_tls);
                 asking.push(async move {
-                    (number, ask::cosign(&registry, &caller, &address, &key, &checkpoint, old).await)
+                    let witness = ask::Witness { address: &address, key: &key, tls: tls.as_ref() };
+                    (number, ask::cosign(&registry, &caller, &witness, &checkpoint, old).await)
                 });
             }
         }

@@ -14,10 +14,11 @@
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
 //! `route` is the index of all of it. Knows the types that a request passes through on its way to a handler and back;
-//! refuses to know stores, blobs and configuration.
+//! refuses to know stores, blobs and how configuration is read.
 
 pub mod route;
 pub mod server;
+pub mod forwarded;
 pub mod auth;
 pub mod dispatch;
 pub mod params;
@@ -56,6 +57,7 @@ use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::watch;
 
+use crate::config::network::Proxies;
 use crate::cosigning;
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
@@ -64,6 +66,7 @@ use crate::http::route::Route;
 use crate::ingest::queue::Handle;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
+use crate::tls::Tls;
 
 /// The body of an answer. The only boxed body there is.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -87,6 +90,12 @@ pub struct Shared {
     pub cosigning: Option<watch::Receiver<cosigning::State>>,
     /// The drop folder, where there is one.
     pub ingest: Option<Handle>,
+    /// The certificate, where there is one.
+    pub tls: Option<Arc<Tls>>,
+    /// Who is believed about whom it asks for.
+    pub proxies: Proxies,
+    /// Where a believed proxy has the blobs, so that it sends them.
+    pub send_file: Option<String>,
 }
 
 /// Bounds of what is taken from the network.
@@ -116,4 +125,6 @@ pub struct Call {
     pub head: Parts,
     /// The body, unread.
     pub body: Payload,
+    /// Whether a proxy that is believed sent it.
+    pub by_proxy: bool,
 }

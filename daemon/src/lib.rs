@@ -16,6 +16,7 @@ pub mod auth;
 pub mod registry;
 pub mod operator;
 pub mod problem;
+pub mod tls;
 pub mod http;
 pub mod ingest;
 pub mod witness;
@@ -35,7 +36,6 @@ use std::time::Duration;
 use common::audit::Action;
 use common::name::{Alias, UserName};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
@@ -45,6 +45,7 @@ use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess}
 use crate::cosigning::{Cosigning, CosigningError};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
+use crate::http::server::listen::Listener;
 use crate::http::server::{self, Stop, raised};
 use crate::http::{Limits, Shared};
 use crate::ingest::Ingest;
@@ -56,6 +57,7 @@ use crate::registry::scrub::position_file;
 use crate::registry::{Registry, Seeded, settings};
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
+use crate::tls::Tls;
 
 /// Blobs, below the data directory.
 const BLOBS_DIR: &str = "blobs";
@@ -209,6 +211,16 @@ async fn seed(registry: &Registry, config: &Config) -> Result<Seeded, StartError
     registry.seed_admin(&name, config.admin_password.clone()).await.map_err(StartError::Registry)
 }
 
+/// Where a registry is served.
+pub struct Front {
+    /// The places.
+    pub listeners: Vec<Listener>,
+    /// The certificate of those in TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// Changes whenever the certificate shall be read again.
+    pub reload: watch::Receiver<u64>,
+}
+
 /// Serves a registry until `stop`, then ends in order: nothing new, running requests, last entry, store. `announce` is
 /// called once it serves.
 pub async fn run(
@@ -216,7 +228,7 @@ pub async fn run(
     registry: Arc<Registry>,
     cosigning: Option<Cosigning>,
     ingest: Option<Ingest>,
-    listener: TcpListener,
+    front: Front,
     stop: Stop,
     announce: impl FnOnce(),
 ) -> Result<(), RunError> {
@@ -237,6 +249,9 @@ pub async fn run(
         stopping: begun.clone(),
         cosigning: cosigning.as_ref().map(Cosigning::state),
         ingest: ingest.as_ref().map(Ingest::handle),
+        tls: front.tls.clone(),
+        proxies: config.proxies.clone(),
+        send_file: config.send_file.clone(),
     });
     let control = match Control::bind(&config.data_dir) {
         Ok(control) => control,
@@ -246,10 +261,11 @@ pub async fn run(
         }
     };
     let own_stop = Stop { begun, at_once: stop.at_once.clone() };
-    let network = tokio::spawn(server::serve(listener, Arc::clone(&shared), own_stop.clone()));
+    let network = tokio::spawn(server::serve(front.listeners, Arc::clone(&shared), own_stop.clone()));
     let ingest = ingest.map(|ingest| tokio::spawn(ingest.run(own_stop.clone(), config.shutdown_timeout)));
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+    let certificate = front.tls.map(|tls| tokio::spawn(tls::watch(tls, front.reload)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
     if let Err(error) = registry.start_scrubbing() {
         tracing::error!(error = error_chain(&error), "the scrubber can't be started; blobs are not read again");
@@ -277,6 +293,9 @@ pub async fn run(
         tracing::error!(%error, "the control socket failed");
     }
     upkeep.abort();
+    if let Some(certificate) = certificate {
+        certificate.abort();
+    }
     if let Some(cosigning) = cosigning {
         cosigning.abort();
     }
@@ -389,8 +408,9 @@ fn token_key(config: &Config) -> Result<Secret, StartError> {
 }
 
 /// Where a listener is, as a URL.
-pub fn url_of(address: SocketAddr) -> String {
-    format!("http://{address}")
+pub fn url_of(address: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 /// An error with all its causes, for the log. Some errors show their cause themselves; it is not said twice.

@@ -8,6 +8,7 @@ use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
 
 fn main() -> ExitCode {
+    common::tls::install();
     let exit = cli::parse(std::env::args_os()).map_or_else(|exit| exit, |cli| run(&cli.options, cli.command));
     exit.into()
 }

@@ -77,6 +77,7 @@ pub mod upkeep;
 pub mod upload;
 pub mod users;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -90,7 +91,7 @@ use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
 use crate::inspection::Inspector;
 use crate::registry::access::Caller;
-use crate::registry::commit::Note;
+use crate::registry::commit::{Note, logged_ip};
 use crate::registry::error::{Logged, RegistryError};
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::ingest::Forgets;
@@ -267,6 +268,11 @@ impl Registry {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// A client's address as far as it may be written down.
+    pub fn shown_ip(&self, ip: IpAddr) -> Option<String> {
+        logged_ip(ip, self.inner.settings.client_ip)
     }
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.

@@ -115,9 +115,11 @@ macro_rules! replays {
 }
 
 replays!(
+    certificate,
     checksum,
     consistency,
     drop_name,
+    forwarded,
     inspect,
     inspect_compressed,
     inspect_gguf,

@@ -652,12 +652,12 @@ fn keys_and_states() {
 fn settings_are_refused() {
     let mut daemon = Daemon::prepared(&[]);
     let key = common::audit::Cosigner::from_seed("w", &[1; 32]).unwrap().verifier().to_string();
-    give(&mut daemon, &format!("witness w {key} https://witness.example\nquorum w\n"));
+    give(&mut daemon, &format!("witness w {key} ftp://witness.example\nquorum w\n"));
     daemon.set("MREG_MAX_CONNECTIONS", "none");
     let output = daemon.run(&[] as &[&str], "");
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78));
-    assert!(told.contains("TLS to witnesses is not available") && told.contains("MREG_MAX_CONNECTIONS"), "{told}");
+    assert!(told.contains("must begin with https:// or http://") && told.contains("MREG_MAX_CONNECTIONS"), "{told}");
     daemon.set(MODE, "required");
     daemon.set("MREG_MAX_CONNECTIONS", "");
     let told = String::from_utf8(daemon.run(&[] as &[&str], "").stderr).unwrap();

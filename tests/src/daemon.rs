@@ -99,7 +99,10 @@ struct Running {
     child: Child,
     stdout: Lines,
     stderr: Lines,
+    /// Where it is spoken to in clear.
     address: SocketAddr,
+    /// What it said first.
+    url: String,
 }
 
 /// A daemon with directories of its own.
@@ -190,20 +193,26 @@ impl Daemon {
         let mut child = self.command(&[] as &[&str]).stdin(Stdio::null()).spawn().expect("mregd starts");
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        let mut running = Running { child, stdout, stderr, address: ([127, 0, 0, 1], 0).into() };
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut running = Running { child, stdout, stderr, address, url: String::new() };
         let first = wait::until("the address on standard output", || {
             if let Some(status) = running.child.try_wait().unwrap() {
                 panic!("mregd ended with {status}: {}", running.stderr.all().join("\n"));
             }
             running.stdout.so_far().first().cloned()
         });
-        let address = first.strip_prefix("http://").unwrap_or_else(|| panic!("the first line is {first:?}"));
-        running.address = address.parse().expect("an address and port");
         let vkey = wait::until("the log's key on standard output", || {
             let lines = running.stdout.so_far();
             lines.iter().find_map(|line| line.trim_start().strip_prefix("log key").map(|key| key.trim().to_owned()))
         });
         self.ledger.set_vkey(vkey.parse().expect("a vkey"));
+        // In TLS, the tests' own client goes to a further place, in clear: all of them are said before the key.
+        let lines = running.stdout.so_far();
+        let further = lines.iter().filter_map(|line| line.trim_start().strip_prefix("also at")).map(str::trim);
+        let clear = std::iter::once(first.as_str()).chain(further).find_map(|place| place.strip_prefix("http://"));
+        let place = clear.or(first.strip_prefix("https://")).unwrap_or_else(|| panic!("the first line is {first:?}"));
+        running.address = place.parse().expect("an address and port");
+        running.url = first;
         self.running = Some(running);
     }
 
@@ -278,6 +287,11 @@ impl Daemon {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.running.as_ref().expect("it runs").address
+    }
+
+    /// Where it listens first, as it says.
+    pub fn url(&self) -> &str {
+        &self.running.as_ref().expect("it runs").url
     }
 
     /// The process.

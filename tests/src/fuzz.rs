@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod journal;
 pub mod mutate;
+pub mod network;
 pub mod seeds;
 
 pub use ingest::{checksum, drop_name, sidecar};
@@ -15,6 +16,8 @@ pub use inspect::{
     inspect_saved_model, inspect_sentencepiece, inspect_tar, inspect_text, inspect_tflite, inspect_ubjson, inspect_xml,
     inspect_yaml, inspect_zip,
 };
+
+pub use network::{certificate, forwarded};
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -42,10 +45,12 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 37] = [
+pub const TARGETS: [(&str, Target); 39] = [
+    ("certificate", network::certificate),
     ("checksum", ingest::checksum),
     ("consistency", consistency),
     ("drop_name", ingest::drop_name),
+    ("forwarded", network::forwarded),
     ("inspect", inspect),
     ("inspect_compressed", inspect_compressed),
     ("inspect_gguf", inspect_gguf),

@@ -21,5 +21,6 @@ pub mod samples;
 pub mod tail;
 pub mod tamper;
 pub mod tar;
+pub mod tls;
 pub mod wait;
 pub mod witness;

@@ -7,6 +7,7 @@ use common::api::{
     VersionInfo,
 };
 use common::audit::{Hash, Receipt, TilePath};
+use common::certificate::Certificate;
 use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
 use common::name::{ArtifactPath, Version};
 
@@ -205,6 +206,8 @@ pub enum LogAnswer {
 /// A question to the daemon. All but the sign-in calls and [`Call::Change`] only read, so each may be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
+    /// Shake hands, and see the daemon's certificate; nothing is sent.
+    Reach,
     /// `POST /login`.
     Login {
         /// Who.
@@ -304,6 +307,7 @@ impl Call {
     /// The call as the message list names it; never with a value somebody typed.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Reach => "TLS",
             Self::Login { .. } => "POST /login",
             Self::Refresh => "POST /token/refresh",
             Self::ChangePassword { .. } => "POST /me/password",
@@ -445,6 +449,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "each is the answer to the call of its name")]
 pub enum Answer {
+    Reached(Option<Certificate>),
     Session(Reply<Session>),
     PasswordChanged,
     Me(Reply<Me>),

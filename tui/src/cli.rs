@@ -61,7 +61,9 @@ impl CliError {
     fn status(&self) -> u8 {
         match self {
             Self::Client(ClientError::Address(_)) | Self::Usage(_) => status::USAGE,
-            Self::Client(ClientError::Offline { .. } | ClientError::Timeout { .. }) => status::NOT_REACHED,
+            Self::Client(ClientError::Offline { .. } | ClientError::Tls { .. } | ClientError::Timeout { .. }) => {
+                status::NOT_REACHED
+            }
             Self::NotVerified(_) => status::NOT_VERIFIED,
             Self::Client(error) => match error.status() {
                 Some(401) => status::NOT_SIGNED_IN,

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
+use common::certificate::KeyPin;
 use common::client::Client;
+use common::tls::Trust;
 use zeroize::Zeroizing;
 
 use crate::config::file::{File, Mistake, Profile};
@@ -66,7 +68,8 @@ pub struct Connection {
     /// The profile of the configuration file to use; also MREG_PROFILE.
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// The daemon's address; also MREG_URL. Without profile and address: http://127.0.0.1:8000.
+    /// The daemon's address, as https://host, http://host:port or unix:/path; also MREG_URL. Without profile and address:
+    /// http://127.0.0.1:8000.
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
     /// The user to sign in as.
@@ -81,6 +84,13 @@ pub struct Connection {
     /// Let passwords and tokens cross a network in clear.
     #[arg(long, global = true)]
     pub allow_plain_http: bool,
+    /// Trust the authorities in this file (PEM) in place of this machine's, where the address begins with https://
+    #[arg(long, global = true, env = "MREG_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The key that the daemon's certificate must have: sha256: and 64 hexadecimal digits. Without --ca-file it stands in
+    /// for authorities, name and dates.
+    #[arg(long, global = true, value_name = "PIN")]
+    pub tls_pin: Option<KeyPin>,
     /// Send nothing that changes anything.
     #[arg(long, global = true)]
     pub readonly: bool,
@@ -410,7 +420,8 @@ impl Profiles {
         let allow_plain = profile.allow_plain_http || (is_first && self.connection.allow_plain_http);
         let url = self.connection.url.as_deref().filter(|_| is_first).unwrap_or(&profile.url);
         let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
-        let client = Client::new(url, agent, allow_plain).map_err(|error| error.to_string())?;
+        let trust = self.trust(url, profile, is_first);
+        let client = Client::with_trust(url, agent, allow_plain, &trust).map_err(|error| error.to_string())?;
         let readonly = profile.readonly || self.connection.readonly;
         client.set_read_only(readonly);
         let cache = self.cache(name, profile, client.address());
@@ -426,7 +437,8 @@ impl Profiles {
             profile: name.to_owned(),
             accent: profile.accent,
             address: client.address().to_owned(),
-            plain: allow_plain,
+            plain: client.is_plain(),
+            tls: client.is_tls(),
             readonly,
             strict: profile.strict,
             remember: remembers && cache.is_some(),
@@ -438,6 +450,13 @@ impl Profiles {
         };
         let cache = cache.map(|cache| Cache { on: settings.remember, ..cache });
         Ok(Opening { client, settings, credential, cache, log_keys })
+    }
+
+    /// Whom to trust about a daemon. What arguments and environment say is for the daemon that was chosen first.
+    fn trust(&self, url: &str, profile: &Profile, is_first: bool) -> Trust {
+        let said = |given: &Option<PathBuf>| given.clone().filter(|_| is_first && url.starts_with("https://"));
+        let ca_file = said(&self.connection.ca_file).or_else(|| profile.ca_file.as_ref().map(PathBuf::from));
+        Trust { ca_file, pin: self.connection.tls_pin.filter(|_| is_first).or(profile.tls_pin) }
     }
 
     /// What is drawn with before a daemon is chosen.
@@ -463,8 +482,13 @@ impl Profiles {
         let mut all = Vec::new();
         for (name, profile) in &self.file.profiles {
             let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
-            let client =
-                Client::new(&profile.url, agent, profile.allow_plain_http).map_err(|error| error.to_string())?;
+            let client = Client::with_trust(
+                &profile.url,
+                agent,
+                profile.allow_plain_http,
+                &self.trust(&profile.url, profile, false),
+            )
+            .map_err(|error| error.to_string())?;
             all.extend(self.cache(name, profile, client.address()).map(|cache| (client, cache)));
         }
         Ok(all)

@@ -16,6 +16,7 @@ use tui::terminal::{Guard, give_back, is_interactive};
 use tui::{cli, run, worker};
 
 fn main() -> ExitCode {
+    common::tls::install();
     std::panic::set_hook(Box::new(defect));
     let mut arguments = Arguments::parse();
     match arguments.command.take() {

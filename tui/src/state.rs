@@ -16,6 +16,7 @@ pub mod users;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use common::certificate::Certificate;
 use common::role::{Permission, Role};
 
 use crate::action::{Call, RequestId};
@@ -100,8 +101,10 @@ pub struct Settings {
     pub accent: Option<Accent>,
     /// The daemon's host and port; empty before one is chosen.
     pub address: String,
-    /// Clear HTTP to another machine is allowed: the header says so.
+    /// Passwords and tokens may cross a network in clear: the header says so.
     pub plain: bool,
+    /// The daemon is spoken to in TLS.
+    pub tls: bool,
     /// Only ASCII is drawn.
     pub ascii: bool,
     /// Which colours.
@@ -270,6 +273,8 @@ pub struct State {
 
     /// The signed-in user; none before the first sign-in.
     pub who: Option<Who>,
+    /// The daemon's certificate, or why there is no connection in TLS; none before that is known, and without TLS.
+    pub certificate: Option<Result<Certificate, String>>,
     /// The dialog over everything.
     pub login: Option<Login>,
     /// The form that must be filled in before anything else.
@@ -366,6 +371,7 @@ impl State {
             now: Moment::default(),
             size,
             who: None,
+            certificate: None,
             login: None,
             new_password: None,
             renewing: false,

@@ -144,7 +144,7 @@ fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
     state.next_id += 1;
     let asked = Asked { call, at: state.now, again: false };
     let waits = state.renewing || state.login.is_some();
-    if waits && !asked.call.is_sign_in() && asked.call != Call::Me {
+    if waits && !asked.call.is_sign_in() && !matches!(asked.call, Call::Me | Call::Reach) {
         state.parked.insert(id, asked);
     } else {
         out.push(Action::Request { id, call: asked.call.clone() });
@@ -205,6 +205,11 @@ fn keep(state: &mut State, note: Note) {
     state.notes.push_back(note);
 }
 
+/// Whether nobody who can be trusted answers.
+fn is_away(error: &ClientError) -> bool {
+    matches!(error, ClientError::Offline { .. } | ClientError::Tls { .. } | ClientError::Timeout { .. })
+}
+
 /// An error as a sentence, with the id the daemon's log knows it by.
 fn sentence(error: &ClientError) -> String {
     match error {
@@ -216,6 +221,7 @@ fn sentence(error: &ClientError) -> String {
         }
         ClientError::Address(_)
         | ClientError::Offline { .. }
+        | ClientError::Tls { .. }
         | ClientError::Timeout { .. }
         | ClientError::Protocol(_) => error.to_string(),
     }
@@ -584,7 +590,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     if !matches!(asked.call, Call::Log(_)) || result.is_err() {
         keep(state, Note { at: state.now, level, text });
     }
-    state.offline = matches!(result, Err(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    state.offline = matches!(result, Err(ref error) if is_away(error));
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
     if !wants_sign_in
         && (course::reply(state, id, &result, out)
@@ -614,6 +620,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
 fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &mut Vec<Action>) {
     let at = state.now;
     match answer {
+        Answer::Reached(certificate) => state.certificate = certificate.map(Ok),
         Answer::Session(reply) => login::signed_in(state, asked, reply.body, out),
         Answer::PasswordChanged => login::password_changed(state, out),
         Answer::Me(reply) => login::me(state, reply.body, out),
@@ -683,6 +690,11 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
 }
 
 fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, out: &mut Vec<Action>) {
+    if asked.call == Call::Reach {
+        // The login dialog says it.
+        state.certificate = Some(Err(sentence(error)));
+        return;
+    }
     if asked.call.is_sign_in() || asked.call == Call::Me {
         return login::failed(state, &asked, error, out);
     }
@@ -730,7 +742,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
         Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => return,
-        Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+        Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {
         return login::demand_new_password(state, None);

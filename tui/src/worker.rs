@@ -282,6 +282,7 @@ async fn hand_over(events: &Sender, mut event: EventKind) {
 
 async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
+        Call::Reach => Answer::Reached(client.reach().await?),
         Call::Login { username, password } => {
             let session = client.login(&username, password.expose()).await?;
             keeper.keep(&session.body, client);

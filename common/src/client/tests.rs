@@ -10,8 +10,10 @@ use zeroize::Zeroizing;
 
 use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
 use crate::api::{IngestKind, IngestState};
+use crate::certificate::KeyPin;
 use crate::name::ItemId;
 use crate::problem::ProblemType;
+use crate::tls::Trust;
 
 /// Answers each connection with its list of raw answers, one per request; returns the requests.
 fn serve(connections: Vec<Vec<String>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
@@ -287,11 +289,22 @@ fn addresses() {
         "http://u:p@127.0.0.1",
         "http://127.0.0.1/x",
         "http://127.0.0.1?q",
+        "https://127.0.0.1/x",
+        "unix:",
+        "unix:relative",
+        "unix:/folder/",
     ] {
         assert!(reason(bad).is_some(), "{bad}");
     }
-    assert!(reason("https://registry.example").unwrap().contains("ssh -L"));
-    assert!(Client::new("http://10.0.0.1", "t", true).is_ok());
+    assert!(Client::new("http://10.0.0.1", "t", true).is_ok_and(|client| client.is_plain()));
+    let pinned = Trust { ca_file: None, pin: Some(KeyPin::of(b"key")) };
+    let client = |url: &str| Client::with_trust(url, "t", true, &pinned);
+    assert!(client("https://registry.example").is_ok_and(|client| client.is_tls() && !client.is_plain()));
+    assert!(client("http://127.0.0.1").err().unwrap().to_string().contains("https://"));
+    assert!(Client::new("unix:/run/x", "t", true).is_ok_and(|client| !client.is_plain()));
+    let nowhere = Trust { ca_file: Some("/nowhere/ca.pem".into()), pin: None };
+    let refused = Client::with_trust("https://registry.example", "t", false, &nowhere).err().unwrap();
+    assert!(refused.to_string().contains("/nowhere/ca.pem"), "{refused}");
 }
 
 /// Nobody there is said at once, with the address.

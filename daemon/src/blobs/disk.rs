@@ -188,10 +188,15 @@ impl Blobs for DiskBlobs {
 
 impl Store {
     fn path(&self, digest: &Digest) -> PathBuf {
-        let digits = digest.to_hex();
-        let (shard, rest) = digits.split_at(2);
-        self.dir.join("sha256").join(shard).join(rest)
+        self.dir.join(place(digest))
     }
+}
+
+/// Where a blob is below the directory.
+fn place(digest: &Digest) -> String {
+    let digits = digest.to_hex();
+    let (shard, rest) = digits.split_at(2);
+    format!("sha256/{shard}/{rest}")
 }
 
 /// The inverse of [`Store::path`].
@@ -348,6 +353,10 @@ impl BlobReader for DiskReader {
             Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => None,
             Err(error) => Some(Err(io::Error::from(error).into())),
         }
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(place(&self.digest))
     }
 
     fn evict(&self) {

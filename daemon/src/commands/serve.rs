@@ -1,55 +1,64 @@
-//! `mregd serve`: the port, the signals, and what the person at the terminal is told. Knows the process; refuses to know
+//! `mregd serve`: the places to listen, the certificate, the signals, and what the person at the terminal is told. Knows the process; refuses to know
 //! what is served.
 
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use common::shown::shown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Failed, runtime};
+use super::{Failed, exit_of, runtime};
 use crate::cli::{self, Exit};
+use crate::config::network::{Listen, TlsFiles};
 use crate::config::{Config, Secret};
-use crate::durable;
 use crate::http::server::Stop;
+use crate::http::server::listen::{Listener, Socket};
 use crate::registry::Seeded;
-use crate::{Opened, notify, url_of};
+use crate::tls::{Identity, Tls};
+use crate::{Front, Opened, clock, durable, error_chain, notify, url_of};
 
+/// Characters of a certificate's names that are shown.
+const NAMES_CHARS_MAX: usize = 160;
 /// Connections that may wait to be accepted; the kernel has its own bound besides (net.core.somaxconn).
 const BACKLOG: i32 = 1024;
 
 pub(super) fn serve(config: &Config) -> Result<(), Failed> {
-    // Before anything is created: a second daemon on the same port should leave no trace.
-    let listener = std::net::TcpListener::bind(config.bind)
-        .and_then(|listener| {
-            // The standard library's 128 is less than the connections that are served: those over it would wait a second
-            // for their next SYN.
-            rustix::net::listen(&listener, BACKLOG)?;
-            Ok(listener)
-        })
-        .map_err(|error| cannot_listen(config.bind, &error))?;
+    // Before anything is created: neither a second daemon at the same place nor one without its certificate should leave a
+    // trace.
+    let tls = config.tls.as_ref().map(certificate).transpose()?.map(Arc::new);
+    let bound = bind(config.bind)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let stop = signals()?;
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| TcpListener::from_std(listener))
-            .map_err(|error| cannot_listen(config.bind, &error))?;
-        let address = listener.local_addr().map_err(|error| cannot_listen(config.bind, &error))?;
+        let meaning = if tls.is_some() { "SIGHUP: the certificate is read again" } else { "SIGHUP means nothing here" };
+        let Signals { stop, hangups } = signals(meaning)?;
+        let (listener, address) = listener(bound, config.bind)?;
+        let mut places = vec![match &tls {
+            Some(tls) => Listener::Tls(listener, Arc::clone(tls)),
+            None => Listener::Tcp(listener),
+        }];
+        let mut further = Vec::new();
+        for place in &config.listen {
+            let (place, shown) = open(place, config.socket_mode)?;
+            places.push(place);
+            further.push(shown);
+        }
         let opened = tokio::select! {
             opened = notify::while_starting(crate::open(config)) => opened?,
             // Recovery can be interrupted anywhere: it begins anew at the next start.
             () = asked_to_stop(stop.clone()) => return Ok(()),
         };
-        let greeting = greeting(config, &opened, address);
+        let greeting = greeting(config, &opened, address, &further, tls.as_deref());
         let announce = move || {
             // Nobody may be listening to standard output; the registry serves all the same.
             let _said = cli::out(&greeting);
         };
-        crate::run(config, opened.registry, opened.cosigning, opened.ingest, listener, stop, announce).await?;
+        let front = Front { listeners: places, tls, reload: hangups };
+        crate::run(config, opened.registry, opened.cosigning, opened.ingest, front, stop, announce).await?;
         Ok(())
     });
     // Blocking work that is still running is a scan or a read: nothing waits for it any more.
@@ -57,18 +66,68 @@ pub(super) fn serve(config: &Config) -> Result<(), Failed> {
     result
 }
 
+/// The certificate to begin with. One that has expired is served all the same: nobody is better off without a registry.
+fn certificate(files: &TlsFiles) -> Result<Tls, Failed> {
+    let identity = Identity::load(files)
+        .map_err(|error| Failed::new(Exit::Config, format_args!("TLS: {}", error_chain(&error))))?;
+    Ok(Tls::new(files.clone(), identity))
+}
+
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Failed> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| {
+            // The standard library's 128 is less than the connections that are served: those over it would wait a second
+            // for their next SYN.
+            rustix::net::listen(&listener, BACKLOG)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
+        .map_err(|error| cannot_listen(address, &error))
+}
+
+fn listener(bound: std::net::TcpListener, asked: SocketAddr) -> Result<(TcpListener, SocketAddr), Failed> {
+    let listener = TcpListener::from_std(bound).map_err(|error| cannot_listen(asked, &error))?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(asked, &error))?;
+    Ok((listener, address))
+}
+
+/// Listens at a further place; how that is shown.
+fn open(place: &Listen, socket_mode: u32) -> Result<(Listener, String), Failed> {
+    match place {
+        Listen::Tcp(asked) => {
+            let (listener, address) = listener(bind(*asked)?, *asked)?;
+            Ok((Listener::Tcp(listener), url_of(address, false)))
+        }
+        Listen::Unix(path) => {
+            let socket = Socket::bind(path, socket_mode).map_err(|error| {
+                let exit = if error.kind() == io::ErrorKind::AddrInUse { Exit::Unavailable } else { exit_of(&error) };
+                Failed::new(exit, format_args!("can't listen on {place}: {error}"))
+            })?;
+            Ok((Listener::Unix(socket), place.to_string()))
+        }
+    }
+}
+
 async fn asked_to_stop(mut stop: Stop) {
     crate::http::server::raised(&mut stop.begun).await;
 }
 
-/// SIGTERM or SIGINT begins the stop, a second one ends it at once. SIGHUP means nothing: a closed terminal must not end
-/// the daemon.
-pub(super) fn signals() -> Result<Stop, Failed> {
+/// What signals ask for.
+pub(super) struct Signals {
+    pub(super) stop: Stop,
+    /// How often there was a SIGHUP.
+    pub(super) hangups: watch::Receiver<u64>,
+}
+
+/// SIGTERM or SIGINT begins the stop, a second one ends it at once. SIGHUP ends nothing: a closed terminal must not end the
+/// daemon; `hangup_means` is said.
+pub(super) fn signals(hangup_means: &'static str) -> Result<Signals, Failed> {
     let listen = |kind| signal(kind).map_err(|error| Failed::new(Exit::Io, format_args!("no signals: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
     let (begin, begun) = watch::channel(false);
     let (cut, at_once) = watch::channel(false);
+    let (hung_up, hangups) = watch::channel(0);
     tokio::spawn(async move {
         let mut again = false;
         loop {
@@ -76,7 +135,8 @@ pub(super) fn signals() -> Result<Stop, Failed> {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
                 _ = hangup.recv() => {
-                    tracing::info!("SIGHUP means nothing here");
+                    tracing::info!("{hangup_means}");
+                    hung_up.send_modify(|count| *count += 1);
                     continue;
                 }
             };
@@ -86,7 +146,7 @@ pub(super) fn signals() -> Result<Stop, Failed> {
             again = true;
         }
     });
-    Ok(Stop { begun, at_once })
+    Ok(Signals { stop: Stop { begun, at_once }, hangups })
 }
 
 pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failed {
@@ -120,14 +180,29 @@ fn keep_from_the_journal(config: &Config, password: &Secret) -> Option<PathBuf> 
 }
 
 /// What is said on standard output. The first line is the address and nothing else, for scripts.
-fn greeting(config: &Config, opened: &Opened, address: SocketAddr) -> String {
-    let url = url_of(address);
+fn greeting(config: &Config, opened: &Opened, address: SocketAddr, further: &[String], tls: Option<&Tls>) -> String {
+    let first = url_of(address, tls.is_some());
+    let certificate = tls.map(|tls| tls.current().certificate.clone());
+    // The examples work under a name that the certificate is for.
+    let url = match certificate.as_ref().and_then(|certificate| certificate.names.first()) {
+        Some(name) if !name.contains(':') && !name.starts_with('*') => format!("https://{name}:{}", address.port()),
+        _ => first.clone(),
+    };
     let identity = opened.registry.identity();
     let admin = &config.admin_username;
-    let mut text = format!("{url}\n\nmregd {} is serving.\n\n", env!("CARGO_PKG_VERSION"));
+    let mut text = format!("{first}\n\nmregd {} is serving.\n\n", env!("CARGO_PKG_VERSION"));
     let mut fact = |name: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
+    for place in further {
+        fact("also at", place);
+    }
+    if let Some(certificate) = &certificate {
+        let days = certificate.days_left(clock::now_ms().div_euclid(clock::SECOND_MS));
+        let names = shown(&certificate.names.join(", "), NAMES_CHARS_MAX);
+        fact("certificate", &format_args!("{names}, good for {days} days"));
+        fact("its key", &certificate.key);
+    }
     fact("data", &config.data_dir.display());
     fact("keys", &config.key_dir.display());
     fact("log key", &identity.vkey);
@@ -154,14 +229,14 @@ fn greeting(config: &Config, opened: &Opened, address: SocketAddr) -> String {
             }
         }
     }
-    let first = matches!(&opened.seeded, Seeded::Created { generated_password: Some(_) });
+    let is_new = matches!(&opened.seeded, Seeded::Created { generated_password: Some(_) });
     let _ = write!(
         text,
         "\nTry it:\n\n  \
          TOKEN=$(curl -s {url}/login -d 'username={admin}' --data-urlencode 'password={password}' \
          | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n"
     );
-    if first {
+    if is_new {
         let _ = write!(
             text,
             "  curl {url}/me/password -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n       \

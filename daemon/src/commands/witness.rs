@@ -10,7 +10,7 @@ use common::audit::{Cosigner, KeyError, KeyType, Verifier};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use super::serve::{cannot_listen, signals};
+use super::serve::{Signals, cannot_listen, signals};
 use super::{Failed, exit_of, runtime};
 use crate::cli::{self, Exit, WitnessArgs};
 use crate::config::secret::{Readers, SecretError, read_secret_file};
@@ -90,10 +90,10 @@ fn run(options: &Options, arguments: &WitnessArgs, state: &Path, key: &Path) -> 
     let witness = Witness::open(state, arguments.log.clone(), cosigner)?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
-        let stop = signals()?;
+        let Signals { stop, .. } = signals("SIGHUP means nothing here")?;
         let listener = TcpListener::from_std(listener).map_err(|error| cannot_listen(bind, &error))?;
         let address = listener.local_addr().map_err(|error| cannot_listen(bind, &error))?;
-        let url = url_of(address);
+        let url = url_of(address, false);
         tracing::info!(address = url, key = %witness.vkey(), "witnessing");
         // Nobody may be listening to standard output; the witness serves all the same.
         let _said = cli::out(&greeting(&url, &witness, state, &arguments.log));

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::ingest::{self, DropFolder};
+use super::network::{self, ForwardedBy, TlsFiles};
 use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
 use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
@@ -378,18 +379,115 @@ pub const GROUPS: &[Group] = &[
                 doc: "How long requests that are running at shutdown may take to finish before they are cut.",
             },
             Setting {
+                name: "MREG_LISTEN",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.listen = network::listen(text)?;
+                        Ok(())
+                    },
+                    show: |config| network::show_listen(&config.listen),
+                },
+                doc: "Further places to listen, in clear, separated by commas: unix:/path for a socket of this machine, or a \
+                      loopback address and a port.",
+            },
+            Setting {
+                name: "MREG_SOCKET_MODE",
+                default: Default::Text("0660"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.socket_mode = network::socket_mode(text)?;
+                        Ok(())
+                    },
+                    show: |config| format!("0{:o}", config.socket_mode),
+                },
+                doc: "The mode of such sockets: who of this machine may connect. Whoever does still needs a token.",
+            },
+            Setting {
+                name: "MREG_TLS_CERT",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.tls_files().cert = path_or_none(text);
+                        Ok(())
+                    },
+                    show: |config| of_tls(config, |files| &files.cert),
+                },
+                doc: "The file of the certificate chain (PEM, the daemon's own certificate first). With it MREG_BIND is \
+                      https://, HTTP/1.1 and HTTP/2. It is read again when it changes and on SIGHUP; what can't be used is \
+                      refused, and the one before stays.",
+            },
+            Setting {
+                name: "MREG_TLS_KEY",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.tls_files().key = path_or_none(text);
+                        Ok(())
+                    },
+                    show: |config| of_tls(config, |files| &files.key),
+                },
+                doc: "The file of that certificate's key (PEM), which only its owner may be able to read.",
+            },
+            Setting {
+                name: "MREG_REQUIRE_TLS",
+                default: Default::Text("false"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.require_tls = boolean(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.require_tls.to_string(),
+                },
+                doc: "Whether it is a mistake to be reachable from other machines without TLS, and not only worth a warning. \
+                      true or false. Also --require-tls.",
+            },
+            Setting {
+                name: "MREG_TRUSTED_PROXIES",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        let proxies = &mut draft.config.proxies;
+                        (proxies.networks, proxies.unix) = network::proxies(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.proxies.to_string(),
+                },
+                doc: "The proxies that are believed about whom they ask for, and with which request id: addresses and networks \
+                      separated by commas, such as 127.0.0.1,10.0.0.0/8, and unix for whoever connects over a socket of \
+                      MREG_LISTEN. Nobody else is.",
+            },
+            Setting {
+                name: "MREG_FORWARDED_BY",
+                default: Default::Text("x-forwarded-for"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.proxies.by = ForwardedBy::parse(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.proxies.by.as_str().to_owned(),
+                },
+                doc: "Where those proxies say it: x-forwarded-for (and X-Forwarded-Proto), or forwarded, as RFC 7239 has it. \
+                      The other header is not read, for a proxy hands it on as anyone sent it.",
+            },
+            Setting {
                 name: "MREG_SEND_FILE",
                 default: Default::Text("none"),
                 kind: Kind::Plain {
-                    apply: |_, text| match text {
-                        "none" => Ok(()),
-                        _ => {
-                            Err(format!("{} is not available in this version; leave it unset or say none", echo(text)))
-                        }
+                    apply: |draft, text| {
+                        draft.config.send_file = network::send_file(text)?;
+                        Ok(())
                     },
-                    show: |_| "none".to_owned(),
+                    show: |config| {
+                        config
+                            .send_file
+                            .as_ref()
+                            .map_or_else(|| "none".to_owned(), |prefix| format!("x-accel:{prefix}"))
+                    },
                 },
-                doc: "Who sends the bytes of a download: none, that is mregd itself.",
+                doc: "Who sends the bytes of a download: none, that is mregd itself; or x-accel: nginx, where it is one of \
+                      MREG_TRUSTED_PROXIES and has the blobs at /internal-blobs/, or at another place as x-accel:/path/ \
+                      (systemd/nginx.conf.sample).",
             },
         ],
     },
@@ -739,7 +837,24 @@ pub const GROUPS: &[Group] = &[
                     },
                 },
                 doc: "The file that says which witnesses are asked, where they are, and how many must have cosigned: a \
-                      policy as c2sp.org/tlog-policy has it. Addresses are http:// ones. `mregd witness` is a witness.",
+                      policy as c2sp.org/tlog-policy has it. Addresses begin with https:// or http://. `mregd witness` is \
+                      a witness.",
+            },
+            Setting {
+                name: "MREG_WITNESS_CA_FILE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.witness_ca_file = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| {
+                        let path = config.witness_ca_file.as_ref();
+                        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+                    },
+                },
+                doc: "The file of the authorities (PEM) that are trusted for https:// witnesses, in place of those that this \
+                      machine trusts.",
             },
         ],
     },
@@ -784,15 +899,6 @@ pub const GROUPS: &[Group] = &[
             unavailable("MREG_S3_PREFIX", "A prefix for keys in the bucket."),
             unavailable("MREG_S3_PATH_STYLE", "Whether the bucket's name goes into the path."),
             unavailable("MREG_S3_REDIRECT", "Whether downloads are redirected to the bucket."),
-            unavailable(
-                "MREG_TLS_CERT",
-                "The certificate chain of the server; let a proxy on this machine terminate TLS.",
-            ),
-            unavailable("MREG_TLS_KEY", "The key of that certificate."),
-            unavailable(
-                "MREG_TRUSTED_PROXIES",
-                "The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody is.",
-            ),
             unavailable("MREG_WEBHOOK_URL", "Where events are posted."),
         ],
     },
@@ -1041,6 +1147,17 @@ fn password(text: &str) -> Result<Secret, String> {
 /// A setting of the drop folder; a dash where there is none.
 fn of_drop_folder(config: &Config, show: impl FnOnce(&DropFolder) -> String) -> String {
     config.drop.as_ref().map_or_else(|| "-".to_owned(), show)
+}
+
+/// A path, or none.
+fn path_or_none(text: &str) -> PathBuf {
+    if text == "none" { PathBuf::new() } else { PathBuf::from(text) }
+}
+
+/// A file of TLS; none where there is no TLS.
+fn of_tls(config: &Config, path: impl FnOnce(&TlsFiles) -> &PathBuf) -> String {
+    let path = config.tls.as_ref().map(path).filter(|path| !path.as_os_str().is_empty());
+    path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
 }
 
 /// A list with commas, or that it is empty.

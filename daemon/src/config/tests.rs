@@ -13,7 +13,7 @@ use common::role::Role;
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
-use super::secret::Secret;
+use super::secret::{Readers, Secret};
 use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, Source, edit_distance, scan, settings};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -213,7 +213,6 @@ fn knows_what_it_does_not_have() {
         assert!(place.mistake(&[(setting.name, "x")]).contains("is not available in this version; unset it"));
         place.load(&[(setting.name, ""), (setting.name, "your_value")]);
     }
-    assert!(place.mistake(&[("MREG_SEND_FILE", "x-accel")]).contains("not available"));
     assert!(place.load(&[("MREG_SEND_FILE", "none")]).warnings.is_empty());
     let loaded = place.load(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "hunter2")]);
     assert_eq!(
@@ -385,6 +384,13 @@ fn exposed_addresses_need_more() {
         let options = Options { require_tls: true, ..Options::default() };
         let refused = place.load_with(&options, &environment).unwrap_err();
         assert!(refused.mistakes.len() == 1 && refused.mistakes[0].about == "--require-tls");
+        let required = [environment[0], environment[1], ("MREG_REQUIRE_TLS", "true")];
+        assert!(place.mistake(&required).starts_with("MREG_REQUIRE_TLS: "));
+        // TLS is enough; a proxy that is named is somebody's own decision.
+        let tls = [environment[0], environment[1], ("MREG_TLS_CERT", "c.pem"), ("MREG_TLS_KEY", "k.pem")];
+        assert!(place.load_with(&options, &tls).unwrap().warnings.is_empty());
+        let proxied = [environment[0], environment[1], ("MREG_TRUSTED_PROXIES", "10.0.0.0/8")];
+        assert!(place.load(&proxied).warnings.is_empty());
         assert!(place.mistake(&environment[..1]).starts_with("JWT_SECRET_KEY: must be given"));
     }
     // The option is blamed where the option was given, and hides what is wrong with the variable.
@@ -393,6 +399,39 @@ fn exposed_addresses_need_more() {
     assert!(refused.mistakes.len() == 1 && refused.mistakes[0].problem.contains("--bind 0.0.0.0:1"), "{refused:?}");
     let options = Options { bind: Some("8000".into()), ..Options::default() };
     assert_eq!(place.load_with(&options, &[]).unwrap_err().mistakes[0].about, "--bind");
+}
+
+/// The files of TLS are named together, and lie where the working directory says; a key among systemd's credentials may have
+/// their mode.
+#[test]
+fn the_files_of_tls() {
+    let place = Place::new();
+    assert!(place.load(&[]).config.tls.is_none());
+    assert!(place.mistake(&[("MREG_TLS_CERT", "c.pem")]).starts_with("MREG_TLS_KEY: "));
+    assert!(place.mistake(&[("MREG_TLS_KEY", "k.pem")]).starts_with("MREG_TLS_CERT: "));
+    let given = [("MREG_TLS_CERT", "c.pem"), ("MREG_TLS_KEY", "cred/k.pem"), ("CREDENTIALS_DIRECTORY", "")];
+    let files = place.load(&given).config.tls.unwrap();
+    assert_eq!((files.cert, files.key), (place.path("c.pem"), place.path("cred/k.pem")));
+    assert_eq!(files.key_readers, Readers::Owner);
+    let credentials = [given[0], given[1], ("CREDENTIALS_DIRECTORY", "cred")];
+    assert_eq!(place.load(&credentials).config.tls.unwrap().key_readers, Readers::Any);
+}
+
+/// Further places are each named once, and short enough.
+#[test]
+fn further_places() {
+    let place = Place::new();
+    let listen = place.load(&[("MREG_LISTEN", "unix:api.sock,127.0.0.1:0,127.0.0.1:0")]).config.listen;
+    assert_eq!(listen[0].to_string(), format!("unix:{}", place.path("api.sock").display()));
+    assert_eq!(listen.len(), 3);
+    for twice in ["127.0.0.1:8000", "unix:a,unix:./a"] {
+        assert!(place.mistake(&[("MREG_LISTEN", twice)]).contains("is named twice"), "{twice}");
+    }
+    assert!(place.mistake(&[("MREG_LISTEN", &format!("unix:/{}", "x".repeat(96)))]).contains("is too long"));
+    assert!(place.mistake(&[("MREG_TRUSTED_PROXIES", "unix")]).contains("names no socket"));
+    assert!(place.mistake(&[("MREG_SEND_FILE", "x-accel")]).contains("MREG_TRUSTED_PROXIES"));
+    let accel = place.load(&[("MREG_SEND_FILE", "x-accel"), ("MREG_TRUSTED_PROXIES", "127.0.0.1")]);
+    assert_eq!(row(&accel, "MREG_SEND_FILE").0, "x-accel:/internal-blobs/");
 }
 
 #[test]

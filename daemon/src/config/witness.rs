@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::audit::{POLICY_LEN_MAX, Policy, PolicyWitness};
 use http::Uri;
@@ -17,6 +17,8 @@ pub struct Witnesses {
     pub policy: Policy,
     /// Those that have an address, at least one.
     pub reached: Vec<Address>,
+    /// The file of the authorities that are trusted for those in TLS; none: the machine's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where a witness is.
@@ -24,6 +26,8 @@ pub struct Witnesses {
 pub struct Address {
     /// Index into the policy's witnesses.
     pub witness: usize,
+    /// Whether it is spoken to in TLS.
+    pub is_tls: bool,
     /// Host and port as the policy has them, for the Host header.
     pub authority: String,
     /// The host, without the brackets of an IPv6 address.
@@ -67,20 +71,17 @@ pub(super) fn read(path: &Path) -> Result<(Witnesses, Vec<String>), Vec<String>>
     if policy.asks_nobody() {
         warnings.push(format!("{}: with `quorum none` every checkpoint counts as witnessed", path.display()));
     }
-    if mistakes.is_empty() { Ok((Witnesses { policy, reached }, warnings)) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok((Witnesses { policy, reached, ca_file: None }, warnings)) } else { Err(mistakes) }
 }
 
 fn address(witness: usize, of: &PolicyWitness) -> Result<Option<Address>, &'static str> {
     let Some(url) = of.url() else { return Ok(None) };
     let uri: Uri = url.parse().ok().ok_or("the witness's address is not a URL such as http://witness.example:8001")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err("the witness's address begins with https://, and TLS to witnesses is not available in this \
-                        version; give an http:// address, such as that of a tunnel on this machine");
-        }
-        _ => return Err("the witness's address must begin with http://"),
-    }
+    let is_tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err("the witness's address must begin with https:// or http://"),
+    };
     if uri.query().is_some() {
         return Err("the witness's address must not have a query");
     }
@@ -89,9 +90,10 @@ fn address(witness: usize, of: &PolicyWitness) -> Result<Option<Address>, &'stat
     let authority = authority.ok_or("the witness's address must have a host and no user")?;
     Ok(Some(Address {
         witness,
+        is_tls,
         authority: authority.as_str().to_owned(),
         host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port: authority.port_u16().unwrap_or(80),
+        port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
         prefix: uri.path().trim_end_matches('/').to_owned(),
     }))
 }

@@ -1,19 +1,21 @@
 //! One witness, one checkpoint: the exchanges of C2SP tlog-witness, from the log's side.
 //!
 //! Knows the request, the answers and what each says about the log; verifies a cosignature before anyone sees it. Speaks
-//! HTTP/1.1 over clear TCP, follows no redirects, and bounds each exchange by [`EXCHANGE_TIMEOUT`] and
+//! HTTP/1.1 over TLS or clear TCP, follows no redirects, and bounds each exchange by [`EXCHANGE_TIMEOUT`] and
 //! [`ANSWER_BYTES_MAX`]. Refuses to know when to ask, and what to do with the answer.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::audit::{Note, Verifier, format_hashes, parse_decimal};
+use common::tls::Connector;
 use http::header;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::clock;
@@ -97,12 +99,26 @@ impl Trouble {
     }
 }
 
+/// Who is asked.
+pub struct Witness<'a> {
+    /// Where it is.
+    pub address: &'a Address,
+    /// Its key.
+    pub key: &'a Verifier,
+    /// The way to it in TLS; none: in clear.
+    pub tls: Option<&'a Connector>,
+}
+
+/// Octets to and from a witness.
+trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Octets for S {}
+
 /// Asks a witness to cosign a checkpoint, going out from the size it cosigned last, `old`, which it may correct.
 pub async fn cosign(
     registry: &Registry,
     caller: &Caller,
-    address: &Address,
-    key: &Verifier,
+    witness: &Witness<'_>,
     checkpoint: &PublishedCheckpoint,
     old: u64,
 ) -> Asked {
@@ -121,12 +137,12 @@ pub async fn cosign(
             }
         };
         let body = format!("old {old}\n{}\n{}", format_hashes(&proof), checkpoint.note);
-        let answer = match tokio::time::timeout(EXCHANGE_TIMEOUT, exchange(address, body)).await {
+        let answer = match tokio::time::timeout(EXCHANGE_TIMEOUT, exchange(witness, body)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(trouble)) => return Asked { size, result: Err(trouble) },
             Err(_elapsed) => return Asked { size, result: Err(Trouble::Late) },
         };
-        match judge(&answer, key, checkpoint, old) {
+        match judge(&answer, witness.key, checkpoint, old) {
             Heard::Cosigned(cosigned) => return Asked { size: Some(checkpoint.size), result: Ok(cosigned) },
             Heard::Trouble(trouble) => return Asked { size, result: Err(trouble) },
             Heard::At(theirs) => {
@@ -155,10 +171,18 @@ struct Answer {
     body: Bytes,
 }
 
-async fn exchange(address: &Address, body: String) -> Result<Answer, Trouble> {
+async fn exchange(witness: &Witness<'_>, body: String) -> Result<Answer, Trouble> {
     let unreachable = |error: &dyn std::error::Error| Trouble::Unreachable(crate::error_chain(error));
+    let address = witness.address;
     let stream =
         TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| unreachable(&error))?;
+    let stream: Box<dyn Octets> = match witness.tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let shaken = tls.connect(&address.host, stream).await;
+            Box::new(shaken.map_err(|error| Trouble::Unreachable(error.in_our_words()))?)
+        }
+    };
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
     let request = Request::post(format!("{}/add-checkpoint", address.prefix))
         .header(header::HOST, &address.authority)

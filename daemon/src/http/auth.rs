@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
 use crate::http::Shared;
+use crate::http::forwarded::Origin;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
 use crate::http::server::Peer;
@@ -20,20 +21,30 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Whom a request comes from, as the connection tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
+    /// For whom.
+    pub(crate) origin: Origin,
+    /// The request's id.
+    pub(crate) request_id: &'a str,
+}
+
 /// The caller, and why the request can't go on, if so: then the caller is anonymous, or known and at fault.
 pub(crate) async fn caller(
     shared: &Shared,
     head: &Parts,
     route: &Route,
-    peer: Peer,
-    request_id: &str,
+    asking: Asking<'_>,
 ) -> (Caller, Result<(), RegistryError>) {
     let endpoint = route.endpoint();
     let mut request = RequestMeta {
-        id: request_id.to_owned(),
+        id: asking.request_id.to_owned(),
         method: head.method.to_string(),
         route: endpoint.template,
-        ip: peer.ip(),
+        ip: asking.origin.ip,
         ua: user_agent(&head.headers),
         ok_status: endpoint.ok_status(),
         unchanged_status: 200,
@@ -42,16 +53,16 @@ pub(crate) async fn caller(
         if_match: None,
     };
     let mut known = Ok(());
-    let actor = match (peer, bearer(&head.headers)) {
+    let actor = match (asking.peer, bearer(&head.headers)) {
         (Peer::Operator { uid, pid }, _) => Actor::operator(Person::of(uid, pid)),
         // An old token must not keep anyone from what needs none; to register, a token makes a difference.
-        (Peer::Tcp(_), _) if needs_no_token(shared, route) => Actor::anonymous(),
-        (Peer::Tcp(_), Ok(None)) => Actor::anonymous(),
-        (Peer::Tcp(_), Ok(Some(token))) => shared.registry.authenticate(token).await.unwrap_or_else(|error| {
+        (_, _) if needs_no_token(shared, route) => Actor::anonymous(),
+        (_, Ok(None)) => Actor::anonymous(),
+        (_, Ok(Some(token))) => shared.registry.authenticate(token).await.unwrap_or_else(|error| {
             known = Err(error);
             Actor::anonymous()
         }),
-        (Peer::Tcp(_), Err(error)) => {
+        (_, Err(error)) => {
             known = Err(error);
             Actor::anonymous()
         }

@@ -1,5 +1,5 @@
 //! Downloads: one file as it is, several as a tar stream. Conditions and ranges first, then the registry's gate, which
-//! writes the entry, then the octets.
+//! writes the entry, then the octets; or, where a proxy is to send them, the place where it finds them.
 //!
 //! Knows representations and their header fields; refuses to know who may have them. Several ranges at once are not
 //! served: such a request gets the whole, as RFC 9110 §14.2 allows.
@@ -33,6 +33,8 @@ use crate::registry::error::RegistryError;
 
 /// Digest of the whole representation (RFC 9530).
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// Tells nginx which file to send. Only ever in answers, and only to a proxy that is believed.
+const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 /// A cache may keep what it must ask about each time: the gate decides anew.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// What stands as itself in `filename*` (RFC 8187 §3.2.1).
@@ -87,7 +89,43 @@ pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, pa
         request.ok_status = StatusCode::PARTIAL_CONTENT.as_u16();
     }
     let done = registry.open_download(&caller, &model, version, path.as_ref()).await?;
-    Ok(respond::logged(send(done.value, verdict), done.logged.as_ref()))
+    let prefix = call.shared.send_file.as_deref().filter(|_| is_for_proxy(call, &verdict));
+    let response = match prefix.and_then(|prefix| place(prefix, &done.value)) {
+        Some(place) => hand_over(done.value, place),
+        None => send(done.value, verdict),
+    };
+    Ok(respond::logged(response, done.logged.as_ref()))
+}
+
+/// Whether a proxy may send it: one that is believed, and no condition that it would judge by the file instead of by what we
+/// say of it. A range that we would serve it cuts as we would; of others it may think otherwise.
+fn is_for_proxy(call: &Call, verdict: &Verdict) -> bool {
+    let headers = &call.head.headers;
+    let by_us = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+    ];
+    let is_one_range = matches!(verdict, Verdict::Part(_)) || !headers.contains_key(header::RANGE);
+    call.by_proxy && is_one_range && !by_us.iter().any(|name| headers.contains_key(name))
+}
+
+/// Where the proxy finds what is handed out: one file, whole, on this machine.
+fn place(prefix: &str, download: &Download) -> Option<HeaderValue> {
+    let [file] = download.files.as_slice() else { return None };
+    HeaderValue::from_str(&format!("{prefix}{}", file.place()?)).ok()
+}
+
+/// The answer that has the proxy send. It takes the fields from here, and the octets and their length from the file.
+fn hand_over(download: Download, place: HeaderValue) -> Response<Body> {
+    let Download { version, files, mut ticket } = download;
+    ticket.hand_over();
+    let infos: Vec<FileInfo> = files.iter().map(|file| file.info.clone()).collect();
+    let mut response = Representation::of(&version, &infos).answer(StatusCode::OK, respond::empty());
+    response.headers_mut().insert(ACCEL_REDIRECT, place);
+    response
 }
 
 /// The answer that hands out.

@@ -16,7 +16,7 @@ use std::fs;
 
 use common::api::{
     BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
-    WitnessStatus, WitnessesStatus,
+    TlsStatus, WitnessStatus, WitnessesStatus,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -27,6 +27,7 @@ use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
 use crate::ingest::queue::Handle;
 use crate::registry::{Health, JOURNAL_FORMAT, Registry};
+use crate::tls::Tls;
 
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -103,6 +104,15 @@ pub(crate) async fn ready(call: &Call) -> Answer {
             (None, false) => "taking files in",
         };
         checks.insert("ingest".to_owned(), check(true, detail.to_owned()));
+    }
+    if let Some(tls) = &shared.tls {
+        // Nothing gets better by sending requests elsewhere: it is a matter for an alarm (`tls_certificate_not_after_seconds`).
+        let refused = if tls.refused().is_some() { "; a newer one is REFUSED, /status says why" } else { "" };
+        let detail = match tls.days_left() {
+            ..0 => format!("the certificate HAS EXPIRED{refused}"),
+            days => format!("the certificate is good for {days} days{refused}"),
+        };
+        checks.insert("tls".to_owned(), check(true, detail));
     }
     if *shared.stopping.borrow() {
         checks.insert("daemon".to_owned(), check(false, "stopping".to_owned()));
@@ -183,8 +193,23 @@ pub(crate) async fn status(call: &Call) -> Answer {
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
+        tls: shared.tls.as_ref().map(|tls| certificate(tls)),
     };
     Ok(respond::json(StatusCode::OK, &status))
+}
+
+fn certificate(tls: &Tls) -> TlsStatus {
+    let identity = tls.current();
+    let certificate = &identity.certificate;
+    let at = |seconds: i64| clock::rfc3339(seconds.saturating_mul(clock::SECOND_MS));
+    TlsStatus {
+        names: certificate.names.clone(),
+        not_before: at(certificate.not_before_s),
+        not_after: at(certificate.not_after_s),
+        days_left: tls.days_left(),
+        key: certificate.key.to_string(),
+        refused: tls.refused(),
+    }
 }
 
 fn witnesses(state: &State) -> WitnessesStatus {
@@ -258,6 +283,19 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
             + usize::from(state.file_contradicts.is_some());
         let help = "Witnesses that know another history of the log; anything but 0 needs a person.";
         add("log_witness_contradictions", "gauge", help, against as f64);
+    }
+    if let Some(tls) = &shared.tls {
+        let until_s = tls.current().certificate.not_after_s;
+        let help = "Until when the certificate is good, seconds since the epoch.";
+        add("tls_certificate_not_after_seconds", "gauge", help, until_s as f64);
+        let (taken, refused) = tls.reloads();
+        add("tls_reloads_total", "counter", "Times that the certificate was read again since start.", taken as f64);
+        let help = "Times that what was read was refused, and the one before stayed.";
+        add("tls_reloads_refused_total", "counter", help, refused as f64);
+        let in_use = f64::from(u8::from(tls.refused().is_none()));
+        add("tls_certificate_current", "gauge", "1 while what is in the certificate's files is in use.", in_use);
+        let help = "Handshakes of TLS that came to nothing since start.";
+        add("tls_handshakes_failed_total", "counter", help, tls.failed_handshakes() as f64);
     }
     add("uploads_open", "gauge", "Uploads under way.", registry.open_uploads() as f64);
     if let Some(folder) = &shared.ingest {

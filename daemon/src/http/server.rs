@@ -5,7 +5,9 @@
 //!
 //! | what | bound | then |
 //! |---|---|---|
-//! | connections | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
+//! | connections, handshakes of TLS not counted | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
+//! | handshakes of TLS at once | [`listen::HANDSHAKES_MAX`] | the oldest gives way |
+//! | a handshake of TLS | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | request head | [`HEAD_BYTES_MAX`], 100 fields (hyper's own) | 431 |
 //! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | idle connection | [`IDLE_TIMEOUT`] | closed |
@@ -15,6 +17,7 @@
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
 pub(crate) mod line;
+pub mod listen;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -39,14 +42,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use self::line::Line;
+use self::listen::{Accepted, Handshakes, Listener};
 use crate::http::body::{Payload, Watch};
 use crate::http::dispatch::dispatch;
+use crate::http::forwarded::{self, Origin};
 use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
@@ -86,6 +90,9 @@ const RECORDING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest request id taken from a client, octets.
 const REQUEST_ID_MAX: usize = 64;
 
+/// Said in TLS: for a year, nobody should ask for this host in clear (RFC 6797).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Header that names the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -98,8 +105,12 @@ const CLIENT_GONE: u16 = 499;
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// The network.
+    /// The network, in clear.
     Tcp(SocketAddr),
+    /// The network, in TLS.
+    Tls(SocketAddr),
+    /// A socket of this machine: somebody like any other, without an address.
+    Local,
     /// The control socket: the operator of this machine, by the peer's user and process.
     Operator {
         /// The user.
@@ -113,8 +124,8 @@ impl Peer {
     /// The address, where there is one.
     pub(crate) fn ip(self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(address) => Some(address.ip().to_canonical()),
-            Self::Operator { .. } => None,
+            Self::Tcp(address) | Self::Tls(address) => Some(address.ip().to_canonical()),
+            Self::Local | Self::Operator { .. } => None,
         }
     }
 }
@@ -134,11 +145,36 @@ pub async fn raised(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
 }
 
-/// Accepts from the network until `stop`, then lets open requests end within `limits.shutdown`. Returns how many
+/// Who is let in, over all places to listen.
+struct Gate {
+    slots: Arc<Semaphore>,
+    overflow: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
+}
+
+/// Accepts at all these places until `stop`, then lets open requests end within `limits.shutdown`. Returns how many
 /// connections were cut.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) -> usize {
-    let slots = Arc::new(Semaphore::new(shared.limits.connections_max));
-    let overflow = Arc::new(Semaphore::new(OVERFLOW_MAX));
+pub async fn serve(listeners: Vec<Listener>, shared: Arc<Shared>, stop: Stop) -> usize {
+    let gate = Arc::new(Gate {
+        slots: Arc::new(Semaphore::new(shared.limits.connections_max)),
+        overflow: Arc::new(Semaphore::new(OVERFLOW_MAX)),
+        handshakes: Arc::default(),
+    });
+    let places = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(accept(listener, Arc::clone(&gate), Arc::clone(&shared), stop.clone())));
+    let places: Vec<_> = places.collect();
+    let mut cut = 0;
+    for place in places {
+        match place.await {
+            Ok(connections) => cut += connections,
+            Err(error) => tracing::error!(%error, "an accept loop failed"),
+        }
+    }
+    cut
+}
+
+async fn accept(listener: Listener, gate: Arc<Gate>, shared: Arc<Shared>, mut stop: Stop) -> usize {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -147,37 +183,54 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) -
             Some(_ended) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
+        match accepted {
+            Ok(accepted) => {
+                let (gate, shared, begun) = (Arc::clone(&gate), Arc::clone(&shared), stop.begun.clone());
+                match accepted {
+                    Accepted::Tcp(stream, peer) => connections.spawn(let_in(stream, peer, gate, shared, begun)),
+                    Accepted::Unix(stream, peer) => connections.spawn(let_in(stream, peer, gate, shared, begun)),
+                    Accepted::Tls(stream, address, tls) => {
+                        // Before it has a place among the connections: a handshake that comes to nothing takes none.
+                        let place = gate.handshakes.begin();
+                        connections.spawn(async move {
+                            let mut stopping = begun.clone();
+                            let shaken = tokio::select! {
+                                biased;
+                                () = raised(&mut stopping) => return,
+                                shaken = place.shake(stream, &tls, shared.limits.head_timeout) => shaken,
+                            };
+                            match shaken {
+                                Ok(stream) => let_in(stream, Peer::Tls(address), gate, shared, begun).await,
+                                Err(error) => {
+                                    tls.handshake_failed();
+                                    tracing::debug!(%error, "a handshake came to nothing");
+                                }
+                            }
+                        })
+                    }
+                };
             }
-        };
-        if let Err(error) = line::prepare(&stream) {
-            tracing::debug!(%error, "a new connection's options can't be set");
-        }
-        let peer = Peer::Tcp(address);
-        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-            let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
-            connections.spawn(async move {
-                let _open = shared.metrics.connection_opened();
-                connection(stream, peer, shared, begun, Admission::Open).await;
-                drop(slot);
-            });
-        } else {
-            shared.metrics.connection_refused();
-            let Ok(slot) = Arc::clone(&overflow).try_acquire_owned() else { continue };
-            let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
-            connections.spawn(async move {
-                let refusal = connection(stream, peer, shared, begun, Admission::Full);
-                let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, refusal).await;
-                drop(slot);
-            });
+            Err(error) => pause_after(&error).await,
         }
     }
     drop(listener);
     drain(connections, &shared, &mut stop).await
+}
+
+/// Serves a connection, if there is a place for it.
+async fn let_in<S>(stream: S, peer: Peer, gate: Arc<Gate>, shared: Arc<Shared>, begun: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if let Ok(_slot) = Arc::clone(&gate.slots).try_acquire_owned() {
+        let _open = shared.metrics.connection_opened();
+        connection(stream, peer, Arc::clone(&shared), begun, Admission::Open).await;
+        return;
+    }
+    shared.metrics.connection_refused();
+    let Ok(_slot) = Arc::clone(&gate.overflow).try_acquire_owned() else { return };
+    let refusal = connection(stream, peer, Arc::clone(&shared), begun, Admission::Full);
+    let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, refusal).await;
 }
 
 /// Waits until all connections and all detached requests ended, or time is up; then cuts.
@@ -398,8 +451,11 @@ async fn handle(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
-    let request_id = request_id(request.headers());
-    let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone());
+    let origin = forwarded::origin(&shared.proxies, connection.peer, request.headers());
+    // With proxies in front, an id of somebody else would be in our log and not in theirs.
+    let is_believed = origin.by_proxy || shared.proxies.is_empty();
+    let request_id = if is_believed { request_id(request.headers()) } else { fresh_id() };
+    let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone(), origin);
     let is_head = request.method() == Method::HEAD;
     let token_sent = auth::sends_token(request.headers());
     let version = request.version();
@@ -418,6 +474,9 @@ async fn handle(
         refused.response(&request_id, token_sent)
     });
     complete(&mut response, &request_id);
+    if origin.is_https {
+        response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
+    }
     if version < Version::HTTP_2
         && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission == Admission::Full)
     {
@@ -456,12 +515,14 @@ async fn answer(
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
 
-    let (caller, known) = auth::caller(shared, &head, &route, connection.peer, request_id).await;
+    let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
+    let (caller, known) = auth::caller(shared, &head, &route, asking).await;
     exchange.actor.clone_from(&caller.actor.name);
     let target = route.target();
     let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
-            let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body };
+            let by_proxy = exchange.origin.by_proxy;
+            let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body, by_proxy };
             run(shared, endpoint, call).await
         }
         Err(refused) => Err(refused),
@@ -562,7 +623,11 @@ fn request_id(headers: &HeaderMap) -> String {
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_sane_id(id))
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+        .map_or_else(fresh_id, str::to_owned)
+}
+
+fn fresh_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn is_sane_id(id: &str) -> bool {
@@ -594,6 +659,7 @@ struct Exchange {
     connection: Arc<Connection>,
     began: Instant,
     request_id: String,
+    origin: Origin,
     method: Method,
     template: &'static str,
     status: u16,
@@ -610,6 +676,7 @@ impl Exchange {
         connection: &Arc<Connection>,
         request: &Request<Incoming>,
         request_id: String,
+        origin: Origin,
     ) -> Self {
         connection.begin();
         Self {
@@ -617,6 +684,7 @@ impl Exchange {
             connection: Arc::clone(connection),
             began: Instant::now(),
             request_id,
+            origin,
             method: request.method().clone(),
             template: UNMATCHED,
             status: CLIENT_GONE,
@@ -643,6 +711,7 @@ impl Drop for Exchange {
             ms = took.as_micros() as f64 / 1000.0,
             bytes = self.sent_bytes,
             actor = self.actor,
+            ip = self.origin.ip.and_then(|ip| self.shared.registry.shown_ip(ip)),
             cut = (!self.complete).then_some(true),
             "request"
         );

@@ -359,7 +359,7 @@ fn request_info(request: &RequestMeta, status: u16, client_ip: ClientIp) -> Requ
 }
 
 /// A client's address as far as it is recorded. IPv4 in IPv6 is IPv4.
-fn logged_ip(ip: IpAddr, policy: ClientIp) -> Option<String> {
+pub(super) fn logged_ip(ip: IpAddr, policy: ClientIp) -> Option<String> {
     let ip = ip.to_canonical();
     match (policy, ip) {
         (ClientIp::None, _) => None,

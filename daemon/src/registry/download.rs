@@ -63,6 +63,11 @@ pub struct DownloadFile {
 }
 
 impl DownloadFile {
+    /// Where the whole of it is below the blobs' directory, if it is a file of this machine and open already.
+    pub fn place(&self) -> Option<String> {
+        self.open.as_ref().and_then(|reader| reader.place())
+    }
+
     /// Opens it, once. While the ticket lives, its bytes stay, whatever becomes of the record.
     ///
     /// # Errors
@@ -86,6 +91,7 @@ pub struct Ticket {
     index: u64,
     octets_sent: u64,
     complete: bool,
+    handed_over: bool,
     _pins: PinGuard,
 }
 
@@ -93,6 +99,11 @@ impl Ticket {
     /// Counts octets handed to the connection.
     pub fn sent(&mut self, octets: u64) {
         self.octets_sent = self.octets_sent.saturating_add(octets);
+    }
+
+    /// A proxy sends it: how much of it, and whether all of it, is not known here.
+    pub fn hand_over(&mut self) {
+        self.handed_over = true;
     }
 
     /// All that was to be sent has been.
@@ -104,10 +115,12 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
-        let note = Note::event(Action::ModelDownloadEnd, self.target.clone())
-            .with("began", self.index)
-            .with("octets_sent", self.octets_sent)
-            .with("complete", self.complete);
+        let note = Note::event(Action::ModelDownloadEnd, self.target.clone()).with("began", self.index);
+        let note = if self.handed_over {
+            note.with("sent_by", "proxy")
+        } else {
+            note.with("octets_sent", self.octets_sent).with("complete", self.complete)
+        };
         self.inner.tasks.spawn_if_running(async move {
             if let Err(failure) = inner.record(&caller, note).await {
                 // The hand-out itself is in the log; that its end isn't is for the operator to know.
@@ -194,6 +207,7 @@ impl Registry {
             index,
             octets_sent: 0,
             complete: false,
+            handed_over: false,
             _pins: pins,
         };
         let mut readers = Some(first).into_iter();
@@ -274,6 +288,10 @@ impl BlobReader for Watched {
 
     fn file(&self) -> Option<io::Result<File>> {
         self.reader.file()
+    }
+
+    fn place(&self) -> Option<String> {
+        self.reader.place()
     }
 
     fn evict(&self) {

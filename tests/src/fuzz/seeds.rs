@@ -33,9 +33,11 @@ pub type Seed = (&'static str, String, Vec<u8>);
 /// All seeds.
 pub fn all() -> Vec<Seed> {
     [
+        certificates(),
         checksums(),
         consistency(),
         drop_names(),
+        forwarded(),
         inspect(),
         journal(),
         leaves(),
@@ -54,6 +56,25 @@ pub fn all() -> Vec<Seed> {
 
 fn named(target: &'static str, seeds: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Vec<Seed> {
     seeds.into_iter().map(|(name, octets)| (target, name.to_owned(), octets)).collect()
+}
+
+fn certificates() -> Vec<Seed> {
+    let whole = super::network::sample();
+    let cut = whole[..whole.len() / 2].to_vec();
+    named("certificate", [("whole", whole), ("cut", cut)])
+}
+
+/// Networks first, then lines of headers.
+fn forwarded() -> Vec<Seed> {
+    let seeds = [
+        ("one", "10.0.0.0/8,unix\nx192.0.2.7\nphttps"),
+        ("several", "10.0.0.1,::ffff:10.1.0.0/112\nx6.6.6.6, 192.0.2.7:80, 10.1.2.3\nx[2001:db8::7]:443"),
+        ("standard", "10.0.0.0/8\nffor=6.6.6.6;proto=http, for=\"[2001:db8::7]:80\";proto=https;by=_x"),
+        ("quotes", "10.0.0.0/8\nffor=\"6.6.6.6, for=192.0.2.7\nffor=\"\\\", for=10.0.0.2"),
+        ("stranger", "192.0.2.0/24\nx6.6.6.6\nffor=6.6.6.6;proto=https\nphttps"),
+        ("unknown", "fd00::/8,10.0.0.1/32\nxunknown, \nffor=_hidden, for=unknown"),
+    ];
+    named("forwarded", seeds.map(|(name, text)| (name, text.as_bytes().to_vec())))
 }
 
 /// The name comes first, and ends with a zero.

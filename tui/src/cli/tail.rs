@@ -71,7 +71,8 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         let retry_after = match ended {
             Ok(()) => None,
             Err(CliError::Client(error)) => {
-                if error.status() == Some(403) || matches!(error, ClientError::Address(_)) {
+                // Whom to trust does not change by asking again.
+                if error.status() == Some(403) || matches!(error, ClientError::Address(_) | ClientError::Tls { .. }) {
                     return Err(error.into());
                 }
                 if error.wants_sign_in() {

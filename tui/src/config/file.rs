@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use common::certificate::KeyPin;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -85,6 +86,10 @@ pub struct Profile {
     pub token_file: Option<String>,
     /// Passwords and tokens may cross a network in clear.
     pub allow_plain_http: bool,
+    /// A file of authorities that are trusted in place of this machine's.
+    pub ca_file: Option<String>,
+    /// The key that the daemon's certificate must have.
+    pub tls_pin: Option<KeyPin>,
     /// Where the session is kept, instead of the runtime folder.
     pub cache_dir: Option<String>,
 }
@@ -240,9 +245,13 @@ impl Reader<'_> {
                 "token_file" => profile.token_file = self.text_of("token_file", value),
                 "allow_plain_http" => profile.allow_plain_http = self.flag("allow_plain_http", value),
                 "cache_dir" => profile.cache_dir = self.text_of("cache_dir", value),
-                tls @ ("ca_file" | "tls_pin") => {
-                    let why = format!("{tls} is for TLS, which mreg does not speak yet: use a forwarded port (ssh -L)");
-                    self.mistake(key.span().start, why);
+                "ca_file" => profile.ca_file = self.text_of("ca_file", value),
+                "tls_pin" => {
+                    let text = self.text_of("tls_pin", value).unwrap_or_default();
+                    match text.parse() {
+                        Ok(pin) => profile.tls_pin = Some(pin),
+                        Err(why) => self.mistake(value.span().start, format!("tls_pin = {text:?}: {why}")),
+                    }
                 }
                 other => {
                     let known = [
@@ -259,6 +268,8 @@ impl Reader<'_> {
                         "token_file",
                         "allow_plain_http",
                         "cache_dir",
+                        "ca_file",
+                        "tls_pin",
                     ];
                     self.unknown(key, other, &known, " in a profile");
                 }
@@ -266,6 +277,10 @@ impl Reader<'_> {
         }
         if profile.url.is_empty() {
             self.mistake(at, format!("the profile {name} needs a url"));
+        }
+        let is_tls = profile.url.starts_with("https://");
+        if !is_tls && (profile.ca_file.is_some() || profile.tls_pin.is_some()) && !profile.url.is_empty() {
+            self.mistake(at, format!("the profile {name} has ca_file or tls_pin, which are for an https:// url"));
         }
         if usize::try_from(profile.quorum.unwrap_or(0)).is_ok_and(|quorum| quorum > profile.witnesses.len()) {
             self.mistake(at, format!("the profile {name} wants more witnesses than it names"));
@@ -398,6 +413,11 @@ quorum = 1
 [profiles.local]
 url = "http://127.0.0.1:8001"
 remember = true
+
+[profiles.far]
+url = "https://registry.example"
+ca_file = "/etc/mreg/ca.pem"
+tls_pin = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
 "#;
 
     #[test]
@@ -409,6 +429,9 @@ remember = true
         assert_eq!((prod.accent, prod.strict, prod.readonly), (Some(Accent::Red), true, true));
         assert_eq!((prod.lock_after_seconds, prod.quorum, prod.witnesses.len()), (Some(900), Some(1), 2));
         assert!(file.profiles["local"].remember && !prod.remember);
+        let far = &file.profiles["far"];
+        assert_eq!(far.ca_file.as_deref(), Some("/etc/mreg/ca.pem"));
+        assert!(far.tls_pin.is_some_and(|pin| pin.to_string().ends_with("01")));
         assert_ne!(file.keys, Keys::default());
         assert_eq!(parse("").unwrap(), File::default());
     }
@@ -431,7 +454,8 @@ remember = true
             ("[profiles.a]\nurl = \"http://h\"\ncolour = \"red\"\n", 3, "not known in a profile"),
             ("[profiles.a]\nurl = \"http://h\"\nlock_after = \"soon\"\n", 3, "15m"),
             ("[profiles.a]\nurl = \"http://h\"\nquorum = 1\n", 1, "more witnesses"),
-            ("[profiles.a]\nurl = \"http://h\"\ntls_pin = \"x\"\n", 3, "does not speak yet"),
+            ("[profiles.a]\nurl = \"https://h\"\ntls_pin = \"x\"\n", 3, "64 hexadecimal digits"),
+            ("[profiles.a]\nurl = \"http://h\"\nca_file = \"x\"\n", 1, "for an https:// url"),
             ("[profiles.\"../x\"]\nurl = \"http://h\"\n", 1, "no name of a profile"),
             ("default = \"prd\"\n[profiles.prod]\nurl = \"http://h\"\n", 1, "did you mean prod?"),
             ("[ui]\nmouse = \n", 2, ""),

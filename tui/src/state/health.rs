@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    IngestState, IntakeStatus, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, WitnessesStatus,
+    IngestState, IntakeStatus, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus, WitnessesStatus,
 };
 
 use crate::action::RequestId;
@@ -21,6 +21,8 @@ pub const COUNTS_MS: u64 = 60_000;
 const ITEM_OLD_S: i64 = 600;
 /// So is a version that waits in quarantine for so many seconds.
 const HELD_OLD_S: i64 = 7 * 86_400;
+/// And a certificate that is good for fewer days.
+pub const CERTIFICATE_LOW_DAYS: i64 = 21;
 /// And a disk that is full to so many percent.
 const DISK_FULL_PERCENT: u64 = 85;
 
@@ -138,6 +140,7 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<C
         rescan(&status.rescan),
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
     ];
+    all.extend(status.tls.as_ref().map(certificate));
     // What readiness knows better than the numbers: whether the daemon still serves because of it.
     for (of, name) in [
         ("store", "records"),
@@ -155,6 +158,24 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<C
         }
     }
     all
+}
+
+fn certificate(tls: &TlsStatus) -> Check {
+    let name = tls.names.first().map_or("nobody", String::as_str);
+    let mut value = match tls.days_left {
+        days @ ..0 => format!("of {name}, EXPIRED {} days ago", -days),
+        days => format!("of {name}, {days} days left"),
+    };
+    let mut verdict = match tls.days_left {
+        ..0 => Verdict::Fail,
+        ..CERTIFICATE_LOW_DAYS => Verdict::Warn,
+        _ => Verdict::Ok,
+    };
+    if let Some(why) = &tls.refused {
+        value = format!("a newer one is REFUSED: {why}; in use is that {value}");
+        verdict = if verdict == Verdict::Ok { Verdict::Warn } else { verdict };
+    }
+    check("certificate", verdict, value, "21 d")
 }
 
 fn older(at: Option<&str>, limit_seconds: i64, now_seconds: i64) -> bool {

@@ -31,7 +31,12 @@ pub fn start(state: &mut State, credential: Credential) -> Vec<Action> {
     let mut out = Vec::new();
     match credential {
         Credential::Token | Credential::Kept(_) => check_token(state, &mut out),
-        Credential::Ask => open(state, None),
+        Credential::Ask => {
+            open(state, None);
+            if state.settings.tls {
+                ask(state, Call::Reach, &mut out);
+            }
+        }
         Credential::Password(password) => {
             open(state, None);
             let username = state.settings.user.clone();
@@ -281,7 +286,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 super::course::not_sent(state, id, why, out);
             }
             Call::Log(call) => super::tail::given_up(state, call),
-            Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+            Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }
     }
 }

@@ -190,7 +190,7 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
         Some(ClientError::Problem { retry_after_seconds, .. }) => *retry_after_seconds,
         _ => None,
     };
-    state.offline = matches!(error, Some(ClientError::Offline { .. } | ClientError::Timeout { .. }));
+    state.offline = error.is_some_and(super::is_away);
     let status = error.and_then(ClientError::status);
     let mut wait_ms = state.log.tail.ended(state.now, retry_after);
     if expired || error.is_some_and(ClientError::wants_sign_in) {

@@ -6,6 +6,7 @@ use super::{centred, text_window};
 use crate::edit::Line;
 use crate::layout::Areas;
 use crate::state::State;
+use crate::state::health::CERTIFICATE_LOW_DAYS;
 use crate::view::pen::{Pen, Tone};
 
 /// More dots than that are not drawn: the length of a password is its own business.
@@ -17,9 +18,15 @@ const LABEL_COLUMNS: u16 = 10;
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     if let Some(form) = &state.login {
-        let inside = pen.frame(centred(whole, 62, 10), "log in");
+        let tls = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
+        let more = u16::try_from(tls.len()).unwrap_or(0);
+        let inside = pen.frame(centred(whole, 62, 10 + more), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
+        for (line, tone) in tls {
+            at += 1;
+            pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &line, tone);
+        }
         at += u16::from(inside.height > 4) + 1;
         let user = field(pen, inside, at, "User", &form.user);
         let password = field(pen, inside, at + 1, "Password", &form.password);
@@ -61,6 +68,27 @@ fn whereto(state: &State) -> String {
     } else {
         format!("{}   mregd at {}", settings.profile, settings.address)
     }
+}
+
+/// What is known of TLS, in lines; none without it.
+fn tls(state: &State, columns: usize) -> Vec<(String, Tone)> {
+    let (text, tone) = match &state.certificate {
+        _ if !state.settings.tls => return Vec::new(),
+        None => ("TLS: shaking hands".to_owned(), Tone::Dim),
+        Some(Err(why)) => (why.clone(), Tone::Bad),
+        Some(Ok(certificate)) => {
+            let name = certificate.name();
+            match certificate.days_left(state.now.wall_seconds) {
+                // Only behind a pinned key.
+                days @ ..0 => (format!("TLS pinned, certificate of {name}, EXPIRED {} days ago", -days), Tone::Warn),
+                days => {
+                    let tone = if days < CERTIFICATE_LOW_DAYS { Tone::Warn } else { Tone::Good };
+                    (format!("TLS ok, certificate of {name}, {days} days"), tone)
+                }
+            }
+        }
+    };
+    crate::clean::wrap(&crate::clean::clean(&text), columns).into_iter().map(|line| (line, tone)).collect()
 }
 
 fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> Position {

@@ -11,6 +11,7 @@ use common::audit::{BUNDLE_LEAF_MAX, NOTE_LEN_MAX, TILE_WIDTH, TileResource, Ver
 use common::client::{Answer, Client, ClientError};
 use common::problem::Problem;
 use common::shown::shown;
+use common::tls::Trust;
 use http::{Method, StatusCode};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -208,13 +209,18 @@ struct Http {
 impl Http {
     fn new(url: &str, token: Option<Secret>, remote: &Remote) -> Result<Self, Failed> {
         let after_scheme = url.find("://").map_or(0, |at| at + 3);
-        let path = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
+        let path = match url.starts_with("unix:") {
+            true => url.len(),
+            false => url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at),
+        };
         let (host, path) = url.split_at(path);
         let base = if path.trim_matches('/').is_empty() { LOG_PATH } else { path.trim_end_matches('/') };
         // Without a token nothing is sent that others should not see, and what comes back proves itself.
         let allow_plain = remote.allow_plain_http || token.is_none();
         let user_agent = concat!("mregd/", env!("CARGO_PKG_VERSION"));
-        let client = Client::new(host, user_agent, allow_plain).map_err(|error| Failed::new(Exit::Usage, error))?;
+        let trust = Trust { ca_file: remote.ca_file.clone(), pin: remote.tls_pin };
+        let client = Client::with_trust(host, user_agent, allow_plain, &trust)
+            .map_err(|error| Failed::new(Exit::Usage, error))?;
         client.set_token(token.map(|token| Zeroizing::new(token.expose().to_owned())));
         Ok(Self { client, base: base.to_owned(), token_file: remote.token_file.clone(), runtime: runtime()? })
     }
@@ -223,6 +229,8 @@ impl Http {
         let path = format!("{}/{resource}", self.base);
         let Answer { status, retry_after_seconds, body } = match self.runtime.block_on(self.client.octets(&path)) {
             Ok(answer) => answer,
+            // Whom to trust does not change by asking again.
+            Err(error @ ClientError::Tls { .. }) => return Err(Again::No(Failed::new(Exit::TempFail, error).into())),
             Err(error @ ClientError::Address(_)) => return Err(Again::No(Failed::new(Exit::Usage, error).into())),
             Err(error) => return Err(Again::Yes(Failed::new(Exit::TempFail, error), None)),
         };
