@@ -18,8 +18,7 @@ fn newest_denied(daemon: &Daemon) -> Value {
 }
 
 fn ip_of(row: &Value) -> Option<String> {
-    let found = [&row["ip"], &row["request"]["ip"]];
-    found.iter().find_map(|ip| ip.as_str()).map(str::to_owned)
+    row["entry"]["req"]["ip"].as_str().map(str::to_owned)
 }
 
 /// Only who is named is believed, only in the header that was chosen, and only about the last hop that is not a proxy.
@@ -186,8 +185,8 @@ fn through(nginx: &Nginx, daemon: &Daemon) {
         let head = nginx.curl(&[&["-D", "-", "-o", &down_path, "-H", &auth], more, &[target.as_str()]].concat());
         (head, fs::read(&down).unwrap_or_default())
     };
-    // The same from the daemon, for its fields.
-    let direct = daemon.admin().get("/models/m/download").expect(200);
+    // The same from the daemon, for its fields. Who asks from here is a proxy, too, and would be given the place.
+    let direct = daemon.admin().head("/models/m/download").expect(200);
     for version in ["--http1.1", "--http2"] {
         let (head, body) = get(&[version]);
         assert!(body == octets, "{head}");

@@ -379,7 +379,8 @@ fn commands_on_the_log() {
             assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-    let stranger = Authority::new("a stranger").path();
+    let authority = Authority::new("a stranger");
+    let stranger = authority.path();
     let command = ["log", "verify", "--url", &url, "--vkey", &vkey, "--hashes-only", "--ca-file", &stranger];
     let output = place.daemon.run(&command, "");
     assert_eq!(output.status.code(), Some(75));
@@ -492,7 +493,7 @@ fn console() {
         console.quit();
     }
     let mut console = Setup::new().config(&config).args(&["--profile", "changed"]).start();
-    console.wait_for("its key is not the pinned one");
+    console.wait_for("is not used: its key is not the");
     console.press("<C-c>");
     console.wait_end();
     let arguments = ["--url", &place.url(), "--ca-file", &Authority::new("x").path(), "whoami"];

@@ -293,3 +293,36 @@ fn rescan(rescan: &RescanStatus) -> Check {
     }
     check("rescan", if rescan.failed > 0 { Verdict::Warn } else { Verdict::Ok }, value, "0 failed")
 }
+
+#[cfg(test)]
+mod tests {
+    use common::api::TlsStatus;
+
+    use super::{Verdict, certificate};
+
+    /// Time and refusals decide; what is wrong is in words.
+    #[test]
+    fn certificates() {
+        let status = |days_left, refused: Option<&str>| TlsStatus {
+            names: vec!["a.example".to_owned()],
+            not_before: String::new(),
+            not_after: String::new(),
+            days_left,
+            key: String::new(),
+            refused: refused.map(str::to_owned),
+        };
+        for (days, refused, verdict, part) in [
+            (81, None, Verdict::Ok, "of a.example, 81 days left"),
+            (21, None, Verdict::Ok, "21 days left"),
+            (20, None, Verdict::Warn, "20 days left"),
+            (0, None, Verdict::Warn, "0 days left"),
+            (-1, None, Verdict::Fail, "EXPIRED 1 days ago"),
+            (81, Some("no pair"), Verdict::Warn, "REFUSED: no pair; in use is that of a.example"),
+            (-3, Some("no pair"), Verdict::Fail, "REFUSED"),
+        ] {
+            let check = certificate(&status(days, refused));
+            assert_eq!(check.verdict, verdict, "{days}");
+            assert!(check.value.contains(part), "{}", check.value);
+        }
+    }
+}

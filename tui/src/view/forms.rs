@@ -11,6 +11,8 @@ use crate::view::pen::{Pen, Tone};
 
 /// More dots than that are not drawn: the length of a password is its own business.
 const DOTS_MAX: usize = 8;
+/// Rows that the dialog needs without what it says of TLS.
+const FORM_ROWS: u16 = 8;
 /// Columns of the labels.
 const LABEL_COLUMNS: u16 = 10;
 
@@ -18,7 +20,9 @@ const LABEL_COLUMNS: u16 = 10;
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     if let Some(form) = &state.login {
-        let tls = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
+        let mut tls = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
+        // Name and password stay on the smallest screen; the message list has the whole sentence.
+        tls.truncate(usize::from(whole.height.saturating_sub(FORM_ROWS)).max(1));
         let more = u16::try_from(tls.len()).unwrap_or(0);
         let inside = pen.frame(centred(whole, 62, 10 + more), "log in");
         let mut at = inside.y;

@@ -7,6 +7,7 @@ use common::api::{
     AuditRow, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
 };
 use common::audit::{canonical_json, leaf_hash};
+use common::certificate::{Certificate, KeyPin};
 use common::client::{AuditQuery, ClientError, IngestQuery, ModelQuery, Reply, Session};
 use common::problem::ProblemType;
 use common::role::Role;
@@ -278,6 +279,12 @@ fn at(cursor: Option<&str>) -> u64 {
 impl Registry {
     fn answer(&mut self, call: Call) -> Answer {
         match call {
+            Call::Reach => Answer::Reached(Some(Certificate {
+                names: vec!["registry.example".to_owned()],
+                not_before_s: 0,
+                not_after_s: NOW + 81 * 86_400 + 5,
+                key: KeyPin::of(b"key"),
+            })),
             Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
                 expires_in_seconds: 1800,
                 username: "alice".parse().unwrap(),

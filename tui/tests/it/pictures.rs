@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use common::client::ClientError;
 use common::problem::ProblemType;
 use common::role::Role;
+use common::tls::TlsError;
+use tui::action::Call;
 use tui::config::Credential;
 use tui::event::Size;
 use tui::state::ProfileRow;
@@ -124,6 +127,32 @@ fn forms() {
         console.registry = Registry { must_change_password: true, ..Registry::default() };
         console.press("secret password<Enter>");
         check(&format!("new-password-{width}x{height}"), &console.screen());
+    }
+}
+
+/// In TLS the dialog says whose certificate it is before anything is sent, or what is wrong; there is room for both.
+#[test]
+fn login_in_tls() {
+    for (width, height) in SIZES {
+        let begin = |failure: Option<ClientError>| {
+            let mut console = Console::new(Size { width, height }, Registry { failure, ..Registry::default() });
+            console.state.settings.tls = true;
+            console.begin(Credential::Ask);
+            console.press("secret");
+            let screen = console.screen();
+            assert!(screen.contains("User") && screen.contains("Password") && screen.contains("******"), "{screen}");
+            assert!(console.calls.iter().all(|call| *call == Call::Reach), "nothing is sent by itself");
+            // Words are cut between lines.
+            screen
+                .split(|sign: char| sign.is_whitespace() || sign == '│')
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert!(begin(None).contains("TLS ok, certificate of registry.example, 81 days"), "{width}x{height}");
+        let problem = TlsError::WrongName { host: "h".into(), names: vec!["other.example".into()] };
+        let told = begin(Some(ClientError::Tls { address: "https://h".into(), problem }));
+        assert!(told.contains("https://h is not used: its certificate is for other.example"), "{told}");
     }
 }
 
