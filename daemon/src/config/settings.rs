@@ -352,7 +352,7 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.header_timeout.as_secs().to_string(),
                 },
-                doc: "How long a client may take to send the head of a request.",
+                doc: "How long a client may take to send the head of a request, and for the handshake of TLS before it.",
             },
             Setting {
                 name: "MREG_BODY_IDLE_SECONDS",

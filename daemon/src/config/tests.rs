@@ -660,6 +660,12 @@ fn witnesses() {
     assert_eq!(row(&loaded, "MREG_WITNESS_POLICY").0, place.path("policy").display().to_string());
     assert!(loaded.warnings.is_empty());
 
+    // In TLS, with authorities of one's own.
+    policy(format!("witness a {} https://a.example/p\nquorum a\n", vkey(1)));
+    let witnesses = place.load(&[asked[0], asked[1], ("MREG_WITNESS_CA_FILE", "ca.pem")]).config.witnesses.unwrap();
+    assert!(witnesses.reached[0].is_tls && witnesses.reached[0].port == 443);
+    assert_eq!(witnesses.ca_file, Some(place.path("ca.pem")));
+
     let off = place.load(&asked[1..]);
     assert!(off.config.witnesses.is_none() && off.notices[0].contains("MREG_WITNESS_POLICY is not used"));
     assert!(place.mistake(&[mode]).starts_with("MREG_WITNESS_POLICY: is not set"));
@@ -667,7 +673,7 @@ fn witnesses() {
     assert!(place.mistake(&[mode, ("MREG_WITNESS_POLICY", "none-here")]).contains("can't be read"));
 
     policy(format!(
-        "witness a {} https://a.example\nwitness b {} ftp://b\nwitness c {} http://u@c\nwitness d {} http://d/?q\n\
+        "witness a {} gopher://a.example\nwitness b {} ftp://b\nwitness c {} http://u@c\nwitness d {} http://d/?q\n\
          witness e {} nowhere\nquorum a\n",
         vkey(1),
         vkey(2),
@@ -676,7 +682,8 @@ fn witnesses() {
         vkey(5)
     ));
     let mistakes = place.mistakes(&asked);
-    let parts = ["line 1: the witness's address begins with https://", "line 2: ", "line 3: ", "line 4: ", "line 5: "];
+    let parts =
+        ["line 1: the witness's address must begin with https://", "line 2: ", "line 3: ", "line 4: ", "line 5: "];
     assert_eq!(mistakes.len(), parts.len(), "{mistakes:?}");
     for (mistake, part) in mistakes.iter().zip(parts) {
         assert!(mistake.starts_with("MREG_WITNESS_POLICY: ") && mistake.contains(part), "{mistake}");

@@ -209,10 +209,9 @@ struct Http {
 impl Http {
     fn new(url: &str, token: Option<Secret>, remote: &Remote) -> Result<Self, Failed> {
         let after_scheme = url.find("://").map_or(0, |at| at + 3);
-        let path = match url.starts_with("unix:") {
-            true => url.len(),
-            false => url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at),
-        };
+        // A socket's path is all path, and belongs to the address.
+        let is_socket = url.starts_with("unix:");
+        let path = url[after_scheme..].find('/').filter(|_| !is_socket).map_or(url.len(), |at| after_scheme + at);
         let (host, path) = url.split_at(path);
         let base = if path.trim_matches('/').is_empty() { LOG_PATH } else { path.trim_end_matches('/') };
         // Without a token nothing is sent that others should not see, and what comes back proves itself.
