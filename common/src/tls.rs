@@ -80,6 +80,11 @@ pub enum TlsError {
         /// Its key.
         key: Option<KeyPin>,
     },
+    /// It has the rights of an authority, as a certificate that signs itself often has; such a one is nobody's own.
+    IsAuthority {
+        /// Its key.
+        key: Option<KeyPin>,
+    },
     /// It is for somebody else.
     WrongName {
         /// Who was asked for.
@@ -111,13 +116,20 @@ impl fmt::Display for TlsError {
                 let from = not_before_s.map(|at| format!(" before {}", day(at))).unwrap_or_default();
                 write!(f, "its certificate is not valid{from}; look at this machine's clock")
             }
+            Self::IsAuthority { key } => {
+                let key = shown_key(*key);
+                write!(
+                    f,
+                    "its certificate is that of an authority, which can't be a daemon's own; make one with \
+                     basicConstraints=CA:FALSE, or pin its key{key}"
+                )
+            }
             Self::UnknownAuthority { key } => {
-                let key = key.map(|key| format!(" (its key is {key}; compare it at the daemon first)"));
+                let key = shown_key(*key);
                 write!(
                     f,
                     "no authority that is trusted here signed its certificate; name the file of its authority (ca_file, \
-                     --ca-file), or pin its key{}",
-                    key.unwrap_or_default()
+                     --ca-file), or pin its key{key}"
                 )
             }
             Self::WrongName { host, names } => {
@@ -141,6 +153,10 @@ impl fmt::Display for TlsError {
     }
 }
 
+fn shown_key(key: Option<KeyPin>) -> String {
+    key.map(|key| format!(" (its key is {key}; compare it at the daemon first)")).unwrap_or_default()
+}
+
 impl std::error::Error for TlsError {}
 
 impl TlsError {
@@ -155,6 +171,7 @@ impl TlsError {
             Self::Expired { .. }
             | Self::NotYet { .. }
             | Self::UnknownAuthority { .. }
+            | Self::IsAuthority { .. }
             | Self::OtherKey { .. }
             | Self::NotTls => self.to_string(),
         }
@@ -258,7 +275,12 @@ impl Connector {
                 CertificateError::NotValidYetContext { not_before, .. } => {
                     TlsError::NotYet { not_before_s: seconds(*not_before) }
                 }
-                CertificateError::UnknownIssuer => TlsError::UnknownAuthority { key: seen.map(|seen| seen.key) },
+                // The other two: an authority of the same name is known, and it was another one.
+                CertificateError::UnknownIssuer
+                | CertificateError::BadSignature
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                    TlsError::UnknownAuthority { key: seen.map(|seen| seen.key) }
+                }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     TlsError::WrongName {
                         host: host.to_owned(),
@@ -269,10 +291,9 @@ impl Connector {
                     Some(wanted) => TlsError::OtherKey { wanted, found: seen.map(|seen| seen.key) },
                     None => other(why.to_string()),
                 },
-                // A certificate that signed itself, with the rights of an authority, as `openssl req -x509` makes them:
-                // webpki calls it an authority that is used as a server.
+                // As `openssl req -x509` makes them. The error is webpki's, whose types rustls does not hand on.
                 CertificateError::Other(_) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
-                    TlsError::UnknownAuthority { key: seen.map(|seen| seen.key) }
+                    TlsError::IsAuthority { key: seen.map(|seen| seen.key) }
                 }
                 why => other(why.to_string()),
             },

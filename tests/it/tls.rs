@@ -320,6 +320,8 @@ fn whom_the_client_trusts() {
         (ca.pair(&HERE, Fault::NotYet), "its certificate is not valid before 2089-01-01"),
         (ca.pair(&["elsewhere.example"], Fault::None), "is for elsewhere.example and not for localhost"),
         (ca.pair(&HERE, Fault::SelfSigned), "no authority that is trusted here signed its certificate"),
+        (ca.pair(&HERE, Fault::OwnAuthority), "its certificate is that of an authority"),
+        (ca.pair(&HERE, Fault::Namesake), "no authority that is trusted here signed its certificate"),
     ] {
         let front = Front::start(&pair, daemon.address());
         let problem = told(ask(&front, &trusted(&ca)).0);

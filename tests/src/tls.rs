@@ -33,6 +33,10 @@ pub enum Fault {
     NotYet,
     /// Nobody but itself signed it.
     SelfSigned,
+    /// So it is, and it has the rights of an authority.
+    OwnAuthority,
+    /// Another authority of the same name signed it.
+    Namesake,
 }
 
 /// A certificate and its key as PEM.
@@ -67,6 +71,7 @@ impl Pair {
 
 /// An authority.
 pub struct Authority {
+    name: String,
     issuer: Issuer<'static, KeyPair>,
     folder: TempDir,
 }
@@ -80,7 +85,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let folder = TempDir::with_prefix("mreg-ca-").unwrap();
         std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
+        Self { name: name.to_owned(), issuer: Issuer::new(params, key), folder }
     }
 
     /// The file with its certificate.
@@ -99,14 +104,19 @@ impl Authority {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         let (from, to) = match fault {
-            Fault::None | Fault::SelfSigned => (2020, 2090),
+            Fault::None | Fault::SelfSigned | Fault::OwnAuthority | Fault::Namesake => (2020, 2090),
             Fault::Expired => (2020, 2021),
             Fault::NotYet => (2089, 2090),
         };
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
         let cert = match fault {
             Fault::SelfSigned => params.self_signed(&key),
-            _ => params.signed_by(&key, &self.issuer),
+            Fault::OwnAuthority => {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.self_signed(&key)
+            }
+            Fault::Namesake => params.signed_by(&key, &Self::new(&self.name).issuer),
+            Fault::None | Fault::Expired | Fault::NotYet => params.signed_by(&key, &self.issuer),
         };
         Pair { cert: cert.unwrap().pem(), key: key.serialize_pem() }
     }

@@ -138,7 +138,7 @@ fn how_it_ends() {
         (&url, &["audit"], 4),
         (&url, &["show", "other"], 1),
         (&nobody, &["ls"], 5),
-        ("https://registry.example", &["ls"], 2),
+        ("ftp://registry.example", &["ls"], 2),
         (&url, &["nonsense"], 2),
         (&url, &[], 2),
     ];
