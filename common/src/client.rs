@@ -3,6 +3,7 @@
 //! no caller needs to hold it. What to do about an error, and when to refresh a token, is for the caller.
 
 mod change;
+mod resumable;
 mod sse;
 mod upload;
 
@@ -37,6 +38,7 @@ use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
 
 pub use self::change::VersionVerb;
+pub use self::resumable::{NewUpload, Publishing};
 pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,

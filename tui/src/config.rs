@@ -11,6 +11,7 @@ use common::audit::Verifier;
 use common::client::Client;
 use zeroize::Zeroizing;
 
+use crate::cli::UploadOptions;
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, read_token_file};
 use crate::state::log::LogSettings;
@@ -203,7 +204,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Download a file of a version and check its digest. Nothing is overwritten.
+    /// Upload files as one version. What is interrupted goes on where it ended, by the same command.
+    Upload(UploadOptions),
+    /// Download a file of a version and check its digest. Nothing is overwritten; what was cut goes on.
     Fetch {
         /// The version: name, name:3, name@alias, id or sha256:...
         reference: String,

@@ -50,7 +50,7 @@ use crate::http::dispatch::dispatch;
 use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
-use crate::http::{Answer, Body, Call, Shared, auth, respond};
+use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
@@ -418,6 +418,7 @@ async fn handle(
         refused.response(&request_id, token_sent)
     });
     complete(&mut response, &request_id);
+    tus::complete_if_ours(exchange.template, &mut response);
     if version < Version::HTTP_2
         && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission == Admission::Full)
     {
@@ -436,7 +437,7 @@ async fn answer(
     request_id: &str,
     exchange: &mut Exchange,
 ) -> Answer {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
     if connection.admission == Admission::Full {
         return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
@@ -452,6 +453,7 @@ async fn answer(
         return Err(Protocol::ExpectationFailed.into());
     }
     as_it_is(&head.headers)?;
+    head.method = tus::method_of(&head)?;
     let route = route::parse(&head.method, head.uri.path())?;
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
