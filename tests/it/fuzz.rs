@@ -151,5 +151,6 @@ replays!(
     sidecar,
     sse,
     tile,
+    tus,
     witness
 );

@@ -34,6 +34,7 @@ mod scrub;
 mod store_contract;
 mod tail;
 mod tidy;
+mod tus;
 mod upload;
 mod verifier;
 mod verify;

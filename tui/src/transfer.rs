@@ -175,7 +175,8 @@ mod tests {
         for kind in [ProblemType::StorageFull, ProblemType::Unavailable, ProblemType::UploadBusy] {
             assert!(may_pass(&problem(kind)), "{kind:?}");
         }
-        for kind in [ProblemType::Unauthenticated, ProblemType::Invalid, ProblemType::UploadGone, ProblemType::Conflict] {
+        for kind in [ProblemType::Unauthenticated, ProblemType::Invalid, ProblemType::UploadGone, ProblemType::Conflict]
+        {
             assert!(!may_pass(&problem(kind)), "{kind:?}");
         }
         assert!(may_pass(&ClientError::Offline { address: String::new(), cause: String::new() }));

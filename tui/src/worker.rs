@@ -272,9 +272,8 @@ async fn run_job(
     let told = events.clone();
     // How far it is may be left out where the loop is busy; how it ends is not.
     let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
-    let work = tokio::task::spawn_local(async move {
-        jobs::perform(&client, folder.as_deref(), paused, *job, tell).await
-    });
+    let work =
+        tokio::task::spawn_local(async move { jobs::perform(&client, folder.as_deref(), paused, *job, tell).await });
     let _abort = AbortOnDrop(work.abort_handle());
     let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
     hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;

@@ -25,9 +25,7 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -664,7 +662,10 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o400);
         assert_eq!(staged_and_partial(dir.path()), (0, 1));
         blobs.remove_partial("01ABC").unwrap();
-        assert_eq!((std::fs::read(&path).unwrap().as_slice(), staged_and_partial(dir.path())), (&b"octets"[..], (0, 0)));
+        assert_eq!(
+            (std::fs::read(&path).unwrap().as_slice(), staged_and_partial(dir.path())),
+            (&b"octets"[..], (0, 0))
+        );
         for name in ["", "..", "a/b", "a.b"] {
             assert!(blobs.partial(name).is_err() && blobs.remove_partial(name).is_err(), "{name}");
         }

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status, StorageStatus, StoreStatus,
-    WitnessStatus, WitnessesStatus,
+    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
+    StorageStatus, StoreStatus, WitnessStatus, WitnessesStatus,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};

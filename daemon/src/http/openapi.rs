@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::http::route::table::TAGS;
-use crate::http::tus;
 use crate::http::route::{Access, Audit, Body, Content, Endpoint, Param, Place, ResponseHeader, Route, Shape, Success};
+use crate::http::tus;
 
 /// The document as JSON text. Made once.
 pub fn text() -> &'static str {

@@ -33,8 +33,7 @@ use crate::registry::resumable::{Append, Appending, NewUpload, UploadState};
 /// The version of the protocol.
 pub const VERSION: &str = "1.0.0";
 /// The extensions there are.
-pub const EXTENSIONS: &str =
-    "creation,creation-defer-length,creation-with-upload,checksum,expiration,termination";
+pub const EXTENSIONS: &str = "creation,creation-defer-length,creation-with-upload,checksum,expiration,termination";
 /// The checksums there are. SHA-1 is there because every server must know it.
 pub const CHECKSUMS: &str = "sha256,sha1";
 /// The media type of octets.
@@ -69,7 +68,9 @@ pub(crate) fn method_of(head: &Parts) -> Result<Method, Protocol> {
         b"PATCH" => Ok(Method::PATCH),
         b"DELETE" => Ok(Method::DELETE),
         b"OPTIONS" => Ok(Method::OPTIONS),
-        _other => Err(Protocol::BadRequest("X-HTTP-Method-Override is none of POST, HEAD, PATCH, DELETE, OPTIONS".into())),
+        _other => {
+            Err(Protocol::BadRequest("X-HTTP-Method-Override is none of POST, HEAD, PATCH, DELETE, OPTIONS".into()))
+        }
     }
 }
 

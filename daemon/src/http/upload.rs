@@ -80,7 +80,10 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
         } else {
             let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
             let known = FIELDS.join("`, `");
-            return Err(invalid(&format!("part.{shown}"), &format!("is not known here; there are `file`, `upload_id`, `{known}`")));
+            return Err(invalid(
+                &format!("part.{shown}"),
+                &format!("is not known here; there are `file`, `upload_id`, `{known}`"),
+            ));
         }
     }
     if !has_file {

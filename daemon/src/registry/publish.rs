@@ -169,7 +169,8 @@ impl Inner {
             note.say("first_file", path.as_str());
         }
         if !resumed.is_empty() {
-            let ids: Vec<Value> = resumed.iter().take(UPLOADS_SAID_MAX).map(|held| held.id().to_string().into()).collect();
+            let ids: Vec<Value> =
+                resumed.iter().take(UPLOADS_SAID_MAX).map(|held| held.id().to_string().into()).collect();
             note.say("uploads", ids);
         }
         let mut item = form.item.clone();

@@ -31,7 +31,9 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings};
+use crate::registry::settings::{
+    AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings,
+};
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};

@@ -43,11 +43,7 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new() -> Self {
-        Self {
-            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-            queues: shared_room(),
-            open: Arc::default(),
-        }
+        Self { uploads: Arc::new(Semaphore::new(UPLOADS_MAX)), queues: shared_room(), open: Arc::default() }
     }
 
     pub(crate) fn open(&self) -> u64 {
@@ -252,8 +248,7 @@ impl Upload {
         if self.files.iter().any(|file| file.path == *path) {
             return Err(RegistryError::invalid("part.file", format!("the file `{path}` comes twice")));
         }
-        if let Some(other) = self.files.iter().find(|file| is_within(&file.path, path) || is_within(path, &file.path))
-        {
+        if let Some(other) = self.files.iter().find(|file| is_within(&file.path, path) || is_within(path, &file.path)) {
             let other = &other.path;
             let msg = format!("`{path}` and `{other}` can't both be there: one is a file and the other's folder");
             return Err(RegistryError::invalid("part.file", msg));

@@ -38,7 +38,8 @@ pub(crate) async fn download(
         Some(part) => {
             means.standing("reading what came before");
             let file = part.file.try_clone().map_err(|error| error.to_string())?;
-            let hashing = tokio::task::spawn_blocking(move || hash_all(file)).await.map_err(|error| error.to_string())?;
+            let hashing =
+                tokio::task::spawn_blocking(move || hash_all(file)).await.map_err(|error| error.to_string())?;
             (hasher, size) = hashing.map_err(|cause| format!("can't read {}: {cause}", part.path.display()))?;
             means.standing("");
             part

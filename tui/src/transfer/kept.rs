@@ -59,7 +59,8 @@ impl Kept {
     /// The same as it was kept; where nothing was, or something else, it itself.
     pub(crate) fn read(self, folder: &Path) -> Self {
         let mut text = String::new();
-        let read = fs::File::open(self.file(folder)).and_then(|file| file.take(FILE_OCTETS_MAX).read_to_string(&mut text));
+        let read =
+            fs::File::open(self.file(folder)).and_then(|file| file.take(FILE_OCTETS_MAX).read_to_string(&mut text));
         match serde_json::from_str::<Self>(&text) {
             Ok(kept) if read.is_ok() && (Self { upload: None, ..kept.clone() }) == self => kept,
             _ => self,

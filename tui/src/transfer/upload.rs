@@ -120,7 +120,12 @@ fn keeps(error: &TransferError) -> bool {
     let TransferError::Client(error) = error else { return false };
     !matches!(
         error.problem_type(),
-        Some(ProblemType::DigestMismatch | ProblemType::MaliciousContent | ProblemType::UploadGone | ProblemType::NotFound)
+        Some(
+            ProblemType::DigestMismatch
+                | ProblemType::MaliciousContent
+                | ProblemType::UploadGone
+                | ProblemType::NotFound
+        )
     )
 }
 
@@ -137,7 +142,9 @@ fn open_all(means: &Means<'_>, paths: &[PathBuf], model: &str) -> Result<Vec<Sou
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !names.insert(name.clone()) {
-            return Err(TransferError::Local(format!("two of the files are called {name}: a version has each name once")));
+            return Err(TransferError::Local(format!(
+                "two of the files are called {name}: a version has each name once"
+            )));
         }
         let whole = path.canonicalize().map_err(told)?;
         let kept = Kept::new(means.client.address(), &whole, about.len(), changed_ns(&about), model);
@@ -223,11 +230,7 @@ async fn begin(
         }
         source.kept.upload = None;
     }
-    let new = NewUpload {
-        length: source.about.len(),
-        filename: source.name.clone(),
-        model: source.kept.model.clone(),
-    };
+    let new = NewUpload { length: source.about.len(), filename: source.name.clone(), model: source.kept.model.clone() };
     let info = loop {
         match means.client.create_upload(&new).await {
             Ok(reply) => break reply.body,
@@ -258,12 +261,7 @@ async fn place(means: &mut Means<'_>, id: UploadId, tries: &mut Tries) -> Result
 }
 
 /// Hashes what was sent by an earlier run.
-async fn hash_to(
-    means: &mut Means<'_>,
-    source: &Source,
-    hashed: &mut Hashed,
-    to: u64,
-) -> Result<(), TransferError> {
+async fn hash_to(means: &mut Means<'_>, source: &Source, hashed: &mut Hashed, to: u64) -> Result<(), TransferError> {
     if hashed.octets < to {
         means.standing("reading what was sent before");
     }
@@ -400,7 +398,13 @@ async fn publish(
             }
             Err(error) if matches!(error.status(), Some(404 | 410)) => {
                 let Some(version) = find(means, publishing, digests).await? else { return Err(error.into()) };
-                return Ok(Uploaded { version, already_present: !is_repeated, log_index: None, published: None, octets });
+                return Ok(Uploaded {
+                    version,
+                    already_present: !is_repeated,
+                    log_index: None,
+                    published: None,
+                    octets,
+                });
             }
             Err(error) => {
                 tries.wait(means, error).await?;

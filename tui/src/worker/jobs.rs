@@ -80,8 +80,7 @@ pub(super) async fn perform<F: Fn(Report)>(
         Job::Download { reference, version, artifact, target } => {
             let target = PathBuf::from(target);
             let mut told = |step| tell.step(step);
-            let mut means =
-                Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
+            let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
             return download(&mut means, &reference, version, &artifact, &target).await;
         }
         Job::Upload { path, name } => (path, name),

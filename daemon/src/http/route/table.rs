@@ -773,7 +773,8 @@ static SET_PASSWORD: Endpoint = Endpoint {
 
 // ---- resumable uploads ----------------------------------------------------------------------------------------------
 
-const TUS_RESUMABLE: Param = header("Tus-Resumable", Shape::OneOf(&["1.0.0"]), "The version of the protocol. It must be sent.");
+const TUS_RESUMABLE: Param =
+    header("Tus-Resumable", Shape::OneOf(&["1.0.0"]), "The version of the protocol. It must be sent.");
 const UPLOAD_CHECKSUM: Param = header(
     "Upload-Checksum",
     Shape::Pattern("^(sha1|sha256) [A-Za-z0-9+/]+=*$"),
@@ -887,9 +888,17 @@ static APPEND_UPLOAD: Endpoint = Endpoint {
         TUS_RESUMABLE,
         Param {
             required: true,
-            ..header("Upload-Offset", Shape::Integer { min: 0, max: LENGTH_MAX, default: None }, "Where the octets belong: the upload's offset.")
+            ..header(
+                "Upload-Offset",
+                Shape::Integer { min: 0, max: LENGTH_MAX, default: None },
+                "Where the octets belong: the upload's offset.",
+            )
         },
-        header("Upload-Length", Shape::Integer { min: 0, max: LENGTH_MAX, default: None }, "Where it was deferred: octets of the whole."),
+        header(
+            "Upload-Length",
+            Shape::Integer { min: 0, max: LENGTH_MAX, default: None },
+            "Where it was deferred: octets of the whole.",
+        ),
         UPLOAD_CHECKSUM,
     ],
     body: Body::Part,

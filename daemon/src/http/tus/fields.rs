@@ -73,7 +73,9 @@ pub fn metadata(text: &str) -> Result<Vec<(&str, Vec<u8>)>, String> {
         if pairs.iter().any(|(other, _)| *other == key) {
             return Err(format!("has the key {key:?} twice"));
         }
-        let value = STANDARD.decode(value.trim()).map_err(|_not_base64| format!("has a value for {key:?} that is not base64"))?;
+        let value = STANDARD
+            .decode(value.trim())
+            .map_err(|_not_base64| format!("has a value for {key:?} that is not base64"))?;
         pairs.push((key, value));
     }
     Ok(pairs)
@@ -166,7 +168,8 @@ mod tests {
             assert!(Metadata::of(&with("upload-metadata", &text)).is_err(), "{key} {value}");
         }
         assert!(matches!(checksum("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="), Ok(Checksum::Sha1(_))));
-        for broken in ["", "sha1", "sha1 YQ==", "md5 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="] {
+        for broken in ["", "sha1", "sha1 YQ==", "md5 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="]
+        {
             assert!(checksum(broken).is_err(), "{broken}");
         }
         let name = || HeaderName::from_static("upload-offset");

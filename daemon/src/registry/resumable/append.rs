@@ -107,12 +107,7 @@ impl Registry {
     /// # Errors
     /// What `require` says; `NotFound`, `UploadGone`; `Conflict`: it goes on elsewhere; `UploadBusy`; `Invalid`: another
     /// length was said before; `TooLarge`: more than the whole; `Busy`, `StorageFull`.
-    pub async fn begin_append(
-        &self,
-        caller: &Caller,
-        id: UploadId,
-        append: Append,
-    ) -> Result<Appending, Failure> {
+    pub async fn begin_append(&self, caller: &Caller, id: UploadId, append: Append) -> Result<Appending, Failure> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelUpload, target(None)).with("upload", id.to_string());
         inner.permit(caller, Permission::ModelWrite, &note).await?;

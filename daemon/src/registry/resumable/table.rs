@@ -106,7 +106,12 @@ impl Resumables {
             let name = record.id.to_string();
             let there = partials.get(&name).copied();
             if record.ended.is_none() && there.is_none_or(|bytes| bytes < record.offset) {
-                tracing::warn!(upload = name, offset = record.offset, there, "a resumable upload has lost octets; it is given up");
+                tracing::warn!(
+                    upload = name,
+                    offset = record.offset,
+                    there,
+                    "a resumable upload has lost octets; it is given up"
+                );
                 Record::remove(dir, record.id).map_err(internal)?;
                 continue;
             }
