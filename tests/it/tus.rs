@@ -64,3 +64,10 @@ fn sample(octets: usize, seed: u32) -> Vec<u8> {
         })
         .collect()
 }
+
+/// The same as a model that anybody may have.
+fn model(octets: usize, seed: u32) -> Vec<u8> {
+    let header = format!(r#"{{"t":{{"dtype":"U8","shape":[{octets}],"data_offsets":[0,{octets}]}}}}"#);
+    let header = format!("{header:width$}", width = header.len().next_multiple_of(8));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &sample(octets, seed)].concat()
+}

@@ -80,11 +80,11 @@ pub(crate) fn complete(headers: &mut HeaderMap) {
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
 }
 
-/// Refuses another version of the protocol. To look by GET is not the protocol's.
+/// Refuses another version of the protocol, and to change anything for whoever says none.
 fn check_version(head: &Parts) -> Result<(), Protocol> {
     match head.headers.get(TUS_RESUMABLE) {
         Some(said) if said.as_bytes() == VERSION.as_bytes() => Ok(()),
-        None if head.method == Method::GET => Ok(()),
+        None if matches!(head.method, Method::GET | Method::HEAD) => Ok(()),
         _ => Err(Protocol::TusVersion),
     }
 }

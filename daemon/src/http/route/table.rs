@@ -774,7 +774,7 @@ static SET_PASSWORD: Endpoint = Endpoint {
 // ---- resumable uploads ----------------------------------------------------------------------------------------------
 
 const TUS_RESUMABLE: Param =
-    header("Tus-Resumable", Shape::OneOf(&["1.0.0"]), "The version of the protocol. It must be sent.");
+    header("Tus-Resumable", Shape::OneOf(&["1.0.0"]), "The version of the protocol. It must be sent, but to look.");
 const UPLOAD_CHECKSUM: Param = header(
     "Upload-Checksum",
     Shape::Pattern("^(sha1|sha256) [A-Za-z0-9+/]+=*$"),
@@ -859,8 +859,7 @@ static SHOW_UPLOAD: Endpoint = Endpoint {
     template: "/uploads/{upload}",
     tag: UPLOADS,
     summary: "How far an upload is",
-    text: "By HEAD, as tus has it: `Upload-Offset` is how many octets are durable. GET tells the same as JSON, and needs no \
-           `Tus-Resumable`. Uploads of others are not found.",
+    text: "By HEAD, as tus has it: `Upload-Offset` is how many octets are durable. GET tells the same as JSON. Uploads of others are not found.",
     access: WRITE,
     audit: Refusals(&Action::ModelUpload),
     params: &[TUS_RESUMABLE],
