@@ -185,7 +185,8 @@ mod tests {
         #[test]
         fn pairs(pairs in proptest::collection::btree_map("[a-z_]{1,8}", any::<Vec<u8>>(), 0..6)) {
             let text: Vec<String> = pairs.iter().map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect();
-            let read = metadata(&text.join(",")).unwrap();
+            let text = text.join(",");
+            let read = metadata(&text).unwrap();
             prop_assert_eq!(read.len(), pairs.len());
             prop_assert!(read.iter().all(|(key, value)| pairs[*key] == *value));
         }
