@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::audit::Receipt;
 use crate::digest::Digest;
-use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UserName, Version};
+use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
 use crate::role::{Permission, Role};
 
 // ---- signing in -----------------------------------------------------------------------------------------------------
@@ -738,6 +738,9 @@ pub struct Status {
     pub requests: RequestStatus,
     /// Uploads under way.
     pub open_uploads: u64,
+    /// Resumable uploads that are not over.
+    #[serde(default)]
+    pub resumable_uploads: ResumableStatus,
     /// The policy for what inspection finds.
     pub scan_policy: String,
     /// Inspecting anew what other rules were used for.
@@ -772,6 +775,40 @@ pub struct TlsStatus {
     pub key: String,
     /// Why what is in its files now is not in use; none where it is.
     pub refused: Option<String>,
+}
+
+// ---- resumable uploads ----------------------------------------------------------------------------------------------
+
+/// All resumable uploads together, as `GET /status` shows them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResumableStatus {
+    /// How many are open: created, and neither published nor ended nor expired.
+    pub open: u64,
+    /// Octets they hold.
+    pub bytes: u64,
+    /// Octets they have announced and not yet sent.
+    pub outstanding_bytes: u64,
+    /// How many have expired since the daemon started.
+    pub expired: u64,
+}
+
+/// A resumable upload of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadInfo {
+    /// Its id: the last segment of its address, and the `upload_id` of `POST /models`.
+    pub id: UploadId,
+    /// The artifact's path, where `Upload-Metadata` has a `filename`.
+    pub filename: Option<ArtifactPath>,
+    /// The model it is for, where `Upload-Metadata` has a `model`.
+    pub model: Option<ModelName>,
+    /// Octets that are durable; where to go on.
+    pub offset: u64,
+    /// Octets of the whole; none as long as that is deferred.
+    pub length: Option<u64>,
+    /// When it was created.
+    pub created_at: String,
+    /// When it expires, unless something is appended before.
+    pub expires_at: String,
 }
 
 // ---- the drop folder ------------------------------------------------------------------------------------------------

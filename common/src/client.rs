@@ -4,6 +4,7 @@
 //! for the caller.
 
 mod change;
+mod resumable;
 mod sse;
 mod upload;
 mod way;
@@ -41,6 +42,7 @@ use crate::tls::{TlsError, Trust};
 use self::way::Way;
 
 pub use self::change::VersionVerb;
+pub use self::resumable::{NewUpload, Publishing};
 pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,

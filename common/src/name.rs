@@ -210,6 +210,12 @@ ulid_newtype!(ModelId, "a model id");
 pub struct ItemId(u128);
 ulid_newtype!(ItemId, "an item's id");
 
+/// A resumable upload: a ULID, given when it is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+pub struct UploadId(u128);
+ulid_newtype!(UploadId, "an upload's id");
+
 /// A version's number: 1, 2, 3 …, never reused within a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]

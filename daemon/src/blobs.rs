@@ -81,8 +81,34 @@ pub trait Blobs: Send + Sync {
     /// [`BlobError::Unavailable`].
     fn space(&self) -> Result<Space, BlobError>;
 
-    /// Removes everything staged and returns how many there were. For start-up, before the first [`Blobs::stage`]: then
-    /// everything staged is what a crash left. Called later it takes running uploads with it.
+    /// Opens the partial blob of this name, made empty if there is none: octets that outlive this process, until
+    /// [`Blobs::remove_partial`]. `name` is a caller's, of letters and digits. One at a time may have it open.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`].
+    fn partial(&self, name: &str) -> Result<Box<dyn Partial>, BlobError>;
+
+    /// The octets of a partial blob, staged: to be inspected and kept as any other. Nothing may be appended to either from
+    /// here on. The partial blob itself stays, whatever becomes of this, so that a refused version can be tried again.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`]: also where there is none of this name.
+    fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError>;
+
+    /// Calls `visit` with the name and size in octets of each partial blob, in no order.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn partials(&self, visit: &mut dyn FnMut(&str, u64)) -> Result<(), BlobError>;
+
+    /// Removes a partial blob; `Ok` as well if there is none. What was staged of it is not affected.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn remove_partial(&self, name: &str) -> Result<(), BlobError>;
+
+    /// Removes everything staged and returns how many there were; partial blobs stay. For start-up, before the first
+    /// [`Blobs::stage`]: then everything staged is what a crash left. Called later it takes running uploads with it.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`]: some may be left.
@@ -132,6 +158,36 @@ pub trait Staged: Send + Sync {
     /// # Errors
     /// [`BlobError::Full`], [`BlobError::Unavailable`]: the old or the new octets are there.
     fn replace(self: Box<Self>, digest: &Digest) -> Result<(), BlobError>;
+}
+
+/// A blob in the making that outlives the process. What was written and synced is there after a crash; what was written
+/// since may be there, in part or not at all, so whoever opens it again first cuts it to what it knows.
+pub trait Partial: Send {
+    /// Octets there are.
+    fn len(&self) -> u64;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Cuts it to `len` octets.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]: also where it has fewer.
+    fn cut(&mut self, len: u64) -> Result<(), BlobError>;
+
+    /// Appends octets. After an error it is as long as before, and may be written to again.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`].
+    fn write(&mut self, octets: &[u8]) -> Result<(), BlobError>;
+
+    /// Makes all that was written durable. After an error only what an earlier call made durable counts: cut it to that.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], [`BlobError::Unavailable`].
+    fn sync(&mut self) -> Result<(), BlobError>;
 }
 
 /// A blob opened for reading. Any number of threads may read at once.

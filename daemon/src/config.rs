@@ -56,6 +56,12 @@ pub struct Config {
     pub upload_bytes_max: u64,
     /// What an upload must leave free on the disk of `data_dir`, in bytes.
     pub free_bytes_min: u64,
+    /// How long a resumable upload is kept to which nothing is appended.
+    pub upload_expiry: Duration,
+    /// Resumable uploads that one user may have open, 1 to 10 000.
+    pub uploads_per_user_max: usize,
+    /// What those may come to, in bytes.
+    pub upload_bytes_per_user_max: u64,
     /// How long a deleted model can be restored, in days.
     pub restore_days: u32,
     /// How often every artifact is read again; none: never.
@@ -371,6 +377,9 @@ impl Draft {
             key_dir: PathBuf::new(),
             upload_bytes_max: 0,
             free_bytes_min: 0,
+            upload_expiry: Duration::ZERO,
+            uploads_per_user_max: 0,
+            upload_bytes_per_user_max: 0,
             restore_days: 0,
             scrub_interval: None,
             scrub_bytes_per_second: 0,

@@ -6,6 +6,7 @@
 //! | `users` | `/register /users… /roles` |
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
+//! | `tus` | `/uploads…` |
 //! | `ingest` | `/ingest…` |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
@@ -35,6 +36,7 @@ pub mod versions;
 pub mod inspection;
 pub mod aliases;
 pub mod upload;
+pub mod tus;
 pub mod download;
 pub mod ingest;
 pub mod audit;

@@ -61,6 +61,8 @@ use crate::tls::Tls;
 
 /// Blobs, below the data directory.
 const BLOBS_DIR: &str = "blobs";
+/// Records of resumable uploads, below the data directory.
+const UPLOADS_DIR: &str = "uploads";
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
@@ -389,6 +391,12 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             interval: config.scrub_interval,
             bytes_per_second: config.scrub_bytes_per_second,
             position: position_file(&config.data_dir),
+        },
+        resumable: settings::ResumableSettings {
+            dir: config.data_dir.join(UPLOADS_DIR),
+            expiry: config.upload_expiry,
+            per_user_max: config.uploads_per_user_max,
+            per_user_bytes_max: config.upload_bytes_per_user_max,
         },
     })
 }

@@ -24,6 +24,7 @@
 //! | `login` | password to token, token to actor, sessions |
 //! | `users` | create, change, delete users |
 //! | `upload`, `publish` | a new version |
+//! | `resumable` | uploads that survive a lost connection and a restart |
 //! | `ingest` | items of the drop folder, each once |
 //! | `inspection`, `policy` | what is found in files, and what is done about it |
 //! | `review`, `rescan` | the same, later: by people, and with other rules |
@@ -60,6 +61,7 @@ pub mod lifecycle;
 pub mod keys;
 pub mod log;
 pub mod login;
+mod pipe;
 pub mod pins;
 pub mod policy;
 pub mod publish;
@@ -67,6 +69,7 @@ pub mod removal;
 pub mod render;
 pub mod rescan;
 pub mod resolve;
+pub mod resumable;
 pub mod review;
 pub mod scrub;
 pub mod settings;
@@ -99,6 +102,7 @@ use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
+use crate::registry::resumable::Resumables;
 use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
@@ -128,6 +132,7 @@ pub(crate) struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     intake: Intake,
+    resumables: Resumables,
     forgets: Forgets,
     pins: Pins,
     removals: Removals,
@@ -165,8 +170,12 @@ impl Registry {
     ) -> Result<Self, RegistryError> {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
-        let first_steps = tokio::task::spawn_blocking(move || (stale.sweep_staging(), password::hash_of_nobody()));
-        let (swept, hash_of_nobody) = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let records = settings.resumable.dir.clone();
+        let first_steps = tokio::task::spawn_blocking(move || {
+            (stale.sweep_staging(), Resumables::load(&records, &*stale), password::hash_of_nobody())
+        });
+        let first_steps = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let (swept, resumables, hash_of_nobody) = first_steps;
         if swept? > 0 {
             tracing::info!("removed what uploads had staged before the last stop");
         }
@@ -183,6 +192,7 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
+            resumables: resumables?,
             forgets: Forgets::default(),
             pins: Pins::default(),
             removals: Removals::default(),

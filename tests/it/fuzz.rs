@@ -153,5 +153,6 @@ replays!(
     sidecar,
     sse,
     tile,
+    tus,
     witness
 );

@@ -36,6 +36,7 @@ mod store_contract;
 mod tail;
 mod tidy;
 mod tls;
+mod tus;
 mod upload;
 mod verifier;
 mod verify;

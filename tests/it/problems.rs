@@ -17,6 +17,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("unavailable", "limits.rs: more connections than allowed"),
     ("request-timeout", "limits.rs: a body that stands still"),
     ("headers-too-large", "limits.rs: a head that is too large"),
+    ("upload-busy", "tus/protocol.rs: many at one upload may meet it"),
     ("storage-full", "upload.rs: below the watermark"),
     ("malicious-content", "inspection.rs: a policy that takes none in"),
     ("too-many-requests", "login.rs: the lockout"),
@@ -60,6 +61,15 @@ fn every_type_is_met() {
     let other = Form::new().file("m", &samples::safetensors(3)).text("sha256", &"0".repeat(64));
     meet("digest-mismatch", carl.publish(other));
     meet("weak-password", admin.post("/register", &json!({"username": "x", "password": "short"})));
+    let upload = carl.request("POST", "/uploads").header("Upload-Length", "5");
+    meet("tus-version", upload.send());
+    let created = upload.header("Tus-Resumable", "1.0.0").send().expect(201);
+    let of = |method: &str| carl.request(method, created.need("location")).header("Tus-Resumable", "1.0.0");
+    let part = of("PATCH").header("Upload-Offset", "0").body("application/offset+octet-stream", "hello");
+    let checksum = "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    meet("checksum-mismatch", part.clone().header("Upload-Checksum", checksum).send());
+    of("DELETE").send().expect(204);
+    meet("upload-gone", part.send());
     let keyed = |seed| {
         let form = Form::new().file("k", &samples::safetensors(seed));
         carl.request("POST", "/models").header("Idempotency-Key", "k").form(form).send()

@@ -35,6 +35,8 @@ use common::audit::{
 };
 use common::client::{EVENT_OCTETS_MAX, Event, LINE_OCTETS_MAX, Parser, SseError};
 use daemon::http::route::{self, RouteError};
+use daemon::http::tus::fields;
+use daemon::registry::resumable::{Checksum, METADATA_OCTETS_MAX};
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::witness::{Verdict, Witness};
 use http::Method;
@@ -45,7 +47,7 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 39] = [
+pub const TARGETS: [(&str, Target); 40] = [
     ("certificate", network::certificate),
     ("checksum", ingest::checksum),
     ("consistency", consistency),
@@ -84,6 +86,7 @@ pub const TARGETS: [(&str, Target); 39] = [
     ("sidecar", ingest::sidecar),
     ("sse", sse),
     ("tile", tile),
+    ("tus", tus),
     ("witness", witness),
 ];
 
@@ -200,6 +203,31 @@ pub fn note(octets: &[u8]) {
     if let Ok(key) = Cosigner::parse(text) {
         assert_eq!(*key.to_secret(), text);
         assert_eq!(key.verifier().kind(), KeyType::CosignatureV1);
+    }
+}
+
+/// Fields of the tus protocol: keys once each and without what separates them, values that are written again the same, and
+/// checksums of two kinds.
+pub fn tus(octets: &[u8]) {
+    let Ok(text) = str::from_utf8(octets) else { return };
+    if let Ok(pairs) = fields::metadata(text) {
+        let written: Vec<String> =
+            pairs.iter().map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect();
+        let written = written.join(",");
+        if written.len() <= METADATA_OCTETS_MAX {
+            assert_eq!(fields::metadata(&written).expect("what is written is read"), pairs);
+        }
+        for (at, (key, _value)) in pairs.iter().enumerate() {
+            assert!(!key.is_empty() && !key.contains([' ', ',']), "{key:?} is no key");
+            assert!(pairs[..at].iter().all(|(other, _)| other != key), "{key:?} is there twice");
+        }
+    }
+    if let Ok(checksum) = fields::checksum(text) {
+        let (name, value) = match &checksum {
+            Checksum::Sha1(value) => ("sha1", &value[..]),
+            Checksum::Sha256(value) => ("sha256", &value[..]),
+        };
+        assert_eq!(fields::checksum(&format!("{name} {}", STANDARD.encode(value))), Ok(checksum));
     }
 }
 

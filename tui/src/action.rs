@@ -116,6 +116,8 @@ pub enum Action {
     },
     /// Stop a job.
     JobStop(RequestId),
+    /// A job shall stand still, or go on.
+    JobPause(RequestId, bool),
     /// Send text to the terminal's clipboard.
     Copy(String),
     /// Have the mouse reported, or no more.
@@ -430,6 +432,8 @@ pub enum Report {
         /// Of so many.
         total: Option<u64>,
     },
+    /// It waits for this; empty: it goes on.
+    Standing(String),
     /// It is over: a sentence on what came of it, or on what went wrong.
     Over(Result<String, String>),
 }

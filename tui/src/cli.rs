@@ -2,8 +2,10 @@
 //! Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
 mod fetch;
+mod progress;
 mod session;
 mod tail;
+mod upload;
 mod verify;
 
 use std::fmt::Write as _;
@@ -23,6 +25,9 @@ use crate::secret::Secret;
 use crate::state::audit::field;
 use crate::terminal::Guard;
 use crate::time::bytes;
+use crate::transfer::TransferError;
+
+pub use self::upload::UploadOptions;
 
 /// Rows asked for at once.
 const PAGE_ROWS: u32 = 200;
@@ -55,6 +60,16 @@ pub enum CliError {
     /// The bytes are not those that were promised.
     #[error("{0}")]
     NotVerified(String),
+}
+
+impl From<TransferError> for CliError {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Client(error) => Self::Client(error),
+            TransferError::Local(what) => Self::Usage(what),
+            TransferError::NotVerified(what) => Self::NotVerified(what),
+        }
+    }
 }
 
 impl CliError {
@@ -91,6 +106,7 @@ pub fn run(arguments: Arguments, command: Command) -> ExitCode {
         | Command::Profiles { json }
         | Command::Tail { json, .. }
         | Command::Verify { json, .. } => *json,
+        Command::Upload(options) => options.json,
         Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Keys => false,
     };
     match try_run(arguments, command) {
@@ -235,6 +251,7 @@ async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Re
         }
         Command::Login | Command::Logout { .. } | Command::Profiles { .. } | Command::Config { .. } | Command::Keys => {
         }
+        Command::Upload(options) => upload::upload(client, options, state_folder(), &mut out).await?,
         Command::Fetch { reference, file, output, json } => {
             fetch::fetch(client, &reference, file.as_deref(), output, json, &mut out).await?;
         }

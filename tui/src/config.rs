@@ -13,6 +13,7 @@ use common::client::Client;
 use common::tls::Trust;
 use zeroize::Zeroizing;
 
+use crate::cli::UploadOptions;
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, read_token_file};
 use crate::state::log::LogSettings;
@@ -213,7 +214,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Download a file of a version and check its digest. Nothing is overwritten.
+    /// Upload files as one version. What is interrupted goes on where it ended, by the same command.
+    Upload(UploadOptions),
+    /// Download a file of a version and check its digest. Nothing is overwritten; what was cut goes on.
     Fetch {
         /// The version: name, name:3, name@alias, id or sha256:...
         reference: String,

@@ -21,6 +21,7 @@ pub mod state;
 pub mod tail;
 pub mod terminal;
 pub mod time;
+mod transfer;
 pub mod trust;
 pub mod update;
 pub mod view;

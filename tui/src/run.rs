@@ -202,6 +202,11 @@ impl Loop {
                         open.worker.cancel(id);
                     }
                 }
+                Action::JobPause(id, on) => {
+                    if let Some(open) = &self.worker {
+                        open.worker.pause(id, on);
+                    }
+                }
                 Action::TimerSet { id, after_ms } => {
                     self.timers.insert(id, Instant::now() + Duration::from_millis(after_ms));
                 }

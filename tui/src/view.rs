@@ -569,7 +569,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint(text, Tone::Dim);
         }
     } else if matches!(state.overlay, Some(Overlay::Jobs(_))) {
-        for text in ["r retry failed", "C cancel what is not sent", "Esc close"] {
+        for text in ["p pause", "r retry failed", "C cancel what is not sent", "Esc close"] {
             hint(text, Tone::Dim);
         }
     } else if state.filter.is_some() {

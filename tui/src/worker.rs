@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::action::{Answer, Call, FilePurpose, Job, Report, RequestId};
@@ -38,6 +39,7 @@ enum Order {
     Ask(RequestId, Call),
     Job(RequestId, Box<Job>),
     Cancel(RequestId),
+    Pause(RequestId, bool),
     Remember(bool),
     Lock,
     Logout,
@@ -90,6 +92,11 @@ impl Worker {
     /// Gives a request or a job up.
     pub fn cancel(&self, id: RequestId) {
         self.send(Order::Cancel(id));
+    }
+
+    /// Has a job stand still, or go on.
+    pub fn pause(&self, id: RequestId, on: bool) {
+        self.send(Order::Pause(id, on));
     }
 
     /// Keeps the token of this session, and each that follows it, in a file; or removes what is kept.
@@ -156,8 +163,10 @@ async fn serve(
     let mut stream: Option<JoinHandle<()>> = None;
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
+    let mut pauses: BTreeMap<RequestId, watch::Sender<bool>> = BTreeMap::new();
     while let Some(order) = inbox.recv().await {
         running.retain(|_, task| !task.is_finished());
+        pauses.retain(|id, _| running.contains_key(id));
         match order {
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
@@ -174,8 +183,15 @@ async fn serve(
                 running.insert(id, task);
             }
             Order::Job(id, job) => {
-                let (client, events) = (client.clone(), events.clone());
-                running.insert(id, tokio::task::spawn_local(run_job(client, events, id, job)));
+                let (pause, paused) = watch::channel(false);
+                pauses.insert(id, pause);
+                let work = run_job(client.clone(), events.clone(), folder.clone(), paused, id, job);
+                running.insert(id, tokio::task::spawn_local(work));
+            }
+            Order::Pause(id, on) => {
+                if let Some(pause) = pauses.get(&id) {
+                    pause.send_replace(on);
+                }
             }
             Order::Cancel(id) => {
                 if let Some(task) = running.remove(&id) {
@@ -245,11 +261,19 @@ async fn serve(
     }
 }
 
-async fn run_job(client: Arc<Client>, events: Sender, id: RequestId, job: Box<Job>) {
+async fn run_job(
+    client: Arc<Client>,
+    events: Sender,
+    folder: Option<PathBuf>,
+    paused: watch::Receiver<bool>,
+    id: RequestId,
+    job: Box<Job>,
+) {
     let told = events.clone();
     // How far it is may be left out where the loop is busy; how it ends is not.
     let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
-    let work = tokio::task::spawn_local(async move { jobs::perform(&client, *job, tell).await });
+    let work =
+        tokio::task::spawn_local(async move { jobs::perform(&client, folder.as_deref(), paused, *job, tell).await });
     let _abort = AbortOnDrop(work.abort_handle());
     let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
     hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;

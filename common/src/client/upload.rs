@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -19,9 +19,16 @@ use crate::api::Published;
 pub const UPLOAD_ANSWER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// A body of pieces that come from elsewhere, of a length that is known before.
-struct Pieces {
+pub(super) struct Pieces {
     left: u64,
     pieces: Receiver<Bytes>,
+}
+
+impl Pieces {
+    /// So many octets.
+    pub(super) fn new(octets: u64, pieces: Receiver<Bytes>) -> Self {
+        Self { left: octets, pieces }
+    }
 }
 
 impl Body for Pieces {
@@ -76,19 +83,24 @@ impl Client {
         let id = self.fresh_id();
         let (mut parts, _empty) = self.request(Method::PUT, &target.0, None, true, JSON, &id)?.into_parts();
         parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/octet-stream"));
+        let sending = self.send_pieces(Request::from_parts(parts, Pieces::new(octets, pieces)));
+        let (headers, body) =
+            timeout(UPLOAD_ANSWER_TIMEOUT, sending).await.map_err(|_elapsed| self.late(UPLOAD_ANSWER_TIMEOUT))??;
+        let request_id = text(&headers, "x-request-id").unwrap_or(&id).to_owned();
+        let log_index = text(&headers, "mregd-log-index").and_then(|value| value.parse().ok());
+        let etag = text(&headers, header::ETAG.as_str()).map(str::to_owned);
+        fitting(Reply { body, request_id, log_index, etag })
+    }
+
+    /// Sends a request whose body comes in pieces, over a connection of its own, and reads its answer.
+    pub(super) async fn send_pieces(&self, request: Request<Pieces>) -> Result<(HeaderMap, Bytes), ClientError> {
         let mut connection = self.connect::<Pieces>().await?;
-        let request = Request::from_parts(parts, Pieces { left: octets, pieces });
-        let answer = timeout(UPLOAD_ANSWER_TIMEOUT, connection.send_request(request));
-        let response = answer.await.map_err(|_elapsed| self.late(UPLOAD_ANSWER_TIMEOUT))?;
-        let response = response.map_err(|cause| self.offline(&cause))?;
+        let response = connection.send_request(request).await.map_err(|cause| self.offline(&cause))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.collect(response.into_body()).await?;
         if !status.is_success() {
             return Err(refusal(status, &headers, &body));
         }
-        let request_id = text(&headers, "x-request-id").unwrap_or(&id).to_owned();
-        let log_index = text(&headers, "mregd-log-index").and_then(|value| value.parse().ok());
-        let etag = text(&headers, header::ETAG.as_str()).map(str::to_owned);
-        fitting(Reply { body, request_id, log_index, etag })
+        Ok((headers, body))
     }
 }

@@ -24,6 +24,7 @@ pub fn blob_contract(make: impl Fn() -> Box<dyn Blobs>) {
     removing_is_durable_and_idempotent(&*make());
     a_listing_visits_each_blob_once(&*make());
     a_sweep_takes_orphans_only(&*make());
+    what_is_partial_goes_on(&*make());
     space_is_plausible(&*make());
 }
 
@@ -212,6 +213,45 @@ fn a_sweep_takes_orphans_only(blobs: &dyn Blobs) {
     assert_eq!(blobs.sweep_staging().expect("sweep"), 3);
     assert_eq!(blobs.sweep_staging().expect("sweep"), 0);
     assert_eq!(listing(blobs), BTreeMap::from([(kept, 10)]));
+}
+
+fn what_is_partial_goes_on(blobs: &dyn Blobs) {
+    let octets = octets(300_000);
+    let names = |blobs: &dyn Blobs| {
+        let mut all = BTreeMap::new();
+        blobs.partials(&mut |name, bytes| assert_eq!(all.insert(name.to_owned(), bytes), None)).expect("partials");
+        all
+    };
+    assert!(blobs.stage_partial("one").is_err(), "nothing is there to be staged");
+    assert!(blobs.partial("two").expect("partial").is_empty());
+    for piece in octets.chunks(70_001) {
+        let mut partial = blobs.partial("one").expect("partial");
+        let known = partial.len();
+        // What came since the last sync means nothing to whoever opens it next.
+        partial.write(b"what a crash may leave or not").expect("write");
+        partial.cut(known).expect("cut");
+        partial.write(piece).expect("write");
+        partial.sync().expect("sync");
+    }
+    assert!(blobs.partial("one").expect("partial").cut(octets.len() as u64 + 1).is_err(), "it is not that long");
+    assert_eq!(names(blobs), BTreeMap::from([("one".to_owned(), octets.len() as u64), ("two".to_owned(), 0)]));
+    assert_eq!((blobs.sweep_staging().expect("sweep"), listing(blobs)), (0, BTreeMap::new()));
+
+    // Staged and given up, it is still there; staged and kept, it is a blob, and goes by itself.
+    drop(blobs.stage_partial("one").expect("stage"));
+    let staged = blobs.stage_partial("one").expect("stage again");
+    let mut begin = [0; 16];
+    assert_eq!((staged.len(), staged.read_at(0, &mut begin).expect("read")), (octets.len() as u64, 16));
+    assert_eq!(begin, octets[..16]);
+    let digest = digest(&octets);
+    staged.keep(&digest).expect("keep");
+    assert!(read(&*blobs.open(&digest).expect("open")) == octets);
+    blobs.stage_partial("one").expect("stage once more").keep(&digest).expect("keep what is there");
+    blobs.remove_partial("one").expect("remove");
+    blobs.remove_partial("one").expect("remove what is not there");
+    assert!(read(&*blobs.open(&digest).expect("open")) == octets, "the blob stays");
+    assert_eq!((blobs.sweep_staging().expect("sweep"), names(blobs).len()), (0, 1));
+    assert_eq!(listing(blobs), BTreeMap::from([(digest, octets.len() as u64)]));
 }
 
 fn space_is_plausible(blobs: &dyn Blobs) {

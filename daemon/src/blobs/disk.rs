@@ -1,6 +1,8 @@
-//! Blobs as files: `DIR/sha256/<2 hex>/<62 hex>`, and uploads in the making in `DIR/staging/<random>`.
+//! Blobs as files: `DIR/sha256/<2 hex>/<62 hex>`, uploads in the making in `DIR/staging/<random>`, and those that outlive
+//! the process in `DIR/partial/<name>`.
 //!
-//! Both are on one file system, so that a rename is all it takes to make an upload a blob. Files are made with mode 0400
+//! All are on one file system, so that a rename is all it takes to make an upload a blob, and a hard link to stage what is
+//! partial. Files are made with mode 0400
 //! and never opened for writing again: a blob does not change, and a slip of ours or of an operator's shell should not
 //! change it either. Directories have mode 0700.
 //!
@@ -23,7 +25,7 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -31,8 +33,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use common::digest::Digest;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::{BlobError, BlobReader, Blobs, Space, Staged};
+use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
 use crate::durable::{self, MODE_DIR};
+
+/// Mode of a partial blob: it is opened again to be appended to.
+const MODE_PARTIAL: u32 = 0o600;
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
 const MODE_BLOB: u32 = 0o400;
@@ -47,6 +52,9 @@ const WRITEBACKS_QUEUED_MAX: usize = 16;
 /// the same without a thread, but has no safe wrapper; `posix_fadvise(DONTNEED)` starts writing too, but threw up to 20 % of
 /// the pages out of memory that inspection and the first download want to find there.
 const WRITEBACK_STRIDE: u64 = 64 << 20;
+
+/// The same for a partial blob, which is synced on the way and should then find little left.
+const PARTIAL_WRITEBACK_STRIDE: u64 = 16 << 20;
 
 /// What can be set about a [`DiskBlobs`].
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +93,7 @@ impl DiskBlobs {
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Self, BlobError> {
         let (staging, blobs) = (dir.join("staging"), dir.join("sha256"));
         durable::create_dir_all(&staging, MODE_DIR)?;
+        durable::create_dir_all(&dir.join("partial"), MODE_DIR)?;
         durable::create_dir_all(&blobs, MODE_DIR)?;
         for shard in 0..=u8::MAX {
             match DirBuilder::new().mode(MODE_DIR).create(blobs.join(hex::encode([shard]))) {
@@ -171,6 +180,47 @@ impl Blobs for DiskBlobs {
         })
     }
 
+    fn partial(&self, name: &str) -> Result<Box<dyn Partial>, BlobError> {
+        let path = self.store.partial(name)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(MODE_PARTIAL);
+        let (file, is_new) = match options.open(&path) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == ErrorKind::NotFound => (options.create_new(true).open(&path)?, true),
+            Err(error) => return Err(error.into()),
+        };
+        if is_new {
+            durable::sync_dir(&self.store.dir.join("partial"))?;
+        }
+        let len = file.metadata()?.len();
+        Ok(Box::new(DiskPartial { store: Arc::clone(&self.store), path, file, len, behind: 0 }))
+    }
+
+    fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError> {
+        let partial = self.store.partial(name)?;
+        let file = File::open(&partial)?;
+        // From here on it changes no more than any blob does, under whichever name.
+        file.set_permissions(std::fs::Permissions::from_mode(MODE_BLOB))?;
+        let len = file.metadata()?.len();
+        let path = self.store.dir.join("staging").join(uuid::Uuid::new_v4().simple().to_string());
+        std::fs::hard_link(&partial, &path)?;
+        Ok(Box::new(DiskStaged { store: Arc::clone(&self.store), path, file, len, behind: 0, kept: false }))
+    }
+
+    fn partials(&self, visit: &mut dyn FnMut(&str, u64)) -> Result<(), BlobError> {
+        for entry in std::fs::read_dir(self.store.dir.join("partial"))? {
+            let entry = entry?;
+            if let (Some(name), Some(bytes)) = (entry.file_name().to_str(), size(&entry.path())?) {
+                visit(name, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_partial(&self, name: &str) -> Result<(), BlobError> {
+        Ok(durable::remove(&self.store.partial(name)?)?)
+    }
+
     fn sweep_staging(&self) -> Result<u64, BlobError> {
         let mut removed = 0;
         for entry in std::fs::read_dir(self.store.dir.join("staging"))? {
@@ -187,6 +237,25 @@ impl Blobs for DiskBlobs {
 }
 
 impl Store {
+    /// Where a partial blob lies. A name that could lead elsewhere is refused, whoever gave it.
+    fn partial(&self, name: &str) -> Result<PathBuf, BlobError> {
+        if name.is_empty() || !name.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
+            let why = "a partial blob's name is of letters and digits";
+            return Err(BlobError::Unavailable(io::Error::new(ErrorKind::InvalidInput, why)));
+        }
+        Ok(self.dir.join("partial").join(name))
+    }
+
+    /// Asks for writeback of what is dirty in a file. A help, not a promise.
+    ///
+    /// The descriptor is another one on purpose. Linux reports a failed writeback once to every description that was open
+    /// when it happened, so what the helper sees of an error does not hide it from the writer's.
+    fn begin_writeback(&self, path: &Path) {
+        if let Ok(file) = File::open(path) {
+            let _ = self.writeback.try_send(file);
+        }
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(place(digest))
     }
@@ -229,14 +298,9 @@ struct DiskStaged {
 }
 
 impl DiskStaged {
-    /// Asks for writeback of what is dirty. A help, not a promise: if it cannot be had, `keep` has more to wait for.
-    ///
-    /// The descriptor is another one on purpose. Linux reports a failed writeback once to every description that was open
-    /// when it happened, so what the helper sees of an error does not hide it from ours.
+    /// Asks for writeback of what is dirty: if it cannot be had, `keep` has more to wait for.
     fn begin_writeback(&mut self) {
-        if let Ok(file) = File::open(&self.path) {
-            let _ = self.store.writeback.try_send(file);
-        }
+        self.store.begin_writeback(&self.path);
         self.behind = 0;
     }
 }
@@ -310,6 +374,50 @@ impl Drop for DiskStaged {
             // Nobody is left to be told, and the next start sweeps.
             tracing::warn!(path = %self.path.display(), %error, "staged upload could not be removed");
         }
+    }
+}
+
+/// A partial blob. Invariant: octets behind `len` are leavings of a write that failed or a crash, and mean nothing.
+struct DiskPartial {
+    store: Arc<Store>,
+    path: PathBuf,
+    file: File,
+    len: u64,
+    /// Octets written since writeback was last asked for.
+    behind: u64,
+}
+
+impl Partial for DiskPartial {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn cut(&mut self, len: u64) -> Result<(), BlobError> {
+        if len > self.len {
+            let why = format!("'{}' has {} octets, where {len} were durable", self.path.display(), self.len);
+            return Err(BlobError::Unavailable(io::Error::new(ErrorKind::InvalidData, why)));
+        }
+        self.file.set_len(len)?;
+        self.len = len;
+        Ok(())
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), BlobError> {
+        self.file.write_all_at(octets, self.len)?;
+        self.len += octets.len() as u64;
+        self.behind += octets.len() as u64;
+        if self.behind >= PARTIAL_WRITEBACK_STRIDE {
+            self.store.begin_writeback(&self.path);
+            self.behind = 0;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), BlobError> {
+        // What a failed write left behind the end goes, so that the file is what it is said to be.
+        self.file.set_len(self.len)?;
+        self.behind = 0;
+        Ok(self.file.sync_data()?)
     }
 }
 
@@ -541,6 +649,39 @@ mod tests {
         OpenOptions::new().write(true).open(&path).unwrap().set_len(2).unwrap();
         assert!(matches!(reader.read_at(0, &mut [0; 8]), Err(BlobError::Corrupt { digest: DIGEST, .. })));
         assert!(!matches!(reader.try_read_cached(2, &mut [0; 8]), Some(Ok(_))));
+    }
+
+    #[test]
+    fn a_partial_blob_survives_reopening_and_its_name_leads_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut partial = open(dir.path()).partial("01ABC").unwrap();
+        partial.write(b"octets, and more").unwrap();
+        partial.sync().unwrap();
+        drop(partial);
+        let blobs = open(dir.path());
+        assert_eq!(blobs.sweep_staging().unwrap(), 0);
+        let mut partial = blobs.partial("01ABC").unwrap();
+        partial.cut(6).unwrap();
+        assert!(matches!(partial.cut(7), Err(BlobError::Unavailable(_))));
+        drop(partial);
+        let staged = blobs.stage_partial("01ABC").unwrap();
+        staged.keep(&DIGEST).unwrap();
+        let path = path_of_digest(dir.path());
+        assert_eq!(std::fs::read(&path).unwrap(), b"octets");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o400);
+        assert_eq!(staged_and_partial(dir.path()), (0, 1));
+        blobs.remove_partial("01ABC").unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap().as_slice(), staged_and_partial(dir.path())),
+            (&b"octets"[..], (0, 0))
+        );
+        for name in ["", "..", "a/b", "a.b"] {
+            assert!(blobs.partial(name).is_err() && blobs.remove_partial(name).is_err(), "{name}");
+        }
+    }
+
+    fn staged_and_partial(dir: &Path) -> (usize, usize) {
+        (staged(dir), std::fs::read_dir(dir.join("partial")).unwrap().count())
     }
 
     #[test]

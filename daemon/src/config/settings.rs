@@ -178,6 +178,45 @@ pub const GROUPS: &[Group] = &[
                 doc: "Uploads are refused when they would leave less than this free on the disk of MREG_DATA_DIR.",
             },
             Setting {
+                name: "MREG_UPLOAD_EXPIRY",
+                default: Default::Text("24h"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.upload_expiry = span(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_span(config.upload_expiry),
+                },
+                doc: "How long a resumable upload is kept to which nothing is appended: a number and s, m, h or d. Then \
+                      it is over, and its octets go.",
+            },
+            Setting {
+                name: "MREG_UPLOADS_PER_USER",
+                default: Default::Text("100"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.uploads_per_user_max = number(text, 1..=10_000)?;
+                        Ok(())
+                    },
+                    show: |config| config.uploads_per_user_max.to_string(),
+                },
+                doc: "How many resumable uploads one user may have open, 1 to 10000.",
+            },
+            Setting {
+                name: "MREG_UPLOAD_BYTES_PER_USER",
+                default: Default::Text("256 GiB"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.upload_bytes_per_user_max = bytes(text, 1)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes(config.upload_bytes_per_user_max),
+                },
+                doc: "What the open resumable uploads of one user may come to, by the lengths they announced: bytes, or a \
+                      number with KiB, MiB, GiB or TiB. All that is announced and not yet sent counts as used when \
+                      another is created.",
+            },
+            Setting {
                 name: "MREG_RESTORE_DAYS",
                 default: Default::Text("30"),
                 kind: Kind::Plain {

@@ -5,7 +5,7 @@ use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
     Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    upload, users, versions,
+    tus, upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -68,6 +68,13 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::SetAlias { model, alias } => aliases::set(call, &model, &alias).await,
         Route::ClearAlias { model, alias } => aliases::clear(&call, &model, &alias).await,
         Route::AliasHistory { model, alias } => aliases::history(&call, &model, &alias).await,
+
+        Route::UploadOptions | Route::UploadOptionsOf { .. } => tus::options(&call),
+        Route::ListUploads => tus::list(&call).await,
+        Route::CreateUpload => tus::create(call).await,
+        Route::ShowUpload { upload } => tus::show(&call, &upload).await,
+        Route::AppendUpload { upload } => tus::append(call, &upload).await,
+        Route::EndUpload { upload } => tus::end(&call, &upload).await,
 
         Route::ListIngest => ingest::list(&call).await,
         Route::ShowIngest { item } => ingest::show(&call, &item).await,

@@ -63,7 +63,7 @@ pub fn origin(proxies: &Proxies, peer: Peer, headers: &HeaderMap) -> Origin {
         }
     }
     if proxies.by == ForwardedBy::XForwarded
-        && let Some(proto) = headers.get_all(X_FORWARDED_PROTO).iter().last().and_then(|value| value.to_str().ok())
+        && let Some(proto) = headers.get_all(X_FORWARDED_PROTO).iter().next_back().and_then(|value| value.to_str().ok())
     {
         let newest = proto.rsplit(',').next().unwrap_or_default().trim();
         origin.is_https = newest.eq_ignore_ascii_case("https");

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, Status, StorageStatus, StoreStatus,
-    TlsStatus, WitnessStatus, WitnessesStatus,
+    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
+    StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -26,6 +26,7 @@ use crate::cosigning::State;
 use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
 use crate::ingest::queue::Handle;
+use crate::registry::resumable::Totals;
 use crate::registry::{Health, JOURNAL_FORMAT, Registry};
 use crate::tls::Tls;
 
@@ -188,6 +189,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             kinds: shared.metrics.kinds(),
         },
         open_uploads: registry.open_uploads(),
+        resumable_uploads: resumable(registry.resumable_totals()),
         scan_policy: settings.scan_policies.to_string(),
         rescan: registry.rescan_status().await?,
         scrub: registry.scrub_status().await?,
@@ -210,6 +212,11 @@ fn certificate(tls: &Tls) -> TlsStatus {
         key: certificate.key.to_string(),
         refused: tls.refused(),
     }
+}
+
+fn resumable(totals: Totals) -> ResumableStatus {
+    let Totals { open, bytes, outstanding_bytes, expired } = totals;
+    ResumableStatus { open, bytes, outstanding_bytes, expired }
 }
 
 fn witnesses(state: &State) -> WitnessesStatus {
@@ -298,6 +305,13 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         add("tls_handshakes_failed_total", "counter", help, tls.failed_handshakes() as f64);
     }
     add("uploads_open", "gauge", "Uploads under way.", registry.open_uploads() as f64);
+    let resumable = registry.resumable_totals();
+    add("uploads_resumable", "gauge", "Resumable uploads that are not over.", resumable.open as f64);
+    add("uploads_resumable_bytes", "gauge", "Octets that they hold.", resumable.bytes as f64);
+    let help = "Octets that they have announced and not sent.";
+    add("uploads_resumable_outstanding_bytes", "gauge", help, resumable.outstanding_bytes as f64);
+    let help = "Resumable uploads that have expired since start.";
+    add("uploads_expired_total", "counter", help, resumable.expired as f64);
     if let Some(folder) = &shared.ingest {
         ingest(&folder.status(), &mut add);
     }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::http::route::table::TAGS;
 use crate::http::route::{Access, Audit, Body, Content, Endpoint, Param, Place, ResponseHeader, Route, Shape, Success};
+use crate::http::tus;
 
 /// The document as JSON text. Made once.
 pub fn text() -> &'static str {
@@ -155,9 +156,11 @@ fn request_body(body: Body) -> Option<Value> {
             "application/x-www-form-urlencoded": {"schema": reference(schema)},
         }),
         Body::Multipart(schema) => json!({"multipart/form-data": {"schema": reference(schema)}}),
+        Body::Part => json!({tus::OCTETS: {"schema": octets(tus::OCTETS)}}),
         Body::Octets => json!({"application/octet-stream": {"schema": octets("application/octet-stream")}}),
     };
-    Some(json!({"required": true, "content": content}))
+    // Octets of a resumable upload may be none.
+    Some(json!({"required": body != Body::Part, "content": content}))
 }
 
 fn security(endpoint: &Endpoint) -> Value {
@@ -244,7 +247,7 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         Body::Json(_) | Body::JsonOrForm(_) => {
             add(&[ProblemType::RequestTimeout, ProblemType::ContentTooLarge, ProblemType::UnsupportedMediaType])
         }
-        Body::Multipart(_) | Body::Octets => add(&[ProblemType::ExpectationFailed]),
+        Body::Multipart(_) | Body::Octets | Body::Part => add(&[ProblemType::ExpectationFailed]),
     }
     problems.into_values().collect()
 }
@@ -306,6 +309,10 @@ fn names(header: ResponseHeader) -> &'static [&'static str] {
         ResponseHeader::ContentDisposition => &["Content-Disposition"],
         ResponseHeader::ReprDigest => &["Repr-Digest"],
         ResponseHeader::LastModified => &["Last-Modified"],
+        ResponseHeader::Tus => &["Tus-Resumable", "Tus-Version"],
+        ResponseHeader::TusOptions => &["Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"],
+        ResponseHeader::UploadOffset => &["Upload-Offset", "Upload-Expires"],
+        ResponseHeader::UploadLength => &["Upload-Length", "Upload-Defer-Length", "Upload-Metadata"],
     }
 }
 
@@ -334,6 +341,16 @@ fn headers() -> Value {
         "Content-Disposition": text("A file name to save it under (RFC 6266)."),
         "Repr-Digest": text("SHA-256 of the whole file (RFC 9530); absent for a tar stream."),
         "Last-Modified": text("When the version was published."),
+        "Tus-Resumable": text("The version of the tus protocol: `1.0.0`."),
+        "Tus-Version": text("The versions that are understood."),
+        "Tus-Extension": text("The extensions that are understood, separated by commas."),
+        "Tus-Max-Size": text("Octets of the largest upload."),
+        "Tus-Checksum-Algorithm": text("The checksums that are understood, separated by commas."),
+        "Upload-Offset": text("How many octets of the upload are durable."),
+        "Upload-Expires": text("When it expires, unless something is appended before (RFC 9110 §5.6.7)."),
+        "Upload-Length": text("Octets of the whole; absent where that is not known yet."),
+        "Upload-Defer-Length": text("`1` where the length is not known yet."),
+        "Upload-Metadata": text("What was said when it was created."),
         "WWW-Authenticate": text("`Bearer`."),
         "Retry-After": {
             "description": "Seconds to wait.",
@@ -390,6 +407,7 @@ fn schemas() -> Value {
     add::<api::AliasChanged>(&mut schemas);
     add::<api::AliasEvent>(&mut schemas);
     add::<api::AsOf>(&mut schemas);
+    add::<api::UploadInfo>(&mut schemas);
     add::<api::IngestPage>(&mut schemas);
     add::<api::IngestItem>(&mut schemas);
     add::<api::IngestChanged>(&mut schemas);
@@ -410,6 +428,7 @@ fn schemas() -> Value {
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),
         ("QuarantinePage", "QuarantineItem"),
+        ("UploadPage", "UploadInfo"),
         ("AuditPage", "AuditRow"),
     ] {
         schemas.insert(page.to_owned(), page_of(row));
@@ -475,12 +494,16 @@ fn publish_form() -> Value {
     json!({
         "type": "object",
         "description": "One or more files, and what is said about them, in any order.",
-        "required": ["file"],
+        "anyOf": [{"required": ["file"]}, {"required": ["upload_id"]}],
         "additionalProperties": false,
         "properties": {
+            "upload_id": {
+                "type": "array",
+                "description": "Ids of complete resumable uploads of one's own, each a file.",
+                "items": {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+            },
             "file": {
                 "type": "array",
-                "minItems": 1,
                 "description": "The files; each part has a `filename`, a relative path with its folders.",
                 "items": octets("application/octet-stream"),
             },

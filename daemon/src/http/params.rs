@@ -4,7 +4,7 @@
 use std::fmt;
 
 use common::audit::INTEGER_MAX;
-use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UserName, Version};
+use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UploadId, UserName, Version};
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
@@ -43,6 +43,11 @@ pub(crate) fn artifact(text: &str) -> Result<ArtifactPath, RegistryError> {
 /// An item of the drop folder by its id.
 pub(crate) fn item(text: &str) -> Result<ItemId, RegistryError> {
     existing("item", text)
+}
+
+/// A resumable upload by its id.
+pub(crate) fn upload(text: &str) -> Result<UploadId, RegistryError> {
+    existing("upload", text)
 }
 
 /// A value of the path that is to be made; `loc` as in `path.alias`.

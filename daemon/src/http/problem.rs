@@ -44,7 +44,7 @@ pub enum Protocol {
     #[error("{0}")]
     NotAcceptable(String),
     /// No octet of the body arrived in time.
-    #[error("no octet of the body arrived for {idle_s} s; nothing was kept, send it again")]
+    #[error("no octet of the body arrived for {idle_s} s; send it again")]
     RequestTimeout {
         /// The limit, seconds.
         idle_s: u64,
@@ -52,6 +52,9 @@ pub enum Protocol {
     /// Neither Content-Length nor chunked.
     #[error("send Content-Length, or Transfer-Encoding: chunked")]
     LengthRequired,
+    /// Another version of the tus protocol, or none said.
+    #[error("requests here name the version of the tus protocol: Tus-Resumable: {}", crate::http::tus::VERSION)]
+    TusVersion,
     /// A body over its limit.
     #[error("the body is over {limit} octets")]
     TooLarge {
@@ -86,6 +89,7 @@ impl Protocol {
             | Self::MethodNotAllowed { .. }
             | Self::NotAcceptable(_)
             | Self::LengthRequired
+            | Self::TusVersion
             | Self::UnsupportedMediaType(_)
             | Self::RangeNotSatisfiable { .. }
             | Self::ExpectationFailed
@@ -125,6 +129,7 @@ impl Refused {
                 Protocol::NotAcceptable(_) => ProblemType::NotAcceptable,
                 Protocol::RequestTimeout { .. } => ProblemType::RequestTimeout,
                 Protocol::LengthRequired => ProblemType::LengthRequired,
+                Protocol::TusVersion => ProblemType::TusVersion,
                 Protocol::TooLarge { .. } => ProblemType::ContentTooLarge,
                 Protocol::UnsupportedMediaType(_) => ProblemType::UnsupportedMediaType,
                 Protocol::RangeNotSatisfiable { .. } => ProblemType::RangeNotSatisfiable,

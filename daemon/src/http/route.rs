@@ -243,6 +243,33 @@ pub enum Route {
     /// `GET /scan/rules`
     ListScanRules,
 
+    /// `OPTIONS /uploads`
+    UploadOptions,
+    /// `OPTIONS /uploads/{upload}`
+    UploadOptionsOf {
+        /// Id of the upload, there or not.
+        upload: String,
+    },
+    /// `GET /uploads`
+    ListUploads,
+    /// `POST /uploads`
+    CreateUpload,
+    /// `GET /uploads/{upload}`
+    ShowUpload {
+        /// Id of the upload.
+        upload: String,
+    },
+    /// `PATCH /uploads/{upload}`
+    AppendUpload {
+        /// Id of the upload.
+        upload: String,
+    },
+    /// `DELETE /uploads/{upload}`
+    EndUpload {
+        /// Id of the upload.
+        upload: String,
+    },
+
     /// `GET /ingest`
     ListIngest,
     /// `GET /ingest/{item}`
@@ -324,7 +351,12 @@ impl Route {
             | Self::SetPassword { name } => Target::new("user", bounded(name)),
             Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
             Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
-            Self::ListModels | Self::ListQuarantine | Self::Publish => Target::new("model", ""),
+            Self::ListModels | Self::ListQuarantine | Self::Publish | Self::CreateUpload | Self::ListUploads => {
+                Target::new("model", "")
+            }
+            Self::ShowUpload { upload } | Self::AppendUpload { upload } | Self::EndUpload { upload } => {
+                Target::new("upload", bounded(upload))
+            }
             Self::ListIngest => Target::new("item", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
@@ -371,6 +403,8 @@ impl Route {
             | Self::Problem { .. }
             | Self::ListRoles
             | Self::ListScanRules
+            | Self::UploadOptions
+            | Self::UploadOptionsOf { .. }
             | Self::LogCheckpoint
             | Self::LogWitnessed
             | Self::LogVkeys
@@ -519,6 +553,16 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["quarantine"], "GET") => Route::ListQuarantine,
         (["scan", "rules"], "GET") => Route::ListScanRules,
         (["quarantine"] | ["scan", "rules"], _) => return allow("GET, HEAD"),
+
+        (["uploads"], "OPTIONS") => Route::UploadOptions,
+        (["uploads"], "GET") => Route::ListUploads,
+        (["uploads"], "POST") => Route::CreateUpload,
+        (["uploads"], _) => return allow("OPTIONS, GET, HEAD, POST"),
+        (["uploads", upload], "OPTIONS") => Route::UploadOptionsOf { upload: own(upload) },
+        (["uploads", upload], "GET") => Route::ShowUpload { upload: own(upload) },
+        (["uploads", upload], "PATCH") => Route::AppendUpload { upload: own(upload) },
+        (["uploads", upload], "DELETE") => Route::EndUpload { upload: own(upload) },
+        (["uploads", _], _) => return allow("OPTIONS, GET, HEAD, PATCH, DELETE"),
 
         (["ingest"], "GET") => Route::ListIngest,
         (["ingest"], _) => return allow("GET, HEAD"),

@@ -54,7 +54,7 @@ use crate::http::forwarded::{self, Origin};
 use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
-use crate::http::{Answer, Body, Call, Shared, auth, respond};
+use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
@@ -477,6 +477,7 @@ async fn handle(
     if origin.is_https {
         response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
     }
+    tus::complete_if_ours(exchange.template, &mut response);
     if version < Version::HTTP_2
         && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission == Admission::Full)
     {
@@ -495,7 +496,7 @@ async fn answer(
     request_id: &str,
     exchange: &mut Exchange,
 ) -> Answer {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
     if connection.admission == Admission::Full {
         return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
@@ -511,6 +512,7 @@ async fn answer(
         return Err(Protocol::ExpectationFailed.into());
     }
     as_it_is(&head.headers)?;
+    head.method = tus::method_of(&head)?;
     let route = route::parse(&head.method, head.uri.path())?;
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;

@@ -7,7 +7,7 @@
 mod said;
 
 use common::api::{Published, VersionInfo};
-use common::name::ModelName;
+use common::name::{ModelName, NameError, UploadId};
 use futures_util::StreamExt;
 use http::{StatusCode, Version, header};
 
@@ -25,6 +25,8 @@ use crate::registry::upload::{FILES_MAX, Upload};
 const PARTS_MAX: usize = FILES_MAX + 100;
 /// Octets of a form besides its files: boundaries, headers of parts, texts.
 const FORM_OCTETS_MAX: u64 = 16 * 1024 * 1024;
+/// Octets of the text of an upload's id, with what forms put around it.
+const UPLOAD_ID_OCTETS_MAX: usize = 64;
 /// Octets around the file in a form of one, more or less: what `Content-Length` says beyond the file.
 const FRAMING_OCTETS: u64 = 4 * 1024;
 
@@ -46,6 +48,7 @@ pub(crate) async fn form(call: Call) -> Answer {
 async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said, Refused> {
     let mut said = Said::default();
     let mut has_file = false;
+    let mut ids = Vec::new();
     for count in 0.. {
         let Some(mut part) = parts.next().await? else { break };
         if count == PARTS_MAX {
@@ -55,6 +58,15 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
         if name == "file" {
             has_file = true;
             receive_part(upload, &mut part).await?;
+        } else if name == "upload_id" {
+            has_file = true;
+            let text = part.text(UPLOAD_ID_OCTETS_MAX).await?;
+            let id: UploadId =
+                text.trim().parse().map_err(|error: NameError| invalid("part.upload_id", &error.to_string()))?;
+            if ids.len() == FILES_MAX || ids.contains(&id) {
+                return Err(invalid("part.upload_id", "comes twice, or too often"));
+            }
+            ids.push(id);
         } else if let Some(octets_max) = Said::octets_max(&name) {
             let text = part.text(octets_max).await?;
             if name == "name"
@@ -68,11 +80,19 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
         } else {
             let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
             let known = FIELDS.join("`, `");
-            return Err(invalid(&format!("part.{shown}"), &format!("is not known here; there are `file`, `{known}`")));
+            return Err(invalid(
+                &format!("part.{shown}"),
+                &format!("is not known here; there are `file`, `upload_id`, `{known}`"),
+            ));
         }
     }
     if !has_file {
         return Err(invalid("part.file", "is missing: send at least one file, as curl -F file=@model.pkl does"));
+    }
+    // Held last, and so for as long as it takes to publish them.
+    let unnamed = said.name().and_then(|name| name.parse().ok()).map(|name| last_segment(&name));
+    for id in ids {
+        upload.resumed(id, unnamed.as_deref()).await?;
     }
     Ok(said)
 }

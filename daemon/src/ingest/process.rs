@@ -561,6 +561,9 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::IdempotencyKeyReused
         | RegistryError::Quarantined { .. }
         | RegistryError::Malicious { .. }
+        | RegistryError::UploadGone(_)
+        | RegistryError::UploadBusy
+        | RegistryError::ChecksumMismatch
         | RegistryError::TooLarge { .. } => Chance::None,
     }
 }

@@ -99,6 +99,15 @@ pub enum RegistryError {
         /// What was found, the gravest first.
         findings: Vec<Finding>,
     },
+    /// The resumable upload is over; the text says how it ended.
+    #[error("the upload is over: {0}; create another with POST /uploads")]
+    UploadGone(String),
+    /// Somebody else is at the resumable upload, and did not let go of it.
+    #[error("another request is at this upload; ask for its offset and try again")]
+    UploadBusy,
+    /// The octets of a part differ from their checksum.
+    #[error("the octets differ from their checksum; they were discarded, send them again")]
+    ChecksumMismatch,
     /// More octets than allowed.
     #[error("this is over the limit of {limit} octets; nothing was kept")]
     TooLarge {
@@ -106,7 +115,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// Free space is below the watermark or would be.
-    #[error("not enough free space; nothing was kept, tell the operator")]
+    #[error("not enough free space; tell the operator")]
     StorageFull,
     /// The request's body paused for too long.
     #[error("the request's body paused for too long; nothing was kept, send it again")]
@@ -179,6 +188,9 @@ impl RegistryError {
             | Self::DigestMismatch { .. }
             | Self::WeakPassword(_)
             | Self::IdempotencyKeyReused
+            | Self::UploadGone(_)
+            | Self::UploadBusy
+            | Self::ChecksumMismatch
             | Self::TooLarge { .. }
             | Self::StorageFull
             | Self::TimedOut
@@ -214,6 +226,9 @@ impl RegistryError {
             Self::Busy { .. } => "busy",
             Self::Quarantined { .. } => "quarantined",
             Self::Malicious { .. } => "malicious-content",
+            Self::UploadGone(_) => "upload-gone",
+            Self::UploadBusy => "upload-busy",
+            Self::ChecksumMismatch => "checksum-mismatch",
             Self::TooLarge { .. } => "too-large",
             Self::StorageFull => "storage-full",
             Self::TimedOut => "request-timeout",

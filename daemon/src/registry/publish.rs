@@ -27,6 +27,7 @@ use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of,
 use crate::registry::pins::Holder;
 use crate::registry::policy::{self, Ruling};
 use crate::registry::resolve::UNTOLD;
+use crate::registry::resumable::record::Ended;
 use crate::registry::text::{self, Refused};
 use crate::registry::upload::{StagedFile, Upload};
 use crate::registry::{Inner, Registry, render};
@@ -37,6 +38,8 @@ use crate::store::{Moment, Records};
 
 /// Digests that an entry names.
 const DIGESTS_SAID_MAX: usize = 50;
+/// Resumable uploads that an entry names.
+const UPLOADS_SAID_MAX: usize = 50;
 /// Findings that come with a refusal.
 const FINDINGS_TOLD_MAX: usize = 50;
 /// Versions looked up at once that have a file.
@@ -157,12 +160,18 @@ impl Inner {
     ) -> Outcome<PublishedVersion> {
         let octets = upload.octets_received();
         let files = upload.take_files();
+        let resumed = upload.take_resumed();
         let first_path = files.first().map(|file| file.path.clone());
         let named = form.name.clone().or_else(|| ModelName::from_filename(first_path.as_ref()?.as_str()).ok());
         let target = Target::new("model", named.as_ref().map_or(UNTOLD, ModelName::as_str));
         let mut note = Note::change(Action::ModelUpload, target).with("octets_received", octets);
         if let (None, Some(path)) = (named, first_path) {
             note.say("first_file", path.as_str());
+        }
+        if !resumed.is_empty() {
+            let ids: Vec<Value> =
+                resumed.iter().take(UPLOADS_SAID_MAX).map(|held| held.id().to_string().into()).collect();
+            note.say("uploads", ids);
         }
         let mut item = form.item.clone();
         if let Some(item) = &mut item {
@@ -209,7 +218,7 @@ impl Inner {
             Some(id) => first.first_version(records, id),
             None => Ok(None),
         };
-        self.commit_first(caller, note, once, find, move |records, moment, note| {
+        let committed = self.commit_first(caller, note, once, find, move |records, moment, note| {
             match &item {
                 Some(_) => work.check_dropper(records, &who, plan.form.alias.as_ref())?,
                 None => check_not_revoked(records, &who)?,
@@ -225,8 +234,14 @@ impl Inner {
             }
             writes.extend(work.forgotten(records)?);
             Ok((published, writes))
-        })
-        .await
+        });
+        let done = committed.await?;
+        // A crash before this leaves uploads that expire; published again, their bytes are there already.
+        let (model, version) = (done.value.version.id, done.value.version.version);
+        for held in resumed {
+            self.conclude_upload(held, Ended::Published { model, version }).await;
+        }
+        Ok(done)
     }
 
     /// Those of which something is known to be wrong with the stored bytes.

@@ -43,6 +43,21 @@ pub struct Settings {
     pub hash_access: HashAccess,
     /// How blobs are read again.
     pub scrub: ScrubSettings,
+    /// Uploads that can be gone on with.
+    pub resumable: ResumableSettings,
+}
+
+/// Uploads that can be gone on with.
+#[derive(Debug, Clone)]
+pub struct ResumableSettings {
+    /// The directory of their records.
+    pub dir: PathBuf,
+    /// An upload to which nothing was appended for so long is over.
+    pub expiry: Duration,
+    /// Open ones of one user.
+    pub per_user_max: usize,
+    /// Octets that the open ones of one user may come to.
+    pub per_user_bytes_max: u64,
 }
 
 /// How every blob is read again and compared with its digest.

@@ -31,7 +31,9 @@ use crate::registry::access::{Actor, Caller, RequestMeta};
 use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
-use crate::registry::settings::{AuditReads, ClientIp, HashAccess, ScanPolicy, ScrubSettings, Settings};
+use crate::registry::settings::{
+    AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings,
+};
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
 use crate::store::sled::{SledOptions, SledStore};
@@ -96,6 +98,12 @@ fn settings() -> Settings {
         client_ip: ClientIp::Full,
         hash_access: HashAccess::Public,
         scrub: ScrubSettings { interval: None, bytes_per_second: 1 << 30, position: PathBuf::new() },
+        resumable: ResumableSettings {
+            dir: PathBuf::new(),
+            expiry: Duration::from_secs(3600),
+            per_user_max: 3,
+            per_user_bytes_max: 1 << 20,
+        },
     }
 }
 
@@ -125,6 +133,7 @@ impl Bench {
         wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
     ) -> Self {
         let mut settings = settings();
+        settings.resumable.dir = dir.path().join("data/uploads");
         change(&mut settings);
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
         let (store, blobs) = tokio::task::spawn_blocking(move || {

@@ -18,6 +18,8 @@ use crate::registry::{Inner, rescan, tail};
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for deletions whose time is over.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked for resumable uploads whose time is over.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Models purged in one round.
 const PURGED_AT_ONCE: usize = 100;
 /// How long a stop waits for tasks.
@@ -107,10 +109,15 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let purges = tokio::spawn(every(PURGE_EVERY, Arc::downgrade(inner), |inner| async move {
         purge_expired(&inner).await;
     }));
+    let expiries = tokio::spawn(every(
+        EXPIRE_EVERY.min(inner.settings.resumable.expiry),
+        Arc::downgrade(inner),
+        |inner| async move { inner.expire_uploads().await },
+    ));
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
         inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
-    [sweep, summaries, purges, feed].into_iter().chain(rescans).collect()
+    [sweep, summaries, purges, expiries, feed].into_iter().chain(rescans).collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

@@ -1,9 +1,8 @@
 //! Taking bytes in: staged, hashed and bounded while they come. Knows octets, limits and the staging area; refuses to know
 //! what becomes of the files.
 //!
-//! One file is one pipeline: frames go through a queue that is bounded in octets to one blocking thread, which hashes and
-//! writes them (limits.md §3). A frame keeps its whole read buffer alive, so octets are what is counted, for each upload and
-//! for all of them together.
+//! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it. Files that came by resumable uploads
+//! (`resumable.rs`) join where they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,54 +10,58 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use common::audit::{Action, Target};
 use common::digest::Digest;
-use common::name::{ArtifactPath, ModelName};
+use common::name::{ArtifactPath, ModelName, UploadId};
 use common::role::Permission;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::blobs::{BlobError, Staged};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::ingest::Item;
+use crate::registry::pipe::{Frames, Pipe, shared_room};
 use crate::registry::resolve::UNTOLD;
+use crate::registry::resumable::Held;
 use crate::registry::{Inner, Registry};
 
 /// Files of one version.
 pub const FILES_MAX: usize = 1000;
 /// Uploads at once; others wait before their first octet is asked for.
 const UPLOADS_MAX: usize = 64;
-/// Octets that may wait for an upload's thread.
-const QUEUE_OCTETS: usize = 1024 * 1024;
-/// Octets that may wait for all threads together.
-const QUEUES_OCTETS: usize = 24 * 1024 * 1024;
-/// What a frame counts at least: the smallest ones cost more than their octets.
-const FRAME_OCTETS_MIN: usize = 4096;
 /// The watermark is looked at again after so many octets.
-const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
+pub(crate) const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
 
 /// What bounds uploads.
 pub(crate) struct Intake {
     uploads: Arc<Semaphore>,
-    queues: Arc<Semaphore>,
+    pub(crate) queues: Arc<Semaphore>,
     /// Uploads under way.
     open: Arc<AtomicU64>,
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
-        Self {
-            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-            queues: Arc::new(Semaphore::new(QUEUES_OCTETS)),
-            open: Arc::default(),
-        }
+        Self { uploads: Arc::new(Semaphore::new(UPLOADS_MAX)), queues: shared_room(), open: Arc::default() }
     }
 
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
+
+    /// A place among the uploads under way; waits where there is none.
+    pub(crate) async fn place(&self) -> Result<Place, RegistryError> {
+        let place = Arc::clone(&self.uploads).acquire_owned().await;
+        let place = place.map_err(|error| RegistryError::Internal(error.into()))?;
+        Ok(Place { _open: Open::new(&self.open), _place: place })
+    }
+}
+
+/// A place among the uploads under way, counted while it is held.
+pub(crate) struct Place {
+    _open: Open,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Counts an upload while it exists.
@@ -85,6 +88,8 @@ pub struct Upload {
     /// The model's name, once it was said: for the entry of an attempt that fails.
     name: Option<ModelName>,
     files: Vec<StagedFile>,
+    /// The resumable uploads that some of them came by.
+    resumed: Vec<Held>,
     /// What the first file is called, arrived or not.
     first_path: Option<ArtifactPath>,
     /// Octets of all its files so far.
@@ -93,8 +98,7 @@ pub struct Upload {
     item: Option<Value>,
     /// Whether somebody else writes the entry.
     recorded: bool,
-    _open: Open,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// One file on its way to the staging area.
@@ -104,15 +108,7 @@ pub struct FileSink {
     received: Arc<AtomicU64>,
     /// When the watermark is looked at again, in octets received.
     next_look: u64,
-    queue: mpsc::UnboundedSender<Frame>,
-    room: Arc<Semaphore>,
-    thread: JoinHandle<Result<Hashed, BlobError>>,
-}
-
-/// Octets and the room they take in the queues.
-struct Frame {
-    octets: Bytes,
-    _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    pipe: Pipe<Hashed>,
 }
 
 /// What the thread comes to.
@@ -166,30 +162,30 @@ impl Registry {
         if let Err(error) = ready {
             return Err(inner.refuse(caller, note.with("octets_declared", declared), error).await);
         }
-        let place = Arc::clone(&inner.intake.uploads).acquire_owned().await;
+        let place = inner.intake.place().await?;
         Ok(Upload {
             inner: Arc::clone(inner),
             caller: caller.clone(),
             name: name.cloned(),
             files: Vec::new(),
+            resumed: Vec::new(),
             first_path: None,
             received: Arc::default(),
             item: None,
             recorded: false,
-            _open: Open::new(&inner.intake.open),
-            _place: place.map_err(|error| RegistryError::Internal(error.into()))?,
+            _place: place,
         })
     }
 }
 
 /// What an attempt is about.
-fn target(name: Option<&ModelName>) -> Target {
+pub(crate) fn target(name: Option<&ModelName>) -> Target {
     Target::new("model", name.map_or(UNTOLD, ModelName::as_str))
 }
 
 impl Inner {
     /// Whether so many more octets leave enough room free.
-    async fn check_watermark(self: &Arc<Self>, more: u64) -> Result<(), RegistryError> {
+    pub(crate) async fn check_watermark(self: &Arc<Self>, more: u64) -> Result<(), RegistryError> {
         let needed = self.settings.min_free_bytes.saturating_add(more);
         if self.space().await?.free_bytes < needed { Err(RegistryError::StorageFull) } else { Ok(()) }
     }
@@ -209,31 +205,56 @@ impl Upload {
         let path: ArtifactPath = filename
             .parse()
             .map_err(|error: common::name::NameError| RegistryError::invalid("part.file", error.to_string()))?;
-        if self.files.len() == FILES_MAX {
-            return Err(RegistryError::invalid("part.file", format!("a version has at most {FILES_MAX} files")));
-        }
-        if self.files.iter().any(|file| file.path == path) {
-            return Err(RegistryError::invalid("part.file", format!("the file `{path}` comes twice")));
-        }
-        if let Some(other) = self.files.iter().find(|file| is_within(&file.path, &path) || is_within(&path, &file.path))
-        {
-            let other = &other.path;
-            let msg = format!("`{path}` and `{other}` can't both be there: one is a file and the other's folder");
-            return Err(RegistryError::invalid("part.file", msg));
-        }
-        self.first_path.get_or_insert_with(|| path.clone());
-        let (queue, frames) = mpsc::unbounded_channel();
+        self.check_path(&path)?;
         let blobs = Arc::clone(&self.inner.blobs);
-        let thread = tokio::task::spawn_blocking(move || stage(&*blobs, frames));
         Ok(FileSink {
             inner: Arc::clone(&self.inner),
             path,
             received: Arc::clone(&self.received),
             next_look: self.received.load(Ordering::Relaxed).saturating_add(WATERMARK_EVERY_OCTETS),
-            queue,
-            room: Arc::new(Semaphore::new(QUEUE_OCTETS)),
-            thread,
+            pipe: Pipe::new(&self.inner.intake.queues, move |frames| stage(&*blobs, frames)),
         })
+    }
+
+    /// The file of a resumable upload of the caller's joins, where it is; until this is done or dropped nothing else is done
+    /// to that upload. One without a name of its own is called `unnamed`.
+    ///
+    /// # Errors
+    /// `NotFound`, `UploadGone`, `UploadBusy`; `Conflict`: it is not complete. As of [`Upload::file`]; `TooLarge`;
+    /// `DigestMismatch` where another digest was promised when it was created.
+    pub async fn resumed(&mut self, id: UploadId, unnamed: Option<&str>) -> Result<(), RegistryError> {
+        let (held, file) = self.inner.hold_upload(&self.caller, id, unnamed).await?;
+        self.check_path(&file.path)?;
+        let received = self.received.fetch_add(file.size, Ordering::Relaxed).saturating_add(file.size);
+        let limit = self.inner.settings.upload_bytes_max;
+        if received > limit {
+            return Err(RegistryError::TooLarge { limit });
+        }
+        self.files.push(file);
+        self.resumed.push(held);
+        Ok(())
+    }
+
+    /// The resumable uploads, for `publish`.
+    pub(crate) fn take_resumed(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.resumed)
+    }
+
+    /// Whether another file of this path can join.
+    fn check_path(&mut self, path: &ArtifactPath) -> Result<(), RegistryError> {
+        if self.files.len() == FILES_MAX {
+            return Err(RegistryError::invalid("part.file", format!("a version has at most {FILES_MAX} files")));
+        }
+        if self.files.iter().any(|file| file.path == *path) {
+            return Err(RegistryError::invalid("part.file", format!("the file `{path}` comes twice")));
+        }
+        if let Some(other) = self.files.iter().find(|file| is_within(&file.path, path) || is_within(path, &file.path)) {
+            let other = &other.path;
+            let msg = format!("`{path}` and `{other}` can't both be there: one is a file and the other's folder");
+            return Err(RegistryError::invalid("part.file", msg));
+        }
+        self.first_path.get_or_insert_with(|| path.clone());
+        Ok(())
     }
 
     /// Says which model it is for, where that came after the beginning.
@@ -325,19 +346,7 @@ impl FileSink {
             self.next_look = received.saturating_add(WATERMARK_EVERY_OCTETS);
             self.inner.check_watermark(0).await?;
         }
-        let cost = u32::try_from(count.clamp(FRAME_OCTETS_MIN, QUEUE_OCTETS)).unwrap_or(u32::MAX);
-        let closed = |error: tokio::sync::AcquireError| RegistryError::Internal(error.into());
-        let own = Arc::clone(&self.room).acquire_many_owned(cost).await.map_err(closed)?;
-        let shared = Arc::clone(&self.inner.intake.queues).acquire_many_owned(cost).await.map_err(closed)?;
-        if self.queue.send(Frame { octets, _room: (own, shared) }).is_ok() {
-            return Ok(());
-        }
-        // The thread has ended early, so it has an error to tell.
-        match (&mut self.thread).await {
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(_hashed)) => Err(RegistryError::internal("an upload's thread ended before its file")),
-            Err(error) => Err(RegistryError::Internal(error.into())),
-        }
+        self.pipe.write(octets).await
     }
 
     /// The file is complete.
@@ -345,17 +354,15 @@ impl FileSink {
     /// # Errors
     /// What the staging area says.
     pub async fn finish(self) -> Result<StagedFile, RegistryError> {
-        // The thread takes the end of the queue for the end of the file; if nobody asks for what it comes to, as when this
-        // sink is dropped, that vanishes.
-        drop(self.queue);
-        let hashed = self.thread.await.map_err(|error| RegistryError::Internal(error.into()))??;
+        // If nobody asks for what the thread comes to, as when this sink is dropped, that vanishes.
+        let hashed = self.pipe.finish().await?;
         let size = hashed.staged.len();
         Ok(StagedFile { path: self.path, staged: hashed.staged, digest: hashed.digest, size })
     }
 }
 
 /// The thread of one file.
-fn stage(blobs: &dyn crate::blobs::Blobs, mut frames: mpsc::UnboundedReceiver<Frame>) -> Result<Hashed, BlobError> {
+fn stage(blobs: &dyn crate::blobs::Blobs, mut frames: Frames) -> Result<Hashed, BlobError> {
     let mut staged = blobs.stage()?;
     let mut hasher = Sha256::new();
     while let Some(frame) = frames.blocking_recv() {

@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use common::api::IngestState;
 use rustix::process::Signal;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tests::daemon::Daemon;
 use tests::drop::{DropFolder, SETTLE, fill};
 use tests::samples;
+use tests::small_disk::{SmallDisk, UNMOUNTED};
 
 /// What the folder and its lanes are when the daemon has made them.
 #[test]
@@ -213,33 +213,6 @@ fn the_folder_vanishes() {
     tests::wait::until_true("the problem to be gone again", || {
         folder.admin().value("/status")["ingest"]["problem"].is_null()
     });
-}
-
-const UNMOUNTED: &str = "SKIPPED: mounting a tmpfs isn't permitted here, so a full disk was NOT tested";
-
-/// A small file system in memory; gone with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where mounting isn't permitted.
-    fn mount(at: &Path, octets: &str) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={octets},mode=0700"), "mreg-test"]).arg(at);
-        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        mounted.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-        if unmounted.is_ok_and(|status| status.success()) {
-            // The daemon's directory could not be removed around it.
-            let is_ours = |dir: &&Path| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mreg-"));
-            let _left = self.0.ancestors().find(is_ours).map(fs::remove_dir_all);
-        }
-    }
 }
 
 /// While there is no room for a file in the registry it waits and says so, smaller ones pass; with room again it is taken

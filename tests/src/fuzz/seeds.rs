@@ -50,6 +50,7 @@ pub fn all() -> Vec<Seed> {
         sse(),
         tiles(),
         witness(),
+        tus(),
     ]
     .concat()
 }
@@ -469,4 +470,16 @@ fn witness() -> Vec<Seed> {
             ("unknown-log", of(0, WITNESSED, &[], &unsigned(&elsewhere))),
         ],
     )
+}
+
+/// Fields of the tus protocol, as its text and clients have them.
+fn tus() -> Vec<Seed> {
+    let seeds = [
+        ("metadata", "filename d29ybGRfZG9taW5hdGlvbl9wbGFuLnBkZg==,is_confidential"),
+        ("blanks", "filename YS9iLmJpbg== , model dGVhbS9t,sha256 ,"),
+        ("twice", "a YQ==,a YQ=="),
+        ("sha1", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="),
+        ("sha256", "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+    ];
+    seeds.map(|(name, text)| ("tus", name.to_owned(), text.as_bytes().to_vec())).into()
 }

@@ -118,8 +118,16 @@ pub struct Running {
     pub in_octets: bool,
     /// So many are done.
     pub done: u64,
+    /// So many were done when it began to tell: by an earlier run.
+    pub base: Option<u64>,
     /// Of so many.
     pub total: Option<u64>,
+    /// What it waits for; empty while it goes on.
+    pub standing: String,
+    /// Whether it was told to stand still.
+    pub paused: bool,
+    /// Whether it can be told to.
+    pub can_pause: bool,
     /// When it began.
     pub began: Moment,
     /// When it told something last.
@@ -132,7 +140,8 @@ impl Running {
     /// Rows or octets a second so far, and the seconds that are left at that rate.
     pub fn rate(&self) -> Option<(u64, Option<u64>)> {
         let past_ms = self.told.ms.saturating_sub(self.began.ms);
-        let rate = self.done.checked_mul(1_000)?.checked_div(past_ms)?;
+        let done = self.done.saturating_sub(self.base.unwrap_or(0));
+        let rate = done.checked_mul(1_000)?.checked_div(past_ms)?;
         let left = self.total.and_then(|total| total.saturating_sub(self.done).checked_div(rate));
         Some((rate, left))
     }

@@ -168,7 +168,7 @@ fn certificate(tls: &TlsStatus) -> Check {
     };
     let mut verdict = match tls.days_left {
         ..0 => Verdict::Fail,
-        ..CERTIFICATE_LOW_DAYS => Verdict::Warn,
+        0..CERTIFICATE_LOW_DAYS => Verdict::Warn,
         _ => Verdict::Ok,
     };
     if let Some(why) = &tls.refused {

@@ -1,11 +1,11 @@
 //! Work in the background: jobs and runs of changes, how far they are, what of them failed.
 
-use super::{course, keep, say};
+use super::{course, say};
 use crate::action::{Action, Job, Report, RequestId, Rows};
 use crate::event::{Code, Key};
 use crate::export::{Format, Kind};
 use crate::state::changes::{RUNS_MAX, Running};
-use crate::state::{Level, Note, Overlay, Screen, State};
+use crate::state::{Level, Overlay, Screen, State};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,6 +39,13 @@ pub(super) fn key(state: &mut State, selected: usize, key: Key, out: &mut Vec<Ac
             }
             return;
         }
+        (Code::Char('p'), false) => {
+            match entries.get(selected) {
+                Some(Entry::Job(id)) => pause(state, *id, out),
+                Some(Entry::Run(_)) | None => {}
+            }
+            return;
+        }
         (Code::Char('C'), false) => {
             match entries.get(selected) {
                 Some(Entry::Run(number)) => course::cancel(state, *number, out),
@@ -54,6 +61,17 @@ pub(super) fn key(state: &mut State, selected: usize, key: Key, out: &mut Vec<Ac
         _ => selected,
     };
     state.overlay = Some(Overlay::Jobs(to));
+}
+
+/// Has a job stand still, or go on.
+fn pause(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
+    let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
+    if !job.can_pause {
+        say(state, Level::Info, "it can't stand still; C stops it", out);
+        return;
+    }
+    job.paused = !job.paused;
+    out.push(Action::JobPause(id, job.paused));
 }
 
 fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
@@ -81,7 +99,11 @@ fn begin(state: &mut State, title: String, in_octets: bool, job: Job, out: &mut 
         title: title.clone(),
         in_octets,
         done: 0,
+        base: None,
         total: None,
+        standing: String::new(),
+        paused: false,
+        can_pause: matches!(job, Job::Upload { .. } | Job::Download { .. }),
         began: state.now,
         told: state.now,
         outcome: None,
@@ -98,7 +120,11 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
     let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
     job.told = now;
     match report {
-        Report::Going { done, total } => (job.done, job.total) = (done, total.or(job.total)),
+        Report::Going { done, total } => {
+            job.base.get_or_insert(if job.in_octets { done } else { 0 });
+            (job.done, job.total) = (done, total.or(job.total));
+        }
+        Report::Standing(what) => job.standing = what,
         Report::Over(outcome) => {
             let title = job.title.clone();
             job.outcome = Some(outcome.clone());
@@ -189,8 +215,6 @@ pub(super) fn export_line(state: &State) -> String {
 /// `upload FILE NAME`.
 pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let name: common::name::ModelName = name.parse().map_err(|why| format!("{why}"))?;
-    let note = "an upload that is cut begins anew: the daemon offers no resuming yet";
-    keep(state, Note { at: state.now, level: Level::Info, text: note.to_owned() });
     let job = Job::Upload { path: path.to_owned(), name: name.to_string() };
     begin(state, format!("upload of {path} as {name}"), true, job, out)
 }

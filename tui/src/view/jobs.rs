@@ -52,6 +52,11 @@ fn standing(job: &Running) -> String {
         None => {}
     }
     let mut said = Vec::new();
+    if job.paused {
+        said.push("paused (p goes on)".to_owned());
+    } else if !job.standing.is_empty() {
+        said.push(job.standing.clone());
+    }
     match job.total {
         Some(total) => {
             let share = job.done.saturating_mul(100).checked_div(total).unwrap_or(100);
@@ -59,7 +64,8 @@ fn standing(job: &Running) -> String {
         }
         None => said.push(number(job.done)),
     }
-    if let Some((rate, left)) = job.rate().filter(|_| job.done > 0) {
+    let goes = !job.paused && job.standing.is_empty();
+    if let Some((rate, left)) = job.rate().filter(|_| job.done > 0 && goes) {
         said.push(format!("{}/s", number(rate)));
         said.extend(left.map(|left| format!("{} left", duration(left))));
     }

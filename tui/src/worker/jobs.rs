@@ -1,25 +1,29 @@
 //! Jobs that take long: an export, an upload, a download. Each goes piece by piece in constant memory, tells how far it
-//! is, and can be stopped. Files are new, closed to others, called `.part` until they are whole, and never put in the place
-//! of another.
+//! is, and can be stopped; uploads and downloads also stand still on demand, and wait for a daemon that is away
+//! (`transfer`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::client::{Client, ClientError, ModelQuery};
+use common::client::{Client, ClientError, ModelQuery, Publishing};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::action::{Job, Report, Rows};
 use crate::export::{Format, Kind, head, row};
 use crate::time::bytes as size_words;
+use crate::transfer::part::Part;
+use crate::transfer::{self, Means, PIECE_OCTETS, Step as Stand, TransferError, hex};
 
-/// Octets read from a file at once.
-const PIECE_OCTETS: usize = 256 * 1024;
+/// A file above so many octets goes by a resumable upload.
+const RESUMABLE_OCTETS: u64 = 8 * 1024 * 1024;
+/// How long a daemon is waited for: somebody looks at the console, and can stop it.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// Pieces that may wait to be sent.
 const PIECES_WAITING: usize = 2;
 /// How long a piece waits to be taken before the upload is given up.
@@ -42,6 +46,13 @@ impl<F: Fn(Report)> Teller<F> {
         Self { tell, last: None }
     }
 
+    fn step(&mut self, step: Stand) {
+        match step {
+            Stand::Going { done, total } => self.at(done, Some(total)),
+            Stand::Standing(what) => (self.tell)(Report::Standing(what)),
+        }
+    }
+
     fn at(&mut self, done: u64, total: Option<u64>) {
         if self.last.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
             self.last = Some(Instant::now());
@@ -54,83 +65,50 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// A new file under its provisional name.
-struct Part {
-    path: PathBuf,
-    file: File,
-    /// Removed when it is dropped, unless it is to be gone on with.
-    keep: bool,
-}
-
-fn part_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
-}
-
-fn is_free(target: &Path) -> Result<(), String> {
-    match target.symlink_metadata() {
-        Ok(_) => Err(format!("{} is there already; nothing is overwritten", target.display())),
-        Err(_none) => Ok(()),
-    }
-}
-
-impl Part {
-    fn create(target: &Path) -> Result<Self, String> {
-        is_free(target)?;
-        let path = part_of(target);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|cause| format!("can't write {}: {cause}", path.display()))?;
-        Ok(Self { path, file, keep: false })
-    }
-
-    /// The part of a download that was cut, to go on with; none where there is none.
-    fn open(target: &Path) -> Result<Option<Self>, String> {
-        is_free(target)?;
-        let path = part_of(target);
-        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).map_err(words)?;
-        match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
-            Ok(file) => Ok(Some(Self { path, file, keep: true })),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(format!("can't go on with {}: {cause}", path.display())),
+/// Performs a job; a sentence on what came of it. `folder` is the state folder, `paused` is true while it shall stand still.
+pub(super) async fn perform<F: Fn(Report)>(
+    client: &Client,
+    folder: Option<&Path>,
+    paused: watch::Receiver<bool>,
+    job: Job,
+    mut tell: Teller<F>,
+) -> Result<String, String> {
+    let (path, name) = match job {
+        Job::Export { rows, kind, format, path } => {
+            return export(client, rows, kind, format, &path, &mut tell).await;
         }
-    }
-
-    /// Durable under its name, or not at all.
-    async fn finish(mut self, target: &Path) -> Result<(), String> {
-        let file = self.file.try_clone().map_err(words)?;
-        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-        synced.map_err(words)?.map_err(|cause| format!("can't write {}: {cause}", self.path.display()))?;
-        let here = rustix::fs::CWD;
-        rustix::fs::renameat_with(here, &self.path, here, target, rustix::fs::RenameFlags::NOREPLACE)
-            .map_err(|cause| format!("can't give the file its name {}: {cause}", target.display()))?;
-        self.keep = true;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.keep {
-            drop(std::fs::remove_file(&self.path));
-        }
-    }
-}
-
-/// Performs a job; a sentence on what came of it.
-pub(super) async fn perform<F: Fn(Report)>(client: &Client, job: Job, mut tell: Teller<F>) -> Result<String, String> {
-    match job {
-        Job::Export { rows, kind, format, path } => export(client, rows, kind, format, &path, &mut tell).await,
-        Job::Upload { path, name } => upload(client, &path, &name, &mut tell).await,
         Job::Download { reference, version, artifact, target } => {
             let target = PathBuf::from(target);
-            download(client, &reference, version, &artifact, &target, &mut tell).await
+            let mut told = |step| tell.step(step);
+            let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
+            return download(&mut means, &reference, version, &artifact, &target).await;
         }
+        Job::Upload { path, name } => (path, name),
+    };
+    let about = std::fs::metadata(&path).map_err(|cause| format!("can't read {path}: {cause}"))?;
+    if about.len() <= RESUMABLE_OCTETS {
+        return upload(client, &path, &name, &mut tell).await;
     }
+    let mut told = |step| tell.step(step);
+    let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
+    let publishing = Publishing { name, ..Publishing::default() };
+    let done = transfer::upload::upload(&mut means, &[PathBuf::from(&path)], &publishing).await;
+    let done = done.map_err(|error| match &error {
+        TransferError::Client(_) => format!("{error}; the same upload again goes on where it ended"),
+        TransferError::Local(_) | TransferError::NotVerified(_) => words(error),
+    })?;
+    Ok(published_words(&done.version, done.already_present, done.log_index, done.octets))
+}
+
+fn published_words(
+    version: &common::api::VersionInfo,
+    already_present: bool,
+    log_index: Option<u64>,
+    octets: u64,
+) -> String {
+    let logged = log_index.map_or(String::new(), |index| format!(", logged as {index}"));
+    let how = if already_present { "was there already" } else { version.state.as_str() };
+    format!("{} v{}: {how}, {}{logged}", version.name, version.version, size_words(octets))
 }
 
 // ---- export ---------------------------------------------------------------------------------------------------------
@@ -289,10 +267,7 @@ async fn upload<F: Fn(Report)>(
     if published.sha256.as_ref().is_some_and(|theirs| *theirs != ours) {
         return Err(format!("the daemon has other bytes than {path}: it says {:?}, they are {ours}", published.sha256));
     }
-    let logged = reply.log_index.map_or(String::new(), |index| format!(", logged as {index}"));
-    let how = if published.already_present { "was there already" } else { published.version.state.as_str() };
-    let version = &published.version;
-    Ok(format!("{} v{}: {how}, {}{logged}", version.name, version.version, size_words(octets)))
+    Ok(published_words(&published.version, published.already_present, reply.log_index, octets))
 }
 
 enum Step<T> {
@@ -311,107 +286,18 @@ fn read_piece(mut file: File) -> io::Result<(File, Bytes)> {
 
 // ---- download -------------------------------------------------------------------------------------------------------
 
-async fn download<F: Fn(Report)>(
-    client: &Client,
+async fn download(
+    means: &mut Means<'_>,
     reference: &str,
     version: common::name::Version,
     artifact: &common::api::Artifact,
     target: &Path,
-    tell: &mut Teller<F>,
 ) -> Result<String, String> {
-    let mut hasher = Sha256::new();
-    let mut size = 0u64;
-    let mut part = match Part::open(target)? {
-        Some(part) => {
-            let file = part.file.try_clone().map_err(words)?;
-            let hashed = tokio::task::spawn_blocking(move || hash_all(file)).await.map_err(words)?;
-            (hasher, size) = hashed.map_err(|cause| format!("can't read {}: {cause}", part.path.display()))?;
-            part
-        }
-        None => Part::create(target)?,
-    };
-    let mut from = size;
-    if from >= artifact.size {
-        // All of it is there, or more: nothing to go on with.
-        from = if from == artifact.size { from } else { 0 };
-    }
-    if from < artifact.size {
-        let (mut body, is_part) = if from > 0 {
-            client.download_from(reference, version, &artifact.path, from, &artifact.digest).await.map_err(words)?
-        } else {
-            (client.download(reference, version, &artifact.path).await.map_err(words)?, false)
-        };
-        if !is_part {
-            part.file.set_len(0).map_err(words)?;
-            io::Seek::rewind(&mut part.file).map_err(words)?;
-            (hasher, size) = (Sha256::new(), 0);
-            from = 0;
-        }
-        // A cut from here on leaves what came: the next download goes on with it.
-        part.keep = true;
-        while let Some(chunk) =
-            body.chunk().await.map_err(|error| format!("{error}; the same again goes on at {size}"))?
-        {
-            size = size.saturating_add(chunk.len() as u64);
-            if size > artifact.size {
-                part.keep = false;
-                return Err(format!("more came than the {} octets promised", artifact.size));
-            }
-            hasher.update(&chunk);
-            part.file.write_all(&chunk).map_err(|cause| format!("can't write {}: {cause}", part.path.display()))?;
-            tell.at(size, Some(artifact.size));
-        }
-    }
-    let (seen, promised) = (format!("sha256:{}", hex(&hasher.finalize())), artifact.digest.to_string());
-    if size != artifact.size || seen != promised {
-        // Going on with wrong octets would never come right.
-        part.keep = false;
-        return Err(format!("{size} octets with {seen} came; {} with {promised} were promised", artifact.size));
-    }
-    part.finish(target).await?;
-    let resumed = if from > 0 { format!(", gone on at {from}") } else { String::new() };
-    Ok(format!("{}: {}{resumed}, digest checked", target.display(), size_words(size)))
-}
-
-fn hash_all(mut file: File) -> io::Result<(Sha256, u64)> {
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; PIECE_OCTETS];
-    let mut size = 0;
-    loop {
-        let count = file.read(&mut piece)?;
-        if count == 0 {
-            return Ok((hasher, size));
-        }
-        hasher.update(&piece[..count]);
-        size += count as u64;
-    }
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::Part;
-
-    /// A new file is closed to others, has its name only when it is whole, and never takes another's place.
-    #[test]
-    fn parts() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("models.csv");
-        let part = Part::create(&target).unwrap();
-        assert_eq!(part.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!target.exists() && Part::create(&target).is_err());
-        runtime.block_on(part.finish(&target)).unwrap();
-        assert!(target.exists() && Part::create(&target).is_err());
-        drop(Part::create(&folder.path().join("other")).unwrap());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "what was given up leaves nothing");
-    }
+    let done = transfer::download::download(means, reference, version, artifact, target).await;
+    let done = done.map_err(|error| match &error {
+        TransferError::Client(error) => transfer::download::goes_on(error),
+        TransferError::Local(_) | TransferError::NotVerified(_) => words(error),
+    })?;
+    let resumed = if done.from > 0 { format!(", gone on at {}", done.from) } else { String::new() };
+    Ok(format!("{}: {}{resumed}, digest checked", target.display(), size_words(done.octets)))
 }

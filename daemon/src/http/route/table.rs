@@ -64,7 +64,7 @@ impl Endpoint {
 
     /// Whether it changes something, so that it is under idempotency and preconditions.
     pub fn is_change(&self) -> bool {
-        self.method != "GET"
+        !matches!(self.method, "GET" | "OPTIONS")
     }
 }
 
@@ -169,6 +169,8 @@ pub enum Body {
     Multipart(&'static str),
     /// The octets of a file.
     Octets,
+    /// Octets that belong somewhere in a file, of the tus protocol's media type.
+    Part,
 }
 
 /// One successful answer.
@@ -214,6 +216,14 @@ pub enum ResponseHeader {
     ReprDigest,
     /// `Last-Modified`.
     LastModified,
+    /// `Tus-Resumable` and `Tus-Version`.
+    Tus,
+    /// `Tus-Extension`, `Tus-Max-Size`, `Tus-Checksum-Algorithm`.
+    TusOptions,
+    /// `Upload-Offset` and `Upload-Expires`.
+    UploadOffset,
+    /// `Upload-Length`, `Upload-Defer-Length`, `Upload-Metadata`.
+    UploadLength,
 }
 
 use Access::{Hashes, Operator, Public, Session, SignedIn};
@@ -243,7 +253,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 13] = [
+const PATH_PARAMS: [Param; 14] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -254,6 +264,7 @@ const PATH_PARAMS: [Param; 13] = [
     path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
+    path("upload", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The upload's id."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
     path("index", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "The entry's index in the log, from 0."),
@@ -355,7 +366,10 @@ const DOWNLOAD_ANSWERS: [Success; 3] = [
     NOT_MODIFIED,
 ];
 
-const UPLOAD_PROBLEMS: [P; 10] = [
+const UPLOAD_PROBLEMS: [P; 13] = [
+    P::NotFound,
+    P::UploadGone,
+    P::UploadBusy,
     P::RequestTimeout,
     P::Conflict,
     P::ContentTooLarge,
@@ -385,17 +399,19 @@ const USERS_TAG: &str = "users";
 const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
+const UPLOADS: &str = "resumable uploads";
 const INGEST_TAG: &str = "drop folder";
 const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 9] = [
+pub(crate) const TAGS: [(&str, &str); 10] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
+    (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (AUDIT_TAG, "What was done, by whom, provably."),
     (LOG_TAG, "The log as a Merkle tree (C2SP tlog-tiles, height 8), to be checked with anybody's tools."),
@@ -755,6 +771,165 @@ static SET_PASSWORD: Endpoint = Endpoint {
     problems: &[P::NotFound, P::WeakPassword],
 };
 
+// ---- resumable uploads ----------------------------------------------------------------------------------------------
+
+const TUS_RESUMABLE: Param =
+    header("Tus-Resumable", Shape::OneOf(&["1.0.0"]), "The version of the protocol. It must be sent, but to look.");
+const UPLOAD_CHECKSUM: Param = header(
+    "Upload-Checksum",
+    Shape::Pattern("^(sha1|sha256) [A-Za-z0-9+/]+=*$"),
+    "Algorithm, blank, and the base64 of the checksum of this request's octets; they are discarded where it differs.",
+);
+const LENGTH_MAX: u64 = common::audit::INTEGER_MAX;
+
+const TUS_OPTIONS: [Success; 1] = [Success {
+    status: 204,
+    text: "The versions, extensions and checksums that are understood, and the largest upload.",
+    content: &[],
+    headers: &[H::Tus, H::TusOptions],
+}];
+static UPLOAD_OPTIONS: Endpoint = Endpoint {
+    id: "upload_options",
+    method: "OPTIONS",
+    template: "/uploads",
+    tag: UPLOADS,
+    summary: "What is understood of the tus protocol",
+    answers: &TUS_OPTIONS,
+    ..PLAIN
+};
+static UPLOAD_OPTIONS_OF: Endpoint = Endpoint {
+    id: "upload_options_of",
+    method: "OPTIONS",
+    template: "/uploads/{upload}",
+    tag: UPLOADS,
+    summary: "The same",
+    answers: &TUS_OPTIONS,
+    ..PLAIN
+};
+static LIST_UPLOADS: Endpoint = Endpoint {
+    id: "list_uploads",
+    template: "/uploads",
+    tag: UPLOADS,
+    summary: "One's own uploads that are not over",
+    text: "Oldest first, all of them.",
+    access: WRITE,
+    audit: Refusals(&Action::ModelUpload),
+    answers: &[json(200, &[Content::Json("UploadPage")], &[H::Tus], "The uploads.")],
+    ..PLAIN
+};
+static CREATE_UPLOAD: Endpoint = Endpoint {
+    id: "create_upload",
+    method: "POST",
+    template: "/uploads",
+    tag: UPLOADS,
+    summary: "Create a resumable upload",
+    text: "tus 1.0.0, extensions creation, creation-defer-length and creation-with-upload: octets may come along, as \
+           `application/offset+octet-stream`. Right, size, free space and your share (`MREG_UPLOADS_PER_USER`, \
+           `MREG_UPLOAD_BYTES_PER_USER`) are judged before `100 Continue`. Of `Upload-Metadata` are understood `filename` (the artifact's path), `model` (its name) \
+           and `sha256` (64 hex digits of the whole); other keys are given back. When all octets are there, `POST /models` \
+           with `upload_id` makes a version of it. Nothing is recorded in the log until then, or until it is given up.",
+    access: WRITE,
+    audit: Refusals(&Action::ModelUpload),
+    params: &[
+        TUS_RESUMABLE,
+        header("Upload-Length", Shape::Integer { min: 0, max: LENGTH_MAX, default: None }, "Octets of the whole."),
+        header("Upload-Defer-Length", Shape::OneOf(&["1"]), "In place of `Upload-Length`, where that is said later."),
+        header("Upload-Metadata", Shape::Text { min: 0, max: 8192 }, "Keys and base64 values, separated by commas."),
+        UPLOAD_CHECKSUM,
+    ],
+    body: Body::Part,
+    answers: &[json(
+        201,
+        &[Content::Json("UploadInfo")],
+        &[H::Tus, H::Location, H::UploadOffset],
+        "Created; `Location` is where its octets go.",
+    )],
+    problems: &[
+        P::RequestTimeout,
+        P::Conflict,
+        P::TusVersion,
+        P::ContentTooLarge,
+        P::UnsupportedMediaType,
+        P::ChecksumMismatch,
+        P::StorageFull,
+    ],
+};
+static SHOW_UPLOAD: Endpoint = Endpoint {
+    id: "show_upload",
+    template: "/uploads/{upload}",
+    tag: UPLOADS,
+    summary: "How far an upload is",
+    text: "By HEAD, as tus has it: `Upload-Offset` is how many octets are durable. GET tells the same as JSON. Uploads of others are not found.",
+    access: WRITE,
+    audit: Refusals(&Action::ModelUpload),
+    params: &[TUS_RESUMABLE],
+    answers: &[json(
+        200,
+        &[Content::Json("UploadInfo")],
+        &[H::Tus, H::UploadOffset, H::UploadLength],
+        "How far it is.",
+    )],
+    problems: &[P::NotFound, P::UploadGone, P::TusVersion],
+    ..PLAIN
+};
+static APPEND_UPLOAD: Endpoint = Endpoint {
+    id: "append_upload",
+    method: "PATCH",
+    template: "/uploads/{upload}",
+    tag: UPLOADS,
+    summary: "Append octets to an upload",
+    text: "The answer comes when they are durable: an offset that was told is never lost, whatever happens to the daemon. Of \
+           a request that is cut, what came is kept, but with `Upload-Checksum`, where all must come. A newer request takes \
+           over from one that still runs.",
+    access: WRITE,
+    audit: Refusals(&Action::ModelUpload),
+    params: &[
+        TUS_RESUMABLE,
+        Param {
+            required: true,
+            ..header(
+                "Upload-Offset",
+                Shape::Integer { min: 0, max: LENGTH_MAX, default: None },
+                "Where the octets belong: the upload's offset.",
+            )
+        },
+        header(
+            "Upload-Length",
+            Shape::Integer { min: 0, max: LENGTH_MAX, default: None },
+            "Where it was deferred: octets of the whole.",
+        ),
+        UPLOAD_CHECKSUM,
+    ],
+    body: Body::Part,
+    answers: &[Success { status: 204, text: "They are durable.", content: &[], headers: &[H::Tus, H::UploadOffset] }],
+    problems: &[
+        P::NotFound,
+        P::RequestTimeout,
+        P::Conflict,
+        P::UploadGone,
+        P::TusVersion,
+        P::ContentTooLarge,
+        P::UnsupportedMediaType,
+        P::UploadBusy,
+        P::ChecksumMismatch,
+        P::StorageFull,
+    ],
+};
+static END_UPLOAD: Endpoint = Endpoint {
+    id: "end_upload",
+    method: "DELETE",
+    template: "/uploads/{upload}",
+    tag: UPLOADS,
+    summary: "Give an upload up",
+    text: "Its octets go. That is recorded, as is an upload that expires.",
+    access: WRITE,
+    audit: Refusals(&Action::ModelUpload),
+    params: &[TUS_RESUMABLE],
+    answers: &[Success { status: 204, text: "It is over.", content: &[], headers: &[H::Tus, H::Logged] }],
+    problems: &[P::NotFound, P::UploadGone, P::TusVersion, P::UploadBusy],
+    ..PLAIN
+};
+
 // ---- models ---------------------------------------------------------------------------------------------------------
 
 static LIST_MODELS: Endpoint = Endpoint {
@@ -813,8 +988,9 @@ static PUBLISH: Endpoint = Endpoint {
     summary: "Publish a version of a model",
     text: "`curl -F file=@model.pkl` is enough: the name is the file's stem, the version the next number, the format what \
            the bytes say. Parts come in any order; several `file` parts make one version of several artifacts and keep \
-           their folders. Sending the same bytes again changes nothing and answers 200. Permission and size are judged \
-           before `100 Continue`.",
+           their folders. A file that came by a resumable upload is named by a part `upload_id`, which may be repeated, and \
+           be beside `file` parts. Sending the same bytes again changes nothing and answers 200. Permission and size are \
+           judged before `100 Continue`.",
     access: WRITE,
     audit: Always(&Action::ModelUpload),
     params: &[IDEMPOTENCY_KEY],
@@ -1527,7 +1703,7 @@ static STREAM_AUDIT: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 70] = [
+    pub const ALL: [&'static Endpoint; 77] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1558,6 +1734,13 @@ impl Route {
         &SET_ALIAS,
         &CLEAR_ALIAS,
         &ALIAS_HISTORY,
+        &UPLOAD_OPTIONS,
+        &LIST_UPLOADS,
+        &CREATE_UPLOAD,
+        &UPLOAD_OPTIONS_OF,
+        &SHOW_UPLOAD,
+        &APPEND_UPLOAD,
+        &END_UPLOAD,
         &LIST_QUARANTINE,
         &LIST_SCAN_RULES,
         &LIST_INGEST,
@@ -1655,6 +1838,13 @@ impl Route {
             Self::AliasHistory { .. } => &ALIAS_HISTORY,
             Self::ListQuarantine => &LIST_QUARANTINE,
             Self::ListScanRules => &LIST_SCAN_RULES,
+            Self::UploadOptions => &UPLOAD_OPTIONS,
+            Self::UploadOptionsOf { .. } => &UPLOAD_OPTIONS_OF,
+            Self::ListUploads => &LIST_UPLOADS,
+            Self::CreateUpload => &CREATE_UPLOAD,
+            Self::ShowUpload { .. } => &SHOW_UPLOAD,
+            Self::AppendUpload { .. } => &APPEND_UPLOAD,
+            Self::EndUpload { .. } => &END_UPLOAD,
             Self::ListIngest => &LIST_INGEST,
             Self::ShowIngest { .. } => &SHOW_INGEST,
             Self::RetryIngest { .. } => &RETRY_INGEST,

@@ -52,6 +52,11 @@ impl Said {
         }
     }
 
+    /// The name, as it was said.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Takes a field of a form. Only `tags` may come more than once.
     pub(super) fn take(&mut self, field: &str, text: String) -> Result<(), Refused> {
         let slot = match field {

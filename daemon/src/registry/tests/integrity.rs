@@ -13,7 +13,7 @@ use common::role::Role;
 use tokio::runtime::Handle;
 
 use super::{Bench, done, model, refused, sha256, someone};
-use crate::blobs::{BlobError, BlobReader, Blobs, Space, Staged};
+use crate::blobs::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::damage::{Looker, Verified};
@@ -48,6 +48,18 @@ impl Blobs for Failing {
     }
     fn space(&self) -> Result<Space, BlobError> {
         self.blobs.space()
+    }
+    fn partial(&self, name: &str) -> Result<Box<dyn Partial>, BlobError> {
+        self.blobs.partial(name)
+    }
+    fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError> {
+        self.blobs.stage_partial(name)
+    }
+    fn partials(&self, visit: &mut dyn FnMut(&str, u64)) -> Result<(), BlobError> {
+        self.blobs.partials(visit)
+    }
+    fn remove_partial(&self, name: &str) -> Result<(), BlobError> {
+        self.blobs.remove_partial(name)
     }
     fn sweep_staging(&self) -> Result<u64, BlobError> {
         self.blobs.sweep_staging()

@@ -1,0 +1,231 @@
+//! All resumable uploads, in memory: found by id, counted by owner, and one request at a time at each. Read from their files
+//! at the start. Locks are held for a look or a change of a record, never over I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::name::UploadId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::Totals;
+use super::record::{Record, id_of};
+use crate::blobs::Blobs;
+use crate::durable;
+use crate::registry::error::RegistryError;
+use crate::registry::settings::ResumableSettings;
+
+/// Uploads that are over and of which it is still known how they ended; beyond that the oldest are forgotten.
+const ENDED_MAX: usize = 1024;
+/// How long a request waits for the one before it to let go of an upload.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+
+/// One upload.
+pub(super) struct Slot {
+    record: Mutex<Record>,
+    turn: Arc<Semaphore>,
+    asked: watch::Sender<()>,
+}
+
+impl Slot {
+    fn new(record: Record) -> Arc<Self> {
+        let turn = Arc::new(Semaphore::new(1));
+        Arc::new(Self { record: Mutex::new(record), turn, asked: watch::Sender::new(()) })
+    }
+
+    /// The record as it is durable.
+    pub(super) fn record(&self) -> Record {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the record, once it is durable.
+    pub(super) fn set(&self, record: Record) {
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    /// The turn to do something to it. Whoever has it and only waits for a client is asked to let go: the client that it
+    /// waits for may be gone, and is more likely back here.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, RegistryError> {
+        if let Some(turn) = self.try_turn() {
+            return Ok(turn);
+        }
+        self.asked.send_replace(());
+        match tokio::time::timeout(TURN_WAIT, Arc::clone(&self.turn).acquire_owned()).await {
+            Ok(turn) => turn.map_err(|error| RegistryError::Internal(error.into())),
+            Err(_elapsed) => Err(RegistryError::UploadBusy),
+        }
+    }
+
+    /// The same without waiting.
+    pub(super) fn try_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turn).try_acquire_owned().ok()
+    }
+
+    /// Changes when somebody else asks for the turn.
+    pub(super) fn asked(&self) -> watch::Receiver<()> {
+        self.asked.subscribe()
+    }
+}
+
+/// All uploads.
+#[derive(Default)]
+pub(crate) struct Resumables {
+    table: Mutex<BTreeMap<UploadId, Arc<Slot>>>,
+    expired: AtomicU64,
+}
+
+impl Resumables {
+    /// Reads what an earlier run left: blocking. Octets without a record are what a crash left of a creation or an end, and
+    /// are removed; so are records whose octets are not all there any more.
+    ///
+    /// # Errors
+    /// `Internal`: the directories can't be read.
+    pub(crate) fn load(dir: &Path, blobs: &dyn Blobs) -> Result<Self, RegistryError> {
+        let internal = |error: std::io::Error| RegistryError::Internal(error.into());
+        durable::create_dir_all(dir, durable::MODE_DIR).map_err(internal)?;
+        let mut partials = BTreeMap::new();
+        blobs.partials(&mut |name, bytes| {
+            partials.insert(name.to_owned(), bytes);
+        })?;
+        let mut table = BTreeMap::new();
+        let mut named: BTreeSet<String> = BTreeSet::new();
+        for entry in std::fs::read_dir(dir).map_err(internal)? {
+            let file = entry.map_err(internal)?.path();
+            let record = match Record::load(&file) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) => {
+                    // Its octets stay: somebody may want them.
+                    named.extend(id_of(&file).map(|id| id.to_string()));
+                    tracing::warn!(file = %file.display(), %error, "the record of a resumable upload can't be read; it is left alone");
+                    continue;
+                }
+            };
+            let name = record.id.to_string();
+            let there = partials.get(&name).copied();
+            if record.ended.is_none() && there.is_none_or(|bytes| bytes < record.offset) {
+                tracing::warn!(
+                    upload = name,
+                    offset = record.offset,
+                    there,
+                    "a resumable upload has lost octets; it is given up"
+                );
+                Record::remove(dir, record.id).map_err(internal)?;
+                continue;
+            }
+            if record.ended.is_none() {
+                named.insert(name);
+            }
+            table.insert(record.id, Slot::new(record));
+        }
+        for name in partials.keys().filter(|name| !named.contains(*name)) {
+            blobs.remove_partial(name)?;
+        }
+        Ok(Self { table: Mutex::new(table), expired: AtomicU64::new(0) })
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<UploadId, Arc<Slot>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One upload.
+    pub(super) fn slot(&self, id: UploadId) -> Option<Arc<Slot>> {
+        self.table().get(&id).cloned()
+    }
+
+    /// All of them.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.table().values().cloned().collect()
+    }
+
+    /// Those of a user that are not over, oldest first.
+    pub(super) fn records_of(&self, owner: &str) -> Vec<Record> {
+        let mut records: Vec<Record> = self.slots().iter().map(|slot| slot.record()).collect();
+        records.retain(|record| record.owner == owner && record.ended.is_none());
+        records
+    }
+
+    /// Takes an upload in, if its owner may have one more.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub(super) fn reserve(&self, record: Record, settings: &ResumableSettings) -> Result<Arc<Slot>, RegistryError> {
+        let mut table = self.table();
+        let others = table.values().map(|slot| slot.record());
+        check_share(others, &record, record.length.unwrap_or(0), settings)?;
+        let (id, slot) = (record.id, Slot::new(record));
+        table.insert(id, Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Whether an upload of which less was known may come to so many octets.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub(super) fn check_growth(
+        &self,
+        record: &Record,
+        octets: u64,
+        settings: &ResumableSettings,
+    ) -> Result<(), RegistryError> {
+        let others = self.slots().into_iter().map(|slot| slot.record()).filter(|other| other.id != record.id);
+        check_share(others, record, octets, settings)
+    }
+
+    /// Forgets an upload.
+    pub(super) fn remove(&self, id: UploadId) {
+        self.table().remove(&id);
+    }
+
+    /// Those that are over and beyond what is remembered, oldest first.
+    pub(super) fn forgettable(&self) -> Vec<UploadId> {
+        let mut ended: Vec<UploadId> = self.slots().iter().map(|slot| slot.record()).filter_map(ended_id).collect();
+        ended.truncate(ended.len().saturating_sub(ENDED_MAX));
+        ended
+    }
+
+    /// Counts one that has expired.
+    pub(super) fn count_expired(&self) {
+        self.expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All together.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals { expired: self.expired.load(Ordering::Relaxed), ..Totals::default() };
+        for record in self.slots().iter().map(|slot| slot.record()).filter(|record| record.ended.is_none()) {
+            totals.open += 1;
+            totals.bytes = totals.bytes.saturating_add(record.offset);
+            let left = record.length.unwrap_or(record.offset).saturating_sub(record.offset);
+            totals.outstanding_bytes = totals.outstanding_bytes.saturating_add(left);
+        }
+        totals
+    }
+}
+
+fn ended_id(record: Record) -> Option<UploadId> {
+    record.ended.map(|_ended| record.id)
+}
+
+/// Whether an upload of so many octets is within its owner's share, beside the others there are.
+fn check_share(
+    others: impl Iterator<Item = Record>,
+    record: &Record,
+    octets: u64,
+    settings: &ResumableSettings,
+) -> Result<(), RegistryError> {
+    let (mut count, mut sum) = (0, octets);
+    for other in others.filter(|other| other.owner == record.owner && other.ended.is_none()) {
+        count += 1;
+        sum = sum.saturating_add(other.length.unwrap_or(other.offset));
+    }
+    let busy = |what| Err(RegistryError::Busy { what, is_callers: true });
+    if count >= settings.per_user_max {
+        return busy("you have as many uploads open as one user may (MREG_UPLOADS_PER_USER)");
+    }
+    if sum > settings.per_user_bytes_max {
+        return busy("your open uploads would come to more octets than one user's may (MREG_UPLOAD_BYTES_PER_USER)");
+    }
+    Ok(())
+}
