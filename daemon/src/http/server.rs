@@ -456,6 +456,10 @@ async fn answer(
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
 
+    // From here on the request sees all that any daemon acknowledged before it came.
+    if endpoint.asks_the_registry() {
+        shared.registry.come_up_to_date().await?;
+    }
     let (caller, known) = auth::caller(shared, &head, &route, connection.peer, request_id).await;
     exchange.actor.clone_from(&caller.actor.name);
     let target = route.target();
