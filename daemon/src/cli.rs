@@ -353,13 +353,13 @@ pub struct AcceptRollbackOptions {
 
 /// Options of `mregd migrate`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[group(id = "direction", required = true, multiple = false)]
+#[command(group = clap::ArgGroup::new("direction").required(true).args(["to", "from"]))]
 pub struct MigrateOptions {
     /// Copy the log in MREG_DATA_DIR into this empty database; its password is MREG_DATABASE_PASSWORD
-    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse, group = "direction")]
+    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse)]
     pub to: Option<DatabaseAddress>,
     /// Go on in MREG_DATA_DIR with the log in this database, which ends there
-    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse, group = "direction")]
+    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse)]
     pub from: Option<DatabaseAddress>,
     /// Read, derive and compare, and write nothing
     #[arg(long)]

@@ -857,8 +857,13 @@ impl Loading<'_> {
 
     /// Names with our prefix that we do not know are most likely mistyped.
     fn check_names(&mut self) {
-        let is_known =
-            |name: &str| CONSOLE_NAMES.contains(&name) || settings::all().any(|setting| setting.name == name);
+        let is_known = |name: &str| {
+            let of_setting = |setting: &settings::Setting| {
+                setting.name == name
+                    || (matches!(setting.kind, Kind::Secret { .. }) && name.strip_suffix("_FILE") == Some(setting.name))
+            };
+            CONSOLE_NAMES.contains(&name) || settings::all().any(of_setting)
+        };
         let unknown: Vec<String> = self
             .inputs
             .names()

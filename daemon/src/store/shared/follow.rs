@@ -188,6 +188,12 @@ impl Thread {
 
     /// Asks how far the log is, and tells what that means for this daemon.
     async fn look(&mut self) -> Result<u64, SharedError> {
+        // Whoever asks meanwhile must not put off the next try.
+        if let Some((at, error)) = &self.failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(error.clone());
+        }
         let before = self.followed.shown.checkpoint.borrow().size;
         let looked = self.ask_head().await;
         let shown = &self.followed.shown;
@@ -217,11 +223,6 @@ impl Thread {
     }
 
     async fn ask_head(&mut self) -> Result<Head, SharedError> {
-        if let Some((at, error)) = &self.failed
-            && at.elapsed() < PAUSE
-        {
-            return Err(error.clone());
-        }
         // A connection that was cut while nobody looked is made anew, once.
         loop {
             let is_new = self.session.is_none();
