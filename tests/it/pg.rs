@@ -200,7 +200,7 @@ impl Load {
             let Ok(answer) = sent else { continue };
             match answer.status {
                 200 | 201 | 404 => {
-                    if at % 4 == 0 {
+                    if at.is_multiple_of(4) {
                         self.made.lock().unwrap().insert(name);
                     }
                     self.done.fetch_add(1, Ordering::Relaxed);

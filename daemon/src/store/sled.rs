@@ -356,8 +356,14 @@ impl Store for SledStore {
         Box::pin(async move {
             let Some(follower) = &self.follower else { return Ok(()) };
             let unavailable = |error: SharedError| StoreError::Unavailable(error.to_string());
-            let size = follower.size().await.map_err(unavailable)?;
-            follow::reached(&mut self.shown.checkpoint.subscribe(), &self.requests, size).await.map_err(unavailable)
+            let refreshed = async {
+                let size = follower.size().await?;
+                follow::reached(&mut self.shown.checkpoint.subscribe(), &self.requests, size).await
+            };
+            match tokio::time::timeout(follow::REFRESH_TIMEOUT, refreshed).await {
+                Ok(refreshed) => refreshed.map_err(unavailable),
+                Err(_elapsed) => Err(StoreError::Unavailable("the database takes too long".to_owned())),
+            }
         })
     }
 

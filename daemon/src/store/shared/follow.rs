@@ -23,6 +23,8 @@ use crate::store::keys::KeyDir;
 use crate::store::sequencer::{Request, Shown};
 use crate::store::{Health, PublishedCheckpoint};
 
+/// How long a request waits for the answer, and for the replica to come as far.
+pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the database is asked of the thread's own accord: what a lost notification may cost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often this daemon says that it is there.
@@ -62,7 +64,7 @@ pub(crate) struct Followed {
     pub(crate) node: String,
 }
 
-/// Handle on the thread.
+/// Handle on the thread. What is asked is not bounded here: requests that wait are.
 #[derive(Clone)]
 pub(crate) struct Follower {
     asks: mpsc::UnboundedSender<Ask>,
