@@ -16,6 +16,7 @@ use common::audit::Verifier;
 use common::certificate::KeyPin;
 use serde_json::json;
 
+use crate::config::database::DatabaseAddress;
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
 use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
@@ -140,6 +141,10 @@ pub enum Command {
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed. A running
     /// daemon reads files that are missing or of the wrong size once more, and quarantines the versions that need them.
     Check(CheckOptions),
+    /// Move the log between this directory and a database that several daemons share; only while all daemons are stopped
+    ///
+    /// What was copied is read back and compared: as many entries, the same root, the same state. Artifacts are not moved.
+    Migrate(MigrateOptions),
     /// Inspect files without a registry: what they are, and whether loading them can run code
     ///
     /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
@@ -354,6 +359,21 @@ pub struct AcceptRollbackOptions {
     /// Don't ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Options of `mregd migrate`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = clap::ArgGroup::new("direction").required(true).args(["to", "from"]))]
+pub struct MigrateOptions {
+    /// Copy the log in MREG_DATA_DIR into this empty database; its password is MREG_DATABASE_PASSWORD
+    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse)]
+    pub to: Option<DatabaseAddress>,
+    /// Go on in MREG_DATA_DIR with the log in this database, which ends there
+    #[arg(long, value_name = "ADDRESS", value_parser = DatabaseAddress::parse)]
+    pub from: Option<DatabaseAddress>,
+    /// Read, derive and compare, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `mregd check`.

@@ -4,6 +4,7 @@
 
 mod check;
 mod log;
+mod migrate;
 mod progress;
 mod scan;
 mod serve;
@@ -54,6 +55,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Check(options) => {
             logging::report_warnings(loaded);
             check::check(&loaded.config, options)
+        }
+        Command::Migrate(options) => {
+            logging::report_warnings(loaded);
+            migrate::migrate(&loaded.config, options)
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.

@@ -5,6 +5,7 @@
 //! Refuses to know: what the settings do. It creates nothing; it reads `.env`, secret files, the policy of the witnesses,
 //! the machine's list of users, and the first octets of a file that stands where the data should be.
 
+pub mod database;
 pub mod dotenv;
 pub mod ingest;
 pub mod network;
@@ -26,6 +27,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use common::role::{Permission, Role};
+use database::{DatabaseAddress, SharedDatabase};
 use ingest::{DropFolder, UID_NOBODY};
 use network::{Listen, Proxies, SOCKET_PATH_MAX, TlsFiles};
 use scan::{ScanPolicies, ScanPolicy};
@@ -52,6 +54,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Signing key, high-water mark, generated token key; absolute, outside `data_dir`.
     pub key_dir: PathBuf,
+    /// The database whose log several daemons share, where there is one.
+    pub database: Option<SharedDatabase>,
+    /// The password of the database's user.
+    pub database_password: Option<Secret>,
     /// The largest artifact, in bytes; at most 2^53 − 1.
     pub upload_bytes_max: u64,
     /// What an upload must leave free on the disk of `data_dir`, in bytes.
@@ -367,6 +373,7 @@ enum Database {
 pub struct Draft {
     config: Config,
     database: Database,
+    shared_database: Option<DatabaseAddress>,
 }
 
 impl Draft {
@@ -375,6 +382,8 @@ impl Draft {
         let config = Config {
             data_dir: PathBuf::new(),
             key_dir: PathBuf::new(),
+            database: None,
+            database_password: None,
             upload_bytes_max: 0,
             free_bytes_min: 0,
             upload_expiry: Duration::ZERO,
@@ -420,7 +429,7 @@ impl Draft {
             witnesses: None,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
-        Self { config, database: Database::Embedded }
+        Self { config, database: Database::Embedded, shared_database: None }
     }
 
     /// The drop folder in the making.
@@ -499,6 +508,7 @@ impl Config {
         loading.apply_options(options);
         loading.settle_data_dir();
         loading.settle_key_dir();
+        loading.settle_database();
         loading.settle_drop_folder();
         loading.settle_witnesses();
         loading.settle_tls();
@@ -699,6 +709,19 @@ impl Loading<'_> {
             self.mistake("MREG_KEY_DIR", format!("{} is not a directory", key_dir.display()));
         }
         self.draft.config.key_dir = key_dir;
+    }
+
+    /// The shared database: its address and its password.
+    fn settle_database(&mut self) {
+        let password = self.draft.config.database_password.clone();
+        let address = self.draft.shared_database.take().map(|address| address.resolved(|path| self.absolute(path)));
+        self.draft.config.database = address.map(|address| SharedDatabase { address, password });
+        if self.draft.config.database.is_some() && matches!(self.draft.config.jwt_secret, JwtSecret::Generate) {
+            self.warn(
+                "MREG_DATABASE shares the log with other daemons, but JWT_SECRET_KEY is not set: each daemon makes its own, \
+                 and refuses the others' tokens. Set the same for all",
+            );
+        }
     }
 
     /// The drop folder apart from data and keys, or none, and then nothing said about it. That it is there is not asked: it
@@ -939,8 +962,13 @@ impl Loading<'_> {
 
     /// Names with our prefix that we do not know are most likely mistyped.
     fn check_names(&mut self) {
-        let is_known =
-            |name: &str| CONSOLE_NAMES.contains(&name) || settings::all().any(|setting| setting.name == name);
+        let is_known = |name: &str| {
+            let of_setting = |setting: &settings::Setting| {
+                setting.name == name
+                    || (matches!(setting.kind, Kind::Secret { .. }) && name.strip_suffix("_FILE") == Some(setting.name))
+            };
+            CONSOLE_NAMES.contains(&name) || settings::all().any(of_setting)
+        };
         let unknown: Vec<String> = self
             .inputs
             .names()

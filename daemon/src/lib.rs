@@ -157,7 +157,7 @@ pub struct Opened {
 /// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
 pub async fn open(config: &Config) -> Result<Opened, StartError> {
     let settings = registry_settings(config)?;
-    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let options = store_options(config);
     let blobs_dir = config.data_dir.join(BLOBS_DIR);
     let (store, blobs) = off_the_runtime(move || {
         let store = SledStore::open(&options)?;
@@ -195,6 +195,12 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
             Err(error)
         }
     }
+}
+
+/// Where the store is, and what it is called.
+pub(crate) fn store_options(config: &Config) -> SledOptions {
+    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    SledOptions { shared: config.database.clone(), ..options }
 }
 
 /// What inspects files: workers, which are this very program again.

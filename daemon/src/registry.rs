@@ -247,6 +247,14 @@ impl Registry {
         self.inner.store.stats()
     }
 
+    /// Makes sure that what is read from now on is at least as new as all that any daemon acknowledged before.
+    ///
+    /// # Errors
+    /// `AuditUnavailable`: it can't be found out at the moment.
+    pub async fn come_up_to_date(&self) -> Result<(), RegistryError> {
+        Ok(self.inner.store.refresh().await?)
+    }
+
     /// Whether the store can record; changes are told.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.inner.store.health()

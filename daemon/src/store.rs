@@ -13,6 +13,7 @@ pub mod records;
 pub mod references;
 pub mod room;
 pub mod sequencer;
+pub mod shared;
 pub mod sled;
 
 pub use self::journal::FORMAT as JOURNAL_FORMAT;
@@ -187,6 +188,20 @@ pub trait Store: Send + Sync {
     /// The same for a command that is let through on a full disk.
     fn commit_as(&self, urgency: Urgency, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
+    /// Makes sure that what is read from now on is at least as new as all that was acknowledged anywhere before this call:
+    /// with several daemons, by asking how far their log is. Whoever serves a request asks once, at its beginning.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it can't be found out at the moment.
+    fn refresh(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Whether other daemons work on the same log.
+    fn is_shared(&self) -> bool;
+
+    /// Whether the upkeep that one daemon does for all (retention, scrubbing, inspecting anew) is this one's. It may change at
+    /// any time; two for a moment do no harm.
+    fn upkeeps(&self) -> bool;
+
     /// Runs a few point reads, inline where the backend is fast enough for it.
     fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()>;
 
@@ -215,8 +230,15 @@ pub trait Store: Send + Sync {
     fn log_keys(&self) -> Arc<LogKeysRecord>;
 
     /// Makes a key of a name, durable on return, and returns its public half. It signs nothing before a commit of
-    /// [`Write::PutLogKeys`] that names it; without one it is never used.
+    /// [`Write::PutLogKeys`] that names it; without one it is never used. Where several daemons share the log, one that was
+    /// made before and never used is given again, so that it can be copied to all of them first.
     fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>>;
+
+    /// Which other daemons lack a key; with one daemon, none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it can't be found out at the moment.
+    fn lacking_log_key(&self, vkey: String) -> BoxFuture<'_, Result<Lacking, StoreError>>;
 
     /// Destroys a key that [`Store::make_log_key`] made and that no commit will name any more. One that signs is left.
     fn discard_log_key(&self, vkey: String) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -236,10 +258,19 @@ pub trait Store: Send + Sync {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
+/// Who lacks a key of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Instance ids of daemons.
+    pub nodes: Vec<String>,
+    /// The key's file here, to be copied to them.
+    pub file: std::path::PathBuf,
+}
+
 /// Facts about an open store.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// `sled`.
+    /// `sled` or `postgresql`.
     pub backend: &'static str,
     /// The log's name.
     pub origin: String,

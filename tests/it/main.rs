@@ -24,6 +24,7 @@ mod login;
 mod measured;
 mod models;
 mod openapi;
+mod pg;
 mod problems;
 mod proof;
 mod proxy;

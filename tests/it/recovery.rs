@@ -40,7 +40,7 @@ pub(crate) fn end_of(octets: &[u8]) -> usize {
 
 /// A closed store of some entries.
 fn filled(entries: usize) -> TempDir {
-    let Opened { dir, store } = open();
+    let Opened { dir, store, .. } = open();
     let runtime = runtime();
     for n in 0..entries {
         let decide = match n % 3 {

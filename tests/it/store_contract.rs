@@ -1,4 +1,5 @@
-//! Every promise of the `Store` trait, on every backend there is.
+//! Every promise of the `Store` trait, on every backend there is: the embedded store alone, and as the replica of a log in
+//! PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,16 +9,37 @@ use common::audit::{Action, Actor, Checkpoint, Entry, Hash, Outcome, Target, lea
 use common::digest::Digest;
 use common::name::{ModelId, UserName};
 use common::role::Role;
+use daemon::config::database::{DatabaseAddress, SharedDatabase};
 use daemon::store::records::{BlobRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write};
 use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
 use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, StoreError, View};
 use tempfile::TempDir;
+use tests::postgres::Postgres;
 
 /// A store in a directory of its own.
 pub(crate) struct Opened {
     pub(crate) dir: TempDir,
     pub(crate) store: Arc<SledStore>,
+    /// The database of its log, if it has one.
+    server: Option<Postgres>,
+}
+
+impl Opened {
+    fn options(&self) -> SledOptions {
+        let shared = self.server.as_ref().map(|server| SharedDatabase {
+            address: DatabaseAddress::parse(&server.address()).unwrap(),
+            password: None,
+        });
+        SledOptions { shared, ..options(self.dir.path()) }
+    }
+}
+
+/// What keeps the contract.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Embedded,
+    Shared,
 }
 
 pub(crate) fn options(dir: &Path) -> SledOptions {
@@ -25,15 +47,31 @@ pub(crate) fn options(dir: &Path) -> SledOptions {
 }
 
 pub(crate) fn open() -> Opened {
+    open_on(Backend::Embedded)
+}
+
+fn open_on(backend: Backend) -> Opened {
     let dir = TempDir::new().unwrap();
-    let store = Arc::new(SledStore::open(&options(dir.path())).unwrap());
-    Opened { dir, store }
+    let server = (backend == Backend::Shared).then(Postgres::start);
+    match server {
+        None => Opened { store: Arc::new(SledStore::open(&options(dir.path())).unwrap()), dir, server },
+        Some(server) => {
+            let address = DatabaseAddress::parse(&server.address()).unwrap();
+            let shared = Some(SharedDatabase { address, password: None });
+            let store = SledStore::open(&SledOptions { shared, ..options(dir.path()) }).unwrap();
+            Opened { store: Arc::new(store), dir, server: Some(server) }
+        }
+    }
 }
 
 /// Opens a directory again that was open in this process a moment ago. A child that another test has just forked holds
 /// our files, and the lock with them, until it gets to its exec.
 pub(crate) fn reopen(dir: &Path) -> Result<SledStore, OpenError> {
-    tests::wait::until("the lock to be free", || match SledStore::open(&options(dir)) {
+    reopen_with(&options(dir))
+}
+
+fn reopen_with(options: &SledOptions) -> Result<SledStore, OpenError> {
+    tests::wait::until("the lock to be free", || match SledStore::open(options) {
         Err(OpenError::Locked { .. }) => None,
         opened => Some(opened),
     })
@@ -136,9 +174,8 @@ pub(crate) fn check_log(view: &dyn View, root: Hash) {
 }
 
 /// Commands of many callers at once are decided one after another, each exactly once, with effects visible to the next.
-#[test]
-fn serialised() {
-    let opened = open();
+fn serialised(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let done: Vec<Committed> = runtime.block_on(async {
         let tasks: Vec<_> = (0..400)
@@ -166,9 +203,8 @@ fn serialised() {
 }
 
 /// What is answered is covered by a checkpoint with a valid signature, and its receipt verifies with the key alone.
-#[test]
-fn answered_means_signed() {
-    let opened = open();
+fn answered_means_signed(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let vkey = opened.store.identity().vkey.parse().unwrap();
     use daemon::store::Entries;
@@ -185,9 +221,8 @@ fn answered_means_signed() {
 }
 
 /// A command whose decision fails or panics leaves nothing; the next one is served.
-#[test]
-fn failed_decisions_leave_nothing() {
-    let opened = open();
+fn failed_decisions_leave_nothing(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let fails: Decide = Box::new(|_records, _moment| Err(daemon::store::StoreError::Corrupt("test".to_owned())));
     let panics: Decide = Box::new(|_records, _moment| panic!("a decision of the test panics"));
@@ -198,9 +233,8 @@ fn failed_decisions_leave_nothing() {
 }
 
 /// After a stop everything is there, and the log goes on where it was.
-#[test]
-fn reopens() {
-    let Opened { dir, store } = open();
+fn reopens(backend: Backend) {
+    let Opened { dir, store, server } = open_on(backend);
     let runtime = runtime();
     for n in 0..20 {
         commit(&runtime, &store, create_user(&format!("user{n}")));
@@ -208,8 +242,11 @@ fn reopens() {
     use daemon::store::Records;
     let before = leaves(store.view());
     runtime.block_on(store.close());
+    let opened = Opened { dir, store, server };
+    let options = opened.options();
+    let Opened { dir: _dir, store, server: _server } = opened;
     drop(store);
-    let store = reopen(dir.path()).unwrap();
+    let store = reopen_with(&options).unwrap();
     assert_eq!(leaves(store.view()), before);
     assert_eq!(store.view().counters().unwrap().users, 20);
     assert_eq!(commit(&runtime, &store, note("x")).index, 21);
@@ -217,27 +254,24 @@ fn reopens() {
 }
 
 /// Two stores can't have one directory.
-#[test]
-fn locked() {
-    let opened = open();
-    let Err(error) = SledStore::open(&options(opened.dir.path())) else { panic!("opened twice") };
+fn locked(backend: Backend) {
+    let opened = open_on(backend);
+    let Err(error) = SledStore::open(&opened.options()) else { panic!("opened twice") };
     let text = error.to_string();
     assert!(text.contains("in use") && text.contains(&std::process::id().to_string()), "{text}");
 }
 
 /// After it was closed it refuses, and says so.
-#[test]
-fn closed() {
-    let opened = open();
+fn closed(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     runtime.block_on(opened.store.close());
     assert!(runtime.block_on(opened.store.commit(note("x"))).is_err());
 }
 
 /// Pages of models are complete and free of doubles in every order, with and without a tag.
-#[test]
-fn pages_of_models() {
-    let opened = open();
+fn pages_of_models(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     for n in 0..57_u128 {
         let tag = (n % 3 == 0).then_some(("team", "nlp"));
@@ -283,9 +317,8 @@ fn pages_of_models() {
 }
 
 /// Entries are found by each filter, page by page, exactly those that a reading of everything finds.
-#[test]
-fn pages_of_entries() {
-    let opened = open();
+fn pages_of_entries(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let ids: Vec<String> = (0..5_u128).map(|n| ModelId::from_u128(n + 1).to_string()).collect();
     for n in 0..150 {
@@ -333,9 +366,8 @@ fn pages_of_entries() {
 }
 
 /// A blob whose last reference goes is told to the caller; sessions end with their writes; counters follow.
-#[test]
-fn blobs_sessions_counters() {
-    let opened = open();
+fn blobs_sessions_counters(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let digest = Digest::from_bytes([7; 32]);
     let set = |refs| -> Decide {
@@ -405,9 +437,8 @@ fn blobs_sessions_counters() {
 }
 
 /// An idempotency key is remembered for a day and then makes room.
-#[test]
-fn idempotency_keys_expire() {
-    let opened = open();
+fn idempotency_keys_expire(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let put = |octet: u8, age_ms: i64| -> Decide {
         Box::new(move |_records, moment| {
@@ -429,9 +460,8 @@ fn idempotency_keys_expire() {
 }
 
 /// The tree, its leaves and its past are what the entries make them, whatever piece of them is asked for.
-#[test]
-fn the_tree_and_its_past() {
-    let opened = open();
+fn the_tree_and_its_past(backend: Backend) {
+    let opened = open_on(backend);
     let runtime = runtime();
     let mut published = BTreeMap::new();
     for number in 0..40 {
@@ -479,3 +509,30 @@ fn the_tree_and_its_past() {
         assert_eq!(runtime.block_on(opened.store.checkpoint_at(none)).unwrap(), None);
     }
 }
+
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod embedded {
+            use super::Backend;
+            $(#[test] fn $name() { super::$name(Backend::Embedded) })*
+        }
+        mod shared {
+            use super::Backend;
+            $(#[test] fn $name() { super::$name(Backend::Shared) })*
+        }
+    };
+}
+
+on_both!(
+    serialised,
+    answered_means_signed,
+    failed_decisions_leave_nothing,
+    reopens,
+    locked,
+    closed,
+    pages_of_models,
+    pages_of_entries,
+    blobs_sessions_counters,
+    idempotency_keys_expire,
+    the_tree_and_its_past
+);

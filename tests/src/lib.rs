@@ -9,6 +9,7 @@
     reason = "a harness fails by panicking: the test that uses it fails with the message"
 )]
 
+pub mod cutter;
 pub mod daemon;
 pub mod drop;
 pub mod faults;
@@ -16,6 +17,7 @@ pub mod fuzz;
 pub mod http;
 pub mod multipart;
 pub mod oracle;
+pub mod postgres;
 pub mod pty;
 pub mod relay;
 pub mod samples;

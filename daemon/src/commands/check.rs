@@ -13,7 +13,7 @@ use crate::cli::{self, CheckOptions, Exit};
 use crate::config::Config;
 use crate::http::check::line;
 use crate::registry::check::Checking;
-use crate::store::sled::{SledOptions, check_stopped};
+use crate::store::sled::check_stopped;
 
 /// How it is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn stopped(
     bytes_per_second: Option<u64>,
     printed: Printed,
 ) -> Result<(), Failed> {
-    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let options = crate::store_options(config);
     let dir = config.data_dir.join(crate::BLOBS_DIR);
     if !config.data_dir.join("log").is_dir() {
         let dir = config.data_dir.display();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::database::DatabaseAddress;
 use super::ingest::{self, DropFolder};
 use super::network::{self, ForwardedBy, TlsFiles};
 use super::scan::{self, ScanPolicies};
@@ -134,6 +135,38 @@ pub const GROUPS: &[Group] = &[
                 doc: "Another way to name MREG_DATA_DIR: sled:///absolute/path or sled:///./relative/path. \
                     sqlite:///path \
                       means the embedded store in mreg-data beside that path; a SQLite file itself cannot be read.",
+            },
+            Setting {
+                name: "MREG_DATABASE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.shared_database = Some(DatabaseAddress::parse(text)?);
+                        Ok(())
+                    },
+                    show: |config| match &config.database {
+                        Some(database) => database.address.to_string(),
+                        None => "-".to_owned(),
+                    },
+                },
+                doc: "The PostgreSQL database of a log that several daemons share: \
+                    postgres://user@host:5432/name?sslmode=verify-full&sslrootcert=ca.pem, or \
+                    postgres://user@/name?host=/run/postgresql for a socket. sslmode is disable, require or verify-full, \
+                    which is the default unless the server is on this machine. MREG_DATA_DIR is then this daemon's own \
+                    replica of the log. All daemons need the same signing keys, JWT_SECRET_KEY, MREG_LOG_ORIGIN and \
+                    artifacts. Unset, the embedded store is used alone.",
+            },
+            Setting {
+                name: "MREG_DATABASE_PASSWORD",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.database_password = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.database_password.as_ref()),
+                },
+                doc: "The password of the database's user, where the server asks for one.",
             },
             Setting {
                 name: "MREG_KEY_DIR",
@@ -1158,7 +1191,7 @@ fn database_url(url: &str) -> Result<Database, String> {
             Ok(Database::Sqlite(PathBuf::from(path)))
         }
         "postgres" | "postgresql" => {
-            Err("PostgreSQL is not available in this version; leave DATABASE_URL unset or use sled:///path".into())
+            Err("names PostgreSQL, which MREG_DATABASE does: set that, and leave DATABASE_URL unset".into())
         }
         _ => Err("must begin with sled:///; leave it unset for the embedded store in MREG_DATA_DIR".into()),
     }
@@ -1412,7 +1445,7 @@ mod tests {
         ] {
             assert_eq!(
                 database_url(url).unwrap_err(),
-                "PostgreSQL is not available in this version; leave DATABASE_URL unset or use sled:///path"
+                "names PostgreSQL, which MREG_DATABASE does: set that, and leave DATABASE_URL unset"
             );
         }
         for url in [

@@ -326,7 +326,7 @@ fn one_data_directory() {
         assert!(place.mistake(&[("MREG_DATA_DIR", dir)]).contains("is the root directory"), "{dir}");
     }
     assert!(
-        place.mistake(&[("DATABASE_URL", "postgres://h/d")]).contains("PostgreSQL is not available in this version")
+        place.mistake(&[("DATABASE_URL", "postgres://h/d")]).contains("names PostgreSQL, which MREG_DATABASE does")
     );
 }
 

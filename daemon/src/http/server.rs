@@ -517,6 +517,10 @@ async fn answer(
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
 
+    // From here on the request sees all that any daemon acknowledged before it came.
+    if endpoint.asks_the_registry() {
+        shared.registry.come_up_to_date().await?;
+    }
     let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
     let (caller, known) = auth::caller(shared, &head, &route, asking).await;
     exchange.actor.clone_from(&caller.actor.name);

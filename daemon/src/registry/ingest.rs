@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::api::{IngestKind, State};
-use common::audit::{Action, ActorKind, INTEGER_MAX, Receipt, Target};
+use common::audit::{Action, ActorKind, Entry, INTEGER_MAX, Receipt, Target};
 use common::digest::Digest;
 use common::name::{Alias, ItemId, UserName};
 use common::role::{Permission, Role};
@@ -151,6 +151,30 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<IngestRecord>, RegistryError> {
         self.inner.scan(move |view| Ok(view.ingests(after, limit)?)).await
+    }
+
+    /// Those records that are about this daemon's items: with several daemons, each has a drop folder of its own.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn own_ingests(&self, records: Vec<IngestRecord>) -> Result<Vec<ItemId>, RegistryError> {
+        let is_shared = self.inner.store.is_shared();
+        let node = self.inner.store.identity().node;
+        self.inner
+            .scan(move |view| {
+                let mut own = Vec::new();
+                for record in records {
+                    let is_own = match view.leaf(record.index)? {
+                        Some(leaf) if is_shared => Entry::parse(&leaf).is_ok_and(|entry| entry.node == node),
+                        _ => !is_shared,
+                    };
+                    if is_own {
+                        own.push(record.item);
+                    }
+                }
+                Ok(own)
+            })
+            .await
     }
 
     /// Says that these items have left `processing/` durably: their records go with a commit to come. Those that a stop

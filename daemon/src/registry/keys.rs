@@ -11,6 +11,7 @@ use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Outcome, RegistryError};
+use crate::store::Lacking;
 use crate::store::keys::{KeysError, NewName};
 use crate::store::records::{HeadRecord, LogKeysRecord, Write};
 
@@ -72,6 +73,20 @@ impl Registry {
             Ok(vkey) => vkey,
             Err(error) => return Err(inner.refuse(caller, note, error.into()).await),
         };
+        // Whoever lacks it could neither sign nor commit behind the entry.
+        match inner.store.lacking_log_key(vkey.clone()).await {
+            Ok(lacking) if lacking.nodes.is_empty() => {}
+            Ok(Lacking { nodes, file }) => {
+                let error = RegistryError::Conflict(format!(
+                    "the new key was made, but other daemons lack it: copy {} into their key directories ({}), wait a few \
+                     seconds, and ask again",
+                    file.display(),
+                    nodes.join(", ")
+                ));
+                return Err(inner.refuse(caller, note, error).await);
+            }
+            Err(error) => return Err(inner.refuse(caller, note, error.into()).await),
+        }
         // On a full disk, too, a key in wrong hands must stop signing.
         let note = match how {
             Rotation::Overlap(_) => note,

@@ -435,6 +435,9 @@ impl Batch {
 impl Inner {
     /// One round: each version that other rules were used for, newest models first. Those that can't be read are passed over.
     async fn rescan_round(self: &Arc<Self>, bytes_per_second: NonZeroU64) -> Result<(), RegistryError> {
+        if !self.store.upkeeps() {
+            return Ok(());
+        }
         let ruleset = self.inspections.ruleset().id().to_owned();
         let stale = self.read(|view| Ok(stale_rulesets(view, &ruleset)?)).await?;
         let total: u64 = stale.iter().map(|(_ruleset, count)| count).sum();

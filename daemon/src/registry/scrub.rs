@@ -502,6 +502,11 @@ fn make_passes(inner: &Arc<Inner>, runtime: &Handle) {
     let mut pass = resumable(inner, runtime);
     loop {
         let ended = match &mut pass {
+            // Another daemon reads for all.
+            _ if !inner.store.upkeeps() => {
+                scrub.wait(PAUSE);
+                Ok(false)
+            }
             Some(pass) => run_pass(inner, runtime, pass),
             None => wait_for_pass(inner, runtime, interval).map(|()| {
                 pass = (!scrub.is_stopping()).then(Pass::begin);

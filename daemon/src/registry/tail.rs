@@ -418,6 +418,10 @@ impl Rights {
         }
         // The operator of this machine has no session.
         let Some(sid) = &actor.sid else { return Ok(()) };
+        if let Err(error) = self.inner.store.refresh().await {
+            tracing::warn!(error = crate::error_chain(&error), "whether a live tail may go on can't be found out");
+            return Err(Ending::Failed);
+        }
         let actor = match self.inner.actor_of_session(sid).await {
             Ok(actor) => actor,
             Err(RegistryError::Unauthenticated) => return Err(Ending::Revoked),

@@ -135,6 +135,9 @@ where
 
 /// Purges deleted models that can't be restored any more.
 async fn purge_expired(inner: &Arc<Inner>) {
+    if !inner.store.upkeeps() {
+        return;
+    }
     loop {
         let now_ms = clock::now_ms();
         let expired = match inner.read(|view| Ok(view.expired_models(now_ms, PURGED_AT_ONCE)?)).await {

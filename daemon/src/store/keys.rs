@@ -324,13 +324,28 @@ impl KeyDir {
     /// [`KeyFileError`].
     pub fn add(&self, origin: &str) -> Result<Verifier, KeyFileError> {
         let key = new_key(origin, &self.path)?;
-        let path = self.path.join(format!("log.{}.key", key.verifier().id()));
+        let path = self.file_of(key.verifier());
         if path.exists() {
             let why = "stands where a new key would go; try again".to_owned();
             return Err(KeyFileError::Unfit { path, why });
         }
         self.write(&key, &path)?;
         Ok(key.verifier().clone())
+    }
+
+    /// A key of a name that was made and that no entry ever named; none if there is none.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn unused(&self, origin: &str, keys: &LogKeysRecord) -> Result<Option<Verifier>, KeyFileError> {
+        let is_unused =
+            |verifier: &Verifier| verifier.name() == origin && keys.known().all(|known| known != verifier.to_string());
+        Ok(self.verifiers()?.into_iter().find(is_unused))
+    }
+
+    /// The file of a later key.
+    pub fn file_of(&self, verifier: &Verifier) -> PathBuf {
+        self.path.join(format!("log.{}.key", verifier.id()))
     }
 
     /// Destroys a key that signs nothing.

@@ -159,6 +159,15 @@ impl HashWriter {
         });
     }
 
+    /// The root with these leaves behind those there are; none of them is added.
+    pub fn root_with(&self, leaves: impl IntoIterator<Item = Hash>) -> Hash {
+        let mut frontier = self.frontier.clone();
+        for leaf in leaves {
+            frontier.append(leaf, |_level, _index, _hash| {});
+        }
+        frontier.root()
+    }
+
     /// Writes what was gathered; one write per level.
     pub fn write(&mut self) -> Result<(), StoreError> {
         for (level, (first, hashes)) in (0..).zip(&mut self.gathered) {

@@ -1,5 +1,8 @@
 //! The one commit path (audit-log.md §8): a thread that takes what is queued, decides each command in turn, appends the
 //! records with one fdatasync, applies the changes to the view, signs the checkpoint, and answers. Nothing else writes.
+//! Where several daemons share the log, the database's commit comes before all that (`sequencer/shared.rs`).
+
+mod shared;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +30,8 @@ use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
 use crate::store::records::{LogKeysRecord, Write};
 use crate::store::room::{Fit, Room};
+use crate::store::shared::SharedError;
+use crate::store::shared::writer::Writer;
 use crate::store::view::{Applied, Chain, KvRecords, advance_head, apply, head, set_applied};
 use crate::store::{Committed, Decide, Decision, Draft, Health, Moment, PublishedCheckpoint, StoreError, Urgency};
 
@@ -56,6 +61,8 @@ pub enum Request {
     SignAgain(u64, SignedAgain),
     /// Run this between two batches: nothing moves while it runs, so it must be short.
     Still(Box<dyn FnOnce() + Send>),
+    /// Fetch what other daemons committed, up to a size at least. Nothing where no log is shared.
+    CatchUp(u64, oneshot::Sender<Result<(), SharedError>>),
     /// Look whether a log that refuses can be written again, and the reserve be filled.
     Probe,
     /// Finish what was queued before this, then end.
@@ -137,14 +144,22 @@ pub struct Sequencer {
     pub news: Option<String>,
     /// What others see.
     pub shown: Arc<Shown>,
+    /// The log in the database, where several daemons share it.
+    pub shared: Option<Writer>,
 }
 
 /// A command that was decided, on its way to the journal.
 struct Decided {
     reply: oneshot::Sender<Result<Committed, StoreError>>,
+    leaf: Arc<[u8]>,
+    placed: Placed,
+}
+
+/// An entry's place in the log.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
     index: u64,
     at_ms: i64,
-    leaf: Arc<[u8]>,
     leaf_hash: Hash,
     before: [Option<u64>; 5],
 }
@@ -164,6 +179,8 @@ struct Taken {
     probe: bool,
     /// Checkpoints that are to be signed once more.
     again: Vec<(u64, SignedAgain)>,
+    /// Sizes that are to be reached.
+    catch_up: Vec<(u64, oneshot::Sender<Result<(), SharedError>>)>,
 }
 
 impl Sequencer {
@@ -182,6 +199,7 @@ impl Sequencer {
                 Request::SignAgain(size, reply) => taken.again.push((size, reply)),
                 // What waits is not decided yet: the view is as the batch before left it.
                 Request::Still(work) => work(),
+                Request::CatchUp(size, reply) => taken.catch_up.push((size, reply)),
                 Request::Probe => taken.probe = true,
                 Request::Close(done) => {
                     taken.closing = Some(done);
@@ -231,6 +249,10 @@ impl Sequencer {
                 self.probe();
             }
             self.batch(std::mem::take(&mut waiting));
+            for (size, reply) in taken.catch_up {
+                // Who waited for it may be gone.
+                let _gone = reply.send(self.catch_up(size));
+            }
             for (size, reply) in taken.again {
                 // A client that left has nobody waiting for the note; none is kept.
                 let _gone = reply.send(self.sign_again(size));
@@ -356,7 +378,22 @@ impl Sequencer {
         }
     }
 
+    /// Decides and commits as many commands as go into one batch.
     fn one_batch(&mut self, commands: &mut dyn ExactSizeIterator<Item = Waiting>) {
+        // Step 1: our turn. All that was committed before is applied then.
+        match self.take_turn() {
+            Ok(()) => self.batch_in_turn(commands),
+            Err(behind) => {
+                let why = self.say_behind(behind);
+                for (_urgency, _decide, reply) in commands {
+                    answer(reply, Err(StoreError::Unavailable(why.clone())));
+                }
+            }
+        }
+        self.end_turn();
+    }
+
+    fn batch_in_turn(&mut self, commands: &mut dyn ExactSizeIterator<Item = Waiting>) {
         // Step 2: decide each in turn against the view and the pending changes of this batch.
         let tree = self.tree.clone();
         let mut overlay = Overlay::new(&tree);
@@ -384,7 +421,8 @@ impl Sequencer {
                     last_at_ms = moment.at_ms;
                     let leaf = Arc::clone(&record.leaf);
                     records.push(record);
-                    decided.push(Decided { reply, index, at_ms: moment.at_ms, leaf, leaf_hash, before });
+                    let placed = Placed { index, at_ms: moment.at_ms, leaf_hash, before };
+                    decided.push(Decided { reply, leaf, placed });
                 }
                 Err(Undecided::Command(error)) => answer(reply, Err(error)),
                 Err(Undecided::Batch(error)) => {
@@ -400,9 +438,10 @@ impl Sequencer {
         }
         let size = self.journal.next_index();
         let more = records.len() as u64;
+        let placed: Vec<Placed> = decided.iter().map(|one| one.placed).collect();
         let applied = Applied {
             size: size + more,
-            genesis: self.genesis.or(decided.first().map(|first| first.leaf_hash)).map_or([0; 32], |hash| hash.0),
+            genesis: self.genesis.or(placed.first().map(|first| first.leaf_hash)).map_or([0; 32], |hash| hash.0),
         };
         let ahead = if spare == Spare::Use { more } else { more + SPARE_ENTRIES };
         let prepared = set_applied(&mut overlay, &applied)
@@ -412,9 +451,19 @@ impl Sequencer {
             return self.not_written(decided, &error);
         }
 
-        // Step 3: the commit point is inside `append`.
-        let places = match self.journal.append(&records, spare) {
+        // Step 3: the commit point is inside `append`; or in the database, where several daemons share the log.
+        if let Some(shared::Unshared { error, why }) = self.share(&records, &placed) {
+            return refuse_all(decided, error, &why);
+        }
+        let is_shared = self.shared.is_some();
+        // What has happened must get into the replica, too, whatever room that takes.
+        let places = match self.journal.append(&records, if is_shared { Spare::Use } else { spare }) {
             Ok(places) => places,
+            Err(error) if is_shared => {
+                let why = format!("committed in the database, but the replica of it can't be written: {error}");
+                self.failed(&why);
+                return refuse_all(decided, StoreError::Unknown, &why);
+            }
             Err(error @ AppendError::NotWritten(_)) => return self.not_written(decided, &error),
             Err(AppendError::Lost(why)) => {
                 self.failed(&why);
@@ -430,7 +479,7 @@ impl Sequencer {
         // applies it again from the journal.
         self.last_at_ms = last_at_ms;
         self.genesis.get_or_insert(Hash(applied.genesis));
-        match self.publish(overlay, &decided, &places, keys) {
+        match self.publish(overlay, &placed, &places, keys) {
             Ok(checkpoint) => self.answer_all(decided, &checkpoint, released),
             Err(error) => {
                 self.shown.doubt.raise();
@@ -512,19 +561,19 @@ impl Sequencer {
     fn publish(
         &mut self,
         overlay: Overlay<'_>,
-        decided: &[Decided],
+        placed: &[Placed],
         places: &[Place],
         keys: Option<NewKeys>,
     ) -> Result<Arc<PublishedCheckpoint>, StoreError> {
-        let rows: Vec<Row> = decided
+        let rows: Vec<Row> = placed
             .iter()
             .zip(places)
             .map(|(one, &place)| Row { place, at_ms: one.at_ms, before: one.before })
             .collect();
-        if let Some(first) = decided.first() {
+        if let Some(first) = placed.first() {
             self.rows.write(first.index, &rows)?;
         }
-        for one in decided {
+        for one in placed {
             self.hashes.push(one.leaf_hash);
         }
         self.hashes.write()?;
@@ -605,10 +654,10 @@ impl Sequencer {
         let released: Arc<[Digest]> = released.into();
         for one in decided {
             let committed = Committed {
-                index: one.index,
-                at_ms: one.at_ms,
+                index: one.placed.index,
+                at_ms: one.placed.at_ms,
                 leaf: one.leaf,
-                leaf_hash: one.leaf_hash,
+                leaf_hash: one.placed.leaf_hash,
                 checkpoint: Arc::clone(checkpoint),
                 released: Arc::clone(&released),
             };

@@ -7,6 +7,7 @@
 //! <data>/log/hash.*        derived: tree hashes          <data>/log/entries   derived: the entries' index
 //! <data>/log/checkpoint    the last signed checkpoint    <data>/log/derived   how far derived data is durable
 //! <data>/log/reserve       room for a full disk          <data>/view/         derived: sled
+//! <data>/log/shared        says that all this is a replica of a database (`replica.rs`)
 //! <data>/node              this daemon's instance id
 //! <keys>/                  the log's keys and its high-water mark (`store/keys.rs`)
 //! ```
@@ -17,11 +18,17 @@ mod look;
 mod rebuild;
 mod recover;
 mod references;
+mod replica;
 mod rollback;
+mod state;
 
 pub use check::{check_stopped, read_journal};
 pub use recover::LostHead;
+pub(crate) use recover::{first_keys, read_record};
+pub use replica::{Copied, copy_from, copy_to};
+pub(crate) use replica::{owned, root_of};
 pub use rollback::{Acceptance, RolledBack};
+pub(crate) use state::Derived;
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -36,6 +43,7 @@ use common::audit::{Hash, Receipt, TlogProof, consistency_proof, inclusion_proof
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::database::SharedDatabase;
 use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
 use crate::store::entries::{Finder, Rows, SCAN_ENTRIES_MAX};
@@ -49,9 +57,11 @@ use crate::store::records::{
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
+use crate::store::shared::follow::{self, Followed, Follower};
+use crate::store::shared::{Peer, SharedError};
 use crate::store::view::KvRecords;
 use crate::store::{
-    BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, ModelPage, ModelQuery,
+    BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, Lacking, ModelPage, ModelQuery,
     PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
 };
 use common::digest::Digest;
@@ -74,6 +84,8 @@ pub struct SledOptions {
     pub disk: Disk,
     /// Entries after which a new journal file is begun.
     pub file_entries_max: u64,
+    /// The database whose log this is a replica of, where several daemons share one.
+    pub shared: Option<SharedDatabase>,
 }
 
 impl SledOptions {
@@ -87,6 +99,7 @@ impl SledOptions {
             heartbeat: std::time::Duration::from_secs(15 * 60),
             disk: Disk::default(),
             file_entries_max: FILE_ENTRIES_MAX,
+            shared: None,
         }
     }
 
@@ -140,6 +153,9 @@ pub struct SledStore {
     /// Held for their locks.
     _locks: Locks,
     keeper: keeper::Keeper,
+    /// Follows the database, where several daemons share a log.
+    follower: Option<Follower>,
+    shared: Option<SharedDatabase>,
     writer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
 }
 
@@ -167,8 +183,12 @@ impl SledStore {
 
     /// The same, telling `progress` how many entries of how many are derived again from the journal.
     pub fn open_with(options: &SledOptions, progress: &dyn Fn(u64, u64)) -> Result<Self, OpenError> {
+        if let Some(database) = &options.shared {
+            return replica::open(options, database, progress);
+        }
         let locks = Locks::take(options)?;
-        let recovered = recover::recover(options, recover::Stance::Refuse, progress)?;
+        replica::refuse_alone(options)?;
+        let recovered = recover::recover(options, recover::Stance::Refuse, None, progress)?;
         Self::start(options, locks, recovered)
     }
 
@@ -232,9 +252,32 @@ impl SledStore {
             reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
-        let data_dir = options.data_dir.clone();
+        let follower = options.shared.clone().map(|database| {
+            Follower::start(Followed {
+                database,
+                requests: requests.clone(),
+                shown: Arc::clone(&shown),
+                key_dir: key_dir.clone(),
+                node: node.clone(),
+            })
+        });
+        let follower = follower.transpose().map_err(OpenError::path(&log_dir))?;
+        let (data_dir, shared) = (options.data_dir.clone(), options.shared.clone());
         let writer = Arc::new(Mutex::new(Some(writer)));
-        Ok(Self { view, requests, shown, key_dir, mark, node, data_dir, _locks: locks, keeper, writer })
+        Ok(Self {
+            view,
+            requests,
+            shown,
+            key_dir,
+            mark,
+            node,
+            data_dir,
+            _locks: locks,
+            keeper,
+            follower,
+            shared,
+            writer,
+        })
     }
 
     /// All that can be read.
@@ -309,6 +352,29 @@ impl Store for SledStore {
         })
     }
 
+    fn refresh(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Some(follower) = &self.follower else { return Ok(()) };
+            let unavailable = |error: SharedError| StoreError::Unavailable(error.to_string());
+            let refreshed = async {
+                let size = follower.size().await?;
+                follow::reached(&mut self.shown.checkpoint.subscribe(), &self.requests, size).await
+            };
+            match tokio::time::timeout(follow::REFRESH_TIMEOUT, refreshed).await {
+                Ok(refreshed) => refreshed.map_err(unavailable),
+                Err(_elapsed) => Err(StoreError::Unavailable("the database takes too long".to_owned())),
+            }
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    fn upkeeps(&self) -> bool {
+        self.follower.as_ref().is_none_or(Follower::upkeeps)
+    }
+
     fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()> {
         // A point read of sled takes about a microsecond when cached, less than a change of threads.
         work(&self.view);
@@ -366,7 +432,7 @@ impl Store for SledStore {
     fn identity(&self) -> Identity {
         let keys = self.shown.keys.borrow();
         Identity {
-            backend: "sled",
+            backend: if self.shared.is_some() { "postgresql" } else { "sled" },
             origin: keys.origin.clone(),
             vkey: keys.current.vkey.clone(),
             vkeys: keys.signing().map(str::to_owned).collect(),
@@ -379,14 +445,31 @@ impl Store for SledStore {
     }
 
     fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>> {
-        let key_dir = self.key_dir.clone();
+        let (key_dir, known) = (self.key_dir.clone(), self.shared.as_ref().map(|_shared| self.log_keys()));
+        let made = move || match known {
+            Some(known) => match key_dir.unused(&origin, &known)? {
+                Some(verifier) => Ok(verifier),
+                None => key_dir.add(&origin),
+            },
+            None => key_dir.add(&origin),
+        };
         Box::pin(async move {
-            let made = tokio::task::spawn_blocking(move || key_dir.add(&origin)).await;
+            let made = tokio::task::spawn_blocking(made).await;
             match made {
                 Ok(Ok(verifier)) => Ok(verifier.to_string()),
                 Ok(Err(error)) => Err(StoreError::Unavailable(crate::error_chain(&error))),
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             }
+        })
+    }
+
+    fn lacking_log_key(&self, vkey: String) -> BoxFuture<'_, Result<Lacking, StoreError>> {
+        Box::pin(async move {
+            let Some(follower) = &self.follower else { return Ok(Lacking::default()) };
+            let peers = follower.peers().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let lacks = |peer: Peer| (!peer.keys.contains(&vkey)).then_some(peer.node);
+            let file = vkey.parse().map(|verifier| self.key_dir.file_of(&verifier)).unwrap_or_default();
+            Ok(Lacking { nodes: peers.into_iter().filter_map(lacks).collect(), file })
         })
     }
 
@@ -418,6 +501,9 @@ impl Store for SledStore {
             if self.requests.send(Request::Close(done)).await.is_ok() {
                 // The sequencer ends after this, or has ended already.
                 let _ended = closed.await;
+            }
+            if let Some(follower) = &self.follower {
+                follower.stop().await;
             }
             let (keeper, writer) = (self.keeper.clone(), Arc::clone(&self.writer));
             let end = move || {

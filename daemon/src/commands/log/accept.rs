@@ -11,7 +11,7 @@ use crate::commands::way::operator_data;
 use crate::commands::{Failed, runtime, say};
 use crate::config::Config;
 use crate::store::Store as _;
-use crate::store::sled::{Acceptance, LostHead, RolledBack, SledOptions};
+use crate::store::sled::{Acceptance, LostHead, RolledBack};
 
 /// Octets of the longest reason.
 const REASON_OCTETS_MAX: usize = 1000;
@@ -21,7 +21,7 @@ pub(super) fn accept_rollback(config: &Config, options: &AcceptRollbackOptions) 
     if reason.is_empty() || reason.len() > REASON_OCTETS_MAX {
         return Err(Failed::new(Exit::Usage, format_args!("--reason must have 1 to {REASON_OCTETS_MAX} octets")));
     }
-    let store_options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let store_options = crate::store_options(config);
     let rolled_back = RolledBack::open(&store_options)?;
     cli::err(&what_it_means(&rolled_back));
     if !rolled_back.is_signed_by_our_keys()? {

@@ -9,10 +9,10 @@ use crate::commands::way::operator_data;
 use crate::commands::{Failed, runtime, say};
 use crate::config::Config;
 use crate::store::Store as _;
-use crate::store::sled::{SledOptions, SledStore};
+use crate::store::sled::SledStore;
 
 pub(super) fn rebuild(config: &Config) -> Result<(), Failed> {
-    let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
+    let options = crate::store_options(config);
     let progress = RefCell::new(Progress::new());
     let store =
         SledStore::rebuild(&options, operator_data(), &|done, of| progress.borrow_mut().show("rebuilding", done, of))?;

@@ -57,6 +57,11 @@ impl Endpoint {
         !self.is_lenient() && self.params.iter().all(|param| param.place != Place::Query)
     }
 
+    /// Whether its answer depends on what is in the registry. The others answer also while that can't be asked.
+    pub fn asks_the_registry(&self) -> bool {
+        !(matches!(self.access, Access::Public) && matches!(self.audit, Audit::Never))
+    }
+
     /// Whether it lets unknown parameters pass.
     pub fn is_lenient(&self) -> bool {
         self.tag == OPERATIONS

@@ -101,7 +101,8 @@ impl Engine {
         }
         let (device, now_ms) = (lanes.device(), clock::now_ms());
         recorded.retain(|_, record| jobs::may_be_forgotten(record, device, now_ms));
-        registry.forget_ingests(recorded.into_keys().collect());
+        let own = registry.own_ingests(recorded.into_values().collect()).await.map_err(told)?;
+        registry.forget_ingests(own);
         let now = Instant::now();
         (self.next_walk, self.next_check) = (now, now + FOLDER_LOOK);
         self.walk_wanted = true;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use self::frames::{Fault, Found, Frames};
 use super::recover::TREE;
+use super::replica::compare_stopped;
 use super::{OpenError, SledOptions, SledStore};
 use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
@@ -90,7 +91,11 @@ impl SledStore {
                 shown: Arc::clone(&self.shown),
             },
         };
-        check(&scope, listener)
+        let checked = check(&scope, listener)?;
+        if let Some(database) = &self.shared {
+            self.compare_shared(database, published.size, listener)?;
+        }
+        Ok(checked)
     }
 }
 
@@ -137,7 +142,11 @@ pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Resu
         }
     };
     let scope = Scope { log_dir: &log_dir, data_dir: &options.data_dir, key_dir, note, size, mark, view };
-    Ok(check(&scope, listener)?)
+    let checked = check(&scope, listener)?;
+    if let Some(database) = &options.shared {
+        compare_stopped(options, database, listener)?;
+    }
+    Ok(checked)
 }
 
 /// Reads the journal in a log's directory without trusting it, up to the entry `end` or as far as it goes, and visits each

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::look::look;
 use super::recover::{Stance, recover};
-use super::{Locks, OpenError, SledOptions, SledStore};
+use super::{Locks, OpenError, SledOptions, SledStore, replica};
 use crate::durable;
 use crate::store::sequencer::own_entry;
+use crate::store::shared::writer::Writer;
 use crate::store::{Decide, Moment, Records};
 
 /// What a removed view is called until it is gone.
@@ -33,10 +34,22 @@ impl SledStore {
             return Err(OpenError::Refused(format!("there is no registry in {}", options.data_dir.display())));
         }
         let locks = Locks::take(options)?;
+        let shared = match &options.shared {
+            Some(database) => {
+                let mut writer = Writer::open(database)?;
+                let head = replica::pull(options, &mut writer)?;
+                Some((writer, head))
+            }
+            None => {
+                replica::refuse_alone(options)?;
+                None
+            }
+        };
         // Nothing is removed that could not be derived again.
         look(options, Stance::Refuse)?;
         remove_derived(&options.data_dir, &options.log_dir())?;
-        let mut recovered = recover(options, Stance::Refuse, progress)?;
+        let mut recovered = recover(options, Stance::Refuse, shared.as_ref().map(|(_writer, head)| head), progress)?;
+        recovered.sequencer.shared = shared.map(|(writer, _head)| writer);
         let origin = recovered.sequencer.shown.keys.borrow().origin.clone();
         let mut data = operator;
         data.insert("on_demand".to_owned(), true.into());

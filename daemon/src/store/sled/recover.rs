@@ -23,6 +23,7 @@ use crate::store::overlay::Overlay;
 use crate::store::records::{LogKeysRecord, Write};
 use crate::store::room::Room;
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
+use crate::store::shared::{Contradiction, Head};
 use crate::store::sled::keeper::keep_room_for_view;
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, log_keys, set_applied};
@@ -65,10 +66,12 @@ pub struct LostHead {
 pub(super) const LAST_CHECKPOINT: &str = "last checkpoint";
 pub(super) const MARK: &str = "high-water mark";
 
-/// Opens and recovers. The locks are held. `progress` is told how many entries of how many are derived again.
+/// Opens and recovers. The locks are held. `shared` is the head of the database whose log was fetched, where there is one:
+/// nothing is signed that is not that. `progress` is told how many entries of how many are derived again.
 pub(super) fn recover(
     options: &SledOptions,
     stance: Stance,
+    shared: Option<&Head>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Recovered, OpenError> {
     let log_dir = options.data_dir.join("log");
@@ -134,8 +137,8 @@ pub(super) fn recover(
     let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
     let durable_size = replay.durable_size(derived.read(), size);
     let view_size = replay.view_size(size, genesis_hash).unwrap_or(0);
-    // An empty view beside a log that is not: it was removed.
-    rebuilt |= view_size == 0 && size > 0;
+    // An empty view beside a log that is not: it was removed. A new replica has none yet.
+    rebuilt |= view_size == 0 && size > 0 && shared.is_none();
     let hashes = catch_unwind(AssertUnwindSafe(|| replay.run(durable_size, view_size))).unwrap_or_else(|_panic| {
         doubt.raise();
         Err(StoreError::Unavailable(
@@ -144,6 +147,10 @@ pub(super) fn recover(
         .into())
     })?;
     doubt.lay_down()?;
+    if let Some(head) = shared.filter(|head| (head.size, head.root) != (size, hashes.root())) {
+        let here = (size, hashes.root());
+        return Err(OpenError::Refused(Contradiction { here, there: head }.to_string()));
+    }
     let keys = log_keys(&tree)?.unwrap_or(first_keys);
     check_origin(options, &keys)?;
     for (what, head) in heads {
@@ -152,10 +159,13 @@ pub(super) fn recover(
         judge(options, &keys, size, LostHead { what, head, here }, held, stance, &mut lost)?;
     }
     let signers = match stance {
-        Stance::Refuse => key_dir.signers(&keys).map_err(key_refused)?,
+        Stance::Refuse => key_dir.signers(&keys).map_err(|error| match (error, shared) {
+            (KeyFileError::Missing { dir, vkey }, Some(_shared)) => not_our_key(&key_dir, &dir, &vkey),
+            (error, _) => key_refused(error),
+        })?,
         Stance::Accept => Vec::new(),
     };
-    if size > 1 && mark.last().checkpoint.is_none() {
+    if size > 1 && mark.last().checkpoint.is_none() && shared.is_none() {
         tracing::warn!(path = %mark.path().display(), "there is no high-water mark, so nothing tells whether the data is the newest; it is made anew");
     }
     // Nothing contradicts that it is torn; but where data is accepted as it is, it may be what is left of the lost.
@@ -200,11 +210,12 @@ pub(super) fn recover(
         room,
         news: None,
         shown,
+        shared: None,
     };
     let mut opening = Vec::new();
     if size == 0 {
         let data = genesis_data(&keys.origin, &keys.current.vkey);
-        opening.push(own_entry(Action::LogGenesis, &keys.origin, data));
+        opening.push(begin(own_entry(Action::LogGenesis, &keys.origin, data)));
     } else {
         if stance == Stance::Refuse {
             sequencer.sign()?;
@@ -217,11 +228,32 @@ pub(super) fn recover(
     Ok(Recovered { sequencer, db, mark, derived, node, opening })
 }
 
+/// The entry that begins a log, at its beginning and nowhere else: another daemon may have been faster.
+fn begin(genesis: Decide) -> Decide {
+    Box::new(move |records, moment| {
+        if moment.index > 0 {
+            return Err(StoreError::Unavailable("another daemon began the log meanwhile".to_owned()));
+        }
+        genesis(records, moment)
+    })
+}
+
 pub(super) fn key_refused(error: KeyFileError) -> OpenError {
     match error {
         KeyFileError::Io { path, source } => OpenError::Path { path, source },
         other => OpenError::Refused(other.to_string()),
     }
+}
+
+/// Several daemons sign one log with the same keys.
+fn not_our_key(key_dir: &KeyDir, dir: &Path, vkey: &str) -> OpenError {
+    let ours = key_dir.verifiers().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let ours = if ours.is_empty() { "no key".to_owned() } else { format!("only {ours}") };
+    OpenError::Refused(format!(
+        "the log in the database is signed with the key {vkey}, but {} has {ours}: copy the key files (log*.key) of a daemon that \
+         runs into it, or set MREG_KEY_DIR to where they are",
+        dir.display()
+    ))
 }
 
 /// The key of a new log: one is made only together with it.
@@ -326,20 +358,24 @@ impl Genesis {
     /// None in an empty journal.
     pub(super) fn of(journal: &Journal) -> Result<Option<Self>, OpenError> {
         let Some(leaf) = journal.first_leaf()? else { return Ok(None) };
-        let entry = Entry::parse(&leaf)
-            .map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
-        if entry.seq != 0 || entry.action != Action::LogGenesis {
-            return Err(OpenError::Refused(format!(
-                "entry 0 of the log is {:?}, number {}, and not log.genesis: this is no log, or its beginning was replaced; \
-                 restore the newest copy of the data directory",
-                entry.action.as_str(),
-                entry.seq
-            )));
-        }
-        let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let keys = LogKeysRecord::first(said("origin"), said("vkey"));
-        Ok(Some(Self { hash: leaf_hash(&leaf), keys }))
+        Ok(Some(Self { hash: leaf_hash(&leaf), keys: first_keys(&leaf)? }))
     }
+}
+
+/// The name and key with which a log begins, from the leaf of its first entry.
+pub(crate) fn first_keys(leaf: &[u8]) -> Result<LogKeysRecord, OpenError> {
+    let entry =
+        Entry::parse(leaf).map_err(|error| OpenError::Refused(format!("entry 0 of the log can't be read: {error}")))?;
+    if entry.seq != 0 || entry.action != Action::LogGenesis {
+        return Err(OpenError::Refused(format!(
+            "entry 0 of the log is {:?}, number {}, and not log.genesis: this is no log, or its beginning was replaced; \
+                 restore the newest copy of the data directory",
+            entry.action.as_str(),
+            entry.seq
+        )));
+    }
+    let said = |field: &str| entry.data.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
+    Ok(LogKeysRecord::first(said("origin"), said("vkey")))
 }
 
 /// Whether an entry is where its row says, which is in the file that should hold it. Rows are derived, so a no is no proof.
@@ -470,7 +506,7 @@ fn remove_set_aside(dir: &Path) {
 const CACHE: u64 = 64 * 1024 * 1024;
 
 /// This daemon's instance id: random, made once.
-fn node_id(path: &Path) -> Result<String, OpenError> {
+pub(super) fn node_id(path: &Path) -> Result<String, OpenError> {
     match std::fs::read_to_string(path) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         Ok(_) => new_node_id(path),
@@ -576,7 +612,7 @@ impl Replay<'_> {
 }
 
 /// A record's entry, and the change that it commits to.
-pub(super) fn read_record(record: &Scanned<'_>) -> Result<(Entry, Vec<Write>), StoreError> {
+pub(crate) fn read_record(record: &Scanned<'_>) -> Result<(Entry, Vec<Write>), StoreError> {
     let damaged = |why: String| StoreError::Corrupt(format!("journal record {}: {why}", record.index));
     let entry = Entry::parse(record.leaf).map_err(|error| damaged(error.to_string()))?;
     let committed = (!record.change.is_empty()).then(|| change_digest(record.change));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use common::digest::Digest;
+use tokio::sync::oneshot;
 
 use super::SledStore;
 use crate::store::codec::decode_change;
@@ -22,6 +23,14 @@ impl SledStore {
         references: &mut References,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(), StoreError> {
+        // What other daemons committed by now counts, too.
+        if self.shared.is_some() {
+            let stopped = || StoreError::Unavailable("the daemon is stopping".to_owned());
+            let (reply, caught_up) = oneshot::channel();
+            self.requests.blocking_send(Request::CatchUp(u64::MAX, reply)).map_err(|_closed| stopped())?;
+            let caught_up = caught_up.blocking_recv().map_err(|_closed| stopped())?;
+            caught_up.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        }
         read_on(&self.view.journal, &self.shown, references, goes_on)?;
         let differ = differing(&self.view.tree, references)?;
         if differ.is_empty() {

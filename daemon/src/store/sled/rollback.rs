@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use super::look::{Looked, look};
 use super::rebuild::operator;
 use super::recover::{self, LostHead, Stance};
-use super::{Locks, OpenError, SledOptions, SledStore};
+use super::{Locks, OpenError, SledOptions, SledStore, replica};
 use crate::store::keys::{KeyDir, KeyFileError, NewName, head_record};
 use crate::store::records::{HeadRecord, LogKeysRecord, Write};
+use crate::store::shared::shown;
 use crate::store::{Decide, Decision, Draft, StoreError};
 
 /// Data that was rolled back, looked at. Nothing is signed, written, derived or cut until it is accepted.
@@ -48,7 +49,17 @@ impl RolledBack {
         if !options.log_dir().is_dir() {
             return Err(OpenError::Refused(format!("there is no registry in {}", options.data_dir.display())));
         }
+        if let Some(database) = &options.shared {
+            return Err(OpenError::Refused(format!(
+                "the log is in {}, and what that lost may still be in a daemon's replica: stop all daemons, and copy the longest \
+                 replica into an empty database with `mregd migrate --to`. Only if no replica has it: take the log out with \
+                 `mregd migrate --from` into an empty MREG_DATA_DIR, unset MREG_DATABASE, accept it there, and copy it into an \
+                 empty database",
+                shown(database)
+            )));
+        }
         let locks = Locks::take(options)?;
+        replica::refuse_alone(options)?;
         let looked = look(options, Stance::Accept)?;
         let key_dir = KeyDir::new(&options.key_dir, &options.disk);
         Ok(Self { options: options.clone(), locks, looked, key_dir })
@@ -92,7 +103,7 @@ impl RolledBack {
     pub fn accept(self, acceptance: Acceptance) -> Result<SledStore, OpenError> {
         let (here, origin, generation) = (self.here(), self.new_origin(), self.generation());
         let Self { options, locks, looked: Looked { keys, lost, .. }, key_dir } = self;
-        let mut recovered = recover::recover(&options, Stance::Accept, &|_done, _of| {})?;
+        let mut recovered = recover::recover(&options, Stance::Accept, None, &|_done, _of| {})?;
         let refused = |error: KeyFileError| OpenError::Refused(crate::error_chain(&error));
         // Keys of names that only the lost data knew sign no more either.
         let others: Vec<String> = key_dir

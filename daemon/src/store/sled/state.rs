@@ -1,0 +1,72 @@
+//! A state that is derived from records beside everything, in a temporary directory, to be compared with another. Knows how
+//! records are applied; refuses to know where they come from.
+
+use std::path::Path;
+
+use common::audit::{Frontier, Hash, leaf_hash};
+use tempfile::TempDir;
+
+use super::OpenError;
+use super::recover::{TREE, read_record};
+use super::replica::digest;
+use crate::store::journal::{Place, Record, Scanned};
+use crate::store::overlay::Overlay;
+use crate::store::records::{LogKeysRecord, Write};
+use crate::store::sequencer::apply_record;
+use crate::store::sled::first_keys;
+use crate::store::view::{Applied, set_applied};
+use crate::store::{Moment, StoreError};
+
+/// sled's cache, octets; it uses about twice as much.
+const CACHE: u64 = 16 * 1024 * 1024;
+
+/// The state after the records that were applied, and the tree over their leaves.
+pub(crate) struct Derived {
+    tree: ::sled::Tree,
+    frontier: Frontier,
+    genesis: Hash,
+    keys: Option<LogKeysRecord>,
+    /// Removed with it; after the tree.
+    _dir: TempDir,
+}
+
+impl Derived {
+    /// Nothing yet, in a directory where there is room for it.
+    pub(crate) fn in_dir(dir: &Path) -> Result<Self, OpenError> {
+        let temporary = TempDir::with_prefix_in("check-", dir).map_err(OpenError::path(dir))?;
+        let db = ::sled::Config::new().path(temporary.path().join("view")).cache_capacity(CACHE).open();
+        let tree = db.and_then(|db| db.open_tree(TREE)).map_err(StoreError::from)?;
+        Ok(Self { tree, frontier: Frontier::new(), genesis: Hash([0; 32]), keys: None, _dir: temporary })
+    }
+
+    /// Applies the records that come next.
+    pub(crate) fn apply(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let tree = self.tree.clone();
+        let mut overlay = Overlay::new(&tree);
+        for record in records {
+            let index = self.frontier.size();
+            let scanned =
+                Scanned { index, place: Place { offset: 0, octets: 0 }, leaf: &record.leaf, change: &record.change };
+            let (entry, writes) = read_record(&scanned)?;
+            if index == 0 {
+                self.genesis = leaf_hash(&record.leaf);
+                self.keys = Some(first_keys(&record.leaf).map_err(|error| StoreError::Corrupt(error.to_string()))?);
+            }
+            apply_record(&mut overlay, &entry, &writes, Moment { index, at_ms: entry.ts }, &mut Vec::new())?;
+            for write in writes {
+                if let Write::PutLogKeys(keys) = write {
+                    self.keys = Some(keys);
+                }
+            }
+            self.frontier.append(leaf_hash(&record.leaf), |_level, _index, _hash| {});
+        }
+        set_applied(&mut overlay, &Applied { size: self.frontier.size(), genesis: self.genesis.0 })?;
+        Ok(tree.apply_batch(overlay.into_batch())?)
+    }
+
+    /// Root and state; the log's name and keys.
+    pub(crate) fn finish(self) -> Result<(Hash, [u8; 32], LogKeysRecord), StoreError> {
+        let keys = self.keys.clone().ok_or_else(|| StoreError::Corrupt("there is no entry 0".to_owned()))?;
+        Ok((self.frontier.root(), digest(&self.tree)?, keys))
+    }
+}
