@@ -24,17 +24,17 @@ struct Part {
 impl Part {
     fn create(target: &Path) -> Result<Self, CliError> {
         if target.exists() {
-            return Err(CliError::Usage(format!("{} is there already; nothing is overwritten", target.display())));
+            return Err(CliError::Refused(format!("{} is there already; nothing is overwritten", target.display())));
         }
         let mut name = target.as_os_str().to_owned();
         name.push(".part");
         let path = PathBuf::from(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => CliError::Usage(format!(
+            io::ErrorKind::AlreadyExists => CliError::Refused(format!(
                 "{} is there: another download runs, or one was cut; remove it",
                 path.display()
             )),
-            _ => CliError::Usage(format!("can't write {}: {cause}", path.display())),
+            _ => CliError::Refused(format!("can't write {}: {cause}", path.display())),
         })?;
         Ok(Self { path, file, done: false })
     }
@@ -43,8 +43,9 @@ impl Part {
     fn finish(mut self, target: &Path) -> Result<(), CliError> {
         self.file.sync_all()?;
         let here = rustix::fs::CWD;
-        rustix::fs::renameat_with(here, &self.path, here, target, rustix::fs::RenameFlags::NOREPLACE)
-            .map_err(|cause| CliError::Usage(format!("can't give the file its name {}: {cause}", target.display())))?;
+        rustix::fs::renameat_with(here, &self.path, here, target, rustix::fs::RenameFlags::NOREPLACE).map_err(
+            |cause| CliError::Refused(format!("can't give the file its name {}: {cause}", target.display())),
+        )?;
         self.done = true;
         Ok(())
     }
@@ -68,7 +69,7 @@ pub(super) async fn fetch(
 ) -> Result<(), CliError> {
     let info = client.model(reference).await?.body;
     let Some(version) = &info.selected else {
-        return Err(CliError::Usage(format!("{} has no version to fetch", clean(reference))));
+        return Err(CliError::Refused(format!("{} has no version to fetch", clean(reference))));
     };
     let artifact = choose(version, file)?;
     let target = output.unwrap_or_else(|| PathBuf::from(artifact.path.file_name()));
@@ -114,10 +115,9 @@ fn choose<'a>(version: &'a VersionInfo, file: Option<&str>) -> Result<&'a Artifa
     match (wanted, version.artifacts.as_slice()) {
         (None, [only]) => Ok(only),
         (None, _) => Err(CliError::Usage(format!("name one of its files: {}", names()))),
-        (Some(path), all) => all
-            .iter()
-            .find(|artifact| artifact.path == path)
-            .ok_or_else(|| CliError::Usage(format!("no file {path} in v{}; there are: {}", version.version, names()))),
+        (Some(path), all) => all.iter().find(|artifact| artifact.path == path).ok_or_else(|| {
+            CliError::Refused(format!("no file {path} in v{}; there are: {}", version.version, names()))
+        }),
     }
 }
 
