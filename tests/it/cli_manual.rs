@@ -52,6 +52,15 @@ fn bash_completes() {
     assert!(!offered("mregd", &["mregd", "sc"]).contains(&"scan-worker".to_owned()));
 }
 
+/// A page as text, without overstriking. A warning is a failure.
+fn set_by_groff(page: &Path) -> String {
+    let arguments = ["-man", "-ww", "-Tascii", "-P-c", "-P-b", "-P-u"];
+    let set = Command::new("groff").args(arguments).arg(page).output().unwrap();
+    let told = String::from_utf8_lossy(&set.stderr).into_owned();
+    assert!(set.status.success() && told.is_empty(), "{}: {told}", page.display());
+    String::from_utf8(set.stdout).unwrap()
+}
+
 /// Each command has its page; each page is set by groff with all warnings on, and there are none.
 #[test]
 fn pages_are_set() {
@@ -68,17 +77,10 @@ fn pages_are_set() {
         assert!(names.iter().all(|page| !page.contains("worker")), "{names:?}");
         assert_eq!(output(program, &["man"]), fs::read_to_string(out.join(format!("{name}.{section}"))).unwrap());
         for page in &names {
-            let set = Command::new("groff").args(["-man", "-ww", "-Tutf8"]).arg(out.join(page)).output().unwrap();
-            assert!(set.status.success() && set.stderr.is_empty(), "{page}: {}", String::from_utf8_lossy(&set.stderr));
-            let text = String::from_utf8_lossy(&set.stdout);
+            let text = set_by_groff(&out.join(page));
             assert!(text.contains("NAME") && text.contains("EXIT STATUS"), "{page}: {text}");
         }
-        let first = Command::new("groff")
-            .args(["-man", "-Tascii", "-P-c", "-P-b", "-P-u"])
-            .arg(out.join(format!("{name}.{section}")))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&first.stdout).into_owned();
+        let text = set_by_groff(&out.join(format!("{name}.{section}")));
         let parts: &[&str] = match name {
             "mreg" => &["KEYS", "ENVIRONMENT", "FILES", "MREG_TOKEN_FILE", "128+n", "the first row"],
             _ => &["ENVIRONMENT", "FILES", "JWT_SECRET_KEY", "MREG_DATA_DIR", "another process holds"],

@@ -134,7 +134,7 @@ fn list(state: &State, as_json: bool) -> Result<(), CliError> {
 pub(super) fn listed(state: &State, act: &Act) -> String {
     let refused = may(state, act.permission(), true).refusal();
     let tier = number(lifted(state, act.tier()));
-    let line = format!("{:48} {tier}  {}", act.usage(), act.help());
+    let line = format!("{:52} {tier}  {}", act.usage(), act.help());
     match refused {
         Some(why) => format!("{line} ({})", clean(&why)),
         None => line,

@@ -55,6 +55,8 @@ struct Plain {
     heard: VecDeque<Note>,
     /// The last word on the log that was told.
     badge: Option<&'static str>,
+    /// Where the evidence is that was last told of.
+    evidence: Option<String>,
     /// Who was last told to be signed in.
     greeted: Option<String>,
     /// Leaving with work under way was asked about.
@@ -101,6 +103,7 @@ fn try_plain(arguments: Arguments) -> Result<u8, CliError> {
         last: None,
         heard: VecDeque::new(),
         badge: None,
+        evidence: None,
         greeted: None,
         leaving: false,
         quit: None,
@@ -404,6 +407,7 @@ impl Plain {
             self.say("")?;
             return self.tell_badge();
         }
+        self.tell_evidence()?;
         let is_over = self.state().login.is_some() && self.greeted.is_some();
         if is_over {
             self.greeted = None;
@@ -411,6 +415,16 @@ impl Plain {
             self.say("! the session is over: press Enter to sign in")?;
         }
         Ok(())
+    }
+
+    /// Where the evidence of a failure is, once it is written.
+    fn tell_evidence(&mut self) -> Result<(), CliError> {
+        let evidence = self.state().log.trust.alarm().and_then(|alarm| alarm.evidence.clone());
+        if evidence == self.evidence {
+            return Ok(());
+        }
+        self.evidence.clone_from(&evidence);
+        evidence.iter().try_for_each(|path| self.say(&format!("***** the evidence is in {path}")))
     }
 
     /// The word on the log, where it has changed.
@@ -424,7 +438,8 @@ impl Plain {
             return Ok(());
         }
         self.badge = Some(word);
-        sentence.iter().try_for_each(|line| self.say(line))
+        sentence.iter().try_for_each(|line| self.say(line))?;
+        self.tell_evidence()
     }
 }
 
@@ -451,7 +466,6 @@ fn badge_words(state: &State) -> (&'static str, Vec<String>) {
             let mut lines = vec!["***** VERIFICATION OF THE AUDIT LOG FAILED *****".to_owned()];
             if let Some(alarm) = trust.alarm() {
                 lines.push(format!("***** {}", alarm.what));
-                lines.extend(alarm.evidence.iter().map(|path| format!("***** the evidence is in {path}")));
             }
             lines
                 .push("***** verification says more; audit acknowledge REASON when it has been looked into".to_owned());

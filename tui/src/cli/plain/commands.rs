@@ -317,9 +317,8 @@ impl Plain {
         let Some(question) = confirm(&self.bare) else { return Ok(None) };
         let (tier, word, word_is, count) = (question.tier, question.word.clone(), question.word_is, question.count());
         let wants_reason = question.reason.is_some();
-        for line in consequences(question) {
-            self.say(&line)?;
-        }
+        let says = if tier == Tier::Free && count > 0 { Vec::new() } else { consequences(question) };
+        says.iter().try_for_each(|line| self.say(line))?;
         if count == 0 {
             return Ok(None);
         }

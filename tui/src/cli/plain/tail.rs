@@ -2,6 +2,7 @@
 
 use super::{CliError, Plain};
 use crate::cli::listing::entry_line;
+use crate::event::EventKind;
 use crate::filter::{audit_query, matches};
 use crate::state::audit::Line;
 use crate::tail::Link;
@@ -44,7 +45,9 @@ impl Plain {
             lines.iter().try_for_each(|line| self.say(line))?;
         }
         // The line that ended it is no command, nor is C-c the end of the console.
-        self.bare.typed.pop_front();
-        Ok(())
+        match self.bare.typed.pop_front() {
+            Some(EventKind::Key(_)) => self.say(""),
+            _ => Ok(()),
+        }
     }
 }
