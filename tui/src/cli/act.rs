@@ -351,8 +351,7 @@ impl Question {
         let mut done: BTreeMap<usize, Reply<Box<Outcome>>> = BTreeMap::new();
         self.errors.clear();
         let mut give_up: Option<Instant> = None;
-        loop {
-            let Some(run) = bare.engine.state.changes.runs.get(&number) else { break };
+        while let Some(run) = bare.engine.state.changes.runs.get(&number) {
             let unknown = run.items.iter().any(|item| matches!(item.status, Status::Unknown { .. }));
             if unknown && give_up.is_none() {
                 talk("not known whether it happened; it is looked for");

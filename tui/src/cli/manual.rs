@@ -114,7 +114,7 @@ mod tests {
         }
         assert!(names.contains(&"mreg-config-check.1"));
         let text = String::from_utf8(pages[0].text.clone()).unwrap();
-        let roff = |text: &str| text.replace('\\', "\\\\").replace('-', "\\-");
+        let roff = |text: &str| text.replace('\\', "\\\\").replace('-', "\\-").replace('\'', "\\*(Aq");
         for part in TABLE.iter().map(|binding| binding.help).chain(ACTS.iter().map(|act| act.word)) {
             assert!(text.contains(part) || text.contains(&roff(part)), "{part}");
         }

@@ -263,10 +263,8 @@ impl Plain {
         let Some(new) = self.answer("new password: ", false)? else { return Ok(()) };
         let Some(again) = self.answer("new password again: ", false)? else { return Ok(()) };
         if let Some(form) = &mut self.bare.engine.state.new_password {
-            for (line, text) in [(&mut form.old, &old)] {
-                line.clear();
-                line.insert(text);
-            }
+            form.old.clear();
+            form.old.insert(&old);
             for (line, text) in form.new.iter_mut().zip([&new, &again]) {
                 line.clear();
                 line.insert(text);
