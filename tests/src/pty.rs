@@ -449,7 +449,7 @@ impl Console {
 
     /// How the terminal treats what is typed.
     pub fn local_modes(&self) -> LocalModes {
-        tcgetattr(&self.tty_file().unwrap()).unwrap().local_modes
+        tcgetattr(self.tty_file().unwrap()).unwrap().local_modes
     }
 
     /// Fails unless the terminal is as it was found.
