@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
+use common::manual::Shell;
 use serde_json::json;
 
 use crate::config::database::DatabaseAddress;
@@ -85,7 +86,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-const EXIT_CODES: &str = "\
+/// The exit codes and what they mean, as the help says it.
+pub const EXIT_CODES: &str = "\
 Exit codes:
    0  done; with scan: clean
   10  scan: something executable or unusual
@@ -150,8 +152,8 @@ pub enum Command {
     /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
     /// malicious; others are errors.
     Scan(ScanArgs),
-    /// What `serve` and `scan` start to inspect files in; of no use by itself
-    #[command(hide = true)]
+    /// What `serve` and `scan` start to inspect files in: no command for people, so no parser, help or manual knows it.
+    #[command(skip)]
     ScanWorker,
     /// Print the OpenAPI description of the REST interface
     Openapi,
@@ -160,6 +162,18 @@ pub enum Command {
     /// A witness belongs on another machine than the logs it watches, under other administrators. It has no settings
     /// besides these options and --bind, which is 127.0.0.1:8001 here unless given.
     Witness(WitnessArgs),
+    /// Print a script that completes this command line in a shell
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page in roff, or write the pages of all commands
+    Man {
+        /// Write a page for each command into this directory, made if it is not there
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// `mregd scan`.
@@ -467,12 +481,23 @@ impl PasswordSource {
     }
 }
 
+/// The word that the process which inspects files is started with.
+pub const SCAN_WORKER: &str = "scan-worker";
+
 /// Parses the command line, of which the first element is the program's name.
 ///
 /// # Errors
 /// The exit code, once help, the version or what is wrong has been printed.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
-    Cli::try_parse_from(arguments).map_err(|error| {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Started by the daemon itself, with this word alone.
+    let is_worker = arguments.len() == 2 && arguments.last().is_some_and(|word| word == SCAN_WORKER);
+    if is_worker {
+        arguments.truncate(1);
+    }
+    let parsed = Cli::try_parse_from(arguments);
+    let parsed = parsed.map(|cli| if is_worker { Cli { command: Some(Command::ScanWorker), ..cli } } else { cli });
+    parsed.map_err(|error| {
         // There is nobody left to tell that telling failed.
         let _ = error.print();
         if error.use_stderr() { Exit::Usage } else { Exit::Ok }
@@ -588,6 +613,15 @@ mod tests {
     #[test]
     fn is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// What the daemon starts itself is no command of people: only this word alone is it, and no help names it.
+    #[test]
+    fn the_inspecting_process() {
+        let parsed = |line: &str| parse(line.split(' ').map(Into::into)).map(|cli| cli.command);
+        assert_eq!(parsed("mregd scan-worker"), Ok(Some(Command::ScanWorker)));
+        assert_eq!(parsed("mregd scan-worker --help"), Err(Exit::Usage));
+        assert!(!Cli::command().render_long_help().to_string().contains("worker"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use common::shown::shown;
 use tokio::runtime::Runtime;
 
 use crate::cli::{self, Command, Exit, LogCommand, ScanArgs, WitnessArgs};
+use crate::config::secret::SecretError;
 use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
 use crate::inspection::worker;
@@ -62,9 +63,13 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
-        Command::Config(_) | Command::GenSecret | Command::Witness(_) | Command::Scan(_) | Command::ScanWorker => {
-            return Exit::Usage;
-        }
+        Command::Config(_)
+        | Command::GenSecret
+        | Command::Witness(_)
+        | Command::Scan(_)
+        | Command::ScanWorker
+        | Command::Completions { .. }
+        | Command::Man { .. } => return Exit::Usage,
     };
     ended(result)
 }
@@ -105,6 +110,14 @@ fn ended(result: Result<(), Failed>) -> Exit {
             cli::err(&format!("error: {}", failed.message));
             failed.exit
         }
+    }
+}
+
+/// What it means that a secret is not to be had: its file can't be read, or what is in it can't be taken.
+fn exit_of_secret(error: &SecretError) -> Exit {
+    match error {
+        SecretError::Io(_) => Exit::NoInput,
+        _ => Exit::Usage,
     }
 }
 
@@ -184,7 +197,7 @@ impl From<StartError> for Failed {
             StartError::Store(OpenError::Store(_)) => Exit::Io,
             StartError::Blobs { .. } => Exit::CantCreate,
             StartError::TokenKey { source, .. } => match source {
-                crate::config::secret::SecretError::Io(source) => exit_of(source),
+                crate::config::secret::SecretError::Io(_) => Exit::NoInput,
                 _unfit => Exit::Config,
             },
             StartError::DropFolder { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Exit::TempFail,

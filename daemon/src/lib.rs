@@ -23,6 +23,7 @@ pub mod witness;
 pub mod cosigning;
 pub mod notify;
 pub mod commands;
+pub mod manual;
 
 use std::collections::BTreeSet;
 use std::error::Error;

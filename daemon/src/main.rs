@@ -6,6 +6,7 @@ use daemon::cli::{self, Command, Exit, LogCommand};
 use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
+use daemon::manual;
 
 fn main() -> ExitCode {
     common::tls::install();
@@ -17,6 +18,8 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
     match command.unwrap_or(Command::Serve) {
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { out } => manual::man(out.as_deref()),
         Command::Witness(arguments) => commands::witness(options, &arguments),
         Command::Scan(arguments) => commands::scan(&arguments),
         Command::ScanWorker => commands::scan_worker(),

@@ -285,7 +285,7 @@ fn profiles() {
     console.wait_end();
     let listed = Setup::at(home.clone()).output(&["profiles"], "");
     assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().count(), 2);
-    let asked = Setup::at(home).output(&["ls"], "");
+    let asked = Setup::at(home).output(&["get", "models"], "");
     assert_eq!(asked.status.code(), Some(2));
 }
 
@@ -332,7 +332,7 @@ fn a_kept_session() {
     // And the same without a screen.
     let logged = again().output(&["login", "--user", ADMIN, "--password-stdin"], &format!("{ADMIN_PASSWORD}\n"));
     assert_eq!(logged.status.code(), Some(0), "{}", String::from_utf8_lossy(&logged.stderr));
-    let listed = again().output(&["ls"], "");
+    let listed = again().output(&["get", "models"], "");
     assert_eq!(listed.status.code(), Some(0));
     assert_eq!(again().output(&["logout"], "").status.code(), Some(0));
 }
@@ -353,7 +353,7 @@ fn a_broken_configuration() {
         text.contains("line 2: \"thme\" is not known in [ui]; did you mean theme?") && text.contains("line 3: "),
         "{text}"
     );
-    assert_eq!(Setup::at(home.clone()).output(&["ls"], "").status.code(), Some(2));
+    assert_eq!(Setup::at(home.clone()).output(&["get", "models"], "").status.code(), Some(2));
     let mut console = Setup::at(home).args(&["--profile", "prod"]).start();
     assert_eq!(console.wait_end().0, 2);
     console.assert_given_back();

@@ -59,7 +59,8 @@ fn files() {
     let mut console = signed_in(&daemon, setup);
     console.press(":upload notes.txt team/notes<Enter>");
     console.wait_for("team/notes v1");
-    console.wait_for("[1 Models]");
+    // The list is read again after it: there is nothing to be opened before its row is there.
+    console.wait_for("▌ team/notes");
     console.press("gg<Enter>");
     console.wait_for("VERSION");
     console.wait_for("v1");

@@ -3,6 +3,9 @@
 
 mod access;
 mod audit;
+mod cli;
+mod cli_manual;
+mod cli_plain;
 mod compat;
 mod console;
 mod console_deeds;

@@ -447,6 +447,11 @@ impl Console {
         !local.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
+    /// How the terminal treats what is typed.
+    pub fn local_modes(&self) -> LocalModes {
+        tcgetattr(self.tty_file().unwrap()).unwrap().local_modes
+    }
+
     /// Fails unless the terminal is as it was found.
     pub fn assert_given_back(&self) {
         let modes = self.modes();

@@ -42,6 +42,10 @@ pub enum Tamper {
     Cut,
     /// The hashes of proofs of growth are changed.
     Growth,
+    /// One octet of the root in the checkpoint that witnesses cosigned.
+    Witnessed,
+    /// The answer to the next DELETE is lost: it is carried out, and nobody is told.
+    LostAnswer,
 }
 
 /// The proxy. It ends with the process.
@@ -109,6 +113,13 @@ fn serve(client: &TcpStream, upstream: SocketAddr, what: &Mutex<Tamper>) -> std:
             return relay(&answer, &mut answers, client, what);
         }
         let body = read_body(&answer, &mut answers)?;
+        {
+            let mut what = what.lock().unwrap();
+            if *what == Tamper::LostAnswer && head.starts_with("DELETE ") {
+                *what = Tamper::Nothing;
+                return client.shutdown(Shutdown::Both);
+            }
+        }
         let (status, body) = changed(&path, &answer, body, &what.lock().unwrap());
         let mut text = format!("{status}\r\ncontent-length: {}\r\n", body.len());
         for line in answer.lines().skip(1).filter(|line| !line.is_empty()) {
@@ -198,6 +209,11 @@ fn changed(path: &str, head: &str, mut body: Vec<u8>, what: &Tamper) -> (String,
         Tamper::Shorter(note) if path == "/log/checkpoint" => body = note.clone().into_bytes(),
         Tamper::OtherKey if path == "/log/checkpoint" => {
             body = resigned(&String::from_utf8(body).unwrap()).into_bytes();
+        }
+        Tamper::Witnessed if path == "/log/checkpoint.witnessed" && status.contains(" 200 ") => {
+            let note = String::from_utf8(body).unwrap();
+            let root = note.lines().take(2).map(|line| line.len() + 1).sum::<usize>() + 4;
+            body = swapped(&note, root).into_bytes();
         }
         Tamper::Growth if path.starts_with("/log/consistency/") => {
             if let Some(first) = body.first_mut() {

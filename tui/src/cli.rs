@@ -1,7 +1,12 @@
-//! The console without a screen: lists, documents and files for people and scripts. stdout is data, stderr is talk.
-//! Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
+//! The console without a screen: lists, documents, changes and files for people and scripts. stdout is data, stderr is
+//! talk. Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
+mod act;
 mod fetch;
+mod get;
+mod listing;
+mod manual;
+mod plain;
 mod progress;
 mod session;
 mod tail;
@@ -11,26 +16,29 @@ mod verify;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::CommandFactory;
-use common::api::{AuditRow, ModelInfo, ModelRow, VersionInfo};
 use common::audit::Verifier;
-use common::client::{AuditQuery, Client, ClientError, ModelQuery};
+use common::client::{AuditQuery, Client, ClientError};
 use thiserror::Error;
 
+use crate::acts::Options;
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Arguments, Command, Configuration, Credential, ListOptions, Opening, Profiles, state_folder};
+use crate::config::{Arguments, Command, Configuration, Credential, Opening, Profiles, state_folder};
 use crate::filter::audit_query;
 use crate::secret::Secret;
-use crate::state::audit::field;
+use crate::state::log::LogSettings;
 use crate::terminal::Guard;
-use crate::time::bytes;
 use crate::transfer::TransferError;
 
 pub use self::upload::UploadOptions;
 
-/// Rows asked for at once.
-const PAGE_ROWS: u32 = 200;
+pub use self::get::What;
+pub use self::plain::plain;
+
+/// What those are told who must change their password first.
+const MUST_CHANGE: &str = "the password must be changed first: run mreg without a command";
 
 /// Exit statuses (`mreg --help`).
 pub mod status {
@@ -57,9 +65,26 @@ pub enum CliError {
     /// What was asked for can't be.
     #[error("{0}")]
     Usage(String),
+    /// It was well asked, and is not done.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody is signed in.
+    #[error("{0}")]
+    NotSignedIn(String),
+    /// Who is signed in may not.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The bytes are not those that were promised.
     #[error("{0}")]
     NotVerified(String),
+    /// A change came to this.
+    #[error("{why}")]
+    Ended {
+        /// The exit status.
+        status: u8,
+        /// A sentence.
+        why: String,
+    },
 }
 
 impl From<TransferError> for CliError {
@@ -80,13 +105,16 @@ impl CliError {
                 status::NOT_REACHED
             }
             Self::NotVerified(_) => status::NOT_VERIFIED,
+            Self::NotSignedIn(_) => status::NOT_SIGNED_IN,
+            Self::NotAllowed(_) => status::NOT_ALLOWED,
+            Self::Ended { status, .. } => *status,
             Self::Client(error) => match error.status() {
                 Some(401) => status::NOT_SIGNED_IN,
                 Some(403) => status::NOT_ALLOWED,
                 Some(409 | 412) => status::CONFLICT,
                 Some(_) | None => status::FAILED,
             },
-            Self::Io(_) => status::FAILED,
+            Self::Io(_) | Self::Refused(_) => status::FAILED,
         }
     }
 }
@@ -99,36 +127,51 @@ pub fn commands() -> Vec<String> {
 /// Runs a command to its end.
 pub fn run(arguments: Arguments, command: Command) -> ExitCode {
     let wants_json = match &command {
-        Command::Ls { list, .. } | Command::Audit { list, .. } => list.json,
-        Command::Show { json, .. }
+        Command::Get { list, .. } => list.json,
+        Command::Do { json, .. }
         | Command::Whoami { json }
         | Command::Fetch { json, .. }
         | Command::Profiles { json }
         | Command::Tail { json, .. }
         | Command::Verify { json, .. } => *json,
         Command::Upload(options) => options.json,
-        Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Keys => false,
+        Command::Login
+        | Command::Logout { .. }
+        | Command::Config { .. }
+        | Command::Keys
+        | Command::Completions { .. }
+        | Command::Man { .. } => false,
     };
-    match try_run(arguments, command) {
+    end(try_run(arguments, command), wants_json)
+}
+
+/// Says what went wrong, in a line or a document; the exit status.
+fn end(result: Result<(), CliError>, wants_json: bool) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.
         Err(CliError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = clean(&error.to_string());
-            if wants_json {
-                text = escaped(&serde_json::json!({ "error": text, "status": error.status() }).to_string());
-            }
+            let text = clean(&error.to_string());
+            let line = if wants_json { error_document(&text, error.status()) } else { format!("mreg: {text}") };
             // With stderr gone there is nobody left to tell.
-            drop(writeln!(io::stderr(), "{}{text}", if wants_json { "" } else { "mreg: " }));
+            drop(writeln!(io::stderr(), "{line}"));
             ExitCode::from(error.status())
         }
     }
+}
+
+/// An error as one JSON document.
+pub fn error_document(text: &str, status: u8) -> String {
+    escaped(&serde_json::json!({ "error": text, "status": status }).to_string())
 }
 
 fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
     let configuration = Configuration::read();
     let command = match command {
         Command::Config { what } => return session::config(what, &configuration),
+        Command::Completions { shell } => return manual::completions(shell),
+        Command::Man { out } => return manual::man(out.as_deref()),
         other => other,
     };
     // Half of what somebody meant may be worse than nothing: a script is told, and nothing is asked of a daemon.
@@ -136,11 +179,16 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         return Err(CliError::Usage(why));
     }
     let profiles = Profiles::new(arguments, configuration.file.unwrap_or_default());
-    match command {
+    match &command {
         Command::Keys => return session::keys(&profiles.settings().keys),
-        Command::Profiles { json } => return session::profiles(&profiles, json),
+        Command::Profiles { json } => return session::profiles(&profiles, *json),
         Command::Logout { all: true } => return session::logout_all(&profiles),
+        Command::Get { what, id, list } => get::check(*what, id.as_deref(), list)?,
         _ => {}
+    }
+    let asked = asked_change(&command);
+    if let Some(asked) = &asked {
+        asked.wish()?;
     }
     let opening = profiles.chosen().map_err(CliError::Usage)?.ok_or_else(|| {
         let names: Vec<String> = profiles.rows().into_iter().map(|row| row.name).collect();
@@ -151,32 +199,63 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         Command::Logout { .. } => return session::logout(&opening),
         _ => {}
     }
+    let opening = with_password(opening)?;
+    if let Some(asked) = &asked {
+        return act::act(opening, asked);
+    }
     let Opening { client, settings, credential, cache, log_keys } = opening;
     let kept = matches!(credential, Credential::Kept(_)).then_some(cache).flatten();
-    let password = match credential {
-        Credential::Token | Credential::Kept(_) => None,
-        Credential::Password(password) => Some((settings.user, password)),
-        Credential::Ask => Some(prompt(&settings.user)?),
-    };
     runtime()?.block_on(async {
+        let password = match credential {
+            Credential::Password(password) => Some(password),
+            Credential::Token | Credential::Kept(_) | Credential::Ask => None,
+        };
         let signed_in_here = password.is_some();
-        if let Some((user, password)) = password {
-            let session = client.login(&user, password.expose()).await?;
+        if let Some(password) = password {
+            let session = client.login(&settings.user, password.expose()).await?;
             if session.body.must_change_password {
-                let why = "the password must be changed first: run mreg without a command";
-                return Err(CliError::Usage(why.to_owned()));
+                return Err(CliError::NotAllowed(MUST_CHANGE.to_owned()));
             }
         }
         if let Some(cache) = &kept {
             session::refresh(&client, cache).await;
         }
-        let result = perform(&client, &log_keys, command).await;
+        let result = perform(&client, &settings.log, &log_keys, command).await;
         if signed_in_here {
             // A session nobody will use is ended; if that fails it ends by itself.
             drop(client.logout().await);
         }
         result
     })
+}
+
+/// The change that is asked for.
+fn asked_change(command: &Command) -> Option<act::Asked> {
+    let Command::Do { words, yes, reason, description, tags, override_block, list, json } = command else {
+        return None;
+    };
+    Some(act::Asked {
+        words: words.clone(),
+        options: Options {
+            reason: reason.clone(),
+            description: description.clone(),
+            tags: tags.clone(),
+            override_block: *override_block,
+        },
+        yes: yes.clone(),
+        list: *list,
+        json: *json,
+    })
+}
+
+/// Asks for the password where there is no other proof.
+fn with_password(mut opening: Opening) -> Result<Opening, CliError> {
+    if opening.credential == Credential::Ask {
+        let (user, password) = prompt(&opening.settings.user)?;
+        opening.settings.user = user;
+        opening.credential = Credential::Password(password);
+    }
+    Ok(opening)
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -189,32 +268,20 @@ fn talk(text: &str) {
     drop(writeln!(io::stderr(), "mreg: {}", clean(text)));
 }
 
-async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Result<(), CliError> {
+#[expect(clippy::disallowed_methods, reason = "a command without a screen has no loop to tell it the time")]
+fn wall_seconds() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn wrong_answer() -> CliError {
+    CliError::Client(ClientError::Protocol("the answer is not one to this".to_owned()))
+}
+
+async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], command: Command) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match command {
-        Command::Ls { query, sort, tags, state, list } => {
-            let query = ModelQuery {
-                q: query.unwrap_or_default(),
-                sort,
-                tags,
-                state: state.map(Into::into),
-                ..ModelQuery::default()
-            };
-            ls(client, query, &list, &mut out).await?;
-        }
-        Command::Show { reference, json } => show(client, &reference, json, &mut out).await?,
-        Command::Audit { actor, action, outcome, target, since, until, list } => {
-            let query = AuditQuery {
-                actor: actor.unwrap_or_default(),
-                action: action.unwrap_or_default(),
-                outcome: outcome.unwrap_or_default(),
-                target: target.unwrap_or_default(),
-                since: since.unwrap_or_default(),
-                until: until.unwrap_or_default(),
-                ..AuditQuery::default()
-            };
-            audit(client, query, &list, &mut out).await?;
-        }
+        Command::Get { what, id, list } => get::get(client, what, id.as_deref(), &list, &mut out).await?,
         Command::Tail { from, filter, verify, json, until } => {
             let from =
                 match from.as_deref() {
@@ -224,8 +291,8 @@ async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Re
                     })?),
                 };
             let filter = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
-            let key = log_keys.first().cloned();
-            let asked = tail::Asked { from, filter, verify, json, until, key, folder: state_folder() };
+            let log = log.clone();
+            let asked = tail::Asked { from, filter, verify, json, until, log, folder: state_folder() };
             tail::tail(client, asked, &mut out).await?;
         }
         Command::Verify { from, to, resume, json } => {
@@ -249,155 +316,30 @@ async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Re
                 }
             }
         }
-        Command::Login | Command::Logout { .. } | Command::Profiles { .. } | Command::Config { .. } | Command::Keys => {
-        }
         Command::Upload(options) => upload::upload(client, options, state_folder(), &mut out).await?,
         Command::Fetch { reference, file, output, json } => {
             fetch::fetch(client, &reference, file.as_deref(), output, json, &mut out).await?;
         }
+        // They need no daemon, or another way to it.
+        Command::Do { .. }
+        | Command::Login
+        | Command::Logout { .. }
+        | Command::Profiles { .. }
+        | Command::Config { .. }
+        | Command::Keys
+        | Command::Completions { .. }
+        | Command::Man { .. } => {}
     }
     Ok(out.flush()?)
 }
 
-/// How many rows to ask for next; none when there are enough.
-fn next_limit(list: &ListOptions, had: u64) -> Option<u32> {
-    let left = if list.all { u64::from(PAGE_ROWS) } else { list.limit.saturating_sub(had).min(PAGE_ROWS.into()) };
-    u32::try_from(left).ok().filter(|left| *left > 0)
-}
-
-async fn ls(client: &Client, mut query: ModelQuery, list: &ListOptions, out: &mut impl Write) -> Result<(), CliError> {
-    let mut had = 0;
-    while let Some(limit) = next_limit(list, had) {
-        query.limit = Some(limit);
-        let page = client.models(&query).await?.body;
-        if had == 0 && query.cursor.is_none() && !list.json {
-            writeln!(out, "{:40} {:>4}  {:11} {:>8}  {:24}  ALIASES", "NAME", "VERS", "STATE", "SIZE", "UPDATED")?;
-        }
-        had += u64::try_from(page.items.len()).unwrap_or(u64::MAX);
-        for row in &page.items {
-            writeln!(out, "{}", if list.json { document(row)? } else { model_line(row) })?;
-        }
-        query.cursor = page.next_cursor;
-        if query.cursor.is_none() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn model_line(row: &ModelRow) -> String {
-    let aliases: Vec<String> = row.aliases.iter().map(|alias| format!("{}=v{}", alias.alias, alias.version)).collect();
-    let line = format!(
-        "{:40} {:>4}  {:11} {:>8}  {:24}  {}",
-        row.name.as_str(),
-        row.versions,
-        row.state.as_str(),
-        row.size.map_or("-".to_owned(), bytes),
-        clean(&row.updated_at),
-        aliases.join(",")
-    );
-    line.trim_end().to_owned()
-}
-
-async fn show(client: &Client, reference: &str, json: bool, out: &mut impl Write) -> Result<(), CliError> {
-    let info = client.model(reference).await?.body;
-    if json {
-        return Ok(writeln!(out, "{}", document(&info)?)?);
-    }
-    out.write_all(model_text(&info).as_bytes())?;
-    Ok(())
-}
-
-fn model_text(info: &ModelInfo) -> String {
-    let model = &info.model;
+/// Labels and values, one a line, cleaned.
+fn facts(all: &[(&str, String)]) -> String {
     let mut text = String::new();
-    let mut fact = |label: &str, value: &str| {
+    for (label, value) in all {
         writeln!(text, "{label:12} {}", clean(value)).expect("writing to a String can't fail");
-    };
-    fact("model", model.name.as_str());
-    fact("id", &model.id.to_string());
-    fact("owner", &model.owner);
-    fact("created", &model.created_at);
-    fact("updated", &model.updated_at);
-    fact("versions", &model.versions.to_string());
-    for alias in &model.aliases {
-        fact("alias", &format!("{} = v{} by {} {}", alias.alias, alias.version, alias.set_by, alias.set_at));
-    }
-    for (key, value) in &model.tags {
-        fact("tag", &format!("{key}={value}"));
-    }
-    if !model.description.is_empty() {
-        fact("about", &model.description);
-    }
-    if let Some(until) = &info.restorable_until {
-        fact("deleted", &format!("can be restored until {until}"));
-    }
-    if let Some(version) = &info.selected {
-        text.push('\n');
-        text.push_str(&version_text(version));
     }
     text
-}
-
-fn version_text(version: &VersionInfo) -> String {
-    let mut text = String::new();
-    let mut fact = |label: &str, value: &str| {
-        writeln!(text, "{label:12} {}", clean(value)).expect("writing to a String can't fail");
-    };
-    fact("version", &version.version.to_string());
-    let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    fact("state", &format!("{}{reason}", version.state.as_str()));
-    fact("published", &format!("{} by {} ({})", version.created_at, version.created_by, version.source));
-    fact("log entry", &version.log_index.to_string());
-    if !version.description.is_empty() {
-        fact("about", &version.description);
-    }
-    for finding in &version.findings {
-        fact("finding", &format!("{} {} at {}: {}", finding.level, finding.rule, finding.place, finding.detail));
-    }
-    for artifact in &version.artifacts {
-        fact("file", &format!("{}  {}  {} octets  {}", artifact.path, artifact.format, artifact.size, artifact.digest));
-    }
-    text
-}
-
-async fn audit(
-    client: &Client,
-    mut query: AuditQuery,
-    list: &ListOptions,
-    out: &mut impl Write,
-) -> Result<(), CliError> {
-    let mut had = 0;
-    while let Some(limit) = next_limit(list, had) {
-        query.limit = Some(limit);
-        let page = client.audit(&query).await?.body;
-        had += u64::try_from(page.items.len()).unwrap_or(u64::MAX);
-        for row in &page.items {
-            writeln!(out, "{}", if list.json { document(row)? } else { entry_line(row) })?;
-        }
-        query.cursor = page.next_cursor;
-        if query.cursor.is_none() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn entry_line(row: &AuditRow) -> String {
-    let entry = &row.entry;
-    let name = field(entry, &["actor", "name"]);
-    let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
-    let target = format!("{} {}", field(entry, &["target", "kind"]), field(entry, &["target", "id"]));
-    let line = format!(
-        "{:>9}  {}  {:12}  {:18}  {:6}  {}",
-        row.index,
-        clean(field(entry, &["ts"])),
-        clean(actor),
-        clean(field(entry, &["action"])),
-        clean(field(entry, &["outcome"])),
-        clean(&target)
-    );
-    line.trim_end().to_owned()
 }
 
 fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
@@ -425,7 +367,9 @@ fn escaped(json: &str) -> String {
 /// Asks on the terminal, whatever stdin and stdout are. Nothing typed of the password is shown.
 fn prompt(user: &str) -> Result<(String, Secret), CliError> {
     let no_terminal = |_cause: io::Error| {
-        CliError::Usage("not signed in, and no terminal to ask on: use --token-file or --password-stdin".to_owned())
+        CliError::NotSignedIn(
+            "not signed in, and no terminal to ask on: use --token-file or --password-stdin".to_owned(),
+        )
     };
     let guard = Guard::open().map_err(no_terminal)?;
     crate::terminal::signals::start(None)?;
@@ -440,7 +384,7 @@ fn ask(guard: &'static Guard, question: &str, shown: bool) -> Result<Secret, Cli
     guard.give_back();
     match line? {
         Some(line) => Ok(line),
-        None => Err(CliError::Usage("given up".to_owned())),
+        None => Err(CliError::NotSignedIn("given up".to_owned())),
     }
 }
 
@@ -449,8 +393,7 @@ mod tests {
     use common::client::ClientError;
     use common::problem::ProblemType;
 
-    use super::{CliError, escaped, next_limit};
-    use crate::config::ListOptions;
+    use super::{CliError, escaped, status};
 
     #[test]
     fn statuses() {
@@ -468,6 +411,10 @@ mod tests {
             (CliError::Client(ClientError::Offline { address: String::new(), cause: String::new() }), 5),
             (CliError::Client(ClientError::Address(String::new())), 2),
             (CliError::NotVerified(String::new()), 6),
+            (CliError::Refused(String::new()), 1),
+            (CliError::NotSignedIn(String::new()), 3),
+            (CliError::NotAllowed(String::new()), 4),
+            (CliError::Ended { status: status::CONFLICT, why: String::new() }, 7),
         ] {
             assert_eq!(error.status(), status, "{error:?}");
         }
@@ -479,14 +426,5 @@ mod tests {
         let json = escaped(&serde_json::json!(text).to_string());
         assert_eq!(json, "\"a\\u202eb\\u009b\\udb40\\udc01\\u007fé\"");
         assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
-    }
-
-    #[test]
-    fn limits() {
-        let list = |limit, all| ListOptions { limit, all, json: false };
-        assert_eq!(next_limit(&list(50, false), 0), Some(50));
-        assert_eq!(next_limit(&list(250, false), 200), Some(50));
-        assert_eq!(next_limit(&list(50, false), 50), None);
-        assert_eq!(next_limit(&list(50, true), 1_000_000), Some(200));
     }
 }

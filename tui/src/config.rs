@@ -6,14 +6,15 @@ pub mod file;
 use std::io::Read;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
 use common::client::Client;
+use common::manual::Shell;
 use common::tls::Trust;
 use zeroize::Zeroizing;
 
-use crate::cli::UploadOptions;
+use crate::cli::{UploadOptions, What};
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, read_token_file};
 use crate::state::log::LogSettings;
@@ -31,16 +32,63 @@ const PASSWORD_OCTETS_MAX: u64 = 1024;
 /// Longest file of verifier keys, in octets.
 const KEY_FILE_OCTETS_MAX: u64 = 64 * 1024;
 
-const AFTER_HELP: &str = "\
+const ABOUT: &str = "\
 Without a command the console opens; it needs a terminal. Credentials, first found: --token-file, MREG_TOKEN_FILE,
-MREG_TOKEN (readable by other processes of the same user: a file is better), --password-stdin, a kept session, a prompt.
+MREG_TOKEN (readable by other processes of the same user: a file is better), --password-stdin, a kept session, a prompt.";
 
-Exit status: 0 done, 1 refused or failed, 2 usage or configuration, 3 not signed in, 4 not allowed, 5 daemon not
-reached, 6 verification failed, 7 conflict, 70 defect in mreg, 128+n ended by signal n.";
+/// The exit statuses and what they mean.
+pub const STATUSES: [(&str, &str); 10] = [
+    ("0", "done"),
+    ("1", "refused or failed"),
+    ("2", "usage or configuration"),
+    ("3", "not signed in"),
+    ("4", "not allowed"),
+    ("5", "daemon not reached, or not known whether something happened"),
+    ("6", "verification failed"),
+    ("7", "conflict: it is so already, or somebody else was first"),
+    ("70", "defect in mreg"),
+    ("128+n", "ended by signal n"),
+];
+
+/// The variables that are read and what they do.
+pub const ENVIRONMENT: [(&str, &str); 13] = [
+    ("MREG_PROFILE", "the profile of the configuration file, as --profile"),
+    ("MREG_URL", "the daemon's address, as --url"),
+    ("MREG_USER", "the user to sign in as, as --user"),
+    ("MREG_TOKEN_FILE", "a file with a token, as --token-file"),
+    ("MREG_TOKEN", "a token; other processes of the same user can read it there: a file is better"),
+    ("MREG_LOG_KEY", "the log's verifier key, or a file with it, as --log-key"),
+    ("NO_COLOR", "not empty: no colours"),
+    ("TERM", "dumb, or a name that begins with vt: no colours"),
+    ("LC_ALL, LC_CTYPE, LANG", "the first that is set says whether the terminal speaks UTF-8; else ASCII is drawn"),
+    ("XDG_CONFIG_HOME", "where mreg/config.toml lies, instead of ~/.config"),
+    ("XDG_STATE_HOME", "where mreg keeps what it pinned of logs, and evidence, instead of ~/.local/state"),
+    ("XDG_RUNTIME_DIR", "where sessions are kept; without it none is"),
+    ("HOME", "where the first two are looked for by default"),
+];
+
+/// The files that are read and written.
+pub const FILES: [(&str, &str); 4] = [
+    (
+        "~/.config/mreg/config.toml",
+        "the configuration: profiles, keys, looks; mreg config check names every mistake in it",
+    ),
+    (
+        "$XDG_RUNTIME_DIR/mreg/PROFILE.json",
+        "the session of a profile, readable by its owner alone; mreg logout removes it",
+    ),
+    ("~/.local/state/mreg/", "what is pinned of each log, evidence of failed checks, reports about defects"),
+    ("FILE.part", "a download or an export that is not complete"),
+];
+
+fn after_help() -> String {
+    let statuses: Vec<String> = STATUSES.iter().map(|(status, meaning)| format!("{status:>7}  {meaning}")).collect();
+    format!("{ABOUT}\n\nExit status:\n{}", statuses.join("\n"))
+}
 
 /// The registry's terminal console.
 #[derive(Debug, Parser)]
-#[command(name = "mreg", version, after_help = AFTER_HELP)]
+#[command(name = "mreg", version, after_help = after_help(), max_term_width = 110)]
 pub struct Arguments {
     /// What every command takes.
     #[command(flatten)]
@@ -54,6 +102,9 @@ pub struct Arguments {
     /// Draw less often: for a slow line.
     #[arg(long)]
     pub slow: bool,
+    /// No screen: a prompt, numbered lists, questions and answers, a line at a time; for screen readers and plain terminals.
+    #[arg(long)]
+    pub plain: bool,
     /// End with a defect at the first key, so that the report about it can be tested.
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
@@ -103,55 +154,45 @@ pub struct Connection {
 /// Commands without a screen.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List models.
-    Ls {
-        /// Part of name or description.
-        query: Option<String>,
-        /// The order; `-` in front turns it round.
-        #[arg(long, default_value = "name", allow_hyphen_values = true, value_name = "KEY",
-              value_parser = ["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"])]
-        sort: String,
-        /// Only with this tag, as key:value; may be repeated.
-        #[arg(long = "tag", value_name = "K:V")]
-        tags: Vec<String>,
-        /// Only in this state.
-        #[arg(long)]
-        state: Option<StateName>,
+    /// Get lists and single things, as text, JSON or CSV.
+    Get {
+        /// What.
+        #[arg(value_enum)]
+        what: What,
+        /// Which one; of versions, of which model.
+        id: Option<String>,
         /// How much, and how.
         #[command(flatten)]
         list: ListOptions,
     },
-    /// Show a model and the version a reference selects: id, name, name:3, name@alias or sha256:...
-    Show {
-        /// The reference.
-        reference: String,
-        /// One JSON document.
+    /// Change something: delete, role, release, ...; without words, list what there is and what you may.
+    ///
+    /// What can be repaired is done only with --yes and the exact name; so is what can't, and of several things their number.
+    /// Without --yes it says what would happen and ends with status 2.
+    Do {
+        /// The command and what follows it, such as: delete team/x, role eve auditor.
+        words: Vec<String>,
+        /// The name of the thing, or the number of things: yes, do it.
+        #[arg(long, value_name = "NAME|NUMBER")]
+        yes: Option<String>,
+        /// Why, where a reason goes with it; the log keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// edit: the model's description.
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// edit: all of the model's tags, as key=value,key=value; empty for none.
+        #[arg(long, value_name = "K=V,...")]
+        tags: Option<String>,
+        /// release: also what was blocked for good.
+        #[arg(long = "override")]
+        override_block: bool,
+        /// List the commands, their tier, and what you may.
+        #[arg(long)]
+        list: bool,
+        /// One JSON document per line.
         #[arg(long)]
         json: bool,
-    },
-    /// List entries of the audit log, newest first. Each page read is an entry itself.
-    Audit {
-        /// Actor's name or id.
-        #[arg(long)]
-        actor: Option<String>,
-        /// Action, or a beginning of it that ends in .*
-        #[arg(long)]
-        action: Option<String>,
-        /// ok, denied or error.
-        #[arg(long, value_parser = ["ok", "denied", "error"])]
-        outcome: Option<String>,
-        /// Target's id or name.
-        #[arg(long)]
-        target: Option<String>,
-        /// At or after, RFC 3339.
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
-        /// At or before, RFC 3339.
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-        /// How much, and how.
-        #[command(flatten)]
-        list: ListOptions,
     },
     /// Sign in and keep the session until logout, in the runtime folder, readable by you alone.
     Login,
@@ -216,6 +257,18 @@ pub enum Command {
     },
     /// Upload files as one version. What is interrupted goes on where it ended, by the same command.
     Upload(UploadOptions),
+    /// Print a script that completes this command line in a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page in roff, or write the pages of all commands.
+    Man {
+        /// Write a page for each command into this folder, made if it is not there.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Download a file of a version and check its digest. Nothing is overwritten; what was cut goes on.
     Fetch {
         /// The version: name, name:3, name@alias, id or sha256:...
@@ -241,38 +294,29 @@ pub enum ConfigCommand {
 }
 
 /// How much of a list, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ListOptions {
+    /// Only these, as the console's filter: words and field:value.
+    #[arg(long, value_name = "F")]
+    pub filter: Option<String>,
+    /// The order of models: name, updated_at, created_at; `-` in front turns it round.
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    pub sort: Option<String>,
     /// At most so many rows.
     #[arg(long, default_value_t = 50, value_name = "N", conflicts_with = "all")]
     pub limit: u64,
     /// All rows.
     #[arg(long)]
     pub all: bool,
-    /// One JSON document per line.
-    #[arg(long)]
+    /// JSON: one document, or one per line.
+    #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-}
-
-/// States a person can ask for.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[expect(missing_docs, reason = "a state says its name")]
-pub enum StateName {
-    Available,
-    Quarantined,
-    Deprecated,
-    Deleted,
-}
-
-impl From<StateName> for common::api::State {
-    fn from(name: StateName) -> Self {
-        match name {
-            StateName::Available => Self::Available,
-            StateName::Quarantined => Self::Quarantined,
-            StateName::Deprecated => Self::Deprecated,
-            StateName::Deleted => Self::Deleted,
-        }
-    }
+    /// CSV. A cell that a spreadsheet would take for a formula gets an apostrophe.
+    #[arg(long)]
+    pub csv: bool,
+    /// Leave the cells as they are.
+    #[arg(long, requires = "csv")]
+    pub raw: bool,
 }
 
 /// What proves who asks.
@@ -602,6 +646,18 @@ impl Configuration {
         Self { path, file }
     }
 
+    /// What is wrong with the files that it names: keys of logs that can't be read.
+    pub fn more_mistakes(&self) -> Vec<Mistake> {
+        let profiles = self.file.iter().flat_map(|file| &file.profiles);
+        let mistakes = profiles.filter_map(|(name, profile)| {
+            let why = log_keys(profile.log_key.as_deref()?).err()?;
+            Some(Mistake { line: profile.log_key_line, text: format!("log_key of the profile {name}: {why}") })
+        });
+        let mut mistakes: Vec<Mistake> = mistakes.collect();
+        mistakes.sort_by_key(|mistake| mistake.line);
+        mistakes
+    }
+
     /// The file's mistakes in a sentence, with what to do.
     pub fn complaint(&self) -> Option<String> {
         let mistakes = self.file.as_ref().err()?;
@@ -674,11 +730,31 @@ mod tests {
     #[test]
     fn arguments() {
         Arguments::command().debug_assert();
-        assert!(Arguments::try_parse_from(["mreg", "ls", "x", "--sort", "-updated_at", "--all", "--json"]).is_ok());
-        assert!(Arguments::try_parse_from(["mreg", "ls", "--all", "--limit", "3"]).is_err());
-        assert!(Arguments::try_parse_from(["mreg", "--password-stdin"]).is_err());
-        assert!(Arguments::try_parse_from(["mreg", "audit", "--outcome", "maybe"]).is_err());
-        assert!(Arguments::try_parse_from(["mreg", "--password", "x"]).is_err());
+        let is_taken = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for line in [
+            "mreg get models --filter x --sort -updated_at --all --json",
+            "mreg get entries --csv --raw",
+            "mreg get versions team/x",
+            "mreg do",
+            "mreg do delete team/x --yes team/x",
+            "mreg --plain",
+            "mreg completions fish",
+        ] {
+            assert!(is_taken(line), "{line}");
+        }
+        for line in [
+            "mreg get",
+            "mreg get everything",
+            "mreg get models --all --limit 3",
+            "mreg get models --json --csv",
+            "mreg get models --raw",
+            "mreg --password-stdin",
+            "mreg --password x",
+            "mreg completions tcsh",
+            "mreg ls",
+        ] {
+            assert!(!is_taken(line), "{line}");
+        }
     }
 
     #[test]

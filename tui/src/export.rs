@@ -24,10 +24,16 @@ pub enum Kind {
     Versions,
     /// Users.
     Users,
+    /// Items of the drop folder.
+    Queue,
+    /// Versions that are held.
+    Quarantine,
+    /// Entries of the audit log.
+    Entries,
 }
 
 impl Kind {
-    /// The columns of the CSV: keys of the documents.
+    /// The columns of the CSV: keys of the documents, with points where they lie deeper.
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Models => &[
@@ -72,6 +78,51 @@ impl Kind {
                 "updated_at",
                 "last_login_at",
             ],
+            Self::Queue => &[
+                "path",
+                "id",
+                "kind",
+                "state",
+                "reason",
+                "size",
+                "files",
+                "by",
+                "attempts",
+                "name",
+                "version",
+                "seen_at",
+                "state_since",
+                "next_try_at",
+                "log_index",
+            ],
+            Self::Quarantine => &[
+                "name",
+                "id",
+                "version",
+                "state_reason",
+                "verdict",
+                "cleared",
+                "findings_total",
+                "findings",
+                "format",
+                "size",
+                "held_at",
+                "created_at",
+                "created_by",
+            ],
+            Self::Entries => &[
+                "index",
+                "entry.ts",
+                "entry.actor.name",
+                "entry.actor.id",
+                "entry.action",
+                "entry.target.kind",
+                "entry.target.id",
+                "entry.outcome",
+                "entry.req.ip",
+                "entry.data",
+                "leaf_hash",
+            ],
         }
     }
 
@@ -81,6 +132,9 @@ impl Kind {
             Self::Models => "models",
             Self::Versions => "versions",
             Self::Users => "users",
+            Self::Queue => "queue",
+            Self::Quarantine => "quarantine",
+            Self::Entries => "entries",
         }
     }
 }
@@ -98,7 +152,8 @@ pub fn row(kind: Kind, format: Format, value: &Value) -> String {
     match format {
         Format::JsonLines => format!("{value}\n"),
         Format::Csv { raw } => {
-            let cells: Vec<String> = kind.columns().iter().map(|column| cell(value.get(column), raw)).collect();
+            let at = |column: &str| column.split('.').try_fold(value, |value, key| value.get(key));
+            let cells: Vec<String> = kind.columns().iter().map(|column| cell(at(column), raw)).collect();
             cells.join(",") + "\r\n"
         }
     }
@@ -159,5 +214,7 @@ mod tests {
         assert_eq!(head(Kind::Users, csv).matches(',').count(), row(Kind::Users, csv, &user).matches(',').count());
         assert!(row(Kind::Users, Format::JsonLines, &user).ends_with("}\n"));
         assert_eq!(head(Kind::Users, Format::JsonLines), "");
+        let entry = json!({"index": 7, "entry": {"actor": {"name": "=eve"}, "action": "model.read"}, "leaf_hash": "x"});
+        assert_eq!(row(Kind::Entries, csv, &entry), "7,,'=eve,,model.read,,,,,,x\r\n");
     }
 }

@@ -18,11 +18,32 @@ use tui::{cli, run, worker};
 fn main() -> ExitCode {
     common::tls::install();
     std::panic::set_hook(Box::new(defect));
-    let mut arguments = Arguments::parse();
+    let mut arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     match arguments.command.take() {
         Some(command) => cli::run(arguments, command),
+        None if arguments.plain => cli::plain(arguments),
         None => console(arguments),
     }
+}
+
+/// Help and version are asked for; the rest is a mistake, told in the form that was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // With stdout gone there is nobody left to tell.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        drop(writeln!(io::stderr(), "{}", cli::error_document(why, status::USAGE)));
+    } else {
+        drop(error.print());
+    }
+    ExitCode::from(status::USAGE)
 }
 
 fn console(arguments: Arguments) -> ExitCode {

@@ -1,26 +1,28 @@
-//! The loop: events in, actions out, and when a frame is due. It owns the clock and the timers; it decides nothing.
+//! The loop: events in, actions out, and when a frame is due. It decides nothing. What of it needs no terminal is `engine`;
+//! `bare` runs that alone.
 
+pub(crate) mod bare;
+pub(crate) mod engine;
 pub mod pace;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use ratatui::Terminal;
 
-use crate::action::{Action, TimerId};
-use crate::config::{Opening, Profiles, state_folder};
-use crate::event::{Event, EventKind, Moment};
+use crate::action::Action;
+use crate::config::{Opening, Profiles};
+use crate::event::EventKind;
 use crate::lanes::{Receiver, Sender, lanes};
+use crate::run::engine::Engine;
 use crate::run::pace::Pace;
-use crate::state::{Settings, State};
+use crate::state::Settings;
 use crate::terminal::lean::Lean;
 use crate::terminal::{Guard, Screen, clipboard, input, signals, suspend, watchdog};
-use crate::time::rfc3339;
-use crate::update::{choose, complain, start, update};
+use crate::update::{choose, complain};
 use crate::view::draw;
-use crate::worker::Worker;
 
 /// Events taken before a frame is drawn.
 const BATCH_MAX: usize = 256;
@@ -50,9 +52,7 @@ pub struct Begin {
 struct Loop {
     guard: &'static Guard,
     terminal: Terminal<Lean<Screen>>,
-    state: State,
-    timers: BTreeMap<TimerId, Instant>,
-    began: Instant,
+    engine: Engine,
     pace: Pace,
     /// Something changed since the last frame, and whether somebody asked for it.
     dirty: Option<bool>,
@@ -60,18 +60,9 @@ struct Loop {
     quit: bool,
     /// The next SIGCONT is the one that ends our own stop.
     continues_stop: bool,
-    sender: Sender,
     profiles: Profiles,
     clipboard: clipboard::Way,
     defect: bool,
-    worker: Option<Open>,
-}
-
-/// The daemon that is being asked.
-struct Open {
-    worker: Worker,
-    /// The session ends at the daemon with the console: it was opened here and is not kept.
-    ends_session: bool,
 }
 
 /// Runs the console until it is left. A session that was opened here is ended at the daemon then, unless it is kept; a
@@ -95,30 +86,25 @@ fn run_taken(guard: &'static Guard, begin: Begin, sender: Sender, events: &Recei
     let mut console = Loop {
         guard,
         terminal: Terminal::new(Lean::new(Screen::new(guard)))?,
-        state: State::new(settings, guard.size()),
-        timers: BTreeMap::new(),
-        began: Instant::now(),
+        engine: Engine::new(settings, guard.size(), sender.clone()),
         pace: Pace::new(slow),
         dirty: None,
         frames: 0,
         quit: false,
         continues_stop: false,
-        sender: sender.clone(),
         profiles,
         clipboard,
         defect,
-        worker: None,
     };
-    console.state.now = console.moment();
     if mouse {
         guard.report_mouse(true)?;
     }
     let mut first = match opening {
-        Some(opening) => console.open(opening)?,
-        None => choose(&mut console.state),
+        Some(opening) => console.engine.open(opening)?,
+        None => choose(&mut console.engine.state),
     };
     if let Some(why) = complaint {
-        first.extend(complain(&mut console.state, why));
+        first.extend(complain(&mut console.engine.state, why));
     }
     console.paint()?;
     input::start(sender)?;
@@ -128,9 +114,7 @@ fn run_taken(guard: &'static Guard, begin: Begin, sender: Sender, events: &Recei
     }
     // Away first, then the daemon: nobody waits in front of a frozen screen.
     guard.give_back();
-    if let Some(Open { worker, ends_session }) = console.worker.take() {
-        worker.leave(ends_session && !console.state.remember);
-    }
+    console.engine.leave();
     Ok(())
 }
 
@@ -138,14 +122,11 @@ impl Loop {
     /// One turn: the events that wait, the timers that are due, then a frame if one is.
     fn turn(&mut self, events: &Receiver) -> io::Result<()> {
         let frame_due = self.frame_due();
-        let next = self.timers.values().copied().chain(frame_due).min();
+        let next = self.engine.next_due().into_iter().chain(frame_due).min();
         for event in events.take(next, BATCH_MAX) {
             self.feed(event)?;
         }
-        let now = Instant::now();
-        let due: Vec<TimerId> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
-        for id in due {
-            self.timers.remove(&id);
+        for id in self.engine.due() {
             self.feed(EventKind::Timer(id))?;
         }
         if self.frame_due().is_some_and(|due| due <= Instant::now()) && !self.quit {
@@ -155,8 +136,8 @@ impl Loop {
     }
 
     fn frame_due(&self) -> Option<Instant> {
-        let due = self.pace.due(self.moment().ms, self.dirty?);
-        Some(self.began + Duration::from_millis(due))
+        let due = self.pace.due(self.engine.moment().ms, self.dirty?);
+        Some(self.engine.instant(due))
     }
 
     fn feed(&mut self, kind: EventKind) -> io::Result<()> {
@@ -174,94 +155,29 @@ impl Loop {
         if !matches!(kind, EventKind::Drawn(_)) {
             self.dirty = Some(self.dirty.unwrap_or(false) || asked);
         }
-        let event = Event { at: self.moment(), kind };
-        let actions = update(&mut self.state, event);
+        let actions = self.engine.happen(kind);
         self.act(actions)
     }
 
     fn act(&mut self, actions: Vec<Action>) -> io::Result<()> {
         for action in actions {
-            match action {
-                Action::Request { id, call } => {
-                    if let Some(open) = &self.worker {
-                        open.worker.ask(id, call);
-                    }
-                }
-                Action::Cancel(id) => {
-                    if let Some(open) = &self.worker {
-                        open.worker.cancel(id);
-                    }
-                }
-                Action::Job { id, job } => {
-                    if let Some(open) = &self.worker {
-                        open.worker.job(id, job);
-                    }
-                }
-                Action::JobStop(id) => {
-                    if let Some(open) = &self.worker {
-                        open.worker.cancel(id);
-                    }
-                }
-                Action::JobPause(id, on) => {
-                    if let Some(open) = &self.worker {
-                        open.worker.pause(id, on);
-                    }
-                }
-                Action::TimerSet { id, after_ms } => {
-                    self.timers.insert(id, Instant::now() + Duration::from_millis(after_ms));
-                }
-                Action::TimerDrop(id) => drop(self.timers.remove(&id)),
-                Action::TailOpen { epoch, after } => {
-                    if let Some(open) = &self.worker {
-                        open.worker.tail_open(epoch, after);
-                    }
-                }
-                Action::TailClose => {
-                    if let Some(open) = &self.worker {
-                        open.worker.tail_close();
-                    }
-                }
-                Action::SavePin { kept, force } => {
-                    if let Some(open) = &self.worker {
-                        open.worker.save_pin(kept, force);
-                    }
-                }
-                Action::WriteFile { purpose, name, text } => {
-                    let stamp = rfc3339(self.moment().wall_seconds).replace(['-', ':'], "");
-                    if let Some(open) = &self.worker {
-                        open.worker.write_file(purpose, name, stamp, text);
-                    }
-                }
-                Action::Repaint => self.terminal.clear()?,
-                Action::Suspend => {
+            match self.engine.perform(action) {
+                Some(Action::Repaint) => self.terminal.clear()?,
+                Some(Action::Suspend) => {
                     self.continues_stop = true;
                     suspend(self.guard)?;
                     self.reclaimed()?;
                 }
-                Action::Copy(text) => {
+                Some(Action::Copy(text)) => {
                     // Too long a text was refused before; the terminal itself never answers.
                     if let Some(octets) = clipboard::sequence(&text, self.clipboard) {
                         self.guard.put(&octets)?;
                     }
                 }
-                Action::Mouse(on) => self.guard.report_mouse(on)?,
-                Action::Remember(on) => {
-                    if let Some(open) = &self.worker {
-                        open.worker.remember(on);
-                    }
-                }
-                Action::Lock => {
-                    if let Some(open) = &self.worker {
-                        open.worker.lock();
-                    }
-                }
-                Action::Logout => {
-                    if let Some(open) = &self.worker {
-                        open.worker.logout();
-                    }
-                }
-                Action::Switch(profile) => self.switch(&profile)?,
-                Action::Quit => self.quit = true,
+                Some(Action::Mouse(on)) => self.guard.report_mouse(on)?,
+                Some(Action::Switch(profile)) => self.switch(&profile)?,
+                Some(Action::Quit) => self.quit = true,
+                Some(_) | None => {}
             }
         }
         Ok(())
@@ -271,32 +187,11 @@ impl Loop {
 
     /// Another daemon: nothing of the one before stays on the screen.
     fn switch(&mut self, profile: &str) -> io::Result<()> {
-        let opening = match self.profiles.open(profile) {
-            Ok(opening) => opening,
-            Err(why) => {
-                let actions = complain(&mut self.state, why);
-                return self.act(actions);
-            }
+        let actions = match self.profiles.open(profile) {
+            Ok(opening) => self.engine.open(opening)?,
+            Err(why) => complain(&mut self.engine.state, why),
         };
-        if let Some(Open { worker, ends_session }) = self.worker.take() {
-            worker.leave_alone(ends_session && !self.state.remember);
-        }
-        self.timers.clear();
-        let actions = self.open(opening)?;
         self.act(actions)
-    }
-
-    fn open(&mut self, opening: Opening) -> io::Result<Vec<Action>> {
-        let Opening { client, mut settings, credential, cache, .. } = opening;
-        let ends_session = !credential.is_given();
-        settings.mouse = self.state.settings.mouse;
-        let mut state = State::new(settings, self.guard.size());
-        state.now = self.moment();
-        state.next_id = self.state.next_id;
-        self.state = state;
-        let worker = Worker::start(client, self.sender.next_profile(), cache, state_folder())?;
-        self.worker = Some(Open { worker, ends_session });
-        Ok(start(&mut self.state, credential))
     }
 
     // ---- the terminal -----------------------------------------------------------------------------------------------
@@ -311,29 +206,20 @@ impl Loop {
     }
 
     fn reclaimed(&mut self) -> io::Result<()> {
-        self.guard.report_mouse(self.state.settings.mouse)?;
+        self.guard.report_mouse(self.engine.state.settings.mouse)?;
         self.terminal.backend_mut().forget();
         self.feed(EventKind::Resumed(self.guard.size()))
     }
 
     fn paint(&mut self) -> io::Result<()> {
-        let state = &self.state;
+        let state = &self.engine.state;
         let before = self.terminal.backend().written();
         self.terminal.draw(|frame| draw(state, frame))?;
         let octets = self.terminal.backend().written() - before;
-        self.pace.drawn(self.moment().ms, octets, self.dirty.unwrap_or(true));
+        self.pace.drawn(self.engine.moment().ms, octets, self.dirty.unwrap_or(true));
         self.dirty = None;
         self.frames += 1;
         self.feed(EventKind::Drawn(self.frames))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the loop is the console's only clock")]
-    fn moment(&self) -> Moment {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment {
-            ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            wall_seconds: i64::try_from(wall.as_secs()).unwrap_or(i64::MAX),
-        }
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Settings {
     pub version: &'static str,
     /// How the log is followed.
     pub log: LogSettings,
+    /// There is no screen: nothing is asked for to fill one.
+    pub bare: bool,
 }
 
 /// How the selected row is shown, beside its marker.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 
 use crate::event::Size;
 
@@ -83,6 +83,17 @@ impl Guard {
     /// What the tty says.
     pub fn take_prompt(&self) -> io::Result<()> {
         self.take(PROMPT)
+    }
+
+    /// Lines as ever, but what is typed is not shown: for passwords where there is no screen.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn take_silent(&self) -> io::Result<()> {
+        self.mode.store(PROMPT, Ordering::SeqCst);
+        let mut silent = self.found.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        Ok(tcsetattr(&self.tty, OptionalActions::Now, &silent)?)
     }
 
     fn take(&self, mode: u8) -> io::Result<()> {

@@ -150,7 +150,7 @@ pub(crate) fn may_pass(error: &ClientError) -> bool {
     match error {
         ClientError::Offline { .. } | ClientError::Timeout { .. } => true,
         ClientError::Problem { problem, .. } => matches!(problem.status, 408 | 423 | 429 | 503 | 507),
-        ClientError::Address(_) | ClientError::Protocol(_) => false,
+        ClientError::Address(_) | ClientError::Tls { .. } | ClientError::Protocol(_) => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
 
 mod audit;
+mod bare;
 mod confirm;
 mod course;
 mod dialog;
@@ -32,6 +33,7 @@ use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
+pub use bare::{acknowledge, ask_before, download, export, log_out, sign_in_again, tags_of, trust_key, undo, upload};
 pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
@@ -211,7 +213,7 @@ fn is_away(error: &ClientError) -> bool {
 }
 
 /// An error as a sentence, with the id the daemon's log knows it by.
-fn sentence(error: &ClientError) -> String {
+pub(crate) fn sentence(error: &ClientError) -> String {
     match error {
         ClientError::Problem { problem, retry_after_seconds } => {
             let after = retry_after_seconds.map(|seconds| format!(", again in {seconds} s")).unwrap_or_default();
@@ -762,7 +764,7 @@ fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {
 
 /// The screen on show asks for what it lacks.
 fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if state.who.is_none() || state.new_password.is_some() {
+    if state.who.is_none() || state.new_password.is_some() || state.settings.bare {
         return;
     }
     if refusal(state.who.as_ref(), state.screen.permission()).is_some() {

@@ -321,6 +321,22 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
             client.change_password(old.expose(), new.expose()).await?;
             Answer::PasswordChanged
         }
+        Call::Change { change, if_match, key } => {
+            Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
+        }
+        other => read(client, other).await?,
+    })
+}
+
+/// Performs a call that only reads.
+///
+/// # Errors
+/// As the call; [`ClientError::Protocol`] for one that does more than read.
+pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientError> {
+    Ok(match call {
+        Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Change { .. } => {
+            return Err(ClientError::Protocol(format!("{} does not only read", call.name())));
+        }
         Call::Me => Answer::Me(client.me().await?),
         Call::Models(query) => Answer::Models(client.models(&query).await?),
         Call::Model(reference) => Answer::Model(boxed(client.model(&reference).await?)),
@@ -338,9 +354,6 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
         }
         Call::Version { reference, version } => Answer::Version(boxed(client.version_info(&reference, version).await?)),
         Call::Look(object) => Answer::Look(changes::look(client, &object).await?),
-        Call::Change { change, if_match, key } => {
-            Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
-        }
         Call::Text { reference, version, path, octets_max } => {
             let mut download = client.download(&reference, version, &path).await?;
             let mut octets = Vec::new();

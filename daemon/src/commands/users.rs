@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use super::way::{Way, ask, failed, here};
-use super::{Failed, runtime, say};
+use super::{Failed, exit_of_secret, runtime, say};
 use crate::cli::{Exit, PasswordSource, UserCommand};
 use crate::config::{Config, Secret};
 
@@ -48,7 +48,7 @@ impl Password {
             },
             Err(error) => {
                 let from = source.password_file.as_ref().map_or("standard input".into(), |path| path.to_string_lossy());
-                Err(Failed::new(Exit::Usage, format_args!("the password from {from}: {error}")))
+                Err(Failed::new(exit_of_secret(&error), format_args!("the password from {from}: {error}")))
             }
         }
     }

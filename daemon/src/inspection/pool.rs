@@ -247,7 +247,7 @@ fn start_and_tidy(program: &Path, orders: &Receiver<Order>, shared: &Shared) {
         match orders.recv_timeout(TIDY_EVERY) {
             Ok(Order { stdin, started }) => {
                 let child = Command::new(program)
-                    .arg("scan-worker")
+                    .arg(crate::cli::SCAN_WORKER)
                     .env_clear()
                     .current_dir("/")
                     // A signal from the terminal is for us; when a worker ends is ours to say.

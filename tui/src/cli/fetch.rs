@@ -23,7 +23,7 @@ pub(super) async fn fetch(
 ) -> Result<(), CliError> {
     let info = client.model(reference).await?.body;
     let Some(version) = &info.selected else {
-        return Err(CliError::Usage(format!("{} has no version to fetch", clean(reference))));
+        return Err(CliError::Refused(format!("{} has no version to fetch", clean(reference))));
     };
     let artifact = choose(version, file)?;
     let target = output.unwrap_or_else(|| PathBuf::from(artifact.path.file_name()));
@@ -60,9 +60,8 @@ fn choose<'a>(version: &'a VersionInfo, file: Option<&str>) -> Result<&'a Artifa
     match (wanted, version.artifacts.as_slice()) {
         (None, [only]) => Ok(only),
         (None, _) => Err(CliError::Usage(format!("name one of its files: {}", names()))),
-        (Some(path), all) => all
-            .iter()
-            .find(|artifact| artifact.path == path)
-            .ok_or_else(|| CliError::Usage(format!("no file {path} in v{}; there are: {}", version.version, names()))),
+        (Some(path), all) => all.iter().find(|artifact| artifact.path == path).ok_or_else(|| {
+            CliError::Refused(format!("no file {path} in v{}; there are: {}", version.version, names()))
+        }),
     }
 }

@@ -1,11 +1,13 @@
 //! Sessions, profiles and the configuration, without a screen.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use common::client::{Client, ClientError};
 
 use super::{CliError, document, prompt, runtime};
 use crate::clean::clean;
+use crate::config::file::Mistake;
 use crate::config::{ConfigCommand, Configuration, Credential, Opening, Profiles};
 use crate::keymap::{Keys, TABLE};
 use crate::secret::Secret;
@@ -30,8 +32,7 @@ pub(super) fn login(opening: Opening) -> Result<(), CliError> {
     };
     let session = runtime()?.block_on(client.login(&user, password.expose()))?.body;
     if session.must_change_password {
-        let why = "the password must be changed first: run mreg without a command";
-        return Err(CliError::Usage(why.to_owned()));
+        return Err(CliError::NotAllowed(super::MUST_CHANGE.to_owned()));
     }
     keep(&client, &cache, session.username.as_str(), session.expires_in_seconds).map_err(CliError::Usage)?;
     let mut out = io::stdout().lock();
@@ -132,14 +133,18 @@ pub(super) fn config(what: ConfigCommand, configuration: &Configuration) -> Resu
         (ConfigCommand::Check, Ok(_)) if !path.exists() => {
             Ok(writeln!(out, "{} is not there: everything is as it comes", path.display())?)
         }
-        (ConfigCommand::Check, Ok(file)) => {
-            Ok(writeln!(out, "{} is in order: {} profiles", path.display(), file.profiles.len())?)
-        }
-        (ConfigCommand::Check, Err(mistakes)) => {
-            for mistake in mistakes {
-                writeln!(out, "{mistake}")?;
-            }
-            Err(CliError::Usage(format!("{} has {} mistakes", path.display(), mistakes.len())))
-        }
+        (ConfigCommand::Check, Ok(file)) => match configuration.more_mistakes().as_slice() {
+            [] => Ok(writeln!(out, "{} is in order: {} profiles", path.display(), file.profiles.len())?),
+            mistakes => wrong(path, mistakes, &mut out),
+        },
+        (ConfigCommand::Check, Err(mistakes)) => wrong(path, mistakes, &mut out),
     }
+}
+
+fn wrong(path: &Path, mistakes: &[Mistake], out: &mut impl Write) -> Result<(), CliError> {
+    for mistake in mistakes {
+        writeln!(out, "{}", clean(&mistake.to_string()))?;
+    }
+    let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
+    Err(CliError::Usage(format!("{} has {count}", path.display())))
 }

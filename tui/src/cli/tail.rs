@@ -7,21 +7,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::api::AuditRow;
-use common::audit::Verifier;
 use common::client::{AuditQuery, AuditStream, Bye, Client, ClientError, LogEvent};
 use serde_json::Value;
 
-use super::{CliError, document, entry_line};
+use super::listing::entry_line;
+use super::{CliError, document, talk};
 use crate::action::{LogAnswer, LogCall};
 use crate::event::Moment;
 use crate::filter::matches;
+use crate::state::log::LogSettings;
 use crate::tail::{Held, Input, Tail, Told};
 use crate::time::rfc3339;
-use crate::trust::{Breach, BreachKind, Judged, Trust, Wants};
+use crate::trust::{Badge, Breach, BreachKind, Judged, Trust, Wants};
 use crate::worker::{files, log};
 
 /// Entries that wait to be verified before the stream is read on.
 const WAITING_MAX: usize = 4_096;
+
+/// How often witnesses are thought of while nothing comes.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What was asked for.
 pub(super) struct Asked {
@@ -35,8 +39,8 @@ pub(super) struct Asked {
     pub(super) json: bool,
     /// The last entry.
     pub(super) until: Option<u64>,
-    /// The log's key, where it is given.
-    pub(super) key: Option<Verifier>,
+    /// The log's key and its witnesses, as they were set.
+    pub(super) log: LogSettings,
     /// Where pins and evidence are kept.
     pub(super) folder: Option<PathBuf>,
 }
@@ -51,6 +55,8 @@ struct Run<'a, W> {
     waiting: VecDeque<Held>,
     began: Instant,
     done: bool,
+    /// It was said that too few witnesses cosign, or that nothing covers what came.
+    told_late: bool,
 }
 
 pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -> Result<(), CliError> {
@@ -58,9 +64,20 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         Some(folder) => files::read_kept(folder, client.address()).map_err(CliError::Usage)?,
         None => None,
     };
-    let trust = Trust::new(client.address(), asked.key.clone(), Vec::new(), 0, kept);
+    let log = &asked.log;
+    let trust = Trust::new(client.address(), log.key.clone(), log.witnesses.clone(), log.quorum, kept);
     let tail = Tail::default();
-    let mut run = Run { asked, client, out, tail, trust, waiting: VecDeque::new(), began: Instant::now(), done: false };
+    let mut run = Run {
+        asked,
+        client,
+        out,
+        tail,
+        trust,
+        waiting: VecDeque::new(),
+        began: Instant::now(),
+        done: false,
+        told_late: false,
+    };
     if run.asked.verify && run.trust.alarm().is_some() {
         let what = run.trust.alarm().map(|alarm| alarm.what.clone()).unwrap_or_default();
         return Err(CliError::NotVerified(format!("an alarm was not acknowledged (open the console): {what}")));
@@ -140,7 +157,7 @@ impl<W: Write> Run<'_, W> {
                     return Ok(());
                 }
                 LogEvent::Bye(Bye::Revoked) => {
-                    return Err(CliError::Usage("the session has ended".to_owned()));
+                    return Err(CliError::NotSignedIn("the session has ended".to_owned()));
                 }
                 _ => {}
             }
@@ -151,14 +168,52 @@ impl<W: Write> Run<'_, W> {
     }
 
     async fn event(&mut self, stream: &mut AuditStream) -> Result<Option<LogEvent>, CliError> {
-        match stream.next_of_those_here()? {
-            Some(event) => Ok(Some(event)),
-            None => {
-                // Whoever reads along sees what there is before the wait.
-                self.out.flush()?;
-                Ok(stream.next().await?)
+        if let Some(event) = stream.next_of_those_here()? {
+            return Ok(Some(event));
+        }
+        // Whoever reads along sees what there is before the wait.
+        self.out.flush()?;
+        // One wait, however often witnesses are looked for meanwhile: it is the stream that knows how long silence may be.
+        let mut next = std::pin::pin!(stream.next());
+        loop {
+            self.witnesses().await?;
+            if let Ok(event) = tokio::time::timeout(LOOK_AGAIN, &mut next).await {
+                return Ok(event?);
             }
         }
+    }
+
+    /// Asks for what the profile's witnesses cosigned, when it is time; says once when they are late. That they are is no
+    /// failure, as on the screen: what they cosigned being of another history is.
+    async fn witnesses(&mut self) -> Result<(), CliError> {
+        if !self.asked.verify {
+            return Ok(());
+        }
+        let now = self.now();
+        if let Some(size) = self.trust.wants_witnessed(now) {
+            self.trust.asking_witnessed(now);
+            match self.ask(LogCall::Witnessed(size)).await {
+                Ok(LogAnswer::Witnessed { note, growth, .. }) => {
+                    let mut wants = Vec::new();
+                    let now = self.now();
+                    self.trust.cosigned(&note, Some(&growth), now, &mut wants);
+                    self.settle(wants).await?;
+                }
+                // It is asked again when it is time.
+                Ok(_) | Err(_) => self.trust.unanswered(),
+            }
+        }
+        let is_late = self.trust.badge(self.now()) == Badge::Late;
+        if is_late && !self.told_late {
+            let (_, quorum) = self.trust.witnesses();
+            talk(&match self.trust.witnessed() {
+                _ if quorum == 0 => "LATE: no checkpoint covers the newest entries".to_owned(),
+                Some(size) => format!("LATE: fewer than {quorum} witnesses cosigned more than {size} entries"),
+                None => format!("LATE: fewer than {quorum} witnesses cosigned anything"),
+            });
+        }
+        self.told_late = is_late;
+        Ok(())
     }
 
     /// The newest checkpoint, and where the tail begins.
@@ -170,7 +225,7 @@ impl<W: Write> Run<'_, W> {
                     self.trust.first_use(&keys, &mut wants);
                 }
                 let names: Vec<String> = self.trust.keys().iter().map(ToString::to_string).collect();
-                super::talk(&format!("log key taken on first use, compare it: {}", names.join(", ")));
+                talk(&format!("log key taken on first use, compare it: {}", names.join(", ")));
             }
             self.trust.asking();
             let LogAnswer::Checkpoint(note) = self.ask(LogCall::Checkpoint).await? else { return Ok(()) };

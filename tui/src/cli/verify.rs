@@ -233,7 +233,10 @@ pub(super) async fn verify(client: &Client, mut asked: Asked, out: &mut impl Wri
     let (orders, inbox) = unbounded_channel();
     let thread = std::thread::spawn(move || Run { source: Source { orders, failed: None }, asked }.run());
     serve(client, inbox).await;
-    let report = thread.join().map_err(|_panic| CliError::Usage("the check itself failed".to_owned()))??;
+    let report = thread.join().map_err(|_panic| CliError::Ended {
+        status: super::status::DEFECT,
+        why: "the check itself failed".to_owned(),
+    })??;
     if json {
         writeln!(out, "{}", document(&report)?)?;
     } else {

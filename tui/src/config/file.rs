@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use common::audit::Verifier;
 use common::certificate::KeyPin;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -76,8 +77,10 @@ pub struct Profile {
     pub remember: bool,
     /// Seconds without a key after which the console locks itself.
     pub lock_after_seconds: Option<u64>,
-    /// The key of the audit log, as its checkpoints name it.
+    /// The key of the audit log, as its checkpoints name it, or a file with it.
     pub log_key: Option<String>,
+    /// The line of that.
+    pub log_key_line: usize,
     /// Keys of witnesses.
     pub witnesses: Vec<String>,
     /// How many of them must have signed.
@@ -125,9 +128,37 @@ type Value<'a> = Spanned<DeValue<'a>>;
 
 impl Reader<'_> {
     fn mistake(&mut self, at: usize, text: String) {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        let line = 1 + before.iter().filter(|octet| **octet == b'\n').count();
+        let line = self.line(at);
         self.mistakes.push(Mistake { line, text });
+    }
+
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        1 + before.iter().filter(|octet| **octet == b'\n').count()
+    }
+
+    /// The key of a log: a file is looked into later, but what looks like a key must be one.
+    fn log_key(&mut self, name: &str, value: &Value<'_>) -> Option<String> {
+        let text = self.text_of("log_key", value)?;
+        if let (true, Err(why)) = (looks_like_key(&text), text.parse::<Verifier>()) {
+            self.mistake(value.span().start, format!("log_key of the profile {name}: {why}"));
+        }
+        Some(text)
+    }
+
+    /// Keys of witnesses, each with its own place.
+    fn witnesses(&mut self, name: &str, value: &Value<'_>) -> Vec<String> {
+        let keys = self.texts("witnesses", value);
+        if let DeValue::Array(items) = value.get_ref() {
+            for item in items.iter() {
+                if let DeValue::String(key) = item.get_ref()
+                    && let Err(why) = key.parse::<Verifier>()
+                {
+                    self.mistake(item.span().start, format!("a witness key of the profile {name}: {why}"));
+                }
+            }
+        }
+        keys
     }
 
     fn file(&mut self, table: &DeTable<'_>) -> File {
@@ -234,8 +265,11 @@ impl Reader<'_> {
                         self.mistake(value.span().start, format!("lock_after = {text:?} is no time such as \"15m\""));
                     }
                 }
-                "log_key" => profile.log_key = self.text_of("log_key", value),
-                "witnesses" => profile.witnesses = self.texts("witnesses", value),
+                "log_key" => {
+                    profile.log_key = self.log_key(name, value);
+                    profile.log_key_line = self.line(value.span().start);
+                }
+                "witnesses" => profile.witnesses = self.witnesses(name, value),
                 "quorum" => match value.get_ref() {
                     DeValue::Integer(number) if number.radix() == 10 && number.as_str().parse::<u32>().is_ok() => {
                         profile.quorum = number.as_str().parse().ok();
@@ -351,6 +385,12 @@ impl Reader<'_> {
     }
 }
 
+/// Whether somebody meant a key and not a file: `name+8 hex digits+...`.
+fn looks_like_key(text: &str) -> bool {
+    let id = text.split('+').nth(1);
+    id.is_some_and(|id| id.len() == 8 && id.bytes().all(|octet| octet.is_ascii_hexdigit()))
+}
+
 fn hint(name: &str, known: &[&str]) -> String {
     nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
@@ -406,8 +446,11 @@ accent = "red"
 confirm = "strict"
 readonly = true
 lock_after = "15m"
-log_key = "registry.example/log+2f6a90c1+AAAA"
-witnesses = ["w1+x", "w2+y"]
+log_key = "registry.example/log+952bc5e7+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
+witnesses = [
+    "registry.example/log+952bc5e7+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+    "registry.example/log+952bc5e7+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+]
 quorum = 1
 
 [profiles.local]
@@ -456,6 +499,8 @@ tls_pin = "sha256:00000000000000000000000000000000000000000000000000000000000000
             ("[profiles.a]\nurl = \"http://h\"\nquorum = 1\n", 1, "more witnesses"),
             ("[profiles.a]\nurl = \"https://h\"\ntls_pin = \"x\"\n", 3, "64 hexadecimal digits"),
             ("[profiles.a]\nurl = \"http://h\"\nca_file = \"x\"\n", 1, "for an https:// url"),
+            ("[profiles.a]\nurl = \"http://h\"\nlog_key = \"x+2f6a90c1+AAAA\"\n", 3, "log_key of the profile a"),
+            ("[profiles.a]\nurl = \"http://h\"\nwitnesses = [\n\"w1\"]\n", 4, "a witness key of the profile a"),
             ("[profiles.\"../x\"]\nurl = \"http://h\"\n", 1, "no name of a profile"),
             ("default = \"prd\"\n[profiles.prod]\nurl = \"http://h\"\n", 1, "did you mean prod?"),
             ("[ui]\nmouse = \n", 2, ""),

@@ -29,6 +29,46 @@ pub fn start(events: Sender) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Longest line that is read where there is no screen, in octets; the rest of a longer one is dropped.
+const TYPED_OCTETS_MAX: usize = 16 * 1024;
+
+/// Reads lines on a thread of its own, from a terminal that is as it was found: each comes as a text that is pasted, the end
+/// of all as C-d.
+///
+/// # Errors
+/// What the system says where no thread can be started.
+pub fn start_lines(tty: &File, events: Sender) -> std::io::Result<()> {
+    let mut tty = tty.try_clone()?;
+    std::thread::Builder::new().name("input".to_owned()).spawn(move || {
+        let mut typed = Zeroizing::new(Vec::with_capacity(TYPED_OCTETS_MAX));
+        let mut octets = Zeroizing::new([0; 4096]);
+        loop {
+            let count = match tty.read(octets.as_mut()) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_gone) => break,
+            };
+            for octet in octets.iter().take(count) {
+                if *octet != b'\n' {
+                    if typed.len() < TYPED_OCTETS_MAX {
+                        typed.push(*octet);
+                    }
+                    continue;
+                }
+                let line = String::from_utf8_lossy(&typed).into_owned();
+                typed.clear();
+                if events.send(EventKind::Paste(line)).is_err() {
+                    return;
+                }
+            }
+        }
+        // With the loop gone nobody waits for the end.
+        drop(events.send(EventKind::Key(Key { code: Code::Char('d'), ctrl: true })));
+    })?;
+    Ok(())
+}
+
 fn translate(event: Event) -> Option<EventKind> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {

@@ -295,7 +295,7 @@ fn quote(text: &str) -> String {
 }
 
 /// Tags from `key=value, "a key"="a, value"`.
-fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut tags = BTreeMap::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

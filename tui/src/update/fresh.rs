@@ -47,7 +47,7 @@ fn action_of(leaf: &[u8]) -> Option<&str> {
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     let busy = state.login.is_some() || state.dialog.is_some() || state.filter.is_some() || state.overlay.is_some();
     let is_changed = state.fresh.is_changed(state.screen, state.models.open.is_some());
-    if !is_changed || !state.focused || busy || state.who.is_none() || state.offline {
+    if !is_changed || !state.focused || busy || state.who.is_none() || state.offline || state.settings.bare {
         return;
     }
     let due = state.fresh.last_ms.map_or(0, |last| last.saturating_add(AGAIN_MS));

@@ -6,6 +6,7 @@ use crate::event::{Code, Key};
 use crate::export::{Format, Kind};
 use crate::state::changes::{RUNS_MAX, Running};
 use crate::state::{Level, Overlay, Screen, State};
+use common::api::VersionInfo;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -196,6 +197,18 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
             return Err("nothing is exported here; Y copies the selected one as JSON".to_owned());
         }
     };
+    export_to(state, rows, kind, format, path, out)
+}
+
+/// These rows to a new file.
+pub(super) fn export_to(
+    state: &mut State,
+    rows: Rows,
+    kind: Kind,
+    format: Format,
+    path: &str,
+    out: &mut Vec<Action>,
+) -> Result<(), String> {
     let title = format!("export to {path}");
     begin(state, title, false, Job::Export { rows, kind, format, path: path.to_owned() }, out)
 }
@@ -222,7 +235,17 @@ pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Ac
 /// `download [FILE]`, of the selected version.
 pub(super) fn download(state: &mut State, file: Option<&str>, out: &mut Vec<Action>) -> Result<(), String> {
     let open = state.models.open.as_ref().ok_or("open a model and select a version first")?;
-    let version = open.versions.selected().ok_or("select a version first")?;
+    let version = open.versions.selected().ok_or("select a version first")?.clone();
+    download_of(state, &version, file, out)
+}
+
+/// `download`, of any version.
+pub(super) fn download_of(
+    state: &mut State,
+    version: &VersionInfo,
+    file: Option<&str>,
+    out: &mut Vec<Action>,
+) -> Result<(), String> {
     let artifact = match (file, version.artifacts.as_slice()) {
         (None, [only]) => only,
         (None, all) => {

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Exit, Remote};
 use crate::commands::way::{Way, here};
-use crate::commands::{Failed, runtime};
+use crate::commands::{Failed, exit_of_secret, runtime};
 use crate::config::secret::{Readers, Secret, read_secret_file};
 use crate::config::{self, Config, Options};
 use crate::registry::Registry;
@@ -98,8 +98,9 @@ fn token_of(path: &Path) -> Result<Secret, Failed> {
             "--token-file takes the name of a file, and that looks like a token itself",
         ));
     }
-    read_secret_file(path, Readers::Owner)
-        .map_err(|error| Failed::new(Exit::Usage, format_args!("the token from {}: {error}", path.display())))
+    read_secret_file(path, Readers::Owner).map_err(|error| {
+        Failed::new(exit_of_secret(&error), format_args!("the token from {}: {error}", path.display()))
+    })
 }
 
 /// The registry of this machine, by way of its daemon while it runs.

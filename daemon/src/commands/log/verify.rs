@@ -219,7 +219,7 @@ fn witnessed(
 
 fn read(path: &Path, octets_max: usize) -> Result<Vec<u8>, Failed> {
     source::read_bounded(path, octets_max)
-        .map_err(|error| Failed::new(Exit::Usage, format_args!("{}: {error}", path.display())))
+        .map_err(|error| Failed::new(Exit::NoInput, format_args!("{}: {error}", path.display())))
 }
 
 fn verify_log(

@@ -1,0 +1,421 @@
+//! Changes given in words: `delete team/x`, `role eve auditor`. Each is a command of the one table, with the permission and
+//! the help it has there; what is particular here is how its things and its values are written. Nothing is looked up:
+//! what a name stands for, the daemon says. `mreg do` and the plain console run these lines.
+
+use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::role::{Permission, Role};
+
+use crate::config::nearest;
+use crate::keymap::{Command, Context, TABLE, VERBS};
+use crate::state::deeds::{Change, Deed, Object, Tier};
+
+/// A change given in words.
+#[derive(Debug)]
+pub struct Act {
+    /// Its word.
+    pub word: &'static str,
+    /// What follows.
+    pub words: &'static str,
+    /// The command it is, and where that applies; for `upload` and `alias` the verb of that word is the command.
+    of: (Context, Command),
+    shape: Shape,
+}
+
+/// How what follows is read.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// `MODEL VERSION|none NAME`.
+    Alias,
+    /// `MODEL`, and what it is to be from options.
+    Edit,
+    /// Models or versions, one or more.
+    Models(fn() -> Deed),
+    /// Versions, one or more.
+    Versions(fn() -> Deed),
+    /// Users, one or more.
+    Users(fn() -> Deed),
+    /// `USER ROLE`.
+    Role,
+    /// `NAME ROLE`.
+    AddUser,
+    /// Items of the drop folder, one or more.
+    Items(fn() -> Deed),
+    /// Nothing follows.
+    Intake(fn() -> Deed),
+    /// `FILE NAME`.
+    Upload,
+}
+
+/// All of them, in the order of the screens.
+pub const ACTS: &[Act] = &[
+    act("alias", "MODEL VERSION|none NAME", (Context::Models, Command::PointAlias), Shape::Alias),
+    act("edit", "MODEL", (Context::Models, Command::Edit), Shape::Edit),
+    act("delete", "MODEL[:VERSION]...", (Context::Models, Command::Delete), Shape::Models(|| Deed::Delete)),
+    act("restore", "MODEL[:VERSION]...", (Context::Models, Command::Restore), Shape::Models(|| Deed::Restore)),
+    act(
+        "deprecate",
+        "MODEL:VERSION...",
+        (Context::Model, Command::Deprecate),
+        Shape::Versions(|| Deed::Deprecate { reason: String::new() }),
+    ),
+    act("upload", "FILE NAME", (Context::Models, Command::Upload), Shape::Upload),
+    act("retry", "ITEM...", (Context::Queue, Command::Retry), Shape::Items(|| Deed::Retry)),
+    act(
+        "discard",
+        "ITEM...",
+        (Context::Queue, Command::Discard),
+        Shape::Items(|| Deed::Discard { reason: String::new() }),
+    ),
+    act("pause", "", (Context::Queue, Command::Pause), Shape::Intake(|| Deed::Pause { reason: String::new() })),
+    act("resume", "", (Context::Queue, Command::Pause), Shape::Intake(|| Deed::Resume { reason: String::new() })),
+    act("rescan", "MODEL:VERSION...", (Context::Quarantine, Command::Rescan), Shape::Versions(|| Deed::Rescan)),
+    act(
+        "release",
+        "MODEL:VERSION...",
+        (Context::Quarantine, Command::Release),
+        Shape::Versions(|| Deed::Release { reason: String::new(), override_block: false }),
+    ),
+    act(
+        "reject",
+        "MODEL:VERSION...",
+        (Context::Quarantine, Command::Block),
+        Shape::Versions(|| Deed::Block { reason: String::new() }),
+    ),
+    act("add-user", "NAME ROLE", (Context::Users, Command::AddUser), Shape::AddUser),
+    act("role", "USER ROLE", (Context::Users, Command::Role), Shape::Role),
+    act("password", "USER...", (Context::Users, Command::OneTimePassword), Shape::Users(|| Deed::OneTimePassword)),
+    act("lock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(true))),
+    act("unlock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(false))),
+    act("revoke", "USER...", (Context::Users, Command::Sessions), Shape::Users(|| Deed::Revoke)),
+    act("delete-user", "USER...", (Context::Users, Command::Delete), Shape::Users(|| Deed::Delete)),
+];
+
+const fn act(word: &'static str, words: &'static str, of: (Context, Command), shape: Shape) -> Act {
+    Act { word, words, of, shape }
+}
+
+/// What a change is to be, besides its things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Why; the log keeps it.
+    pub reason: Option<String>,
+    /// A model's description.
+    pub description: Option<String>,
+    /// All of a model's tags, as `key=value, key=value`.
+    pub tags: Option<String>,
+    /// A release goes over a block for good.
+    pub override_block: bool,
+}
+
+/// A thing as somebody names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// What it is, is known from the words.
+    Known(Object),
+    /// A model by id.
+    Model(String),
+    /// A version by `name@alias`, digest, or an id and a number.
+    Version(String),
+    /// An item of the drop folder by id or path.
+    Item(String),
+}
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// The same deed on each of these.
+    Change(Deed, Vec<Named>),
+    /// A file as a new version.
+    Upload {
+        /// The file.
+        path: String,
+        /// The model's name.
+        name: String,
+    },
+}
+
+/// The act of a word.
+///
+/// # Errors
+/// A sentence that names the nearest.
+pub fn find(word: &str) -> Result<&'static Act, String> {
+    ACTS.iter().find(|act| act.word == word).ok_or_else(|| {
+        let known: Vec<&str> = ACTS.iter().map(|act| act.word).collect();
+        let near = nearest(word, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        format!("{word:?} is no command that changes something{near}")
+    })
+}
+
+impl Act {
+    /// What it takes.
+    pub fn permission(&self) -> Option<Permission> {
+        self.binding().and_then(|(permission, _)| permission)
+    }
+
+    /// A line for the help.
+    pub fn help(&self) -> &'static str {
+        match self.word {
+            // One key does both: the words tell them apart.
+            "resume" => "take files in again",
+            "pause" => "take nothing in any more",
+            "lock" => "lock out, all sessions end",
+            "unlock" => "let in again",
+            _ => self.binding().map_or("", |(_, help)| help),
+        }
+    }
+
+    fn binding(&self) -> Option<(Option<Permission>, &'static str)> {
+        if let Some(verb) = VERBS.iter().find(|verb| verb.word == self.word) {
+            return Some((verb.permission, verb.help));
+        }
+        let (context, command) = self.of;
+        let row = TABLE.iter().find(|binding| binding.context == context && binding.command == command)?;
+        Some((row.permission, row.help))
+    }
+
+    /// How much it is asked about where one thing is named, before a strict profile lifts it.
+    pub fn tier(&self) -> Tier {
+        let of = |object: Object, deed: Deed| Change::new(object, deed).tier(None);
+        let version = || Object::Version { id: String::new(), name: String::new(), version: Version::FIRST };
+        let model = || Object::Model { id: String::new(), name: String::new() };
+        let user = || Object::User(String::new());
+        match self.shape {
+            Shape::Upload => Tier::Free,
+            Shape::Edit => of(model(), Deed::Edit { description: None, tags: None }),
+            Shape::Alias => Tier::Asked,
+            Shape::Models(deed) => of(model(), deed()),
+            Shape::Versions(deed) => of(version(), deed()),
+            Shape::Users(deed) => of(user(), deed()),
+            Shape::Role => of(user(), Deed::Role(Role::Viewer)),
+            Shape::AddUser => of(user(), Deed::Register(Role::Viewer)),
+            Shape::Items(deed) => of(Object::Item { id: String::new(), path: String::new() }, deed()),
+            Shape::Intake(deed) => of(Object::Intake, deed()),
+        }
+    }
+
+    /// Whether a reason goes with it.
+    pub fn wants_reason(&self) -> bool {
+        let deed = match self.shape {
+            Shape::Models(deed)
+            | Shape::Versions(deed)
+            | Shape::Users(deed)
+            | Shape::Items(deed)
+            | Shape::Intake(deed) => deed(),
+            Shape::Alias | Shape::Edit | Shape::Role | Shape::AddUser | Shape::Upload => return false,
+        };
+        Change::new(Object::Intake, deed).reason().is_some()
+    }
+
+    /// How it is written.
+    pub fn usage(&self) -> String {
+        let reason = if self.wants_reason() { " --reason TEXT" } else { "" };
+        let more = match self.shape {
+            Shape::Edit => " [--description TEXT] [--tags K=V,...]",
+            _ if self.word == "release" => " [--override]",
+            _ => "",
+        };
+        format!("{} {}{reason}{more}", self.word, self.words).trim_end().to_owned().replace("  ", " ")
+    }
+
+    /// What a line asks for.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with the words.
+    pub fn wish(&self, words: &[String], options: &Options) -> Result<Wish, String> {
+        let usage = || format!("it is written: {}", self.usage());
+        if options.reason.is_some() && !self.wants_reason() {
+            return Err(format!("no reason goes with {}", self.word));
+        }
+        if (options.description.is_some() || options.tags.is_some()) && !matches!(self.shape, Shape::Edit) {
+            return Err(format!("{} changes neither description nor tags", self.word));
+        }
+        if options.override_block && self.word != "release" {
+            return Err(format!("{} overrides nothing", self.word));
+        }
+        let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+        let each = |deed: Deed, named: fn(&str) -> Result<Named, String>| {
+            if texts.is_empty() {
+                return Err(usage());
+            }
+            let things: Result<Vec<Named>, String> = texts.iter().map(|text| named(text)).collect();
+            let things = things?;
+            if let Some(twice) = (1..things.len()).find(|place| things[..*place].contains(&things[*place])) {
+                return Err(format!("{} is there twice", texts[twice]));
+            }
+            Ok(Wish::Change(deed, things))
+        };
+        match (self.shape, texts.as_slice()) {
+            (Shape::Alias, [name, version, alias]) => {
+                let to = match *version {
+                    "none" => None,
+                    number => Some(version_of(number)?),
+                };
+                let alias: Alias = alias.parse().map_err(|why| format!("{why}"))?;
+                Ok(Wish::Change(Deed::Alias { alias, to }, vec![model(name)?]))
+            }
+            (Shape::Edit, [name]) => {
+                let tags = options.tags.as_deref().map(crate::update::tags_of).transpose()?;
+                let description = options.description.clone();
+                if description.is_none() && tags.is_none() {
+                    return Err(usage());
+                }
+                Ok(Wish::Change(Deed::Edit { description, tags }, vec![model(name)?]))
+            }
+            (Shape::Models(deed), _) => each(deed(), model_or_version),
+            (Shape::Versions(deed), _) => {
+                let mut deed = deed();
+                if let Deed::Release { override_block, .. } = &mut deed {
+                    *override_block = options.override_block;
+                }
+                each(deed, version)
+            }
+            (Shape::Users(deed), _) => each(deed(), user),
+            (Shape::Items(deed), _) => each(deed(), |text| Ok(Named::Item(text.to_owned()))),
+            (Shape::Role, [name, role]) => Ok(Wish::Change(Deed::Role(role.parse()?), vec![user(name)?])),
+            (Shape::AddUser, [name, role]) => Ok(Wish::Change(Deed::Register(role.parse()?), vec![user(name)?])),
+            (Shape::Intake(deed), []) => Ok(Wish::Change(deed(), vec![Named::Known(Object::Intake)])),
+            (Shape::Upload, [path, name]) => Ok(Wish::Upload { path: (*path).to_owned(), name: (*name).to_owned() }),
+            _ => Err(usage()),
+        }
+    }
+}
+
+/// `v3` or `3`.
+fn version_of(text: &str) -> Result<Version, String> {
+    let number = text.strip_prefix('v').unwrap_or(text);
+    number.parse().map_err(|_wrong| format!("{text} is no version, such as v3"))
+}
+
+fn model(text: &str) -> Result<Named, String> {
+    if text.contains([':', '@']) {
+        return Err(format!("{text} names a version: a model is asked for"));
+    }
+    if text.parse::<ModelId>().is_ok() {
+        return Ok(Named::Model(text.to_owned()));
+    }
+    // A name is its own reference: the daemon takes it as it takes an id.
+    let name: ModelName = text.parse().map_err(|why| format!("{why}"))?;
+    Ok(Named::Known(Object::Model { id: name.to_string(), name: name.to_string() }))
+}
+
+fn version(text: &str) -> Result<Named, String> {
+    match text.rsplit_once(':') {
+        Some(("sha256", _)) => Ok(Named::Version(text.to_owned())),
+        Some((name, number)) => {
+            let version = version_of(number)?;
+            if name.parse::<ModelId>().is_ok() {
+                return Ok(Named::Version(format!("{name}:{version}")));
+            }
+            let name: ModelName = name.parse().map_err(|why| format!("{why}"))?;
+            Ok(Named::Known(Object::Version { id: name.to_string(), name: name.to_string(), version }))
+        }
+        None if text.contains('@') => Ok(Named::Version(text.to_owned())),
+        None => Err(format!("{text} names no version: write {text}:3, {text}@alias or sha256:...")),
+    }
+}
+
+fn model_or_version(text: &str) -> Result<Named, String> {
+    if text.contains([':', '@']) { version(text) } else { model(text) }
+}
+
+fn user(text: &str) -> Result<Named, String> {
+    let name: UserName = text.parse().map_err(|why| format!("{why}"))?;
+    Ok(Named::Known(Object::User(name.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use common::role::Role;
+    use proptest::prelude::{prop, proptest};
+
+    use super::{ACTS, Named, Options, Wish, find};
+    use crate::keymap::{Command, TABLE};
+    use crate::state::deeds::{Deed, Object, Tier};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn wish(line: &str) -> Result<Wish, String> {
+        let words = words(line);
+        find(&words[0])?.wish(&words[1..], &Options::default())
+    }
+
+    /// Each is a command of the table, and every command that changes something can be given in words: undo apart, which
+    /// is another command by then.
+    #[test]
+    fn of_the_one_table() {
+        for act in ACTS {
+            assert!(act.binding().is_some() && !act.help().is_empty(), "{act:?}");
+            assert_eq!(ACTS.iter().filter(|other| other.word == act.word).count(), 1, "{act:?}");
+            let needs = TABLE.iter().find(|row| (row.context, row.command) == act.of).unwrap().permission;
+            assert_eq!(act.permission(), needs, "{act:?}");
+        }
+        for row in TABLE.iter().filter(|row| row.command.changes() && row.command != Command::Undo) {
+            assert!(ACTS.iter().any(|act| act.of.1 == row.command), "{row:?} can't be given in words");
+        }
+    }
+
+    #[test]
+    fn tiers_and_reasons() {
+        for (word, tier, reason) in [
+            ("edit", Tier::Free, false),
+            ("upload", Tier::Free, false),
+            ("alias", Tier::Asked, false),
+            ("role", Tier::Asked, false),
+            ("pause", Tier::Asked, true),
+            ("delete", Tier::Named, false),
+            ("release", Tier::Named, true),
+            ("revoke", Tier::Named, false),
+        ] {
+            let act = find(word).unwrap();
+            assert_eq!((act.tier(), act.wants_reason()), (tier, reason), "{word}");
+        }
+    }
+
+    #[test]
+    fn things_and_values() {
+        let version = |name: &str, number: &str| {
+            let (id, name) = (name.to_owned(), name.to_owned());
+            Named::Known(Object::Version { id, name, version: number.parse().unwrap() })
+        };
+        assert_eq!(wish("delete team/x:3").unwrap(), Wish::Change(Deed::Delete, vec![version("team/x", "3")]));
+        assert_eq!(wish("delete team/x:v3").unwrap(), wish("delete team/x:3").unwrap());
+        assert_eq!(
+            wish("rescan team/x@prod").unwrap(),
+            Wish::Change(Deed::Rescan, vec![Named::Version("team/x@prod".into())])
+        );
+        let eve = Named::Known(Object::User("eve".into()));
+        assert_eq!(wish("role eve auditor").unwrap(), Wish::Change(Deed::Role(Role::Auditor), vec![eve.clone()]));
+        assert_eq!(wish("unlock eve").unwrap(), Wish::Change(Deed::Lock(false), vec![eve]));
+        assert!(matches!(
+            wish("alias team/x none prod").unwrap(),
+            Wish::Change(Deed::Alias { to: None, .. }, things) if things.len() == 1
+        ));
+        for (line, why) in [
+            ("delte x", "did you mean delete?"),
+            ("delete", "MODEL[:VERSION]..."),
+            ("delete a a", "twice"),
+            ("rescan team/x", "names no version"),
+            ("rescan team/x:last", "no version"),
+            ("alias team/x:3 v3 prod", "a model is asked for"),
+            ("role eve king", "king"),
+            ("pause now", "pause --reason"),
+            ("edit team/x", "--description"),
+        ] {
+            assert!(wish(line).unwrap_err().contains(why), "{line}: {:?}", wish(line));
+        }
+        let options = Options { reason: Some("x".into()), ..Options::default() };
+        assert!(find("delete").unwrap().wish(&words("a"), &options).unwrap_err().contains("no reason"));
+    }
+
+    proptest! {
+        /// No words are too strange to be refused in words.
+        #[test]
+        fn any_words(place in 0..ACTS.len(), words in prop::collection::vec("[a-z0-9:@/v \u{e9}\u{202e}=,.-]{0,12}", 0..4)) {
+            drop(ACTS[place].wish(&words, &Options::default()));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Lists of the daemon, page by page: which there are, how each is asked for, and how a row is written. Used by `get` and
+//! by the plain console. Text of others is cleaned here.
+
+use common::api::{AuditRow, IngestItem, ModelRow, QuarantineItem, State, User, VersionInfo};
+use common::client::{AuditQuery, IngestQuery, ModelQuery};
+use serde_json::Value;
+
+use super::{CliError, document};
+use crate::action::{Answer, Call, Rows};
+use crate::clean::clean;
+use crate::export::{Format, Kind, row};
+use crate::filter::{audit_query, ingest_query, model_query};
+use crate::state::audit::field;
+use crate::time::bytes;
+
+/// Rows asked for at once.
+pub(super) const PAGE_ROWS: u32 = 200;
+/// Versions asked for at once: each has its files with it.
+const VERSION_ROWS: u32 = 100;
+/// The orders of models.
+pub(super) const SORTS: [&str; 6] = ["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"];
+
+/// A list and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Listing {
+    what: What,
+    cursor: Option<String>,
+    /// How many there are, as far as the daemon says.
+    pub(super) total: Option<u64>,
+    /// There are no more.
+    pub(super) is_over: bool,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Models(Box<ModelQuery>),
+    Versions(String),
+    Users,
+    Queue(Box<IngestQuery>),
+    Quarantine { blocked: bool },
+    Entries(Box<AuditQuery>),
+}
+
+/// A row of a list.
+#[derive(Debug, Clone)]
+pub(super) enum Row {
+    Model(Box<ModelRow>),
+    Version(Box<VersionInfo>),
+    User(User),
+    Item(Box<IngestItem>),
+    Held(Box<QuarantineItem>),
+    Entry(AuditRow),
+}
+
+impl Listing {
+    /// A list of models, versions (`id` is the model), users, queue, quarantine or entries.
+    ///
+    /// # Errors
+    /// A sentence on a filter or an order that there is not.
+    pub(super) fn new(kind: Kind, id: Option<&str>, filter: &str, sort: Option<&str>) -> Result<Self, String> {
+        let word = kind.word();
+        if let (Some(sort), true) = (sort, kind != Kind::Models) {
+            return Err(format!("--sort {sort}: {word} come in one order only"));
+        }
+        let what = match (kind, id) {
+            (Kind::Versions, None) => return Err("versions of which model?".to_owned()),
+            (Kind::Versions, Some(_)) | (Kind::Users, None) if !filter.is_empty() => {
+                return Err(format!("there is no filter for {word}"));
+            }
+            (Kind::Versions, Some(model)) => What::Versions(model.to_owned()),
+            (_, Some(id)) => return Err(format!("{id}: {word} are a list; a filter narrows it")),
+            (Kind::Models, None) => {
+                let sort = sort.unwrap_or("name");
+                if !SORTS.contains(&sort) {
+                    return Err(format!("--sort {sort}: is one of {}", SORTS.join(", ")));
+                }
+                What::Models(Box::new(ModelQuery { sort: sort.to_owned(), ..model_query(filter)? }))
+            }
+            (Kind::Users, None) => What::Users,
+            (Kind::Queue, None) => What::Queue(Box::new(ingest_query(filter)?)),
+            (Kind::Quarantine, None) => match filter {
+                "" | "state:waiting" => What::Quarantine { blocked: false },
+                "state:blocked" => What::Quarantine { blocked: true },
+                _ => return Err("the filter of the quarantine is state:waiting or state:blocked".to_owned()),
+            },
+            (Kind::Entries, None) => What::Entries(Box::new(audit_query(filter)?)),
+        };
+        Ok(Self { what, cursor: None, total: None, is_over: false })
+    }
+
+    /// The same list from its beginning.
+    pub(super) fn anew(&self) -> Self {
+        Self { what: self.what.clone(), cursor: None, total: None, is_over: false }
+    }
+
+    /// What its rows are.
+    pub(super) fn kind(&self) -> Kind {
+        match self.what {
+            What::Models(_) => Kind::Models,
+            What::Versions(_) => Kind::Versions,
+            What::Users => Kind::Users,
+            What::Queue(_) => Kind::Queue,
+            What::Quarantine { .. } => Kind::Quarantine,
+            What::Entries(_) => Kind::Entries,
+        }
+    }
+
+    /// All of it, for an export in the background; none where that is not offered.
+    pub(super) fn rows(&self) -> Option<Rows> {
+        match &self.what {
+            What::Models(query) => Some(Rows::Models(query.clone())),
+            What::Versions(model) => Some(Rows::Versions(model.clone())),
+            What::Users => Some(Rows::Users),
+            What::Queue(_) | What::Quarantine { .. } | What::Entries(_) => None,
+        }
+    }
+
+    /// The call for the next page, of at most so many rows.
+    pub(super) fn call(&self, limit: u32) -> Call {
+        let (cursor, limit) = (self.cursor.clone(), limit.min(PAGE_ROWS));
+        match &self.what {
+            What::Models(query) => Call::Models(Box::new(ModelQuery { cursor, limit: Some(limit), ..*query.clone() })),
+            What::Versions(reference) => {
+                Call::Versions { reference: reference.clone(), cursor, limit: limit.min(VERSION_ROWS) }
+            }
+            What::Users => Call::Users { cursor, limit },
+            What::Queue(query) => Call::Ingest(Box::new(IngestQuery { cursor, limit: Some(limit), ..*query.clone() })),
+            What::Quarantine { blocked } => Call::Quarantine { blocked: *blocked, cursor, limit },
+            What::Entries(query) => Call::Audit(Box::new(AuditQuery { cursor, limit: Some(limit), ..*query.clone() })),
+        }
+    }
+
+    /// Takes the answer to that call; its rows.
+    pub(super) fn take(&mut self, answer: Answer) -> Vec<Row> {
+        let (rows, total, next) = match answer {
+            Answer::Models(reply) => {
+                let rows = reply.body.items.into_iter().map(|row| Row::Model(Box::new(row))).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Versions(reply) => {
+                let rows = reply.body.items.into_iter().map(|row| Row::Version(Box::new(row))).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Users(reply) => {
+                let rows = reply.body.items.into_iter().map(Row::User).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Ingest(reply) => {
+                let rows = reply.body.items.into_iter().map(|row| Row::Item(Box::new(row))).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Quarantine(reply) => {
+                let rows = reply.body.items.into_iter().map(|row| Row::Held(Box::new(row))).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Audit(reply) => {
+                let rows = reply.body.items.into_iter().map(Row::Entry).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            _ => (Vec::new(), None, None),
+        };
+        self.total = total.or(self.total);
+        self.is_over = next.is_none();
+        self.cursor = next;
+        rows
+    }
+
+    /// The line above the rows.
+    pub(super) fn head(&self) -> String {
+        match self.kind() {
+            Kind::Models => {
+                format!("{:40} {:>4}  {:11} {:>8}  {:24}  ALIASES", "NAME", "VERS", "STATE", "SIZE", "UPDATED")
+            }
+            Kind::Versions => {
+                format!(
+                    "{:>7}  {:11} {:>8} {:>5}  {:24}  {:14}  ALIASES",
+                    "VERSION", "STATE", "SIZE", "FILES", "PUBLISHED", "BY"
+                )
+            }
+            Kind::Users => format!("{:20} {:12} {:11} {:>8}  LAST SIGN-IN", "USER", "ROLE", "STATE", "SESSIONS"),
+            Kind::Queue => format!("{:44} {:11} {:>8} {:>5}  {:26}  REASON", "FILE", "STATE", "SIZE", "TRIES", "ID"),
+            Kind::Quarantine => {
+                format!("{:44} {:12} {:>8}  {:24}  WHY", "VERSION", "VERDICT", "FINDINGS", "HELD SINCE")
+            }
+            Kind::Entries => {
+                format!("{:>9}  {:24}  {:12}  {:18}  {:7}  TARGET", "INDEX", "TIME", "ACTOR", "ACTION", "RESULT")
+            }
+        }
+    }
+}
+
+impl Row {
+    /// By which the daemon is asked for it.
+    pub(super) fn reference(&self) -> String {
+        match self {
+            Self::Model(row) => row.name.to_string(),
+            Self::Version(row) => format!("{}:{}", row.name, row.version),
+            Self::User(user) => user.username.to_string(),
+            Self::Item(item) => item.id.clone(),
+            Self::Held(item) => format!("{}:{}", item.name, item.version),
+            Self::Entry(row) => row.index.to_string(),
+        }
+    }
+
+    /// One line, cleaned.
+    pub(super) fn line(&self) -> String {
+        let line = match self {
+            Self::Model(row) => model_line(row),
+            Self::Version(row) => version_line(row),
+            Self::User(user) => user_line(user),
+            Self::Item(item) => item_line(item),
+            Self::Held(item) => held_line(item),
+            Self::Entry(row) => entry_line(row),
+        };
+        line.trim_end().to_owned()
+    }
+
+    /// One JSON document.
+    ///
+    /// # Errors
+    /// What the serializer says.
+    pub(super) fn document(&self) -> Result<String, CliError> {
+        document(&self.value()?)
+    }
+
+    /// One line of CSV, with its end.
+    ///
+    /// # Errors
+    /// What the serializer says.
+    pub(super) fn csv(&self, kind: Kind, raw: bool) -> Result<String, CliError> {
+        Ok(row(kind, Format::Csv { raw }, &self.value()?))
+    }
+
+    fn value(&self) -> Result<Value, CliError> {
+        let value = match self {
+            Self::Model(row) => serde_json::to_value(row),
+            Self::Version(row) => serde_json::to_value(row),
+            Self::User(row) => serde_json::to_value(row),
+            Self::Item(row) => serde_json::to_value(row),
+            Self::Held(row) => serde_json::to_value(row),
+            Self::Entry(row) => serde_json::to_value(row),
+        };
+        value.map_err(|cause| CliError::Io(cause.into()))
+    }
+}
+
+fn model_line(row: &ModelRow) -> String {
+    let aliases: Vec<String> = row.aliases.iter().map(|alias| format!("{}=v{}", alias.alias, alias.version)).collect();
+    format!(
+        "{:40} {:>4}  {:11} {:>8}  {:24}  {}",
+        row.name.as_str(),
+        row.versions,
+        row.state.as_str(),
+        row.size.map_or("-".to_owned(), bytes),
+        clean(&row.updated_at),
+        aliases.join(",")
+    )
+}
+
+fn version_line(row: &VersionInfo) -> String {
+    let size = row.artifacts.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+    let aliases: Vec<String> = row.aliases.iter().map(ToString::to_string).collect();
+    let reason = row.state_reason.as_deref().filter(|_| row.state != State::Available);
+    format!(
+        "{:>7}  {:11} {:>8} {:>5}  {:24}  {:14}  {}  {}",
+        format!("v{}", row.version),
+        row.state.as_str(),
+        bytes(size),
+        row.artifacts.len(),
+        clean(&row.created_at),
+        clean(&row.created_by),
+        aliases.join(","),
+        clean(reason.unwrap_or_default())
+    )
+}
+
+fn user_line(user: &User) -> String {
+    let state = match (user.disabled, user.must_change_password) {
+        (true, _) => "locked",
+        (false, true) => "must change",
+        (false, false) => "active",
+    };
+    format!(
+        "{:20} {:12} {state:11} {:>8}  {}",
+        user.username.as_str(),
+        user.role.as_str(),
+        user.sessions,
+        clean(user.last_login_at.as_deref().unwrap_or("-"))
+    )
+}
+
+fn item_line(item: &IngestItem) -> String {
+    let result = match (&item.name, item.version) {
+        (Some(name), Some(version)) => format!("-> {name} v{version}  "),
+        _ => String::new(),
+    };
+    format!(
+        "{:44} {:11} {:>8} {:>5}  {:26}  {}{}",
+        clean(&item.path),
+        item.state.as_str(),
+        bytes(item.size),
+        format!("{}/{}", item.attempts, item.attempts_max),
+        clean(&item.id),
+        clean(&result),
+        clean(item.reason.as_deref().unwrap_or_default())
+    )
+}
+
+fn held_line(item: &QuarantineItem) -> String {
+    let finding = item.findings.first().map(|finding| format!("{} at {}", finding.rule, finding.place));
+    let why = item.state_reason.clone().or(finding).unwrap_or_default();
+    let verdict = if item.cleared { "cleared" } else { item.verdict.as_deref().unwrap_or("-") };
+    format!(
+        "{:44} {:12} {:>8}  {:24}  {}",
+        format!("{}:{}", item.name, item.version),
+        clean(verdict),
+        item.findings_total,
+        clean(&item.held_at),
+        clean(&why)
+    )
+}
+
+/// One line an entry, as `tail` writes it.
+pub(super) fn entry_line(row: &AuditRow) -> String {
+    let entry = &row.entry;
+    let name = field(entry, &["actor", "name"]);
+    let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
+    let target = format!("{} {}", field(entry, &["target", "kind"]), field(entry, &["target", "id"]));
+    let line = format!(
+        "{:>9}  {}  {:12}  {:18}  {:7}  {}",
+        row.index,
+        clean(field(entry, &["ts"])),
+        clean(actor),
+        clean(field(entry, &["action"])),
+        clean(field(entry, &["outcome"])),
+        clean(&target)
+    );
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::Listing;
+    use crate::export::Kind;
+
+    /// Filters and orders are taken where the daemon has them, and refused in words where it has not.
+    #[test]
+    fn what_there_is() {
+        let new = |kind, id, filter, sort| Listing::new(kind, id, filter, sort);
+        assert!(new(Kind::Models, None, "router alias:prod", Some("-updated_at")).is_ok());
+        assert!(new(Kind::Versions, Some("team/x"), "", None).is_ok());
+        assert!(new(Kind::Quarantine, None, "state:blocked", None).is_ok());
+        for (kind, id, filter, sort, why) in [
+            (Kind::Models, None, "alais:prod", None, "did you mean alias?"),
+            (Kind::Models, None, "", Some("size"), "is one of name"),
+            (Kind::Models, Some("x"), "", None, "a filter narrows it"),
+            (Kind::Users, None, "eve", None, "no filter for users"),
+            (Kind::Users, None, "", Some("name"), "one order only"),
+            (Kind::Versions, None, "", None, "which model?"),
+            (Kind::Versions, Some("x"), "y", None, "no filter for versions"),
+            (Kind::Queue, None, "sate:failed", None, "did you mean state?"),
+            (Kind::Quarantine, None, "x", None, "state:blocked"),
+            (Kind::Entries, None, "outcome:maybe", None, "ok, denied, error"),
+        ] {
+            let refused = new(kind, id, filter, sort).unwrap_err();
+            assert!(refused.contains(why), "{kind:?} {filter}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! What can be typed at the prompt: lists and what to look at closer, changes with their questions, jobs, and what there is
+//! to say about the log and the console itself.
+
+use super::{CliError, Plain, Shown};
+use crate::access::refusal;
+use crate::action::{Action, Answer, Call};
+use crate::acts::{ACTS, Options, Wish, find};
+use crate::cli::act::{Question, allowed, confirm, consequences, is_reason, listed, resolve};
+use crate::cli::get::{call_for, closer, described, health_text};
+use crate::cli::listing::Listing;
+use crate::cli::plain::ROWS_MAX;
+use crate::cli::{What, wrong_answer};
+use crate::event::{Code, EventKind, Key};
+use crate::export::{Format, Kind};
+use crate::run::bare::GIVE_UP;
+use crate::state::deeds::Tier;
+use crate::state::{Overlay, Screen};
+use crate::update::{acknowledge, download, export, log_out, sign_in_again, trust_key, undo, upload};
+use crate::view::overlay_lines;
+
+/// Rows of a page.
+const PAGE: u32 = 20;
+
+/// What there is besides the changes: words and what they do.
+const HELP: &[(&str, &str)] = &[
+    ("models [FILTER]", "models: words, alias: format: state: tag: uploader: sort:"),
+    ("versions MODEL", "the versions of a model"),
+    ("users", "users"),
+    ("queue [FILTER]", "the drop folder: words of the path, state:"),
+    ("quarantine [FILTER]", "versions that are held; state:blocked those that are blocked for good"),
+    ("audit [FILTER]", "entries, newest first: actor: action: outcome: target: ip: since: until:"),
+    ("goto INDEX", "an entry"),
+    ("health", "what the daemon says of itself"),
+    ("more", "the next page of the list"),
+    ("again", "the list anew"),
+    ("NUMBER", "the row of that number, closer; in other commands it is written #NUMBER"),
+    ("open MODEL", "a model by name, name:3, name@alias or digest"),
+    ("tail [FILTER]", "the log as it grows, until Enter"),
+    ("verification", "how the log is verified, and what is pinned"),
+    ("audit acknowledge REASON", "acknowledge that the log's verification failed"),
+    ("audit trust", "trust the log's key, once it was compared by another way"),
+    ("upload FILE MODEL", "a file as a new version"),
+    ("download VERSION [FILE]", "a file of a version, to this folder"),
+    ("export csv|jsonl FILE", "all of the list, to a file"),
+    ("undo", "take the last change back, for 8 s"),
+    ("do", "the changes that can be made, with their tier, and why not"),
+    ("jobs, messages", "what runs, what was asked and answered"),
+    ("whoami", "who is signed in, and what they may do"),
+    ("profiles, profile NAME", "the daemons there are; another one"),
+    ("remember on|off", "keep the session until logout, or no more"),
+    ("login, logout", "sign in, or end the session"),
+    ("help, quit", "this list; the end"),
+];
+
+impl Plain {
+    /// Does what was typed.
+    pub(super) fn obey(&mut self, line: &str) -> Result<(), CliError> {
+        let words = match self.numbered(line) {
+            Ok(words) => words,
+            Err(why) => return self.say(&why),
+        };
+        let Some((word, rest)) = words.split_first() else { return Ok(()) };
+        if word != "quit" {
+            self.leaving = false;
+        }
+        let joined = rest.join(" ");
+        let result = match (word.trim_start_matches(':'), rest) {
+            ("help" | "?", _) => self.help(),
+            ("quit" | "exit" | "q", []) => self.quit_or_ask(),
+            ("models", _) => self.list(Kind::Models, None, &joined),
+            ("versions", [model]) => self.list(Kind::Versions, Some(model), ""),
+            ("users", _) => self.list(Kind::Users, None, &joined),
+            ("queue", _) => self.list(Kind::Queue, None, &joined),
+            ("quarantine", _) => self.list(Kind::Quarantine, None, &joined),
+            ("audit", [first, ..]) if first == "acknowledge" => self.acknowledge(rest),
+            ("audit", [first]) if first == "trust" => self.trust(),
+            ("audit" | "entries", _) => self.list(Kind::Entries, None, &joined),
+            ("more" | "m", []) => self.page(),
+            ("again" | "refresh", []) => self.again(),
+            ("goto", [index]) => self.closer(What::Entry, index),
+            ("open", [reference]) => self.closer(What::Model, reference),
+            ("health", []) => self.health(),
+            ("tail", _) => self.follow(&joined),
+            ("verification", []) => self.overlay(Overlay::Verification(0)),
+            ("messages", []) => self.overlay(Overlay::Messages(0)),
+            ("jobs", []) => self.jobs(),
+            ("download", [reference, file @ ..]) if file.len() < 2 => self.download(reference, file.first()),
+            ("export", [format, path]) => self.export(format, path),
+            ("undo", []) => self.undo(),
+            ("do", []) => ACTS.iter().try_for_each(|act| self.say(&listed(self.state(), act))),
+            ("do", [word, rest @ ..]) => self.change(word, rest),
+            ("whoami", []) => self.whoami(),
+            ("profiles" | "daemons", []) => self.profiles(),
+            ("profile", [name]) => {
+                self.bare.switch_to = Some(name.clone());
+                Ok(())
+            }
+            ("remember", [on]) if on == "on" || on == "off" => self.remember(on == "on"),
+            ("login", []) => {
+                sign_in_again(&mut self.bare.engine.state, "sign in");
+                Ok(())
+            }
+            ("logout", []) => {
+                let actions = log_out(&mut self.bare.engine.state);
+                self.bare.act(actions);
+                self.greeted = None;
+                Ok(())
+            }
+            (number, []) if number.parse::<usize>().is_ok() => self.row(number),
+            (word, rest) => self.change(word, rest),
+        };
+        // A question that was not answered is none any more.
+        self.bare.engine.state.dialog = None;
+        // What was typed to end a command that took long ends nothing else.
+        self.bare.typed.retain(|kind| !matches!(kind, EventKind::Key(GIVE_UP)));
+        match result {
+            Err(CliError::Io(error)) => Err(error.into()),
+            Err(error) => self.failed(&error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn failed(&mut self, error: &CliError) -> Result<(), CliError> {
+        if let CliError::Client(error) = error
+            && error.wants_sign_in()
+        {
+            sign_in_again(&mut self.bare.engine.state, "the session has ended");
+            return Ok(());
+        }
+        self.say(&format!("! {error}"))
+    }
+
+    /// The words of a line; `#3` is what row 3 stands for. A text in quotation marks is one word.
+    fn numbered(&self, line: &str) -> Result<Vec<String>, String> {
+        words(line)?
+            .into_iter()
+            .map(|word| match word.strip_prefix('#').map(str::parse::<usize>) {
+                Some(Ok(number)) => {
+                    self.at(number).map(|row| row.reference()).ok_or(format!("there is no row {number}"))
+                }
+                _ => Ok(word),
+            })
+            .collect()
+    }
+
+    fn at(&self, number: usize) -> Option<&crate::cli::listing::Row> {
+        let shown = self.shown.as_ref()?;
+        shown.rows.get(number.checked_sub(shown.first)?)
+    }
+
+    fn help(&self) -> Result<(), CliError> {
+        let row = |words: &str, help: &str| self.say(&format!("{words:26}  {help}"));
+        HELP.iter().try_for_each(|(words, help)| row(words, help))?;
+        self.say("Changes; each asks before it is done:")?;
+        ACTS.iter().try_for_each(|act| row(format!("{} {}", act.word, act.words).trim_end(), act.help()))
+    }
+
+    fn quit_or_ask(&mut self) -> Result<(), CliError> {
+        let under_way = self.state().changes.under_way();
+        if under_way > 0 && !std::mem::replace(&mut self.leaving, true) {
+            return self.say(&format!("{under_way} jobs or changes are under way and would be cut: quit again leaves"));
+        }
+        self.quit = Some(0);
+        Ok(())
+    }
+
+    // ---- lists ------------------------------------------------------------------------------------------------------
+
+    fn list(&mut self, kind: Kind, id: Option<&str>, filter: &str) -> Result<(), CliError> {
+        let screen = match kind {
+            Kind::Models | Kind::Versions => Screen::Models,
+            Kind::Users => Screen::Users,
+            Kind::Queue => Screen::Queue,
+            Kind::Quarantine => Screen::Quarantine,
+            Kind::Entries => Screen::Audit,
+        };
+        if let Some(why) = refusal(self.state().who.as_ref(), screen.permission()) {
+            return self.say(&why);
+        }
+        let (orders, words): (Vec<&str>, Vec<&str>) =
+            filter.split_whitespace().partition(|word| word.starts_with("sort:"));
+        let sort = orders.last().and_then(|order| order.strip_prefix("sort:"));
+        let listing = Listing::new(kind, id, &words.join(" "), sort).map_err(CliError::Usage)?;
+        self.begin(listing)
+    }
+
+    fn begin(&mut self, listing: Listing) -> Result<(), CliError> {
+        self.shown = Some(Shown { listing, first: 1, rows: std::collections::VecDeque::new() });
+        self.page()
+    }
+
+    fn again(&mut self) -> Result<(), CliError> {
+        match &self.shown {
+            Some(shown) => self.begin(shown.listing.anew()),
+            None => self.say("no list was shown yet"),
+        }
+    }
+
+    fn page(&mut self) -> Result<(), CliError> {
+        let Some(Shown { listing, .. }) = &self.shown else { return self.say("no list was shown yet") };
+        if listing.is_over {
+            return self.say("that was all");
+        }
+        let answer = self.bare.request(listing.call(PAGE))?;
+        let Some(shown) = &mut self.shown else { return Ok(()) };
+        let is_first = shown.rows.is_empty();
+        let mut lines = Vec::new();
+        let rows = shown.listing.take(answer);
+        if is_first && !rows.is_empty() {
+            lines.push(format!("      {}", shown.listing.head()));
+        }
+        for row in rows {
+            lines.push(format!("{:>4}  {}", shown.first + shown.rows.len(), row.line()));
+            shown.rows.push_back(row);
+            if shown.rows.len() > ROWS_MAX {
+                shown.rows.pop_front();
+                shown.first += 1;
+            }
+        }
+        let count = shown.first + shown.rows.len() - 1;
+        let of = shown.listing.total.map(|total| format!(" of {total}")).unwrap_or_default();
+        lines.push(match (count, shown.listing.is_over) {
+            (0, true) => "nothing fits".to_owned(),
+            (_, true) => format!("{count}{of}, that is all"),
+            (_, false) => format!("{count}{of}; more goes on"),
+        });
+        lines.iter().try_for_each(|line| self.say(line))
+    }
+
+    fn row(&mut self, number: &str) -> Result<(), CliError> {
+        let row = number.parse().ok().and_then(|number| self.at(number)).map(closer);
+        match row {
+            Some((what, reference)) => self.closer(what, &reference),
+            None => self.say(&format!("there is no row {number}")),
+        }
+    }
+
+    fn closer(&mut self, what: What, reference: &str) -> Result<(), CliError> {
+        let call = call_for(what, reference).map_err(CliError::Usage)?;
+        let answer = self.bare.request(call)?;
+        let (text, _) = described(what, reference, answer)?;
+        self.say_lines(&text)
+    }
+
+    fn health(&mut self) -> Result<(), CliError> {
+        let Answer::Ready(ready) = self.bare.request(Call::Ready)? else { return Err(wrong_answer()) };
+        let Answer::Status(status) = self.bare.request(Call::Status)? else { return Err(wrong_answer()) };
+        self.say_lines(&health_text(&status.body, &ready))
+    }
+
+    // ---- changes ----------------------------------------------------------------------------------------------------
+
+    fn change(&mut self, word: &str, rest: &[String]) -> Result<(), CliError> {
+        let Ok(act) = find(word) else { return self.say(&format!("{word} is no command; help lists them")) };
+        allowed(self.state(), act)?;
+        let mut options = Options::default();
+        let mut rest = rest.to_vec();
+        rest.retain(|word| {
+            let is_override = act.word == "release" && word == "--override";
+            options.override_block |= is_override;
+            !is_override
+        });
+        if act.word == "edit" && rest.len() == 1 {
+            let Some(description) = self.answer("description (empty: as it is): ", true)? else { return Ok(()) };
+            let Some(tags) = self.answer("all tags, key=value, key=value (empty: as they are): ", true)? else {
+                return Ok(());
+            };
+            options.description = Some(description.to_string()).filter(|text| !text.trim().is_empty());
+            options.tags = Some(tags.to_string()).filter(|text| !text.trim().is_empty());
+            if options.description.is_none() && options.tags.is_none() {
+                return self.say("nothing was changed");
+            }
+        }
+        let (deed, named) = match act.wish(&rest, &options).map_err(CliError::Usage)? {
+            Wish::Upload { path, name } => {
+                let actions = upload(&mut self.bare.engine.state, &path, &name).map_err(CliError::Refused)?;
+                self.bare.act(actions);
+                return Ok(());
+            }
+            Wish::Change(deed, named) => (deed, named),
+        };
+        let objects = resolve(&mut self.bare, named)?;
+        let changes =
+            objects.into_iter().map(|object| crate::state::deeds::Change::new(object, deed.clone())).collect();
+        let mut question = Question::open(&mut self.bare, changes)?;
+        question.read(&mut self.bare)?;
+        match self.consent()? {
+            Some(reason) => {
+                let reports = question.go(&mut self.bare, reason.as_deref())?;
+                // The lines below say what the machine would say of it.
+                self.hear();
+                self.heard.clear();
+                for report in &reports {
+                    match (report.done(), report.failed()) {
+                        (Some(done), _) => self.say(&done)?,
+                        (None, failed) => self.say(&format!("! {}", failed.unwrap_or_default()))?,
+                    }
+                    if let Some(password) = report.password() {
+                        self.say(&format!("one-time password, shown this once: {password}"))?;
+                    }
+                }
+                if self.state().changes.undo.is_some() {
+                    self.say("undo takes it back, for 8 s")?;
+                }
+                Ok(())
+            }
+            None => {
+                self.bare.shown();
+                self.bare.feed(EventKind::Key(Key { code: Code::Esc, ctrl: false }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Says what would happen, and asks. None: it is not to be done; else the reason, where one goes with it.
+    fn consent(&mut self) -> Result<Option<Option<String>>, CliError> {
+        let Some(question) = confirm(&self.bare) else { return Ok(None) };
+        let (tier, word, word_is, count) = (question.tier, question.word.clone(), question.word_is, question.count());
+        let wants_reason = question.reason.is_some();
+        let says = if tier == Tier::Free && count > 0 { Vec::new() } else { consequences(question) };
+        says.iter().try_for_each(|line| self.say(line))?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let reason = if wants_reason {
+            let Some(reason) = self.answer("reason (the log keeps it): ", true)? else { return Ok(None) };
+            if !is_reason(&reason) {
+                self.say("a reason is needed, on one line")?;
+                return Ok(None);
+            }
+            Some(reason.to_string())
+        } else {
+            None
+        };
+        let says_yes = match tier {
+            Tier::Free => true,
+            Tier::Asked => {
+                self.answer("y does it, anything else does not: ", true)?.is_some_and(|answer| answer.trim() == "y")
+            }
+            Tier::Named => {
+                let ask = format!("type the {word_is} {word} to do it: ");
+                self.answer(&ask, true)?.is_some_and(|answer| *answer == word)
+            }
+        };
+        Ok(says_yes.then_some(reason))
+    }
+
+    fn undo(&mut self) -> Result<(), CliError> {
+        let actions = undo(&mut self.bare.engine.state);
+        self.bare.act(actions);
+        while self.state().changes.runs.values().any(|run| !run.is_over()) && self.bare.typed.is_empty() {
+            self.turn();
+        }
+        Ok(())
+    }
+
+    // ---- jobs -------------------------------------------------------------------------------------------------------
+
+    fn download(&mut self, reference: &str, file: Option<&String>) -> Result<(), CliError> {
+        let Answer::Model(reply) = self.bare.request(Call::Model(reference.to_owned()))? else {
+            return Err(wrong_answer());
+        };
+        let Some(version) = reply.body.selected else { return self.say(&format!("{reference} has no version")) };
+        let actions = download(&mut self.bare.engine.state, &version, file.map(String::as_str));
+        self.bare.act(actions.map_err(CliError::Refused)?);
+        Ok(())
+    }
+
+    fn export(&mut self, format: &str, path: &str) -> Result<(), CliError> {
+        let format = match format {
+            "csv" => Format::Csv { raw: false },
+            "jsonl" => Format::JsonLines,
+            other => return self.say(&format!("{other} is none of csv, jsonl")),
+        };
+        let Some(shown) = &self.shown else { return self.say("no list was shown yet") };
+        let kind = shown.listing.kind();
+        let Some(rows) = shown.listing.rows() else {
+            return self.say(&format!("mreg get {} --all writes them; nothing is exported here", kind.word()));
+        };
+        let actions = export(&mut self.bare.engine.state, rows, kind, format, path).map_err(CliError::Refused)?;
+        self.bare.act(actions);
+        Ok(())
+    }
+
+    fn jobs(&mut self) -> Result<(), CliError> {
+        let jobs = self.state().changes.jobs.values();
+        let lines: Vec<String> = jobs
+            .map(|job| match &job.outcome {
+                Some(Ok(text)) => format!("{}: {text}", job.title),
+                Some(Err(why)) => format!("{}: FAILED: {why}", job.title),
+                None => {
+                    format!("{}: {} of {}", job.title, job.done, job.total.map_or("?".to_owned(), |n| n.to_string()))
+                }
+            })
+            .collect();
+        if lines.is_empty() {
+            return self.say("nothing runs, and nothing has run");
+        }
+        lines.iter().try_for_each(|line| self.say(line))
+    }
+
+    // ---- the log and the console itself -----------------------------------------------------------------------------
+
+    fn overlay(&mut self, overlay: Overlay) -> Result<(), CliError> {
+        self.bare.engine.state.overlay = Some(overlay);
+        let lines = overlay_lines(self.state());
+        self.bare.engine.state.overlay = None;
+        lines.iter().try_for_each(|line| {
+            let text: String = line.0.iter().map(|(text, _)| text.as_str()).collect();
+            self.say(text.trim_end())
+        })
+    }
+
+    fn acknowledge(&mut self, words: &[String]) -> Result<(), CliError> {
+        let reason = words.get(1..).unwrap_or_default().join(" ");
+        let actions = acknowledge(&mut self.bare.engine.state, &reason).map_err(CliError::Usage)?;
+        self.bare.act(actions);
+        Ok(())
+    }
+
+    fn trust(&mut self) -> Result<(), CliError> {
+        let actions = trust_key(&mut self.bare.engine.state);
+        self.bare.act(actions);
+        Ok(())
+    }
+
+    fn whoami(&mut self) -> Result<(), CliError> {
+        let Some(who) = &self.state().who else { return self.say("nobody is signed in") };
+        let may: Vec<String> = who.permissions.iter().map(ToString::to_string).collect();
+        let text = format!("{} ({}), may {}", who.username, who.role, may.join(", "));
+        self.say(&text)
+    }
+
+    fn profiles(&mut self) -> Result<(), CliError> {
+        let here = self.state().settings.profile.clone();
+        self.profiles.rows().iter().try_for_each(|row| {
+            let mark = if row.name == here { "*" } else { " " };
+            self.say(format!("{mark} {:20} {:36} {:14} {}", row.name, row.url, row.user, row.notes).trim_end())
+        })
+    }
+
+    fn remember(&mut self, on: bool) -> Result<(), CliError> {
+        if on && !self.state().settings.can_remember {
+            return self.say("there is nowhere to keep a session");
+        }
+        self.bare.engine.state.remember = on;
+        self.bare.act(vec![Action::Remember(on)]);
+        self.say(if on { "the session is kept until logout" } else { "the session ends with the console" })
+    }
+}
+
+/// Words parted by blanks; what stands in quotation marks is one, without them.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or("a quotation mark is not closed")?,
+            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn lines() {
+        let all = |line| words(line).unwrap_or_default();
+        assert_eq!(all("  delete  team/x "), ["delete", "team/x"]);
+        assert_eq!(all("upload \"my file\" team/x"), ["upload", "my file", "team/x"]);
+        assert!(all("").is_empty() && words("\"x").is_err());
+    }
+}
