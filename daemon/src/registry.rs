@@ -40,6 +40,7 @@
 //! | `upkeep` | what runs by the clock |
 
 pub mod access;
+mod acknowledge;
 pub mod alias;
 pub mod audit;
 pub mod card;

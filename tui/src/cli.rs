@@ -1,6 +1,7 @@
 //! The console without a screen: lists, documents and files for people and scripts. stdout is data, stderr is talk.
 //! Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
+mod export;
 mod fetch;
 mod session;
 mod tail;
@@ -17,7 +18,9 @@ use common::client::{AuditQuery, Client, ClientError, ModelQuery};
 use thiserror::Error;
 
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Arguments, Command, Configuration, Credential, ListOptions, Opening, Profiles, state_folder};
+use crate::config::{
+    Arguments, Command, Configuration, Credential, ExportCommand, ListOptions, Opening, Profiles, state_folder,
+};
 use crate::filter::audit_query;
 use crate::secret::Secret;
 use crate::state::audit::field;
@@ -52,6 +55,9 @@ pub enum CliError {
     /// What was asked for can't be.
     #[error("{0}")]
     Usage(String),
+    /// It was not done.
+    #[error("{0}")]
+    Failed(String),
     /// The bytes are not those that were promised.
     #[error("{0}")]
     NotVerified(String),
@@ -69,7 +75,7 @@ impl CliError {
                 Some(409 | 412) => status::CONFLICT,
                 Some(_) | None => status::FAILED,
             },
-            Self::Io(_) => status::FAILED,
+            Self::Io(_) | Self::Failed(_) => status::FAILED,
         }
     }
 }
@@ -89,7 +95,9 @@ pub fn run(arguments: Arguments, command: Command) -> ExitCode {
         | Command::Profiles { json }
         | Command::Tail { json, .. }
         | Command::Verify { json, .. } => *json,
-        Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Keys => false,
+        Command::Login | Command::Logout { .. } | Command::Config { .. } | Command::Export { .. } | Command::Keys => {
+            false
+        }
     };
     match try_run(arguments, command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -214,6 +222,11 @@ async fn perform(client: &Client, log_keys: &[Verifier], command: Command) -> Re
             let keys = log_keys.to_vec();
             let asked = verify::Asked { from, to, resume, json, keys, folder: state_folder() };
             verify::verify(client, asked, &mut out).await?;
+        }
+        Command::Export { what: ExportCommand::Entries { filter, from, to, format, raw, out: path } } => {
+            let query = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let asked = export::Asked { query, from, to, format, raw, path, keys: log_keys.to_vec() };
+            export::entries(client, asked, state_folder().as_deref()).await?;
         }
         Command::Whoami { json } => {
             let me = client.me().await?.body;

@@ -306,6 +306,10 @@ pub enum Route {
     Check,
     /// `GET /audit-logs/stream`
     StreamAudit,
+    /// `GET /audit-logs/position`
+    LocateAudit,
+    /// `POST /audit-logs/acknowledge`
+    AcknowledgeAlarm,
 }
 
 impl Route {
@@ -354,10 +358,11 @@ impl Route {
             Self::PauseIngest | Self::ResumeIngest => Target::new("intake", "drop"),
             Self::ListAudit
             | Self::StreamAudit
+            | Self::LocateAudit
             | Self::ShowAuditEntry { .. }
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
-            Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -533,6 +538,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
 
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs", "stream"], "GET") => Route::StreamAudit,
+        (["audit-logs", "position"], "GET") => Route::LocateAudit,
+        (["audit-logs", "acknowledge"], "POST") => Route::AcknowledgeAlarm,
+        (["audit-logs", "acknowledge"], _) => return allow("POST"),
         (["audit-logs", index], "GET") => Route::ShowAuditEntry { index: own(index) },
         (["log", "checkpoint"], "GET") => Route::LogCheckpoint,
         (["log", "checkpoint.witnessed"], "GET") => Route::LogWitnessed,

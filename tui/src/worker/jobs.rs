@@ -1,4 +1,4 @@
-//! Jobs that take long: an export, an upload, a download. Each goes piece by piece in constant memory, tells how far it
+//! Jobs that take long: an export, an upload, a download, a check of the log. Each goes piece by piece in constant memory, tells how far it
 //! is, and can be stopped. Files are new, closed to others, called `.part` until they are whole, and never put in the place
 //! of another.
 
@@ -6,9 +6,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::audit::{Checkpoint, Verifier};
 use common::client::{Client, ClientError, ModelQuery};
 use serde::Serialize;
 use serde_json::Value;
@@ -32,17 +34,17 @@ const PAGE_ROWS: u32 = 500;
 const VERSION_ROWS: u32 = 100;
 
 /// Tells how far a job is, not too often.
-pub(super) struct Teller<F: Fn(Report)> {
+pub(crate) struct Teller<F: Fn(Report)> {
     tell: F,
     last: Option<Instant>,
 }
 
 impl<F: Fn(Report)> Teller<F> {
-    pub(super) fn new(tell: F) -> Self {
+    pub(crate) fn new(tell: F) -> Self {
         Self { tell, last: None }
     }
 
-    fn at(&mut self, done: u64, total: Option<u64>) {
+    pub(super) fn at(&mut self, done: u64, total: Option<u64>) {
         if self.last.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
             self.last = Some(Instant::now());
             (self.tell)(Report::Going { done, total });
@@ -55,9 +57,9 @@ fn words(error: impl std::fmt::Display) -> String {
 }
 
 /// A new file under its provisional name.
-struct Part {
+pub(super) struct Part {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     /// Removed when it is dropped, unless it is to be gone on with.
     keep: bool,
 }
@@ -76,7 +78,7 @@ fn is_free(target: &Path) -> Result<(), String> {
 }
 
 impl Part {
-    fn create(target: &Path) -> Result<Self, String> {
+    pub(super) fn create(target: &Path) -> Result<Self, String> {
         is_free(target)?;
         let path = part_of(target);
         let file = OpenOptions::new()
@@ -101,7 +103,7 @@ impl Part {
     }
 
     /// Durable under its name, or not at all.
-    async fn finish(mut self, target: &Path) -> Result<(), String> {
+    pub(super) async fn finish(mut self, target: &Path) -> Result<(), String> {
         let file = self.file.try_clone().map_err(words)?;
         let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
         synced.map_err(words)?.map_err(|cause| format!("can't write {}: {cause}", self.path.display()))?;
@@ -124,6 +126,10 @@ impl Drop for Part {
 /// Performs a job; a sentence on what came of it.
 pub(super) async fn perform<F: Fn(Report)>(client: &Client, job: Job, mut tell: Teller<F>) -> Result<String, String> {
     match job {
+        Job::Entries { entries, form, keys, path } => {
+            super::entries::export(client, super::entries::Asked { entries, form, keys, path }, &mut tell).await
+        }
+        Job::Check { from, to, keys, saved } => check(client, from, to, keys, saved, &mut tell).await,
         Job::Export { rows, kind, format, path } => export(client, rows, kind, format, &path, &mut tell).await,
         Job::Upload { path, name } => upload(client, &path, &name, &mut tell).await,
         Job::Download { reference, version, artifact, target } => {
@@ -219,6 +225,43 @@ async fn export<F: Fn(Report)>(
 
 fn value(item: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(item).map_err(words)
+}
+
+// ---- a check of the log ---------------------------------------------------------------------------------------------
+
+async fn check<F: Fn(Report)>(
+    client: &Client,
+    from: Option<u64>,
+    to: Option<u64>,
+    keys: Vec<Verifier>,
+    saved: Option<Checkpoint>,
+    tell: &mut Teller<F>,
+) -> Result<String, String> {
+    let asked = super::check::Asked { from, to, keys, saved, ..super::check::Asked::default() };
+    // The check has a thread of its own: how far it is stands here.
+    let standing = std::sync::Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let written = std::sync::Arc::clone(&standing);
+    let work = super::check::check(client, asked, move |done, of| {
+        written.1.store(of, Ordering::Relaxed);
+        written.0.store(done, Ordering::Relaxed);
+    });
+    tokio::pin!(work);
+    let report = loop {
+        tokio::select! {
+            report = &mut work => break report.map_err(words)?,
+            () = tokio::time::sleep(TELL_EVERY) => {
+                let total = standing.1.load(Ordering::Relaxed);
+                tell.at(standing.0.load(Ordering::Relaxed), Some(total).filter(|total| *total > 0));
+            }
+        }
+    };
+    let told = match report.faults_total {
+        0 => format!("{} entries of {} are what was signed", report.entries, report.size),
+        1 => "1 fault".to_owned(),
+        more => format!("{more} faults"),
+    };
+    (tell.tell)(Report::Checked(Box::new(report.into())));
+    Ok(told)
 }
 
 // ---- upload ---------------------------------------------------------------------------------------------------------
