@@ -277,7 +277,7 @@ pub const TABLE: &[Binding] = &[
     bind(Quarantine, C::Blocked, &["b"], "blocked", "those blocked for good, or those that wait"),
     bind(Audit, C::GoToTime, &["t"], "time", "go to a time, such as 12:02 or 2026-07-22T12:02:00Z"),
     bind(Audit, C::Verification, &["V"], "verify", "how the log is verified, and what is pinned"),
-    bind(Audit, C::Mark, &["Space"], "mark", "mark, or no longer; the rows stay then"),
+    bind(Audit, C::Mark, &["Space"], "", "mark, or no longer; the rows stay then"),
     bind(Audit, C::MarkRange, &["v"], "", "mark from the last mark to here"),
     bind(Audit, C::MarkAll, &["*"], "", "mark all that match the filter; again: none"),
     bind(Audit, C::Export, &["x"], "export", "entries to a file: CSV, JSON lines, or with proofs"),
