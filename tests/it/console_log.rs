@@ -132,7 +132,9 @@ fn rotated_while_away() {
         // The first session learns it; the second knows it.
         let says = console.shows(&format!("was followed by {}", id(&newest)));
         assert_eq!(says, session == 0, "{}", console.screen());
-        console.press("<Esc>V");
+        console.press("<Esc>");
+        console.wait_gone("Messages");
+        console.press("V");
         console.wait_for("PINNED");
         assert!(console.shows(&id(&first)) && console.shows(&id(&newest)), "{}", console.screen());
         console.press("<Esc>");
@@ -186,7 +188,7 @@ fn acknowledged_at_the_daemon() {
     first.press("<Enter>");
     first.wait_for("say why, in 3 to 500 characters");
     first.press("the proxy was tested<Enter>");
-    first.wait_for("acknowledged:");
+    first.wait_gone("BROKEN");
     first.press("V");
     first.wait_for("1 acknowledgements wait");
     first.press("<Esc>");
@@ -284,7 +286,9 @@ fn exported_with_proofs() {
         let rows = fs::read_to_string(file(name)).unwrap();
         assert_eq!(rows.lines().count(), 300 + usize::from(format == "csv"));
         let theirs = admin.get(&format!("/audit-logs?before=300&format={}", if format == "csv" { "csv" } else { "ndjson" }));
-        assert_eq!(rows, theirs.expect(200).text(), "as the daemon's own");
+        let theirs = theirs.expect(200).text();
+        let different = rows.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
+        assert_eq!((different, rows.len()), (None, theirs.len()), "as the daemon's own");
     }
     // An export is one entry, however long.
     let exports = admin.value("/audit-logs?action=audit.export")["items"].as_array().unwrap().len();
@@ -311,6 +315,7 @@ fn exported_from_the_screen() {
     let middle = admin.value("/audit-logs?after=149&before=151")["items"][0]["entry"]["ts"].as_str().unwrap().to_owned();
     console.press(&format!("t{middle}<Enter>"));
     console.wait_for("is the first that is not before");
+    console.wait_for(" 149  ");
     console.wait_for("PAUSED");
     assert!(console.shows("filter: none"), "{}", console.screen());
     console.press("<Space>");
@@ -373,12 +378,12 @@ fn checked_from_the_panel() {
     second.wait_for("admin admin  v ");
     second.press("V");
     second.wait_for("entries: no fault");
-    proxy.set(Tamper::Bundle);
+    proxy.set(Tamper::Tile);
     second.press("c");
     second.wait_for("check entries");
     second.press("0-255<Enter>");
     second.wait_for("X BROKEN");
-    second.wait_for("a check found");
+    second.wait_for("a check found:");
     let folder = home.path().join("state/mreg");
     until("evidence", || {
         let mut files = fs::read_dir(&folder).ok()?.flatten().map(|file| file.file_name().to_string_lossy().into_owned());

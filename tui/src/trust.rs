@@ -333,6 +333,11 @@ impl Trust {
         }
     }
 
+    /// Whether the key is set, or somebody compared it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// Whether no key is known: the daemon's own word is then the first use.
     pub fn wants_key(&self) -> bool {
         self.keys.is_empty()

@@ -118,24 +118,27 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
     let link = match &state.log.tail.link {
         Link::Refused(_) => "REFUSED",
-        _ if state.log.not_live.is_some() => "NOT LIVE (C-r now)",
+        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)",
         Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP",
         Link::Live { .. } => "",
         Link::Closed | Link::Connecting => "CONNECTING",
         Link::Waiting { .. } => "RECONNECTING (C-r now)",
     };
-    // Nothing looks live that is not.
-    let how = if link.starts_with("NOT LIVE") { format!("{link}   {how}") } else { how };
     let marked = marked_words(state);
-    let mut left = if wide {
-        format!("Audit   {how}   {rate}   {filter}{marked}")
-    } else {
-        format!("Audit   {how} {rate}{marked}")
+    // Nothing looks live that is not.
+    let is_paged = link.starts_with("NOT LIVE");
+    let how = match (is_paged, screen.follow) {
+        (true, true) => link.to_owned(),
+        (true, false) => format!("{link}   {how}"),
+        (false, _) if wide => format!("{how}   {rate}"),
+        (false, _) => format!("{how} {rate}"),
     };
+    let mut left =
+        if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
     if !wide && !screen.filter.is_empty() {
         left = format!("{left}   {}", screen.filter);
     }
-    if !link.is_empty() && !link.starts_with("NOT LIVE") {
+    if !link.is_empty() && !is_paged {
         left = format!("{left}   {link}");
     }
     let trust = &state.log.trust;

@@ -20,6 +20,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         let inside = pen.frame(centred(whole, 62, 10), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
+        if let Some((log, tone)) = super::proof::known_log(state).filter(|_| inside.height > 5) {
+            pen.put(inside.x + 1, at + 1, inside.width.saturating_sub(2), &log, tone);
+        }
         at += u16::from(inside.height > 4) + 1;
         let user = field(pen, inside, at, "User", &form.user);
         let password = field(pen, inside, at + 1, "Password", &form.password);

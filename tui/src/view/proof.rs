@@ -22,6 +22,19 @@ pub(super) fn badge(state: &State, with_index: bool) -> (String, Tone) {
     }
 }
 
+/// What is known of the log before anybody signs in: its key, and how far it was seen.
+pub(super) fn known_log(state: &State) -> Option<(String, Tone)> {
+    let trust = &state.log.trust;
+    if trust.alarm().is_some() {
+        return Some(("log BROKEN, and nobody has acknowledged it".to_owned(), Tone::Bad));
+    }
+    let key = trust.keys().last()?;
+    let (how, tone) = if trust.is_confirmed() { ("", Tone::Plain) } else { (", NOT confirmed: compare it", Tone::Warn) };
+    let seen = trust.pin().and_then(|pin| pin.checkpoint.size.checked_sub(1));
+    let seen = seen.map(|index| format!(", last seen {index}")).unwrap_or_default();
+    Some((format!("log key {}{how}{seen}", key.id()), tone))
+}
+
 /// The verification panel.
 pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     let trust = &state.log.trust;

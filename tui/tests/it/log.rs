@@ -352,3 +352,47 @@ fn rows_that_others_changed() {
     assert_eq!(console.count("GET /models"), before + 1);
     assert!(signed(&console).is_empty(), "{}", console.screen());
 }
+
+/// Before anybody signs in, the dialog says which key the log has, whether somebody compared it, and how far it was seen; or
+/// that it is broken.
+#[test]
+fn the_log_at_the_login() {
+    let signer = Ed25519Signer::from_seed(ORIGIN, &[1; 32]).unwrap();
+    let note = Checkpoint { origin: ORIGIN.into(), size: 8, root: Hash([9; 32]) }.sign(&[&signer]).unwrap();
+    let kept = tui::trust::Kept {
+        version: tui::trust::KEPT_VERSION,
+        address: "h".into(),
+        keys: vec![signer.verifier().to_string()],
+        confirmed: false,
+        note,
+        seen_at: 1,
+        alarm: None,
+        unsent: Vec::new(),
+        settled: Vec::new(),
+        full_check: None,
+    };
+    let shown = |kept: tui::trust::Kept| {
+        let size = tui::event::Size { width: 80, height: 24 };
+        let mut console = Console::new(size, Registry::default());
+        console.state.log.trust = Trust::new("h", None, vec![], 0, Some(kept));
+        console.begin(tui::config::Credential::Ask);
+        console.screen()
+    };
+    let id = signer.verifier().id();
+    let screen = shown(kept.clone());
+    assert!(screen.contains(&format!("log key {id}, NOT confirmed: compare it, last seen 7")), "{screen}");
+    let screen = shown(tui::trust::Kept { confirmed: true, ..kept.clone() });
+    assert!(screen.contains(&format!("log key {id}, last seen 7")), "{screen}");
+    let alarm = tui::trust::Alarm {
+        kind: tui::trust::BreachKind::Fork,
+        what: "w".into(),
+        facts: vec![],
+        index: None,
+        at: 1,
+        evidence: None,
+        last_good: None,
+        last_good_at: 0,
+    };
+    let screen = shown(tui::trust::Kept { alarm: Some(alarm), ..kept });
+    assert!(screen.contains("log BROKEN"), "{screen}");
+}
