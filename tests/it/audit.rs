@@ -434,7 +434,10 @@ fn acknowledging_an_alarm() {
     daemon.client().post("/audit-logs/acknowledge", &alarm).problem("unauthenticated");
     let entries = rows(&daemon.admin(), "?action=audit.acknowledge&outcome=ok");
     let said = &entries.last().unwrap()["entry"];
-    assert_eq!((&said["actor"]["name"], &said["data"]["kind"], &said["data"]["entry"]), (&json!("vera"), &json!("fork"), &json!(7)));
+    assert_eq!(
+        (&said["actor"]["name"], &said["data"]["kind"], &said["data"]["entry"]),
+        (&json!("vera"), &json!("fork"), &json!(7))
+    );
     assert_eq!(said["target"]["kind"], "log");
     assert!(entries.iter().all(|row| row["entry"]["actor"]["name"] == "vera"));
 }

@@ -109,7 +109,11 @@ fn serve(client: &TcpStream, upstream: SocketAddr, what: &Mutex<Tamper>) -> std:
         {
             let page = "<html>the stream is not for you</html>";
             let mut client = client;
-            write!(client, "HTTP/1.1 {status} No\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}", page.len())?;
+            write!(
+                client,
+                "HTTP/1.1 {status} No\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+                page.len()
+            )?;
             continue;
         }
         let mut server = TcpStream::connect(upstream)?;

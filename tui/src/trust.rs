@@ -168,6 +168,8 @@ pub struct Trust {
     /// No proof is asked for any more until the alarm is acknowledged: the log does not extend what was pinned.
     stuck: bool,
     suspect: Option<Suspect>,
+    /// A tile was not the tree's: no more are asked for until the alarm is acknowledged, for the next would be no better.
+    bad_tiles: bool,
     /// Entries verified in this session.
     pub verified: u64,
     last_entry_ms: Option<u64>,
@@ -407,7 +409,7 @@ impl Trust {
         self.following = rotation::Following::default();
         self.unchecked.clear();
         self.witnessing = Witnessing::default();
-        self.stuck = false;
+        (self.stuck, self.bad_tiles) = (false, false);
     }
 
     // ---- checkpoints ------------------------------------------------------------------------------------------------
@@ -878,6 +880,9 @@ impl Trust {
 
     /// Whether the entry at an index has this leaf hash, by verified tiles.
     pub fn judge(&mut self, index: u64, hash: &Hash) -> Judged {
+        if self.bad_tiles {
+            return Judged::Unknown;
+        }
         self.tiles.judge(index, hash, self.verified_size())
     }
 
@@ -892,7 +897,7 @@ impl Trust {
     /// Has verified tiles confirm what waits for it.
     fn check(&mut self, now: Moment, out: &mut Vec<Wants>) {
         let waiting = std::mem::take(&mut self.unchecked);
-        if waiting.is_empty() {
+        if waiting.is_empty() || self.bad_tiles {
             return;
         }
         let mut needs: Vec<TilePath> = Vec::new();
@@ -933,6 +938,7 @@ impl Trust {
             let breach = self.bad_tile(&why, got);
             self.raise(breach, now, out);
             // What cannot be confirmed is not asked for again and again.
+            self.bad_tiles = true;
             self.unchecked.clear();
             return;
         }

@@ -146,7 +146,9 @@ pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
     if let Some(not_live) = &mut state.log.not_live {
         not_live.paged_ms = None;
     }
-    if matches!(state.log.tail.link, Link::Waiting { .. }) {
+    // Where there was no stream, one that is being asked for may have been asked for too early.
+    let is_paged = state.log.not_live.is_some() && !matches!(state.log.tail.link, Link::Refused(_) | Link::Closed);
+    if is_paged || matches!(state.log.tail.link, Link::Waiting { .. }) {
         out.push(Action::TimerDrop(TimerId::Tail));
         open(state, out);
     }

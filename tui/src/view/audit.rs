@@ -133,8 +133,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
         (false, _) if wide => format!("{how}   {rate}"),
         (false, _) => format!("{how} {rate}"),
     };
-    let mut left =
-        if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
+    let mut left = if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
     if !wide && !screen.filter.is_empty() {
         left = format!("{left}   {}", screen.filter);
     }

@@ -29,7 +29,8 @@ pub(super) fn known_log(state: &State) -> Option<(String, Tone)> {
         return Some(("log BROKEN, and nobody has acknowledged it".to_owned(), Tone::Bad));
     }
     let key = trust.keys().last()?;
-    let (how, tone) = if trust.is_confirmed() { ("", Tone::Plain) } else { (", NOT confirmed: compare it", Tone::Warn) };
+    let (how, tone) =
+        if trust.is_confirmed() { ("", Tone::Plain) } else { (", NOT confirmed: compare it", Tone::Warn) };
     let seen = trust.pin().and_then(|pin| pin.checkpoint.size.checked_sub(1));
     let seen = seen.map(|index| format!(", last seen {index}")).unwrap_or_default();
     Some((format!("log key {}{how}{seen}", key.id()), tone))

@@ -23,13 +23,8 @@ fn selected(console: &Console) -> u64 {
 
 /// An entry about something, as the stream brings it.
 fn entry(index: u64, action: Audited, kind: &str, id: &str, version: Option<&str>) -> Vec<u8> {
-    let target = Target {
-        kind: kind.into(),
-        id: id.into(),
-        version: version.map(str::to_owned),
-        digest: None,
-        size: None,
-    };
+    let target =
+        Target { kind: kind.into(), id: id.into(), version: version.map(str::to_owned), digest: None, size: None };
     let mut salt = [7; 32];
     salt[..8].copy_from_slice(&index.to_be_bytes());
     let entry = Entry {
@@ -61,8 +56,12 @@ fn to_a_time() {
     for keys in ["t12:02:25<Enter>", ":goto 12:02:25<Enter>"] {
         let mut console = audit();
         console.press(keys);
-        assert!(matches!(console.calls.iter().rev().find(|call| matches!(call, Call::Position(_))),
-            Some(Call::Position(time)) if time == "2026-07-22T12:02:25.000Z"), "{:?}", console.calls);
+        assert!(
+            matches!(console.calls.iter().rev().find(|call| matches!(call, Call::Position(_))),
+            Some(Call::Position(time)) if time == "2026-07-22T12:02:25.000Z"),
+            "{:?}",
+            console.calls
+        );
         assert_eq!((selected(&console), console.state.audit.filter.as_str()), (5_000, ""), "{keys}");
         // The entries behind it are read on as one goes there.
         console.press("j");
@@ -206,7 +205,8 @@ fn pages_instead_of_the_stream() {
     assert!(console.shows("NOT LIVE") && !console.shows("* live"), "{}", console.screen());
     assert_eq!(checkpoints(&console), 1, "the first is read at once");
     covers(&mut console, 10_002);
-    let asked = |console: &Console| console.held.iter().any(|(_, call)| *call == Call::Log(LogCall::Entries(10_000..10_002)));
+    let asked =
+        |console: &Console| console.held.iter().any(|(_, call)| *call == Call::Log(LogCall::Entries(10_000..10_002)));
     assert!(asked(&console), "{:?}", console.held);
     let place = console.held.iter().position(|(_, call)| matches!(call, Call::Log(LogCall::Entries(_)))).unwrap();
     let (id, _) = console.held.remove(place);
@@ -234,7 +234,8 @@ fn pages_instead_of_the_stream() {
     assert_eq!(console.state.log.tail.next, 20_000);
     assert!(!console.held.iter().any(|(_, call)| matches!(call, Call::Log(LogCall::Entries(_)))), "{:?}", console.held);
     // The stream is tried again every five minutes, and is believed when it tells something.
-    let opens = |console: &Console| console.others.iter().filter(|action| matches!(action, Action::TailOpen { .. })).count();
+    let opens =
+        |console: &Console| console.others.iter().filter(|action| matches!(action, Action::TailOpen { .. })).count();
     let before = opens(&console);
     console.wait(300_000);
     assert!(opens(&console) > before);
@@ -284,7 +285,11 @@ fn what_a_stream_that_ends_means() {
     console.wait(1_000);
     console.feed(EventKind::Reply { id, result: Box::new(Ok(answer)) });
     console.wait(1_000);
-    assert!(matches!(console.others.last(), Some(Action::TailOpen { after: Some(10_002), .. })), "{:?}", console.others);
+    assert!(
+        matches!(console.others.last(), Some(Action::TailOpen { after: Some(10_002), .. })),
+        "{:?}",
+        console.others
+    );
     told(&mut console, page(410));
     assert!(console.shows("NOT LIVE"), "{}", console.screen());
     // The role may not read the log any more.

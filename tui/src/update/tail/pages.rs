@@ -94,7 +94,9 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     let looks = state.screen == Screen::Audit && state.focused;
     let now = state.now.ms;
     let Some(not_live) = state.log.not_live.as_mut().filter(|_| looks) else { return };
-    if not_live.paged_ms.is_some_and(|last| now.saturating_sub(last) < PAGE_MS) {
+    // A checkpoint that is on its way may be older than the wish for one: it is asked for behind it.
+    let is_asked = state.log.asked.contains(&LogCall::Checkpoint);
+    if is_asked || not_live.paged_ms.is_some_and(|last| now.saturating_sub(last) < PAGE_MS) {
         return;
     }
     not_live.paged_ms = Some(now);
