@@ -682,6 +682,45 @@ pub struct AuditEntry {
     pub receipt: Receipt,
 }
 
+/// Answer of `GET /audit-logs/position`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditPosition {
+    /// The index of the first entry that is not before the time; `size` where all are before it.
+    pub index: u64,
+    /// How many entries the published log has.
+    pub size: u64,
+}
+
+/// Body of `POST /audit-logs/acknowledge`: what a console found wrong with the log, and why somebody lets it go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeAlarm {
+    /// Why, 1..1000 characters, no control characters.
+    #[schema(min_length = 1, max_length = 1000)]
+    pub reason: String,
+    /// The kind of check that failed, such as `fork`.
+    #[schema(pattern = "^[a-z][a-z_]{0,31}$")]
+    pub kind: String,
+    /// What was found, in the console's words: 1..1000 characters, no control characters.
+    #[schema(min_length = 1, max_length = 1000)]
+    pub what: String,
+    /// From which entry on nothing could be relied on, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
+    pub entry: Option<u64>,
+    /// When it was found, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    pub found_at: Option<String>,
+}
+
+/// Answer of `POST /audit-logs/acknowledge`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AlarmAcknowledged {
+    /// Proof that it is in the audit log.
+    pub receipt: Receipt,
+}
+
 // ---- operations -----------------------------------------------------------------------------------------------------
 
 /// Answer of `GET /version`.

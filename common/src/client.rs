@@ -29,8 +29,9 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState, IntakeChanged, Login, Me,
-    ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status, Token, User, VersionInfo,
+    AuditPosition, AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState,
+    IntakeChanged, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status,
+    Token, User, VersionInfo,
 };
 use crate::certificate::Certificate;
 use crate::digest::Digest;
@@ -125,6 +126,15 @@ impl ClientError {
             Self::Address(_) | Self::Offline { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Protocol(_) => {
                 None
             }
+        }
+    }
+
+    /// The status of an answer, whoever gave it: also of one without a problem document, such as a proxy's page.
+    pub fn answered(&self) -> Option<u16> {
+        match self {
+            Self::Protocol(why) => why.strip_prefix("status ")?.get(..3)?.parse().ok(),
+            Self::Problem { problem, .. } => Some(problem.status),
+            Self::Address(_) | Self::Offline { .. } | Self::Tls { .. } | Self::Timeout { .. } => None,
         }
     }
 
@@ -238,6 +248,23 @@ pub struct AuditQuery {
     pub cursor: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
     pub limit: Option<u32>,
+}
+
+impl AuditQuery {
+    fn target(&self) -> Target {
+        Target::new(&["audit-logs"])
+            .param("actor", &self.actor)
+            .param("action", &self.action)
+            .param("target", &self.target)
+            .param("outcome", &self.outcome)
+            .param("ip", &self.ip)
+            .param("since", &self.since)
+            .param("until", &self.until)
+            .number("before", self.before)
+            .number("after", self.after)
+            .param("cursor", self.cursor.as_deref().unwrap_or_default())
+            .number("limit", self.limit.map(u64::from))
+    }
 }
 
 /// Which items of the drop folder, in the daemon's order. Empty fields are not sent.
@@ -571,19 +598,28 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Reply<Page<AuditRow>>, ClientError> {
-        let target = Target::new(&["audit-logs"])
-            .param("actor", &query.actor)
-            .param("action", &query.action)
-            .param("target", &query.target)
-            .param("outcome", &query.outcome)
-            .param("ip", &query.ip)
-            .param("since", &query.since)
-            .param("until", &query.until)
-            .number("before", query.before)
-            .number("after", query.after)
-            .param("cursor", query.cursor.as_deref().unwrap_or_default())
-            .number("limit", query.limit.map(u64::from));
-        self.read(target).await
+        self.read(query.target()).await
+    }
+
+    /// `GET /audit-logs/position`: the first entry that is not before a time (RFC 3339). It is no reading of entries.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `audit.read`; [`ProblemType::Invalid`] for what is no time; those of every call.
+    pub async fn audit_position(&self, time: &str) -> Result<Reply<AuditPosition>, ClientError> {
+        self.read(Target::new(&["audit-logs", "position"]).param("time", time)).await
+    }
+
+    /// `GET /audit-logs?format=ndjson`: all entries that match, newest first, one [`AuditRow`] a line, as they arrive. One
+    /// call is one entry, however many rows come.
+    ///
+    /// # Errors
+    /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
+    pub async fn audit_export(&self, query: &AuditQuery) -> Result<Download, ClientError> {
+        let reply = self.open(query.target().param("format", "ndjson"), NDJSON).await?;
+        if reply.body.status() != StatusCode::OK {
+            return Err(ClientError::Protocol(format!("status {} to an export", reply.body.status())));
+        }
+        Ok(Download { body: reply.body.into_body(), address: self.way.address.clone() })
     }
 
     /// `GET /status`.
@@ -677,6 +713,21 @@ impl Client {
             let body = self.collect(response.into_body()).await?;
             self.put_back(connection).await;
             Ok(Answer { status, retry_after_seconds, body })
+        };
+        timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
+    }
+
+    /// `GET /log/proof/{index}?size=n`: the proof that an entry is in the log of that size, as C2SP tlog-proof text.
+    ///
+    /// # Errors
+    /// [`ProblemType::NotFound`], [`ProblemType::Forbidden`]; those of every call.
+    pub async fn log_proof(&self, index: u64, size: u64) -> Result<String, ClientError> {
+        let target = Target::new(&["log", "proof", &index.to_string()]).number("size", Some(size));
+        let work = async {
+            let (connection, reply) = self.send(Method::GET, target, None, true, "text/plain").await?;
+            let bytes = self.collect(reply.body.into_body()).await?;
+            self.put_back(connection).await;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
     }
@@ -943,6 +994,8 @@ impl Client {
 
 /// What is asked for where nothing else is.
 const JSON: &str = "application/json";
+/// One JSON document a line.
+const NDJSON: &str = "application/x-ndjson";
 
 /// The JSON of an answer as what it should be; the octets are wiped.
 fn fitting<T: DeserializeOwned>(reply: Reply<Bytes>) -> Result<Reply<T>, ClientError> {

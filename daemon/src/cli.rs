@@ -289,7 +289,7 @@ pub struct VerifyOptions {
     /// How the address is asked.
     #[command(flatten)]
     pub remote: Remote,
-    /// A receipt, or an answer that has one
+    /// A receipt, or an answer that has one; in a file NAME.jsonl, one a line
     #[arg(long, value_name = "FILE")]
     pub receipt: Vec<PathBuf>,
     /// A checkpoint that was kept

@@ -41,6 +41,7 @@
 //! | `upkeep` | what runs by the clock |
 
 pub mod access;
+mod acknowledge;
 pub mod alias;
 pub mod audit;
 pub mod card;

@@ -96,6 +96,8 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("list_audit", Auditors, ""),
     ("stream_audit", Auditors, ""),
     ("show_audit_entry", Auditors, ""),
+    ("locate_audit", Auditors, ""),
+    ("acknowledge_alarm", SignedIn, r#"{"reason":"x","kind":"fork","what":"x"}"#),
     ("log_checkpoint", Anyone, ""),
     ("log_tile", Anyone, ""),
     ("log_bundle", Auditors, ""),

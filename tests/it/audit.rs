@@ -355,3 +355,89 @@ fn flood() {
     assert!((100..=240).contains(&written), "{written} entries");
     assert!(log.of("auth.throttled").len() <= 2);
 }
+
+/// The first entry that is not before a time: at the time itself, between two entries, before all and behind all. Asking for
+/// it is no reading.
+#[test]
+fn position_of_a_time() {
+    let (_daemon, _carl, admin) = busy();
+    let all = rows(&admin, "?limit=1000");
+    let times: Vec<(u64, String)> = all
+        .iter()
+        .rev()
+        .map(|row| (row["index"].as_u64().unwrap(), row["entry"]["ts"].as_str().unwrap().to_owned()))
+        .collect();
+    let size = || admin.get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().parse::<u64>().unwrap();
+    let before = size();
+    let at = |time: &str| {
+        let position = admin.value(&format!("/audit-logs/position?time={time}"));
+        (position["index"].as_u64().unwrap(), position["size"].as_u64().unwrap())
+    };
+    for (_, time) in &times {
+        let first = times.iter().find(|(_, other)| other >= time).unwrap().0;
+        assert_eq!(at(time), (first, before), "{time}");
+    }
+    assert_eq!(at("1970-01-01T00:00:00Z"), (0, before));
+    assert_eq!(at("9999-01-01T00:00:00Z"), (before, before));
+    assert_eq!(size(), before, "nothing was recorded");
+    admin.get("/audit-logs/position").invalid("query.time");
+    admin.get("/audit-logs/position?time=noon").invalid("query.time");
+    admin.get("/audit-logs/position?time=2026-01-01T00:00:00Z&colour=red").invalid("query.colour");
+}
+
+/// What a console found and why it goes on is an entry with a receipt, by whoever is signed in, once however often it is
+/// sent; without a reason it is none.
+#[test]
+fn acknowledging_an_alarm() {
+    let daemon = Daemon::start();
+    let viewer = daemon.user("vera", Role::Viewer);
+    let alarm = json!({"reason": "the proxy was replaced", "kind": "fork", "what": "two roots of 7 entries", "entry": 7,
+        "found_at": "2026-07-22T12:31:07Z"});
+    let send = |key: &str| {
+        let request = viewer.request("POST", "/audit-logs/acknowledge").header("Idempotency-Key", key);
+        request.json(&alarm).send()
+    };
+    let first = send("alarm-1").expect(200).json();
+    let receipt: Receipt = serde_json::from_value(first["receipt"].clone()).unwrap();
+    let verified = receipt.verify(&[daemon.ledger().vkey()]).unwrap();
+    assert_eq!(verified.entry.data["reason_given"], "the proxy was replaced");
+    let again: Receipt = serde_json::from_value(send("alarm-1").expect(200).json()["receipt"].clone()).unwrap();
+    assert_eq!(again.index, receipt.index);
+    viewer
+        .request("POST", "/audit-logs/acknowledge")
+        .header("Idempotency-Key", "alarm-1")
+        .json(&json!({"reason": "other", "kind": "fork", "what": "x"}))
+        .send()
+        .problem("idempotency-key-reused");
+    let post = |body: Value| viewer.post("/audit-logs/acknowledge", &body);
+    let with = |name: &str, value: Value| {
+        let mut body = alarm.clone();
+        body[name] = value;
+        body
+    };
+    for (name, value) in [
+        ("reason", json!("")),
+        ("reason", json!("  ")),
+        ("reason", json!("x".repeat(1001))),
+        ("reason", json!("a\u{1b}[2J")),
+        ("what", json!("")),
+        ("what", json!("x".repeat(1001))),
+        ("kind", json!("Fork")),
+        ("kind", json!("x".repeat(33))),
+        ("kind", json!("")),
+        ("entry", json!(9_007_199_254_740_992_u64)),
+        ("found_at", json!("yesterday")),
+    ] {
+        post(with(name, value)).invalid(&format!("body.{name}"));
+    }
+    post(json!({"reason": "x"})).problem("invalid");
+    daemon.client().post("/audit-logs/acknowledge", &alarm).problem("unauthenticated");
+    let entries = rows(&daemon.admin(), "?action=audit.acknowledge&outcome=ok");
+    let said = &entries.last().unwrap()["entry"];
+    assert_eq!(
+        (&said["actor"]["name"], &said["data"]["kind"], &said["data"]["entry"]),
+        (&json!("vera"), &json!("fork"), &json!(7))
+    );
+    assert_eq!(said["target"]["kind"], "log");
+    assert!(entries.iter().all(|row| row["entry"]["actor"]["name"] == "vera"));
+}

@@ -9,6 +9,7 @@ mod cli_plain;
 mod compat;
 mod console;
 mod console_deeds;
+mod console_log;
 mod corpus;
 mod crash;
 mod disk;

@@ -46,6 +46,10 @@ pub enum Tamper {
     Witnessed,
     /// The answer to the next DELETE is lost: it is carried out, and nobody is told.
     LostAnswer,
+    /// The stream is refused, by a page of whatever stands in between.
+    NoStream(u16),
+    /// The stream is opened and then held up.
+    Mute,
 }
 
 /// The proxy. It ends with the process.
@@ -104,6 +108,18 @@ fn serve(client: &TcpStream, upstream: SocketAddr, what: &Mutex<Tamper>) -> std:
         let mut body = vec![0; length];
         requests.read_exact(&mut body)?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        if let Tamper::NoStream(status) = *what.lock().unwrap()
+            && path.starts_with("/audit-logs/stream")
+        {
+            let page = "<html>the stream is not for you</html>";
+            let mut client = client;
+            write!(
+                client,
+                "HTTP/1.1 {status} No\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+                page.len()
+            )?;
+            continue;
+        }
         let mut server = TcpStream::connect(upstream)?;
         server.write_all(head.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes())?;
         server.write_all(&body)?;
@@ -247,7 +263,7 @@ fn relay(head: &str, answers: &mut impl BufRead, client: &TcpStream, what: &Mute
                 done = false;
             }
             let event = changed_event(&event, &tamper, &mut done);
-            if !event.is_empty() {
+            if !event.is_empty() && tamper != Tamper::Mute {
                 write!(client, "{:x}\r\n{event}\r\n", event.len())?;
             }
         }

@@ -3,20 +3,20 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, Artifact, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User,
-    VersionInfo,
+    AliasEvent, Artifact, AuditPosition, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready,
+    Status, User, VersionInfo,
 };
-use common::audit::{Hash, Receipt, TilePath};
+use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
 use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
 use common::name::{ArtifactPath, Version};
 
 use serde_json::Value;
 
-use crate::export::{Format, Kind};
+use crate::export::{Form, Format, Kind};
 use crate::secret::Secret;
 use crate::state::deeds::{Base, Change, Deed, Object};
-use crate::trust::Kept;
+use crate::trust::{Checked, Kept, Rotation, Said};
 
 /// Tells requests apart; a reply with an id nobody waits for is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,10 @@ pub enum TimerId {
     Log,
     /// What is kept of the log is written.
     Save,
+    /// A page of the log is read instead of its stream.
+    Pages,
+    /// What was acknowledged is sent again.
+    Acknowledge,
     /// What others changed may be read again.
     Fresh,
     /// What is not known to have happened is looked for again.
@@ -165,6 +169,8 @@ pub enum LogCall {
     Receipt(u64),
     /// The checkpoint that witnesses cosigned, and what shows that it is of one history with that of this size.
     Witnessed(u64),
+    /// The entries that name keys, with what links them.
+    Rotations,
 }
 
 /// What came for a [`LogCall`].
@@ -194,6 +200,8 @@ pub enum LogAnswer {
     },
     /// A proof.
     Receipt(u64, String),
+    /// Entries that name keys, oldest first.
+    Rotations(Vec<Rotation>),
     /// The note, empty where there is none yet, and the hashes between it and the size.
     Witnessed {
         /// The size it was asked for.
@@ -274,6 +282,10 @@ pub enum Call {
     },
     /// Below `/log`.
     Log(LogCall),
+    /// `GET /audit-logs/position`: the first entry at or after a time.
+    Position(String),
+    /// `POST /audit-logs/acknowledge`. It has a key of its own, so it may be repeated.
+    Acknowledge(Box<Said>),
     /// One thing, as it is now.
     Look(Object),
     /// A change.
@@ -331,6 +343,9 @@ impl Call {
             Self::Log(LogCall::Entries(_)) => "GET /log/tile/entries",
             Self::Log(LogCall::Receipt(_)) => "GET /log/proof",
             Self::Log(LogCall::Witnessed(_)) => "GET /log/checkpoint.witnessed",
+            Self::Log(LogCall::Rotations) => "GET /audit-logs",
+            Self::Position(_) => "GET /audit-logs/position",
+            Self::Acknowledge(_) => "POST /audit-logs/acknowledge",
             Self::Look(Object::Model { .. }) => "GET /models/{id}",
             Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
             Self::Look(Object::User(_)) => "GET /users/{name}",
@@ -388,6 +403,22 @@ pub enum Rows {
     Users,
 }
 
+/// Entries of an export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entries {
+    /// These.
+    Held(Vec<AuditRow>),
+    /// Those of these indices.
+    Marked(Vec<u64>),
+    /// All that match.
+    Matching {
+        /// What they match.
+        query: Box<AuditQuery>,
+        /// How many there are, where that is known.
+        total: Option<u64>,
+    },
+}
+
 /// What takes long, in the background.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Job {
@@ -401,6 +432,28 @@ pub enum Job {
         format: Format,
         /// The file.
         path: String,
+    },
+    /// Entries of the log to a new file.
+    Entries {
+        /// Which.
+        entries: Entries,
+        /// How they are written.
+        form: Form,
+        /// The log's keys.
+        keys: Vec<Verifier>,
+        /// The file.
+        path: String,
+    },
+    /// A check of the log at its newest checkpoint.
+    Check {
+        /// The first entry.
+        from: Option<u64>,
+        /// One behind the last.
+        to: Option<u64>,
+        /// The log's keys.
+        keys: Vec<Verifier>,
+        /// What is pinned of it.
+        saved: Option<Checkpoint>,
     },
     /// A file to the registry.
     Upload {
@@ -434,6 +487,8 @@ pub enum Report {
     },
     /// It waits for this; empty: it goes on.
     Standing(String),
+    /// A check of the log has come to this; it is over next.
+    Checked(Box<Checked>),
     /// It is over: a sentence on what came of it, or on what went wrong.
     Over(Result<String, String>),
 }
@@ -468,6 +523,8 @@ pub enum Answer {
     Quarantine(Reply<Page<QuarantineItem>>),
     Version(Reply<Box<VersionInfo>>),
     Log(LogAnswer),
+    Position(Reply<AuditPosition>),
+    Acknowledged(Reply<Receipt>),
     Look(Reply<Base>),
     Changed(Reply<Box<Outcome>>),
     History(Reply<Page<AliasEvent>>),

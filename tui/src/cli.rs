@@ -2,6 +2,7 @@
 //! talk. Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
 mod act;
+mod export;
 mod fetch;
 mod get;
 mod listing;
@@ -25,7 +26,7 @@ use thiserror::Error;
 
 use crate::acts::Options;
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Arguments, Command, Configuration, Credential, Opening, Profiles, state_folder};
+use crate::config::{Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder};
 use crate::filter::audit_query;
 use crate::secret::Secret;
 use crate::state::log::LogSettings;
@@ -140,6 +141,7 @@ pub fn run(arguments: Arguments, command: Command) -> ExitCode {
         | Command::Config { .. }
         | Command::Keys
         | Command::Completions { .. }
+        | Command::Export { .. }
         | Command::Man { .. } => false,
     };
     end(try_run(arguments, command), wants_json)
@@ -299,6 +301,11 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
             let keys = log_keys.to_vec();
             let asked = verify::Asked { from, to, resume, json, keys, folder: state_folder() };
             verify::verify(client, asked, &mut out).await?;
+        }
+        Command::Export { what: ExportCommand::Entries { filter, from, to, format, raw, out: path } } => {
+            let query = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let asked = export::Asked { query, from, to, format, raw, path, keys: log_keys.to_vec() };
+            export::entries(client, asked, state_folder().as_deref()).await?;
         }
         Command::Whoami { json } => {
             let me = client.me().await?.body;

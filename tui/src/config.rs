@@ -6,7 +6,7 @@ pub mod file;
 use std::io::Read;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
 use common::client::Client;
@@ -249,6 +249,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write what the registry has to a new file, which only you can read. It is called .part until it is whole.
+    Export {
+        /// What.
+        #[command(subcommand)]
+        what: ExportCommand,
+    },
     /// Say who is signed in and what they may do.
     Whoami {
         /// One JSON document.
@@ -282,6 +288,41 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What can be exported.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Entries of the audit log, newest first. One export is one entry of the log, however many it has.
+    Entries {
+        /// Only these, such as "actor:eve outcome:denied".
+        #[arg(long, value_name = "F")]
+        filter: Option<String>,
+        /// The lowest index.
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// The first index that is not there any more.
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+        /// Each with the proof that it is in the log, or as JSON lines or CSV.
+        #[arg(long, default_value = "proofs", value_name = "FORM")]
+        format: EntryForm,
+        /// Leave cells of CSV as they are, also those that a spreadsheet would take for a formula.
+        #[arg(long)]
+        raw: bool,
+        /// The file. Nothing is overwritten.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// In which form entries are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "a form says its name")]
+pub enum EntryForm {
+    Proofs,
+    Jsonl,
+    Csv,
 }
 
 /// What can be asked about the configuration file.

@@ -1,6 +1,7 @@
 //! Rows as CSV or JSON lines. Values are true, not as they are shown; but a CSV cell that a spreadsheet would take for a
 //! formula gets an apostrophe, unless it is asked for raw. Where rows come from and go to is not known here.
 
+use common::api::AuditRow;
 use serde_json::Value;
 
 /// What a file holds.
@@ -13,6 +14,16 @@ pub enum Format {
     },
     /// One JSON document a line.
     JsonLines,
+}
+
+/// In which form entries of the log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As rows.
+    Rows(Format),
+    /// One JSON document a line, as `GET /audit-logs/{index}` answers: the entry with its receipt, which proves it to anybody
+    /// who has the log's key.
+    Proofs,
 }
 
 /// What the rows are.
@@ -28,7 +39,7 @@ pub enum Kind {
     Queue,
     /// Versions that are held.
     Quarantine,
-    /// Entries of the audit log.
+    /// Entries of the log; see [`flat_entry`].
     Entries,
 }
 
@@ -112,15 +123,24 @@ impl Kind {
             ],
             Self::Entries => &[
                 "index",
-                "entry.ts",
-                "entry.actor.name",
-                "entry.actor.id",
-                "entry.action",
-                "entry.target.kind",
-                "entry.target.id",
-                "entry.outcome",
-                "entry.req.ip",
-                "entry.data",
+                "ts",
+                "action",
+                "outcome",
+                "actor_id",
+                "actor_name",
+                "actor_kind",
+                "actor_role",
+                "target_kind",
+                "target_id",
+                "target_version",
+                "target_digest",
+                "req_id",
+                "req_method",
+                "req_route",
+                "req_status",
+                "req_ip",
+                "req_ua",
+                "data",
                 "leaf_hash",
             ],
         }
@@ -139,6 +159,26 @@ impl Kind {
     }
 }
 
+/// An entry as a document that [`row`] takes: for CSV with the columns that the daemon's own CSV has, for JSON lines as it is.
+pub fn flat_entry(row: &AuditRow, format: Format) -> Value {
+    if format == Format::JsonLines {
+        return serde_json::to_value(row).unwrap_or_default();
+    }
+    let mut flat = serde_json::Map::new();
+    flat.insert("index".to_owned(), row.index.into());
+    flat.insert("leaf_hash".to_owned(), row.leaf_hash.clone().into());
+    for column in Kind::Entries.columns() {
+        let path = match column.split_once('_') {
+            Some((object @ ("actor" | "target" | "req"), member)) => format!("/{object}/{member}"),
+            _ => format!("/{column}"),
+        };
+        if let Some(value) = row.entry.pointer(&path) {
+            flat.insert((*column).to_owned(), value.clone());
+        }
+    }
+    Value::Object(flat)
+}
+
 /// The line before the rows; empty for JSON lines.
 pub fn head(kind: Kind, format: Format) -> String {
     match format {
@@ -152,8 +192,10 @@ pub fn row(kind: Kind, format: Format, value: &Value) -> String {
     match format {
         Format::JsonLines => format!("{value}\n"),
         Format::Csv { raw } => {
-            let at = |column: &str| column.split('.').try_fold(value, |value, key| value.get(key));
-            let cells: Vec<String> = kind.columns().iter().map(|column| cell(at(column), raw)).collect();
+            // A hash in base64 may begin with a plus, and nobody writes one.
+            let is_raw = |column: &str| raw || column == "leaf_hash";
+            let cells = kind.columns().iter().map(|column| cell(value.get(column), is_raw(column)));
+            let cells: Vec<String> = cells.collect();
             cells.join(",") + "\r\n"
         }
     }
@@ -180,7 +222,7 @@ fn cell(value: Option<&Value>, raw: bool) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Format, Kind, cell, head, row};
+    use super::{Format, Kind, cell, flat_entry, head, row};
 
     /// What a spreadsheet would run is not run; numbers stay numbers; raw is raw.
     #[test]
@@ -214,7 +256,18 @@ mod tests {
         assert_eq!(head(Kind::Users, csv).matches(',').count(), row(Kind::Users, csv, &user).matches(',').count());
         assert!(row(Kind::Users, Format::JsonLines, &user).ends_with("}\n"));
         assert_eq!(head(Kind::Users, Format::JsonLines), "");
-        let entry = json!({"index": 7, "entry": {"actor": {"name": "=eve"}, "action": "model.read"}, "leaf_hash": "x"});
-        assert_eq!(row(Kind::Entries, csv, &entry), "7,,'=eve,,model.read,,,,,,x\r\n");
+        let entry = json!({
+            "v": 1, "ts": "2026-07-22T12:02:25.114Z", "action": "model.delete", "outcome": "denied",
+            "actor": {"id": "usr_1", "name": "=eve", "kind": "user", "role": "viewer"},
+            "target": {"kind": "model", "id": "m", "version": "3"}, "data": {"versions": 7},
+            "req": {"id": "r", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31"}
+        });
+        let of = common::api::AuditRow { index: 7, entry, leaf_hash: "h=".into() };
+        assert_eq!(
+            row(Kind::Entries, csv, &flat_entry(&of, csv)),
+            "7,2026-07-22T12:02:25.114Z,model.delete,denied,usr_1,'=eve,user,viewer,model,m,3,,r,DELETE,/models/{id},403,\
+             10.2.0.31,,\"{\"\"versions\"\":7}\",h=\r\n"
+        );
+        assert!(row(Kind::Entries, Format::JsonLines, &flat_entry(&of, Format::JsonLines)).starts_with("{\"entry\":{"));
     }
 }

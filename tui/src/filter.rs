@@ -17,7 +17,8 @@ const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
 /// A sentence that names the nearest field, or the outcomes there are.
 pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
     let mut query = AuditQuery::default();
-    for word in text.split_whitespace() {
+    let words = words(text)?;
+    for word in words.iter().map(String::as_str) {
         let (field, value) = word.split_once(':').unwrap_or(("actor", word));
         if value.is_empty() {
             return Err(format!("{field}: needs a value"));
@@ -70,7 +71,8 @@ pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
 pub fn model_query(text: &str) -> Result<ModelQuery, String> {
     let mut query = ModelQuery::default();
     let mut words: Vec<&str> = Vec::new();
-    for word in text.split_whitespace() {
+    let all = self::words(text)?;
+    for word in all.iter().map(String::as_str) {
         let Some((field, value)) = word.split_once(':') else {
             words.push(word);
             continue;
@@ -104,6 +106,33 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
     }
     query.q = words.join(" ");
     Ok(query)
+}
+
+/// The words of a filter. What stands in quotes is one, with its blanks.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted, mut begun) = (String::new(), false, false);
+    for letter in text.chars() {
+        match letter {
+            '"' => (quoted, begun) = (!quoted, true),
+            letter if letter.is_whitespace() && !quoted => {
+                if std::mem::take(&mut begun) {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            letter => {
+                word.push(letter);
+                begun = true;
+            }
+        }
+    }
+    if quoted {
+        return Err("a quote is not closed".to_owned());
+    }
+    if begun {
+        words.push(word);
+    }
+    Ok(words)
 }
 
 fn nearest(field: &str) -> &'static str {
@@ -205,12 +234,16 @@ mod tests {
         let query = audit_query("eve action:model.* outcome:denied since:2026-01-01T00:00:00Z").unwrap();
         assert_eq!((query.actor.as_str(), query.action.as_str(), query.outcome.as_str()), ("eve", "model.*", "denied"));
         assert_eq!(query.since, "2026-01-01T00:00:00Z");
+        let query = audit_query("actor:\"two words\"  \"target:a b\"").unwrap();
+        assert_eq!((query.actor.as_str(), query.target.as_str()), ("two words", "a b"));
         for (text, why) in [
             ("actr:eve", "did you mean actor?"),
             ("tarjet:x", "did you mean target?"),
             ("outcome:maybe", "ok, denied, error"),
             ("actor:", "needs a value"),
             ("eve bob", "twice"),
+            ("actor:\"eve", "not closed"),
+            ("actor:\"\"", "needs a value"),
         ] {
             assert!(audit_query(text).unwrap_err().contains(why), "{text}");
         }

@@ -239,6 +239,8 @@ pub enum PromptKind {
     Acknowledge,
     /// The time to go to in the log.
     Time,
+    /// Which entries are to be checked.
+    Check,
 }
 
 /// A question that a line answers.

@@ -3,19 +3,22 @@
 //! for, what must be kept is handed out. A failure to fetch is never an alarm.
 
 mod alarm;
+mod rotation;
+mod said;
 mod tiles;
 mod witnesses;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use common::audit::{
-    Checkpoint, Entry, Frontier, Hash, KeyType, Note, NoteError, Outcome, ProofError, Receipt, TilePath, Verifier,
-    verify_consistency,
+    Checkpoint, Frontier, Hash, KeyType, Note, NoteError, ProofError, Receipt, TilePath, Verifier, verify_consistency,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::alarm::{Alarm, Breach, BreachKind};
+pub use self::rotation::Rotation;
+pub use self::said::{Checked, Said, UNSENT_MAX};
 pub(crate) use self::tiles::Tiles;
 pub use self::tiles::{Anchor, Judged, TILES_MAX, edge_paths};
 use self::witnesses::Witnessing;
@@ -57,6 +60,15 @@ pub struct Kept {
     /// What is wrong, until somebody acknowledges it.
     #[serde(default)]
     pub alarm: Option<Alarm>,
+    /// What was acknowledged and the daemon does not know yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsent: Vec<Said>,
+    /// What was unsent and is not any more: another console's file may still have it.
+    #[serde(skip)]
+    pub settled: Vec<String>,
+    /// The last check of every entry there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_check: Option<Checked>,
 }
 
 /// The form of [`Kept`] that is written.
@@ -82,6 +94,10 @@ pub enum Wants {
     Broken(Box<Breach>),
     /// Entries below this index are verified now.
     Verified(u64),
+    /// How the log's key follows the ones that are known.
+    Rotations,
+    /// Another key is accepted from now on: a sentence.
+    Followed(String),
 }
 
 /// A checkpoint that a pinned key signed.
@@ -137,6 +153,12 @@ pub struct Trust {
     tiles: Tiles,
     /// New keys that an entry named which no checkpoint covers yet.
     rotations: Vec<(u64, Verifier)>,
+    /// How the log's key was followed to one that no entry of this session named.
+    following: rotation::Following,
+    /// What was acknowledged and is to be sent.
+    unsent: Vec<Said>,
+    settled: Vec<String>,
+    full_check: Option<Checked>,
     receipts: BTreeMap<u64, Hash>,
     /// Entries that came while no edge was proved, or came again after they were let go: verified tiles must confirm them.
     unchecked: VecDeque<(u64, Hash)>,
@@ -146,6 +168,8 @@ pub struct Trust {
     /// No proof is asked for any more until the alarm is acknowledged: the log does not extend what was pinned.
     stuck: bool,
     suspect: Option<Suspect>,
+    /// A tile was not the tree's: no more are asked for until the alarm is acknowledged, for the next would be no better.
+    bad_tiles: bool,
     /// Entries verified in this session.
     pub verified: u64,
     last_entry_ms: Option<u64>,
@@ -181,6 +205,7 @@ impl Trust {
             trust.keys = kept.keys.iter().take(KEYS_MAX).filter_map(|key| key.parse().ok()).collect();
             trust.confirmed = kept.confirmed;
             trust.alarm = kept.alarm;
+            (trust.unsent, trust.full_check) = (kept.unsent, kept.full_check);
             trust.pin_seen_at = kept.seen_at;
             trust.pin = trust.open(&kept.note).ok();
         }
@@ -206,6 +231,9 @@ impl Trust {
             note: self.pin.as_ref().map(|pin| pin.note.clone()).unwrap_or_default(),
             seen_at: self.pin_seen_at,
             alarm: self.alarm.clone(),
+            unsent: self.unsent.clone(),
+            settled: self.settled.clone(),
+            full_check: self.full_check.clone(),
         }
     }
 
@@ -307,6 +335,11 @@ impl Trust {
         }
     }
 
+    /// Whether the key is set, or somebody compared it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// Whether no key is known: the daemon's own word is then the first use.
     pub fn wants_key(&self) -> bool {
         self.keys.is_empty()
@@ -373,9 +406,10 @@ impl Trust {
         (self.ahead, self.proving, self.suspect) = (None, None, None);
         self.tiles = Tiles::default();
         self.rotations.clear();
+        self.following = rotation::Following::default();
         self.unchecked.clear();
         self.witnessing = Witnessing::default();
-        self.stuck = false;
+        (self.stuck, self.bad_tiles) = (false, false);
     }
 
     // ---- checkpoints ------------------------------------------------------------------------------------------------
@@ -426,6 +460,9 @@ impl Trust {
             Ok(signed) => signed,
             Err(error) => {
                 let breach = self.refuse(note, &error);
+                if breach.kind == BreachKind::Key && self.asks_to_follow(note, least, out) {
+                    return;
+                }
                 return self.raise(breach, now, out);
             }
         };
@@ -495,13 +532,13 @@ impl Trust {
     fn settled(&mut self, signed: Signed, now: Moment, out: &mut Vec<Wants>) {
         let size = signed.checkpoint.size;
         for (index, key) in std::mem::take(&mut self.rotations) {
-            if index < size && !self.keys.contains(&key) {
-                self.keys.truncate(KEYS_MAX - 1);
-                self.keys.push(key);
-            } else if index >= size {
+            if index >= size {
                 self.rotations.push((index, key));
+            } else if let Some(told) = self.accept_key(key, index) {
+                out.push(Wants::Followed(told));
             }
         }
+        self.look_for_successors(&signed.note, out);
         self.more_to_witness(now);
         if self.quorum > 0 && signed.witnesses.len() >= self.quorum {
             self.witnessing.size = Some(size);
@@ -780,7 +817,7 @@ impl Trust {
             self.raise(breach, now, out);
         }
         if entry.rotates
-            && let Some(key) = rotated(&entry.leaf)
+            && let Some(key) = rotation::named(entry.index, &entry.leaf)
             && self.keys.first().is_some_and(|known| known.name() == key.name())
         {
             self.rotations.push((entry.index, key));
@@ -843,6 +880,9 @@ impl Trust {
 
     /// Whether the entry at an index has this leaf hash, by verified tiles.
     pub fn judge(&mut self, index: u64, hash: &Hash) -> Judged {
+        if self.bad_tiles {
+            return Judged::Unknown;
+        }
         self.tiles.judge(index, hash, self.verified_size())
     }
 
@@ -857,7 +897,7 @@ impl Trust {
     /// Has verified tiles confirm what waits for it.
     fn check(&mut self, now: Moment, out: &mut Vec<Wants>) {
         let waiting = std::mem::take(&mut self.unchecked);
-        if waiting.is_empty() {
+        if waiting.is_empty() || self.bad_tiles {
             return;
         }
         let mut needs: Vec<TilePath> = Vec::new();
@@ -898,6 +938,7 @@ impl Trust {
             let breach = self.bad_tile(&why, got);
             self.raise(breach, now, out);
             // What cannot be confirmed is not asked for again and again.
+            self.bad_tiles = true;
             self.unchecked.clear();
             return;
         }
@@ -927,13 +968,6 @@ impl Trust {
         });
         self.raise(breach, now, out);
     }
-}
-
-/// The new key that an entry names, if what it records was done.
-fn rotated(leaf: &[u8]) -> Option<Verifier> {
-    let entry = Entry::parse(leaf).ok().filter(|entry| entry.outcome == Outcome::Ok)?;
-    let key: Verifier = entry.data.get("vkey")?.as_str()?.parse().ok()?;
-    (key.kind() == KeyType::Ed25519).then_some(key)
 }
 
 fn hex(octets: &[u8]) -> String {

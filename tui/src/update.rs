@@ -344,17 +344,14 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
                 }
             }
         }
-        Command::Export if state.screen != Screen::Audit => {
+        Command::Export => {
             let line = jobs::export_line(state);
             palette::open(state, &line);
         }
         Command::Filter => open_filter(state),
-        Command::Follow
-        | Command::GoToTime
-        | Command::Verification
-        | Command::ExportProof
-        | Command::Acknowledge
-        | Command::TrustKey => tail::command(state, command, out),
+        Command::Follow | Command::GoToTime | Command::Verification | Command::Acknowledge | Command::TrustKey => {
+            tail::command(state, command, out)
+        }
         Command::Palette => palette::open(state, ""),
         Command::Upload => palette::open(state, "upload "),
         Command::Undo => course::undo(state, out),
@@ -395,7 +392,6 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::Sessions
         | Command::AddUser
         | Command::Download
-        | Command::Export
         | Command::AllFields
         | Command::NextHit
         | Command::LastHit => match state.screen {
@@ -577,7 +573,9 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
         TimerId::Fresh => fresh::due(state),
-        TimerId::Tail | TimerId::Log | TimerId::Save => tail::timer(state, id, out),
+        TimerId::Tail | TimerId::Log | TimerId::Save | TimerId::Pages | TimerId::Acknowledge => {
+            tail::timer(state, id, out);
+        }
     }
 }
 
@@ -681,6 +679,8 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
         }
         Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
         Answer::Log(answer) => tail::answer(state, answer, out),
+        Answer::Position(reply) => audit::located(state, id, reply.body, out),
+        Answer::Acknowledged(reply) => tail::acknowledged(state, &reply, out),
         Answer::Status(reply) => {
             if state.health.pending == Some(id) {
                 health::take(state, reply.body, out);
@@ -717,6 +717,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         Call::Users { .. } => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
+        Call::Position(_) => state.audit.locating = None,
+        Call::Acknowledge(said) => return tail::not_acknowledged(state, &said, error, out),
         // The pane itself says it.
         Call::Version { .. } | Call::Versions { .. } if quarantine::failed(state, id, &why) => {}
         Call::Version { .. } => {}

@@ -29,7 +29,6 @@ use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
-use crate::tail::Link;
 use crate::time::{age_changes_in, grouped, time_of_day};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
@@ -309,7 +308,7 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
     let mut x = area.right();
     let wide = areas.class > Class::Normal;
     let follows = state.settings.log.live && state.who.is_some();
-    let is_live = follows && matches!(state.log.tail.link, Link::Live { .. });
+    let is_live = follows && state.log.is_live();
     if areas.class > Class::Narrow {
         let (text, tone) = match (state.offline, &state.who) {
             (true, _) => ("OFFLINE", Tone::Bad),
@@ -389,7 +388,8 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
             }
             let entry =
                 state.audit.list.selected().map(|row| format!("entry {}   ", row.row.index)).unwrap_or_default();
-            (format!("Audit   {entry}{filter}"), freshness(state, &state.audit.list))
+            let marked = audit::marked_words(state);
+            (format!("Audit   {entry}{filter}{marked}"), freshness(state, &state.audit.list))
         }
         Screen::Queue => queue::status(state),
         Screen::Quarantine => quarantine::status(state),
@@ -462,6 +462,7 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         let question = match prompt.kind {
             PromptKind::Acknowledge => "why may this be? ",
             PromptKind::Time => "go to time: ",
+            PromptKind::Check => "check entries (all, 100-199, 100-): ",
         };
         let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
@@ -593,6 +594,11 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint("A acknowledge", Tone::Dim);
         } else if matches!(overlay, Overlay::Verification(_)) {
             hint("T trust the key", Tone::Dim);
+        }
+        if matches!(overlay, Overlay::Verification(_)) {
+            let job = state.log.checking.and_then(|id| state.changes.jobs.get(&id));
+            let runs = job.is_some_and(|job| job.outcome.is_none());
+            hint(if runs { "C stop the check" } else { "c check entries" }, Tone::Dim);
         }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);

@@ -2,8 +2,10 @@
 //! nothing of the state, and nothing of the terminal.
 
 mod changes;
+pub(crate) mod check;
+pub(crate) mod entries;
 pub mod files;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod log;
 pub mod session;
 mod tail;
@@ -270,12 +272,21 @@ async fn run_job(
     job: Box<Job>,
 ) {
     let told = events.clone();
-    // How far it is may be left out where the loop is busy; how it ends is not.
-    let tell = Teller::new(move |report| drop(told.try_send(EventKind::Job { id, report })));
+    let found = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let kept = std::rc::Rc::clone(&found);
+    // How far it is may be left out where the loop is busy; what it found and how it ends is not.
+    let tell = Teller::new(move |report| match report {
+        Report::Checked(checked) => drop(kept.borrow_mut().replace(checked)),
+        report => drop(told.try_send(EventKind::Job { id, report })),
+    });
     let work =
         tokio::task::spawn_local(async move { jobs::perform(&client, folder.as_deref(), paused, *job, tell).await });
     let _abort = AbortOnDrop(work.abort_handle());
     let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
+    let checked = found.borrow_mut().take();
+    if let Some(checked) = checked {
+        hand_over(&events, EventKind::Job { id, report: Report::Checked(checked) }).await;
+    }
     hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;
 }
 
@@ -346,6 +357,8 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
         Call::Log(call) => Answer::Log(log::perform(client, call).await?),
+        Call::Position(time) => Answer::Position(client.audit_position(&time).await?),
+        Call::Acknowledge(said) => Answer::Acknowledged(changes::acknowledge(client, &said).await?),
         Call::Status => Answer::Status(boxed(client.status().await?)),
         Call::Ready => Answer::Ready(client.ready().await?),
         Call::Ingest(query) => Answer::Ingest(boxed(client.ingest(&query).await?)),

@@ -114,6 +114,7 @@ actions! {
     BackupRestore "backup.restore" "a backup was restored"
     AuditRead "audit.read" "entries of the log were read"
     AuditExport "audit.export" "the log was exported"
+    AuditAcknowledge "audit.acknowledge" "somebody whose console found the log not to be what it signed says why it may go on"
     BlobsScrub "blobs.scrub" "every blob was read again and compared with its digest"
     BlobDamaged "blob.damaged" "a blob is not what its digest says; the versions that need it are held back"
     BlobUnreadable "blob.unreadable" "a blob could not be read; it is tried again before anything is held back"

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::{Client, ClientError, Condition, Reply, Target, to_json};
 use crate::api::{
-    AliasChanged, AliasEvent, AliasSet, Deleted, ModelChanged, ModelPatch, NewPassword, Page, Reason, Register,
-    Release, Rescanned, User, UserChanged, UserPatch, VersionChanged, VersionInfo,
+    AcknowledgeAlarm, AlarmAcknowledged, AliasChanged, AliasEvent, AliasSet, Deleted, ModelChanged, ModelPatch,
+    NewPassword, Page, Reason, Register, Release, Rescanned, User, UserChanged, UserPatch, VersionChanged, VersionInfo,
 };
 use crate::name::Version;
 use crate::role::Role;
@@ -113,6 +113,19 @@ impl Client {
     ) -> Result<Reply<AliasChanged>, ClientError> {
         let target = Target::new(&["models", reference, "aliases", alias]);
         self.change(Method::DELETE, target, None, &condition.state()).await
+    }
+
+    /// `POST /audit-logs/acknowledge`: what was found wrong with the log, and why it may go on.
+    ///
+    /// # Errors
+    /// `invalid`; those of every call.
+    pub async fn acknowledge_alarm(
+        &self,
+        alarm: &AcknowledgeAlarm,
+        condition: &Condition,
+    ) -> Result<Reply<AlarmAcknowledged>, ClientError> {
+        let target = Target::new(&["audit-logs", "acknowledge"]);
+        self.change(Method::POST, target, Some(to_json(alarm)?), &condition.key()).await
     }
 
     /// `PATCH /models/{id}`.

@@ -1,5 +1,5 @@
-//! `/audit-logs…`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page; single entries; the live
-//! tail in `tail`.
+//! `/audit-logs…`: pages as JSON, exports as newline-delimited JSON or CSV, streamed page by page; single entries; the entry
+//! of a time; what people say about alarms; the live tail in `tail`.
 //! What an entry says and who may read it is the registry's.
 
 mod csv;
@@ -8,7 +8,7 @@ pub(crate) mod tail;
 use std::io;
 
 use bytes::Bytes;
-use common::api::{AuditEntry, AuditRow};
+use common::api::{AcknowledgeAlarm, AlarmAcknowledged, AuditEntry, AuditRow};
 use common::audit::Outcome;
 use futures_util::{Stream, stream};
 use http::header::{self, HeaderMap, HeaderValue};
@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use crate::http::params::{self, Limit, Time};
 use crate::http::problem::{Protocol, Refused};
-use crate::http::{Answer, Call, body, respond};
+use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::audit::{AuditQuery, EntryWithReceipt, Export};
 
 /// Longest value of a filter, octets.
@@ -125,6 +125,25 @@ pub(crate) async fn show(call: &Call, index: &str) -> Answer {
     let EntryWithReceipt { row, receipt } = done.value;
     // No entity tag: the log says that the entry was read, so it must leave.
     Ok(respond::logged(respond::json(StatusCode::OK, &AuditEntry { row, receipt }), done.logged.as_ref()))
+}
+
+#[derive(Deserialize)]
+struct Locating {
+    time: Time,
+}
+
+/// `GET /audit-logs/position`
+pub(crate) async fn locate(call: &Call) -> Answer {
+    let Locating { time } = body::query(call)?;
+    let position = call.shared.registry.audit_position(&call.caller, time.0).await?;
+    Ok(respond::json(StatusCode::OK, &position))
+}
+
+/// `POST /audit-logs/acknowledge`
+pub(crate) async fn acknowledge(mut call: Call) -> Answer {
+    let alarm: AcknowledgeAlarm = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.acknowledge_alarm(&call.caller, alarm).await?;
+    changed::plain(StatusCode::OK, done, |(), receipt| AlarmAcknowledged { receipt })
 }
 
 fn invalid(name: &str, msg: &str) -> Refused {

@@ -85,6 +85,8 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
 
         Route::ListAudit => audit::list(&call).await,
         Route::StreamAudit => audit::tail::follow(call).await,
+        Route::LocateAudit => audit::locate(&call).await,
+        Route::AcknowledgeAlarm => audit::acknowledge(call).await,
         Route::ShowAuditEntry { index } => audit::show(&call, &index).await,
         Route::LogCheckpoint => log::checkpoint(&call),
         Route::LogWitnessed => log::witnessed(&call),

@@ -415,6 +415,9 @@ fn schemas() -> Value {
     add::<api::IngestResume>(&mut schemas);
     add::<api::AuditRow>(&mut schemas);
     add::<api::AuditEntry>(&mut schemas);
+    add::<api::AuditPosition>(&mut schemas);
+    add::<api::AcknowledgeAlarm>(&mut schemas);
+    add::<api::AlarmAcknowledged>(&mut schemas);
     add::<api::BuildInfo>(&mut schemas);
     add::<api::Ready>(&mut schemas);
     add::<api::Status>(&mut schemas);

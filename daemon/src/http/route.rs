@@ -333,6 +333,10 @@ pub enum Route {
     Check,
     /// `GET /audit-logs/stream`
     StreamAudit,
+    /// `GET /audit-logs/position`
+    LocateAudit,
+    /// `POST /audit-logs/acknowledge`
+    AcknowledgeAlarm,
 }
 
 impl Route {
@@ -386,10 +390,11 @@ impl Route {
             Self::PauseIngest | Self::ResumeIngest => Target::new("intake", "drop"),
             Self::ListAudit
             | Self::StreamAudit
+            | Self::LocateAudit
             | Self::ShowAuditEntry { .. }
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
-            Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -577,6 +582,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
 
         (["audit-logs"], "GET") => Route::ListAudit,
         (["audit-logs", "stream"], "GET") => Route::StreamAudit,
+        (["audit-logs", "position"], "GET") => Route::LocateAudit,
+        (["audit-logs", "acknowledge"], "POST") => Route::AcknowledgeAlarm,
+        (["audit-logs", "acknowledge"], _) => return allow("POST"),
         (["audit-logs", index], "GET") => Route::ShowAuditEntry { index: own(index) },
         (["log", "checkpoint"], "GET") => Route::LogCheckpoint,
         (["log", "checkpoint.witnessed"], "GET") => Route::LogWitnessed,

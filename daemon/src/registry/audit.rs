@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use common::api::{AuditRow, Page};
+use common::api::{AuditPosition, AuditRow, Page};
 use common::audit::{Action, INTEGER_MAX, Outcome as EntryOutcome, Receipt, Target, leaf_hash};
 use common::name::{ModelId, ModelName, UserName};
 use common::role::Permission;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, cut};
-use crate::registry::error::{Outcome, RegistryError};
+use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::fetch::{bounded, list_id};
 use crate::registry::{Inner, Registry, cursor};
 use crate::store::{EntryPage, EntryQuery, View};
@@ -167,6 +167,28 @@ impl Registry {
             Ok(found) => Ok(inner.record(caller, note).await?.map(|()| found)),
             Err(error) => Err(inner.refuse(caller, note, error).await),
         }
+    }
+}
+
+impl Registry {
+    /// The first published entry that is not before a time, in milliseconds since the epoch. A number is all it says, so it is
+    /// no reading of entries.
+    ///
+    /// # Errors
+    /// What `require` says; `Corrupt`, `Internal`.
+    pub async fn audit_position(&self, caller: &Caller, time_ms: i64) -> Result<AuditPosition, Failure> {
+        let inner = &self.inner;
+        let note = Note::event(Action::AuditRead, Target::new("log", "entries"));
+        inner.permit(caller, Permission::AuditRead, &note).await?;
+        let size = inner.published().size;
+        let before = EntryQuery {
+            before: Some(size),
+            until_ms: Some(time_ms.saturating_sub(1)),
+            limit: 1,
+            ..EntryQuery::default()
+        };
+        let last = inner.read(|view| Ok(view.entries(&before)?.entries.first().map(|found| found.index))).await?;
+        Ok(AuditPosition { index: last.map_or(0, |index| index + 1), size })
     }
 }
 

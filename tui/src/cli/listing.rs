@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{CliError, document};
 use crate::action::{Answer, Call, Rows};
 use crate::clean::clean;
-use crate::export::{Format, Kind, row};
+use crate::export::{Format, Kind, flat_entry, row};
 use crate::filter::{audit_query, ingest_query, model_query};
 use crate::state::audit::field;
 use crate::time::bytes;
@@ -228,7 +228,11 @@ impl Row {
     /// # Errors
     /// What the serializer says.
     pub(super) fn csv(&self, kind: Kind, raw: bool) -> Result<String, CliError> {
-        Ok(row(kind, Format::Csv { raw }, &self.value()?))
+        let format = Format::Csv { raw };
+        match self {
+            Self::Entry(entry) => Ok(row(kind, format, &flat_entry(entry, format))),
+            _ => Ok(row(kind, format, &self.value()?)),
+        }
     }
 
     fn value(&self) -> Result<Value, CliError> {

@@ -390,6 +390,19 @@ impl<W: Write> Run<'_, W> {
                     }
                 }
                 Wants::Checkpoint | Wants::Save => {}
+                Wants::Followed(told) => super::talk(&told),
+                Wants::Rotations => match self.ask(LogCall::Rotations).await {
+                    Ok(LogAnswer::Rotations(rotations)) => {
+                        let now = self.now();
+                        self.trust.rotated(&rotations, now, &mut more);
+                    }
+                    Ok(_) => {}
+                    Err(error) if matches!(error.status(), Some(400..500)) => {
+                        let now = self.now();
+                        self.trust.rotations_refused(&error.to_string(), now, &mut more);
+                    }
+                    Err(error) => return Err(error.into()),
+                },
                 Wants::Verified(size) => {
                     while let Some(held) = self.waiting.pop_front_if(|held| held.index < size) {
                         self.write(&held)?;

@@ -1,15 +1,43 @@
 //! The audit log by pages: newest at the foot, read newest first.
 
+use std::collections::BTreeSet;
+
 use common::api::AuditRow;
 use common::client::AuditQuery;
 use serde_json::Value;
 
+use crate::action::RequestId;
 use crate::filter::audit_query;
 use crate::tail::Held;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page: a bundle of the log.
 pub const PAGE_ROWS: u32 = 256;
+/// Entries that may be marked one by one.
+pub const MARKS_MAX: usize = 10_000;
+
+/// What is marked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// These entries.
+    pub indices: BTreeSet<u64>,
+    /// All that match the filter, however many come.
+    pub all: bool,
+    /// The entry that was marked last: a range begins there.
+    pub last: Option<u64>,
+}
+
+impl Marks {
+    /// Whether nothing is marked.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.indices.is_empty()
+    }
+
+    /// Whether an entry is marked that is in the list.
+    pub fn has(&self, index: u64) -> bool {
+        self.all || self.indices.contains(&index)
+    }
+}
 
 /// What is known of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +84,11 @@ impl Line {
         Self { row, live: true, mark, missing_to: None }
     }
 
+    /// Whether what came is no entry.
+    pub fn is_malformed(&self) -> bool {
+        self.row.entry.get("v").is_none()
+    }
+
     /// Entries that were withheld.
     pub fn missing(from: u64, to: u64) -> Self {
         let row = AuditRow { index: from, entry: Value::Null, leaf_hash: String::new() };
@@ -93,6 +126,10 @@ pub struct AuditScreen {
     pub new_below: u64,
     /// There is an alarm that was not shown yet.
     pub alarm_unseen: bool,
+    /// Marked entries. They stay while pages come and go.
+    pub marks: Marks,
+    /// The question where the entries of a time begin, and the time.
+    pub locating: Option<(RequestId, String)>,
 }
 
 impl Default for AuditScreen {
@@ -106,6 +143,8 @@ impl Default for AuditScreen {
             follow: true,
             new_below: 0,
             alarm_unseen: false,
+            marks: Marks::default(),
+            locating: None,
         }
     }
 }

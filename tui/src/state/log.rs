@@ -2,9 +2,9 @@
 
 use common::audit::Verifier;
 
-use crate::action::LogCall;
-use crate::tail::Tail;
-use crate::trust::{Kept, Trust};
+use crate::action::{LogCall, RequestId};
+use crate::tail::{Link, Tail};
+use crate::trust::{Checked, Kept, Trust};
 
 /// How the log is followed, as it was set.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,15 @@ pub struct LogSettings {
     pub kept: Option<Kept>,
     /// Why nothing could be read of it; nothing is then written over it.
     pub unreadable: Option<String>,
+}
+
+/// Pages instead of the stream, which can't be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotLive {
+    /// Why.
+    pub why: String,
+    /// When the last page was asked for, in milliseconds of the console's clock.
+    pub paged_ms: Option<u64>,
 }
 
 /// The log, followed.
@@ -44,6 +53,20 @@ pub struct Feed {
     pub alarm_of: Option<i64>,
     /// The stream said goodbye because of the token.
     pub expired: bool,
+    /// The stream has told something since it was opened.
+    pub told: bool,
+    /// The daemon could not go on where the stream was cut, and pages fill what is missing.
+    pub refills: bool,
+    /// The stream can't be had.
+    pub not_live: Option<NotLive>,
+    /// The acknowledgement that is being sent.
+    pub sending: Option<String>,
+    /// When the next try to send one is due, in milliseconds of the console's clock.
+    pub send_ms: u64,
+    /// The job that checks the log, or did.
+    pub checking: Option<RequestId>,
+    /// The last check of this session.
+    pub last_check: Option<Checked>,
 }
 
 impl Feed {
@@ -72,5 +95,13 @@ impl Feed {
         self.asked.clear();
         self.again.clear();
         self.begun = false;
+        (self.told, self.refills, self.not_live) = (false, false, None);
+        (self.sending, self.send_ms) = (None, 0);
+        (self.checking, self.last_check) = (None, None);
+    }
+
+    /// Whether entries come as they are made.
+    pub fn is_live(&self) -> bool {
+        matches!(self.tail.link, Link::Live { .. }) && self.not_live.is_none()
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Log {
     signer: Ed25519Signer,
     frontier: Frontier,
     levels: Vec<Vec<Hash>>,
+    /// What it tells of keys that followed.
+    rotations: Vec<super::Rotation>,
 }
 
 impl Nodes for Log {
@@ -63,7 +65,8 @@ impl Nodes for Log {
 impl Log {
     pub(crate) fn new(size: u64, seed: u8) -> Self {
         let signer = Ed25519Signer::from_seed(ORIGIN, &[seed; 32]).unwrap();
-        let mut log = Self { leaves: Vec::new(), signer, frontier: Frontier::new(), levels: vec![Vec::new(); 64] };
+        let levels = vec![Vec::new(); 64];
+        let mut log = Self { leaves: Vec::new(), signer, frontier: Frontier::new(), levels, rotations: Vec::new() };
         for index in 0..size {
             log.push(leaf(index, ""));
         }
@@ -140,7 +143,8 @@ impl Console {
                 }
                 Wants::Checkpoint => self.trust.streamed(&log.note(log.size()), at(0), &mut out),
                 Wants::Broken(breach) => self.broken.push(breach.kind),
-                Wants::Save | Wants::Verified(_) => {}
+                Wants::Rotations => self.trust.rotated(&log.rotations, at(0), &mut out),
+                Wants::Save | Wants::Verified(_) | Wants::Followed(_) => {}
             }
             wants.extend(out);
         }
@@ -323,6 +327,124 @@ fn rotation() {
         Checkpoint { origin: ORIGIN.into(), size: 6, root: root_at(6, &log).unwrap() }.sign(&[&new.signer]).unwrap();
     console.checkpoint(&log, &by_new);
     assert_eq!(console.broken, []);
+}
+
+fn rotating(index: u64, to: &Log) -> Vec<u8> {
+    let mut rotate = entry(index, "");
+    rotate.action = Action::LogKeyRotate;
+    rotate.data = [("vkey".to_owned(), to.key().into())].into();
+    rotate.to_leaf().unwrap()
+}
+
+impl Log {
+    /// The same log, signed by another key; the entry at `index` names it, and the old key's last word covers `size`.
+    fn rotate(&mut self, index: u64, size: u64, new: &Self) {
+        let path = inclusion_proof(index, size, self).unwrap();
+        let leaf = self.leaves[usize::try_from(index).unwrap()].clone();
+        self.rotations.push(super::Rotation { index, leaf, note: self.note(size), path });
+        self.signer = Ed25519Signer::parse(&new.signer.to_secret()).unwrap();
+    }
+}
+
+/// Keys that were rotated while nobody looked are followed from one to the next; each must be named in a tree that the one
+/// before signed. What is not linked is an alarm with both values.
+#[test]
+fn rotated_while_away() {
+    let (second, third) = (Log::new(1, 2), Log::new(1, 3));
+    let mut log = Log::new(5, 1);
+    let mut console = Console::new(&log, None);
+    console.open(&log, 5);
+    let kept = console.trust.kept();
+    let first_key = log.key();
+    let console_of = |log: &Log| {
+        let mut trust = Trust::new("h", Some(first_key.parse().unwrap()), vec![], 0, Some(kept.clone()));
+        let mut out = Vec::new();
+        trust.asking();
+        trust.offered(log.note(log.size()).as_bytes(), at(0), &mut out).unwrap();
+        let mut console = Console { trust, broken: vec![], fetched: 0 };
+        console.serve(log, out);
+        console
+    };
+    log.push(rotating(5, &second));
+    log.push(leaf(6, "x"));
+    log.rotate(5, 7, &second);
+    log.push(rotating(7, &third));
+    log.push(leaf(8, "x"));
+    log.rotate(7, 9, &third);
+    let console = console_of(&log);
+    assert_eq!((console.broken.as_slice(), console.trust.keys().len()), (&[][..], 3));
+    assert_eq!(console.trust.badge(at(0)), Badge::Verified(8));
+    // The chain with a link left out, a link to another entry, a path that leads elsewhere, or a note by the new key.
+    let good = log.rotations.clone();
+    type Spoil = fn(&mut Vec<super::Rotation>);
+    let spoils: [Spoil; 5] = [
+        |links| drop(links.remove(0)),
+        |links| links[0].index = 6,
+        |links| links[1].path[0].0[0] ^= 1,
+        |links| links[1].leaf = leaf(7, "x"),
+        |links| links.clear(),
+    ];
+    for spoil in spoils {
+        log.rotations.clone_from(&good);
+        spoil(&mut log.rotations);
+        let console = console_of(&log);
+        assert_eq!(console.broken, [BreachKind::Key], "{:?}", log.rotations);
+        let alarm = console.trust.alarm().unwrap();
+        assert!(alarm.facts.iter().any(|(label, value)| label == "known key" && !value.is_empty()), "{alarm:?}");
+        assert!(alarm.facts.iter().any(|(label, value)| label == "signed by" && value.contains('+')), "{alarm:?}");
+    }
+}
+
+/// While both keys sign, the new one is followed too, so that the end of the overlap is no alarm.
+#[test]
+fn rotated_and_both_sign() {
+    let new = Log::new(1, 2);
+    let mut log = Log::new(5, 1);
+    log.push(rotating(5, &new));
+    log.push(leaf(6, "x"));
+    let mut trust = Trust::new("h", Some(log.key().parse().unwrap()), vec![], 0, None);
+    let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 7, root: root_at(7, &log).unwrap() };
+    let both = checkpoint.sign(&[&new.signer, &log.signer]).unwrap();
+    let path = inclusion_proof(5, 7, &log).unwrap();
+    log.rotations = vec![super::Rotation { index: 5, leaf: log.leaves[5].clone(), note: both.clone(), path }];
+    let mut out = Vec::new();
+    trust.offered(both.as_bytes(), at(0), &mut out).unwrap();
+    let mut console = Console { trust, broken: vec![], fetched: 0 };
+    console.serve(&log, out);
+    assert_eq!((console.trust.keys().len(), console.broken.len()), (2, 0));
+    console.checkpoint(&log, &checkpoint.sign(&[&new.signer]).unwrap());
+    assert_eq!(console.broken, []);
+}
+
+/// A check that finds something is an alarm; one of everything is kept, and what was acknowledged is, until it is sent.
+#[test]
+fn checks_and_acknowledgements() {
+    let log = Log::new(5, 1);
+    let mut console = Console::new(&log, None);
+    let mut out = Vec::new();
+    let good = super::Checked { from: 0, to: 5, size: 5, root: "r".into(), at: 7, faults: 0, first_fault: None };
+    console.trust.checked(&good, at(0), &mut out);
+    assert_eq!(console.trust.badge(at(0)), Badge::Waiting(None));
+    let bad = super::Checked {
+        from: 1,
+        faults: 2,
+        first_fault: Some((BreachKind::Entry, "entry 3 is another".into(), Some(3))),
+        ..good.clone()
+    };
+    console.trust.checked(&bad, at(0), &mut out);
+    let alarm = console.trust.acknowledge(&mut out).unwrap();
+    assert_eq!((alarm.kind, alarm.index), (BreachKind::Entry, Some(3)));
+    assert!(alarm.what.contains("1 faults more"), "{}", alarm.what);
+    console.trust.to_send(super::Said::new(&alarm, "known", "eve", "key-1".into()));
+    let kept = console.trust.kept();
+    assert_eq!((kept.full_check.as_ref(), kept.unsent[0].kind.as_str()), (Some(&good), "entry"));
+    let mut again = Trust::new("h", None, vec![], 0, Some(kept));
+    assert_eq!(again.unsent_by("bob"), None);
+    assert_eq!(again.unsent_by("eve").map(|said| said.reason.as_str()), Some("known"));
+    out.clear();
+    again.sent("key-1", &mut out);
+    assert_eq!((again.unsent(), out.as_slice()), (0, &[Wants::Save][..]));
+    assert_eq!(again.kept().settled, ["key-1"]);
 }
 
 /// What is late is said; a network that brings nothing is not broken.

@@ -1,13 +1,13 @@
 //! Screen 2: the audit log. Every page read is an entry itself, so nothing is read that nobody asked for.
 
-use common::api::{AuditRow, Page};
+use common::api::{AuditPosition, AuditRow, Page};
 use common::audit::parse_timestamp;
 
 use super::{ask, cancel, rows_height, say, travel};
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, RequestId};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::audit::{Line, PAGE_ROWS, field};
+use crate::state::audit::{Line, MARKS_MAX, Marks, PAGE_ROWS, field};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 
@@ -25,8 +25,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             *at = 0;
         }
     }
-    // Whoever moves up or looks closer wants the rows to stay.
-    if matches!(command, Command::Up | Command::HalfUp | Command::PageUp | Command::First | Command::In) {
+    // Whoever moves up, marks or looks closer wants the rows to stay.
+    let holds = matches!(command, Command::Up | Command::HalfUp | Command::PageUp | Command::First | Command::In);
+    if holds || matches!(command, Command::Mark | Command::MarkRange | Command::MarkAll) {
         pause(state);
     }
     match (command, count) {
@@ -53,6 +54,15 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             }
         }
         (Command::OpenTarget, _) => open_target(state, out),
+        (Command::Mark, _) => mark(state, out),
+        (Command::MarkRange, _) => mark_range(state, out),
+        (Command::MarkAll, _) => {
+            let all = state.audit.marks.is_empty();
+            state.audit.marks = Marks { all, ..Marks::default() };
+            if all {
+                say(state, Level::Info, "marked: all that match, however many come; * again: none", out);
+            }
+        }
         _ => drop(travel(&mut state.audit.list, command, count, height)),
     }
 }
@@ -111,7 +121,6 @@ pub(super) fn newest(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-/// Goes to a time: the first entry at or after it is at the top of what is asked for.
 /// A time that was typed, in full.
 pub(super) fn full_time(state: &State, text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -129,17 +138,65 @@ pub(super) fn full_time(state: &State, text: &str) -> Result<String, String> {
     Ok(full)
 }
 
+/// Goes to a time: the daemon is asked which entry is the first that is not before it.
 pub(super) fn go_to_time(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let full = full_time(state, text)?;
-    // The filter is what finds it: everything up to that time, newest first.
     pause(state);
-    let mut words: Vec<&str> =
-        state.audit.filter.split_whitespace().filter(|word| !word.starts_with("until:")).collect();
-    let until = format!("until:{full}");
-    words.push(&until);
-    let filter = words.join(" ");
-    set_filter(state, filter, out);
+    let before = state.audit.locating.take().map(|(id, _)| id);
+    cancel(state, before, out);
+    let id = ask(state, Call::Position(full.clone()), out);
+    state.audit.locating = Some((id, full));
     Ok(())
+}
+
+/// The daemon says where the entries of a time begin.
+pub(super) fn located(state: &mut State, id: RequestId, position: AuditPosition, out: &mut Vec<Action>) {
+    let Some((_, time)) = state.audit.locating.take_if(|(asked, _)| *asked == id) else { return };
+    if position.index >= position.size {
+        newest(state, out);
+        return say(state, Level::Info, format!("no entry is as new as {time}: this is the newest"), out);
+    }
+    jump(state, position.index, out);
+    say(state, Level::Info, format!("entry {} is the first that is not before {time}", position.index), out);
+}
+
+/// Marks the selected entry, or no longer.
+fn mark(state: &mut State, out: &mut Vec<Action>) {
+    let Some(line) = state.audit.list.selected().filter(|line| line.missing_to.is_none()) else { return };
+    let index = line.row.index;
+    let marks = &mut state.audit.marks;
+    marks.all = false;
+    if marks.indices.remove(&index) {
+        return;
+    }
+    marks.last = Some(index);
+    put(state, [index], out);
+}
+
+/// Marks from the last mark to the selected entry, as far as the rows between are held.
+fn mark_range(state: &mut State, out: &mut Vec<Action>) {
+    let here = state.audit.list.selected().map(|line| line.row.index);
+    let (Some(last), Some(here)) = (state.audit.marks.last.filter(|_| !state.audit.marks.all), here) else {
+        return say(state, Level::Warning, "mark one with Space first", out);
+    };
+    let range = last.min(here)..=last.max(here);
+    let between = state.audit.list.rows().filter(|line| line.missing_to.is_none() && range.contains(&line.row.index));
+    let between: Vec<u64> = between.map(|line| line.row.index).collect();
+    if !between.contains(&last) {
+        return say(state, Level::Warning, "the rows between are not held any more: mark one nearer", out);
+    }
+    state.audit.marks.last = Some(here);
+    put(state, between, out);
+}
+
+fn put(state: &mut State, indices: impl IntoIterator<Item = u64>, out: &mut Vec<Action>) {
+    for index in indices {
+        let marks = &mut state.audit.marks.indices;
+        if marks.len() >= MARKS_MAX && !marks.contains(&index) {
+            return say(state, Level::Warning, format!("no more than {MARKS_MAX} can be marked; * marks all"), out);
+        }
+        marks.insert(index);
+    }
 }
 
 pub(super) fn restart(state: &mut State, start: Cursor, out: &mut Vec<Action>) {
@@ -153,6 +210,8 @@ pub(super) fn restart(state: &mut State, start: Cursor, out: &mut Vec<Action>) {
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.audit.filter != text {
         state.audit.filter = text;
+        // "All that match" was said of another filter.
+        state.audit.marks.all = false;
         state.audit.detail = None;
         state.audit.new_below = 0;
         restart(state, Cursor::Start, out);
@@ -160,7 +219,12 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
 }
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    // One step out, in this order: marks, filter, detail; but a detail lies over the list.
     if state.audit.detail.take().is_some() {
+        return true;
+    }
+    if !state.audit.marks.is_empty() {
+        state.audit.marks = Marks::default();
         return true;
     }
     if state.audit.filter.is_empty() {

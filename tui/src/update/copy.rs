@@ -35,6 +35,10 @@ pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
     if let Some(result) = state.changes.result.clone().filter(|_| state.changes.is_told(state.now.ms)) {
         return copy(state, Some(result), out);
     }
+    // An entry goes with the proof that it is in the log, which is asked for first.
+    if state.screen == Screen::Audit && super::tail::copy_with_proof(state, out) {
+        return;
+    }
     let text = match state.screen {
         Screen::Models => match &state.models.open {
             Some(open) => open.versions.selected().and_then(document),
@@ -47,6 +51,17 @@ pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
         Screen::Health => state.health.status.as_deref().and_then(document),
     };
     copy(state, text, out);
+}
+
+/// An entry with its proof, which has come.
+pub(super) fn proved(state: &mut State, index: u64, text: Option<String>, out: &mut Vec<Action>) {
+    match text {
+        Some(text) if clipboard::fits(&text) => {
+            say(state, Level::Info, format!("sent to the terminal: entry {index} with its proof"), out);
+            out.push(Action::Copy(text));
+        }
+        text => copy(state, text, out),
+    }
 }
 
 /// The page on health as text, a line a check.

@@ -1,9 +1,10 @@
 //! Work in the background: jobs and runs of changes, how far they are, what of them failed.
 
 use super::{course, say};
-use crate::action::{Action, Job, Report, RequestId, Rows};
+use crate::action::{Action, Entries, Job, Report, RequestId, Rows};
 use crate::event::{Code, Key};
-use crate::export::{Format, Kind};
+use crate::export::{Form, Format, Kind};
+use crate::state::audit::Line;
 use crate::state::changes::{RUNS_MAX, Running};
 use crate::state::{Level, Overlay, Screen, State};
 use common::api::VersionInfo;
@@ -75,7 +76,7 @@ fn pause(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
     out.push(Action::JobPause(id, job.paused));
 }
 
-fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
+pub(super) fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
     let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
     job.outcome = Some(Err("stopped".to_owned()));
     let text = format!("{}: stopped", job.title);
@@ -84,7 +85,13 @@ fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
 }
 
 /// Begins a job.
-fn begin(state: &mut State, title: String, in_octets: bool, job: Job, out: &mut Vec<Action>) -> Result<(), String> {
+pub(super) fn begin(
+    state: &mut State,
+    title: String,
+    in_octets: bool,
+    job: Job,
+    out: &mut Vec<Action>,
+) -> Result<RequestId, String> {
     let jobs = &mut state.changes.jobs;
     if jobs.values().filter(|job| job.outcome.is_none()).count() >= JOBS_MAX {
         return Err(format!("{JOBS_MAX} jobs run already; J shows them"));
@@ -112,7 +119,7 @@ fn begin(state: &mut State, title: String, in_octets: bool, job: Job, out: &mut 
     state.changes.jobs.insert(id, running);
     out.push(Action::Job { id, job: Box::new(job) });
     say(state, Level::Info, format!("{title}: begun; J shows how far it is"), out);
-    Ok(())
+    Ok(id)
 }
 
 /// Takes what a job tells.
@@ -126,6 +133,7 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
             (job.done, job.total) = (done, total.or(job.total));
         }
         Report::Standing(what) => job.standing = what,
+        Report::Checked(checked) => super::tail::checked(state, *checked, out),
         Report::Over(outcome) => {
             let title = job.title.clone();
             job.outcome = Some(outcome.clone());
@@ -154,11 +162,11 @@ fn documents<'a, T: Serialize + 'a>(rows: impl Iterator<Item = &'a T>) -> Vec<Va
     rows.filter_map(|row| serde_json::to_value(row).ok()).collect()
 }
 
-/// `export csv|jsonl screen|all|marked FILE`.
+/// `export csv|jsonl|proofs screen|all|marked FILE`.
 pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -> Result<(), String> {
     let (format, what, rest) = match words {
         [format, what, rest @ ..] if !rest.is_empty() => (*format, *what, rest),
-        _ => return Err("export csv|jsonl screen|all|marked FILE [--raw]".to_owned()),
+        _ => return Err("export csv|jsonl|proofs screen|all|marked FILE [--raw]".to_owned()),
     };
     let (raw, path) = match rest {
         [path] => (false, *path),
@@ -168,8 +176,13 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
     let format = match format {
         "csv" => Format::Csv { raw },
         "jsonl" => Format::JsonLines,
-        other => return Err(format!("{other} is none of csv, jsonl")),
+        "proofs" if state.screen == Screen::Audit => return log_entries(state, Form::Proofs, what, path, out),
+        "proofs" => return Err("only entries of the audit log have proofs".to_owned()),
+        other => return Err(format!("{other} is none of csv, jsonl, proofs")),
     };
+    if state.screen == Screen::Audit {
+        return log_entries(state, Form::Rows(format), what, path, out);
+    }
     let height = super::rows_height(state);
     let (kind, rows) = match (state.screen, &state.models.open, what) {
         (Screen::Models, None, "screen") => {
@@ -191,8 +204,7 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         }
         (Screen::Users, _, "all") => (Kind::Users, Rows::Users),
         (Screen::Models | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
-        (Screen::Audit, ..) => return Err("x exports the selected entry with its proof".to_owned()),
-        (Screen::Health, ..) => return Err("y copies the report".to_owned()),
+        (Screen::Audit | Screen::Health, ..) => return Err("y copies the report".to_owned()),
         (Screen::Queue | Screen::Quarantine, ..) => {
             return Err("nothing is exported here; Y copies the selected one as JSON".to_owned());
         }
@@ -210,18 +222,58 @@ pub(super) fn export_to(
     out: &mut Vec<Action>,
 ) -> Result<(), String> {
     let title = format!("export to {path}");
-    begin(state, title, false, Job::Export { rows, kind, format, path: path.to_owned() }, out)
+    begin(state, title, false, Job::Export { rows, kind, format, path: path.to_owned() }, out).map(drop)
+}
+
+/// Entries of the log to a file.
+fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    let height = super::rows_height(state);
+    let audit = &state.audit;
+    let rows = |lines: &mut dyn Iterator<Item = &Line>| {
+        let lines = lines.filter(|line| line.missing_to.is_none() && !line.is_malformed());
+        // Newest first, as the daemon gives them.
+        let mut rows: Vec<_> = lines.map(|line| line.row.clone()).collect();
+        rows.reverse();
+        Entries::Held(rows)
+    };
+    let marks = &audit.marks;
+    let entries = match what {
+        "screen" => rows(&mut audit.list.visible(height).map(|(line, _)| line)),
+        "marked" if marks.is_empty() => return Err("nothing is marked".to_owned()),
+        "marked" if !marks.all => Entries::Marked(marks.indices.iter().copied().collect()),
+        "all" | "marked" => {
+            let query = crate::filter::audit_query(&audit.filter)?;
+            let total =
+                if audit.filter.is_empty() { Some(state.log.tail.next).filter(|_| state.log.begun) } else { None };
+            Entries::Matching { query: Box::new(query), total: total.or(audit.list.total()) }
+        }
+        other => return Err(format!("{other} can't be exported here: screen, all or marked")),
+    };
+    let keys = state.log.trust.keys().to_vec();
+    if form == Form::Proofs && keys.is_empty() {
+        return Err("the log\u{2019}s key is not known, so nothing can be proved".to_owned());
+    }
+    let job = Job::Entries { entries, form, keys, path: path.to_owned() };
+    begin(state, format!("export to {path}"), false, job, out).map(drop)
 }
 
 /// The line that `x` begins with.
 pub(super) fn export_line(state: &State) -> String {
+    let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
+    if state.screen == Screen::Audit {
+        let what = match (state.audit.marks.is_empty(), state.audit.filter.is_empty()) {
+            (false, _) => "marked",
+            (true, false) => "all",
+            (true, true) => "screen",
+        };
+        return format!("export proofs {what} entries-{time}.jsonl");
+    }
     let (kind, what) = match (state.screen, &state.models.open) {
         (Screen::Models, None) if !state.models.marks.is_empty() => (Kind::Models, "marked"),
         (Screen::Models, None) => (Kind::Models, "all"),
         (Screen::Models, Some(_)) => (Kind::Versions, "all"),
         _ => (Kind::Users, "all"),
     };
-    let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
     format!("export csv {what} {}-{time}.csv", kind.word())
 }
 
@@ -229,7 +281,7 @@ pub(super) fn export_line(state: &State) -> String {
 pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let name: common::name::ModelName = name.parse().map_err(|why| format!("{why}"))?;
     let job = Job::Upload { path: path.to_owned(), name: name.to_string() };
-    begin(state, format!("upload of {path} as {name}"), true, job, out)
+    begin(state, format!("upload of {path} as {name}"), true, job, out).map(drop)
 }
 
 /// `download [FILE]`, of the selected version.
@@ -266,5 +318,5 @@ pub(super) fn download_of(
         artifact: artifact.clone(),
         target,
     };
-    begin(state, title, true, job, out)
+    begin(state, title, true, job, out).map(drop)
 }

@@ -286,6 +286,8 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 super::course::not_sent(state, id, why, out);
             }
             Call::Log(call) => super::tail::given_up(state, call),
+            Call::Position(_) => state.audit.locating = None,
+            Call::Acknowledge(_) => super::tail::send_later(state, out),
             Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
         }
     }

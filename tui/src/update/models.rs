@@ -365,7 +365,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
     match &mut state.models.open {
         Some(open) => {
-            state.fresh.open = false;
+            state.fresh.open.clear();
             let (info, versions) = (open.pending.take(), open.versions.forget());
             open.failed = None;
             let (fetch, cursor) = open.versions.reload_from();
@@ -379,7 +379,7 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
 }
 
 pub(super) fn refresh_list(state: &mut State, out: &mut Vec<Action>) {
-    state.fresh.models = false;
+    state.fresh.models.clear();
     let waiting = state.models.list.forget();
     cancel(state, waiting, out);
     let (fetch, cursor) = state.models.list.reload_from();

@@ -375,6 +375,9 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
             let values = SETTINGS.iter().find(|(name, _)| *name == before[0]).map(|(_, values)| *values);
             choices(values.unwrap_or_default().iter().map(|value| (*value).to_owned()).collect(), true, "value")
         }
+        ("export", 0) if state.screen == Screen::Audit => {
+            choices(vec!["proofs".into(), "csv".into(), "jsonl".into()], false, "format")
+        }
         ("export", 0) => choices(vec!["csv".into(), "jsonl".into()], false, "format"),
         ("export", 1) => choices(vec!["screen".into(), "all".into(), "marked".into()], false, "what"),
         ("download", 0) => match &state.models.open {
@@ -511,6 +514,11 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             }
             super::tail::acknowledge(state, rest.strip_prefix("acknowledge").unwrap_or_default().trim(), out)?;
             close(state, out);
+        }
+        ("check", _) => {
+            let range = super::tail::range(rest)?;
+            close(state, out);
+            super::tail::check(state, range, out)?;
         }
         ("audit", ["trust"]) => {
             close(state, out);

@@ -66,7 +66,7 @@ pub(super) fn back(state: &mut State) -> bool {
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
-    state.fresh.held = false;
+    state.fresh.held.clear();
     let waiting = state.quarantine.list.forget();
     cancel(state, waiting, out);
     forget_reading(state, out);

@@ -123,6 +123,7 @@ fn again(state: &State, out: &mut Vec<Action>) {
 pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
     state.queue.is_audited |= reply.log_index.is_some();
     state.queue.is_failing = false;
+    state.fresh.queue.clear();
     let IngestPage { items, total, next_cursor, intake } = *reply.body;
     state.queue.intake.clone_from(&intake);
     // The header counts by the newest answer, whichever route it came from.

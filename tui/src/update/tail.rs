@@ -1,6 +1,10 @@
 //! The log: what the stream brings, what is asked for to verify it, and what a person may say about it. The rules of the
 //! tail are `tail`'s, those of trust `trust`'s; here they meet the screen.
 
+mod acknowledge;
+mod check;
+mod pages;
+
 use common::audit::{TilePath, canonical_json};
 use common::client::{Bye, ClientError, LogEvent};
 use common::problem::ProblemType;
@@ -18,6 +22,9 @@ use crate::tail::{Held, Input, Link, Told};
 use crate::trust::{Breach, BreachKind, Judged, TILES_AT_ONCE, Wants};
 use crate::window::{Cursor, ROWS_KEPT, Window};
 
+pub(super) use self::acknowledge::{acknowledge, acknowledged, not_acknowledged, send_later};
+pub(super) use self::check::{check, checked, range};
+
 /// What the network failed at is asked again after so many milliseconds.
 const AGAIN_MS: u64 = 2_000;
 /// The rate is that of the last ten seconds, and looked at again so often.
@@ -26,8 +33,6 @@ const RATE_MS: u64 = 5_000;
 const SAVE_MS: u64 = 2_000;
 /// A stream that waits for a fresh token looks again after so many milliseconds.
 const TOKEN_MS: u64 = 500;
-/// Characters of a reason.
-const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 /// Rows of the ring that a list begins with.
 const RING_ROWS: usize = 256;
 
@@ -98,6 +103,8 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     if state.log.tail.link == Link::Closed {
         open(state, out);
     }
+    pages::follow_up(state, out);
+    acknowledge::send(state, out);
 }
 
 fn open(state: &mut State, out: &mut Vec<Action>) {
@@ -115,6 +122,7 @@ fn open(state: &mut State, out: &mut Vec<Action>) {
 
 fn open_stream(state: &mut State, after: Option<u64>, out: &mut Vec<Action>) {
     state.log.epoch += 1;
+    state.log.told = false;
     state.log.tail.link = Link::Connecting;
     out.push(Action::TailOpen { epoch: state.log.epoch, after });
 }
@@ -128,12 +136,19 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
     state.log.tail.link = Link::Closed;
     out.push(Action::TailClose);
     out.push(Action::TimerDrop(TimerId::Tail));
+    out.push(Action::TimerDrop(TimerId::Pages));
 }
 
 /// C-r: now, and not when the wait is over.
 pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
     state.log.tail.at_once();
-    if matches!(state.log.tail.link, Link::Waiting { .. }) {
+    state.log.send_ms = 0;
+    if let Some(not_live) = &mut state.log.not_live {
+        not_live.paged_ms = None;
+    }
+    // Where there was no stream, one that is being asked for may have been asked for too early.
+    let is_paged = state.log.not_live.is_some() && !matches!(state.log.tail.link, Link::Refused(_) | Link::Closed);
+    if is_paged || matches!(state.log.tail.link, Link::Waiting { .. }) {
         out.push(Action::TimerDrop(TimerId::Tail));
         open(state, out);
     }
@@ -147,6 +162,7 @@ pub(super) fn event(state: &mut State, epoch: u64, event: TailEvent, out: &mut V
     match event {
         TailEvent::Opened(log_index) => {
             state.log.tail.opened(state.now);
+            state.log.send_ms = 0;
             state.offline = false;
             if !state.log.begun {
                 // No checkpoint could be read: the stream begins behind the entry that records it.
@@ -156,6 +172,7 @@ pub(super) fn event(state: &mut State, epoch: u64, event: TailEvent, out: &mut V
             }
         }
         TailEvent::News(events) => {
+            pages::told(state, out);
             for event in events {
                 news(state, event, out);
             }
@@ -190,18 +207,16 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
         Some(ClientError::Problem { retry_after_seconds, .. }) => *retry_after_seconds,
         _ => None,
     };
-    state.offline = error.is_some_and(super::is_away);
-    let status = error.and_then(ClientError::status);
+    // A stream that is there and never tells anything is no daemon that is away.
+    let mute = matches!(state.log.tail.link, Link::Live { .. }) && !state.log.told;
+    state.offline = error.is_some_and(super::is_away) && !mute;
+    let missing = pages::missing(state, error);
     let mut wait_ms = state.log.tail.ended(state.now, retry_after);
     if expired || error.is_some_and(ClientError::wants_sign_in) {
         login::renew(state, out);
         wait_ms = TOKEN_MS;
-    } else if status == Some(403) {
-        let why = error.map(super::sentence).unwrap_or_default();
-        state.log.tail.link = Link::Refused(why);
-        state.log.trust.off = true;
-        ask(state, Call::Me, out);
-        return;
+    } else if let Some(missing) = missing {
+        wait_ms = pages::begin(state, missing, out);
     } else if error.and_then(ClientError::problem_type) == Some(ProblemType::Invalid) {
         // The log has no such entry any more: what it has, its newest checkpoint says.
         state.log.begun = false;
@@ -218,13 +233,16 @@ fn restart_list(state: &mut State, out: &mut Vec<Action>) {
 pub(super) fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
     match id {
         TimerId::Tail if matches!(state.log.tail.link, Link::Waiting { .. }) => {
-            if state.renewing || state.login.is_some() {
+            let refills = state.log.refills && state.log.tail.gap().is_some();
+            if state.renewing || state.login.is_some() || refills {
                 out.push(Action::TimerSet { id: TimerId::Tail, after_ms: TOKEN_MS });
             } else {
                 open(state, out);
             }
         }
         TimerId::Save => save(state, false, out),
+        // What is due is found by what follows every event.
+        TimerId::Pages | TimerId::Acknowledge => {}
         TimerId::Log => {
             again(state, out);
             if state.log.trust.overdue(state.now) && matches!(state.log.tail.link, Link::Live { .. }) {
@@ -291,7 +309,9 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
         }
         LogAnswer::Checkpoint(note) => {
             state.log.asked.retain(|asked| *asked != LogCall::Checkpoint);
+            let goes_on = pages::far_behind(state, &note, out);
             match state.log.trust.offered(&note, now, &mut wants) {
+                Ok(()) if goes_on => pages::covered(state, &note, out),
                 Ok(()) => begin(state, &note, out),
                 Err(why) => {
                     say(state, Level::Warning, why, out);
@@ -330,7 +350,11 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
         }
         LogAnswer::Receipt(index, proof) => {
             state.log.asked.retain(|asked| *asked != LogCall::Receipt(index));
-            export(state, index, &proof, out);
+            copy_proved(state, index, &proof, out);
+        }
+        LogAnswer::Rotations(rotations) => {
+            state.log.asked.retain(|asked| *asked != LogCall::Rotations);
+            state.log.trust.rotated(&rotations, now, &mut wants);
         }
     }
     wanted(state, wants, out);
@@ -371,6 +395,7 @@ pub(super) fn failed(state: &mut State, call: LogCall, error: &ClientError, out:
         // It is asked for again in time.
         (LogCall::Witnessed(_), _) => state.log.trust.unanswered(),
         (LogCall::Receipt(_), _) => say(state, Level::Error, why, out),
+        (LogCall::Rotations, Some(400..500)) => state.log.trust.rotations_refused(&why, now, &mut wants),
         (_, Some(403)) | (LogCall::Checkpoint | LogCall::Keys, Some(404)) => {
             state.log.trust.off = true;
             state.log.tail.link = Link::Refused(why);
@@ -513,6 +538,8 @@ fn wanted(state: &mut State, wants: Vec<Wants>, out: &mut Vec<Action>) {
                 state.log.trust.asking();
                 ask_log(state, LogCall::Checkpoint, out);
             }
+            Wants::Rotations => ask_log(state, LogCall::Rotations, out),
+            Wants::Followed(told) => say(state, Level::Warning, told, out),
             Wants::Save => {
                 if state.log.trust.alarm().is_some() {
                     save(state, false, out);
@@ -654,13 +681,6 @@ pub(super) fn command(state: &mut State, command: Command, out: &mut Vec<Action>
                 say(state, Level::Info, "the log's key is trusted already, or not known yet", out);
             }
         }
-        Command::ExportProof => match state.audit.list.selected() {
-            Some(line) if line.missing_to.is_none() => {
-                let index = line.row.index;
-                ask_log(state, LogCall::Receipt(index), out);
-            }
-            _ => say(state, Level::Info, "no entry is selected", out),
-        },
         _ => {}
     }
 }
@@ -670,6 +690,8 @@ pub(super) fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) ->
     match (key.code, key.ctrl, state.overlay) {
         (Code::Char('A'), false, _) => command(state, Command::Acknowledge, out),
         (Code::Char('T'), false, _) => command(state, Command::TrustKey, out),
+        (Code::Char('c'), false, Some(Overlay::Verification(_))) => check::ask(state, out),
+        (Code::Char('C'), false, Some(Overlay::Verification(_))) => check::stop(state, out),
         (Code::Char('V'), false, Some(Overlay::Alarm(_))) => state.overlay = Some(Overlay::Verification(0)),
         (Code::Char('V'), false, _) => state.overlay = None,
         _ => return false,
@@ -686,6 +708,7 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let result = match kind {
                 PromptKind::Acknowledge => acknowledge(state, &text, out),
                 PromptKind::Time => audit::go_to_time(state, &text, out),
+                PromptKind::Check => range(&text).and_then(|range| check(state, range, out)),
             };
             match (result, &mut state.prompt) {
                 (Ok(()), _) => state.prompt = None,
@@ -700,36 +723,18 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
 }
 
-/// Somebody looked at the alarm and says why it may go. The log is then opened anew, from what is still pinned.
-pub(super) fn acknowledge(state: &mut State, reason: &str, out: &mut Vec<Action>) -> Result<(), String> {
-    if !REASON_CHARS.contains(&reason.chars().count()) {
-        return Err("say why, in 3 to 500 characters".to_owned());
+/// Copies the selected entry with the proof that it is in the log: the proof is asked for first. False where none can be had.
+pub(super) fn copy_with_proof(state: &mut State, out: &mut Vec<Action>) -> bool {
+    let Some(line) = state.audit.list.selected() else { return false };
+    let can = line.missing_to.is_none() && !line.is_malformed() && !state.log.trust.keys().is_empty();
+    let index = line.row.index;
+    if can {
+        ask_log(state, LogCall::Receipt(index), out);
     }
-    let mut wants = Vec::new();
-    let Some(alarm) = state.log.trust.acknowledge(&mut wants) else { return Ok(()) };
-    let text = serde_json::json!({
-        "acknowledged": alarm, "reason": reason, "at": crate::time::rfc3339(state.now.wall_seconds),
-        "by": state.who.as_ref().map(|who| who.username.clone()),
-    });
-    let text = serde_json::to_string_pretty(&text).unwrap_or_default();
-    out.push(Action::WriteFile { purpose: FilePurpose::Evidence, name: "acknowledged".to_owned(), text });
-    save(state, true, out);
-    state.audit.alarm_unseen = false;
-    state.log.alarm_of = None;
-    state.overlay = None;
-    say(state, Level::Warning, format!("acknowledged: {}", alarm.what), out);
-    // From the newest checkpoint on, as at the start.
-    state.log.epoch += 1;
-    state.log.begun = false;
-    state.log.asked.clear();
-    state.log.again.clear();
-    state.log.tail.link = Link::Closed;
-    out.push(Action::TailClose);
-    restart_list(state, out);
-    Ok(())
+    can
 }
 
-fn export(state: &mut State, index: u64, proof: &str, out: &mut Vec<Action>) {
+fn copy_proved(state: &mut State, index: u64, proof: &str, out: &mut Vec<Action>) {
     let row = state.audit.list.rows().find(|line| line.row.index == index).map(|line| line.row.clone());
     let Some((row, leaf)) = row.and_then(|row| canonical_json(&row.entry).ok().map(|leaf| (row, leaf))) else {
         return say(state, Level::Warning, format!("entry {index} is not on the screen any more"), out);
@@ -741,11 +746,8 @@ fn export(state: &mut State, index: u64, proof: &str, out: &mut Vec<Action>) {
         .and_then(|receipt| receipt.verify(state.log.trust.keys()).map(|_| receipt).map_err(|error| error.to_string()))
     {
         Ok(receipt) => {
-            let document = serde_json::json!({
-                "index": row.index, "entry": row.entry, "leaf_hash": row.leaf_hash, "receipt": receipt,
-            });
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            out.push(Action::WriteFile { purpose: FilePurpose::Export, name: format!("entry-{index}"), text });
+            let text = serde_json::to_string(&common::api::AuditEntry { row, receipt }).ok();
+            super::copy::proved(state, index, text, out);
         }
         Err(why) => say(state, Level::Error, format!("entry {index} is not proved: {why}"), out),
     }

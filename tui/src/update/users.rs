@@ -53,7 +53,7 @@ fn ask_before(state: &mut State, name: String, deed: Deed, out: &mut Vec<Action>
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
-    state.fresh.users = false;
+    state.fresh.users.clear();
     let waiting = state.users.list.forget();
     cancel(state, waiting, out);
     let (fetch, cursor) = state.users.list.reload_from();

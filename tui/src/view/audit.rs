@@ -58,8 +58,34 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
         Class::Wide => marked(pen, areas, &WIDE, list, |row| cells(state, row, true), |row| sign(state, row)),
     }
+    marks(state, areas, pen);
     if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
+    }
+}
+
+/// A star before each marked row, beside its sign where there is room for both.
+fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    if state.audit.marks.is_empty() {
+        return;
+    }
+    let room: u16 = if areas.class == Class::Narrow { 1 } else { 2 };
+    let visible = state.audit.list.visible(areas.rows.height.into());
+    for (y, (line, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(visible) {
+        let has_sign = !selected && !sign(state, line).0.is_empty();
+        let place = u16::from(selected || has_sign);
+        if place < room && line.missing_to.is_none() && state.audit.marks.has(line.row.index) {
+            pen.put(areas.rows.x + place, y, 1, "*", Tone::Bold);
+        }
+    }
+}
+
+/// How many are marked, for the state line.
+pub(super) fn marked_words(state: &State) -> String {
+    match (&state.audit.marks.all, state.audit.marks.indices.len()) {
+        (true, _) => "   all marked".to_owned(),
+        (false, 0) => String::new(),
+        (false, count) => format!("   {count} marked"),
     }
 }
 
@@ -91,17 +117,27 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let tenths = state.log.tail.rate_tenths(state.now);
     let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
     let link = match &state.log.tail.link {
+        Link::Refused(_) => "REFUSED",
+        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)",
         Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP",
         Link::Live { .. } => "",
         Link::Closed | Link::Connecting => "CONNECTING",
         Link::Waiting { .. } => "RECONNECTING (C-r now)",
-        Link::Refused(_) => "REFUSED",
     };
-    let mut left = if wide { format!("Audit   {how}   {rate}   {filter}") } else { format!("Audit   {how} {rate}") };
+    let marked = marked_words(state);
+    // Nothing looks live that is not.
+    let is_paged = link.starts_with("NOT LIVE");
+    let how = match (is_paged, screen.follow) {
+        (true, true) => link.to_owned(),
+        (true, false) => format!("{link}   {how}"),
+        (false, _) if wide => format!("{how}   {rate}"),
+        (false, _) => format!("{how} {rate}"),
+    };
+    let mut left = if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
     if !wide && !screen.filter.is_empty() {
         left = format!("{left}   {}", screen.filter);
     }
-    if !link.is_empty() {
+    if !link.is_empty() && !is_paged {
         left = format!("{left}   {link}");
     }
     let trust = &state.log.trust;

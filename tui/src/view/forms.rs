@@ -20,14 +20,15 @@ const LABEL_COLUMNS: u16 = 10;
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     if let Some(form) = &state.login {
-        let mut tls = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
+        let mut lines = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
+        lines.extend(super::proof::known_log(state));
         // Name and password stay on the smallest screen; the message list has the whole sentence.
-        tls.truncate(usize::from(whole.height.saturating_sub(FORM_ROWS)).max(1));
-        let more = u16::try_from(tls.len()).unwrap_or(0);
+        lines.truncate(usize::from(whole.height.saturating_sub(FORM_ROWS)).max(1));
+        let more = u16::try_from(lines.len()).unwrap_or(0);
         let inside = pen.frame(centred(whole, 62, 10 + more), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
-        for (line, tone) in tls {
+        for (line, tone) in lines {
             at += 1;
             pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &line, tone);
         }

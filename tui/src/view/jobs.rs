@@ -44,7 +44,7 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
 }
 
 /// `61 %, 24 MiB of 40 MiB, 12 MiB/s, 41 s left`, or how it ended.
-fn standing(job: &Running) -> String {
+pub(super) fn standing(job: &Running) -> String {
     let number = |number: u64| if job.in_octets { bytes(number) } else { grouped(number) };
     match &job.outcome {
         Some(Ok(text)) => return text.clone(),

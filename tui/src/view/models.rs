@@ -8,7 +8,7 @@ use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
 use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
 
 const MODELS: [Column; 7] = [
@@ -85,6 +85,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
             marks(state, areas, pen);
+            let marked = |row: &ModelRow| state.models.marks.contains_key(&row.id.to_string());
+            touched(pen, areas, &state.models.list, Some(&state.fresh.models), marked);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
             {
@@ -100,6 +102,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                     pen.put(areas.rows.x + u16::from(selected), y, 1, "*", Tone::Bold);
                 }
             }
+            let marked = |version: &VersionInfo| open.marked == Some(version.version);
+            touched(pen, areas, &open.versions, Some(&state.fresh.open), marked);
             if let Some(words) = why_empty(&open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }

@@ -2,7 +2,7 @@
 
 use crate::state::State;
 use crate::time::{grouped, rfc3339, time_of_day};
-use crate::trust::Badge;
+use crate::trust::{Badge, Checked};
 use crate::view::pen::{Line, Text, Tone};
 
 /// The badge of the header, with the index up to which it holds or without.
@@ -20,6 +20,20 @@ pub(super) fn badge(state: &State, with_index: bool) -> (String, Tone) {
         Badge::Off => (if ascii { "OFF" } else { "off" }.to_owned(), Tone::Dim),
         Badge::Broken => (if ascii { "BROKEN" } else { "X BROKEN" }.to_owned(), Tone::Alarm),
     }
+}
+
+/// What is known of the log before anybody signs in: its key, and how far it was seen.
+pub(super) fn known_log(state: &State) -> Option<(String, Tone)> {
+    let trust = &state.log.trust;
+    if trust.alarm().is_some() {
+        return Some(("log BROKEN, and nobody has acknowledged it".to_owned(), Tone::Bad));
+    }
+    let key = trust.keys().last()?;
+    let (how, tone) =
+        if trust.is_confirmed() { ("", Tone::Plain) } else { (", NOT confirmed: compare it", Tone::Warn) };
+    let seen = trust.pin().and_then(|pin| pin.checkpoint.size.checked_sub(1));
+    let seen = seen.map(|index| format!(", last seen {index}")).unwrap_or_default();
+    Some((format!("log key {}{how}{seen}", key.id()), tone))
 }
 
 /// The verification panel.
@@ -73,11 +87,43 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.fact("newest", &format!("checkpoint at {newest}"), Tone::Plain);
     text.fact("twice", &format!("{} entries came again and were the same", state.log.tail.duplicates), Tone::Plain);
     text.fact("tiles", &format!("{} verified tiles held", trust.tiles_held()), Tone::Plain);
-    text.fact("whole log", "mreg verify checks every entry from the first on", Tone::Plain);
+    if let Some(not_live) = &state.log.not_live {
+        text.fact("NOT LIVE", &not_live.why, Tone::Warn);
+    }
+    if trust.unsent() > 0 {
+        text.fact("unsent", &format!("{} acknowledgements wait to be sent to the daemon", trust.unsent()), Tone::Warn);
+    }
+    text.head("CHECKS");
+    if let Some(job) = state.log.checking.and_then(|id| state.changes.jobs.get(&id)) {
+        let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
+        text.fact(if job.outcome.is_none() { "running" } else { "last" }, &super::jobs::standing(job), tone);
+    }
+    if let Some(part) = state.log.last_check.as_ref().filter(|checked| !checked.is_full()) {
+        let (words, tone) = found(part);
+        let range = format!("entries {} to {}", grouped(part.from), grouped(part.to.saturating_sub(1)));
+        text.fact("part", &format!("{range}: {words}, {}", rfc3339(part.at)), tone);
+    }
+    match trust.full_check() {
+        Some(full) => {
+            let (words, tone) = found(full);
+            text.fact("last full", &format!("{} entries: {words}, {}", grouped(full.size), rfc3339(full.at)), tone);
+        }
+        None => text.fact("last full", "none yet; c checks every entry, or some", Tone::Plain),
+    }
     if let Some(why) = &state.settings.log.unreadable {
         text.fact("pin", &format!("{why}; nothing is kept"), Tone::Bad);
     }
     text.lines()
+}
+
+/// What a check found.
+fn found(checked: &Checked) -> (String, Tone) {
+    match (checked.faults, &checked.first_fault) {
+        (0, _) => ("no fault".to_owned(), Tone::Good),
+        (1, Some((_, what, _))) => (format!("1 fault: {what}"), Tone::Bad),
+        (faults, Some((_, what, _))) => (format!("{faults} faults, the first: {what}"), Tone::Bad),
+        (faults, None) => (format!("{faults} faults"), Tone::Bad),
+    }
 }
 
 /// What is wrong with the log.

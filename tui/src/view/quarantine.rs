@@ -9,7 +9,7 @@ use crate::state::State;
 use crate::state::quarantine::name_of;
 use crate::time::{age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
 const COLUMNS: [Column; 5] =
     [flexible("VERSION", 22, 0), fixed("WHY", 20, 1), fixed("VERDICT", 11, 3), number("AGE", 8, 2), fixed("BY", 8, 4)];
@@ -54,6 +54,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         (columns[0].columns, columns[1].columns) = NARROW_COLUMNS;
     }
     table(pen, areas, &columns, &state.quarantine.list, |item| cells(item, now));
+    touched(pen, areas, &state.quarantine.list, Some(&state.fresh.held), |_| false);
     let nothing = if state.quarantine.blocked {
         "nothing was blocked for good; b shows what waits"
     } else {

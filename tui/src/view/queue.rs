@@ -8,7 +8,7 @@ use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
 use crate::time::{age, bytes, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
 const COLUMNS: [Column; 6] = [
     fixed("FILE", 22, 0),
@@ -51,6 +51,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         (true, Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
         (true, None) => ("FAILED".to_owned(), Tone::Bad),
         (false, None) => ("loading".to_owned(), Tone::Warn),
+        (false, Some(_)) if state.fresh.queue.any => ("CHANGED (C-r)".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
         (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
         (false, Some(at)) => as_of(state, at),
@@ -94,6 +95,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let now = state.now.wall_seconds;
     let columns = columns(areas.class);
     table(pen, areas, &columns, &state.queue.list, |item| cells(item, now, columns[0].columns));
+    touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |_| false);
     let nothing = if state.queue.intake.is_none() && state.queue.list.is_loaded() {
         "no drop folder is set: MREG_DROP_DIR names one"
     } else {

@@ -6,8 +6,12 @@ use ratatui::layout::Rect;
 use crate::clean::width;
 use crate::layout::{Areas, Class};
 use crate::state::Highlight;
+use crate::state::fresh::Touched;
 use crate::view::pen::{MARKER, Pen, Tone};
 use crate::window::{Row, Window};
+
+/// Before a row that was changed since it was read.
+pub const TOUCHED: &str = "~";
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +113,25 @@ pub fn marked<R: Row>(
         paint(pen, y, &cells(row), selected);
         if selected && pen.highlight() == Highlight::Row {
             pen.reverse(Rect { x: areas.rows.x + 1, y, width: areas.rows.width.saturating_sub(1), height: 1 });
+        }
+    }
+}
+
+/// A sign before each row that others changed since it was read, behind the row's own signs: the marker of the selected one, a
+/// mark. Where there is no room for it the state line alone tells.
+pub fn touched<R: Row>(
+    pen: &mut Pen<'_>,
+    areas: &Areas,
+    list: &Window<R>,
+    touched: Option<&Touched>,
+    is_marked: impl Fn(&R) -> bool,
+) {
+    let Some(touched) = touched.filter(|touched| !touched.rows.is_empty()) else { return };
+    let room: u16 = if areas.class == Class::Narrow { 1 } else { 2 };
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
+        let place = u16::from(selected) + u16::from(is_marked(row));
+        if place < room && touched.rows.contains(&row.key()) {
+            pen.put(areas.rows.x + place, y, 1, TOUCHED, Tone::Warn);
         }
     }
 }

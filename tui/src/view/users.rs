@@ -8,7 +8,7 @@ use crate::layout::Areas;
 use crate::state::State;
 use crate::time::age;
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table};
+use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
 const COLUMNS: [Column; 6] = [
     flexible("USER", 14, 0),
@@ -25,6 +25,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
     let now = state.now.wall_seconds;
     table(pen, areas, &COLUMNS, &state.users.list, |user| cells(user, now));
+    touched(pen, areas, &state.users.list, Some(&state.fresh.users), |_| false);
     if let Some(words) = why_empty(&state.users.list, false, "no user") {
         say_empty(areas, pen, &words);
     }

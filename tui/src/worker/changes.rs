@@ -1,7 +1,7 @@
 //! Performs changes and reads what they are about. Idempotency keys and one-time passwords are made here, each from its
 //! number and a seed of this process: a repetition has the same key and the same body, and state holds no secret.
 
-use common::api::{ModelPatch, Release, UserPatch};
+use common::api::{AcknowledgeAlarm, ModelPatch, Release, UserPatch};
 use common::audit::Receipt;
 use common::client::{Client, ClientError, Condition, IngestQuery, Reply, VersionVerb};
 use common::name::{ItemId, Version};
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::action::Outcome;
 use crate::secret::Secret;
 use crate::state::deeds::{Base, Change, Deed, Object};
+use crate::trust::Said;
 
 /// Letters of a one-time password: none that is taken for another.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
@@ -57,6 +58,19 @@ impl Seed {
         }
         Secret::new(text)
     }
+}
+
+/// Tells the daemon why an alarm may go. Sent again it is recorded once: its key is that of what was said.
+pub(super) async fn acknowledge(client: &Client, said: &Said) -> Result<Reply<Receipt>, ClientError> {
+    let alarm = AcknowledgeAlarm {
+        reason: said.reason.clone(),
+        kind: said.kind.clone(),
+        what: said.what.clone(),
+        entry: said.entry,
+        found_at: Some(crate::time::rfc3339(said.found_at)),
+    };
+    let condition = Condition { key: Some(said.key.clone()), ..Condition::default() };
+    Ok(client.acknowledge_alarm(&alarm, &condition).await?.map(|told| told.receipt))
 }
 
 /// Reads a thing.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::trust::Kept;
+use crate::trust::{Checked, Kept, Said, UNSENT_MAX};
 
 /// Octets of the longest file of what is kept.
 const KEPT_OCTETS_MAX: u64 = 4 * 1024 * 1024;
@@ -59,7 +59,20 @@ fn size_of(kept: &Kept) -> u64 {
 /// What the system says.
 pub fn save_kept(folder: &Path, kept: &Kept, force: bool) -> io::Result<()> {
     let mut kept = kept.clone();
-    if !force && let Ok(Some(there)) = read_kept(folder, &kept.address) {
+    let there = read_kept(folder, &kept.address).ok().flatten();
+    if let Some(there) = &there {
+        // What another console has to send, and what it checked later, stays.
+        let is_news =
+            |said: &&Said| kept.unsent.iter().all(|one| one.key != said.key) && !kept.settled.contains(&said.key);
+        let more: Vec<Said> = there.unsent.iter().filter(is_news).cloned().collect();
+        kept.unsent.extend(more);
+        kept.unsent.truncate(UNSENT_MAX);
+        let at = |check: &Option<Checked>| check.as_ref().map(|check| check.at);
+        if at(&there.full_check) > at(&kept.full_check) {
+            kept.full_check.clone_from(&there.full_check);
+        }
+    }
+    if !force && let Some(there) = there {
         if kept.alarm.is_none() {
             kept.alarm.clone_from(&there.alarm);
         }
@@ -155,6 +168,9 @@ mod tests {
             note: format!("o\n{size}\nr\n"),
             seen_at: 5,
             alarm: None,
+            unsent: Vec::new(),
+            settled: Vec::new(),
+            full_check: None,
         }
     }
 

@@ -1,13 +1,15 @@
-//! Jobs that take long: an export, an upload, a download. Each goes piece by piece in constant memory, tells how far it
-//! is, and can be stopped; uploads and downloads also stand still on demand, and wait for a daemon that is away
-//! (`transfer`).
+//! Jobs that take long: an export, an upload, a download, a check of the log. Each goes piece by piece in constant memory,
+//! tells how far it is, and can be stopped; uploads and downloads also stand still on demand, and wait for a daemon that is
+//! away (`transfer`).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::audit::{Checkpoint, Verifier};
 use common::client::{Client, ClientError, ModelQuery, Publishing};
 use serde::Serialize;
 use serde_json::Value;
@@ -36,13 +38,13 @@ const PAGE_ROWS: u32 = 500;
 const VERSION_ROWS: u32 = 100;
 
 /// Tells how far a job is, not too often.
-pub(super) struct Teller<F: Fn(Report)> {
+pub(crate) struct Teller<F: Fn(Report)> {
     tell: F,
     last: Option<Instant>,
 }
 
 impl<F: Fn(Report)> Teller<F> {
-    pub(super) fn new(tell: F) -> Self {
+    pub(crate) fn new(tell: F) -> Self {
         Self { tell, last: None }
     }
 
@@ -53,7 +55,7 @@ impl<F: Fn(Report)> Teller<F> {
         }
     }
 
-    fn at(&mut self, done: u64, total: Option<u64>) {
+    pub(super) fn at(&mut self, done: u64, total: Option<u64>) {
         if self.last.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
             self.last = Some(Instant::now());
             (self.tell)(Report::Going { done, total });
@@ -77,6 +79,11 @@ pub(super) async fn perform<F: Fn(Report)>(
         Job::Export { rows, kind, format, path } => {
             return export(client, rows, kind, format, &path, &mut tell).await;
         }
+        Job::Entries { entries, form, keys, path } => {
+            return super::entries::export(client, super::entries::Asked { entries, form, keys, path }, &mut tell)
+                .await;
+        }
+        Job::Check { from, to, keys, saved } => return check(client, from, to, keys, saved, &mut tell).await,
         Job::Download { reference, version, artifact, target } => {
             let target = PathBuf::from(target);
             let mut told = |step| tell.step(step);
@@ -197,6 +204,43 @@ async fn export<F: Fn(Report)>(
 
 fn value(item: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(item).map_err(words)
+}
+
+// ---- a check of the log ---------------------------------------------------------------------------------------------
+
+async fn check<F: Fn(Report)>(
+    client: &Client,
+    from: Option<u64>,
+    to: Option<u64>,
+    keys: Vec<Verifier>,
+    saved: Option<Checkpoint>,
+    tell: &mut Teller<F>,
+) -> Result<String, String> {
+    let asked = super::check::Asked { from, to, keys, saved, ..super::check::Asked::default() };
+    // The check has a thread of its own: how far it is stands here.
+    let standing = std::sync::Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let written = std::sync::Arc::clone(&standing);
+    let work = super::check::check(client, asked, move |done, of| {
+        written.1.store(of, Ordering::Relaxed);
+        written.0.store(done, Ordering::Relaxed);
+    });
+    tokio::pin!(work);
+    let report = loop {
+        tokio::select! {
+            report = &mut work => break report.map_err(words)?,
+            () = tokio::time::sleep(TELL_EVERY) => {
+                let total = standing.1.load(Ordering::Relaxed);
+                tell.at(standing.0.load(Ordering::Relaxed), Some(total).filter(|total| *total > 0));
+            }
+        }
+    };
+    let told = match report.faults_total {
+        0 => format!("{} entries of {} are what was signed", report.entries, report.size),
+        1 => "1 fault".to_owned(),
+        more => format!("{more} faults"),
+    };
+    (tell.tell)(Report::Checked(Box::new(report.into())));
+    Ok(told)
 }
 
 // ---- upload ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use common::audit::{BundlePath, TilePath, parse_hashes, read_bundle};
-use common::client::{Answer as Octets, Client, ClientError};
+use common::api::AuditRow;
+use common::audit::{BundlePath, TilePath, TlogProof, canonical_json, parse_hashes, read_bundle};
+use common::client::{Answer as Octets, AuditQuery, Client, ClientError};
 use common::problem::Problem;
 
 use crate::action::{LogAnswer, LogCall};
 use crate::tail::PAGE;
-use crate::trust::edge_paths;
+use crate::trust::{Rotation, edge_paths};
+
+/// Entries about keys that are looked at: the newest. A rotation has two.
+const ROTATIONS_MAX: u32 = 64;
 
 pub(crate) async fn perform(client: &Client, call: LogCall) -> Result<LogAnswer, ClientError> {
     Ok(match call {
@@ -50,7 +54,42 @@ pub(crate) async fn perform(client: &Client, call: LogCall) -> Result<LogAnswer,
             let proof = get(client, &format!("proof/{index}")).await?;
             LogAnswer::Receipt(index, String::from_utf8_lossy(&proof).into_owned())
         }
+        LogCall::Rotations => LogAnswer::Rotations(rotations(client).await?),
     })
+}
+
+/// The entries that name keys, oldest first, each with the last word of the key before it: the checkpoint that the entry of
+/// its retirement holds, or the newest one while both sign. Whether that proves anything is for `trust`.
+async fn rotations(client: &Client) -> Result<Vec<Rotation>, ClientError> {
+    let query = AuditQuery {
+        action: "log.key_rotate".to_owned(),
+        outcome: "ok".to_owned(),
+        limit: Some(ROTATIONS_MAX),
+        ..AuditQuery::default()
+    };
+    let mut rows = client.audit(&query).await?.body.items;
+    rows.reverse();
+    let newest = String::from_utf8_lossy(&get(client, "checkpoint").await?).into_owned();
+    let mut found = Vec::new();
+    for (place, row) in rows.iter().enumerate() {
+        let data = |row: &AuditRow, name: &str| row.entry.pointer(&format!("/data/{name}")).cloned();
+        let Some(leaving) = data(row, "leaving") else { continue };
+        let retired = rows.iter().skip(place + 1).find(|later| data(later, "retired").as_ref() == Some(&leaving));
+        let note = match retired {
+            None => newest.clone(),
+            Some(retired) => match data(retired, "checkpoint").and_then(|note| note.as_str().map(str::to_owned)) {
+                Some(note) => note,
+                // A daemon of before: it kept no last word.
+                None => continue,
+            },
+        };
+        let (Ok(leaf), Some(size)) = (canonical_json(&row.entry), note.lines().nth(1)) else { continue };
+        let Some(size) = common::audit::parse_decimal(size).filter(|size| *size > row.index) else { continue };
+        let answer = client.log_proof(row.index, size).await?;
+        let Ok(proof) = TlogProof::parse(&answer) else { continue };
+        found.push(Rotation { index: row.index, leaf, note, path: proof.path });
+    }
+    Ok(found)
 }
 
 async fn tiles(client: &Client, paths: Vec<TilePath>) -> Result<Vec<(TilePath, Vec<u8>)>, ClientError> {

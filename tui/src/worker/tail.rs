@@ -2,6 +2,7 @@
 //! open it again is decided elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::client::{AuditStream, Client, ClientError, LogEvent};
 
@@ -11,6 +12,9 @@ use crate::lanes::Sender;
 
 /// Events of one batch.
 const BATCH_MAX: usize = 64;
+/// The daemon tells its newest checkpoint as soon as a stream is open. One that tells nothing for so long is held up on its
+/// way.
+const FIRST_EVENT: Duration = Duration::from_secs(20);
 
 /// Follows the log until the stream ends.
 pub(super) async fn follow(client: Arc<Client>, epoch: u64, after: Option<u64>, events: Sender) {
@@ -20,8 +24,17 @@ pub(super) async fn follow(client: Arc<Client>, epoch: u64, after: Option<u64>, 
         Err(error) => return tell(TailEvent::Ended(Some(Box::new(error)))).await,
     };
     tell(TailEvent::Opened(stream.log_index())).await;
+    let mut first = true;
     loop {
-        match batch(&mut stream).await {
+        let next = match first {
+            true => tokio::time::timeout(FIRST_EVENT, batch(&mut stream)).await.unwrap_or_else(|_elapsed| {
+                let (address, seconds) = (client.address().to_owned(), FIRST_EVENT.as_secs());
+                Err(ClientError::Timeout { address, seconds })
+            }),
+            false => batch(&mut stream).await,
+        };
+        first = false;
+        match next {
             Ok(batch) if batch.is_empty() => return tell(TailEvent::Ended(None)).await,
             Ok(batch) => tell(TailEvent::News(batch)).await,
             Err(error) => return tell(TailEvent::Ended(Some(Box::new(error)))).await,

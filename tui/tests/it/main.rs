@@ -7,6 +7,7 @@ mod acting;
 mod commands;
 mod console;
 mod keys;
+mod log;
 mod never;
 mod pictures;
 mod settings;

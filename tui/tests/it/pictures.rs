@@ -46,6 +46,9 @@ fn screens() {
         ("version", "<Enter>jj<Enter>"),
         ("audit", "2"),
         ("entry", "2|kk<Enter>"),
+        ("entries-marked", "2|k<Space>kkkv"),
+        ("entries-export", "2|k<Space>x"),
+        ("verification", "2|V"),
         ("queue", "3"),
         ("item", "3|jjjjjj<Enter>"),
         ("quarantine", "4"),
@@ -91,6 +94,15 @@ fn other_states() {
     let troubled = Registry { troubled: true, ..Registry::default() };
     pictures("troubled-queue", &troubled, "3");
     pictures("troubled-health", &troubled, "6");
+    for (width, height) in SIZES {
+        let mut console = crate::log::touched(width, height);
+        for (name, key) in [("models", "1"), ("queue", "3"), ("quarantine", "4"), ("users", "5")] {
+            console.press(key).wait(400);
+            check(&format!("touched-{name}-{width}x{height}"), &console.screen());
+        }
+        let console = crate::log::not_live(width, height);
+        check(&format!("not-live-{width}x{height}"), &console.screen());
+    }
     pictures("empty", &Registry { models: 0, ..Registry::default() }, "");
     pictures("viewer", &Registry { role: Role::Viewer, ..Registry::default() }, "2");
     pictures("viewer-palette", &Registry { role: Role::Viewer, ..Registry::default() }, ":del");

@@ -2,6 +2,8 @@
 //! what is told to whom, and exit codes; refuses to know how a tree or an entry is checked.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable, origin_fault};
@@ -34,6 +36,9 @@ const SKEW_MS_MAX: i64 = 10 * clock::MINUTE_MS;
 
 /// Octets of the longest receipt that is read: leaf in base64, proof, and room for an answer around it.
 const RECEIPT_OCTETS_MAX: usize = 2 * LEAF_LEN_MAX + 2 * PROOF_LEN_MAX;
+
+/// Receipts in one file: what each proves is held until it is told.
+const RECEIPTS_MAX: usize = 100_000;
 
 pub(in crate::commands) fn verify(options: &Options, asked: &VerifyOptions) -> Result<(), Failed> {
     let pins = source::pins(&asked.pins.vkey)?;
@@ -107,18 +112,47 @@ fn source_of(options: &Options, asked: &VerifyOptions) -> Result<Option<Box<dyn 
 
 fn receipts(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result<Vec<Given<VerifiedReceipt>>, Failed> {
     let mut verified = Vec::new();
-    for path in &asked.receipt {
-        let (name, octets) = (path.display().to_string(), read(path, RECEIPT_OCTETS_MAX)?);
+    let mut one = |name: String, octets: &[u8]| {
         let wrong = |why: &dyn std::fmt::Display| faults.add(Fault::new(FaultKind::Receipt, &name, why));
-        match receipt(&octets) {
+        match receipt(octets) {
             Ok(receipt) => match receipt.verify(pins) {
                 Ok(is) => verified.push(Given { name, is }),
                 Err(error) => wrong(&error_chain(&error)),
             },
             Err(error) => wrong(&format_args!("it is not a receipt, nor an answer that has one: {error}")),
         }
+    };
+    for path in &asked.receipt {
+        let name = path.display().to_string();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            each_line(path, |number, line| one(format!("{name}:{number}"), line))?;
+        } else {
+            one(name, &read(path, RECEIPT_OCTETS_MAX)?);
+        }
     }
     Ok(verified)
+}
+
+/// Each line of a file of many receipts, with its number from 1.
+fn each_line(path: &Path, mut take: impl FnMut(usize, &[u8])) -> Result<(), Failed> {
+    let failed = |why: &dyn std::fmt::Display| Failed::new(Exit::Usage, format_args!("{}: {why}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
+    let bound = u64::try_from(RECEIPT_OCTETS_MAX).unwrap_or(u64::MAX);
+    for number in 1.. {
+        let mut line = Vec::new();
+        file.by_ref().take(bound).read_until(b'\n', &mut line).map_err(|error| failed(&error))?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if number > RECEIPTS_MAX {
+            return Err(failed(&format_args!("it has more than {RECEIPTS_MAX} receipts: split it")));
+        }
+        if !line.ends_with(b"\n") && line.len() == RECEIPT_OCTETS_MAX {
+            return Err(failed(&format_args!("line {number} has more than {RECEIPT_OCTETS_MAX} octets")));
+        }
+        take(number, &line);
+    }
+    Ok(())
 }
 
 /// What a receipt proves. Of an answer around it nothing is proved: what it says is to be compared with this.

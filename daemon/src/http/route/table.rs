@@ -1706,9 +1706,39 @@ static STREAM_AUDIT: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static LOCATE_AUDIT: Endpoint = Endpoint {
+    id: "locate_audit",
+    template: "/audit-logs/position",
+    tag: AUDIT_TAG,
+    summary: "Find the entry of a time",
+    text: "The index of the first entry that is not before `time`: what to ask `/audit-logs` for. It is looked for in \
+           logarithmic time, for the times of entries never go down. It shows a number alone, so only a refusal is recorded.",
+    access: AUDIT,
+    audit: Refusals(&Action::AuditRead),
+    params: &[Param { required: true, ..query("time", Shape::Time, "The time.") }],
+    answers: &[json(200, &[Content::Json("AuditPosition")], &[], "Where it is.")],
+    ..PLAIN
+};
+
+static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
+    id: "acknowledge_alarm",
+    method: "POST",
+    template: "/audit-logs/acknowledge",
+    tag: AUDIT_TAG,
+    summary: "Say why an alarm about the log may go",
+    text: "Whoever verifies the log, such as a console, may find that it is not what was signed. What was found, and why \
+           a person lets it go on, becomes an entry. It changes nothing: what the log is, is shown by verifying it.",
+    access: SignedIn,
+    audit: Always(&Action::AuditAcknowledge),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("AcknowledgeAlarm"),
+    answers: &[json(200, &[Content::Json("AlarmAcknowledged")], &[H::Logged], "The proof that it was said.")],
+    ..PLAIN
+};
+
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 77] = [
+    pub const ALL: [&'static Endpoint; 79] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1764,6 +1794,8 @@ impl Route {
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
+        &LOCATE_AUDIT,
+        &ACKNOWLEDGE_ALARM,
         &LOG_CHECKPOINT,
         &LOG_WITNESSED,
         &LOG_TILE,
@@ -1858,6 +1890,8 @@ impl Route {
             Self::ResumeIngest => &RESUME_INGEST,
             Self::ListAudit => &LIST_AUDIT,
             Self::StreamAudit => &STREAM_AUDIT,
+            Self::LocateAudit => &LOCATE_AUDIT,
+            Self::AcknowledgeAlarm => &ACKNOWLEDGE_ALARM,
             Self::ShowAuditEntry { .. } => &SHOW_AUDIT_ENTRY,
             Self::LogCheckpoint => &LOG_CHECKPOINT,
             Self::LogWitnessed => &LOG_WITNESSED,

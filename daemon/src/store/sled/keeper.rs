@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::audit::{Action, Actor, Outcome, Target};
+use common::audit::{Action, Actor, Checkpoint, Outcome, Target, Verifier};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc as queue, oneshot};
 
@@ -134,14 +134,15 @@ impl Kept {
                     Err(_) => {}
                 }
             }
-            if keys.leaving.as_ref().is_some_and(|leaving| leaving.until_ms <= clock::now_ms()) && !stopping {
+            let is_due = keys.leaving.as_ref().is_some_and(|leaving| leaving.until_ms <= clock::now_ms());
+            if let Some(last_word) = last_word(&keys, &now).filter(|_| is_due && !stopping) {
                 // One that failed is tried again in the next round; one under way is waited for.
                 let under_way =
                     |answer: &mut oneshot::Receiver<_>| matches!(answer.try_recv(), Err(TryRecvError::Empty));
                 if !retiring.as_mut().is_some_and(under_way) {
                     let (reply, answer) = oneshot::channel();
-                    let asked =
-                        self.requests.try_send(Request::Commit(Urgency::Lifecycle, retire(Arc::clone(&keys)), reply));
+                    let retire = retire(Arc::clone(&keys), last_word);
+                    let asked = self.requests.try_send(Request::Commit(Urgency::Lifecycle, retire, reply));
                     retiring = asked.is_ok().then_some(answer);
                 }
             }
@@ -202,8 +203,16 @@ impl Kept {
     }
 }
 
-/// The end of an overlap: the leaving key signs no more.
-fn retire(keys: Arc<LogKeysRecord>) -> Decide {
+/// The newest checkpoint, where the leaving key signed it and it covers the entry that brought its successor: whoever holds
+/// the old key alone can follow it to the new one by it. None before there is one, which is within the next batch.
+fn last_word(keys: &LogKeysRecord, now: &PublishedCheckpoint) -> Option<String> {
+    let leaving: Verifier = keys.leaving.as_ref()?.key.vkey.parse().ok()?;
+    let signed = Checkpoint::open(now.note.as_bytes(), &[leaving]).ok()?;
+    (signed.checkpoint.size > keys.current.from).then(|| now.note.clone())
+}
+
+/// The end of an overlap: the leaving key signs no more. Its last word stays in the entry.
+fn retire(keys: Arc<LogKeysRecord>, last_word: String) -> Decide {
     Box::new(move |records, moment| {
         let keys = records.log_keys()?.unwrap_or_else(|| keys.as_ref().clone());
         let nothing = || StoreError::Unavailable("no key is to be retired".to_owned());
@@ -216,6 +225,7 @@ fn retire(keys: Arc<LogKeysRecord>) -> Decide {
             request: None,
             data: BTreeMap::from([
                 ("retired".to_owned(), vkey.into()),
+                ("checkpoint".to_owned(), last_word.into()),
                 ("vkey".to_owned(), after.current.vkey.clone().into()),
             ]),
         };
