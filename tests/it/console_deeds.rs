@@ -27,7 +27,7 @@ fn deleted_and_back() {
     let state = || admin.get("/models/team%2Frouter").expect(200).json()["state"].clone();
     console.press("D");
     console.wait_for("Type the name");
-    console.wait_for("1 versions are no longer");
+    console.wait_for("1 version is no longer");
     console.settle();
     console.press("team/router<Enter>");
     console.wait_for("u undo (8 s)");
@@ -38,7 +38,7 @@ fn deleted_and_back() {
 
     // Somebody is faster while the question is open.
     console.press("D");
-    console.wait_for("1 versions are no longer");
+    console.wait_for("1 version is no longer");
     console.settle();
     admin.patch("/models/team%2Frouter", &json!({"description": "mine"})).expect(200);
     console.press("team/router<Enter>");

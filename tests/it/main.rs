@@ -23,6 +23,7 @@ mod log;
 mod login;
 mod measured;
 mod models;
+mod moderation;
 mod openapi;
 mod problems;
 mod proof;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
 use common::client::Client;
+use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
 use crate::config::file::{File, Mistake, Profile};
@@ -313,6 +314,7 @@ pub struct Profiles {
     ascii: bool,
     theme: Theme,
     mouse: bool,
+    zone: TimeZone,
     runtime_folder: Option<PathBuf>,
     from_environment: (Option<String>, Option<String>),
 }
@@ -328,6 +330,8 @@ impl Profiles {
             ascii: arguments.ascii || !is_utf8(locale.as_deref()),
             theme: if has_no_colour { Theme::Mono } else { file.ui.theme },
             mouse: arguments.mouse || file.ui.mouse,
+            // TZ, else the system's; UTC where neither says.
+            zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
             runtime_folder: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute()),
             from_environment: (variable("MREG_PROFILE"), variable("MREG_URL")),
             file,
@@ -448,6 +452,10 @@ impl Profiles {
             highlight: self.file.ui.highlight,
             cursor_on_selection: self.file.ui.cursor_on_selection,
             mouse: self.mouse,
+            time: self.file.ui.time,
+            zone: self.zone.clone(),
+            title: self.file.ui.title,
+            bell: self.file.ui.bell,
             keys: self.file.keys.clone(),
             profiles: self.rows(),
             version: env!("CARGO_PKG_VERSION"),

@@ -240,6 +240,8 @@ impl Loop {
                     }
                 }
                 Action::Mouse(on) => self.guard.report_mouse(on)?,
+                Action::Bell => self.guard.ring()?,
+                Action::Title(title) => self.guard.entitle(title.as_deref())?,
                 Action::Remember(on) => {
                     if let Some(open) = &self.worker {
                         open.worker.remember(on);
@@ -284,7 +286,10 @@ impl Loop {
     fn open(&mut self, opening: Opening) -> io::Result<Vec<Action>> {
         let Opening { client, mut settings, credential, cache, .. } = opening;
         let ends_session = !credential.is_given();
-        settings.mouse = self.state.settings.mouse;
+        // What was set by hand goes for the next daemon too.
+        let set = &self.state.settings;
+        settings.mouse = set.mouse;
+        (settings.time, settings.title, settings.bell) = (set.time, set.title, set.bell);
         let mut state = State::new(settings, self.guard.size());
         state.now = self.moment();
         state.next_id = self.state.next_id;

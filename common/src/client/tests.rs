@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use zeroize::Zeroizing;
 
-use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
+use super::{http_date, AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
 use crate::api::{IngestKind, IngestState};
 use crate::name::ItemId;
 use crate::problem::ProblemType;
@@ -336,4 +336,21 @@ fn read_only() {
     let requests = server.join().unwrap();
     assert_eq!(requests.len(), 2);
     assert!(requests[0].starts_with("POST /login") && requests[1].starts_with("GET /me"));
+}
+
+/// Dates as servers send them are read; nothing else is taken for one, whatever it is.
+#[test]
+fn dates() {
+    assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+    for text in ["", "Sun", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "x, 99 Nov 1994 08:49:37 GMT"] {
+        assert_eq!(http_date(text), None, "{text}");
+    }
+}
+
+proptest::proptest! {
+    /// No text of a header makes it fail.
+    #[test]
+    fn any_text_is_a_date_or_none(text in ".{0,40}") {
+        let _date = http_date(&text);
+    }
 }

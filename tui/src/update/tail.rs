@@ -686,6 +686,7 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let result = match kind {
                 PromptKind::Acknowledge => acknowledge(state, &text, out),
                 PromptKind::Time => audit::go_to_time(state, &text, out),
+                PromptKind::Note => super::quarantine::add_note(state, &text, out),
             };
             match (result, &mut state.prompt) {
                 (Ok(()), _) => state.prompt = None,

@@ -104,7 +104,7 @@ fn filtering() {
 fn sorting() {
     let mut console = console();
     for (keys, sort) in
-        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "updated_at")]
+        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "-updated_at")]
     {
         console.press(keys);
         let last = console.calls.iter().rev().find_map(|call| match call {
