@@ -76,7 +76,9 @@ struct Newest;
 impl<S: Subscriber> Layer<S> for Newest {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let level = *event.metadata().level();
-        if level > Level::INFO {
+        // Requests have figures of their own, and would leave no room for anything else.
+        let is_request = event.metadata().fields().field("request_id").is_some() && level == Level::INFO;
+        if level > Level::INFO || is_request {
             return;
         }
         let mut said = Said::default();

@@ -39,6 +39,8 @@ const OLD_MS: u64 = 60_000;
 
 /// Columns of a role in the header where room is short; names of roles are ASCII.
 const ROLE_COLUMNS: usize = 7;
+/// Columns of the screen from which on the role is in the header.
+const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened.
 const DAEMON_COLUMNS_MIN: usize = 14;
 
@@ -269,8 +271,8 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let names = |wide| -> Vec<(String, Tone)> {
-        Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
+    let names = |form| -> Vec<(String, Tone)> {
+        Screen::ALL.into_iter().map(|screen| screen_name(state, form, screen)).collect()
     };
     let left = |screens: &[(String, Tone)]| {
         let columns: usize = screens.iter().map(|(text, _)| width(text) + 1).sum();
@@ -279,9 +281,11 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
-    let mut screens = names(areas.class > Class::Normal);
-    if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
-        screens = names(false);
+    let mut screens = names(if areas.class > Class::Normal { Form::Words } else { Form::Letters });
+    for form in [Form::Letters, Form::Numbers] {
+        if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
+            screens = names(form);
+        }
     }
     let for_address = left(&screens);
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
@@ -291,8 +295,20 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
+/// How the screens are written in the header: the less room, the shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `2 Audit`.
+    Words,
+    /// `2Aud`.
+    Letters,
+    /// The same, and those that may not be opened by their number alone: `(2)`.
+    Numbers,
+}
+
 /// A screen's name in the header, with the number of things on it that want attention.
-fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
+fn screen_name(state: &State, form: Form, screen: Screen) -> (String, Tone) {
+    let wide = form == Form::Words;
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
@@ -304,6 +320,7 @@ fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
         (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
+        (false, true, false) if form == Form::Numbers => (format!("({number})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
         (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
         (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
@@ -380,7 +397,8 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         if !wide {
             role.truncate(ROLE_COLUMNS);
         }
-        let text = format!("{} {role}", who.username);
+        // Which daemon it is comes before what one is there.
+        let text = if area.width < ROLE_FROM { who.username.clone() } else { format!("{} {role}", who.username) };
         x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x
@@ -699,8 +717,8 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().find_map(|screen| {
-        [true, false].into_iter().find_map(|wide| {
-            let (name, _tone) = screen_name(state, wide, screen);
+        [Form::Words, Form::Letters, Form::Numbers].into_iter().find_map(|form| {
+            let (name, _tone) = screen_name(state, form, screen);
             let name = name.trim().to_owned();
             let start = line.find(&name).map(|octet| width(&line[..octet]))?;
             (start..start + width(&name)).contains(&column.into()).then_some(screen)

@@ -640,7 +640,8 @@ mod tests {
                         }
                         settle(&mut window, height, page_rows, total);
                         place = window.selected().copied().unwrap_or(0);
-                        prop_assert!(flipped || place == if last { total.saturating_sub(1) } else { 0 });
+                        let expected = if last { total.saturating_sub(1) } else { 0 };
+                        prop_assert!(flipped || place == expected);
                     }
                     Move::Refresh => {
                         let (fetch, start) = window.reload_from();

@@ -64,6 +64,8 @@ impl Fresh {
 pub enum Kind {
     /// A model, a version or an alias.
     Model,
+    /// What people say of a version that is held, and nothing of the version.
+    Review,
     /// A user.
     User,
 }
@@ -72,10 +74,11 @@ impl Kind {
     /// Of an action that was done; none where nothing that is shown changes by it.
     pub fn of(action: &str) -> Option<Self> {
         match action.split_once('.')? {
-            ("model", "read" | "list" | "download" | "download_end" | "verify") => None,
+            ("model", "read" | "list" | "download" | "download_end" | "verify" | "examine") => None,
+            ("model", "note" | "approve") => Some(Self::Review),
             ("model" | "alias", _) => Some(Self::Model),
             ("user", "read" | "list") => None,
-            ("user", _) => Some(Self::User),
+            ("user" | "role", _) => Some(Self::User),
             _ => None,
         }
     }
@@ -92,6 +95,9 @@ mod tests {
             ("model.upload", Some(Kind::Model)),
             ("alias.set", Some(Kind::Model)),
             ("user.disable", Some(Kind::User)),
+            ("model.note", Some(Kind::Review)),
+            ("role.grant", Some(Kind::User)),
+            ("model.examine", None),
             ("model.download", None),
             ("model.list", None),
             ("user.list", None),

@@ -28,6 +28,7 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
             let open = state.models.open.as_ref().and_then(|open| open.info.as_ref());
             state.fresh.open |= open.is_some_and(|info| info.model.id.to_string() == target);
         }
+        Kind::Review => state.fresh.held |= state.quarantine.list.is_loaded(),
         Kind::User => {
             state.fresh.users |= state.users.list.is_loaded();
             if state.who.as_ref().is_some_and(|who| who.id == target) {

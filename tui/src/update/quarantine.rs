@@ -188,9 +188,21 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
     state.fresh.held = false;
     let waiting = state.quarantine.list.forget();
     cancel(state, waiting, out);
-    forget_reading(state, out);
+    read_again(state, out);
     let (fetch, cursor) = state.quarantine.list.reload_from();
     ask_page(state, fetch, cursor, out);
+}
+
+/// What is known of the selected one is read again; until that is there it is shown as it was.
+fn read_again(state: &mut State, out: &mut Vec<Action>) {
+    let Some(reading) = &mut state.quarantine.reading else { return };
+    let pending = std::mem::take(&mut reading.pending);
+    reading.asked = false;
+    reading.failed = None;
+    for id in pending {
+        cancel(state, id, out);
+    }
+    out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
 }
 
 fn forget_reading(state: &mut State, out: &mut Vec<Action>) {

@@ -4,7 +4,7 @@ use common::api::Status;
 
 use super::as_of;
 use crate::clean::{clean, cut, width, wrap};
-use crate::layout::{Areas, Class};
+use crate::layout::{Areas, Class, class};
 use crate::state::State;
 use crate::state::health::{Check, Verdict};
 use crate::time::{Now, bytes, counted, duration, grouped, seconds, time_of_day};
@@ -36,7 +36,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             Some((format!("STALE since {}", as_of(state, at).0.trim_start_matches("as of ")), Tone::Bad))
         }
         (Some(_), None) => Some(("FAILED".to_owned(), Tone::Bad)),
-        (None, Some(at)) => Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain)),
+        (None, Some(at)) if class(state.size) > Class::Normal => {
+            Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain))
+        }
+        (None, Some(at)) => Some(as_of(state, at)),
         (None, None) => Some(("loading".to_owned(), Tone::Warn)),
     };
     (left, right)

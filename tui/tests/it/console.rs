@@ -55,6 +55,8 @@ pub(crate) struct Registry {
     pub(crate) roles: BTreeMap<String, Role>,
     /// The next index of the log.
     pub(crate) revision: u64,
+    /// A release takes another one besides.
+    pub(crate) only_approves: bool,
 }
 
 impl Default for Registry {
@@ -75,6 +77,7 @@ impl Default for Registry {
             prod: 52,
             roles: BTreeMap::new(),
             revision: 9_000,
+            only_approves: false,
         }
     }
 }
@@ -125,6 +128,7 @@ impl Console {
     pub(crate) fn signed_in(width: u16, height: u16, registry: Registry) -> Self {
         let mut console = Self::new(Size { width, height }, registry);
         console.begin(Credential::Token);
+        console.feed(EventKind::Date(NOW));
         console
     }
 
@@ -352,6 +356,7 @@ impl Registry {
                 self.revision += 1;
                 let index = self.revision;
                 let outcome = Outcome {
+                    only_approved: self.only_approves && matches!(change.deed, Deed::Release { .. }),
                     receipt: None,
                     restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),
                     password: matches!(change.deed, Deed::OneTimePassword | Deed::Register(_))

@@ -261,7 +261,7 @@ fn roles() {
     let before = console.calls.len();
     for (keys, why) in [
         ("2", "needs audit.read (auditor or admin); you are viewer"),
-        ("4", "needs model.moderate (admin)"),
+        ("4", "needs quarantine.read (auditor or admin)"),
         ("5", "needs user.manage (admin)"),
         ("o", "o: needs audit.read"),
     ] {

@@ -9,4 +9,5 @@ mod console;
 mod keys;
 mod never;
 mod pictures;
+mod screens;
 mod settings;
