@@ -525,11 +525,7 @@ impl Client {
     ///
     /// # Errors
     /// As of [`Client::versions`].
-    pub async fn version_page(
-        &self,
-        reference: &str,
-        page: &Paging,
-    ) -> Result<Reply<Page<VersionInfo>>, ClientError> {
+    pub async fn version_page(&self, reference: &str, page: &Paging) -> Result<Reply<Page<VersionInfo>>, ClientError> {
         self.read(Target::new(&["models", reference, "versions"]).page(page)).await
     }
 

@@ -4,8 +4,8 @@
 //! know: what is worth saying. Standard output belongs to results and is never written here.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fmt::{self, Write};
 use std::collections::VecDeque;
+use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, PoisonError};
 
@@ -181,10 +181,7 @@ where
         .finish()
 }
 
-fn json_subscriber<W>(
-    filter: EnvFilter,
-    writer: W,
-) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
+fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

@@ -33,9 +33,9 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
-    ApprovalRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord, VersionRecord,
-    Write,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
+    VersionRecord, Write,
 };
 use crate::store::references::References;
 
@@ -356,8 +356,7 @@ pub trait Records {
     /// on after. Those of deleted models are among them.
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
     /// The same backwards: before a place, or the last ones.
-    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize)
-    -> Read<Vec<(Vec<u8>, VersionKey)>>;
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
     /// What was noted of a version while it was held: the newest so many, newest first.
     fn review_notes(&self, id: ModelId, version: Version, limit: usize) -> Read<Vec<ReviewNoteRecord>>;
     /// Who would release a version.

@@ -88,7 +88,9 @@ fn octets() {
     auditor.get("/models/m/versions/1/excerpt?where=x").problem("forbidden");
     for nowhere in ["opt.pkl@9999", "", "../../etc/passwd", "opt.pkl"] {
         let answer = excerpt(&admin, "m", nowhere);
-        assert!(answer.status == 404 || published["findings"].to_string().contains(&format!("\"where\":\"{nowhere}\"")));
+        assert!(
+            answer.status == 404 || published["findings"].to_string().contains(&format!("\"where\":\"{nowhere}\""))
+        );
     }
     // A far finding: 4 KiB with it in the middle, and not an octet more.
     let mut far = samples::harmless_pickle(1);
@@ -109,7 +111,7 @@ fn octets() {
     excerpt(&admin, "m", "opt.pkl@2").problem("conflict");
     let log = daemon.log();
     let entries = log.of("model.examine");
-    let shown: Vec<&Value> = entries.iter().filter(|entry| entry["outcome"] == "ok").collect();
+    let shown: Vec<&Value> = entries.iter().copied().filter(|entry| entry["outcome"] == "ok").collect();
     assert!(shown.len() >= 2, "{entries:?}");
     assert_eq!((&shown[0]["data"]["path"], &shown[0]["actor"]["name"]), (&json!("opt.pkl"), &json!("admin")));
 }
@@ -185,7 +187,11 @@ fn from_either_end() {
         for _page in 0..20 {
             let page = admin.value(&format!("{list}limit=2{query}"));
             let items = page["items"].as_array().unwrap().clone();
-            if with == "before" { all.splice(0..0, items) } else { all.splice(all.len().., items) };
+            if with == "before" {
+                all.splice(0..0, items)
+            } else {
+                all.splice(all.len().., items)
+            };
             match page[on].as_str() {
                 Some(cursor) => query = format!("&{with}={cursor}"),
                 None => return all,
@@ -198,7 +204,7 @@ fn from_either_end() {
     let mut lists: Vec<String> = ["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"]
         .map(|sort| format!("/models?sort={sort}&"))
         .into();
-    lists.extend(["/models?q=h&", "/models/many/versions?", "/quarantine?", "/quarantine?q=h&"].map(str::to_owned));
+    lists.extend(["/models?q=h&", "/models/many/versions?", "/quarantine?", "/quarantine?q=h&"].map(String::from));
     lists.extend(
         ["name", "-name", "role", "-role", "last_login_at", "-last_login_at", "created_at", "-created_at"]
             .map(|sort| format!("/users?sort={sort}&")),
@@ -236,7 +242,10 @@ fn users() {
     assert_eq!(listed("q=AR"), ["carl"]);
     assert_eq!(listed("sort=-role"), ["admin", "carl", "vera"]);
     admin.patch("/users/vera", &json!({"disabled": true})).expect(200);
-    assert_eq!((listed("state=disabled"), listed("state=active")), (vec!["vera".into()], vec!["admin".into(), "carl".into()]));
+    assert_eq!(
+        (listed("state=disabled"), listed("state=active")),
+        (vec!["vera".into()], vec!["admin".into(), "carl".into()])
+    );
     for _try in 0..3 {
         daemon.client().post("/login", &json!({"username": "carl", "password": "not-the-password-1"})).expect(401);
     }

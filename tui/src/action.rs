@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, Artifact, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, ReviewInfo,
-    Status, User, UserInfo, VersionInfo,
+    AliasEvent, Artifact, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready,
+    ReviewInfo, Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{Hash, Receipt, TilePath};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, UserQuery};

@@ -261,7 +261,8 @@ mod tests {
         for (text, why) in [("verdict:bad", "malicious"), ("rul:x", "did you mean rule?"), ("rule:a rule:b", "twice")] {
             assert!(held_query(text).unwrap_err().contains(why), "{text}");
         }
-        for (text, why) in [("a b", "one word"), ("role:king", "not a role"), ("state:x", "active"), ("rol:x", "role?")] {
+        for (text, why) in [("a b", "one word"), ("role:king", "not a role"), ("state:x", "active"), ("rol:x", "role?")]
+        {
             assert!(user_query(text).unwrap_err().contains(why), "{text}");
         }
     }

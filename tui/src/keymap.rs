@@ -281,7 +281,10 @@ pub const TABLE: &[Binding] = &[
     with(Permission::ModelModerate, bind(Quarantine, C::Rescan, &["r"], "rescan", "inspect it by the rules of now")),
     with(Permission::ModelModerate, bind(Quarantine, C::Release, &["A"], "release", "hand it out in spite of it")),
     with(Permission::ModelModerate, bind(Quarantine, C::Block, &["X"], "reject", "never hand it out")),
-    with(Permission::ModelModerate, bind(Quarantine, C::Note, &["n"], "note", "note something; it is kept with it and logged")),
+    with(
+        Permission::ModelModerate,
+        bind(Quarantine, C::Note, &["n"], "note", "note something; it is kept with it and logged"),
+    ),
     bind(Quarantine, C::Filter, &["/"], "filter", "part of the name; rule:pickle.* verdict:malicious sender:dave"),
     bind(Quarantine, C::NextFinding, &["Tab"], "finding", "the next finding; Enter shows the octets round it"),
     bind(Quarantine, C::LastFinding, &["S-Tab"], "", "the finding before"),

@@ -680,7 +680,11 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
     let hint = match binding.command {
         Command::Follow if state.screen == Screen::Audit && state.audit.follow => "pause",
         Command::Follow if state.screen == Screen::Health => {
-            if state.health.still.is_some() { "follow log" } else { "hold log" }
+            if state.health.still.is_some() {
+                "follow log"
+            } else {
+                "hold log"
+            }
         }
         Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
         _ => binding.hint,

@@ -6,8 +6,9 @@ use zeroize::Zeroizing;
 
 use super::{Client, ClientError, Condition, Reply, Target, to_json};
 use crate::api::{
-    AliasChanged, AliasEvent, AliasSet, Deleted, Excerpt, ModelChanged, ModelPatch, NewNote, NewPassword, NoteAdded, Page,
-    Reason, Register, Release, Rescanned, ReviewInfo, UserChanged, UserInfo, UserPatch, VersionChanged, VersionInfo,
+    AliasChanged, AliasEvent, AliasSet, Deleted, Excerpt, ModelChanged, ModelPatch, NewNote, NewPassword, NoteAdded,
+    Page, Reason, Register, Release, Rescanned, ReviewInfo, UserChanged, UserInfo, UserPatch, VersionChanged,
+    VersionInfo,
 };
 use crate::name::Version;
 use crate::role::Role;
@@ -83,12 +84,7 @@ impl Client {
     ///
     /// # Errors
     /// `forbidden` without `model.moderate`, `not-found`, `conflict` where it isn't held; those of every call.
-    pub async fn excerpt(
-        &self,
-        reference: &str,
-        version: Version,
-        place: &str,
-    ) -> Result<Reply<Excerpt>, ClientError> {
+    pub async fn excerpt(&self, reference: &str, version: Version, place: &str) -> Result<Reply<Excerpt>, ClientError> {
         // An empty place is one too.
         let mut target = of_version(reference, version, &["excerpt"]);
         target.0.push_str("?where=");

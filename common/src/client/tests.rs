@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use zeroize::Zeroizing;
 
-use super::{http_date, AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
+use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery, http_date};
 use crate::api::{IngestKind, IngestState};
 use crate::name::ItemId;
 use crate::problem::ProblemType;
@@ -342,7 +342,9 @@ fn read_only() {
 #[test]
 fn dates() {
     assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-    for text in ["", "Sun", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "x, 99 Nov 1994 08:49:37 GMT"] {
+    for text in
+        ["", "Sun", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "x, 99 Nov 1994 08:49:37 GMT"]
+    {
         assert_eq!(http_date(text), None, "{text}");
     }
 }

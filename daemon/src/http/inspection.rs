@@ -69,7 +69,8 @@ pub(crate) async fn quarantine(call: &Call) -> Answer {
         errors.push(("query.q".to_owned(), format!("has not 1 to {TEXT_CHARS_MAX} characters")));
     }
     if rule.as_deref().is_some_and(|rule| !is_rule(rule)) {
-        errors.push(("query.rule".to_owned(), "is not the id of a rule, such as `pickle.call` or `pickle.*`".to_owned()));
+        errors
+            .push(("query.rule".to_owned(), "is not the id of a rule, such as `pickle.call` or `pickle.*`".to_owned()));
     }
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));

@@ -534,7 +534,11 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", model, "versions", v, "files", path @ ..], "GET") if !path.is_empty() => {
             Route::DownloadFile { model: own(model), version: own(v), path: path.join("/") }
         }
-        (["models", _, "versions", _, "download" | "card" | "review" | "excerpt"] | ["models", _, "versions", _, "files", _, ..], _) => {
+        (
+            ["models", _, "versions", _, "download" | "card" | "review" | "excerpt"]
+            | ["models", _, "versions", _, "files", _, ..],
+            _,
+        ) => {
             return allow("GET, HEAD");
         }
 

@@ -461,7 +461,9 @@ mod tests {
         let old = ItemQuery { text: Some("OLD".to_owned()), limit: 1, ..ItemQuery::default() };
         let page = table.page(&old).unwrap();
         assert_eq!(page.items[0].path, "seen-old");
-        assert!(table.page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }).is_err());
+        assert!(
+            table.page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }).is_err()
+        );
         let status = table.status();
         assert_eq!((status.active, status.states[&IngestState::Done]), (1, 1));
         assert_eq!(status.oldest_seen_at.as_deref(), Some("1970-01-01T00:00:00.003Z"));

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Stop;
 use super::facts::{Facts, cut};
 use super::rules::{self, Rule, Ruleset};
-use super::{DETAIL_BYTES_MAX, EXCERPT_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, Taken, Wanted, read_up_to};
+use super::{
+    DETAIL_BYTES_MAX, EXCERPT_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, Taken, Wanted, read_up_to,
+};
 
 /// Findings kept of one file: of every rule the gravest, then the gravest of the rest.
 const FINDINGS_MAX: usize = 200;

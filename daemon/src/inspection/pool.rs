@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use super::worker::{Answer, Ready, Request, Setup, Told, receive, send};
 use super::{InProcess, Inspector, Subject};
-use crate::inspect::{DETAIL_BYTES_MAX, Facts, Finding, Format, Inspection, Limits, Ruleset, Taken, Verdict, WORKER_LOST, Wanted};
+use crate::inspect::{
+    DETAIL_BYTES_MAX, Facts, Finding, Format, Inspection, Limits, Ruleset, Taken, Verdict, WORKER_LOST, Wanted,
+};
 
 /// Workers at once; other inspections wait.
 const WORKERS_MAX: usize = 4;

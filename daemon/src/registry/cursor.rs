@@ -106,11 +106,8 @@ impl<T: Serialize> Sought<T> {
     ) -> Result<Ends, RegistryError> {
         let begun_inside = self.from.is_some();
         let (first, last) = (ends.map(|(first, _)| first), ends.map(|(_, last)| last));
-        let (next, prev) = if self.backward {
-            (last.filter(|_| begun_inside), on)
-        } else {
-            (on, first.filter(|_| begun_inside))
-        };
+        let (next, prev) =
+            if self.backward { (last.filter(|_| begun_inside), on) } else { (on, first.filter(|_| begun_inside)) };
         let made = |place: Option<&T>| place.map(|place| write(of, place, total)).transpose();
         Ok((made(next)?, made(prev)?))
     }

@@ -1,8 +1,8 @@
 //! From records to what the wire shows. Knows both shapes; refuses to know rules.
 
 use common::api::{
-    AliasEvent, AliasInfo, Approval, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review, ReviewNote,
-    SessionInfo, State, User, VersionInfo,
+    AliasEvent, AliasInfo, Approval, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review,
+    ReviewNote, SessionInfo, State, User, VersionInfo,
 };
 use common::name::Alias;
 use serde_json::Value;

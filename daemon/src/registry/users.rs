@@ -329,8 +329,12 @@ impl Inner {
 
 /// Who gave a user the role they have: the newest entry about them that names a role.
 fn role_given(view: &dyn View, user: &UserRecord) -> Result<Option<RoleGiven>, RegistryError> {
-    let mut query =
-        EntryQuery { target: Some(user.id.clone()), outcome: Some(EntryOutcome::Ok), limit: ENTRIES_PAGE, ..EntryQuery::default() };
+    let mut query = EntryQuery {
+        target: Some(user.id.clone()),
+        outcome: Some(EntryOutcome::Ok),
+        limit: ENTRIES_PAGE,
+        ..EntryQuery::default()
+    };
     for _page in 0..ENTRIES_PAGES_MAX {
         let page = view.entries(&query)?;
         for found in &page.entries {

@@ -43,7 +43,11 @@ use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
 use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
-use crate::store::records::{AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord, VersionRecord};
+use crate::store::records::{
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
+    VersionRecord,
+};
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::view::KvRecords;
@@ -596,12 +600,7 @@ impl Records for SledView {
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         KvRecords(&self.tree).quarantined(blocked, after, limit)
     }
-    fn quarantined_back(
-        &self,
-        blocked: bool,
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         KvRecords(&self.tree).quarantined_back(blocked, before, limit)
     }
     fn review_notes(&self, id: ModelId, version: Version, limit: usize) -> Read<Vec<ReviewNoteRecord>> {

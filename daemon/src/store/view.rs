@@ -53,9 +53,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
-    ApprovalRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
-    VersionRecord, Write,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -1002,12 +1002,7 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(held).collect()
     }
 
-    fn quarantined_back(
-        &self,
-        blocked: bool,
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         let prefix = key(b'q', &[&[u8::from(blocked)]]);
         let to = match before {
             Some(before) => Bound::Excluded(key_after(&prefix, before)),

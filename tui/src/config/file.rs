@@ -190,8 +190,7 @@ impl Reader<'_> {
                 "title" => ui.title = self.flag("title", value),
                 "bell" => ui.bell = self.flag("bell", value),
                 other => {
-                    let known =
-                        ["theme", "highlight", "mouse", "time", "slow", "cursor", "clipboard", "title", "bell"];
+                    let known = ["theme", "highlight", "mouse", "time", "slow", "cursor", "clipboard", "title", "bell"];
                     self.unknown(key, other, &known, " in [ui]");
                 }
             }

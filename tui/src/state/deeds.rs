@@ -207,11 +207,7 @@ impl Change {
             Deed::Alias { .. } | Deed::Edit { .. } => Permission::ModelWrite,
             Deed::Delete if matches!(self.object, Object::User(_)) => Permission::UserManage,
             Deed::Delete | Deed::Restore => Permission::ModelDelete,
-            Deed::Deprecate { .. }
-            | Deed::Release { .. }
-            | Deed::Block { .. }
-            | Deed::Note { .. }
-            | Deed::Rescan => {
+            Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Note { .. } | Deed::Rescan => {
                 Permission::ModelModerate
             }
             Deed::Role(_) | Deed::Lock(_) | Deed::OneTimePassword | Deed::Revoke | Deed::Register(_) => {
@@ -478,7 +474,10 @@ impl Change {
             }
             (Deed::Block { .. }, _) => said.push("It is never handed out.".to_owned()),
             (Deed::Retry, Some(Base::Item(item))) => {
-                said.push(format!("It is taken in again at once; it was tried {}.", counted(item.attempts.into(), "time")));
+                said.push(format!(
+                    "It is taken in again at once; it was tried {}.",
+                    counted(item.attempts.into(), "time")
+                ));
             }
             (Deed::Discard { .. }, Some(Base::Item(item))) if item.state == IngestState::Rejected => {
                 said.push("It leaves this list. Its file stays where it is.".to_owned());

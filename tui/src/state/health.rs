@@ -206,9 +206,10 @@ fn witnesses(status: Option<&WitnessesStatus>, size: u64, now: Now) -> Check {
     let of = status.witnesses.len();
     let answering = status.witnesses.iter().filter(|witness| witness.error.is_none()).count();
     let behind = status.witnessed_size.map_or(size, |witnessed| size.saturating_sub(witnessed));
-    let at = status.witnessed_at.as_deref().map_or("nothing is witnessed yet".to_owned(), |at| {
-        format!("{} behind, {}", entries(behind), age(at, now))
-    });
+    let at = status
+        .witnessed_at
+        .as_deref()
+        .map_or("nothing is witnessed yet".to_owned(), |at| format!("{} behind, {}", entries(behind), age(at, now)));
     let numbers = format!("{answering} of {of} answer, {at}");
     match (status.contradictions.first(), &status.unmet) {
         (Some(why), _) => check("witnesses", Verdict::Fail, format!("CONTRADICTED: {why}; {numbers}"), "none"),
@@ -234,9 +235,7 @@ fn drop_folder(intake: Option<&IntakeStatus>, now: Now) -> Check {
             value = format!("PAUSED by {}; {value}", intake.paused_by.as_deref().unwrap_or("somebody"));
             Verdict::Warn
         }
-        (None, false) if failed > 0 || older(intake.oldest_seen_at.as_deref(), ITEM_OLD_S, now) => {
-            Verdict::Warn
-        }
+        (None, false) if failed > 0 || older(intake.oldest_seen_at.as_deref(), ITEM_OLD_S, now) => Verdict::Warn,
         (None, false) => Verdict::Ok,
     };
     check("drop folder", verdict, value, "10 min")
@@ -274,9 +273,8 @@ fn scrub(scrub: &ScrubStatus, now: Now) -> Check {
         other => other.to_owned(),
     };
     let last = scrub.last_full_pass.as_ref();
-    value += &last.map_or(", no full pass yet".to_owned(), |pass| {
-        format!(", last full pass {}", age(&pass.finished_at, now))
-    });
+    value += &last
+        .map_or(", no full pass yet".to_owned(), |pass| format!(", last full pass {}", age(&pass.finished_at, now)));
     let odd = last.map_or(0, |pass| pass.missing.saturating_add(pass.unreadable));
     let verdict = match (scrub.damaged, odd, scrub.state.as_str()) {
         (1.., _, _) => {

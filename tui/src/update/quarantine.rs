@@ -5,16 +5,16 @@ use common::api::{Excerpt, Page, QuarantineItem, ReviewInfo, VersionInfo};
 use common::client::Paging;
 
 use super::{ask, cancel, confirm, course, jump, rows_height, say, say_gone, travel, wanted};
+use crate::access::may;
 use crate::action::{Action, Call, RequestId, TimerId};
+use crate::edit::Line;
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::access::may;
-use crate::edit::Line;
 use crate::state::quarantine::{Dump, NEIGHBOURS, REST_MS, Reading, name_of};
 use crate::state::{Level, Prompt, PromptKind, Screen, State};
-use common::role::Permission;
 use crate::window::{Cursor, Fetch, Window};
+use common::role::Permission;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);

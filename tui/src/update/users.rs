@@ -131,7 +131,9 @@ pub(super) fn take_one(state: &mut State, id: RequestId, info: Box<UserInfo>) {
 
 /// Whether the request was about the selected one: its pane says what went wrong.
 pub(super) fn failed(state: &mut State, id: RequestId, why: &str) -> bool {
-    let Some(reading) = state.users.reading.as_mut().filter(|reading| reading.pending == Some(id)) else { return false };
+    let Some(reading) = state.users.reading.as_mut().filter(|reading| reading.pending == Some(id)) else {
+        return false;
+    };
     reading.pending = None;
     reading.failed = Some(why.to_owned());
     true

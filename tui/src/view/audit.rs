@@ -68,7 +68,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             |row| sign(state, row),
         ),
         Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
-        Class::Wide => marked(pen, areas, &wide(state.settings.time), list, |row| cells(state, row, true), |row| sign(state, row)),
+        Class::Wide => {
+            marked(pen, areas, &wide(state.settings.time), list, |row| cells(state, row, true), |row| sign(state, row))
+        }
     }
     if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);

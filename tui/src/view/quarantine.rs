@@ -168,13 +168,7 @@ fn inspection(info: &VersionInfo, text: &mut Text, now: Now) {
 }
 
 /// The findings, with the octets round the one that was asked about; the line of the selected one.
-fn findings(
-    found: &[Finding],
-    total: u64,
-    reading: Option<&Reading>,
-    columns: u16,
-    text: &mut Text,
-) -> Option<usize> {
+fn findings(found: &[Finding], total: u64, reading: Option<&Reading>, columns: u16, text: &mut Text) -> Option<usize> {
     let total = total.max(u64::try_from(found.len()).unwrap_or(u64::MAX));
     text.head(&format!("FINDINGS {}", grouped(total)));
     let selected = reading.and_then(|reading| reading.finding);
@@ -229,10 +223,8 @@ fn octets(dump: &Dump, columns: u16, text: &mut Text) {
         .chunks(2)
         .map_while(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect();
-    let per_line = [16, 8, 4]
-        .into_iter()
-        .find(|per_line| DUMP_COLUMNS * per_line / 16 + 4 <= usize::from(columns))
-        .unwrap_or(4);
+    let per_line =
+        [16, 8, 4].into_iter().find(|per_line| DUMP_COLUMNS * per_line / 16 + 4 <= usize::from(columns)).unwrap_or(4);
     let wide = u64::try_from(per_line).unwrap_or(16);
     let offset = excerpt.offset.unwrap_or(excerpt.from);
     let of_finding = offset / wide;

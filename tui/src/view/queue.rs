@@ -162,7 +162,8 @@ fn progress(item: &IngestItem, now: Now) -> String {
         }
         IngestState::Rejected => reason.or(item.problem.as_deref()).unwrap_or("-").to_owned(),
         IngestState::Failed => {
-            let next = item.next_try_at.as_deref().and_then(seconds).map(|at| format!("next {}  ", now.time_of_day(at)));
+            let next =
+                item.next_try_at.as_deref().and_then(seconds).map(|at| format!("next {}  ", now.time_of_day(at)));
             format!("{}{}", next.unwrap_or_else(|| "r retries  ".to_owned()), reason.unwrap_or_default())
         }
     }

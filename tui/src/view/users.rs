@@ -73,7 +73,11 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     match (user.disabled, &user.locked_until) {
         (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
         (false, Some(until)) => {
-            text.fact("state", &format!("locked out from somewhere until {until}: too many wrong passwords"), Tone::Warn);
+            text.fact(
+                "state",
+                &format!("locked out from somewhere until {until}: too many wrong passwords"),
+                Tone::Warn,
+            );
         }
         (false, None) => text.fact("state", "active", Tone::Plain),
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, ReviewInfo, Status, User,
-    UserInfo, VersionInfo,
+    AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, ReviewInfo,
+    Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{canonical_json, leaf_hash};
 use common::client::{AuditQuery, ClientError, IngestQuery, ModelQuery, Reply, Session};

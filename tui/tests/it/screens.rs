@@ -37,7 +37,10 @@ fn octets_by_a_key_only() {
     console.press("<Enter>");
     assert_eq!(console.count("GET /models/{id}/versions/{v}/excerpt"), 1);
     let screen = console.screen();
-    assert!(screen.contains(">00000000  80 02 63 70 6f 73 69 78  0a 73") && screen.contains("|..cposix.system"), "{screen}");
+    assert!(
+        screen.contains(">00000000  80 02 63 70 6f 73 69 78  0a 73") && screen.contains("|..cposix.system"),
+        "{screen}"
+    );
     assert!(!screen.contains('\u{1b}') && !screen.contains('\u{7}'));
     // Another one is another reading; what was read of the one before is gone.
     console.press("<Esc>j").wait(400).press("<Enter>");
@@ -93,7 +96,11 @@ fn approvals() {
     console.registry.only_approves = true;
     assert!(console.shows("1 of 2 approvals"));
     console.press("Afine<Enter>team-nlp/asr-large:50<Enter>");
-    assert!(message(&console).contains("approved the release of team-nlp/asr-large:50: others must"), "{}", console.screen());
+    assert!(
+        message(&console).contains("approved the release of team-nlp/asr-large:50: others must"),
+        "{}",
+        console.screen()
+    );
 }
 
 /// Filters of what is held and of users are sent as fields; Esc clears them; slips are told.

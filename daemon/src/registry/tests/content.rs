@@ -454,7 +454,8 @@ async fn listing() {
     }
     let page = bench.registry.versions(&who, &model("many"), 3, Seek::First).await.unwrap().value;
     assert_eq!((page.items[0].version, page.total), (number(5), Some(5)));
-    let rest = bench.registry.versions(&who, &model("many"), 3, Seek::After(page.next_cursor.unwrap())).await.unwrap().value;
+    let rest =
+        bench.registry.versions(&who, &model("many"), 3, Seek::After(page.next_cursor.unwrap())).await.unwrap().value;
     assert_eq!((rest.items.len(), rest.items[1].version, rest.next_cursor), (2, Version::FIRST, None));
 }
 

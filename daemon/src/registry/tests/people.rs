@@ -7,9 +7,9 @@ use super::{Bench, anonymous, done, keyed, matching, name, refused, someone};
 use crate::config::secret::Secret;
 use crate::registry::Seeded;
 use crate::registry::access::Caller;
+use crate::registry::cursor::Seek;
 use crate::registry::error::RegistryError;
 use crate::registry::publish::PublishForm;
-use crate::registry::cursor::Seek;
 use crate::registry::users::listing::UserListing;
 
 fn listing(limit: usize, seek: Seek) -> UserListing {
@@ -200,7 +200,8 @@ async fn pages_and_conditions() {
     let first = bench.registry.list_users(&admin, listing(3, Seek::First)).await.unwrap().value;
     let names: Vec<&str> = first.items.iter().map(|user| user.username.as_str()).collect();
     assert_eq!((names, first.total), (vec!["a", "b", "c"], Some(4)));
-    let second = bench.registry.list_users(&admin, listing(3, Seek::After(first.next_cursor.unwrap()))).await.unwrap().value;
+    let second =
+        bench.registry.list_users(&admin, listing(3, Seek::After(first.next_cursor.unwrap()))).await.unwrap().value;
     assert_eq!((second.items.len(), second.next_cursor), (1, None));
     let bad = refused(bench.registry.list_users(&admin, listing(3, Seek::After("nonsense".into()))).await);
     assert!(matches!(bad, RegistryError::Invalid(_)));
