@@ -117,7 +117,7 @@ fn held_and_noted() {
     let mut console = signed_in(&daemon, Setup::new());
     console.press("4");
     console.wait_for("team/bad:1");
-    console.wait_for("by admin: 0 handed out, 1 held");
+    console.wait_for("calls posix.system");
     console.press("<Enter>");
     console.press("<Tab><Enter>");
     console.wait_for("|..cposix.system");
@@ -125,7 +125,9 @@ fn held_and_noted() {
     console.wait_for("note: ");
     console.press("asked dave<Enter>");
     console.wait_for("noted of team/bad:1");
+    console.press("G");
     console.wait_for("admin: asked dave");
+    console.wait_for("by admin: 0 handed out, 1 held");
     console.press("<Esc>5");
     console.wait_for("carol");
     console.settle();

@@ -60,6 +60,7 @@ fn notes() {
     admin.post("/models/m/versions/1/release", &json!({"reason": "fine"})).expect(200);
     admin.post(notes, &json!({"text": "late"})).problem("conflict");
     // They outlive a restart, and go with the version.
+    daemon.stop();
     daemon.restart();
     let admin = daemon.admin();
     assert_eq!(admin.value("/models/m/versions/1/review")["notes"].as_array().unwrap().len(), 2);

@@ -68,7 +68,7 @@ fn octets_on_a_narrow_screen() {
 /// A note is typed on a line and sent once; an empty one is not sent.
 #[test]
 fn notes() {
-    let mut console = at(100, 30, "4|j");
+    let mut console = at(120, 40, "4|j");
     console.press("n<Enter>");
     assert!(console.shows("say something"));
     console.press("asked dave<Enter>");
@@ -139,7 +139,7 @@ fn users() {
     assert_eq!(console.count("GET /users/{name}"), 0);
     console.wait(400);
     assert_eq!(console.count("GET /users/{name}"), 1);
-    assert!(console.shows("given by alice (entry 8 812 004)") && console.shows("audit.read (auditor, admin)"));
+    assert!(console.shows("given by alice (entry 8 812 004)") && console.shows("model.write (contributor, admin)"));
     assert!(console.shows("locked out from somewhere"), "{}", console.screen());
 }
 
@@ -270,7 +270,7 @@ fn health() {
 /// Help and messages are searched; messages are copied and written.
 #[test]
 fn overlays() {
-    let mut console = at(100, 30, "?/note<Enter>");
+    let mut console = at(100, 30, "4|?/note<Enter>");
     assert!(console.shows("note something") && !console.shows("one row down"), "{}", console.screen());
     console.press("<Esc>");
     assert!(console.shows("one row down"));
