@@ -122,7 +122,7 @@ fn held_and_noted() {
     console.press("<Tab><Enter>");
     console.wait_for("|..cposix.system");
     console.press("n");
-    console.wait_for("note: ");
+    console.wait_for("note:");
     console.press("asked dave<Enter>");
     console.wait_for("noted of team/bad:1");
     console.press("G");
