@@ -160,6 +160,7 @@ fn drop_folder() {
         let query = IngestQuery {
             states: vec![IngestState::Failed, IngestState::Hashing],
             q: "nlp/b".into(),
+            before: None,
             cursor: Some("c+1".into()),
             limit: Some(20),
         };
