@@ -125,15 +125,20 @@ fn held_and_noted() {
     console.wait_for("note:");
     console.press("asked dave<Enter>");
     console.wait_for("noted of team/bad:1");
+    // The page is read again with the note in it.
+    console.settle();
     console.press("G");
     console.wait_for("admin: asked dave");
     console.wait_for("by admin: 0 handed out, 1 held");
-    console.press("<Esc>5");
+    // Escape and a key at once would be one key.
+    console.press("<Esc>");
+    console.wait_for("VERSION ");
+    console.press("5");
     console.wait_for("carol");
     console.settle();
     console.press("j<Enter>");
     console.wait_for("given by admin (entry");
-    console.press("<Esc>6");
+    console.press("6");
     console.wait_for("within 1 s of this terminal");
     console.wait_for("LOG of the daemon");
     console.press(":logout<Enter>");
