@@ -117,6 +117,47 @@ pub struct User {
     pub updated_at: String,
     /// The last sign-in, if any.
     pub last_login_at: Option<String>,
+    /// Sign-ins that failed in the last quarter of an hour, wherever from, since the last one that didn't. Counted in memory:
+    /// a restart forgets them.
+    #[serde(default)]
+    pub failed_logins: u32,
+    /// Until when they may not sign in from somewhere because of that.
+    #[serde(default)]
+    pub locked_until: Option<String>,
+}
+
+/// Answer of `GET /users/{name}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserInfo {
+    /// The user.
+    #[serde(flatten)]
+    pub user: User,
+    /// Live sessions, the newest first, at most 50.
+    #[serde(default)]
+    pub live_sessions: Vec<SessionInfo>,
+    /// Where the role comes from; none where that is further back in the log than is looked.
+    #[serde(default)]
+    pub role_given: Option<RoleGiven>,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionInfo {
+    /// Since when.
+    pub since: String,
+    /// When it ends at the latest.
+    pub expires_at: String,
+}
+
+/// Who gave a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleGiven {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// Index of the audit entry.
+    pub log_index: u64,
 }
 
 /// A [`User`] after a change, with the receipt of its entry.
@@ -161,6 +202,9 @@ pub struct Page<T> {
     pub total: Option<u64>,
     /// Give it as `cursor` to get the next page; null at the end.
     pub next_cursor: Option<String>,
+    /// Give it as `before` to get the page before; null at the beginning, and of lists that are read onward only.
+    #[serde(default)]
+    pub prev_cursor: Option<String>,
 }
 
 // ---- models ---------------------------------------------------------------------------------------------------------
@@ -607,6 +651,15 @@ pub struct QuarantineItem {
     pub findings_total: u64,
     /// What a person last decided.
     pub review: Option<Review>,
+    /// How many would release it.
+    #[serde(default)]
+    pub approvals: u32,
+    /// How many it takes.
+    #[serde(default)]
+    pub approvals_needed: u32,
+    /// How many notes there are, up to 50.
+    #[serde(default)]
+    pub notes: u32,
     /// Format, card and configuration left out; `mixed` where its files differ.
     pub format: String,
     /// Octets of its files.
@@ -615,6 +668,93 @@ pub struct QuarantineItem {
     pub created_at: String,
     /// Who published it.
     pub created_by: String,
+}
+
+/// What somebody noted of a version while it was held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewNote {
+    /// The text.
+    pub text: String,
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// Index of its audit entry.
+    pub log_index: u64,
+}
+
+/// That somebody would release a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// Index of its audit entry.
+    pub log_index: u64,
+    /// The reason that was given.
+    pub reason: String,
+}
+
+/// How what somebody published stands: versions that are not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SenderInfo {
+    /// Who.
+    pub name: String,
+    /// Handed out.
+    pub available: u64,
+    /// Held, and waiting for a decision.
+    pub held: u64,
+    /// Blocked for good.
+    pub blocked: u64,
+}
+
+/// Answer of `GET /models/{id}/versions/{v}/review`: what helps to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewInfo {
+    /// What was noted, newest first, at most 50.
+    pub notes: Vec<ReviewNote>,
+    /// Who would release it as it is now.
+    pub approvals: Vec<Approval>,
+    /// How many it takes.
+    pub approvals_needed: u32,
+    /// Who published it, and how the rest of that stands.
+    pub sender: SenderInfo,
+}
+
+/// Body of `POST /models/{id}/versions/{v}/notes`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNote {
+    /// 1 to 1000 characters.
+    pub text: String,
+}
+
+/// Answer of `POST /models/{id}/versions/{v}/notes`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NoteAdded {
+    /// The note.
+    #[serde(flatten)]
+    pub note: ReviewNote,
+    /// Proof that it is in the audit log.
+    pub receipt: Receipt,
+}
+
+/// Answer of `GET /models/{id}/versions/{v}/excerpt`: octets of held content, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Excerpt {
+    /// The file of the version.
+    pub path: ArtifactPath,
+    /// The path inside it, as the finding says it; empty for the file itself.
+    pub inside: String,
+    /// The octet that the finding is about; none where it is about the whole.
+    pub offset: Option<u64>,
+    /// The place of the first octet shown.
+    pub from: u64,
+    /// Octets there are at that path.
+    pub size: u64,
+    /// The octets in hexadecimal digits, 4096 at most.
+    pub octets: String,
 }
 
 /// Answer of `GET /scan/rules`.
@@ -797,6 +937,9 @@ pub struct Status {
     /// The certificate; none where there is no TLS.
     #[serde(default)]
     pub tls: Option<TlsStatus>,
+    /// The newest lines of the daemon's diagnostics, oldest first, at most 50; only for those who may read the audit log.
+    #[serde(default)]
+    pub diagnostics: Vec<LogLine>,
 }
 
 /// The certificate that is shown in TLS.
@@ -848,6 +991,17 @@ pub struct UploadInfo {
     pub created_at: String,
     /// When it expires, unless something is appended before.
     pub expires_at: String,
+}
+
+/// A line of the daemon's diagnostics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// When.
+    pub at: String,
+    /// `error`, `warn` or `info`.
+    pub level: String,
+    /// What; at most 300 characters.
+    pub text: String,
 }
 
 // ---- the drop folder ------------------------------------------------------------------------------------------------
@@ -998,6 +1152,9 @@ pub struct IngestPage {
     pub total: Option<u64>,
     /// Give it as `cursor` to get the next page; null at the end.
     pub next_cursor: Option<String>,
+    /// Give it as `before` to get the page before; null at the beginning.
+    #[serde(default)]
+    pub prev_cursor: Option<String>,
     /// The drop folder; null where none is set.
     pub intake: Option<IntakeStatus>,
 }
@@ -1295,6 +1452,12 @@ pub struct RequestKind {
     pub count: u64,
     /// How many there were a second, times 1000.
     pub per_1000_seconds: u64,
+    /// The same of the last ten seconds.
+    #[serde(default)]
+    pub now_per_1000_seconds: u64,
+    /// The same of the last minute.
+    #[serde(default)]
+    pub minute_per_1000_seconds: u64,
     /// Half of them were answered within so many microseconds; a bound of 27 that are told apart, the last 60 s and more.
     pub p50_us: Option<u64>,
     /// 99 of 100 were.

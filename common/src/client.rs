@@ -13,7 +13,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,8 +219,56 @@ pub struct ModelQuery {
     pub sort: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// Where to go back from: `prev_cursor` of the page after, or [`END`].
+    pub before: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
     pub limit: Option<u32>,
+}
+
+/// As `before`: the last page.
+pub const END: &str = "end";
+
+/// Which page of a list. Empty: the first one, of the daemon's length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paging {
+    /// Where to go on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Where to go back from: `prev_cursor` of the page after, or [`END`].
+    pub before: Option<String>,
+    /// Rows wanted, 1..1000.
+    pub limit: Option<u32>,
+}
+
+/// Which users, in what order. Empty fields are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserQuery {
+    /// Part of the name.
+    pub q: String,
+    /// With this role.
+    pub role: Option<Role>,
+    /// Disabled ones, or the others.
+    pub disabled: Option<bool>,
+    /// Order: `name`, `role`, `last_login_at`, `created_at`, each also with `-` in front.
+    pub sort: String,
+    /// Which page.
+    pub page: Paging,
+}
+
+/// Which of what is held in quarantine, the longest held first. Empty fields are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldQuery {
+    /// Those that were blocked for good.
+    pub blocked: bool,
+    /// Part of the model's name.
+    pub q: String,
+    /// A rule that found something, or a family of rules such as `pickle.*`.
+    pub rule: String,
+    /// What inspection came to.
+    pub verdict: String,
+    /// Who published it.
+    pub sender: String,
+    /// Which page.
+    pub page: Paging,
 }
 
 /// Which entries, newest first (rest-api.md §5). Empty fields are not sent.
@@ -276,6 +324,8 @@ pub struct IngestQuery {
     pub q: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// Where to go back from: `prev_cursor` of the page after, or [`END`].
+    pub before: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
     pub limit: Option<u32>,
 }
@@ -303,6 +353,12 @@ impl Target {
         self
     }
 
+    fn page(self, page: &Paging) -> Self {
+        self.param("cursor", page.cursor.as_deref().unwrap_or_default())
+            .param("before", page.before.as_deref().unwrap_or_default())
+            .number("limit", page.limit.map(u64::from))
+    }
+
     fn number(self, name: &str, value: Option<u64>) -> Self {
         match value {
             Some(value) => self.param(name, &value.to_string()),
@@ -325,6 +381,8 @@ fn encode(text: &str, into: &mut String) {
 /// A client of one daemon. Calls may run at once; each takes a connection of its own.
 pub struct Client {
     way: Way,
+    /// `Date` of the newest answer, seconds since the epoch; 0 before the first.
+    date: AtomicI64,
     user_agent: String,
     token: Mutex<Option<Zeroizing<String>>>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -350,12 +408,18 @@ impl Client {
     pub fn with_trust(url: &str, user_agent: &str, allow_plain: bool, trust: &Trust) -> Result<Self, ClientError> {
         Ok(Self {
             way: Way::new(url, allow_plain, trust)?,
+            date: AtomicI64::new(0),
             user_agent: user_agent.to_owned(),
             token: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             ids: (RandomState::new(), AtomicU64::new(0)),
             read_only: AtomicBool::new(false),
         })
+    }
+
+    /// The daemon's clock as its newest answer said it, in seconds since the epoch.
+    pub fn date(&self) -> Option<i64> {
+        Some(self.date.load(Ordering::Relaxed)).filter(|date| *date > 0)
     }
 
     /// Where the daemon is, to be shown: host and port of clear HTTP, else the whole address.
@@ -477,6 +541,7 @@ impl Client {
             .param("uploader", &query.uploader)
             .param("sort", &query.sort)
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
+            .param("before", query.before.as_deref().unwrap_or_default())
             .number("limit", query.limit.map(u64::from));
         self.read(target).await
     }
@@ -499,26 +564,44 @@ impl Client {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Reply<Page<VersionInfo>>, ClientError> {
-        let target = Target::new(&["models", reference, "versions"])
-            .param("cursor", cursor.unwrap_or_default())
-            .number("limit", Some(limit.into()));
-        self.read(target).await
+        let page = Paging { cursor: cursor.map(str::to_owned), limit: Some(limit), before: None };
+        self.version_page(reference, &page).await
+    }
+
+    /// The same, any page of it.
+    ///
+    /// # Errors
+    /// As of [`Client::versions`].
+    pub async fn version_page(&self, reference: &str, page: &Paging) -> Result<Reply<Page<VersionInfo>>, ClientError> {
+        self.read(Target::new(&["models", reference, "versions"]).page(page)).await
     }
 
     /// `GET /quarantine`: what waits for a decision, the longest held first, or what was blocked for good.
     ///
     /// # Errors
-    /// [`ProblemType::Forbidden`] without `model.moderate`; those of every call.
+    /// [`ProblemType::Forbidden`] without `quarantine.read`; those of every call.
     pub async fn quarantine(
         &self,
         blocked: bool,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Reply<Page<QuarantineItem>>, ClientError> {
+        let page = Paging { cursor: cursor.map(str::to_owned), limit: Some(limit), before: None };
+        self.held(&HeldQuery { blocked, page, ..HeldQuery::default() }).await
+    }
+
+    /// The same, filtered, and any page of it.
+    ///
+    /// # Errors
+    /// As of [`Client::quarantine`]; [`ProblemType::Invalid`] for values the daemon doesn't take.
+    pub async fn held(&self, query: &HeldQuery) -> Result<Reply<Page<QuarantineItem>>, ClientError> {
         let target = Target::new(&["quarantine"])
-            .param("blocked", if blocked { "true" } else { "" })
-            .param("cursor", cursor.unwrap_or_default())
-            .number("limit", Some(limit.into()));
+            .param("blocked", if query.blocked { "true" } else { "" })
+            .param("q", &query.q)
+            .param("rule", &query.rule)
+            .param("verdict", &query.verdict)
+            .param("sender", &query.sender)
+            .page(&query.page);
         self.read(target).await
     }
 
@@ -534,6 +617,7 @@ impl Client {
         let target = target
             .param("q", &query.q)
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
+            .param("before", query.before.as_deref().unwrap_or_default())
             .number("limit", query.limit.map(u64::from));
         self.read(target).await
     }
@@ -588,8 +672,22 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `user.manage`; those of every call.
     pub async fn users(&self, cursor: Option<&str>, limit: u32) -> Result<Reply<Page<User>>, ClientError> {
-        let target =
-            Target::new(&["users"]).param("cursor", cursor.unwrap_or_default()).number("limit", Some(limit.into()));
+        let page = Paging { cursor: cursor.map(str::to_owned), limit: Some(limit), before: None };
+        self.user_page(&UserQuery { page, ..UserQuery::default() }).await
+    }
+
+    /// The same, filtered and sorted, and any page of it.
+    ///
+    /// # Errors
+    /// As of [`Client::users`]; [`ProblemType::Invalid`] for values the daemon doesn't take.
+    pub async fn user_page(&self, query: &UserQuery) -> Result<Reply<Page<User>>, ClientError> {
+        let state = query.disabled.map_or("", |disabled| if disabled { "disabled" } else { "active" });
+        let target = Target::new(&["users"])
+            .param("q", &query.q)
+            .param("role", query.role.map_or("", Role::as_str))
+            .param("state", state)
+            .param("sort", &query.sort)
+            .page(&query.page);
         self.read(target).await
     }
 
@@ -904,7 +1002,10 @@ impl Client {
         while let Some(mut connection) = self.take_idle() {
             let copy = repeatable.then(|| request.clone());
             match self.in_time(connection.try_send_request(request)).await? {
-                Ok(response) => return Ok((connection, response)),
+                Ok(response) => {
+                    self.note_date(&response);
+                    return Ok((connection, response));
+                }
                 Err(mut failed) => match failed.take_message().or(copy) {
                     Some(again) => request = again,
                     None => return Err(self.offline(&failed.into_error())),
@@ -913,7 +1014,15 @@ impl Client {
         }
         let mut connection = self.connect().await?;
         let response = self.in_time(connection.send_request(request)).await?;
-        Ok((connection, response.map_err(|cause| self.offline(&cause))?))
+        let response = response.map_err(|cause| self.offline(&cause))?;
+        self.note_date(&response);
+        Ok((connection, response))
+    }
+
+    fn note_date<B>(&self, response: &Response<B>) {
+        if let Some(date) = text(response.headers(), header::DATE.as_str()).and_then(http_date) {
+            self.date.store(date, Ordering::Relaxed);
+        }
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, ClientError> {
@@ -1014,6 +1123,13 @@ fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Seconds since the epoch of an HTTP date in the form that servers send (RFC 9110 §5.6.7, IMF-fixdate).
+fn http_date(text: &str) -> Option<i64> {
+    let (_day, rest) = text.split_once(", ")?;
+    let time = jiff::civil::DateTime::strptime("%d %b %Y %H:%M:%S", rest.strip_suffix(" GMT")?).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
 /// `Retry-After`, where it is a number of seconds.

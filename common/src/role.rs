@@ -14,7 +14,7 @@ pub enum Role {
     Viewer,
     /// Also uploads and edits.
     Contributor,
-    /// Reads models and the audit log.
+    /// Reads models, the quarantine and the audit log.
     Auditor,
     /// Everything.
     Admin,
@@ -37,17 +37,19 @@ impl Role {
     /// What the role allows. This is the table of rest-api.md §3; there is no other.
     pub fn permissions(self) -> &'static [Permission] {
         use Permission::{
-            AuditRead, IngestManage, ModelDelete, ModelModerate, ModelRead, ModelWrite, ProtectedAlias, UserManage,
+            AuditRead, IngestManage, ModelDelete, ModelModerate, ModelRead, ModelWrite, ProtectedAlias, QuarantineRead,
+            UserManage,
         };
         match self {
             Self::Viewer => &[ModelRead],
             Self::Contributor => &[ModelRead, ModelWrite],
-            Self::Auditor => &[ModelRead, AuditRead],
+            Self::Auditor => &[ModelRead, QuarantineRead, AuditRead],
             Self::Admin => &[
                 ModelRead,
                 ModelWrite,
                 ModelDelete,
                 ModelModerate,
+                QuarantineRead,
                 ProtectedAlias,
                 UserManage,
                 IngestManage,
@@ -93,6 +95,9 @@ pub enum Permission {
     /// Quarantine, release, deprecate.
     #[serde(rename = "model.moderate")]
     ModelModerate,
+    /// List what is held in quarantine, and what people said of it.
+    #[serde(rename = "quarantine.read")]
+    QuarantineRead,
     /// Move protected aliases.
     #[serde(rename = "alias.protected")]
     ProtectedAlias,
@@ -115,6 +120,7 @@ impl Permission {
             Self::ModelWrite => "model.write",
             Self::ModelDelete => "model.delete",
             Self::ModelModerate => "model.moderate",
+            Self::QuarantineRead => "quarantine.read",
             Self::ProtectedAlias => "alias.protected",
             Self::UserManage => "user.manage",
             Self::IngestManage => "ingest.manage",
@@ -140,6 +146,8 @@ mod tests {
         assert_eq!(allowed(Permission::ModelRead), [true, true, true, true]);
         assert_eq!(allowed(Permission::ModelWrite), [false, true, false, true]);
         assert_eq!(allowed(Permission::ModelDelete), [false, false, false, true]);
+        assert_eq!(allowed(Permission::ModelModerate), [false, false, false, true]);
+        assert_eq!(allowed(Permission::QuarantineRead), [false, false, true, true]);
         assert_eq!(allowed(Permission::UserManage), [false, false, false, true]);
         assert_eq!(allowed(Permission::AuditRead), [false, false, true, true]);
     }

@@ -114,6 +114,8 @@ pub struct Config {
     pub drop: Option<DropFolder>,
     /// What is done about what inspection finds, by model.
     pub scan_policies: ScanPolicies,
+    /// `MREG_RELEASE_APPROVALS`: people it takes to release a version from quarantine.
+    pub release_approvals: u32,
     /// Globals that pickles may name besides those that are built in, as (module, name).
     pub scan_allow_globals: BTreeSet<(String, String)>,
     /// Modules below which classes count as library classes, each with a dot at its end.
@@ -414,6 +416,7 @@ impl Draft {
             // There while the rows are applied; taken back at the end where no folder is named.
             drop: Some(DropFolder::blank()),
             scan_policies: ScanPolicy::Default.into(),
+            release_approvals: 1,
             scan_allow_globals: BTreeSet::new(),
             scan_allow_prefixes: BTreeSet::new(),
             scan_timeout: Duration::ZERO,

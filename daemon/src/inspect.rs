@@ -199,6 +199,69 @@ pub fn inspect(source: &dyn ReadAt, name: &str, ruleset: &Ruleset, limits: &Limi
     Ok(scan.finish(format))
 }
 
+/// Octets of an excerpt at most.
+pub const EXCERPT_BYTES_MAX: u64 = 4096;
+
+/// Where a person wants to look: the path of a place, and an octet there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The path inside the file, as [`Finding::place`] says it; empty for the file itself.
+    pub path: String,
+    /// The octet; none for the beginning.
+    pub offset: Option<u64>,
+}
+
+impl Wanted {
+    /// From the place of a finding. A trailing `@` and digits are the octet.
+    #[must_use]
+    pub fn of(place: &str) -> Self {
+        let split = place.rsplit_once('@').and_then(|(path, offset)| {
+            let is_number = !offset.is_empty() && offset.bytes().all(|octet| octet.is_ascii_digit());
+            Some((path, offset.parse::<u64>().ok().filter(|_| is_number)?))
+        });
+        match split {
+            Some((path, offset)) => Self { path: path.to_owned(), offset: Some(offset) },
+            None => Self { path: place.to_owned(), offset: None },
+        }
+    }
+
+    /// Where octets of this path begin in those of another that it is a part of.
+    fn part_of(&self, path: &str) -> Option<u64> {
+        let part = self.path.strip_prefix(path)?.strip_prefix('#')?;
+        let digits = part.strip_prefix('+').unwrap_or_default();
+        Some(digits.parse().unwrap_or(0))
+    }
+}
+
+/// Octets round a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The place of the first one.
+    pub from: u64,
+    /// Octets there are at that path, once unpacked.
+    pub len: u64,
+    /// The octets, at most [`EXCERPT_BYTES_MAX`].
+    pub octets: Vec<u8>,
+}
+
+/// The octets round a place inside a file, as an inspection comes to it: containers are opened as [`inspect`] opens them and
+/// within the same limits. None: it did not come there.
+///
+/// # Errors
+/// Those of the source.
+pub fn excerpt(
+    source: &dyn ReadAt,
+    name: &str,
+    ruleset: &Ruleset,
+    limits: &Limits,
+    wanted: &Wanted,
+) -> io::Result<Option<Taken>> {
+    let mut scan = Scan::new(ruleset, limits, source.len());
+    scan.look_for(wanted.clone());
+    dispatch::file(&mut scan, source, name)?;
+    Ok(scan.into_taken())
+}
+
 /// Whether a global runs code, or reaches files or the network, so that no administrator can allow it.
 #[must_use]
 pub fn is_denied(module: &str, name: &str) -> bool {

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use crate::inspect::{self, Inspection, Limits, ReadAt, Ruleset};
+use crate::inspect::{self, Inspection, Limits, ReadAt, Ruleset, Taken, Wanted};
 
 /// What can be inspected.
 pub trait Subject: ReadAt {
@@ -27,6 +27,12 @@ pub trait Inspector: Send + Sync {
     /// # Errors
     /// Those of the source, and of starting a worker: no verdict was reached. What a file does to a worker is a verdict.
     fn inspect(&self, subject: &dyn Subject, name: &str) -> io::Result<Inspection>;
+
+    /// The octets round a place inside a file; see [`inspect::excerpt`].
+    ///
+    /// # Errors
+    /// Those of the source, of starting a worker, and of one that did not survive the file.
+    fn excerpt(&self, subject: &dyn Subject, name: &str, wanted: &Wanted) -> io::Result<Option<Taken>>;
 
     /// The rules it goes by.
     fn ruleset(&self) -> &Ruleset;
@@ -55,6 +61,10 @@ impl Inspector for InProcess {
     fn inspect(&self, subject: &dyn Subject, name: &str) -> io::Result<Inspection> {
         // A trait object of a supertrait can't be had from one of the trait without this detour of references.
         inspect::inspect(&Borrowed(subject), name, &self.ruleset, &self.limits)
+    }
+
+    fn excerpt(&self, subject: &dyn Subject, name: &str, wanted: &Wanted) -> io::Result<Option<Taken>> {
+        inspect::excerpt(&Borrowed(subject), name, &self.ruleset, &self.limits, wanted)
     }
 
     fn ruleset(&self) -> &Ruleset {

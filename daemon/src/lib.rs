@@ -378,6 +378,7 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         upload_bytes_max: config.upload_bytes_max,
         min_free_bytes: config.free_bytes_min,
         scan_policies: config.scan_policies.clone(),
+        release_approvals: config.release_approvals,
         rescan_bytes_per_second: NonZeroU64::new(config.rescan_bytes_per_second),
         protected_aliases: config.protected_aliases.iter().map(protected).collect::<Result<BTreeSet<Alias>, _>>()?,
         restore_period: Duration::from_secs(u64::from(config.restore_days) * 24 * 60 * MINUTE_S),

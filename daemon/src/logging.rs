@@ -4,17 +4,24 @@
 //! know: what is worth saying. Standard output belongs to results and is never written here.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
+use std::sync::{Mutex, PoisonError};
+
+use common::api::LogLine;
+use tracing::field::{Field, Visit};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::clock;
 use crate::config::{Loaded, LogFormat, Logging, Source};
 
 /// Why there are no diagnostics.
@@ -37,8 +44,8 @@ pub enum LoggingError {
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
     let filter = EnvFilter::try_new(&logging.filter)?;
     match logging.format {
-        LogFormat::Json => json_subscriber(filter, stderr).try_init()?,
-        LogFormat::Text => text_subscriber(filter, Style::of_stderr(logging), stderr).try_init()?,
+        LogFormat::Json => json_subscriber(filter, stderr).with(Newest).try_init()?,
+        LogFormat::Text => text_subscriber(filter, Style::of_stderr(logging), stderr).with(Newest).try_init()?,
     }
     let usual_report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -49,6 +56,66 @@ pub fn init(logging: &Logging) -> Result<(), LoggingError> {
         }
     }));
     Ok(())
+}
+
+/// Lines that are kept for the console.
+const NEWEST_MAX: usize = 50;
+/// Characters of such a line.
+const NEWEST_CHARS_MAX: usize = 300;
+
+static NEWEST: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
+
+/// The newest lines, oldest first, from INFO on and as far as the filter lets them through.
+pub fn newest() -> Vec<LogLine> {
+    NEWEST.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+/// Keeps the newest lines.
+struct Newest;
+
+impl<S: Subscriber> Layer<S> for Newest {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let level = *event.metadata().level();
+        // Requests have figures of their own, and would leave no room for anything else.
+        let is_request = event.metadata().fields().field("request_id").is_some() && level == Level::INFO;
+        if level > Level::INFO || is_request {
+            return;
+        }
+        let mut said = Said::default();
+        event.record(&mut said);
+        let text: String = (said.message + &said.fields).chars().take(NEWEST_CHARS_MAX).collect();
+        let level = level.as_str().to_ascii_lowercase();
+        let line = LogLine { at: clock::rfc3339(clock::now_ms()), level, text };
+        let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.len() == NEWEST_MAX {
+            newest.pop_front();
+        }
+        newest.push_back(line);
+    }
+}
+
+/// What an event says, its message first.
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a text can't fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value}"),
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
 }
 
 /// Says what the configuration had to say, and which settings differ from their defaults, secrets masked.
@@ -98,7 +165,11 @@ impl Style {
     }
 }
 
-fn text_subscriber<W>(filter: EnvFilter, style: Style, writer: W) -> impl Subscriber + Send + Sync + 'static
+fn text_subscriber<W>(
+    filter: EnvFilter,
+    style: Style,
+    writer: W,
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -110,7 +181,7 @@ where
         .finish()
 }
 
-fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync + 'static
+fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

@@ -54,6 +54,7 @@ pub mod delete;
 pub mod download;
 pub mod error;
 mod examine;
+pub mod excerpt;
 pub mod fetch;
 pub mod idempotency;
 pub mod ingest;

@@ -34,8 +34,9 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
-    ModelRecord, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
+    VersionRecord, Write,
 };
 use crate::store::references::References;
 
@@ -319,6 +320,8 @@ pub trait Records {
     fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>>;
     /// Users in the order of their names, after one of them.
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>>;
+    /// Users before one of them, or the last ones, backwards.
+    fn users_back(&self, before: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>>;
     /// A session by id.
     fn session(&self, sid: &str) -> Read<Option<SessionRecord>>;
     /// All sessions of a user, expired ones included.
@@ -331,6 +334,8 @@ pub trait Records {
     fn version(&self, id: ModelId, version: Version) -> Read<Option<VersionRecord>>;
     /// Versions of a model, newest first, below one of them; deleted ones included.
     fn versions(&self, id: ModelId, below: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>>;
+    /// Versions of a model, oldest first, above one of them; deleted ones included.
+    fn versions_back(&self, id: ModelId, above: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>>;
     /// The newest model with a version that has an artifact of this digest, and the newest such version. Deleted ones
     /// are left out.
     fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>>;
@@ -381,6 +386,14 @@ pub trait Records {
     /// Versions in quarantine, blocked for good or not, the longest held first, each with its place in that order, to go
     /// on after. Those of deleted models are among them.
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
+    /// The same backwards: before a place, or the last ones.
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
+    /// What was noted of a version while it was held: the newest so many, newest first.
+    fn review_notes(&self, id: ModelId, version: Version, limit: usize) -> Read<Vec<ReviewNoteRecord>>;
+    /// Who would release a version.
+    fn approvals(&self, id: ModelId, version: Version) -> Read<Vec<ApprovalRecord>>;
+    /// How what a user published stands, by stable id.
+    fn sender(&self, id: &str) -> Read<SenderRecord>;
     /// How many those are, without those of deleted models.
     fn held(&self, blocked: bool) -> Read<u64>;
 }
@@ -412,6 +425,9 @@ pub struct ModelQuery {
     pub sort: ModelSort,
     /// Go on after this key (from [`ModelPage::next`]).
     pub after: Option<Vec<u8>>,
+    /// Walk from the end to the beginning: the rows are those before the key, or the last ones. They come in the order that
+    /// was asked for all the same.
+    pub backward: bool,
     /// At most so many rows.
     pub limit: usize,
 }
@@ -468,9 +484,11 @@ pub enum ModelSort {
 pub struct ModelPage {
     /// The rows.
     pub models: Vec<ModelRecord>,
-    /// Where the next page begins; none at the end. A page may be short (even empty) and yet have a next one, where the
+    /// Where the walk goes on; none at its end. A page may be short (even empty) and yet have a next one, where the
     /// scan's limit was reached.
     pub next: Option<Vec<u8>>,
+    /// The keys of the first and the last row; none of no rows.
+    pub ends: Option<(Vec<u8>, Vec<u8>)>,
     /// How many models match in all, where that can be told within the scan's limit; only on the first page.
     pub total: Option<u64>,
 }

@@ -27,7 +27,7 @@ fn deleted_and_back() {
     let state = || admin.get("/models/team%2Frouter").expect(200).json()["state"].clone();
     console.press("D");
     console.wait_for("Type the name");
-    console.wait_for("1 versions are no longer");
+    console.wait_for("1 version is no longer");
     console.settle();
     console.press("team/router<Enter>");
     console.wait_for("u undo (8 s)");
@@ -38,7 +38,7 @@ fn deleted_and_back() {
 
     // Somebody is faster while the question is open.
     console.press("D");
-    console.wait_for("1 versions are no longer");
+    console.wait_for("1 version is no longer");
     console.settle();
     admin.patch("/models/team%2Frouter", &json!({"description": "mine"})).expect(200);
     console.press("team/router<Enter>");
@@ -105,4 +105,48 @@ fn one_time_password() {
     console.wait_gone("It is not shown again");
     assert!(!console.shows(password));
     console.quit();
+}
+
+/// What is held is looked at down to its octets, which is an entry; a note of it is kept; and the daemon's word on a user has
+/// who gave the role.
+#[test]
+fn held_and_noted() {
+    let mut daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("team/bad", "opt.pkl", b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00idq\x00\x85R.");
+    daemon.user("carol", common::role::Role::Viewer);
+    let mut console = signed_in(&daemon, Setup::new());
+    console.press("4");
+    console.wait_for("team/bad:1");
+    console.wait_for("calls posix.system");
+    console.press("<Enter>");
+    console.press("<Tab><Enter>");
+    console.wait_for("|..cposix.system");
+    console.press("n");
+    console.wait_for("note:");
+    console.press("asked dave<Enter>");
+    console.wait_for("noted of team/bad:1");
+    // The page is read again with the note in it.
+    console.settle();
+    console.press("G");
+    console.wait_for("admin: asked dave");
+    console.wait_for("by admin: 0 handed out, 1 held");
+    // Escape and a key at once would be one key.
+    console.press("<Esc>");
+    console.wait_for("VERSION ");
+    console.press("5");
+    console.wait_for("carol");
+    console.settle();
+    console.press("j<Enter>");
+    console.wait_for("given by admin (entry");
+    console.press("6");
+    console.wait_for("within 1 s of this terminal");
+    console.wait_for("LOG of the daemon");
+    console.press(":logout<Enter>");
+    console.wait_for("logged out");
+    console.press("<C-c>");
+    assert_eq!(console.wait_end().0, 0);
+    let log = daemon.log();
+    assert_eq!(log.of("model.examine").len(), 1, "the octets were read once, when they were asked for");
+    assert_eq!(log.of("model.note")[0]["data"]["text"], "asked dave");
 }

@@ -27,6 +27,7 @@ mod log;
 mod login;
 mod measured;
 mod models;
+mod moderation;
 mod openapi;
 mod pg;
 mod problems;

@@ -81,6 +81,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             let (path, word) = (&item.path, item.state.as_str());
             return (!can(item.state)).then(|| format!("{path} is {word}"));
         }
+        (Screen::Quarantine, Command::Note) if state.quarantine.list.selected().is_none() => return nothing(),
         (Screen::Quarantine, Command::Release | Command::Block | Command::Rescan) => {
             if state.quarantine.list.selected().is_none() {
                 return nothing();

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, Artifact, AuditPosition, AuditRow, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready,
-    Status, User, VersionInfo,
+    AliasEvent, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem,
+    Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
-use common::client::{AuditQuery, IngestQuery, ModelQuery, Reply, Session};
+use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, UserQuery};
 use common::name::{ArtifactPath, Version};
 
 use serde_json::Value;
@@ -126,6 +126,10 @@ pub enum Action {
     Copy(String),
     /// Have the mouse reported, or no more.
     Mouse(bool),
+    /// Ring.
+    Bell,
+    /// Give the terminal this title; none gives it back the one it had.
+    Title(Option<String>),
     /// Keep the token of this session in a file until it is ended, or no more.
     Remember(bool),
     /// Forget the token: whoever comes must sign in.
@@ -244,18 +248,13 @@ pub enum Call {
     Versions {
         /// The model.
         reference: String,
-        /// Where to go on.
-        cursor: Option<String>,
-        /// Rows wanted.
-        limit: u32,
+        /// Which page.
+        page: Paging,
     },
     /// `GET /users`.
-    Users {
-        /// Where to go on.
-        cursor: Option<String>,
-        /// Rows wanted.
-        limit: u32,
-    },
+    Users(Box<UserQuery>),
+    /// `GET /users/{name}`.
+    User(String),
     /// `GET /audit-logs`.
     Audit(Box<AuditQuery>),
     /// `GET /status`.
@@ -265,13 +264,22 @@ pub enum Call {
     /// `GET /ingest`.
     Ingest(Box<IngestQuery>),
     /// `GET /quarantine`.
-    Quarantine {
-        /// Those that were blocked for good.
-        blocked: bool,
-        /// Where to go on.
-        cursor: Option<String>,
-        /// Rows wanted.
-        limit: u32,
+    Quarantine(Box<HeldQuery>),
+    /// `GET /models/{id}/versions/{v}/review`.
+    Review {
+        /// The model.
+        reference: String,
+        /// The number.
+        version: Version,
+    },
+    /// `GET /models/{id}/versions/{v}/excerpt`: each is an entry of the log.
+    Excerpt {
+        /// The model.
+        reference: String,
+        /// The number.
+        version: Version,
+        /// The place of a finding.
+        place: String,
     },
     /// `GET /models/{id}/versions/{v}`.
     Version {
@@ -329,12 +337,15 @@ impl Call {
             Self::Models(_) => "GET /models",
             Self::Model(_) => "GET /models/{id}",
             Self::Versions { .. } => "GET /models/{id}/versions",
-            Self::Users { .. } => "GET /users",
+            Self::Users(_) => "GET /users",
+            Self::User(_) => "GET /users/{name}",
             Self::Audit(_) => "GET /audit-logs",
             Self::Status => "GET /status",
             Self::Ready => "GET /readyz",
             Self::Ingest(_) => "GET /ingest",
-            Self::Quarantine { .. } => "GET /quarantine",
+            Self::Quarantine(_) => "GET /quarantine",
+            Self::Review { .. } => "GET /models/{id}/versions/{v}/review",
+            Self::Excerpt { .. } => "GET /models/{id}/versions/{v}/excerpt",
             Self::Version { .. } => "GET /models/{id}/versions/{v}",
             Self::Log(LogCall::Checkpoint) => "GET /log/checkpoint",
             Self::Log(LogCall::Keys) => "GET /log/vkeys",
@@ -376,6 +387,7 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
         (Deed::Release { .. }, _) => "POST /models/{id}/versions/{v}/release",
         (Deed::Block { .. }, _) => "POST /models/{id}/versions/{v}/block",
+        (Deed::Note { .. }, _) => "POST /models/{id}/versions/{v}/notes",
         (Deed::Rescan, _) => "POST /models/{id}/versions/{v}/rescan",
         (Deed::Role(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
         (Deed::OneTimePassword, _) => "POST /users/{name}/password",
@@ -399,8 +411,8 @@ pub enum Rows {
     Ids(Vec<String>),
     /// All versions of a model.
     Versions(String),
-    /// All users.
-    Users,
+    /// All users of a query.
+    Users(Box<UserQuery>),
 }
 
 /// Entries of an export.
@@ -502,6 +514,8 @@ pub struct Outcome {
     pub restorable_until: Option<String>,
     /// A password that was made up for it.
     pub password: Option<Secret>,
+    /// It was only approved: others must approve it too.
+    pub only_approved: bool,
 }
 
 /// What the daemon answered. The token of a session is not among it.
@@ -516,6 +530,9 @@ pub enum Answer {
     Model(Reply<Box<ModelInfo>>),
     Versions(Reply<Page<VersionInfo>>),
     Users(Reply<Page<User>>),
+    User(Reply<Box<UserInfo>>),
+    Review(Reply<Box<ReviewInfo>>),
+    Excerpt(Reply<Box<Excerpt>>),
     Audit(Reply<Page<AuditRow>>),
     Status(Reply<Box<Status>>),
     Ready(Ready),

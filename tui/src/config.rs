@@ -12,6 +12,7 @@ use common::certificate::KeyPin;
 use common::client::Client;
 use common::manual::Shell;
 use common::tls::Trust;
+use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
 use crate::cli::{UploadOptions, What};
@@ -411,6 +412,7 @@ pub struct Profiles {
     ascii: bool,
     theme: Theme,
     mouse: bool,
+    zone: TimeZone,
     runtime_folder: Option<PathBuf>,
     from_environment: (Option<String>, Option<String>),
 }
@@ -426,6 +428,8 @@ impl Profiles {
             ascii: arguments.ascii || !is_utf8(locale.as_deref()),
             theme: if has_no_colour { Theme::Mono } else { file.ui.theme },
             mouse: arguments.mouse || file.ui.mouse,
+            // TZ, else the system's; UTC where neither says.
+            zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
             runtime_folder: variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute()),
             from_environment: (variable("MREG_PROFILE"), variable("MREG_URL")),
             file,
@@ -555,6 +559,10 @@ impl Profiles {
             highlight: self.file.ui.highlight,
             cursor_on_selection: self.file.ui.cursor_on_selection,
             mouse: self.mouse,
+            time: self.file.ui.time,
+            zone: self.zone.clone(),
+            title: self.file.ui.title,
+            bell: self.file.ui.bell,
             keys: self.file.keys.clone(),
             profiles: self.rows(),
             version: env!("CARGO_PKG_VERSION"),

@@ -56,6 +56,8 @@ pub enum EventKind {
         /// What.
         event: TailEvent,
     },
+    /// The daemon's clock, as an answer said it: seconds since the epoch.
+    Date(i64),
     /// A file was written, or not.
     Written {
         /// What for.
@@ -132,6 +134,7 @@ impl EventKind {
             Self::Tail { .. } => "Tail",
             Self::Written { .. } => "Written",
             Self::Drawn(_) => "Drawn",
+            Self::Date(_) => "Date",
         }
     }
 }

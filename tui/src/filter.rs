@@ -2,7 +2,7 @@
 //! are checked here, so that a misspelt field is refused with the nearest one instead of finding nothing.
 
 use common::api::{IngestState, State};
-use common::client::{AuditQuery, IngestQuery, ModelQuery};
+use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, UserQuery};
 use serde_json::Value;
 
 /// The fields of an audit filter.
@@ -143,6 +143,83 @@ fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
     known.iter().copied().min_by_key(|known| distance(field, known)).unwrap_or_default()
 }
 
+/// The fields of a filter for the quarantine.
+pub const HELD_FIELDS: [&str; 3] = ["rule", "sender", "verdict"];
+/// The fields of a filter for users.
+pub const USER_FIELDS: [&str; 2] = ["role", "state"];
+/// What inspection can come to.
+const VERDICTS: [&str; 4] = ["clean", "suspicious", "unscannable", "malicious"];
+/// Longest part of a user's name, characters.
+const USER_CHARS_MAX: usize = 64;
+
+/// A query for the quarantine from text such as `asr rule:pickle.* verdict:malicious sender:dave state:blocked`; words are part of the
+/// model's name, as they stand.
+///
+/// # Errors
+/// A sentence that names the nearest field, or the verdicts there are.
+pub fn held_query(text: &str) -> Result<HeldQuery, String> {
+    let mut query = HeldQuery::default();
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split_whitespace() {
+        let Some((field, value)) = word.split_once(':') else {
+            words.push(word);
+            continue;
+        };
+        if value.is_empty() {
+            return Err(format!("{field}: needs a value"));
+        }
+        let place = match field {
+            "state" => {
+                query.blocked = match value {
+                    "waiting" => false,
+                    "blocked" => true,
+                    _ => return Err(format!("state:{value}: a state is one of waiting, blocked")),
+                };
+                continue;
+            }
+            "rule" => &mut query.rule,
+            "sender" => &mut query.sender,
+            "verdict" if VERDICTS.contains(&value) => &mut query.verdict,
+            "verdict" => return Err(format!("verdict:{value}: a verdict is one of {}", VERDICTS.join(", "))),
+            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest_of(unknown, &HELD_FIELDS))),
+        };
+        if !place.is_empty() {
+            return Err(format!("{field}: is there twice"));
+        }
+        value.clone_into(place);
+    }
+    query.q = words.join(" ");
+    if query.q.chars().count() > INGEST_CHARS_MAX {
+        return Err(format!("at most {INGEST_CHARS_MAX} characters"));
+    }
+    Ok(query)
+}
+
+/// A query for users from text such as `al role:admin state:disabled`; a word is part of the name.
+///
+/// # Errors
+/// A sentence that names the nearest field, or what it may be.
+pub fn user_query(text: &str) -> Result<UserQuery, String> {
+    let mut query = UserQuery::default();
+    for word in text.split_whitespace() {
+        match word.split_once(':') {
+            None if query.q.is_empty() => word.clone_into(&mut query.q),
+            None => return Err("one word: names have no blanks".to_owned()),
+            Some(("role", value)) => query.role = Some(value.parse()?),
+            Some(("state", "active")) => query.disabled = Some(false),
+            Some(("state", "disabled" | "locked")) => query.disabled = Some(true),
+            Some(("state", value)) => return Err(format!("state:{value}: a state is one of active, disabled")),
+            Some((field, _)) => {
+                return Err(format!("no field {field}: did you mean {}?", nearest_of(field, &USER_FIELDS)));
+            }
+        }
+    }
+    if query.q.chars().count() > USER_CHARS_MAX {
+        return Err(format!("at most {USER_CHARS_MAX} characters"));
+    }
+    Ok(query)
+}
+
 /// Longest search text for the drop folder, characters.
 const INGEST_CHARS_MAX: usize = 200;
 
@@ -196,7 +273,7 @@ mod tests {
 
     use common::api::{IngestState, State};
 
-    use super::{audit_query, ingest_query, model_query};
+    use super::{audit_query, held_query, ingest_query, model_query, user_query};
 
     /// Words are one part of the path, states any of several; what is misspelt is refused with what there is.
     #[test]
@@ -207,6 +284,23 @@ mod tests {
         let long = "x".repeat(201);
         for (text, why) in [("state:fail", "failed"), ("sate:failed", "did you mean state?"), (&long, "at most 200")] {
             assert!(ingest_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    /// What is held by rule, verdict and sender; users by role and state; slips are refused with what there is.
+    #[test]
+    fn held_and_users() {
+        let query = held_query("asr large rule:pickle.* verdict:malicious sender:dave").unwrap();
+        let found = (query.q.as_str(), query.rule.as_str(), query.verdict.as_str(), query.sender.as_str());
+        assert_eq!(found, ("asr large", "pickle.*", "malicious", "dave"));
+        let query = user_query("al role:admin state:disabled").unwrap();
+        assert_eq!((query.q.as_str(), query.role, query.disabled), ("al", Some(common::role::Role::Admin), Some(true)));
+        for (text, why) in [("verdict:bad", "malicious"), ("rul:x", "did you mean rule?"), ("rule:a rule:b", "twice")] {
+            assert!(held_query(text).unwrap_err().contains(why), "{text}");
+        }
+        for (text, why) in [("a b", "one word"), ("role:king", "not a role"), ("state:x", "active"), ("rol:x", "role?")]
+        {
+            assert!(user_query(text).unwrap_err().contains(why), "{text}");
         }
     }
 

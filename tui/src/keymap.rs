@@ -37,6 +37,12 @@ pub enum Command {
     OpenTarget,
     EntriesOf,
     Blocked,
+    Note,
+    NextFinding,
+    LastFinding,
+    OpenSubject,
+    GoBack,
+    GoForward,
     Retry,
     Discard,
     Pause,
@@ -119,6 +125,7 @@ impl Command {
                 | Self::Release
                 | Self::Block
                 | Self::Rescan
+                | Self::Note
         )
     }
 }
@@ -136,6 +143,7 @@ pub enum Context {
     Queue,
     Quarantine,
     Users,
+    Health,
 }
 
 /// A command that is typed with words after it. Only the palette has it.
@@ -167,7 +175,9 @@ pub const VERBS: &[Verb] = &[
     verb("check", "[FROM[-TO]]", "check all entries of the log, or some", Some(Permission::AuditRead), false),
     verb("export", "csv|jsonl|proofs screen|all|marked FILE", "what is in this list, to a file", None, false),
     verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),
+    verb("logout", "", "end this session, here and at the daemon", None, false),
     verb("models", "FILTER", "models, filtered: words, tag: state: format: alias: uploader:", None, false),
+    verb("mouse", "on|off", "have the mouse reported, or not", None, false),
     verb("open", "MODEL", "a model by name, name:3, name@alias or digest", Some(Permission::ModelRead), false),
     verb("set", "NAME VALUE", "how this console looks", None, false),
     verb("upload", "FILE NAME", "a file as a new version", Some(Permission::ModelWrite), true),
@@ -215,7 +225,7 @@ const fn with(permission: Permission, binding: Binding) -> Binding {
 }
 
 use Command as C;
-use Context::{Audit, Compared, Everywhere, Lists, Model, Models, Quarantine, Queue, Users};
+use Context::{Audit, Compared, Everywhere, Health, Lists, Model, Models, Quarantine, Queue, Users};
 
 /// Every command.
 pub const TABLE: &[Binding] = &[
@@ -271,6 +281,13 @@ pub const TABLE: &[Binding] = &[
     with(Permission::ModelModerate, bind(Quarantine, C::Rescan, &["r"], "rescan", "inspect it by the rules of now")),
     with(Permission::ModelModerate, bind(Quarantine, C::Release, &["A"], "release", "hand it out in spite of it")),
     with(Permission::ModelModerate, bind(Quarantine, C::Block, &["X"], "reject", "never hand it out")),
+    with(
+        Permission::ModelModerate,
+        bind(Quarantine, C::Note, &["n"], "note", "note something; it is kept with it and logged"),
+    ),
+    bind(Quarantine, C::Filter, &["/"], "filter", "part of the name; rule:pickle.* verdict:malicious sender:dave"),
+    bind(Quarantine, C::NextFinding, &["Tab"], "finding", "the next finding; Enter shows the octets round it"),
+    bind(Quarantine, C::LastFinding, &["S-Tab"], "", "the finding before"),
     bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
     bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several"),
     bind(Quarantine, C::OpenTarget, &["o"], "version", "open the version"),
@@ -293,15 +310,24 @@ pub const TABLE: &[Binding] = &[
     with(Permission::UserManage, bind(Users, C::Sessions, &["T"], "sessions", "end all sessions")),
     with(Permission::UserManage, bind(Users, C::Delete, &["D"], "delete", "delete for good")),
     with(Permission::AuditRead, bind(Users, C::EntriesOf, &["o"], "entries", "audit entries of this user")),
+    bind(Users, C::Filter, &["/"], "filter", "part of the name; role:admin state:disabled"),
+    bind(Users, C::Sort, &["s"], "sort", "next sort: name, role, last login, created"),
+    bind(Users, C::Reverse, &["S"], "", "the other way round"),
     bind(Users, C::Export, &["x"], "export", "the users, to a file"),
+    bind(Health, C::Filter, &["/"], "filter log", "only lines of the diagnostics with this in them"),
+    bind(Health, C::Follow, &["f"], "hold log", "hold the diagnostics still, or follow them again"),
+    bind(Health, C::OpenSubject, &["o"], "open", "the screen of what is worst"),
+    bind(Health, C::Export, &["x"], "export", "write the report to a file here"),
     bind(Everywhere, C::Refresh, &["C-r"], "refresh", "read again"),
     bind(Everywhere, C::Go(Screen::Models), &["1"], "", "models"),
     with(Permission::AuditRead, bind(Everywhere, C::Go(Screen::Audit), &["2"], "", "audit log")),
     with(Permission::ModelRead, bind(Everywhere, C::Go(Screen::Queue), &["3"], "", "queue: the drop folder")),
-    with(Permission::ModelModerate, bind(Everywhere, C::Go(Screen::Quarantine), &["4"], "", "quarantine")),
+    with(Permission::QuarantineRead, bind(Everywhere, C::Go(Screen::Quarantine), &["4"], "", "quarantine")),
     with(Permission::UserManage, bind(Everywhere, C::Go(Screen::Users), &["5"], "", "users")),
     bind(Everywhere, C::Go(Screen::Health), &["6"], "", "health of the daemon"),
     bind(Everywhere, C::LastScreen, &["-"], "", "the screen before this"),
+    bind(Everywhere, C::GoBack, &["["], "", "back through the screens"),
+    bind(Everywhere, C::GoForward, &["]"], "", "forward again"),
     bind(Everywhere, C::Palette, &[":"], "", "all commands, by name"),
     bind(Everywhere, C::Undo, &["u"], "", "undo the last action, while its message offers it"),
     bind(Everywhere, C::Jobs, &["J"], "", "what runs in the background; its failures"),
@@ -326,7 +352,7 @@ pub enum Meaning {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 9] = [Everywhere, Lists, Models, Model, Compared, Audit, Queue, Quarantine, Users];
+    pub const ALL: [Self; 10] = [Everywhere, Lists, Models, Model, Compared, Audit, Queue, Quarantine, Users, Health];
 
     /// The contexts whose commands apply in this one, its own first.
     fn reach(self) -> &'static [Self] {
@@ -340,6 +366,7 @@ impl Context {
             Queue => &[Queue, Lists, Everywhere],
             Quarantine => &[Quarantine, Lists, Everywhere],
             Users => &[Users, Lists, Everywhere],
+            Health => &[Health, Lists, Everywhere],
         }
     }
 }

@@ -175,6 +175,8 @@ impl Loop {
                     }
                 }
                 Some(Action::Mouse(on)) => self.guard.report_mouse(on)?,
+                Some(Action::Bell) => self.guard.ring()?,
+                Some(Action::Title(title)) => self.guard.entitle(title.as_deref())?,
                 Some(Action::Switch(profile)) => self.switch(&profile)?,
                 Some(Action::Quit) => self.quit = true,
                 Some(_) | None => {}

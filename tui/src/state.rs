@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::certificate::Certificate;
 use common::role::{Permission, Role};
+use jiff::tz::TimeZone;
 
 use crate::action::{Call, RequestId};
 use crate::edit::Line;
@@ -34,10 +35,11 @@ use crate::state::models::ModelsScreen;
 use crate::state::quarantine::QuarantineScreen;
 use crate::state::queue::QueueScreen;
 use crate::state::users::UsersScreen;
+use crate::time::{Now, Way};
 use crate::view::theme::{Accent, Theme};
 
 /// Notes that are kept for the message list.
-pub const NOTES_MAX: usize = 500;
+pub const NOTES_MAX: usize = 2_000;
 
 /// The screens, by their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,7 @@ impl Screen {
             Self::Models => Some(Permission::ModelRead),
             Self::Audit => Some(Permission::AuditRead),
             Self::Queue => Some(Permission::ModelRead),
-            Self::Quarantine => Some(Permission::ModelModerate),
+            Self::Quarantine => Some(Permission::QuarantineRead),
             Self::Users => Some(Permission::UserManage),
             Self::Health => None,
         }
@@ -93,7 +95,7 @@ impl Screen {
 }
 
 /// What was decided before the first frame and never changes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The name of the profile; empty where an address was given.
     pub profile: String,
@@ -115,6 +117,14 @@ pub struct Settings {
     pub cursor_on_selection: bool,
     /// The mouse is reported.
     pub mouse: bool,
+    /// How times are shown.
+    pub time: Way,
+    /// The zone of the terminal.
+    pub zone: TimeZone,
+    /// The terminal's title says which daemon this is.
+    pub title: bool,
+    /// The terminal rings when something needs a person.
+    pub bell: bool,
     /// The keys.
     pub keys: Keys,
     /// Nothing that changes anything is sent.
@@ -137,6 +147,38 @@ pub struct Settings {
     pub log: LogSettings,
     /// There is no screen: nothing is asked for to fill one.
     pub bare: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            profile: String::new(),
+            accent: None,
+            address: String::new(),
+            plain: false,
+            tls: false,
+            ascii: false,
+            theme: Theme::default(),
+            highlight: Highlight::default(),
+            cursor_on_selection: false,
+            mouse: false,
+            time: Way::default(),
+            zone: TimeZone::UTC,
+            title: false,
+            bell: false,
+            keys: Keys::default(),
+            readonly: false,
+            strict: false,
+            remember: false,
+            can_remember: false,
+            lock_after_ms: None,
+            profiles: Vec::new(),
+            user: String::new(),
+            version: "",
+            log: LogSettings::default(),
+            bare: false,
+        }
+    }
 }
 
 /// How the selected row is shown, beside its marker.
@@ -221,6 +263,17 @@ pub enum Overlay {
     Jobs(usize),
 }
 
+impl Overlay {
+    /// The same, not scrolled.
+    pub fn from_top(self) -> Self {
+        match self {
+            Self::Help(_) => Self::Help(0),
+            Self::Messages(_) => Self::Messages(0),
+            other => other,
+        }
+    }
+}
+
 /// The filter that is being typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterInput {
@@ -241,6 +294,8 @@ pub enum PromptKind {
     Time,
     /// Which entries are to be checked.
     Check,
+    /// What is noted of the selected version that is held.
+    Note,
 }
 
 /// A question that a line answers.
@@ -270,8 +325,10 @@ pub struct Asked {
 pub struct State {
     /// Decided at start.
     pub settings: Settings,
-    /// When the last event happened.
+    /// When the last event happened, by the daemon's clock where that is known to differ.
     pub now: Moment,
+    /// Seconds that the daemon's clock is ahead of the terminal's; none before an answer told.
+    pub skew_seconds: Option<i64>,
     /// The terminal.
     pub size: Size,
 
@@ -310,6 +367,14 @@ pub struct State {
     pub changes: Changes,
     /// What others changed since it was read.
     pub fresh: Fresh,
+    /// Only lines of the help or the messages with this in them.
+    pub overlay_filter: String,
+    /// Screens that can be gone back to, the last one last, and forward to.
+    pub behind: Vec<Screen>,
+    /// Forward.
+    pub forward: Vec<Screen>,
+    /// The title that the terminal was given.
+    pub title: Option<String>,
     /// Being typed.
     pub filter: Option<FilterInput>,
     /// A question that a line answers.
@@ -347,6 +412,14 @@ pub struct State {
 }
 
 impl State {
+    /// Now, for whatever shows a time or an age.
+    pub fn times(&self) -> Now {
+        match self.settings.time {
+            Way::Utc | Way::Age => Now::utc(self.now.wall_seconds),
+            Way::Local => Now::within(self.now.wall_seconds, &self.settings.zone),
+        }
+    }
+
     /// Which keys mean something now.
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
@@ -357,7 +430,7 @@ impl State {
             (Screen::Queue, _) => Context::Queue,
             (Screen::Quarantine, _) => Context::Quarantine,
             (Screen::Users, _) => Context::Users,
-            (Screen::Health, _) => Context::Lists,
+            (Screen::Health, _) => Context::Health,
         }
     }
 
@@ -373,6 +446,7 @@ impl State {
             log,
             settings,
             now: Moment::default(),
+            skew_seconds: None,
             size,
             who: None,
             certificate: None,
@@ -387,6 +461,10 @@ impl State {
             history: History::new(),
             changes: Changes::default(),
             fresh: Fresh::default(),
+            overlay_filter: String::new(),
+            behind: Vec::new(),
+            forward: Vec::new(),
+            title: None,
             filter: None,
             prompt: None,
             typed: String::new(),

@@ -25,6 +25,11 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?1004h\x1b[?25l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
 /// The same where the mouse was on.
 const LEAVE_MOUSE: &[u8] = b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[r\x1b[?25h\x1b[?1049l";
+/// The title is kept by the terminal, and given back.
+const TITLE_KEEP: &[u8] = b"\x1b[22;2t";
+const TITLE_BACK: &[u8] = b"\x1b[23;2t";
+/// Longest title, characters.
+const TITLE_CHARS_MAX: usize = 100;
 const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
@@ -43,6 +48,7 @@ pub struct Guard {
     found: Termios,
     mode: AtomicU8,
     mouse: AtomicBool,
+    title: AtomicBool,
     /// Held while a frame is written: no frame comes after the terminal was given back.
     pen: Mutex<()>,
 }
@@ -58,8 +64,14 @@ impl Guard {
         }
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
         let found = tcgetattr(&tty)?;
-        let guard =
-            Self { tty, found, mode: AtomicU8::new(AS_FOUND), mouse: AtomicBool::new(false), pen: Mutex::new(()) };
+        let guard = Self {
+            tty,
+            found,
+            mode: AtomicU8::new(AS_FOUND),
+            mouse: AtomicBool::new(false),
+            title: AtomicBool::new(false),
+            pen: Mutex::new(()),
+        };
         Ok(GUARD.get_or_init(|| guard))
     }
 
@@ -115,6 +127,33 @@ impl Guard {
         }
     }
 
+    /// Rings.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn ring(&self) -> io::Result<()> {
+        self.put(b"\x07")
+    }
+
+    /// Gives the terminal a title, or gives the one back that it had. What could end the sequence is left out.
+    ///
+    /// # Errors
+    /// What the tty says.
+    pub fn entitle(&self, title: Option<&str>) -> io::Result<()> {
+        let Some(title) = title else {
+            return if self.title.swap(false, Ordering::SeqCst) { self.put(TITLE_BACK) } else { Ok(()) };
+        };
+        let mut octets = Vec::new();
+        if !self.title.swap(true, Ordering::SeqCst) {
+            octets.extend_from_slice(TITLE_KEEP);
+        }
+        let text: String = title.chars().filter(|letter| !letter.is_control()).take(TITLE_CHARS_MAX).collect();
+        octets.extend_from_slice(b"\x1b]2;");
+        octets.extend_from_slice(text.as_bytes());
+        octets.extend_from_slice(b"\x1b\\");
+        self.put(&octets)
+    }
+
     /// Writes octets, if the screen is ours.
     ///
     /// # Errors
@@ -144,6 +183,9 @@ impl Guard {
             if self.takes_octets() {
                 // Nobody is left to tell of an error; the attributes are restored all the same.
                 drop((&self.tty).write_all(leave));
+                if self.title.load(Ordering::SeqCst) {
+                    drop((&self.tty).write_all(TITLE_BACK));
+                }
             }
         }
         // Keys that were meant for the console don't reach the shell.

@@ -1,4 +1,4 @@
-//! Times and sizes in the words people use. Times of day are UTC.
+//! Times and sizes in the words people use. Times of day are UTC, or those of the terminal's zone where that is set.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,6 +6,55 @@ use jiff::tz::TimeZone;
 /// Seconds since the epoch of an RFC 3339 time; none if it is not one.
 pub fn seconds(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// How times are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// Times of day in UTC.
+    #[default]
+    Utc,
+    /// Times of day where the terminal is.
+    Local,
+    /// How long ago, wherever that can be said.
+    Age,
+}
+
+impl Way {
+    /// All of them, by their names.
+    pub const ALL: [(&'static str, Self); 3] = [("utc", Self::Utc), ("local", Self::Local), ("age", Self::Age)];
+}
+
+/// Now, and how far the clocks on the wall are from UTC where times are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Seconds since the epoch.
+    pub seconds: i64,
+    /// Seconds to be added for what is shown.
+    pub offset_seconds: i64,
+}
+
+impl Now {
+    /// With times in UTC.
+    pub fn utc(seconds: i64) -> Self {
+        Self { seconds, offset_seconds: 0 }
+    }
+
+    /// With times in a zone, as its clocks are now.
+    pub fn within(seconds: i64, zone: &TimeZone) -> Self {
+        let offset = Timestamp::from_second(seconds).map_or(0, |now| zone.to_offset(now).seconds());
+        Self { seconds, offset_seconds: offset.into() }
+    }
+
+    /// `12:03:11` as it is shown here.
+    pub fn time_of_day(self, wall_seconds: i64) -> String {
+        time_of_day(wall_seconds.saturating_add(self.offset_seconds))
+    }
+
+    /// `2026-07-22` as it is shown here.
+    pub fn date(self, wall_seconds: i64) -> String {
+        date(wall_seconds.saturating_add(self.offset_seconds))
+    }
 }
 
 /// `12:03:11`, UTC.
@@ -31,20 +80,20 @@ pub fn rfc3339(wall_seconds: i64) -> String {
 
 /// How long ago: a time of day below one minute, then whole minutes, hours, days; the date from 100 days on. Text that
 /// is no time is shown as it is.
-pub fn age(text: &str, now_seconds: i64) -> String {
+pub fn age(text: &str, now: Now) -> String {
     let Some(at) = seconds(text) else { return text.to_owned() };
-    match now_seconds.saturating_sub(at) {
-        ..60 => time_of_day(at),
+    match now.seconds.saturating_sub(at) {
+        ..60 => now.time_of_day(at),
         past @ 60..3_600 => format!("{} min", past / 60),
         past @ 3_600..86_400 => format!("{} h", past / 3_600),
         past @ 86_400..8_640_000 => format!("{} d", past / 86_400),
-        _ => text.chars().take(10).collect(),
+        _ => now.date(at),
     }
 }
 
 /// Seconds until [`age`] says something else; none if it never will.
-pub fn age_changes_in(text: &str, now_seconds: i64) -> Option<u64> {
-    let past = now_seconds.saturating_sub(seconds(text)?);
+pub fn age_changes_in(text: &str, now: Now) -> Option<u64> {
+    let past = now.seconds.saturating_sub(seconds(text)?);
     let next = match past {
         ..60 => 60 - past,
         60..3_600 => 60 - past % 60,
@@ -83,6 +132,11 @@ pub fn bytes(octets: u64) -> String {
     format!("{whole} EiB")
 }
 
+/// `1 user`, `4 users`.
+pub fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
+}
+
 /// `24 118 904`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -98,7 +152,30 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, age_changes_in, bytes, duration, grouped, seconds, time_of_day};
+    use jiff::tz::TimeZone;
+
+    use super::{Now, bytes, duration, grouped, seconds, time_of_day};
+
+    fn age(text: &str, now: i64) -> String {
+        super::age(text, Now::utc(now))
+    }
+
+    fn age_changes_in(text: &str, now: i64) -> Option<u64> {
+        super::age_changes_in(text, Now::utc(now))
+    }
+
+    /// Times of day and dates move with the zone; ages don't.
+    #[test]
+    fn zones() {
+        let now = seconds("2026-07-22T23:03:11Z").unwrap_or(0);
+        let berlin = TimeZone::fixed(jiff::tz::offset(2));
+        let here = Now::within(now, &berlin);
+        assert_eq!(here.offset_seconds, 7_200);
+        assert_eq!((here.time_of_day(now), here.date(now)), ("01:03:11".into(), "2026-07-23".into()));
+        assert_eq!(super::age("2026-07-22T23:03:11Z", here), "01:03:11");
+        assert_eq!(super::age("2026-07-22T22:03:11Z", here), "1 h");
+        assert_eq!(super::age("2026-01-01T23:30:00Z", here), "2026-01-02");
+    }
 
     #[test]
     fn words() {

@@ -1,6 +1,7 @@
 //! What every event changes, and what is to be done about it. Pure: no I/O, no clock, no lock, no wait. First the forms
 //! and overlays, then the global keys, then the screen; after each event the screen on show asks for what it lacks.
 
+mod attention;
 mod audit;
 mod bare;
 mod confirm;
@@ -25,9 +26,10 @@ mod users;
 use common::client::ClientError;
 use common::problem::ProblemType;
 
+use self::attention::Attention;
 use crate::access::{access, refusal};
-use crate::action::{Action, Answer, Call, RequestId, TimerId};
-use crate::event::{Code, Event, EventKind, Key};
+use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
+use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
@@ -47,14 +49,21 @@ const WARNING_MS: u64 = 8_000;
 const TYPING_MS: u64 = 150;
 /// How long a digit may turn out to be the beginning of a count.
 const DIGIT_MS: u64 = 300;
+/// Screens that can be gone back through.
+const SCREENS_MAX: usize = 50;
 /// Largest count that can be typed.
 const COUNT_MAX: u64 = 1_000_000_000_000;
 
 /// Takes one event; what is to be done comes back in order.
 pub fn update(state: &mut State, event: Event) -> Vec<Action> {
-    state.now = event.at;
     let mut out = Vec::new();
+    if let EventKind::Date(date) = event.kind {
+        note_date(state, date.saturating_sub(event.at.wall_seconds));
+    }
+    state.now = corrected(state, event.at);
+    let before = Attention::of(state);
     match event.kind {
+        EventKind::Date(_) => {}
         EventKind::Key(pressed) => {
             touched(state, &mut out);
             key(state, pressed, &mut out);
@@ -97,8 +106,23 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
     fresh::follow_up(state, &mut out);
     follow_up(state, &mut out);
     clock(state, &mut out);
+    before.attend(state, &mut out);
     tail::before_quit(state, &mut out);
     out
+}
+
+/// Takes how far the daemon's clock is ahead. Its answers are dated by the second and take a while to come, so a second more
+/// or less is no news.
+fn note_date(state: &mut State, skew: i64) {
+    if state.skew_seconds.is_none_or(|known| known.abs_diff(skew) > 1) {
+        state.skew_seconds = Some(skew);
+    }
+}
+
+/// A moment by the daemon's clock, where it is known to differ.
+fn corrected(state: &State, at: Moment) -> Moment {
+    let skew = state.skew_seconds.filter(|skew| skew.unsigned_abs() > 1).unwrap_or(0);
+    Moment { wall_seconds: at.wall_seconds.saturating_add(skew), ..at }
 }
 
 /// What is wrong before anything happened, as an error on the message line.
@@ -320,8 +344,14 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
     match command {
         Command::Go(screen) => go(state, screen, out),
         Command::LastScreen => go(state, state.last_screen, out),
-        Command::Help => state.overlay = Some(Overlay::Help(0)),
+        Command::GoBack => walk(state, false, out),
+        Command::GoForward => walk(state, true, out),
+        Command::Help => {
+            state.overlay_filter.clear();
+            state.overlay = Some(Overlay::Help(0));
+        }
         Command::Messages => {
+            state.overlay_filter.clear();
             state.unread = 0;
             state.overlay = Some(Overlay::Messages(0));
         }
@@ -344,11 +374,13 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
                 }
             }
         }
+        Command::Export if state.screen == Screen::Health => health::export(state, out),
         Command::Export => {
             let line = jobs::export_line(state);
             palette::open(state, &line);
         }
         Command::Filter => open_filter(state),
+        Command::Follow if state.screen == Screen::Health => health::hold(state),
         Command::Follow | Command::GoToTime | Command::Verification | Command::Acknowledge | Command::TrustKey => {
             tail::command(state, command, out)
         }
@@ -370,6 +402,10 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::SameActor
         | Command::OpenTarget
         | Command::Blocked
+        | Command::Note
+        | Command::NextFinding
+        | Command::LastFinding
+        | Command::OpenSubject
         | Command::Retry
         | Command::Discard
         | Command::Pause
@@ -400,12 +436,34 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             Screen::Queue => queue::command(state, command, count, out),
             Screen::Quarantine => quarantine::command(state, command, count, out),
             Screen::Users => users::command(state, command, count, out),
-            Screen::Health => health::command(state, command, count),
+            Screen::Health => health::command(state, command, count, out),
         },
     }
 }
 
+/// Back through the screens that were open, or forward again.
+fn walk(state: &mut State, on: bool, out: &mut Vec<Action>) {
+    let (from, to) = if on { (&mut state.forward, &mut state.behind) } else { (&mut state.behind, &mut state.forward) };
+    let Some(screen) = from.pop() else {
+        let why = if on { "there is no screen to go forward to" } else { "there is no screen to go back to" };
+        return say(state, Level::Info, why, out);
+    };
+    to.push(state.screen);
+    show(state, screen, out);
+}
+
 fn go(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
+    if state.screen != screen {
+        if state.behind.len() == SCREENS_MAX {
+            state.behind.remove(0);
+        }
+        state.behind.push(state.screen);
+        state.forward.clear();
+        show(state, screen, out);
+    }
+}
+
+fn show(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
     if state.screen != screen {
         state.last_screen = state.screen;
         state.screen = screen;
@@ -420,9 +478,9 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
         Screen::Models => models::back(state, out),
         Screen::Audit => audit::back(state, out),
         Screen::Queue => queue::back(state, out),
-        Screen::Quarantine => quarantine::back(state),
-        Screen::Users => state.users.detail.take().is_some(),
-        Screen::Health => false,
+        Screen::Quarantine => quarantine::back(state, out),
+        Screen::Users => users::back(state, out),
+        Screen::Health => !std::mem::take(&mut state.health.filter).is_empty(),
     }
 }
 
@@ -452,6 +510,12 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if let Some(Overlay::Jobs(selected)) = state.overlay {
         return jobs::key(state, selected, key, out);
     }
+    match (state.overlay, key.code, key.ctrl) {
+        (Some(Overlay::Help(_) | Overlay::Messages(_)), Code::Char('/'), false) => return open_filter(state),
+        (Some(Overlay::Messages(_)), Code::Char('x'), false) => return export_notes(state, out),
+        (Some(Overlay::Messages(_)), Code::Char('y'), false) => return copy::notes(state, out),
+        _ => {}
+    }
     let page = usize::from(layout(state.size, state).body.height).max(2);
     let lines = crate::view::overlay_lines(state).len();
     let end = lines.saturating_sub(page);
@@ -470,6 +534,7 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             Command::PageUp | Command::HalfUp => *scroll = scroll.saturating_sub(page / 2),
             Command::First => *scroll = 0,
             Command::Last => *scroll = end,
+            Command::Back if !state.overlay_filter.is_empty() => state.overlay_filter.clear(),
             Command::Back | Command::Quit | Command::Help | Command::Messages => state.overlay = None,
             Command::Palette => palette::open(state, ""),
             _ => {}
@@ -479,14 +544,24 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
 }
 
+/// The messages that are shown, to a new file here.
+fn export_notes(state: &mut State, out: &mut Vec<Action>) {
+    let text = crate::view::notes_text(state);
+    let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
+    out.push(Action::WriteFile { purpose: FilePurpose::Export, name: format!("messages-{time}.txt"), text });
+}
+
 // ---- the filter being typed -----------------------------------------------------------------------------------------
 
 fn open_filter(state: &mut State) {
     let before = match state.screen {
+        _ if state.overlay.is_some() => state.overlay_filter.clone(),
         Screen::Models => state.models.filter.clone(),
         Screen::Audit => state.audit.filter.clone(),
         Screen::Queue => state.queue.filter.clone(),
-        Screen::Quarantine | Screen::Users | Screen::Health => return,
+        Screen::Quarantine => state.quarantine.filter.clone(),
+        Screen::Users => state.users.filter.clone(),
+        Screen::Health => state.health.filter.clone(),
     };
     state.filter = Some(FilterInput { line: crate::edit::Line::new(&before), before, error: None });
 }
@@ -497,10 +572,13 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         (Code::Enter, _) => {
             let text = filter.line.text().trim().to_owned();
             let wrong = match state.screen {
+                _ if state.overlay.is_some() => None,
                 Screen::Audit => crate::filter::audit_query(&text).err(),
                 Screen::Queue => crate::filter::ingest_query(&text).err(),
                 Screen::Models => crate::filter::model_query(&text).err(),
-                Screen::Quarantine | Screen::Users | Screen::Health => None,
+                Screen::Quarantine => crate::filter::held_query(&text).err(),
+                Screen::Users => crate::filter::user_query(&text).err(),
+                Screen::Health => None,
             };
             if let Some(why) = wrong {
                 filter.error = Some(why);
@@ -525,11 +603,18 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 
 fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     out.push(Action::TimerDrop(TimerId::Typing));
+    if let Some(overlay) = &mut state.overlay {
+        *overlay = overlay.from_top();
+        state.overlay_filter = text;
+        return;
+    }
     match state.screen {
         Screen::Models => models::set_filter(state, text, out),
         Screen::Audit => audit::set_filter(state, text, out),
         Screen::Queue => queue::set_filter(state, text, out),
-        Screen::Quarantine | Screen::Users | Screen::Health => {}
+        Screen::Quarantine => quarantine::set_filter(state, text, out),
+        Screen::Users => users::set_filter(state, text, out),
+        Screen::Health => state.health.filter = text,
     }
 }
 
@@ -552,6 +637,8 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
             if let Some(filter) = &state.filter {
                 let text = filter.line.text().trim().to_owned();
                 match state.screen {
+                    _ if state.overlay.is_some() => state.overlay_filter = text,
+                    Screen::Health => state.health.filter = text,
                     // Half a field, such as `alias:`, is waited for.
                     Screen::Models if crate::filter::model_query(&text).is_ok() => models::set_filter(state, text, out),
                     Screen::Queue if crate::filter::ingest_query(&text).is_ok() => queue::set_filter(state, text, out),
@@ -571,6 +658,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),
         TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
+        TimerId::Rest if state.screen == Screen::Users => users::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
         TimerId::Fresh => fresh::due(state),
         TimerId::Tail | TimerId::Log | TimerId::Save | TimerId::Pages | TimerId::Acknowledge => {
@@ -678,6 +766,9 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Version(reply) => quarantine::take_version(state, id, reply.body),
+        Answer::Review(reply) => quarantine::take_review(state, id, reply.body),
+        Answer::Excerpt(reply) => quarantine::take_octets(state, id, reply.body),
+        Answer::User(reply) => users::take_one(state, id, reply.body),
         Answer::Log(answer) => tail::answer(state, answer, out),
         Answer::Position(reply) => audit::located(state, id, reply.body, out),
         Answer::Acknowledged(reply) => tail::acknowledged(state, &reply, out),
@@ -715,14 +806,16 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
-        Call::Users { .. } => fail(&mut state.users.list, id, &why),
+        Call::Users(_) => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
         Call::Position(_) => state.audit.locating = None,
         Call::Acknowledge(said) => return tail::not_acknowledged(state, &said, error, out),
         // The pane itself says it.
-        Call::Version { .. } | Call::Versions { .. } if quarantine::failed(state, id, &why) => {}
-        Call::Version { .. } => {}
-        Call::Quarantine { .. } => fail(&mut state.quarantine.list, id, &why),
+        Call::Version { .. } | Call::Versions { .. } | Call::Review { .. } | Call::Excerpt { .. }
+            if quarantine::failed(state, id, &why) => {}
+        Call::User(_) if users::failed(state, id, &why) => {}
+        Call::Version { .. } | Call::Review { .. } | Call::Excerpt { .. } | Call::User(_) => {}
+        Call::Quarantine(_) => fail(&mut state.quarantine.list, id, &why),
         // It is read again soon; the list itself says that it is stale.
         Call::Ingest(_) => {
             fail(&mut state.queue.list, id, &why);
@@ -783,6 +876,13 @@ fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     health::follow_up(state, out);
 }
 
+/// The list anew, from its beginning or from its end; the request that is no longer waited for.
+fn jump<R: Row>(list: &mut Window<R>, last: bool) -> Option<RequestId> {
+    let waiting = list.forget();
+    *list = Window::from(last);
+    waiting
+}
+
 /// The movements all lists share; false where the list alone can't do it.
 fn travel<R: Row>(list: &mut Window<R>, command: Command, count: Option<u64>, height: usize) -> bool {
     let rows = i64::try_from(count.unwrap_or(1)).unwrap_or(i64::MAX);
@@ -832,7 +932,7 @@ fn scroll(at: &mut usize, command: Command, count: Option<u64>, lines: usize, he
 /// Asks for the page a window wants, if it wants one.
 fn wanted<R: Row>(list: &Window<R>, height: usize) -> Option<(Fetch, crate::window::Cursor)> {
     if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
-        return Some((Fetch::Start, crate::window::Cursor::Start));
+        return Some((Fetch::Start, list.begin().clone()));
     }
     list.wanted(height)
 }

@@ -29,7 +29,7 @@ use crate::keymap::{Binding, Command, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
-use crate::time::{age_changes_in, grouped, time_of_day};
+use crate::time::{Way, age_changes_in, grouped};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
 
@@ -38,6 +38,8 @@ const OLD_MS: u64 = 60_000;
 
 /// Columns of a role in the header where room is short; names of roles are ASCII.
 const ROLE_COLUMNS: usize = 7;
+/// Columns of the screen from which on the role is in the header.
+const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened.
 const DAEMON_COLUMNS_MIN: usize = 14;
 
@@ -109,7 +111,11 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Some(Overlay::Alarm(_)) => "Audit",
             Some(Overlay::Messages(_) | Overlay::Daemons(_) | Overlay::Jobs(_)) | None => "Messages",
         };
-        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
+        let end = pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
+        if !state.overlay_filter.is_empty() {
+            let room = areas.status.right().saturating_sub(end + 3);
+            pen.put(end + 3, areas.status.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
+        }
         pen.lines(areas.body, &overlay_lines(state), scroll);
     }
     if let Some(Overlay::Daemons(selected)) = state.overlay {
@@ -184,7 +190,7 @@ pub fn health_report(state: &State) -> Option<String> {
 /// Seconds until a text on the screen changes by itself; none if none will.
 pub fn changes_in(state: &State) -> Option<u64> {
     state.who.as_ref()?;
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let height = usize::from(layout(state.size, state).rows.height);
     let ages = |texts: &mut dyn Iterator<Item = &str>| texts.filter_map(|text| age_changes_in(text, now)).min();
     let (age, as_of) = match state.screen {
@@ -201,7 +207,9 @@ pub fn changes_in(state: &State) -> Option<u64> {
         },
         Screen::Users => {
             let shown = state.users.list.visible(height).filter_map(|(user, _)| user.last_login_at.as_deref());
-            (ages(&mut shown.into_iter()), state.users.list.as_of())
+            let reading = state.users.reading.as_ref().and_then(|reading| reading.info.as_ref());
+            let sessions = reading.iter().flat_map(|info| &info.live_sessions).map(|session| session.since.as_str());
+            (ages(&mut shown.chain(sessions)), state.users.list.as_of())
         }
         Screen::Queue => {
             let shown = state.queue.list.visible(height).map(|(item, _)| item.seen_at.as_str());
@@ -210,14 +218,33 @@ pub fn changes_in(state: &State) -> Option<u64> {
         }
         Screen::Quarantine => {
             let shown = state.quarantine.list.visible(height).map(|(item, _)| item.held_at.as_str());
-            (ages(&mut shown.into_iter()), state.quarantine.list.as_of())
+            let reading = state.quarantine.reading.as_ref().and_then(|reading| reading.review.as_ref());
+            let notes = reading.iter().flat_map(|review| &review.notes).map(|note| note.at.as_str());
+            (ages(&mut shown.chain(notes)), state.quarantine.list.as_of())
         }
-        Screen::Audit => (None, state.audit.list.as_of()),
+        Screen::Audit => {
+            let time = |(row, _): (&audit::Entry, bool)| audit::time_of(row).to_owned();
+            let shown: Vec<String> = match state.settings.time {
+                Way::Age => state.audit.list.visible(height).map(time).collect(),
+                Way::Utc | Way::Local => Vec::new(),
+            };
+            (ages(&mut shown.iter().map(String::as_str)), state.audit.list.as_of())
+        }
         Screen::Health => (None, None),
     };
     // The time of the newest page goes dim once.
     let dims = as_of.and_then(|at| (at.ms + OLD_MS + 1).checked_sub(state.now.ms)).map(|ms| ms.div_ceil(1_000));
     [age, dims].into_iter().flatten().min()
+}
+
+/// The line at which the selected finding begins in the pane of what is held.
+pub fn finding_line(state: &State, areas: &Areas) -> Option<usize> {
+    quarantine::finding_line(state, areas)
+}
+
+/// The messages that are shown as plain text, a line each, the newest first.
+pub fn notes_text(state: &State) -> String {
+    help::notes_text(state)
 }
 
 /// The lines of the overlay.
@@ -243,8 +270,8 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         pen.put(area.x, area.y, room, &format!("[{number}]{}", state.screen.title()), tone);
         return;
     }
-    let names = |wide| -> Vec<(String, Tone)> {
-        Screen::ALL.into_iter().map(|screen| screen_name(state, wide, screen)).collect()
+    let names = |form| -> Vec<(String, Tone)> {
+        Screen::ALL.into_iter().map(|screen| screen_name(state, form, screen)).collect()
     };
     let left = |screens: &[(String, Tone)]| {
         let columns: usize = screens.iter().map(|(text, _)| width(text) + 1).sum();
@@ -253,9 +280,11 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let settings = &state.settings;
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
-    let mut screens = names(areas.class > Class::Normal);
-    if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
-        screens = names(false);
+    let mut screens = names(if areas.class > Class::Normal { Form::Words } else { Form::Letters });
+    for form in [Form::Letters, Form::Numbers] {
+        if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
+            screens = names(form);
+        }
     }
     let for_address = left(&screens);
     let tone = settings.accent.map_or(Tone::Bold, Tone::Accent);
@@ -265,8 +294,20 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
+/// How the screens are written in the header: the less room, the shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `2 Audit`.
+    Words,
+    /// `2Aud`.
+    Letters,
+    /// The same, and those that may not be opened by their number alone: `(2)`.
+    Numbers,
+}
+
 /// A screen's name in the header, with the number of things on it that want attention.
-fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
+fn screen_name(state: &State, form: Form, screen: Screen) -> (String, Tone) {
+    let wide = form == Form::Words;
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
@@ -278,6 +319,7 @@ fn screen_name(state: &State, wide: bool, screen: Screen) -> (String, Tone) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
         (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
+        (false, true, false) if form == Form::Numbers => (format!("({number})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
         (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
         (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
@@ -354,7 +396,8 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         if !wide {
             role.truncate(ROLE_COLUMNS);
         }
-        let text = format!("{} {role}", who.username);
+        // Which daemon it is comes before what one is there.
+        let text = if area.width < ROLE_FROM { who.username.clone() } else { format!("{} {role}", who.username) };
         x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x
@@ -393,7 +436,7 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
         }
         Screen::Queue => queue::status(state),
         Screen::Quarantine => quarantine::status(state),
-        Screen::Users => (format!("Users {}", of_total(&state.users.list)), freshness(state, &state.users.list)),
+        Screen::Users => users::status(state),
         Screen::Health => health::status(state),
     }
 }
@@ -421,7 +464,7 @@ fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> 
         return Some(("CHANGED (C-r)".to_owned(), Tone::Warn));
     }
     match (list.stale(), at) {
-        (Some(_), Some(at)) => Some((format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad)),
+        (Some(_), Some(at)) => Some((format!("STALE since {}", state.times().time_of_day(at.wall_seconds)), Tone::Bad)),
         (Some(_), None) => Some(("FAILED".to_owned(), Tone::Bad)),
         (None, Some(at)) => Some(as_of(state, at)),
         (None, None) => None,
@@ -430,7 +473,7 @@ fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> 
 
 fn as_of(state: &State, at: Moment) -> (String, Tone) {
     let tone = if state.now.ms.saturating_sub(at.ms) > OLD_MS { Tone::Dim } else { Tone::Plain };
-    (format!("as of {}", time_of_day(at.wall_seconds)), tone)
+    (format!("as of {}", state.times().time_of_day(at.wall_seconds)), tone)
 }
 
 /// Why a list shows no rows; nothing if it shows some.
@@ -463,6 +506,7 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Acknowledge => "why may this be? ",
             PromptKind::Time => "go to time: ",
             PromptKind::Check => "check entries (all, 100-199, 100-): ",
+            PromptKind::Note => "note: ",
         };
         let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
@@ -575,9 +619,13 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     } else if state.filter.is_some() {
         let what = match state.screen {
+            _ if state.overlay.is_some() => "part of a line".to_owned(),
             Screen::Audit => crate::filter::AUDIT_FIELDS.join(": ") + ":",
             Screen::Queue => "part of the path, state:failed".to_owned(),
-            _ => String::new(),
+            Screen::Models => crate::filter::MODEL_FIELDS.join(": ") + ":",
+            Screen::Quarantine => crate::filter::HELD_FIELDS.join(": ") + ":",
+            Screen::Users => crate::filter::USER_FIELDS.join(": ") + ":",
+            Screen::Health => "part of a line of the log".to_owned(),
         };
         for text in ["Enter keep", "Esc as before", &what] {
             hint(text, Tone::Dim);
@@ -599,6 +647,13 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             let job = state.log.checking.and_then(|id| state.changes.jobs.get(&id));
             let runs = job.is_some_and(|job| job.outcome.is_none());
             hint(if runs { "C stop the check" } else { "c check entries" }, Tone::Dim);
+        }
+        if matches!(overlay, Overlay::Help(_) | Overlay::Messages(_)) {
+            hint("/ filter", Tone::Dim);
+        }
+        if matches!(overlay, Overlay::Messages(_)) {
+            hint("y copy", Tone::Dim);
+            hint("x export", Tone::Dim);
         }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
@@ -629,7 +684,14 @@ fn fitting(state: &State, areas: &Areas) -> Vec<(&'static Binding, String)> {
 
 fn hint_text(state: &State, binding: &'static Binding) -> String {
     let hint = match binding.command {
-        Command::Follow if state.audit.follow => "pause",
+        Command::Follow if state.screen == Screen::Audit && state.audit.follow => "pause",
+        Command::Follow if state.screen == Screen::Health => {
+            if state.health.still.is_some() {
+                "follow log"
+            } else {
+                "hold log"
+            }
+        }
         Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
         _ => binding.hint,
     };
@@ -665,8 +727,8 @@ pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let text: Vec<&str> = areas.header.positions().map(|position| buffer[position].symbol()).collect();
     let line = text.concat();
     Screen::ALL.into_iter().find_map(|screen| {
-        [true, false].into_iter().find_map(|wide| {
-            let (name, _tone) = screen_name(state, wide, screen);
+        [Form::Words, Form::Letters, Form::Numbers].into_iter().find_map(|form| {
+            let (name, _tone) = screen_name(state, form, screen);
             let name = name.trim().to_owned();
             let start = line.find(&name).map(|octet| width(&line[..octet]))?;
             (start..start + width(&name)).contains(&column.into()).then_some(screen)

@@ -1,10 +1,12 @@
-//! A window over a list of any length: some hundred rows round the selection, read forward by keyset cursors. Pages that scroll out are dropped and their cursors kept, so that going back reads them again; the cost is one cursor
-//! per page passed. The list may be shown upside down (the audit log: newest read first, shown at the foot). What a row
+//! A window over a list of any length: some hundred rows round the selection, read by keyset cursors in either direction,
+//! from either end. Pages that scroll out are dropped and their cursors kept, so that going back reads them again; the
+//! cost is one cursor per page passed. The list may be shown upside down (the audit log: newest read first, shown at the foot). What a row
 //! is, and how a page is fetched, is not known here.
 
 use std::collections::VecDeque;
 
 use common::api::Page;
+use common::client::{END, Paging};
 
 use crate::action::RequestId;
 use crate::event::Moment;
@@ -31,10 +33,27 @@ pub enum Cursor {
     Start,
     /// At the daemon's word.
     Token(String),
+    /// It ends before a place, at the daemon's word.
+    Before(String),
+    /// It is the list's last one.
+    End,
     /// Below an index of the log.
     Below(u64),
     /// Above one index of the log and below another.
     Between(u64, u64),
+}
+
+impl Cursor {
+    /// How the daemon is asked for the page: where to go on, and where to go back from.
+    pub fn paging(&self, limit: u32) -> Paging {
+        let (cursor, before) = match self {
+            Self::Token(token) => (Some(token.clone()), None),
+            Self::Before(token) => (None, Some(token.clone())),
+            Self::End => (None, Some(END.to_owned())),
+            Self::Start | Self::Below(_) | Self::Between(..) => (None, None),
+        };
+        Paging { cursor, before, limit: Some(limit) }
+    }
 }
 
 /// Which page is asked for.
@@ -54,6 +73,25 @@ pub enum Fetch {
 struct Mark {
     start: Cursor,
     rows: usize,
+    /// Where the rows before it are, where the daemon said so.
+    before: Option<Cursor>,
+    /// Where the rows after it are, likewise.
+    after: Option<Cursor>,
+}
+
+impl Mark {
+    fn new(start: Cursor, rows: usize) -> Self {
+        Self { start, rows, before: None, after: None }
+    }
+
+    /// Whether no row of the list is before it.
+    fn is_first(&self) -> bool {
+        match self.start {
+            Cursor::Start => true,
+            Cursor::Before(_) | Cursor::End => self.before.is_none(),
+            Cursor::Token(_) | Cursor::Below(_) | Cursor::Between(..) => false,
+        }
+    }
 }
 
 /// What the window waits for.
@@ -84,6 +122,10 @@ pub struct Window<R> {
     /// Why the last page didn't come.
     stale: Option<String>,
     barren: u32,
+    /// The page it begins with.
+    begin: Cursor,
+    /// Rows of the list behind those that are held, where that is known.
+    behind: Option<u64>,
 }
 
 impl<R: Row> Window<R> {
@@ -102,7 +144,19 @@ impl<R: Row> Window<R> {
             as_of: None,
             stale: None,
             barren: 0,
+            begin: Cursor::Start,
+            behind: None,
         }
+    }
+
+    /// Nothing read yet; it begins with the last page, or with the first.
+    pub fn from(last: bool) -> Self {
+        Self { begin: if last { Cursor::End } else { Cursor::Start }, ..Self::new(false) }
+    }
+
+    /// The page it begins with.
+    pub fn begin(&self) -> &Cursor {
+        &self.begin
     }
 
     /// Rows held.
@@ -155,7 +209,7 @@ impl<R: Row> Window<R> {
     }
     /// Whether the first page held is the list's first.
     pub fn begins_at_start(&self) -> bool {
-        self.dropped.is_empty() && self.pages.front().is_none_or(|page| page.start == Cursor::Start)
+        self.dropped.is_empty() && self.pages.front().is_none_or(Mark::is_first)
     }
     /// Whether the first row of the list, as shown, is held.
     pub fn shows_first(&self) -> bool {
@@ -191,7 +245,14 @@ impl<R: Row> Window<R> {
 
     /// The place of the selection in the whole list as shown, from 1, where it can be told.
     pub fn ordinal(&self) -> Option<u64> {
-        let known = self.dropped.first().or(self.pages.front()).is_some_and(|page| page.start == Cursor::Start);
+        if let (false, Some(behind), Some(total)) = (self.flipped, self.behind, self.total) {
+            // Counted from the end.
+            let after = u64::try_from(self.len().checked_sub(self.selected)?.checked_sub(1)?).ok()?;
+            if !self.dropped.first().or(self.pages.front()).is_some_and(Mark::is_first) {
+                return total.checked_sub(behind.checked_add(after)?);
+            }
+        }
+        let known = self.dropped.first().or(self.pages.front()).is_some_and(Mark::is_first);
         let before: usize = self.dropped.iter().map(|page| page.rows).sum();
         let place = u64::try_from(before + self.selected + 1).ok()?;
         match (known, self.flipped) {
@@ -289,6 +350,10 @@ impl<R: Row> Window<R> {
         }
         match self.dropped.last() {
             Some(mark) if self.selected < margin => Some((Fetch::Before, mark.start.clone())),
+            None if self.selected < margin => {
+                let before = self.pages.front().and_then(|page| page.before.clone());
+                before.map(|before| (Fetch::Before, before))
+            }
             Some(_) | None => None,
         }
     }
@@ -312,7 +377,7 @@ impl<R: Row> Window<R> {
     /// Begins with rows that are here already, newest first, and where to read on.
     pub fn begin_with(rows: Vec<R>, next: Option<Cursor>, at: Moment) -> Self {
         let mut list = Self::new(true);
-        list.pages = [Mark { start: Cursor::Start, rows: rows.len() }].into();
+        list.pages = [Mark::new(Cursor::Start, rows.len())].into();
         (list.rows, list.next, list.as_of) = (rows.into(), next, Some(at));
         list
     }
@@ -325,7 +390,7 @@ impl<R: Row> Window<R> {
             if let Some(page) = self.pages.front_mut() {
                 page.start = below;
             }
-            self.pages.push_front(Mark { start: Cursor::Start, rows: 0 });
+            self.pages.push_front(Mark::new(Cursor::Start, 0));
         }
         let was_empty = self.rows.is_empty();
         self.rows.push_front(row);
@@ -383,8 +448,21 @@ impl<R: Row> Window<R> {
         let total = page.total;
         self.total = total.or(self.total);
         self.barren = if page.items.is_empty() { self.barren + 1 } else { 0 };
-        let mark = Mark { start: pending.start, rows: page.items.len() };
         let next = page.next_cursor.map(Cursor::Token);
+        let rows = page.items.len();
+        let mark = Mark {
+            before: page.prev_cursor.map(Cursor::Before),
+            after: next.clone(),
+            ..Mark::new(pending.start, rows)
+        };
+        self.behind = match (pending.fetch, &next) {
+            // What is after a page before those that are held, is held.
+            (Fetch::Before, _) => self.behind,
+            (_, None) => Some(0),
+            (Fetch::After, Some(_)) => self.behind.and_then(|behind| behind.checked_sub(u64::try_from(rows).ok()?)),
+            (Fetch::Start | Fetch::Reload, Some(_)) => None,
+        };
+        let from_end = pending.fetch == Fetch::Start && mark.start == Cursor::End;
         match pending.fetch {
             Fetch::Start | Fetch::Reload => {
                 let place = self.page_of_selection().unwrap_or(0);
@@ -399,6 +477,9 @@ impl<R: Row> Window<R> {
                 self.pages = [mark].into();
                 self.next = next;
                 self.selected = self.selected.min(self.len().saturating_sub(1));
+                if from_end {
+                    (self.selected, self.offset) = (self.len().saturating_sub(1), usize::MAX);
+                }
             }
             Fetch::After => {
                 self.rows.extend(page.items);
@@ -446,7 +527,10 @@ impl<R: Row> Window<R> {
             && let Some(page) = self.pages.pop_back()
         {
             self.rows.truncate(self.rows.len() - page.rows);
-            self.next = Some(page.start);
+            let gone = u64::try_from(page.rows).unwrap_or(u64::MAX);
+            self.behind = self.behind.map(|behind| behind.saturating_add(gone));
+            // Where the page before it says that it begins, which a page that was read backwards doesn't know of itself.
+            self.next = self.pages.back().and_then(|last| last.after.clone()).or(Some(page.start));
         }
     }
 }
@@ -475,18 +559,25 @@ mod tests {
 
     /// A page of at most `rows` of the numbers below `total`.
     fn page(start: &Cursor, rows: usize, total: usize) -> Page<usize> {
-        let from = match start {
-            Cursor::Token(token) => token.parse().unwrap_or(0),
-            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => 0,
+        let (from, end) = match start {
+            Cursor::Token(token) => (token.parse().unwrap_or(0), total),
+            Cursor::Before(token) => (0, token.parse().unwrap_or(0)),
+            Cursor::End => (0, total),
+            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => (0, total),
         };
-        let end = (from + rows).min(total);
+        let (from, end) = match start {
+            Cursor::Before(_) | Cursor::End => (end.saturating_sub(rows), end),
+            _ => (from, end.min(from + rows)),
+        };
         let next_cursor = (end < total).then(|| end.to_string());
-        Page { items: (from..end).collect(), total: u64::try_from(total).ok(), next_cursor }
+        let prev_cursor = (from > 0).then(|| from.to_string());
+        Page { items: (from..end).collect(), total: u64::try_from(total).ok(), next_cursor, prev_cursor }
     }
 
     fn settle(window: &mut Window<usize>, height: usize, rows: usize, total: usize) {
         for number in 0.. {
-            let wanted = if window.is_loaded() { window.wanted(height) } else { Some((Fetch::Start, Cursor::Start)) };
+            let begin = (Fetch::Start, window.begin().clone());
+            let wanted = if window.is_loaded() { window.wanted(height) } else { Some(begin) };
             let Some((fetch, start)) = wanted else { return };
             assert!(number < 500, "it never has enough");
             window.ask(RequestId(number), fetch, start.clone());
@@ -499,6 +590,8 @@ mod tests {
         Step(i64),
         Page(i64),
         Edge(bool),
+        /// To an end of the whole list, which is read from there if it isn't held.
+        Jump(bool),
         Refresh,
         Height(usize),
     }
@@ -508,6 +601,7 @@ mod tests {
             (-60i64..90).prop_map(Move::Step),
             (-60i64..90).prop_map(Move::Page),
             any::<bool>().prop_map(Move::Edge),
+            any::<bool>().prop_map(Move::Jump),
             proptest::strategy::Just(Move::Refresh),
             (0usize..120).prop_map(Move::Height),
         ]
@@ -535,6 +629,19 @@ mod tests {
                     Move::Edge(last) => {
                         window.edge(last);
                         place = window.selected().copied().unwrap_or(0);
+                    }
+                    Move::Jump(last) => {
+                        // A list upside down is read from its foot only.
+                        let last = last && !flipped;
+                        if if last { window.shows_last() } else { flipped || window.shows_first() } {
+                            window.edge(last);
+                        } else {
+                            window = Window::from(last);
+                        }
+                        settle(&mut window, height, page_rows, total);
+                        place = window.selected().copied().unwrap_or(0);
+                        let expected = if last { total.saturating_sub(1) } else { 0 };
+                        prop_assert!(flipped || place == expected);
                     }
                     Move::Refresh => {
                         let (fetch, start) = window.reload_from();

@@ -10,8 +10,10 @@ pub(crate) mod log;
 pub mod session;
 mod tail;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,20 +168,26 @@ async fn serve(
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
     let mut pauses: BTreeMap<RequestId, watch::Sender<bool>> = BTreeMap::new();
+    let date = Rc::new(Cell::new(0));
     while let Some(order) = inbox.recv().await {
         running.retain(|_, task| !task.is_finished());
         pauses.retain(|id, _| running.contains_key(id));
         match order {
             Order::Ask(id, call) => {
                 let (client, events, places) = (client.clone(), events.clone(), places.clone());
-                let (keeper, seed) = (keeper.clone(), seed.clone());
+                let (keeper, seed, date) = (keeper.clone(), seed.clone(), date.clone());
                 let task = tokio::task::spawn_local(async move {
                     let _place = places.acquire().await;
-                    let work = tokio::task::spawn_local(async move { perform(&client, &keeper, &seed, call).await });
+                    let asked = client.clone();
+                    let work = tokio::task::spawn_local(async move { perform(&asked, &keeper, &seed, call).await });
                     let _abort = AbortOnDrop(work.abort_handle());
                     let result = work.await.unwrap_or_else(|panic| {
                         Err(ClientError::Protocol(format!("the console itself failed in this request: {panic}")))
                     });
+                    // What the daemon's clock says comes before what is dated by it.
+                    if let Some(now) = client.date().filter(|now| date.replace(*now) != *now) {
+                        hand_over(&events, EventKind::Date(now)).await;
+                    }
                     report(&events, id, result).await;
                 });
                 running.insert(id, task);
@@ -351,10 +359,9 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         Call::Me => Answer::Me(client.me().await?),
         Call::Models(query) => Answer::Models(client.models(&query).await?),
         Call::Model(reference) => Answer::Model(boxed(client.model(&reference).await?)),
-        Call::Versions { reference, cursor, limit } => {
-            Answer::Versions(client.versions(&reference, cursor.as_deref(), limit).await?)
-        }
-        Call::Users { cursor, limit } => Answer::Users(client.users(cursor.as_deref(), limit).await?),
+        Call::Versions { reference, page } => Answer::Versions(client.version_page(&reference, &page).await?),
+        Call::Users(query) => Answer::Users(client.user_page(&query).await?),
+        Call::User(name) => Answer::User(boxed(client.user(&name).await?)),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
         Call::Log(call) => Answer::Log(log::perform(client, call).await?),
         Call::Position(time) => Answer::Position(client.audit_position(&time).await?),
@@ -362,8 +369,10 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         Call::Status => Answer::Status(boxed(client.status().await?)),
         Call::Ready => Answer::Ready(client.ready().await?),
         Call::Ingest(query) => Answer::Ingest(boxed(client.ingest(&query).await?)),
-        Call::Quarantine { blocked, cursor, limit } => {
-            Answer::Quarantine(client.quarantine(blocked, cursor.as_deref(), limit).await?)
+        Call::Quarantine(query) => Answer::Quarantine(client.held(&query).await?),
+        Call::Review { reference, version } => Answer::Review(boxed(client.review(&reference, version).await?)),
+        Call::Excerpt { reference, version, place } => {
+            Answer::Excerpt(boxed(client.excerpt(&reference, version, &place).await?))
         }
         Call::Version { reference, version } => Answer::Version(boxed(client.version_info(&reference, version).await?)),
         Call::Look(object) => Answer::Look(changes::look(client, &object).await?),

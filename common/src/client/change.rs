@@ -6,8 +6,9 @@ use zeroize::Zeroizing;
 
 use super::{Client, ClientError, Condition, Reply, Target, to_json};
 use crate::api::{
-    AcknowledgeAlarm, AlarmAcknowledged, AliasChanged, AliasEvent, AliasSet, Deleted, ModelChanged, ModelPatch,
-    NewPassword, Page, Reason, Register, Release, Rescanned, User, UserChanged, UserPatch, VersionChanged, VersionInfo,
+    AcknowledgeAlarm, AlarmAcknowledged, AliasChanged, AliasEvent, AliasSet, Deleted, Excerpt, ModelChanged,
+    ModelPatch, NewNote, NewPassword, NoteAdded, Page, Reason, Register, Release, Rescanned, ReviewInfo, UserChanged,
+    UserInfo, UserPatch, VersionChanged, VersionInfo,
 };
 use crate::name::Version;
 use crate::role::Role;
@@ -67,8 +68,43 @@ impl Client {
     ///
     /// # Errors
     /// `not-found`; those of every call.
-    pub async fn user(&self, name: &str) -> Result<Reply<User>, ClientError> {
+    pub async fn user(&self, name: &str) -> Result<Reply<UserInfo>, ClientError> {
         self.read(Target::new(&["users", name])).await
+    }
+
+    /// `GET /models/{id}/versions/{v}/review`.
+    ///
+    /// # Errors
+    /// `forbidden` without `quarantine.read`, `not-found`; those of every call.
+    pub async fn review(&self, reference: &str, version: Version) -> Result<Reply<ReviewInfo>, ClientError> {
+        self.read(of_version(reference, version, &["review"])).await
+    }
+
+    /// `GET /models/{id}/versions/{v}/excerpt`: octets round a finding, as its `where` says the place.
+    ///
+    /// # Errors
+    /// `forbidden` without `model.moderate`, `not-found`, `conflict` where it isn't held; those of every call.
+    pub async fn excerpt(&self, reference: &str, version: Version, place: &str) -> Result<Reply<Excerpt>, ClientError> {
+        // An empty place is one too.
+        let mut target = of_version(reference, version, &["excerpt"]);
+        target.0.push_str("?where=");
+        super::encode(place, &mut target.0);
+        self.read(target).await
+    }
+
+    /// `POST /models/{id}/versions/{v}/notes`.
+    ///
+    /// # Errors
+    /// As of all changes.
+    pub async fn add_note(
+        &self,
+        reference: &str,
+        version: Version,
+        text: &str,
+        condition: &Condition,
+    ) -> Result<Reply<NoteAdded>, ClientError> {
+        let body = to_json(&NewNote { text: text.to_owned() })?;
+        self.change(Method::POST, of_version(reference, version, &["notes"]), Some(body), &condition.key()).await
     }
 
     /// `GET /models/{id}/aliases/{alias}/history`, newest first.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use zeroize::Zeroizing;
 
-use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery};
+use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery, http_date};
 use crate::api::{IngestKind, IngestState};
 use crate::certificate::KeyPin;
 use crate::name::ItemId;
@@ -162,6 +162,7 @@ fn drop_folder() {
         let query = IngestQuery {
             states: vec![IngestState::Failed, IngestState::Hashing],
             q: "nlp/b".into(),
+            before: None,
             cursor: Some("c+1".into()),
             limit: Some(20),
         };
@@ -349,4 +350,23 @@ fn read_only() {
     let requests = server.join().unwrap();
     assert_eq!(requests.len(), 2);
     assert!(requests[0].starts_with("POST /login") && requests[1].starts_with("GET /me"));
+}
+
+/// Dates as servers send them are read; nothing else is taken for one, whatever it is.
+#[test]
+fn dates() {
+    assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+    for text in
+        ["", "Sun", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "x, 99 Nov 1994 08:49:37 GMT"]
+    {
+        assert_eq!(http_date(text), None, "{text}");
+    }
+}
+
+proptest::proptest! {
+    /// No text of a header makes it fail.
+    #[test]
+    fn any_text_is_a_date_or_none(text in ".{0,40}") {
+        let _date = http_date(&text);
+    }
 }

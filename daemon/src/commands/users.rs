@@ -10,6 +10,8 @@ use super::way::{Way, ask, failed, here};
 use super::{Failed, exit_of_secret, runtime, say};
 use crate::cli::{Exit, PasswordSource, UserCommand};
 use crate::config::{Config, Secret};
+use crate::registry::cursor::Seek;
+use crate::registry::users::listing::UserListing;
 
 /// Users asked for at once.
 const PAGE: usize = 500;
@@ -140,7 +142,9 @@ impl Way {
                     ask(operator, Method::GET, &format!("/users?limit={PAGE}{cursor}"), None, "try again").await?
                 }
                 Self::Stopped(registry) => {
-                    registry.list_users(&here(), PAGE, cursor.as_deref()).await.map_err(failed)?.value
+                    let seek = Seek::of(cursor.take(), None).map_err(|error| failed(error.into()))?;
+                    let listing = UserListing { limit: PAGE, seek, ..UserListing::default() };
+                    registry.list_users(&here(), listing).await.map_err(failed)?.value
                 }
             };
             users.extend(page.items);

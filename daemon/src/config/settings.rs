@@ -729,6 +729,19 @@ pub const GROUPS: &[Group] = &[
                       pattern is for all others.",
             },
             Setting {
+                name: "MREG_RELEASE_APPROVALS",
+                default: Default::Text("1"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.release_approvals = number(text, 1..=APPROVALS_MAX)?;
+                        Ok(())
+                    },
+                    show: |config| config.release_approvals.to_string(),
+                },
+                doc: "How many people it takes to release a version from quarantine. With 2, the first release only records \
+                      an approval, and another admin's is what releases it.",
+            },
+            Setting {
                 name: "MREG_SCAN_ALLOW_GLOBALS",
                 default: Default::Text("none"),
                 kind: Kind::Plain {
@@ -1085,6 +1098,9 @@ fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
         .map(Duration::from_secs)
         .map_err(|error| error.replace("whole number", "number of whole seconds"))
 }
+
+/// Most people that a release can take.
+const APPROVALS_MAX: u64 = 9;
 
 /// The longest time that can be said: ten years.
 const SPAN_S_MAX: u64 = 3653 * 24 * 3600;

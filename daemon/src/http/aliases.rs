@@ -3,7 +3,7 @@
 use common::api::{AliasChanged, AliasSet};
 use http::StatusCode;
 
-use crate::http::params::{self, Paging};
+use crate::http::params::{self, Onward};
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::alias::AliasMoved;
 use crate::registry::error::Done;
@@ -23,7 +23,7 @@ pub(crate) async fn clear(call: &Call, model: &str, alias: &str) -> Answer {
 
 /// `GET /models/{id}/aliases/{alias}/history`
 pub(crate) async fn history(call: &Call, model: &str, alias: &str) -> Answer {
-    let Paging { limit, cursor } = body::query(call)?;
+    let Onward { limit, cursor } = body::query(call)?;
     let (model, alias) = (params::model(model)?, params::alias(alias)?);
     let done = call.shared.registry.alias_history(&call.caller, &model, &alias, limit.0, cursor.as_deref()).await?;
     Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))

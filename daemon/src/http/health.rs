@@ -6,7 +6,7 @@
 //! | `/readyz` | anyone | each dependency by name; 503 while one fails |
 //! | `/metrics` | anyone | Prometheus text: numbers only, no names |
 //! | `/version` | anyone | name and version |
-//! | `/status` | any role | what the console's health screen shows |
+//! | `/status` | any role | what the console's health screen shows; diagnostics only for those who may read the audit log |
 //!
 //! Probes and scrapers have no tokens, so what they read names nothing and nobody. Knows what the registry tells of
 //! itself; refuses to know what any of it runs on.
@@ -18,6 +18,7 @@ use common::api::{
     BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
     StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
 };
+use common::role::Permission;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
@@ -26,6 +27,7 @@ use crate::cosigning::State;
 use crate::http::metrics::Gauge;
 use crate::http::{Answer, Call, respond};
 use crate::ingest::queue::Handle;
+use crate::logging;
 use crate::registry::resumable::Totals;
 use crate::registry::{Health, JOURNAL_FORMAT, Registry};
 use crate::tls::Tls;
@@ -196,6 +198,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
         quarantine: registry.quarantine_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
+        // They name people, addresses and paths.
+        diagnostics: if call.caller.may(Permission::AuditRead) { logging::newest() } else { Vec::new() },
     };
     Ok(respond::json(StatusCode::OK, &status))
 }

@@ -9,6 +9,7 @@ use crate::http::params::{self, Limit};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, respond};
 use crate::ingest::queue::{Handle, ItemQuery};
+use crate::registry::cursor::Seek;
 use crate::registry::error::{Done, RegistryError};
 
 /// Longest search text, characters.
@@ -23,20 +24,22 @@ struct Query {
     #[serde(default)]
     limit: Limit,
     cursor: Option<String>,
+    before: Option<String>,
 }
 
 /// `GET /ingest`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let Query { state: states, q: text, limit, cursor } = body::query(call)?;
+    let Query { state: states, q: text, limit, cursor, before } = body::query(call)?;
     if text.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
         let problem = format!("has not 1 to {TEXT_CHARS_MAX} characters");
         return Err(Refused::invalid(vec![("query.q".to_owned(), problem)]));
     }
+    let seek = Seek::of(cursor, before)?;
     let page = match &call.shared.ingest {
-        Some(folder) => folder.items(&call.caller, &ItemQuery { states, text, cursor, limit: limit.0 })?,
+        Some(folder) => folder.items(&call.caller, &ItemQuery { states, text, seek, limit: limit.0 })?,
         None => {
             call.shared.registry.may_see_ingest(&call.caller)?;
-            IngestPage { items: Vec::new(), total: Some(0), next_cursor: None, intake: None }
+            IngestPage { items: Vec::new(), total: Some(0), next_cursor: None, prev_cursor: None, intake: None }
         }
     };
     let response = respond::json(StatusCode::OK, &page);

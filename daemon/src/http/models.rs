@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::http::params::{self, Limit, Time};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
+use crate::registry::cursor::Seek;
 use crate::registry::fetch::ModelListing;
 use crate::store::{Bounds, ModelSort};
 
@@ -45,6 +46,7 @@ struct Listing {
     #[serde(default)]
     limit: Limit,
     cursor: Option<String>,
+    before: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -142,6 +144,7 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));
     }
+    let seek = Seek::of(query.cursor, query.before)?;
     Ok(ModelListing {
         q: query.q,
         tags,
@@ -155,7 +158,7 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
         since_ms: query.since.map(|time| time.0),
         sort: query.sort.into(),
         limit: query.limit.0,
-        cursor: query.cursor,
+        seek,
     })
 }
 

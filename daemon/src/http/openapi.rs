@@ -385,6 +385,7 @@ fn schemas() -> Value {
     add::<api::NewPassword>(&mut schemas);
     add::<api::Register>(&mut schemas);
     add::<api::User>(&mut schemas);
+    add::<api::UserInfo>(&mut schemas);
     add::<api::UserChanged>(&mut schemas);
     add::<api::UserPatch>(&mut schemas);
     add::<api::RoleInfo>(&mut schemas);
@@ -401,6 +402,10 @@ fn schemas() -> Value {
     add::<api::Release>(&mut schemas);
     add::<api::Rescanned>(&mut schemas);
     add::<api::QuarantineItem>(&mut schemas);
+    add::<api::ReviewInfo>(&mut schemas);
+    add::<api::NewNote>(&mut schemas);
+    add::<api::NoteAdded>(&mut schemas);
+    add::<api::Excerpt>(&mut schemas);
     add::<api::ScanRules>(&mut schemas);
     add::<api::Deleted>(&mut schemas);
     add::<api::AliasSet>(&mut schemas);

@@ -8,6 +8,7 @@ use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UploadId, UserName, Ve
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+use crate::registry::cursor::Seek;
 use crate::registry::error::RegistryError;
 
 /// Rows of a page, unless the caller says otherwise.
@@ -132,6 +133,16 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// Pages of lists that are read onward only.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(crate) struct Onward {
+    /// Rows.
+    #[serde(default)]
+    pub(crate) limit: Limit,
+    /// Where the page before ended.
+    pub(crate) cursor: Option<String>,
+}
+
 /// Pages of lists without other parameters.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(crate) struct Paging {
@@ -140,6 +151,18 @@ pub(crate) struct Paging {
     pub(crate) limit: Limit,
     /// Where the page before ended.
     pub(crate) cursor: Option<String>,
+    /// Where the page after begins.
+    pub(crate) before: Option<String>,
+}
+
+impl Paging {
+    /// Which page.
+    ///
+    /// # Errors
+    /// `Invalid` for what contradicts itself.
+    pub(crate) fn seek(self) -> Result<Seek, RegistryError> {
+        Seek::of(self.cursor, self.before)
+    }
 }
 
 /// No parameters at all.

@@ -53,9 +53,29 @@ struct Slot {
     kinds: [Counts; KINDS.len()],
 }
 
-/// Counts of the last minutes.
+/// Seconds of which the rates of the last minute are made; one more than a minute, for the running one is left out.
+const SECONDS: usize = 64;
+/// Seconds that the rate of now is over.
+const NOW_S: u64 = 10;
+/// And that of a minute.
+const MINUTE_S: u64 = 60;
+
+/// Requests that ended in a second, by kind.
 #[derive(Default)]
-pub(super) struct Recent([Slot; SLOTS]);
+struct Second {
+    /// Counted from 1: what was never written is of none.
+    of: AtomicU64,
+    counts: [AtomicU64; KINDS.len()],
+}
+
+/// Counts of the last minutes and of the last seconds.
+pub(super) struct Recent([Slot; SLOTS], [Second; SECONDS]);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self(Default::default(), std::array::from_fn(|_place| Second::default()))
+    }
+}
 
 impl Recent {
     /// A request has ended, so many seconds after the start.
@@ -64,6 +84,13 @@ impl Recent {
         else {
             return;
         };
+        let at = &self.1[usize::try_from(second % SECONDS as u64).unwrap_or(0)];
+        if at.of.swap(second + 1, Ordering::Relaxed) != second + 1 {
+            for count in &at.counts {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+        at.counts[place].fetch_add(1, Ordering::Relaxed);
         // Minutes count from 1: what was never written is of none.
         let minute = second / 60 + 1;
         let slot = &self.0[usize::try_from(minute % MINUTES).unwrap_or(0)];
@@ -81,6 +108,14 @@ impl Recent {
         if status >= 500 {
             slot.kinds[place].errors.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Requests of a kind in 1000 seconds at the rate of the last so many whole seconds.
+    fn rate(&self, place: usize, second: u64, over: u64) -> u64 {
+        let from = second.saturating_sub(over);
+        let within = |at: &&Second| (from + 1..=second).contains(&at.of.load(Ordering::Relaxed));
+        let count: u64 = self.1.iter().filter(within).map(|at| at.counts[place].load(Ordering::Relaxed)).sum();
+        count.saturating_mul(1000) / (second - from).max(1)
     }
 
     /// How each kind fared, at so many seconds after the start.
@@ -107,6 +142,8 @@ impl Recent {
                     kind: (*name).to_owned(),
                     count,
                     per_1000_seconds: count.saturating_mul(1000) / seconds,
+                    now_per_1000_seconds: self.rate(place, second, NOW_S),
+                    minute_per_1000_seconds: self.rate(place, second, MINUTE_S),
                     p50_us: quantile(&durations, count, 50),
                     p99_us: quantile(&durations, count, 99),
                     errors: counts().map(|counts| counts.errors.load(Ordering::Relaxed)).sum(),
@@ -161,6 +198,27 @@ mod tests {
         assert_eq!(figures(&recent, 310)[0], ("read".to_owned(), 1, Some(100), Some(100), 0));
         assert_eq!(figures(&recent, 10_000)[0], none);
         assert_eq!(recent.kinds(310)[0].per_1000_seconds, 4, "1 in 4 minutes and 10 seconds");
+    }
+
+    /// The rates of ten seconds and of a minute are over whole seconds, and forget what is older.
+    #[test]
+    fn rates() {
+        let recent = Recent::default();
+        let rates = |second| {
+            let kind = &recent.kinds(second)[0];
+            (kind.now_per_1000_seconds, kind.minute_per_1000_seconds)
+        };
+        assert_eq!(rates(0), (0, 0));
+        for second in 100..130 {
+            for _request in 0..2 {
+                recent.note(second, "GET", "/models", 200, Duration::ZERO);
+            }
+        }
+        assert_eq!(rates(130), (2000, 1000));
+        assert_eq!(rates(135), (1000, 1000));
+        assert_eq!(rates(160), (0, 1000));
+        assert_eq!(rates(175), (0, 500));
+        assert_eq!(rates(1000), (0, 0));
     }
 
     #[test]

@@ -200,6 +200,27 @@ pub enum Route {
         /// Number of the version.
         version: String,
     },
+    /// `GET /models/{id}/versions/{v}/review`
+    ShowReview {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `POST /models/{id}/versions/{v}/notes`
+    AddNote {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
+    /// `GET /models/{id}/versions/{v}/excerpt`
+    ShowExcerpt {
+        /// Reference to a model.
+        model: String,
+        /// Number of the version.
+        version: String,
+    },
     /// `GET /models/{id}/versions/{v}/download`
     DownloadVersion {
         /// Reference to a model.
@@ -379,6 +400,9 @@ impl Route {
             | Self::BlockVersion { model, version }
             | Self::RescanVersion { model, version }
             | Self::DeprecateVersion { model, version }
+            | Self::ShowReview { model, version }
+            | Self::AddNote { model, version }
+            | Self::ShowExcerpt { model, version }
             | Self::DownloadVersion { model, version }
             | Self::DownloadFile { model, version, path: _ } => of_version(model, version),
             Self::SetAlias { model, alias: _ }
@@ -536,6 +560,12 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", _, "versions", _, "restore" | "release" | "quarantine" | "block" | "rescan" | "deprecate"], _) => {
             return allow("POST");
         }
+        (["models", model, "versions", v, "notes"], "POST") => Route::AddNote { model: own(model), version: own(v) },
+        (["models", _, "versions", _, "notes"], _) => return allow("POST"),
+        (["models", model, "versions", v, "review"], "GET") => Route::ShowReview { model: own(model), version: own(v) },
+        (["models", model, "versions", v, "excerpt"], "GET") => {
+            Route::ShowExcerpt { model: own(model), version: own(v) }
+        }
         (["models", model, "versions", v, "card"], "GET") => Route::ShowCard { model: own(model), version: own(v) },
         (["models", model, "versions", v, "download"], "GET") => {
             Route::DownloadVersion { model: own(model), version: own(v) }
@@ -543,7 +573,11 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["models", model, "versions", v, "files", path @ ..], "GET") if !path.is_empty() => {
             Route::DownloadFile { model: own(model), version: own(v), path: path.join("/") }
         }
-        (["models", _, "versions", _, "download" | "card"] | ["models", _, "versions", _, "files", _, ..], _) => {
+        (
+            ["models", _, "versions", _, "download" | "card" | "review" | "excerpt"]
+            | ["models", _, "versions", _, "files", _, ..],
+            _,
+        ) => {
             return allow("GET, HEAD");
         }
 

@@ -104,7 +104,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
     let uploads = call.shared.registry.upload_states(&call.caller).await?;
     let items: Vec<UploadInfo> = uploads.iter().map(info).collect();
     let total = Some(items.len() as u64);
-    Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None }))
+    Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None, prev_cursor: None }))
 }
 
 /// `POST /uploads`

@@ -3,13 +3,77 @@
 use common::api::{NewPassword, Page, Register, RoleInfo, User, UserChanged, UserPatch};
 use common::role::Role;
 use http::StatusCode;
+use serde::Deserialize;
 
 use crate::config::secret::Secret;
-use crate::http::params::{self, Paging};
+use crate::http::params::{self, Limit};
+use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
+use crate::registry::cursor::Seek;
 use crate::registry::delete::Gone;
 use crate::registry::error::Done;
 use crate::registry::fetch::Tagged;
+use crate::registry::users::listing::{UserListing, UserSort};
+
+/// Longest search text, characters.
+const TEXT_CHARS_MAX: usize = 64;
+
+/// What `GET /users` takes.
+#[derive(Deserialize)]
+struct Listing {
+    q: Option<String>,
+    role: Option<Role>,
+    state: Option<UserState>,
+    #[serde(default)]
+    sort: Sort,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<String>,
+    before: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum UserState {
+    Active,
+    Disabled,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+enum Sort {
+    #[default]
+    #[serde(rename = "name")]
+    NameUp,
+    #[serde(rename = "-name")]
+    NameDown,
+    #[serde(rename = "role")]
+    RoleUp,
+    #[serde(rename = "-role")]
+    RoleDown,
+    #[serde(rename = "last_login_at")]
+    LoginUp,
+    #[serde(rename = "-last_login_at")]
+    LoginDown,
+    #[serde(rename = "created_at")]
+    CreatedUp,
+    #[serde(rename = "-created_at")]
+    CreatedDown,
+}
+
+impl Sort {
+    fn meant(self) -> (UserSort, bool) {
+        match self {
+            Self::NameUp => (UserSort::Name, false),
+            Self::NameDown => (UserSort::Name, true),
+            Self::RoleUp => (UserSort::Role, false),
+            Self::RoleDown => (UserSort::Role, true),
+            Self::LoginUp => (UserSort::LastLogin, false),
+            Self::LoginDown => (UserSort::LastLogin, true),
+            Self::CreatedUp => (UserSort::Created, false),
+            Self::CreatedDown => (UserSort::Created, true),
+        }
+    }
+}
 
 /// `POST /register`
 pub(crate) async fn register(mut call: Call) -> Answer {
@@ -26,13 +90,21 @@ pub(crate) fn roles() -> Answer {
     let items: Vec<RoleInfo> =
         Role::ALL.iter().map(|role| RoleInfo { role: *role, permissions: role.permissions().to_vec() }).collect();
     let total = Some(items.len() as u64);
-    Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None }))
+    Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None, prev_cursor: None }))
 }
 
 /// `GET /users`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let Paging { limit, cursor } = body::query(call)?;
-    let done = call.shared.registry.list_users(&call.caller, limit.0, cursor.as_deref()).await?;
+    let Listing { q, role, state, sort, limit, cursor, before } = body::query(call)?;
+    if q.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
+        let problem = format!("has not 1 to {TEXT_CHARS_MAX} characters");
+        return Err(Refused::invalid(vec![("query.q".to_owned(), problem)]));
+    }
+    let (sort, down) = sort.meant();
+    let disabled = state.map(|state| state == UserState::Disabled);
+    let seek = Seek::of(cursor, before)?;
+    let listing = UserListing { q, role, disabled, sort, down, limit: limit.0, seek };
+    let done = call.shared.registry.list_users(&call.caller, listing).await?;
     Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
 }
 

@@ -12,9 +12,10 @@ use crate::registry::fetch::Tagged;
 
 /// `GET /models/{id}/versions`
 pub(crate) async fn list(call: &Call, model: &str) -> Answer {
-    let Paging { limit, cursor } = body::query(call)?;
+    let paging: Paging = body::query(call)?;
+    let limit = paging.limit;
     let model = params::model(model)?;
-    let done = call.shared.registry.versions(&call.caller, &model, limit.0, cursor.as_deref()).await?;
+    let done = call.shared.registry.versions(&call.caller, &model, limit.0, paging.seek()?).await?;
     Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
 }
 

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::ingest::table::Table;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
+use crate::registry::cursor::Seek;
 use crate::registry::error::{Done, Failure, RegistryError};
 use crate::registry::ingest::Item;
 use crate::store::records::{IngestRecord, IntakeRecord};
@@ -29,8 +30,8 @@ pub struct ItemQuery {
     pub states: Vec<IngestState>,
     /// Part of its path, ignoring case.
     pub text: Option<String>,
-    /// Go on after this cursor (from [`IngestPage::next_cursor`]).
-    pub cursor: Option<String>,
+    /// Which page.
+    pub seek: Seek,
     /// At most so many.
     pub limit: usize,
 }

@@ -328,7 +328,7 @@ impl Table {
         let mut states = query.states.clone();
         states.sort_unstable();
         let of = format!("ingest {states:?} {text:?}");
-        let after: Option<(Key, Option<u64>)> = cursor::read(&of, query.cursor.as_deref())?;
+        let sought = cursor::seek::<Key>(&of, &query.seek)?;
         let mut found: Vec<(Key, ItemId)> = self
             .rows
             .iter()
@@ -338,18 +338,25 @@ impl Table {
             .collect();
         found.sort_unstable();
         let total = found.len() as u64;
-        let begin = after.map_or(0, |(after, _)| found.partition_point(|(key, _)| *key <= after));
         let limit = if query.limit == 0 { PAGE } else { query.limit.min(PAGE_MAX) };
-        let rest = found.get(begin..).unwrap_or_default();
-        let page = rest.get(..limit).unwrap_or(rest);
-        let next_cursor = match page.last() {
-            Some((last, _)) if page.len() < rest.len() => Some(cursor::write(&of, last, Some(total))?),
-            Some(_) | None => None,
+        let (page, more) = if sought.backward {
+            let end = sought.from.as_ref().map_or(found.len(), |from| found.partition_point(|(key, _)| key < from));
+            let begin = end.saturating_sub(limit);
+            (found.get(begin..end).unwrap_or_default(), begin > 0)
+        } else {
+            let begin = sought.from.as_ref().map_or(0, |from| found.partition_point(|(key, _)| key <= from));
+            let rest = found.get(begin..).unwrap_or_default();
+            let page = rest.get(..limit).unwrap_or(rest);
+            (page, page.len() < rest.len())
         };
+        let ends = page.first().zip(page.last()).map(|((first, _), (last, _))| (first, last));
+        let on = ends.filter(|_| more).map(|(first, last)| if sought.backward { first } else { last });
+        let (next_cursor, prev_cursor) = sought.ends(&of, ends, on, Some(total))?;
         Ok(IngestPage {
             items: page.iter().filter_map(|(_, id)| self.item(*id)).collect(),
             total: Some(total),
             next_cursor,
+            prev_cursor,
             intake: Some(self.status()),
         })
     }
@@ -394,6 +401,7 @@ mod tests {
 
     use super::{DONE_KEPT_MS, DONE_MAX, HISTORY_MAX, Progress, REJECTED_MAX, Row, Stage, Table};
     use crate::ingest::queue::ItemQuery;
+    use crate::registry::cursor::Seek;
 
     fn id(number: u128) -> ItemId {
         ItemId::from_u128(number)
@@ -434,18 +442,28 @@ mod tests {
             let page = table.page(&query).unwrap();
             assert_eq!(page.total, Some(7));
             all.extend(page.items.into_iter().map(|item| item.path));
-            query.cursor = page.next_cursor;
-            if query.cursor.is_none() {
-                break;
-            }
+            let Some(next) = page.next_cursor else { break };
+            query.seek = Seek::After(next);
         }
         assert_eq!(all, order);
+        // The same from the end to the beginning.
+        let mut back: Vec<String> = Vec::new();
+        query.seek = Seek::Last;
+        loop {
+            let page = table.page(&query).unwrap();
+            back.splice(0..0, page.items.into_iter().map(|item| item.path));
+            let Some(before) = page.prev_cursor else { break };
+            query.seek = Seek::Before(before);
+        }
+        assert_eq!(back, order);
         let done = ItemQuery { states: vec![IngestState::Done], limit: 9, ..ItemQuery::default() };
         assert_eq!(paths(&table, &done), ["done-old"]);
         let old = ItemQuery { text: Some("OLD".to_owned()), limit: 1, ..ItemQuery::default() };
         let page = table.page(&old).unwrap();
         assert_eq!(page.items[0].path, "seen-old");
-        assert!(table.page(&ItemQuery { cursor: page.next_cursor, ..ItemQuery::default() }).is_err());
+        assert!(
+            table.page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }).is_err()
+        );
         let status = table.status();
         assert_eq!((status.active, status.states[&IngestState::Done]), (1, 1));
         assert_eq!(status.oldest_seen_at.as_deref(), Some("1970-01-01T00:00:00.003Z"));

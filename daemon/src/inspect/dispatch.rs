@@ -80,6 +80,7 @@ fn is_torchscript_code(place: &Place, name: &str) -> bool {
 
 /// Looks into octets whose format is known. `name` is the path as the container or the uploader says it.
 fn content(scan: &mut Scan, source: &dyn ReadAt, place: &Place, name: &str, format: Format) -> Result<(), Stop> {
+    scan.look(place, source)?;
     if names::contradicts(name, format) {
         let last = names::last(name);
         scan.find(&MISMATCH, place, None, format_args!("the content is {format}, which the name {last:?} denies"));

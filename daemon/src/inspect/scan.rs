@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Stop;
 use super::facts::{Facts, cut};
 use super::rules::{self, Rule, Ruleset};
-use super::{DETAIL_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, read_up_to};
+use super::{
+    DETAIL_BYTES_MAX, EXCERPT_BYTES_MAX, Finding, Format, Inspection, Level, ReadAt, Taken, Wanted, read_up_to,
+};
 
 /// Findings kept of one file: of every rule the gravest, then the gravest of the rest.
 const FINDINGS_MAX: usize = 200;
@@ -150,6 +152,9 @@ pub struct Scan<'r> {
     searches: u32,
     ticks: u32,
     until: Instant,
+    /// What is looked for, and what was found of it.
+    wanted: Option<Wanted>,
+    taken: Option<Taken>,
 }
 
 impl<'r> Scan<'r> {
@@ -175,6 +180,8 @@ impl<'r> Scan<'r> {
             searches: 0,
             ticks: 0,
             until,
+            wanted: None,
+            taken: None,
         }
     }
 
@@ -280,6 +287,30 @@ impl<'r> Scan<'r> {
     pub(super) fn reached(&mut self, place: &Place, what: impl Display) -> Stop {
         self.find(&rules::LIMIT, place, None, format_args!("{what}; the rest was not looked at"));
         Stop::Limit
+    }
+
+    /// From here on octets of a place are looked for.
+    pub(super) fn look_for(&mut self, wanted: Wanted) {
+        self.wanted = Some(wanted);
+    }
+
+    /// What was found of them.
+    pub(super) fn into_taken(self) -> Option<Taken> {
+        self.taken
+    }
+
+    /// Takes the octets that are looked for, where these are the ones: then nothing more needs to be looked at. Those of the
+    /// whole that they are a part of will do until the part itself is come to.
+    pub(super) fn look(&mut self, place: &Place, source: &dyn ReadAt) -> Result<(), Stop> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        let is_it = wanted.path == place.path;
+        let Some(shift) = (if is_it { Some(0) } else { wanted.part_of(&place.path) }) else { return Ok(()) };
+        let at = wanted.offset.unwrap_or(0).saturating_add(shift).min(source.len());
+        // Whole lines of sixteen, with the octet in the middle.
+        let from = at.saturating_sub(EXCERPT_BYTES_MAX / 2) / 16 * 16;
+        let octets = read_up_to(source, from, EXCERPT_BYTES_MAX)?;
+        self.taken = Some(Taken { from, len: source.len(), octets });
+        if is_it { Err(Stop::Limit) } else { Ok(()) }
     }
 
     /// What the inspection comes to.

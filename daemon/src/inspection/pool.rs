@@ -15,9 +15,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::worker::{Answer, Ready, Request, Setup, receive, send};
+use super::worker::{Answer, Ready, Request, Setup, Told, receive, send};
 use super::{InProcess, Inspector, Subject};
-use crate::inspect::{DETAIL_BYTES_MAX, Facts, Finding, Format, Inspection, Limits, Ruleset, Verdict, WORKER_LOST};
+use crate::inspect::{
+    DETAIL_BYTES_MAX, Facts, Finding, Format, Inspection, Limits, Ruleset, Taken, Verdict, WORKER_LOST, Wanted,
+};
 
 /// Workers at once; other inspections wait.
 const WORKERS_MAX: usize = 4;
@@ -170,7 +172,7 @@ impl Workers {
 
     /// Has a worker inspect a file. One that found nothing rests afterwards; others end, so that no file is inspected in what
     /// a hostile one left behind.
-    fn inspect_in(&self, mut worker: Worker, file: &File, len: u64, name: &str) -> Result<Answer, Lost> {
+    fn inspect_in(&self, mut worker: Worker, file: &File, request: &Request) -> Result<Answer, Lost> {
         let process = worker.child.id();
         let socket = worker.socket.try_clone().map_err(Lost::Before)?;
         {
@@ -181,11 +183,11 @@ impl Workers {
             places.at_work.insert(process, socket);
         }
         let began = Instant::now();
-        let answer = self.ask(&mut worker, file, len, name);
+        let answer = self.ask(&mut worker, file, request);
         worker.files += 1;
         worker.worked = worker.worked.saturating_add(began.elapsed());
         worker.rests_since = Instant::now();
-        let is_clean = matches!(&answer, Ok(Ok(inspection)) if inspection.verdict() == Verdict::Clean);
+        let is_clean = matches!(&answer, Ok(Ok(Told::Inspected(found))) if found.verdict() == Verdict::Clean);
         let is_fresh = worker.files < FILES_MAX && worker.worked < WORKED_MAX;
         let mut places = self.shared.places();
         places.at_work.remove(&process);
@@ -195,12 +197,11 @@ impl Workers {
         answer
     }
 
-    fn ask(&self, worker: &mut Worker, file: &File, len: u64, name: &str) -> Result<Answer, Lost> {
-        let gigabytes = u32::try_from(len / 1_000_000_000).unwrap_or(u32::MAX);
+    fn ask(&self, worker: &mut Worker, file: &File, request: &Request) -> Result<Answer, Lost> {
+        let gigabytes = u32::try_from(request.len / 1_000_000_000).unwrap_or(u32::MAX);
         let time = self.limits.time.saturating_add(self.limits.time_per_gb.saturating_mul(gigabytes));
         worker.socket.set_read_timeout(Some(time.saturating_add(GRACE))).map_err(Lost::Before)?;
-        let request = Request { name: name.to_owned(), len };
-        send(&mut worker.socket, &request, Some(file.as_fd())).map_err(Lost::Before)?;
+        send(&mut worker.socket, request, Some(file.as_fd())).map_err(Lost::Before)?;
         match receive::<Answer>(&mut worker.socket) {
             Ok(Some((answer, _none))) => Ok(answer),
             Ok(None) => Err(Lost::With(io::ErrorKind::UnexpectedEof.into())),
@@ -225,10 +226,25 @@ impl Workers {
         self.shared.places().idle.pop()
     }
 
+    /// What a worker answers to a request, by a rested one if there is any.
+    fn outcome(&self, file: &File, request: &Request) -> io::Result<Result<Answer, Lost>> {
+        let _turn = self.turn()?;
+        if let Some(worker) = self.rested() {
+            match self.inspect_in(worker, file, request) {
+                // It may have been ended while it rested, or by what files before this one left behind: a fresh one tells.
+                Err(lost) if !lost.is_late() => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(self.inspect_in(self.start()?, file, request))
+    }
+
     /// A verdict, or why there is none.
     fn verdict(&self, outcome: Result<Answer, Lost>, name: &str) -> io::Result<Inspection> {
         match outcome {
-            Ok(answer) => answer.map_err(io::Error::other),
+            Ok(Ok(Told::Inspected(inspection))) => Ok(inspection),
+            Ok(Ok(Told::Taken(_))) => Err(another_answer()),
+            Ok(Err(why)) => Err(io::Error::other(why)),
             // What ended the worker is the stop, not the file.
             Err(_) if self.shared.places().stopped => Err(stopped()),
             Err(Lost::Before(error)) => Err(error),
@@ -283,17 +299,20 @@ impl Inspector for Workers {
             });
             return self.fallback.inspect(subject, name);
         };
-        let file = file?;
-        let _turn = self.turn()?;
-        if let Some(worker) = self.rested() {
-            match self.inspect_in(worker, &file, subject.len(), name) {
-                // It may have been ended while it rested, or by what files before this one left behind: a fresh one tells.
-                Err(lost) if !lost.is_late() => {}
-                outcome => return self.verdict(outcome, name),
-            }
-        }
-        let outcome = self.inspect_in(self.start()?, &file, subject.len(), name);
+        let request = Request { name: name.to_owned(), len: subject.len(), wanted: None };
+        let outcome = self.outcome(&file?, &request)?;
         self.verdict(outcome, name)
+    }
+
+    fn excerpt(&self, subject: &dyn Subject, name: &str, wanted: &Wanted) -> io::Result<Option<Taken>> {
+        let Some(file) = subject.file() else { return self.fallback.excerpt(subject, name, wanted) };
+        let request = Request { name: name.to_owned(), len: subject.len(), wanted: Some(wanted.clone()) };
+        match self.outcome(&file?, &request)? {
+            Ok(Ok(Told::Taken(taken))) => Ok(taken),
+            Ok(Ok(Told::Inspected(_))) => Err(another_answer()),
+            Ok(Err(why)) => Err(io::Error::other(why)),
+            Err(Lost::Before(error) | Lost::With(error)) => Err(error),
+        }
     }
 
     fn ruleset(&self) -> &Ruleset {
@@ -312,6 +331,10 @@ impl Inspector for Workers {
         self.shared.freed.notify_all();
         drop(idle);
     }
+}
+
+fn another_answer() -> io::Error {
+    io::Error::other("a worker answered what it was not asked")
 }
 
 fn stopped() -> io::Error {

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LocalFile;
-use crate::inspect::{self, Allowed, Inspection, Limits, Ruleset};
+use crate::inspect::{self, Allowed, Inspection, Limits, Ruleset, Taken, Wanted};
 
 /// Address space of a worker, in octets (scanning.md §2).
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
@@ -56,10 +56,21 @@ pub(super) struct Request {
     pub(super) name: String,
     /// Its octets.
     pub(super) len: u64,
+    /// The place whose octets are wanted, where it is not a verdict that is asked for.
+    pub(super) wanted: Option<Wanted>,
 }
 
-/// An answer: what was found, or why the file can't be read.
-pub(super) type Answer = Result<Inspection, String>;
+/// What an answer tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// What was found.
+    Inspected(Inspection),
+    /// The octets that were wanted, if they were come to.
+    Taken(Option<Taken>),
+}
+
+/// An answer: what was asked for, or why the file can't be read.
+pub(super) type Answer = Result<Told, String>;
 
 /// What the worker does until nobody asks any more.
 ///
@@ -101,8 +112,11 @@ fn serve() -> io::Result<()> {
             Err(error) => return Err(error),
         };
         let file = LocalFile::of_len(file.into(), request.len);
-        let answer: Answer =
-            inspect::inspect(&file, &request.name, &ruleset, &limits).map_err(|error| error.to_string());
+        let told = match &request.wanted {
+            None => inspect::inspect(&file, &request.name, &ruleset, &limits).map(Told::Inspected),
+            Some(wanted) => inspect::excerpt(&file, &request.name, &ruleset, &limits, wanted).map(Told::Taken),
+        };
+        let answer: Answer = told.map_err(|error| error.to_string());
         send(&mut socket, &answer, None)?;
     }
 }

@@ -273,7 +273,7 @@ fn find(
     // Counted for the first page: reading the log makes it longer.
     let total = from.map_or(page.total, |(_before, total)| total);
     let next_cursor = page.next_before.map(|before| cursor::write(&of, before, total)).transpose()?;
-    Ok(Page { items: rows(&page)?, total, next_cursor })
+    Ok(Page { items: rows(&page)?, total, next_cursor, prev_cursor: None })
 }
 
 fn rows(page: &EntryPage) -> Result<Vec<AuditRow>, RegistryError> {

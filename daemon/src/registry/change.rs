@@ -17,7 +17,7 @@ use crate::registry::idempotency::described;
 use crate::registry::inspection::{rules_of, said};
 use crate::registry::resolve::{self, Sight};
 use crate::registry::text::{self, Refused};
-use crate::registry::{Inner, Registry, render};
+use crate::registry::{Inner, Registry, render, review};
 use crate::store::records::{ModelRecord, ReviewDecision, ReviewRecord, VersionRecord, Write};
 use crate::store::{Moment, Records};
 
@@ -82,7 +82,8 @@ impl Registry {
             .await
     }
 
-    /// Makes a quarantined or deprecated version available. What was blocked for good only where that is said.
+    /// Makes a quarantined or deprecated version available. What was blocked for good only where that is said. Where it takes
+    /// several people, all but the last only approve.
     ///
     /// # Errors
     /// What `require` says; `NotFound`, `Conflict`, `Invalid`, `PreconditionFailed`, `IdempotencyKeyReused`.
@@ -173,6 +174,31 @@ impl Registry {
                 note.say("to", to.as_str());
                 note.say("reason_given", reason.as_str());
                 let over = rules_of(&record.findings);
+                let mut writes = Vec::new();
+                if from == State::Quarantined {
+                    let approvals = review::approvals_of(records, &record)?;
+                    if let Moderation::Release { .. } = moderation {
+                        let needed = work.settings.release_approvals;
+                        if let Some(approval) = review::approve(&who, &reason, &record, &approvals, needed, moment)? {
+                            note.action = Action::ModelApprove;
+                            note.say("rules", said(&over));
+                            note.say("approvals", approvals.len() + 1);
+                            note.say("approvals_needed", needed);
+                            note.say("to", from.as_str());
+                            let approvals = approvals.into_iter().chain([approval]).collect();
+                            let revision = record.revision;
+                            let value = render::version_info(work.inspections.ruleset(), &model, &record);
+                            let write = Write::PutApprovals { model: model.id, version, approvals };
+                            return Ok((Tagged { value, revision }, vec![write]));
+                        }
+                        if !approvals.is_empty() {
+                            let by: Vec<&str> = approvals.iter().map(|approval| approval.by.as_str()).collect();
+                            note.say("approved_by", json!(by));
+                        }
+                    }
+                    // Whatever is decided, it is decided.
+                    writes.push(Write::PutApprovals { model: model.id, version, approvals: Vec::new() });
+                }
                 if let Some(decision) = moderation.decision(from) {
                     note.say("rules", said(&over));
                     let held_by_inspection = over.iter().any(|one| one.level != "note");
@@ -199,7 +225,9 @@ impl Registry {
                 // Whatever it was held for, now somebody has decided.
                 record.held_by_inspection = false;
                 record.state_reason = Some(reason);
-                changed(&work, model, record, moment)
+                let (value, changes) = changed(&work, model, record, moment)?;
+                writes.extend(changes);
+                Ok((value, writes))
             })
             .await
     }

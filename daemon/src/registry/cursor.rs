@@ -26,6 +26,93 @@ struct Held<T> {
     total: Option<u64>,
 }
 
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seek {
+    /// The first one.
+    #[default]
+    First,
+    /// The one after a place.
+    After(String),
+    /// The one before a place.
+    Before(String),
+    /// The last one.
+    Last,
+}
+
+/// The word that `before` takes for the end of a list. No cursor is so short.
+pub const END: &str = "end";
+
+impl Seek {
+    /// From what a query says.
+    ///
+    /// # Errors
+    /// `Invalid` where it says both.
+    pub fn of(cursor: Option<String>, before: Option<String>) -> Result<Self, RegistryError> {
+        Ok(match (cursor, before) {
+            (None, None) => Self::First,
+            (Some(after), None) => Self::After(after),
+            (None, Some(before)) if before == END => Self::Last,
+            (None, Some(before)) => Self::Before(before),
+            (Some(_), Some(_)) => {
+                return Err(RegistryError::invalid("query.before", "it says where a page ends; `cursor` is there too"));
+            }
+        })
+    }
+}
+
+/// Where a page is looked for.
+#[derive(Debug)]
+pub(crate) struct Sought<T> {
+    /// Whether the list is walked from its end to its beginning.
+    pub(crate) backward: bool,
+    /// The place to go on from; none: from the end that the walk begins at.
+    pub(crate) from: Option<T>,
+    /// The list's total, as counted for the page that the walk began with.
+    pub(crate) total: Option<u64>,
+}
+
+/// Reads what is asked for of a list.
+///
+/// # Errors
+/// `Invalid` with the place `query.cursor`.
+pub(crate) fn seek<T: DeserializeOwned>(of: &str, seek: &Seek) -> Result<Sought<T>, RegistryError> {
+    let (backward, cursor) = match seek {
+        Seek::First => (false, None),
+        Seek::After(cursor) => (false, Some(cursor.as_str())),
+        Seek::Before(cursor) => (true, Some(cursor.as_str())),
+        Seek::Last => (true, None),
+    };
+    let found = read::<T>(of, cursor)?;
+    let total = found.as_ref().and_then(|(_from, total)| *total);
+    Ok(Sought { backward, from: found.map(|(from, _total)| from), total })
+}
+
+/// Cursors of a page, as `next_cursor` and `prev_cursor` say them.
+pub(crate) type Ends = (Option<String>, Option<String>);
+
+impl<T: Serialize> Sought<T> {
+    /// The cursors of the page that was found: `ends` are the places of its first and its last row in the list's order,
+    /// `on` is where the walk goes on, if it does.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub(crate) fn ends(
+        &self,
+        of: &str,
+        ends: Option<(&T, &T)>,
+        on: Option<&T>,
+        total: Option<u64>,
+    ) -> Result<Ends, RegistryError> {
+        let begun_inside = self.from.is_some();
+        let (first, last) = (ends.map(|(first, _)| first), ends.map(|(_, last)| last));
+        let (next, prev) =
+            if self.backward { (last.filter(|_| begun_inside), on) } else { (on, first.filter(|_| begun_inside)) };
+        let made = |place: Option<&T>| place.map(|place| write(of, place, total)).transpose();
+        Ok((made(next)?, made(prev)?))
+    }
+}
+
 /// Makes a cursor.
 pub(crate) fn write<T: Serialize>(of: &str, at: T, total: Option<u64>) -> Result<String, RegistryError> {
     let held = Held { v: FORM, of: of.to_owned(), at, total };
@@ -60,8 +147,33 @@ pub(crate) fn read<T: DeserializeOwned>(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::{read, write};
+    use super::{Seek, read, seek, write};
     use crate::registry::error::RegistryError;
+
+    /// A page in the middle has both cursors, one at an end only that which leads away from it, whichever way it was walked.
+    #[test]
+    fn ends_of_pages() {
+        let at = |at: u32| write("l", at, Some(9)).unwrap();
+        for (asked, on, next, prev) in [
+            (Seek::First, Some(3), Some(3), None),
+            (Seek::First, None, None, None),
+            (Seek::After(at(1)), Some(3), Some(3), Some(2)),
+            (Seek::After(at(1)), None, None, Some(2)),
+            (Seek::Before(at(4)), Some(2), Some(3), Some(2)),
+            (Seek::Before(at(4)), None, Some(3), None),
+            (Seek::Last, Some(2), None, Some(2)),
+        ] {
+            let sought = seek::<u32>("l", &asked).unwrap();
+            let (found_next, found_prev) = sought.ends("l", Some((&2, &3)), on.as_ref(), Some(9)).unwrap();
+            assert_eq!((found_next, found_prev), (next.map(at), prev.map(at)), "{asked:?}");
+            assert_eq!(sought.total.is_some(), sought.from.is_some());
+        }
+        let said = |cursor: &str, before: &str| {
+            let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            Seek::of(given(cursor), given(before)).ok()
+        };
+        assert_eq!([said("", "end"), said("", ""), said("a", "b")], [Some(Seek::Last), Some(Seek::First), None]);
+    }
 
     /// What is written is read; anything else is refused as `query.cursor`.
     #[test]

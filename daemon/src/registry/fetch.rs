@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 use crate::clock;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
+use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
-use crate::registry::{Inner, Registry, cursor, render};
+use crate::registry::{Inner, Registry, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
 use crate::store::{Bounds, ModelPage, ModelQuery, ModelSort, PublishedCheckpoint, Records, View};
 
@@ -65,8 +66,8 @@ pub struct ModelListing {
     pub sort: ModelSort,
     /// Rows of a page, 1..1000.
     pub limit: usize,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
+    /// Which page.
+    pub seek: Seek,
 }
 
 /// A number of rows within the bounds, whatever was asked.
@@ -147,18 +148,18 @@ impl Registry {
         caller: &Caller,
         reference: &ModelRef,
         limit: usize,
-        cursor: Option<&str>,
+        seek: Seek,
     ) -> Outcome<Page<VersionInfo>> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelRead, resolve::target(reference));
         inner.permit(caller, Permission::ModelRead, &note).await?;
         let sight = Sight::of(caller);
-        let (reference, cursor) = (reference.clone(), cursor.map(str::to_owned));
+        let reference = reference.clone();
         let work = Arc::clone(inner);
         let page = inner
             .scan(move |view| {
                 let model = resolve::model(view, &reference, sight)?.model;
-                list_versions(&work, view, &model, bounded(limit), cursor.as_deref(), sight)
+                list_versions(&work, view, &model, bounded(limit), &seek, sight)
             })
             .await;
         inner.told(caller, note, page).await
@@ -252,24 +253,19 @@ fn list(
         since_ms,
         sort,
         limit,
-        cursor,
+        seek,
     } = listing;
     let of = list_id(
         "models",
         &(&q, &tags, state, &format, parameters, &dtypes, &verdict, &alias, &uploader, since_ms, sort),
     );
-    let from = cursor::read::<String>(&of, cursor.as_deref())?;
-    let (after, counted) = match from {
-        Some((after, total)) => {
-            let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
-            (Some(hex::decode(after).map_err(bad)?), total)
-        }
-        None => (None, None),
-    };
+    let sought = cursor::seek::<String>(&of, &seek)?;
+    let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
+    let after = sought.from.as_ref().map(hex::decode).transpose().map_err(bad)?;
     if state == Some(State::Deleted) && !sight.sees_deleted() {
-        return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None });
+        return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None, prev_cursor: None });
     }
-    let is_first = after.is_none();
+    let is_begin = after.is_none();
     let query = ModelQuery {
         text: q,
         tags,
@@ -283,14 +279,19 @@ fn list(
         since_ms,
         sort,
         after,
+        backward: sought.backward,
         limit: bounded(limit),
     };
-    let ModelPage { models, next, total } = records.models(&query)?;
-    let total = if is_first { total } else { counted };
+    let ModelPage { models, next, ends, total } = records.models(&query)?;
+    let total = if is_begin { total } else { sought.total };
+    let ends = ends.map(|(first, last)| (hex::encode(first), hex::encode(last)));
+    let ends = ends.as_ref().map(|(first, last)| (first, last));
+    let (next_cursor, prev_cursor) = sought.ends(&of, ends, next.map(hex::encode).as_ref(), total)?;
     Ok(Page {
         items: models.iter().map(|model| render::model_row(&inner.settings, model)).collect(),
         total,
-        next_cursor: next.map(|next| cursor::write(&of, hex::encode(next), total)).transpose()?,
+        next_cursor,
+        prev_cursor,
     })
 }
 
@@ -405,33 +406,62 @@ fn visible_versions(
     Ok(visible)
 }
 
+/// The same backwards: oldest first, above a number.
+fn visible_versions_back(
+    records: &dyn Records,
+    model: &ModelRecord,
+    mut above: Option<Version>,
+    limit: usize,
+    sight: Sight,
+) -> Result<Vec<VersionRecord>, RegistryError> {
+    let mut visible = Vec::new();
+    while visible.len() < limit {
+        let page = records.versions_back(model.id, above, limit)?;
+        above = page.last().map(|version| version.version);
+        let is_last = page.len() < limit;
+        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted()));
+        if is_last {
+            break;
+        }
+    }
+    visible.truncate(limit);
+    Ok(visible)
+}
+
 fn list_versions(
     inner: &Inner,
     records: &dyn Records,
     model: &ModelRecord,
     limit: usize,
-    cursor: Option<&str>,
+    seek: &Seek,
     sight: Sight,
 ) -> Result<Page<VersionInfo>, RegistryError> {
     let of = list_id("versions", &model.id);
-    let from = cursor::read::<Version>(&of, cursor)?;
-    let total = match from {
-        Some((_, total)) => total,
+    let sought = cursor::seek::<Version>(&of, seek)?;
+    let total = match sought.from {
+        Some(_inside) => sought.total,
         None if !sight.sees_deleted() => Some(u64::from(model.live_versions)),
         // There is no counter of deleted versions.
         None => up_to_counted(visible_versions(records, model, None, COUNTED_MAX + 1, sight)?.len()),
     };
-    let mut found = visible_versions(records, model, from.map(|(below, _)| below), limit + 1, sight)?;
+    let walk = if sought.backward { visible_versions_back } else { visible_versions };
+    let mut found = walk(records, model, sought.from, limit + 1, sight)?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let last = found.last().filter(|_| more).map(|version| version.version);
+    let on = found.last().filter(|_| more).map(|version| version.version);
+    if sought.backward {
+        found.reverse();
+    }
+    let ends = found.first().zip(found.last()).map(|(first, last)| (&first.version, &last.version));
+    let (next_cursor, prev_cursor) = sought.ends(&of, ends, on.as_ref(), total)?;
     Ok(Page {
         items: found
             .iter()
             .map(|version| render::version_listed(inner.inspections.ruleset(), model, version))
             .collect(),
         total,
-        next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
+        next_cursor,
+        prev_cursor,
     })
 }
 
@@ -459,6 +489,7 @@ fn list_events(
         items: found.iter().map(render::alias_event).collect(),
         total,
         next_cursor: last.map(|last| cursor::write(&of, last, total)).transpose()?,
+        prev_cursor: None,
     })
 }
 

@@ -10,7 +10,7 @@ use common::name::ArtifactPath;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use crate::inspect::{self, Facts, Finding, Format, Inspection, Level, Ruleset, Verdict};
+use crate::inspect::{self, Facts, Finding, Format, Inspection, Level, Ruleset, Taken, Verdict, Wanted};
 use crate::inspection::{Inspector, Subject};
 use crate::registry::Inner;
 use crate::registry::error::RegistryError;
@@ -66,6 +66,29 @@ impl Inner {
         let inspected = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
         drop(permit);
         inspected.map_err(|error| RegistryError::Internal(error.into()))
+    }
+}
+
+impl Inner {
+    /// The octets round a place inside one stored file, off the async threads. None: there are none to be shown there.
+    ///
+    /// # Errors
+    /// `Internal`: it couldn't be read.
+    pub(crate) async fn excerpt_of<S>(
+        &self,
+        source: S,
+        name: &ArtifactPath,
+        wanted: Wanted,
+    ) -> Result<Option<Taken>, RegistryError>
+    where
+        S: Subject + Send + 'static,
+    {
+        let permit = self.inspections.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
+        let (inspector, name) = (Arc::clone(&self.inspections.inspector), name.clone());
+        let task = tokio::task::spawn_blocking(move || inspector.excerpt(&source, name.as_str(), &wanted));
+        let taken = task.await.map_err(|error| RegistryError::Internal(error.into()))?;
+        drop(permit);
+        taken.map_err(|error| RegistryError::Internal(error.into()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! From records to what the wire shows. Knows both shapes; refuses to know rules.
 
 use common::api::{
-    AliasEvent, AliasInfo, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review, State, User,
-    VersionInfo,
+    AliasEvent, AliasInfo, Approval, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review,
+    ReviewNote, SessionInfo, State, User, VersionInfo,
 };
 use common::name::Alias;
 use serde_json::Value;
@@ -10,13 +10,16 @@ use serde_json::Value;
 use crate::clock::rfc3339;
 use crate::inspect::{Ruleset, rule};
 use crate::registry::settings::Settings;
+use crate::registry::throttle::Failed;
 use crate::store::records::{
-    AliasEventRecord, AliasRecord, FindingRecord, InspectionRecord, ModelRecord, ReviewDecision, ReviewRecord,
-    SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, AliasRecord, ApprovalRecord, FindingRecord, InspectionRecord, ModelRecord, ReviewDecision,
+    ReviewNoteRecord, ReviewRecord, SessionRecord, UserRecord, VersionRecord,
 };
 
 /// Findings of each version that lists show.
 pub(crate) const FINDINGS_LISTED_MAX: usize = 5;
+/// Sessions of a user that are shown.
+const SESSIONS_SHOWN_MAX: usize = 50;
 
 pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
     let latest = model.latest.as_ref();
@@ -137,6 +140,19 @@ pub(crate) fn review(review: &ReviewRecord) -> Review {
     }
 }
 
+pub(crate) fn review_note(note: &ReviewNoteRecord) -> ReviewNote {
+    ReviewNote { text: note.text.clone(), by: note.by.clone(), at: rfc3339(note.at_ms), log_index: note.index }
+}
+
+pub(crate) fn approval(approval: &ApprovalRecord) -> Approval {
+    Approval {
+        by: approval.by.clone(),
+        at: rfc3339(approval.at_ms),
+        log_index: approval.index,
+        reason: approval.reason.clone(),
+    }
+}
+
 /// Whether a version is held for what inspection found, and nothing is found any more.
 pub(crate) fn is_cleared(version: &VersionRecord) -> bool {
     version.state == State::Quarantined
@@ -144,8 +160,29 @@ pub(crate) fn is_cleared(version: &VersionRecord) -> bool {
         && version.inspection.as_ref().is_some_and(|inspection| inspection.verdict == "clean")
 }
 
-pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], now_ms: i64) -> User {
-    let live = sessions.iter().filter(|session| session.epoch == user.epoch && session.expires_at_ms > now_ms);
+/// The sessions of a user that can still be used.
+fn live<'s>(
+    user: &'s UserRecord,
+    sessions: &'s [SessionRecord],
+    now_ms: i64,
+) -> impl Iterator<Item = &'s SessionRecord> {
+    sessions.iter().filter(move |session| session.epoch == user.epoch && session.expires_at_ms > now_ms)
+}
+
+/// Those sessions, the newest first.
+pub(crate) fn sessions(user: &UserRecord, sessions: &[SessionRecord], now_ms: i64) -> Vec<SessionInfo> {
+    let mut live: Vec<&SessionRecord> = live(user, sessions, now_ms).collect();
+    live.sort_by_key(|session| std::cmp::Reverse(session.created_at_ms));
+    let info = |session: &&SessionRecord| SessionInfo {
+        since: rfc3339(session.created_at_ms),
+        expires_at: rfc3339(session.expires_at_ms),
+    };
+    live.iter().take(SESSIONS_SHOWN_MAX).map(info).collect()
+}
+
+/// A user. `failures`: sign-ins that failed of late.
+pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], failures: Failed, now_ms: i64) -> User {
+    let live = live(user, sessions, now_ms);
     User {
         id: user.id.clone(),
         username: user.name.clone(),
@@ -156,5 +193,7 @@ pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], now_ms: i64) -
         created_at: rfc3339(user.created_at_ms),
         updated_at: rfc3339(user.updated_at_ms),
         last_login_at: user.last_login_at_ms.map(rfc3339),
+        failed_logins: failures.count,
+        locked_until: failures.locked_until_ms.map(rfc3339),
     }
 }

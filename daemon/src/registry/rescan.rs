@@ -17,7 +17,7 @@ use common::audit::{Action, Target};
 use common::name::{ModelRef, Version};
 use common::role::Permission;
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -87,6 +87,11 @@ struct Round {
 }
 
 impl Rescans {
+    /// A place among those who have something looked into at once, if there is one.
+    pub(crate) fn on_demand(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.on_demand.try_acquire()
+    }
+
     /// Something stale may have come back: the next round begins without waiting.
     pub(crate) fn wake(&self) {
         self.woken.notify_one();
@@ -122,7 +127,7 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::change(Action::ModelRescan, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelWrite, &note).await?;
-        let Ok(_permit) = inner.rescans.on_demand.try_acquire() else {
+        let Ok(_permit) = inner.rescans.on_demand() else {
             let what = "as many versions as may be are being inspected anew";
             return Err(inner.refuse(caller, note, RegistryError::Busy { what, is_callers: false }).await);
         };

@@ -1,44 +1,129 @@
-//! What people decide over findings: which versions wait for a decision, and which rules inspection goes by. The decisions
-//! themselves are changes of state (`change.rs`). Knows the quarantine; refuses to know how anything was found.
+//! What people decide over findings: which versions wait for a decision, what was noted of them and who approved, and which
+//! rules inspection goes by. The decisions themselves are changes of state (`change.rs`). Knows the quarantine; refuses to know how anything was found.
 
-use common::api::{Page, QuarantineItem, QuarantineStatus, ScanRule, ScanRules};
+use std::sync::Arc;
+
+use common::api::{
+    Page, QuarantineItem, QuarantineStatus, ReviewInfo, ReviewNote, ScanRule, ScanRules, SenderInfo, State,
+};
 use common::audit::{Action, Target};
-use common::name::Version;
+use common::name::{ModelRef, Version};
 use common::role::Permission;
+use serde_json::json;
 
 use crate::clock;
 use crate::inspect::RULES;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
+use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{COUNTED_MAX, bounded, list_id, up_to_counted};
-use crate::registry::inspection::format_of;
-use crate::registry::{Registry, cursor, render};
-use crate::store::records::{ModelRecord, VersionRecord};
-use crate::store::{Records, View};
+use crate::registry::idempotency::described;
+use crate::registry::inspection::{format_of, rules_of};
+use crate::registry::resolve::{self, Sight};
+use crate::registry::text;
+use crate::registry::{Inner, Registry, render};
+use crate::store::records::{ApprovalRecord, ModelRecord, ReviewNoteRecord, VersionRecord, Write};
+use crate::store::{Moment, Records, View};
 
 /// Versions that one page may look at.
 const SCANNED_MAX: usize = 20_000;
 /// Versions read at once.
 const PAGE: usize = 200;
+/// Notes of a version that are shown.
+const NOTES_SHOWN_MAX: usize = 50;
+/// Notes that a version can have.
+const NOTES_MAX: usize = 500;
 
 impl Registry {
     /// Versions in quarantine, the longest held first: those that wait for a decision, or those that were blocked for good.
     ///
     /// # Errors
     /// What `require` says; `Invalid` for the cursor.
-    pub async fn quarantined(
-        &self,
-        caller: &Caller,
-        blocked: bool,
-        limit: usize,
-        cursor: Option<String>,
-    ) -> Outcome<Page<QuarantineItem>> {
+    pub async fn quarantined(&self, caller: &Caller, listing: HeldListing) -> Outcome<Page<QuarantineItem>> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelList, Target::new("model", "*")).with("quarantine", true);
-        inner.permit(caller, Permission::ModelModerate, &note).await?;
-        let page = inner.scan(move |view| list(view, blocked, bounded(limit), cursor.as_deref())).await;
+        inner.permit(caller, Permission::QuarantineRead, &note).await?;
+        let work = Arc::clone(inner);
+        let page = inner.scan(move |view| list(&work, view, &listing)).await;
         inner.told(caller, note, page).await
+    }
+
+    /// What helps to decide over a version that is held: notes, approvals, how its sender stands.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`.
+    pub async fn review(&self, caller: &Caller, reference: &ModelRef, version: Version) -> Outcome<ReviewInfo> {
+        let inner = &self.inner;
+        let note = Note::event(Action::ModelRead, resolve::version_target(reference, version)).with("review", true);
+        inner.permit(caller, Permission::QuarantineRead, &note).await?;
+        let sight = Sight::of(caller);
+        let found = inner
+            .read(|view| {
+                let model = resolve::model(view, reference, sight)?.model;
+                let record = resolve::version(view, &model, version, sight)?;
+                let notes = view.review_notes(model.id, version, NOTES_SHOWN_MAX)?;
+                let sender = view.sender(&record.created_by_id)?;
+                Ok(ReviewInfo {
+                    notes: notes.iter().map(render::review_note).collect(),
+                    approvals: approvals_of(view, &record)?.iter().map(render::approval).collect(),
+                    approvals_needed: inner.settings.release_approvals,
+                    sender: SenderInfo {
+                        name: record.created_by.clone(),
+                        available: sender.available,
+                        held: sender.held,
+                        blocked: sender.blocked,
+                    },
+                })
+            })
+            .await;
+        inner.told(caller, note, found).await
+    }
+
+    /// Notes something of a version that is held. It changes nothing of the version.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`, `Conflict` where it isn't held or has too many notes, `Invalid`,
+    /// `IdempotencyKeyReused`.
+    pub async fn add_note(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        version: Version,
+        text: &str,
+    ) -> Outcome<ReviewNote> {
+        let inner = &self.inner;
+        let note = Note::change(Action::ModelNote, resolve::version_target(reference, version));
+        inner.permit(caller, Permission::ModelModerate, &note).await?;
+        let body = json!({"model": described(reference), "version": version, "note": text});
+        let once = inner.fingerprints.once(caller, &body);
+        let (reference, text, who) = (reference.clone(), text.trim().to_owned(), caller.clone());
+        inner
+            .commit_once(caller, note, once, move |records, moment, note| {
+                let mut refused = Vec::new();
+                text::check_reason("body.text", &text, &mut refused);
+                if !refused.is_empty() {
+                    return Err(RegistryError::Invalid(refused));
+                }
+                let sight = Sight::of(&who);
+                let model = resolve::live_model(records, &reference, sight)?;
+                note.target.id = model.id.to_string();
+                let record = resolve::version(records, &model, version, sight)?;
+                if record.state != State::Quarantined {
+                    let state = record.state.as_str();
+                    let why = format!("version {version} is {state}: notes are of what is held in quarantine");
+                    return Err(RegistryError::Conflict(why));
+                }
+                if records.review_notes(model.id, version, NOTES_MAX)?.len() >= NOTES_MAX {
+                    return Err(RegistryError::Conflict(format!("version {version} has {NOTES_MAX} notes already")));
+                }
+                note.say("text", text.as_str());
+                let made =
+                    ReviewNoteRecord { text, by: who.actor.name.clone(), at_ms: moment.at_ms, index: moment.index };
+                let value = render::review_note(&made);
+                Ok((value, vec![Write::AppendReviewNote { model: model.id, version, note: made }]))
+            })
+            .await
     }
 
     /// How full the quarantine is.
@@ -47,11 +132,8 @@ impl Registry {
     /// Those of reading the records.
     pub async fn quarantine_status(&self) -> Result<QuarantineStatus, RegistryError> {
         let read = |view: &dyn View| {
-            let (oldest, _more) = held(view, false, None, 1)?;
-            let since_ms = match oldest.first() {
-                Some((_place, model, number)) => view.version(model.id, *number)?.map(|version| version.state_at_ms),
-                None => None,
-            };
+            let (oldest, _more) = held(view, &HeldListing::default(), false, None, 1)?;
+            let since_ms = oldest.first().map(|(_place, _model, version)| version.state_at_ms);
             Ok(QuarantineStatus {
                 waiting: view.held(false)?,
                 blocked: view.held(true)?,
@@ -93,26 +175,72 @@ impl Registry {
     }
 }
 
-/// The place of a version that is held in the order, its model and its number.
-type Held = (Vec<u8>, ModelRecord, Version);
+/// Which of what is held.
+#[derive(Debug, Clone, Default)]
+pub struct HeldListing {
+    /// Those that were blocked for good.
+    pub blocked: bool,
+    /// Part of the model's name, ignoring case.
+    pub q: Option<String>,
+    /// A rule that found something, or the beginning of one that ends in `.*`.
+    pub rule: Option<String>,
+    /// What inspection came to.
+    pub verdict: Option<String>,
+    /// Who published it.
+    pub sender: Option<String>,
+    /// Rows of a page, 1..1000.
+    pub limit: usize,
+    /// Which page.
+    pub seek: Seek,
+}
 
-/// Those of models that are there, after a place. The second is where the walk ended before its end.
+impl HeldListing {
+    fn has_filter(&self) -> bool {
+        self.q.is_some() || self.rule.is_some() || self.verdict.is_some() || self.sender.is_some()
+    }
+
+    fn takes(&self, model: &ModelRecord, version: &VersionRecord) -> bool {
+        let finds = |wanted: &String, rule: &str| match wanted.strip_suffix(".*") {
+            Some(family) => rule.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
+            None => rule == wanted,
+        };
+        let verdict = version.inspection.as_ref().map(|inspection| &inspection.verdict);
+        self.q.as_ref().is_none_or(|text| model.name.folded().contains(&text.to_lowercase()))
+            && self.rule.as_ref().is_none_or(|rule| version.findings.iter().any(|found| finds(rule, &found.rule)))
+            && self.verdict.as_ref().is_none_or(|wanted| verdict == Some(wanted))
+            && self.sender.as_ref().is_none_or(|sender| *sender == version.created_by)
+    }
+}
+
+/// A version that is held, its model, and its place in the order.
+type Held = (Vec<u8>, ModelRecord, VersionRecord);
+
+/// Those of models that are there, from a place on. The second is where the walk ended before its end.
 fn held(
     records: &dyn Records,
-    blocked: bool,
-    mut after: Option<Vec<u8>>,
+    listing: &HeldListing,
+    backward: bool,
+    mut from: Option<Vec<u8>>,
     limit: usize,
 ) -> Result<(Vec<Held>, Option<Vec<u8>>), RegistryError> {
     let mut found = Vec::new();
     for _page in 0..SCANNED_MAX / PAGE {
-        let page = records.quarantined(blocked, after.as_deref(), PAGE)?;
+        let page = if backward {
+            records.quarantined_back(listing.blocked, from.as_deref(), PAGE)?
+        } else {
+            records.quarantined(listing.blocked, from.as_deref(), PAGE)?
+        };
         let is_last = page.len() < PAGE;
         for (place, (id, number)) in page {
-            after = Some(place.clone());
-            if let Some(model) = records.model(id)?.filter(|model| model.deleted.is_none()) {
-                found.push((place, model, number));
+            from = Some(place.clone());
+            let Some(model) = records.model(id)?.filter(|model| model.deleted.is_none()) else { continue };
+            let missing = || format!("version {number} of {id} is held, but not there");
+            let version = records.version(id, number)?;
+            let version = version.ok_or_else(|| RegistryError::Corrupt(missing().into()))?;
+            if listing.takes(&model, &version) {
+                found.push((place, model, version));
                 if found.len() == limit {
-                    return Ok((found, after));
+                    return Ok((found, from));
                 }
             }
         }
@@ -120,46 +248,55 @@ fn held(
             return Ok((found, None));
         }
     }
-    Ok((found, after))
+    Ok((found, from))
 }
 
-fn list(
-    records: &dyn Records,
-    blocked: bool,
-    limit: usize,
-    cursor: Option<&str>,
-) -> Result<Page<QuarantineItem>, RegistryError> {
-    let of = list_id("quarantine", &blocked);
-    let (after, total) = match cursor::read::<String>(&of, cursor)? {
-        Some((after, total)) => {
-            let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
-            (Some(hex::decode(after).map_err(bad)?), total)
+fn list(inner: &Inner, records: &dyn Records, listing: &HeldListing) -> Result<Page<QuarantineItem>, RegistryError> {
+    let HeldListing { blocked, q, rule, verdict, sender, limit, seek } = listing;
+    let limit = bounded(*limit);
+    let of = list_id("quarantine", &(blocked, q, rule, verdict, sender));
+    let sought = cursor::seek::<String>(&of, seek)?;
+    let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
+    let from = sought.from.as_ref().map(hex::decode).transpose().map_err(bad)?;
+    let total = match &from {
+        Some(_inside) => sought.total,
+        None if listing.has_filter() => {
+            let (counted, more) = held(records, listing, false, None, COUNTED_MAX + 1)?;
+            up_to_counted(counted.len()).filter(|_| more.is_none())
         }
-        None => {
-            let (counted, more) = held(records, blocked, None, COUNTED_MAX + 1)?;
-            (None, up_to_counted(counted.len()).filter(|_| more.is_none()))
-        }
+        None => Some(records.held(*blocked)?),
     };
-    // One more than asked tells whether there is a next page.
-    let (mut found, mut next) = held(records, blocked, after, limit + 1)?;
+    // One more than asked tells whether there is another page.
+    let (mut found, mut on) = held(records, listing, sought.backward, from, limit + 1)?;
     if found.len() > limit {
         found.truncate(limit);
-        next = found.last().map(|(place, _model, _number)| place.clone());
+        on = found.last().map(|(place, _model, _version)| place.clone());
+    }
+    if sought.backward {
+        found.reverse();
     }
     let now_ms = clock::now_ms();
-    let mut items = Vec::with_capacity(found.len());
-    for (_place, model, number) in &found {
-        let version = records.version(model.id, *number)?;
-        let missing = || format!("version {number} of {} is held, but not there", model.id);
-        items.push(item(model, &version.ok_or_else(|| RegistryError::Corrupt(missing().into()))?, now_ms));
-    }
-    Ok(Page { items, total, next_cursor: next.map(|next| cursor::write(&of, hex::encode(next), total)).transpose()? })
+    let needed = inner.settings.release_approvals;
+    let items = found.iter().map(|(_place, model, version)| item(records, model, version, needed, now_ms));
+    let items = items.collect::<Result<Vec<_>, RegistryError>>()?;
+    let ends = found.first().zip(found.last()).map(|((first, ..), (last, ..))| (hex::encode(first), hex::encode(last)));
+    let ends = ends.as_ref().map(|(first, last)| (first, last));
+    let (next_cursor, prev_cursor) = sought.ends(&of, ends, on.map(hex::encode).as_ref(), total)?;
+    Ok(Page { items, total, next_cursor, prev_cursor })
 }
 
-fn item(model: &ModelRecord, version: &VersionRecord, now_ms: i64) -> QuarantineItem {
+fn item(
+    records: &dyn Records,
+    model: &ModelRecord,
+    version: &VersionRecord,
+    needed: u32,
+    now_ms: i64,
+) -> Result<QuarantineItem, RegistryError> {
     let held_ms = now_ms.saturating_sub(version.state_at_ms);
     let inspection = version.inspection.as_ref();
-    QuarantineItem {
+    let approvals = if needed > 1 { approvals_of(records, version)?.len() } else { 0 };
+    let notes = records.review_notes(model.id, version.version, NOTES_SHOWN_MAX)?.len();
+    Ok(QuarantineItem {
         id: model.id,
         name: model.name.clone(),
         version: version.version,
@@ -171,9 +308,57 @@ fn item(model: &ModelRecord, version: &VersionRecord, now_ms: i64) -> Quarantine
         findings: version.findings.iter().take(render::FINDINGS_LISTED_MAX).map(render::finding).collect(),
         findings_total: inspection.map_or(version.findings.len() as u64, |inspection| inspection.findings_total),
         review: version.review.as_ref().map(render::review),
+        approvals: u32::try_from(approvals).unwrap_or(u32::MAX),
+        approvals_needed: needed,
+        notes: u32::try_from(notes).unwrap_or(u32::MAX),
         format: format_of(&version.artifacts),
         size: version.artifacts.iter().map(|artifact| artifact.size).sum(),
         created_at: clock::rfc3339(version.created_at_ms),
         created_by: version.created_by.clone(),
+    })
+}
+
+/// Who would release a version as it is now: what was approved of another state of it, or of other findings, is void.
+pub(crate) fn approvals_of(
+    records: &dyn Records,
+    version: &VersionRecord,
+) -> Result<Vec<ApprovalRecord>, RegistryError> {
+    let over = rules_of(&version.findings);
+    let mut approvals = records.approvals(version.model, version.version)?;
+    approvals.retain(|approval| approval.held_at_ms == version.state_at_ms && approval.over == over);
+    Ok(approvals)
+}
+
+/// The approval that a release comes to where others are needed besides; none where this one makes them enough.
+///
+/// # Errors
+/// `Conflict`: the same person has approved already.
+pub(crate) fn approve(
+    caller: &Caller,
+    reason: &str,
+    version: &VersionRecord,
+    approvals: &[ApprovalRecord],
+    needed: u32,
+    moment: Moment,
+) -> Result<Option<ApprovalRecord>, RegistryError> {
+    let actor = &caller.actor;
+    if approvals.iter().any(|approval| approval.by_id == actor.id) {
+        let (done, number) = (approvals.len(), version.version);
+        return Err(RegistryError::Conflict(format!(
+            "{} has approved the release of version {number} already ({done} of {needed}); the next one must be somebody else's",
+            actor.name
+        )));
     }
+    if approvals.len() + 1 >= usize::try_from(needed).unwrap_or(usize::MAX) {
+        return Ok(None);
+    }
+    Ok(Some(ApprovalRecord {
+        by_id: actor.id.clone(),
+        by: actor.name.clone(),
+        at_ms: moment.at_ms,
+        index: moment.index,
+        reason: reason.to_owned(),
+        held_at_ms: version.state_at_ms,
+        over: rules_of(&version.findings),
+    }))
 }

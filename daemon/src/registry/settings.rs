@@ -29,6 +29,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// What is done about what inspection finds, by model.
     pub scan_policies: ScanPolicies,
+    /// How many people it takes to release a version from quarantine; at least 1.
+    pub release_approvals: u32,
     /// Octets of files that are inspected anew in a second; none: only on demand.
     pub rescan_bytes_per_second: Option<NonZeroU64>,
     /// Aliases that only admins may move.

@@ -91,6 +91,7 @@ fn settings() -> Settings {
         upload_bytes_max: 1 << 20,
         min_free_bytes: 0,
         scan_policies: ScanPolicy::Default.into(),
+        release_approvals: 1,
         rescan_bytes_per_second: None,
         protected_aliases: ["prod".parse().unwrap()].into(),
         restore_period: Duration::from_secs(3600),

@@ -110,6 +110,26 @@ pub(crate) struct Rejected {
     pub(crate) anonymous: u64,
 }
 
+/// Sign-ins of a user that failed of late, from wherever.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// How many.
+    pub(crate) count: u32,
+    /// Until when somewhere is locked out because of them, milliseconds since the epoch.
+    pub(crate) locked_until_ms: Option<i64>,
+}
+
+/// Those of all users.
+pub(crate) struct RecentFailures(HashMap<[u8; 32], Failed>);
+
+impl RecentFailures {
+    /// Those of one.
+    pub(crate) fn of(&self, username: &str) -> Failed {
+        let name: [u8; 32] = Sha256::digest(username.to_lowercase()).into();
+        self.0.get(&name).copied().unwrap_or_default()
+    }
+}
+
 /// Who tries to sign in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
@@ -186,6 +206,27 @@ impl Throttle {
     pub(crate) fn forgive(&self, username: &str) {
         let name: [u8; 32] = Sha256::digest(username.to_lowercase()).into();
         self.counts().failures.retain(|key, _failures| !matches!(key, Key::User(user, _network) if *user == name));
+    }
+
+    /// How sign-ins of all users fared of late, as far as any failed.
+    pub(crate) fn failures(&self, now_ms: i64) -> RecentFailures {
+        let counts = self.counts();
+        let mut by_name: HashMap<[u8; 32], Failed> = HashMap::new();
+        for (key, failures) in &counts.failures {
+            let Key::User(name, _network) = key else { continue };
+            if failures.is_over(now_ms) {
+                continue;
+            }
+            let failed = by_name.entry(*name).or_default();
+            let is_locked = failures.locked_until_ms > now_ms;
+            // Those that locked it were counted to the end and forgotten then.
+            let count = if is_locked { USER_FAILURES_MAX } else { failures.at_ms.len() };
+            failed.count = failed.count.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+            if is_locked {
+                failed.locked_until_ms = failed.locked_until_ms.max(Some(failures.locked_until_ms));
+            }
+        }
+        RecentFailures(by_name)
     }
 
     /// Counts a refusal of an anonymous caller.

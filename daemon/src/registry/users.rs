@@ -3,11 +3,15 @@
 //!
 //! What changes a user's rights raises the user's epoch and ends the sessions, so that it holds from the next request on.
 
-use common::api::{Page, User, UserPatch};
-use common::audit::{Action, ActorKind, Target};
+pub mod listing;
+
+use std::sync::Arc;
+
+use common::api::{Page, RoleGiven, User, UserInfo, UserPatch};
+use common::audit::{Action, ActorKind, Outcome as EntryOutcome, Target};
 use common::name::UserName;
 use common::role::{Permission, Role};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::auth::password;
 use crate::clock;
@@ -16,14 +20,19 @@ use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::delete::Gone;
 use crate::registry::error::{Outcome, RegistryError};
-use crate::registry::fetch::{Tagged, bounded, list_id};
+use crate::registry::fetch::Tagged;
 use crate::registry::resolve::UNTOLD;
-use crate::registry::{Inner, Registry, Seeded, cursor, render};
+use crate::registry::throttle::Failed;
+use crate::registry::users::listing::UserListing;
+use crate::registry::{Inner, Registry, Seeded, render};
 use crate::store::records::{UserRecord, Write};
-use crate::store::{Moment, Records};
+use crate::store::{EntryQuery, Moment, Records, View};
 
 /// Octets of randomness in a user's id.
 const ID_RANDOM_OCTETS: usize = 10;
+/// Entries about a user that are read at once, and how often, to find who gave them their role.
+const ENTRIES_PAGE: usize = 100;
+const ENTRIES_PAGES_MAX: usize = 20;
 
 fn user_target(name: &UserName) -> Target {
     Target::new("user", name.as_str())
@@ -84,7 +93,7 @@ impl Registry {
                 let user = UserRecord { must_change_password, ..new_user(id, name, role, hash, moment) };
                 note.target.id.clone_from(&user.id);
                 note.say("name", user.name.as_str());
-                let value = render::user(&user, &[], moment.at_ms);
+                let value = render::user(&user, &[], Failed::default(), moment.at_ms);
                 Ok((Tagged { value, revision: moment.index }, vec![Write::PutUser(user)]))
             })
             .await
@@ -131,34 +140,16 @@ impl Registry {
         }
     }
 
-    /// Users by name. `limit` 1..1000.
+    /// Users. Sign-ins that failed of late are told with them.
     ///
     /// # Errors
     /// What `require` says; `Invalid` for the cursor.
-    pub async fn list_users(&self, caller: &Caller, limit: usize, cursor: Option<&str>) -> Outcome<Page<User>> {
+    pub async fn list_users(&self, caller: &Caller, listing: UserListing) -> Outcome<Page<User>> {
         let inner = &self.inner;
         let note = Note::event(Action::UserList, Target::new("user", "*"));
         inner.permit(caller, Permission::UserManage, &note).await?;
-        let cursor = cursor.map(str::to_owned);
-        let page = inner
-            .scan(move |view| {
-                let of = list_id("users", &());
-                let from = cursor::read::<UserName>(&of, cursor.as_deref())?;
-                let total = Some(view.counters()?.users);
-                let limit = bounded(limit);
-                let mut users = view.users(from.as_ref().map(|(after, _total)| after), limit + 1)?;
-                let more = users.len() > limit;
-                users.truncate(limit);
-                let now_ms = clock::now_ms();
-                let mut items = Vec::with_capacity(users.len());
-                for user in &users {
-                    items.push(render::user(user, &view.sessions_of(&user.id)?, now_ms));
-                }
-                let last = users.last().filter(|_| more).map(|user| &user.name);
-                let next_cursor = last.map(|last| cursor::write(&of, last, total)).transpose()?;
-                Ok(Page { items, total, next_cursor })
-            })
-            .await;
+        let work = Arc::clone(inner);
+        let page = inner.scan(move |view| listing::page(&work, view, &listing)).await;
         inner.told(caller, note, page).await
     }
 
@@ -166,19 +157,25 @@ impl Registry {
     ///
     /// # Errors
     /// What `require` says; `NotFound`.
-    pub async fn user(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<User>> {
+    pub async fn user(&self, caller: &Caller, name: &UserName) -> Outcome<Tagged<UserInfo>> {
         let inner = &self.inner;
         let mut note = Note::event(Action::UserRead, user_target(name));
         inner.permit(caller, Permission::UserManage, &note).await?;
         let found = inner
             .read(|view| {
                 let user = view.user(name)?.ok_or_else(|| missing(name))?;
-                let value = render::user(&user, &view.sessions_of(&user.id)?, clock::now_ms());
+                let (now_ms, sessions) = (clock::now_ms(), view.sessions_of(&user.id)?);
+                let failed = inner.throttle.failures(now_ms).of(user.name.as_str());
+                let value = UserInfo {
+                    live_sessions: render::sessions(&user, &sessions, now_ms),
+                    role_given: role_given(view, &user)?,
+                    user: render::user(&user, &sessions, failed, now_ms),
+                };
                 Ok(Tagged { value, revision: user.revision })
             })
             .await;
         if let Ok(found) = &found {
-            note.target.id.clone_from(&found.value.id);
+            note.target.id.clone_from(&found.value.user.id);
         }
         inner.told(caller, note, found).await
     }
@@ -287,6 +284,7 @@ impl Registry {
         let inner = &self.inner;
         let once = once.and_then(|body| inner.fingerprints.once(caller, &body));
         let (name, who) = (name.clone(), caller.clone());
+        let failures = inner.throttle.failures(clock::now_ms());
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
                 let mut user = records.user(&name)?.ok_or_else(|| missing(&name))?;
@@ -302,7 +300,8 @@ impl Registry {
                 }
                 user.updated_at_ms = moment.at_ms;
                 user.revision = moment.index;
-                let value = render::user(&user, &sessions, moment.at_ms);
+                let failed = failures.of(user.name.as_str());
+                let value = render::user(&user, &sessions, failed, moment.at_ms);
                 writes.push(Write::PutUser(user));
                 Ok((Tagged { value, revision: moment.index }, writes))
             })
@@ -326,6 +325,32 @@ impl Inner {
         let hash = place.run(move || password::hash(&password)).await?;
         hash.map_err(|error| RegistryError::Internal(error.to_string().into()))
     }
+}
+
+/// Who gave a user the role they have: the newest entry about them that names a role.
+fn role_given(view: &dyn View, user: &UserRecord) -> Result<Option<RoleGiven>, RegistryError> {
+    let mut query = EntryQuery {
+        target: Some(user.id.clone()),
+        outcome: Some(EntryOutcome::Ok),
+        limit: ENTRIES_PAGE,
+        ..EntryQuery::default()
+    };
+    for _page in 0..ENTRIES_PAGES_MAX {
+        let page = view.entries(&query)?;
+        for found in &page.entries {
+            // What a newer version wrote is passed over.
+            let Ok(entry) = serde_json::from_slice::<Value>(&found.leaf) else { continue };
+            let text = |path: &str| entry.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            if text("/data/role") == user.role.as_str() && text("/action") != Action::UserDelete.as_str() {
+                return Ok(Some(RoleGiven { by: text("/actor/name"), at: text("/ts"), log_index: found.index }));
+            }
+        }
+        match page.next_before {
+            Some(before) => query.before = Some(before),
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// The writes that end all sessions of a user, but one.

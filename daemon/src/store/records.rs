@@ -224,6 +224,49 @@ pub struct ReviewRecord {
     pub over: Vec<RuleRecord>,
 }
 
+/// What somebody noted of a version while it was held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewNoteRecord {
+    /// The text.
+    pub text: String,
+    /// By whom.
+    pub by: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of its entry.
+    pub index: u64,
+}
+
+/// That somebody would release a version, where that takes more than one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRecord {
+    /// Stable id of who did.
+    pub by_id: String,
+    /// Their name.
+    pub by: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of its entry.
+    pub index: u64,
+    /// The reason that was given.
+    pub reason: String,
+    /// Since when the version was held then, milliseconds since the epoch.
+    pub held_at_ms: i64,
+    /// What had found something then.
+    pub over: Vec<RuleRecord>,
+}
+
+/// How what somebody published stands: versions that are not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SenderRecord {
+    /// Handed out.
+    pub available: u64,
+    /// Held, and waiting for a decision.
+    pub held: u64,
+    /// Blocked for good.
+    pub blocked: u64,
+}
+
 /// A decision of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReviewDecision {
@@ -480,6 +523,24 @@ pub enum Write {
     },
     /// Remembers whether the drop folder takes anything in.
     PutIntake(IntakeRecord),
+    /// Adds a note of a review; it goes with its version.
+    AppendReviewNote {
+        /// The model.
+        model: ModelId,
+        /// The number.
+        version: Version,
+        /// The note.
+        note: ReviewNoteRecord,
+    },
+    /// Replaces who would release a version; none forgets them.
+    PutApprovals {
+        /// The model.
+        model: ModelId,
+        /// The number.
+        version: Version,
+        /// Who would, oldest first.
+        approvals: Vec<ApprovalRecord>,
+    },
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

@@ -81,7 +81,9 @@ impl References {
                 | Write::DeleteDamage { .. }
                 | Write::PutIngest(_)
                 | Write::DeleteIngest { .. }
-                | Write::PutIntake(_) => {}
+                | Write::PutIntake(_)
+                | Write::AppendReviewNote { .. }
+                | Write::PutApprovals { .. } => {}
             }
         }
     }

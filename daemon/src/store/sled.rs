@@ -52,8 +52,9 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
-    ModelRecord, RulesetRecord, SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
+    VersionRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -590,6 +591,9 @@ impl Records for SledView {
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
         KvRecords(&self.tree).users(after, limit)
     }
+    fn users_back(&self, before: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
+        KvRecords(&self.tree).users_back(before, limit)
+    }
     fn session(&self, sid: &str) -> Read<Option<SessionRecord>> {
         KvRecords(&self.tree).session(sid)
     }
@@ -607,6 +611,9 @@ impl Records for SledView {
     }
     fn versions(&self, id: ModelId, below: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
         KvRecords(&self.tree).versions(id, below, limit)
+    }
+    fn versions_back(&self, id: ModelId, above: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
+        KvRecords(&self.tree).versions_back(id, above, limit)
     }
     fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
         KvRecords(&self.tree).holder(digest)
@@ -678,6 +685,18 @@ impl Records for SledView {
     }
     fn quarantined(&self, blocked: bool, after: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
         KvRecords(&self.tree).quarantined(blocked, after, limit)
+    }
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+        KvRecords(&self.tree).quarantined_back(blocked, before, limit)
+    }
+    fn review_notes(&self, id: ModelId, version: Version, limit: usize) -> Read<Vec<ReviewNoteRecord>> {
+        KvRecords(&self.tree).review_notes(id, version, limit)
+    }
+    fn approvals(&self, id: ModelId, version: Version) -> Read<Vec<ApprovalRecord>> {
+        KvRecords(&self.tree).approvals(id, version)
+    }
+    fn sender(&self, id: &str) -> Read<SenderRecord> {
+        KvRecords(&self.tree).sender(id)
     }
     fn held(&self, blocked: bool) -> Read<u64> {
         KvRecords(&self.tree).held(blocked)

@@ -34,6 +34,9 @@
 //! | `q` | 0 or 1 if blocked, held since, model id, version | – : versions in quarantine |
 //! | `Q` | 0 or 1 if blocked | how many those are, without those of deleted models |
 //! | `Q` | 0 or 1 if blocked, model id | how many those of a model are |
+//! | `N` | model id, version, entry index | `ReviewNoteRecord` |
+//! | `A` | model id, version | `ApprovalRecord`s |
+//! | `P` | user id | `SenderRecord` |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -50,8 +53,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord,
-    ModelRecord, ReviewDecision, RulesetRecord, SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -210,6 +214,7 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                 if let Some(old) = record::<VersionRecord>(overlay, &at)? {
                     forget_digests(overlay, &old);
                     index_version(overlay, Some(&old), None)?;
+                    forget_review(overlay, *model, *version)?;
                     overlay.delete(at);
                 }
             }
@@ -231,6 +236,18 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             Write::PutIngest(ingest) => overlay.put(key(b'g', &[&item(ingest.item)]), encode(ingest)?),
             Write::DeleteIngest { item: which } => overlay.delete(key(b'g', &[&item(*which)])),
             Write::PutIntake(intake) => overlay.put(b"G".to_vec(), encode(intake)?),
+            Write::AppendReviewNote { model, version, note } => {
+                let at = key(b'N', &[&id(*model), &number(*version), &note.index.to_be_bytes()]);
+                overlay.put(at, encode(note)?);
+            }
+            Write::PutApprovals { model, version, approvals } => {
+                let at = key(b'A', &[&id(*model), &number(*version)]);
+                if approvals.is_empty() {
+                    overlay.delete(at);
+                } else {
+                    overlay.put(at, encode(approvals)?);
+                }
+            }
         }
     }
     if counts != before {
@@ -407,6 +424,19 @@ fn index_version(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Op
             }
         }
     }
+    let standing = |version: &VersionRecord| {
+        let mut record = SenderRecord::default();
+        *standing(&mut record, version) = 1;
+        (version.created_by_id.clone(), record)
+    };
+    if old.map(standing) != new.map(standing) {
+        if let Some(old) = old {
+            count_sender(overlay, old, false)?;
+        }
+        if let Some(new) = new {
+            count_sender(overlay, new, true)?;
+        }
+    }
     let (left, joined) = (old.and_then(quarantine_key), new.and_then(quarantine_key));
     if left != joined {
         if let (Some(left), Some(version)) = (left, old) {
@@ -417,6 +447,43 @@ fn index_version(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Op
             count_held(overlay, version, true)?;
             overlay.put(joined, Vec::new());
         }
+    }
+    Ok(())
+}
+
+/// What a sender's record counts a version as.
+fn standing<'r>(record: &'r mut SenderRecord, version: &VersionRecord) -> &'r mut u64 {
+    match version.state {
+        State::Quarantined if is_blocked(version) => &mut record.blocked,
+        State::Quarantined => &mut record.held,
+        State::Available | State::Deprecated | State::Deleted => &mut record.available,
+    }
+}
+
+/// Counts a version for whoever published it.
+fn count_sender(overlay: &mut Overlay<'_>, version: &VersionRecord, joins: bool) -> Read<()> {
+    let at = key(b'P', &[version.created_by_id.as_bytes()]);
+    let mut record: SenderRecord = self::record(overlay, &at)?.unwrap_or_default();
+    let count = standing(&mut record, version);
+    *count = if joins { count.saturating_add(1) } else { count.saturating_sub(1) };
+    if record == SenderRecord::default() {
+        overlay.delete(at);
+    } else {
+        overlay.put(at, encode(&record)?);
+    }
+    Ok(())
+}
+
+/// Forgets what people said of a version that is gone for good.
+fn forget_review(overlay: &mut Overlay<'_>, model: ModelId, version: Version) -> Read<()> {
+    let prefix = key(b'N', &[&id(model), &number(version)]);
+    let mut notes = Vec::new();
+    for pair in prefixed(&*overlay, &prefix, false) {
+        notes.push(pair?.0.to_vec());
+    }
+    notes.push(key(b'A', &[&id(model), &number(version)]));
+    for at in notes {
+        overlay.delete(at);
     }
     Ok(())
 }
@@ -615,6 +682,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             return Ok(Box::new(rows.into_iter().map(Ok)));
         }
         let (prefix, down) = index_for(query);
+        let down = down != query.backward;
         let (from, to) = match (&query.after, down) {
             (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
             (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
@@ -641,6 +709,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             ModelSort::CreatedUp => (false, false),
             ModelSort::CreatedDown => (false, true),
         };
+        let down = down != query.backward;
         let Some((tag, value)) = query.tags.first() else { return Ok(None) };
         if self.tagged(tag, value)? > SORTED_ROWS_MAX as u64 {
             return Ok(None);
@@ -706,6 +775,14 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         self.0.range(from, prefix_end(b"u"), false).take(limit).map(|pair| decode(&pair?.1)).collect()
     }
 
+    fn users_back(&self, before: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
+        let to = match before {
+            Some(name) => Bound::Excluded(key(b'u', &[name.as_str().as_bytes()])),
+            None => prefix_end(b"u"),
+        };
+        self.0.range(Bound::Included(vec![b'u']), to, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
     fn session(&self, sid: &str) -> Read<Option<SessionRecord>> {
         record(self.0, &key(b's', &[sid.as_bytes()]))
     }
@@ -739,6 +816,15 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             None => prefix_end(&prefix),
         };
         self.0.range(Bound::Included(prefix), to, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn versions_back(&self, model: ModelId, above: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
+        let prefix = key(b'v', &[&id(model)]);
+        let from = match above {
+            Some(version) => Bound::Excluded(key(b'v', &[&id(model), &number(version)])),
+            None => Bound::Included(prefix.clone()),
+        };
+        self.0.range(from, prefix_end(&prefix), false).take(limit).map(|pair| decode(&pair?.1)).collect()
     }
 
     fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
@@ -815,6 +901,7 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         let mut models = Vec::new();
         let mut next = None;
         let mut last = Vec::new();
+        let mut ends: Option<(Vec<u8>, Vec<u8>)> = None;
         for (looked_at, row) in self.rows(query)?.enumerate() {
             if looked_at == COUNT_ROWS_MAX {
                 count.give_up();
@@ -828,6 +915,7 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
                 if models.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
                 } else {
+                    ends = Some((ends.map_or_else(|| place.clone(), |(first, _)| first), place.clone()));
                     models.push(model);
                 }
                 count.one_more();
@@ -838,7 +926,11 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
                 break;
             }
         }
-        Ok(ModelPage { models, next, total: count.total() })
+        if query.backward {
+            models.reverse();
+            ends = ends.map(|(first, last)| (last, first));
+        }
+        Ok(ModelPage { models, next, ends, total: count.total() })
     }
 
     fn expired_models(&self, now_ms: i64, limit: usize) -> Read<Vec<ModelId>> {
@@ -908,6 +1000,33 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             Ok((place, of))
         };
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(held).collect()
+    }
+
+    fn quarantined_back(&self, blocked: bool, before: Option<&[u8]>, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+        let prefix = key(b'q', &[&[u8::from(blocked)]]);
+        let to = match before {
+            Some(before) => Bound::Excluded(key_after(&prefix, before)),
+            None => prefix_end(&prefix),
+        };
+        let held = |pair: Read<(sled::IVec, sled::IVec)>| {
+            let place = pair?.0.get(prefix.len()..).unwrap_or_default().to_vec();
+            let of = version_key(place.get(8..).unwrap_or_default())?;
+            Ok((place, of))
+        };
+        self.0.range(Bound::Included(prefix.clone()), to, true).take(limit).map(held).collect()
+    }
+
+    fn review_notes(&self, model: ModelId, version: Version, limit: usize) -> Read<Vec<ReviewNoteRecord>> {
+        let prefix = key(b'N', &[&id(model), &number(version)]);
+        prefixed(self.0, &prefix, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn approvals(&self, model: ModelId, version: Version) -> Read<Vec<ApprovalRecord>> {
+        Ok(record(self.0, &key(b'A', &[&id(model), &number(version)]))?.unwrap_or_default())
+    }
+
+    fn sender(&self, id: &str) -> Read<SenderRecord> {
+        Ok(record(self.0, &key(b'P', &[id.as_bytes()]))?.unwrap_or_default())
     }
 
     fn held(&self, blocked: bool) -> Read<u64> {
@@ -1285,9 +1404,20 @@ mod tests {
                 loop {
                     let ModelPage { models, next, .. } = KvRecords(&tree).models(&query).unwrap();
                     found.extend(models.into_iter().map(|model| model.id));
-                    let Some(next) = next else { return found };
+                    let Some(next) = next else { break };
                     query.after = Some(next);
                 }
+                // From the end to the beginning it is the same list.
+                let (mut back, mut page) = (Vec::new(), ModelQuery { backward: true, after: None, ..query.clone() });
+                loop {
+                    let ModelPage { models, next, ends, .. } = KvRecords(&tree).models(&page).unwrap();
+                    assert_eq!(ends.is_some(), !models.is_empty());
+                    back.splice(0..0, models.into_iter().map(|model| model.id));
+                    let Some(next) = next else { break };
+                    page.after = Some(next);
+                }
+                assert_eq!(back, found, "{sort:?}");
+                found
             };
             let sorted = walk(&["rare", "common"], 7);
             assert_eq!(sorted, walk(&["common", "rare"], 7), "{sort:?}");

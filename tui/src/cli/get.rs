@@ -15,7 +15,7 @@ use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
 use crate::state::deeds::{Base, Object};
 use crate::state::health::checks;
-use crate::time::duration;
+use crate::time::{Now, duration};
 use crate::worker::read;
 
 /// What there is to get.
@@ -214,11 +214,16 @@ async fn health(client: &Client, json: bool) -> Result<(String, String), CliErro
     let Answer::Ready(ready) = ask(client, Call::Ready).await? else { return Err(wrong_answer()) };
     let Answer::Status(status) = ask(client, Call::Status).await? else { return Err(wrong_answer()) };
     let document = if json { document(&json!({"ready": ready, "status": status.body}))? } else { String::new() };
-    Ok((health_text(&status.body, &ready), document))
+    Ok((health_text(&status.body, &ready, skew(client)), document))
+}
+
+/// Seconds that the daemon's clock is ahead of this machine's.
+pub(super) fn skew(client: &Client) -> Option<i64> {
+    client.date().map(|date| date.saturating_sub(super::wall_seconds()))
 }
 
 /// The checks of the health screen, one a line.
-pub(super) fn health_text(status: &Status, ready: &Ready) -> String {
+pub(super) fn health_text(status: &Status, ready: &Ready, skew_seconds: Option<i64>) -> String {
     let build = &status.build;
     let mut text = format!(
         "{} {}, up {}, {}\n",
@@ -227,7 +232,7 @@ pub(super) fn health_text(status: &Status, ready: &Ready) -> String {
         duration(status.uptime_seconds),
         if ready.ready { "ready" } else { "NOT READY" }
     );
-    for check in checks(status, Some(ready), super::wall_seconds()) {
+    for check in checks(status, Some(ready), Now::utc(super::wall_seconds()), skew_seconds) {
         let line = format!("{:14} {:5} {}", check.name, check.verdict.as_str(), clean(&check.value));
         text.push_str(line.trim_end());
         text.push('\n');

@@ -2,14 +2,14 @@
 //! by the plain console. Text of others is cleaned here.
 
 use common::api::{AuditRow, IngestItem, ModelRow, QuarantineItem, State, User, VersionInfo};
-use common::client::{AuditQuery, IngestQuery, ModelQuery};
+use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, UserQuery};
 use serde_json::Value;
 
 use super::{CliError, document};
 use crate::action::{Answer, Call, Rows};
 use crate::clean::clean;
 use crate::export::{Format, Kind, flat_entry, row};
-use crate::filter::{audit_query, ingest_query, model_query};
+use crate::filter::{audit_query, held_query, ingest_query, model_query, user_query};
 use crate::state::audit::field;
 use crate::time::bytes;
 
@@ -19,6 +19,18 @@ pub(super) const PAGE_ROWS: u32 = 200;
 const VERSION_ROWS: u32 = 100;
 /// The orders of models.
 pub(super) const SORTS: [&str; 6] = ["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"];
+
+/// The orders of users.
+const USER_SORTS: [&str; 8] =
+    ["name", "-name", "role", "-role", "last_login_at", "-last_login_at", "created_at", "-created_at"];
+
+fn one_of(sort: &str, sorts: &[&str]) -> Result<String, String> {
+    if sorts.contains(&sort) {
+        Ok(sort.to_owned())
+    } else {
+        Err(format!("--sort {sort}: is one of {}", sorts.join(", ")))
+    }
+}
 
 /// A list and where it stands.
 #[derive(Debug, Clone)]
@@ -35,9 +47,9 @@ pub(super) struct Listing {
 enum What {
     Models(Box<ModelQuery>),
     Versions(String),
-    Users,
+    Users(Box<UserQuery>),
     Queue(Box<IngestQuery>),
-    Quarantine { blocked: bool },
+    Quarantine(Box<HeldQuery>),
     Entries(Box<AuditQuery>),
 }
 
@@ -59,30 +71,24 @@ impl Listing {
     /// A sentence on a filter or an order that there is not.
     pub(super) fn new(kind: Kind, id: Option<&str>, filter: &str, sort: Option<&str>) -> Result<Self, String> {
         let word = kind.word();
-        if let (Some(sort), true) = (sort, kind != Kind::Models) {
+        if let (Some(sort), true) = (sort, !matches!(kind, Kind::Models | Kind::Users)) {
             return Err(format!("--sort {sort}: {word} come in one order only"));
         }
         let what = match (kind, id) {
             (Kind::Versions, None) => return Err("versions of which model?".to_owned()),
-            (Kind::Versions, Some(_)) | (Kind::Users, None) if !filter.is_empty() => {
-                return Err(format!("there is no filter for {word}"));
-            }
+            (Kind::Versions, Some(_)) if !filter.is_empty() => return Err(format!("there is no filter for {word}")),
             (Kind::Versions, Some(model)) => What::Versions(model.to_owned()),
             (_, Some(id)) => return Err(format!("{id}: {word} are a list; a filter narrows it")),
             (Kind::Models, None) => {
-                let sort = sort.unwrap_or("name");
-                if !SORTS.contains(&sort) {
-                    return Err(format!("--sort {sort}: is one of {}", SORTS.join(", ")));
-                }
-                What::Models(Box::new(ModelQuery { sort: sort.to_owned(), ..model_query(filter)? }))
+                let sort = one_of(sort.unwrap_or("name"), &SORTS)?;
+                What::Models(Box::new(ModelQuery { sort, ..model_query(filter)? }))
             }
-            (Kind::Users, None) => What::Users,
+            (Kind::Users, None) => {
+                let sort = one_of(sort.unwrap_or("name"), &USER_SORTS)?;
+                What::Users(Box::new(UserQuery { sort, ..user_query(filter)? }))
+            }
             (Kind::Queue, None) => What::Queue(Box::new(ingest_query(filter)?)),
-            (Kind::Quarantine, None) => match filter {
-                "" | "state:waiting" => What::Quarantine { blocked: false },
-                "state:blocked" => What::Quarantine { blocked: true },
-                _ => return Err("the filter of the quarantine is state:waiting or state:blocked".to_owned()),
-            },
+            (Kind::Quarantine, None) => What::Quarantine(Box::new(held_query(filter)?)),
             (Kind::Entries, None) => What::Entries(Box::new(audit_query(filter)?)),
         };
         Ok(Self { what, cursor: None, total: None, is_over: false })
@@ -98,9 +104,9 @@ impl Listing {
         match self.what {
             What::Models(_) => Kind::Models,
             What::Versions(_) => Kind::Versions,
-            What::Users => Kind::Users,
+            What::Users(_) => Kind::Users,
             What::Queue(_) => Kind::Queue,
-            What::Quarantine { .. } => Kind::Quarantine,
+            What::Quarantine(_) => Kind::Quarantine,
             What::Entries(_) => Kind::Entries,
         }
     }
@@ -110,8 +116,8 @@ impl Listing {
         match &self.what {
             What::Models(query) => Some(Rows::Models(query.clone())),
             What::Versions(model) => Some(Rows::Versions(model.clone())),
-            What::Users => Some(Rows::Users),
-            What::Queue(_) | What::Quarantine { .. } | What::Entries(_) => None,
+            What::Users(query) => Some(Rows::Users(query.clone())),
+            What::Queue(_) | What::Quarantine(_) | What::Entries(_) => None,
         }
     }
 
@@ -121,11 +127,18 @@ impl Listing {
         match &self.what {
             What::Models(query) => Call::Models(Box::new(ModelQuery { cursor, limit: Some(limit), ..*query.clone() })),
             What::Versions(reference) => {
-                Call::Versions { reference: reference.clone(), cursor, limit: limit.min(VERSION_ROWS) }
+                let page = Paging { cursor, limit: Some(limit.min(VERSION_ROWS)), ..Paging::default() };
+                Call::Versions { reference: reference.clone(), page }
             }
-            What::Users => Call::Users { cursor, limit },
+            What::Users(query) => {
+                let page = Paging { cursor, limit: Some(limit), ..Paging::default() };
+                Call::Users(Box::new(UserQuery { page, ..*query.clone() }))
+            }
             What::Queue(query) => Call::Ingest(Box::new(IngestQuery { cursor, limit: Some(limit), ..*query.clone() })),
-            What::Quarantine { blocked } => Call::Quarantine { blocked: *blocked, cursor, limit },
+            What::Quarantine(query) => {
+                let page = Paging { cursor, limit: Some(limit), ..Paging::default() };
+                Call::Quarantine(Box::new(HeldQuery { page, ..*query.clone() }))
+            }
             What::Entries(query) => Call::Audit(Box::new(AuditQuery { cursor, limit: Some(limit), ..*query.clone() })),
         }
     }
@@ -360,12 +373,13 @@ mod tests {
             (Kind::Models, None, "alais:prod", None, "did you mean alias?"),
             (Kind::Models, None, "", Some("size"), "is one of name"),
             (Kind::Models, Some("x"), "", None, "a filter narrows it"),
-            (Kind::Users, None, "eve", None, "no filter for users"),
-            (Kind::Users, None, "", Some("name"), "one order only"),
+            (Kind::Users, None, "eve x", None, "one word"),
+            (Kind::Users, None, "", Some("size"), "is one of name"),
+            (Kind::Queue, None, "", Some("name"), "one order only"),
             (Kind::Versions, None, "", None, "which model?"),
             (Kind::Versions, Some("x"), "y", None, "no filter for versions"),
             (Kind::Queue, None, "sate:failed", None, "did you mean state?"),
-            (Kind::Quarantine, None, "x", None, "state:blocked"),
+            (Kind::Quarantine, None, "state:x", None, "waiting, blocked"),
             (Kind::Entries, None, "outcome:maybe", None, "ok, denied, error"),
         ] {
             let refused = new(kind, id, filter, sort).unwrap_err();

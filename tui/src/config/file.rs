@@ -12,7 +12,8 @@ use toml::de::{DeTable, DeValue};
 use crate::filter::distance;
 use crate::keymap::Keys;
 use crate::state::Highlight;
-use crate::terminal::clipboard::Way;
+use crate::terminal::clipboard::Way as Clipboard;
+use crate::time::Way;
 use crate::view::theme::{Accent, Theme};
 
 /// Largest configuration file, in octets.
@@ -57,7 +58,10 @@ pub struct Ui {
     pub mouse: bool,
     pub slow: bool,
     pub cursor_on_selection: bool,
-    pub clipboard: Way,
+    pub clipboard: Clipboard,
+    pub time: Way,
+    pub title: bool,
+    pub bell: bool,
 }
 
 /// A daemon and how it is spoken to.
@@ -215,12 +219,14 @@ impl Reader<'_> {
                         self.one_of("cursor", value, &[("hidden", false), ("selection", true)]).unwrap_or_default();
                 }
                 "clipboard" => {
-                    let ways = [("raw", Way::Raw), ("tmux", Way::Tmux), ("off", Way::Off)];
+                    let ways = [("raw", Clipboard::Raw), ("tmux", Clipboard::Tmux), ("off", Clipboard::Off)];
                     ui.clipboard = self.one_of("clipboard", value, &ways).unwrap_or_default();
                 }
-                "time" => drop(self.one_of("time", value, &[("utc", ())])),
+                "time" => ui.time = self.one_of("time", value, &Way::ALL).unwrap_or_default(),
+                "title" => ui.title = self.flag("title", value),
+                "bell" => ui.bell = self.flag("bell", value),
                 other => {
-                    let known = ["theme", "highlight", "mouse", "time", "slow", "cursor", "clipboard"];
+                    let known = ["theme", "highlight", "mouse", "time", "slow", "cursor", "clipboard", "title", "bell"];
                     self.unknown(key, other, &known, " in [ui]");
                 }
             }
@@ -487,7 +493,7 @@ tls_pin = "sha256:00000000000000000000000000000000000000000000000000000000000000
             ("[ui]\n\nthme = \"dark\"\n", 3, "did you mean theme?"),
             ("[ui]\ntheme = \"drak\"\n", 2, "none of auto, dark, light, mono"),
             ("[ui]\nmouse = \"yes\"\n", 2, "true or false"),
-            ("[ui]\ntime = \"local\"\n", 2, "none of utc"),
+            ("[ui]\ntime = \"here\"\n", 2, "none of utc"),
             ("ui = 3\n", 1, "must be a table"),
             ("[keys]\n\"models.srt\" = [\"t\"]\n", 2, "did you mean models.sort?"),
             ("[keys]\n\"models.sort\" = [\"F13\"]\n", 2, "is no key"),

@@ -112,6 +112,11 @@ impl Bare {
         }
     }
 
+    /// Seconds that the daemon's clock is ahead of this machine's.
+    pub(crate) fn skew_seconds(&self) -> Option<i64> {
+        self.engine.state.skew_seconds
+    }
+
     /// Asks the daemon something the state does not wait for.
     ///
     /// # Errors

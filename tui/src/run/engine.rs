@@ -58,6 +58,8 @@ impl Engine {
                 | Action::Suspend
                 | Action::Copy(_)
                 | Action::Mouse(_)
+                | Action::Bell
+                | Action::Title(_)
                 | Action::Switch(_)
                 | Action::Quit),
                 _,
@@ -106,7 +108,10 @@ impl Engine {
         self.timers.clear();
         let Opening { client, mut settings, credential, cache, .. } = opening;
         let ends_session = !credential.is_given();
-        settings.mouse = self.state.settings.mouse;
+        // What was set by hand goes for the next daemon too.
+        let set = &self.state.settings;
+        settings.mouse = set.mouse;
+        (settings.time, settings.title, settings.bell) = (set.time, set.title, set.bell);
         let mut state = State::new(settings, self.state.size);
         state.now = self.moment();
         state.next_id = self.state.next_id;

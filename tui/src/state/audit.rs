@@ -155,7 +155,8 @@ impl AuditScreen {
         let mut query = audit_query(&self.filter).unwrap_or_default();
         query.limit = Some(PAGE_ROWS);
         match cursor {
-            Cursor::Start => {}
+            // The log is read by indices, the newest first: neither of the last two is made for it.
+            Cursor::Start | Cursor::End | Cursor::Before(_) => {}
             Cursor::Token(token) => query.cursor = Some(token.clone()),
             Cursor::Below(index) => {
                 query.before = Some(*index);

@@ -55,6 +55,8 @@ pub struct Item {
     pub key: u64,
     /// What must still be so for it to make sense: the change it takes back.
     pub guard: Option<Change>,
+    /// What came of it is an approval only: others must approve too.
+    pub only_approved: bool,
     /// How it stands.
     pub status: Status,
 }

@@ -8,6 +8,7 @@ use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
 use crate::state::Who;
+use crate::time::counted;
 
 /// A change of more things than this at once is asked about by its number.
 pub const BULK_ASKED: usize = 20;
@@ -138,6 +139,11 @@ pub enum Deed {
         /// Why.
         reason: String,
     },
+    /// Note something of a version that is held.
+    Note {
+        /// What.
+        text: String,
+    },
     /// Inspect a version anew.
     Rescan,
     /// Give a user a role.
@@ -201,7 +207,7 @@ impl Change {
             Deed::Alias { .. } | Deed::Edit { .. } => Permission::ModelWrite,
             Deed::Delete if matches!(self.object, Object::User(_)) => Permission::UserManage,
             Deed::Delete | Deed::Restore => Permission::ModelDelete,
-            Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Rescan => {
+            Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Note { .. } | Deed::Rescan => {
                 Permission::ModelModerate
             }
             Deed::Role(_) | Deed::Lock(_) | Deed::OneTimePassword | Deed::Revoke | Deed::Register(_) => {
@@ -215,7 +221,7 @@ impl Change {
     pub fn tier(&self, who: Option<&Who>) -> Tier {
         let is_self = matches!(&self.object, Object::User(name) if who.is_some_and(|who| who.username == *name));
         match self.deed {
-            Deed::Edit { .. } | Deed::Register(_) => Tier::Free,
+            Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } => Tier::Free,
             Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke => Tier::Named,
             Deed::Role(_) | Deed::Lock(_) if is_self => Tier::Named,
             Deed::Alias { .. }
@@ -243,6 +249,7 @@ impl Change {
             Deed::Deprecate { .. } => "deprecate".to_owned(),
             Deed::Release { .. } => "release".to_owned(),
             Deed::Block { .. } => "reject".to_owned(),
+            Deed::Note { .. } => "note something of".to_owned(),
             Deed::Rescan => "rescan".to_owned(),
             Deed::Role(role) => format!("give the role {role} to"),
             Deed::Lock(true) => "lock".to_owned(),
@@ -269,6 +276,7 @@ impl Change {
             Deed::Deprecate { .. } => format!("deprecated {name}"),
             Deed::Release { .. } => format!("released {name}"),
             Deed::Block { .. } => format!("rejected {name}"),
+            Deed::Note { .. } => format!("noted of {name}"),
             Deed::Rescan => format!("rescanned {name}"),
             Deed::Role(role) => format!("{name} is {role}"),
             Deed::Lock(true) => format!("{name} is locked"),
@@ -298,7 +306,7 @@ impl Change {
 
     /// Whether there is a thing to be read before.
     pub fn has_base(&self) -> bool {
-        !matches!(self.deed, Deed::Register(_))
+        !matches!(self.deed, Deed::Register(_) | Deed::Note { .. })
     }
 
     /// Whether it may be sent again without reading first: it carries an idempotency key.
@@ -308,6 +316,7 @@ impl Change {
             | Deed::Deprecate { .. }
             | Deed::Release { .. }
             | Deed::Block { .. }
+            | Deed::Note { .. }
             | Deed::OneTimePassword
             | Deed::Revoke
             | Deed::Register(_) => true,
@@ -427,18 +436,24 @@ impl Change {
                 let model = &info.model;
                 let aliases: Vec<String> =
                     model.aliases.iter().map(|held| format!("{} = v{}", held.alias, held.version)).collect();
-                said.push(format!("{} versions are no longer handed out.", model.versions));
+                said.push(format!("{} no longer handed out.", are(model.versions.into(), "version")));
                 if !aliases.is_empty() {
                     said.push(format!("Its aliases: {}.", aliases.join(", ")));
                 }
                 said.push("It can be restored until the daemon removes it for good; the answer says when.".to_owned());
             }
             (Deed::Delete, Some(Base::Version(info))) => {
-                said.push(format!("Its {} files are no longer handed out.", info.artifacts.len()));
+                said.push(match info.artifacts.len() {
+                    1 => "Its file is no longer handed out.".to_owned(),
+                    more => format!("Its {more} files are no longer handed out."),
+                });
                 said.push("It can be restored until the daemon removes it for good; the answer says when.".to_owned());
             }
             (Deed::Delete, Some(Base::User(user))) => {
-                said.push(format!("{}, {} sessions; they end at once.", user.role, user.sessions));
+                said.push(match user.sessions {
+                    0 => format!("{}, without a session.", user.role),
+                    sessions => format!("{}. {} at once.", user.role, end(sessions.into())),
+                });
                 said.push("This can't be undone. What they did stays in the log.".to_owned());
             }
             (Deed::Restore, _) => said.push("It is handed out again as before.".to_owned()),
@@ -459,7 +474,10 @@ impl Change {
             }
             (Deed::Block { .. }, _) => said.push("It is never handed out.".to_owned()),
             (Deed::Retry, Some(Base::Item(item))) => {
-                said.push(format!("It is taken in again at once; it was tried {} times.", item.attempts));
+                said.push(format!(
+                    "It is taken in again at once; it was tried {}.",
+                    counted(item.attempts.into(), "time")
+                ));
             }
             (Deed::Discard { .. }, Some(Base::Item(item))) if item.state == IngestState::Rejected => {
                 said.push("It leaves this list. Its file stays where it is.".to_owned());
@@ -504,7 +522,10 @@ impl Change {
                 }
             }
             (Deed::Lock(true), Some(Base::User(user))) => {
-                said.push(format!("{} sessions end at once, and they can't sign in. It can be undone.", user.sessions));
+                said.push(match user.sessions {
+                    0 => "They can't sign in. It can be undone.".to_owned(),
+                    sessions => format!("{} at once, and they can't sign in. It can be undone.", end(sessions.into())),
+                });
             }
             (Deed::Lock(false), _) => said.push("They can sign in again.".to_owned()),
             (Deed::OneTimePassword, _) => {
@@ -512,7 +533,7 @@ impl Change {
                 said.push("The new one is shown once, here; it must be changed at the next sign-in.".to_owned());
             }
             (Deed::Revoke, Some(Base::User(user))) => {
-                said.push(format!("{} sessions end at once; they can sign in again.", user.sessions));
+                said.push(format!("{} at once; they can sign in again.", end(user.sessions.into())));
             }
             _ => {}
         }
@@ -579,9 +600,19 @@ pub fn can_be_discarded(state: IngestState) -> bool {
     matches!(state, IngestState::Seen | IngestState::Waiting | IngestState::Failed | IngestState::Rejected)
 }
 
+/// `1 version is`, `4 versions are`.
+fn are(count: u64, one: &str) -> String {
+    format!("{} {}", counted(count, one), if count == 1 { "is" } else { "are" })
+}
+
+/// `1 session ends`, `4 sessions end`.
+fn end(count: u64) -> String {
+    format!("{} {}", counted(count, "session"), if count == 1 { "ends" } else { "end" })
+}
+
 /// What inspection has against a version, in a sentence.
 fn distrust(info: &VersionInfo) -> Option<String> {
     let inspection = info.inspection.as_ref()?;
     let gravest = info.findings.first().map(|finding| format!(", {}", finding.rule)).unwrap_or_default();
-    Some(format!("Verdict {}, {} findings{gravest}.", inspection.verdict, inspection.findings_total))
+    Some(format!("Verdict {}, {}{gravest}.", inspection.verdict, counted(inspection.findings_total, "finding")))
 }

@@ -101,6 +101,8 @@ pub enum Kind {
         /// Whether a version may be held by it, or let go.
         holds: bool,
     },
+    /// What people say of a version that is held, and nothing of the version.
+    Review,
     /// A user.
     User,
     /// An item of the drop folder, or all of it.
@@ -111,7 +113,8 @@ impl Kind {
     /// Of an action that was done; none where nothing that is shown changes by it.
     pub fn of(action: &str) -> Option<Self> {
         match action.split_once('.')? {
-            ("model", "read" | "list" | "download" | "download_end" | "verify") => None,
+            ("model", "read" | "list" | "download" | "download_end" | "verify" | "examine") => None,
+            ("model", "note" | "approve") => Some(Self::Review),
             ("model", "update" | "sign") | ("alias", _) => Some(Self::Model { holds: false }),
             ("model", _) | ("blob", "damaged") => Some(Self::Model { holds: true }),
             ("user", "read" | "list") => None,
@@ -137,6 +140,8 @@ mod tests {
             ("user.disable", Some(Kind::User)),
             ("role.grant", Some(Kind::User)),
             ("ingest.reject", Some(Kind::Item)),
+            ("model.note", Some(Kind::Review)),
+            ("model.examine", None),
             ("model.download", None),
             ("model.list", None),
             ("user.list", None),

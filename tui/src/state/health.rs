@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    IngestState, IntakeStatus, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus, WitnessesStatus,
+    IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
+    WitnessesStatus,
 };
 
 use crate::action::RequestId;
 use crate::event::Moment;
 use crate::state::queue::under_way;
-use crate::time::{age, bytes, grouped, seconds};
+use crate::time::{Now, age, bytes, counted, duration, grouped, seconds};
 
 /// Milliseconds between two readings while the screen is open. The route is not audited.
 pub const POLL_MS: u64 = 5_000;
@@ -23,6 +24,8 @@ const ITEM_OLD_S: i64 = 600;
 const HELD_OLD_S: i64 = 7 * 86_400;
 /// And a certificate that is good for fewer days.
 pub const CERTIFICATE_LOW_DAYS: i64 = 21;
+/// And a clock that is further than so many seconds from the terminal's.
+const SKEW_MAX_S: u64 = 2;
 /// And a disk that is full to so many percent.
 const DISK_FULL_PERCENT: u64 = 85;
 
@@ -43,20 +46,37 @@ pub struct HealthScreen {
     pub failed: Option<String>,
     /// Scrolled by so many lines.
     pub scroll: usize,
+    /// Only lines of the daemon's diagnostics with this in them.
+    pub filter: String,
+    /// The diagnostics as they were when they were told to hold still; none while they are followed.
+    pub still: Option<Vec<LogLine>>,
     /// Since when each check is as it is, as far as this console has seen; none where it was so from the first look on.
     pub since: BTreeMap<&'static str, (Verdict, Option<Moment>)>,
 }
 
 impl HealthScreen {
+    /// The daemon's diagnostics that are shown, the newest first.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &LogLine> {
+        let all = match (&self.still, &self.status) {
+            (Some(still), _) => still.as_slice(),
+            (None, Some(status)) => status.diagnostics.as_slice(),
+            (None, None) => &[],
+        };
+        let wanted = self.filter.to_lowercase();
+        all.iter().rev().filter(move |line| {
+            wanted.is_empty() || line.level.contains(&wanted) || line.text.to_lowercase().contains(&wanted)
+        })
+    }
+
     /// The checks by the newest answers.
-    pub fn checks(&self, now_seconds: i64) -> Vec<Check> {
+    pub fn checks(&self, now: Now, skew_seconds: Option<i64>) -> Vec<Check> {
         let ready = self.ready.as_ref();
-        self.status.as_ref().map(|status| checks(status, ready, now_seconds)).unwrap_or_default()
+        self.status.as_ref().map(|status| checks(status, ready, now, skew_seconds)).unwrap_or_default()
     }
 
     /// Notes which checks have changed.
-    pub fn note_changes(&mut self, now: Moment) {
-        for check in self.checks(now.wall_seconds) {
+    pub fn note_changes(&mut self, now: Moment, skew_seconds: Option<i64>) {
+        for check in self.checks(Now::utc(now.wall_seconds), skew_seconds) {
             let known = self.since.get(check.name).copied();
             match known {
                 Some((verdict, _since)) if verdict == check.verdict => {}
@@ -109,13 +129,8 @@ fn check(name: &'static str, verdict: Verdict, value: String, limit: &str) -> Ch
     Check { name, verdict, value, limit: limit.to_owned() }
 }
 
-/// `1 user`, `4 users`.
-fn counted(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
-}
-
 /// All checks, in the order of the page.
-pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<Check> {
+pub fn checks(status: &Status, ready: Option<&Ready>, now: Now, skew_seconds: Option<i64>) -> Vec<Check> {
     let (store, log, requests) = (&status.store, &status.log, &status.requests);
     let state = |state: &str| if state == "ok" { Verdict::Ok } else { Verdict::Fail };
     let said = |state: &str| if state == "ok" { String::new() } else { format!("{state}; ") };
@@ -126,19 +141,20 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<C
         counted(store.versions, "version"),
         counted(store.users, "user")
     );
-    let entries = format!("{}{} entries, {} on disk", said(&log.state), grouped(log.size), bytes(log.journal_bytes));
+    let entries = format!("{}{}, {} on disk", said(&log.state), entries(log.size), bytes(log.journal_bytes));
     let full = requests.connections >= requests.connections_max;
     let connections = format!("{} of {}", grouped(requests.connections), grouped(requests.connections_max));
     let mut all = vec![
         check("records", state(&store.state), records, ""),
         check("audit log", state(&log.state), entries, ""),
-        witnesses(status.witnesses.as_ref(), log.size, now_seconds),
-        drop_folder(status.ingest.as_ref(), now_seconds),
-        quarantine(status, now_seconds),
+        witnesses(status.witnesses.as_ref(), log.size, now),
+        drop_folder(status.ingest.as_ref(), now),
+        quarantine(status, now),
         disk(&status.storage),
-        scrub(&status.scrub, now_seconds),
+        scrub(&status.scrub, now),
         rescan(&status.rescan),
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
+        clock(skew_seconds),
     ];
     all.extend(status.tls.as_ref().map(certificate));
     // What readiness knows better than the numbers: whether the daemon still serves because of it.
@@ -160,6 +176,22 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now_seconds: i64) -> Vec<C
     all
 }
 
+/// How far the daemon's clock is from the terminal's, by the second that its answers are dated with.
+fn clock(skew_seconds: Option<i64>) -> Check {
+    match skew_seconds {
+        None => check("clock", Verdict::Off, "no answer was dated yet".to_owned(), ""),
+        Some(skew) => {
+            let verdict = if skew.unsigned_abs() > SKEW_MAX_S { Verdict::Warn } else { Verdict::Ok };
+            let value = match skew {
+                -1..=1 => "within 1 s of this terminal".to_owned(),
+                ahead @ 2.. => format!("+{} to this terminal", duration(ahead.unsigned_abs())),
+                behind => format!("-{} to this terminal", duration(behind.unsigned_abs())),
+            };
+            check("clock", verdict, value, "2 s")
+        }
+    }
+}
+
 fn certificate(tls: &TlsStatus) -> Check {
     let name = tls.names.first().map_or("nobody", String::as_str);
     let mut value = match tls.days_left {
@@ -178,22 +210,28 @@ fn certificate(tls: &TlsStatus) -> Check {
     check("certificate", verdict, value, "21 d")
 }
 
-fn older(at: Option<&str>, limit_seconds: i64, now_seconds: i64) -> bool {
-    at.and_then(seconds).is_some_and(|at| now_seconds.saturating_sub(at) > limit_seconds)
+fn older(at: Option<&str>, limit_seconds: i64, now: Now) -> bool {
+    at.and_then(seconds).is_some_and(|at| now.seconds.saturating_sub(at) > limit_seconds)
 }
 
-fn oldest(at: Option<&str>, now_seconds: i64) -> String {
-    at.map(|at| format!(", oldest {}", age(at, now_seconds))).unwrap_or_default()
+/// `1 entry`, `4 entries`.
+fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(count)) }
 }
 
-fn witnesses(status: Option<&WitnessesStatus>, size: u64, now_seconds: i64) -> Check {
+fn oldest(at: Option<&str>, now: Now) -> String {
+    at.map(|at| format!(", oldest {}", age(at, now))).unwrap_or_default()
+}
+
+fn witnesses(status: Option<&WitnessesStatus>, size: u64, now: Now) -> Check {
     let Some(status) = status else { return check("witnesses", Verdict::Off, "none is asked".to_owned(), "") };
     let of = status.witnesses.len();
     let answering = status.witnesses.iter().filter(|witness| witness.error.is_none()).count();
     let behind = status.witnessed_size.map_or(size, |witnessed| size.saturating_sub(witnessed));
-    let at = status.witnessed_at.as_deref().map_or("nothing is witnessed yet".to_owned(), |at| {
-        format!("{} entries behind, {}", grouped(behind), age(at, now_seconds))
-    });
+    let at = status
+        .witnessed_at
+        .as_deref()
+        .map_or("nothing is witnessed yet".to_owned(), |at| format!("{} behind, {}", entries(behind), age(at, now)));
     let numbers = format!("{answering} of {of} answer, {at}");
     match (status.contradictions.first(), &status.unmet) {
         (Some(why), _) => check("witnesses", Verdict::Fail, format!("CONTRADICTED: {why}; {numbers}"), "none"),
@@ -202,14 +240,14 @@ fn witnesses(status: Option<&WitnessesStatus>, size: u64, now_seconds: i64) -> C
     }
 }
 
-fn drop_folder(intake: Option<&IntakeStatus>, now_seconds: i64) -> Check {
+fn drop_folder(intake: Option<&IntakeStatus>, now: Now) -> Check {
     let Some(intake) = intake else { return check("drop folder", Verdict::Off, "none is set".to_owned(), "") };
     let failed = intake.states.get(&IngestState::Failed).copied().unwrap_or(0);
     let mut value = format!("{} under way", grouped(under_way(intake)));
     if failed > 0 {
         value += &format!(", {} failed", grouped(failed));
     }
-    value += &oldest(intake.oldest_seen_at.as_deref(), now_seconds);
+    value += &oldest(intake.oldest_seen_at.as_deref(), now);
     let verdict = match (&intake.problem, intake.paused) {
         (Some(why), _) => {
             value = format!("{why}; {value}");
@@ -219,22 +257,20 @@ fn drop_folder(intake: Option<&IntakeStatus>, now_seconds: i64) -> Check {
             value = format!("PAUSED by {}; {value}", intake.paused_by.as_deref().unwrap_or("somebody"));
             Verdict::Warn
         }
-        (None, false) if failed > 0 || older(intake.oldest_seen_at.as_deref(), ITEM_OLD_S, now_seconds) => {
-            Verdict::Warn
-        }
+        (None, false) if failed > 0 || older(intake.oldest_seen_at.as_deref(), ITEM_OLD_S, now) => Verdict::Warn,
         (None, false) => Verdict::Ok,
     };
     check("drop folder", verdict, value, "10 min")
 }
 
-fn quarantine(status: &Status, now_seconds: i64) -> Check {
+fn quarantine(status: &Status, now: Now) -> Check {
     let held = &status.quarantine;
     let mut value = format!("{} held", grouped(held.waiting));
-    value += &oldest(held.oldest_held_at.as_deref(), now_seconds);
+    value += &oldest(held.oldest_held_at.as_deref(), now);
     if held.blocked > 0 {
         value += &format!(", {} blocked for good", grouped(held.blocked));
     }
-    let late = older(held.oldest_held_at.as_deref(), HELD_OLD_S, now_seconds);
+    let late = older(held.oldest_held_at.as_deref(), HELD_OLD_S, now);
     check("quarantine", if late { Verdict::Warn } else { Verdict::Ok }, value, "7 d")
 }
 
@@ -249,7 +285,7 @@ fn disk(storage: &StorageStatus) -> Check {
     check("disk", if percent > DISK_FULL_PERCENT { Verdict::Warn } else { Verdict::Ok }, numbers, "85 %")
 }
 
-fn scrub(scrub: &ScrubStatus, now_seconds: i64) -> Check {
+fn scrub(scrub: &ScrubStatus, now: Now) -> Check {
     let mut value = match scrub.state.as_str() {
         "reading" => {
             let percent = u128::from(scrub.bytes_done) * 100 / u128::from(scrub.bytes.max(1));
@@ -259,9 +295,8 @@ fn scrub(scrub: &ScrubStatus, now_seconds: i64) -> Check {
         other => other.to_owned(),
     };
     let last = scrub.last_full_pass.as_ref();
-    value += &last.map_or(", no full pass yet".to_owned(), |pass| {
-        format!(", last full pass {}", age(&pass.finished_at, now_seconds))
-    });
+    value += &last
+        .map_or(", no full pass yet".to_owned(), |pass| format!(", last full pass {}", age(&pass.finished_at, now)));
     let odd = last.map_or(0, |pass| pass.missing.saturating_add(pass.unreadable));
     let verdict = match (scrub.damaged, odd, scrub.state.as_str()) {
         (1.., _, _) => {

@@ -91,17 +91,15 @@ impl Default for ModelsScreen {
 }
 
 impl ModelsScreen {
-    /// The query for the page at a cursor. A list shown upside down is read in the other direction.
+    /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> ModelQuery {
-        let direction = if self.descending == self.list.is_flipped() { "" } else { "-" };
-        let cursor = match cursor {
-            Cursor::Token(token) => Some(token.clone()),
-            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
-        };
+        let direction = if self.descending { "-" } else { "" };
+        let page = cursor.paging(PAGE_ROWS);
         ModelQuery {
             sort: format!("{direction}{}", SORTS[self.sort].0),
-            cursor,
-            limit: Some(PAGE_ROWS),
+            cursor: page.cursor,
+            before: page.before,
+            limit: page.limit,
             // A filter that doesn't parse is never set.
             ..model_query(&self.filter).unwrap_or_default()
         }

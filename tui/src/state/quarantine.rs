@@ -1,10 +1,12 @@
 //! What is held in quarantine, the longest held first, and what is known of the one that is selected.
 
-use common::api::{QuarantineItem, VersionInfo};
+use common::api::{Excerpt, QuarantineItem, ReviewInfo, VersionInfo};
+use common::client::HeldQuery;
 use common::name::Version;
 
 use crate::action::RequestId;
-use crate::window::{Row, Window};
+use crate::filter::held_query;
+use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
 pub const PAGE_ROWS: u32 = 200;
@@ -31,6 +33,8 @@ pub struct QuarantineScreen {
     pub list: Window<QuarantineItem>,
     /// Whether it is the list of those that were blocked for good.
     pub blocked: bool,
+    /// Which of them.
+    pub filter: String,
     /// The selected one is shown whole, scrolled by so many lines.
     pub detail: Option<usize>,
     /// What was read about the selected one.
@@ -39,8 +43,30 @@ pub struct QuarantineScreen {
 
 impl Default for QuarantineScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), blocked: false, detail: None, reading: None }
+        Self { list: Window::new(false), blocked: false, filter: String::new(), detail: None, reading: None }
     }
+}
+
+impl QuarantineScreen {
+    /// The query for the page at a cursor.
+    pub fn query(&self, cursor: &Cursor) -> HeldQuery {
+        // A filter that doesn't parse is never set.
+        let query = held_query(&self.filter).unwrap_or_default();
+        HeldQuery { blocked: self.blocked || query.blocked, page: cursor.paging(PAGE_ROWS), ..query }
+    }
+}
+
+/// The octets round a finding: asked for by a key only, for each reading is an entry of the log.
+#[derive(Debug, Clone)]
+pub struct Dump {
+    /// The place of the finding.
+    pub place: String,
+    /// The answer.
+    pub excerpt: Option<Box<Excerpt>>,
+    /// The request for it.
+    pub pending: Option<RequestId>,
+    /// Why it didn't come.
+    pub failed: Option<String>,
 }
 
 /// What was read about one of them.
@@ -56,8 +82,14 @@ pub struct Reading {
     pub info: Option<Box<VersionInfo>>,
     /// The newest versions of the model.
     pub neighbours: Option<Vec<VersionInfo>>,
+    /// Notes, approvals, how its sender stands.
+    pub review: Option<Box<ReviewInfo>>,
     /// The requests for these; none before the selection has rested, and after the answers.
-    pub pending: (Option<RequestId>, Option<RequestId>),
+    pub pending: [Option<RequestId>; 3],
+    /// The finding that is selected among those shown.
+    pub finding: Option<usize>,
+    /// The octets round a finding.
+    pub dump: Option<Dump>,
     /// Why one of them didn't come.
     pub failed: Option<String>,
     /// Whether they were asked for.

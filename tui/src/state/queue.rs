@@ -50,11 +50,13 @@ impl Default for QueueScreen {
 impl QueueScreen {
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> IngestQuery {
-        let cursor = match cursor {
-            Cursor::Token(token) => Some(token.clone()),
-            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
-        };
-        IngestQuery { cursor, limit: Some(PAGE_ROWS), ..ingest_query(&self.filter).unwrap_or_default() }
+        let page = cursor.paging(PAGE_ROWS);
+        IngestQuery {
+            cursor: page.cursor,
+            before: page.before,
+            limit: page.limit,
+            ..ingest_query(&self.filter).unwrap_or_default()
+        }
     }
 }
 

@@ -1,11 +1,18 @@
-//! The list of users.
+//! The list of users, and what was read about the selected one.
 
-use common::api::User;
+use common::api::{User, UserInfo};
+use common::client::UserQuery;
 
-use crate::window::{Row, Window};
+use crate::action::RequestId;
+use crate::filter::user_query;
+use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
 pub const PAGE_ROWS: u32 = 200;
+
+/// The orders there are: their word for the daemon, and for people.
+pub const SORTS: [(&str, &str); 4] =
+    [("name", "name"), ("role", "role"), ("last_login_at", "last login"), ("created_at", "created")];
 
 impl Row for User {
     fn key(&self) -> String {
@@ -16,14 +23,57 @@ impl Row for User {
 /// Screen 5.
 #[derive(Debug, Clone)]
 pub struct UsersScreen {
-    /// The users, by name.
+    /// The users.
     pub list: Window<User>,
+    /// Which of them.
+    pub filter: String,
+    /// The order: a place in [`SORTS`].
+    pub sort: usize,
+    /// The other way round.
+    pub descending: bool,
     /// The detail of the selected user is shown, scrolled by so many lines.
     pub detail: Option<usize>,
+    /// What was read about that one.
+    pub reading: Option<UserReading>,
+}
+
+/// What was read about a user: sessions, who gave the role.
+#[derive(Debug, Clone)]
+pub struct UserReading {
+    /// Whose: the key in the list.
+    pub key: String,
+    /// When the row was changed last: another time means that it is read again.
+    pub updated_at: String,
+    /// The answer.
+    pub info: Option<Box<UserInfo>>,
+    /// The request for it.
+    pub pending: Option<RequestId>,
+    /// Why it didn't come.
+    pub failed: Option<String>,
 }
 
 impl Default for UsersScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), detail: None }
+        Self {
+            list: Window::new(false),
+            filter: String::new(),
+            sort: 0,
+            descending: false,
+            detail: None,
+            reading: None,
+        }
+    }
+}
+
+impl UsersScreen {
+    /// The query for the page at a cursor.
+    pub fn query(&self, cursor: &Cursor) -> UserQuery {
+        let direction = if self.descending { "-" } else { "" };
+        UserQuery {
+            sort: format!("{direction}{}", SORTS[self.sort].0),
+            page: cursor.paging(PAGE_ROWS),
+            // A filter that doesn't parse is never set.
+            ..user_query(&self.filter).unwrap_or_default()
+        }
     }
 }

@@ -253,6 +253,7 @@ pub(super) fn take(state: &mut State, page: Page<AuditRow>, out: &mut Vec<Action
         items: page.items.into_iter().map(Line::read).collect(),
         next_cursor: page.next_cursor,
         total: page.total,
+        prev_cursor: None,
     };
     if is_slice && page.items.is_empty() {
         state.audit.list.forget();

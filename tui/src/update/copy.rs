@@ -74,6 +74,17 @@ fn report(state: &mut State, out: &mut Vec<Action>) {
     out.push(Action::Copy(text));
 }
 
+/// The messages that are shown.
+pub(super) fn notes(state: &mut State, out: &mut Vec<Action>) {
+    let text = crate::view::notes_text(state);
+    let lines = text.lines().count();
+    if !clipboard::fits(&text) {
+        return say(state, Level::Warning, "too much for a terminal's clipboard: x writes it to a file", out);
+    }
+    say(state, Level::Info, format!("sent to the terminal: {lines} lines"), out);
+    out.push(Action::Copy(text));
+}
+
 fn document(value: &impl Serialize) -> Option<String> {
     serde_json::to_string(value).ok()
 }

@@ -10,7 +10,7 @@ use common::role::Permission;
 use super::{ask, keep, say, say_for, sentence};
 use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
-use crate::state::deeds::{Base, Change, Object, Seen};
+use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
 use crate::state::{Level, Note, State};
 use crate::time::seconds;
@@ -34,7 +34,7 @@ pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out:
         .map(|(change, base, guard)| {
             let key = state.changes.next_key;
             state.changes.next_key += 1;
-            Item { change, base, key, guard, status: Status::Waiting }
+            Item { change, base, key, guard, only_approved: false, status: Status::Waiting }
         })
         .collect();
     // The oldest that are over are forgotten, however many are under way.
@@ -264,7 +264,13 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
     if let Some(index) = index {
         state.fresh.did(index);
     }
-    let text = item.change.done();
+    let text = match item.change.deed {
+        Deed::Release { .. } if reply.body.only_approved => {
+            item.only_approved = true;
+            format!("approved the release of {}; others must approve it too", item.change.object.name())
+        }
+        _ => item.change.done(),
+    };
     let user = item.change.object.name();
     let document = serde_json::json!({
         "done": text, "request_id": reply.request_id, "log_index": index, "receipt": reply.body.receipt,
@@ -318,7 +324,12 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
             Status::Done(index) => {
                 let logged = index.map_or(String::new(), |index| format!("   logged as {index}"));
                 let request = request_of(state);
-                let text = format!("{word}{}{undo}{logged}{request}", item.change.done());
+                let what = if item.only_approved {
+                    format!("approved the release of {}: others must approve it too", item.change.object.name())
+                } else {
+                    item.change.done()
+                };
+                let text = format!("{word}{what}{undo}{logged}{request}");
                 say_for(state, Level::Info, text, UNDO_MS, out);
             }
             Status::Failed(why) => {

@@ -106,7 +106,7 @@ pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
 
 /// Takes what the form waits for; false if it doesn't.
 pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, common::client::ClientError>) -> bool {
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let Some(form) = form(state) else { return false };
     if form.waits != Some(id) {
         return false;

@@ -32,6 +32,7 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
             }
         }
         Kind::Item => touch(&mut state.fresh.queue, &state.queue.list, |item| item.id == target, true),
+        Kind::Review => held_by(state, target, version, false),
         Kind::User => {
             touch(&mut state.fresh.users, &state.users.list, |user| user.id == target, true);
             if state.who.as_ref().is_some_and(|who| who.id == target) {
@@ -47,13 +48,19 @@ fn model(state: &mut State, target: &str, version: &str, holds: bool) {
     let may_be_new = state.models.list.shows_first();
     let id: Option<ModelId> = target.parse().ok();
     touch(&mut state.fresh.models, &state.models.list, |row| Some(row.id) == id, may_be_new);
-    let is_it =
-        |held: &QuarantineItem| Some(held.id) == id && (version.is_empty() || held.version.to_string() == version);
-    touch(&mut state.fresh.held, &state.quarantine.list, is_it, holds);
+    held_by(state, target, version, holds);
     let Some(open) = &state.models.open else { return };
     if open.info.as_ref().is_some_and(|info| Some(info.model.id) == id) {
         touch(&mut state.fresh.open, &open.versions, |row| row.version.to_string() == version, true);
     }
+}
+
+/// A version that is held, or all of a model's, was changed; `beyond` as of [`touch`].
+fn held_by(state: &mut State, target: &str, version: &str, beyond: bool) {
+    let id: Option<ModelId> = target.parse().ok();
+    let is_it =
+        |held: &QuarantineItem| Some(held.id) == id && (version.is_empty() || held.version.to_string() == version);
+    touch(&mut state.fresh.held, &state.quarantine.list, is_it, beyond);
 }
 
 /// Marks the row of a list that was read; `beyond` where also what is not held may have changed the list.

@@ -3,17 +3,59 @@
 
 use common::api::{Ready, Status};
 
-use super::{ask, scroll};
-use crate::action::{Action, Call, RequestId, TimerId};
+use super::{ask, go, say, scroll};
+use crate::access::refusal;
+use crate::action::{Action, Call, FilePurpose, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::health::{COUNTS_MS, POLL_MS};
-use crate::state::{Screen, State};
+use crate::state::health::{COUNTS_MS, POLL_MS, Verdict};
+use crate::state::{Level, Screen, State};
+use crate::time::time_of_day;
 
-pub(super) fn command(state: &mut State, command: Command, count: Option<u64>) {
+pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    if command == Command::OpenSubject {
+        return open_subject(state, out);
+    }
     let areas = layout(state.size, state);
     let lines = crate::view::pane_lines(state, &areas).len();
     scroll(&mut state.health.scroll, command, count, lines, areas.pane.height.into());
+}
+
+/// Opens the screen of the check that is worst, the first of those.
+fn open_subject(state: &mut State, out: &mut Vec<Action>) {
+    let checks = state.health.checks(state.times(), state.skew_seconds);
+    let worst = checks.iter().map(|check| check.verdict).max().filter(|worst| *worst >= Verdict::Warn);
+    let subject = checks.iter().find(|check| Some(check.verdict) == worst).map(|check| check.name);
+    let screen = match subject {
+        Some("audit log" | "witnesses") => Screen::Audit,
+        Some("drop folder") => Screen::Queue,
+        Some("quarantine" | "rescan") => Screen::Quarantine,
+        Some("records" | "scrub") => Screen::Models,
+        Some(other) => return say(state, Level::Info, format!("{other} has no screen of its own"), out),
+        None => return say(state, Level::Info, "all is well: there is nothing to open", out),
+    };
+    match refusal(state.who.as_ref(), screen.permission()) {
+        Some(why) => say(state, Level::Warning, why, out),
+        None => go(state, screen, out),
+    }
+}
+
+/// Holds the diagnostics still, or follows them again.
+pub(super) fn hold(state: &mut State) {
+    let health = &mut state.health;
+    health.still = match health.still.take() {
+        Some(_) => None,
+        None => Some(health.status.as_ref().map(|status| status.diagnostics.clone()).unwrap_or_default()),
+    };
+}
+
+/// Writes the report to a new file.
+pub(super) fn export(state: &mut State, out: &mut Vec<Action>) {
+    let Some(text) = crate::view::health_report(state) else {
+        return say(state, Level::Info, "there is nothing to export yet", out);
+    };
+    let time = time_of_day(state.now.wall_seconds).replace(':', "");
+    out.push(Action::WriteFile { purpose: FilePurpose::Export, name: format!("health-{time}.txt"), text });
 }
 
 /// Another screen is on show: reading becomes frequent or rare.
@@ -46,14 +88,14 @@ pub(super) fn take(state: &mut State, status: Box<Status>, out: &mut Vec<Action>
     state.health.failed = None;
     state.health.as_of = Some(state.now);
     state.health.status = Some(status);
-    state.health.note_changes(state.now);
+    state.health.note_changes(state.now, state.skew_seconds);
     again(state, out);
 }
 
 pub(super) fn take_ready(state: &mut State, ready: Ready) {
     state.health.pending_ready = None;
     state.health.ready = Some(ready);
-    state.health.note_changes(state.now);
+    state.health.note_changes(state.now, state.skew_seconds);
 }
 
 pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<Action>) {

@@ -202,9 +202,12 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         (Screen::Users, _, "screen") => {
             (Kind::Users, Rows::Held(documents(state.users.list.visible(height).map(|(row, _)| row))))
         }
-        (Screen::Users, _, "all") => (Kind::Users, Rows::Users),
+        (Screen::Users, _, "all") => {
+            (Kind::Users, Rows::Users(Box::new(state.users.query(&crate::window::Cursor::Start))))
+        }
         (Screen::Models | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
-        (Screen::Audit | Screen::Health, ..) => return Err("y copies the report".to_owned()),
+        (Screen::Audit, ..) => return Err("x exports the selected entry with its proof".to_owned()),
+        (Screen::Health, ..) => return Err("y copies the report, x writes it".to_owned()),
         (Screen::Queue | Screen::Quarantine, ..) => {
             return Err("nothing is exported here; Y copies the selected one as JSON".to_owned());
         }

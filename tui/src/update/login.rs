@@ -263,7 +263,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
         match asked.call {
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),
-            Call::Users { .. } => super::fail(&mut state.users.list, id, why),
+            Call::Users(_) => super::fail(&mut state.users.list, id, why),
             Call::Versions { .. } if super::quarantine::failed(state, id, why) => {}
             Call::Versions { .. } | Call::Model(_) => {
                 if let Some(open) = &mut state.models.open {
@@ -273,9 +273,12 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
                 }
             }
             Call::Status | Call::Ready => super::health::failed(state, id, why, out),
-            Call::Quarantine { .. } => super::fail(&mut state.quarantine.list, id, why),
-            Call::Version { .. } => {
+            Call::Quarantine(_) => super::fail(&mut state.quarantine.list, id, why),
+            Call::Version { .. } | Call::Review { .. } | Call::Excerpt { .. } => {
                 let _is_shown = super::quarantine::failed(state, id, why);
+            }
+            Call::User(_) => {
+                let _is_shown = super::users::failed(state, id, why);
             }
             Call::Ingest(_) => {
                 super::fail(&mut state.queue.list, id, why);

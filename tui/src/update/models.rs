@@ -3,7 +3,7 @@
 use common::client::ClientError;
 use common::name::{ArtifactPath, Version};
 
-use super::{ask, cancel, confirm, form, marks, rows_height, say, scroll, travel, wanted};
+use super::{ask, cancel, confirm, form, jump, marks, rows_height, say, scroll, travel, wanted};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -113,8 +113,12 @@ fn open_command(state: &mut State, command: Command, count: Option<u64>, out: &m
             open.marked = if open.marked == version { None } else { version };
         }
         Command::In if open.versions.selected().is_some() => open.reading = Some(0),
+        Command::First | Command::Last if count.is_none() => {
+            let waiting = jump(&mut open.versions, command == Command::Last);
+            cancel(state, waiting, out);
+        }
         Command::First | Command::Last => {
-            say(state, Level::Warning, "not all versions are read yet: PgDn goes on", out);
+            say(state, Level::Warning, "that number is not near: PgDn goes on", out);
         }
         _ => {}
     }
@@ -293,10 +297,10 @@ fn entries_of(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-fn restart(state: &mut State, flipped: bool, out: &mut Vec<Action>) {
+fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
     let waiting = state.models.list.forget();
     cancel(state, waiting, out);
-    state.models.list = Window::new(flipped);
+    state.models.list = Window::from(last);
 }
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
@@ -498,11 +502,8 @@ fn ask_model(state: &mut State, out: &mut Vec<Action>) {
 
 fn ask_versions(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
     if let Some(reference) = state.models.open.as_ref().map(|open| open.reference.clone()) {
-        let token = match &cursor {
-            Cursor::Token(token) => Some(token.clone()),
-            Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
-        };
-        let id = ask(state, Call::Versions { reference, cursor: token, limit: VERSION_PAGE_ROWS }, out);
+        let call = Call::Versions { reference, page: cursor.paging(VERSION_PAGE_ROWS) };
+        let id = ask(state, call, out);
         if let Some(open) = &mut state.models.open {
             open.versions.ask(id, fetch, cursor);
         }

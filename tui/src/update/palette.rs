@@ -15,6 +15,7 @@ use crate::keymap::{Context, TABLE, VERBS, Verb};
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::dialog::{Act, Candidate, Dialog, HISTORY_MAX, Palette};
 use crate::state::{Highlight, Level, Screen, State};
+use crate::time::Way;
 use crate::view::theme::Theme;
 
 /// Candidates that are kept for a line.
@@ -31,9 +32,13 @@ const VERSIONS_OFFERED: usize = 20;
 /// What `set` sets, and the values.
 pub const SETTINGS: &[(&str, &[&str])] = &[
     ("ascii", &["on", "off"]),
+    ("bell", &["on", "off"]),
+    ("cursor", &["hidden", "selection"]),
     ("highlight", &["key", "row", "none"]),
     ("mouse", &["on", "off"]),
     ("theme", &["auto", "dark", "light", "mono"]),
+    ("time", &["utc", "local", "age"]),
+    ("title", &["on", "off"]),
 ];
 
 pub(super) fn open(state: &mut State, text: &str) {
@@ -272,6 +277,7 @@ fn screen_of(context: Context) -> Option<Screen> {
         Context::Queue => Some(Screen::Queue),
         Context::Quarantine => Some(Screen::Quarantine),
         Context::Users => Some(Screen::Users),
+        Context::Health => Some(Screen::Health),
         Context::Everywhere | Context::Lists => None,
     }
 }
@@ -310,9 +316,13 @@ fn all(state: &State) -> Vec<Candidate> {
     }
     for verb in VERBS {
         found.push(Candidate {
-            text: format!("{} {}", verb.word, verb.words),
+            text: format!("{} {}", verb.word, verb.words).trim_end().to_owned(),
             hint: verb.help.to_owned(),
-            act: Act::Fill(format!("{} ", verb.word)),
+            act: if verb.words.is_empty() {
+                Act::Run(verb.word.to_owned())
+            } else {
+                Act::Fill(format!("{} ", verb.word))
+            },
             refused: may(state, verb.permission, verb.changes).refusal(),
         });
     }
@@ -378,6 +388,7 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
         ("export", 0) if state.screen == Screen::Audit => {
             choices(vec!["proofs".into(), "csv".into(), "jsonl".into()], false, "format")
         }
+        ("mouse", 0) => choices(vec!["on".into(), "off".into()], true, "the mouse"),
         ("export", 0) => choices(vec!["csv".into(), "jsonl".into()], false, "format"),
         ("export", 1) => choices(vec!["screen".into(), "all".into(), "marked".into()], false, "what"),
         ("download", 0) => match &state.models.open {
@@ -570,6 +581,17 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             super::jobs::download(state, words.first().copied(), out)?;
             close(state, out);
         }
+        ("logout", []) => {
+            if state.who.is_none() {
+                return Err("nobody is logged in here".to_owned());
+            }
+            close(state, out);
+            super::login::logout(state, out);
+        }
+        ("mouse", [value]) => {
+            set(state, "mouse", value, out)?;
+            close(state, out);
+        }
         ("set", [name, value]) => {
             set(state, name, value, out)?;
             close(state, out);
@@ -588,6 +610,13 @@ fn set(state: &mut State, name: &str, value: &str, out: &mut Vec<Action>) -> Res
     let on = value == "on";
     match name {
         "ascii" => state.settings.ascii = on,
+        "bell" => state.settings.bell = on,
+        "title" => state.settings.title = on,
+        "cursor" => state.settings.cursor_on_selection = value == "selection",
+        "time" => {
+            let found = Way::ALL.into_iter().find(|(name, _)| *name == value);
+            state.settings.time = found.map_or(state.settings.time, |(_, way)| way);
+        }
         "mouse" => {
             state.settings.mouse = on;
             out.push(Action::Mouse(on));

@@ -1,20 +1,30 @@
 //! Screen 4: what is held, and all that is known of the selected one. That is read when the selection has rested; listing
 //! may be an entry of the audit log, so nothing is read by the clock.
 
-use common::api::{Page, QuarantineItem, VersionInfo};
+use common::api::{Excerpt, Page, QuarantineItem, ReviewInfo, VersionInfo};
+use common::client::Paging;
 
-use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, confirm, course, jump, rows_height, say, say_gone, travel, wanted};
+use crate::access::may;
 use crate::action::{Action, Call, RequestId, TimerId};
+use crate::edit::Line;
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::quarantine::{NEIGHBOURS, PAGE_ROWS, REST_MS, Reading, name_of};
-use crate::state::{Level, Screen, State};
+use crate::state::quarantine::{Dump, NEIGHBOURS, REST_MS, Reading, name_of};
+use crate::state::{Level, Prompt, PromptKind, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
+use common::role::Permission;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
     if state.quarantine.detail.is_some() {
+        match command {
+            Command::NextFinding => return next_finding(state, true),
+            Command::LastFinding => return next_finding(state, false),
+            Command::In => return read_octets(state, out),
+            _ => {}
+        }
         let lines = crate::view::pane_lines(state, &areas).len();
         if let Some(at) = &mut state.quarantine.detail
             && super::scroll(at, command, count, lines, areas.pane.height.into())
@@ -34,6 +44,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 super::models::open_version(state, model, version);
             }
         }
+        Command::NextFinding | Command::LastFinding if state.quarantine.list.selected().is_some() => {
+            state.quarantine.detail = Some(0);
+            next_finding(state, true);
+        }
+        Command::Note => ask_note(state, out),
         Command::Rescan => ask_before(state, Deed::Rescan, out),
         Command::Block => ask_before(state, Deed::Block { reason: String::new() }, out),
         Command::Release => {
@@ -47,37 +62,155 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             state.quarantine.detail = None;
             state.quarantine.list = Window::new(false);
         }
-        Command::First | Command::Last => {
-            say(state, Level::Warning, "not all that is held is read yet: PgDn goes on", out);
-        }
+        Command::First => restart(state, false, out),
+        Command::Last if count.is_none() => restart(state, true, out),
+        Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
         _ => {}
     }
 }
 
 /// Asks before something is done to the selected version.
 fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
-    let Some(item) = state.quarantine.list.selected() else { return };
-    let object = Object::Version { id: item.id.to_string(), name: item.name.to_string(), version: item.version };
+    let Some(object) = object(state) else { return };
     confirm::open(state, vec![Change::new(object, deed)], out);
 }
 
-pub(super) fn back(state: &mut State) -> bool {
-    state.quarantine.detail.take().is_some()
+/// The list anew, from its beginning or from its end.
+fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
+    let waiting = jump(&mut state.quarantine.list, last);
+    cancel(state, waiting, out);
+}
+
+pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.quarantine.filter != text {
+        state.quarantine.filter = text;
+        state.quarantine.detail = None;
+        let waiting = state.quarantine.list.forget();
+        cancel(state, waiting, out);
+        state.quarantine.list = Window::new(false);
+    }
+}
+
+// ---- findings and their octets --------------------------------------------------------------------------------------
+
+/// Selects another finding of those shown, and brings it into sight.
+fn next_finding(state: &mut State, on: bool) {
+    let areas = layout(state.size, state);
+    let Some(count) = findings(state).map(Vec::len).filter(|count| *count > 0) else { return };
+    let Some(reading) = &mut state.quarantine.reading else { return };
+    reading.finding = Some(match (reading.finding, on) {
+        (None, true) => 0,
+        (None, false) => count - 1,
+        (Some(at), true) => (at + 1) % count,
+        (Some(at), false) => (at + count - 1) % count,
+    });
+    let at = crate::view::finding_line(state, &areas);
+    let (lines, height) = (crate::view::pane_lines(state, &areas).len(), usize::from(areas.pane.height));
+    if let (Some(scroll), Some(at)) = (&mut state.quarantine.detail, at) {
+        // With a line above it, which says what it is among.
+        *scroll = at.saturating_sub(1).min(lines.saturating_sub(height));
+    }
+}
+
+/// The findings that are shown.
+fn findings(state: &State) -> Option<&Vec<common::api::Finding>> {
+    let item = state.quarantine.list.selected()?;
+    let info = state.quarantine.reading.as_ref().and_then(|reading| reading.info.as_ref());
+    Some(info.map_or(&item.findings, |info| &info.findings))
+}
+
+/// Asks for the octets round the selected finding. By a key only: each reading is an entry of the log.
+fn read_octets(state: &mut State, out: &mut Vec<Action>) {
+    if state.quarantine.reading.as_ref().is_some_and(|reading| reading.finding.is_none()) {
+        next_finding(state, true);
+    }
+    if let Some(why) = may(state, Some(Permission::ModelModerate), false).refusal() {
+        return say(state, Level::Warning, format!("the octets of what is held: {why}"), out);
+    }
+    let Some(reading) = &state.quarantine.reading else { return };
+    let Some(place) = reading.finding.and_then(|at| Some(findings(state)?.get(at)?.place.clone())) else {
+        return say(state, Level::Info, "there is no finding whose octets could be shown", out);
+    };
+    let (reference, version) = (reading.model.clone(), reading.version);
+    let before = reading.dump.as_ref().and_then(|dump| dump.pending);
+    cancel(state, before, out);
+    let id = ask(state, Call::Excerpt { reference, version, place: place.clone() }, out);
+    if let Some(reading) = &mut state.quarantine.reading {
+        reading.dump = Some(Dump { place, excerpt: None, pending: Some(id), failed: None });
+    }
+}
+
+pub(super) fn take_octets(state: &mut State, id: RequestId, excerpt: Box<Excerpt>) {
+    let dump = state.quarantine.reading.as_mut().and_then(|reading| reading.dump.as_mut());
+    if let Some(dump) = dump.filter(|dump| dump.pending == Some(id)) {
+        dump.pending = None;
+        dump.excerpt = Some(excerpt);
+    }
+}
+
+// ---- notes ----------------------------------------------------------------------------------------------------------
+
+fn ask_note(state: &mut State, out: &mut Vec<Action>) {
+    if state.quarantine.list.selected().is_none() {
+        return say(state, Level::Info, "nothing is selected", out);
+    }
+    state.prompt = Some(Prompt { kind: PromptKind::Note, line: Line::new(""), error: None });
+}
+
+/// A note was typed.
+///
+/// # Errors
+/// A sentence where there is none.
+pub(super) fn add_note(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    let Some(object) = object(state) else { return Err("nothing is selected".to_owned()) };
+    if text.is_empty() {
+        return Err("say something; Esc leaves".to_owned());
+    }
+    course::begin(state, vec![(Change::new(object, Deed::Note { text: text.to_owned() }), None, None)], false, out);
+    Ok(())
+}
+
+fn object(state: &State) -> Option<Object> {
+    let item = state.quarantine.list.selected()?;
+    Some(Object::Version { id: item.id.to_string(), name: item.name.to_string(), version: item.version })
+}
+
+pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    if state.quarantine.detail.take().is_some() {
+        return true;
+    }
+    let was_filtered = !state.quarantine.filter.is_empty();
+    set_filter(state, String::new(), out);
+    was_filtered
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
     state.fresh.held.clear();
     let waiting = state.quarantine.list.forget();
     cancel(state, waiting, out);
-    forget_reading(state, out);
+    read_again(state, out);
     let (fetch, cursor) = state.quarantine.list.reload_from();
     ask_page(state, fetch, cursor, out);
 }
 
+/// What is known of the selected one is read again; until that is there it is shown as it was.
+fn read_again(state: &mut State, out: &mut Vec<Action>) {
+    let Some(reading) = &mut state.quarantine.reading else { return };
+    let pending = std::mem::take(&mut reading.pending);
+    reading.asked = false;
+    reading.failed = None;
+    for id in pending {
+        cancel(state, id, out);
+    }
+    out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
+}
+
 fn forget_reading(state: &mut State, out: &mut Vec<Action>) {
     if let Some(reading) = state.quarantine.reading.take() {
-        cancel(state, reading.pending.0, out);
-        cancel(state, reading.pending.1, out);
+        let of_dump = reading.dump.and_then(|dump| dump.pending);
+        for id in reading.pending.into_iter().chain([of_dump]) {
+            cancel(state, id, out);
+        }
     }
 }
 
@@ -93,9 +226,11 @@ pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
     reading.asked = true;
     let (model, version) = (reading.model.clone(), reading.version);
     let info = ask(state, Call::Version { reference: model.clone(), version }, out);
-    let around = ask(state, Call::Versions { reference: model, cursor: None, limit: NEIGHBOURS }, out);
+    let page = Paging { limit: Some(NEIGHBOURS), ..Paging::default() };
+    let around = ask(state, Call::Versions { reference: model.clone(), page }, out);
+    let review = ask(state, Call::Review { reference: model, version }, out);
     if let Some(reading) = &mut state.quarantine.reading {
-        reading.pending = (Some(info), Some(around));
+        reading.pending = [Some(info), Some(around), Some(review)];
     }
 }
 
@@ -112,33 +247,41 @@ pub(super) fn take(state: &mut State, page: Page<QuarantineItem>, out: &mut Vec<
 
 pub(super) fn take_version(state: &mut State, id: RequestId, info: Box<VersionInfo>) {
     if let Some(reading) = &mut state.quarantine.reading
-        && reading.pending.0 == Some(id)
+        && reading.pending[0] == Some(id)
     {
-        reading.pending.0 = None;
+        reading.pending[0] = None;
         reading.info = Some(info);
     }
 }
 
 pub(super) fn take_neighbours(state: &mut State, id: RequestId, page: Page<VersionInfo>) {
     if let Some(reading) = &mut state.quarantine.reading
-        && reading.pending.1 == Some(id)
+        && reading.pending[1] == Some(id)
     {
-        reading.pending.1 = None;
+        reading.pending[1] = None;
         reading.neighbours = Some(page.items);
+    }
+}
+
+pub(super) fn take_review(state: &mut State, id: RequestId, review: Box<ReviewInfo>) {
+    if let Some(reading) = &mut state.quarantine.reading
+        && reading.pending[2] == Some(id)
+    {
+        reading.pending[2] = None;
+        reading.review = Some(review);
     }
 }
 
 /// Whether the request was about the selected one: its pane says what went wrong.
 pub(super) fn failed(state: &mut State, id: RequestId, why: &str) -> bool {
     let Some(reading) = &mut state.quarantine.reading else { return false };
-    let is_info = reading.pending.0 == Some(id);
-    if is_info {
-        reading.pending.0 = None;
-    } else if reading.pending.1 == Some(id) {
-        reading.pending.1 = None;
-    } else {
-        return false;
+    if let Some(dump) = reading.dump.as_mut().filter(|dump| dump.pending == Some(id)) {
+        dump.pending = None;
+        dump.failed = Some(why.to_owned());
+        return true;
     }
+    let Some(pending) = reading.pending.iter_mut().find(|pending| **pending == Some(id)) else { return false };
+    *pending = None;
     reading.failed = Some(why.to_owned());
     true
 }
@@ -155,9 +298,19 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
             forget_reading(state, out);
             // On a small screen nothing of it is shown before it is opened.
             if is_shown {
-                let (info, neighbours, pending) = (None, None, (None, None));
-                state.quarantine.reading =
-                    Some(Reading { key, model, version, info, neighbours, pending, failed: None, asked: false });
+                state.quarantine.reading = Some(Reading {
+                    key,
+                    model,
+                    version,
+                    info: None,
+                    neighbours: None,
+                    review: None,
+                    pending: [None; 3],
+                    finding: None,
+                    dump: None,
+                    failed: None,
+                    asked: false,
+                });
                 out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
             }
         }
@@ -167,11 +320,7 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
-    let token = match &cursor {
-        Cursor::Token(token) => Some(token.clone()),
-        Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
-    };
-    let call = Call::Quarantine { blocked: state.quarantine.blocked, cursor: token, limit: PAGE_ROWS };
+    let call = Call::Quarantine(Box::new(state.quarantine.query(&cursor)));
     let id = ask(state, call, out);
     state.quarantine.list.ask(id, fetch, cursor);
 }

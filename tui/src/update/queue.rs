@@ -4,7 +4,7 @@
 use common::api::{IngestPage, Page};
 use common::client::Reply;
 
-use super::{ask, cancel, confirm, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, confirm, jump, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -39,9 +39,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             let deed = if paused { Deed::Resume { reason } } else { Deed::Pause { reason } };
             confirm::open(state, vec![Change::new(Object::Intake, deed)], out);
         }
-        Command::First | Command::Last => {
-            say(state, Level::Warning, "not all items are read yet: PgDn goes on", out);
+        Command::First | Command::Last if count.is_none() => {
+            let waiting = jump(&mut state.queue.list, command == Command::Last);
+            cancel(state, waiting, out);
         }
+        Command::First | Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
         _ => {}
     }
 }
@@ -123,15 +125,14 @@ fn again(state: &State, out: &mut Vec<Action>) {
 pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
     state.queue.is_audited |= reply.log_index.is_some();
     state.queue.is_failing = false;
-    state.fresh.queue.clear();
-    let IngestPage { items, total, next_cursor, intake } = *reply.body;
+    let IngestPage { items, total, next_cursor, prev_cursor, intake } = *reply.body;
     state.queue.intake.clone_from(&intake);
     // The header counts by the newest answer, whichever route it came from.
     if let Some(status) = &mut state.health.status {
         status.ingest = intake;
     }
     let before = state.queue.list.selected().map(|item| item.path.clone());
-    if !state.queue.list.take(Page { items, total, next_cursor }, state.now)
+    if !state.queue.list.take(Page { items, total, next_cursor, prev_cursor }, state.now)
         && let Some(path) = before
     {
         say_gone(state, format!("{path} has left this list"), out);

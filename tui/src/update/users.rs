@@ -1,13 +1,18 @@
-//! Screen 5: users.
+//! Screen 5: users. More about one of them is read when its detail is open and the selection has rested.
 
-use super::{ask, cancel, confirm, form, rows_height, say, travel, wanted};
-use crate::action::{Action, Call};
+use common::api::UserInfo;
+
+use super::{ask, cancel, confirm, form, jump, rows_height, say, travel, wanted};
+use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::users::PAGE_ROWS;
-use crate::state::{Level, State};
-use crate::window::{Cursor, Fetch};
+use crate::state::users::{SORTS, UserReading};
+use crate::state::{Level, Screen, State};
+use crate::window::{Cursor, Fetch, Row, Window};
+
+/// How long the selection rests before more is read about it, in milliseconds.
+const REST_MS: u64 = 120;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
@@ -41,8 +46,17 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 super::audit::show_target(state, &id, out);
             }
         }
-        Command::First | Command::Last => {
-            say(state, Level::Warning, "not all users are read yet: PgDn goes on", out);
+        Command::First => restart(state, false, out),
+        Command::Last if count.is_none() => restart(state, true, out),
+        Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
+        Command::Sort => {
+            state.users.sort = (state.users.sort + 1) % SORTS.len();
+            state.users.descending = SORTS[state.users.sort].0.ends_with("_at");
+            restart(state, false, out);
+        }
+        Command::Reverse => {
+            state.users.descending = !state.users.descending;
+            restart(state, false, out);
         }
         _ => {}
     }
@@ -64,13 +78,85 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     if let Some((fetch, cursor)) = wanted(&state.users.list, rows_height(state)) {
         ask_page(state, fetch, cursor, out);
     }
+    follow_selection(state, out);
+}
+
+/// The list anew, from its beginning or from its end.
+fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
+    let waiting = jump(&mut state.users.list, last);
+    cancel(state, waiting, out);
+}
+
+pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
+    if state.users.filter != text {
+        state.users.filter = text;
+        state.users.detail = None;
+        let waiting = state.users.list.forget();
+        cancel(state, waiting, out);
+        state.users.list = Window::new(false);
+    }
+}
+
+pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
+    if state.users.detail.take().is_some() {
+        return true;
+    }
+    let was_filtered = !state.users.filter.is_empty();
+    set_filter(state, String::new(), out);
+    was_filtered
+}
+
+/// The selection has rested: what belongs to it is read.
+pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
+    if state.screen != Screen::Users || state.users.detail.is_none() {
+        return;
+    }
+    let name = state.users.list.selected().map(|user| (user.key(), user.username.to_string()));
+    let Some((key, name)) = name else { return };
+    let is_new = |reading: &UserReading| reading.key == key && reading.info.is_none() && reading.pending.is_none();
+    if state.users.reading.as_ref().is_some_and(is_new) {
+        let id = ask(state, Call::User(name), out);
+        if let Some(reading) = &mut state.users.reading {
+            reading.pending = Some(id);
+        }
+    }
+}
+
+pub(super) fn take_one(state: &mut State, id: RequestId, info: Box<UserInfo>) {
+    if let Some(reading) = state.users.reading.as_mut().filter(|reading| reading.pending == Some(id)) {
+        reading.pending = None;
+        reading.info = Some(info);
+    }
+}
+
+/// Whether the request was about the selected one: its pane says what went wrong.
+pub(super) fn failed(state: &mut State, id: RequestId, why: &str) -> bool {
+    let Some(reading) = state.users.reading.as_mut().filter(|reading| reading.pending == Some(id)) else {
+        return false;
+    };
+    reading.pending = None;
+    reading.failed = Some(why.to_owned());
+    true
+}
+
+/// What is read about a user goes with the selection.
+fn follow_selection(state: &mut State, out: &mut Vec<Action>) {
+    let selected = state.users.list.selected().filter(|_| state.users.detail.is_some());
+    let selected = selected.map(|user| (user.key(), user.updated_at.clone()));
+    let known = state.users.reading.as_ref().map(|reading| (reading.key.clone(), reading.updated_at.clone()));
+    if selected == known {
+        return;
+    }
+    let before = state.users.reading.take().and_then(|reading| reading.pending);
+    cancel(state, before, out);
+    if let Some((key, updated_at)) = selected {
+        state.users.reading = Some(UserReading { key, updated_at, info: None, pending: None, failed: None });
+        out.push(Action::TimerSet { id: TimerId::Rest, after_ms: REST_MS });
+    }
 }
 
 fn ask_page(state: &mut State, fetch: Fetch, cursor: Cursor, out: &mut Vec<Action>) {
-    let token = match &cursor {
-        Cursor::Token(token) => Some(token.clone()),
-        Cursor::Start | Cursor::Below(_) | Cursor::Between(..) => None,
-    };
-    let id = ask(state, Call::Users { cursor: token, limit: PAGE_ROWS }, out);
+    let call = Call::Users(Box::new(state.users.query(&cursor)));
+    let id = ask(state, call, out);
     state.users.list.ask(id, fetch, cursor);
 }

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::{say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::audit::{Line as Entry, Mark, field};
+pub(super) use crate::state::audit::Line as Entry;
+use crate::state::audit::{Mark, field};
 use crate::tail::Link;
-use crate::time::time_of_day;
+use crate::time::{Way, age, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, marked, number};
 
@@ -31,6 +32,17 @@ const WIDE: [Column; 6] = [
     flexible("TARGET", 12, 4),
     fixed("RESULT", 6, 1),
 ];
+/// The same with the clock that it is by.
+fn wide(way: Way) -> [Column; 6] {
+    let mut columns = WIDE;
+    columns[1].title = match way {
+        Way::Utc => "TIME (UTC)",
+        Way::Local => "TIME (HERE)",
+        Way::Age => "TIME",
+    };
+    columns
+}
+
 /// Columns of the paths of fields.
 const FIELD_COLUMNS: usize = 20;
 const NARROW: [Column; 4] =
@@ -56,7 +68,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             |row| sign(state, row),
         ),
         Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
-        Class::Wide => marked(pen, areas, &WIDE, list, |row| cells(state, row, true), |row| sign(state, row)),
+        Class::Wide => {
+            marked(pen, areas, &wide(state.settings.time), list, |row| cells(state, row, true), |row| sign(state, row))
+        }
     }
     marks(state, areas, pen);
     if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
@@ -148,7 +162,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
         (format!("FAILED: {why}"), Tone::Bad)
     } else if let Some(last) = trust.verified_size().checked_sub(1) {
         let text = match (wide, trust.checkpoint_at) {
-            (true, Some(at)) => format!("{pending} pending  checkpoint {last} {}", time_of_day(at)),
+            (true, Some(at)) => format!("{pending} pending  checkpoint {last} {}", state.times().time_of_day(at)),
             _ => format!("v to {last}, {pending} pending"),
         };
         (text, Tone::Plain)
@@ -174,8 +188,15 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
         ];
     }
     let entry = &row.entry;
-    let time = field(entry, &["ts"]);
-    let time: String = if date {
+    let now = state.times();
+    // An entry's own words, but for where they are to be read by another clock.
+    let time = match (state.settings.time, seconds(time_of(line))) {
+        (Way::Local, Some(at)) => rfc3339(at.saturating_add(now.offset_seconds)),
+        _ => time_of(line).to_owned(),
+    };
+    let time: String = if state.settings.time == Way::Age {
+        age(&time, now)
+    } else if date {
         time.chars().take(19).map(|letter| if letter == 'T' { ' ' } else { letter }).collect()
     } else {
         time.chars().skip(11).take(8).collect()
@@ -208,6 +229,11 @@ fn name_of<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
         "user" => state.users.list.rows().find(|user| user.id == id).map(|user| user.username.as_str()),
         _ => None,
     }
+}
+
+/// When an entry says that it was made.
+pub(super) fn time_of(line: &Entry) -> &str {
+    field(&line.row.entry, &["ts"])
 }
 
 /// The kind, the name or else the id, and the version where there is one.

@@ -4,10 +4,10 @@ use common::api::Status;
 
 use super::as_of;
 use crate::clean::{clean, cut, width, wrap};
-use crate::layout::{Areas, Class};
+use crate::layout::{Areas, Class, class};
 use crate::state::State;
 use crate::state::health::{Check, Verdict};
-use crate::time::{bytes, duration, grouped, time_of_day};
+use crate::time::{Now, bytes, counted, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Text, Tone};
 
 const NAME_COLUMNS: usize = 12;
@@ -16,6 +16,8 @@ const LIMIT_COLUMNS: usize = 10;
 const SINCE_COLUMNS: usize = 8;
 /// The least columns for what was seen, with limit and time beside it.
 const VALUE_COLUMNS_MIN: usize = 30;
+/// Lines of the daemon's diagnostics that are shown.
+const LINES_SHOWN: usize = 12;
 /// Columns of the page where more are not needed.
 const PAGE_COLUMNS_MAX: usize = 118;
 
@@ -24,7 +26,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let left = match &health.status {
         Some(status) => {
             let build = &status.build;
-            let verdict = verdict_words(&health.checks(state.now.wall_seconds));
+            let verdict = verdict_words(&health.checks(state.times(), state.skew_seconds));
             format!("Health   {verdict}   {} {}, up {}", build.name, build.version, duration(status.uptime_seconds))
         }
         None => "Health".to_owned(),
@@ -34,7 +36,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             Some((format!("STALE since {}", as_of(state, at).0.trim_start_matches("as of ")), Tone::Bad))
         }
         (Some(_), None) => Some(("FAILED".to_owned(), Tone::Bad)),
-        (None, Some(at)) => Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain)),
+        (None, Some(at)) if class(state.size) > Class::Normal => {
+            Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain))
+        }
+        (None, Some(at)) => Some(as_of(state, at)),
         (None, None) => Some(("loading".to_owned(), Tone::Warn)),
     };
     (left, right)
@@ -64,6 +69,8 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     if let Some(status) = &state.health.status {
         let room = usize::from(areas.pane.width).saturating_sub(2).min(PAGE_COLUMNS_MAX);
         table(state, room, areas.class, &mut text);
+        requests(status, &mut text);
+        diagnostics(state, room, &mut text);
         page(status, &mut text);
     }
     text.lines()
@@ -93,7 +100,7 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
         let heads = row("CHECK", ("STATE", Tone::Plain), "VALUE", "LIMIT", "SINCE");
         text.pieces(heads.into_iter().map(|(piece, _)| (piece, Tone::Dim)).collect());
     }
-    for check in state.health.checks(state.now.wall_seconds) {
+    for check in state.health.checks(state.times(), state.skew_seconds) {
         let tone = match check.verdict {
             Verdict::Off => Tone::Dim,
             Verdict::Ok => Tone::Good,
@@ -101,7 +108,7 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
             Verdict::Fail => Tone::Bad,
         };
         let since = state.health.since.get(check.name).and_then(|(_, since)| *since);
-        let since = since.map(|at| time_of_day(at.wall_seconds)).unwrap_or_default();
+        let since = since.map(|at| state.times().time_of_day(at.wall_seconds)).unwrap_or_default();
         let value = clean(&check.value);
         // What is wrong is never cut away: it goes on below.
         let mut values = match check.verdict {
@@ -117,29 +124,32 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
     }
 }
 
-fn page(status: &Status, text: &mut Text) {
-    let (log, storage, store, requests) = (&status.log, &status.storage, &status.store, &status.requests);
+/// How fast requests are answered now, in a minute, in five.
+fn requests(status: &Status, text: &mut Text) {
+    let (log, requests) = (&status.log, &status.requests);
     if requests.kinds.is_empty() {
         text.head("REQUESTS");
     } else {
-        text.head("REQUESTS in 5 min");
-        let row = |kind: &str, rate: &str, p50: &str, p99: &str, errors: &str| {
-            format!("{kind:10} {rate:>9}  {p50:>8}  {p99:>8}  {errors:>6}")
+        text.blank();
+        let row = |kind: &str, now: &str, minute: &str, p50: &str, p99: &str, errors: &str| {
+            format!("{kind:10} {now:>9}  {minute:>9}  {p50:>7}  {p99:>7}  {errors}")
         };
-        text.pieces(vec![(row("", "rate", "p50", "p99", "errors"), Tone::Dim)]);
+        text.pieces(vec![(row("REQUESTS", "now", "1 min", "p50", "p99", "errors in 5 min"), Tone::Bold)]);
         for kind in &requests.kinds {
             let tone = if kind.errors > 0 { Tone::Warn } else { Tone::Plain };
             let micros = |us: Option<u64>| us.map_or("-".to_owned(), within);
             let line = row(
                 &clean(&kind.kind),
-                &per_second(kind.per_1000_seconds),
+                &per_second(kind.now_per_1000_seconds),
+                &per_second(kind.minute_per_1000_seconds),
                 &micros(kind.p50_us),
                 &micros(kind.p99_us),
                 &grouped(kind.errors),
             );
             text.pieces(vec![(line, tone)]);
         }
-        text.fact("tails", &format!("{} of the log", grouped(requests.tails)), Tone::Plain);
+        let clients = counted(requests.tails, "client");
+        text.pieces(vec![(row("stream", "-", "-", "-", "-", &clients), Tone::Plain)]);
     }
     let rate = requests.per_1000_seconds;
     text.fact(
@@ -153,13 +163,44 @@ fn page(status: &Status, text: &mut Text) {
         &format!("{} in {} batches since start", grouped(log.commits), grouped(log.batches)),
         Tone::Plain,
     );
+}
+
+/// What the daemon told of itself, the newest first.
+fn diagnostics(state: &State, room: usize, text: &mut Text) {
+    let health = &state.health;
+    let is_told = health.status.as_ref().is_some_and(|status| !status.diagnostics.is_empty());
+    if !is_told && health.still.is_none() {
+        return;
+    }
+    let held = if health.still.is_some() { "   held still (f follows)" } else { "" };
+    let filter = if health.filter.is_empty() { String::new() } else { format!("   filter: {}", health.filter) };
+    text.head(&format!("LOG of the daemon{filter}{held}"));
+    let mut shown = health.diagnostics().peekable();
+    if shown.peek().is_none() {
+        text.words(0, "no line matches", Tone::Dim);
+    }
+    for line in shown.take(LINES_SHOWN) {
+        let at = seconds(&line.at).map_or_else(|| line.at.clone(), |at| state.times().time_of_day(at));
+        let tone = match line.level.as_str() {
+            "error" => Tone::Bad,
+            "warn" => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        let said = format!("{:5} ", clean(&line.level));
+        let rest = room.saturating_sub(width(&at) + 1 + width(&said));
+        text.pieces(vec![(format!("{at} "), Tone::Dim), (said, tone), (cut(&clean(&line.text), rest), Tone::Plain)]);
+    }
+}
+
+fn page(status: &Status, text: &mut Text) {
+    let (log, storage, store) = (&status.log, &status.storage, &status.store);
     text.head("DAEMON");
     text.fact("started", &status.started_at, Tone::Plain);
     text.fact("policy", &status.scan_policy, Tone::Plain);
     text.fact("rules", &status.build.ruleset, Tone::Plain);
     text.fact("blobs", &format!("{}, {}", grouped(store.blobs), bytes(store.blob_bytes)), Tone::Plain);
     text.fact("kept in", &format!("{} (records), {} (bytes)", store.backend, storage.backend), Tone::Plain);
-    text.head("LOG");
+    text.head("AUDIT LOG");
     text.fact("origin", &log.origin, Tone::Plain);
     text.fact("root", &log.root, Tone::Plain);
     text.fact("key", &log.vkey, Tone::Plain);
@@ -186,7 +227,7 @@ pub(super) fn report(state: &State) -> Option<String> {
     let health = &state.health;
     let status = health.status.as_ref()?;
     let at = health.as_of.map(|at| time_of_day(at.wall_seconds)).unwrap_or_default();
-    let checks = health.checks(state.now.wall_seconds);
+    let checks = health.checks(Now::utc(state.now.wall_seconds), state.skew_seconds);
     let name = if state.settings.profile.is_empty() { &state.settings.address } else { &state.settings.profile };
     let build = &status.build;
     let mut lines = vec![format!(

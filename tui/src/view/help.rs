@@ -2,13 +2,19 @@
 
 use crate::access::refusal;
 use crate::clean::clean;
-use crate::keymap::{Context, TABLE};
+use crate::keymap::{Binding, Context, TABLE, VERBS};
 use crate::state::{Level, State};
-use crate::time::time_of_day;
 use crate::view::pen::{Line, Text, Tone};
 
 /// Columns of the keys.
 const KEYS_COLUMNS: usize = 14;
+/// Columns of commands with words.
+const VERB_COLUMNS: usize = 44;
+
+/// Whether a line has what is looked for.
+fn is_wanted(state: &State, line: &str) -> bool {
+    state.overlay_filter.is_empty() || line.to_lowercase().contains(&state.overlay_filter.to_lowercase())
+}
 
 pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
     let mut text = Text::new(columns);
@@ -19,8 +25,16 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
         if is_repeated && title == state.screen.title() {
             continue;
         }
+        let fits = |binding: &&'static Binding| {
+            let keys = state.settings.keys.of(binding).join(" ");
+            is_wanted(state, &format!("{keys} {} {}", binding.help, binding.command.words()))
+        };
+        let mut rows = TABLE.iter().filter(|binding| binding.context == place).filter(fits).peekable();
+        if rows.peek().is_none() {
+            continue;
+        }
         text.head(title);
-        for binding in TABLE.iter().filter(|binding| binding.context == place) {
+        for binding in rows {
             let keys = state.settings.keys.of(binding).join(" ");
             let refused = refusal(state.who.as_ref(), binding.permission);
             let why = refused.as_ref().map(|why| format!("   ({why})")).unwrap_or_default();
@@ -31,6 +45,14 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
             ]);
         }
     }
+    let mut verbs = VERBS.iter().filter(|verb| is_wanted(state, &format!(": {} {}", verb.word, verb.help))).peekable();
+    if verbs.peek().is_some() {
+        text.head("Typed after :");
+        for verb in verbs {
+            let line = format!("{} {}", verb.word, verb.words);
+            text.pieces(vec![(format!("  {line:VERB_COLUMNS$}  "), Tone::Bold), (verb.help.to_owned(), Tone::Plain)]);
+        }
+    }
     text.head("About");
     text.words(2, &format!("mreg {}, speaking to {}", state.settings.version, state.settings.address), Tone::Plain);
     text.lines()
@@ -38,13 +60,28 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
 
 pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {
     let mut text = Text::new(columns);
-    for note in state.notes.iter().rev() {
+    for note in state.notes.iter().rev().filter(|note| is_wanted(state, &note.text)) {
         let tone = match note.level {
             Level::Info => Tone::Plain,
             Level::Warning => Tone::Warn,
             Level::Error => Tone::Bad,
         };
-        text.fact(&time_of_day(note.at.wall_seconds), &clean(&note.text), tone);
+        text.fact(&state.times().time_of_day(note.at.wall_seconds), &clean(&note.text), tone);
     }
     text.lines()
+}
+
+/// Those that are shown, as plain text.
+pub(super) fn notes_text(state: &State) -> String {
+    let shown = state.notes.iter().rev().filter(|note| is_wanted(state, &note.text));
+    shown
+        .map(|note| {
+            let level = match note.level {
+                Level::Info => "",
+                Level::Warning => "WARN ",
+                Level::Error => "ERROR ",
+            };
+            format!("{} {level}{}\n", crate::time::rfc3339(note.at.wall_seconds), clean(&note.text))
+        })
+        .collect()
 }

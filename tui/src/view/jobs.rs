@@ -2,7 +2,7 @@
 
 use crate::state::State;
 use crate::state::changes::{Run, Running, Status};
-use crate::time::{bytes, duration, grouped, time_of_day};
+use crate::time::{Now, bytes, duration, grouped};
 use crate::view::pen::{Line, Text, Tone};
 
 /// Failures that are listed of one run.
@@ -17,7 +17,7 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
     for (place, job) in state.changes.jobs.values().rev().enumerate() {
         let mark = if place == selected { "▌" } else { " " };
         let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
-        let line = format!(" {}  {}", time_of_day(job.began.wall_seconds), job.title);
+        let line = format!(" {}  {}", state.times().time_of_day(job.began.wall_seconds), job.title);
         text.pieces(vec![(mark.to_owned(), Tone::Bold), (line, tone)]);
         text.words(12, &standing(job), Tone::Plain);
     }
@@ -25,7 +25,7 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
         let mark = if place == selected { "▌" } else { " " };
         text.pieces(vec![
             (mark.to_owned(), Tone::Bold),
-            (headline(run), if run.failed() > 0 { Tone::Warn } else { Tone::Plain }),
+            (headline(run, state.times()), if run.failed() > 0 { Tone::Warn } else { Tone::Plain }),
         ]);
         let failures = run.items.iter().filter_map(|item| match &item.status {
             Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
@@ -72,7 +72,7 @@ pub(super) fn standing(job: &Running) -> String {
     said.join(", ")
 }
 
-fn headline(run: &Run) -> String {
+fn headline(run: &Run, now: Now) -> String {
     let verb = run.items.first().map(|item| item.change.verb()).unwrap_or_default();
     let undo = if run.is_undo { "undo: " } else { "" };
     let what = match run.items.as_slice() {
@@ -82,7 +82,7 @@ fn headline(run: &Run) -> String {
     let state = if run.is_over() { "over" } else { "runs" };
     format!(
         " {}  {undo}{verb} {what}: {} of {} done, {} failed, {state}",
-        time_of_day(run.began.wall_seconds),
+        now.time_of_day(run.began.wall_seconds),
         run.done(),
         run.items.len(),
         run.failed()

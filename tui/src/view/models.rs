@@ -6,7 +6,7 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
-use crate::time::{age, bytes, grouped};
+use crate::time::{Now, age, bytes, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -75,7 +75,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let now = state.now.wall_seconds;
+    let now = state.times();
     match &state.models.open {
         None => {
             // A narrow screen has room for the state and the time if names are cut further.
@@ -122,7 +122,7 @@ fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
-fn model_cells(row: &ModelRow, now: i64) -> Vec<(String, Tone)> {
+fn model_cells(row: &ModelRow, now: Now) -> Vec<(String, Tone)> {
     let dash = || "-".to_owned();
     let aliases: Vec<&str> = row.aliases.iter().map(|alias| alias.alias.as_str()).collect();
     let aliases = if aliases.is_empty() { dash() } else { aliases.join(",") };
@@ -137,7 +137,7 @@ fn model_cells(row: &ModelRow, now: i64) -> Vec<(String, Tone)> {
     ]
 }
 
-fn version_cells(version: &VersionInfo, now: i64) -> Vec<(String, Tone)> {
+fn version_cells(version: &VersionInfo, now: Now) -> Vec<(String, Tone)> {
     let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
     let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
     vec![
@@ -200,7 +200,7 @@ fn model_facts(info: &ModelInfo, text: &mut Text) {
 /// The pane beside the list, or the page of a version.
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let mut text = Text::new(areas.pane.width);
-    let now = state.now.wall_seconds;
+    let now = state.times();
     match &state.models.open {
         Some(open) => {
             if let Some(version) = open.versions.selected() {
@@ -221,7 +221,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
 }
 
 /// What a row of the list says, and, once the selection has rested, its versions and the newest of them.
-fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: i64) {
+fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now) {
     text.pieces(vec![(row.name.to_string(), Tone::Bold)]);
     text.blank();
     let aliases: Vec<String> = row.aliases.iter().map(|held| format!("{} = v{}", held.alias, held.version)).collect();
@@ -305,7 +305,7 @@ fn newest(version: &VersionInfo, text: &mut Text) {
 }
 
 /// All that is known of a version. `whole` has digests in full and all metadata.
-fn version_page(version: &VersionInfo, text: &mut Text, now: i64, whole: bool) {
+fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
     text.pieces(vec![(format!("{} v{}", version.name, version.version), Tone::Bold)]);
     text.blank();
     let (word, tone) = state_cell(version.state);

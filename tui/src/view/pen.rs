@@ -56,6 +56,11 @@ impl Text {
         self.label_columns = columns;
     }
 
+    /// How many lines there are so far.
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// The lines.
     pub fn lines(self) -> Vec<Line> {
         self.lines

@@ -143,7 +143,7 @@ pub(super) fn alarm(state: &State, width: u16) -> Vec<Line> {
     }
     text.blank();
     if let Some((size, root)) = &alarm.last_good {
-        let at = time_of_day(alarm.last_good_at);
+        let at = state.times().time_of_day(alarm.last_good_at);
         text.fact("Last good", &format!("checkpoint of {size} entries, root {root}, seen {at}"), Tone::Plain);
     }
     text.fact("Since", &rfc3339(alarm.at), Tone::Plain);

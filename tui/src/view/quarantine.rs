@@ -1,14 +1,16 @@
 //! Screen 4: what is held, why, and what is known of it: the findings with their places, what stands beside it, what a
-//! person decided. Evidence is the inspector's text; no octet of a file is shown.
+//! people noted and decided. Evidence is the inspector's text; octets of a file are shown as a hex dump and nothing else.
 
-use common::api::{Decision, Finding, QuarantineItem, Review, State as VersionState, VersionInfo};
+use common::api::{
+    Decision, Finding, QuarantineItem, Review, ReviewInfo, SenderInfo, State as VersionState, VersionInfo,
+};
 
 use super::{freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::quarantine::name_of;
-use crate::time::{age, bytes, grouped};
-use crate::view::pen::{Line, Pen, Text, Tone};
+use crate::state::quarantine::{Dump, Reading, name_of};
+use crate::time::{Now, age, bytes, grouped};
+use crate::view::pen::{Line, MARKER, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
 const COLUMNS: [Column; 5] =
@@ -26,12 +28,14 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         .rows()
         .next()
         .filter(|_| list.shows_first())
-        .map(|item| format!("   oldest {}", age(&item.held_at, state.now.wall_seconds)))
+        .map(|item| format!("   oldest {}", age(&item.held_at, state.times())))
         .unwrap_or_default();
-    let left = format!("Quarantine   {place} {what}{oldest}");
+    let filter = if screen.filter.is_empty() { String::new() } else { format!("   filter: {}", screen.filter) };
+    let left = format!("Quarantine   {place} {what}{filter}{oldest}");
     // The count that is read once a minute tells of changes to what is shown.
     let counted = state.health.status.as_ref().map(|status| &status.quarantine);
     let counted = counted.map(|held| if screen.blocked { held.blocked } else { held.waiting });
+    let counted = counted.filter(|_| screen.filter.is_empty());
     let changed = match (list.total(), counted, list.as_of(), state.health.as_of) {
         (Some(shown), Some(counted), Some(read), Some(told)) => shown != counted && told.ms > read.ms,
         _ => false,
@@ -48,7 +52,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let mut columns = COLUMNS;
     if areas.class == Class::Narrow {
         (columns[0].columns, columns[1].columns) = NARROW_COLUMNS;
@@ -60,12 +64,12 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     } else {
         "nothing is held; b shows what was blocked for good"
     };
-    if let Some(words) = why_empty(&state.quarantine.list, false, nothing) {
+    if let Some(words) = why_empty(&state.quarantine.list, !state.quarantine.filter.is_empty(), nothing) {
         say_empty(areas, pen, &words);
     }
 }
 
-fn cells(item: &QuarantineItem, now: i64) -> Vec<(String, Tone)> {
+fn cells(item: &QuarantineItem, now: Now) -> Vec<(String, Tone)> {
     let why = match (item.cleared, item.findings.first(), &item.state_reason) {
         (true, _, _) => "nothing found now".to_owned(),
         (false, Some(finding), _) => finding.rule.clone(),
@@ -94,10 +98,19 @@ fn tone_of(level: &str) -> Tone {
 
 /// The pane beside the list, or the whole page.
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
-    let Some(item) = state.quarantine.list.selected() else { return Vec::new() };
+    page(state, areas).0
+}
+
+/// Where the selected finding begins among those lines.
+pub(super) fn finding_line(state: &State, areas: &Areas) -> Option<usize> {
+    page(state, areas).1
+}
+
+fn page(state: &State, areas: &Areas) -> (Vec<Line>, Option<usize>) {
+    let Some(item) = state.quarantine.list.selected() else { return (Vec::new(), None) };
     let reading = state.quarantine.reading.as_ref().filter(|reading| reading.key == name_of(item));
     let info = reading.and_then(|reading| reading.info.as_deref());
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let mut text = Text::new(areas.pane.width);
     text.pieces(vec![(name_of(item), Tone::Bold), (format!("  {}", bytes(item.size)), Tone::Plain)]);
     if let Some(verdict) = &item.verdict {
@@ -121,20 +134,22 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
     // The list has the gravest five.
     let found = info.map_or(&item.findings, |info| &info.findings);
-    findings(found, item.findings_total, &mut text);
+    let at = findings(found, item.findings_total, reading, areas.pane.width, &mut text);
     neighbours(item, reading.and_then(|reading| reading.neighbours.as_deref()), &mut text);
-    if let Some(words) = same_sender(state, item) {
-        text.words(0, &words, Tone::Plain);
+    let asked = reading.and_then(|reading| reading.review.as_deref());
+    if let Some(asked) = asked {
+        text.words(0, &sender_words(&asked.sender), Tone::Plain);
     }
-    text.head("REVIEW");
+    review_head(item, asked, &mut text);
     match item.review.as_ref().or(info.and_then(|info| info.review.as_ref())) {
         Some(made) => review(made, &mut text),
         None => text.words(0, "nobody has decided yet", Tone::Plain),
     }
+    said(asked, now, &mut text);
     if let Some(info) = info {
         files(info, &mut text);
     }
-    text.lines()
+    (text.lines(), at)
 }
 
 fn source_words(source: &str) -> String {
@@ -145,7 +160,7 @@ fn source_words(source: &str) -> String {
     }
 }
 
-fn inspection(info: &VersionInfo, text: &mut Text, now: i64) {
+fn inspection(info: &VersionInfo, text: &mut Text, now: Now) {
     if let Some(inspection) = &info.inspection {
         let stale = if inspection.stale { ", by other rules than now: r inspects anew" } else { "" };
         let (at, policy) = (age(&inspection.at, now), &inspection.policy);
@@ -153,23 +168,90 @@ fn inspection(info: &VersionInfo, text: &mut Text, now: i64) {
     }
 }
 
-fn findings(found: &[Finding], total: u64, text: &mut Text) {
+/// The findings, with the octets round the one that was asked about; the line of the selected one.
+fn findings(found: &[Finding], total: u64, reading: Option<&Reading>, columns: u16, text: &mut Text) -> Option<usize> {
     let total = total.max(u64::try_from(found.len()).unwrap_or(u64::MAX));
     text.head(&format!("FINDINGS {}", grouped(total)));
+    let selected = reading.and_then(|reading| reading.finding);
+    let dump = reading.and_then(|reading| reading.dump.as_ref());
+    let mut at = None;
     // What a rule means is said once.
     let mut told = std::collections::BTreeSet::new();
-    for finding in found {
+    for (place, finding) in found.iter().enumerate() {
+        let is_selected = selected == Some(place);
+        if is_selected {
+            at = Some(text.count());
+        }
+        let (sign, tone) = if is_selected { (MARKER, Tone::Current) } else { (" ", Tone::Bold) };
         let level = format!("{:11}", finding.level);
-        text.pieces(vec![(level, tone_of(&finding.level)), (finding.rule.clone(), Tone::Bold)]);
-        text.words(2, &place_words(&finding.place), Tone::Dim);
-        text.words(2, &finding.detail, Tone::Plain);
+        text.pieces(vec![
+            (sign.to_owned(), Tone::Plain),
+            (level, tone_of(&finding.level)),
+            (finding.rule.clone(), tone),
+        ]);
+        text.words(3, &place_words(&finding.place), Tone::Dim);
+        text.words(3, &finding.detail, Tone::Plain);
         if let Some(meaning) = finding.meaning.as_ref().filter(|_| told.insert(finding.rule.as_str())) {
-            text.words(4, meaning, Tone::Dim);
+            text.words(5, meaning, Tone::Dim);
+        }
+        if let Some(dump) = dump.filter(|dump| is_selected && dump.place == finding.place) {
+            octets(dump, columns, text);
         }
     }
     let shown = u64::try_from(found.len()).unwrap_or(u64::MAX);
     if shown < total {
         text.words(0, &format!("... {} more", grouped(total - shown)), Tone::Plain);
+    }
+    at
+}
+
+/// Columns of a line of sixteen octets, with its place and as text.
+const DUMP_COLUMNS: usize = 79;
+/// Lines of a dump that are shown before and after that of the finding.
+const DUMP_AROUND: u64 = 8;
+
+/// A hex dump: the place, the octets, those of ASCII as text. Nothing in it can be mistaken for anything else.
+fn octets(dump: &Dump, columns: u16, text: &mut Text) {
+    let excerpt = match (&dump.excerpt, &dump.failed) {
+        (Some(excerpt), _) => excerpt,
+        (None, Some(why)) => return text.words(3, &format!("the octets could not be read: {why}"), Tone::Bad),
+        (None, None) => return text.words(3, "loading", Tone::Warn),
+    };
+    // What is no hexadecimal digit was no octet.
+    let octets: Vec<u8> = excerpt
+        .octets
+        .as_bytes()
+        .chunks(2)
+        .map_while(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    let per_line =
+        [16, 8, 4].into_iter().find(|per_line| DUMP_COLUMNS * per_line / 16 + 4 <= usize::from(columns)).unwrap_or(4);
+    let wide = u64::try_from(per_line).unwrap_or(16);
+    let offset = excerpt.offset.unwrap_or(excerpt.from);
+    let of_finding = offset / wide;
+    text.words(
+        3,
+        &format!("octets from {:#x} of {}, entry of the audit log written", excerpt.from, grouped(excerpt.size)),
+        Tone::Dim,
+    );
+    for (line, part) in (0u64..).zip(octets.chunks(per_line)) {
+        let place = excerpt.from + line * wide;
+        if (place / wide).abs_diff(of_finding) > DUMP_AROUND {
+            continue;
+        }
+        let mut hex = String::new();
+        for (at, octet) in part.iter().enumerate() {
+            hex.push_str(if at == 8 { "  " } else { " " });
+            hex.push_str(&format!("{octet:02x}"));
+        }
+        let shown: String = part
+            .iter()
+            .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '.' })
+            .collect();
+        let hex_columns = per_line * 3 + usize::from(per_line > 8);
+        let is_it = place / wide == of_finding && excerpt.offset.is_some();
+        let (sign, tone) = if is_it { (">", Tone::Bold) } else { (" ", Tone::Plain) };
+        text.pieces(vec![(format!("  {sign}{place:08x} {hex:hex_columns$}  |{shown}|"), tone)]);
     }
 }
 
@@ -203,17 +285,34 @@ fn neighbours(item: &QuarantineItem, newest: Option<&[VersionInfo]>, text: &mut 
     }
 }
 
-/// How much else of the same sender is held; none while the list is not known whole.
-fn same_sender(state: &State, item: &QuarantineItem) -> Option<String> {
-    let list = &state.quarantine.list;
-    if !(list.shows_first() && list.shows_last()) {
-        return None;
+/// How what the same sender published stands.
+fn sender_words(sender: &SenderInfo) -> String {
+    let SenderInfo { name, available, held, blocked } = sender;
+    let blocked = if *blocked > 0 { format!(", {} blocked for good", grouped(*blocked)) } else { String::new() };
+    format!("by {name}: {} handed out, {} held{blocked}", grouped(*available), grouped(*held))
+}
+
+/// `REVIEW   1 of 2 approvals`.
+fn review_head(item: &QuarantineItem, asked: Option<&ReviewInfo>, text: &mut Text) {
+    let needed = asked.map_or(item.approvals_needed, |asked| asked.approvals_needed);
+    let made = asked.map_or(item.approvals, |asked| u32::try_from(asked.approvals.len()).unwrap_or(u32::MAX));
+    let approvals = if needed > 1 { format!("   {made} of {needed} approvals") } else { String::new() };
+    text.head(&format!("REVIEW{approvals}"));
+}
+
+/// Who approved, and what was noted, the newest first.
+fn said(asked: Option<&ReviewInfo>, now: Now, text: &mut Text) {
+    let Some(asked) = asked else { return };
+    for approval in &asked.approvals {
+        let entry = grouped(approval.log_index);
+        let head = format!("{} {} approved (entry {entry})", age(&approval.at, now), approval.by);
+        text.words(0, &head, Tone::Warn);
+        text.words(2, &approval.reason, Tone::Plain);
     }
-    let same = list.rows().filter(|row| row.created_by == item.created_by).count().saturating_sub(1);
-    Some(match same {
-        0 => format!("nothing else by {} is held", item.created_by),
-        more => format!("{more} more by {} held", item.created_by),
-    })
+    for note in &asked.notes {
+        let head = format!("{} {}: ", age(&note.at, now), note.by);
+        text.words(0, &format!("{head}{}", note.text), Tone::Plain);
+    }
 }
 
 fn review(made: &Review, text: &mut Text) {

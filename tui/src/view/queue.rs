@@ -6,7 +6,7 @@ use super::{as_of, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
-use crate::time::{age, bytes, duration, grouped, seconds, time_of_day};
+use crate::time::{Now, age, bytes, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
@@ -45,10 +45,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         left += &format!("   filter: {}", queue.filter);
     }
     if let Some(intake) = &queue.intake {
-        left += &format!("   {}", intake_words(intake, state.now.wall_seconds));
+        left += &format!("   {}", intake_words(intake, state.times()));
     }
     let right = match (queue.is_failing, queue.list.as_of()) {
-        (true, Some(at)) => (format!("STALE since {}", time_of_day(at.wall_seconds)), Tone::Bad),
+        (true, Some(at)) => (format!("STALE since {}", state.times().time_of_day(at.wall_seconds)), Tone::Bad),
         (true, None) => ("FAILED".to_owned(), Tone::Bad),
         (false, None) => ("loading".to_owned(), Tone::Warn),
         (false, Some(_)) if state.fresh.queue.any => ("CHANGED (C-r)".to_owned(), Tone::Warn),
@@ -60,7 +60,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
 }
 
 /// The folder as a whole, in the order in which it matters.
-fn intake_words(intake: &IntakeStatus, now: i64) -> String {
+fn intake_words(intake: &IntakeStatus, now: Now) -> String {
     let count = |state| intake.states.get(&state).copied().unwrap_or(0);
     let mut words = vec![match (&intake.problem, intake.paused) {
         (Some(why), _) => format!("intake STOPPED: {why}"),
@@ -92,7 +92,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let columns = columns(areas.class);
     table(pen, areas, &columns, &state.queue.list, |item| cells(item, now, columns[0].columns));
     touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |_| false);
@@ -106,12 +106,12 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
-fn cells(item: &IngestItem, now: i64, file_columns: u16) -> Vec<(String, Tone)> {
+fn cells(item: &IngestItem, now: Now, file_columns: u16) -> Vec<(String, Tone)> {
     let (word, tone) = state_words(item);
     vec![
         (short_path(&item.path, file_columns.into()), Tone::Plain),
         (word, tone),
-        (progress(item), Tone::Plain),
+        (progress(item, now), Tone::Plain),
         (bytes(item.size), Tone::Plain),
         (age(&item.seen_at, now), Tone::Plain),
         (item.by.clone().unwrap_or_else(|| "-".to_owned()), Tone::Plain),
@@ -146,7 +146,7 @@ fn state_words(item: &IngestItem) -> (String, Tone) {
 }
 
 /// How far it is, what it came to, or why not.
-fn progress(item: &IngestItem) -> String {
+fn progress(item: &IngestItem, now: Now) -> String {
     let reason = item.reason.as_deref();
     match item.state {
         IngestState::Seen | IngestState::Waiting => reason.unwrap_or("-").to_owned(),
@@ -164,7 +164,8 @@ fn progress(item: &IngestItem) -> String {
         }
         IngestState::Rejected => reason.or(item.problem.as_deref()).unwrap_or("-").to_owned(),
         IngestState::Failed => {
-            let next = item.next_try_at.as_deref().and_then(seconds).map(|at| format!("next {}  ", time_of_day(at)));
+            let next =
+                item.next_try_at.as_deref().and_then(seconds).map(|at| format!("next {}  ", now.time_of_day(at)));
             format!("{}{}", next.unwrap_or_else(|| "r retries  ".to_owned()), reason.unwrap_or_default())
         }
     }
@@ -179,7 +180,7 @@ fn result(item: &IngestItem) -> Option<String> {
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let Some(item) = state.queue.list.selected() else { return Vec::new() };
     let mut text = Text::new(areas.pane.width);
-    let now = state.now.wall_seconds;
+    let now = state.times();
     let (word, tone) = state_words(item);
     text.pieces(vec![(format!("{}  ", item.path), Tone::Bold), (word, tone)]);
     if let Some(reason) = &item.reason {

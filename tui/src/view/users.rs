@@ -3,41 +3,62 @@
 use common::api::User;
 use common::role::Role;
 
-use super::{say_empty, why_empty};
+use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::Areas;
 use crate::state::State;
-use crate::time::age;
+use crate::state::users::{SORTS, UserReading};
+use crate::time::{Now, age, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::window::Row;
 
-const COLUMNS: [Column; 6] = [
-    flexible("USER", 14, 0),
+const COLUMNS: [Column; 7] = [
+    flexible("USER", 10, 0),
     fixed("ROLE", 11, 1),
     fixed("STATE", 8, 2),
     number("LAST LOGIN", 10, 3),
-    number("SESSIONS", 8, 5),
+    number("FAILED", 6, 5),
+    number("SESSIONS", 8, 6),
     fixed("PASSWORD", 11, 4),
 ];
+
+/// Sessions that are listed.
+const SESSIONS_SHOWN: usize = 5;
+
+pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
+    let screen = &state.users;
+    let arrow = if screen.descending { "v" } else { "^" };
+    let (filter, sort) = (filter_words(&screen.filter), SORTS[screen.sort].1);
+    let left = format!("Users {}   {filter}   sort: {sort} {arrow}", of_total(&screen.list));
+    (left, freshness(state, &screen.list))
+}
 
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let now = state.now.wall_seconds;
+    let now = state.times();
     table(pen, areas, &COLUMNS, &state.users.list, |user| cells(user, now));
     touched(pen, areas, &state.users.list, Some(&state.fresh.users), |_| false);
-    if let Some(words) = why_empty(&state.users.list, false, "no user") {
+    if let Some(words) = why_empty(&state.users.list, !state.users.filter.is_empty(), "no user") {
         say_empty(areas, pen, &words);
     }
 }
 
-fn cells(user: &User, now: i64) -> Vec<(String, Tone)> {
+fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
     let last = user.last_login_at.as_deref().map_or("never".to_owned(), |at| age(at, now));
+    let standing = match (user.disabled, &user.locked_until) {
+        (true, _) => ("disabled".to_owned(), Tone::Bad),
+        (false, Some(_)) => ("LOCKED".to_owned(), Tone::Warn),
+        (false, None) => ("active".to_owned(), Tone::Plain),
+    };
+    let failed = if user.failed_logins > 0 { Tone::Warn } else { Tone::Plain };
     vec![
         (user.username.to_string(), Tone::Plain),
         (user.role.to_string(), Tone::Plain),
-        if user.disabled { ("disabled".to_owned(), Tone::Bad) } else { ("active".to_owned(), Tone::Plain) },
+        standing,
         (last, Tone::Plain),
+        (user.failed_logins.to_string(), failed),
         (user.sessions.to_string(), Tone::Plain),
         if user.must_change_password { ("must change".to_owned(), Tone::Warn) } else { ("ok".to_owned(), Tone::Plain) },
     ]
@@ -46,27 +67,90 @@ fn cells(user: &User, now: i64) -> Vec<(String, Tone)> {
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let Some(user) = state.users.list.selected() else { return Vec::new() };
     let mut text = Text::new(areas.pane.width);
-    let now = state.now.wall_seconds;
-    text.pieces(vec![(user.username.to_string(), Tone::Bold)]);
-    text.fact("id", &user.id, Tone::Plain);
-    text.fact("role", user.role.as_str(), Tone::Plain);
-    text.fact("state", if user.disabled { "disabled: can't sign in" } else { "active" }, Tone::Plain);
+    let now = state.times();
+    let reading = state.users.reading.as_ref().filter(|reading| reading.key == user.key());
+    text.pieces(vec![(user.username.to_string(), Tone::Bold), (format!("  {}", user.id), Tone::Dim)]);
+    text.fact("role", &role(user, reading, now), Tone::Plain);
+    match (user.disabled, &user.locked_until) {
+        (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
+        (false, Some(until)) => {
+            text.fact(
+                "state",
+                &format!("locked out from somewhere until {until}: too many wrong passwords"),
+                Tone::Warn,
+            );
+        }
+        (false, None) => text.fact("state", "active", Tone::Plain),
+    }
+    let password = if user.must_change_password { "must be changed at the next sign-in" } else { "ok" };
+    text.fact("password", password, if user.must_change_password { Tone::Warn } else { Tone::Plain });
     text.fact("created", &format!("{}  {}", user.created_at, age(&user.created_at, now)), Tone::Plain);
-    text.fact("changed", &format!("{}  {}", user.updated_at, age(&user.updated_at, now)), Tone::Plain);
-    text.fact("last login", user.last_login_at.as_deref().unwrap_or("never"), Tone::Plain);
-    text.fact("sessions", &user.sessions.to_string(), Tone::Plain);
-    let may: Vec<&str> = user.role.permissions().iter().map(|permission| permission.as_str()).collect();
+    if user.updated_at != user.created_at {
+        text.fact("changed", &format!("{}  {}", user.updated_at, age(&user.updated_at, now)), Tone::Plain);
+    }
+    let last = user.last_login_at.as_deref().map(|at| format!("{at}  {}", age(at, now)));
+    text.fact("last login", last.as_deref().unwrap_or("never"), Tone::Plain);
+    if user.failed_logins > 0 {
+        let failed = grouped(user.failed_logins.into());
+        text.fact("failed", &format!("{failed} of late, since the last that did not"), Tone::Warn);
+    }
+    sessions(user, reading, now, &mut text);
+    may(user.role, &mut text);
+    text.lines()
+}
+
+/// `admin since 2026-01-10, given by alice (entry 8 812 004)`.
+fn role(user: &User, reading: Option<&UserReading>, now: Now) -> String {
+    let given = reading.and_then(|reading| reading.info.as_ref()).and_then(|info| info.role_given.as_ref());
+    match given {
+        None => user.role.to_string(),
+        Some(given) => {
+            let since = crate::time::seconds(&given.at).map_or_else(|| given.at.clone(), |at| now.date(at));
+            format!("{} since {since}, given by {} (entry {})", user.role, given.by, grouped(given.log_index))
+        }
+    }
+}
+
+fn sessions(user: &User, reading: Option<&UserReading>, now: Now, text: &mut Text) {
+    let info = reading.and_then(|reading| reading.info.as_ref());
+    match (user.sessions, info) {
+        (0, _) => text.fact("sessions", "none", Tone::Plain),
+        (count, None) => text.fact("sessions", &grouped(count.into()), Tone::Plain),
+        (count, Some(info)) => {
+            let mut label = "sessions";
+            for session in info.live_sessions.iter().take(SESSIONS_SHOWN) {
+                let line = format!("since {} {}, ends {}", session.since, age(&session.since, now), session.expires_at);
+                text.fact(label, &line, Tone::Plain);
+                label = "";
+            }
+            let shown = u32::try_from(info.live_sessions.len().min(SESSIONS_SHOWN)).unwrap_or(u32::MAX);
+            if count > shown {
+                text.fact(label, &format!("{} more", grouped(u64::from(count - shown))), Tone::Plain);
+            }
+        }
+    }
+    if let Some(why) = reading.and_then(|reading| reading.failed.as_ref()) {
+        text.fact("not read", why, Tone::Bad);
+    }
+}
+
+/// What a role lets its user do, and who else could do the rest.
+fn may(role: Role, text: &mut Text) {
+    let may: Vec<&str> = role.permissions().iter().map(|permission| permission.as_str()).collect();
     text.head("MAY");
     text.words(0, &may.join(", "), Tone::Plain);
-    let may_not: Vec<&str> = Role::Admin
+    let may_not: Vec<String> = Role::Admin
         .permissions()
         .iter()
-        .filter(|permission| !user.role.allows(**permission))
-        .map(|permission| permission.as_str())
+        .filter(|permission| !role.allows(**permission))
+        .map(|permission| {
+            let who: Vec<&str> =
+                Role::ALL.into_iter().filter(|role| role.allows(*permission)).map(Role::as_str).collect();
+            format!("{permission} ({})", who.join(", "))
+        })
         .collect();
     if !may_not.is_empty() {
         text.head("MAY NOT");
         text.words(0, &may_not.join(", "), Tone::Plain);
     }
-    text.lines()
 }

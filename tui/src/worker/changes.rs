@@ -1,7 +1,7 @@
 //! Performs changes and reads what they are about. Idempotency keys and one-time passwords are made here, each from its
 //! number and a seed of this process: a repetition has the same key and the same body, and state holds no secret.
 
-use common::api::{AcknowledgeAlarm, ModelPatch, Release, UserPatch};
+use common::api::{AcknowledgeAlarm, ModelPatch, Release, State, UserPatch};
 use common::audit::Receipt;
 use common::client::{Client, ClientError, Condition, IngestQuery, Reply, VersionVerb};
 use common::name::{ItemId, Version};
@@ -80,7 +80,7 @@ pub(super) async fn look(client: &Client, object: &Object) -> Result<Reply<Base>
         Object::Version { id, version, .. } => {
             client.version_info(id, *version).await?.map(|info| Base::Version(Box::new(info)))
         }
-        Object::User(name) => client.user(name).await?.map(|user| Base::User(Box::new(user))),
+        Object::User(name) => client.user(name).await?.map(|info| Base::User(Box::new(info.user))),
         Object::Item { id, .. } => client.ingest_item(item(id)?).await?.map(|item| Base::Item(Box::new(item))),
         Object::Intake => {
             let reply = client.ingest(&IngestQuery { limit: Some(1), ..IngestQuery::default() }).await?;
@@ -164,7 +164,7 @@ async fn of_model(
 }
 
 fn gone(deleted: common::api::Deleted) -> Outcome {
-    Outcome { receipt: Some(deleted.receipt), restorable_until: deleted.restorable_until, password: None }
+    Outcome { receipt: Some(deleted.receipt), restorable_until: deleted.restorable_until, ..Outcome::default() }
 }
 
 async fn of_version(
@@ -185,7 +185,15 @@ async fn of_version(
         Deed::Release { reason, override_block } => {
             let release = Release { reason: reason.clone(), override_block: *override_block };
             let reply = client.release_version(id, version, &release, condition).await?;
-            with_receipt(reply, |changed| changed.receipt)
+            // Where it takes several people, it is still held after all but the last.
+            reply.map(|changed| Outcome {
+                receipt: Some(changed.receipt),
+                only_approved: changed.version.state == State::Quarantined,
+                ..Outcome::default()
+            })
+        }
+        Deed::Note { text } => {
+            with_receipt(client.add_note(id, version, text, condition).await?, |added| added.receipt)
         }
         Deed::Rescan => {
             with_receipt(client.rescan_version(id, version, condition).await?, |rescanned| rescanned.receipt)

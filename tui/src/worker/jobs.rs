@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::audit::{Checkpoint, Verifier};
-use common::client::{Client, ClientError, ModelQuery, Publishing};
+use common::client::{Client, ClientError, ModelQuery, Paging, Publishing};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -181,17 +181,18 @@ async fn export<F: Fn(Report)>(
                 }
             }
         }
-        Rows::Users => {
-            let mut cursor = None;
+        Rows::Users(query) => {
+            let mut query = *query;
+            query.page = Paging { limit: Some(PAGE_ROWS), ..Paging::default() };
             loop {
-                let page = client.users(cursor.as_deref(), PAGE_ROWS).await.map_err(words)?.body;
+                let page = client.user_page(&query).await.map_err(words)?.body;
                 for item in &page.items {
                     put(value(item)?, &mut count)?;
                 }
                 tell.at(count, page.total);
-                cursor = page.next_cursor;
-                if cursor.is_none() {
-                    break;
+                match page.next_cursor {
+                    Some(cursor) => query.page.cursor = Some(cursor),
+                    None => break,
                 }
             }
         }

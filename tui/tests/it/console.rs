@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    AuditRow, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, Status, User, VersionInfo,
+    AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, ReviewInfo,
+    Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{canonical_json, leaf_hash};
 use common::certificate::{Certificate, KeyPin};
@@ -55,6 +56,8 @@ pub(crate) struct Registry {
     pub(crate) roles: BTreeMap<String, Role>,
     /// The next index of the log.
     pub(crate) revision: u64,
+    /// A release takes another one besides.
+    pub(crate) only_approves: bool,
 }
 
 impl Default for Registry {
@@ -75,6 +78,7 @@ impl Default for Registry {
             prod: 52,
             roles: BTreeMap::new(),
             revision: 9_000,
+            only_approves: false,
         }
     }
 }
@@ -125,6 +129,7 @@ impl Console {
     pub(crate) fn signed_in(width: u16, height: u16, registry: Registry) -> Self {
         let mut console = Self::new(Size { width, height }, registry);
         console.begin(Credential::Token);
+        console.feed(EventKind::Date(NOW));
         console
     }
 
@@ -269,11 +274,25 @@ fn made<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 fn page<T>(items: Vec<T>, from: u64, total: u64) -> Page<T> {
     let end = from + u64::try_from(items.len()).unwrap();
-    Page { items, total: (from == 0).then_some(total), next_cursor: (end < total).then(|| end.to_string()) }
+    let next_cursor = (end < total).then(|| end.to_string());
+    let prev_cursor = (from > 0).then(|| from.to_string());
+    Page { items, total: (from == 0 || end == total).then_some(total), next_cursor, prev_cursor }
 }
 
-fn at(cursor: Option<&str>) -> u64 {
-    cursor.map_or(0, |cursor| cursor.parse().unwrap())
+/// The places of a page in a list of so many rows.
+fn places(cursor: Option<&str>, before: Option<&str>, limit: Option<u32>, total: u64) -> std::ops::Range<u64> {
+    let limit = u64::from(limit.unwrap());
+    match (cursor, before) {
+        (Some(cursor), _) => {
+            let from: u64 = cursor.parse().unwrap();
+            from..total.min(from + limit)
+        }
+        (None, Some(before)) => {
+            let end = if before == common::client::END { total } else { before.parse().unwrap() };
+            end.saturating_sub(limit)..end
+        }
+        (None, None) => 0..total.min(limit),
+    }
 }
 
 impl Registry {
@@ -299,12 +318,22 @@ impl Registry {
             })))),
             Call::Models(query) => Answer::Models(reply(self.models(&query))),
             Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
-            Call::Versions { cursor, limit, .. } => {
-                let from = at(cursor.as_deref());
-                let items = (from..52.min(from + u64::from(limit))).map(|place| self.version(52 - place)).collect();
-                Answer::Versions(reply(page(items, from, 52)))
+            Call::Versions { page: paging, .. } => {
+                let found = places(paging.cursor.as_deref(), paging.before.as_deref(), paging.limit, 52);
+                let items = found.clone().map(|place| self.version(52 - place)).collect();
+                Answer::Versions(reply(page(items, found.start, 52)))
             }
-            Call::Users { .. } => Answer::Users(reply(page(self.users(), 0, 4))),
+            Call::Users(query) => {
+                let mut users = self.users();
+                users.retain(|user| user.username.as_str().contains(&query.q));
+                users.retain(|user| query.role.is_none_or(|role| user.role == role));
+                if query.sort.starts_with('-') {
+                    users.reverse();
+                }
+                let total = users.len() as u64;
+                Answer::Users(reply(page(users, 0, total)))
+            }
+            Call::User(name) => Answer::User(reply(Box::new(self.user_info(&name)))),
             Call::Audit(query) => Answer::Audit(reply(self.audit(&query))),
             Call::Status => Answer::Status(reply(Box::new(self.status()))),
             Call::Ready => Answer::Ready(self.ready()),
@@ -313,14 +342,18 @@ impl Registry {
                 reply.log_index = self.audited.then_some(7);
                 Answer::Ingest(reply)
             }
-            Call::Quarantine { blocked, .. } => {
-                let items = self.held(blocked);
+            Call::Quarantine(query) => {
+                let mut items = self.held(query.blocked);
+                items.retain(|item| item.name.as_str().contains(&query.q));
+                items.retain(|item| query.verdict.is_empty() || item.verdict.as_ref() == Some(&query.verdict));
                 let total = items.len() as u64;
                 Answer::Quarantine(reply(page(items, 0, total)))
             }
             Call::Version { version, .. } => {
                 Answer::Version(reply(Box::new(self.version(u64::from(version.number())))))
             }
+            Call::Review { .. } => Answer::Review(reply(Box::new(self.review()))),
+            Call::Excerpt { place, .. } => Answer::Excerpt(Reply { log_index: Some(9_100), ..reply(Box::new(self.excerpt(&place))) }),
             Call::Log(call) => panic!("the log is not followed here: {call:?}"),
             Call::Position(time) => {
                 // One entry a second from noon on, as far as times are told apart here.
@@ -336,6 +369,7 @@ impl Registry {
                 self.revision += 1;
                 let index = self.revision;
                 let outcome = Outcome {
+                    only_approved: self.only_approves && matches!(change.deed, Deed::Release { .. }),
                     receipt: None,
                     restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),
                     password: matches!(change.deed, Deed::OneTimePassword | Deed::Register(_))
@@ -370,13 +404,11 @@ impl Registry {
     }
 
     fn models(&self, query: &ModelQuery) -> Page<ModelRow> {
-        let (found, from) =
-            (if query.q.is_empty() { self.models } else { self.models / 10 }, at(query.cursor.as_deref()));
+        let found = if query.q.is_empty() { self.models } else { self.models / 10 };
+        let asked = places(query.cursor.as_deref(), query.before.as_deref(), query.limit, found);
         let down = query.sort.starts_with('-');
-        let items = (from..found.min(from + u64::from(query.limit.unwrap())))
-            .map(|place| self.row(if down { found - 1 - place } else { place }))
-            .collect();
-        page(items, from, found)
+        let items = asked.clone().map(|place| self.row(if down { found - 1 - place } else { place })).collect();
+        page(items, asked.start, found)
     }
 
     fn look(&self, object: &Object) -> Base {
@@ -568,10 +600,40 @@ impl Registry {
                     "role": self.roles.get(*name).map_or(*role, |role| role.as_str()), "disabled": *name == "eve",
                     "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
                     "updated_at": "2026-01-10T08:00:00.000Z",
+                    "failed_logins": if *name == "carol" { 5 } else { 0 },
+                    "locked_until": if *name == "carol" { json!("2026-07-22T12:18:11.000Z") } else { Value::Null },
                     "last_login_at": if *name == "eve" { Value::Null } else { json!("2026-07-22T11:46:11.000Z") }
                 }))
             })
             .collect()
+    }
+
+    fn user_info(&self, name: &str) -> UserInfo {
+        let user = self.users().into_iter().find(|user| user.username.as_str() == name).unwrap();
+        let mut value = serde_json::to_value(&user).unwrap();
+        value["live_sessions"] = json!([
+            {"since": "2026-07-22T11:58:00.000Z", "expires_at": "2026-07-22T23:58:00.000Z"},
+            {"since": "2026-07-21T08:00:00.000Z", "expires_at": "2026-07-22T20:00:00.000Z"}]);
+        value["role_given"] = json!({"by": "alice", "at": "2026-01-10T08:00:00.000Z", "log_index": 8_812_004});
+        made(value)
+    }
+
+    fn review(&self) -> ReviewInfo {
+        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        made(json!({
+            "notes": [
+                {"text": format!("{evil}asked dave, waiting"), "by": "carol", "at": "2026-07-22T12:00:31.000Z", "log_index": 9_050},
+                {"text": "same file as in v7", "by": "alice", "at": "2026-07-22T11:56:00.000Z", "log_index": 9_049}],
+            "approvals": [{"by": "carol", "at": "2026-07-22T12:01:00.000Z", "log_index": 9_051, "reason": "a test model"}],
+            "approvals_needed": 2, "sender": {"name": "dave", "available": 14, "held": 2, "blocked": 1}
+        }))
+    }
+
+    fn excerpt(&self, place: &str) -> Excerpt {
+        let offset: u64 = place.rsplit('@').next().unwrap().parse().unwrap();
+        let octets: Vec<u8> = b"\x80\x02cposix\nsystem\nq\x00X\x1b]0;x\x07".iter().copied().cycle().take(700).collect();
+        let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        made(json!({"path": "weights/opt.pkl", "inside": "", "offset": offset, "from": 0, "size": 700, "octets": hex}))
     }
 
     fn audit(&self, query: &AuditQuery) -> Page<AuditRow> {
@@ -580,7 +642,7 @@ impl Registry {
         let above = query.after.map_or(0, |after| after + 1);
         let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
         let items = (lowest..below).rev().map(|index| self.entry(index)).collect();
-        Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()) }
+        Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()), prev_cursor: None }
     }
 
     fn entry(&self, index: u64) -> AuditRow {
@@ -622,6 +684,10 @@ impl Registry {
             "started_at": "2026-07-22T11:03:01.000Z"});
         made(json!({
             "quarantine": quarantine, "witnesses": witnesses, "scrub": scrub, "rescan": rescan, "ingest": self.intake(),
+            "diagnostics": [
+                {"at": "2026-07-22T11:58:40.000Z", "level": "info", "text": "login eve from 10.2.0.31"},
+                {"at": "2026-07-22T12:01:21.000Z", "level": "warn", "text": "the blob store timed out after 30 s (lang-id-3.onnx)"},
+                {"at": "2026-07-22T12:02:00.000Z", "level": "error", "text": if self.hostile { "\u{1b}[2J\u{202e}x" } else { "witness w2 did not answer" }}],
             "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
             "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
             "store": {"backend": "sled", "state": "ok", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
@@ -629,8 +695,8 @@ impl Registry {
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
             "storage": {"backend": "disk", "total_bytes": 8_796_093_022_208u64, "free_bytes": 3_430_476_278_661u64, "min_free_bytes": 1_073_741_824, "below_watermark": false},
             "requests": {"total": 123_456, "per_1000_seconds": 212_000, "connections": 7, "connections_max": 1024, "tails": 3, "kinds": [
-                {"kind": "read", "count": 59_400, "per_1000_seconds": 198_000, "p50_us": 1_500, "p99_us": 10_000, "errors": 0},
-                {"kind": "write", "count": 1_740, "per_1000_seconds": 5_800, "p50_us": 7_500, "p99_us": 50_000, "errors": 2},
+                {"kind": "read", "count": 59_400, "per_1000_seconds": 198_000, "now_per_1000_seconds": 212_000, "minute_per_1000_seconds": 198_000, "p50_us": 1_500, "p99_us": 10_000, "errors": 0},
+                {"kind": "write", "count": 1_740, "per_1000_seconds": 5_800, "now_per_1000_seconds": 6_100, "minute_per_1000_seconds": 5_800, "p50_us": 7_500, "p99_us": 50_000, "errors": 2},
                 {"kind": "transfer", "count": 0, "per_1000_seconds": 0, "p50_us": null, "p99_us": null, "errors": 0}]}
         }))
     }

@@ -104,7 +104,7 @@ fn filtering() {
 fn sorting() {
     let mut console = console();
     for (keys, sort) in
-        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "updated_at")]
+        [("s", "-created_at"), ("s", "name"), ("S", "-name"), ("S", "name"), ("s", "-updated_at"), ("G", "-updated_at")]
     {
         console.press(keys);
         let last = console.calls.iter().rev().find_map(|call| match call {
@@ -261,7 +261,7 @@ fn roles() {
     let before = console.calls.len();
     for (keys, why) in [
         ("2", "needs audit.read (auditor or admin); you are viewer"),
-        ("4", "needs model.moderate (admin)"),
+        ("4", "needs quarantine.read (auditor or admin)"),
         ("5", "needs user.manage (admin)"),
         ("o", "o: needs audit.read"),
     ] {

@@ -10,4 +10,5 @@ mod keys;
 mod log;
 mod never;
 mod pictures;
+mod screens;
 mod settings;

@@ -241,6 +241,7 @@ const WRITE: Access = Access::Permission(Permission::ModelWrite);
 const DELETE: Access = Access::Permission(Permission::ModelDelete);
 const MODERATE: Access = Access::Permission(Permission::ModelModerate);
 const USERS: Access = Access::Permission(Permission::UserManage);
+const QUARANTINE: Access = Access::Permission(Permission::QuarantineRead);
 const AUDIT: Access = Access::Permission(Permission::AuditRead);
 const INGEST: Access = Access::Permission(Permission::IngestManage);
 
@@ -301,7 +302,13 @@ const CURSOR: Param = query(
     Shape::Text { min: 1, max: 2048 },
     "`next_cursor` of the page before; opaque, and bound to the query.",
 );
-const PAGE: [Param; 2] = [LIMIT, CURSOR];
+const BEFORE: Param = query(
+    "before",
+    Shape::Text { min: 1, max: 2048 },
+    "`prev_cursor` of the page after, instead of `cursor`; or the word `end` for the last page.",
+);
+const ONWARD: [Param; 2] = [LIMIT, CURSOR];
+const PAGE: [Param; 3] = [LIMIT, CURSOR, BEFORE];
 
 /// A list of entity tags, or `*` (RFC 9110 §13.1.1).
 const ENTITY_TAGS: Shape = Shape::Pattern("^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$");
@@ -704,7 +711,28 @@ static LIST_USERS: Endpoint = Endpoint {
     text: "By name.",
     access: USERS,
     audit: Refusals(&Action::UserList),
-    params: &PAGE,
+    params: &[
+        query("q", Shape::Text { min: 1, max: 64 }, "Part of the name, ignoring case."),
+        query("role", Shape::OneOf(&["viewer", "contributor", "auditor", "admin"]), "With this role."),
+        query("state", Shape::OneOf(&["active", "disabled"]), "Those who may sign in, or those who may not."),
+        query(
+            "sort",
+            Shape::OneOf(&[
+                "name",
+                "-name",
+                "role",
+                "-role",
+                "last_login_at",
+                "-last_login_at",
+                "created_at",
+                "-created_at",
+            ]),
+            "The order; `-` turns it round. Without it, by name.",
+        ),
+        LIMIT,
+        CURSOR,
+        BEFORE,
+    ],
     answers: &[json(200, &[Content::Json("UserPage")], &[H::Link], "A page of users.")],
     ..PLAIN
 };
@@ -716,7 +744,7 @@ static SHOW_USER: Endpoint = Endpoint {
     access: USERS,
     audit: Refusals(&Action::UserRead),
     params: &[IF_NONE_MATCH],
-    answers: &[json(200, &[Content::Json("User")], &[H::ETag], "The user."), NOT_MODIFIED],
+    answers: &[json(200, &[Content::Json("UserInfo")], &[H::ETag], "The user."), NOT_MODIFIED],
     problems: &[P::NotFound],
     ..PLAIN
 };
@@ -981,6 +1009,7 @@ static LIST_MODELS: Endpoint = Endpoint {
         ),
         LIMIT,
         CURSOR,
+        BEFORE,
     ],
     answers: &[json(200, &[Content::Json("ModelPage")], &[H::Link], "A page of models.")],
     ..PLAIN
@@ -1212,7 +1241,9 @@ static RELEASE_VERSION: Endpoint = Endpoint {
     summary: "Release a version from quarantine",
     text: "Its findings stay; who released it, why, and over which findings is shown in `review` and in the audit log. A later \
            inspection that finds something new, or something graver, holds it again. What was blocked needs \
-           `override_block`.",
+           `override_block`. Where `MREG_RELEASE_APPROVALS` asks for several people, all calls but the last only record an \
+           approval (`model.approve`): the version stays as it is, and `GET …/review` says who approved. Approvals are void \
+           once it is held anew or other things are found in it; the same person's second one is a 409.",
     access: MODERATE,
     audit: Always(&Action::ModelRelease),
     params: &[IDEMPOTENCY_KEY, IF_MATCH],
@@ -1265,16 +1296,78 @@ static RESCAN_VERSION: Endpoint = Endpoint {
     answers: &[json(200, &[Content::Json("Rescanned")], &[H::ETag, H::Logged], "The version as it is now.")],
     problems: &[P::NotFound, P::Conflict, P::TooManyRequests],
 };
+static SHOW_REVIEW: Endpoint = Endpoint {
+    id: "show_review",
+    template: "/models/{id}/versions/{v}/review",
+    tag: VERSIONS,
+    summary: "What helps to decide over a version",
+    text: "What was noted of it while it was held, who approved its release and how many that takes, and how the rest of \
+           what its sender published stands.",
+    access: QUARANTINE,
+    audit: Refusals(&Action::ModelRead),
+    answers: &[json(200, &[Content::Json("ReviewInfo")], &[], "Notes, approvals, sender.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static ADD_NOTE: Endpoint = Endpoint {
+    id: "add_note",
+    method: "POST",
+    template: "/models/{id}/versions/{v}/notes",
+    tag: VERSIONS,
+    summary: "Note something of a version that is held",
+    text: "The text is kept with the version and in the audit log. Nothing of the version changes, nor its entity tag.",
+    access: MODERATE,
+    audit: Always(&Action::ModelNote),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("NewNote"),
+    answers: &[json(201, &[Content::Json("NoteAdded")], &[H::Logged], "The note.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static SHOW_EXCERPT: Endpoint = Endpoint {
+    id: "show_excerpt",
+    template: "/models/{id}/versions/{v}/excerpt",
+    tag: VERSIONS,
+    summary: "Octets round a finding in a version that is held",
+    text: "At most 4096 octets, as hexadecimal digits in JSON, with the finding in the middle; those of a member of an \
+           archive as they are once unpacked. Only places where something was found can be asked for. Each call is an entry \
+           of the audit log, written before the answer.",
+    access: MODERATE,
+    audit: Always(&Action::ModelExamine),
+    params: &[Param {
+        required: true,
+        ..query("where", Shape::Text { min: 0, max: 4096 }, "The place of a finding, as its `where` says it.")
+    }],
+    answers: &[json(200, &[Content::Json("Excerpt")], &[H::Logged], "The octets.")],
+    problems: &[P::NotFound, P::Conflict],
+    ..PLAIN
+};
 static LIST_QUARANTINE: Endpoint = Endpoint {
     id: "list_quarantine",
     template: "/quarantine",
     tag: VERSIONS,
     summary: "Versions that wait for a decision",
-    text: "Those that are held, the longest held first, with what was found; release or block them. Where there are many, \
+    text: "Those that are held, the longest held first, with what was found; release or block them. Where many are filtered, \
            `total` is null.",
-    access: MODERATE,
+    access: QUARANTINE,
     audit: Refusals(&Action::ModelList),
-    params: &[query("blocked", Shape::Flag, "Those that were blocked for good instead."), LIMIT, CURSOR],
+    params: &[
+        query("blocked", Shape::Flag, "Those that were blocked for good instead."),
+        query("q", Shape::Text { min: 1, max: 200 }, "Part of the model's name, ignoring case."),
+        query(
+            "rule",
+            Shape::Pattern("^[a-z0-9._-]{1,64}([.][*])?$"),
+            "A rule that found something in it, such as `pickle.call`, or a family of rules such as `pickle.*`.",
+        ),
+        query(
+            "verdict",
+            Shape::OneOf(&["clean", "suspicious", "unscannable", "malicious"]),
+            "What inspection came to.",
+        ),
+        query("sender", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published it."),
+        LIMIT,
+        CURSOR,
+        BEFORE,
+    ],
     answers: &[json(200, &[Content::Json("QuarantinePage")], &[H::Link], "A page of versions.")],
     ..PLAIN
 };
@@ -1308,6 +1401,7 @@ static LIST_INGEST: Endpoint = Endpoint {
         query("q", Shape::Text { min: 1, max: 200 }, "Part of the path, ignoring case."),
         LIMIT,
         CURSOR,
+        BEFORE,
     ],
     answers: &[json(200, &[Content::Json("IngestPage")], &[H::Link], "A page of items.")],
     ..PLAIN
@@ -1457,7 +1551,7 @@ static ALIAS_HISTORY: Endpoint = Endpoint {
     text: "Newest first.",
     access: READ,
     audit: Refusals(&Action::ModelRead),
-    params: &PAGE,
+    params: &ONWARD,
     answers: &[json(200, &[Content::Json("AliasEventPage")], &[H::Link], "A page of steps.")],
     problems: &[P::NotFound],
     ..PLAIN
@@ -1738,7 +1832,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 79] = [
+    pub const ALL: [&'static Endpoint; 82] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1763,6 +1857,9 @@ impl Route {
         &QUARANTINE_VERSION,
         &BLOCK_VERSION,
         &RESCAN_VERSION,
+        &SHOW_REVIEW,
+        &ADD_NOTE,
+        &SHOW_EXCERPT,
         &DEPRECATE_VERSION,
         &DOWNLOAD_VERSION,
         &DOWNLOAD_FILE,
@@ -1867,6 +1964,9 @@ impl Route {
             Self::QuarantineVersion { .. } => &QUARANTINE_VERSION,
             Self::BlockVersion { .. } => &BLOCK_VERSION,
             Self::RescanVersion { .. } => &RESCAN_VERSION,
+            Self::ShowReview { .. } => &SHOW_REVIEW,
+            Self::AddNote { .. } => &ADD_NOTE,
+            Self::ShowExcerpt { .. } => &SHOW_EXCERPT,
             Self::DeprecateVersion { .. } => &DEPRECATE_VERSION,
             Self::DownloadVersion { .. } => &DOWNLOAD_VERSION,
             Self::DownloadFile { .. } => &DOWNLOAD_FILE,

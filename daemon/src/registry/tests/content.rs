@@ -5,6 +5,7 @@ use common::name::Version;
 use common::role::Role;
 
 use super::{Bench, done, keyed, matching, model, number, refused, sha256, someone};
+use crate::registry::cursor::Seek;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::ModelListing;
 use crate::registry::publish::PublishForm;
@@ -286,8 +287,8 @@ async fn deleting_versions() {
         refused(bench.registry.version(&someone(Role::Viewer), &m, number(3)).await),
         RegistryError::NotFound { .. }
     ));
-    assert_eq!(bench.registry.versions(&admin, &m, 10, None).await.unwrap().value.total, Some(3));
-    let viewer = bench.registry.versions(&someone(Role::Viewer), &m, 10, None).await.unwrap().value;
+    assert_eq!(bench.registry.versions(&admin, &m, 10, Seek::First).await.unwrap().value.total, Some(3));
+    let viewer = bench.registry.versions(&someone(Role::Viewer), &m, 10, Seek::First).await.unwrap().value;
     assert_eq!((viewer.total, viewer.items.len()), (Some(2), 2));
     let restored = done(bench.registry.restore_version(&admin, &m, number(3)).await).value;
     assert_eq!((restored.value.state, latest().await), (State::Available, Some(number(3))));
@@ -427,7 +428,10 @@ async fn listing() {
     for n in 0..5 {
         bench.publish(&format!("m{n}"), &[n]).await;
     }
-    let listing = |cursor| ModelListing { limit: 2, cursor, ..ModelListing::default() };
+    let listing = |cursor: Option<String>| {
+        let seek = cursor.map_or(Seek::First, Seek::After);
+        ModelListing { limit: 2, seek, ..ModelListing::default() }
+    };
     let first = done(bench.registry.list_models(&who, listing(None)).await).value;
     assert_eq!(first.total, Some(5));
     bench.publish("a-newcomer", b"x").await;
@@ -448,9 +452,10 @@ async fn listing() {
     for n in 0..5 {
         bench.publish("many", &[9, n]).await;
     }
-    let page = bench.registry.versions(&who, &model("many"), 3, None).await.unwrap().value;
+    let page = bench.registry.versions(&who, &model("many"), 3, Seek::First).await.unwrap().value;
     assert_eq!((page.items[0].version, page.total), (number(5), Some(5)));
-    let rest = bench.registry.versions(&who, &model("many"), 3, page.next_cursor.as_deref()).await.unwrap().value;
+    let rest =
+        bench.registry.versions(&who, &model("many"), 3, Seek::After(page.next_cursor.unwrap())).await.unwrap().value;
     assert_eq!((rest.items.len(), rest.items[1].version, rest.next_cursor), (2, Version::FIRST, None));
 }
 

@@ -7,8 +7,14 @@ use super::{Bench, anonymous, done, keyed, matching, name, refused, someone};
 use crate::config::secret::Secret;
 use crate::registry::Seeded;
 use crate::registry::access::Caller;
+use crate::registry::cursor::Seek;
 use crate::registry::error::RegistryError;
 use crate::registry::publish::PublishForm;
+use crate::registry::users::listing::UserListing;
+
+fn listing(limit: usize, seek: Seek) -> UserListing {
+    UserListing { limit, seek, ..UserListing::default() }
+}
 
 const PASSWORD: &str = "blue tractor fjord";
 
@@ -51,11 +57,11 @@ async fn first_admin() {
     assert!(matches!(bench.registry.seed_admin(&name("other"), None).await.unwrap(), Seeded::AlreadyThere));
     let caller = bench.caller(&bench.token("admin", password.expose()).await).await.unwrap();
     assert!(bench.registry.me(&caller).await.unwrap().value.must_change_password);
-    let error = refused(bench.registry.list_users(&caller, 10, None).await);
+    let error = refused(bench.registry.list_users(&caller, listing(10, Seek::First)).await);
     assert!(matches!(error, RegistryError::PasswordChangeRequired));
     done(bench.registry.change_own_password(&caller, password, secret(PASSWORD)).await);
     let caller = bench.caller(&bench.token("admin", PASSWORD).await).await.unwrap();
-    assert_eq!(bench.registry.list_users(&caller, 10, None).await.unwrap().value.total, Some(1));
+    assert_eq!(bench.registry.list_users(&caller, listing(10, Seek::First)).await.unwrap().value.total, Some(1));
 }
 
 /// Who may create whom; names and passwords that are refused; retries with a key.
@@ -191,12 +197,13 @@ async fn lockout() {
 async fn pages_and_conditions() {
     let bench = Bench::with_users(&[("a", Role::Viewer), ("b", Role::Viewer), ("c", Role::Viewer)]).await;
     let admin = someone(Role::Admin);
-    let first = bench.registry.list_users(&admin, 3, None).await.unwrap().value;
+    let first = bench.registry.list_users(&admin, listing(3, Seek::First)).await.unwrap().value;
     let names: Vec<&str> = first.items.iter().map(|user| user.username.as_str()).collect();
     assert_eq!((names, first.total), (vec!["a", "b", "c"], Some(4)));
-    let second = bench.registry.list_users(&admin, 3, first.next_cursor.as_deref()).await.unwrap().value;
+    let second =
+        bench.registry.list_users(&admin, listing(3, Seek::After(first.next_cursor.unwrap()))).await.unwrap().value;
     assert_eq!((second.items.len(), second.next_cursor), (1, None));
-    let bad = refused(bench.registry.list_users(&admin, 3, Some("nonsense")).await);
+    let bad = refused(bench.registry.list_users(&admin, listing(3, Seek::After("nonsense".into()))).await);
     assert!(matches!(bad, RegistryError::Invalid(_)));
 
     let read = bench.registry.user(&admin, &name("a")).await.unwrap().value;

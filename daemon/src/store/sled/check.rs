@@ -780,6 +780,9 @@ fn key_name(key: &[u8]) -> String {
         b'w' => "versions by ruleset",
         b'W' => "count of ruleset",
         b'q' => "quarantine",
+        b'N' => "note of a review",
+        b'A' => "approvals",
+        b'P' => "record of a sender",
         b'z' => "applied",
         _ => "unknown key",
     };

@@ -129,8 +129,10 @@ pub(super) fn recover(
         tree = db.open_tree(TREE).map_err(StoreError::from)?;
     }
     // What an older version derived is of no use; this one's takes its place below.
-    if db.drop_tree(TREE_BEFORE).map_err(StoreError::from)? {
-        tracing::info!("the view is of an older version; it is made anew from the journal");
+    for before in TREES_BEFORE {
+        if db.drop_tree(before).map_err(StoreError::from)? {
+            tracing::info!("the view is of an older version; it is made anew from the journal");
+        }
     }
     keep_room_for_view(disk, &view_dir, &mut None);
     let mut rebuilt = set_aside.is_some();
@@ -342,9 +344,9 @@ pub(super) fn judge(
 
 /// The one tree of the view. Its name is the version of what is in it: where records change their shape it gets another, and
 /// is made anew from the journal.
-pub(super) const TREE: &[u8] = b"view-2";
-/// What it was called in 0.1.0.
-const TREE_BEFORE: &[u8] = b"view-1";
+pub(super) const TREE: &[u8] = b"view-3";
+/// What it was called before.
+const TREES_BEFORE: [&[u8]; 2] = [b"view-1", b"view-2"];
 
 /// Entry 0: which log this is.
 pub(super) struct Genesis {

@@ -245,7 +245,7 @@ impl Plain {
     fn health(&mut self) -> Result<(), CliError> {
         let Answer::Ready(ready) = self.bare.request(Call::Ready)? else { return Err(wrong_answer()) };
         let Answer::Status(status) = self.bare.request(Call::Status)? else { return Err(wrong_answer()) };
-        self.say_lines(&health_text(&status.body, &ready))
+        self.say_lines(&health_text(&status.body, &ready, self.bare.skew_seconds()))
     }
 
     // ---- changes ----------------------------------------------------------------------------------------------------
