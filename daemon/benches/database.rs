@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "figures for people")]
-#![allow(dead_code, reason = "the server is that of the tests, which ask more of it")]
+#![allow(dead_code, unreachable_pub, reason = "the server is that of the tests, which ask more of it")]
 
 #[path = "kit/figures.rs"]
 mod figures;

@@ -111,8 +111,10 @@ impl Writer {
     pub fn begin(&mut self) -> Result<Head, SharedError> {
         let begun = self.with_session(async |session| {
             // A commit that waits for a standby must not be cut short: the server would call it done. What it takes is
-            // bounded here, by us.
-            let begin = session.client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0");
+            // bounded here, by us. The level is said because a server may be set to another, under which the head that was
+            // waited for would be refused instead of read again.
+            let begin =
+                session.client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0");
             let params: [&(dyn tokio_postgres::types::ToSql + Sync); 0] = [];
             let lock = session.client.query_one(&session.lock, &params);
             let (begun, locked) = answered(async { Ok(tokio::join!(biased; begin, lock)) }).await?;
