@@ -604,7 +604,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let reply = self.open(Target::new(&segments), JSON).await?;
+        let reply = self.open(Target::new(&segments), JSON, &[no_redirect()]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
@@ -627,7 +627,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\""))];
+        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\"")), no_redirect()];
         let work = self.send_with(Method::GET, Target::new(&segments), None, true, JSON, &fields);
         let (_connection, reply) =
             timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
@@ -662,8 +662,13 @@ impl Client {
     }
 
     /// Asks for something that goes on, and reads the head of the answer. The connection ends with it.
-    async fn open(&self, target: Target, accept: &'static str) -> Result<Reply<Response<Incoming>>, ClientError> {
-        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send(Method::GET, target, None, true, accept))
+    async fn open(
+        &self,
+        target: Target,
+        accept: &'static str,
+        fields: &[(&'static str, String)],
+    ) -> Result<Reply<Response<Incoming>>, ClientError> {
+        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
             .await
             .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
         Ok(reply)
@@ -736,20 +741,8 @@ impl Client {
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
     }
 
-    /// Sends a request and reads the head of its answer. An answer that is no success is read whole and comes back as
-    /// an error.
-    async fn send(
-        &self,
-        method: Method,
-        target: Target,
-        body: Option<Bytes>,
-        signed: bool,
-        accept: &'static str,
-    ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
-        self.send_with(method, target, body, signed, accept, &[]).await
-    }
-
-    /// The same with more header fields.
+    /// Sends a request with these header fields besides the usual ones, and reads the head of its answer. An answer that is no
+    /// success is read whole and comes back as an error.
     async fn send_with(
         &self,
         method: Method,
@@ -952,6 +945,11 @@ fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Octets come from the registry itself: this client follows nobody to another address (RFC 7240).
+fn no_redirect() -> (&'static str, String) {
+    ("prefer", "no-redirect".to_owned())
 }
 
 /// `Retry-After`, where it is a number of seconds.

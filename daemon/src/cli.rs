@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use common::audit::Verifier;
 use serde_json::json;
 
+use crate::config::s3::{self, Place};
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
 use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
@@ -137,6 +138,12 @@ pub enum Command {
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed. A running
     /// daemon reads files that are missing or of the wrong size once more, and quarantines the versions that need them.
     Check(CheckOptions),
+    /// Copy every blob from one store to another, whether the daemon runs or not; begun again, it goes on
+    ///
+    /// Name the new store with MREG_BLOBS and the old one with MREG_BLOBS_OLD and restart the daemon, which from then on writes to
+    /// the new one and reads from both. Copy. Unset MREG_BLOBS_OLD, restart, and run `mregd check --blobs`: it says that all
+    /// is there. Nothing is removed from the old store. Exit code 65 if a blob is damaged, 75 if a store failed: begin again.
+    MigrateBlobs(MigrateBlobsOptions),
     /// Inspect files without a registry: what they are, and whether loading them can run code
     ///
     /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
@@ -152,6 +159,20 @@ pub enum Command {
     /// A witness belongs on another machine than the logs it watches, under other administrators. It has no settings
     /// besides these options and --bind, which is 127.0.0.1:8001 here unless given.
     Witness(WitnessArgs),
+}
+
+/// `mregd migrate-blobs`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct MigrateBlobsOptions {
+    /// From where: disk, or s3://bucket/prefix [default: MREG_BLOBS_OLD]
+    #[arg(long, value_name = "STORE", value_parser = s3::place)]
+    pub from: Option<Place>,
+    /// To where: disk, or s3://bucket/prefix [default: MREG_BLOBS]
+    #[arg(long, value_name = "STORE", value_parser = s3::place)]
+    pub to: Option<Place>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `mregd scan`.

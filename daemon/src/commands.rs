@@ -4,6 +4,7 @@
 
 mod check;
 mod log;
+mod migrate;
 mod progress;
 mod scan;
 mod serve;
@@ -18,6 +19,7 @@ use std::num::NonZero;
 use common::shown::shown;
 use tokio::runtime::Runtime;
 
+use crate::blobs::BlobError;
 use crate::cli::{self, Command, Exit, LogCommand, ScanArgs, WitnessArgs};
 use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
@@ -54,6 +56,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Check(options) => {
             logging::report_warnings(loaded);
             check::check(&loaded.config, options)
+        }
+        Command::MigrateBlobs(options) => {
+            logging::report_warnings(loaded);
+            migrate::migrate_blobs(&loaded.config, &options)
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
@@ -177,6 +183,7 @@ impl From<StartError> for Failed {
             StartError::Store(OpenError::Refused(_)) => Exit::Data,
             StartError::Store(OpenError::Store(StoreError::Corrupt(_))) => Exit::Data,
             StartError::Store(OpenError::Store(_)) => Exit::Io,
+            StartError::Blobs { source: BlobError::Unreachable { .. }, .. } => Exit::TempFail,
             StartError::Blobs { .. } => Exit::CantCreate,
             StartError::TokenKey { source, .. } => match source {
                 crate::config::secret::SecretError::Io(source) => exit_of(source),
@@ -227,6 +234,7 @@ fn exit_of_registry(error: &RegistryError) -> Exit {
         | RegistryError::AuditFull(_)
         | RegistryError::AuditUnknown(_)
         | RegistryError::StorageFull => Exit::Io,
+        RegistryError::BlobsUnreachable { .. } => Exit::TempFail,
         RegistryError::Internal(_) => Exit::Internal,
         // What is wrong is what was asked for.
         _refused => Exit::Usage,

@@ -7,6 +7,7 @@
 
 pub mod dotenv;
 pub mod ingest;
+pub mod s3;
 pub mod secret;
 pub mod scan;
 pub mod settings;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use common::role::{Permission, Role};
 use ingest::{DropFolder, UID_NOBODY};
 use scan::{ScanPolicies, ScanPolicy};
+use s3::{ObjectStore, Place};
 pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
@@ -59,6 +61,12 @@ pub struct Config {
     pub scrub_interval: Option<Duration>,
     /// How much is read then, in bytes a second; at least 4096.
     pub scrub_bytes_per_second: u64,
+    /// Where artifacts are kept.
+    pub blobs: Place,
+    /// Where they are read from as well, while they move.
+    pub blobs_old: Option<Place>,
+    /// How an object store is spoken to.
+    pub object_store: ObjectStore,
     /// The key of access tokens.
     pub jwt_secret: JwtSecret,
     /// The key before it, accepted and not used.
@@ -322,7 +330,7 @@ impl Loaded {
                 value: show(&self.config),
                 source: self.sources.get(setting.name).cloned().unwrap_or(Source::Default),
             }),
-            Kind::Unavailable | Kind::Ignored => None,
+            Kind::Unavailable => None,
         };
         settings::all().filter_map(row).collect()
     }
@@ -344,6 +352,8 @@ enum Database {
 pub struct Draft {
     config: Config,
     database: Database,
+    /// `S3_BUCKET_NAME`.
+    bucket: Option<String>,
 }
 
 impl Draft {
@@ -357,6 +367,9 @@ impl Draft {
             restore_days: 0,
             scrub_interval: None,
             scrub_bytes_per_second: 0,
+            blobs: Place::Disk,
+            blobs_old: None,
+            object_store: ObjectStore::blank(),
             jwt_secret: JwtSecret::Generate,
             jwt_secret_previous: None,
             access_token_minutes: 0,
@@ -386,7 +399,7 @@ impl Draft {
             witnesses: None,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
-        Self { config, database: Database::Embedded }
+        Self { config, database: Database::Embedded, bucket: None }
     }
 
     /// The drop folder in the making.
@@ -460,6 +473,7 @@ impl Config {
         loading.apply_options(options);
         loading.settle_data_dir();
         loading.settle_key_dir();
+        loading.settle_blobs();
         loading.settle_drop_folder();
         loading.settle_witnesses();
         loading.check_sign_in();
@@ -494,7 +508,6 @@ impl Loading<'_> {
 
     /// Each row of the table: its default, then what was set.
     fn apply_table(&mut self) {
-        let mut ignored = Vec::new();
         for setting in settings::all() {
             match setting.kind {
                 Kind::Plain { apply, .. } => {
@@ -518,14 +531,7 @@ impl Loading<'_> {
                         );
                     }
                 }
-                Kind::Ignored => ignored.extend(self.inputs.plain(setting.name).map(|_| setting.name)),
             }
-        }
-        if !ignored.is_empty() {
-            self.warn(format!(
-                "{}: without meaning here, because S3 storage is not available in this version",
-                ignored.join(", ")
-            ));
         }
         if !self.inputs.placeholders.is_empty() {
             let placeholders = self.inputs.placeholders.join(", ");
@@ -658,6 +664,58 @@ impl Loading<'_> {
             self.mistake("MREG_KEY_DIR", format!("{} is not a directory", key_dir.display()));
         }
         self.draft.config.key_dir = key_dir;
+    }
+
+    /// Where artifacts are, and that what is said of an object store is whole.
+    fn settle_blobs(&mut self) {
+        if let Some(bucket) = self.draft.bucket.take() {
+            let place = Place::S3 { bucket, prefix: String::new() };
+            if !self.is_set("MREG_BLOBS") {
+                self.draft.config.blobs = place;
+            } else if self.draft.config.blobs != place {
+                self.mistake("S3_BUCKET_NAME", "and MREG_BLOBS name different places; unset one of them");
+            }
+        }
+        let Config { blobs, blobs_old, .. } = &self.draft.config;
+        if Some(blobs) == blobs_old.as_ref() {
+            self.mistake("MREG_BLOBS_OLD", "is the same as MREG_BLOBS; unset it");
+        }
+        let uses_s3 = self.draft.config.blobs.is_s3() || self.draft.config.blobs_old.as_ref().is_some_and(Place::is_s3);
+        let path = self.draft.config.object_store.ca_file.as_ref().map(|path| self.absolute(path));
+        self.draft.config.object_store.ca_file = path;
+        let store = &self.draft.config.object_store;
+        let (key_id, secret, token) = (store.key_id.is_some(), store.secret.is_some(), store.session_token.is_some());
+        let (is_clear, has_ca) = (store.endpoint.as_deref().is_some_and(s3::is_clear), store.ca_file.is_some());
+        if uses_s3 {
+            if key_id != secret && !self.is_mistaken("AWS_SECRET_ACCESS_KEY") && !self.is_mistaken("AWS_ACCESS_KEY_ID") {
+                let (set, missing) = if key_id {
+                    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+                } else {
+                    ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
+                };
+                self.mistake(set, format!("is set and {missing} is not; set both, or neither"));
+            }
+            if token && !key_id {
+                self.mistake("AWS_SESSION_TOKEN", "is set and AWS_ACCESS_KEY_ID is not; set both, or neither");
+            }
+            if has_ca && is_clear {
+                self.mistake("MREG_S3_CA_FILE", "is set, and AWS_ENDPOINT_URL is not an https:// address");
+            }
+            if is_clear {
+                self.warn("AWS_ENDPOINT_URL is not an https:// address: artifacts can be read on their way to the store");
+            }
+            if self.draft.config.upload_bytes_max > s3::BLOB_BYTES_MAX {
+                self.mistake("MREG_MAX_UPLOAD_BYTES", "is more than an object of an object store can have; at most 625 GiB");
+            }
+            return;
+        }
+        // Names that begin with AWS_ are often set for other programs.
+        let others = settings::all().map(|setting| setting.name).filter(|name| name.starts_with("MREG_S3_"));
+        let said: Vec<&str> = others.filter(|name| self.is_set(name)).collect();
+        if !said.is_empty() {
+            let said = said.join(", ");
+            self.notices.push(format!("{said}: without meaning here, because MREG_BLOBS names no bucket"));
+        }
     }
 
     /// The drop folder apart from data and keys, or none, and then nothing said about it. That it is there is not asked: it

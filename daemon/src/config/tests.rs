@@ -215,11 +215,41 @@ fn knows_what_it_does_not_have() {
     }
     assert!(place.mistake(&[("MREG_SEND_FILE", "x-accel")]).contains("not available"));
     assert!(place.load(&[("MREG_SEND_FILE", "none")]).warnings.is_empty());
-    let loaded = place.load(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "hunter2")]);
-    assert_eq!(
-        loaded.warnings,
-        ["AWS_ACCESS_KEY_ID, AWS_REGION: without meaning here, because S3 storage is not available in this version"]
-    );
+}
+
+/// Where artifacts are is said in one place, and what belongs together is there together.
+#[test]
+fn knows_where_artifacts_are() {
+    let place = Place::new();
+    let bucket = |name: &str, prefix: &str| s3::Place::S3 { bucket: name.into(), prefix: prefix.into() };
+    assert_eq!(place.load(&[]).config.blobs, s3::Place::Disk);
+    assert_eq!(place.load(&[("MREG_BLOBS", "s3://models/mreg")]).config.blobs, bucket("models", "mreg"));
+    assert_eq!(place.load(&[("S3_BUCKET_NAME", "models")]).config.blobs, bucket("models", ""));
+    place.load(&[("S3_BUCKET_NAME", "models"), ("MREG_BLOBS", "s3://models")]);
+    let s3 = ("MREG_BLOBS", "s3://models");
+    for (settings, about) in [
+        (&[s3, ("S3_BUCKET_NAME", "others")][..], "S3_BUCKET_NAME: and MREG_BLOBS name different places"),
+        (&[s3, ("MREG_BLOBS_OLD", "s3://models")], "MREG_BLOBS_OLD: is the same as MREG_BLOBS"),
+        (&[s3, ("AWS_ACCESS_KEY_ID", "a")], "AWS_ACCESS_KEY_ID: is set and AWS_SECRET_ACCESS_KEY is not"),
+        (&[s3, ("AWS_SECRET_ACCESS_KEY", "hunter2")], "AWS_SECRET_ACCESS_KEY: is set and AWS_ACCESS_KEY_ID is not"),
+        (&[s3, ("AWS_SESSION_TOKEN", "hunter2")], "AWS_SESSION_TOKEN: is set and AWS_ACCESS_KEY_ID is not"),
+        (&[s3, ("MREG_MAX_UPLOAD_BYTES", "1 TiB")], "MREG_MAX_UPLOAD_BYTES: is more than an object"),
+        (
+            &[s3, ("MREG_S3_CA_FILE", "ca.pem"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")],
+            "MREG_S3_CA_FILE: is set, and AWS_ENDPOINT_URL is not",
+        ),
+    ] {
+        let mistake = place.mistake(settings);
+        assert!(mistake.starts_with(about) && !mistake.contains("hunter2"), "{mistake}");
+    }
+    // Often set for other programs, and nothing to say about it.
+    let loaded = place.load(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "a")]);
+    assert!(loaded.warnings.is_empty() && loaded.notices.is_empty());
+    let loaded = place.load(&[("MREG_S3_REDIRECT", "60s")]);
+    assert_eq!(loaded.notices, ["MREG_S3_REDIRECT: without meaning here, because MREG_BLOBS names no bucket"]);
+    let loaded = place.load(&[s3, ("AWS_ENDPOINT_URL", "http://10.0.0.1:9000")]);
+    assert!(loaded.warnings[0].starts_with("AWS_ENDPOINT_URL is not an https:// address"));
+    place.load(&[("MREG_BLOBS_OLD", "s3://models")]);
 }
 
 /// Mistyped names get a hint; the console's names and everyone else's do not.

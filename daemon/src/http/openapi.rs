@@ -319,7 +319,7 @@ fn headers() -> Value {
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
         },
         "ETag": text("Entity tag of the state shown; of a download, the digest."),
-        "Location": text("Where the new resource is."),
+        "Location": text("Where the new resource is; or, with a 307, where the octets are."),
         "Link": text("The next page, with `rel=\"next\"`; absent at the end."),
         "Mregd-Log-Index": {
             "description": "Index of the entry that records this request; absent where none was written.",
