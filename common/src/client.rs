@@ -668,9 +668,10 @@ impl Client {
         accept: &'static str,
         fields: &[(&'static str, String)],
     ) -> Result<Reply<Response<Incoming>>, ClientError> {
-        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
-            .await
-            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let (_connection, reply) =
+            timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
+                .await
+                .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
         Ok(reply)
     }
 

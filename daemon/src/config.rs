@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use common::role::{Permission, Role};
 use ingest::{DropFolder, UID_NOBODY};
-use scan::{ScanPolicies, ScanPolicy};
 use s3::{ObjectStore, Place};
+use scan::{ScanPolicies, ScanPolicy};
 pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
@@ -687,7 +687,8 @@ impl Loading<'_> {
         let (key_id, secret, token) = (store.key_id.is_some(), store.secret.is_some(), store.session_token.is_some());
         let (is_clear, has_ca) = (store.endpoint.as_deref().is_some_and(s3::is_clear), store.ca_file.is_some());
         if uses_s3 {
-            if key_id != secret && !self.is_mistaken("AWS_SECRET_ACCESS_KEY") && !self.is_mistaken("AWS_ACCESS_KEY_ID") {
+            if key_id != secret && !self.is_mistaken("AWS_SECRET_ACCESS_KEY") && !self.is_mistaken("AWS_ACCESS_KEY_ID")
+            {
                 let (set, missing) = if key_id {
                     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
                 } else {
@@ -702,10 +703,15 @@ impl Loading<'_> {
                 self.mistake("MREG_S3_CA_FILE", "is set, and AWS_ENDPOINT_URL is not an https:// address");
             }
             if is_clear {
-                self.warn("AWS_ENDPOINT_URL is not an https:// address: artifacts can be read on their way to the store");
+                self.warn(
+                    "AWS_ENDPOINT_URL is not an https:// address: artifacts can be read on their way to the store",
+                );
             }
             if self.draft.config.upload_bytes_max > s3::BLOB_BYTES_MAX {
-                self.mistake("MREG_MAX_UPLOAD_BYTES", "is more than an object of an object store can have; at most 625 GiB");
+                self.mistake(
+                    "MREG_MAX_UPLOAD_BYTES",
+                    "is more than an object of an object store can have; at most 625 GiB",
+                );
             }
             return;
         }

@@ -244,7 +244,9 @@ pub(crate) fn open_place(
         Place::S3 { bucket, prefix } => {
             let options = s3_options(config, bucket, prefix, config.data_dir.join(dir));
             let opened = S3Blobs::open(options, log);
-            opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place: place.to_string(), source })
+            opened
+                .map(|blobs| Arc::new(blobs) as _)
+                .map_err(|source| StartError::Blobs { place: place.to_string(), source })
         }
         #[cfg(not(feature = "s3"))]
         Place::S3 { .. } => {

@@ -27,6 +27,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::User(_)
         | Command::Log(_)
         | Command::Check(_)
+        | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,

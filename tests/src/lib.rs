@@ -17,6 +17,7 @@ pub mod http;
 pub mod multipart;
 pub mod oracle;
 pub mod pty;
+pub mod s3;
 pub mod samples;
 pub mod tail;
 pub mod tamper;

@@ -111,7 +111,8 @@ fn copy(from: &dyn Blobs, to: &dyn Blobs, digest: &Digest, bytes: u64) -> Result
     match to.contains(digest)? {
         Some(there) if there == bytes => return Ok(Came::There),
         Some(there) => {
-            let detail = format!("{there} octets are there already, {bytes} were to be copied; one of the two is damaged");
+            let detail =
+                format!("{there} octets are there already, {bytes} were to be copied; one of the two is damaged");
             return Err(BlobError::Corrupt { digest: *digest, detail });
         }
         None => {}

@@ -181,6 +181,7 @@ impl Blobs for S3Blobs {
     }
 
     fn open(&self, digest: &Digest) -> Result<Box<dyn BlobReader>, BlobError> {
+        self.store.condition.check()?;
         match self.store.object(digest)? {
             Some(object) => Ok(Box::new(read::S3Reader::new(&self.store, *digest, object.bytes))),
             None => Err(BlobError::NotFound(*digest)),
@@ -188,6 +189,7 @@ impl Blobs for S3Blobs {
     }
 
     fn contains(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        self.store.condition.check()?;
         Ok(self.store.object(digest)?.map(|object| object.bytes))
     }
 
@@ -267,7 +269,8 @@ impl Blobs for S3Blobs {
     fn hand_out(&self, digest: &Digest, said: &HandOut) -> Result<Option<Secret>, BlobError> {
         let store = &self.store;
         let Some(valid) = store.options.hand_out else { return Ok(None) };
-        let presigning = PresigningConfig::expires_in(valid).map_err(|error| BlobError::Unavailable(io::Error::other(error)))?;
+        let presigning =
+            PresigningConfig::expires_in(valid).map_err(|error| BlobError::Unavailable(io::Error::other(error)))?;
         let request = store
             .client
             .get_object()

@@ -18,7 +18,10 @@ pub(super) fn migrate_blobs(config: &Config, options: &MigrateBlobsOptions) -> R
         return Err(Failed::new(Exit::Usage, "say from where, with --from or MREG_BLOBS_OLD"));
     };
     if from == to {
-        return Err(Failed::new(Exit::Usage, format_args!("both stores are {to}; --from and --to, or the settings, name two")));
+        return Err(Failed::new(
+            Exit::Usage,
+            format_args!("both stores are {to}; --from and --to, or the settings, name two"),
+        ));
     }
     // Directories of its own, so that the daemon's start sweeps nothing of ours.
     let source = crate::open_place(config, &from, "s3-migrate-from", None)?;

@@ -127,7 +127,8 @@ pub fn place(text: &str) -> Result<Place, String> {
 
 /// A bucket's name, as Amazon and most others have it.
 pub(super) fn bucket(text: &str) -> Result<(), String> {
-    let is_fine = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'-' | b'_');
+    let is_fine =
+        |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'-' | b'_');
     let is_end = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_alphanumeric);
     let octets = text.as_bytes();
     if (3..=63).contains(&octets.len())
@@ -144,9 +145,12 @@ pub(super) fn bucket(text: &str) -> Result<(), String> {
 /// An address of a store: scheme, host and perhaps a port and a path. Never with a password in it.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let what = "be the address of an S3 server, such as https://s3.example.org or http://127.0.0.1:9000";
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(|| must(what, text))?;
+    let rest =
+        text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(|| must(what, text))?;
     if rest.contains('@') {
-        return Err("must not have a user or password in it; name them with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into());
+        return Err(
+            "must not have a user or password in it; name them with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into(),
+        );
     }
     let uri: http::Uri = text.parse().map_err(|_error| must(what, text))?;
     if uri.host().is_none_or(str::is_empty) || uri.query().is_some() || text.contains('#') {
@@ -160,7 +164,8 @@ pub(super) fn is_clear(endpoint: &str) -> bool {
     let Some(rest) = endpoint.strip_prefix("http://") else { return false };
     let host = rest.split('/').next().unwrap_or_default();
     let is_loopback = host.parse::<SocketAddr>().map(|at| at.ip().is_loopback()).unwrap_or_else(|_no_port| {
-        host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || host.split(':').next() == Some("localhost")
+        host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            || host.split(':').next() == Some("localhost")
     });
     !is_loopback
 }
@@ -212,7 +217,8 @@ mod tests {
             assert_eq!(parsed, wanted);
             assert_eq!(place(&parsed.to_string()).unwrap(), wanted, "what is shown is taken");
         }
-        for text in ["", "s3", "s3://", "s3://ab", "s3://Models", "s3:///x", "disk:/x", "s3://models/a//b", "s3://models/../x"]
+        for text in
+            ["", "s3", "s3://", "s3://ab", "s3://Models", "s3:///x", "disk:/x", "s3://models/a//b", "s3://models/../x"]
         {
             place(text).unwrap_err();
         }

@@ -346,7 +346,9 @@ pub const GROUPS: &[Group] = &[
                         };
                         Ok(())
                     },
-                    show: |config| config.object_store.path_style.map_or_else(|| "auto".to_owned(), |style| style.to_string()),
+                    show: |config| {
+                        config.object_store.path_style.map_or_else(|| "auto".to_owned(), |style| style.to_string())
+                    },
                 },
                 doc: "Whether the bucket's name goes into the path of an address instead of its host: true, false, or auto, which is true where AWS_ENDPOINT_URL is set.",
             },
@@ -374,7 +376,9 @@ pub const GROUPS: &[Group] = &[
                         draft.config.object_store.ca_file = Some(PathBuf::from(text));
                         Ok(())
                     },
-                    show: |config| config.object_store.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+                    show: |config| {
+                        config.object_store.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+                    },
                 },
                 doc: "A file of certificates in PEM: the authorities to trust for the object store, instead of those that the machine trusts.",
             },

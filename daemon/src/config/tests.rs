@@ -13,6 +13,7 @@ use common::role::Role;
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
+use super::s3::Place as Stored;
 use super::secret::Secret;
 use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, Source, edit_distance, scan, settings};
 
@@ -221,8 +222,8 @@ fn knows_what_it_does_not_have() {
 #[test]
 fn knows_where_artifacts_are() {
     let place = Place::new();
-    let bucket = |name: &str, prefix: &str| s3::Place::S3 { bucket: name.into(), prefix: prefix.into() };
-    assert_eq!(place.load(&[]).config.blobs, s3::Place::Disk);
+    let bucket = |name: &str, prefix: &str| Stored::S3 { bucket: name.into(), prefix: prefix.into() };
+    assert_eq!(place.load(&[]).config.blobs, Stored::Disk);
     assert_eq!(place.load(&[("MREG_BLOBS", "s3://models/mreg")]).config.blobs, bucket("models", "mreg"));
     assert_eq!(place.load(&[("S3_BUCKET_NAME", "models")]).config.blobs, bucket("models", ""));
     place.load(&[("S3_BUCKET_NAME", "models"), ("MREG_BLOBS", "s3://models")]);

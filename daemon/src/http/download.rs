@@ -122,7 +122,8 @@ async fn redirect(download: &mut Download) -> Result<Option<Response<Body>>, Reg
         content_disposition: attachment(&shown.file_name),
     };
     let Some(address) = file.address(said).await? else { return Ok(None) };
-    let mut location = HeaderValue::from_str(address.expose()).map_err(|error| RegistryError::Internal(error.into()))?;
+    let mut location =
+        HeaderValue::from_str(address.expose()).map_err(|error| RegistryError::Internal(error.into()))?;
     location.set_sensitive(true);
     download.ticket.redirected();
     let mut response = Response::new(respond::empty());

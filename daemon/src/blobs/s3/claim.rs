@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use aws_sdk_s3::primitives::ByteStream;
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Failure, Kind};
 use super::Store;
+use super::failure::{Failure, Kind};
 use crate::blobs::BlobError;
 
 /// The object that names the log.
@@ -102,12 +102,8 @@ impl Store {
     }
 
     async fn put_small(&self, name: &str, octets: Vec<u8>) -> Result<(), Failure> {
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.options.bucket)
-            .key(self.at(name))
-            .body(ByteStream::from(octets));
+        let request =
+            self.client.put_object().bucket(&self.options.bucket).key(self.at(name)).body(ByteStream::from(octets));
         self.observed(request.send()).await.map(drop)
     }
 
@@ -149,4 +145,3 @@ impl Store {
         BlobError::Unreachable { why, source }
     }
 }
-

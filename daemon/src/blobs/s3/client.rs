@@ -19,8 +19,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
-    SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -107,7 +107,10 @@ fn https_client(ca_file: Option<&Path>) -> io::Result<SharedHttpClient> {
         }
     };
     let context = TlsContext::builder().with_trust_store(trusted).build().map_err(io::Error::other)?;
-    Ok(aws_smithy_http_client::Builder::new().tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
 }
 
 fn credentials(options: &S3Options, http: SharedHttpClient, region: Region) -> SharedCredentialsProvider {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Store;
 use super::failure::{Failure, Kind};
+use crate::blobs::BlobError;
 
 /// How often it is looked while all is well.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -46,6 +47,11 @@ impl Condition {
             None => Ok(()),
             Some(why) => Err(why.clone()),
         }
+    }
+
+    /// Fails at once while it can't be reached: many readers that wait for timeouts would take all threads there are.
+    pub(super) fn check(&self) -> Result<(), BlobError> {
+        self.now().map_err(|why| BlobError::Unreachable { source: why.as_str().into(), why })
     }
 }
 

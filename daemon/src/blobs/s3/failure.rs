@@ -56,9 +56,7 @@ impl Failure {
             _ if names_credentials(&error) => {
                 (Kind::Unreachable, "there are no credentials for it, or they can't be had".to_owned())
             }
-            SdkError::DispatchFailure(failure) if failure.is_io() => {
-                (Kind::Unreachable, "the connection to it fails".to_owned())
-            }
+            SdkError::DispatchFailure(_) => (Kind::Unreachable, "the connection to it fails".to_owned()),
             _ => (Kind::Unreachable, "it can't be reached".to_owned()),
         };
         Self { kind, why, cause: error.into() }
@@ -113,7 +111,9 @@ fn sort(status: u16, code: &str) -> (Kind, String) {
         (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")
         | (301 | 307, _) => unreachable("the bucket is in another region, or at another address"),
         (_, "QuotaExceeded" | "XMinioStorageFull") | (507, _) => unreachable("it is full"),
-        (404, _) | (_, "NoSuchKey" | "NoSuchUpload" | "NotFound") => (Kind::Missing, "there is no such object".to_owned()),
+        (404, _) | (_, "NoSuchKey" | "NoSuchUpload" | "NotFound") => {
+            (Kind::Missing, "there is no such object".to_owned())
+        }
         (412, _) => (Kind::Exists, "the object is there already".to_owned()),
         (409, _) => (Kind::Contended, "somebody else is at the same object".to_owned()),
         (416, _) => (Kind::NoRange, "there is no such range".to_owned()),

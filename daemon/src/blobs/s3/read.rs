@@ -111,7 +111,10 @@ impl S3Reader {
                         window.rest.truncate(usize::try_from(window.end - window.at).unwrap_or(usize::MAX));
                     }
                     Err(failure) if breaks < BREAKS_MAX => {
-                        tracing::debug!(cause = crate::error_chain(&failure), "an object broke off; it is asked for again");
+                        tracing::debug!(
+                            cause = crate::error_chain(&failure),
+                            "an object broke off; it is asked for again"
+                        );
                         tokio::time::sleep(BREAK_PAUSE * 2_u32.pow(breaks)).await;
                         breaks += 1;
                         window = self.ask(window.at, window.end - window.at).await?;

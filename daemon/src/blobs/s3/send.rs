@@ -47,7 +47,13 @@ pub(super) type Read<'r> = &'r dyn Fn(u64, &mut [u8]) -> io::Result<()>;
 
 /// Makes `len` octets an object under their digest. Where that is there already, nothing is sent unless it is to be
 /// replaced, or another daemon may be about to remove it.
-pub(super) fn send(store: &Arc<Store>, digest: &Digest, len: u64, read: Read<'_>, replace: bool) -> Result<(), BlobError> {
+pub(super) fn send(
+    store: &Arc<Store>,
+    digest: &Digest,
+    len: u64,
+    read: Read<'_>,
+    replace: bool,
+) -> Result<(), BlobError> {
     let Some(grace) = store.options.grace else { return once(store, digest, len, read, replace) };
     removal::keep(store, digest, grace, |is_old| once(store, digest, len, read, replace || is_old))
 }
@@ -61,10 +67,16 @@ fn once(store: &Arc<Store>, digest: &Digest, len: u64, read: Read<'_>, replace: 
             Err(failure) => return Err(failure.into()),
         }
     }
-    if len <= PART_BYTES { upload.whole()? } else { upload.in_parts()? }
+    if len <= PART_BYTES {
+        upload.whole()?
+    } else {
+        upload.in_parts()?
+    }
     match store.head(&upload.key) {
         Ok(object) => upload.same(object.bytes),
-        Err(failure) if store.looks_missing(&failure) => Err(Failure::odd("it lost an object that it had taken").into()),
+        Err(failure) if store.looks_missing(&failure) => {
+            Err(Failure::odd("it lost an object that it had taken").into())
+        }
         Err(failure) => Err(failure.into()),
     }
 }
@@ -202,7 +214,8 @@ impl Upload<'_> {
             let len = part_bytes.min(self.len - offset);
             let mib = u32::try_from(len.div_ceil(MIB)).map_err(io::Error::other)?;
             // Whoever waits here holds no part of its own that isn't on its way.
-            let room = store.block_on(Arc::clone(&store.in_flight).acquire_many_owned(mib)).map_err(io::Error::other)?;
+            let room =
+                store.block_on(Arc::clone(&store.in_flight).acquire_many_owned(mib)).map_err(io::Error::other)?;
             let octets = self.octets(offset, len)?;
             whole.update(&octets);
             let checksum = self.checksum(&Sha256::digest(&octets));
@@ -260,8 +273,9 @@ impl Upload<'_> {
         });
         match completed {
             Ok(()) => Ok(is_used),
-            // A try whose answer was lost may have succeeded; then the upload is no more, and the object there.
-            Err(failure) if failure.kind == Kind::Missing => match store.head(&self.key) {
+            // A try whose answer was lost may have succeeded; then the upload is no more, and the object there. Where there was
+            // one before, that says nothing.
+            Err(failure) if !self.replace || failure.kind == Kind::Missing => match store.head(&self.key) {
                 Ok(_) => Ok(true),
                 Err(_) => Err(failure.into()),
             },
@@ -338,7 +352,10 @@ pub(super) fn abort_left_over(store: &Store) {
             Ok(()) => forget(&record),
             Err(failure) => {
                 let cause = crate::error_chain(&failure);
-                tracing::warn!(cause, "an upload in parts that was left over can't be aborted; the next start tries again");
+                tracing::warn!(
+                    cause,
+                    "an upload in parts that was left over can't be aborted; the next start tries again"
+                );
             }
         }
     }
@@ -354,7 +371,9 @@ mod tests {
     /// Whatever the size, there are at most as many parts as there may be, and none is larger than what may be in memory.
     #[test]
     fn parts() {
-        for len in [1, PART_BYTES, 64 << 30, PARTS_MAX * PART_BYTES, PARTS_MAX * PART_BYTES + 1, 1 << 39, BLOB_BYTES_MAX] {
+        for len in
+            [1, PART_BYTES, 64 << 30, PARTS_MAX * PART_BYTES, PARTS_MAX * PART_BYTES + 1, 1 << 39, BLOB_BYTES_MAX]
+        {
             let bytes = part_bytes(len).unwrap();
             assert!(len.div_ceil(bytes) <= PARTS_MAX, "{len}");
             assert!((PART_BYTES..=PART_BYTES_MAX).contains(&bytes) && bytes.is_multiple_of(MIB), "{len}");

@@ -303,7 +303,11 @@ const PURGE_REASON: Param =
     query("reason", Shape::Text { min: 1, max: 1000 }, "Why; required with `purge=true`, kept in the audit log.");
 
 const DOWNLOAD_PARAMS: [Param; 6] = [
-    header("Prefer", Shape::Any, "`no-redirect`: the octets are to come from here, never from another address (RFC 7240)."),
+    header(
+        "Prefer",
+        Shape::Any,
+        "`no-redirect`: the octets are to come from here, never from another address (RFC 7240).",
+    ),
     header(
         "Range",
         Shape::Any,
