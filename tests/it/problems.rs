@@ -18,6 +18,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("request-timeout", "limits.rs: a body that stands still"),
     ("headers-too-large", "limits.rs: a head that is too large"),
     ("storage-full", "upload.rs: below the watermark"),
+    ("storage-unavailable", "s3.rs: an object store that is away"),
     ("malicious-content", "inspection.rs: a policy that takes none in"),
     ("too-many-requests", "login.rs: the lockout"),
     ("password-change-required", "login.rs: a password set by an admin"),

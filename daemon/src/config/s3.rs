@@ -19,7 +19,7 @@ const REDIRECT_S: (u64, u64) = (10, 3600);
 const GRACE_S: (u64, u64) = (2 * 3600, 30 * 24 * 3600);
 
 /// The largest blob that an object store takes: 10 000 parts of 64 MiB (`blobs/s3/send.rs`).
-pub(super) const BLOB_BYTES_MAX: u64 = 10_000 * 64 * 1024 * 1024;
+pub(crate) const BLOB_BYTES_MAX: u64 = 10_000 * 64 * 1024 * 1024;
 
 /// Where blobs are.
 #[derive(Debug, Clone, PartialEq, Eq)]

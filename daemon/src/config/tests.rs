@@ -145,7 +145,7 @@ fn blank_and_placeholders_are_unset() {
     assert_eq!(loaded.config.restore_days, 30);
     assert_eq!(
         loaded.warnings,
-        ["JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the \
+        ["S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3), JWT_SECRET_KEY (environment): still the \
             placeholder of a \
           sample file, which counts as unset"]
     );
@@ -179,7 +179,6 @@ fn says_all_mistakes_at_once() {
         ("JWT_SECRET_KEY", "hunter2"),
         ("DATABASE_URL", "postgresql+asyncpg://hunter2:hunter2@db/x"),
         ("MREG_BIND", "8000"),
-        ("S3_BUCKET_NAME", "hunter2"),
         ("MREG_WEBHOOK_URL", "https://x/hunter2"),
         ("MREG_AUDIT_READS", "nothing"),
         ("MREG_SCAN_POLICY", "lenient"),
@@ -197,13 +196,12 @@ fn says_all_mistakes_at_once() {
             "MREG_SCAN_ALLOW_PREFIXES",
             "MREG_AUDIT_READS",
             "MREG_LOG_FORMAT",
-            "S3_BUCKET_NAME",
             "MREG_WEBHOOK_URL"
         ]
     );
     assert!(!mistakes.concat().contains("hunter2"));
     assert_eq!(mistakes[7], "MREG_LOG_FORMAT: must be text or json, not \"xml\" (from .env:2)");
-    assert_eq!(mistakes[8], "S3_BUCKET_NAME: is not available in this version; unset it (from environment)");
+    assert_eq!(mistakes[8], "MREG_WEBHOOK_URL: is not available in this version; unset it (from environment)");
 }
 
 /// What this version does not have is refused when set, and only then; what belongs to other programs is noted once.

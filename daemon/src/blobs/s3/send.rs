@@ -379,5 +379,7 @@ mod tests {
             assert!((PART_BYTES..=PART_BYTES_MAX).contains(&bytes) && bytes.is_multiple_of(MIB), "{len}");
         }
         part_bytes(BLOB_BYTES_MAX + 1).unwrap_err();
+        // What the settings let through is what can be sent.
+        assert_eq!(BLOB_BYTES_MAX, crate::config::s3::BLOB_BYTES_MAX);
     }
 }
