@@ -685,7 +685,9 @@ impl Loading<'_> {
         self.draft.config.object_store.ca_file = path;
         let store = &self.draft.config.object_store;
         let (key_id, secret, token) = (store.key_id.is_some(), store.secret.is_some(), store.session_token.is_some());
-        let (is_clear, has_ca) = (store.endpoint.as_deref().is_some_and(s3::is_clear), store.ca_file.is_some());
+        let endpoint = store.endpoint.as_deref();
+        let is_clear = endpoint.is_some_and(s3::is_clear);
+        let misses_tls = store.ca_file.is_some() && endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         if uses_s3 {
             if key_id != secret && !self.is_mistaken("AWS_SECRET_ACCESS_KEY") && !self.is_mistaken("AWS_ACCESS_KEY_ID")
             {
@@ -699,7 +701,7 @@ impl Loading<'_> {
             if token && !key_id {
                 self.mistake("AWS_SESSION_TOKEN", "is set and AWS_ACCESS_KEY_ID is not; set both, or neither");
             }
-            if has_ca && is_clear {
+            if misses_tls {
                 self.mistake("MREG_S3_CA_FILE", "is set, and AWS_ENDPOINT_URL is not an https:// address");
             }
             if is_clear {

@@ -126,7 +126,7 @@ pub fn place(text: &str) -> Result<Place, String> {
 }
 
 /// A bucket's name, as Amazon and most others have it.
-pub(super) fn bucket(text: &str) -> Result<(), String> {
+pub(super) fn bucket(text: &str) -> Result<String, String> {
     let is_fine =
         |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'-' | b'_');
     let is_end = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_alphanumeric);
@@ -137,7 +137,7 @@ pub(super) fn bucket(text: &str) -> Result<(), String> {
         && is_end(octets.last())
         && !text.contains("..")
     {
-        return Ok(());
+        return Ok(text.to_owned());
     }
     Err(must("be a bucket's name: 3 to 63 small letters, digits, dots and dashes", text))
 }

@@ -236,10 +236,10 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Unset,
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        draft.config.blobs_old = Some(s3::place(text)?);
+                        draft.config.blobs_old = optional(text, s3::place)?;
                         Ok(())
                     },
-                    show: |config| config.blobs_old.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    show: |config| show_or_none(config.blobs_old.as_ref()),
                 },
                 doc: "Where artifacts were kept before, disk or s3://bucket/prefix: they are read from there as well, until `mregd migrate-blobs` has copied them to MREG_BLOBS and this is unset again.",
             },
@@ -248,13 +248,12 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Unset,
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        s3::bucket(text)?;
-                        draft.bucket = Some(text.to_owned());
+                        draft.bucket = optional(text, s3::bucket)?;
                         Ok(())
                     },
                     show: |config| match &config.blobs {
-                        Place::S3 { bucket, .. } => bucket.clone(),
-                        Place::Disk => String::new(),
+                        Place::S3 { bucket, prefix } if prefix.is_empty() => bucket.clone(),
+                        Place::S3 { .. } | Place::Disk => "none".to_owned(),
                     },
                 },
                 doc: "Another way to say MREG_BLOBS=s3://NAME.",
@@ -264,10 +263,10 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Unset,
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        draft.config.object_store.endpoint = Some(s3::endpoint(text)?);
+                        draft.config.object_store.endpoint = optional(text, s3::endpoint)?;
                         Ok(())
                     },
-                    show: |config| config.object_store.endpoint.clone().unwrap_or_default(),
+                    show: |config| show_or_none(config.object_store.endpoint.as_ref()),
                 },
                 doc: "The address of another S3 server than Amazon's, http:// or https://.",
             },
@@ -373,12 +372,10 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Unset,
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        draft.config.object_store.ca_file = Some(PathBuf::from(text));
+                        draft.config.object_store.ca_file = (text != "none").then(|| PathBuf::from(text));
                         Ok(())
                     },
-                    show: |config| {
-                        config.object_store.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
-                    },
+                    show: |config| show_or_none(config.object_store.ca_file.as_ref().map(|path| path.display())),
                 },
                 doc: "A file of certificates in PEM: the authorities to trust for the object store, instead of those that the machine trusts.",
             },
@@ -1104,6 +1101,16 @@ fn show_span(span: Duration) -> String {
     let seconds = span.as_secs();
     let unit = SPANS.iter().find(|(_unit, unit_s)| seconds.is_multiple_of(*unit_s));
     unit.map_or_else(|| format!("{seconds}s"), |(unit, unit_s)| format!("{}{unit}", seconds / unit_s))
+}
+
+/// A value, or the word for nothing.
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == "none" { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// The same, as [`optional`] takes it.
+fn show_or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 
 /// A time, or nothing.
