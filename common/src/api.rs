@@ -1412,9 +1412,12 @@ pub struct WitnessStatus {
 /// The bytes' part of [`Status`].
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct StorageStatus {
-    /// `disk`.
+    /// `disk`, or `s3`; with `and` and the other one while blobs move between the two.
     pub backend: String,
-    /// Size of the file system.
+    /// Why the blobs can't be reached now; none while they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Size of the file system, of what is staged where blobs are elsewhere.
     pub total_bytes: u64,
     /// Free on it.
     pub free_bytes: u64,

@@ -713,7 +713,7 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit_export(&self, query: &AuditQuery) -> Result<Download, ClientError> {
-        let reply = self.open(query.target().param("format", "ndjson"), NDJSON).await?;
+        let reply = self.open(query.target().param("format", "ndjson"), NDJSON, &[]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to an export", reply.body.status())));
         }
@@ -758,7 +758,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let reply = self.open(Target::new(&segments), JSON).await?;
+        let reply = self.open(Target::new(&segments), JSON, &[no_redirect()]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
@@ -781,7 +781,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\""))];
+        let fields = [("range", format!("bytes={from}-")), ("if-range", format!("\"{digest}\"")), no_redirect()];
         let work = self.send_with(Method::GET, Target::new(&segments), None, true, JSON, &fields);
         let (_connection, reply) =
             timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
@@ -822,7 +822,7 @@ impl Client {
     pub async fn log_proof(&self, index: u64, size: u64) -> Result<String, ClientError> {
         let target = Target::new(&["log", "proof", &index.to_string()]).number("size", Some(size));
         let work = async {
-            let (connection, reply) = self.send(Method::GET, target, None, true, "text/plain").await?;
+            let (connection, reply) = self.send_with(Method::GET, target, None, true, "text/plain", &[]).await?;
             let bytes = self.collect(reply.body.into_body()).await?;
             self.put_back(connection).await;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -831,10 +831,16 @@ impl Client {
     }
 
     /// Asks for something that goes on, and reads the head of the answer. The connection ends with it.
-    async fn open(&self, target: Target, accept: &'static str) -> Result<Reply<Response<Incoming>>, ClientError> {
-        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send(Method::GET, target, None, true, accept))
-            .await
-            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+    async fn open(
+        &self,
+        target: Target,
+        accept: &'static str,
+        fields: &[(&'static str, String)],
+    ) -> Result<Reply<Response<Incoming>>, ClientError> {
+        let (_connection, reply) =
+            timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
+                .await
+                .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
         Ok(reply)
     }
 
@@ -905,20 +911,8 @@ impl Client {
         timeout(WHOLE_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))
     }
 
-    /// Sends a request and reads the head of its answer. An answer that is no success is read whole and comes back as
-    /// an error.
-    async fn send(
-        &self,
-        method: Method,
-        target: Target,
-        body: Option<Bytes>,
-        signed: bool,
-        accept: &'static str,
-    ) -> Result<(SendRequest<Full<Bytes>>, Reply<Response<Incoming>>), ClientError> {
-        self.send_with(method, target, body, signed, accept, &[]).await
-    }
-
-    /// The same with more header fields.
+    /// Sends a request with these header fields besides the usual ones, and reads the head of its answer. An answer that is no
+    /// success is read whole and comes back as an error.
     async fn send_with(
         &self,
         method: Method,
@@ -1130,6 +1124,11 @@ fn http_date(text: &str) -> Option<i64> {
     let (_day, rest) = text.split_once(", ")?;
     let time = jiff::civil::DateTime::strptime("%d %b %Y %H:%M:%S", rest.strip_suffix(" GMT")?).ok()?;
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+/// Octets come from the registry itself: this client follows nobody to another address (RFC 7240).
+fn no_redirect() -> (&'static str, String) {
+    ("prefer", "no-redirect".to_owned())
 }
 
 /// `Retry-After`, where it is a number of seconds.

@@ -133,6 +133,8 @@ problem_types! {
         "Something failed that should not. The daemon's log has the cause under the request id in `instance`."
     AuditUnavailable "audit-unavailable" 503 "The audit log can't be written"
         "Nothing is done that can't be recorded first. The request changed nothing. Try again after Retry-After; the operator finds the cause in /readyz and in the daemon's log."
+    StorageUnavailable "storage-unavailable" 503 "The artifacts' store can't be used now"
+        "The object store that keeps the artifacts can't be reached, is busy, or refuses; the detail says why. The request changed nothing, and nothing of an upload was kept. Try again after Retry-After; what needs no artifact goes on meanwhile. The operator finds the state in /readyz and the cause in the daemon's log."
     Unavailable "unavailable" 503 "Not ready"
         "The daemon is starting, stopping or out of connections. Try again after Retry-After."
     StorageFull "storage-full" 507 "Not enough storage"

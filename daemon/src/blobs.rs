@@ -1,24 +1,32 @@
 //! Blobs: bytes by digest, written once.
 //!
-//! The trait [`Blobs`] is the promise, its leaves keep it ([`disk`]: on a local file system), and the suite `contract` holds
-//! each of them to it. The module knows octets, sizes
-//! and digests. It does not know what the octets are, who owns them or whether anything points at them, and it computes no
+//! The trait [`Blobs`] is the promise, its leaves keep it ([`disk`]: on a local file system; `s3`: in an object store), and the
+//! suite `contract` holds each of them to it. [`both`] is two of them while blobs move from one to the other, which `migrate`
+//! does. The module knows octets, sizes and digests. It does not know what the octets are, who owns them or whether anything points at them, and it computes no
 //! digest: hashing and size limits sit above, in one place, so that no two stores can disagree about them.
 //!
 //! All calls block. They are made on blocking threads, never on the async ones, with one exception that says so
 //! ([`BlobReader::try_read_cached`]).
 
+use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use common::digest::Digest;
 
+use crate::config::secret::Secret;
 use crate::inspect::ReadAt;
 use crate::inspection::Subject;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod both;
 pub mod disk;
+mod partial;
+pub mod migrate;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 /// A store of blobs.
 ///
@@ -67,6 +75,21 @@ pub trait Blobs: Send + Sync {
     /// [`BlobError::Unavailable`]: it may be gone, or not, or come back after a power cut. Call again.
     fn remove(&self, digest: &Digest) -> Result<(), BlobError>;
 
+    /// Removes a blob that nothing points to, as the caller has read in the log ten minutes ago at most, and of which this
+    /// process itself holds nothing. Where other daemons use the same blobs, one of them may be about to point to it: then
+    /// it is said when to ask again.
+    ///
+    /// # Errors
+    /// As of [`Blobs::remove`].
+    fn remove_unneeded(&self, digest: &Digest) -> Result<Removal, BlobError> {
+        self.remove(digest).map(|()| Removal::Done)
+    }
+
+    /// How long after [`Staged::keep`] began a record that points to the blob may still be committed; none: for ever.
+    fn commit_within(&self) -> Option<Duration> {
+        None
+    }
+
     /// Calls `visit` with the digest and size in octets of each blob, in no order. Blobs kept or removed meanwhile may be
     /// visited or not; all others are, once each. Names in the store that are no digests are passed over.
     ///
@@ -113,6 +136,52 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// [`BlobError::Unavailable`]: some may be left.
     fn sweep_staging(&self) -> Result<u64, BlobError>;
+
+    /// What it is, in a word for operators.
+    fn backend(&self) -> &'static str {
+        "disk"
+    }
+
+    /// Whether the blobs can be reached, as far as is known without asking: never waits. The reason names nothing that not
+    /// anybody may know.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn reachable(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether [`Blobs::hand_out`] may give addresses.
+    fn hands_out(&self) -> bool {
+        false
+    }
+
+    /// An address from which whoever has it may fetch the blob for a short time, without asking us; none where there are
+    /// none. It is a secret.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`], [`BlobError::Unreachable`]: there is none now.
+    fn hand_out(&self, _digest: &Digest, _said: &HandOut) -> Result<Option<Secret>, BlobError> {
+        Ok(None)
+    }
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Done,
+    /// Another daemon may be about to need it; ask again after this time, having read the log anew.
+    Later(Duration),
+}
+
+/// What is said of a blob where it is fetched from an address of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOut {
+    /// Its media type.
+    pub content_type: String,
+    /// `Content-Disposition` (RFC 6266).
+    pub content_disposition: String,
 }
 
 /// A blob in the making. Dropped without [`Staged::keep`], it leaves nothing behind: that covers every early return and
@@ -255,6 +324,15 @@ pub enum BlobError {
     /// The disk or service failed. The same operation may succeed later, begun anew.
     #[error("the blob store is unavailable")]
     Unavailable(#[source] io::Error),
+    /// The service that keeps the blobs can't be reached, is busy, or refuses. The same operation may succeed later, begun
+    /// anew, and until then nothing is known of any blob.
+    #[error("the blobs can't be reached: {why}")]
+    Unreachable {
+        /// Why, in words that anybody may see.
+        why: String,
+        /// The cause, for the log.
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl From<io::Error> for BlobError {

@@ -18,6 +18,7 @@ use common::manual::Shell;
 use serde_json::json;
 
 use crate::config::database::DatabaseAddress;
+use crate::config::s3::{self, Place};
 use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file};
 use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
@@ -147,6 +148,12 @@ pub enum Command {
     ///
     /// What was copied is read back and compared: as many entries, the same root, the same state. Artifacts are not moved.
     Migrate(MigrateOptions),
+    /// Copy every blob from one store to another, whether the daemon runs or not; begun again, it goes on
+    ///
+    /// Name the new store with MREG_BLOBS and the old one with MREG_BLOBS_OLD and restart the daemon, which from then on writes to
+    /// the new one and reads from both. Copy. Unset MREG_BLOBS_OLD, restart, and run `mregd check --blobs`: it says that all
+    /// is there. Nothing is removed from the old store. Exit code 65 if a blob is damaged, 75 if a store failed: begin again.
+    MigrateBlobs(MigrateBlobsOptions),
     /// Inspect files without a registry: what they are, and whether loading them can run code
     ///
     /// Nothing is loaded or executed. The exit code is the gravest verdict: 0 clean, 10 suspicious, 11 unscannable, 12
@@ -174,6 +181,20 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// `mregd migrate-blobs`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct MigrateBlobsOptions {
+    /// From where: disk, or s3://bucket/prefix [default: MREG_BLOBS_OLD]
+    #[arg(long, value_name = "STORE", value_parser = s3::place)]
+    pub from: Option<Place>,
+    /// To where: disk, or s3://bucket/prefix [default: MREG_BLOBS]
+    #[arg(long, value_name = "STORE", value_parser = s3::place)]
+    pub to: Option<Place>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `mregd scan`.

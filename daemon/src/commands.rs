@@ -5,6 +5,7 @@
 mod check;
 mod log;
 mod migrate;
+mod migrate_blobs;
 mod progress;
 mod scan;
 mod serve;
@@ -19,6 +20,7 @@ use std::num::NonZero;
 use common::shown::shown;
 use tokio::runtime::Runtime;
 
+use crate::blobs::BlobError;
 use crate::cli::{self, Command, Exit, LogCommand, ScanArgs, WitnessArgs};
 use crate::config::secret::SecretError;
 use crate::config::{Config, Loaded, Options};
@@ -60,6 +62,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Migrate(options) => {
             logging::report_warnings(loaded);
             migrate::migrate(&loaded.config, options)
+        }
+        Command::MigrateBlobs(options) => {
+            logging::report_warnings(loaded);
+            migrate_blobs::migrate_blobs(&loaded.config, &options)
         }
         Command::Openapi => return cli::out(openapi::text()),
         // They need no registry, nor a valid configuration: main does them.
@@ -195,6 +201,7 @@ impl From<StartError> for Failed {
             StartError::Store(OpenError::Refused(_)) => Exit::Data,
             StartError::Store(OpenError::Store(StoreError::Corrupt(_))) => Exit::Data,
             StartError::Store(OpenError::Store(_)) => Exit::Io,
+            StartError::Blobs { source: BlobError::Unreachable { .. }, .. } => Exit::TempFail,
             StartError::Blobs { .. } => Exit::CantCreate,
             StartError::TokenKey { source, .. } => match source {
                 crate::config::secret::SecretError::Io(_) => Exit::NoInput,
@@ -245,6 +252,7 @@ fn exit_of_registry(error: &RegistryError) -> Exit {
         | RegistryError::AuditFull(_)
         | RegistryError::AuditUnknown(_)
         | RegistryError::StorageFull => Exit::Io,
+        RegistryError::BlobsUnreachable { .. } => Exit::TempFail,
         RegistryError::Internal(_) => Exit::Internal,
         // What is wrong is what was asked for.
         _refused => Exit::Usage,

@@ -9,6 +9,7 @@ pub mod database;
 pub mod dotenv;
 pub mod ingest;
 pub mod network;
+pub mod s3;
 pub mod secret;
 pub mod scan;
 pub mod settings;
@@ -30,6 +31,7 @@ use common::role::{Permission, Role};
 use database::{DatabaseAddress, SharedDatabase};
 use ingest::{DropFolder, UID_NOBODY};
 use network::{Listen, Proxies, SOCKET_PATH_MAX, TlsFiles};
+use s3::{ObjectStore, Place};
 use scan::{ScanPolicies, ScanPolicy};
 use secret::Readers;
 pub use secret::Secret;
@@ -74,6 +76,12 @@ pub struct Config {
     pub scrub_interval: Option<Duration>,
     /// How much is read then, in bytes a second; at least 4096.
     pub scrub_bytes_per_second: u64,
+    /// Where artifacts are kept.
+    pub blobs: Place,
+    /// Where they are read from as well, while they move.
+    pub blobs_old: Option<Place>,
+    /// How an object store is spoken to.
+    pub object_store: ObjectStore,
     /// The key of access tokens.
     pub jwt_secret: JwtSecret,
     /// The key before it, accepted and not used.
@@ -353,7 +361,7 @@ impl Loaded {
                 value: show(&self.config),
                 source: self.sources.get(setting.name).cloned().unwrap_or(Source::Default),
             }),
-            Kind::Unavailable | Kind::Ignored => None,
+            Kind::Unavailable => None,
         };
         settings::all().filter_map(row).collect()
     }
@@ -376,6 +384,8 @@ pub struct Draft {
     config: Config,
     database: Database,
     shared_database: Option<DatabaseAddress>,
+    /// `S3_BUCKET_NAME`.
+    bucket: Option<String>,
 }
 
 impl Draft {
@@ -394,6 +404,9 @@ impl Draft {
             restore_days: 0,
             scrub_interval: None,
             scrub_bytes_per_second: 0,
+            blobs: Place::Disk,
+            blobs_old: None,
+            object_store: ObjectStore::blank(),
             jwt_secret: JwtSecret::Generate,
             jwt_secret_previous: None,
             access_token_minutes: 0,
@@ -432,7 +445,7 @@ impl Draft {
             witnesses: None,
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
-        Self { config, database: Database::Embedded, shared_database: None }
+        Self { config, database: Database::Embedded, shared_database: None, bucket: None }
     }
 
     /// The drop folder in the making.
@@ -512,6 +525,7 @@ impl Config {
         loading.settle_data_dir();
         loading.settle_key_dir();
         loading.settle_database();
+        loading.settle_blobs();
         loading.settle_drop_folder();
         loading.settle_witnesses();
         loading.settle_tls();
@@ -548,7 +562,6 @@ impl Loading<'_> {
 
     /// Each row of the table: its default, then what was set.
     fn apply_table(&mut self) {
-        let mut ignored = Vec::new();
         for setting in settings::all() {
             match setting.kind {
                 Kind::Plain { apply, .. } => {
@@ -572,14 +585,7 @@ impl Loading<'_> {
                         );
                     }
                 }
-                Kind::Ignored => ignored.extend(self.inputs.plain(setting.name).map(|_| setting.name)),
             }
-        }
-        if !ignored.is_empty() {
-            self.warn(format!(
-                "{}: without meaning here, because S3 storage is not available in this version",
-                ignored.join(", ")
-            ));
         }
         if !self.inputs.placeholders.is_empty() {
             let placeholders = self.inputs.placeholders.join(", ");
@@ -724,6 +730,66 @@ impl Loading<'_> {
                 "MREG_DATABASE shares the log with other daemons, but JWT_SECRET_KEY is not set: each daemon makes its own, \
                  and refuses the others' tokens. Set the same for all",
             );
+        }
+    }
+
+    /// Where artifacts are, and that what is said of an object store is whole.
+    fn settle_blobs(&mut self) {
+        if let Some(bucket) = self.draft.bucket.take() {
+            let place = Place::S3 { bucket, prefix: String::new() };
+            if !self.is_set("MREG_BLOBS") {
+                self.draft.config.blobs = place;
+            } else if self.draft.config.blobs != place {
+                self.mistake("S3_BUCKET_NAME", "and MREG_BLOBS name different places; unset one of them");
+            }
+        }
+        let Config { blobs, blobs_old, .. } = &self.draft.config;
+        if Some(blobs) == blobs_old.as_ref() {
+            self.mistake("MREG_BLOBS_OLD", "is the same as MREG_BLOBS; unset it");
+        }
+        let uses_s3 = self.draft.config.blobs.is_s3() || self.draft.config.blobs_old.as_ref().is_some_and(Place::is_s3);
+        let path = self.draft.config.object_store.ca_file.as_ref().map(|path| self.absolute(path));
+        self.draft.config.object_store.ca_file = path;
+        let store = &self.draft.config.object_store;
+        let (key_id, secret, token) = (store.key_id.is_some(), store.secret.is_some(), store.session_token.is_some());
+        let endpoint = store.endpoint.as_deref();
+        let is_clear = endpoint.is_some_and(s3::is_clear);
+        let misses_tls = store.ca_file.is_some() && endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+        if uses_s3 {
+            if key_id != secret && !self.is_mistaken("AWS_SECRET_ACCESS_KEY") && !self.is_mistaken("AWS_ACCESS_KEY_ID")
+            {
+                let (set, missing) = if key_id {
+                    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+                } else {
+                    ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
+                };
+                self.mistake(set, format!("is set and {missing} is not; set both, or neither"));
+            }
+            if token && !key_id {
+                self.mistake("AWS_SESSION_TOKEN", "is set and AWS_ACCESS_KEY_ID is not; set both, or neither");
+            }
+            if misses_tls {
+                self.mistake("MREG_S3_CA_FILE", "is set, and AWS_ENDPOINT_URL is not an https:// address");
+            }
+            if is_clear {
+                self.warn(
+                    "AWS_ENDPOINT_URL is not an https:// address: artifacts can be read on their way to the store",
+                );
+            }
+            if self.draft.config.upload_bytes_max > s3::BLOB_BYTES_MAX {
+                self.mistake(
+                    "MREG_MAX_UPLOAD_BYTES",
+                    "is more than an object of an object store can have; at most 625 GiB",
+                );
+            }
+            return;
+        }
+        // Names that begin with AWS_ are often set for other programs.
+        let others = settings::all().map(|setting| setting.name).filter(|name| name.starts_with("MREG_S3_"));
+        let said: Vec<&str> = others.filter(|name| self.is_set(name)).collect();
+        if !said.is_empty() {
+            let said = said.join(", ");
+            self.notices.push(format!("{said}: without meaning here, because MREG_BLOBS names no bucket"));
         }
     }
 

@@ -34,13 +34,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::audit::Action;
+use common::audit::{Action, leaf_hash};
 use common::name::{Alias, UserName};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::blobs::both::Both;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
+#[cfg(feature = "s3")]
+use crate::blobs::s3::{self, S3Blobs, S3Options};
 use crate::blobs::{BlobError, Blobs};
+use crate::config::s3::Place;
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
 use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess};
 use crate::cosigning::{Cosigning, CosigningError};
@@ -64,6 +68,10 @@ use crate::tls::Tls;
 const BLOBS_DIR: &str = "blobs";
 /// Records of resumable uploads, below the data directory.
 const UPLOADS_DIR: &str = "uploads";
+/// What is staged for an object store, below the data directory.
+const S3_DIR: &str = "s3";
+/// The same for the store of [`Config::blobs_old`].
+const S3_OLD_DIR: &str = "s3-old";
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
@@ -76,10 +84,10 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The blobs.
-    #[error("the blobs in {} can't be opened", path.display())]
+    #[error("the blobs in {place} can't be opened")]
     Blobs {
-        /// Their directory.
-        path: PathBuf,
+        /// Where they are: a directory, or a bucket.
+        place: String,
         /// Why.
         source: BlobError,
     },
@@ -159,15 +167,15 @@ pub struct Opened {
 pub async fn open(config: &Config) -> Result<Opened, StartError> {
     let settings = registry_settings(config)?;
     let options = store_options(config);
-    let blobs_dir = config.data_dir.join(BLOBS_DIR);
-    let (store, blobs) = off_the_runtime(move || {
-        let store = SledStore::open(&options)?;
-        let blobs = DiskBlobs::open(&blobs_dir, DiskOptions::default())
-            .map_err(|source| StartError::Blobs { path: blobs_dir, source })?;
-        Ok::<_, StartError>((store, blobs))
-    })
-    .await?;
-    let (store, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (Arc::new(store), Arc::new(blobs));
+    let store = off_the_runtime(move || SledStore::open(&options)).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let blobs = match open_blobs(config, &store).await {
+        Ok(blobs) => blobs,
+        Err(error) => {
+            store.close().await;
+            return Err(error);
+        }
+    };
     let registry = Registry::open(store, blobs, inspector(config), settings).await.map_err(StartError::Registry)?;
     let registry = Arc::new(registry);
     let opened = async {
@@ -202,6 +210,91 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
 pub(crate) fn store_options(config: &Config) -> SledOptions {
     let options = SledOptions::new(&config.data_dir, &config.key_dir, &config.log_origin);
     SledOptions { shared: config.database.clone(), ..options }
+}
+
+/// Opens the blobs of a registry whose store is open: an object store is told whose they are.
+async fn open_blobs(config: &Config, store: &Arc<dyn Store>) -> Result<Arc<dyn Blobs>, StartError> {
+    let mut first = None;
+    store.read(Box::new(|view| first = Some(view.leaf(0)))).await;
+    let log = match first {
+        Some(Ok(Some(leaf))) => Some(hex::encode(leaf_hash(&leaf).0)),
+        // A log has its first entry from its beginning on; a log that can't be read is told of by whatever reads it next.
+        _ => None,
+    };
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| open_places(config, log.as_deref()));
+        opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known.
+/// Blocks.
+pub(crate) fn open_places(config: &Config, log: Option<&str>) -> Result<Arc<dyn Blobs>, StartError> {
+    let blobs = open_place(config, &config.blobs, S3_DIR, log)?;
+    match &config.blobs_old {
+        None => Ok(blobs),
+        Some(old) => Ok(Arc::new(Both::new(blobs, open_place(config, old, S3_OLD_DIR, log)?))),
+    }
+}
+
+/// Opens one place. `dir` is where an object store keeps what is staged, below the data directory. Blocks.
+pub(crate) fn open_place(
+    config: &Config,
+    place: &Place,
+    dir: &str,
+    log: Option<&str>,
+) -> Result<Arc<dyn Blobs>, StartError> {
+    match place {
+        Place::Disk => {
+            let path = config.data_dir.join(BLOBS_DIR);
+            let opened = DiskBlobs::open(&path, DiskOptions::default());
+            let place = path.display().to_string();
+            opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place, source })
+        }
+        #[cfg(feature = "s3")]
+        Place::S3 { bucket, prefix } => {
+            let options = s3_options(config, bucket, prefix, config.data_dir.join(dir));
+            let opened = S3Blobs::open(options, log);
+            opened
+                .map(|blobs| Arc::new(blobs) as _)
+                .map_err(|source| StartError::Blobs { place: place.to_string(), source })
+        }
+        #[cfg(not(feature = "s3"))]
+        Place::S3 { .. } => {
+            let _of_object_stores = (dir, log);
+            Err(StartError::Setting {
+                name: "MREG_BLOBS",
+                problem: format!("{place} is in an object store, and this mregd was built without them (feature `s3`)"),
+            })
+        }
+    }
+}
+
+#[cfg(feature = "s3")]
+fn s3_options(config: &Config, bucket: &str, prefix: &str, dir: PathBuf) -> S3Options {
+    let store = &config.object_store;
+    let identity = match (&store.key_id, &store.secret) {
+        (Some(key_id), Some(secret)) => s3::Identity::Given {
+            key_id: key_id.clone(),
+            secret: secret.clone(),
+            session_token: store.session_token.clone(),
+        },
+        _ => s3::Identity::Found { asks_instance: store.asks_instance },
+    };
+    S3Options {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        endpoint: store.endpoint.clone(),
+        // What stores without regions take.
+        region: store.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        path_style: store.path_style.unwrap_or(store.endpoint.is_some()),
+        checksums: if store.sends_checksums { s3::Checksums::Sha256 } else { s3::Checksums::None },
+        identity,
+        ca_file: store.ca_file.clone(),
+        hand_out: store.redirect,
+        grace: store.grace,
+        dir,
+    }
 }
 
 /// What inspects files: workers, which are this very program again.

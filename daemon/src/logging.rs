@@ -24,6 +24,10 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::clock;
 use crate::config::{Loaded, LogFormat, Logging, Source};
 
+/// Libraries that say at finer levels what they sign, and how: signatures are secrets for as long as they are valid.
+const SIGNERS: [&str; 6] =
+    ["aws_config", "aws_credential_types", "aws_runtime", "aws_sdk_s3", "aws_sigv4", "aws_smithy_runtime"];
+
 /// Why there are no diagnostics.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,7 +46,10 @@ pub enum LoggingError {
 /// # Errors
 /// [`LoggingError`]; neither happens to a process that calls this once with a loaded configuration.
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&logging.filter)?;
+    let mut filter = EnvFilter::try_new(&logging.filter)?;
+    for target in SIGNERS {
+        filter = filter.add_directive(format!("{target}=warn").parse()?);
+    }
     match logging.format {
         LogFormat::Json => json_subscriber(filter, stderr).with(Newest).try_init()?,
         LogFormat::Text => text_subscriber(filter, Style::of_stderr(logging), stderr).with(Newest).try_init()?,

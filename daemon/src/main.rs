@@ -32,6 +32,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::Log(_)
         | Command::Check(_)
         | Command::Migrate(_)
+        | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,

@@ -38,6 +38,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
             ProblemType::AuditUnavailable
         }
         RegistryError::StorageFull => ProblemType::StorageFull,
+        RegistryError::BlobsUnreachable { .. } => ProblemType::StorageUnavailable,
         RegistryError::Corrupt(_) | RegistryError::Internal(_) => ProblemType::Internal,
     }
 }

@@ -280,6 +280,19 @@ impl Registry {
         self.inner.space().await
     }
 
+    /// What keeps the bytes, in a word.
+    pub fn blobs_backend(&self) -> &'static str {
+        self.inner.blobs.backend()
+    }
+
+    /// Whether the bytes can be reached, as far as is known.
+    ///
+    /// # Errors
+    /// Why not, in words that anybody may see.
+    pub fn blobs_reachable(&self) -> Result<(), String> {
+        self.inner.blobs.reachable()
+    }
+
     /// Uploads under way.
     pub fn open_uploads(&self) -> u64 {
         self.inner.intake.open()

@@ -37,6 +37,7 @@ mod races;
 mod readme;
 mod recovery;
 mod removal;
+mod s3;
 mod scrub;
 mod store_contract;
 mod tail;

@@ -19,6 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("headers-too-large", "limits.rs: a head that is too large"),
     ("upload-busy", "tus/protocol.rs: many at one upload may meet it"),
     ("storage-full", "upload.rs: below the watermark"),
+    ("storage-unavailable", "s3.rs: an object store that is away"),
     ("malicious-content", "inspection.rs: a policy that takes none in"),
     ("too-many-requests", "login.rs: the lockout"),
     ("password-change-required", "login.rs: a password set by an admin"),

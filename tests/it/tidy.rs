@@ -59,10 +59,14 @@ fn dependencies_point_one_way() {
                 "::sled",
                 "store::sled",
                 "blobs::disk",
+                "blobs::s3",
                 "std::env",
             ],
         ),
-        ("daemon/src/http", &["store::sled", "blobs::disk", "sled::", "store::journal::Journal", "std::env"]),
+        (
+            "daemon/src/http",
+            &["store::sled", "blobs::disk", "blobs::s3", "sled::", "store::journal::Journal", "std::env"],
+        ),
         ("daemon/src/store", &["crate::http", "crate::registry", "crate::blobs", "hyper"]),
         ("daemon/src/blobs", &["crate::http", "crate::registry", "crate::store", "hyper"]),
         ("daemon/src/auth", &["crate::http", "crate::registry", "crate::store", "crate::blobs", "hyper"]),
@@ -104,7 +108,7 @@ fn leaves_are_wired_in_one_place() {
             || !name.starts_with("daemon/src")
             || is_test(&path);
         for (line, code) in code_lines(&text).filter(|_| !may) {
-            for leaf in ["SledStore", "DiskBlobs", "store::sled", "blobs::disk"] {
+            for leaf in ["SledStore", "DiskBlobs", "S3Blobs", "store::sled", "blobs::disk", "blobs::s3"] {
                 assert!(!code.contains(leaf), "{name}:{line} names {leaf}: {code}");
             }
         }

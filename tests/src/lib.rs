@@ -20,6 +20,7 @@ pub mod oracle;
 pub mod postgres;
 pub mod pty;
 pub mod relay;
+pub mod s3;
 pub mod samples;
 pub mod small_disk;
 pub mod tail;

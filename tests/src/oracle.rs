@@ -157,10 +157,21 @@ pub fn checkpoint(data_dir: &Path) -> String {
     String::from_utf8(octets[..end].to_vec()).expect("a note in UTF-8")
 }
 
-/// Blobs on disk: each must have the digest that names it. Nothing may be left in staging.
+/// Blobs on disk: each must have the digest that names it. Nothing may be left in staging, nor in that of an object store,
+/// where blobs are kept in one.
 pub fn blobs(data_dir: &Path) -> BTreeSet<String> {
+    let staged_for_s3 = fs::read_dir(data_dir.join("s3/staging")).map_or(0, Iterator::count);
+    assert_eq!(staged_for_s3, 0, "files in the staging of the object store");
+    if data_dir.join("s3").is_dir() && !data_dir.join("blobs").is_dir() {
+        return BTreeSet::new();
+    }
+    blobs_below(&data_dir.join("blobs/sha256"), staged(data_dir))
+}
+
+/// The same of a bucket's directory, or of blobs anywhere else.
+pub fn blobs_below(dir: &Path, staged: usize) -> BTreeSet<String> {
     let mut digests = BTreeSet::new();
-    for shard in fs::read_dir(data_dir.join("blobs/sha256")).unwrap() {
+    for shard in fs::read_dir(dir).unwrap() {
         let shard = shard.unwrap();
         for blob in fs::read_dir(shard.path()).unwrap() {
             let blob = blob.unwrap();
@@ -170,7 +181,7 @@ pub fn blobs(data_dir: &Path) -> BTreeSet<String> {
             digests.insert(name);
         }
     }
-    assert_eq!(staged(data_dir), 0, "files in staging");
+    assert_eq!(staged, 0, "files in staging");
     digests
 }
 

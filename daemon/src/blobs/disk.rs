@@ -25,7 +25,7 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -33,11 +33,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use common::digest::Digest;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use super::partial::Partials;
 use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
 use crate::durable::{self, MODE_DIR};
-
-/// Mode of a partial blob: it is opened again to be appended to.
-const MODE_PARTIAL: u32 = 0o600;
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
 const MODE_BLOB: u32 = 0o400;
@@ -52,9 +50,6 @@ const WRITEBACKS_QUEUED_MAX: usize = 16;
 /// the same without a thread, but has no safe wrapper; `posix_fadvise(DONTNEED)` starts writing too, but threw up to 20 % of
 /// the pages out of memory that inspection and the first download want to find there.
 const WRITEBACK_STRIDE: u64 = 64 << 20;
-
-/// The same for a partial blob, which is synced on the way and should then find little left.
-const PARTIAL_WRITEBACK_STRIDE: u64 = 16 << 20;
 
 /// What can be set about a [`DiskBlobs`].
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +77,7 @@ struct Store {
     device: u64,
     finalisers: Turnstile,
     writeback: SyncSender<File>,
+    partials: Partials,
 }
 
 impl DiskBlobs {
@@ -93,7 +89,7 @@ impl DiskBlobs {
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Self, BlobError> {
         let (staging, blobs) = (dir.join("staging"), dir.join("sha256"));
         durable::create_dir_all(&staging, MODE_DIR)?;
-        durable::create_dir_all(&dir.join("partial"), MODE_DIR)?;
+        let partials = Partials::open(dir.join("partial"))?;
         durable::create_dir_all(&blobs, MODE_DIR)?;
         for shard in 0..=u8::MAX {
             match DirBuilder::new().mode(MODE_DIR).create(blobs.join(hex::encode([shard]))) {
@@ -112,7 +108,7 @@ impl DiskBlobs {
         // Ends when the store and the last upload drop the sender.
         std::thread::Builder::new().name("blob-writeback".into()).spawn(move || write_back(&files))?;
         let finalisers = Turnstile::new(options.finalisers_max);
-        Ok(Self { store: Arc::new(Store { dir: dir.into(), device, finalisers, writeback }) })
+        Ok(Self { store: Arc::new(Store { dir: dir.into(), device, finalisers, writeback, partials }) })
     }
 }
 
@@ -181,44 +177,21 @@ impl Blobs for DiskBlobs {
     }
 
     fn partial(&self, name: &str) -> Result<Box<dyn Partial>, BlobError> {
-        let path = self.store.partial(name)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(MODE_PARTIAL);
-        let (file, is_new) = match options.open(&path) {
-            Ok(file) => (file, false),
-            Err(error) if error.kind() == ErrorKind::NotFound => (options.create_new(true).open(&path)?, true),
-            Err(error) => return Err(error.into()),
-        };
-        if is_new {
-            durable::sync_dir(&self.store.dir.join("partial"))?;
-        }
-        let len = file.metadata()?.len();
-        Ok(Box::new(DiskPartial { store: Arc::clone(&self.store), path, file, len, behind: 0 }))
+        Ok(Box::new(self.store.partials.open_one(name, Some(self.store.writeback.clone()))?))
     }
 
     fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError> {
-        let partial = self.store.partial(name)?;
-        let file = File::open(&partial)?;
-        // From here on it changes no more than any blob does, under whichever name.
-        file.set_permissions(std::fs::Permissions::from_mode(MODE_BLOB))?;
-        let len = file.metadata()?.len();
         let path = self.store.dir.join("staging").join(uuid::Uuid::new_v4().simple().to_string());
-        std::fs::hard_link(&partial, &path)?;
+        let (file, len) = self.store.partials.stage(name, &path, MODE_BLOB)?;
         Ok(Box::new(DiskStaged { store: Arc::clone(&self.store), path, file, len, behind: 0, kept: false }))
     }
 
     fn partials(&self, visit: &mut dyn FnMut(&str, u64)) -> Result<(), BlobError> {
-        for entry in std::fs::read_dir(self.store.dir.join("partial"))? {
-            let entry = entry?;
-            if let (Some(name), Some(bytes)) = (entry.file_name().to_str(), size(&entry.path())?) {
-                visit(name, bytes);
-            }
-        }
-        Ok(())
+        self.store.partials.visit(visit)
     }
 
     fn remove_partial(&self, name: &str) -> Result<(), BlobError> {
-        Ok(durable::remove(&self.store.partial(name)?)?)
+        self.store.partials.remove(name)
     }
 
     fn sweep_staging(&self) -> Result<u64, BlobError> {
@@ -237,15 +210,6 @@ impl Blobs for DiskBlobs {
 }
 
 impl Store {
-    /// Where a partial blob lies. A name that could lead elsewhere is refused, whoever gave it.
-    fn partial(&self, name: &str) -> Result<PathBuf, BlobError> {
-        if name.is_empty() || !name.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
-            let why = "a partial blob's name is of letters and digits";
-            return Err(BlobError::Unavailable(io::Error::new(ErrorKind::InvalidInput, why)));
-        }
-        Ok(self.dir.join("partial").join(name))
-    }
-
     /// Asks for writeback of what is dirty in a file. A help, not a promise.
     ///
     /// The descriptor is another one on purpose. Linux reports a failed writeback once to every description that was open
@@ -374,50 +338,6 @@ impl Drop for DiskStaged {
             // Nobody is left to be told, and the next start sweeps.
             tracing::warn!(path = %self.path.display(), %error, "staged upload could not be removed");
         }
-    }
-}
-
-/// A partial blob. Invariant: octets behind `len` are leavings of a write that failed or a crash, and mean nothing.
-struct DiskPartial {
-    store: Arc<Store>,
-    path: PathBuf,
-    file: File,
-    len: u64,
-    /// Octets written since writeback was last asked for.
-    behind: u64,
-}
-
-impl Partial for DiskPartial {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn cut(&mut self, len: u64) -> Result<(), BlobError> {
-        if len > self.len {
-            let why = format!("'{}' has {} octets, where {len} were durable", self.path.display(), self.len);
-            return Err(BlobError::Unavailable(io::Error::new(ErrorKind::InvalidData, why)));
-        }
-        self.file.set_len(len)?;
-        self.len = len;
-        Ok(())
-    }
-
-    fn write(&mut self, octets: &[u8]) -> Result<(), BlobError> {
-        self.file.write_all_at(octets, self.len)?;
-        self.len += octets.len() as u64;
-        self.behind += octets.len() as u64;
-        if self.behind >= PARTIAL_WRITEBACK_STRIDE {
-            self.store.begin_writeback(&self.path);
-            self.behind = 0;
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), BlobError> {
-        // What a failed write left behind the end goes, so that the file is what it is said to be.
-        self.file.set_len(self.len)?;
-        self.behind = 0;
-        Ok(self.file.sync_data()?)
     }
 }
 

@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::{Failed, runtime, say, way};
-use crate::StartError;
-use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::cli::{self, CheckOptions, Exit};
 use crate::config::Config;
 use crate::http::check::line;
@@ -55,21 +53,19 @@ pub(super) fn stopped(
     printed: Printed,
 ) -> Result<(), Failed> {
     let options = crate::store_options(config);
-    let dir = config.data_dir.join(crate::BLOBS_DIR);
     if !config.data_dir.join("log").is_dir() {
         let dir = config.data_dir.display();
         let message = format_args!("there is no registry in {dir}; MREG_DATA_DIR or --data-dir names another");
         return Err(Failed::new(Exit::Config, message));
     }
-    let blobs =
-        DiskBlobs::open(&dir, DiskOptions::default()).map_err(|source| StartError::Blobs { path: dir, source })?;
+    let blobs = crate::open_places(config, None)?;
     let mut report = Report::new(printed);
-    let mut checking = Checking::stopped(&blobs, read_blobs, bytes_per_second, |told| {
+    let mut checking = Checking::stopped(&*blobs, read_blobs, bytes_per_second, |told| {
         report.take(line(told));
         true
     });
     let checked = check_stopped(&options, &mut checking)?;
-    checking.unreferenced(&blobs, |_digest| false);
+    checking.unreferenced(&*blobs, |_digest| false);
     checking.finish(checked);
     report.finish()
 }

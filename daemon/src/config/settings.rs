@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use super::database::DatabaseAddress;
 use super::ingest::{self, DropFolder};
 use super::network::{self, ForwardedBy, TlsFiles};
+use super::s3::{self, Place};
 use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
 use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
@@ -84,8 +85,6 @@ pub enum Kind {
     },
     /// Known, not honoured yet: setting it is a mistake, because what was asked for would not happen.
     Unavailable,
-    /// Without meaning here, and often set for other programs: noted once, otherwise ignored.
-    Ignored,
 }
 
 /// A heading and the settings under it.
@@ -287,6 +286,195 @@ pub const GROUPS: &[Group] = &[
                 },
                 doc: "How much of the disk's bandwidth that may take, at least 4 KiB: bytes, or a number with KiB, MiB, \
                       GiB or TiB. A pass that takes longer than MREG_SCRUB_INTERVAL is followed by the next at once.",
+            },
+        ],
+    },
+    Group {
+        title: "Where artifacts are kept",
+        settings: &[
+            Setting {
+                name: "MREG_BLOBS",
+                default: Default::Text("disk"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.blobs = s3::place(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.blobs.to_string(),
+                },
+                doc: "Where artifacts are kept: disk, below MREG_DATA_DIR, or in a bucket of an object store that speaks S3, as s3://bucket/prefix. Records and the audit log stay in MREG_DATA_DIR.",
+            },
+            Setting {
+                name: "MREG_BLOBS_OLD",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.blobs_old = optional(text, s3::place)?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.blobs_old.as_ref()),
+                },
+                doc: "Where artifacts were kept before, disk or s3://bucket/prefix: they are read from there as well, until `mregd migrate-blobs` has copied them to MREG_BLOBS and this is unset again.",
+            },
+            Setting {
+                name: "S3_BUCKET_NAME",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.bucket = optional(text, s3::bucket)?;
+                        Ok(())
+                    },
+                    show: |config| match &config.blobs {
+                        Place::S3 { bucket, prefix } if prefix.is_empty() => bucket.clone(),
+                        Place::S3 { .. } | Place::Disk => "none".to_owned(),
+                    },
+                },
+                doc: "Another way to say MREG_BLOBS=s3://NAME.",
+            },
+            Setting {
+                name: "AWS_ENDPOINT_URL",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.endpoint = optional(text, s3::endpoint)?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.object_store.endpoint.as_ref()),
+                },
+                doc: "The address of another S3 server than Amazon's, http:// or https://.",
+            },
+            Setting {
+                name: "AWS_REGION",
+                default: Default::Derived { rule: "us-east-1", example: "us-east-1" },
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.region = Some(s3::region(text)?);
+                        Ok(())
+                    },
+                    show: |config| config.object_store.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+                },
+                doc: "The region of the bucket.",
+            },
+            Setting {
+                name: "AWS_ACCESS_KEY_ID",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.object_store.key_id = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.object_store.key_id.as_ref()),
+                },
+                doc: "The id of the access key of the bucket. Without one, the profile files of AWS's tools, a web identity or a container's role say who mregd is (AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE and the like, in the real environment).",
+            },
+            Setting {
+                name: "AWS_SECRET_ACCESS_KEY",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.object_store.secret = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.object_store.secret.as_ref()),
+                },
+                doc: "The secret of that key.",
+            },
+            Setting {
+                name: "AWS_SESSION_TOKEN",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.object_store.session_token = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.object_store.session_token.as_ref()),
+                },
+                doc: "The session token of a temporary key.",
+            },
+            Setting {
+                name: "MREG_S3_CREDENTIALS",
+                default: Default::Text("local"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.asks_instance = match text {
+                            "local" => false,
+                            "instance" => true,
+                            _ => return Err(must("be local or instance", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| if config.object_store.asks_instance { "instance" } else { "local" }.to_owned(),
+                },
+                doc: "Whether the instance's metadata service may be asked for credentials where nothing else has any: instance, or local for no.",
+            },
+            Setting {
+                name: "MREG_S3_PATH_STYLE",
+                default: Default::Text("auto"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.path_style = match text {
+                            "auto" => None,
+                            _ => Some(boolean(text)?),
+                        };
+                        Ok(())
+                    },
+                    show: |config| {
+                        config.object_store.path_style.map_or_else(|| "auto".to_owned(), |style| style.to_string())
+                    },
+                },
+                doc: "Whether the bucket's name goes into the path of an address instead of its host: true, false, or auto, which is true where AWS_ENDPOINT_URL is set.",
+            },
+            Setting {
+                name: "MREG_S3_CHECKSUMS",
+                default: Default::Text("sha256"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.sends_checksums = match text {
+                            "sha256" => true,
+                            "none" => false,
+                            _ => return Err(must("be sha256 or none", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| if config.object_store.sends_checksums { "sha256" } else { "none" }.to_owned(),
+                },
+                doc: "Which checksum is sent along for the store to compare and keep: sha256, or none for stores that refuse it. The octets are covered by the requests' signatures either way.",
+            },
+            Setting {
+                name: "MREG_S3_CA_FILE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.ca_file = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.object_store.ca_file.as_ref().map(|path| path.display())),
+                },
+                doc: "A file of certificates in PEM: the authorities to trust for the object store, instead of those that the machine trusts.",
+            },
+            Setting {
+                name: "MREG_S3_REDIRECT",
+                default: Default::Text("off"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.redirect = s3::redirect(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.object_store.redirect.map_or_else(|| "off".to_owned(), show_span),
+                },
+                doc: "Whether downloads of single files are redirected to the object store, once they are allowed and recorded: off, or for how long such an address is valid, from 10s to 1h. Whoever has the address has the file for that time.",
+            },
+            Setting {
+                name: "MREG_S3_GRACE",
+                default: Default::Text("off"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.object_store.grace = s3::grace(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.object_store.grace.map_or_else(|| "off".to_owned(), show_span),
+                },
+                doc: "Where several daemons share the log and the bucket: how old an object must be to be removed because nothing points to it, from 2h to 30d, and the same for all of them. off: this daemon is alone.",
             },
         ],
     },
@@ -979,32 +1167,12 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         title: "Not available in this version",
-        settings: &[
-            unavailable("S3_BUCKET_NAME", "The bucket for artifacts in S3; they are kept in MREG_DATA_DIR."),
-            unavailable("MREG_S3_PREFIX", "A prefix for keys in the bucket."),
-            unavailable("MREG_S3_PATH_STYLE", "Whether the bucket's name goes into the path."),
-            unavailable("MREG_S3_REDIRECT", "Whether downloads are redirected to the bucket."),
-            unavailable("MREG_WEBHOOK_URL", "Where events are posted."),
-        ],
-    },
-    Group {
-        title: "Ignored, for they belong to S3 storage",
-        settings: &[
-            ignored("AWS_ACCESS_KEY_ID", "The access key of the bucket."),
-            ignored("AWS_SECRET_ACCESS_KEY", "The secret of that key."),
-            ignored("AWS_SESSION_TOKEN", "The session token of temporary credentials."),
-            ignored("AWS_REGION", "The region of the bucket."),
-            ignored("AWS_ENDPOINT_URL", "The address of another S3 server than Amazon's."),
-        ],
+        settings: &[unavailable("MREG_WEBHOOK_URL", "Where events are posted.")],
     },
 ];
 
 const fn unavailable(name: &'static str, doc: &'static str) -> Setting {
     Setting { name, default: Default::Unset, kind: Kind::Unavailable, doc }
-}
-
-const fn ignored(name: &'static str, doc: &'static str) -> Setting {
-    Setting { name, default: Default::Unset, kind: Kind::Ignored, doc }
 }
 
 /// The whole of `.env.sample`.
@@ -1046,7 +1214,6 @@ pub fn markdown() -> String {
     for setting in all() {
         let default = match (&setting.kind, &setting.default) {
             (Kind::Unavailable, _) => "not available in this version".to_owned(),
-            (Kind::Ignored, _) => "ignored in this version".to_owned(),
             (_, Default::Text(default)) => format!("`{default}`"),
             (_, Default::Derived { rule, .. }) => (*rule).to_owned(),
             (_, Default::Unset) => "none".to_owned(),
@@ -1128,8 +1295,18 @@ fn show_span(span: Duration) -> String {
     unit.map_or_else(|| format!("{seconds}s"), |(unit, unit_s)| format!("{}{unit}", seconds / unit_s))
 }
 
+/// A value, or the word for nothing.
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == "none" { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// The same, as [`optional`] takes it.
+fn show_or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
 /// A time, or nothing.
-fn span_or_off(text: &str) -> Result<Option<Duration>, String> {
+pub(super) fn span_or_off(text: &str) -> Result<Option<Duration>, String> {
     if text == "off" {
         return Ok(None);
     }

@@ -13,6 +13,8 @@ use common::role::Role;
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
+use super::s3::Place as Stored;
+use super::secret::Secret;
 use super::secret::{Readers, Secret};
 use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, Source, edit_distance, scan, settings};
 
@@ -144,7 +146,7 @@ fn blank_and_placeholders_are_unset() {
     assert_eq!(loaded.config.restore_days, 30);
     assert_eq!(
         loaded.warnings,
-        ["JWT_SECRET_KEY (environment), S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3): still the \
+        ["S3_BUCKET_NAME (.env:2), AWS_ACCESS_KEY_ID (.env:3), JWT_SECRET_KEY (environment): still the \
             placeholder of a \
           sample file, which counts as unset"]
     );
@@ -178,7 +180,6 @@ fn says_all_mistakes_at_once() {
         ("JWT_SECRET_KEY", "hunter2"),
         ("DATABASE_URL", "postgresql+asyncpg://hunter2:hunter2@db/x"),
         ("MREG_BIND", "8000"),
-        ("S3_BUCKET_NAME", "hunter2"),
         ("MREG_WEBHOOK_URL", "https://x/hunter2"),
         ("MREG_AUDIT_READS", "nothing"),
         ("MREG_SCAN_POLICY", "lenient"),
@@ -196,13 +197,12 @@ fn says_all_mistakes_at_once() {
             "MREG_SCAN_ALLOW_PREFIXES",
             "MREG_AUDIT_READS",
             "MREG_LOG_FORMAT",
-            "S3_BUCKET_NAME",
             "MREG_WEBHOOK_URL"
         ]
     );
     assert!(!mistakes.concat().contains("hunter2"));
     assert_eq!(mistakes[7], "MREG_LOG_FORMAT: must be text or json, not \"xml\" (from .env:2)");
-    assert_eq!(mistakes[8], "S3_BUCKET_NAME: is not available in this version; unset it (from environment)");
+    assert_eq!(mistakes[8], "MREG_WEBHOOK_URL: is not available in this version; unset it (from environment)");
 }
 
 /// What this version does not have is refused when set, and only then; what belongs to other programs is noted once.
@@ -214,11 +214,41 @@ fn knows_what_it_does_not_have() {
         place.load(&[(setting.name, ""), (setting.name, "your_value")]);
     }
     assert!(place.load(&[("MREG_SEND_FILE", "none")]).warnings.is_empty());
-    let loaded = place.load(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "hunter2")]);
-    assert_eq!(
-        loaded.warnings,
-        ["AWS_ACCESS_KEY_ID, AWS_REGION: without meaning here, because S3 storage is not available in this version"]
-    );
+}
+
+/// Where artifacts are is said in one place, and what belongs together is there together.
+#[test]
+fn knows_where_artifacts_are() {
+    let place = Place::new();
+    let bucket = |name: &str, prefix: &str| Stored::S3 { bucket: name.into(), prefix: prefix.into() };
+    assert_eq!(place.load(&[]).config.blobs, Stored::Disk);
+    assert_eq!(place.load(&[("MREG_BLOBS", "s3://models/mreg")]).config.blobs, bucket("models", "mreg"));
+    assert_eq!(place.load(&[("S3_BUCKET_NAME", "models")]).config.blobs, bucket("models", ""));
+    place.load(&[("S3_BUCKET_NAME", "models"), ("MREG_BLOBS", "s3://models")]);
+    let s3 = ("MREG_BLOBS", "s3://models");
+    for (settings, about) in [
+        (&[s3, ("S3_BUCKET_NAME", "others")][..], "S3_BUCKET_NAME: and MREG_BLOBS name different places"),
+        (&[s3, ("MREG_BLOBS_OLD", "s3://models")], "MREG_BLOBS_OLD: is the same as MREG_BLOBS"),
+        (&[s3, ("AWS_ACCESS_KEY_ID", "a")], "AWS_ACCESS_KEY_ID: is set and AWS_SECRET_ACCESS_KEY is not"),
+        (&[s3, ("AWS_SECRET_ACCESS_KEY", "hunter2")], "AWS_SECRET_ACCESS_KEY: is set and AWS_ACCESS_KEY_ID is not"),
+        (&[s3, ("AWS_SESSION_TOKEN", "hunter2")], "AWS_SESSION_TOKEN: is set and AWS_ACCESS_KEY_ID is not"),
+        (&[s3, ("MREG_MAX_UPLOAD_BYTES", "1 TiB")], "MREG_MAX_UPLOAD_BYTES: is more than an object"),
+        (
+            &[s3, ("MREG_S3_CA_FILE", "ca.pem"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")],
+            "MREG_S3_CA_FILE: is set, and AWS_ENDPOINT_URL is not",
+        ),
+    ] {
+        let mistake = place.mistake(settings);
+        assert!(mistake.starts_with(about) && !mistake.contains("hunter2"), "{mistake}");
+    }
+    // Often set for other programs, and nothing to say about it.
+    let loaded = place.load(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "a")]);
+    assert!(loaded.warnings.is_empty() && loaded.notices.is_empty());
+    let loaded = place.load(&[("MREG_S3_REDIRECT", "60s")]);
+    assert_eq!(loaded.notices, ["MREG_S3_REDIRECT: without meaning here, because MREG_BLOBS names no bucket"]);
+    let loaded = place.load(&[s3, ("AWS_ENDPOINT_URL", "http://10.0.0.1:9000")]);
+    assert!(loaded.warnings[0].starts_with("AWS_ENDPOINT_URL is not an https:// address"));
+    place.load(&[("MREG_BLOBS_OLD", "s3://models")]);
 }
 
 /// Mistyped names get a hint; the console's names and everyone else's do not.

@@ -1,5 +1,7 @@
 //! Downloads: one file as it is, several as a tar stream. Conditions and ranges first, then the registry's gate, which
-//! writes the entry, then the octets; or, where a proxy is to send them, the place where it finds them.
+//! writes the entry, then the octets; or, where a proxy is to send them, the place where it finds them; or, where the operator
+//! wants it so, an address from which one file can be fetched for a short time. Who can't follow to another host says
+//! `Prefer: no-redirect`.
 //!
 //! Knows representations and their header fields; refuses to know who may have them. Several ranges at once are not
 //! served: such a request gets the whole, as RFC 9110 §14.2 allows.
@@ -24,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::conditions::{Validators, Verdict};
 use self::transfer::{Piece, Transfer};
+use crate::blobs::HandOut;
 use crate::clock::parse_rfc3339;
 use crate::http::params;
 use crate::http::problem::Protocol;
@@ -35,6 +38,8 @@ use crate::registry::error::RegistryError;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// Tells nginx which file to send. Only ever in answers, and only to a proxy that is believed.
 const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+/// What a client would like (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// A cache may keep what it must ask about each time: the gate decides anew.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// What stands as itself in `filename*` (RFC 8187 §3.2.1).
@@ -63,7 +68,9 @@ pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, pa
     let is_get = call.head.method == Method::GET;
 
     let mut verdict = Verdict::Whole;
-    if !is_get || conditions::any(headers) {
+    let may_redirect = is_get && registry.hands_out() && !prefers_no_redirect(headers);
+    let mut redirects = false;
+    if !is_get || may_redirect || conditions::any(headers) {
         // Nothing is handed out yet, and may never be: no entry but of a refusal.
         let offer = registry.offer_download(&call.caller, &model, version, path.as_ref()).await?.value;
         let shown = Representation::of(&offer.version, &offer.files);
@@ -79,16 +86,25 @@ pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, pa
             }
             Verdict::Whole | Verdict::Part(_) => {}
         }
+        // Of several files nobody else has the archive; of none there is nothing to fetch.
+        redirects = may_redirect && shown.is_one_file && shown.size > 0;
         // What was judged is what is sent, even if the reference selects another version by now.
         model = ModelRef { model: ModelKey::Id(offer.version.id), select: Select::Latest };
         version = Some(offer.version.version);
     }
 
     let mut caller = call.caller.clone();
-    if let (Verdict::Part(_), Some(request)) = (&verdict, &mut caller.request) {
-        request.ok_status = StatusCode::PARTIAL_CONTENT.as_u16();
+    if let Some(request) = &mut caller.request {
+        if redirects {
+            request.ok_status = StatusCode::TEMPORARY_REDIRECT.as_u16();
+        } else if matches!(verdict, Verdict::Part(_)) {
+            request.ok_status = StatusCode::PARTIAL_CONTENT.as_u16();
+        }
     }
-    let done = registry.open_download(&caller, &model, version, path.as_ref()).await?;
+    let mut done = registry.open_download(&caller, &model, version, path.as_ref()).await?;
+    if redirects && let Some(response) = redirect(&mut done.value).await? {
+        return Ok(respond::logged(response, done.logged.as_ref()));
+    }
     let prefix = call.shared.send_file.as_deref().filter(|_| is_for_proxy(call, &verdict));
     let response = match prefix.and_then(|prefix| place(prefix, &done.value)) {
         Some(place) => hand_over(done.value, place),
@@ -126,6 +142,37 @@ fn hand_over(download: Download, place: HeaderValue) -> Response<Body> {
     let mut response = Representation::of(&version, &infos).answer(StatusCode::OK, respond::empty());
     response.headers_mut().insert(ACCEL_REDIRECT, place);
     response
+}
+
+/// Whether the client says that it can't follow (RFC 7240; the preference is ours).
+fn prefers_no_redirect(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|preference| preference.trim().eq_ignore_ascii_case("no-redirect"))
+}
+
+/// The answer that says where the one file is; none where it is nowhere but here. A range is asked for there again, by the
+/// same field. The address is a secret for as long as it is valid, so no cache may keep it.
+async fn redirect(download: &mut Download) -> Result<Option<Response<Body>>, RegistryError> {
+    let infos: Vec<FileInfo> = download.files.iter().map(|file| file.info.clone()).collect();
+    let shown = Representation::of(&download.version, &infos);
+    let [file] = download.files.as_slice() else { return Ok(None) };
+    let said = HandOut {
+        content_type: "application/octet-stream".to_owned(),
+        content_disposition: attachment(&shown.file_name),
+    };
+    let Some(address) = file.address(said).await? else { return Ok(None) };
+    let mut location =
+        HeaderValue::from_str(address.expose()).map_err(|error| RegistryError::Internal(error.into()))?;
+    location.set_sensitive(true);
+    download.ticket.redirected();
+    let mut response = Response::new(respond::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The address must not leave with whoever follows a link from there.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(Some(response))
 }
 
 /// The answer that hands out.
@@ -282,7 +329,24 @@ fn attachment(file_name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::attachment;
+    use http::header::{HeaderMap, HeaderValue};
+
+    use super::{attachment, prefers_no_redirect};
+
+    #[test]
+    fn preferences() {
+        for (value, wanted) in [
+            ("no-redirect", true),
+            ("respond-async, No-Redirect", true),
+            ("", false),
+            ("redirect", false),
+            ("no-redirect2", false),
+        ] {
+            let fields = HeaderMap::from_iter([(super::PREFER, HeaderValue::from_static(value))]);
+            assert_eq!(prefers_no_redirect(&fields), wanted, "{value}");
+        }
+        assert!(!prefers_no_redirect(&HeaderMap::new()));
+    }
 
     #[test]
     fn file_names() {

@@ -35,6 +35,9 @@ use crate::tls::Tls;
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What is said where the disk can't be asked.
+const SPACE_UNKNOWN: &str = "free space is not known";
+
 /// What is said of a store that found its records to contradict the log.
 const IN_DOUBT: &str =
     "in doubt: its records contradict the log; restart the daemon, which makes them anew from the log";
@@ -72,14 +75,17 @@ pub(crate) async fn ready(call: &Call) -> Answer {
     };
     checks.insert("store".to_owned(), store);
     let min_free_bytes = registry.settings().min_free_bytes;
-    let (blobs, space) = match registry.space().await {
+    let space = match registry.space().await {
         Ok(space) if space.free_bytes < min_free_bytes => {
-            (check(true, "disk".to_owned()), check(false, "below MREG_MIN_FREE_BYTES; uploads are refused".to_owned()))
+            check(false, "below MREG_MIN_FREE_BYTES; uploads are refused".to_owned())
         }
-        Ok(_) => (check(true, "disk".to_owned()), check(true, "above MREG_MIN_FREE_BYTES".to_owned())),
-        Err(_) => {
-            (check(false, "blobs can't be reached".to_owned()), check(false, "free space is not known".to_owned()))
-        }
+        Ok(_) => check(true, "above MREG_MIN_FREE_BYTES".to_owned()),
+        Err(_) => check(false, SPACE_UNKNOWN.to_owned()),
+    };
+    let blobs = match registry.blobs_reachable() {
+        Ok(()) if space.detail == SPACE_UNKNOWN => check(false, "blobs can't be reached".to_owned()),
+        Ok(()) => check(true, registry.blobs_backend().to_owned()),
+        Err(why) => check(false, format!("blobs can't be reached: {why}")),
     };
     checks.insert("blobs".to_owned(), blobs);
     checks.insert("space".to_owned(), space);
@@ -176,7 +182,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
         },
         witnesses: shared.cosigning.as_ref().map(|state| witnesses(&state.borrow())),
         storage: StorageStatus {
-            backend: "disk".to_owned(),
+            backend: registry.blobs_backend().to_owned(),
+            problem: registry.blobs_reachable().err(),
             total_bytes: space.total_bytes,
             free_bytes: space.free_bytes,
             min_free_bytes: settings.min_free_bytes,
@@ -347,6 +354,8 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         let help = "Blobs known to be damaged or missing; anything but 0 needs a person.";
         add("blobs_damaged", "gauge", help, damaged as f64);
     }
+    let reachable = registry.blobs_reachable().is_ok();
+    add("storage_reachable", "gauge", "1 while the blobs can be reached.", f64::from(u8::from(reachable)));
     if let Ok(space) = registry.space().await {
         add("storage_total_bytes", "gauge", "Size of the blobs' file system.", space.total_bytes as f64);
         add("storage_free_bytes", "gauge", "Free on the blobs' file system.", space.free_bytes as f64);

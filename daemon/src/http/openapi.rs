@@ -326,7 +326,7 @@ fn headers() -> Value {
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
         },
         "ETag": text("Entity tag of the state shown; of a download, the digest."),
-        "Location": text("Where the new resource is."),
+        "Location": text("Where the new resource is; or, with a 307, where the octets are."),
         "Link": text("The next page, with `rel=\"next\"`; absent at the end."),
         "Mregd-Log-Index": {
             "description": "Index of the entry that records this request; absent where none was written.",
@@ -643,7 +643,7 @@ mod tests {
                 };
                 assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()));
                 let has_body = response.get("content").is_some();
-                assert_eq!(has_body, !["204", "304"].contains(&status.as_str()), "{} {status}", endpoint.id);
+                assert_eq!(has_body, !["204", "304", "307"].contains(&status.as_str()), "{} {status}", endpoint.id);
             }
         }
     }

@@ -544,6 +544,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::Interrupted
         | RegistryError::TimedOut
         | RegistryError::TooManyRequests { .. }
+        | RegistryError::BlobsUnreachable { .. }
         | RegistryError::Busy { .. } => Chance::Later,
         RegistryError::StorageFull | RegistryError::AuditFull(_) => Chance::WithRoom,
         RegistryError::Unauthenticated

@@ -11,7 +11,8 @@ use common::digest::Digest;
 use common::name::{ArtifactPath, ModelRef, Version};
 use common::role::Permission;
 
-use crate::blobs::{BlobError, BlobReader};
+use crate::blobs::{BlobError, BlobReader, HandOut};
+use crate::config::secret::Secret;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Outcome, RegistryError};
@@ -80,6 +81,17 @@ impl DownloadFile {
         let task = tokio::task::spawn_blocking(move || open(&inner, &digest, size));
         task.await.map_err(|error| RegistryError::Internal(error.into()))?
     }
+
+    /// An address from which it can be fetched for a short time by whoever has it, where there are such; to be asked for
+    /// behind the gate, as this file is.
+    ///
+    /// # Errors
+    /// `BlobsUnreachable`, `Internal`.
+    pub async fn address(&self, said: HandOut) -> Result<Option<Secret>, RegistryError> {
+        let (inner, digest) = (Arc::clone(&self.inner), self.info.digest);
+        let task = tokio::task::spawn_blocking(move || inner.blobs.hand_out(&digest, &said));
+        Ok(task.await.map_err(|error| RegistryError::Internal(error.into()))??)
+    }
 }
 
 /// A download under way. Dropped, it records how it ended.
@@ -92,6 +104,7 @@ pub struct Ticket {
     octets_sent: u64,
     complete: bool,
     handed_over: bool,
+    redirected: bool,
     _pins: PinGuard,
 }
 
@@ -106,6 +119,11 @@ impl Ticket {
         self.handed_over = true;
     }
 
+    /// It is fetched elsewhere, which nobody tells us about.
+    pub fn redirected(&mut self) {
+        self.redirected = true;
+    }
+
     /// All that was to be sent has been.
     pub fn complete(&mut self) {
         self.complete = true;
@@ -118,6 +136,8 @@ impl Drop for Ticket {
         let note = Note::event(Action::ModelDownloadEnd, self.target.clone()).with("began", self.index);
         let note = if self.handed_over {
             note.with("sent_by", "proxy")
+        } else if self.redirected {
+            note.with("redirected", true)
         } else {
             note.with("octets_sent", self.octets_sent).with("complete", self.complete)
         };
@@ -131,6 +151,11 @@ impl Drop for Ticket {
 }
 
 impl Registry {
+    /// Whether files may be fetched from addresses of their own.
+    pub fn hands_out(&self) -> bool {
+        self.inner.blobs.hands_out()
+    }
+
     /// The gate without the hand-out: what `open_download` would give. An entry only for a refusal.
     ///
     /// # Errors
@@ -208,6 +233,7 @@ impl Registry {
             octets_sent: 0,
             complete: false,
             handed_over: false,
+            redirected: false,
             _pins: pins,
         };
         let mut readers = Some(first).into_iter();
@@ -251,10 +277,17 @@ pub(crate) fn open(inner: &Arc<Inner>, digest: &Digest, size: u64) -> Result<Box
     match opened {
         Ok(reader) => Ok(Box::new(Watched { inner: Arc::clone(inner), digest: *digest, reader })),
         Err(error) => {
-            inner.scrub.suspect(*digest);
+            if says_something(&error) {
+                inner.scrub.suspect(*digest);
+            }
             Err(error.into())
         }
     }
+}
+
+/// Whether an error is about its blob: that the store of all of them can't be reached is not.
+fn says_something(error: &BlobError) -> bool {
+    !matches!(error, BlobError::Unreachable { .. })
 }
 
 /// A blob that is handed out; a read that fails is told to the scrubber.
@@ -266,7 +299,7 @@ struct Watched {
 
 impl Watched {
     fn watch(&self, read: Result<usize, BlobError>) -> Result<usize, BlobError> {
-        if read.is_err() {
+        if read.as_ref().is_err_and(says_something) {
             self.inner.scrub.suspect(self.digest);
         }
         read

@@ -123,6 +123,15 @@ pub enum RegistryError {
     /// The client went away, or its body ended too early.
     #[error("the request's body ended early; nothing was kept, send it again")]
     Interrupted,
+    /// The store of the bytes can't be reached; the text says why.
+    #[error("the store of the artifacts can't be used now, and nothing was done: {why}; try again later")]
+    BlobsUnreachable {
+        /// Why, in words that anybody may see.
+        why: String,
+        /// The cause.
+        #[source]
+        cause: Cause,
+    },
     /// The entry can't be written, so nothing is done.
     #[error("the audit log can't be written, and nothing is done that can't be recorded; try again later")]
     AuditUnavailable,
@@ -193,6 +202,7 @@ impl RegistryError {
             | Self::ChecksumMismatch
             | Self::TooLarge { .. }
             | Self::StorageFull
+            | Self::BlobsUnreachable { .. }
             | Self::TimedOut
             | Self::Interrupted
             | Self::AuditUnavailable
@@ -231,6 +241,7 @@ impl RegistryError {
             Self::ChecksumMismatch => "checksum-mismatch",
             Self::TooLarge { .. } => "too-large",
             Self::StorageFull => "storage-full",
+            Self::BlobsUnreachable { .. } => "storage-unavailable",
             Self::TimedOut => "request-timeout",
             Self::Interrupted => "interrupted",
             Self::AuditUnavailable | Self::AuditFull(_) | Self::AuditUnknown(_) => "audit-unavailable",
@@ -263,6 +274,7 @@ impl From<BlobError> for RegistryError {
             BlobError::Full(_) => Self::StorageFull,
             BlobError::NotFound(_) | BlobError::Corrupt { .. } => Self::Corrupt(error.into()),
             BlobError::Unavailable(_) => Self::Internal(error.into()),
+            BlobError::Unreachable { why, source } => Self::BlobsUnreachable { why, cause: source },
         }
     }
 }

@@ -46,6 +46,7 @@ impl Fault {
                 Some(code) => io::Error::from_raw_os_error(code).to_string(),
                 None => error.kind().to_string(),
             },
+            BlobError::Unreachable { why, .. } => why.clone(),
             BlobError::NotFound(_) | BlobError::Corrupt { .. } => error.to_string(),
         };
         Self::new(DamageKind::Unreadable, format!("can't be read: {why}"))

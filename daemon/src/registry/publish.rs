@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::api::{IngestKind, Origin, State, VersionInfo};
 use common::audit::{Action, Target};
@@ -209,6 +210,7 @@ impl Inner {
             Err(error) => return Err(failed(&note, error).await),
         };
         reach(Stage::Storing);
+        let (storing, within) = (Instant::now(), self.blobs.commit_within());
         if let Err(error) = self.keep_all(files, replaced.clone()).await {
             return Err(failed(&note, error).await);
         }
@@ -219,6 +221,11 @@ impl Inner {
             None => Ok(None),
         };
         let committed = self.commit_first(caller, note, once, find, move |records, moment, note| {
+            // From then on another daemon may remove what nothing points to yet.
+            if within.is_some_and(|within| storing.elapsed() > within) {
+                let why = "storing the files took too long".to_owned();
+                return Err(RegistryError::BlobsUnreachable { cause: why.as_str().into(), why });
+            }
             match &item {
                 Some(_) => work.check_dropper(records, &who, plan.form.alias.as_ref())?,
                 None => check_not_revoked(records, &who)?,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::digest::Digest;
 use tokio::sync::{oneshot, watch};
 
+use crate::blobs::Removal;
 use crate::registry::error::RegistryError;
 use crate::registry::throttle::give_way;
 use crate::registry::{Health, Inner};
@@ -22,6 +23,9 @@ use crate::store::references::{References, Verdict};
 const LOOKED_UP_AT_ONCE: usize = 256;
 /// Blobs that one reading of the log decides on; more wait for the next.
 const SUSPECTS_MAX: usize = 65_536;
+/// How old a reading of the log may be on which a removal rests: other daemons may commit meanwhile
+/// ([`crate::blobs::Blobs::remove_unneeded`]).
+const READ_AGE_MAX: Duration = Duration::from_secs(600);
 /// Blobs that are closed to new pins at once.
 const REMOVED_AT_ONCE: usize = 16;
 /// After a reading the next waits so many times as long as it took: whoever makes orphans on purpose gets a quarter of a
@@ -37,6 +41,8 @@ pub(crate) struct Removals {
 #[derive(Default)]
 struct Waiting {
     suspects: BTreeSet<Digest>,
+    /// What another daemon may still come to need, by when it is asked again.
+    put_off: BTreeSet<(Instant, Digest)>,
     /// Somebody is at it.
     under_way: bool,
 }
@@ -67,6 +73,25 @@ impl Removals {
         let now: Vec<Digest> = std::mem::replace(&mut waiting.suspects, later).into_iter().collect();
         waiting.under_way = !now.is_empty();
         (!now.is_empty()).then_some(now)
+    }
+
+    /// Has a blob asked about again after a time. What is beyond the limit waits for the next start.
+    fn put_off(&self, digest: Digest, after: Duration) {
+        let mut waiting = self.waiting();
+        let at = Instant::now().checked_add(after).filter(|_at| waiting.put_off.len() < SUSPECTS_MAX);
+        waiting.put_off.extend(at.map(|at| (at, digest)));
+    }
+
+    /// What was put off until now.
+    pub(crate) fn due(&self) -> Vec<Digest> {
+        let mut waiting = self.waiting();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some((_at, digest)) = waiting.put_off.first().copied().filter(|(at, _digest)| *at <= now) {
+            waiting.put_off.pop_first();
+            due.push(digest);
+        }
+        due
     }
 
     /// Ends what is under way, as soon as that can be; what is left is for the next start.
@@ -220,8 +245,14 @@ impl Inner {
             if matches!(*self.store.health().borrow(), Health::Failed(_)) {
                 return Ok(());
             }
+            let read_at = Instant::now();
             references = self.read_references(references).await?;
             for digest in closed.digests.clone() {
+                if read_at.elapsed() > READ_AGE_MAX {
+                    // Whoever lets go of them, or the next start, asks again.
+                    tracing::warn!("removing blobs takes too long to rest on what was read; the rest is kept for now");
+                    return Ok(());
+                }
                 let is_recorded = self.read(|view| Ok(view.blob(&digest)?.is_some())).await?;
                 if is_recorded || references.verdict(&digest) != Verdict::Free {
                     continue;
@@ -239,9 +270,13 @@ impl Inner {
     /// Removes a blob's bytes; whether they are gone. What can't be removed now is found by the sweep of the next start.
     async fn remove_bytes(self: &Arc<Self>, digest: Digest) -> bool {
         let inner = Arc::clone(self);
-        let removed = tokio::task::spawn_blocking(move || inner.blobs.remove(&digest)).await;
+        let removed = tokio::task::spawn_blocking(move || inner.blobs.remove_unneeded(&digest)).await;
         match removed {
-            Ok(Ok(())) => {
+            Ok(Ok(Removal::Later(after))) => {
+                self.removals.put_off(digest, after);
+                return false;
+            }
+            Ok(Ok(Removal::Done)) => {
                 tracing::debug!(%digest, "removed a blob that nothing points to");
                 return true;
             }

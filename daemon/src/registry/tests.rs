@@ -6,6 +6,7 @@
 mod content;
 mod ingest;
 mod integrity;
+mod shared;
 mod people;
 
 use std::collections::BTreeMap;

@@ -20,6 +20,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked for resumable uploads whose time is over.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked for removals that were put off.
+const PUT_OFF_EVERY: Duration = Duration::from_secs(60);
 /// Models purged in one round.
 const PURGED_AT_ONCE: usize = 100;
 /// How long a stop waits for tasks.
@@ -114,10 +116,13 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         Arc::downgrade(inner),
         |inner| async move { inner.expire_uploads().await },
     ));
+    let put_off = tokio::spawn(every(PUT_OFF_EVERY, Arc::downgrade(inner), |inner| async move {
+        inner.settle_later(inner.removals.due());
+    }));
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
         inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
-    [sweep, summaries, purges, expiries, feed].into_iter().chain(rescans).collect()
+    [sweep, summaries, purges, expiries, put_off, feed].into_iter().chain(rescans).collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

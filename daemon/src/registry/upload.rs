@@ -142,7 +142,7 @@ impl Registry {
     /// under way. `name` is the model's, where it is known by now; `declared_bytes` are the octets of files that are announced: the Content-Length of a raw body.
     ///
     /// # Errors
-    /// What `require` says; `TooLarge`; `StorageFull`.
+    /// What `require` says; `TooLarge`; `StorageFull`; `BlobsUnreachable`.
     pub async fn begin_upload(
         &self,
         caller: &Caller,
@@ -156,6 +156,9 @@ impl Registry {
         let limit = inner.settings.upload_bytes_max;
         let ready = if declared > limit {
             Err(RegistryError::TooLarge { limit })
+        } else if let Err(why) = inner.blobs.reachable() {
+            // Sooner than after the last octet.
+            Err(RegistryError::BlobsUnreachable { cause: why.as_str().into(), why })
         } else {
             inner.check_watermark(declared).await
         };

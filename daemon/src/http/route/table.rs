@@ -325,7 +325,12 @@ const PURGE: Param = query("purge", Shape::Flag, "Delete for good: the bytes go 
 const PURGE_REASON: Param =
     query("reason", Shape::Text { min: 1, max: 1000 }, "Why; required with `purge=true`, kept in the audit log.");
 
-const DOWNLOAD_PARAMS: [Param; 5] = [
+const DOWNLOAD_PARAMS: [Param; 6] = [
+    header(
+        "Prefer",
+        Shape::Any,
+        "`no-redirect`: the octets are to come from here, never from another address (RFC 7240).",
+    ),
     header(
         "Range",
         Shape::Any,
@@ -353,7 +358,7 @@ const fn json(status: u16, schema: &'static [Content], headers: &'static [H], te
 const NOT_MODIFIED: Success =
     Success { status: 304, text: "What the caller holds is current.", content: &[], headers: &[H::ETag] };
 
-const DOWNLOAD_ANSWERS: [Success; 3] = [
+const DOWNLOAD_ANSWERS: [Success; 4] = [
     Success {
         status: 200,
         text: "The file as it is, or several files as a tar stream (POSIX pax). The octets of a file are what its \
@@ -375,10 +380,16 @@ const DOWNLOAD_ANSWERS: [Success; 3] = [
             H::Logged,
         ],
     },
+    Success {
+        status: 307,
+        text: "Where the file can be fetched for a short time, without a token; only where the operator wants it so                (MREG_S3_REDIRECT). Who has the address has the file: it is not to be kept or passed on.",
+        content: &[],
+        headers: &[H::Location, H::Logged],
+    },
     NOT_MODIFIED,
 ];
 
-const UPLOAD_PROBLEMS: [P; 13] = [
+const UPLOAD_PROBLEMS: [P; 14] = [
     P::NotFound,
     P::UploadGone,
     P::UploadBusy,
@@ -391,6 +402,7 @@ const UPLOAD_PROBLEMS: [P; 13] = [
     P::MaliciousContent,
     P::IdempotencyKeyReused,
     P::TooManyRequests,
+    P::StorageUnavailable,
     P::StorageFull,
 ];
 
@@ -1071,6 +1083,7 @@ static PUBLISH_FILE: Endpoint = Endpoint {
         P::Invalid,
         P::DigestMismatch,
         P::TooManyRequests,
+        P::StorageUnavailable,
         P::StorageFull,
     ],
 };
@@ -1146,7 +1159,7 @@ static DOWNLOAD: Endpoint = Endpoint {
     audit: Always(&Action::ModelDownload),
     params: &DOWNLOAD_PARAMS,
     answers: &DOWNLOAD_ANSWERS,
-    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable, P::StorageUnavailable],
     ..PLAIN
 };
 
@@ -1187,7 +1200,7 @@ static SHOW_CARD: Endpoint = Endpoint {
     access: READ,
     audit: Always(&Action::ModelDownload),
     answers: &[json(200, &[Content::Json("Card")], &[H::Logged], "The card.")],
-    problems: &[P::NotFound, P::ModelQuarantined],
+    problems: &[P::NotFound, P::ModelQuarantined, P::StorageUnavailable],
     ..PLAIN
 };
 static PATCH_VERSION: Endpoint = Endpoint {
@@ -1294,7 +1307,7 @@ static RESCAN_VERSION: Endpoint = Endpoint {
     params: &[IF_MATCH],
     body: Body::None,
     answers: &[json(200, &[Content::Json("Rescanned")], &[H::ETag, H::Logged], "The version as it is now.")],
-    problems: &[P::NotFound, P::Conflict, P::TooManyRequests],
+    problems: &[P::NotFound, P::Conflict, P::TooManyRequests, P::StorageUnavailable],
 };
 static SHOW_REVIEW: Endpoint = Endpoint {
     id: "show_review",
@@ -1497,7 +1510,7 @@ static DOWNLOAD_VERSION: Endpoint = Endpoint {
     audit: Always(&Action::ModelDownload),
     params: &DOWNLOAD_PARAMS,
     answers: &DOWNLOAD_ANSWERS,
-    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable, P::StorageUnavailable],
     ..PLAIN
 };
 static DOWNLOAD_FILE: Endpoint = Endpoint {
@@ -1510,7 +1523,7 @@ static DOWNLOAD_FILE: Endpoint = Endpoint {
     audit: Always(&Action::ModelDownload),
     params: &DOWNLOAD_PARAMS,
     answers: &DOWNLOAD_ANSWERS,
-    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable],
+    problems: &[P::NotFound, P::ModelQuarantined, P::PreconditionFailed, P::RangeNotSatisfiable, P::StorageUnavailable],
     ..PLAIN
 };
 
