@@ -12,12 +12,14 @@
 pub mod daemon;
 pub mod drop;
 pub mod faults;
+pub mod fill;
 pub mod fuzz;
 pub mod http;
 pub mod multipart;
 pub mod oracle;
 pub mod pty;
 pub mod samples;
+pub mod show;
 pub mod tail;
 pub mod tamper;
 pub mod tar;

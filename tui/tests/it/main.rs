@@ -10,3 +10,4 @@ mod keys;
 mod never;
 mod pictures;
 mod settings;
+mod targets;
