@@ -148,7 +148,8 @@ fn commit_all(
     of: u64,
     progress: &dyn Fn(u64, u64),
 ) -> io::Result<()> {
-    runtime.block_on(async {
+    // Tokio makes a task that did much wait in between, and what was about to be sent would be overtaken.
+    runtime.block_on(tokio::task::unconstrained(async {
         let mut done = std::pin::pin!(stream::iter(commands).map(|decide| store.commit(decide)).buffered(AT_ONCE));
         while let Some(committed) = done.next().await {
             let entries = committed.map_err(io::Error::other)?.index + 1;
@@ -157,5 +158,5 @@ fn commit_all(
             }
         }
         Ok(())
-    })
+    }))
 }

@@ -219,6 +219,10 @@ impl Load {
                     line.write(&octets)?;
                     let answer = line.read_unchecked("PATCH")?;
                     assert_eq!(answer.status, status, "{}", answer.text());
+                    // Where a body was refused unread.
+                    if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                        line = Connection::open(address, Arc::new(Ledger::default()))?;
+                    }
                     made.fetch_add(1, Ordering::Relaxed);
                 }
             })

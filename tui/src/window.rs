@@ -2,10 +2,13 @@
 //! per page passed. The list may be shown upside down (the audit log: newest read first, shown at the foot). What a row
 //! is, and how a page is fetched, is not known here.
 
+mod trail;
+
 use std::collections::VecDeque;
 
 use common::api::Page;
 
+use self::trail::Trail;
 use crate::action::RequestId;
 use crate::event::Moment;
 
@@ -71,7 +74,7 @@ struct Pending {
 pub struct Window<R> {
     rows: VecDeque<R>,
     pages: VecDeque<Mark>,
-    dropped: Vec<Mark>,
+    dropped: Trail,
     next: Option<Cursor>,
     flipped: bool,
     /// In the order of reading.
@@ -92,7 +95,7 @@ impl<R: Row> Window<R> {
         Self {
             rows: VecDeque::new(),
             pages: VecDeque::new(),
-            dropped: Vec::new(),
+            dropped: Trail::default(),
             next: None,
             flipped,
             selected: 0,
@@ -191,9 +194,9 @@ impl<R: Row> Window<R> {
 
     /// The place of the selection in the whole list as shown, from 1, where it can be told.
     pub fn ordinal(&self) -> Option<u64> {
-        let known = self.dropped.first().or(self.pages.front()).is_some_and(|page| page.start == Cursor::Start);
-        let before: usize = self.dropped.iter().map(|page| page.rows).sum();
-        let place = u64::try_from(before + self.selected + 1).ok()?;
+        let held_begin = || self.pages.front().is_some_and(|page| page.start == Cursor::Start);
+        let known = self.dropped.begins_at_start().unwrap_or_else(held_begin);
+        let place = u64::try_from(self.dropped.rows() + self.selected + 1).ok()?;
         match (known, self.flipped) {
             (false, _) => None,
             (true, false) => Some(place),
@@ -288,7 +291,7 @@ impl<R: Row> Window<R> {
             return Some((Fetch::After, next.clone()));
         }
         match self.dropped.last() {
-            Some(mark) if self.selected < margin => Some((Fetch::Before, mark.start.clone())),
+            Some(start) if self.selected < margin => Some((Fetch::Before, start)),
             Some(_) | None => None,
         }
     }
@@ -393,7 +396,9 @@ impl<R: Row> Window<R> {
                     self.total = total;
                 } else {
                     self.selected -= self.pages.iter().take(place).map(|page| page.rows).sum::<usize>();
-                    self.dropped.extend(self.pages.drain(..place));
+                    for page in self.pages.drain(..place) {
+                        self.dropped.push(&page);
+                    }
                 }
                 self.rows = page.items.into();
                 self.pages = [mark].into();
@@ -436,7 +441,7 @@ impl<R: Row> Window<R> {
         {
             self.rows.drain(..page.rows);
             self.selected -= page.rows;
-            self.dropped.push(page);
+            self.dropped.push(&page);
         }
     }
 
