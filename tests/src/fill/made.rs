@@ -381,7 +381,8 @@ impl Made {
             method: method.to_owned(),
             route: route.to_owned(),
             status,
-            ip: Some(format!("10.{}.{}.{}", chance % 4, (chance >> 8) % 16, (chance >> 16) % 250 + 1)),
+            // Some hundred machines, as in a company.
+            ip: Some(format!("10.0.{}.{}", chance % 4, (chance >> 8) % 64 + 1)),
             ua: Some("mreg-client/1.4".to_owned()),
         }
     }
