@@ -1,6 +1,6 @@
 //! What a key costs, and how soon its frame is there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tests::pty::Console;
 use tests::show::Load;
@@ -77,22 +77,28 @@ fn octets(bed: &Bed, table: &mut Table) {
 }
 
 fn screens(console: &mut Console, table: &mut Table) {
-    console.press("1gg");
-    console.settle();
+    console.press("1");
+    console.wait_for("[1 Models]");
+    console.press("gg");
+    console.wait_until("the first row", |screen| ordinal(screen) == Some(1));
+    quiet(console, Duration::from_secs(2));
     let before = console.count();
     console.press("<PgDn>");
-    // The pane follows when the selection rests; the page itself is before that.
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(100) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let page = console.count() - before;
-    console.settle();
-    table.at_most("octets of a page", 2560.0, "octets", page as f64);
+    console.wait_until("the next page", |screen| ordinal(screen).is_some_and(|row| row > 10));
+    let page = console.settle() - before;
+    table.at_most("octets of a page, the pane included", 2560.0, "octets", page as f64);
     let mut most = 0;
-    for key in ["2", "3", "4", "5", "6", "1"] {
+    for (key, name) in [
+        ("2", "[2 Audit"),
+        ("3", "[3 Queue"),
+        ("4", "[4 Quar"),
+        ("5", "[5 Users"),
+        ("6", "[6 Health"),
+        ("1", "[1 Models"),
+    ] {
         let before = console.settle();
         console.press(key);
+        console.wait_for(name);
         let octets = console.settle() - before;
         println!("screen {key}: {octets} octets");
         most = most.max(octets);

@@ -40,7 +40,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let list = &state.audit.list;
+    let follows = state.audit.follow && state.settings.log.live && state.log.is_known();
+    let list = (&state.audit.list, !follows);
     match areas.class {
         Class::Tiny | Class::Narrow => marked(
             pen,
@@ -58,7 +59,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
         Class::Wide => marked(pen, areas, &WIDE, list, |row| cells(state, row, true), |row| sign(state, row)),
     }
-    if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
+    if let Some(words) = why_empty(list.0, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
     }
 }
