@@ -123,15 +123,17 @@ fn a_held_key() {
     console.press("gg");
     console.settle();
     let (first, before) = (console.resident(), bed.size());
-    // As fast as they are taken.
-    let is_at = |screen: &str, row: u64| {
-        let line: String = screen.lines().nth(1).unwrap_or_default().replace(' ', "");
-        line.contains(&format!("Models{row}of"))
+    // As fast as they are taken: at the edge of what is read, steps are lost until the next page is there.
+    let row = |screen: &str| {
+        let line = screen.lines().nth(1).unwrap_or_default().split(" of ").next().unwrap_or_default();
+        line.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>().unwrap_or(0)
     };
-    for chunk in 0..models / 20 {
+    let is_at = |screen: &str, wanted: u64| row(screen) == wanted;
+    let mut at = 1;
+    while at < models {
         console.press(&"j".repeat(20));
-        let row = (chunk * 20 + 21).min(models);
-        console.wait_until("the rows", |screen| is_at(screen, row));
+        console.wait_until("a row further down", |screen| row(screen) > at);
+        at = row(&console.screen());
     }
     console.settle();
     let made = bed.size() - before;
