@@ -47,9 +47,12 @@ pub fn workspace() -> &'static Path {
 
 /// Builds a program of the workspace; where it is.
 pub(crate) fn build(package: &str, name: &str) -> PathBuf {
+    // What measures is built for release, and measures what is.
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let output = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace())
         .args(["build", "--locked", "-p", package, "--bin", name, "--message-format=json-render-diagnostics"])
+        .args(profile)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");

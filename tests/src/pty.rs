@@ -43,6 +43,7 @@ pub struct Setup {
     rows: u16,
     columns: u16,
     octets_per_second: Option<u32>,
+    delay: Duration,
     program: Option<Vec<String>>,
 }
 
@@ -76,6 +77,7 @@ impl Setup {
             rows: 30,
             columns: 100,
             octets_per_second: None,
+            delay: Duration::ZERO,
             program: None,
         }
     }
@@ -115,6 +117,12 @@ impl Setup {
         self
     }
 
+    /// Octets of the console arrive so much later than they were sent.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
     /// Runs another program in the terminal (`sh -c …`); `MREG` in its environment is the console's path.
     pub fn program(mut self, program: &[&str]) -> Self {
         self.program = Some(program.iter().map(|part| (*part).to_owned()).collect());
@@ -146,7 +154,7 @@ impl Setup {
 
     /// Starts it.
     pub fn start(self) -> Console {
-        let Self { home, arguments, environment, rows, columns, octets_per_second, program } = self;
+        let Self { home, arguments, environment, rows, columns, octets_per_second, delay, program } = self;
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = match program.as_deref() {
@@ -175,7 +183,8 @@ impl Setup {
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let (sink, stop, hold) = (Arc::clone(&seen), Arc::clone(&closing), Arc::clone(&held));
-        let reading = std::thread::spawn(move || read(reader, &sink, &stop, &hold, octets_per_second));
+        let mut way = Way { sink, delay, late: None };
+        let reading = std::thread::spawn(move || read(reader, &mut way, &stop, &hold, octets_per_second));
         Console {
             home: Some(home),
             child,
@@ -201,17 +210,57 @@ struct Seen {
     screen: vt100::Parser,
     newest: Instant,
     ended: bool,
+    /// Octets that were counted and let go.
+    forgotten: usize,
 }
 
 impl Seen {
     fn new(rows: u16, columns: u16) -> Self {
-        Self { octets: Vec::new(), screen: vt100::Parser::new(rows, columns, 0), newest: Instant::now(), ended: false }
+        let screen = vt100::Parser::new(rows, columns, 0);
+        Self { octets: Vec::new(), screen, newest: Instant::now(), ended: false, forgotten: 0 }
+    }
+
+    fn arrived(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+        self.screen.process(octets);
+        self.newest = Instant::now();
+    }
+}
+
+/// The way of octets to the screen.
+struct Way {
+    sink: Arc<Mutex<Seen>>,
+    delay: Duration,
+    /// Takes octets that are on their way, each with the moment they arrive.
+    late: Option<std::sync::mpsc::Sender<(Instant, Vec<u8>)>>,
+}
+
+impl Way {
+    fn put(&mut self, octets: &[u8]) {
+        if self.delay.is_zero() {
+            return self.sink.lock().unwrap().arrived(octets);
+        }
+        let sink = &self.sink;
+        let late = self.late.get_or_insert_with(|| {
+            let (late, under_way) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+            let sink = Arc::clone(sink);
+            // Ends with the reader, which has the other end.
+            std::thread::spawn(move || {
+                for (due, octets) in under_way {
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    sink.lock().unwrap().arrived(&octets);
+                }
+            });
+            late
+        });
+        // The receiver lives as long as this end of it.
+        let _ = late.send((Instant::now() + self.delay, octets.to_vec()));
     }
 }
 
 fn read(
     mut reader: Box<dyn Read + Send>,
-    seen: &Mutex<Seen>,
+    way: &mut Way,
     stop: &AtomicBool,
     hold: &AtomicBool,
     octets_per_second: Option<u32>,
@@ -223,15 +272,10 @@ fn read(
             std::thread::sleep(Duration::from_millis(2));
         }
         if count == 0 || stop.load(Ordering::SeqCst) {
-            seen.lock().unwrap().ended = true;
+            way.sink.lock().unwrap().ended = true;
             return;
         }
-        {
-            let mut seen = seen.lock().unwrap();
-            seen.octets.extend_from_slice(&octets[..count]);
-            seen.screen.process(&octets[..count]);
-            seen.newest = Instant::now();
-        }
+        way.put(&octets[..count]);
         if let Some(rate) = octets_per_second {
             let took = u32::try_from(count).unwrap();
             // The line itself: this much time is what so many octets take on it.
@@ -349,12 +393,27 @@ impl Console {
 
     /// Octets so far.
     pub fn count(&self) -> usize {
-        self.seen.lock().unwrap().octets.len()
+        let seen = self.seen.lock().unwrap();
+        seen.forgotten + seen.octets.len()
     }
 
-    /// The octets from a place on.
+    /// The octets from a place on, which were not let go.
     pub fn octets_from(&self, from: usize) -> Vec<u8> {
-        self.seen.lock().unwrap().octets[from..].to_vec()
+        let seen = self.seen.lock().unwrap();
+        seen.octets[from - seen.forgotten..].to_vec()
+    }
+
+    /// Lets go of the octets so far, which stay counted: for a console that runs for hours. What is switched on can't be told
+    /// any more afterwards.
+    pub fn forget(&self) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.forgotten += seen.octets.len();
+        seen.octets.clear();
+    }
+
+    /// When the last octet came.
+    pub fn newest(&self) -> Instant {
+        self.seen.lock().unwrap().newest
     }
 
     /// Colours that were used, by their parameters.
@@ -420,7 +479,7 @@ impl Console {
             let (count, rest) = {
                 let seen = self.seen.lock().unwrap();
                 // What was asked for just now may not have been read here yet.
-                (seen.octets.len(), seen.newest.elapsed().min(began.elapsed()))
+                (seen.forgotten + seen.octets.len(), seen.newest.elapsed().min(began.elapsed()))
             };
             if rest >= SETTLED {
                 return count;
@@ -521,6 +580,15 @@ impl Console {
         let texts = folders.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
         let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok();
         texts.flat_map(|text| text.lines().filter_map(count).collect::<Vec<_>>()).sum()
+    }
+
+    /// Processor time of all its threads so far, to the nanosecond (proc_pid_schedstat(5)).
+    pub fn processor(&self) -> Duration {
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid().as_raw_nonzero()));
+        let folders = std::fs::read_dir(tasks).unwrap().flatten();
+        let texts = folders.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+        let nanoseconds = texts.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
+        Duration::from_nanos(nanoseconds.sum())
     }
 
     /// Resident memory now, in octets.

@@ -3,11 +3,14 @@
 //! cost is one cursor per page passed. The list may be shown upside down (the audit log: newest read first, shown at the foot). What a row
 //! is, and how a page is fetched, is not known here.
 
+mod trail;
+
 use std::collections::VecDeque;
 
 use common::api::Page;
 use common::client::{END, Paging};
 
+use self::trail::Trail;
 use crate::action::RequestId;
 use crate::event::Moment;
 
@@ -109,7 +112,7 @@ struct Pending {
 pub struct Window<R> {
     rows: VecDeque<R>,
     pages: VecDeque<Mark>,
-    dropped: Vec<Mark>,
+    dropped: Trail,
     next: Option<Cursor>,
     flipped: bool,
     /// In the order of reading.
@@ -134,7 +137,7 @@ impl<R: Row> Window<R> {
         Self {
             rows: VecDeque::new(),
             pages: VecDeque::new(),
-            dropped: Vec::new(),
+            dropped: Trail::default(),
             next: None,
             flipped,
             selected: 0,
@@ -245,16 +248,16 @@ impl<R: Row> Window<R> {
 
     /// The place of the selection in the whole list as shown, from 1, where it can be told.
     pub fn ordinal(&self) -> Option<u64> {
-        if let (false, Some(behind), Some(total)) = (self.flipped, self.behind, self.total) {
+        let held_first = || self.pages.front().is_some_and(Mark::is_first);
+        let known = self.dropped.begins_at_start().unwrap_or_else(held_first);
+        if let (false, Some(behind), Some(total)) = (self.flipped, self.behind, self.total)
+            && !known
+        {
             // Counted from the end.
             let after = u64::try_from(self.len().checked_sub(self.selected)?.checked_sub(1)?).ok()?;
-            if !self.dropped.first().or(self.pages.front()).is_some_and(Mark::is_first) {
-                return total.checked_sub(behind.checked_add(after)?);
-            }
+            return total.checked_sub(behind.checked_add(after)?);
         }
-        let known = self.dropped.first().or(self.pages.front()).is_some_and(Mark::is_first);
-        let before: usize = self.dropped.iter().map(|page| page.rows).sum();
-        let place = u64::try_from(before + self.selected + 1).ok()?;
+        let place = u64::try_from(self.dropped.rows() + self.selected + 1).ok()?;
         match (known, self.flipped) {
             (false, _) => None,
             (true, false) => Some(place),
@@ -349,7 +352,7 @@ impl<R: Row> Window<R> {
             return Some((Fetch::After, next.clone()));
         }
         match self.dropped.last() {
-            Some(mark) if self.selected < margin => Some((Fetch::Before, mark.start.clone())),
+            Some(start) if self.selected < margin => Some((Fetch::Before, start)),
             None if self.selected < margin => {
                 let before = self.pages.front().and_then(|page| page.before.clone());
                 before.map(|before| (Fetch::Before, before))
@@ -471,7 +474,9 @@ impl<R: Row> Window<R> {
                     self.total = total;
                 } else {
                     self.selected -= self.pages.iter().take(place).map(|page| page.rows).sum::<usize>();
-                    self.dropped.extend(self.pages.drain(..place));
+                    for page in self.pages.drain(..place) {
+                        self.dropped.push(&page);
+                    }
                 }
                 self.rows = page.items.into();
                 self.pages = [mark].into();
@@ -517,7 +522,7 @@ impl<R: Row> Window<R> {
         {
             self.rows.drain(..page.rows);
             self.selected -= page.rows;
-            self.dropped.push(page);
+            self.dropped.push(&page);
         }
     }
 

@@ -14,7 +14,6 @@ use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
 
 use super::s3::Place as Stored;
-use super::secret::Secret;
 use super::secret::{Readers, Secret};
 use super::{Config, JwtSecret, Loaded, LogFormat, Options, Refused, Source, edit_distance, scan, settings};
 

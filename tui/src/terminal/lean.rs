@@ -23,6 +23,8 @@ const GAP_MAX: u16 = 6;
 const MOVED_MIN: usize = 2;
 /// Distances of movement that are tried.
 const SHIFTS_MAX: usize = 2;
+/// Rows at the end of a movement that are tried to be carried along, as they differ little from what comes to them.
+const CARRIED_MAX: u16 = 4;
 /// Attributes that show on a blank.
 const ON_BLANKS: Modifier = Modifier::REVERSED.union(Modifier::UNDERLINED).union(Modifier::CROSSED_OUT);
 /// Attributes that are sent; blinking and hiding are not the console's.
@@ -464,7 +466,24 @@ fn shifts(shown: &Grid, wanted: &Grid) -> Vec<Shift> {
         }
     }
     found.sort_by_key(|(useful, shift)| (usize::MAX - useful, shift.by.unsigned_abs()));
-    found.into_iter().take(SHIFTS_MAX).map(|(_, shift)| shift).collect()
+    let changes = |y: u16| new.get(usize::from(y)) != old.get(usize::from(y));
+    found
+        .into_iter()
+        .take(SHIFTS_MAX)
+        .flat_map(|(_, shift)| [Some(shift), wider(shift, rows, changes)])
+        .flatten()
+        .collect()
+}
+
+/// The same movement with the rows next to its end, where they change anyway: the newest row of a list is marked, so it is not
+/// the same when it has moved up by one, and yet most of it is.
+fn wider(shift: Shift, rows: i32, changes: impl Fn(u16) -> bool) -> Option<Shift> {
+    let beyond = |step: u16| match shift.by > 0 {
+        true => shift.bottom.checked_add(step).filter(|y| i32::from(*y) < rows),
+        false => shift.top.checked_sub(step),
+    };
+    let end = (1..=CARRIED_MAX).map_while(|step| beyond(step).filter(|y| changes(*y))).last()?;
+    Some(if shift.by > 0 { Shift { bottom: end, ..shift } } else { Shift { top: end, ..shift } })
 }
 
 // ---- the backend ----------------------------------------------------------------------------------------------------
@@ -960,6 +979,14 @@ mod tests {
         ] {
             assert!(octets <= most, "{what}: {octets} octets");
         }
-        println!("whole {whole}, marker {marker}, one row {tail}, ten rows {ten}, three rows back {back}");
+        // A tail that is followed: the mark stays at the foot, and every row passes below it.
+        let foot = |first: usize| rows(first, 26, first + 25);
+        octets(&mut terminal, &foot(100));
+        let followed = octets(&mut terminal, &foot(101));
+        let two = octets(&mut terminal, &foot(103));
+        assert!(followed <= 100 && two <= 130, "followed: {followed} octets a row, {two} for two");
+        println!(
+            "followed {followed} {two}; whole {whole}, marker {marker}, one row {tail}, ten rows {ten}, three rows back {back}"
+        );
     }
 }

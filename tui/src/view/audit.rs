@@ -52,7 +52,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
     }
-    let list = &state.audit.list;
+    let follows = state.audit.follow && state.settings.log.live && state.log.is_known();
+    let list = (&state.audit.list, !follows);
     match areas.class {
         Class::Tiny | Class::Narrow => marked(
             pen,
@@ -73,7 +74,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     }
     marks(state, areas, pen);
-    if let Some(words) = why_empty(list, !state.audit.filter.is_empty(), "no entry") {
+    if let Some(words) = why_empty(list.0, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
     }
 }

@@ -66,15 +66,16 @@ pub fn table<R: Row>(
     list: &Window<R>,
     cells: impl Fn(&R) -> Vec<(String, Tone)>,
 ) {
-    marked(pen, areas, columns, list, cells, |_| ("", Tone::Plain));
+    marked(pen, areas, columns, (list, true), cells, |_| ("", Tone::Plain));
 }
 
-/// The same, with a sign before each row; beside the marker where there is room for both.
+/// The same, with a sign before each row; beside the marker where there is room for both. The selection is shown or not: where
+/// it is the newest row, whichever that is, marking it costs octets with every row and says nothing.
 pub fn marked<R: Row>(
     pen: &mut Pen<'_>,
     areas: &Areas,
     columns: &[Column],
-    list: &Window<R>,
+    (list, shows_selection): (&Window<R>, bool),
     cells: impl Fn(&R) -> Vec<(String, Tone)>,
     mark: impl Fn(&R) -> (&'static str, Tone),
 ) {
@@ -104,6 +105,7 @@ pub fn marked<R: Row>(
     }
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
         let (sign, tone) = mark(row);
+        let selected = selected && shows_selection;
         if selected {
             pen.put(areas.rows.x, y, 1, MARKER, Tone::Plain);
             pen.put(areas.rows.x + 1, y, margin - 1, sign, tone);

@@ -12,3 +12,4 @@ mod never;
 mod pictures;
 mod screens;
 mod settings;
+mod targets;
