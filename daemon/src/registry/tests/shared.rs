@@ -9,7 +9,7 @@ use common::name::Version;
 use common::role::Role;
 
 use super::{Bench, done, model, refused, sha256, someone};
-use crate::blobs::{BlobError, BlobReader, Blobs, Removal, Space, Staged};
+use crate::blobs::{BlobError, BlobReader, Blobs, Partial, Removal, Space, Staged};
 use crate::registry::error::RegistryError;
 use crate::registry::publish::PublishForm;
 
@@ -55,6 +55,18 @@ impl Blobs for Moody {
     }
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         self.blobs.remove(digest)
+    }
+    fn partial(&self, name: &str) -> Result<Box<dyn Partial>, BlobError> {
+        self.blobs.partial(name)
+    }
+    fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError> {
+        self.blobs.stage_partial(name)
+    }
+    fn partials(&self, visit: &mut dyn FnMut(&str, u64)) -> Result<(), BlobError> {
+        self.blobs.partials(visit)
+    }
+    fn remove_partial(&self, name: &str) -> Result<(), BlobError> {
+        self.blobs.remove_partial(name)
     }
     fn remove_unneeded(&self, digest: &Digest) -> Result<Removal, BlobError> {
         let mut mood = self.mood.lock().unwrap();
