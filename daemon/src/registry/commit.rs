@@ -272,7 +272,9 @@ impl Inner {
                     (Err(error), Vec::new(), None)
                 }
             };
-            resolve::settle(records, &mut note.target)?;
+            if let Some(name) = resolve::settle(records, &mut note.target)? {
+                note.data.entry("name".to_owned()).or_insert_with(|| name.into());
+            }
             let outcome = note.outcome.unwrap_or(match &result {
                 Ok(_) => EntryOutcome::Ok,
                 Err(error) => error.outcome(),

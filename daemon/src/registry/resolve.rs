@@ -76,31 +76,34 @@ pub(crate) const UNTOLD: &str = "?";
 
 /// Puts the stable id into a target that was named as the caller named it, where there is such a thing: then all entries
 /// about it are found under one id and in one `prev` chain, refused ones included. What means nothing stays as it was
-/// typed. Deleted things count, whoever asks: an entry is not shown to those who may not see them.
-pub(crate) fn settle(records: &dyn Records, target: &mut Target) -> Result<(), StoreError> {
+/// typed. Deleted things count, whoever asks: an entry is not shown to those who may not see them. Returns the name that it
+/// has at that moment, for whoever reads the entry.
+pub(crate) fn settle(records: &dyn Records, target: &mut Target) -> Result<Option<String>, StoreError> {
     match target.kind.as_str() {
         "model" | "version" | "file" | "alias" => {
-            let Ok(reference) = target.id.parse::<ModelRef>() else { return Ok(()) };
+            let Ok(reference) = target.id.parse::<ModelRef>() else { return Ok(None) };
             let id = match &reference.model {
                 ModelKey::Id(id) => Some(*id),
                 ModelKey::Name(name) => records.model_named(name)?,
                 ModelKey::Digest(digest) => records.holder(digest)?.map(|(id, _version)| id),
             };
-            let Some(id) = id else { return Ok(()) };
+            let Some(id) = id else { return Ok(None) };
             target.id = id.to_string();
             if let (Select::Version(version), None) = (&reference.select, &target.version) {
                 target.version = Some(version.to_string());
             }
+            Ok(records.model(id)?.map(|model| model.name.to_string()))
         }
-        "user" if !is_user_id(&target.id) => {
-            let Ok(name) = target.id.parse::<UserName>() else { return Ok(()) };
-            if let Some(user) = records.user(&name)? {
+        "user" if is_user_id(&target.id) => Ok(records.user_by_id(&target.id)?.map(|user| user.name.to_string())),
+        "user" => {
+            let Ok(name) = target.id.parse::<UserName>() else { return Ok(None) };
+            Ok(records.user(&name)?.map(|user| {
                 target.id = user.id;
-            }
+                user.name.to_string()
+            }))
         }
-        _ => {}
+        _ => Ok(None),
     }
-    Ok(())
 }
 
 /// Whether it is an id and not a name: ids have capital letters, names have none once they are read.

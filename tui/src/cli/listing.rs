@@ -10,7 +10,7 @@ use crate::action::{Answer, Call, Rows};
 use crate::clean::clean;
 use crate::export::{Format, Kind, flat_entry, row};
 use crate::filter::{audit_query, held_query, ingest_query, model_query, user_query};
-use crate::state::audit::field;
+use crate::state::audit::{field, name_then};
 use crate::time::bytes;
 
 /// Rows asked for at once.
@@ -342,7 +342,8 @@ pub(super) fn entry_line(row: &AuditRow) -> String {
     let entry = &row.entry;
     let name = field(entry, &["actor", "name"]);
     let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
-    let target = format!("{} {}", field(entry, &["target", "kind"]), field(entry, &["target", "id"]));
+    let named = name_then(entry).unwrap_or(field(entry, &["target", "id"]));
+    let target = format!("{} {named}", field(entry, &["target", "kind"]));
     let line = format!(
         "{:>9}  {}  {:12}  {:18}  {:7}  {}",
         row.index,

@@ -102,6 +102,13 @@ impl Row for Line {
     }
 }
 
+/// The name that what an entry is about had when the entry was made, where the entry says it.
+pub fn name_then(entry: &Value) -> Option<&str> {
+    let kind = field(entry, &["target", "kind"]);
+    let is_named = matches!(kind, "model" | "version" | "file" | "alias" | "user");
+    Some(field(entry, &["data", "name"])).filter(|name| is_named && !name.is_empty())
+}
+
 /// Text at a path of an entry, such as `["actor", "name"]`; empty if it is not there.
 pub fn field<'a>(entry: &'a Value, path: &[&str]) -> &'a str {
     path.iter().try_fold(entry, |value, key| value.get(key)).and_then(Value::as_str).unwrap_or_default()

@@ -9,7 +9,7 @@ use super::{say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 pub(super) use crate::state::audit::Line as Entry;
-use crate::state::audit::{Mark, field};
+use crate::state::audit::{Mark, field, name_then};
 use crate::tail::Link;
 use crate::time::{Way, age, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
@@ -219,8 +219,13 @@ fn actor(entry: &Value) -> String {
     if name.is_empty() { field(entry, &["actor", "id"]).to_owned() } else { name.to_owned() }
 }
 
-/// The present name of what an entry is about, if it is among the rows other screens hold. Entries have ids: names change.
-fn name_of<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
+/// The name of what an entry is about: the one it had then, where the entry says it, else the present one.
+fn name_of<'a>(state: &'a State, entry: &'a Value) -> Option<&'a str> {
+    name_then(entry).or_else(|| present_name(state, entry))
+}
+
+/// The present name, if it is among the rows that other screens hold. Entries have ids, for names change.
+fn present_name<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
     let id = field(entry, &["target", "id"]);
     match field(entry, &["target", "kind"]) {
         "model" | "version" | "file" => {
@@ -269,8 +274,11 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     text.fact("time", field(entry, &["ts"]), Tone::Plain);
     let role = field(entry, &["actor", "role"]);
     text.fact("actor", format!("{} {role}", actor(entry)).trim_end(), Tone::Plain);
-    let known = name_of(state, entry).map(|name| format!("   now called {name}")).unwrap_or_default();
-    text.fact("target", &format!("{}{known}", target(entry, None)), Tone::Plain);
+    let then = name_then(entry);
+    let known = then.map(|name| format!("   {name}")).unwrap_or_default();
+    let now = present_name(state, entry).filter(|name| Some(*name) != then);
+    let now = now.map(|name| format!("   now called {name}")).unwrap_or_default();
+    text.fact("target", &format!("{}{known}{now}", target(entry, None)), Tone::Plain);
     let request = field(entry, &["req", "route"]);
     if !request.is_empty() {
         let status = entry.pointer("/req/status").map(plain).unwrap_or_default();
