@@ -72,6 +72,9 @@ const UPLOADS_DIR: &str = "uploads";
 const S3_DIR: &str = "s3";
 /// The same for the store of [`Config::blobs_old`].
 const S3_OLD_DIR: &str = "s3-old";
+/// What nobody touched for so long in a directory of blobs that daemons share was left behind by one that is gone. Far longer
+/// than anything is staged.
+const STAGED_REST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
@@ -247,7 +250,9 @@ pub(crate) fn open_place(
     match place {
         Place::Disk => {
             let path = config.data_dir.join(BLOBS_DIR);
-            let opened = DiskBlobs::open(&path, DiskOptions::default());
+            // Daemons that share a log without an object store share this directory.
+            let staged_rest = config.database.is_some().then_some(STAGED_REST);
+            let opened = DiskBlobs::open(&path, DiskOptions { staged_rest, ..DiskOptions::default() });
             let place = path.display().to_string();
             opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place, source })
         }

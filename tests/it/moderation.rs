@@ -142,6 +142,15 @@ fn approvals() {
     assert_eq!(bea.post(release, &json!({"reason": "x"})).expect(200).json()["state"], "quarantined");
     bea.post("/models/m/versions/1/block", &json!({"reason": "never"})).expect(200);
     assert_eq!(admin.value("/models/m/versions/1/review")["approvals"], json!([]), "decided is decided");
+    // Nor does what somebody approved who may not decide any more.
+    let dora = daemon.user("dora", Role::Admin);
+    hold(&admin, "n");
+    let release = "/models/n/versions/1/release";
+    dora.post(release, &json!({"reason": "trust me"})).expect(200);
+    admin.patch("/users/dora", &json!({"role": "contributor"})).expect(200);
+    assert_eq!(admin.value("/models/n/versions/1/review")["approvals"], json!([]));
+    assert_eq!(admin.post(release, &json!({"reason": "fine"})).expect(200).json()["state"], "quarantined");
+    assert_eq!(bea.post(release, &json!({"reason": "fine"})).expect(200).json()["state"], "available");
     let log = daemon.log();
     let entry = log.of("model.approve").remove(0);
     assert_eq!((&entry["data"]["approvals"], &entry["data"]["approvals_needed"]), (&json!(1), &json!(2)));

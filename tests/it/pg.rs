@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tests::cutter::{Cutter, Mode};
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::Client;
+use tests::multipart::Form;
 use tests::postgres::Postgres;
 use tests::tail::{From, Tail};
 use tests::{oracle, samples, wait};
@@ -800,4 +801,82 @@ fn check_compares() {
 
 fn ok_or(daemon: &Daemon, arguments: &[&str]) -> String {
     String::from_utf8(daemon.run(arguments, "").stdout).unwrap()
+}
+
+/// A daemon that starts beside others leaves alone what they took in and have not published: the octets of their resumable
+/// uploads, and what is being staged.
+#[test]
+fn starting_beside_others_takes_nothing_of_theirs() {
+    let mut cluster = Cluster::start(1);
+    let blobs = cluster.server.dir().join("blobs");
+    let octets = samples::safetensors(7);
+    let admin = cluster.daemons[0].admin();
+    let tus = |method: &str, target: &str| admin.request(method, target).header("Tus-Resumable", "1.0.0");
+    let created = tus("POST", "/uploads")
+        .header("Upload-Length", &octets.len().to_string())
+        .header("Upload-Metadata", "filename bS5zYWZldGVuc29ycw==");
+    let path = created.send().expect(201).need("location").to_owned();
+    let append = |from: usize, octets: &[u8]| {
+        let request = tus("PATCH", &path).header("Upload-Offset", &from.to_string());
+        request.body("application/offset+octet-stream", octets).send().expect(204);
+    };
+    append(0, &octets[..50]);
+    fs::write(blobs.join("staging/under-way"), "octets").unwrap();
+    let mut second = joining(&cluster.server.address(), &cluster.daemons[0], &blobs);
+    second.restart();
+    cluster.daemons.push(second);
+    assert!(blobs.join("staging/under-way").exists());
+    assert_eq!(tus("HEAD", &path).send().expect(200).need("upload-offset"), "50");
+    append(50, &octets[50..]);
+    let id = path.strip_prefix("/uploads/").unwrap();
+    admin.publish(Form::new().text("name", "m").text("upload_id", id)).expect(201);
+    assert_eq!(cluster.daemons[1].admin().get("/models/m/download").expect(200).body, octets);
+    cluster.stop();
+}
+
+/// A daemon that is far behind signs nothing of a log whose entries don't come to the root that its head says, however many
+/// there are.
+#[test]
+fn altered_entries_are_not_signed_on_the_way() {
+    let mut cluster = Cluster::start(1);
+    let cutter = Cutter::to(&cluster.server.socket());
+    let address = format!("postgres://postgres@127.0.0.1:{}/postgres", cutter.port());
+    let mut far = joining(&address, &cluster.daemons[0], &cluster.server.dir().join("blobs"));
+    far.restart();
+    far.expect_line("the audit log failed");
+    far.expect_line("error: ");
+    cluster.daemons.push(far);
+    cluster.expect_outage();
+    let admin = cluster.daemons[0].admin();
+    admin.upload("m", "m.safetensors", &samples::safetensors(1));
+    let far_client = cluster.daemons[1].client();
+    let size = || cluster.server.psql("SELECT size FROM mreg.log_head").parse::<usize>().unwrap();
+    wait::until_true("the far daemon to have all", || {
+        let note = far_client.get("/log/checkpoint").expect(200).text();
+        note.lines().nth(1).unwrap().parse::<usize>().unwrap() == size()
+    });
+    cutter.set(Mode::Refuse);
+    wait::until_true("the far daemon to be cut off", || !is_ready(&cluster.daemons[1]));
+    let note = oracle::checkpoint(&cluster.daemons[1].data_dir());
+    let first = size();
+    // More than is fetched at once: 8 MiB.
+    let text = "x".repeat(16_000);
+    for n in 0..600 {
+        admin.patch("/models/m", &json!({"description": format!("{n}{text}")})).expect(200);
+    }
+    cluster.server.psql("ALTER TABLE mreg.log_entry DISABLE TRIGGER append_only");
+    let change = format!(
+        "UPDATE mreg.log_entry SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'model.update', 'model.delete'), \
+         'UTF8') WHERE seq = {first} RETURNING seq"
+    );
+    assert_eq!(cluster.server.psql(&change).lines().next(), Some(first.to_string().as_str()));
+    cutter.set(Mode::Pass);
+    let status = cluster.daemons[1].wait();
+    assert!(!status.success());
+    let told = cluster.daemons[1].stderr().join("\n");
+    assert!(told.contains("one of the two was altered"), "{told}");
+    assert_eq!(oracle::checkpoint(&cluster.daemons[1].data_dir()), note);
+    for daemon in &mut cluster.daemons {
+        daemon.leave_unverified();
+    }
 }

@@ -23,18 +23,20 @@
 //! believes it.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use common::digest::Digest;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::partial::Partials;
 use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
+use crate::clock;
 use crate::durable::{self, MODE_DIR};
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
@@ -57,15 +59,19 @@ pub struct DiskOptions {
     /// How many uploads may be synced and renamed at once; others wait their turn. 0 counts as 1. More than a few make a
     /// journalling file system no faster: 64 KiB blobs were kept at 1.1 to 1.4 thousand a second by 4 as by 64 threads.
     pub finalisers_max: usize,
+    /// Where several processes have the directory open: for how long what is staged must have been left alone before it counts
+    /// as left behind by one that is gone. None: this process is alone.
+    pub staged_rest: Option<Duration>,
 }
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { finalisers_max: 8 }
+        Self { finalisers_max: 8, staged_rest: None }
     }
 }
 
-/// Blobs in a directory of a local file system. At most one process may have it open.
+/// Blobs in a directory of a file system. At most one process may have it open, unless each of them was given a
+/// [`DiskOptions::staged_rest`].
 pub struct DiskBlobs {
     store: Arc<Store>,
 }
@@ -75,6 +81,7 @@ struct Store {
     dir: PathBuf,
     /// The file system of the blobs.
     device: u64,
+    staged_rest: Option<Duration>,
     finalisers: Turnstile,
     writeback: SyncSender<File>,
     partials: Partials,
@@ -108,7 +115,16 @@ impl DiskBlobs {
         // Ends when the store and the last upload drop the sender.
         std::thread::Builder::new().name("blob-writeback".into()).spawn(move || write_back(&files))?;
         let finalisers = Turnstile::new(options.finalisers_max);
-        Ok(Self { store: Arc::new(Store { dir: dir.into(), device, finalisers, writeback, partials }) })
+        Ok(Self {
+            store: Arc::new(Store {
+                dir: dir.into(),
+                device,
+                staged_rest: options.staged_rest,
+                finalisers,
+                writeback,
+                partials,
+            }),
+        })
     }
 }
 
@@ -201,12 +217,26 @@ impl Blobs for DiskBlobs {
             if entry.file_type()?.is_dir() {
                 continue; // none of ours
             }
+            if self.store.staged_rest.is_some_and(|rest| !rests(&entry, rest)) {
+                continue; // another process may be at it
+            }
             // Not synced: what comes back after a power cut is swept again.
-            std::fs::remove_file(entry.path())?;
-            removed += 1;
+            match std::fs::remove_file(entry.path()) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(removed)
     }
+}
+
+/// Whether nothing was done to a file for so long: neither to its octets nor to its names.
+fn rests(entry: &DirEntry, rest: Duration) -> bool {
+    let Ok(about) = entry.metadata() else { return false };
+    let changed_ms = about.ctime().saturating_mul(1000).saturating_add(about.ctime_nsec() / 1_000_000);
+    let rested_ms = clock::now_ms().saturating_sub(changed_ms);
+    u64::try_from(rested_ms).is_ok_and(|ms| Duration::from_millis(ms) >= rest)
 }
 
 impl Store {
@@ -521,6 +551,23 @@ mod tests {
         let blobs = open(dir.path());
         assert_eq!(blobs.sweep_staging().unwrap(), 1);
         assert_eq!((staged(dir.path()), blobs.contains(&DIGEST).unwrap()), (0, Some(6)));
+    }
+
+    /// Beside other processes only what was left alone for long is a crash's.
+    #[test]
+    fn what_another_process_stages_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let among = |rest: Duration| {
+            DiskBlobs::open(dir.path(), DiskOptions { staged_rest: Some(rest), ..DiskOptions::default() }).unwrap()
+        };
+        let other = among(Duration::from_secs(3600));
+        let mut under_way = other.stage().unwrap();
+        under_way.write(b"octets").unwrap();
+        assert_eq!(among(Duration::from_secs(3600)).sweep_staging().unwrap(), 0);
+        under_way.keep(&DIGEST).unwrap();
+        std::mem::forget(other.stage().unwrap());
+        assert_eq!(among(Duration::ZERO).sweep_staging().unwrap(), 1);
+        assert_eq!((staged(dir.path()), other.contains(&DIGEST).unwrap()), (0, Some(6)));
     }
 
     #[test]

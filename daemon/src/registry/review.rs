@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::clock;
 use crate::inspect::RULES;
-use crate::registry::access::Caller;
+use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::Note;
 use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Outcome, RegistryError};
@@ -318,7 +318,8 @@ fn item(
     })
 }
 
-/// Who would release a version as it is now: what was approved of another state of it, or of other findings, is void.
+/// Who would release a version as it is now: what was approved of another state of it, or of other findings, is void, and so
+/// is what somebody approved who may not decide any more.
 pub(crate) fn approvals_of(
     records: &dyn Records,
     version: &VersionRecord,
@@ -326,7 +327,22 @@ pub(crate) fn approvals_of(
     let over = rules_of(&version.findings);
     let mut approvals = records.approvals(version.model, version.version)?;
     approvals.retain(|approval| approval.held_at_ms == version.state_at_ms && approval.over == over);
-    Ok(approvals)
+    let mut counted = Vec::with_capacity(approvals.len());
+    for approval in approvals {
+        if may_decide(records, &approval.by_id)? {
+            counted.push(approval);
+        }
+    }
+    Ok(counted)
+}
+
+/// Whether somebody may release what is held: the operator of the machine, or a user with the right, as of now.
+fn may_decide(records: &dyn Records, id: &str) -> Result<bool, RegistryError> {
+    if id == Actor::system().id {
+        return Ok(true);
+    }
+    let user = records.user_by_id(id)?;
+    Ok(user.is_some_and(|user| !user.disabled && user.role.allows(Permission::ModelModerate)))
 }
 
 /// The approval that a release comes to where others are needed besides; none where this one makes them enough.

@@ -161,11 +161,13 @@ impl Registry {
         let inner = &self.inner;
         let mut note = Note::event(Action::UserRead, user_target(name));
         inner.permit(caller, Permission::UserManage, &note).await?;
+        let (name, work) = (name.clone(), Arc::clone(inner));
+        // Who gave them their role is looked for in the log, which may take a while.
         let found = inner
-            .read(|view| {
-                let user = view.user(name)?.ok_or_else(|| missing(name))?;
+            .scan(move |view| {
+                let user = view.user(&name)?.ok_or_else(|| missing(&name))?;
                 let (now_ms, sessions) = (clock::now_ms(), view.sessions_of(&user.id)?);
-                let failed = inner.throttle.failures(now_ms).of(user.name.as_str());
+                let failed = work.throttle.failures(now_ms).of(user.name.as_str());
                 let value = UserInfo {
                     live_sessions: render::sessions(&user, &sessions, now_ms),
                     role_given: role_given(view, &user)?,

@@ -159,6 +159,11 @@ impl HashWriter {
         });
     }
 
+    /// The edge of the tree as it is.
+    pub fn frontier(&self) -> Frontier {
+        self.frontier.clone()
+    }
+
     /// The root with these leaves behind those there are; none of them is added.
     pub fn root_with(&self, leaves: impl IntoIterator<Item = Hash>) -> Hash {
         let mut frontier = self.frontier.clone();

@@ -19,7 +19,7 @@
 //!
 //! [`Blobs::remove_unneeded`]: super::super::Blobs::remove_unneeded
 //!
-//! A remover that dies leaves its mark; it counts for [`MARK_MAX`], which is far longer than a remover that lives needs from
+//! A remover that dies, or does not hear what became of its deletion, leaves its mark; it counts for [`MARK_MAX`], which is far longer than a remover that lives needs from
 //! the mark to the deletion: it gives up after [`STEP_MAX`].
 
 use std::sync::Arc;
@@ -97,6 +97,11 @@ pub(super) fn remove(store: &Arc<Store>, digest: &Digest, grace: Duration) -> Re
         }
         store.delete(&key).map(|()| Removal::Done)
     })();
+    if removed.is_err() {
+        // The deletion may have been sent, and come to pass later: until the mark counts no more, nobody may rest on an object
+        // that it would take.
+        return removed;
+    }
     // One that stays behind delays others, and counts no more after a while.
     if let Err(error) = store.delete(&mark) {
         tracing::warn!(%digest, error = crate::error_chain(&error), "the mark of a removal can't be removed");

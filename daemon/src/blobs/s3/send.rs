@@ -1,7 +1,8 @@
 //! From a file to an object: in one request where it is small, else in parts, a few at a time. Knows requests, parts and
 //! checksums; where the octets come from is a function.
 //!
-//! Memory is constant: at most [`IN_FLIGHT_MIB`] of parts for all uploads together, [`PARTS_AT_ONCE`] parts for each. An
+//! Memory is constant: at most [`IN_FLIGHT_MIB`] of parts and small objects for all uploads together, [`PARTS_AT_ONCE`] parts
+//! for each. An
 //! upload in parts leaves a record in a local file from its beginning to its end, for what a crash leaves in the store is
 //! paid for and shows in no listing: the next start of the same daemon aborts it. A crash between the store's answer and the
 //! record leaves one that only a rule of the bucket removes.
@@ -150,6 +151,8 @@ impl Upload<'_> {
 
     fn whole(&self) -> Result<(), BlobError> {
         let store = self.store;
+        let mib = u32::try_from(self.len.div_ceil(MIB)).map_err(io::Error::other)?;
+        let _room = store.block_on(Arc::clone(&store.in_flight).acquire_many_owned(mib)).map_err(io::Error::other)?;
         let octets = self.octets(0, self.len)?;
         if Sha256::digest(&octets)[..] != self.digest.as_bytes()[..] {
             return Err(self.changed());

@@ -86,6 +86,8 @@ pub struct Appending {
     pipe: Pipe<Kept>,
     complete: Arc<AtomicBool>,
     asked: watch::Receiver<()>,
+    /// Where the octets begin.
+    from: u64,
     /// Octets that still fit.
     room: u64,
     received: u64,
@@ -148,7 +150,7 @@ impl Inner {
         }
         self.check_watermark(declared).await?;
         let place = self.intake.place().await?;
-        let asked = slot.asked();
+        let (asked, from) = (slot.asked(), record.offset);
         let complete = Arc::new(AtomicBool::new(false));
         let work = Work {
             inner: Arc::clone(self),
@@ -169,6 +171,7 @@ impl Inner {
             pipe,
             complete,
             asked,
+            from,
             room,
             received: 0,
             next_look: WATERMARK_EVERY_OCTETS,
@@ -242,7 +245,8 @@ impl Appending {
             return Ok(());
         }
         let resumables = &self.inner.resumables;
-        resumables.check_growth(&record, record.offset.saturating_add(self.received), &self.inner.settings.resumable)
+        // Some of what was received is durable by now, and in the record.
+        resumables.check_growth(&record, self.from.saturating_add(self.received), &self.inner.settings.resumable)
     }
 
     /// Nothing more comes; `complete` where all came that was to come. The upload as it is then, durably.

@@ -5,6 +5,8 @@
 //! A batch is committed in the database first, then appended to the local journal, then applied and signed. So what is in a
 //! replica is in the database, and whatever a crash leaves out of the replica is fetched again.
 
+use std::collections::VecDeque;
+
 use common::audit::{Hash, leaf_hash};
 
 use super::{NewKeys, Placed, Sequencer, apply_record};
@@ -118,21 +120,56 @@ impl Sequencer {
         if head.size < size || (head.size == size && head.root != root) {
             return Err(Behind::Never(Contradiction { here: (size, root), there: head }.to_string()));
         }
+        let mut roots = VecDeque::new();
         while self.journal.next_index() < head.size {
+            let from = self.journal.next_index();
             let Some(shared) = &mut self.shared else { return Ok(()) };
-            let records = shared.fetch(self.journal.next_index(), head.size)?;
-            self.apply_others(&records, head)?;
+            let records = shared.fetch(from, head.size)?;
+            let end = from + records.len() as u64;
+            if roots.is_empty() && end < head.size {
+                roots = self.look_ahead(&records, head)?;
+            }
+            let (expected, root) = roots.pop_front().unwrap_or((head.size, head.root));
+            if end != expected {
+                return Err(Behind::Later(format!("the database gives {end} entries where it gave {expected}")));
+            }
+            self.apply_others(&records, root, head)?;
         }
         Ok(())
     }
 
-    /// Applies consecutive entries of others: checked, appended to the replica, applied, signed. All or none.
-    fn apply_others(&mut self, records: &[Record], head: &Head) -> Result<(), Behind> {
+    /// The sizes and roots at the ends of the pieces in which entries are fetched, from a first one up to the head, whose root
+    /// they come to: before that is seen none of them gets into the replica, and nothing is signed on them.
+    fn look_ahead(&mut self, first: &[Record], head: &Head) -> Result<VecDeque<(u64, Hash)>, Behind> {
+        let here = (self.journal.next_index(), self.hashes.root());
+        let mut frontier = self.hashes.frontier();
+        let mut roots = VecDeque::new();
+        let mut add = |records: &[Record]| {
+            for record in records {
+                frontier.append(leaf_hash(&record.leaf), |_level, _index, _hash| {});
+            }
+            roots.push_back((frontier.size(), frontier.root()));
+            frontier.size()
+        };
+        let mut size = add(first);
+        while size < head.size {
+            let Some(shared) = &mut self.shared else { break };
+            size = add(&shared.fetch(size, head.size)?);
+        }
+        if roots.back() != Some(&(head.size, head.root)) {
+            return Err(Behind::Never(Contradiction { here, there: head }.to_string()));
+        }
+        Ok(roots)
+    }
+
+    /// Applies consecutive entries of others, which must come to this root: checked, appended to the replica, applied, signed.
+    /// All or none.
+    fn apply_others(&mut self, records: &[Record], root: Hash, head: &Head) -> Result<(), Behind> {
         let first = self.journal.next_index();
         let hashes: Vec<Hash> = records.iter().map(|record| leaf_hash(&record.leaf)).collect();
         let size = first + records.len() as u64;
-        // What ends at the head must have its root, before any of it gets into the replica.
-        if size == head.size && self.hashes.root_with(hashes.iter().copied()) != head.root {
+        // Before any of it gets into the replica.
+        if self.hashes.root_with(hashes.iter().copied()) != root {
             let here = (first, self.hashes.root());
             return Err(Behind::Never(Contradiction { here, there: head }.to_string()));
         }
