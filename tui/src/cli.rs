@@ -401,6 +401,7 @@ mod tests {
     use common::problem::ProblemType;
 
     use super::{CliError, escaped, status};
+    use crate::transfer::TransferError;
 
     #[test]
     fn statuses() {
