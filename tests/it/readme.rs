@@ -1,7 +1,7 @@
-//! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md and
-//! docs/drop-folder.md, in order, in an empty directory, against the daemon that the first one starts, or a later one in its
-//! place. Only what stands for the reader's own values is filled in: address, password, token, and where the programs are.
-//! Blocks of another kind are for reading.
+//! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md,
+//! docs/console.md, docs/drop-folder.md and docs/operations.md, in order, in an empty directory, against the daemon that the
+//! first one starts, or a later one in its place. Only what stands for the reader's own values is filled in: address,
+//! password, token, and where the programs are. Blocks of another kind are for reading.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,6 +15,7 @@ use tests::samples;
 
 const SERVE: &str = "cargo run --release --bin mregd\n";
 const TEST: &str = "./tests/run\n";
+const BUILD_CONSOLE: &str = "cargo build --release --bin mreg\n";
 
 /// The text of each block fenced as `sh`.
 fn blocks(readme: &str) -> Vec<String> {
@@ -43,6 +44,7 @@ fn shell(dir: &Path, script: &str) -> Command {
         .env_clear()
         .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", dir.join("bin").display()))
         .env("HOME", dir)
+        .env("XDG_RUNTIME_DIR", dir.join("run"))
         .env("MREG_BIND", "127.0.0.1:0")
         .env("MREG_MIN_FREE_BYTES", "0");
     shell
@@ -55,6 +57,11 @@ fn prepared() -> TempDir {
     fs::create_dir_all(dir.path().join("target/release")).unwrap();
     symlink(binary(), dir.path().join("bin/mregd")).unwrap();
     symlink(binary(), dir.path().join("target/release/mregd")).unwrap();
+    symlink(tests::pty::binary(), dir.path().join("bin/mreg")).unwrap();
+    symlink(tests::pty::binary(), dir.path().join("target/release/mreg")).unwrap();
+    // As a login makes it: for its user alone.
+    fs::create_dir(dir.path().join("run")).unwrap();
+    fs::set_permissions(dir.path().join("run"), fs::Permissions::from_mode(0o700)).unwrap();
     let curl = dir.path().join("bin/curl");
     fs::write(&curl, "#!/bin/sh\nexec /usr/bin/curl --silent --show-error --fail-with-body \"$@\"\n").unwrap();
     fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
@@ -62,6 +69,9 @@ fn prepared() -> TempDir {
     fs::write(dir.path().join("model.pkl"), samples::harmless_pickle(1)).unwrap();
     dir
 }
+
+/// What the administrator's password is changed to.
+const PASSWORD: &str = "a new sentence that nobody guesses";
 
 struct Served {
     child: Child,
@@ -81,7 +91,8 @@ impl Served {
         let mut child =
             shell(dir, &format!("exec env {command}")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let address = lines.next().unwrap().trim_start_matches("http://").to_owned();
+        let url = lines.next().unwrap();
+        let address = url.split_once("://").unwrap().1.to_owned();
         let key = lines.find_map(|line| Some(line.split_once("log key")?.1.trim().to_owned()));
         // Shown at the first start only.
         let is_first = !dir.join("stopped-once").exists();
@@ -95,6 +106,19 @@ impl Served {
         std::thread::spawn(move || lines.for_each(drop));
         let password = password.map(|shown| shown.expect("the password is shown")).unwrap_or_default();
         Self { child, address, key: key.expect("the log's key is shown"), password }
+    }
+
+    /// A block as it is run: with this daemon's address, and with the password where somebody would type it.
+    fn filled_in(&self, block: &str, password: &str) -> String {
+        let port = self.address.rsplit(':').next().unwrap();
+        // Where no address is said it is that of the documents, which this daemon hasn't got.
+        let here =
+            if block.contains("mreg") { format!("export MREG_URL=http://{}\n", self.address) } else { String::new() };
+        let typed = format!(" --password-stdin login <<'END'\n{password}\nEND\n");
+        here + &block
+            .replace("127.0.0.1:8000", &self.address)
+            .replace("localhost:8000", &format!("localhost:{port}"))
+            .replace(" login\n", &typed)
     }
 
     /// Ends it in order.
@@ -125,6 +149,7 @@ fn commands_run() {
         ["README.md", "docs/inspection.md"].map(|name| blocks(&fs::read_to_string(workspace().join(name)).unwrap()));
     let blocks = blocks.concat();
     assert_eq!(blocks[..2], [SERVE, TEST], "the two commands come first");
+    let sign_in = blocks.iter().flat_map(|block| block.lines()).find(|line| line.ends_with(" login")).unwrap();
     let dir = prepared();
 
     let mut served = Served::start(dir.path());
@@ -134,10 +159,14 @@ fn commands_run() {
         if block.starts_with("MREG_DROP_DIR=") {
             served.stop(dir.path());
             served = Served::start_as(dir.path(), block);
+            // The console's session is with a daemon at an address, and this one got another.
+            run(dir.path(), &served.filled_in(&format!("{sign_in}\n"), &password));
+            continue;
+        } else if block == BUILD_CONSOLE {
             continue;
         }
-        let script = block
-            .replace("127.0.0.1:8000", &served.address)
+        let script = served
+            .filled_in(block, &password)
             .replace(r#"password":"...""#, &format!(r#"password":"{password}""#))
             .replace("<token>", &token);
         fs::write(dir.path().join("block"), script).unwrap();
@@ -159,7 +188,7 @@ fn commands_run() {
 fn has(dir: &Path, program: &str) -> bool {
     let is_there = shell(dir, &format!("command -v {program}")).output().unwrap().status.success();
     if !is_there {
-        eprintln!("NOT CHECKED: a block of docs/audit.md that needs {program}, which is not installed");
+        eprintln!("NOT CHECKED: a block of the documents that needs {program}, which is not installed");
     }
     is_there
 }
@@ -173,7 +202,7 @@ fn run(dir: &Path, script: &str) -> String {
 /// Signs in with the generated password, changes it as is asked, and signs in again: a token that may do all.
 fn administrator(dir: &Path, served: &Served) -> String {
     let url = format!("http://{}", served.address);
-    let (password, second) = (&served.password, "a new sentence that nobody guesses");
+    let (password, second) = (&served.password, PASSWORD);
     let sign_in = |password: &str| {
         let body = format!(r#"{{"username":"admin","password":"{password}"}}"#);
         let answer = run(dir, &format!("curl {url}/login -H 'Content-Type: application/json' -d '{body}'"));
@@ -209,6 +238,55 @@ fn drop_folder_commands_run() {
     }
     let listing = run(dir, "ls drop/incoming drop/processing");
     assert!(!listing.contains("safetensors"), "{listing}");
+}
+
+/// Every `sh` block of docs/console.md does what is said around it, in order.
+#[test]
+fn console_commands_run() {
+    let manual = fs::read_to_string(workspace().join("docs/console.md")).unwrap();
+    let dir = prepared();
+    let dir = dir.path();
+    let served = Served::start(dir);
+    administrator(dir, &served);
+    for block in blocks(&manual) {
+        fs::write(dir.join("block"), served.filled_in(&block, PASSWORD)).unwrap();
+        run(dir, "timeout 120 sh -eu block");
+    }
+    assert_eq!(fs::read(dir.join("fetched.safetensors")).unwrap(), samples::safetensors(1));
+
+    // The configuration that is shown is one, once the files that it names are there.
+    let file = manual.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    fs::create_dir_all(dir.join(".config/mreg")).unwrap();
+    fs::copy(dir.join("log.vkey"), dir.join("prod.vkey")).unwrap();
+    let file = file.replace("/etc/mreg/", &format!("{}/", dir.display()));
+    fs::write(dir.join(".config/mreg/config.toml"), file).unwrap();
+    run(dir, "mreg config check");
+}
+
+/// Every `sh` block of docs/operations.md does what is said around it, in order: some start the daemon anew.
+#[test]
+fn operations_commands_run() {
+    let blocks = blocks(&fs::read_to_string(workspace().join("docs/operations.md")).unwrap());
+    let dir = prepared();
+    let dir = dir.path();
+    let first = Served::start(dir);
+    administrator(dir, &first);
+    let mut served = Some(first);
+    let mut started = 0;
+    for block in blocks {
+        if block.starts_with("openssl") && !has(dir, "openssl") {
+            return;
+        }
+        if block.starts_with("MREG_") && block.ends_with(" mregd\n") {
+            served.take().unwrap().stop(dir);
+            served = Some(Served::start_as(dir, &block));
+            started += 1;
+            continue;
+        }
+        fs::write(dir.join("block"), served.as_ref().unwrap().filled_in(&block, PASSWORD)).unwrap();
+        run(dir, "timeout 120 sh -eu block");
+    }
+    assert_eq!(started, 2, "with a certificate, and with a socket");
 }
 
 /// Every `sh` block of docs/audit.md does what is said around it, in order.

@@ -92,7 +92,7 @@ impl From<TransferError> for CliError {
     fn from(error: TransferError) -> Self {
         match error {
             TransferError::Client(error) => Self::Client(error),
-            TransferError::Local(what) => Self::Usage(what),
+            TransferError::Local(what) => Self::Refused(what),
             TransferError::NotVerified(what) => Self::NotVerified(what),
         }
     }
@@ -401,6 +401,7 @@ mod tests {
     use common::problem::ProblemType;
 
     use super::{CliError, escaped, status};
+    use crate::transfer::TransferError;
 
     #[test]
     fn statuses() {
@@ -419,6 +420,7 @@ mod tests {
             (CliError::Client(ClientError::Address(String::new())), 2),
             (CliError::NotVerified(String::new()), 6),
             (CliError::Refused(String::new()), 1),
+            (CliError::from(TransferError::Local(String::new())), 1),
             (CliError::NotSignedIn(String::new()), 3),
             (CliError::NotAllowed(String::new()), 4),
             (CliError::Ended { status: status::CONFLICT, why: String::new() }, 7),
