@@ -222,18 +222,23 @@ async fn open_blobs(config: &Config, store: &Arc<dyn Store>) -> Result<Arc<dyn B
         _ => None,
     };
     std::thread::scope(|scope| {
-        let opening = scope.spawn(|| open_places(config, log.as_deref()));
+        let node = store.is_shared().then(|| store.identity().node);
+        let opening = scope.spawn(move || open_places(config, log.as_deref(), node.as_deref()));
         opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known.
-/// Blocks.
-pub(crate) fn open_places(config: &Config, log: Option<&str>) -> Result<Arc<dyn Blobs>, StartError> {
-    let blobs = open_place(config, &config.blobs, S3_DIR, log)?;
+/// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known;
+/// `node` this daemon's, where others keep artifacts in the same places. Blocks.
+pub(crate) fn open_places(
+    config: &Config,
+    log: Option<&str>,
+    node: Option<&str>,
+) -> Result<Arc<dyn Blobs>, StartError> {
+    let blobs = open_place(config, &config.blobs, S3_DIR, log, node)?;
     match &config.blobs_old {
         None => Ok(blobs),
-        Some(old) => Ok(Arc::new(Both::new(blobs, open_place(config, old, S3_OLD_DIR, log)?))),
+        Some(old) => Ok(Arc::new(Both::new(blobs, open_place(config, old, S3_OLD_DIR, log, node)?))),
     }
 }
 
@@ -243,11 +248,12 @@ pub(crate) fn open_place(
     place: &Place,
     dir: &str,
     log: Option<&str>,
+    node: Option<&str>,
 ) -> Result<Arc<dyn Blobs>, StartError> {
     match place {
         Place::Disk => {
             let path = config.data_dir.join(BLOBS_DIR);
-            let opened = DiskBlobs::open(&path, DiskOptions::default());
+            let opened = DiskBlobs::open(&path, DiskOptions { own: node.map(str::to_owned), ..DiskOptions::default() });
             let place = path.display().to_string();
             opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place, source })
         }

@@ -37,7 +37,7 @@ struct Cluster {
 }
 
 /// A daemon's settings, with more or other ones.
-fn settings<'s>(address: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
+pub(super) fn settings<'s>(address: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
     let usual = [("MREG_DATABASE", address), ("JWT_SECRET_KEY", TOKEN_KEY), ("MREG_LOG_ORIGIN", ORIGIN)];
     usual
         .into_iter()
@@ -71,7 +71,8 @@ fn share_blobs(daemon: &Daemon, blobs: &Path) {
     std::os::unix::fs::symlink(blobs, daemon.data_dir().join("blobs")).unwrap();
 }
 
-fn copy_keys(from: &Daemon, to: &Daemon) {
+/// The log's keys, as an operator copies them.
+pub(super) fn copy_keys(from: &Daemon, to: &Daemon) {
     fs::create_dir_all(to.key_dir()).unwrap();
     fs::set_permissions(to.key_dir(), fs::Permissions::from_mode(0o700)).unwrap();
     for entry in fs::read_dir(from.key_dir()).unwrap().flatten() {
@@ -800,4 +801,31 @@ fn check_compares() {
 
 fn ok_or(daemon: &Daemon, arguments: &[&str]) -> String {
     String::from_utf8(daemon.run(arguments, "").stdout).unwrap()
+}
+
+/// A daemon that starts takes nothing of what others have under way in the directory of artifacts that they share.
+#[test]
+fn uploads_beside_a_start() {
+    let mut cluster = Cluster::start(2);
+    let admin = cluster.daemons[0].admin();
+    let file = samples::safetensors(5);
+    let resumable = |method: &str, path: &str| admin.request(method, path).header("Tus-Resumable", "1.0.0");
+    let begun = resumable("POST", "/uploads").header("Upload-Length", &file.len().to_string()).send().expect(201);
+    let path = begun.need("location").to_owned();
+    let append = |offset: usize, octets: &[u8]| {
+        let request = resumable("PATCH", &path).header("Upload-Offset", &offset.to_string());
+        request.body("application/offset+octet-stream", octets).send().expect(204);
+    };
+    append(0, &file[..100]);
+    cluster.daemons[1].stop();
+    cluster.daemons[1].restart();
+    append(100, &file[100..]);
+    let form = tests::multipart::Form::new().text("name", "m").text("upload_id", path.rsplit('/').next().unwrap());
+    admin.publish(form).expect(201);
+    let elsewhere = admin.at(cluster.daemons[1].address());
+    assert!(elsewhere.get("/models/m/download").expect(200).body == file);
+    // An upload belongs to the daemon where it was begun.
+    elsewhere.request("HEAD", &path).header("Tus-Resumable", "1.0.0").send().expect(404);
+    cluster.verify();
+    cluster.stop();
 }
