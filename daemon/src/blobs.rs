@@ -85,7 +85,8 @@ pub trait Blobs: Send + Sync {
         self.remove(digest).map(|()| Removal::Done)
     }
 
-    /// How long after [`Staged::keep`] began a record that points to the blob may still be committed; none: for ever.
+    /// How long after [`Staged::keep`] began a record that points to the blob may still be committed. None: for ever, as
+    /// [`Blobs::remove_unneeded`] takes nobody else into account, and is not to be called where several daemons share a log.
     fn commit_within(&self) -> Option<Duration> {
         None
     }

@@ -743,9 +743,16 @@ impl Loading<'_> {
                 self.mistake("S3_BUCKET_NAME", "and MREG_BLOBS name different places; unset one of them");
             }
         }
-        let Config { blobs, blobs_old, .. } = &self.draft.config;
+        let Config { blobs, blobs_old, database, .. } = &self.draft.config;
+        let keeps_all = database.is_some() && !blobs.is_s3();
         if Some(blobs) == blobs_old.as_ref() {
             self.mistake("MREG_BLOBS_OLD", "is the same as MREG_BLOBS; unset it");
+        }
+        if keeps_all {
+            self.warn(
+                "MREG_DATABASE shares the log with other daemons, and MREG_BLOBS is a directory: it must be one that all of \
+                 them see, and the bytes of what is purged are not removed from it. With a bucket they are",
+            );
         }
         let uses_s3 = self.draft.config.blobs.is_s3() || self.draft.config.blobs_old.as_ref().is_some_and(Place::is_s3);
         let path = self.draft.config.object_store.ca_file.as_ref().map(|path| self.absolute(path));
@@ -775,6 +782,18 @@ impl Loading<'_> {
                 self.warn(
                     "AWS_ENDPOINT_URL is not an https:// address: artifacts can be read on their way to the store",
                 );
+            }
+            let is_shared = self.draft.config.database.is_some() && self.draft.config.blobs.is_s3();
+            if is_shared && self.draft.config.object_store.grace.is_none() {
+                if !self.is_set("MREG_S3_GRACE") {
+                    self.draft.config.object_store.grace = Some(s3::GRACE_SHARED);
+                } else if !self.is_mistaken("MREG_S3_GRACE") {
+                    self.mistake(
+                        "MREG_S3_GRACE",
+                        "is off, and MREG_DATABASE shares the log with other daemons, one of which may be about to need what \
+                         another removes; set a time from 2h to 30d, the same for all",
+                    );
+                }
             }
             if self.draft.config.upload_bytes_max > s3::BLOB_BYTES_MAX {
                 self.mistake(

@@ -72,9 +72,6 @@ const UPLOADS_DIR: &str = "uploads";
 const S3_DIR: &str = "s3";
 /// The same for the store of [`Config::blobs_old`].
 const S3_OLD_DIR: &str = "s3-old";
-/// What nobody touched for so long in a directory of blobs that daemons share was left behind by one that is gone. Far longer
-/// than anything is staged.
-const STAGED_REST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
@@ -225,18 +222,23 @@ async fn open_blobs(config: &Config, store: &Arc<dyn Store>) -> Result<Arc<dyn B
         _ => None,
     };
     std::thread::scope(|scope| {
-        let opening = scope.spawn(|| open_places(config, log.as_deref()));
+        let node = store.is_shared().then(|| store.identity().node);
+        let opening = scope.spawn(move || open_places(config, log.as_deref(), node.as_deref()));
         opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known.
-/// Blocks.
-pub(crate) fn open_places(config: &Config, log: Option<&str>) -> Result<Arc<dyn Blobs>, StartError> {
-    let blobs = open_place(config, &config.blobs, S3_DIR, log)?;
+/// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known;
+/// `node` this daemon's, where others keep artifacts in the same places. Blocks.
+pub(crate) fn open_places(
+    config: &Config,
+    log: Option<&str>,
+    node: Option<&str>,
+) -> Result<Arc<dyn Blobs>, StartError> {
+    let blobs = open_place(config, &config.blobs, S3_DIR, log, node)?;
     match &config.blobs_old {
         None => Ok(blobs),
-        Some(old) => Ok(Arc::new(Both::new(blobs, open_place(config, old, S3_OLD_DIR, log)?))),
+        Some(old) => Ok(Arc::new(Both::new(blobs, open_place(config, old, S3_OLD_DIR, log, node)?))),
     }
 }
 
@@ -246,13 +248,12 @@ pub(crate) fn open_place(
     place: &Place,
     dir: &str,
     log: Option<&str>,
+    node: Option<&str>,
 ) -> Result<Arc<dyn Blobs>, StartError> {
     match place {
         Place::Disk => {
             let path = config.data_dir.join(BLOBS_DIR);
-            // Daemons that share a log without an object store share this directory.
-            let staged_rest = config.database.is_some().then_some(STAGED_REST);
-            let opened = DiskBlobs::open(&path, DiskOptions { staged_rest, ..DiskOptions::default() });
+            let opened = DiskBlobs::open(&path, DiskOptions { own: node.map(str::to_owned), ..DiskOptions::default() });
             let place = path.display().to_string();
             opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place, source })
         }

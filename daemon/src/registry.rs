@@ -172,9 +172,9 @@ impl Registry {
     ) -> Result<Self, RegistryError> {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
-        let (records, is_shared) = (settings.resumable.dir.clone(), store.is_shared());
+        let records = settings.resumable.dir.clone();
         let first_steps = tokio::task::spawn_blocking(move || {
-            (stale.sweep_staging(), Resumables::load(&records, &*stale, is_shared), password::hash_of_nobody())
+            (stale.sweep_staging(), Resumables::load(&records, &*stale), password::hash_of_nobody())
         });
         let first_steps = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
         let (swept, resumables, hash_of_nobody) = first_steps;

@@ -38,7 +38,7 @@ struct Cluster {
 }
 
 /// A daemon's settings, with more or other ones.
-fn settings<'s>(address: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
+pub(super) fn settings<'s>(address: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
     let usual = [("MREG_DATABASE", address), ("JWT_SECRET_KEY", TOKEN_KEY), ("MREG_LOG_ORIGIN", ORIGIN)];
     usual
         .into_iter()
@@ -72,7 +72,8 @@ fn share_blobs(daemon: &Daemon, blobs: &Path) {
     std::os::unix::fs::symlink(blobs, daemon.data_dir().join("blobs")).unwrap();
 }
 
-fn copy_keys(from: &Daemon, to: &Daemon) {
+/// The log's keys, as an operator copies them.
+pub(super) fn copy_keys(from: &Daemon, to: &Daemon) {
     fs::create_dir_all(to.key_dir()).unwrap();
     fs::set_permissions(to.key_dir(), fs::Permissions::from_mode(0o700)).unwrap();
     for entry in fs::read_dir(from.key_dir()).unwrap().flatten() {
@@ -803,34 +804,30 @@ fn ok_or(daemon: &Daemon, arguments: &[&str]) -> String {
     String::from_utf8(daemon.run(arguments, "").stdout).unwrap()
 }
 
-/// A daemon that starts beside others leaves alone what they took in and have not published: the octets of their resumable
-/// uploads, and what is being staged.
+/// A daemon that starts takes nothing of what others have under way in the directory of artifacts that they share.
 #[test]
-fn starting_beside_others_takes_nothing_of_theirs() {
-    let mut cluster = Cluster::start(1);
-    let blobs = cluster.server.dir().join("blobs");
-    let octets = samples::safetensors(7);
+fn uploads_beside_a_start() {
+    let mut cluster = Cluster::start(2);
     let admin = cluster.daemons[0].admin();
-    let tus = |method: &str, target: &str| admin.request(method, target).header("Tus-Resumable", "1.0.0");
-    let created = tus("POST", "/uploads")
-        .header("Upload-Length", &octets.len().to_string())
-        .header("Upload-Metadata", "filename bS5zYWZldGVuc29ycw==");
-    let path = created.send().expect(201).need("location").to_owned();
-    let append = |from: usize, octets: &[u8]| {
-        let request = tus("PATCH", &path).header("Upload-Offset", &from.to_string());
+    let file = samples::safetensors(5);
+    let resumable = |method: &str, path: &str| admin.request(method, path).header("Tus-Resumable", "1.0.0");
+    let begun = resumable("POST", "/uploads").header("Upload-Length", &file.len().to_string()).send().expect(201);
+    let path = begun.need("location").to_owned();
+    let append = |offset: usize, octets: &[u8]| {
+        let request = resumable("PATCH", &path).header("Upload-Offset", &offset.to_string());
         request.body("application/offset+octet-stream", octets).send().expect(204);
     };
-    append(0, &octets[..50]);
-    fs::write(blobs.join("staging/under-way"), "octets").unwrap();
-    let mut second = joining(&cluster.server.address(), &cluster.daemons[0], &blobs);
-    second.restart();
-    cluster.daemons.push(second);
-    assert!(blobs.join("staging/under-way").exists());
-    assert_eq!(tus("HEAD", &path).send().expect(200).need("upload-offset"), "50");
-    append(50, &octets[50..]);
-    let id = path.strip_prefix("/uploads/").unwrap();
-    admin.publish(Form::new().text("name", "m").text("upload_id", id)).expect(201);
-    assert_eq!(cluster.daemons[1].admin().get("/models/m/download").expect(200).body, octets);
+    append(0, &file[..100]);
+    cluster.daemons[1].stop();
+    cluster.daemons[1].restart();
+    append(100, &file[100..]);
+    let form = tests::multipart::Form::new().text("name", "m").text("upload_id", path.rsplit('/').next().unwrap());
+    admin.publish(form).expect(201);
+    let elsewhere = admin.at(cluster.daemons[1].address());
+    assert!(elsewhere.get("/models/m/download").expect(200).body == file);
+    // An upload belongs to the daemon where it was begun.
+    elsewhere.request("HEAD", &path).header("Tus-Resumable", "1.0.0").send().expect(404);
+    cluster.verify();
     cluster.stop();
 }
 

@@ -15,9 +15,12 @@ use tempfile::TempDir;
 use tests::daemon::Daemon;
 use tests::http::Client;
 use tests::multipart::Form;
+use tests::postgres::Postgres;
 use tests::s3::{BUCKET, Fault, KEY_ID, S3Server, SECRET, fetch};
 use tests::samples::{self, sha256};
 use tests::{oracle, wait};
+
+use crate::pg;
 
 /// The suite of the trait, which the daemon's own tests compile, too.
 #[allow(unreachable_pub, reason = "in its own crate it is public")]
@@ -691,4 +694,71 @@ fn moving() {
     assert_eq!(output.status.code(), Some(64), "there is no old store");
     let output = daemon.run(&["migrate-blobs", "--from", "disk", "--to", "disk"], "");
     assert_eq!(output.status.code(), Some(64));
+}
+
+/// Two daemons on one log and one bucket: what one took the other gives out, what neither needs goes once it has rested, and
+/// what one is about to need stays, whatever the other finds meanwhile.
+#[test]
+fn one_log_and_one_bucket() {
+    let (database, server) = (Postgres::start(), S3Server::start());
+    let address = database.address();
+    let more = server.settings("p");
+    let mut more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    more.push(("MREG_S3_GRACE", "4h"));
+    let settings = pg::settings(&address, &more);
+    let mut one = Daemon::with(&settings);
+    let mut two = Daemon::prepared(&settings);
+    pg::copy_keys(&one, &two);
+    two.restart();
+    for daemon in [&one, &two] {
+        daemon.ledger().add_secret(SECRET);
+    }
+    let here = one.admin();
+    let there = here.at(two.address());
+    let (file, more) = (samples::safetensors(1), samples::safetensors(2));
+    let object = server.object(&key(&digest(&file)));
+    let asked = || server.seen("HEAD", &key(&digest(&file))).len();
+
+    // Young, and nothing points to it: it rests.
+    here.upload("m", "m.safetensors", &file);
+    assert!(download(&there, "m") == file);
+    let before = asked();
+    there.delete("/models/m?purge=true&reason=x").expect(200);
+    wait::until_true("the daemon to look", || asked() > before);
+    here.get("/models/m").problem("not-found");
+    assert!(object.exists() && server.seen("DELETE", "/sha256/").is_empty());
+
+    // Older than the grace, but one daemon is about to point to it: it was made young, and a start of the other leaves it.
+    age(&object, 5);
+    one.stop();
+    server.fail("PUT", &key(&digest(&more)), Fault::Wait, 1);
+    std::thread::scope(|scope| {
+        let form = Form::new().text("name", "n").file("a.safetensors", &file).file("b.safetensors", &more);
+        let request = there.request("POST", "/models").form(form);
+        let publishing = scope.spawn(move || request.send());
+        let second = || server.seen("PUT", &key(&digest(&more))).len();
+        wait::until_true("the second file to be on its way", || second() == 1);
+        let before = asked();
+        one.restart();
+        wait::until_true("the start to look", || asked() > before);
+        assert!(object.exists());
+        server.heal();
+        publishing.join().unwrap().expect(201);
+    });
+    assert!(object.exists() && server.seen("DELETE", "/sha256/").is_empty());
+    let here = here.at(one.address());
+    let part = |client: &Client| client.get("/models/n/versions/1/files/a.safetensors").expect(200).body;
+    assert!(part(&here) == file && part(&there) == file);
+
+    // Older than the grace and purged where it was not uploaded: it goes, for both.
+    age(&object, 5);
+    here.delete("/models/n?purge=true&reason=x").expect(200);
+    wait::until_true("the bytes to go", || !object.exists());
+    wait::until_true("the mark to go", || !server.object(&format!("p/removing/{}", digest(&file).to_hex())).exists());
+    // And comes again, from either.
+    there.upload("o", "o.safetensors", &file);
+    assert!(download(&here, "o") == file);
+    for daemon in [&mut one, &mut two] {
+        daemon.stop();
+    }
 }

@@ -22,6 +22,7 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// The bucket that is there.
 pub const BUCKET: &str = "models";
@@ -41,6 +42,8 @@ pub enum Fault {
     Lost,
     /// There is never an answer, and nothing happens.
     Hold,
+    /// It happens, and is answered, once the store is healed.
+    Wait,
     /// The answer breaks off after so many octets of its body.
     Truncate(usize),
     /// What is missing is forbidden, as it is to those who may not list.
@@ -60,6 +63,8 @@ struct Rule {
 struct State {
     down: bool,
     rules: Vec<Rule>,
+    /// Changes whenever it is healed.
+    healed: watch::Sender<u64>,
     /// Method and target, and the header fields that tests ask for.
     seen: Vec<Seen>,
 }
@@ -158,7 +163,9 @@ impl S3Server {
 
     /// Lets everything through again.
     pub fn heal(&self) {
-        self.state.lock().unwrap().rules.clear();
+        let mut state = self.state.lock().unwrap();
+        state.rules.clear();
+        state.healed.send_modify(|times| *times += 1);
     }
 
     /// How many failures are still to come.
@@ -220,6 +227,7 @@ impl Door {
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+        let mut healed = self.state.lock().unwrap().healed.subscribe();
         let fault = self.decide(&request);
         match fault {
             Some(Fault::Status(status, code)) => {
@@ -231,6 +239,7 @@ impl Door {
             Some(Fault::Hold) => {
                 std::future::pending::<()>().await;
             }
+            Some(Fault::Wait) => healed.changed().await?,
             _ => {}
         }
         let response = self.service.call(request.map(Body::from)).await.map_err(|error| format!("{error:?}"))?;

@@ -77,6 +77,7 @@ impl Blobs for Both {
         self.new.remove(digest)
     }
 
+    /// Nobody else counts on what the old one has: whoever keeps the same octets sends them to the new one.
     fn remove_unneeded(&self, digest: &Digest) -> Result<Removal, BlobError> {
         match self.new.remove_unneeded(digest)? {
             Removal::Done => self.old.remove_unneeded(digest),
@@ -84,8 +85,9 @@ impl Blobs for Both {
         }
     }
 
+    /// What is kept is kept in the new store, also where the old one has it.
     fn commit_within(&self) -> Option<Duration> {
-        [self.new.commit_within(), self.old.commit_within()].into_iter().flatten().min()
+        self.new.commit_within()
     }
 
     /// Keeps the digests of the new store in memory for it, 32 octets each and some.
@@ -230,5 +232,34 @@ mod tests {
             assert!(matches!(both.open(&digest), Err(BlobError::NotFound(_))));
             assert_eq!((new.contains(&digest).unwrap(), old.contains(&digest).unwrap()), (None, None));
         }
+    }
+
+    /// What was begun in the old store goes on there, also when the new one is asked for something else, and ends in the new.
+    #[test]
+    fn partial_in_the_old_one() {
+        let root = tempfile::tempdir().unwrap();
+        let (new, old) = (disk(&root.path().join("new")), disk(&root.path().join("old")));
+        old.partial("a").unwrap().write(b"begun ").unwrap();
+        let both = Both::new(Arc::clone(&new), Arc::clone(&old));
+        both.partial("b").unwrap().write(b"other").unwrap();
+        let mut partial = both.partial("a").unwrap();
+        assert_eq!(partial.len(), 6);
+        partial.write(b"before").unwrap();
+        partial.sync().unwrap();
+        let names = |blobs: &dyn Blobs| {
+            let mut names = Vec::new();
+            blobs.partials(&mut |name, bytes| names.push((name.to_owned(), bytes))).unwrap();
+            names.sort();
+            names
+        };
+        let (a, b) = (("a".to_owned(), 12), ("b".to_owned(), 5));
+        assert_eq!((names(&*old), names(&*new)), (vec![a.clone()], vec![b.clone()]));
+        assert_eq!(names(&both), [a, b.clone()]);
+        let digest = Digest::from_bytes(Sha256::digest(b"begun before").into());
+        both.stage_partial("a").unwrap().keep(&digest).unwrap();
+        assert_eq!((new.contains(&digest).unwrap(), old.contains(&digest).unwrap()), (Some(12), None));
+        assert_eq!(both.sweep_staging().unwrap(), 0);
+        both.remove_partial("a").unwrap();
+        assert_eq!(names(&both), [b]);
     }
 }

@@ -1,5 +1,5 @@
 //! Blobs as files: `DIR/sha256/<2 hex>/<62 hex>`, uploads in the making in `DIR/staging/<random>`, and those that outlive
-//! the process in `DIR/partial/<name>`.
+//! the process in `DIR/partial/<name>`; where several daemons share the directory, each has its own below these two.
 //!
 //! All are on one file system, so that a rename is all it takes to make an upload a blob, and a hard link to stage what is
 //! partial. Files are made with mode 0400
@@ -23,20 +23,18 @@
 //! believes it.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use common::digest::Digest;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::partial::Partials;
 use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
-use crate::clock;
 use crate::durable::{self, MODE_DIR};
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
@@ -54,24 +52,23 @@ const WRITEBACKS_QUEUED_MAX: usize = 16;
 const WRITEBACK_STRIDE: u64 = 64 << 20;
 
 /// What can be set about a [`DiskBlobs`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DiskOptions {
     /// How many uploads may be synced and renamed at once; others wait their turn. 0 counts as 1. More than a few make a
     /// journalling file system no faster: 64 KiB blobs were kept at 1.1 to 1.4 thousand a second by 4 as by 64 threads.
     pub finalisers_max: usize,
-    /// Where several processes have the directory open: for how long what is staged must have been left alone before it counts
-    /// as left behind by one that is gone. None: this process is alone.
-    pub staged_rest: Option<Duration>,
+    /// The name of this daemon, of a file's name's letters, where others keep blobs in the same directory: what is staged and
+    /// what is partial is each one's own, in `staging/NAME` and `partial/NAME`.
+    pub own: Option<String>,
 }
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { finalisers_max: 8, staged_rest: None }
+        Self { finalisers_max: 8, own: None }
     }
 }
 
-/// Blobs in a directory of a file system. At most one process may have it open, unless each of them was given a
-/// [`DiskOptions::staged_rest`].
+/// Blobs in a directory of a file system. At most one process may have it open, unless each has a name ([`DiskOptions::own`]).
 pub struct DiskBlobs {
     store: Arc<Store>,
 }
@@ -79,9 +76,9 @@ pub struct DiskBlobs {
 /// What uploads share with the store.
 struct Store {
     dir: PathBuf,
+    staging: PathBuf,
     /// The file system of the blobs.
     device: u64,
-    staged_rest: Option<Duration>,
     finalisers: Turnstile,
     writeback: SyncSender<File>,
     partials: Partials,
@@ -94,9 +91,13 @@ impl DiskBlobs {
     /// [`BlobError::Full`] or [`BlobError::Unavailable`] if they cannot be made, or if staging and blobs lie on different
     /// file systems.
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Self, BlobError> {
-        let (staging, blobs) = (dir.join("staging"), dir.join("sha256"));
+        let of_ours = |name: &str| match &options.own {
+            Some(own) => dir.join(name).join(own),
+            None => dir.join(name),
+        };
+        let (staging, blobs) = (of_ours("staging"), dir.join("sha256"));
         durable::create_dir_all(&staging, MODE_DIR)?;
-        let partials = Partials::open(dir.join("partial"))?;
+        let partials = Partials::open(of_ours("partial"))?;
         durable::create_dir_all(&blobs, MODE_DIR)?;
         for shard in 0..=u8::MAX {
             match DirBuilder::new().mode(MODE_DIR).create(blobs.join(hex::encode([shard]))) {
@@ -115,22 +116,13 @@ impl DiskBlobs {
         // Ends when the store and the last upload drop the sender.
         std::thread::Builder::new().name("blob-writeback".into()).spawn(move || write_back(&files))?;
         let finalisers = Turnstile::new(options.finalisers_max);
-        Ok(Self {
-            store: Arc::new(Store {
-                dir: dir.into(),
-                device,
-                staged_rest: options.staged_rest,
-                finalisers,
-                writeback,
-                partials,
-            }),
-        })
+        Ok(Self { store: Arc::new(Store { dir: dir.into(), staging, device, finalisers, writeback, partials }) })
     }
 }
 
 impl Blobs for DiskBlobs {
     fn stage(&self) -> Result<Box<dyn Staged>, BlobError> {
-        let path = self.store.dir.join("staging").join(uuid::Uuid::new_v4().simple().to_string());
+        let path = self.store.staging.join(uuid::Uuid::new_v4().simple().to_string());
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE_BLOB).open(&path)?;
         let store = Arc::clone(&self.store);
         Ok(Box::new(DiskStaged { store, path, file, len: 0, behind: 0, kept: false }))
@@ -197,7 +189,7 @@ impl Blobs for DiskBlobs {
     }
 
     fn stage_partial(&self, name: &str) -> Result<Box<dyn Staged>, BlobError> {
-        let path = self.store.dir.join("staging").join(uuid::Uuid::new_v4().simple().to_string());
+        let path = self.store.staging.join(uuid::Uuid::new_v4().simple().to_string());
         let (file, len) = self.store.partials.stage(name, &path, MODE_BLOB)?;
         Ok(Box::new(DiskStaged { store: Arc::clone(&self.store), path, file, len, behind: 0, kept: false }))
     }
@@ -212,13 +204,10 @@ impl Blobs for DiskBlobs {
 
     fn sweep_staging(&self) -> Result<u64, BlobError> {
         let mut removed = 0;
-        for entry in std::fs::read_dir(self.store.dir.join("staging"))? {
+        for entry in std::fs::read_dir(&self.store.staging)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                continue; // none of ours
-            }
-            if self.store.staged_rest.is_some_and(|rest| !rests(&entry, rest)) {
-                continue; // another process may be at it
+                continue; // none of ours, or another daemon's
             }
             // Not synced: what comes back after a power cut is swept again.
             match std::fs::remove_file(entry.path()) {
@@ -229,14 +218,6 @@ impl Blobs for DiskBlobs {
         }
         Ok(removed)
     }
-}
-
-/// Whether nothing was done to a file for so long: neither to its octets nor to its names.
-fn rests(entry: &DirEntry, rest: Duration) -> bool {
-    let Ok(about) = entry.metadata() else { return false };
-    let changed_ms = about.ctime().saturating_mul(1000).saturating_add(about.ctime_nsec() / 1_000_000);
-    let rested_ms = clock::now_ms().saturating_sub(changed_ms);
-    u64::try_from(rested_ms).is_ok_and(|ms| Duration::from_millis(ms) >= rest)
 }
 
 impl Store {
@@ -528,6 +509,37 @@ mod tests {
         });
     }
 
+    /// Several daemons in one directory: each keeps the promise, and what one stages and has in part is not the others'.
+    #[test]
+    fn several_daemons() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |dir: &Path, name: &str| {
+            DiskBlobs::open(dir, DiskOptions { own: Some(name.to_owned()), ..DiskOptions::default() }).unwrap()
+        };
+        let stores = AtomicUsize::new(0);
+        blob_contract(|| {
+            let number = stores.fetch_add(1, Ordering::Relaxed);
+            Box::new(of(&root.path().join(number.to_string()), "node_a"))
+        });
+        let dir = root.path().join("shared");
+        let one = of(&dir, "node_a");
+        let mut staged = one.stage().unwrap();
+        staged.write(b"octets").unwrap();
+        one.partial("upload").unwrap().write(b"oct").unwrap();
+        let other = of(&dir, "node_b");
+        let names = |blobs: &DiskBlobs| {
+            let mut names = Vec::new();
+            blobs.partials(&mut |name, bytes| names.push((name.to_owned(), bytes))).unwrap();
+            names
+        };
+        assert_eq!((other.sweep_staging().unwrap(), open(&dir).sweep_staging().unwrap()), (0, 0));
+        assert_eq!((names(&other), names(&one)), (vec![], vec![("upload".to_owned(), 3)]));
+        other.remove_partial("upload").unwrap();
+        assert_eq!(names(&one).len(), 1);
+        staged.keep(&DIGEST).unwrap();
+        assert_eq!(other.contains(&DIGEST).unwrap(), Some(6));
+    }
+
     #[test]
     fn the_layout_and_modes_are_as_documented() {
         let dir = tempfile::tempdir().unwrap();
@@ -551,23 +563,6 @@ mod tests {
         let blobs = open(dir.path());
         assert_eq!(blobs.sweep_staging().unwrap(), 1);
         assert_eq!((staged(dir.path()), blobs.contains(&DIGEST).unwrap()), (0, Some(6)));
-    }
-
-    /// Beside other processes only what was left alone for long is a crash's.
-    #[test]
-    fn what_another_process_stages_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let among = |rest: Duration| {
-            DiskBlobs::open(dir.path(), DiskOptions { staged_rest: Some(rest), ..DiskOptions::default() }).unwrap()
-        };
-        let other = among(Duration::from_secs(3600));
-        let mut under_way = other.stage().unwrap();
-        under_way.write(b"octets").unwrap();
-        assert_eq!(among(Duration::from_secs(3600)).sweep_staging().unwrap(), 0);
-        under_way.keep(&DIGEST).unwrap();
-        std::mem::forget(other.stage().unwrap());
-        assert_eq!(among(Duration::ZERO).sweep_staging().unwrap(), 1);
-        assert_eq!((staged(dir.path()), other.contains(&DIGEST).unwrap()), (0, Some(6)));
     }
 
     #[test]

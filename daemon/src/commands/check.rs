@@ -58,7 +58,7 @@ pub(super) fn stopped(
         let message = format_args!("there is no registry in {dir}; MREG_DATA_DIR or --data-dir names another");
         return Err(Failed::new(Exit::Config, message));
     }
-    let blobs = crate::open_places(config, None)?;
+    let blobs = crate::open_places(config, None, None)?;
     let mut report = Report::new(printed);
     let mut checking = Checking::stopped(&*blobs, read_blobs, bytes_per_second, |told| {
         report.take(line(told));

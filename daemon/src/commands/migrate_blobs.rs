@@ -24,8 +24,8 @@ pub(super) fn migrate_blobs(config: &Config, options: &MigrateBlobsOptions) -> R
         ));
     }
     // Directories of its own, so that the daemon's start sweeps nothing of ours.
-    let source = crate::open_place(config, &from, "s3-migrate-from", None)?;
-    let target = crate::open_place(config, &to, "s3-migrate-to", None)?;
+    let source = crate::open_place(config, &from, "s3-migrate-from", None, None)?;
+    let target = crate::open_place(config, &to, "s3-migrate-to", None, None)?;
     if to.is_s3() {
         target.sweep_staging().map_err(stopped)?;
     }

@@ -17,6 +17,8 @@ const REDIRECT_S: (u64, u64) = (10, 3600);
 /// The shortest time that blobs nobody points to must rest where several daemons share them, and the longest
 /// (`blobs/s3/removal.rs`).
 const GRACE_S: (u64, u64) = (2 * 3600, 30 * 24 * 3600);
+/// The same where daemons share a log and nothing is said.
+pub(super) const GRACE_SHARED: Duration = Duration::from_secs(24 * 3600);
 
 /// The largest blob that an object store takes: 10 000 parts of 64 MiB (`blobs/s3/send.rs`).
 pub(crate) const BLOB_BYTES_MAX: u64 = 10_000 * 64 * 1024 * 1024;

@@ -153,7 +153,10 @@ pub const GROUPS: &[Group] = &[
                     postgres://user@/name?host=/run/postgresql for a socket. sslmode is disable, require or verify-full, \
                     which is the default unless the server is on this machine. MREG_DATA_DIR is then this daemon's own \
                     replica of the log. All daemons need the same signing keys, JWT_SECRET_KEY, MREG_LOG_ORIGIN and \
-                    artifacts. Unset, the embedded store is used alone.",
+                    artifacts: one bucket in MREG_BLOBS, or one directory that all see as MREG_DATA_DIR/blobs, from \
+                    which the bytes of what is purged are not removed. Drop folder and resumable uploads are each \
+                    daemon's own: what is in front must send all that is asked below /uploads, and the request that \
+                    publishes it, to the daemon where it began. Unset, the embedded store is used alone.",
             },
             Setting {
                 name: "MREG_DATABASE_PASSWORD",
@@ -474,7 +477,7 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.object_store.grace.map_or_else(|| "off".to_owned(), show_span),
                 },
-                doc: "Where several daemons share the log and the bucket: how old an object must be to be removed because nothing points to it, from 2h to 30d, and the same for all of them. off: this daemon is alone.",
+                doc: "Where several daemons share the log and the bucket: how old an object must be to be removed because nothing points to it, from 2h to 30d, and the same for all of them. off: this daemon is alone. With MREG_DATABASE and a bucket in MREG_BLOBS it is 1d where it isn't set, and not off.",
             },
         ],
     },

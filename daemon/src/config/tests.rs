@@ -250,6 +250,31 @@ fn knows_where_artifacts_are() {
     place.load(&[("MREG_BLOBS_OLD", "s3://models")]);
 }
 
+/// Where daemons share a log, what one removes may be what another is about to need: a bucket has a grace then, and from a
+/// directory nothing is removed.
+#[test]
+fn blobs_of_a_shared_log() {
+    let place = Place::new();
+    let shared = [
+        ("MREG_DATABASE", "postgresql://mreg@/mreg?host=/run/postgresql"),
+        ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+    ];
+    let load = |more: &[(&'static str, &'static str)]| place.load(&[&shared, more].concat());
+    let s3 = ("MREG_BLOBS", "s3://models");
+    let grace = |loaded: &Loaded| loaded.config.object_store.grace.map(|grace| grace.as_secs());
+    let loaded = load(&[s3]);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!((grace(&loaded), row(&loaded, "MREG_S3_GRACE").0.as_str()), (Some(86_400), "1d"));
+    assert_eq!(grace(&load(&[s3, ("MREG_S3_GRACE", "2h")])), Some(7200));
+    let mistake = place.mistake(&[&shared[..], &[s3, ("MREG_S3_GRACE", "off")]].concat());
+    assert!(mistake.starts_with("MREG_S3_GRACE: is off, and MREG_DATABASE"), "{mistake}");
+    assert_eq!(grace(&place.load(&[s3])), None);
+    for more in [&[][..], &[("MREG_BLOBS_OLD", "s3://models")]] {
+        let warnings = load(more).warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("MREG_BLOBS is a directory"), "{warnings:?}");
+    }
+}
+
 /// Mistyped names get a hint; the console's names and everyone else's do not.
 #[test]
 fn hints_at_mistyped_names() {

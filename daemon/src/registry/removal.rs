@@ -5,6 +5,10 @@
 //! all blobs that are suspected by then, on a thread that gives way. Only then is a blob closed to new pins, the little that
 //! was committed meanwhile read too, and its bytes removed. So an upload of the same bytes waits for a moment at most, and
 //! either comes first and is seen, or stores them anew. A crash anywhere leaves bytes that the next start's sweep finds.
+//!
+//! Where several daemons share the log, the pins of the others are not seen. What takes their place is the age of the bytes
+//! ([`crate::blobs::Blobs::remove_unneeded`], [`crate::blobs::Blobs::commit_within`]), where the store of blobs has such a
+//! thing; where it doesn't, nothing is removed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +30,8 @@ const SUSPECTS_MAX: usize = 65_536;
 /// How old a reading of the log may be on which a removal rests: other daemons may commit meanwhile
 /// ([`crate::blobs::Blobs::remove_unneeded`]).
 const READ_AGE_MAX: Duration = Duration::from_secs(600);
+/// After that time the log is asked again where it couldn't be read because others have it.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// Blobs that are closed to new pins at once.
 const REMOVED_AT_ONCE: usize = 16;
 /// After a reading the next waits so many times as long as it took: whoever makes orphans on purpose gets a quarter of a
@@ -167,8 +173,9 @@ impl Inner {
 
     /// Sees to suspects, one reading of the log after another, unless somebody is at it already.
     async fn see_to(self: &Arc<Self>, suspects: Vec<Digest>) {
-        // The pins of other daemons' uploads are not ours to see, so bytes that nothing points to may be about to be used.
-        if self.store.is_shared() {
+        // The pins of other daemons' uploads are not ours to see: bytes that nothing points to may be about to be used. A
+        // store that takes others into account says so by the time it gives them; with any other, bytes stay.
+        if self.store.is_shared() && self.blobs.commit_within().is_none() {
             return;
         }
         if !self.removals.add(suspects) {
@@ -191,6 +198,10 @@ impl Inner {
                 Err(error) => {
                     let error = crate::error_chain(&error);
                     tracing::error!(error, "the log can't be asked whether blobs are needed; they are kept");
+                    // A database that doesn't answer now will again, and no start need come before that.
+                    if self.store.is_shared() {
+                        suspects.iter().for_each(|digest| self.removals.put_off(*digest, ASK_AGAIN));
+                    }
                 }
             }
             if pause(&mut stopping, took.saturating_mul(PAUSE_FACTOR)).await {

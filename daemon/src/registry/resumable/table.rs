@@ -78,12 +78,11 @@ pub(crate) struct Resumables {
 
 impl Resumables {
     /// Reads what an earlier run left: blocking. Octets without a record are what a crash left of a creation or an end, and
-    /// are removed; so are records whose octets are not all there any more. Where other daemons may keep theirs in the same
-    /// place, `is_shared`, octets without a record are theirs, and only those of an upload that is known to be over go.
+    /// are removed; so are records whose octets are not all there any more.
     ///
     /// # Errors
     /// `Internal`: the directories can't be read.
-    pub(crate) fn load(dir: &Path, blobs: &dyn Blobs, is_shared: bool) -> Result<Self, RegistryError> {
+    pub(crate) fn load(dir: &Path, blobs: &dyn Blobs) -> Result<Self, RegistryError> {
         let internal = |error: std::io::Error| RegistryError::Internal(error.into());
         durable::create_dir_all(dir, durable::MODE_DIR).map_err(internal)?;
         let mut partials = BTreeMap::new();
@@ -92,7 +91,6 @@ impl Resumables {
         })?;
         let mut table = BTreeMap::new();
         let mut named: BTreeSet<String> = BTreeSet::new();
-        let mut over: BTreeSet<String> = BTreeSet::new();
         for entry in std::fs::read_dir(dir).map_err(internal)? {
             let file = entry.map_err(internal)?.path();
             let record = match Record::load(&file) {
@@ -115,18 +113,14 @@ impl Resumables {
                     "a resumable upload has lost octets; it is given up"
                 );
                 Record::remove(dir, record.id).map_err(internal)?;
-                over.insert(name);
                 continue;
             }
             if record.ended.is_none() {
                 named.insert(name);
-            } else {
-                over.insert(name);
             }
             table.insert(record.id, Slot::new(record));
         }
-        let is_left_over = |name: &str| !named.contains(name) && (!is_shared || over.contains(name));
-        for name in partials.keys().filter(|name| is_left_over(name)) {
+        for name in partials.keys().filter(|name| !named.contains(*name)) {
             blobs.remove_partial(name)?;
         }
         Ok(Self { table: Mutex::new(table), expired: AtomicU64::new(0) })
