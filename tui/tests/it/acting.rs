@@ -335,7 +335,16 @@ fn palette() {
     assert_eq!(console.state.models.filter, "alias:prod");
     console.press(":goto 1234<Enter>");
     assert_eq!(console.state.screen, Screen::Audit);
-    console.press("1").wait(400).press(":set ascii on<Enter>");
+    // Places of the log are offered: what is selected there, times, and what was typed where it is one.
+    console.wait(400).press(":goto ");
+    assert!(console.shows("the selected entry") && console.shows("an hour ago, UTC"), "{}", console.screen());
+    console.press("<Esc>").press("1").wait(400).press(":77");
+    assert!(console.shows("the entry of this index"), "{}", console.screen());
+    console.press("<Enter>");
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.wait(400).press("1").wait(400).press(":12:02");
+    assert!(console.shows("the first entry of this time"), "{}", console.screen());
+    console.press("<Esc>").press("1").wait(400).press(":set ascii on<Enter>");
     assert!(console.state.settings.ascii);
     console.press(":nonsense words<Enter>");
     assert!(console.shows("is no command"), "{}", console.screen());
