@@ -294,6 +294,8 @@ pub const TABLE: &[Binding] = &[
     bind(Quarantine, C::LastFinding, &["S-Tab"], "", "the finding before"),
     bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
     bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several"),
+    bind(Queue, C::Export, &["x"], "", "the items, to a file"),
+    bind(Quarantine, C::Export, &["x"], "", "what is held, to a file"),
     bind(Quarantine, C::OpenTarget, &["o"], "version", "open the version"),
     bind(Quarantine, C::Blocked, &["b"], "blocked", "those blocked for good, or those that wait"),
     bind(Audit, C::GoToTime, &["t"], "time", "go to a time, such as 12:02 or 2026-07-22T12:02:00Z"),

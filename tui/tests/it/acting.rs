@@ -533,6 +533,15 @@ fn exporting() {
     assert!(message(&console).contains("100 rows"));
     console.press("q");
     assert!(console.others.contains(&Action::Quit));
+    // What is held and what was dropped go, too, as they are filtered.
+    for (key, filter, name) in [("3", "/state:failed<Enter>", "queue"), ("4", "/rule:pickle.*<Enter>", "quarantine")] {
+        let mut console = self::console();
+        console.press(key).wait(400).press(filter).wait(400).press("x");
+        assert!(console.shows(&format!("export csv all {name}-1203")), "{}", console.screen());
+        console.press("<Enter>");
+        let Some(Action::Job { job, .. }) = console.others.last().cloned() else { panic!("{:?}", console.others) };
+        assert!(matches!(&*job, Job::Export { rows: Rows::Items(_) | Rows::Quarantined(_), .. }), "{job:?}");
+    }
     // Marked ones go by their ids.
     let mut console = self::console();
     console.press("<Space>jj<Space>:export jsonl marked out.jsonl<Enter>");
