@@ -245,6 +245,9 @@ fn files_and_reviews() {
     admin.upload("team/bad", "model.pkl", &samples::hostile_pickle());
     let held = documents(&shell.out("get quarantine --json"));
     assert_eq!((held.len(), &held[0]["name"]), (1, &json!("team/bad")));
+    let noted = shell.out("do note team/bad:1 asked dave, he waits");
+    assert!(noted.starts_with("noted of team/bad:1, logged as "), "{noted}");
+    assert!(shell.fails("do note team/bad:1", 2).contains("MODEL:VERSION TEXT"));
     shell.out("do rescan team/bad:1 --yes team/bad:1");
     assert!(
         shell
@@ -258,8 +261,10 @@ fn files_and_reviews() {
     assert_ne!(refused.status.code(), Some(0), "a block is not gone over by accident");
     shell.out("do release team/bad:1 --override --reason x --yes team/bad:1");
     assert_eq!(admin.get("/models/team%2Fbad/versions/1").expect(200).json()["state"], "available");
-    let entries = documents(&shell.out("get entries --filter action:model.* --limit 5 --json"));
-    assert!(entries.iter().any(|row| row["entry"].to_string().contains("no way")), "{entries:?}");
+    let entries = documents(&shell.out("get entries --filter action:model.* --limit 9 --json"));
+    for said in ["no way", "asked dave, he waits"] {
+        assert!(entries.iter().any(|row| row["entry"].to_string().contains(said)), "{said}: {entries:?}");
+    }
 }
 
 /// Items of the drop folder, by path and by id; the intake as a whole.

@@ -413,6 +413,10 @@ pub enum Rows {
     Versions(String),
     /// All users of a query.
     Users(Box<UserQuery>),
+    /// All items of the drop folder of a query.
+    Items(Box<IngestQuery>),
+    /// All versions that are held, of a query.
+    Quarantined(Box<HeldQuery>),
 }
 
 /// Entries of an export.

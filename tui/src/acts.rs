@@ -6,6 +6,7 @@ use common::name::{Alias, ModelId, ModelName, UserName, Version};
 use common::role::{Permission, Role};
 
 use crate::config::nearest;
+use crate::edit::LINE_OCTETS_MAX;
 use crate::keymap::{Command, Context, TABLE, VERBS};
 use crate::state::deeds::{Change, Deed, Object, Tier};
 
@@ -42,6 +43,8 @@ enum Shape {
     Items(fn() -> Deed),
     /// Nothing follows.
     Intake(fn() -> Deed),
+    /// `MODEL:VERSION`, and a text.
+    Note,
     /// `FILE NAME`.
     Upload,
 }
@@ -81,6 +84,7 @@ pub const ACTS: &[Act] = &[
         (Context::Quarantine, Command::Block),
         Shape::Versions(|| Deed::Block { reason: String::new() }),
     ),
+    act("note", "MODEL:VERSION TEXT...", (Context::Quarantine, Command::Note), Shape::Note),
     act("add-user", "NAME ROLE", (Context::Users, Command::AddUser), Shape::AddUser),
     act("role", "USER ROLE", (Context::Users, Command::Role), Shape::Role),
     act("password", "USER...", (Context::Users, Command::OneTimePassword), Shape::Users(|| Deed::OneTimePassword)),
@@ -190,6 +194,7 @@ impl Act {
             Shape::AddUser => of(user(), Deed::Register(Role::Viewer)),
             Shape::Items(deed) => of(Object::Item { id: String::new(), path: String::new() }, deed()),
             Shape::Intake(deed) => of(Object::Intake, deed()),
+            Shape::Note => of(version(), Deed::Note { text: String::new() }),
         }
     }
 
@@ -201,7 +206,7 @@ impl Act {
             | Shape::Users(deed)
             | Shape::Items(deed)
             | Shape::Intake(deed) => deed(),
-            Shape::Alias | Shape::Edit | Shape::Role | Shape::AddUser | Shape::Upload => return false,
+            Shape::Alias | Shape::Edit | Shape::Role | Shape::AddUser | Shape::Upload | Shape::Note => return false,
         };
         Change::new(Object::Intake, deed).reason().is_some()
     }
@@ -274,6 +279,13 @@ impl Act {
             (Shape::Role, [name, role]) => Ok(Wish::Change(Deed::Role(role.parse()?), vec![user(name)?])),
             (Shape::AddUser, [name, role]) => Ok(Wish::Change(Deed::Register(role.parse()?), vec![user(name)?])),
             (Shape::Intake(deed), []) => Ok(Wish::Change(deed(), vec![Named::Known(Object::Intake)])),
+            (Shape::Note, [held, text @ ..]) if !text.is_empty() => {
+                let text = text.join(" ").trim().to_owned();
+                if text.is_empty() || text.len() > LINE_OCTETS_MAX || text.chars().any(char::is_control) {
+                    return Err(format!("a note is one line of at most {LINE_OCTETS_MAX} octets"));
+                }
+                Ok(Wish::Change(Deed::Note { text }, vec![version(held)?]))
+            }
             (Shape::Upload, [path, name]) => Ok(Wish::Upload { path: (*path).to_owned(), name: (*name).to_owned() }),
             _ => Err(usage()),
         }
@@ -365,6 +377,7 @@ mod tests {
             ("upload", Tier::Free, false),
             ("alias", Tier::Asked, false),
             ("role", Tier::Asked, false),
+            ("note", Tier::Free, false),
             ("pause", Tier::Asked, true),
             ("delete", Tier::Named, false),
             ("release", Tier::Named, true),
@@ -387,6 +400,10 @@ mod tests {
             wish("rescan team/x@prod").unwrap(),
             Wish::Change(Deed::Rescan, vec![Named::Version("team/x@prod".into())])
         );
+        assert_eq!(
+            wish("note team/x:3 asked dave, waits").unwrap(),
+            Wish::Change(Deed::Note { text: "asked dave, waits".into() }, vec![version("team/x", "3")])
+        );
         let eve = Named::Known(Object::User("eve".into()));
         assert_eq!(wish("role eve auditor").unwrap(), Wish::Change(Deed::Role(Role::Auditor), vec![eve.clone()]));
         assert_eq!(wish("unlock eve").unwrap(), Wish::Change(Deed::Lock(false), vec![eve]));
@@ -403,6 +420,8 @@ mod tests {
             ("alias team/x:3 v3 prod", "a model is asked for"),
             ("role eve king", "king"),
             ("pause now", "pause --reason"),
+            ("note team/x:3", "MODEL:VERSION TEXT"),
+            ("note team/x seen", "names no version"),
             ("edit team/x", "--description"),
         ] {
             assert!(wish(line).unwrap_err().contains(why), "{line}: {:?}", wish(line));

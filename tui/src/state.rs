@@ -357,6 +357,8 @@ pub struct State {
     pub screen: Screen,
     /// The one before.
     pub last_screen: Screen,
+    /// Columns that a list is moved sideways by, where not all have room; over either end it begins again.
+    pub sideways: i32,
     /// Over the screen.
     pub overlay: Option<Overlay>,
     /// Over all of that: a question, a form, the palette.
@@ -456,6 +458,7 @@ impl State {
             offline: false,
             screen: Screen::Models,
             last_screen: Screen::Models,
+            sideways: 0,
             overlay: None,
             dialog: None,
             history: History::new(),

@@ -344,6 +344,8 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
     match command {
         Command::Go(screen) => go(state, screen, out),
         Command::LastScreen => go(state, state.last_screen, out),
+        Command::ColumnsRight => state.sideways = state.sideways.saturating_add(1),
+        Command::ColumnsLeft => state.sideways = state.sideways.saturating_sub(1),
         Command::GoBack => walk(state, false, out),
         Command::GoForward => walk(state, true, out),
         Command::Help => {
@@ -467,6 +469,7 @@ fn show(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
     if state.screen != screen {
         state.last_screen = state.screen;
         state.screen = screen;
+        state.sideways = 0;
         queue::entered(state, out);
         health::entered(state, out);
     }

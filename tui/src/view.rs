@@ -50,7 +50,7 @@ const MORE: &str = ": ? more";
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let areas = layout(state.size, state);
     let cursor = {
-        let mut pen = Pen::new(frame.buffer_mut(), &state.settings);
+        let mut pen = Pen::new(frame.buffer_mut(), &state.settings).moved(state.sideways);
         paint(state, &areas, &mut pen)
     };
     if let Some(position) = cursor.filter(|position| frame.area().contains(*position)) {

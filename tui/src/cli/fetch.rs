@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::{CliError, document};
 use crate::clean::clean;
 use crate::time::bytes;
-use crate::transfer::{Means, download};
+use crate::transfer::{Means, TransferError, download};
 
 pub(super) async fn fetch(
     client: &Client,
@@ -36,7 +36,12 @@ pub(super) async fn fetch(
     let id = version.id.to_string();
     let done = download::download(&mut means, &id, version.version, artifact, &target).await;
     progress.end();
-    let size = done?.octets;
+    let size = match done {
+        Ok(done) => done.octets,
+        // What stands in the way here is no mistake in how it was asked for.
+        Err(TransferError::Local(what)) => return Err(CliError::Refused(what)),
+        Err(error) => return Err(error.into()),
+    };
     let digest = artifact.digest.to_string();
     if json {
         let about = serde_json::json!({

@@ -117,7 +117,9 @@ impl Listing {
             What::Models(query) => Some(Rows::Models(query.clone())),
             What::Versions(model) => Some(Rows::Versions(model.clone())),
             What::Users(query) => Some(Rows::Users(query.clone())),
-            What::Queue(_) | What::Quarantine(_) | What::Entries(_) => None,
+            What::Queue(query) => Some(Rows::Items(query.clone())),
+            What::Quarantine(query) => Some(Rows::Quarantined(query.clone())),
+            What::Entries(_) => None,
         }
     }
 

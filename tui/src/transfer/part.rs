@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -37,24 +37,53 @@ pub(crate) fn is_free(target: &Path) -> Result<(), String> {
 
 fn lock(file: &File, path: &Path) -> Result<(), String> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_held| format!("another mreg writes to {}", path.display()))
+        .map_err(|_held| format!("another mreg writes to {}", path.display()))?;
+    // Whoever wrote to it may have given it its name meanwhile.
+    let still_there = path.symlink_metadata().and_then(|named| {
+        let held = file.metadata()?;
+        Ok((named.dev(), named.ino()) == (held.dev(), held.ino()))
+    });
+    match still_there {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(format!("another mreg wrote to {}", path.display())),
+    }
+}
+
+/// What lies under the provisional name, opened; links are not followed, and nothing is waited for.
+fn open_part(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
 impl Part {
-    /// A new one.
+    /// A new one. What a run that was ended left under the provisional name is begun anew, if it is of this user and nobody
+    /// writes to it.
     ///
     /// # Errors
     /// A sentence.
     pub(crate) fn create(target: &Path) -> Result<Self, String> {
         is_free(target)?;
         let path = part_of(target);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|cause| format!("can't write {}: {cause}", path.display()))?;
-        lock(&file, &path)?;
+        let told = |cause: io::Error| format!("can't write {}: {cause}", path.display());
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                let file = open_part(&path).map_err(told)?;
+                let about = file.metadata().map_err(told)?;
+                let is_ours = about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 == 0;
+                if !about.is_file() || about.nlink() != 1 || !is_ours {
+                    return Err(format!("{} is there already; nothing is overwritten", path.display()));
+                }
+                lock(&file, &path)?;
+                file.set_len(0).map_err(told)?;
+                file
+            }
+            created => {
+                let file = created.map_err(told)?;
+                lock(&file, &path)?;
+                file
+            }
+        };
         Ok(Self { path, file, keep: false })
     }
 
@@ -65,8 +94,7 @@ impl Part {
     pub(crate) fn open(target: &Path) -> Result<Option<Self>, String> {
         is_free(target)?;
         let path = part_of(target);
-        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).map_err(|error| error.to_string())?;
-        match OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path) {
+        match open_part(&path) {
             Ok(file) => {
                 lock(&file, &path)?;
                 Ok(Some(Self { path, file, keep: true }))
@@ -106,6 +134,8 @@ impl Drop for Part {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use std::fs::{self, Permissions};
+    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
     use super::Part;
@@ -124,5 +154,48 @@ mod tests {
         assert!(target.exists() && Part::create(&target).is_err());
         drop(Part::create(&folder.path().join("other")).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "what was given up leaves nothing");
+    }
+
+    /// What an ended run left is begun anew; what somebody writes to, or what is not such a file, is left alone.
+    #[test]
+    fn left_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("models.csv");
+        let mut left = Part::create(&target).unwrap();
+        left.file.write_all(b"name,id").unwrap();
+        left.keep = true;
+        assert!(Part::create(&target).is_err_and(|why| why.contains("another mreg")));
+        let path = left.path.clone();
+        drop(left);
+        let part = Part::create(&target).unwrap();
+        assert_eq!((part.file.metadata().unwrap().len(), part.path.as_path()), (0, path.as_path()));
+        drop(part);
+        assert!(!path.exists());
+        for kind in ["of all", "linked", "a link", "a folder"] {
+            let other = folder.path().join("other");
+            match kind {
+                "a folder" => fs::create_dir(&path).unwrap(),
+                "a link" => {
+                    fs::write(&other, "precious").unwrap();
+                    std::os::unix::fs::symlink(&other, &path).unwrap();
+                }
+                _ => {
+                    fs::write(&path, "precious").unwrap();
+                    let mode = if kind == "linked" { 0o600 } else { 0o644 };
+                    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                    if kind == "linked" {
+                        fs::hard_link(&path, &other).unwrap();
+                    }
+                }
+            }
+            assert!(Part::create(&target).is_err(), "{kind}");
+            if kind == "a folder" {
+                fs::remove_dir(&path).unwrap();
+            } else {
+                assert_eq!(fs::read(&path).unwrap(), b"precious", "{kind}");
+                fs::remove_file(&path).unwrap();
+                drop(fs::remove_file(&other));
+            }
+        }
     }
 }

@@ -205,12 +205,21 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         (Screen::Users, _, "all") => {
             (Kind::Users, Rows::Users(Box::new(state.users.query(&crate::window::Cursor::Start))))
         }
-        (Screen::Models | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
+        (Screen::Queue, _, "screen") => {
+            (Kind::Queue, Rows::Held(documents(state.queue.list.visible(height).map(|(row, _)| row))))
+        }
+        (Screen::Queue, _, "all") => {
+            (Kind::Queue, Rows::Items(Box::new(state.queue.query(&crate::window::Cursor::Start))))
+        }
+        (Screen::Quarantine, _, "screen") => {
+            (Kind::Quarantine, Rows::Held(documents(state.quarantine.list.visible(height).map(|(row, _)| row))))
+        }
+        (Screen::Quarantine, _, "all") => {
+            (Kind::Quarantine, Rows::Quarantined(Box::new(state.quarantine.query(&crate::window::Cursor::Start))))
+        }
+        (Screen::Models | Screen::Queue | Screen::Quarantine | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
         (Screen::Audit, ..) => return Err("x exports the selected entry with its proof".to_owned()),
         (Screen::Health, ..) => return Err("y copies the report, x writes it".to_owned()),
-        (Screen::Queue | Screen::Quarantine, ..) => {
-            return Err("nothing is exported here; Y copies the selected one as JSON".to_owned());
-        }
     };
     export_to(state, rows, kind, format, path, out)
 }
@@ -275,6 +284,8 @@ pub(super) fn export_line(state: &State) -> String {
         (Screen::Models, None) if !state.models.marks.is_empty() => (Kind::Models, "marked"),
         (Screen::Models, None) => (Kind::Models, "all"),
         (Screen::Models, Some(_)) => (Kind::Versions, "all"),
+        (Screen::Queue, _) => (Kind::Queue, "all"),
+        (Screen::Quarantine, _) => (Kind::Quarantine, "all"),
         _ => (Kind::Users, "all"),
     };
     format!("export csv {what} {}-{time}.csv", kind.word())

@@ -234,12 +234,15 @@ fn rematch(state: &mut State) {
     let (candidates, pattern) = match typed.split_once(' ') {
         Some((first, rest)) => match VERBS.iter().find(|verb| verb.word == first) {
             Some(verb) => (arguments(state, verb, rest, &found), String::new()),
-            None => (all(state), typed),
+            None => (all(state), typed.clone()),
         },
-        None => (all(state), typed),
+        None => (all(state), typed.clone()),
     };
     let of = candidates.len();
-    let matches = best(candidates, &pattern);
+    let mut matches = best(candidates, &pattern);
+    if let Some(place) = place(state, typed.trim()) {
+        matches.insert(0, place);
+    }
     if let Some(Dialog::Palette(palette)) = &mut state.dialog {
         palette.of = of;
         palette.matches = matches;
@@ -406,7 +409,12 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
             }
             offered
         }
-        ("audit" | "goto" | "upload", _) => {
+        ("goto", 0) => {
+            let typed = (!part.is_empty()).then(|| run(format!("goto {part}"), verb.help, refused));
+            let offered = places(state).into_iter().filter(|(place, _)| place.starts_with(part) && place != part);
+            typed.into_iter().chain(offered.map(|(place, hint)| run(format!("goto {place}"), hint, refused))).collect()
+        }
+        ("audit" | "upload", _) => {
             vec![run(format!("{} {}", verb.word, rest.trim()).trim_end().to_owned(), verb.help, refused)]
         }
         _ => vec![run(format!("{} {}", verb.word, rest.trim()).trim_end().to_owned(), verb.help, refused)],
@@ -447,6 +455,34 @@ fn versions(state: &State, name: &str) -> Vec<String> {
     let row = state.models.list.rows().find(|row| row.name.as_str() == name);
     let latest = row.and_then(|row| row.latest_version).map_or(0, Version::number);
     (1..=latest).rev().take(VERSIONS_OFFERED).map(|version| format!("v{version}")).collect()
+}
+
+/// Places of the log that `goto` is offered, from memory: entries, and times of UTC, as they are read.
+fn places(state: &State) -> Vec<(String, &'static str)> {
+    let list = &state.audit.list;
+    let index = |line: &crate::state::audit::Line| line.row.index.to_string();
+    let mut places: Vec<(String, &'static str)> = Vec::new();
+    places.extend(list.selected().map(|line| (index(line), "the selected entry")));
+    places.extend(list.rows().last().map(|line| (index(line), "the last that was read")));
+    places.push(("0".to_owned(), "the first entry"));
+    let now = state.now.wall_seconds;
+    for (ago, hint) in [(600, "10 minutes ago, UTC"), (3_600, "an hour ago, UTC"), (86_400, "a day ago, UTC")] {
+        let full = crate::time::rfc3339(now.saturating_sub(ago));
+        places.extend(full.get(..19).map(|time| (format!("{time}Z"), hint)));
+    }
+    places.push((crate::time::date(now), "today, UTC"));
+    let mut seen = std::collections::BTreeSet::new();
+    places.retain(|(place, _)| seen.insert(place.clone()));
+    places
+}
+
+/// An entry of the log, where an index or a time was typed.
+fn place(state: &State, typed: &str) -> Option<Candidate> {
+    let is_index = typed.parse::<u64>().is_ok();
+    let is_time = || typed.contains([':', '-']) && super::audit::full_time(state, typed).is_ok();
+    let hint = if is_index { "the entry of this index" } else { "the first entry of this time, UTC" };
+    let refused = may(state, Some(common::role::Permission::AuditRead), false).refusal();
+    (is_index || is_time()).then(|| run(format!("goto {typed}"), hint, refused.as_ref()))
 }
 
 /// Typing has rested: names that are not loaded are asked of the daemon.

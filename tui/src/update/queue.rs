@@ -92,6 +92,7 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn read_again(state: &mut State, out: &mut Vec<Action>) {
+    state.fresh.queue.clear();
     let (fetch, cursor) = state.queue.list.reload_from();
     ask_page(state, fetch, cursor, out);
 }

@@ -21,9 +21,17 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     if let Some(form) = &state.login {
         let mut lines = tls(state, usize::from(62_u16.min(whole.width).saturating_sub(4)));
-        lines.extend(super::proof::known_log(state));
+        let log = super::proof::known_log(state);
         // Name and password stay on the smallest screen; the message list has the whole sentence.
-        lines.truncate(usize::from(whole.height.saturating_sub(FORM_ROWS)).max(1));
+        let room = usize::from(whole.height.saturating_sub(FORM_ROWS)).max(1);
+        let of_tls = room.saturating_sub(usize::from(log.is_some())).max(1);
+        if lines.len() > of_tls {
+            let rest: Vec<String> = lines.drain(of_tls - 1..).map(|(line, _)| line).collect();
+            let tone = lines.last().map_or(Tone::Plain, |(_, tone)| *tone);
+            lines.push((rest.join(" "), tone));
+        }
+        lines.extend(log);
+        lines.truncate(room);
         let more = u16::try_from(lines.len()).unwrap_or(0);
         let inside = pen.frame(centred(whole, 62, 10 + more), "log in");
         let mut at = inside.y;

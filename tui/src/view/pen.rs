@@ -116,17 +116,28 @@ pub struct Pen<'a> {
     ascii: bool,
     theme: Theme,
     highlight: Highlight,
+    sideways: i32,
 }
 
 impl<'a> Pen<'a> {
     /// A pen for a buffer.
     pub fn new(buffer: &'a mut Buffer, settings: &Settings) -> Self {
-        Self { buffer, ascii: settings.ascii, theme: settings.theme, highlight: settings.highlight }
+        Self { buffer, ascii: settings.ascii, theme: settings.theme, highlight: settings.highlight, sideways: 0 }
     }
 
     /// How the selected row is shown.
     pub fn highlight(&self) -> Highlight {
         self.highlight
+    }
+
+    /// The same, for tables that are moved sideways by so many columns.
+    pub fn moved(self, sideways: i32) -> Self {
+        Self { sideways, ..self }
+    }
+
+    /// How many columns tables are moved sideways by.
+    pub fn sideways(&self) -> i32 {
+        self.sideways
     }
 
     /// Reverses what is in an area, whatever it is.

@@ -43,8 +43,9 @@ pub const fn flexible(title: &'static str, columns: u16, rank: u8) -> Column {
     Column { title, columns, right: false, rank, flexible: true }
 }
 
-/// Which columns fit, each with its width.
-fn choose(columns: &[Column], room: u16, gap: u16) -> Vec<(usize, u16)> {
+/// Which columns fit, each with its width; moved sideways, where not all do: what stays beside the identity is then what
+/// follows in its order.
+fn choose(columns: &[Column], room: u16, gap: u16, sideways: i32) -> Vec<(usize, u16)> {
     let mut chosen: Vec<usize> = (0..columns.len()).collect();
     let taken = |chosen: &[usize]| chosen.iter().map(|place| columns[*place].columns + gap).sum::<u16>();
     while taken(&chosen) > room + gap
@@ -52,6 +53,29 @@ fn choose(columns: &[Column], room: u16, gap: u16) -> Vec<(usize, u16)> {
         && columns[worst].rank > 0
     {
         chosen.retain(|place| *place != worst);
+    }
+    if chosen.len() < columns.len() && sideways != 0 {
+        let (stay, go): (Vec<usize>, Vec<usize>) =
+            (0..columns.len()).partition(|place| columns[*place].rank == 0);
+        // From each place on, as many as there is room for; those from which the last is seen are one.
+        let from = |first: usize| {
+            let mut some = stay.clone();
+            for place in &go[first..] {
+                some.push(*place);
+                if taken(&some) > room + gap {
+                    some.pop();
+                    break;
+                }
+            }
+            some
+        };
+        let ends = (0..go.len()).find(|first| from(*first).last() == go.last()).unwrap_or(0);
+        let turns = i32::try_from(ends + 2).unwrap_or(i32::MAX);
+        match usize::try_from(sideways.rem_euclid(turns)) {
+            Ok(0) | Err(_) => {}
+            Ok(turn) => chosen = from(turn - 1),
+        }
+        chosen.sort_unstable();
     }
     let spare = (room + gap).saturating_sub(taken(&chosen));
     let wide = |place: usize| columns[place].columns + if columns[place].flexible { spare } else { 0 };
@@ -82,7 +106,7 @@ pub fn marked<R: Row>(
     let narrow = areas.class == Class::Narrow;
     let (margin, gap) = if narrow { (1, 1) } else { (2, 2) };
     let room = areas.rows.width.saturating_sub(margin);
-    let chosen = choose(columns, room, gap);
+    let chosen = choose(columns, room, gap, pen.sideways());
     let paint = |pen: &mut Pen<'_>, y: u16, texts: &[(String, Tone)], selected: bool| {
         let mut x = areas.rows.x + margin;
         for (place, wide) in &chosen {
@@ -153,8 +177,15 @@ mod tests {
     #[test]
     fn columns_go_by_rank_and_the_rest_is_shared() {
         let columns = [flexible("NAME", 20, 0), number("VERS", 4, 3), fixed("OWNER", 8, 2)];
-        assert_eq!(choose(&columns, 80, 2), [(0, 64), (1, 4), (2, 8)]);
-        assert_eq!(choose(&columns, 32, 2), [(0, 22), (2, 8)]);
-        assert_eq!(choose(&columns, 10, 2), [(0, 20)]);
+        assert_eq!(choose(&columns, 80, 2, 0), [(0, 64), (1, 4), (2, 8)]);
+        assert_eq!(choose(&columns, 32, 2, 0), [(0, 22), (2, 8)]);
+        assert_eq!(choose(&columns, 10, 2, 0), [(0, 20)]);
+        assert_eq!(choose(&columns, 80, 2, 3), choose(&columns, 80, 2, 0), "all are there");
+        // Beside the first view, each column comes in turn; then the first view again, either way.
+        let columns = [flexible("NAME", 10, 0), number("A", 8, 3), fixed("B", 8, 1), fixed("C", 8, 2), fixed("D", 8, 4)];
+        let seen = |sideways: i32| choose(&columns, 30, 2, sideways).iter().map(|(place, _)| *place).collect::<Vec<_>>();
+        let views: Vec<Vec<usize>> = (0..5).map(seen).collect();
+        assert_eq!(views, [vec![0, 2, 3], vec![0, 1, 2], vec![0, 2, 3], vec![0, 3, 4], vec![0, 2, 3]]);
+        assert_eq!((seen(-1), seen(-4), seen(i32::MAX).len()), (vec![0, 3, 4], vec![0, 2, 3], 3));
     }
 }

@@ -121,17 +121,18 @@ pub fn write_evidence(folder: &Path, address: &str, name: &str, stamp: &str, tex
     if there >= EVIDENCE_MAX {
         return Err(fail(&format_args!("there are {EVIDENCE_MAX} files already")));
     }
-    write_new(folder, &format!("{begin}{stamp}"), text).map_err(|error| fail(&error))
+    write_new(folder, &format!("{begin}{stamp}.json"), text).map_err(|error| fail(&error))
 }
 
-/// Writes a file of a name that is free.
+/// Writes a file of a name that is free; JSON, where the name has no ending.
 ///
 /// # Errors
 /// What the system says.
 pub fn write_new(folder: &Path, name: &str, text: &str) -> io::Result<String> {
+    let (name, ending) = name.rsplit_once('.').unwrap_or((name, "json"));
     for number in 1..NAMES_MAX {
         let again = if number > 1 { format!("-{number}") } else { String::new() };
-        let path = folder.join(format!("{name}{again}.json"));
+        let path = folder.join(format!("{name}{again}.{ending}"));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(mut file) => {
                 file.write_all(text.as_bytes())?;
@@ -212,8 +213,12 @@ mod tests {
         let one = write_evidence(folder.path(), "h:1", "evidence", "20260722T120000Z", "one").unwrap();
         let two = write_evidence(folder.path(), "h:1", "evidence", "20260722T120000Z", "two").unwrap();
         assert_ne!(one, two);
+        let named = write_evidence(folder.path(), "127.0.0.1", "evidence", "s", "one").unwrap();
+        assert!(named.ends_with("/evidence-127.0.0.1-s.json"), "{named}");
         assert_eq!(std::fs::read_to_string(&one).unwrap(), "one\n");
         assert_eq!(std::fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write_new(folder.path(), "x", "y").unwrap().ends_with("/x.json"));
+        assert!(write_new(folder.path(), "x.txt", "y").unwrap().ends_with("/x.txt"));
+        assert!(write_new(folder.path(), "x.txt", "y").unwrap().ends_with("/x-2.txt"));
     }
 }

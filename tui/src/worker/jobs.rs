@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::audit::{Checkpoint, Verifier};
-use common::client::{Client, ClientError, ModelQuery, Paging, Publishing};
+use common::client::{Client, ClientError, IngestQuery, ModelQuery, Paging, Publishing};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -178,6 +178,35 @@ async fn export<F: Fn(Report)>(
                 cursor = page.next_cursor;
                 if cursor.is_none() {
                     break;
+                }
+            }
+        }
+        Rows::Items(query) => {
+            let mut query = IngestQuery { cursor: None, before: None, limit: Some(PAGE_ROWS), ..*query };
+            loop {
+                let page = client.ingest(&query).await.map_err(words)?.body;
+                for item in &page.items {
+                    put(value(item)?, &mut count)?;
+                }
+                tell.at(count, page.total);
+                match page.next_cursor {
+                    Some(cursor) => query.cursor = Some(cursor),
+                    None => break,
+                }
+            }
+        }
+        Rows::Quarantined(query) => {
+            let mut query = *query;
+            query.page = Paging { limit: Some(PAGE_ROWS), ..Paging::default() };
+            loop {
+                let page = client.held(&query).await.map_err(words)?.body;
+                for item in &page.items {
+                    put(value(item)?, &mut count)?;
+                }
+                tell.at(count, page.total);
+                match page.next_cursor {
+                    Some(cursor) => query.page.cursor = Some(cursor),
+                    None => break,
                 }
             }
         }

@@ -335,7 +335,16 @@ fn palette() {
     assert_eq!(console.state.models.filter, "alias:prod");
     console.press(":goto 1234<Enter>");
     assert_eq!(console.state.screen, Screen::Audit);
-    console.press("1").wait(400).press(":set ascii on<Enter>");
+    // Places of the log are offered: what is selected there, times, and what was typed where it is one.
+    console.wait(400).press(":goto ");
+    assert!(console.shows("the selected entry") && console.shows("an hour ago, UTC"), "{}", console.screen());
+    console.press("<Esc>").press("1").wait(400).press(":77");
+    assert!(console.shows("the entry of this index"), "{}", console.screen());
+    console.press("<Enter>");
+    assert_eq!(console.state.screen, Screen::Audit);
+    console.wait(400).press("1").wait(400).press(":12:02");
+    assert!(console.shows("the first entry of this time"), "{}", console.screen());
+    console.press("<Esc>").press("1").wait(400).press(":set ascii on<Enter>");
     assert!(console.state.settings.ascii);
     console.press(":nonsense words<Enter>");
     assert!(console.shows("is no command"), "{}", console.screen());
@@ -524,6 +533,15 @@ fn exporting() {
     assert!(message(&console).contains("100 rows"));
     console.press("q");
     assert!(console.others.contains(&Action::Quit));
+    // What is held and what was dropped go, too, as they are filtered.
+    for (key, filter, name) in [("3", "/state:failed<Enter>", "queue"), ("4", "/rule:pickle.*<Enter>", "quarantine")] {
+        let mut console = self::console();
+        console.press(key).wait(400).press(filter).wait(400).press("x");
+        assert!(console.shows(&format!("export csv all {name}-1203")), "{}", console.screen());
+        console.press("<Enter>");
+        let Some(Action::Job { job, .. }) = console.others.last().cloned() else { panic!("{:?}", console.others) };
+        assert!(matches!(&*job, Job::Export { rows: Rows::Items(_) | Rows::Quarantined(_), .. }), "{job:?}");
+    }
     // Marked ones go by their ids.
     let mut console = self::console();
     console.press("<Space>jj<Space>:export jsonl marked out.jsonl<Enter>");

@@ -376,14 +376,20 @@ fn the_log_at_the_login() {
         settled: Vec::new(),
         full_check: None,
     };
-    let shown = |kept: tui::trust::Kept| {
-        let size = tui::event::Size { width: 80, height: 24 };
-        let mut console = Console::new(size, Registry::default());
+    let shown_at = |width: u16, height: u16, tls: bool, kept: tui::trust::Kept| {
+        let mut console = Console::new(tui::event::Size { width, height }, Registry::default());
+        console.state.settings.tls = tls;
         console.state.log.trust = Trust::new("h", None, vec![], 0, Some(kept));
         console.begin(tui::config::Credential::Ask);
         console.screen()
     };
+    let shown = |kept: tui::trust::Kept| shown_at(80, 24, false, kept);
     let id = signer.verifier().id();
+    // Beside what is said of TLS there is room for it on the smallest screen.
+    let screen = shown_at(40, 12, true, kept.clone());
+    for said in ["TLS ok, certificate of", &format!("log key {id}, NOT confirmed"), "User", "Password"] {
+        assert!(screen.contains(said), "{said}: {screen}");
+    }
     let screen = shown(kept.clone());
     assert!(screen.contains(&format!("log key {id}, NOT confirmed: compare it, last seen 7")), "{screen}");
     let screen = shown(tui::trust::Kept { confirmed: true, ..kept.clone() });
