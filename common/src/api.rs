@@ -94,6 +94,9 @@ pub struct Register {
     /// The role; `viewer` if absent. Only an admin may ask for another.
     #[serde(default)]
     pub role: Option<Role>,
+    /// Whether the password must be changed at the first sign-in, as one that somebody else has made and passed on.
+    #[serde(default)]
+    pub must_change_password: bool,
 }
 
 /// A user, as admins see it. Never with a password hash.

@@ -273,6 +273,14 @@ fn exported_with_proofs() {
     let verified =
         daemon.run(&["log", "verify", "--vkey", &key, "--receipt", &file("changed.jsonl").display().to_string()], "");
     assert_eq!(verified.status.code(), Some(65), "{}", told(&verified));
+    // What people read beside the proof is what was proved.
+    let changed = text.replacen("\"outcome\":\"ok\"", "\"outcome\":\"no\"", 1);
+    assert_ne!(changed, text);
+    fs::write(file("changed.jsonl"), changed).unwrap();
+    let verified =
+        daemon.run(&["log", "verify", "--vkey", &key, "--receipt", &file("changed.jsonl").display().to_string()], "");
+    assert_eq!(verified.status.code(), Some(65), "{}", told(&verified));
+    assert!(told(&verified).contains("stands beside it"), "{}", told(&verified));
 
     let output = export(&["--out", "all.jsonl"]);
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));

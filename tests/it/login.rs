@@ -196,6 +196,11 @@ fn register_closed() {
         admin.post("/register", &body("other", password)).problem("weak-password");
     }
     admin.post("/register", &json!({"username": "o", "password": fine, "role": "king"})).invalid("body.role");
+    // Whose password somebody else has made, changes it first.
+    let handed_on = json!({"username": "ines", "password": fine, "must_change_password": true});
+    assert_eq!(admin.post("/register", &handed_on).expect(201).json()["must_change_password"], true);
+    assert_eq!(daemon.client().signed_in("ines", fine).value("/me")["must_change_password"], true);
+    assert_eq!(user["must_change_password"], false);
     admin.post("/register", &json!({"username": "o", "password": fine, "rôle": "x"})).problem("invalid");
 }
 

@@ -314,7 +314,7 @@ impl Client {
         self.change(Method::POST, Target::new(&["users", name, "password"]), Some(json?), &condition.key()).await
     }
 
-    /// `POST /register`.
+    /// `POST /register`, with a password that must be changed at the first sign-in.
     ///
     /// # Errors
     /// As of all changes; `weak-password`.
@@ -325,7 +325,12 @@ impl Client {
         role: Role,
         condition: &Condition,
     ) -> Result<Reply<UserChanged>, ClientError> {
-        let body = Register { username: name.to_owned(), password: password.to_owned(), role: Some(role) };
+        let body = Register {
+            username: name.to_owned(),
+            password: password.to_owned(),
+            role: Some(role),
+            must_change_password: true,
+        };
         let json = to_json(&body);
         drop(Zeroizing::new(body.password));
         self.change(Method::POST, Target::new(&["register"]), Some(json?), &condition.key()).await

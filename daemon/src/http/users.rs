@@ -77,8 +77,11 @@ impl Sort {
 
 /// `POST /register`
 pub(crate) async fn register(mut call: Call) -> Answer {
-    let Register { username, password, role } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
-    let done = call.shared.registry.register(&call.caller, &username, Secret::new(password), role).await?;
+    let Register { username, password, role, must_change_password } =
+        body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let registry = &call.shared.registry;
+    let password = Secret::new(password);
+    let done = registry.register_with(&call.caller, &username, password, role, must_change_password).await?;
     let location = format!("/users/{}", done.value.value.username);
     let mut response = user_changed(StatusCode::CREATED, done)?;
     changed::location(&mut response, &location);

@@ -54,6 +54,21 @@ impl Registry {
         password: Secret,
         role: Option<Role>,
     ) -> Outcome<Tagged<User>> {
+        self.register_with(caller, username, password, role, false).await
+    }
+
+    /// The same, and says whether the password must be changed at the first sign-in.
+    ///
+    /// # Errors
+    /// Those of [`Registry::register`].
+    pub async fn register_with(
+        &self,
+        caller: &Caller,
+        username: &str,
+        password: Secret,
+        role: Option<Role>,
+        must_change_password: bool,
+    ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let role = role.unwrap_or(Role::Viewer);
         let note = Note::change(Action::UserCreate, Target::new("user", UNTOLD)).with("role", role.as_str());
@@ -76,10 +91,11 @@ impl Registry {
             "username": name,
             "password": inner.fingerprints.of_secret(&password),
             "role": role,
+            "must_change_password": must_change_password,
         });
         let once = inner.fingerprints.once(caller, &body);
         // Whoever works on the machine itself hands the password on to somebody.
-        let must_change_password = caller.actor.kind == ActorKind::System;
+        let must_change_password = must_change_password || caller.actor.kind == ActorKind::System;
         let id = match new_user_id() {
             Ok(id) => id,
             Err(error) => return Err(inner.refuse(caller, note, error).await),

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::audit::verify::{EntryFacts, Fault, FaultKind, Notable, origin_fault};
 use common::audit::{
     Action, Checkpoint, LEAF_LEN_MAX, NOTE_LEN_MAX, POLICY_LEN_MAX, PROOF_LEN_MAX, Policy, Receipt, SignedCheckpoint,
-    VerifiedReceipt, Verifier,
+    VerifiedReceipt, Verifier, canonical_json,
 };
 use common::shown::shown;
 use serde_json::{Value, json};
@@ -115,8 +115,11 @@ fn receipts(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result
     let mut one = |name: String, octets: &[u8]| {
         let wrong = |why: &dyn std::fmt::Display| faults.add(Fault::new(FaultKind::Receipt, &name, why));
         match receipt(octets) {
-            Ok(receipt) => match receipt.verify(pins) {
-                Ok(is) => verified.push(Given { name, is }),
+            Ok((receipt, beside)) => match receipt.verify(pins) {
+                Ok(is) if beside.is_none_or(|entry| canonical_json(&entry).is_ok_and(|octets| octets == is.leaf)) => {
+                    verified.push(Given { name, is });
+                }
+                Ok(_) => wrong(&"the entry that stands beside it is another than the one it proves"),
                 Err(error) => wrong(&error_chain(&error)),
             },
             Err(error) => wrong(&format_args!("it is not a receipt, nor an answer that has one: {error}")),
@@ -155,7 +158,7 @@ fn each_line(path: &Path, mut take: impl FnMut(usize, &[u8])) -> Result<(), Fail
     Ok(())
 }
 
-/// What a receipt proves. Of an answer around it nothing is proved: what it says is to be compared with this.
+/// What a receipt proves. Of an answer around it nothing is proved but the entry: what it says is to be compared with this.
 fn proved(receipt: &Given<VerifiedReceipt>) -> String {
     let VerifiedReceipt { entry, signed, .. } = &receipt.is;
     let on = entry.target.as_ref().map_or_else(String::new, |target| {
@@ -177,11 +180,16 @@ fn proved(receipt: &Given<VerifiedReceipt>) -> String {
     shown(&what, LINE_CHARS_MAX)
 }
 
-/// A receipt, by itself or as the member of an answer.
-fn receipt(octets: &[u8]) -> Result<Receipt, serde_json::Error> {
+/// A receipt, by itself or as the member of an answer, and the entry that an export has beside it for people to read.
+fn receipt(octets: &[u8]) -> Result<(Receipt, Option<Value>), serde_json::Error> {
     let mut value: Value = serde_json::from_slice(octets)?;
-    let inner = value.get_mut("receipt").filter(|inner| inner.is_object()).map(Value::take);
-    serde_json::from_value(inner.unwrap_or(value))
+    match value.get_mut("receipt").filter(|inner| inner.is_object()).map(Value::take) {
+        Some(inner) => Ok((
+            serde_json::from_value(inner)?,
+            value.get_mut("entry").filter(|entry| entry.is_object()).map(Value::take),
+        )),
+        None => Ok((serde_json::from_value(value)?, None)),
+    }
 }
 
 fn saved(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result<Vec<Given<SignedCheckpoint>>, Failed> {
