@@ -248,13 +248,24 @@ impl Way {
             std::thread::spawn(move || {
                 for (due, octets) in under_way {
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    sink.lock().unwrap().arrived(&octets);
+                    let mut seen = sink.lock().unwrap();
+                    // Nothing at all is the end.
+                    seen.ended |= octets.is_empty();
+                    seen.arrived(&octets);
                 }
             });
             late
         });
         // The receiver lives as long as this end of it.
         let _ = late.send((Instant::now() + self.delay, octets.to_vec()));
+    }
+
+    /// Nothing more comes, once what is under way has come.
+    fn end(&mut self) {
+        match &self.late {
+            Some(late) => drop(late.send((Instant::now() + self.delay, Vec::new()))),
+            None => self.sink.lock().unwrap().ended = true,
+        }
     }
 }
 
@@ -272,8 +283,7 @@ fn read(
             std::thread::sleep(Duration::from_millis(2));
         }
         if count == 0 || stop.load(Ordering::SeqCst) {
-            way.sink.lock().unwrap().ended = true;
-            return;
+            return way.end();
         }
         way.put(&octets[..count]);
         if let Some(rate) = octets_per_second {

@@ -32,12 +32,8 @@ pub const PEOPLE: [(&str, Role); 9] = [
     ("grace", Role::Viewer),
     ("heidi", Role::Viewer),
 ];
-/// Samples of the corpus that inspection holds back, and what they pose as.
-const HELD: [(&str, &str); 3] = [
-    ("hostile/os-system.pkl", "team-speech/asr-large"),
-    ("hostile/reduce-eval.pkl", "team-nlp/rerank"),
-    ("hostile/stack-global.pkl", "search/embed-base"),
-];
+/// What samples of the corpus that inspection holds back pose as.
+const HELD: [&str; 3] = ["team-speech/asr-large", "team-nlp/rerank", "search/embed-base"];
 const TEAMS: [&str; 5] = ["team-nlp", "team-vision", "team-speech", "search", "fraud"];
 const KINDS: [&str; 10] =
     ["intent-router", "summariser", "ner-multi", "toxicity", "asr", "translate", "embed", "rerank", "keyphrase", "tts"];
@@ -114,12 +110,10 @@ pub fn held(people: &[(Role, Client)]) {
         fs::read_dir(corpus.path().join("hostile")).unwrap().map(|entry| entry.unwrap().path()).collect();
     hostile.retain(|path| path.extension().is_some_and(|kind| kind == "pkl"));
     hostile.sort();
-    for (number, (sample, name)) in HELD.iter().enumerate() {
-        let named = corpus.path().join(sample);
-        let path = if named.is_file() { named } else { hostile[number].clone() };
-        let octets = fs::read(path).unwrap();
+    for (number, (sample, name)) in hostile.iter().zip(HELD).enumerate() {
+        let octets = fs::read(sample).unwrap();
         let state = contributors[number % contributors.len()].upload(name, "model.pkl", &octets)["state"].clone();
-        assert_eq!(state, "quarantined", "{sample}");
+        assert_eq!(state, "quarantined", "{}", sample.display());
     }
 }
 
@@ -132,7 +126,8 @@ pub fn dropped(folder: &Path) -> io::Result<File> {
         fs::write(path, samples::safetensors(1_000_000 + number))?;
     }
     fs::write(incoming.join("hostile.pkl"), samples::hostile_pickle())?;
-    fs::write(incoming.join("no valid name!.safetensors"), samples::safetensors(2_000_000))?;
+    // What is no file of its own is refused.
+    std::os::unix::fs::symlink("/etc/hostname", incoming.join("a-link.safetensors"))?;
     let mut open = File::create(incoming.join("still-written.safetensors"))?;
     open.write_all(&samples::safetensors(3_000_000)[..64])?;
     Ok(open)

@@ -5,8 +5,9 @@
 const ASKED_GAP_MS: u64 = 8;
 /// The same on a slow line: what is typed meanwhile is drawn together.
 const SLOW_ASKED_GAP_MS: u64 = 150;
-/// Octets a second, and milliseconds between two frames, that nobody asked for.
-const UNASKED: (i64, u64) = (8 * 1024, 100);
+/// Octets a second, and milliseconds between two frames, that nobody asked for. A little below 8 KiB, for what a frame costs is
+/// known when it is drawn.
+const UNASKED: (i64, u64) = (8_000, 100);
 /// The same on a slow line.
 const SLOW_UNASKED: (i64, u64) = (1024, 500);
 
