@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use tests::cutter::{Cutter, Mode};
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::Client;
-use tests::multipart::Form;
 use tests::postgres::Postgres;
 use tests::tail::{From, Tail};
 use tests::{oracle, samples, wait};
