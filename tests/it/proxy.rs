@@ -158,7 +158,7 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            println!("nginx said:\n{}", self.error_log());
+            eprintln!("nginx said:\n{}", self.error_log());
         }
     }
 }
