@@ -110,6 +110,10 @@ impl Manual {
         let name = man.get_filename();
         let mut text = Vec::new();
         man.render_title(&mut text)?;
+        // Addresses and paths are long words: lines end where they end.
+        let mut ragged = Roff::new();
+        ragged.control("ad", ["l"]);
+        ragged.to_writer(&mut text)?;
         man.render_name_section(&mut text)?;
         man.render_synopsis_section(&mut text)?;
         man.render_description_section(&mut text)?;

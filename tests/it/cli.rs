@@ -119,8 +119,8 @@ fn lists() {
 
     for (line, status, why) in [
         ("get models --filter alais:x", 2, "did you mean alias?"),
-        ("get users --filter eve", 2, "no filter for users"),
-        ("get users --sort name", 2, "one order only"),
+        ("get users --filter rloe:viewer", 2, "did you mean role?"),
+        ("get queue --sort name", 2, "one order only"),
         ("get versions", 2, "which model?"),
         ("get model nothing/here", 1, "Nothing here"),
         ("get entry 99999999", 1, "there is no entry"),

@@ -94,7 +94,7 @@ fn changes() {
     let state = || admin.get("/models/team%2Frouter").expect(200).json()["state"].clone();
     let mut console = signed_in(&url(&daemon), Setup::new().size(120, 60));
     console.press("delete team/router<Enter>");
-    console.wait_for("1 versions are no longer handed out");
+    console.wait_for("1 version is no longer handed out");
     console.wait_for("type the name team/router to do it:");
     console.press("team/route<Enter>");
     console.wait_for("nothing was done");

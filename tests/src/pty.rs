@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use tempfile::TempDir;
 
 use crate::daemon::{build, variable};
@@ -388,6 +388,11 @@ impl Console {
         // The reader waits for an octet; one from the other end wakes it.
         if let Ok(mut tty) = self.tty_file() {
             let _ = tty.write_all(b" ");
+            // A line that is lost says nothing more: without this its writer would type an end of file first.
+            if let Ok(mut modes) = tcgetattr(&tty) {
+                modes.special_codes[SpecialCodeIndex::VEOF] = 0;
+                let _ = tcsetattr(&tty, OptionalActions::Now, &modes);
+            }
         }
         reading.join().unwrap();
         drop(writer);

@@ -23,6 +23,8 @@ use crate::trust::Badge;
 
 /// Status of a program that was ended by C-c.
 const INTERRUPTED: u8 = 130;
+/// Status of a program whose terminal is gone.
+const LOST: u8 = 129;
 /// Messages that wait to be told.
 const HEARD_MAX: usize = 50;
 /// Rows that numbers stand for.
@@ -145,7 +147,7 @@ impl Plain {
             match self.line(&prompt)? {
                 Typed::Line(line) => self.obey(&line)?,
                 Typed::Interrupted => self.quit = Some(INTERRUPTED),
-                Typed::Ended => self.quit = Some(0),
+                Typed::Ended => self.quit = Some(ended()),
             }
         }
     }
@@ -200,7 +202,7 @@ impl Plain {
                     }
                 }
                 Typed::Interrupted => self.quit = Some(INTERRUPTED),
-                Typed::Ended => self.quit = Some(0),
+                Typed::Ended => self.quit = Some(ended()),
             }
         }
         Ok(())
@@ -309,7 +311,9 @@ impl Plain {
                     return Ok(Typed::Interrupted);
                 }
                 Some(EventKind::Key(_)) => {
-                    self.say("")?;
+                    if ended() == 0 {
+                        self.say("")?;
+                    }
                     return Ok(Typed::Ended);
                 }
                 Some(_) => {}
@@ -342,7 +346,7 @@ impl Plain {
                 Ok(None)
             }
             Typed::Ended => {
-                self.quit = Some(0);
+                self.quit = Some(ended());
                 Ok(None)
             }
         }
@@ -442,6 +446,12 @@ impl Plain {
 }
 
 const BROKEN: &str = "broken";
+
+/// The status where nothing more is typed: a line that is lost ends what is typed, too, and that may be heard of before its
+/// signal.
+fn ended() -> u8 {
+    if rustix::termios::tcgetattr(io::stdin()).is_err() { LOST } else { 0 }
+}
 
 /// What is believed of the log: a word that changes only with what it means, and the sentences to be said then.
 fn badge_words(state: &State) -> (&'static str, Vec<String>) {

@@ -217,7 +217,9 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         (Screen::Quarantine, _, "all") => {
             (Kind::Quarantine, Rows::Quarantined(Box::new(state.quarantine.query(&crate::window::Cursor::Start))))
         }
-        (Screen::Models | Screen::Queue | Screen::Quarantine | Screen::Users, _, other) => return Err(format!("{other} can't be exported here")),
+        (Screen::Models | Screen::Queue | Screen::Quarantine | Screen::Users, _, other) => {
+            return Err(format!("{other} can't be exported here"));
+        }
         (Screen::Audit, ..) => return Err("x exports the selected entry with its proof".to_owned()),
         (Screen::Health, ..) => return Err("y copies the report, x writes it".to_owned()),
     };

@@ -55,8 +55,7 @@ fn choose(columns: &[Column], room: u16, gap: u16, sideways: i32) -> Vec<(usize,
         chosen.retain(|place| *place != worst);
     }
     if chosen.len() < columns.len() && sideways != 0 {
-        let (stay, go): (Vec<usize>, Vec<usize>) =
-            (0..columns.len()).partition(|place| columns[*place].rank == 0);
+        let (stay, go): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(|place| columns[*place].rank == 0);
         // From each place on, as many as there is room for; those from which the last is seen are one.
         let from = |first: usize| {
             let mut some = stay.clone();
@@ -182,8 +181,10 @@ mod tests {
         assert_eq!(choose(&columns, 10, 2, 0), [(0, 20)]);
         assert_eq!(choose(&columns, 80, 2, 3), choose(&columns, 80, 2, 0), "all are there");
         // Beside the first view, each column comes in turn; then the first view again, either way.
-        let columns = [flexible("NAME", 10, 0), number("A", 8, 3), fixed("B", 8, 1), fixed("C", 8, 2), fixed("D", 8, 4)];
-        let seen = |sideways: i32| choose(&columns, 30, 2, sideways).iter().map(|(place, _)| *place).collect::<Vec<_>>();
+        let columns =
+            [flexible("NAME", 10, 0), number("A", 8, 3), fixed("B", 8, 1), fixed("C", 8, 2), fixed("D", 8, 4)];
+        let seen =
+            |sideways: i32| choose(&columns, 30, 2, sideways).iter().map(|(place, _)| *place).collect::<Vec<_>>();
         let views: Vec<Vec<usize>> = (0..5).map(seen).collect();
         assert_eq!(views, [vec![0, 2, 3], vec![0, 1, 2], vec![0, 2, 3], vec![0, 3, 4], vec![0, 2, 3]]);
         assert_eq!((seen(-1), seen(-4), seen(i32::MAX).len()), (vec![0, 3, 4], vec![0, 2, 3], 3));
