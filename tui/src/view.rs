@@ -503,7 +503,7 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
     let area = areas.message;
     if let Some(prompt) = &state.prompt {
         let question = match prompt.kind {
-            PromptKind::Acknowledge => "why may this be? ",
+            PromptKind::Acknowledge => "acknowledge the alarm; why may this be? ",
             PromptKind::Time => "go to time: ",
             PromptKind::Check => "check entries (all, 100-199, 100-): ",
             PromptKind::Note => "note: ",

@@ -104,9 +104,12 @@ impl Row for Line {
 
 /// The name that what an entry is about had when the entry was made, where the entry says it.
 pub fn name_then(entry: &Value) -> Option<&str> {
-    let kind = field(entry, &["target", "kind"]);
-    let is_named = matches!(kind, "model" | "version" | "file" | "alias" | "user");
-    Some(field(entry, &["data", "name"])).filter(|name| is_named && !name.is_empty())
+    let name = match field(entry, &["target", "kind"]) {
+        "user" if field(entry, &["target", "id"]) == field(entry, &["actor", "id"]) => field(entry, &["actor", "name"]),
+        "model" | "version" | "file" | "alias" | "user" => field(entry, &["data", "name"]),
+        _ => "",
+    };
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// Text at a path of an entry, such as `["actor", "name"]`; empty if it is not there.

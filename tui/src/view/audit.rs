@@ -13,14 +13,14 @@ use crate::state::audit::{Mark, field, name_then};
 use crate::tail::Link;
 use crate::time::{Way, age, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, marked, number};
+use crate::view::table::{Column, NAMING, fixed, flexible, marked, number};
 
 const COLUMNS: [Column; 6] = [
     number("INDEX", 9, 0),
     fixed("TIME", 8, 2),
     fixed("ACTOR", 10, 3),
     fixed("ACTION", 17, 1),
-    flexible("TARGET", 12, 4),
+    flexible(NAMING, 12, 4),
     fixed("RESULT", 6, 1),
 ];
 /// A date beside the time, where there is room.
@@ -29,7 +29,7 @@ const WIDE: [Column; 6] = [
     fixed("TIME (UTC)", 19, 2),
     fixed("ACTOR", 14, 3),
     fixed("ACTION", 18, 1),
-    flexible("TARGET", 12, 4),
+    flexible(NAMING, 12, 4),
     fixed("RESULT", 6, 1),
 ];
 /// The same with the clock that it is by.
@@ -209,7 +209,7 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
         (time, Tone::Plain),
         (actor(entry), Tone::Plain),
         (field(entry, &["action"]).to_owned(), Tone::Plain),
-        (target(entry, name_of(state, entry)), Tone::Plain),
+        (subject(entry, name_of(state, entry)), Tone::Plain),
         (outcome.to_owned(), tone),
     ]
 }
@@ -235,6 +235,14 @@ fn present_name<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
         "user" => state.users.list.rows().find(|user| user.id == id).map(|user| user.username.as_str()),
         _ => None,
     }
+}
+
+/// What an entry is about, for a row: the name says of models and their versions that they are such.
+fn subject(entry: &Value, name: Option<&str>) -> String {
+    let words = target(entry, name);
+    let kind = field(entry, &["target", "kind"]);
+    let is_told = name.is_some() && matches!(kind, "model" | "version");
+    words.strip_prefix(kind).filter(|_| is_told).map_or(words.clone(), |rest| rest.trim_start().to_owned())
 }
 
 /// When an entry says that it was made.
@@ -337,5 +345,28 @@ fn flatten(path: &str, value: &Value, text: &mut Text) {
             }
         }
         leaf => text.fact(path, &leaf.to_string(), Tone::Plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{named, subject};
+
+    /// A model is told by its name and a version by its number, where the entry has a name; all else with what it is.
+    #[test]
+    fn what_an_entry_is_about() {
+        let about = |entry: &Value| subject(entry, name_then(entry));
+        let entry = json!({"target": {"kind": "version", "id": "01M8", "version": "2"}, "data": {"name": "nlp/asr"}});
+        assert_eq!(about(&entry), "nlp/asr v2");
+        assert_eq!(about(&json!({"target": {"kind": "model", "id": "01M8"}})), "model 01M8");
+        let entry = json!({"target": {"kind": "user", "id": "usr_1"}, "data": {"name": "dave"}});
+        assert_eq!(about(&entry), "user dave");
+        let entry = json!({"target": {"kind": "file", "id": "01M8"}, "data": {"name": "nlp/asr"}});
+        assert_eq!(about(&entry), "file nlp/asr");
+        let entry = json!({"target": {"kind": "user", "id": "usr_1"}, "actor": {"id": "usr_1", "name": "eve"}});
+        assert_eq!(about(&entry), "user eve");
+        assert_eq!(about(&json!({})), "-");
     }
 }

@@ -13,6 +13,11 @@ use crate::window::{Row, Window};
 /// Before a row that was changed since it was read.
 pub const TOUCHED: &str = "~";
 
+/// The column that has names of models, though they are not the identity of its rows.
+pub const NAMING: &str = "TARGET";
+/// In place of a namespace that there is no room for.
+const SHORTENED: &str = "~/";
+
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
@@ -113,7 +118,11 @@ pub fn marked<R: Row>(
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
             let is_key = column.rank == 0 && *place == chosen[0].0;
             let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
-            let text = if column.flexible && is_key { shorten(text, *wide) } else { text.clone() };
+            let text = if column.flexible && (is_key || column.title == NAMING) {
+                shorten(text, *wide, narrow)
+            } else {
+                text.clone()
+            };
             if column.right {
                 pen.put_right(x + wide, y, *wide, &text, tone);
             } else {
@@ -161,17 +170,30 @@ pub fn touched<R: Row>(
     }
 }
 
-/// A name too long for its column loses its namespace first: the end tells names apart.
-fn shorten(text: &str, columns: u16) -> String {
+/// A name too long for its column loses its namespace first: the end tells names apart. That it is cut is shown where there
+/// is room for it.
+fn shorten(text: &str, columns: u16, narrow: bool) -> String {
     match text.split_once('/') {
-        Some((_, name)) if width(text) > columns.into() => name.to_owned(),
+        Some((_, name)) if width(text) > columns.into() => {
+            let sign = if narrow || width(name) + width(SHORTENED) > columns.into() { "" } else { SHORTENED };
+            format!("{sign}{name}")
+        }
         _ => text.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{choose, fixed, flexible, number};
+    use super::{choose, fixed, flexible, number, shorten};
+
+    #[test]
+    fn a_name_is_shortened_on_its_left() {
+        assert_eq!(shorten("team-nlp/asr v2", 15, false), "team-nlp/asr v2");
+        assert_eq!(shorten("team-nlp/asr v2", 14, false), "~/asr v2");
+        assert_eq!(shorten("team-nlp/asr v2", 14, true), "asr v2");
+        assert_eq!(shorten("team-nlp/asr v2", 7, false), "asr v2");
+        assert_eq!(shorten("no-namespace", 4, false), "no-namespace");
+    }
 
     #[test]
     fn columns_go_by_rank_and_the_rest_is_shared() {
