@@ -831,6 +831,7 @@ fn starting_beside_others_takes_nothing_of_theirs() {
     let id = path.strip_prefix("/uploads/").unwrap();
     admin.publish(Form::new().text("name", "m").text("upload_id", id)).expect(201);
     assert_eq!(cluster.daemons[1].admin().get("/models/m/download").expect(200).body, octets);
+    fs::remove_file(blobs.join("staging/under-way")).unwrap();
     cluster.stop();
 }
 
