@@ -4,8 +4,9 @@
 //! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it. Files that came by resumable uploads
 //! (`resumable.rs`) join where they are.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use common::audit::{Action, Target};
@@ -30,12 +31,16 @@ use crate::registry::{Inner, Registry};
 pub const FILES_MAX: usize = 1000;
 /// Uploads at once; others wait before their first octet is asked for.
 const UPLOADS_MAX: usize = 64;
+/// Of these one user has so many at most: whoever sends slowly, or doesn't at all, leaves room for others.
+const UPLOADS_PER_USER_MAX: usize = 48;
 /// The watermark is looked at again after so many octets.
 pub(crate) const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
 
 /// What bounds uploads.
 pub(crate) struct Intake {
     uploads: Arc<Semaphore>,
+    /// The places of each user who has or wants one, by id. Held for a look.
+    of_users: Mutex<HashMap<String, Weak<Semaphore>>>,
     pub(crate) queues: Arc<Semaphore>,
     /// Uploads under way.
     open: Arc<AtomicU64>,
@@ -43,25 +48,43 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new() -> Self {
-        Self { uploads: Arc::new(Semaphore::new(UPLOADS_MAX)), queues: shared_room(), open: Arc::default() }
+        Self {
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            of_users: Mutex::default(),
+            queues: shared_room(),
+            open: Arc::default(),
+        }
     }
 
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A place among the uploads under way; waits where there is none.
-    pub(crate) async fn place(&self) -> Result<Place, RegistryError> {
-        let place = Arc::clone(&self.uploads).acquire_owned().await;
-        let place = place.map_err(|error| RegistryError::Internal(error.into()))?;
-        Ok(Place { _open: Open::new(&self.open), _place: place })
+    /// A place among the uploads under way; waits where there is none, or where the user has as many as one may.
+    pub(crate) async fn place(&self, user: &str) -> Result<Place, RegistryError> {
+        let closed = |error: tokio::sync::AcquireError| RegistryError::Internal(error.into());
+        // The user's own first: who waits for that keeps nobody else from a place.
+        let own = self.places_of(user).acquire_owned().await.map_err(closed)?;
+        let place = Arc::clone(&self.uploads).acquire_owned().await.map_err(closed)?;
+        Ok(Place { _open: Open::new(&self.open), _places: (place, own) })
+    }
+
+    fn places_of(&self, user: &str) -> Arc<Semaphore> {
+        let mut of_users = self.of_users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = of_users.get(user).and_then(Weak::upgrade) {
+            return known;
+        }
+        of_users.retain(|_user, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(UPLOADS_PER_USER_MAX));
+        of_users.insert(user.to_owned(), Arc::downgrade(&places));
+        places
     }
 }
 
 /// A place among the uploads under way, counted while it is held.
 pub(crate) struct Place {
     _open: Open,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 /// Counts an upload while it exists.
@@ -165,7 +188,7 @@ impl Registry {
         if let Err(error) = ready {
             return Err(inner.refuse(caller, note.with("octets_declared", declared), error).await);
         }
-        let place = inner.intake.place().await?;
+        let place = inner.intake.place(&caller.actor.id).await?;
         Ok(Upload {
             inner: Arc::clone(inner),
             caller: caller.clone(),
@@ -373,4 +396,31 @@ fn stage(blobs: &dyn crate::blobs::Blobs, mut frames: Frames) -> Result<Hashed, 
         staged.write(&frame.octets)?;
     }
     Ok(Hashed { staged, digest: Digest::from_bytes(hasher.finalize().into()) })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use futures_util::FutureExt as _;
+
+    use super::{Intake, UPLOADS_PER_USER_MAX};
+
+    /// One user can't have all places, and what is given back is there for the same one again.
+    #[tokio::test]
+    async fn one_user_leaves_places_for_others() {
+        let intake = Intake::new();
+        let mut slow = Vec::new();
+        for _ in 0..UPLOADS_PER_USER_MAX {
+            slow.push(intake.place("slow").await.unwrap());
+        }
+        assert!(intake.place("slow").now_or_never().is_none());
+        assert_eq!(intake.open(), UPLOADS_PER_USER_MAX as u64);
+        let other = intake.place("other").now_or_never().unwrap().unwrap();
+        drop((slow.pop(), other));
+        assert!(intake.place("slow").now_or_never().is_some());
+        drop(slow);
+        let _new = intake.place("other").await.unwrap();
+        assert_eq!(intake.of_users.lock().unwrap().len(), 1);
+    }
 }

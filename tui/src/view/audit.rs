@@ -352,7 +352,8 @@ fn flatten(path: &str, value: &Value, text: &mut Text) {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{named, subject};
+    use super::subject;
+    use crate::state::audit::name_then;
 
     /// A model is told by its name and a version by its number, where the entry has a name; all else with what it is.
     #[test]

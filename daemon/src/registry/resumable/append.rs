@@ -149,7 +149,7 @@ impl Inner {
             self.resumables.check_growth(&record, grown, &self.settings.resumable)?;
         }
         self.check_watermark(declared).await?;
-        let place = self.intake.place().await?;
+        let place = self.intake.place(&caller.actor.id).await?;
         let (asked, from) = (slot.asked(), record.offset);
         let complete = Arc::new(AtomicBool::new(false));
         let work = Work {

@@ -97,6 +97,8 @@ impl Inner {
             let _counted = counted;
             let mut record = held.slot.record();
             (record.ended, record.touched_at_ms) = (Some(ended), clock::now_ms());
+            // Asked for no more, and by far the largest part of what is remembered.
+            record.metadata = String::new();
             let dir = &inner.settings.resumable.dir;
             // Over it is, written down or not: nothing of it is asked for again by this process.
             held.slot.set(record.clone());
