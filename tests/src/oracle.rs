@@ -185,9 +185,16 @@ pub fn blobs_below(dir: &Path, staged: usize) -> BTreeSet<String> {
     digests
 }
 
-/// How many files are in staging.
+/// How many files are in staging: in the one directory, and in this daemon's own of a directory that several share.
 pub fn staged(data_dir: &Path) -> usize {
-    fs::read_dir(data_dir.join("blobs/staging")).map_or(0, Iterator::count)
+    let staging = data_dir.join("blobs/staging");
+    let node = fs::read_to_string(data_dir.join("node")).unwrap_or_default();
+    let files = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).count()
+    };
+    let own = if node.trim().is_empty() { 0 } else { files(&staging.join(node.trim())) };
+    files(&staging) + own
 }
 
 /// Versions, files and aliases count as their model (audit-log.md §1, `prev`).
