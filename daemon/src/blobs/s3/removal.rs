@@ -88,7 +88,7 @@ pub(super) fn remove(store: &Arc<Store>, digest: &Digest, grace: Duration) -> Re
     let began = Instant::now();
     let request = store.client.put_object().bucket(&store.options.bucket).key(&mark).body(ByteStream::from(Vec::new()));
     store.block_on(store.observed(request.send()))?;
-    let removed = (|| {
+    let step = || {
         if let Some(later) = too_young(store.object(digest)?.as_ref(), grace) {
             return Ok(later);
         }
@@ -96,17 +96,15 @@ pub(super) fn remove(store: &Arc<Store>, digest: &Digest, grace: Duration) -> Re
             return Ok(Removal::Later(fresh(grace)));
         }
         store.delete(&key).map(|()| Removal::Done)
-    })();
-    if removed.is_err() {
-        // The deletion may have been sent, and come to pass later: until the mark counts no more, nobody may rest on an object
-        // that it would take.
-        return removed;
-    }
+    };
+    // After an error the deletion may have been sent, and come to pass later: until the mark counts no more, nobody may rest on
+    // an object that it would take.
+    let removed = step()?;
     // One that stays behind delays others, and counts no more after a while.
     if let Err(error) = store.delete(&mark) {
         tracing::warn!(%digest, error = crate::error_chain(&error), "the mark of a removal can't be removed");
     }
-    removed
+    Ok(removed)
 }
 
 /// Why it is not removed now: it is too young; none, too, where there is nothing to remove.
