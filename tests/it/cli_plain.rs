@@ -127,7 +127,7 @@ fn changes() {
     assert_eq!((&model["description"], &model["tags"]), (&json!("routes requests"), &json!({"lang": "de"})));
     // C-c leaves the question, not the console.
     console.press("lock eve<Enter>");
-    console.wait_for("sessions end at once");
+    console.wait_for("session ends at once");
     console.press("<C-c>");
     console.wait_until("the prompt", |screen| screen.trim_end().ends_with('>'));
     assert_eq!(admin.get("/users/eve").expect(200).json()["disabled"], false);

@@ -214,7 +214,7 @@ pub const GROUPS: &[Group] = &[
             },
             Setting {
                 name: "MREG_UPLOAD_EXPIRY",
-                default: Default::Text("24h"),
+                default: Default::Text("1d"),
                 kind: Kind::Plain {
                     apply: |draft, text| {
                         draft.config.upload_expiry = span(text)?;
