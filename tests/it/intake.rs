@@ -21,7 +21,7 @@ fn metrics(daemon: &Daemon) -> String {
 fn no_folder() {
     let daemon = Daemon::start();
     let (admin, vera) = (daemon.admin(), daemon.user("vera", Role::Viewer));
-    let nothing = json!({"items": [], "total": 0, "next_cursor": null, "intake": null});
+    let nothing = json!({"items": [], "total": 0, "next_cursor": null, "prev_cursor": null, "intake": null});
     for query in ["", "?state=failed&state=waiting&q=x&limit=7"] {
         assert_eq!(vera.value(&format!("/ingest{query}")), nothing);
     }
