@@ -124,7 +124,7 @@ fn command() {
     assert_eq!(run(&["upload", "one.safetensors"]).status.code(), Some(0), "the name is the file's");
     assert_eq!(carl.get("/models/one").status, 200);
     for (arguments, status) in [
-        (&["upload", "missing.bin"][..], 2),
+        (&["upload", "missing.bin"][..], 1),
         (&["upload", "one.safetensors", "two.safetensors"], 2),
         (&["upload", "one.safetensors", "--model", "../x"], 1),
         (&["upload", "one.safetensors", "--model", "m", "--alias", "7"], 1),
@@ -268,5 +268,7 @@ fn console() {
     assert_eq!(log["target"]["digest"], format!("sha256:{}", sha256(&file)));
     assert_eq!(id(&format!("/uploads/{upload}")), upload);
     console.press("<Esc>");
+    // An escape with a letter right behind it is another key.
+    console.wait_gone("Esc close");
     console.quit();
 }
