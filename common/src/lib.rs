@@ -11,6 +11,7 @@ pub mod digest;
 #[cfg(feature = "manual")]
 pub mod manual;
 pub mod name;
+pub mod pattern;
 pub mod problem;
 pub mod role;
 pub mod shown;

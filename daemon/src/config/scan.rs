@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use common::pattern::NamePattern;
+
 use super::settings::{echo, must};
 use crate::inspect;
 
@@ -50,7 +52,7 @@ pub struct ScanPolicies {
     /// For models that no pattern fits.
     pub general: ScanPolicy,
     /// Patterns of names with their policies; the first that fits decides.
-    pub patterns: Vec<(String, ScanPolicy)>,
+    pub patterns: Vec<(NamePattern, ScanPolicy)>,
 }
 
 impl From<ScanPolicy> for ScanPolicies {
@@ -63,7 +65,7 @@ impl ScanPolicies {
     /// Reads `policy; pattern=policy; …`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut general = None;
-        let mut patterns: Vec<(String, ScanPolicy)> = Vec::new();
+        let mut patterns: Vec<(NamePattern, ScanPolicy)> = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let Some((pattern, word)) = part.split_once('=') else {
                 if general.replace(ScanPolicy::of(part)?).is_some() {
@@ -72,18 +74,21 @@ impl ScanPolicies {
                 continue;
             };
             let pattern = pattern.trim();
-            let is_of_names = |c: char| c.is_ascii_alphanumeric() || "._-/*".contains(c);
-            if pattern.is_empty() || !pattern.chars().all(is_of_names) {
-                return Err(must("have patterns of letters, digits, `.`, `_`, `-`, `/` and `*`", pattern));
-            }
-            if let Some((all, _)) = patterns.iter().find(|(there, _)| there.chars().all(|c| c == '*')) {
-                return Err(format!("has {} behind {}, which fits every name first", echo(pattern), echo(all)));
+            let parsed: NamePattern = pattern
+                .parse()
+                .map_err(|_what| must("have patterns of letters, digits, `.`, `_`, `-`, `/` and `*`", pattern))?;
+            if let Some((all, _)) = patterns.iter().find(|(there, _)| there.is_all()) {
+                return Err(format!(
+                    "has {} behind {}, which fits every name first",
+                    echo(pattern),
+                    echo(all.as_str())
+                ));
             }
             // Names are compared without regard to case.
-            if patterns.iter().any(|(there, _)| there.eq_ignore_ascii_case(pattern)) {
+            if patterns.iter().any(|(there, _)| there.is_same(&parsed)) {
                 return Err(format!("has the pattern {} twice", echo(pattern)));
             }
-            patterns.push((pattern.to_owned(), ScanPolicy::of(word.trim())?));
+            patterns.push((parsed, ScanPolicy::of(word.trim())?));
         }
         let general = general.unwrap_or(ScanPolicy::Default);
         Ok(Self { general, patterns })

@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use common::audit::ActorKind;
+use common::pattern::NamePattern;
 use common::role::{Permission, Role};
 use serde::Serialize;
 
@@ -32,6 +34,24 @@ pub struct Actor {
     pub session_expires_at_ms: Option<i64>,
     /// The operator of this machine, as a user of it: named in every entry.
     pub person: Option<Person>,
+    /// What the token shown allows at most, where it was made for less than its user may do.
+    pub scope: Option<Arc<Scope>>,
+}
+
+/// The most that a token allows. It only ever narrows what its user may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// These permissions; none for all that the user has.
+    pub permissions: Option<Vec<Permission>>,
+    /// On models whose names fit one of these; none for all.
+    pub names: Option<Vec<NamePattern>>,
+}
+
+impl Scope {
+    /// Whether a permission is within it.
+    pub fn allows(&self, permission: Permission) -> bool {
+        self.permissions.as_ref().is_none_or(|permissions| permissions.contains(&permission))
+    }
 }
 
 /// A user of this machine, as the kernel tells.
@@ -62,6 +82,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            scope: None,
         }
     }
 
@@ -97,6 +118,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            scope: None,
         }
     }
 }
@@ -193,7 +215,12 @@ impl Caller {
     /// # Errors
     /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
-        if self.require_signed_in()?.allows(permission) { Ok(()) } else { Err(RegistryError::Forbidden { permission }) }
+        let within_scope = self.actor.scope.as_ref().is_none_or(|scope| scope.allows(permission));
+        if self.require_signed_in()?.allows(permission) && within_scope {
+            Ok(())
+        } else {
+            Err(RegistryError::Forbidden { permission })
+        }
     }
 
     /// Refuses everybody but the operator of this machine.
@@ -230,10 +257,12 @@ impl Caller {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use common::audit::ActorKind;
     use common::role::{Permission, Role};
 
-    use super::{Actor, Caller};
+    use super::{Actor, Caller, Scope};
     use crate::registry::error::RegistryError;
 
     /// Every role against every permission; anonymous callers and unchanged passwords first.
@@ -248,6 +277,9 @@ mod tests {
                 assert_eq!(caller.require(*permission).is_ok(), role.allows(*permission), "{role} {permission}");
             }
         }
+        caller.actor.scope = Some(Arc::new(Scope { permissions: Some(vec![Permission::ModelRead]), names: None }));
+        assert!(caller.require(Permission::ModelRead).is_ok());
+        assert!(matches!(caller.require(Permission::ModelWrite), Err(RegistryError::Forbidden { .. })));
         caller.actor.must_change_password = true;
         assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::PasswordChangeRequired)));
     }

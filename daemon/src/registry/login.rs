@@ -347,6 +347,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
         token_expires_at_ms: None,
         session_expires_at_ms: Some(session.expires_at_ms),
         person: None,
+        scope: None,
     }
 }
 
