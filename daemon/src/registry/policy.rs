@@ -80,7 +80,7 @@ pub(crate) fn not_overruled<'f>(findings: &'f [FindingRecord], over: &[RuleRecor
 
 #[cfg(test)]
 mod tests {
-    use super::{Ruling, fits, not_overruled, rule};
+    use super::{Ruling, not_overruled, rule};
     use crate::registry::settings::{ScanPolicies, ScanPolicy};
     use crate::store::records::{FindingRecord, RuleRecord};
 
