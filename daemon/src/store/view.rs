@@ -731,6 +731,60 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         Ok(Some(rows))
     }
 
+    /// The time of the newest change, in a walk that begins with it.
+    fn newest_change(&self, query: &ModelQuery) -> Read<Option<[u8; 8]>> {
+        let (prefix, down) = index_for(query);
+        if prefix != b"r" || down == query.backward || query.after.is_some() {
+            return Ok(None);
+        }
+        let newest = prefixed(self.0, &prefix, true).next().transpose()?;
+        Ok(newest.and_then(|(at, _)| at.get(1..9)?.try_into().ok()))
+    }
+
+    /// Makes good what changes did to a walk under way, for sled's iterators see changes as they come: a model that changes
+    /// moves to the newest end of the order by change, from ahead of the walk to behind it, where it was never met, or from
+    /// behind it to ahead of it, where it was met twice.
+    fn take_in_moved(
+        &self,
+        query: &ModelQuery,
+        newest: Option<[u8; 8]>,
+        rows: &mut Vec<KeyedModel>,
+        next: &mut Option<Vec<u8>>,
+    ) -> Read<()> {
+        let mut moved = Vec::new();
+        if let Some(newest) = newest {
+            let since = Bound::Included(key(b'r', &[&newest]));
+            for pair in self.0.range(since, prefix_end(b"r"), true).take(SCAN_ROWS_MAX) {
+                let (at, _) = pair?;
+                let model = self.model_at(at.get(9..).unwrap_or_default())?;
+                if matches(query, &model) {
+                    moved.push((at[1..].to_vec(), model));
+                    if moved.len() > query.limit {
+                        break;
+                    }
+                }
+            }
+        }
+        // Of two rows of one model the newer place is the true one: it comes first in a walk that begins with the newest
+        // change, and last in any other.
+        let begins_with_newest = newest.is_some();
+        let mut met = BTreeSet::new();
+        let mut all: Vec<KeyedModel> = moved.into_iter().chain(rows.drain(..)).collect();
+        if !begins_with_newest {
+            all.reverse();
+        }
+        all.retain(|(_, model)| met.insert(model.id));
+        if !begins_with_newest {
+            all.reverse();
+        }
+        if all.len() > query.limit {
+            all.truncate(query.limit);
+            *next = all.last().map(|(place, _)| place.clone());
+        }
+        *rows = all;
+        Ok(())
+    }
+
     /// How many models have a tag.
     fn tagged(&self, tag: &str, value: &str) -> Read<u64> {
         Ok(record(self.0, &tag_count_key(tag, value))?.unwrap_or_default())
@@ -897,11 +951,12 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
     }
 
     fn models(&self, query: &ModelQuery) -> Read<ModelPage> {
+        let before = applied(self.0)?;
+        let newest = self.newest_change(query)?;
         let mut count = if query.after.is_some() { Count::Unasked } else { self.count_of(query)? };
-        let mut models = Vec::new();
+        let mut rows: Vec<KeyedModel> = Vec::new();
         let mut next = None;
         let mut last = Vec::new();
-        let mut ends: Option<(Vec<u8>, Vec<u8>)> = None;
         for (looked_at, row) in self.rows(query)?.enumerate() {
             if looked_at == COUNT_ROWS_MAX {
                 count.give_up();
@@ -912,11 +967,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             }
             let (place, model) = row?;
             if matches(query, &model) {
-                if models.len() == query.limit {
+                if rows.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
                 } else {
-                    ends = Some((ends.map_or_else(|| place.clone(), |(first, _)| first), place.clone()));
-                    models.push(model);
+                    rows.push((place.clone(), model));
                 }
                 count.one_more();
             }
@@ -926,10 +980,14 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
                 break;
             }
         }
-        if query.backward {
-            models.reverse();
-            ends = ends.map(|(first, last)| (last, first));
+        if applied(self.0)? != before {
+            self.take_in_moved(query, newest, &mut rows, &mut next)?;
         }
+        if query.backward {
+            rows.reverse();
+        }
+        let ends = rows.first().zip(rows.last()).map(|((first, _), (last, _))| (first.clone(), last.clone()));
+        let models = rows.into_iter().map(|(_place, model)| model).collect();
         Ok(ModelPage { models, next, ends, total: count.total() })
     }
 
@@ -1142,19 +1200,21 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::cell::Cell;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ops::Bound;
 
     use common::api::State;
     use common::name::{ItemId, ModelId};
 
-    use super::{KvRecords, SORTED_ROWS_MAX, apply};
-    use crate::store::VersionKey;
-    use crate::store::overlay::Overlay;
+    use super::{Applied, KvRecords, SORTED_ROWS_MAX, apply, set_applied};
+    use crate::store::overlay::{Kv, Overlay, Pairs};
     use crate::store::records::{
         DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
         ReviewRecord, VersionRecord, Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
+    use crate::store::{Read, VersionKey};
 
     fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
         ModelRecord {
@@ -1381,6 +1441,63 @@ mod tests {
         assert_eq!(counts(), [4, 1]);
         write(&tree, &[Write::PutModel(ModelRecord { purged: true, ..deleted })]);
         assert_eq!(counts(), [0, 0]);
+    }
+
+    /// A tree in which a model changes after some steps of a walk.
+    struct Moving<'t> {
+        tree: &'t sled::Tree,
+        steps: Cell<usize>,
+        change: Cell<Option<ModelRecord>>,
+    }
+
+    impl Moving<'_> {
+        fn step(&self) {
+            self.steps.set(self.steps.get().saturating_sub(1));
+            if self.steps.get() == 0
+                && let Some(model) = self.change.take()
+            {
+                let mut overlay = Overlay::new(self.tree);
+                let moment = Moment { index: 2, at_ms: model.updated_at_ms };
+                apply(&mut overlay, &[Write::PutModel(model)], moment, &mut Vec::new()).unwrap();
+                set_applied(&mut overlay, &Applied { size: 2, genesis: [0; 32] }).unwrap();
+                self.tree.apply_batch(overlay.into_batch()).unwrap();
+            }
+        }
+    }
+
+    impl Kv for Moving<'_> {
+        fn get(&self, key: &[u8]) -> Read<Option<sled::IVec>> {
+            Kv::get(self.tree, key)
+        }
+
+        fn range(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, down: bool) -> Pairs<'_> {
+            Box::new(Kv::range(self.tree, from, to, down).inspect(|_pair| self.step()))
+        }
+    }
+
+    /// A model that changes while a page is read by the time of change is on it once, whenever it changes and wherever it
+    /// was, and so are all others.
+    #[test]
+    fn a_model_that_moves_under_a_walk_is_met_once() {
+        for sort in [ModelSort::UpdatedDown, ModelSort::UpdatedUp] {
+            for backward in [false, true] {
+                for (which, steps) in (0..20).flat_map(|which| (0..24).map(move |steps| (which, steps))) {
+                    let tree = tree();
+                    put(&tree, (0..20).map(|number| model(number, &[])));
+                    let change = ModelRecord { updated_at_ms: 1000, ..model(which, &[]) };
+                    let moving = Moving { tree: &tree, steps: Cell::new(steps), change: Cell::new(Some(change)) };
+                    let query = ModelQuery { sort, backward, limit: 20, ..ModelQuery::default() };
+                    let page = KvRecords(&moving).models(&query).unwrap();
+                    let met: BTreeSet<_> = page.models.iter().map(|model| model.id).collect();
+                    let case = format!("{sort:?}, backward {backward}, model {which}, step {steps}");
+                    assert_eq!((page.models.len(), met.len()), (20, 20), "{case}");
+                    // A page that is full goes on behind its last row.
+                    let query = ModelQuery { limit: 5, ..query };
+                    let page = KvRecords(&moving).models(&query).unwrap();
+                    assert_eq!(page.models.len(), 5, "{case}");
+                }
+            }
+        }
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.
