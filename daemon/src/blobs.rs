@@ -69,6 +69,15 @@ pub trait Blobs: Send + Sync {
         Ok(())
     }
 
+    /// Whether another daemon, by its [`DiskOptions::own`](disk::DiskOptions::own), keeps its blobs here, too. `Ok(true)`
+    /// where the store can't tell.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn is_shared_with(&self, _other: &str) -> Result<bool, BlobError> {
+        Ok(true)
+    }
+
     /// Removes a blob; `Ok` as well if there is none.
     ///
     /// # Errors

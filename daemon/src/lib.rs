@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::audit::{Action, leaf_hash};
 use common::name::{Alias, UserName};
@@ -76,6 +76,9 @@ const S3_OLD_DIR: &str = "s3-old";
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How long another daemon that has opened the log may take to open its artifacts, and how often is looked.
+const PEER_STARTS_WITHIN: Duration = Duration::from_secs(10);
+const PEER_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why a registry did not open.
 #[derive(Debug, Error)]
@@ -169,7 +172,11 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
     let options = store_options(config);
     let store = off_the_runtime(move || SledStore::open(&options)).await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let blobs = match open_blobs(config, &store).await {
+    let opened = match open_blobs(config, &store).await {
+        Ok(blobs) => see_that_blobs_are_shared(config, &store, &blobs).await.map(|()| blobs),
+        Err(error) => Err(error),
+    };
+    let blobs = match opened {
         Ok(blobs) => blobs,
         Err(error) => {
             store.close().await;
@@ -226,6 +233,37 @@ async fn open_blobs(config: &Config, store: &Arc<dyn Store>) -> Result<Arc<dyn B
         let opening = scope.spawn(move || open_places(config, log.as_deref(), node.as_deref()));
         opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Refuses to start where another daemon that follows the log keeps its artifacts in another directory: each would take what
+/// the other published for missing. A daemon that starts at the same time makes its folder there in a moment.
+async fn see_that_blobs_are_shared(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    blobs: &Arc<dyn Blobs>,
+) -> Result<(), StartError> {
+    let refused = |why: String| StartError::Setting { name: "MREG_DATABASE", problem: why };
+    let peers = store.peers().await.map_err(|error| refused(error_chain(&error)))?;
+    for peer in peers {
+        let began = Instant::now();
+        loop {
+            let (blobs, other) = (Arc::clone(blobs), peer.clone());
+            let looked = off_the_runtime(move || blobs.is_shared_with(&other)).await;
+            let place = || config.data_dir.join(BLOBS_DIR).display().to_string();
+            if looked.map_err(|source| StartError::Blobs { place: place(), source })? {
+                break;
+            }
+            if began.elapsed() >= PEER_STARTS_WITHIN {
+                return Err(refused(format!(
+                    "the daemon {peer} works on the same log, but does not keep its artifacts in '{}': what one publishes \
+                     the other could not serve. Mount one directory there on all machines, or keep artifacts in S3 (MREG_BLOBS)",
+                    place()
+                )));
+            }
+            tokio::time::sleep(PEER_LOOK_EVERY).await;
+        }
+    }
+    Ok(())
 }
 
 /// Opens where artifacts are kept, and where they were. `log` is the id of the log that points to them, where it is known;

@@ -235,6 +235,12 @@ pub trait Store: Send + Sync {
     /// made before and never used is given again, so that it can be copied to all of them first.
     fn make_log_key(&self, origin: String) -> BoxFuture<'_, Result<String, StoreError>>;
 
+    /// The other daemons that follow the log, by their instance ids, as far as they said so lately; with one daemon, none.
+    ///
+    /// # Errors
+    /// `Unavailable`: the database doesn't answer.
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
+
     /// Which other daemons lack a key; with one daemon, none.
     ///
     /// # Errors

@@ -377,6 +377,60 @@ fn database_restarts_under_load() {
     cluster.stop();
 }
 
+/// A commit that waits for a standby has not happened yet, even where its connection is cut and the server shows it: it is
+/// answered when the standby has it.
+#[test]
+fn commits_wait_for_the_standby() {
+    let server = Postgres::with(&[("wal_level", "replica"), ("max_wal_senders", "2")]);
+    let mut cluster = Cluster::on(server, 1);
+    cluster.expect_outage();
+    let admin = cluster.daemons[0].admin();
+    let standby = |names: &str| {
+        cluster.server.psql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        cluster.server.psql("SELECT pg_reload_conf()");
+        wait::until_true("the server to know its standbys", || {
+            cluster.server.psql("SHOW synchronous_standby_names") == names
+        });
+    };
+    let waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    standby("elsewhere");
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| {
+            let user = json!({"username": "late", "password": "a-long-enough-password", "role": "viewer"});
+            admin.request("POST", "/register").json(&user).send().expect(201);
+        });
+        for _cut in 0..2 {
+            wait::until_true("a commit that waits", || {
+                cluster.server.psql(&format!("SELECT count(*) {waiting}")) == "1"
+            });
+            assert!(!change.is_finished());
+            cluster.server.psql(&format!("SELECT pg_terminate_backend(pid) {waiting}"));
+        }
+        wait::until_true("a commit that waits", || cluster.server.psql(&format!("SELECT count(*) {waiting}")) == "1");
+        assert!(!change.is_finished(), "what the standby lacks was acknowledged");
+        standby("");
+        change.join().unwrap();
+    });
+    cluster.daemons[0].admin().get("/users/late").expect(200);
+    cluster.verify();
+    cluster.stop();
+}
+
+/// A daemon that keeps its artifacts where the others don't see them doesn't start.
+#[test]
+fn artifacts_in_a_directory_of_its_own() {
+    let cluster = Cluster::start(1);
+    let address = cluster.server.address();
+    let mut apart = Daemon::prepared(&settings(&address, &[]));
+    copy_keys(&cluster.daemons[0], &apart);
+    refused(&apart.run(&["serve"], ""), &["MREG_DATABASE", "does not keep its artifacts in"]);
+    fs::remove_dir_all(apart.data_dir().join("blobs")).unwrap();
+    share_blobs(&apart, &cluster.server.dir().join("blobs"));
+    apart.restart();
+    apart.stop();
+    cluster.verify();
+}
+
 /// The connection is cut at every stage of a commit. What was committed is answered as committed, what was not is refused,
 /// and a change is there exactly once if it was acknowledged.
 #[test]
@@ -473,6 +527,7 @@ fn genesis_race() {
     let mut daemons: Vec<Daemon> = (0..3).map(|_| Daemon::prepared(&settings(&address, &[]))).collect();
     for daemon in &daemons {
         give_key(&daemon.key_dir(), 7);
+        share_blobs(daemon, &server.dir().join("blobs"));
     }
     std::thread::scope(|scope| {
         for daemon in &mut daemons {

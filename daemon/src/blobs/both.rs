@@ -71,6 +71,11 @@ impl Blobs for Both {
         self.old.is_there()
     }
 
+    /// One of the two is enough: daemons that go over to the new one do so one after the other.
+    fn is_shared_with(&self, other: &str) -> Result<bool, BlobError> {
+        Ok(self.new.is_shared_with(other)? || self.old.is_shared_with(other)?)
+    }
+
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         // The old one first: what is left after a failure is still found and removed.
         self.old.remove(digest)?;

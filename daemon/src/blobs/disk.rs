@@ -38,6 +38,8 @@ use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
 use crate::durable::{self, MODE_DIR};
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
+/// Where files are before they have a digest; with an own name, below that.
+const STAGING: &str = "staging";
 const MODE_BLOB: u32 = 0o400;
 
 /// How many files may wait for the writeback thread. What finds no place waits in `keep` instead.
@@ -95,7 +97,7 @@ impl DiskBlobs {
             Some(own) => dir.join(name).join(own),
             None => dir.join(name),
         };
-        let (staging, blobs) = (of_ours("staging"), dir.join("sha256"));
+        let (staging, blobs) = (of_ours(STAGING), dir.join("sha256"));
         durable::create_dir_all(&staging, MODE_DIR)?;
         let partials = Partials::open(of_ours("partial"))?;
         durable::create_dir_all(&blobs, MODE_DIR)?;
@@ -154,6 +156,10 @@ impl Blobs for DiskBlobs {
             return Err(BlobError::Unavailable(io::Error::other(format!("'{}' {why}", dir.display()))));
         }
         Ok(())
+    }
+
+    fn is_shared_with(&self, other: &str) -> Result<bool, BlobError> {
+        Ok(self.store.dir.join(STAGING).join(other).try_exists()?)
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {

@@ -464,6 +464,14 @@ impl Store for SledStore {
         })
     }
 
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        Box::pin(async move {
+            let Some(follower) = &self.follower else { return Ok(Vec::new()) };
+            let peers = follower.peers().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            Ok(peers.into_iter().map(|peer| peer.node).collect())
+        })
+    }
+
     fn lacking_log_key(&self, vkey: String) -> BoxFuture<'_, Result<Lacking, StoreError>> {
         Box::pin(async move {
             let Some(follower) = &self.follower else { return Ok(Lacking::default()) };

@@ -202,7 +202,12 @@ impl Writer {
         loop {
             let found = self.begin().and_then(|head| {
                 let there = if head.size > first { self.fetch(first, first + 1)? } else { Vec::new() };
-                Ok(there.first().is_some_and(|there| records.first().is_some_and(|ours| there.leaf == ours.leaf)))
+                let is_ours =
+                    there.first().is_some_and(|there| records.first().is_some_and(|ours| there.leaf == ours.leaf));
+                if is_ours {
+                    self.confirm()?;
+                }
+                Ok(is_ours)
             });
             self.end();
             match found {
@@ -213,6 +218,17 @@ impl Writer {
                 Err(SharedError::Unreachable(still)) => return Outcome::Unknown(format!("{why}; {still}")),
             }
         }
+    }
+
+    /// Ends our turn with a commit of its own, which the server answers only when all before it is as safe as it makes
+    /// commits: a commit whose connection was cut while it waited for a standby is seen by all, and may be lost with the
+    /// server all the same.
+    fn confirm(&mut self) -> Result<(), SharedError> {
+        self.with_session(async |session| {
+            answered(session.client.batch_execute("UPDATE mreg.log_head SET size = size; COMMIT")).await
+        })?;
+        self.in_turn = false;
+        Ok(())
     }
 
     /// Ends the log here: it went on somewhere else. Returns how far it was.
