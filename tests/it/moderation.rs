@@ -124,11 +124,14 @@ fn approvals() {
     let mut daemon = Daemon::with(&[("MREG_RELEASE_APPROVALS", "2")]);
     let admin = daemon.admin();
     let (bea, viewer) = (daemon.user("bea", Role::Admin), daemon.user("vera", Role::Viewer));
-    hold(&admin, "m");
+    let una = daemon.user("una", Role::Admin);
+    hold(&una, "m");
     let release = "/models/m/versions/1/release";
     let answer = admin.post(release, &json!({"reason": "looks fine"})).expect(200).json();
     assert_eq!(answer["state"], "quarantined");
     viewer.get("/models/m/versions/1/download").problem("model-quarantined");
+    let own = una.post(release, &json!({"reason": "it is mine"})).problem("conflict");
+    assert!(own.detail.contains("must be others"), "{own:?}");
     let review = admin.value("/models/m/versions/1/review");
     assert_eq!((&review["approvals"][0]["by"], &review["approvals_needed"]), (&json!("admin"), &json!(2)));
     let item = &admin.value("/quarantine")["items"][0];
@@ -144,7 +147,7 @@ fn approvals() {
     assert_eq!(admin.value("/models/m/versions/1/review")["approvals"], json!([]), "decided is decided");
     // Nor does what somebody approved who may not decide any more.
     let dora = daemon.user("dora", Role::Admin);
-    hold(&admin, "n");
+    hold(&una, "n");
     let release = "/models/n/versions/1/release";
     dora.post(release, &json!({"reason": "trust me"})).expect(200);
     admin.patch("/users/dora", &json!({"role": "contributor"})).expect(200);

@@ -348,7 +348,7 @@ fn may_decide(records: &dyn Records, id: &str) -> Result<bool, RegistryError> {
 /// The approval that a release comes to where others are needed besides; none where this one makes them enough.
 ///
 /// # Errors
-/// `Conflict`: the same person has approved already.
+/// `Conflict`: the same person has approved already, or published it.
 pub(crate) fn approve(
     caller: &Caller,
     reason: &str,
@@ -358,6 +358,14 @@ pub(crate) fn approve(
     moment: Moment,
 ) -> Result<Option<ApprovalRecord>, RegistryError> {
     let actor = &caller.actor;
+    // Several people are asked for so that nobody passes what is their own.
+    if needed > 1 && actor.id == version.created_by_id {
+        let number = version.version;
+        return Err(RegistryError::Conflict(format!(
+            "{} published version {number}; where a release takes {needed} people, all of them must be others",
+            actor.name
+        )));
+    }
     if approvals.iter().any(|approval| approval.by_id == actor.id) {
         let (done, number) = (approvals.len(), version.version);
         return Err(RegistryError::Conflict(format!(
