@@ -6,6 +6,7 @@ mod audit;
 mod cli;
 mod cli_manual;
 mod cli_plain;
+mod cluster;
 mod compat;
 mod console;
 mod console_deeds;

@@ -23,7 +23,7 @@ const DATA: i32 = 65;
 const ORIGIN: &str = "pg.test/log";
 const TOKEN_KEY: &str = "one-key-of-tokens-for-all-the-daemons-of-a-test";
 /// What a daemon says of a database that doesn't answer.
-const OUTAGE: [&str; 4] = [
+pub(super) const OUTAGE: [&str; 4] = [
     "requests are refused until the database answers",
     "the audit log can't be written",
     "didn't answer a commit",
@@ -111,40 +111,48 @@ impl Cluster {
         }
     }
 
-    /// All are quiet: each shows the same checkpoint, octet by octet, and verifies the whole log.
     fn verify(&self) {
-        let vkey = self.daemons[0].ledger().vkey().to_string();
-        let note = self.daemons[0].client().get("/log/checkpoint").expect(200).text();
-        for daemon in &self.daemons {
-            assert_eq!(daemon.client().get("/log/checkpoint").expect(200).text(), note);
-        }
-        for daemon in &self.daemons {
-            let token = daemon.work_dir().join("token");
-            fs::write(&token, daemon.admin().token()).unwrap();
-            fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
-            let url = format!("http://{}", daemon.address());
-            let token = token.display().to_string();
-            ok(daemon, &["log", "verify", "--vkey", &vkey, "--url", &url, "--token-file", &token]);
-        }
+        verify(&self.daemons);
     }
 
-    /// Stops all, one after another: each replica begins with the whole of the ones before, and every word holds that was
-    /// given to anybody.
     fn stop(&mut self) -> Vec<oracle::Log> {
-        let logs: Vec<oracle::Log> = self.daemons.iter_mut().map(Daemon::log).collect();
-        for pair in logs.windows(2) {
-            assert!(pair[1].leaves.starts_with(&pair[0].leaves), "replicas are different logs");
-        }
-        let last = logs.last().unwrap();
-        for daemon in &self.daemons {
-            for (index, hash) in daemon.ledger().acknowledged() {
-                last.has(index, &hash);
-            }
-        }
-        let size: usize = self.server.psql("SELECT count(*) FROM mreg.log_entry").parse().unwrap();
-        assert_eq!(size, last.leaves.len());
-        logs
+        stop(&mut self.daemons, &self.server)
     }
+}
+
+/// All are quiet: each shows the same checkpoint, octet by octet, and verifies the whole log.
+pub(super) fn verify(daemons: &[Daemon]) {
+    let vkey = daemons[0].ledger().vkey().to_string();
+    let note = daemons[0].client().get("/log/checkpoint").expect(200).text();
+    for daemon in daemons {
+        assert_eq!(daemon.client().get("/log/checkpoint").expect(200).text(), note);
+    }
+    for daemon in daemons {
+        let token = daemon.work_dir().join("token");
+        fs::write(&token, daemon.admin().token()).unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+        let url = format!("http://{}", daemon.address());
+        let token = token.display().to_string();
+        ok(daemon, &["log", "verify", "--vkey", &vkey, "--url", &url, "--token-file", &token]);
+    }
+}
+
+/// Stops all, one after another: each replica begins with the whole of the ones before, and every word holds that was given
+/// to anybody.
+pub(super) fn stop(daemons: &mut [Daemon], server: &Postgres) -> Vec<oracle::Log> {
+    let logs: Vec<oracle::Log> = daemons.iter_mut().map(Daemon::log).collect();
+    for pair in logs.windows(2) {
+        assert!(pair[1].leaves.starts_with(&pair[0].leaves), "replicas are different logs");
+    }
+    let last = logs.last().unwrap();
+    for daemon in daemons.iter() {
+        for (index, hash) in daemon.ledger().acknowledged() {
+            last.has(index, &hash);
+        }
+    }
+    let size: usize = server.psql("SELECT count(*) FROM mreg.log_entry").parse().unwrap();
+    assert_eq!(size, last.leaves.len());
+    logs
 }
 
 fn ok(daemon: &Daemon, arguments: &[&str]) -> String {

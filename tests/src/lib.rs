@@ -17,6 +17,7 @@ pub mod fill;
 pub mod fuzz;
 pub mod http;
 pub mod multipart;
+pub mod nginx;
 pub mod oracle;
 pub mod postgres;
 pub mod pty;
