@@ -6,6 +6,7 @@
 mod change;
 mod resumable;
 mod sse;
+mod tokens;
 mod upload;
 mod way;
 
@@ -48,6 +49,7 @@ pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,
 };
+pub use self::tokens::TokenQuery;
 pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
 
 /// Longest wait for a connection, the handshake of TLS included.
