@@ -419,6 +419,11 @@ impl Client {
         })
     }
 
+    /// Whether the token it has is an API token, which has no session: it can be neither refreshed nor signed out.
+    pub fn has_api_token(&self) -> bool {
+        self.token().is_some_and(|token| token.starts_with(crate::token::PREFIX))
+    }
+
     /// The daemon's clock as its newest answer said it, in seconds since the epoch.
     pub fn date(&self) -> Option<i64> {
         Some(self.date.load(Ordering::Relaxed)).filter(|date| *date > 0)

@@ -224,6 +224,8 @@ pub struct Who {
     pub role: Role,
     /// What they may do.
     pub permissions: Vec<Permission>,
+    /// The label of the API token they came with, which can't be made fresh; none in a session.
+    pub api_token: Option<String>,
 }
 
 /// How much a message matters.
