@@ -45,6 +45,7 @@ mod store_contract;
 mod tail;
 mod tidy;
 mod tls;
+mod tokens;
 mod tus;
 mod upload;
 mod verifier;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{UploadOptions, What};
 use crate::config::file::{File, Mistake, Profile};
-use crate::secret::{Secret, read_token_file};
+use crate::secret::{Secret, check_token, read_token_file};
 use crate::state::log::LogSettings;
 use crate::state::{ProfileRow, Settings};
 use crate::view::theme::Theme;
@@ -56,8 +56,8 @@ pub const ENVIRONMENT: [(&str, &str); 13] = [
     ("MREG_PROFILE", "the profile of the configuration file, as --profile"),
     ("MREG_URL", "the daemon's address, as --url"),
     ("MREG_USER", "the user to sign in as, as --user"),
-    ("MREG_TOKEN_FILE", "a file with a token, as --token-file"),
-    ("MREG_TOKEN", "a token; other processes of the same user can read it there: a file is better"),
+    ("MREG_TOKEN_FILE", "a file with a token, such as an API token, as --token-file"),
+    ("MREG_TOKEN", "a token, such as an API token; other processes of the same user can read it there: a file is better"),
     ("MREG_LOG_KEY", "the log's verifier key, or a file with it, as --log-key"),
     ("NO_COLOR", "not empty: no colours"),
     ("TERM", "dumb, or a name that begins with vt: no colours"),
@@ -648,7 +648,12 @@ impl Profiles {
             (Some(path), _) => Some(read_token_file(path)?),
             (None, Some(path)) => Some(read_token_file(std::path::Path::new(path))?),
             (None, None) => {
-                variable("MREG_TOKEN").filter(|_| is_first).map(|token| Secret::new(token.trim().to_owned()))
+                let token = variable("MREG_TOKEN").filter(|_| is_first);
+                let token = token.map(|token| Secret::new(token.trim().to_owned()));
+                if let Some(token) = &token {
+                    check_token(token.expose()).map_err(|why| format!("the token in MREG_TOKEN {why}"))?;
+                }
+                token
             }
         };
         if let Some(token) = token {

@@ -215,7 +215,9 @@ async fn serve(
             }
             Order::Lock => client.set_token(None),
             Order::Logout => {
-                if client.has_token() {
+                if client.has_api_token() {
+                    client.set_token(None);
+                } else if client.has_token() {
                     drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
                 }
                 keeper.forget();
@@ -262,7 +264,8 @@ async fn serve(
                 for task in running.into_values() {
                     task.abort();
                 }
-                if logout && client.has_token() {
+                // An API token is no session that could be ended; it is revoked where it was made.
+                if logout && client.has_token() && !client.has_api_token() {
                     drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
                 }
                 return;
