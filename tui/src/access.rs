@@ -103,6 +103,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             | Command::Lock
             | Command::OneTimePassword
             | Command::Sessions
+            | Command::Tokens
             | Command::Download
     );
     if !is_object {

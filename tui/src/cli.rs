@@ -233,7 +233,20 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
 
 /// The change that is asked for.
 fn asked_change(command: &Command) -> Option<act::Asked> {
-    let Command::Do { words, yes, reason, description, tags, override_block, list, json } = command else {
+    let Command::Do {
+        words,
+        yes,
+        reason,
+        description,
+        tags,
+        override_block,
+        permissions,
+        names,
+        expires,
+        list,
+        json,
+    } = command
+    else {
         return None;
     };
     Some(act::Asked {
@@ -243,6 +256,9 @@ fn asked_change(command: &Command) -> Option<act::Asked> {
             description: description.clone(),
             tags: tags.clone(),
             override_block: *override_block,
+            permissions: permissions.clone(),
+            names: names.clone(),
+            expires: expires.clone(),
         },
         yes: yes.clone(),
         list: *list,

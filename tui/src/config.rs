@@ -188,6 +188,15 @@ pub enum Command {
         /// release: also what was blocked for good.
         #[arg(long = "override")]
         override_block: bool,
+        /// add-token: what it may do, such as model.read,model.write; without it all its user may but user.manage.
+        #[arg(long, value_name = "P,...")]
+        permissions: Option<String>,
+        /// add-token: on models of these names only, such as team/*.
+        #[arg(long, value_name = "PATTERN,...")]
+        names: Option<String>,
+        /// add-token: how long it lives, such as 30d; without it 90 days.
+        #[arg(long, value_name = "TIME|never")]
+        expires: Option<String>,
         /// List the commands, their tier, and what you may.
         #[arg(long)]
         list: bool,

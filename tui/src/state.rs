@@ -12,6 +12,7 @@ pub mod log;
 pub mod models;
 pub mod quarantine;
 pub mod queue;
+pub mod tokens;
 pub mod users;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -305,6 +305,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => {
                 super::course::not_sent(state, id, why, out);
             }
+            Call::Tokens(_) => super::tokens::not_sent(state, id, why),
             Call::Log(call) => super::tail::given_up(state, call),
             Call::Position(_) => state.audit.locating = None,
             Call::Acknowledge(_) => super::tail::send_later(state, out),
