@@ -35,9 +35,9 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
-    VersionRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
 

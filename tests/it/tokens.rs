@@ -9,6 +9,7 @@ use common::role::Role;
 use serde_json::{Value, json};
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::{Client, Response};
+use tests::pty::{Console, Setup};
 use tests::tail::{From, Tail};
 use tests::{oracle, samples};
 
@@ -53,7 +54,10 @@ fn made_and_used() {
     let token = made(&carl, response);
     let parsed: common::token::TokenText = token.text.parse().unwrap();
     assert_eq!(parsed.id().as_str(), token.id);
-    assert_eq!((&token.info["user"], &token.info["state"], &token.info["label"]), (&json!("carl"), &json!("live"), &json!("ci")));
+    assert_eq!(
+        (&token.info["user"], &token.info["state"], &token.info["label"]),
+        (&json!("carl"), &json!("live"), &json!("ci"))
+    );
     assert_eq!((&token.info["permissions"], &token.info["names"]), (&Value::Null, &Value::Null));
     assert!(oracle::is_time(token.info["expires_at"].as_str().unwrap()));
     assert!(token.info["receipt"]["entry"].is_object() || token.info["receipt"].is_object());
@@ -209,7 +213,8 @@ fn what_no_token_may() {
 #[test]
 fn whose_they_are() {
     let daemon = Daemon::start();
-    let (carl, vera, admin) = (daemon.user("carl", Role::Contributor), daemon.user("vera", Role::Viewer), daemon.admin());
+    let (carl, vera, admin) =
+        (daemon.user("carl", Role::Contributor), daemon.user("vera", Role::Viewer), daemon.admin());
     let token = make(&carl, &json!({"label": "ci"}));
     let at = format!("/tokens/{}", token.id);
     for target in [&at, "/tokens/0000000000000000", "/tokens/nonsense"] {
@@ -415,13 +420,15 @@ fn service_accounts() {
         .map(|user| format!("{} {}", user["username"].as_str().unwrap(), user["kind"].as_str().unwrap()))
         .collect();
     assert_eq!(kinds, BTreeSet::from(["admin person".to_owned(), "svc-ci service".to_owned()]));
-    for body in [
-        json!({"username": "x", "kind": "service", "password": "long-enough-for-it"}),
-        json!({"username": "x"}),
-    ] {
+    for body in
+        [json!({"username": "x", "kind": "service", "password": "long-enough-for-it"}), json!({"username": "x"})]
+    {
         admin.post("/register", &body).invalid("body.password");
     }
-    daemon.user("vera", Role::Viewer).post("/register", &json!({"username": "x", "kind": "service"})).problem("forbidden");
+    daemon
+        .user("vera", Role::Viewer)
+        .post("/register", &json!({"username": "x", "kind": "service"}))
+        .problem("forbidden");
     admin.post("/users/svc-ci/password", &json!({"password": "long-enough-for-it"})).problem("conflict");
 
     let timed = |name: &str, password: &str| {
@@ -460,7 +467,8 @@ fn kept_without_secrets() {
     let mut daemon = Daemon::start();
     let carl = daemon.user("carl", Role::Contributor);
     let token = make(&carl, &json!({"label": "ci"}));
-    let keyed = carl.request("POST", "/tokens").header("Idempotency-Key", "k-1").json(&json!({"label": "keyed"})).send();
+    let keyed =
+        carl.request("POST", "/tokens").header("Idempotency-Key", "k-1").json(&json!({"label": "keyed"})).send();
     let keyed = made(&carl, keyed);
     let gone = make(&carl, &json!({"label": "gone"}));
     carl.delete(&format!("/tokens/{}", gone.id)).expect(200);
@@ -511,7 +519,10 @@ fn longest_life() {
     let token = make(&daemon.admin(), &json!({"label": "x", "never_expires": true}));
     assert_eq!(token.info["expires_at"], Value::Null);
     assert_eq!(token.client.value("/me")["token_expires_at"], Value::Null);
-    daemon.admin().post("/tokens", &json!({"label": "y", "never_expires": true, "expires_in": 60})).invalid("body.never_expires");
+    daemon
+        .admin()
+        .post("/tokens", &json!({"label": "y", "never_expires": true, "expires_in": 60}))
+        .invalid("body.never_expires");
     make(&daemon.admin(), &json!({"label": "ten years", "expires_in": 10 * 365 * 24 * 3600}));
 
     let daemon = Daemon::with(&[("MREG_API_TOKEN_DAYS_MAX", "1")]);
@@ -533,7 +544,18 @@ fn on_the_machine() {
     };
     let (code, said, _) = run(&daemon, &["user", "add", "svc", "--role", "contributor", "--service"]);
     assert!(code == Some(0) && !said.contains("password"), "{said}");
-    let create = ["token", "create", "--user", "svc", "--label", "nightly build", "--permission", "model.read", "--names", "team/*"];
+    let create = [
+        "token",
+        "create",
+        "--user",
+        "svc",
+        "--label",
+        "nightly build",
+        "--permission",
+        "model.read",
+        "--names",
+        "team/*",
+    ];
     let (code, token, told) = run(&daemon, &create);
     assert_eq!(code, Some(0), "{told}");
     let token = token.strip_suffix('\n').unwrap().to_owned();
@@ -566,7 +588,111 @@ fn on_the_machine() {
     }
     let (_, listed, _) = run(&daemon, &["token", "list", "--user", "svc"]);
     assert_eq!(listed, "");
-    for arguments in [&["token", "revoke", "x"][..], &["token", "create", "--user", "svc", "--label", "x", "--permission", "fly"]] {
+    for arguments in
+        [&["token", "revoke", "x"][..], &["token", "create", "--user", "svc", "--label", "x", "--permission", "fly"]]
+    {
         assert_ne!(run(&daemon, arguments).0, Some(0), "{arguments:?}");
     }
+}
+
+fn console(daemon: &Daemon) -> Console {
+    let url = format!("http://{}", daemon.address());
+    let mut console = Setup::new().size(110, 32).args(&["--url", &url, "--user", ADMIN]).start();
+    console.wait_for("Password");
+    console.press(ADMIN_PASSWORD);
+    console.press("<Enter>");
+    console.wait_for("admin admin");
+    console.settle();
+    console
+}
+
+/// In the console a token is made by a form, shown once, listed, and revoked by its label.
+#[test]
+fn in_the_console() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    service(&daemon, "svc-ci", Role::Contributor);
+    let mut console = console(&daemon);
+    console.press("5");
+    console.wait_for("svc-ci");
+    assert!(console.shows("TOKENS") && console.shows("service") && console.shows("token only"), "{}", console.screen());
+    console.settle();
+    console.press("jT");
+    console.wait_for("no token");
+    console.settle();
+    console.press("a");
+    console.wait_for("make an API token of svc-ci");
+    console.settle();
+    console.press("nightly<Enter>model.read<Enter>team/*<Enter><Enter>");
+    console.wait_for("It is not shown again");
+    let screen = console.screen();
+    let text: String = screen[screen.find("mreg_").unwrap()..].chars().take(common::token::TOKEN_LEN).collect();
+    daemon.ledger().add_secret(&text);
+    let client = daemon.client().with_token(&text);
+    assert_eq!(client.value("/me")["permissions"], json!(["model.read"]));
+    console.settle();
+    console.press("<Esc>");
+    console.wait_gone("mreg_");
+    console.settle();
+    console.press("T");
+    console.wait_for("nightly");
+    assert!(console.shows("model.read on team/*") && console.shows("live"), "{}", console.screen());
+    console.settle();
+    console.press("D");
+    console.wait_for("Type the name");
+    console.wait_for("Whatever has it is refused");
+    console.settle();
+    console.press("nightly<Enter>");
+    console.wait_for("no token");
+    client.get("/models").problem("unauthenticated");
+    assert_eq!(admin.value("/tokens?all=true")["total"], 0);
+    console.press("<Esc>");
+    console.quit();
+}
+
+/// `mreg` works with an API token: it says which it is and when it ends, asks for no refresh, and tells a slip before
+/// anything is sent; tokens are listed, made and revoked in words.
+#[test]
+fn in_words() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    let token = make(&admin, &json!({"label": "by hand"}));
+    let url = format!("http://{}", daemon.address());
+    let run = |token: &str, arguments: &[&str]| {
+        let output = Setup::new().env("MREG_URL", &url).env("MREG_TOKEN", token).output(arguments, "");
+        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, who, told) = run(&token.text, &["whoami"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(who.contains(&format!("API token by hand ({}), until ", token.id)) && !who.contains("session"), "{who}");
+    let (code, _, told) = run(&token.text[..68], &["whoami"]);
+    assert!(code == Some(2) && told.contains("MREG_TOKEN is not an API token"), "{code:?} {told}");
+    let slip = token.text.replace(&token.text[30..31], if &token.text[30..31] == "7" { "8" } else { "7" });
+    let (code, _, told) = run(&slip, &["whoami"]);
+    assert!(code == Some(2) && told.contains("mistyped"), "{code:?} {told}");
+    // What it is not made for is refused by the daemon, in its words.
+    let (code, _, told) = run(&token.text, &["get", "tokens"]);
+    assert!(code == Some(4) && told.contains("sign in with a password"), "{code:?} {told}");
+
+    let session = admin.token().to_owned();
+    service(&daemon, "svc", Role::Contributor);
+    let (code, text, told) =
+        run(&session, &["do", "add-token", "svc", "nightly", "--permissions", "model.read", "--expires", "2d"]);
+    assert_eq!(code, Some(0), "{told}");
+    let text = text.strip_suffix('\n').unwrap();
+    daemon.ledger().add_secret(text);
+    assert!(text.parse::<common::token::TokenText>().is_ok() && told.contains("nightly"), "{told}");
+    daemon.client().with_token(text).get("/models").expect(200);
+    let (_, listed, _) = run(&session, &["get", "tokens", "svc"]);
+    assert!(listed.contains("nightly") && listed.contains("model.read"), "{listed}");
+    let (_, listed, _) = run(&session, &["get", "tokens", "--filter", "all", "--json"]);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let (code, _, told) = run(&session, &["do", "revoke-token", &text[5..21]]);
+    assert!(code == Some(2) && told.contains("--yes nightly"), "{code:?} {told}");
+    let (code, _, told) = run(&session, &["do", "revoke-token", &text[5..21], "--yes", "nightly"]);
+    assert_eq!(code, Some(0), "{told}");
+    daemon.client().with_token(text).get("/models").problem("unauthenticated");
+    let (code, _, _) = run(&token.text, &["whoami"]);
+    assert_eq!(code, Some(0), "nobody signed it out");
 }

@@ -152,8 +152,13 @@ mod tests {
 
     fn state(role: Role) -> State {
         let mut state = State::new(Settings::default(), Size { width: 80, height: 24 });
-        state.who =
-            Some(Who { id: String::new(), username: "bob".into(), role, permissions: role.permissions().to_vec(), api_token: None });
+        state.who = Some(Who {
+            id: String::new(),
+            username: "bob".into(),
+            role,
+            permissions: role.permissions().to_vec(),
+            api_token: None,
+        });
         state
     }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, ApiToken, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem,
-    Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
+    AliasEvent, ApiToken, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page,
+    QuarantineItem, Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
@@ -385,7 +385,9 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Edit { .. }, _) => "PATCH /models/{id}",
         (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
         (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
-        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake | Object::Token { .. }) => "DELETE /users/{name}",
+        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake | Object::Token { .. }) => {
+            "DELETE /users/{name}"
+        }
         (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
         (Deed::Restore, _) => "POST /models/{id}/restore",
         (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",

@@ -233,19 +233,8 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
 
 /// The change that is asked for.
 fn asked_change(command: &Command) -> Option<act::Asked> {
-    let Command::Do {
-        words,
-        yes,
-        reason,
-        description,
-        tags,
-        override_block,
-        permissions,
-        names,
-        expires,
-        list,
-        json,
-    } = command
+    let Command::Do { words, yes, reason, description, tags, override_block, permissions, names, expires, list, json } =
+        command
     else {
         return None;
     };

@@ -57,7 +57,10 @@ pub const ENVIRONMENT: [(&str, &str); 13] = [
     ("MREG_URL", "the daemon's address, as --url"),
     ("MREG_USER", "the user to sign in as, as --user"),
     ("MREG_TOKEN_FILE", "a file with a token, such as an API token, as --token-file"),
-    ("MREG_TOKEN", "a token, such as an API token; other processes of the same user can read it there: a file is better"),
+    (
+        "MREG_TOKEN",
+        "a token, such as an API token; other processes of the same user can read it there: a file is better",
+    ),
     ("MREG_LOG_KEY", "the log's verifier key, or a file with it, as --log-key"),
     ("NO_COLOR", "not empty: no colours"),
     ("TERM", "dumb, or a name that begins with vt: no colours"),

@@ -54,7 +54,8 @@ impl Asked {
     fn read(command: TokenCommand) -> Result<Self, Failed> {
         let token_id = |text: String| -> Result<TokenId, Failed> {
             text.parse().map_err(|_shape: TokenError| {
-                let what = format_args!("{text:?} is no id of a token: those have 16 characters, as `mregd token list` shows");
+                let what =
+                    format_args!("{text:?} is no id of a token: those have 16 characters, as `mregd token list` shows");
                 Failed::new(Exit::Usage, what)
             })
         };
@@ -74,7 +75,8 @@ impl Asked {
             }
             TokenCommand::List { user, json } => {
                 let read = |name: String| {
-                    name.parse::<UserName>().map_err(|error| Failed::new(Exit::Usage, format_args!("{name:?}: {error}")))
+                    name.parse::<UserName>()
+                        .map_err(|error| Failed::new(Exit::Usage, format_args!("{name:?}: {error}")))
                 };
                 Self::List { user: user.map(read).transpose()?, json }
             }
@@ -91,7 +93,10 @@ impl Asked {
         match self {
             Self::Create(new) => {
                 let (text, info) = way.create(new).await?;
-                Ok(Told { text, said: vec![format!("made token {}: {}; it is shown this once", info.id, terms(&info))] })
+                Ok(Told {
+                    text,
+                    said: vec![format!("made token {}: {}; it is shown this once", info.id, terms(&info))],
+                })
             }
             Self::Rotate { id, asked } => {
                 let (text, info) = way.rotate(&id, asked).await?;

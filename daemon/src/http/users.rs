@@ -84,7 +84,9 @@ pub(crate) async fn register(mut call: Call) -> Answer {
     let wrong = |problem: &str| Refused::invalid(vec![("body.password".to_owned(), problem.to_owned())]);
     let account = match (kind, password.map(Secret::new)) {
         (UserKind::Person, Some(password)) => Account::Person { password, must_change_password },
-        (UserKind::Person, None) => return Err(wrong("a person needs one; for a program, say `\"kind\": \"service\"`")),
+        (UserKind::Person, None) => {
+            return Err(wrong("a person needs one; for a program, say `\"kind\": \"service\"`"));
+        }
         (UserKind::Service, Some(_)) => return Err(wrong("a service account has none; leave it out")),
         (UserKind::Service, None) => Account::Service,
     };

@@ -151,8 +151,7 @@ impl Registry {
             Some(shown) => Some(self.inner.read(|view| tokens::mine(view, shown)).await?),
             None => None,
         };
-        let in_scope =
-            |permission: &Permission| actor.scope.as_ref().is_none_or(|scope| scope.allows(*permission));
+        let in_scope = |permission: &Permission| actor.scope.as_ref().is_none_or(|scope| scope.allows(*permission));
         Ok(Done::unlogged(Me {
             id: actor.id.clone(),
             username,

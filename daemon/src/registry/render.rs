@@ -12,8 +12,8 @@ use crate::inspect::{Ruleset, rule};
 use crate::registry::settings::Settings;
 use crate::registry::throttle::Failed;
 use crate::store::records::{
-    AliasEventRecord, AliasRecord, ApiTokenRecord, ApprovalRecord, FindingRecord, InspectionRecord, ModelRecord, ReviewDecision,
-    ReviewNoteRecord, ReviewRecord, SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, AliasRecord, ApiTokenRecord, ApprovalRecord, FindingRecord, InspectionRecord, ModelRecord,
+    ReviewDecision, ReviewNoteRecord, ReviewRecord, SessionRecord, UserRecord, VersionRecord,
 };
 
 /// Findings of each version that lists show.

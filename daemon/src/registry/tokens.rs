@@ -242,7 +242,8 @@ impl Registry {
     pub(super) async fn authenticate_token(&self, text: &str) -> Result<Actor, RegistryError> {
         let inner = &self.inner;
         let now_ms = clock::now_ms();
-        let text: TokenText = text.parse().map_err(|_no_token: common::token::TokenError| RegistryError::Unauthenticated)?;
+        let text: TokenText =
+            text.parse().map_err(|_no_token: common::token::TokenError| RegistryError::Unauthenticated)?;
         let hash = text.hash();
         let actor = inner
             .read(|view| {
@@ -266,12 +267,7 @@ pub(super) fn actor_of(records: &dyn Records, shown: &ShownToken, now_ms: i64) -
     actor_at(records, token, shown.secret, now_ms)
 }
 
-fn actor_at(
-    records: &dyn Records,
-    token: ApiTokenRecord,
-    secret: u64,
-    now_ms: i64,
-) -> Result<Actor, RegistryError> {
+fn actor_at(records: &dyn Records, token: ApiTokenRecord, secret: u64, now_ms: i64) -> Result<Actor, RegistryError> {
     let until_ms = token.secrets.iter().find(|one| one.index == secret).ok_or(RegistryError::Unauthenticated)?.until_ms;
     let ends_at_ms = [token.expires_at_ms, until_ms].into_iter().flatten().min();
     let user = records.user_by_id(&token.user_id)?.ok_or(RegistryError::Unauthenticated)?;
@@ -370,12 +366,7 @@ impl Inner {
     }
 
     /// What is asked for of a token's life, in milliseconds: none where nothing is, and none within where it is to be for ever.
-    fn checked_life(
-        &self,
-        expires_in: Option<u64>,
-        never: bool,
-        refused: &mut Refused,
-    ) -> Option<Option<i64>> {
+    fn checked_life(&self, expires_in: Option<u64>, never: bool, refused: &mut Refused) -> Option<Option<i64>> {
         let max_ms = self.life_max_ms();
         let life_ms = expires_in.map(|s| i64::try_from(s).unwrap_or(i64::MAX).saturating_mul(SECOND_MS));
         match (life_ms, never) {
@@ -422,12 +413,8 @@ impl Whose {
     /// The user, where it is one.
     fn user(&self, records: &dyn Records, caller: &Caller) -> Result<UserRecord, RegistryError> {
         match self {
-            Self::Of(name) => {
-                records.user(name)?.ok_or_else(|| RegistryError::not_found(format!("user `{name}`")))
-            }
-            Self::Own | Self::All => {
-                records.user_by_id(&caller.actor.id)?.ok_or(RegistryError::Unauthenticated)
-            }
+            Self::Of(name) => records.user(name)?.ok_or_else(|| RegistryError::not_found(format!("user `{name}`"))),
+            Self::Own | Self::All => records.user_by_id(&caller.actor.id)?.ok_or(RegistryError::Unauthenticated),
         }
     }
 }
@@ -464,7 +451,8 @@ impl Checked for NewApiToken {
             refused.push(("body.permissions".into(), "name at least one, or leave it out".into()));
         }
         if names.as_ref().is_some_and(|names| !(1..=NAMES_MAX).contains(&names.len())) {
-            refused.push(("body.names".into(), format!("must be 1 to {NAMES_MAX} patterns; leave it out for all models")));
+            refused
+                .push(("body.names".into(), format!("must be 1 to {NAMES_MAX} patterns; leave it out for all models")));
         }
         let life = inner.checked_life(expires_in, never_expires, &mut refused);
         if !refused.is_empty() {
@@ -531,7 +519,8 @@ fn existing(
     id: &TokenId,
 ) -> Result<(ApiTokenRecord, UserRecord), RegistryError> {
     let missing = || RegistryError::not_found(format!("token `{id}`"));
-    let token = records.api_token(id)?.filter(|token| manages || token.user_id == caller.actor.id).ok_or_else(missing)?;
+    let token =
+        records.api_token(id)?.filter(|token| manages || token.user_id == caller.actor.id).ok_or_else(missing)?;
     let user = records.user_by_id(&token.user_id)?.ok_or_else(missing)?;
     Ok((token, user))
 }
@@ -608,9 +597,7 @@ fn page(
     let user = match whose {
         Whose::All => None,
         Whose::Own => view.user_by_id(own_id)?,
-        Whose::Of(name) => {
-            Some(view.user(name)?.ok_or_else(|| RegistryError::not_found(format!("user `{name}`")))?)
-        }
+        Whose::Of(name) => Some(view.user(name)?.ok_or_else(|| RegistryError::not_found(format!("user `{name}`")))?),
     };
     let of = list_id("tokens", &user.as_ref().map(|user| &user.id));
     let sought = cursor::seek::<TokenId>(&of, seek)?;

@@ -52,9 +52,9 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
-    VersionRecord,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};

@@ -57,9 +57,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord,
+    SenderRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 

@@ -86,7 +86,11 @@ impl Listing {
                     "all" if user.is_none() => true,
                     _ => return Err(format!("{filter}: {word} are those of one user, or all")),
                 };
-                What::Tokens(Box::new(TokenQuery { user: user.unwrap_or_default().to_owned(), all, ..TokenQuery::default() }))
+                What::Tokens(Box::new(TokenQuery {
+                    user: user.unwrap_or_default().to_owned(),
+                    all,
+                    ..TokenQuery::default()
+                }))
             }
             (_, Some(id)) => return Err(format!("{id}: {word} are a list; a filter narrows it")),
             (Kind::Models, None) => {

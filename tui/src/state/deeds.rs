@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, State as VersionState, User,
-    UserKind, VersionInfo,
+    ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, State as VersionState,
+    User, UserKind, VersionInfo,
 };
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};

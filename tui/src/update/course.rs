@@ -19,6 +19,9 @@ use crate::time::seconds;
 const LOOK_AGAIN_MS: u64 = 1_000;
 /// Longest such wait.
 const LOOK_AGAIN_MS_MAX: u64 = 30_000;
+/// What became of a token whose answer got lost.
+const SECRET_LOST: &str =
+    "whether it was made is not known, and its secret is lost: if it is among the tokens, revoke it and try again";
 /// Failures that the message line names.
 const FAILURES_NAMED: usize = 1;
 
@@ -119,8 +122,7 @@ pub(super) fn reply(
             }
         }
         (Status::Unknown { .. }, Ok(Answer::Look(_))) if item.change.makes_secret() => {
-            let why = "whether it was made is not known, and its secret is lost: T shows it if so; revoke it and try again";
-            set(state, number, place, Status::Failed(why.to_owned()));
+            set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
         }
         (Status::Unknown { .. }, Ok(Answer::Look(reply))) => match item.change.has_happened(&reply.body) {
             Some(true) => {
@@ -167,6 +169,9 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
             let tries = tries.saturating_add(1);
             set(state, number, place, Status::Unknown { why: sentence(error), tries, asked: None });
             look_later(tries, out);
+        }
+        Status::Unknown { .. } if item.change.makes_secret() => {
+            set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
         }
         Status::Unknown { .. } if error.status() == Some(404) && item.change.has_gone() => {
             set(state, number, place, Status::Done(None));

@@ -65,7 +65,11 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
         (user.tokens.to_string(), Tone::Plain),
         if user.kind == UserKind::Service {
             ("token only".to_owned(), Tone::Plain)
-        } else if user.must_change_password { ("must change".to_owned(), Tone::Warn) } else { ("ok".to_owned(), Tone::Plain) },
+        } else if user.must_change_password {
+            ("must change".to_owned(), Tone::Warn)
+        } else {
+            ("ok".to_owned(), Tone::Plain)
+        },
     ]
 }
 

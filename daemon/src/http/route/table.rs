@@ -437,7 +437,10 @@ pub(crate) const TAGS: [(&str, &str); 11] = [
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
-    (TOKENS_TAG, "Credentials for programs: `mreg_<id>_<secret>`, sent as `Authorization: Bearer` like any other token."),
+    (
+        TOKENS_TAG,
+        "Credentials for programs: `mreg_<id>_<secret>`, sent as `Authorization: Bearer` like any other token.",
+    ),
     (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (AUDIT_TAG, "What was done, by whom, provably."),
