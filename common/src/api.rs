@@ -1,6 +1,8 @@
 //! Request and response bodies of the REST interface, one struct each (rest-api.md §2–§6). Times are RFC 3339 UTC with
 //! `Z` and milliseconds, sizes octets, digests `sha256:<64 hex>`. Rules about values live in the daemon's registry.
 
+mod tokens;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use crate::audit::Receipt;
 use crate::digest::Digest;
 use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
 use crate::role::{Permission, Role};
+
+pub use self::tokens::{ApiToken, ApiTokenMade, ApiTokenState, MyApiToken, NewApiToken, RotateApiToken};
 
 // ---- signing in -----------------------------------------------------------------------------------------------------
 
@@ -49,16 +53,23 @@ pub struct Me {
     pub id: String,
     /// The user's name.
     pub username: UserName,
+    /// Whether it is a person or a program.
+    #[serde(default)]
+    pub kind: UserKind,
     /// The role.
     pub role: Role,
-    /// What the role allows.
+    /// What may be done with this token: what the role allows, as far as the token's scope goes.
     pub permissions: Vec<Permission>,
     /// Whether the password must be changed first.
     pub must_change_password: bool,
-    /// When this token expires.
-    pub token_expires_at: String,
-    /// When the session ends for good; a refresh can't go past it.
-    pub session_expires_at: String,
+    /// When this token expires; null for an API token that never does.
+    pub token_expires_at: Option<String>,
+    /// When the session ends for good; a refresh can't go past it. Null for an API token, which has none and can't be
+    /// refreshed.
+    pub session_expires_at: Option<String>,
+    /// The API token, where it is one.
+    #[serde(default)]
+    pub api_token: Option<MyApiToken>,
 }
 
 /// Body of `POST /me/password`.
@@ -88,15 +99,41 @@ pub struct Register {
     /// The new user's name.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub username: String,
-    /// The first password.
+    /// The first password; a service account has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = Password, min_length = 12, max_length = 1024)]
-    pub password: String,
+    pub password: Option<String>,
     /// The role; `viewer` if absent. Only an admin may ask for another.
     #[serde(default)]
     pub role: Option<Role>,
+    /// `service` makes a service account, for a program: it can't sign in, and does what it does with API tokens that admins
+    /// make for it. Only an admin may ask for one.
+    #[serde(default)]
+    pub kind: UserKind,
     /// Whether the password must be changed at the first sign-in, as one that somebody else has made and passed on.
     #[serde(default)]
     pub must_change_password: bool,
+}
+
+/// What stands behind a user's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UserKind {
+    /// Somebody, who signs in with a password.
+    #[default]
+    Person,
+    /// A program, which has no password and can't sign in: a service account.
+    Service,
+}
+
+impl UserKind {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Service => "service",
+        }
+    }
 }
 
 /// A user, as admins see it. Never with a password hash.
@@ -106,6 +143,9 @@ pub struct User {
     pub id: String,
     /// The name.
     pub username: UserName,
+    /// Whether it is a person or a program.
+    #[serde(default)]
+    pub kind: UserKind,
     /// The role.
     pub role: Role,
     /// A disabled user can't sign in, and no token of theirs is accepted.
@@ -114,6 +154,9 @@ pub struct User {
     pub must_change_password: bool,
     /// Live sessions.
     pub sessions: u32,
+    /// API tokens that are not over.
+    #[serde(default)]
+    pub tokens: u32,
     /// When it was created.
     pub created_at: String,
     /// When it was last changed.

@@ -6,6 +6,7 @@
 mod change;
 mod resumable;
 mod sse;
+mod tokens;
 mod upload;
 mod way;
 
@@ -48,6 +49,7 @@ pub use self::sse::{
     AuditStream, Bye, EVENT_OCTETS_MAX, Event, FIELD_OCTETS_MAX, LINE_OCTETS_MAX, LogEvent, Parser, SILENCE_MAX,
     SseError,
 };
+pub use self::tokens::TokenQuery;
 pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
 
 /// Longest wait for a connection, the handshake of TLS included.
@@ -415,6 +417,11 @@ impl Client {
             ids: (RandomState::new(), AtomicU64::new(0)),
             read_only: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the token it has is an API token, which has no session: it can be neither refreshed nor signed out.
+    pub fn has_api_token(&self) -> bool {
+        self.token().is_some_and(|token| token.starts_with(crate::token::PREFIX))
     }
 
     /// The daemon's clock as its newest answer said it, in seconds since the epoch.

@@ -17,3 +17,4 @@ pub mod role;
 pub mod shown;
 #[cfg(feature = "client")]
 pub mod tls;
+pub mod token;

@@ -136,6 +136,9 @@ pub enum Command {
     /// Manage users, whether the daemon runs or not
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage API tokens, those of service accounts and those of others, whether the daemon runs or not
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Work on the audit log itself: its keys, what is derived from it
     #[command(subcommand)]
     Log(LogCommand),
@@ -456,6 +459,9 @@ pub enum UserCommand {
         /// What the user may do
         #[arg(long, value_parser = ["viewer", "contributor", "auditor", "admin"])]
         role: String,
+        /// A service account, for a program: it has no password and can't sign in; `mregd token create` makes its tokens
+        #[arg(long, conflicts_with_all = ["password_file", "password_stdin"])]
+        service: bool,
         /// Where the password is.
         #[command(flatten)]
         password: PasswordSource,
@@ -474,6 +480,69 @@ pub enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `mregd token`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token for a service account, and print it: it is shown this once
+    ///
+    /// The token alone goes to standard output, what there is to say about it to standard error. A person makes tokens in the
+    /// own name, in the console or with POST /tokens.
+    Create {
+        /// The service account
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// What it is for, 1 to 64 characters, unique among the account's tokens
+        #[arg(long)]
+        label: String,
+        /// What it may do at most, such as model.read; may be given several times. Without it all the account may, but for
+        /// user.manage
+        #[arg(long = "permission", value_name = "PERMISSION", value_delimiter = ',')]
+        permissions: Vec<String>,
+        /// On models of these names only, such as 'team/*'; may be given several times
+        #[arg(long = "names", value_name = "PATTERN", value_delimiter = ',')]
+        names: Vec<String>,
+        /// How long it lives.
+        #[command(flatten)]
+        life: TokenLife,
+    },
+    /// List tokens: id, user, label, state, end, last use, scope
+    List {
+        /// Those of one user; without it, of all
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a token of a service account another secret, and print it: it is shown this once
+    Rotate {
+        /// The token's id
+        id: String,
+        /// Accept the old secret as well for so long, such as 1h, at most 7d; without it, it is void at once
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        overlap: Option<Duration>,
+        /// How long it lives.
+        #[command(flatten)]
+        life: TokenLife,
+    },
+    /// Revoke a token, for good and at once
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+/// How long a token lives.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenLife {
+    /// Its life from now on, such as 30d; without it 90 days, or as long again where it is rotated
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "never_expires")]
+    pub expires: Option<Duration>,
+    /// It never ends; only with MREG_API_TOKEN_DAYS_MAX=unlimited
+    #[arg(long)]
+    pub never_expires: bool,
 }
 
 /// Where a password is read from; never from an argument. With neither option there is none, and one has to be
@@ -656,7 +725,7 @@ mod tests {
         let (name, role) = ("ada".to_owned(), "auditor".to_owned());
         assert_eq!(
             command("mregd user add ada --role auditor --password-file f"),
-            Some(Command::User(UserCommand::Add { name, role, password }))
+            Some(Command::User(UserCommand::Add { name, role, service: false, password }))
         );
     }
 

@@ -9,6 +9,7 @@ mod migrate_blobs;
 mod progress;
 mod scan;
 mod serve;
+mod tokens;
 mod users;
 mod witness;
 mod way;
@@ -50,6 +51,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::User(command) => {
             logging::report_warnings(loaded);
             users::user(&loaded.config, command)
+        }
+        Command::Token(command) => {
+            logging::report_warnings(loaded);
+            tokens::token(&loaded.config, command)
         }
         Command::Log(command) => {
             logging::report_warnings(loaded);

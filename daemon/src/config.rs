@@ -90,6 +90,8 @@ pub struct Config {
     pub access_token_minutes: u32,
     /// How long after signing in a token can be refreshed, in hours, 1 to 168.
     pub session_hours: u32,
+    /// Longest life of an API token, in days, 1 to 3650; `None`: it may be for ever.
+    pub api_token_days_max: Option<u32>,
     /// The first administrator, in lower case.
     pub admin_username: String,
     /// Their password, 12 to 1024 octets; `None`: generate one and show it once.
@@ -411,6 +413,7 @@ impl Draft {
             jwt_secret_previous: None,
             access_token_minutes: 0,
             session_hours: 0,
+            api_token_days_max: None,
             admin_username: String::new(),
             admin_password: None,
             open_registration: false,

@@ -511,6 +511,9 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         jwt_secret_previous: config.jwt_secret_previous.clone(),
         token_ttl: Duration::from_secs(u64::from(config.access_token_minutes) * MINUTE_S),
         session_ttl: Duration::from_secs(u64::from(config.session_hours) * 60 * MINUTE_S),
+        api_token_ttl_max: config
+            .api_token_days_max
+            .map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * MINUTE_S)),
         open_registration: config.open_registration,
         upload_bytes_max: config.upload_bytes_max,
         min_free_bytes: config.free_bytes_min,

@@ -29,6 +29,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         command @ (Command::Serve
         | Command::InitDb
         | Command::User(_)
+        | Command::Token(_)
         | Command::Log(_)
         | Command::Check(_)
         | Command::Migrate(_)

@@ -11,9 +11,10 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
     match error {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
-        RegistryError::Forbidden { .. } | RegistryError::OperatorOnly | RegistryError::NoDropper(_) => {
-            ProblemType::Forbidden
-        }
+        RegistryError::Forbidden { .. }
+        | RegistryError::OperatorOnly
+        | RegistryError::SessionOnly
+        | RegistryError::NoDropper(_) => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::Malicious { .. } => ProblemType::MaliciousContent,

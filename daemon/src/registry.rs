@@ -23,6 +23,7 @@
 //! | `access` | who calls, and the permission check |
 //! | `login` | password to token, token to actor, sessions |
 //! | `users` | create, change, delete users |
+//! | `tokens` | API tokens: make, rotate, revoke, and from one to an actor |
 //! | `upload`, `publish` | a new version |
 //! | `resumable` | uploads that survive a lost connection and a restart |
 //! | `ingest` | items of the drop folder, each once |
@@ -78,6 +79,7 @@ pub mod settings;
 pub mod tail;
 pub mod text;
 pub mod throttle;
+pub mod tokens;
 pub mod upkeep;
 pub mod upload;
 pub mod users;
@@ -109,6 +111,7 @@ use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
+use crate::registry::tokens::uses::Uses;
 use crate::registry::upkeep::Tasks;
 use crate::registry::upload::Intake;
 use crate::store::records::Counters;
@@ -133,6 +136,7 @@ pub(crate) struct Inner {
     hash_of_nobody: String,
     hashing: Hashing,
     throttle: Throttle,
+    token_uses: Uses,
     intake: Intake,
     resumables: Resumables,
     forgets: Forgets,
@@ -193,6 +197,7 @@ impl Registry {
             rescans: Rescans::default(),
             hashing: Hashing::new(),
             throttle: Throttle::default(),
+            token_uses: Uses::default(),
             intake: Intake::new(),
             resumables: resumables?,
             forgets: Forgets::default(),
@@ -324,6 +329,7 @@ impl Registry {
         self.inner.removals.stop();
         self.inner.scrub.stop();
         self.inner.tasks.finish().await;
+        self.inner.write_token_uses().await;
         self.inner.summarise_rejected().await;
     }
 }

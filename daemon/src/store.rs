@@ -28,15 +28,16 @@ use std::sync::Arc;
 use common::audit::{Action, Actor, Hash, Outcome, ProveError, Receipt, RequestInfo, Target};
 use common::digest::Digest;
 use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
+use common::token::TokenId;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
-    VersionRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::references::References;
 
@@ -332,6 +333,16 @@ pub trait Records {
     fn session(&self, sid: &str) -> Read<Option<SessionRecord>>;
     /// All sessions of a user, expired ones included.
     fn sessions_of(&self, user_id: &str) -> Read<Vec<SessionRecord>>;
+    /// An API token by id, one that is over included.
+    fn api_token(&self, id: &TokenId) -> Read<Option<ApiTokenRecord>>;
+    /// All API tokens of a user, the oldest first, those that are over included.
+    fn api_tokens_of(&self, user_id: &str) -> Read<Vec<ApiTokenRecord>>;
+    /// API tokens, the oldest first, after one of them.
+    fn api_tokens(&self, after: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>>;
+    /// API tokens before one of them, or the last ones, backwards.
+    fn api_tokens_back(&self, before: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>>;
+    /// How many API tokens there are.
+    fn api_token_count(&self) -> Read<u64>;
     /// A model by id, deleted ones and tombstones included.
     fn model(&self, id: ModelId) -> Read<Option<ModelRecord>>;
     /// The id of the model that holds a name (ignoring case); purged models hold none.

@@ -46,6 +46,7 @@ mod store_contract;
 mod tail;
 mod tidy;
 mod tls;
+mod tokens;
 mod tus;
 mod upload;
 mod verifier;

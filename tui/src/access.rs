@@ -103,6 +103,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             | Command::Lock
             | Command::OneTimePassword
             | Command::Sessions
+            | Command::Tokens
             | Command::Download
     );
     if !is_object {
@@ -151,8 +152,13 @@ mod tests {
 
     fn state(role: Role) -> State {
         let mut state = State::new(Settings::default(), Size { width: 80, height: 24 });
-        state.who =
-            Some(Who { id: String::new(), username: "bob".into(), role, permissions: role.permissions().to_vec() });
+        state.who = Some(Who {
+            id: String::new(),
+            username: "bob".into(),
+            role,
+            permissions: role.permissions().to_vec(),
+            api_token: None,
+        });
         state
     }
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use common::api::{
-    AliasEvent, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem,
-    Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
+    AliasEvent, ApiToken, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page,
+    QuarantineItem, Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
-use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, UserQuery};
+use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, TokenQuery, UserQuery};
 use common::name::{ArtifactPath, Version};
 
 use serde_json::Value;
@@ -255,6 +255,8 @@ pub enum Call {
     Users(Box<UserQuery>),
     /// `GET /users/{name}`.
     User(String),
+    /// `GET /tokens`.
+    Tokens(Box<TokenQuery>),
     /// `GET /audit-logs`.
     Audit(Box<AuditQuery>),
     /// `GET /status`.
@@ -339,6 +341,7 @@ impl Call {
             Self::Versions { .. } => "GET /models/{id}/versions",
             Self::Users(_) => "GET /users",
             Self::User(_) => "GET /users/{name}",
+            Self::Tokens(_) => "GET /tokens",
             Self::Audit(_) => "GET /audit-logs",
             Self::Status => "GET /status",
             Self::Ready => "GET /readyz",
@@ -360,6 +363,7 @@ impl Call {
             Self::Look(Object::Model { .. }) => "GET /models/{id}",
             Self::Look(Object::Version { .. }) => "GET /models/{id}/versions/{v}",
             Self::Look(Object::User(_)) => "GET /users/{name}",
+            Self::Look(Object::Token { .. }) => "GET /tokens/{token}",
             Self::Look(Object::Item { .. }) => "GET /ingest/{item}",
             Self::Look(Object::Intake) => "GET /ingest",
             Self::Change { change, .. } => change_name(change),
@@ -381,7 +385,9 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Edit { .. }, _) => "PATCH /models/{id}",
         (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
         (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
-        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake) => "DELETE /users/{name}",
+        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake | Object::Token { .. }) => {
+            "DELETE /users/{name}"
+        }
         (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
         (Deed::Restore, _) => "POST /models/{id}/restore",
         (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
@@ -393,6 +399,9 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::OneTimePassword, _) => "POST /users/{name}/password",
         (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
         (Deed::Register(_), _) => "POST /register",
+        (Deed::NewToken(_), _) => "POST /tokens",
+        (Deed::RotateToken, _) => "POST /tokens/{token}/rotate",
+        (Deed::RevokeToken, _) => "DELETE /tokens/{token}",
         (Deed::Retry, _) => "POST /ingest/{item}/retry",
         (Deed::Discard { .. }, _) => "POST /ingest/{item}/discard",
         (Deed::Pause { .. }, _) => "POST /ingest/pause",
@@ -516,7 +525,7 @@ pub struct Outcome {
     pub receipt: Option<Receipt>,
     /// Until when a deletion can be taken back.
     pub restorable_until: Option<String>,
-    /// A password that was made up for it.
+    /// A password that was made up for it, or the token that was made.
     pub password: Option<Secret>,
     /// It was only approved: others must approve it too.
     pub only_approved: bool,
@@ -535,6 +544,7 @@ pub enum Answer {
     Versions(Reply<Page<VersionInfo>>),
     Users(Reply<Page<User>>),
     User(Reply<Box<UserInfo>>),
+    Tokens(Reply<Page<ApiToken>>),
     Review(Reply<Box<ReviewInfo>>),
     Excerpt(Reply<Box<Excerpt>>),
     Audit(Reply<Page<AuditRow>>),

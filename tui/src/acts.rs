@@ -4,11 +4,13 @@
 
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
 use common::role::{Permission, Role};
+use common::token::TokenId;
 
 use crate::config::nearest;
 use crate::edit::LINE_OCTETS_MAX;
 use crate::keymap::{Command, Context, TABLE, VERBS};
 use crate::state::deeds::{Change, Deed, Object, Tier};
+use crate::state::tokens::wanted;
 
 /// A change given in words.
 #[derive(Debug)]
@@ -45,6 +47,10 @@ enum Shape {
     Intake(fn() -> Deed),
     /// `MODEL:VERSION`, and a text.
     Note,
+    /// `USER LABEL`, and what it may from options.
+    AddToken,
+    /// Ids of API tokens, one or more.
+    Tokens(fn() -> Deed),
     /// `FILE NAME`.
     Upload,
 }
@@ -91,6 +97,9 @@ pub const ACTS: &[Act] = &[
     act("lock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(true))),
     act("unlock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(false))),
     act("revoke", "USER...", (Context::Users, Command::Sessions), Shape::Users(|| Deed::Revoke)),
+    act("add-token", "USER LABEL", (Context::Everywhere, Command::OwnTokens), Shape::AddToken),
+    act("rotate-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RotateToken)),
+    act("revoke-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RevokeToken)),
     act("delete-user", "USER...", (Context::Users, Command::Delete), Shape::Users(|| Deed::Delete)),
 ];
 
@@ -109,6 +118,12 @@ pub struct Options {
     pub tags: Option<String>,
     /// A release goes over a block for good.
     pub override_block: bool,
+    /// What a new API token may do, by commas.
+    pub permissions: Option<String>,
+    /// On models of which names, by commas.
+    pub names: Option<String>,
+    /// How long it lives.
+    pub expires: Option<String>,
 }
 
 /// A thing as somebody names it.
@@ -122,6 +137,8 @@ pub enum Named {
     Version(String),
     /// An item of the drop folder by id or path.
     Item(String),
+    /// An API token by id.
+    Token(String),
 }
 
 /// What a line asks for.
@@ -164,6 +181,9 @@ impl Act {
             "pause" => "take nothing in any more",
             "lock" => "lock out, all sessions end",
             "unlock" => "let in again",
+            "add-token" => "make an API token for yourself or a service account; it is shown once",
+            "rotate-token" => "give API tokens another secret, shown once; the old one is void",
+            "revoke-token" => "revoke API tokens",
             _ => self.binding().map_or("", |(_, help)| help),
         }
     }
@@ -192,6 +212,8 @@ impl Act {
             Shape::Users(deed) => of(user(), deed()),
             Shape::Role => of(user(), Deed::Role(Role::Viewer)),
             Shape::AddUser => of(user(), Deed::Register(Role::Viewer)),
+            Shape::AddToken => Tier::Free,
+            Shape::Tokens(deed) => of(token(String::new()), deed()),
             Shape::Items(deed) => of(Object::Item { id: String::new(), path: String::new() }, deed()),
             Shape::Intake(deed) => of(Object::Intake, deed()),
             Shape::Note => of(version(), Deed::Note { text: String::new() }),
@@ -205,8 +227,15 @@ impl Act {
             | Shape::Versions(deed)
             | Shape::Users(deed)
             | Shape::Items(deed)
+            | Shape::Tokens(deed)
             | Shape::Intake(deed) => deed(),
-            Shape::Alias | Shape::Edit | Shape::Role | Shape::AddUser | Shape::Upload | Shape::Note => return false,
+            Shape::Alias
+            | Shape::Edit
+            | Shape::Role
+            | Shape::AddUser
+            | Shape::AddToken
+            | Shape::Upload
+            | Shape::Note => return false,
         };
         Change::new(Object::Intake, deed).reason().is_some()
     }
@@ -216,6 +245,7 @@ impl Act {
         let reason = if self.wants_reason() { " --reason TEXT" } else { "" };
         let more = match self.shape {
             Shape::Edit => " [--description TEXT] [--tags K=V,...]",
+            Shape::AddToken => " [--permissions P,...] [--names PATTERN,...] [--expires TIME|never]",
             _ if self.word == "release" => " [--override]",
             _ => "",
         };
@@ -236,6 +266,10 @@ impl Act {
         }
         if options.override_block && self.word != "release" {
             return Err(format!("{} overrides nothing", self.word));
+        }
+        let has_scope = options.permissions.is_some() || options.names.is_some() || options.expires.is_some();
+        if has_scope && !matches!(self.shape, Shape::AddToken) {
+            return Err(format!("{} makes no API token", self.word));
         }
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
         let each = |deed: Deed, named: fn(&str) -> Result<Named, String>| {
@@ -278,6 +312,17 @@ impl Act {
             (Shape::Items(deed), _) => each(deed(), |text| Ok(Named::Item(text.to_owned()))),
             (Shape::Role, [name, role]) => Ok(Wish::Change(Deed::Role(role.parse()?), vec![user(name)?])),
             (Shape::AddUser, [name, role]) => Ok(Wish::Change(Deed::Register(role.parse()?), vec![user(name)?])),
+            (Shape::AddToken, [name, label]) => {
+                let text = |option: &Option<String>| option.clone().unwrap_or_default();
+                let (may, names, life) = (text(&options.permissions), text(&options.names), text(&options.expires));
+                let named = user(name)?;
+                let new = wanted(&name.to_lowercase(), label, &may, &names, &life).map_err(|(_, why)| why)?;
+                Ok(Wish::Change(Deed::NewToken(Box::new(new)), vec![named]))
+            }
+            (Shape::Tokens(deed), _) => each(deed(), |id| {
+                let id: TokenId = id.parse().map_err(|_shape| format!("{id} is no id of an API token"))?;
+                Ok(Named::Token(id.to_string()))
+            }),
             (Shape::Intake(deed), []) => Ok(Wish::Change(deed(), vec![Named::Known(Object::Intake)])),
             (Shape::Note, [held, text @ ..]) if !text.is_empty() => {
                 let text = text.join(" ").trim().to_owned();
@@ -328,6 +373,11 @@ fn version(text: &str) -> Result<Named, String> {
 
 fn model_or_version(text: &str) -> Result<Named, String> {
     if text.contains([':', '@']) { version(text) } else { model(text) }
+}
+
+/// A token of which no more is known than its id.
+fn token(id: String) -> Object {
+    Object::Token { label: id.clone(), id, user: String::new() }
 }
 
 fn user(text: &str) -> Result<Named, String> {

@@ -233,7 +233,9 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
 
 /// The change that is asked for.
 fn asked_change(command: &Command) -> Option<act::Asked> {
-    let Command::Do { words, yes, reason, description, tags, override_block, list, json } = command else {
+    let Command::Do { words, yes, reason, description, tags, override_block, permissions, names, expires, list, json } =
+        command
+    else {
         return None;
     };
     Some(act::Asked {
@@ -243,6 +245,9 @@ fn asked_change(command: &Command) -> Option<act::Asked> {
             description: description.clone(),
             tags: tags.clone(),
             override_block: *override_block,
+            permissions: permissions.clone(),
+            names: names.clone(),
+            expires: expires.clone(),
         },
         yes: yes.clone(),
         list: *list,
@@ -316,8 +321,21 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 writeln!(out, "{} ({})", me.username, me.role)?;
                 writeln!(out, "id       {}", clean(&me.id))?;
                 writeln!(out, "may      {}", may.join(", "))?;
-                writeln!(out, "token    until {}", clean(&me.token_expires_at))?;
-                writeln!(out, "session  until {}", clean(&me.session_expires_at))?;
+                let ends = me.token_expires_at.as_deref().map_or("never ends".to_owned(), |at| format!("until {at}"));
+                match &me.api_token {
+                    Some(token) => {
+                        let (id, label) = (clean(&token.id), clean(&token.label));
+                        writeln!(out, "token    API token {label} ({id}), {}", clean(&ends))?;
+                    }
+                    None => writeln!(out, "token    {}", clean(&ends))?,
+                }
+                if let Some(names) = me.api_token.as_ref().and_then(|token| token.names.as_ref()) {
+                    let names: Vec<&str> = names.iter().map(|pattern| pattern.as_str()).collect();
+                    writeln!(out, "models   {}", names.join(", "))?;
+                }
+                if let Some(at) = &me.session_expires_at {
+                    writeln!(out, "session  until {}", clean(at))?;
+                }
                 if me.must_change_password {
                     writeln!(out, "the password must be changed before anything else")?;
                 }

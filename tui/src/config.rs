@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{UploadOptions, What};
 use crate::config::file::{File, Mistake, Profile};
-use crate::secret::{Secret, read_token_file};
+use crate::secret::{Secret, check_token, read_token_file};
 use crate::state::log::LogSettings;
 use crate::state::{ProfileRow, Settings};
 use crate::view::theme::Theme;
@@ -56,8 +56,11 @@ pub const ENVIRONMENT: [(&str, &str); 13] = [
     ("MREG_PROFILE", "the profile of the configuration file, as --profile"),
     ("MREG_URL", "the daemon's address, as --url"),
     ("MREG_USER", "the user to sign in as, as --user"),
-    ("MREG_TOKEN_FILE", "a file with a token, as --token-file"),
-    ("MREG_TOKEN", "a token; other processes of the same user can read it there: a file is better"),
+    ("MREG_TOKEN_FILE", "a file with a token, such as an API token, as --token-file"),
+    (
+        "MREG_TOKEN",
+        "a token, such as an API token; other processes of the same user can read it there: a file is better",
+    ),
     ("MREG_LOG_KEY", "the log's verifier key, or a file with it, as --log-key"),
     ("NO_COLOR", "not empty: no colours"),
     ("TERM", "dumb, or a name that begins with vt: no colours"),
@@ -188,6 +191,15 @@ pub enum Command {
         /// release: also what was blocked for good.
         #[arg(long = "override")]
         override_block: bool,
+        /// add-token: what it may do, such as model.read,model.write; without it all its user may but user.manage.
+        #[arg(long, value_name = "P,...")]
+        permissions: Option<String>,
+        /// add-token: on models of these names only, such as team/*.
+        #[arg(long, value_name = "PATTERN,...")]
+        names: Option<String>,
+        /// add-token: how long it lives, such as 30d; without it 90 days.
+        #[arg(long, value_name = "TIME|never")]
+        expires: Option<String>,
         /// List the commands, their tier, and what you may.
         #[arg(long)]
         list: bool,
@@ -648,7 +660,12 @@ impl Profiles {
             (Some(path), _) => Some(read_token_file(path)?),
             (None, Some(path)) => Some(read_token_file(std::path::Path::new(path))?),
             (None, None) => {
-                variable("MREG_TOKEN").filter(|_| is_first).map(|token| Secret::new(token.trim().to_owned()))
+                let token = variable("MREG_TOKEN").filter(|_| is_first);
+                let token = token.map(|token| Secret::new(token.trim().to_owned()));
+                if let Some(token) = &token {
+                    check_token(token.expose()).map_err(|why| format!("the token in MREG_TOKEN {why}"))?;
+                }
+                token
             }
         };
         if let Some(token) = token {

@@ -41,6 +41,8 @@ pub enum Kind {
     Quarantine,
     /// Entries of the log; see [`flat_entry`].
     Entries,
+    /// API tokens, without their secrets.
+    Tokens,
 }
 
 impl Kind {
@@ -121,6 +123,19 @@ impl Kind {
                 "created_at",
                 "created_by",
             ],
+            Self::Tokens => &[
+                "id",
+                "label",
+                "user",
+                "state",
+                "permissions",
+                "names",
+                "created_at",
+                "created_by",
+                "rotated_at",
+                "expires_at",
+                "last_used_at",
+            ],
             Self::Entries => &[
                 "index",
                 "ts",
@@ -155,6 +170,7 @@ impl Kind {
             Self::Queue => "queue",
             Self::Quarantine => "quarantine",
             Self::Entries => "entries",
+            Self::Tokens => "tokens",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use common::token::{PREFIX, TokenText};
 use zeroize::Zeroizing;
 
 /// Longest token file, in octets.
@@ -53,7 +54,19 @@ pub fn read_token_file(path: &Path) -> Result<Secret, String> {
     if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
         return Err(format!("the token file {shown} doesn't hold one token of visible ASCII"));
     }
+    check_token(token).map_err(|why| format!("the token in {shown} {why}"))?;
     Ok(Secret::new(token.to_owned()))
+}
+
+/// Whether a text that begins like an API token is one as it was printed: a slip is told before anything is sent.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_token(text: &str) -> Result<(), String> {
+    if text.starts_with(PREFIX) {
+        text.parse::<TokenText>().map_err(|why| why.to_string())?;
+    }
+    Ok(())
 }
 
 /// Opens a file for reading; a link at its end is refused, and a pipe doesn't block.

@@ -12,6 +12,7 @@ pub mod log;
 pub mod models;
 pub mod quarantine;
 pub mod queue;
+pub mod tokens;
 pub mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -224,6 +225,8 @@ pub struct Who {
     pub role: Role,
     /// What they may do.
     pub permissions: Vec<Permission>,
+    /// The label of the API token they came with, which can't be made fresh; none in a session.
+    pub api_token: Option<String>,
 }
 
 /// How much a message matters.

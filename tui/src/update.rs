@@ -21,6 +21,7 @@ mod palette;
 mod quarantine;
 mod queue;
 mod tail;
+mod tokens;
 mod users;
 
 use common::client::ClientError;
@@ -388,6 +389,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         }
         Command::Palette => palette::open(state, ""),
         Command::Upload => palette::open(state, "upload "),
+        Command::OwnTokens => tokens::open_own(state, out),
         Command::Undo => course::undo(state, out),
         Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down
@@ -428,6 +430,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::OneTimePassword
         | Command::Lock
         | Command::Sessions
+        | Command::Tokens
         | Command::AddUser
         | Command::Download
         | Command::AllFields
@@ -686,6 +689,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     if !wants_sign_in
         && (course::reply(state, id, &result, out)
             || form::reply(state, id, &result)
+            || tokens::reply(state, id, &result)
             || models::peeked(state, id, &result)
             || models::text(state, id, &result))
     {
@@ -781,7 +785,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         // Those who wait for these have taken them; what nobody waits for any more is dropped.
-        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) | Answer::Text(_) => {}
+        Answer::Look(_) | Answer::Changed(_) | Answer::History(_) | Answer::Text(_) | Answer::Tokens(_) => {}
     }
 }
 
@@ -841,7 +845,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
-        Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => return,
+        Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } | Call::Tokens(_) => return,
         Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {

@@ -15,6 +15,7 @@ pub mod pen;
 mod proof;
 mod quarantine;
 mod queue;
+mod tokens;
 pub mod table;
 pub mod theme;
 mod users;
@@ -152,6 +153,10 @@ fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         Dialog::Form(form) => form::paint(areas, form, pen),
         Dialog::Secret(once) => {
             confirm::paint_once(areas, once, pen);
+            None
+        }
+        Dialog::Tokens(shown) => {
+            tokens::paint(state, areas, shown, pen);
             None
         }
     }
@@ -609,6 +614,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 _ => &["Enter next, then go", "Tab next", "Esc leave"],
             },
             Dialog::Secret(_) => &["y copy once", "Esc close"],
+            Dialog::Tokens(_) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
         };
         for text in texts {
             hint(text, Tone::Dim);

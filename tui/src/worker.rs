@@ -215,7 +215,9 @@ async fn serve(
             }
             Order::Lock => client.set_token(None),
             Order::Logout => {
-                if client.has_token() {
+                if client.has_api_token() {
+                    client.set_token(None);
+                } else if client.has_token() {
                     drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
                 }
                 keeper.forget();
@@ -262,7 +264,8 @@ async fn serve(
                 for task in running.into_values() {
                     task.abort();
                 }
-                if logout && client.has_token() {
+                // An API token is no session that could be ended; it is revoked where it was made.
+                if logout && client.has_token() && !client.has_api_token() {
                     drop(tokio::time::timeout(LOGOUT_TIMEOUT, client.logout()).await);
                 }
                 return;
@@ -362,6 +365,7 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         Call::Versions { reference, page } => Answer::Versions(client.version_page(&reference, &page).await?),
         Call::Users(query) => Answer::Users(client.user_page(&query).await?),
         Call::User(name) => Answer::User(boxed(client.user(&name).await?)),
+        Call::Tokens(query) => Answer::Tokens(client.tokens(&query).await?),
         Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
         Call::Log(call) => Answer::Log(log::perform(client, call).await?),
         Call::Position(time) => Answer::Position(client.audit_position(&time).await?),

@@ -79,6 +79,8 @@ actions! {
     RoleRevoke "role.revoke" "a role was taken from a user"
     TokenCreate "token.create" "a token was issued"
     TokenRevoke "token.revoke" "a token was revoked"
+    TokenRotate "token.rotate" "a token got another secret"
+    TokenUse "token.use" "when API tokens were last used was written down, at most once an hour for all of them"
     ModelUpload "model.upload" "a version was published"
     ModelDownload "model.download" "content is handed out, before its first octet"
     ModelDownloadEnd "model.download_end" "a hand-out ended, with the octets sent"

@@ -8,7 +8,7 @@ use super::{Client, ClientError, Condition, Reply, Target, to_json};
 use crate::api::{
     AcknowledgeAlarm, AlarmAcknowledged, AliasChanged, AliasEvent, AliasSet, Deleted, Excerpt, ModelChanged,
     ModelPatch, NewNote, NewPassword, NoteAdded, Page, Reason, Register, Release, Rescanned, ReviewInfo, UserChanged,
-    UserInfo, UserPatch, VersionChanged, VersionInfo,
+    UserInfo, UserKind, UserPatch, VersionChanged, VersionInfo,
 };
 use crate::name::Version;
 use crate::role::Role;
@@ -36,7 +36,7 @@ impl VersionVerb {
 
 impl Condition {
     /// For calls that know `If-Match` only.
-    fn state(&self) -> Self {
+    pub(super) fn state(&self) -> Self {
         Self { key: None, ..self.clone() }
     }
 
@@ -327,12 +327,33 @@ impl Client {
     ) -> Result<Reply<UserChanged>, ClientError> {
         let body = Register {
             username: name.to_owned(),
-            password: password.to_owned(),
+            password: Some(password.to_owned()),
             role: Some(role),
+            kind: UserKind::Person,
             must_change_password: true,
         };
         let json = to_json(&body);
-        drop(Zeroizing::new(body.password));
+        drop(body.password.map(Zeroizing::new));
         self.change(Method::POST, Target::new(&["register"]), Some(json?), &condition.key()).await
+    }
+
+    /// `POST /register` of a service account, which has no password.
+    ///
+    /// # Errors
+    /// As of all changes.
+    pub async fn register_service(
+        &self,
+        name: &str,
+        role: Role,
+        condition: &Condition,
+    ) -> Result<Reply<UserChanged>, ClientError> {
+        let body = Register {
+            username: name.to_owned(),
+            password: None,
+            role: Some(role),
+            kind: UserKind::Service,
+            must_change_password: false,
+        };
+        self.change(Method::POST, Target::new(&["register"]), Some(to_json(&body)?), &condition.key()).await
     }
 }

@@ -1,6 +1,6 @@
 //! `mregd user …`, whether the daemon runs or not. Knows what is asked and told; refuses to know rules.
 
-use common::api::{Page, User};
+use common::api::{Page, User, UserKind};
 use common::name::UserName;
 use common::role::Role;
 use http::Method;
@@ -11,6 +11,7 @@ use super::{Failed, exit_of_secret, runtime, say};
 use crate::cli::{Exit, PasswordSource, UserCommand};
 use crate::config::{Config, Secret};
 use crate::registry::cursor::Seek;
+use crate::registry::users::Account;
 use crate::registry::users::listing::UserListing;
 
 /// Users asked for at once.
@@ -31,6 +32,7 @@ pub(super) fn user(config: &Config, command: UserCommand) -> Result<(), Failed> 
 /// A command with its password read.
 enum Asked {
     Add { name: UserName, role: Role, password: Password },
+    AddService { name: UserName, role: Role },
     Passwd { name: UserName, password: Password },
     List { json: bool },
 }
@@ -67,11 +69,14 @@ impl Asked {
             name.parse::<UserName>().map_err(|error| Failed::new(Exit::Usage, format_args!("{name:?}: {error}")))
         };
         Ok(match command {
-            UserCommand::Add { name, role, password } => Self::Add {
-                name: user_name(name)?,
-                role: role.parse().map_err(|error| Failed::new(Exit::Usage, error))?,
-                password: Password::read(&password)?,
-            },
+            UserCommand::Add { name, role, service, password } => {
+                let (name, role) = (user_name(name)?, role.parse().map_err(|error| Failed::new(Exit::Usage, error))?);
+                if service {
+                    Self::AddService { name, role }
+                } else {
+                    Self::Add { name, role, password: Password::read(&password)? }
+                }
+            }
             UserCommand::Passwd { name, password } => {
                 Self::Passwd { name: user_name(name)?, password: Password::read(&password)? }
             }
@@ -85,6 +90,10 @@ impl Asked {
                 way.add(name, *role, &password.secret).await?;
                 Ok(format!("created {name}, {role}\n{}", password.shown()))
             }
+            Self::AddService { name, role } => {
+                way.add_service(name, *role).await?;
+                Ok(format!("created service account {name}, {role}; `mregd token create` makes a token for it\n"))
+            }
             Self::Passwd { name, password } => {
                 way.passwd(name, &password.secret).await?;
                 Ok(format!("set the password of {name}; it must be changed at the next sign-in\n{}", password.shown()))
@@ -96,8 +105,9 @@ impl Asked {
                 }
                 let width = users.iter().map(|user| user.username.as_str().len()).max().unwrap_or(0);
                 let line = |user: &User| {
+                    let service = if user.kind == UserKind::Service { "  service" } else { "" };
                     let disabled = if user.disabled { "  disabled" } else { "" };
-                    format!("{:width$}  {}{disabled}\n", user.username.as_str(), user.role)
+                    format!("{:width$}  {}{service}{disabled}\n", user.username.as_str(), user.role)
                 };
                 Ok(users.iter().map(line).collect())
             }
@@ -114,6 +124,19 @@ impl Way {
             }
             Self::Stopped(registry) => {
                 registry.register(&here(), name.as_str(), password.clone(), Some(role)).await.map(drop).map_err(failed)
+            }
+        }
+    }
+
+    async fn add_service(&mut self, name: &UserName, role: Role) -> Result<(), Failed> {
+        match self {
+            Self::Running(operator) => {
+                let body = json!({"username": name, "role": role, "kind": UserKind::Service});
+                ask::<User>(operator, Method::POST, "/register", Some(&body), "try again").await.map(drop)
+            }
+            Self::Stopped(registry) => {
+                let made = registry.register_with(&here(), name.as_str(), Account::Service, Some(role)).await;
+                made.map(drop).map_err(failed)
             }
         }
     }

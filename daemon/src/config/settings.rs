@@ -541,6 +541,21 @@ pub const GROUPS: &[Group] = &[
                     is needed again.",
             },
             Setting {
+                name: "MREG_API_TOKEN_DAYS_MAX",
+                default: Default::Text("365"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.api_token_days_max = days_or_unlimited(text)?;
+                        Ok(())
+                    },
+                    show: |config| {
+                        config.api_token_days_max.map_or_else(|| "unlimited".to_owned(), |days| days.to_string())
+                    },
+                },
+                doc: "For how many days an API token may be made at most, 1 to 3650, or unlimited: then also for ever. \
+                    Tokens that are there keep their end.",
+            },
+            Setting {
                 name: "ADMIN_USERNAME",
                 default: Default::Text("admin"),
                 kind: Kind::Plain {
@@ -1261,6 +1276,15 @@ fn number<N: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<N, 
 /// Digits alone: `u64::from_str` would take a sign too.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// Days, or no bound.
+fn days_or_unlimited(text: &str) -> Result<Option<u32>, String> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let wrong = |_no_number: String| must("be a whole number from 1 to 3650, or unlimited", text);
+    number(text, 1..=3650).map(Some).map_err(wrong)
 }
 
 fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {

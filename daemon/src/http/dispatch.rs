@@ -5,7 +5,7 @@ use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
     Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    tus, upload, users, versions,
+    tokens, tus, upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -39,6 +39,12 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::DeleteUser { name } => users::delete(&call, &name).await,
         Route::RevokeSessions { name } => users::revoke_sessions(&call, &name).await,
         Route::SetPassword { name } => users::set_password(call, &name).await,
+
+        Route::ListTokens => tokens::list(&call).await,
+        Route::CreateToken => tokens::create(call).await,
+        Route::ShowToken { token } => tokens::show(&call, &token).await,
+        Route::RevokeToken { token } => tokens::revoke(&call, &token).await,
+        Route::RotateToken { token } => tokens::rotate(call, &token).await,
 
         Route::ListModels => models::list(&call).await,
         Route::Publish => upload::form(call).await,

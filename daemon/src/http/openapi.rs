@@ -52,7 +52,7 @@ pub fn document() -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "The `access_token` of `POST /login`.",
+                    "description": "The `access_token` of `POST /login`, or an API token, `mreg_…`.",
                 },
                 "password": {
                     "type": "oauth2",
@@ -388,6 +388,10 @@ fn schemas() -> Value {
     add::<api::UserInfo>(&mut schemas);
     add::<api::UserChanged>(&mut schemas);
     add::<api::UserPatch>(&mut schemas);
+    add::<api::ApiToken>(&mut schemas);
+    add::<api::ApiTokenMade>(&mut schemas);
+    add::<api::NewApiToken>(&mut schemas);
+    add::<api::RotateApiToken>(&mut schemas);
     add::<api::RoleInfo>(&mut schemas);
     add::<api::ModelRow>(&mut schemas);
     add::<api::ModelInfo>(&mut schemas);
@@ -432,6 +436,7 @@ fn schemas() -> Value {
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),
+        ("ApiTokenPage", "ApiToken"),
         ("ModelPage", "ModelRow"),
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),

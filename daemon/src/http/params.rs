@@ -5,6 +5,7 @@ use std::fmt;
 
 use common::audit::INTEGER_MAX;
 use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UploadId, UserName, Version};
+use common::token::TokenId;
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
@@ -44,6 +45,11 @@ pub(crate) fn artifact(text: &str) -> Result<ArtifactPath, RegistryError> {
 /// An item of the drop folder by its id.
 pub(crate) fn item(text: &str) -> Result<ItemId, RegistryError> {
     existing("item", text)
+}
+
+/// An API token by its id.
+pub(crate) fn token(text: &str) -> Result<TokenId, RegistryError> {
+    existing("token", text)
 }
 
 /// A resumable upload by its id.

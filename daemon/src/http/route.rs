@@ -91,6 +91,26 @@ pub enum Route {
         name: String,
     },
 
+    /// `GET /tokens`
+    ListTokens,
+    /// `POST /tokens`
+    CreateToken,
+    /// `GET /tokens/{token}`
+    ShowToken {
+        /// Id of the API token.
+        token: String,
+    },
+    /// `DELETE /tokens/{token}`
+    RevokeToken {
+        /// Id of the API token.
+        token: String,
+    },
+    /// `POST /tokens/{token}/rotate`
+    RotateToken {
+        /// Id of the API token.
+        token: String,
+    },
+
     /// `GET /models`
     ListModels,
     /// `POST /models`
@@ -375,6 +395,10 @@ impl Route {
             | Self::RevokeSessions { name }
             | Self::SetPassword { name } => Target::new("user", bounded(name)),
             Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
+            Self::ListTokens | Self::CreateToken => Target::new("token", ""),
+            Self::ShowToken { token } | Self::RevokeToken { token } | Self::RotateToken { token } => {
+                Target::new("token", bounded(token))
+            }
             Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
             Self::ListModels | Self::ListQuarantine | Self::Publish | Self::CreateUpload | Self::ListUploads => {
                 Target::new("model", "")
@@ -517,6 +541,15 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["users", name, "sessions", "revoke"], "POST") => Route::RevokeSessions { name: own(name) },
         (["users", name, "password"], "POST") => Route::SetPassword { name: own(name) },
         (["users", _, "sessions", "revoke"] | ["users", _, "password"], _) => return allow("POST"),
+
+        (["tokens"], "GET") => Route::ListTokens,
+        (["tokens"], "POST") => Route::CreateToken,
+        (["tokens"], _) => return allow("GET, HEAD, POST"),
+        (["tokens", token], "GET") => Route::ShowToken { token: own(token) },
+        (["tokens", token], "DELETE") => Route::RevokeToken { token: own(token) },
+        (["tokens", _], _) => return allow("GET, HEAD, DELETE"),
+        (["tokens", token, "rotate"], "POST") => Route::RotateToken { token: own(token) },
+        (["tokens", _, "rotate"], _) => return allow("POST"),
 
         (["models"], "GET") => Route::ListModels,
         (["models"], "POST") => Route::Publish,

@@ -588,7 +588,7 @@ fn admit(registry: &Registry, caller: &Caller, endpoint: &Endpoint) -> Result<()
     match endpoint.access {
         Access::Public => Ok(()),
         Access::Hashes => Ok(registry.require_hashes(caller)?),
-        Access::Session => Ok(caller.require_session().map(drop)?),
+        Access::Session => Ok(caller.require_token()?),
         Access::SignedIn => Ok(caller.require_signed_in().map(drop)?),
         Access::Permission(permission) => Ok(caller.require(permission)?),
         Access::Operator => Ok(caller.require_operator()?),

@@ -1,6 +1,6 @@
 //! `/register /roles /users…`: parse, ask the registry, render. Who may do what to whom is the registry's.
 
-use common::api::{NewPassword, Page, Register, RoleInfo, User, UserChanged, UserPatch};
+use common::api::{NewPassword, Page, Register, RoleInfo, User, UserChanged, UserKind, UserPatch};
 use common::role::Role;
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::registry::cursor::Seek;
 use crate::registry::delete::Gone;
 use crate::registry::error::Done;
 use crate::registry::fetch::Tagged;
+use crate::registry::users::Account;
 use crate::registry::users::listing::{UserListing, UserSort};
 
 /// Longest search text, characters.
@@ -77,11 +78,19 @@ impl Sort {
 
 /// `POST /register`
 pub(crate) async fn register(mut call: Call) -> Answer {
-    let Register { username, password, role, must_change_password } =
+    let Register { username, password, role, kind, must_change_password } =
         body::json(&mut call, body::JSON_BYTES_MAX).await?;
     let registry = &call.shared.registry;
-    let password = Secret::new(password);
-    let done = registry.register_with(&call.caller, &username, password, role, must_change_password).await?;
+    let wrong = |problem: &str| Refused::invalid(vec![("body.password".to_owned(), problem.to_owned())]);
+    let account = match (kind, password.map(Secret::new)) {
+        (UserKind::Person, Some(password)) => Account::Person { password, must_change_password },
+        (UserKind::Person, None) => {
+            return Err(wrong("a person needs one; for a program, say `\"kind\": \"service\"`"));
+        }
+        (UserKind::Service, Some(_)) => return Err(wrong("a service account has none; leave it out")),
+        (UserKind::Service, None) => Account::Service,
+    };
+    let done = registry.register_with(&call.caller, &username, account, role).await?;
     let location = format!("/users/{}", done.value.value.username);
     let mut response = user_changed(StatusCode::CREATED, done)?;
     changed::location(&mut response, &location);

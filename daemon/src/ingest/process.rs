@@ -551,6 +551,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::BadCredentials
         | RegistryError::Forbidden { .. }
         | RegistryError::OperatorOnly
+        | RegistryError::SessionOnly
         | RegistryError::NoDropper(_)
         | RegistryError::PasswordChangeRequired
         | RegistryError::NotFound { .. }

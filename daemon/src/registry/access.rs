@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::audit::ActorKind;
 use common::pattern::NamePattern;
 use common::role::{Permission, Role};
+use common::token::TokenId;
 use serde::Serialize;
 
 use crate::registry::error::RegistryError;
@@ -36,6 +37,17 @@ pub struct Actor {
     pub person: Option<Person>,
     /// What the token shown allows at most, where it was made for less than its user may do.
     pub scope: Option<Arc<Scope>>,
+    /// The API token that was shown. Who showed one has no session.
+    pub api_token: Option<ShownToken>,
+}
+
+/// An API token, as it was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownToken {
+    /// Its id.
+    pub id: TokenId,
+    /// Which of its secrets: the index of the entry that made it.
+    pub secret: u64,
 }
 
 /// The most that a token allows. It only ever narrows what its user may do.
@@ -83,6 +95,7 @@ impl Actor {
             session_expires_at_ms: None,
             person: None,
             scope: None,
+            api_token: None,
         }
     }
 
@@ -109,9 +122,9 @@ impl Actor {
     /// A user in whose name a file of the drop folder is taken in: without a session, as the user's record is now.
     pub(crate) fn dropper(user: UserRecord) -> Self {
         Self {
+            kind: kind_of(&user),
             id: user.id,
             name: user.name.to_string(),
-            kind: ActorKind::User,
             role: Some(user.role),
             sid: None,
             must_change_password: user.must_change_password,
@@ -119,8 +132,14 @@ impl Actor {
             session_expires_at_ms: None,
             person: None,
             scope: None,
+            api_token: None,
         }
     }
+}
+
+/// What kind of actor a user is.
+pub(crate) fn kind_of(user: &UserRecord) -> ActorKind {
+    if user.is_service() { ActorKind::Service } else { ActorKind::User }
 }
 
 /// Who calls, and with what request.
@@ -201,13 +220,23 @@ impl Caller {
         Ok(role)
     }
 
-    /// Refuses callers without a session, and nobody else: for what a user may do even while the password must be
-    /// changed. Returns the session's id.
+    /// Refuses callers without a token, and nobody else: for what a user may do even while the password must be changed.
     ///
     /// # Errors
     /// `Unauthenticated`.
+    pub fn require_token(&self) -> Result<(), RegistryError> {
+        let has_one = self.actor.sid.is_some() || self.actor.api_token.is_some();
+        if has_one { Ok(()) } else { Err(RegistryError::Unauthenticated) }
+    }
+
+    /// Refuses callers without a session, and nobody else: for what a user may do even while the password must be
+    /// changed, and what nobody may do with an API token. Returns the session's id.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `SessionOnly`.
     pub fn require_session(&self) -> Result<&str, RegistryError> {
-        self.actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)
+        self.require_token()?;
+        self.actor.sid.as_deref().ok_or(RegistryError::SessionOnly)
     }
 
     /// The authorisation check. Default deny.

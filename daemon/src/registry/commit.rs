@@ -345,7 +345,7 @@ pub(crate) fn log_actor(actor: &Actor) -> LogActor {
         name: Some(actor.name.clone()),
         kind: actor.kind,
         role: actor.role.map(|role| role.as_str().to_owned()),
-        cred: actor.sid.clone(),
+        cred: actor.sid.clone().or_else(|| actor.api_token.as_ref().map(|token| token.id.credential())),
     }
 }
 

@@ -27,8 +27,8 @@ pub enum RegistryError {
     /// Name and password don't belong together; which is wrong is not said.
     #[error("user name and password don't belong together")]
     BadCredentials,
-    /// The role lacks a permission.
-    #[error("this needs the permission `{permission}`, which your role doesn't have; ask an admin")]
+    /// The role, or the scope of the token, lacks a permission.
+    #[error("this needs the permission `{permission}`, which your role or your token doesn't have; ask an admin")]
     Forbidden {
         /// The one that is missing.
         permission: Permission,
@@ -36,6 +36,9 @@ pub enum RegistryError {
     /// Only who works on the machine itself may.
     #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
     OperatorOnly,
+    /// An API token was shown for what takes a session.
+    #[error("an API token can't be used for this; sign in with a password")]
+    SessionOnly,
     /// Nothing is taken in from the drop folder in this user's name; the text says why and what to do.
     #[error("{0}")]
     NoDropper(String),
@@ -184,6 +187,7 @@ impl RegistryError {
             | Self::BadCredentials
             | Self::Forbidden { .. }
             | Self::OperatorOnly
+            | Self::SessionOnly
             | Self::NoDropper(_)
             | Self::PasswordChangeRequired
             | Self::TooManyRequests { .. }
@@ -223,7 +227,7 @@ impl RegistryError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
-            Self::Forbidden { .. } | Self::OperatorOnly | Self::NoDropper(_) => "forbidden",
+            Self::Forbidden { .. } | Self::OperatorOnly | Self::SessionOnly | Self::NoDropper(_) => "forbidden",
             Self::PasswordChangeRequired => "password-change-required",
             Self::NotFound { .. } => "not-found",
             Self::Conflict(_) => "conflict",

@@ -383,7 +383,7 @@ impl Inner {
         alias: Option<&Alias>,
     ) -> Result<(), RegistryError> {
         let fresh;
-        let now = if caller.actor.kind == ActorKind::User {
+        let now = if matches!(caller.actor.kind, ActorKind::User | ActorKind::Service) {
             // By id: another user of the same name is somebody else.
             fresh = acting(records.user_by_id(&caller.actor.id)?, &caller.actor.name)?;
             &fresh

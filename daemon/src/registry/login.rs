@@ -6,18 +6,20 @@
 
 use std::sync::Arc;
 
-use common::api::{Me, Token};
+use common::api::{Me, Token, UserKind};
 use common::audit::{Action, ActorKind, Target};
 use common::name::UserName;
+use common::role::Permission;
 
 use crate::auth::password;
 use crate::clock::{self, SECOND_MS};
 use crate::config::secret::Secret;
-use crate::registry::access::{Actor, Caller};
+use crate::registry::access::{Actor, Caller, kind_of};
 use crate::registry::commit::{Note, log_actor};
 use crate::registry::error::{Done, Failure, Outcome, RegistryError};
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Attempt;
+use crate::registry::tokens;
 use crate::registry::users::end_sessions;
 use crate::registry::{Inner, Registry};
 use crate::store::records::{SessionRecord, UserRecord, Write};
@@ -52,7 +54,8 @@ impl Registry {
             note.target.id.clone_from(&user.id);
             note.say("name", user.name.as_str());
         }
-        let hash = user.as_ref().map(|user| user.password_hash.clone());
+        // A service account has nothing to check a password against, and takes as long as nobody.
+        let hash = user.as_ref().filter(|user| !user.is_service()).map(|user| user.password_hash.clone());
         match inner.check_password(attempt, hash, password).await {
             Checked::Right => {}
             Checked::Wrong { locked } => return Err(inner.wrong_password(caller, note, locked).await),
@@ -66,12 +69,15 @@ impl Registry {
         }
     }
 
-    /// Token to actor: signature, session, user, on every request. No entry for success; a refusal is the face's to hand to
-    /// `record_failure` on routes that are recorded.
+    /// Token to actor: signature, session, user, on every request; an API token is known by how it begins. No entry for
+    /// success; a refusal is the face's to hand to `record_failure` on routes that are recorded.
     ///
     /// # Errors
     /// `Unauthenticated`.
     pub async fn authenticate(&self, bearer: &str) -> Result<Actor, RegistryError> {
+        if bearer.starts_with(common::token::PREFIX) {
+            return self.authenticate_token(bearer).await;
+        }
         let inner = &self.inner;
         let now_ms = clock::now_ms();
         let claims = inner.tokens.verify(bearer, now_ms).ok_or(RegistryError::Unauthenticated)?;
@@ -133,7 +139,7 @@ impl Registry {
     /// `Unauthenticated`.
     pub async fn me(&self, caller: &Caller) -> Outcome<Me> {
         let actor = &caller.actor;
-        let signed_in = caller.require_session().ok().and(actor.role).zip(actor.name.parse::<UserName>().ok());
+        let signed_in = caller.require_token().ok().and(actor.role).zip(actor.name.parse::<UserName>().ok());
         let (role, username) = match signed_in {
             Some(signed_in) => signed_in,
             None => {
@@ -141,14 +147,21 @@ impl Registry {
                 return Err(self.inner.refuse(caller, note, RegistryError::Unauthenticated).await);
             }
         };
+        let api_token = match &actor.api_token {
+            Some(shown) => Some(self.inner.read(|view| tokens::mine(view, shown)).await?),
+            None => None,
+        };
+        let in_scope = |permission: &Permission| actor.scope.as_ref().is_none_or(|scope| scope.allows(*permission));
         Ok(Done::unlogged(Me {
             id: actor.id.clone(),
             username,
+            kind: if actor.kind == ActorKind::Service { UserKind::Service } else { UserKind::Person },
             role,
-            permissions: role.permissions().to_vec(),
+            permissions: role.permissions().iter().copied().filter(in_scope).collect(),
             must_change_password: actor.must_change_password,
-            token_expires_at: clock::rfc3339(actor.token_expires_at_ms.unwrap_or(0)),
-            session_expires_at: clock::rfc3339(actor.session_expires_at_ms.unwrap_or(0)),
+            token_expires_at: actor.token_expires_at_ms.map(clock::rfc3339),
+            session_expires_at: actor.session_expires_at_ms.map(clock::rfc3339),
+            api_token,
         }))
     }
 
@@ -227,13 +240,12 @@ enum Checked {
 }
 
 impl Inner {
-    /// The user of a session as they are now.
+    /// The user behind a token as they are now.
     ///
     /// # Errors
-    /// `Unauthenticated`: the session is over.
-    pub(crate) async fn actor_of_session(&self, sid: &str) -> Result<Actor, RegistryError> {
-        let found = self.read(|view| live_session(view, sid, clock::now_ms())).await;
-        found.map(|(session, user)| actor_of(&user, &session))
+    /// `Unauthenticated`: session or API token are over.
+    pub(crate) async fn actor_now(&self, actor: &Actor) -> Result<Actor, RegistryError> {
+        self.read(|view| actor_now(view, actor, clock::now_ms())).await
     }
 
     /// Checks a password against a hash, or against nobody's. The limiter is asked twice: at once, so that a flood costs
@@ -325,6 +337,19 @@ impl Inner {
     }
 }
 
+/// The user behind a token as they are at a moment.
+///
+/// # Errors
+/// `Unauthenticated`: session or API token are over.
+pub(super) fn actor_now(records: &dyn Records, actor: &Actor, now_ms: i64) -> Result<Actor, RegistryError> {
+    if let Some(shown) = &actor.api_token {
+        return tokens::actor_of(records, shown, now_ms);
+    }
+    let sid = actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)?;
+    let (session, user) = live_session(records, sid, now_ms)?;
+    Ok(actor_of(&user, &session))
+}
+
 /// A session that is good at a moment, and its user.
 fn live_session(records: &dyn Records, sid: &str, now_ms: i64) -> Result<(SessionRecord, UserRecord), RegistryError> {
     let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
@@ -340,7 +365,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
     Actor {
         id: user.id.clone(),
         name: user.name.to_string(),
-        kind: ActorKind::User,
+        kind: kind_of(user),
         role: Some(user.role),
         sid: Some(session.sid.clone()),
         must_change_password: user.must_change_password,
@@ -348,6 +373,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
         session_expires_at_ms: Some(session.expires_at_ms),
         person: None,
         scope: None,
+        api_token: None,
     }
 }
 

@@ -30,6 +30,7 @@ use crate::registry::policy::{self, Ruling};
 use crate::registry::resolve::UNTOLD;
 use crate::registry::resumable::record::Ended;
 use crate::registry::text::{self, Refused};
+use crate::registry::tokens;
 use crate::registry::upload::{StagedFile, Upload};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{
@@ -548,6 +549,9 @@ fn place(records: &dyn Records, model: &ModelRecord, plan: &Plan) -> Result<Plac
 /// Asked again in the order of the log, for an upload may take hours: nothing is published behind the change of role, the
 /// disabling or the revocation that forbids it. That the token has expired meanwhile is no reason.
 fn check_not_revoked(records: &dyn Records, caller: &Caller) -> Result<(), RegistryError> {
+    if let Some(shown) = &caller.actor.api_token {
+        return tokens::check_not_revoked(records, shown);
+    }
     let Some(sid) = &caller.actor.sid else { return Ok(()) };
     let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
     let user = records.user_by_id(&session.user_id)?.ok_or(RegistryError::Unauthenticated)?;

@@ -2,7 +2,7 @@
 
 use common::api::{
     AliasEvent, AliasInfo, Approval, Artifact, Decision, Finding, InspectionInfo, Metadatum, ModelRow, Review,
-    ReviewNote, SessionInfo, State, User, VersionInfo,
+    ReviewNote, SessionInfo, State, User, UserKind, VersionInfo,
 };
 use common::name::Alias;
 use serde_json::Value;
@@ -12,8 +12,8 @@ use crate::inspect::{Ruleset, rule};
 use crate::registry::settings::Settings;
 use crate::registry::throttle::Failed;
 use crate::store::records::{
-    AliasEventRecord, AliasRecord, ApprovalRecord, FindingRecord, InspectionRecord, ModelRecord, ReviewDecision,
-    ReviewNoteRecord, ReviewRecord, SessionRecord, UserRecord, VersionRecord,
+    AliasEventRecord, AliasRecord, ApiTokenRecord, ApprovalRecord, FindingRecord, InspectionRecord, ModelRecord,
+    ReviewDecision, ReviewNoteRecord, ReviewRecord, SessionRecord, UserRecord, VersionRecord,
 };
 
 /// Findings of each version that lists show.
@@ -181,15 +181,24 @@ pub(crate) fn sessions(user: &UserRecord, sessions: &[SessionRecord], now_ms: i6
 }
 
 /// A user. `failures`: sign-ins that failed of late.
-pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], failures: Failed, now_ms: i64) -> User {
+pub(crate) fn user(
+    user: &UserRecord,
+    sessions: &[SessionRecord],
+    tokens: &[ApiTokenRecord],
+    failures: Failed,
+    now_ms: i64,
+) -> User {
     let live = live(user, sessions, now_ms);
+    let tokens = tokens.iter().filter(|token| token.expires_at_ms.is_none_or(|at_ms| now_ms < at_ms));
     User {
         id: user.id.clone(),
         username: user.name.clone(),
+        kind: if user.is_service() { UserKind::Service } else { UserKind::Person },
         role: user.role,
         disabled: user.disabled,
         must_change_password: user.must_change_password,
         sessions: u32::try_from(live.count()).unwrap_or(u32::MAX),
+        tokens: u32::try_from(tokens.count()).unwrap_or(u32::MAX),
         created_at: rfc3339(user.created_at_ms),
         updated_at: rfc3339(user.updated_at_ms),
         last_login_at: user.last_login_at_ms.map(rfc3339),

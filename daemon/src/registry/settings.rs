@@ -21,6 +21,8 @@ pub struct Settings {
     pub token_ttl: Duration,
     /// Life of a session; a refresh can't go past it.
     pub session_ttl: Duration,
+    /// The longest life of an API token; none: it may be for ever.
+    pub api_token_ttl_max: Option<Duration>,
     /// Whether anyone may register as a viewer.
     pub open_registration: bool,
     /// Octets of one upload, all files.

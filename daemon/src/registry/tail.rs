@@ -407,7 +407,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Looks again: token, session, user. Two point reads.
+    /// Looks again: session or API token, user. Two point reads.
     ///
     /// # Errors
     /// Why it may not: `Expired`, `Revoked`, `Failed`.
@@ -416,13 +416,15 @@ impl Rights {
         if actor.token_expires_at_ms.is_some_and(|at_ms| at_ms <= clock::now_ms()) {
             return Err(Ending::Expired);
         }
-        // The operator of this machine has no session.
-        let Some(sid) = &actor.sid else { return Ok(()) };
+        // The operator of this machine has no token.
+        if self.caller.require_token().is_err() {
+            return Ok(());
+        }
         if let Err(error) = self.inner.store.refresh().await {
             tracing::warn!(error = crate::error_chain(&error), "whether a live tail may go on can't be found out");
             return Err(Ending::Failed);
         }
-        let actor = match self.inner.actor_of_session(sid).await {
+        let actor = match self.inner.actor_now(actor).await {
             Ok(actor) => actor,
             Err(RegistryError::Unauthenticated) => return Err(Ending::Revoked),
             Err(error) => {

@@ -88,6 +88,7 @@ fn settings() -> Settings {
         jwt_secret_previous: None,
         token_ttl: Duration::from_secs(1800),
         session_ttl: Duration::from_secs(12 * 3600),
+        api_token_ttl_max: Some(Duration::from_secs(365 * 24 * 3600)),
         open_registration: false,
         upload_bytes_max: 1 << 20,
         min_free_bytes: 0,
@@ -233,6 +234,7 @@ fn someone(role: Role) -> Caller {
         session_expires_at_ms: None,
         person: None,
         scope: None,
+        api_token: None,
     };
     Caller { actor, request: Some(request("192.0.2.1")) }
 }

@@ -57,6 +57,12 @@ pub(crate) fn check_tags(loc: &str, tags: &BTreeMap<String, String>, refused: &m
     }
 }
 
+pub(crate) fn check_label(loc: &str, label: &str, chars_max: usize, refused: &mut Refused) {
+    if !(1..=chars_max).contains(&label.chars().count()) || has_controls(label, false) {
+        refused.push((loc.into(), format!("must have 1 to {chars_max} characters, none of them a control character")));
+    }
+}
+
 pub(crate) fn check_reason(loc: &str, reason: &str, refused: &mut Refused) {
     let empty = reason.trim().is_empty();
     if empty || reason.chars().count() > REASON_CHARS_MAX || has_controls(reason, true) {

@@ -1,4 +1,5 @@
 //! What runs by the clock or behind the scenes: the summary of rejected requests, the end of what can be restored, the
+//! last use of API tokens, the
 //! sweep of blobs that a crash left behind, and the count of tasks that a stop waits for. Refuses to know requests.
 
 use std::future::Future;
@@ -16,6 +17,8 @@ use crate::registry::{Inner, rescan, tail};
 
 /// How often rejected requests are summarised.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+/// How often it is written down when API tokens were last used.
+const USES_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked for deletions whose time is over.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked for resumable uploads whose time is over.
@@ -108,6 +111,9 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let summaries = tokio::spawn(every(SUMMARY_EVERY, Arc::downgrade(inner), |inner| async move {
         inner.summarise_rejected().await;
     }));
+    let uses = tokio::spawn(every(USES_EVERY, Arc::downgrade(inner), |inner| async move {
+        inner.write_token_uses().await;
+    }));
     let purges = tokio::spawn(every(PURGE_EVERY, Arc::downgrade(inner), |inner| async move {
         purge_expired(&inner).await;
     }));
@@ -122,7 +128,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
         inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
-    [sweep, summaries, purges, expiries, put_off, feed].into_iter().chain(rescans).collect()
+    [sweep, summaries, uses, purges, expiries, put_off, feed].into_iter().chain(rescans).collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

@@ -1,13 +1,15 @@
 //! Users: creating, changing, removing them. Knows that there is always an admin that can sign in; refuses to know how a
 //! password is checked.
 //!
-//! What changes a user's rights raises the user's epoch and ends the sessions, so that it holds from the next request on.
+//! What changes a user's rights raises the user's epoch and ends the sessions, so that it holds from the next request on. API
+//! tokens are another matter (`tokens.rs`): they go by what the user is at the moment of each request, so only a revocation
+//! and a removal end them.
 
 pub mod listing;
 
 use std::sync::Arc;
 
-use common::api::{Page, RoleGiven, User, UserInfo, UserPatch};
+use common::api::{Page, RoleGiven, User, UserInfo, UserKind, UserPatch};
 use common::audit::{Action, ActorKind, Outcome as EntryOutcome, Target};
 use common::name::UserName;
 use common::role::{Permission, Role};
@@ -25,7 +27,7 @@ use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
 use crate::registry::users::listing::UserListing;
 use crate::registry::{Inner, Registry, Seeded, render};
-use crate::store::records::{UserRecord, Write};
+use crate::store::records::{NO_PASSWORD, UserRecord, Write};
 use crate::store::{EntryQuery, Moment, Records, View};
 
 /// Octets of randomness in a user's id.
@@ -33,6 +35,29 @@ const ID_RANDOM_OCTETS: usize = 10;
 /// Entries about a user that are read at once, and how often, to find who gave them their role.
 const ENTRIES_PAGE: usize = 100;
 const ENTRIES_PAGES_MAX: usize = 20;
+
+/// What an account is made for.
+#[derive(Debug)]
+pub enum Account {
+    /// Somebody, who signs in.
+    Person {
+        /// The first password.
+        password: Secret,
+        /// Whether it must be changed at the first sign-in.
+        must_change_password: bool,
+    },
+    /// A program, which has no password and can't sign in.
+    Service,
+}
+
+/// What of a user's a change ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Nothing,
+    Sessions,
+    /// API tokens, too.
+    All,
+}
 
 fn user_target(name: &UserName) -> Target {
     Target::new("user", name.as_str())
@@ -54,10 +79,11 @@ impl Registry {
         password: Secret,
         role: Option<Role>,
     ) -> Outcome<Tagged<User>> {
-        self.register_with(caller, username, password, role, false).await
+        let account = Account::Person { password, must_change_password: false };
+        self.register_with(caller, username, account, role).await
     }
 
-    /// The same, and says whether the password must be changed at the first sign-in.
+    /// The same of any account.
     ///
     /// # Errors
     /// Those of [`Registry::register`].
@@ -65,14 +91,17 @@ impl Registry {
         &self,
         caller: &Caller,
         username: &str,
-        password: Secret,
+        account: Account,
         role: Option<Role>,
-        must_change_password: bool,
     ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let role = role.unwrap_or(Role::Viewer);
-        let note = Note::change(Action::UserCreate, Target::new("user", UNTOLD)).with("role", role.as_str());
-        let open = inner.settings.open_registration && role == Role::Viewer;
+        let mut note = Note::change(Action::UserCreate, Target::new("user", UNTOLD)).with("role", role.as_str());
+        let is_service = matches!(account, Account::Service);
+        if is_service {
+            note.say("kind", UserKind::Service.as_str());
+        }
+        let open = inner.settings.open_registration && role == Role::Viewer && !is_service;
         if let Err(error) = caller.require(Permission::UserManage)
             && !open
         {
@@ -82,20 +111,25 @@ impl Registry {
         if let Err(limited) = inner.limit_anonymous(caller) {
             return Err(limited.into());
         }
-        let prepared = inner.prepare_user(username, &password).await;
+        let prepared = inner.prepare_user(username, &account).await;
         let (name, hash) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
-        let body = json!({
-            "username": name,
-            "password": inner.fingerprints.of_secret(&password),
-            "role": role,
-            "must_change_password": must_change_password,
-        });
+        let (body, must_change_password) = match &account {
+            Account::Person { password, must_change_password } => (
+                json!({
+                    "username": name,
+                    "password": inner.fingerprints.of_secret(password),
+                    "role": role,
+                    "must_change_password": must_change_password,
+                }),
+                // Whoever works on the machine itself hands the password on to somebody.
+                *must_change_password || caller.actor.kind == ActorKind::System,
+            ),
+            Account::Service => (json!({"username": name, "role": role, "kind": "service"}), false),
+        };
         let once = inner.fingerprints.once(caller, &body);
-        // Whoever works on the machine itself hands the password on to somebody.
-        let must_change_password = must_change_password || caller.actor.kind == ActorKind::System;
         let id = match new_user_id() {
             Ok(id) => id,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
@@ -109,7 +143,7 @@ impl Registry {
                 let user = UserRecord { must_change_password, ..new_user(id, name, role, hash, moment) };
                 note.target.id.clone_from(&user.id);
                 note.say("name", user.name.as_str());
-                let value = render::user(&user, &[], Failed::default(), moment.at_ms);
+                let value = render::user(&user, &[], &[], Failed::default(), moment.at_ms);
                 Ok((Tagged { value, revision: moment.index }, vec![Write::PutUser(user)]))
             })
             .await
@@ -187,7 +221,7 @@ impl Registry {
                 let value = UserInfo {
                     live_sessions: render::sessions(&user, &sessions, now_ms),
                     role_given: role_given(view, &user)?,
-                    user: render::user(&user, &sessions, failed, now_ms),
+                    user: render::user(&user, &sessions, &view.api_tokens_of(&user.id)?, failed, now_ms),
                 };
                 Ok(Tagged { value, revision: user.revision })
             })
@@ -219,7 +253,8 @@ impl Registry {
             }
             note.action = patch_action(&before, user);
             check_last_admin(records, &before, Some(user))?;
-            Ok(user.role != before.role || user.disabled != before.disabled)
+            let changed = user.role != before.role || user.disabled != before.disabled;
+            Ok(if changed { Ends::Sessions } else { Ends::Nothing })
         })
         .await
     }
@@ -242,13 +277,15 @@ impl Registry {
                 who.check_if_match(user.revision)?;
                 check_last_admin(records, &user, None)?;
                 let mut writes = end_sessions(records, &user.id, None)?;
+                writes.extend(end_tokens(records, &user.id)?);
                 writes.push(Write::DeleteUser { name });
                 Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))
             })
             .await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user, and all API tokens for good: whoever asks for it wants nothing of theirs to be accepted
+    /// any more.
     ///
     /// # Errors
     /// What `require` says; `NotFound`, `IdempotencyKeyReused`.
@@ -257,13 +294,15 @@ impl Registry {
         let note = Note::change(Action::UserRevokeSessions, user_target(name));
         inner.permit(caller, Permission::UserManage, &note).await?;
         let body = json!({"username": name});
-        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(true)).await
+        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(Ends::All)).await
     }
 
-    /// Sets another user's password; it must be changed at the next sign-in, and the sessions end.
+    /// Sets another user's password; it must be changed at the next sign-in, and the sessions end. API tokens stay: they
+    /// have nothing of the password.
     ///
     /// # Errors
-    /// What `require` says; `WeakPassword`, `NotFound`, `TooManyRequests`, `IdempotencyKeyReused`.
+    /// What `require` says; `WeakPassword`, `NotFound`, `Conflict` for a service account, `TooManyRequests`,
+    /// `IdempotencyKeyReused`.
     pub async fn set_password(&self, caller: &Caller, name: &UserName, new: Secret) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let note = Note::change(Action::UserPassword, user_target(name));
@@ -279,9 +318,13 @@ impl Registry {
         };
         let changed = self
             .change_user(caller, note, name, Some(body), move |_records, user, _note| {
+                if user.is_service() {
+                    let why = format!("`{}` is a service account, which has no password but API tokens", user.name);
+                    return Err(RegistryError::Conflict(why));
+                }
                 user.password_hash = hash;
                 user.must_change_password = true;
-                Ok(true)
+                Ok(Ends::Sessions)
             })
             .await?;
         // Who gave a new password means the user to come in with it.
@@ -289,7 +332,7 @@ impl Registry {
         Ok(changed)
     }
 
-    /// Commits a change of a user. `change` says whether it ends the user's sessions. `once` describes the request, where
+    /// Commits a change of a user. `change` says what of the user's it ends. `once` describes the request, where
     /// it may come with an Idempotency-Key.
     async fn change_user(
         &self,
@@ -297,7 +340,7 @@ impl Registry {
         note: Note,
         name: &UserName,
         once: Option<serde_json::Value>,
-        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<bool, RegistryError> + Send + 'static,
+        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<Ends, RegistryError> + Send + 'static,
     ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let once = once.and_then(|body| inner.fingerprints.once(caller, &body));
@@ -311,15 +354,22 @@ impl Registry {
                 who.check_if_match(user.revision)?;
                 let mut writes = Vec::new();
                 let mut sessions = records.sessions_of(&user.id)?;
-                if change(records, &mut user, note)? {
+                let mut tokens = records.api_tokens_of(&user.id)?;
+                let ends = change(records, &mut user, note)?;
+                if ends != Ends::Nothing {
                     user.epoch = user.epoch.saturating_add(1);
                     writes = end_sessions(records, &user.id, None)?;
                     sessions.clear();
                 }
+                if ends == Ends::All && !tokens.is_empty() {
+                    note.say("tokens", tokens.len());
+                    writes.extend(end_tokens(records, &user.id)?);
+                    tokens.clear();
+                }
                 user.updated_at_ms = moment.at_ms;
                 user.revision = moment.index;
                 let failed = failures.of(user.name.as_str());
-                let value = render::user(&user, &sessions, failed, moment.at_ms);
+                let value = render::user(&user, &sessions, &tokens, failed, moment.at_ms);
                 writes.push(Write::PutUser(user));
                 Ok((Tagged { value, revision: moment.index }, writes))
             })
@@ -328,11 +378,14 @@ impl Registry {
 }
 
 impl Inner {
-    /// Checks a new user's name and password, and hashes the password.
-    async fn prepare_user(&self, username: &str, password: &Secret) -> Result<(UserName, String), RegistryError> {
+    /// Checks a new user's name and password, and hashes the password; a service account has none.
+    async fn prepare_user(&self, username: &str, account: &Account) -> Result<(UserName, String), RegistryError> {
         let name: UserName = username
             .parse()
             .map_err(|error: common::name::NameError| RegistryError::invalid("body.username", error.to_string()))?;
+        let Account::Person { password, must_change_password: _ } = account else {
+            return Ok((name, NO_PASSWORD.to_owned()));
+        };
         password::check_strength(name.as_str(), password).map_err(RegistryError::WeakPassword)?;
         Ok((name, self.hash(password.clone()).await?))
     }
@@ -381,13 +434,18 @@ pub(crate) fn end_sessions(
     Ok(sessions.map(|session| Write::DeleteSession { sid: session.sid }).collect())
 }
 
+/// The writes that end all API tokens of a user.
+fn end_tokens(records: &dyn Records, user_id: &str) -> Result<Vec<Write>, RegistryError> {
+    Ok(records.api_tokens_of(user_id)?.into_iter().map(|token| Write::DeleteApiToken { id: token.id }).collect())
+}
+
 /// Whether an admin that can sign in is left after a change (none: removal) of a user.
 fn check_last_admin(
     records: &dyn Records,
     before: &UserRecord,
     after: Option<&UserRecord>,
 ) -> Result<(), RegistryError> {
-    let counts = |user: &UserRecord| user.role == Role::Admin && !user.disabled;
+    let counts = |user: &UserRecord| user.role == Role::Admin && !user.disabled && !user.is_service();
     if counts(before) && !after.is_some_and(counts) && records.counters()?.enabled_admins <= 1 {
         return Err(RegistryError::Conflict(format!(
             "`{}` is the last admin that can sign in; make somebody else an admin first",

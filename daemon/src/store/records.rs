@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use common::api::{Origin, State};
 use common::digest::Digest;
 use common::name::{Alias, ArtifactPath, ItemId, ModelId, ModelName, UserName, Version};
+use common::pattern::NamePattern;
 use common::role::Role;
+use common::token::TokenId;
 use serde::{Deserialize, Serialize};
 
 /// A user.
@@ -21,7 +23,7 @@ pub struct UserRecord {
     pub name: UserName,
     /// The role.
     pub role: Role,
-    /// argon2id in PHC string form.
+    /// argon2id in PHC string form, or [`NO_PASSWORD`].
     pub password_hash: String,
     /// Whether sign-in and tokens are refused.
     pub disabled: bool,
@@ -37,6 +39,57 @@ pub struct UserRecord {
     pub last_login_at_ms: Option<i64>,
     /// Index of the entry that last changed it; its entity tag.
     pub revision: u64,
+}
+
+/// What a service account has in the place of a password's hash. No password has it for its hash: it is no PHC string.
+pub const NO_PASSWORD: &str = "!service";
+
+impl UserRecord {
+    /// Whether it is a service account: it has no password, and can't sign in.
+    pub fn is_service(&self) -> bool {
+        self.password_hash == NO_PASSWORD
+    }
+}
+
+/// An API token. Of its secrets only hashes are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiTokenRecord {
+    /// Its id; never reused.
+    pub id: TokenId,
+    /// Whose it is, by stable id.
+    pub user_id: String,
+    /// What it is for; unique among its user's.
+    pub label: String,
+    /// What is accepted, the newest first: one secret, or two while an old one is let run out.
+    pub secrets: Vec<TokenSecretRecord>,
+    /// Wire names of what it allows at most; none for all that its user may, but for managing users. A name that isn't known
+    /// allows nothing.
+    pub permissions: Option<Vec<String>>,
+    /// On models whose names fit one of these; none for all.
+    pub names: Option<Vec<NamePattern>>,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// By whom, by name.
+    pub created_by: String,
+    /// Milliseconds since the epoch; none: it never ends.
+    pub expires_at_ms: Option<i64>,
+    /// When it was last used, as far as that was written down, milliseconds since the epoch.
+    pub last_used_at_ms: Option<i64>,
+    /// Index of the entry that last changed it; its entity tag.
+    pub revision: u64,
+}
+
+/// One secret of an API token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenSecretRecord {
+    /// SHA-256 of the token's whole text.
+    pub hash: [u8; 32],
+    /// Index of the entry that made it.
+    pub index: u64,
+    /// When, milliseconds since the epoch.
+    pub made_at_ms: i64,
+    /// Until when it is accepted, milliseconds since the epoch; none: as long as the token is.
+    pub until_ms: Option<i64>,
 }
 
 /// A signed-in session.
@@ -429,7 +482,7 @@ pub struct Counters {
     pub versions: u64,
     /// Users.
     pub users: u64,
-    /// Admins that are not disabled.
+    /// Admins that can sign in: not disabled, and no service accounts.
     pub enabled_admins: u64,
     /// Blobs that something points to.
     pub blobs: u64,
@@ -443,7 +496,7 @@ pub struct Counters {
 pub enum Write {
     /// Creates or replaces a user.
     PutUser(UserRecord),
-    /// Removes a user; the sessions are removed by writes of their own.
+    /// Removes a user; sessions and API tokens are removed by writes of their own.
     DeleteUser {
         /// The name.
         name: UserName,
@@ -541,6 +594,16 @@ pub enum Write {
         /// Who would, oldest first.
         approvals: Vec<ApprovalRecord>,
     },
+    /// Creates or replaces an API token.
+    PutApiToken(ApiTokenRecord),
+    /// Ends an API token.
+    DeleteApiToken {
+        /// Which.
+        id: TokenId,
+    },
+    /// Remembers when API tokens were last used, milliseconds since the epoch. Those that are gone are passed over, and no
+    /// time goes back.
+    UseApiTokens(Vec<(TokenId, i64)>),
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

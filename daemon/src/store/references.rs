@@ -83,7 +83,10 @@ impl References {
                 | Write::DeleteIngest { .. }
                 | Write::PutIntake(_)
                 | Write::AppendReviewNote { .. }
-                | Write::PutApprovals { .. } => {}
+                | Write::PutApprovals { .. }
+                | Write::PutApiToken(_)
+                | Write::DeleteApiToken { .. }
+                | Write::UseApiTokens(_) => {}
             }
         }
     }

@@ -52,9 +52,9 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UserRecord,
-    VersionRecord,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
+    SessionRecord, UserRecord, VersionRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -67,6 +67,7 @@ use crate::store::{
 };
 use common::digest::Digest;
 use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
+use common::token::TokenId;
 
 /// Where the store lives and what it is called.
 #[derive(Debug, Clone)]
@@ -607,6 +608,21 @@ impl Records for SledView {
     }
     fn sessions_of(&self, user_id: &str) -> Read<Vec<SessionRecord>> {
         KvRecords(&self.tree).sessions_of(user_id)
+    }
+    fn api_token(&self, id: &TokenId) -> Read<Option<ApiTokenRecord>> {
+        KvRecords(&self.tree).api_token(id)
+    }
+    fn api_tokens_of(&self, user_id: &str) -> Read<Vec<ApiTokenRecord>> {
+        KvRecords(&self.tree).api_tokens_of(user_id)
+    }
+    fn api_tokens(&self, after: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>> {
+        KvRecords(&self.tree).api_tokens(after, limit)
+    }
+    fn api_tokens_back(&self, before: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>> {
+        KvRecords(&self.tree).api_tokens_back(before, limit)
+    }
+    fn api_token_count(&self) -> Read<u64> {
+        KvRecords(&self.tree).api_token_count()
     }
     fn model(&self, id: ModelId) -> Read<Option<ModelRecord>> {
         KvRecords(&self.tree).model(id)

@@ -37,6 +37,9 @@
 //! | `N` | model id, version, entry index | `ReviewNoteRecord` |
 //! | `A` | model id, version | `ApprovalRecord`s |
 //! | `P` | user id | `SenderRecord` |
+//! | `K` | API token id | `ApiTokenRecord` |
+//! | `L` | user id, 0, API token id | – |
+//! | `L` | – | how many of those there are |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -48,14 +51,15 @@ use common::api::State;
 use common::digest::Digest;
 use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
 use common::role::Role;
+use common::token::TokenId;
 use serde::{Deserialize, Serialize};
 
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
+    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord,
+    SenderRecord, SessionRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -248,6 +252,13 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     overlay.put(at, encode(approvals)?);
                 }
             }
+            Write::PutApiToken(token) => put_api_token(overlay, token)?,
+            Write::DeleteApiToken { id } => delete_api_token(overlay, id)?,
+            Write::UseApiTokens(uses) => {
+                for (id, at_ms) in uses {
+                    use_api_token(overlay, id, *at_ms)?;
+                }
+            }
         }
     }
     if counts != before {
@@ -256,8 +267,46 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
     Ok(())
 }
 
+/// Counts those that can sign in.
 fn is_admin(user: &UserRecord) -> u64 {
-    u64::from(user.role == Role::Admin && !user.disabled)
+    u64::from(user.role == Role::Admin && !user.disabled && !user.is_service())
+}
+
+fn api_token_key(id: &TokenId) -> Vec<u8> {
+    key(b'K', &[id.as_str().as_bytes()])
+}
+
+fn put_api_token(overlay: &mut Overlay<'_>, token: &ApiTokenRecord) -> Read<()> {
+    let at = api_token_key(&token.id);
+    if overlay.get(&at)?.is_none() {
+        let count = api_token_count(overlay)? + 1;
+        set_count(overlay, b"L".to_vec(), count)?;
+    }
+    overlay.put(key(b'L', &[token.user_id.as_bytes(), b"\0", token.id.as_str().as_bytes()]), Vec::new());
+    overlay.put(at, encode(token)?);
+    Ok(())
+}
+
+fn delete_api_token(overlay: &mut Overlay<'_>, id: &TokenId) -> Read<()> {
+    let at = api_token_key(id);
+    if let Some(old) = record::<ApiTokenRecord>(overlay, &at)? {
+        let count = api_token_count(overlay)?.saturating_sub(1);
+        set_count(overlay, b"L".to_vec(), count)?;
+        overlay.delete(key(b'L', &[old.user_id.as_bytes(), b"\0", id.as_str().as_bytes()]));
+        overlay.delete(at);
+    }
+    Ok(())
+}
+
+/// Its revision stays: nothing of it has changed that somebody could have decided upon.
+fn use_api_token(overlay: &mut Overlay<'_>, id: &TokenId, at_ms: i64) -> Read<()> {
+    let at = api_token_key(id);
+    if let Some(old) = record::<ApiTokenRecord>(overlay, &at)?
+        && old.last_used_at_ms.is_none_or(|before_ms| before_ms < at_ms)
+    {
+        overlay.put(at, encode(&ApiTokenRecord { last_used_at_ms: Some(at_ms), ..old })?);
+    }
+    Ok(())
 }
 
 fn put_user(overlay: &mut Overlay<'_>, user: &UserRecord, counts: &mut Counters) -> Read<()> {
@@ -627,6 +676,10 @@ fn counters(kv: &(impl Kv + ?Sized)) -> Read<Counters> {
     Ok(record(kv, b"c")?.unwrap_or_default())
 }
 
+fn api_token_count(kv: &(impl Kv + ?Sized)) -> Read<u64> {
+    Ok(record(kv, b"L")?.unwrap_or_default())
+}
+
 fn damaged(kv: &(impl Kv + ?Sized)) -> Read<u64> {
     Ok(record(kv, b"C")?.unwrap_or_default())
 }
@@ -849,6 +902,40 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             sessions.extend(record::<SessionRecord>(self.0, &key(b's', &[&at[prefix.len()..]]))?);
         }
         Ok(sessions)
+    }
+
+    fn api_token(&self, id: &TokenId) -> Read<Option<ApiTokenRecord>> {
+        record(self.0, &api_token_key(id))
+    }
+
+    fn api_tokens_of(&self, user_id: &str) -> Read<Vec<ApiTokenRecord>> {
+        let prefix = key(b'L', &[user_id.as_bytes(), b"\0"]);
+        let mut tokens = Vec::new();
+        for pair in prefixed(self.0, &prefix, false) {
+            let (at, _nothing) = pair?;
+            tokens.extend(record::<ApiTokenRecord>(self.0, &key(b'K', &[&at[prefix.len()..]]))?);
+        }
+        Ok(tokens)
+    }
+
+    fn api_tokens(&self, after: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>> {
+        let from = match after {
+            Some(id) => Bound::Excluded(api_token_key(id)),
+            None => Bound::Included(vec![b'K']),
+        };
+        self.0.range(from, prefix_end(b"K"), false).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn api_tokens_back(&self, before: Option<&TokenId>, limit: usize) -> Read<Vec<ApiTokenRecord>> {
+        let to = match before {
+            Some(id) => Bound::Excluded(api_token_key(id)),
+            None => prefix_end(b"K"),
+        };
+        self.0.range(Bound::Included(vec![b'K']), to, true).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn api_token_count(&self) -> Read<u64> {
+        api_token_count(self.0)
     }
 
     fn model(&self, at: ModelId) -> Read<Option<ModelRecord>> {

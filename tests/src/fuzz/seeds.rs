@@ -15,10 +15,12 @@ use common::audit::{
 };
 use common::digest::Digest;
 use common::name::{ItemId, ModelId, Version};
+use common::token::TokenId;
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
-    ArtifactRecord, FindingRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, LogKeyRecord,
-    LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
+    ApiTokenRecord, ArtifactRecord, FindingRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
+    LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord,
+    TokenSecretRecord, VersionRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -275,6 +277,9 @@ fn records() -> Vec<Seed> {
             versions: vec![(ModelId::from_u128(1), Version::FIRST)],
         },
         Write::PutVersion(version(digest)),
+        Write::PutApiToken(api_token()),
+        Write::UseApiTokens(vec![(TokenId::new(1, 2), 7)]),
+        Write::DeleteApiToken { id: TokenId::new(1, 2) },
     ]);
     let dropped = encode_change(&[
         Write::PutIngest(ingest(
@@ -306,6 +311,24 @@ fn records() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// A token with all that one can have.
+fn api_token() -> ApiTokenRecord {
+    let secret = |index, until_ms| TokenSecretRecord { hash: [9; 32], index, made_at_ms: 1, until_ms };
+    ApiTokenRecord {
+        id: TokenId::new(1, 2),
+        user_id: "usr_1".to_owned(),
+        label: "ci".to_owned(),
+        secrets: vec![secret(8, None), secret(7, Some(9))],
+        permissions: Some(vec!["model.read".to_owned()]),
+        names: Some(vec!["team/*".parse().unwrap()]),
+        created_at_ms: 1,
+        created_by: "ana".to_owned(),
+        expires_at_ms: Some(9),
+        last_used_at_ms: Some(7),
+        revision: 8,
+    }
 }
 
 /// What an item of the drop folder came to.

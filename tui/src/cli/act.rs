@@ -226,6 +226,15 @@ fn thing(bare: &mut Bare, named: Named) -> Result<Object, CliError> {
                 _ => Err(wrong_answer()),
             }
         }
+        Named::Token(id) => {
+            let object = Object::Token { label: id.clone(), id, user: String::new() };
+            match bare.request(Call::Look(object))? {
+                Answer::Look(Reply { body: Base::Token(token), .. }) => {
+                    Ok(Object::Token { id: token.id, label: token.label, user: token.user.to_string() })
+                }
+                _ => Err(wrong_answer()),
+            }
+        }
         Named::Item(path) => by_path(bare, path),
     }
 }
@@ -504,6 +513,11 @@ impl Report {
         if as_json {
             return Ok(writeln!(out, "{}", document(&self.value(act))?)?);
         }
+        // A token is all of standard output, so that a script can take it.
+        if let Some(token) = self.password().filter(|_| self.change.makes_secret()) {
+            self.done().iter().for_each(|line| talk(line));
+            return Ok(writeln!(out, "{token}")?);
+        }
         if let Some(line) = self.done() {
             writeln!(out, "{line}")?;
         }
@@ -526,7 +540,8 @@ impl Report {
                     "request_id": reply.as_ref().map(|reply| &reply.request_id),
                     "restorable_until": body.and_then(|body| body.restorable_until.as_ref()),
                     "receipt": body.and_then(|body| body.receipt.as_ref()),
-                    "password": self.password(),
+                    "password": self.password().filter(|_| !self.change.makes_secret()),
+                    "token": self.password().filter(|_| self.change.makes_secret()),
                 })
             }
             End::Failed { why, .. } => json!({"outcome": "failed", "error": why}),

@@ -33,6 +33,8 @@ pub enum What {
     Users,
     /// A user.
     User,
+    /// API tokens: your own, or those of a user; filter: all.
+    Tokens,
     /// The drop folder. Filter: words of the path, state:
     Queue,
     /// An item of the drop folder, by id.
@@ -57,6 +59,7 @@ impl What {
             Self::Queue => Some(Kind::Queue),
             Self::Quarantine => Some(Kind::Quarantine),
             Self::Entries => Some(Kind::Entries),
+            Self::Tokens => Some(Kind::Tokens),
             Self::Model | Self::Version | Self::User | Self::Item | Self::Entry | Self::Health => None,
         }
     }
@@ -198,7 +201,7 @@ pub(super) fn described(what: What, id: &str, answer: Answer) -> Result<(String,
         (_, Answer::Look(reply)) => match reply.body {
             Base::User(user) => Ok((user_text(&user), document(&user)?)),
             Base::Item(item) => Ok((item_text(&item), document(&item)?)),
-            Base::Model(_) | Base::Version(_) | Base::Intake(_) => Err(wrong_answer()),
+            Base::Model(_) | Base::Version(_) | Base::Intake(_) | Base::Token(_) => Err(wrong_answer()),
         },
         (_, Answer::Audit(reply)) => {
             let row = reply.body.items.first().filter(|row| row.index.to_string() == id);
@@ -299,11 +302,13 @@ fn user_text(user: &User) -> String {
     facts(&[
         ("user", user.username.to_string()),
         ("id", user.id.clone()),
+        ("kind", user.kind.as_str().to_owned()),
         ("role", user.role.to_string()),
         ("may", may.join(", ")),
         ("locked", if user.disabled { "yes" } else { "no" }.to_owned()),
         ("password", if user.must_change_password { "must be changed" } else { "ok" }.to_owned()),
         ("sessions", user.sessions.to_string()),
+        ("API tokens", user.tokens.to_string()),
         ("last sign-in", user.last_login_at.clone().unwrap_or_else(|| "never".to_owned())),
         ("created", user.created_at.clone()),
     ])
@@ -345,6 +350,8 @@ pub(super) fn closer(row: &Row) -> (What, String) {
         Row::User(_) => What::User,
         Row::Item(_) => What::Item,
         Row::Entry(_) => What::Entry,
+        // There is nothing closer than its row.
+        Row::Token(token) => return (What::User, token.user.to_string()),
     };
     (what, row.reference())
 }

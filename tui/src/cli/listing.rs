@@ -1,8 +1,8 @@
 //! Lists of the daemon, page by page: which there are, how each is asked for, and how a row is written. Used by `get` and
 //! by the plain console. Text of others is cleaned here.
 
-use common::api::{AuditRow, IngestItem, ModelRow, QuarantineItem, State, User, VersionInfo};
-use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, UserQuery};
+use common::api::{ApiToken, AuditRow, IngestItem, ModelRow, QuarantineItem, State, User, UserKind, VersionInfo};
+use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, TokenQuery, UserQuery};
 use serde_json::Value;
 
 use super::{CliError, document};
@@ -51,6 +51,7 @@ enum What {
     Queue(Box<IngestQuery>),
     Quarantine(Box<HeldQuery>),
     Entries(Box<AuditQuery>),
+    Tokens(Box<TokenQuery>),
 }
 
 /// A row of a list.
@@ -62,6 +63,7 @@ pub(super) enum Row {
     Item(Box<IngestItem>),
     Held(Box<QuarantineItem>),
     Entry(AuditRow),
+    Token(Box<ApiToken>),
 }
 
 impl Listing {
@@ -78,6 +80,18 @@ impl Listing {
             (Kind::Versions, None) => return Err("versions of which model?".to_owned()),
             (Kind::Versions, Some(_)) if !filter.is_empty() => return Err(format!("there is no filter for {word}")),
             (Kind::Versions, Some(model)) => What::Versions(model.to_owned()),
+            (Kind::Tokens, user) => {
+                let all = match filter {
+                    "" => false,
+                    "all" if user.is_none() => true,
+                    _ => return Err(format!("{filter}: {word} are those of one user, or all")),
+                };
+                What::Tokens(Box::new(TokenQuery {
+                    user: user.unwrap_or_default().to_owned(),
+                    all,
+                    ..TokenQuery::default()
+                }))
+            }
             (_, Some(id)) => return Err(format!("{id}: {word} are a list; a filter narrows it")),
             (Kind::Models, None) => {
                 let sort = one_of(sort.unwrap_or("name"), &SORTS)?;
@@ -108,6 +122,7 @@ impl Listing {
             What::Queue(_) => Kind::Queue,
             What::Quarantine(_) => Kind::Quarantine,
             What::Entries(_) => Kind::Entries,
+            What::Tokens(_) => Kind::Tokens,
         }
     }
 
@@ -119,7 +134,7 @@ impl Listing {
             What::Users(query) => Some(Rows::Users(query.clone())),
             What::Queue(query) => Some(Rows::Items(query.clone())),
             What::Quarantine(query) => Some(Rows::Quarantined(query.clone())),
-            What::Entries(_) => None,
+            What::Entries(_) | What::Tokens(_) => None,
         }
     }
 
@@ -135,6 +150,10 @@ impl Listing {
             What::Users(query) => {
                 let page = Paging { cursor, limit: Some(limit), ..Paging::default() };
                 Call::Users(Box::new(UserQuery { page, ..*query.clone() }))
+            }
+            What::Tokens(query) => {
+                let page = Paging { cursor, limit: Some(limit), ..Paging::default() };
+                Call::Tokens(Box::new(TokenQuery { page, ..*query.clone() }))
             }
             What::Queue(query) => Call::Ingest(Box::new(IngestQuery { cursor, limit: Some(limit), ..*query.clone() })),
             What::Quarantine(query) => {
@@ -158,6 +177,10 @@ impl Listing {
             }
             Answer::Users(reply) => {
                 let rows = reply.body.items.into_iter().map(Row::User).collect();
+                (rows, reply.body.total, reply.body.next_cursor)
+            }
+            Answer::Tokens(reply) => {
+                let rows = reply.body.items.into_iter().map(|token| Row::Token(Box::new(token))).collect();
                 (rows, reply.body.total, reply.body.next_cursor)
             }
             Answer::Ingest(reply) => {
@@ -192,7 +215,12 @@ impl Listing {
                     "VERSION", "STATE", "SIZE", "FILES", "PUBLISHED", "BY"
                 )
             }
-            Kind::Users => format!("{:20} {:12} {:11} {:>8}  LAST SIGN-IN", "USER", "ROLE", "STATE", "SESSIONS"),
+            Kind::Users => {
+                format!("{:20} {:12} {:11} {:>8} {:>6}  LAST SIGN-IN", "USER", "ROLE", "STATE", "SESSIONS", "TOKENS")
+            }
+            Kind::Tokens => {
+                format!("{:16} {:16} {:24} {:8} {:24}  {:24}  MAY", "ID", "USER", "LABEL", "STATE", "ENDS", "LAST USED")
+            }
             Kind::Queue => format!("{:44} {:11} {:>8} {:>5}  {:26}  REASON", "FILE", "STATE", "SIZE", "TRIES", "ID"),
             Kind::Quarantine => {
                 format!("{:44} {:12} {:>8}  {:24}  WHY", "VERSION", "VERDICT", "FINDINGS", "HELD SINCE")
@@ -214,6 +242,7 @@ impl Row {
             Self::Item(item) => item.id.clone(),
             Self::Held(item) => format!("{}:{}", item.name, item.version),
             Self::Entry(row) => row.index.to_string(),
+            Self::Token(token) => token.id.clone(),
         }
     }
 
@@ -226,6 +255,7 @@ impl Row {
             Self::Item(item) => item_line(item),
             Self::Held(item) => held_line(item),
             Self::Entry(row) => entry_line(row),
+            Self::Token(token) => token_line(token),
         };
         line.trim_end().to_owned()
     }
@@ -258,6 +288,7 @@ impl Row {
             Self::Item(row) => serde_json::to_value(row),
             Self::Held(row) => serde_json::to_value(row),
             Self::Entry(row) => serde_json::to_value(row),
+            Self::Token(row) => serde_json::to_value(row),
         };
         value.map_err(|cause| CliError::Io(cause.into()))
     }
@@ -296,15 +327,33 @@ fn version_line(row: &VersionInfo) -> String {
 fn user_line(user: &User) -> String {
     let state = match (user.disabled, user.must_change_password) {
         (true, _) => "locked",
+        (false, _) if user.kind == UserKind::Service => "service",
         (false, true) => "must change",
         (false, false) => "active",
     };
     format!(
-        "{:20} {:12} {state:11} {:>8}  {}",
+        "{:20} {:12} {state:11} {:>8} {:>6}  {}",
         user.username.as_str(),
         user.role.as_str(),
         user.sessions,
+        user.tokens,
         clean(user.last_login_at.as_deref().unwrap_or("-"))
+    )
+}
+
+fn token_line(token: &ApiToken) -> String {
+    let may = token.permissions.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(","));
+    let names = token.names.as_ref().map(|names| names.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(","));
+    format!(
+        "{:16} {:16} {:24} {:8} {:24}  {:24}  {}{}",
+        clean(&token.id),
+        token.user.as_str(),
+        clean(&token.label),
+        token.state.as_str(),
+        clean(token.expires_at.as_deref().unwrap_or("never")),
+        clean(token.last_used_at.as_deref().unwrap_or("never")),
+        may.unwrap_or_else(|| "all but user.manage".to_owned()),
+        names.map(|names| format!(" on {names}")).unwrap_or_default()
     )
 }
 

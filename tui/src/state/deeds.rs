@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use common::api::{IngestItem, IngestState, IntakeStatus, ModelInfo, State as VersionState, User, VersionInfo};
+use common::api::{
+    ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, State as VersionState,
+    User, UserKind, VersionInfo,
+};
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
@@ -34,6 +37,15 @@ pub enum Object {
     },
     /// A user, by name. Names are not given to others.
     User(String),
+    /// An API token.
+    Token {
+        /// Its id.
+        id: String,
+        /// What it is for.
+        label: String,
+        /// Whose it is.
+        user: String,
+    },
     /// An item of the drop folder.
     Item {
         /// Its id.
@@ -52,6 +64,7 @@ impl Object {
             Self::Model { name, .. } | Self::User(name) => name.clone(),
             Self::Version { name, version, .. } => format!("{name}:{version}"),
             Self::Item { path, .. } => path.clone(),
+            Self::Token { label, .. } => label.clone(),
             Self::Intake => "intake".to_owned(),
         }
     }
@@ -59,7 +72,7 @@ impl Object {
     /// What can always be typed for it.
     pub fn id(&self) -> String {
         match self {
-            Self::Model { id, .. } | Self::Item { id, .. } => id.clone(),
+            Self::Model { id, .. } | Self::Item { id, .. } | Self::Token { id, .. } => id.clone(),
             Self::Version { id, version, .. } => format!("{id}:{version}"),
             Self::User(name) => name.clone(),
             Self::Intake => "intake".to_owned(),
@@ -73,6 +86,7 @@ impl Object {
             Self::Version { .. } => "version",
             Self::User(_) => "user",
             Self::Item { .. } => "item",
+            Self::Token { .. } => "API token",
             Self::Intake => "drop folder",
         }
     }
@@ -80,7 +94,9 @@ impl Object {
     /// Name of the audit log for it.
     pub fn target(&self) -> String {
         match self {
-            Self::Model { id, .. } | Self::Version { id, .. } | Self::Item { id, .. } => id.clone(),
+            Self::Model { id, .. } | Self::Version { id, .. } | Self::Item { id, .. } | Self::Token { id, .. } => {
+                id.clone()
+            }
             Self::User(name) => name.clone(),
             Self::Intake => "intake".to_owned(),
         }
@@ -96,6 +112,7 @@ pub enum Base {
     User(Box<User>),
     Item(Box<IngestItem>),
     Intake(Box<IntakeStatus>),
+    Token(Box<ApiToken>),
 }
 
 /// A thing as it was seen, with the entity tag of that.
@@ -156,6 +173,12 @@ pub enum Deed {
     Revoke,
     /// Add a user with a one-time password.
     Register(Role),
+    /// Make an API token for a user. The daemon makes it up.
+    NewToken(Box<NewApiToken>),
+    /// Give an API token another secret; the old one is void at once.
+    RotateToken,
+    /// Revoke an API token.
+    RevokeToken,
     /// Try an item of the drop folder again, at once.
     Retry,
     /// Give an item of the drop folder up.
@@ -213,6 +236,8 @@ impl Change {
             Deed::Role(_) | Deed::Lock(_) | Deed::OneTimePassword | Deed::Revoke | Deed::Register(_) => {
                 Permission::UserManage
             }
+            // Everybody may deal with the own ones; about those of others the daemon decides.
+            Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => Permission::ModelRead,
             Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => Permission::IngestManage,
         }
     }
@@ -221,8 +246,8 @@ impl Change {
     pub fn tier(&self, who: Option<&Who>) -> Tier {
         let is_self = matches!(&self.object, Object::User(name) if who.is_some_and(|who| who.username == *name));
         match self.deed {
-            Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } => Tier::Free,
-            Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke => Tier::Named,
+            Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_) => Tier::Free,
+            Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke | Deed::RevokeToken => Tier::Named,
             Deed::Role(_) | Deed::Lock(_) if is_self => Tier::Named,
             Deed::Alias { .. }
             | Deed::Restore
@@ -231,6 +256,7 @@ impl Change {
             | Deed::Role(_)
             | Deed::Lock(_)
             | Deed::OneTimePassword
+            | Deed::RotateToken
             | Deed::Retry
             | Deed::Discard { .. }
             | Deed::Pause { .. }
@@ -255,8 +281,11 @@ impl Change {
             Deed::Lock(true) => "lock".to_owned(),
             Deed::Lock(false) => "unlock".to_owned(),
             Deed::OneTimePassword => "give a one-time password to".to_owned(),
-            Deed::Revoke => "end all sessions of".to_owned(),
+            Deed::Revoke => "end all sessions and API tokens of".to_owned(),
             Deed::Register(role) => format!("add as {role}"),
+            Deed::NewToken(_) => "make an API token for".to_owned(),
+            Deed::RotateToken => "rotate".to_owned(),
+            Deed::RevokeToken => "revoke".to_owned(),
             Deed::Retry => "retry".to_owned(),
             Deed::Discard { .. } => "discard".to_owned(),
             Deed::Pause { .. } => "pause".to_owned(),
@@ -282,8 +311,11 @@ impl Change {
             Deed::Lock(true) => format!("{name} is locked"),
             Deed::Lock(false) => format!("{name} is unlocked"),
             Deed::OneTimePassword => format!("{name} has a one-time password"),
-            Deed::Revoke => format!("all sessions of {name} have ended"),
+            Deed::Revoke => format!("all sessions and API tokens of {name} have ended"),
             Deed::Register(role) => format!("added {name} as {role}"),
+            Deed::NewToken(new) => format!("made the API token {} for {name}", new.label),
+            Deed::RotateToken => format!("the API token {name} has another secret"),
+            Deed::RevokeToken => format!("revoked the API token {name}"),
             Deed::Retry => format!("{name} is tried again"),
             Deed::Discard { .. } => format!("discarded {name}"),
             Deed::Pause { .. } => "the intake is paused".to_owned(),
@@ -306,7 +338,12 @@ impl Change {
 
     /// Whether there is a thing to be read before.
     pub fn has_base(&self) -> bool {
-        !matches!(self.deed, Deed::Register(_) | Deed::Note { .. })
+        !matches!(self.deed, Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_))
+    }
+
+    /// Whether its answer has a secret that is nowhere else.
+    pub fn makes_secret(&self) -> bool {
+        matches!(self.deed, Deed::NewToken(_) | Deed::RotateToken)
     }
 
     /// Whether it may be sent again without reading first: it carries an idempotency key.
@@ -324,12 +361,13 @@ impl Change {
                 false
             }
             Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => false,
+            Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => false,
         }
     }
 
     /// Whether the thing can't be found any more afterwards.
     pub fn has_gone(&self) -> bool {
-        self.deed == Deed::Delete && matches!(self.object, Object::User(_))
+        self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && matches!(self.object, Object::User(_)))
     }
 
     /// Why there is nothing to do, seen what the thing is now.
@@ -360,7 +398,13 @@ impl Change {
             (Deed::Role(role), Base::User(user)) if user.role == *role => is(role.as_str()),
             (Deed::Lock(true), Base::User(user)) if user.disabled => is("locked"),
             (Deed::Lock(false), Base::User(user)) if !user.disabled => Some("not locked".to_owned()),
-            (Deed::Revoke, Base::User(user)) if user.sessions == 0 => Some("no session is open".to_owned()),
+            (Deed::Revoke, Base::User(user)) if user.sessions == 0 && user.tokens == 0 => {
+                Some("no session is open, and there is no API token".to_owned())
+            }
+            (Deed::OneTimePassword, Base::User(user)) if user.kind == UserKind::Service => {
+                Some("a service account has no password".to_owned())
+            }
+            (Deed::RotateToken, Base::Token(token)) if token.state == ApiTokenState::Expired => is("expired"),
             (Deed::Release { .. }, Base::Version(info)) if info.state == VersionState::Available => is("released"),
             (Deed::Release { .. } | Deed::Block { .. }, Base::Version(info)) if info.state == VersionState::Deleted => {
                 is("deleted")
@@ -397,7 +441,8 @@ impl Change {
             ),
             (Deed::Role(role), Base::User(user)) => Some(user.role == *role),
             (Deed::Lock(on), Base::User(user)) => Some(user.disabled == *on),
-            (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0),
+            (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0 && user.tokens == 0),
+            (Deed::RevokeToken, Base::Token(_)) => Some(false),
             (Deed::Register(_), Base::User(_)) => Some(true),
             (Deed::Block { .. }, Base::Version(info)) => Some(is_blocked(info)),
             (Deed::Retry, Base::Item(item)) => Some(!can_be_retried(item.state)),
@@ -534,6 +579,18 @@ impl Change {
             }
             (Deed::Revoke, Some(Base::User(user))) => {
                 said.push(format!("{} at once; they can sign in again.", end(user.sessions.into())));
+                if user.tokens > 0 {
+                    said.push(format!("{} for good.", ends(user.tokens.into(), "API token")));
+                }
+            }
+            (Deed::RotateToken, Some(Base::Token(token))) => {
+                said.push(format!("Of {}. Whatever has the secret of now is refused at once.", token.user));
+                said.push("The new one is shown once, here.".to_owned());
+            }
+            (Deed::RevokeToken, Some(Base::Token(token))) => {
+                let used = token.last_used_at.as_deref().unwrap_or("never");
+                said.push(format!("Of {}, last used: {used}.", token.user));
+                said.push("Whatever has it is refused at once. This can't be undone.".to_owned());
             }
             _ => {}
         }
@@ -607,7 +664,12 @@ fn are(count: u64, one: &str) -> String {
 
 /// `1 session ends`, `4 sessions end`.
 fn end(count: u64) -> String {
-    format!("{} {}", counted(count, "session"), if count == 1 { "ends" } else { "end" })
+    ends(count, "session")
+}
+
+/// The same of anything.
+fn ends(count: u64, one: &str) -> String {
+    format!("{} {}", counted(count, one), if count == 1 { "ends" } else { "end" })
 }
 
 /// What inspection has against a version, in a sentence.

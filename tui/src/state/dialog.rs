@@ -8,6 +8,7 @@ use crate::keymap::{Command, Context};
 use crate::secret::Secret;
 use crate::state::Screen;
 use crate::state::deeds::{Change, Seen, Tier};
+use crate::state::tokens::Tokens;
 
 /// Lines that the palette remembers.
 pub const HISTORY_MAX: usize = 100;
@@ -21,8 +22,10 @@ pub enum Dialog {
     Palette(Box<Palette>),
     /// A form.
     Form(Box<Form>),
-    /// A password that is shown once.
+    /// A password or token that is shown once.
     Secret(Once),
+    /// API tokens of a user.
+    Tokens(Box<Tokens>),
 }
 
 /// One thing of a question.
@@ -77,13 +80,15 @@ impl Confirm {
     }
 }
 
-/// A password that is shown once, and can be copied once.
+/// A password or an API token that is shown once, and can be copied once.
 #[derive(Debug, Clone)]
 pub struct Once {
     /// Whose.
     pub user: String,
-    /// The password; wiped when this goes.
+    /// The password or token; wiped when this goes.
     pub password: Secret,
+    /// Whether it is an API token.
+    pub is_token: bool,
     /// Whether it was copied.
     pub copied: bool,
     /// Keys count after a frame with a higher number than this was written.
@@ -111,6 +116,11 @@ pub enum Purpose {
     },
     /// A new user.
     AddUser,
+    /// A new API token.
+    AddToken {
+        /// Whose.
+        user: String,
+    },
     /// The role of a user.
     Role {
         /// The user.

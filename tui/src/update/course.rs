@@ -19,6 +19,9 @@ use crate::time::seconds;
 const LOOK_AGAIN_MS: u64 = 1_000;
 /// Longest such wait.
 const LOOK_AGAIN_MS_MAX: u64 = 30_000;
+/// What became of a token whose answer got lost.
+const SECRET_LOST: &str =
+    "whether it was made is not known, and its secret is lost: if it is among the tokens, revoke it and try again";
 /// Failures that the message line names.
 const FAILURES_NAMED: usize = 1;
 
@@ -118,6 +121,9 @@ pub(super) fn reply(
                 set(state, number, place, Status::Failed(why));
             }
         }
+        (Status::Unknown { .. }, Ok(Answer::Look(_))) if item.change.makes_secret() => {
+            set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
+        }
         (Status::Unknown { .. }, Ok(Answer::Look(reply))) => match item.change.has_happened(&reply.body) {
             Some(true) => {
                 let index = index_of(reply.etag.as_deref());
@@ -163,6 +169,9 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
             let tries = tries.saturating_add(1);
             set(state, number, place, Status::Unknown { why: sentence(error), tries, asked: None });
             look_later(tries, out);
+        }
+        Status::Unknown { .. } if item.change.makes_secret() => {
+            set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
         }
         Status::Unknown { .. } if error.status() == Some(404) && item.change.has_gone() => {
             set(state, number, place, Status::Done(None));
@@ -271,7 +280,10 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
         }
         _ => item.change.done(),
     };
-    let user = item.change.object.name();
+    let (user, is_token) = match &item.change.object {
+        Object::Token { user, .. } => (user.clone(), true),
+        object => (object.name(), matches!(item.change.deed, Deed::NewToken(_))),
+    };
     let document = serde_json::json!({
         "done": text, "request_id": reply.request_id, "log_index": index, "receipt": reply.body.receipt,
     });
@@ -296,7 +308,7 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
         },
     );
     if let Some(password) = &reply.body.password {
-        let once = Once { user, password: password.clone(), copied: false, shown_after: state.drawn };
+        let once = Once { user, password: password.clone(), is_token, copied: false, shown_after: state.drawn };
         state.dialog = Some(Dialog::Secret(once));
     }
 }
@@ -376,7 +388,15 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
     if run.items.iter().any(|item| matches!(&item.change.object, Object::User(name) if Some(name) == own.as_ref())) {
         ask(state, Call::Me, out);
     }
-    if touched(|object| matches!(object, Object::User(_))) && state.users.list.is_loaded() {
+    let tokens_of = run.items.iter().find_map(|item| match &item.change.object {
+        Object::Token { user, .. } => Some(user.clone()),
+        _ => None,
+    });
+    // Whoever revoked one sees what is left, unless something else was opened meanwhile.
+    if let Some(user) = tokens_of.filter(|_| state.dialog.is_none() && !state.settings.bare) {
+        super::tokens::open(state, user, out);
+    }
+    if touched(|object| matches!(object, Object::User(_) | Object::Token { .. })) && state.users.list.is_loaded() {
         super::users::refresh(state, out);
     }
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {

@@ -1,6 +1,6 @@
-//! What lies over the screen takes the keys: passes them on, and knows the password that is shown once.
+//! What lies over the screen takes the keys: passes them on, and knows the password or token that is shown once.
 
-use super::{confirm, form, palette, say};
+use super::{confirm, form, palette, say, tokens};
 use crate::action::Action;
 use crate::event::{Code, Key};
 use crate::state::dialog::Dialog;
@@ -11,6 +11,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Some(Dialog::Confirm(_)) => confirm::key(state, key, out),
         Some(Dialog::Palette(_)) => palette::key(state, key, out),
         Some(Dialog::Form(_)) => form::key(state, key, out),
+        Some(Dialog::Tokens(_)) => tokens::key(state, key, out),
         Some(Dialog::Secret(once)) => {
             if state.drawn <= once.shown_after {
                 // Typed before it could be read: it would be gone for good.
@@ -37,6 +38,6 @@ pub(super) fn paste(state: &mut State, text: &str) {
         Some(Dialog::Confirm(_)) => confirm::paste(state, text),
         Some(Dialog::Palette(_)) => palette::paste(state, text),
         Some(Dialog::Form(_)) => form::paste(state, text),
-        Some(Dialog::Secret(_)) | None => {}
+        Some(Dialog::Secret(_) | Dialog::Tokens(_)) | None => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Forms: description and tags of a model, an alias, a role, a new user. What was typed stays through a lost
+//! Forms: description and tags of a model, an alias, a role, a new user, a new API token. What was typed stays through a lost
 //! connection and a new login; a question follows where the deed is one that is asked about.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use crate::edit::Line;
 use crate::event::{Code, Key};
 use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::state::dialog::{Dialog, Field, Form, Purpose};
+use crate::state::tokens::wanted;
 use crate::state::{Level, State};
 use crate::time::age;
 
@@ -68,6 +69,25 @@ pub(super) fn role(state: &mut State, name: String, now: Role) {
     let mut fields = vec![field("Role", Line::new(now.as_str()))];
     fields[0].choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
     show(state, Purpose::Role { name }, fields);
+}
+
+/// A new API token of a user.
+pub(super) fn add_token(state: &mut State, user: String) {
+    let fields = vec![
+        field("Label", Line::new("")),
+        field("Permissions", Line::new("")),
+        field("Models", Line::new("")),
+        field("Lives for", Line::new("90d")),
+    ];
+    show(state, Purpose::AddToken { user }, fields);
+    if let Some(form) = form(state) {
+        form.notes = vec![
+            "Permissions such as model.read, model.write: empty for all its user may but user.manage. Models such as \
+             team/*: empty for all."
+                .to_owned(),
+            "It is shown here once.".to_owned(),
+        ];
+    }
 }
 
 /// A new user.
@@ -270,6 +290,14 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
         Purpose::Role { name } => match texts[0].trim().parse::<Role>() {
             Ok(role) => confirm::open(state, vec![Change::new(Object::User(name), Deed::Role(role))], out),
             Err(why) => wrong(form, 0, why),
+        },
+        Purpose::AddToken { user } => match wanted(&user, &texts[0], &texts[1], &texts[2], &texts[3]) {
+            Ok(new) => {
+                state.dialog = None;
+                let change = Change::new(Object::User(user), Deed::NewToken(Box::new(new)));
+                course::begin(state, vec![(change, None, None)], false, out);
+            }
+            Err((at, why)) => wrong(form, at, why),
         },
         Purpose::AddUser => {
             let name: UserName = match texts[0].trim().parse() {

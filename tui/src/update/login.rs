@@ -64,6 +64,10 @@ pub(super) fn open(state: &mut State, reason: Option<String>) {
 }
 
 pub(super) fn renew(state: &mut State, out: &mut Vec<Action>) {
+    if let Some(label) = state.who.as_ref().and_then(|who| who.api_token.clone()) {
+        let why = format!("the API token {label} is not accepted any more: it has expired or was revoked");
+        return open(state, Some(why));
+    }
     if !state.renewing && state.login.is_none() {
         state.renewing = true;
         ask(state, Call::Refresh, out);
@@ -162,7 +166,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        state.who = Some(Who { id: String::new(), username, role: session.role, permissions });
+        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -192,10 +196,23 @@ fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
 pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     let was_checking = state.who.is_none();
     let username = me.username.to_string();
-    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions });
+    let api_token = me.api_token.map(|token| token.label);
+    let is_session = api_token.is_none();
+    if let Some(label) = api_token.as_ref().filter(|_| was_checking) {
+        let ends = match &me.token_expires_at {
+            Some(at) => format!("which ends {at}"),
+            None => "which never ends".to_owned(),
+        };
+        say(state, Level::Info, format!("here with the API token {label}, {ends}"), out);
+    }
+    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions, api_token });
     if was_checking {
-        let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
-        refresh_later(state, u64::try_from(left).unwrap_or(0), out);
+        if is_session {
+            let ends = me.token_expires_at.as_deref().and_then(seconds);
+            let left = ends.map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
+            refresh_later(state, u64::try_from(left).unwrap_or(0), out);
+        }
+        state.renewing = false;
         state.login = None;
         super::touched(state, out);
     }
@@ -288,6 +305,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } => {
                 super::course::not_sent(state, id, why, out);
             }
+            Call::Tokens(_) => super::tokens::not_sent(state, id, why),
             Call::Log(call) => super::tail::given_up(state, call),
             Call::Position(_) => state.audit.locating = None,
             Call::Acknowledge(_) => super::tail::send_later(state, out),

@@ -2,7 +2,7 @@
 
 use common::api::UserInfo;
 
-use super::{ask, cancel, confirm, form, jump, rows_height, say, travel, wanted};
+use super::{ask, cancel, confirm, form, jump, rows_height, say, tokens, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -36,6 +36,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::Lock, Some((name, _, is_locked))) => return ask_before(state, name, Deed::Lock(!is_locked), out),
         (Command::OneTimePassword, Some((name, ..))) => return ask_before(state, name, Deed::OneTimePassword, out),
         (Command::Sessions, Some((name, ..))) => return ask_before(state, name, Deed::Revoke, out),
+        (Command::Tokens, Some((name, ..))) => return tokens::open(state, name, out),
         (Command::Delete, Some((name, ..))) => return ask_before(state, name, Deed::Delete, out),
         _ => {}
     }

@@ -12,6 +12,8 @@ use crate::view::pen::{Pen, Tone};
 
 /// Columns of the frame, where there is room.
 const COLUMNS: u16 = 66;
+/// The same for an API token.
+const TOKEN_COLUMNS: u16 = 75;
 /// Things that are named in a question about many.
 const NAMED: usize = 5;
 
@@ -163,14 +165,21 @@ fn entry(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, text: &str, befor
     Position { x: x + column.min(room), y }
 }
 
-/// Paints a password that is shown once.
+/// Paints a password or token that is shown once.
 pub(super) fn paint_once(areas: &Areas, once: &Once, pen: &mut Pen<'_>) {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
-    let inside = pen.frame(centred(whole, COLUMNS, 8), "one-time password");
+    let (title, what) = if once.is_token {
+        ("API token", format!("A token of {}, to be sent as Authorization: Bearer:", once.user))
+    } else {
+        ("one-time password", format!("For {}, to be changed at the next sign-in:", once.user))
+    };
+    // An API token is longer than a sentence, and is shown whole.
+    let columns = if once.is_token { TOKEN_COLUMNS } else { COLUMNS };
+    let inside = pen.frame(centred(whole, columns, 8), title);
     let wide = inside.width.saturating_sub(2);
     let copied = if once.copied { "It was copied." } else { "y copies it, once." };
     for (y, (line, tone)) in (inside.y..inside.bottom()).zip([
-        (format!("For {}, to be changed at the next sign-in:", once.user), Tone::Plain),
+        (what, Tone::Plain),
         (String::new(), Tone::Plain),
         (once.password.expose().to_owned(), Tone::Bold),
         (String::new(), Tone::Plain),

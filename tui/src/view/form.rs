@@ -65,6 +65,7 @@ fn title(form: &Form) -> String {
         Purpose::Edit { name, .. } => format!("edit {name}"),
         Purpose::Alias { name, .. } => format!("point an alias of {name}"),
         Purpose::AddUser => "add a user".to_owned(),
+        Purpose::AddToken { user } => format!("make an API token of {user}"),
         Purpose::Role { name } => format!("role of {name}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Screen 5: users, and what one of them may do.
 
-use common::api::User;
+use common::api::{User, UserKind};
 use common::role::Role;
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
@@ -12,13 +12,14 @@ use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     flexible("USER", 10, 0),
     fixed("ROLE", 11, 1),
     fixed("STATE", 8, 2),
     number("LAST LOGIN", 10, 3),
     number("FAILED", 6, 5),
     number("SESSIONS", 8, 6),
+    number("TOKENS", 6, 7),
     fixed("PASSWORD", 11, 4),
 ];
 
@@ -50,6 +51,7 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
     let standing = match (user.disabled, &user.locked_until) {
         (true, _) => ("disabled".to_owned(), Tone::Bad),
         (false, Some(_)) => ("LOCKED".to_owned(), Tone::Warn),
+        (false, None) if user.kind == UserKind::Service => ("service".to_owned(), Tone::Plain),
         (false, None) => ("active".to_owned(), Tone::Plain),
     };
     let failed = if user.failed_logins > 0 { Tone::Warn } else { Tone::Plain };
@@ -60,7 +62,14 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
         (last, Tone::Plain),
         (user.failed_logins.to_string(), failed),
         (user.sessions.to_string(), Tone::Plain),
-        if user.must_change_password { ("must change".to_owned(), Tone::Warn) } else { ("ok".to_owned(), Tone::Plain) },
+        (user.tokens.to_string(), Tone::Plain),
+        if user.kind == UserKind::Service {
+            ("token only".to_owned(), Tone::Plain)
+        } else if user.must_change_password {
+            ("must change".to_owned(), Tone::Warn)
+        } else {
+            ("ok".to_owned(), Tone::Plain)
+        },
     ]
 }
 
@@ -71,6 +80,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let reading = state.users.reading.as_ref().filter(|reading| reading.key == user.key());
     text.pieces(vec![(user.username.to_string(), Tone::Bold), (format!("  {}", user.id), Tone::Dim)]);
     text.fact("role", &role(user, reading, now), Tone::Plain);
+    let is_service = user.kind == UserKind::Service;
     match (user.disabled, &user.locked_until) {
         (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
         (false, Some(until)) => {
@@ -80,9 +90,14 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
                 Tone::Warn,
             );
         }
+        (false, None) if is_service => text.fact("state", "service account: it can't sign in", Tone::Plain),
         (false, None) => text.fact("state", "active", Tone::Plain),
     }
-    let password = if user.must_change_password { "must be changed at the next sign-in" } else { "ok" };
+    let password = match (is_service, user.must_change_password) {
+        (true, _) => "none: API tokens only",
+        (false, true) => "must be changed at the next sign-in",
+        (false, false) => "ok",
+    };
     text.fact("password", password, if user.must_change_password { Tone::Warn } else { Tone::Plain });
     text.fact("created", &format!("{}  {}", user.created_at, age(&user.created_at, now)), Tone::Plain);
     if user.updated_at != user.created_at {
@@ -95,6 +110,8 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact("failed", &format!("{failed} of late, since the last that did not"), Tone::Warn);
     }
     sessions(user, reading, now, &mut text);
+    let tokens = if user.tokens == 0 { "none".to_owned() } else { format!("{} (T shows them)", user.tokens) };
+    text.fact("API tokens", &tokens, Tone::Plain);
     may(user.role, &mut text);
     text.lines()
 }

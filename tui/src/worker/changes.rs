@@ -1,7 +1,7 @@
 //! Performs changes and reads what they are about. Idempotency keys and one-time passwords are made here, each from its
 //! number and a seed of this process: a repetition has the same key and the same body, and state holds no secret.
 
-use common::api::{AcknowledgeAlarm, ModelPatch, Release, State, UserPatch};
+use common::api::{AcknowledgeAlarm, ApiTokenMade, ModelPatch, Release, RotateApiToken, State, UserPatch};
 use common::audit::Receipt;
 use common::client::{Client, ClientError, Condition, IngestQuery, Reply, VersionVerb};
 use common::name::{ItemId, Version};
@@ -81,6 +81,7 @@ pub(super) async fn look(client: &Client, object: &Object) -> Result<Reply<Base>
             client.version_info(id, *version).await?.map(|info| Base::Version(Box::new(info)))
         }
         Object::User(name) => client.user(name).await?.map(|info| Base::User(Box::new(info.user))),
+        Object::Token { id, .. } => client.api_token(id).await?.map(|token| Base::Token(Box::new(token))),
         Object::Item { id, .. } => client.ingest_item(item(id)?).await?.map(|item| Base::Item(Box::new(item))),
         Object::Intake => {
             let reply = client.ingest(&IngestQuery { limit: Some(1), ..IngestQuery::default() }).await?;
@@ -118,9 +119,32 @@ pub(super) async fn perform(
         Object::Model { id, .. } => of_model(client, change, id, &condition).await,
         Object::Version { id, version, .. } => of_version(client, change, id, *version, &condition).await,
         Object::User(name) => of_user(client, seed, change, name, key, &condition).await,
+        Object::Token { id, .. } => of_token(client, change, id, &condition).await,
         Object::Item { id, .. } => of_item(client, change, item(id)?).await,
         Object::Intake => of_intake(client, change).await,
     }
+}
+
+/// The secret comes with the answer and is nowhere else.
+fn with_token(reply: Reply<ApiTokenMade>) -> Reply<Outcome> {
+    reply.map(|made| Outcome {
+        receipt: Some(made.receipt),
+        password: Some(Secret::new(made.token)),
+        ..Outcome::default()
+    })
+}
+
+async fn of_token(
+    client: &Client,
+    change: &Change,
+    id: &str,
+    condition: &Condition,
+) -> Result<Reply<Outcome>, ClientError> {
+    Ok(match &change.deed {
+        Deed::RevokeToken => client.revoke_token(id, condition).await?.map(gone),
+        Deed::RotateToken => with_token(client.rotate_token(id, &RotateApiToken::default(), condition).await?),
+        _ => return Err(wrong(change)),
+    })
 }
 
 /// Changes of the drop folder know neither keys nor entity tags: doing one again is refused, for it is done.
@@ -219,6 +243,7 @@ async fn of_user(
             let patch = UserPatch { role: None, disabled: Some(*on) };
             with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
         }
+        Deed::NewToken(new) => with_token(client.create_token(new).await?),
         Deed::Delete => client.delete_user(name, condition).await?.map(gone),
         Deed::Revoke => with_receipt(client.revoke_sessions(name, condition).await?, |changed| changed.receipt),
         Deed::OneTimePassword => {

@@ -209,6 +209,34 @@ fn one_time_password() {
     assert!(!console.shows("abcde-fghjk"));
 }
 
+/// Tokens of a user lie over the screen; what is done to one is asked about by its label, and a new one is shown once.
+#[test]
+fn tokens() {
+    let mut console = console();
+    console.press("5").wait(400).press("jT");
+    assert!(console.shows("API tokens of bob") && console.shows("06cfb8938p4tqkff"), "{}", console.screen());
+    console.press("D");
+    assert!(console.shows("Type the name") && console.shows("can't be undone"), "{}", console.screen());
+    console.press("nightly<Enter>");
+    let all = sent(&console);
+    assert!(matches!(&all[..], [(Object::Token { id, .. }, Deed::RevokeToken, _, _)] if id == "06cfb8938p4tqkff"));
+    assert!(console.shows("API tokens of bob"), "they are shown again: {}", console.screen());
+    console.press("a").press("x<Enter>model.fly<Enter>");
+    console.press("<Enter><Enter>");
+    assert!(console.shows("model.fly is no permission"), "{}", console.screen());
+    console.press("<C-u><Enter><Enter><Enter>");
+    let all = sent(&console);
+    assert!(matches!(&all[1], (Object::User(user), Deed::NewToken(new), _, _) if user == "bob" && new.label == "x"));
+    // Without an answer it is not made a second time: its secret is lost.
+    let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    viewer.press("K");
+    assert!(viewer.shows("API tokens of alice") && viewer.shows("no token"), "{}", viewer.screen());
+    viewer.registry.changes.push_back(offline());
+    viewer.press("a").press("x<Enter><Enter><Enter><Enter>").wait(5_000);
+    assert_eq!(sent(&viewer).len(), 1);
+    assert!(message(&viewer).contains("its secret is lost"), "{}", message(&viewer));
+}
+
 /// Many at once: counted first, above twenty asked about by their number; failures are listed and tried again.
 #[test]
 fn many() {

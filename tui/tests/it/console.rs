@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready, ReviewInfo,
-    Status, User, UserInfo, VersionInfo,
+    ApiToken, AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready,
+    ReviewInfo, Status, User, UserInfo, VersionInfo,
 };
 use common::audit::{canonical_json, leaf_hash};
 use common::certificate::{Certificate, KeyPin};
@@ -333,6 +333,11 @@ impl Registry {
                 let total = users.len() as u64;
                 Answer::Users(reply(page(users, 0, total)))
             }
+            Call::Tokens(query) => {
+                let rows = if query.user == "bob" { vec![self.token()] } else { Vec::new() };
+                let total = rows.len() as u64;
+                Answer::Tokens(reply(page(rows, 0, total)))
+            }
             Call::User(name) => Answer::User(reply(Box::new(self.user_info(&name)))),
             Call::Audit(query) => Answer::Audit(reply(self.audit(&query))),
             Call::Status => Answer::Status(reply(Box::new(self.status()))),
@@ -440,7 +445,18 @@ impl Registry {
                 Base::Item(Box::new(item.unwrap()))
             }
             Object::Intake => Base::Intake(Box::new(made(self.intake()))),
+            Object::Token { .. } => Base::Token(Box::new(self.token())),
         }
+    }
+
+    fn token(&self) -> ApiToken {
+        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        made(json!({
+            "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": "bob", "state": "live",
+            "permissions": ["model.read"], "names": ["team-nlp/*"], "created_at": "2026-07-01T08:00:00.000Z",
+            "created_by": "bob", "rotated_at": null, "old_secret_until": null,
+            "expires_at": "2026-09-29T08:00:00.000Z", "last_used_at": "2026-07-22T12:01:11.000Z"
+        }))
     }
 
     fn row(&self, number: u64) -> ModelRow {

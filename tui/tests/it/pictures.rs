@@ -80,6 +80,10 @@ fn screens() {
         ("lock", "5|jL"),
         ("password", "5|jPy"),
         ("add-user", "5|a"),
+        ("tokens", "5|jT"),
+        ("tokens-own", "K"),
+        ("add-token", "5|jTa"),
+        ("rotate-token", "5|jTr"),
     ] {
         pictures(name, &registry, keys);
     }

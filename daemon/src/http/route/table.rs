@@ -259,7 +259,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 14] = [
+const PATH_PARAMS: [Param; 15] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -271,6 +271,7 @@ const PATH_PARAMS: [Param; 14] = [
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
     path("upload", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The upload's id."),
+    path("token", Shape::Pattern("^[0-9a-hjkmnp-tv-z]{16}$"), "The API token's id, which is no secret."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
     path("index", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "The entry's index in the log, from 0."),
@@ -420,6 +421,7 @@ const PUBLISHED: [Success; 2] = [
 const OPERATIONS: &str = "operations";
 const SIGN_IN: &str = "signing in";
 const USERS_TAG: &str = "users";
+const TOKENS_TAG: &str = "tokens";
 const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
@@ -429,12 +431,16 @@ const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 10] = [
+pub(crate) const TAGS: [(&str, &str); 11] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
+    (
+        TOKENS_TAG,
+        "Credentials for programs: `mreg_<id>_<secret>`, sent as `Authorization: Bearer` like any other token.",
+    ),
     (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (AUDIT_TAG, "What was done, by whom, provably."),
@@ -687,7 +693,8 @@ static REGISTER: Endpoint = Endpoint {
     template: "/register",
     tag: SIGN_IN,
     summary: "Create a user",
-    text: "Admins only, unless open registration is on: then anyone may, as `viewer`.",
+    text: "Admins only, unless open registration is on: then anyone may, as `viewer`. With `\"kind\": \"service\"` and no \
+           password it is a service account, for admins to make tokens for.",
     audit: Always(&Action::UserCreate),
     params: &[IDEMPOTENCY_KEY],
     body: Body::Json("Register"),
@@ -780,7 +787,7 @@ static DELETE_USER: Endpoint = Endpoint {
     template: "/users/{name}",
     tag: USERS_TAG,
     summary: "Delete a user",
-    text: "For good, and with all sessions. What the user did stays under the name. The last enabled admin can't be deleted.",
+    text: "For good, and with all sessions and API tokens. What the user did stays under the name. The last enabled admin can't be deleted.",
     access: USERS,
     audit: Always(&Action::UserDelete),
     params: &[IF_MATCH],
@@ -793,7 +800,9 @@ static REVOKE_SESSIONS: Endpoint = Endpoint {
     method: "POST",
     template: "/users/{name}/sessions/revoke",
     tag: USERS_TAG,
-    summary: "End all sessions of a user",
+    summary: "End all sessions of a user, and all API tokens",
+    text: "Nothing of theirs is accepted any more, from the next request on: the API tokens are gone for good. A person can \
+           sign in again; who shouldn't is to be disabled first.",
     access: USERS,
     audit: Always(&Action::UserRevokeSessions),
     params: &[IDEMPOTENCY_KEY],
@@ -807,13 +816,97 @@ static SET_PASSWORD: Endpoint = Endpoint {
     template: "/users/{name}/password",
     tag: USERS_TAG,
     summary: "Set a user's password",
-    text: "The user must change it after the next sign-in. Ends all of the user's sessions.",
+    text: "The user must change it after the next sign-in. Ends all of the user's sessions; API tokens stay, for they have \
+           nothing of the password. A service account has none.",
     access: USERS,
     audit: Always(&Action::UserPassword),
     params: &[IDEMPOTENCY_KEY],
     body: Body::Json("NewPassword"),
     answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user.")],
-    problems: &[P::NotFound, P::WeakPassword],
+    problems: &[P::NotFound, P::Conflict, P::WeakPassword],
+};
+
+// ---- API tokens -----------------------------------------------------------------------------------------------------
+
+static LIST_TOKENS: Endpoint = Endpoint {
+    id: "list_tokens",
+    template: "/tokens",
+    tag: TOKENS_TAG,
+    summary: "List API tokens",
+    text: "One's own; with `user.manage` also those of others. The oldest first, expired ones included, never with a secret.",
+    access: SignedIn,
+    audit: Refusals(&Action::UserRead),
+    params: &[
+        query("user", Shape::Text { min: 1, max: 64 }, "Those of this user. Needs `user.manage`, but for one's own."),
+        query("all", Shape::Flag, "Those of all users. Needs `user.manage`."),
+        LIMIT,
+        CURSOR,
+        BEFORE,
+    ],
+    answers: &[json(200, &[Content::Json("ApiTokenPage")], &[H::Link], "A page of tokens.")],
+    problems: &[P::Forbidden, P::NotFound],
+    ..PLAIN
+};
+static CREATE_TOKEN: Endpoint = Endpoint {
+    id: "create_token",
+    method: "POST",
+    template: "/tokens",
+    tag: TOKENS_TAG,
+    summary: "Make an API token",
+    text: "For oneself, signed in with a password, or with `user.manage` for a service account. The token stands in the \
+           answer, once; only a hash of it is kept. It can do at most what its user may at the time of each request, less \
+           what its scope leaves out. `user.manage` must be named to be in it, and is as good as being an admin: without it no \
+           API token makes, lists, rotates or revokes any. There is no `Idempotency-Key` here: the answer can't be given \
+           again. A user has at most 50 tokens.",
+    access: SignedIn,
+    audit: Always(&Action::TokenCreate),
+    body: Body::Json("NewApiToken"),
+    answers: &[json(201, &[Content::Json("ApiTokenMade")], &[H::Location, H::ETag, H::Logged], "The new token.")],
+    problems: &[P::Forbidden, P::NotFound, P::Conflict],
+    ..PLAIN
+};
+static SHOW_TOKEN: Endpoint = Endpoint {
+    id: "show_token",
+    template: "/tokens/{token}",
+    tag: TOKENS_TAG,
+    summary: "Show an API token",
+    text: "One's own; with `user.manage` also those of others.",
+    access: SignedIn,
+    audit: Refusals(&Action::UserRead),
+    params: &[IF_NONE_MATCH],
+    answers: &[json(200, &[Content::Json("ApiToken")], &[H::ETag], "The token, without its secret."), NOT_MODIFIED],
+    problems: &[P::Forbidden, P::NotFound],
+    ..PLAIN
+};
+static REVOKE_TOKEN: Endpoint = Endpoint {
+    id: "revoke_token",
+    method: "DELETE",
+    template: "/tokens/{token}",
+    tag: TOKENS_TAG,
+    summary: "Revoke an API token",
+    text: "For good, and from the next request on. One's own; with `user.manage` also those of others.",
+    access: SignedIn,
+    audit: Always(&Action::TokenRevoke),
+    params: &[IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Revoked.")],
+    problems: &[P::Forbidden, P::NotFound],
+    ..PLAIN
+};
+static ROTATE_TOKEN: Endpoint = Endpoint {
+    id: "rotate_token",
+    method: "POST",
+    template: "/tokens/{token}/rotate",
+    tag: TOKENS_TAG,
+    summary: "Give an API token another secret",
+    text: "Id, label and scope stay. The old secret ends at once, or is accepted beside the new one for as long as `overlap` \
+           says, at most a week. The token lives as long again as it was made for, unless the body says otherwise. Whose it \
+           must be is as for making one.",
+    access: SignedIn,
+    audit: Always(&Action::TokenRotate),
+    params: &[IF_MATCH],
+    body: Body::Json("RotateApiToken"),
+    answers: &[json(200, &[Content::Json("ApiTokenMade")], &[H::ETag, H::Logged], "The token, with its new secret.")],
+    problems: &[P::Forbidden, P::NotFound, P::Conflict],
 };
 
 // ---- resumable uploads ----------------------------------------------------------------------------------------------
@@ -1845,7 +1938,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 82] = [
+    pub const ALL: [&'static Endpoint; 87] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1901,6 +1994,11 @@ impl Route {
         &REVOKE_SESSIONS,
         &SET_PASSWORD,
         &LIST_ROLES,
+        &LIST_TOKENS,
+        &CREATE_TOKEN,
+        &SHOW_TOKEN,
+        &REVOKE_TOKEN,
+        &ROTATE_TOKEN,
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
@@ -1959,6 +2057,11 @@ impl Route {
             Self::DeleteUser { .. } => &DELETE_USER,
             Self::RevokeSessions { .. } => &REVOKE_SESSIONS,
             Self::SetPassword { .. } => &SET_PASSWORD,
+            Self::ListTokens => &LIST_TOKENS,
+            Self::CreateToken => &CREATE_TOKEN,
+            Self::ShowToken { .. } => &SHOW_TOKEN,
+            Self::RevokeToken { .. } => &REVOKE_TOKEN,
+            Self::RotateToken { .. } => &ROTATE_TOKEN,
             Self::ListModels => &LIST_MODELS,
             Self::Publish => &PUBLISH,
             Self::PublishFile { .. } => &PUBLISH_FILE,

@@ -107,7 +107,8 @@ pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Res
     let mut items = Vec::with_capacity(users.len());
     for user in &users {
         let failed = failures.of(user.name.as_str());
-        items.push(render::user(user, &view.sessions_of(&user.id)?, failed, now_ms));
+        let (sessions, tokens) = (view.sessions_of(&user.id)?, view.api_tokens_of(&user.id)?);
+        items.push(render::user(user, &sessions, &tokens, failed, now_ms));
     }
     Ok(Page { items, total: Some(total), next_cursor, prev_cursor })
 }

@@ -783,6 +783,9 @@ fn key_name(key: &[u8]) -> String {
         b'N' => "note of a review",
         b'A' => "approvals",
         b'P' => "record of a sender",
+        b'K' => "API token",
+        b'L' if rest.is_empty() => "count of API tokens",
+        b'L' => "API token of user",
         b'z' => "applied",
         _ => "unknown key",
     };

@@ -69,6 +69,8 @@ impl Plain {
             ("quit" | "exit" | "q", []) => self.quit_or_ask(),
             ("models", _) => self.list(Kind::Models, None, &joined),
             ("versions", [model]) => self.list(Kind::Versions, Some(model), ""),
+            ("tokens", []) => self.list(Kind::Tokens, None, ""),
+            ("tokens", [user]) => self.list(Kind::Tokens, Some(user), ""),
             ("users", _) => self.list(Kind::Users, None, &joined),
             ("queue", _) => self.list(Kind::Queue, None, &joined),
             ("quarantine", _) => self.list(Kind::Quarantine, None, &joined),
@@ -169,7 +171,7 @@ impl Plain {
     fn list(&mut self, kind: Kind, id: Option<&str>, filter: &str) -> Result<(), CliError> {
         let screen = match kind {
             Kind::Models | Kind::Versions => Screen::Models,
-            Kind::Users => Screen::Users,
+            Kind::Users | Kind::Tokens => Screen::Users,
             Kind::Queue => Screen::Queue,
             Kind::Quarantine => Screen::Quarantine,
             Kind::Entries => Screen::Audit,
@@ -296,7 +298,8 @@ impl Plain {
                         (None, failed) => self.say(&format!("! {}", failed.unwrap_or_default()))?,
                     }
                     if let Some(password) = report.password() {
-                        self.say(&format!("one-time password, shown this once: {password}"))?;
+                        let what = if report.change.makes_secret() { "API token" } else { "one-time password" };
+                        self.say(&format!("{what}, shown this once: {password}"))?;
                     }
                 }
                 if self.state().changes.undo.is_some() {
