@@ -1,6 +1,8 @@
 //! Request and response bodies of the REST interface, one struct each (rest-api.md §2–§6). Times are RFC 3339 UTC with
 //! `Z` and milliseconds, sizes octets, digests `sha256:<64 hex>`. Rules about values live in the daemon's registry.
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,11 @@ use crate::audit::Receipt;
 use crate::digest::Digest;
 use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
 use crate::role::{Permission, Role};
+
+pub use self::webhooks::{
+    NewWebhook, Webhook, WebhookAttempt, WebhookAttemptKind, WebhookChanged, WebhookPatch, WebhookReplay,
+    WebhookRotate, WebhookSecret, WebhookState, WebhookTried, WebhooksStatus,
+};
 
 // ---- signing in -----------------------------------------------------------------------------------------------------
 
@@ -937,6 +944,9 @@ pub struct Status {
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,
+    /// The webhooks.
+    #[serde(default)]
+    pub webhooks: WebhooksStatus,
     /// The certificate; none where there is no TLS.
     #[serde(default)]
     pub tls: Option<TlsStatus>,

@@ -783,6 +783,8 @@ fn key_name(key: &[u8]) -> String {
         b'N' => "note of a review",
         b'A' => "approvals",
         b'P' => "record of a sender",
+        b'H' => "webhook",
+        b'j' => "progress of a webhook",
         b'z' => "applied",
         _ => "unknown key",
     };
