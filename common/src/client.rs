@@ -8,6 +8,7 @@ mod resumable;
 mod sse;
 mod upload;
 mod way;
+mod webhooks;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;

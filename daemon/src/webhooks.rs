@@ -33,10 +33,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::webhooks::WebhookConfig;
+use crate::config::webhooks::address::Address;
 use crate::http::server::raised;
 use crate::registry::Registry;
 use crate::registry::error::RegistryError;
-use crate::registry::webhooks::address::Address;
 use crate::registry::webhooks::event::{Filter, Message};
 use crate::registry::webhooks::{Known, LOOK_ENTRIES_MAX};
 use crate::store::PublishedCheckpoint;

@@ -36,12 +36,12 @@ impl VersionVerb {
 
 impl Condition {
     /// For calls that know `If-Match` only.
-    fn state(&self) -> Self {
+    pub(super) fn state(&self) -> Self {
         Self { key: None, ..self.clone() }
     }
 
     /// For calls that know `Idempotency-Key` only.
-    fn key(&self) -> Self {
+    pub(super) fn key(&self) -> Self {
         Self { if_match: None, ..self.clone() }
     }
 }

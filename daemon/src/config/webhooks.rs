@@ -5,6 +5,8 @@
 //! registry would reach what only the daemon's machine can: services on its loopback, in its network, or the credentials
 //! that clouds hand out at link-local addresses.
 
+pub mod address;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;

@@ -5,7 +5,6 @@
 //! be lost between a change and the message about it. A message's id follows from webhook and index, so that whatever is
 //! sent again is known again. Only entries that a published checkpoint covers are told.
 
-pub mod address;
 pub mod event;
 
 use std::ops::Range;
@@ -18,13 +17,13 @@ use common::role::Permission;
 use serde_json::json;
 
 use crate::clock;
+use crate::config::webhooks::address::Address;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, cut};
 use crate::registry::delete::Gone;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
 use crate::registry::text::{self, Refused};
-use crate::registry::webhooks::address::Address;
 use crate::registry::webhooks::event::{Filter, Message};
 use crate::registry::{Inner, Registry};
 use crate::store::records::{WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write};

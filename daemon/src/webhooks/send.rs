@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 
 use crate::clock;
 use crate::config::webhooks::Allowed;
-use crate::registry::webhooks::address::Address;
+use crate::config::webhooks::address::Address;
 
 /// For one message, from looking up the name to the head of the answer.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(asked("4294967295"), Some(RETRY_AFTER_MS_MAX));
         assert_eq!(asked("Tue, 14 Nov 2023 22:14:20 GMT"), Some(60_000));
         assert_eq!(asked("Tue, 14 Nov 2017 22:14:20 GMT"), Some(0));
-        assert_eq!(asked("Tue, 14 Nov 2199 22:14:20 GMT"), Some(RETRY_AFTER_MS_MAX));
+        assert_eq!(asked("Thu, 14 Nov 2199 22:14:20 GMT"), Some(RETRY_AFTER_MS_MAX));
         for text in ["", "-1", "1.5", "soon", "99999999999999999999"] {
             assert_eq!(asked(text), None, "{text}");
         }

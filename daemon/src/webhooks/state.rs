@@ -168,7 +168,7 @@ mod tests {
             attempts += 1;
             assert!(attempts < 20);
         }
-        assert!(now_ms >= 3 * DAY_MS && now_ms < 4 * DAY_MS, "{now_ms}");
+        assert!((3 * DAY_MS..4 * DAY_MS).contains(&now_ms), "{now_ms}");
         assert_eq!((attempts, progress.next), (9, 7), "the message is still the next");
         let mut progress = Progress::default();
         assert!(progress.failed(0, 1, 5, None, Duration::from_secs(1), 0).is_some());

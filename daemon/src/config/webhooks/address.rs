@@ -46,17 +46,14 @@ impl Address {
                 "it must have no user before the host; a secret of the receiver's can stand in the path".to_owned()
             );
         }
-        let port = match (authority.port(), authority.port_u16()) {
-            (None, _) if authority.as_str().ends_with(':') => return Err("its port is missing".to_owned()),
-            (None, _) => {
-                if is_tls {
-                    443
-                } else {
-                    80
-                }
+        // Read here, since the type lets a port pass that is none, and then says that there isn't any.
+        let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
+            "" if is_tls => 443,
+            "" => 80,
+            text => {
+                let port = text.strip_prefix(':').and_then(|digits| digits.parse().ok()).filter(|port| *port > 0);
+                port.ok_or("its port must be from 1 to 65535")?
             }
-            (Some(_), Some(port @ 1..)) => port,
-            (Some(_), _) => return Err("its port must be from 1 to 65535".to_owned()),
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
