@@ -3,6 +3,8 @@
 
 mod tokens;
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,11 @@ use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, V
 use crate::role::{Permission, Role};
 
 pub use self::tokens::{ApiToken, ApiTokenMade, ApiTokenState, MyApiToken, NewApiToken, RotateApiToken};
+
+pub use self::webhooks::{
+    NewWebhook, Webhook, WebhookAttempt, WebhookAttemptKind, WebhookChanged, WebhookPatch, WebhookReplay,
+    WebhookRotate, WebhookSecret, WebhookState, WebhookTried, WebhooksStatus,
+};
 
 // ---- signing in -----------------------------------------------------------------------------------------------------
 
@@ -980,6 +987,9 @@ pub struct Status {
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,
+    /// The webhooks.
+    #[serde(default)]
+    pub webhooks: WebhooksStatus,
     /// The certificate; none where there is no TLS.
     #[serde(default)]
     pub tls: Option<TlsStatus>,

@@ -9,6 +9,7 @@ mod sse;
 mod tokens;
 mod upload;
 mod way;
+mod webhooks;
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;

@@ -216,6 +216,12 @@ ulid_newtype!(ItemId, "an item's id");
 pub struct UploadId(u128);
 ulid_newtype!(UploadId, "an upload's id");
 
+/// A webhook: a ULID, given when it is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+pub struct HookId(u128);
+ulid_newtype!(HookId, "a webhook's id");
+
 /// A version's number: 1, 2, 3 …, never reused within a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]

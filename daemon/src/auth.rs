@@ -1,5 +1,6 @@
-//! Proofs of identity: passwords and tokens. Knows how they are made and checked; refuses to know users, roles and
-//! sessions.
+//! Proofs of identity: passwords, tokens and signatures of webhooks. Knows how they are made and checked; refuses to know
+//! users, roles and sessions.
 
 pub mod password;
 pub mod token;
+pub mod webhook;

@@ -208,7 +208,7 @@ impl From<StartError> for Failed {
             StartError::Store(OpenError::Store(_)) => Exit::Io,
             StartError::Blobs { source: BlobError::Unreachable { .. }, .. } => Exit::TempFail,
             StartError::Blobs { .. } => Exit::CantCreate,
-            StartError::TokenKey { source, .. } => match source {
+            StartError::TokenKey { source, .. } | StartError::WebhookKey { source, .. } => match source {
                 crate::config::secret::SecretError::Io(_) => Exit::NoInput,
                 _unfit => Exit::Config,
             },
@@ -230,7 +230,7 @@ impl From<OpenError> for Failed {
 impl From<RunError> for Failed {
     fn from(error: RunError) -> Self {
         let exit = match &error {
-            RunError::Control { source, .. } => exit_of(source),
+            RunError::Control { source, .. } | RunError::Webhooks { source, .. } => exit_of(source),
             RunError::Journal(_) | RunError::Log(_) => Exit::Io,
         };
         Self::new(exit, crate::error_chain(&error))

@@ -14,6 +14,7 @@ pub mod secret;
 pub mod scan;
 pub mod settings;
 mod sources;
+pub mod webhooks;
 pub mod witness;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
 use sources::{Sources, Stated};
+use webhooks::WebhookConfig;
 use witness::Witnesses;
 
 /// The password of the sample files, which everyone knows.
@@ -54,7 +56,7 @@ const CONSOLE_NAMES: [&str; 5] = ["MREG_CA_FILE", "MREG_PROFILE", "MREG_TOKEN", 
 pub struct Config {
     /// Everything on local disk; absolute.
     pub data_dir: PathBuf,
-    /// Signing key, high-water mark, generated token key; absolute, outside `data_dir`.
+    /// Signing key, high-water mark, generated keys of tokens and webhooks; absolute, outside `data_dir`.
     pub key_dir: PathBuf,
     /// The database whose log several daemons share, where there is one.
     pub database: Option<SharedDatabase>,
@@ -152,6 +154,8 @@ pub struct Config {
     pub witness_ca_file: Option<PathBuf>,
     /// What is in it; there whenever witnesses are asked.
     pub witnesses: Option<Witnesses>,
+    /// What is sent to others about the log's entries, and where to.
+    pub webhooks: WebhookConfig,
     /// Diagnostics on standard error.
     pub logging: Logging,
 }
@@ -446,6 +450,7 @@ impl Draft {
             witness_policy: None,
             witness_ca_file: None,
             witnesses: None,
+            webhooks: WebhookConfig::blank(),
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
         Self { config, database: Database::Embedded, shared_database: None, bucket: None }
@@ -531,6 +536,7 @@ impl Config {
         loading.settle_blobs();
         loading.settle_drop_folder();
         loading.settle_witnesses();
+        loading.settle_webhooks();
         loading.settle_tls();
         loading.settle_places();
         loading.check_sign_in();
@@ -912,6 +918,12 @@ impl Loading<'_> {
                 }
             },
         }
+    }
+
+    /// The authorities of receivers. What is in the file is looked at when it is needed, as with the certificate.
+    fn settle_webhooks(&mut self) {
+        let ca_file = self.draft.config.webhooks.ca_file.as_ref().map(|path| self.absolute(path));
+        self.draft.config.webhooks.ca_file = ca_file;
     }
 
     /// Certificate and key, or neither. What is in them is looked at when they are needed: commands that have nothing to do

@@ -41,6 +41,7 @@ pub mod upload;
 pub mod tus;
 pub mod download;
 pub mod ingest;
+pub mod webhooks;
 pub mod audit;
 pub mod log;
 pub mod keys;
@@ -94,6 +95,8 @@ pub struct Shared {
     pub cosigning: Option<watch::Receiver<cosigning::State>>,
     /// The drop folder, where there is one.
     pub ingest: Option<Handle>,
+    /// What delivers webhooks.
+    pub webhooks: crate::webhooks::Handle,
     /// The certificate, where there is one.
     pub tls: Option<Arc<Tls>>,
     /// Who is believed about whom it asks for.

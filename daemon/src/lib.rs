@@ -21,6 +21,7 @@ pub mod http;
 pub mod ingest;
 pub mod witness;
 pub mod cosigning;
+pub mod webhooks;
 pub mod notify;
 pub mod commands;
 pub mod manual;
@@ -63,6 +64,7 @@ use crate::registry::{Registry, Seeded, settings};
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
 use crate::tls::Tls;
+use crate::webhooks::Webhooks;
 
 /// Blobs, below the data directory.
 const BLOBS_DIR: &str = "blobs";
@@ -74,6 +76,8 @@ const S3_DIR: &str = "s3";
 const S3_OLD_DIR: &str = "s3-old";
 /// The generated key of tokens, in the directory of keys.
 const TOKEN_KEY_FILE: &str = "token.key";
+/// The generated key of webhooks, in the directory of keys.
+const WEBHOOK_KEY_FILE: &str = "webhook.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long another daemon that has opened the log may take to open its artifacts, and how often is looked.
@@ -97,6 +101,14 @@ pub enum StartError {
     /// The generated key of tokens.
     #[error("the key of tokens in {}", path.display())]
     TokenKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: SecretError,
+    },
+    /// The generated key of webhooks.
+    #[error("the key of webhooks in {}", path.display())]
+    WebhookKey {
         /// Its file.
         path: PathBuf,
         /// Why.
@@ -138,6 +150,14 @@ fn of_drop_folder(path: &Path, source: &io::Error) -> String {
 /// Why serving ended early.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// What is kept of webhooks has no place.
+    #[error("the directory of webhooks in {} can't be made", dir.display())]
+    Webhooks {
+        /// The data directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The control socket can't be made.
     #[error("the control socket in {} can't be made", dir.display())]
     Control {
@@ -386,6 +406,13 @@ pub async fn run(
         registry.close().await;
         return Err(RunError::Log(error));
     }
+    let webhooks = match Webhooks::open(Arc::clone(&registry), &config.webhooks, &config.data_dir) {
+        Ok(webhooks) => webhooks,
+        Err(source) => {
+            registry.close().await;
+            return Err(RunError::Webhooks { dir: config.data_dir.clone(), source });
+        }
+    };
     let (begin, begun) = watch::channel(false);
     let shared = Arc::new(Shared {
         registry: Arc::clone(&registry),
@@ -395,6 +422,7 @@ pub async fn run(
         stopping: begun.clone(),
         cosigning: cosigning.as_ref().map(Cosigning::state),
         ingest: ingest.as_ref().map(Ingest::handle),
+        webhooks: webhooks.handle(),
         tls: front.tls.clone(),
         proxies: config.proxies.clone(),
         send_file: config.send_file.clone(),
@@ -409,6 +437,7 @@ pub async fn run(
     let own_stop = Stop { begun, at_once: stop.at_once.clone() };
     let network = tokio::spawn(server::serve(front.listeners, Arc::clone(&shared), own_stop.clone()));
     let ingest = ingest.map(|ingest| tokio::spawn(ingest.run(own_stop.clone(), config.shutdown_timeout)));
+    let webhooks = tokio::spawn(webhooks.run(own_stop.begun.clone()));
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
     let certificate = front.tls.map(|tls| tokio::spawn(tls::watch(tls, front.reload)));
@@ -433,6 +462,9 @@ pub async fn run(
         && let Err(error) = ingest.await
     {
         tracing::error!(%error, "the drop folder's task failed");
+    }
+    if let Err(error) = webhooks.await {
+        tracing::error!(%error, "the delivering of webhooks failed");
     }
     // The control socket's file goes with its task, before the lock does.
     if let Err(error) = operator.await {
@@ -546,7 +578,29 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             per_user_max: config.uploads_per_user_max,
             per_user_bytes_max: config.upload_bytes_per_user_max,
         },
+        webhooks: settings::WebhookSettings {
+            key: webhook_key(config)?,
+            is_own_key: config.webhooks.key.is_none(),
+            allow: config.webhooks.allow.clone(),
+        },
     })
+}
+
+/// The key of webhooks: given, or made once beside the log's key.
+fn webhook_key(config: &Config) -> Result<Secret, StartError> {
+    match &config.webhooks.key {
+        Some(key) => Ok(key.clone()),
+        None => {
+            let path = config.key_dir.join(WEBHOOK_KEY_FILE);
+            own_key(config, &path).map_err(|source| StartError::WebhookKey { path, source })
+        }
+    }
+}
+
+/// A key in a file of the directory of keys, made where there is none.
+fn own_key(config: &Config, path: &Path) -> Result<Secret, SecretError> {
+    durable::create_dir_all(&config.key_dir, 0o700).map_err(SecretError::Io)?;
+    load_or_generate_key_file(path)
 }
 
 /// The key of tokens: given, or made once beside the log's key.
@@ -555,10 +609,7 @@ fn token_key(config: &Config) -> Result<Secret, StartError> {
         JwtSecret::Given(secret) => Ok(secret.clone()),
         JwtSecret::Generate => {
             let path = config.key_dir.join(TOKEN_KEY_FILE);
-            durable::create_dir_all(&config.key_dir, 0o700)
-                .map_err(SecretError::Io)
-                .and_then(|()| load_or_generate_key_file(&path))
-                .map_err(|source| StartError::TokenKey { path, source })
+            own_key(config, &path).map_err(|source| StartError::TokenKey { path, source })
         }
     }
 }

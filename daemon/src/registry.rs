@@ -37,6 +37,7 @@
 //! | `check` | everything against everything else |
 //! | `examine`, `scrub` | a blob against its digest; all of them, on a schedule |
 //! | `damage` | what needs a damaged blob is held back |
+//! | `webhooks` | what is told to others about entries, and how far that has come |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
 //! | `upkeep` | what runs by the clock |
@@ -83,6 +84,7 @@ pub mod tokens;
 pub mod upkeep;
 pub mod upload;
 pub mod users;
+pub mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -94,6 +96,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::password;
 use crate::auth::token::TokenKeys;
+use crate::auth::webhook::WebhookKey;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
 use crate::inspection::Inspector;
@@ -149,6 +152,7 @@ pub(crate) struct Inner {
     /// Whether a check runs.
     checking: Arc<AtomicBool>,
     feed: Feed,
+    webhook_key: WebhookKey,
 }
 
 /// What became of the first admin.
@@ -207,6 +211,7 @@ impl Registry {
             tasks: Tasks::default(),
             checking: Arc::default(),
             feed,
+            webhook_key: WebhookKey::new(settings.webhooks.key.clone()),
             settings,
         });
         let upkeep = upkeep::start(&inner);

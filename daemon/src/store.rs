@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use common::audit::{Action, Actor, Hash, Outcome, ProveError, Receipt, RequestInfo, Target};
 use common::digest::Digest;
-use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, HookId, ItemId, ModelId, ModelName, UserName, Version};
 use common::token::TokenId;
 use serde_json::Value;
 use thiserror::Error;
@@ -37,7 +37,7 @@ use crate::store::check::{Checked, Listener};
 use crate::store::records::{
     AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
     IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, Write,
+    SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::references::References;
 
@@ -393,6 +393,12 @@ pub trait Records {
     fn ingests(&self, after: Option<ItemId>, limit: usize) -> Read<Vec<IngestRecord>>;
     /// Whether the drop folder takes anything in; none while nobody ever paused it.
     fn intake(&self) -> Read<Option<IntakeRecord>>;
+    /// A webhook.
+    fn webhook(&self, id: HookId) -> Read<Option<WebhookRecord>>;
+    /// All webhooks, oldest first; the registry bounds how many there are.
+    fn webhooks(&self) -> Read<Vec<WebhookRecord>>;
+    /// How far a webhook had come when that was last recorded, which is seldom.
+    fn webhook_progress(&self, id: HookId) -> Read<Option<WebhookProgressRecord>>;
     /// The set of rules that was last said to be used; none before the first.
     fn ruleset(&self) -> Read<Option<RulesetRecord>>;
     /// How many versions were last inspected with each set of rules, deleted ones left out. The set whose id is empty:

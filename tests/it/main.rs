@@ -51,6 +51,7 @@ mod tus;
 mod upload;
 mod verifier;
 mod verify;
+mod webhooks;
 mod witness;
 mod workers;
 

@@ -1,5 +1,5 @@
 //! The documents' commands run: the `sh` blocks of README.md, then of docs/inspection.md, and those of docs/audit.md,
-//! docs/console.md, docs/drop-folder.md and docs/operations.md, in order, in an empty directory, against the daemon that the
+//! docs/console.md, docs/drop-folder.md, docs/operations.md and docs/webhooks.md, in order, in an empty directory, against the daemon that the
 //! first one starts, or a later one in its place. Only what stands for the reader's own values is filled in: address,
 //! password, token, and where the programs are. Blocks of another kind are for reading.
 
@@ -238,6 +238,47 @@ fn drop_folder_commands_run() {
     }
     let listing = run(dir, "ls drop/incoming drop/processing");
     assert!(!listing.contains("safetensors"), "{listing}");
+}
+
+/// Every `sh` block of docs/webhooks.md does what is said around it, in order: the receiver that is shown there verifies what
+/// arrives.
+#[test]
+fn webhook_commands_run() {
+    let blocks = blocks(&fs::read_to_string(workspace().join("docs/webhooks.md")).unwrap());
+    let (serve, blocks) = blocks.split_first().unwrap();
+    assert!(serve.starts_with("MREG_WEBHOOK_ALLOW=") && serve.ends_with(" mregd\n"), "{serve}");
+    let dir = prepared();
+    let dir = dir.path();
+    if !has(dir, "python3") {
+        return;
+    }
+    let served = Served::start_as(dir, serve);
+    let token = administrator(dir, &served);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let receiver = Ended(dir.join("receiver.pid"));
+    for block in blocks {
+        let script = block.replace("127.0.0.1:8000", &served.address).replace("8090", &free).replace("<token>", &token);
+        fs::write(dir.join("block"), script).unwrap();
+        // What is waited for comes within seconds, or never.
+        run(dir, "timeout 120 sh -eu block");
+    }
+    drop(receiver);
+    let received = fs::read_to_string(dir.join("received.log")).unwrap();
+    let kinds: Vec<&str> = received.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(kinds, ["webhook.test", "model.upload"], "each once, also after the replay: {received}");
+    assert_eq!(fs::read_to_string(dir.join("hook.secret")).unwrap().matches("whsec_").count(), 2);
+}
+
+/// A process that a document starts and ends, known by the file with its number; ended at the latest with this.
+struct Ended(std::path::PathBuf);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.0) {
+            // It fails where the document ended it.
+            let _gone = Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status();
+        }
+    }
 }
 
 /// Every `sh` block of docs/console.md does what is said around it, in order.

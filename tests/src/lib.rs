@@ -15,6 +15,7 @@ pub mod drop;
 pub mod faults;
 pub mod fill;
 pub mod fuzz;
+pub mod hooks;
 pub mod http;
 pub mod multipart;
 pub mod nginx;

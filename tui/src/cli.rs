@@ -13,6 +13,7 @@ mod session;
 mod tail;
 mod upload;
 mod verify;
+mod webhooks;
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};

@@ -41,7 +41,7 @@ impl Condition {
     }
 
     /// For calls that know `Idempotency-Key` only.
-    fn key(&self) -> Self {
+    pub(super) fn key(&self) -> Self {
         Self { if_match: None, ..self.clone() }
     }
 }

@@ -183,7 +183,7 @@ fn masked(ip: IpAddr, bits: u8) -> IpAddr {
 }
 
 /// The items of a list with commas; none for the word none.
-fn items(text: &str) -> Result<Vec<&str>, String> {
+pub(super) fn items(text: &str) -> Result<Vec<&str>, String> {
     if text == "none" {
         return Ok(Vec::new());
     }

@@ -20,6 +20,7 @@ use super::network::{self, ForwardedBy, TlsFiles};
 use super::s3::{self, Place};
 use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
+use super::webhooks::Allowed;
 use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
 
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
@@ -183,7 +184,7 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.key_dir.display().to_string(),
                 },
-                doc: "The directory of the log's signing key, its high-water mark and the generated token key. \
+                doc: "The directory of the log's signing key, its high-water mark and the generated keys of tokens and webhooks. \
                     It must lie \
                       outside MREG_DATA_DIR, so that neither a copy nor an older state of the data brings keys or mark \
                       along.",
@@ -1146,6 +1147,70 @@ pub const GROUPS: &[Group] = &[
                 },
                 doc: "The file of the authorities (PEM) that are trusted for https:// witnesses, in place of those that this \
                       machine trusts.",
+            },
+        ],
+    },
+    Group {
+        title: "Webhooks",
+        settings: &[
+            Setting {
+                name: "MREG_WEBHOOK_KEY",
+                default: Default::Derived { rule: "generated in MREG_KEY_DIR", example: "" },
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.webhooks.key = Some(key(text)?);
+                        Ok(())
+                    },
+                    show: |config| match &config.webhooks.key {
+                        Some(secret) => secret.to_string(),
+                        None => "(generated in MREG_KEY_DIR)".to_owned(),
+                    },
+                },
+                doc: "The key that the secrets of webhooks are made with, at least 32 bytes; `mregd gen-secret` makes one. \
+                      Several daemons with MREG_DATABASE need the same. With another key each webhook needs a new secret.",
+            },
+            Setting {
+                name: "MREG_WEBHOOK_ALLOW",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.webhooks.allow = Allowed::parse(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.webhooks.allow.to_string(),
+                },
+                doc: "Where webhooks may lead besides public addresses: networks such as 10.0.0.0/8, addresses, and names of \
+                      hosts, separated by commas. A name that is listed may have any address. Without this nothing is sent to \
+                      private, local and other special addresses, nor to ports below 1024 but 80 and 443.",
+            },
+            Setting {
+                name: "MREG_WEBHOOK_CA_FILE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.webhooks.ca_file = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| {
+                        let path = config.webhooks.ca_file.as_ref();
+                        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+                    },
+                },
+                doc: "The file of the authorities (PEM) that are trusted for receivers of webhooks at https://, in place of \
+                      those that this machine trusts.",
+            },
+            Setting {
+                name: "MREG_WEBHOOK_GIVE_UP",
+                default: Default::Text("3d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.webhooks.give_up = span(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_span(config.webhooks.give_up),
+                },
+                doc: "For how long a message that a receiver doesn't take is tried again before its webhook is disabled: a \
+                      number and s, m, h or d. Nothing is lost: enabled again, it goes on with that message.",
             },
         ],
     },

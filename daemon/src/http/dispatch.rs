@@ -5,7 +5,7 @@ use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
     Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    tokens, tus, upload, users, versions,
+    tokens, tus, upload, users, versions, webhooks,
 };
 
 /// Answers a call that was admitted.
@@ -91,6 +91,17 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::DiscardIngest { item } => ingest::discard(call, &item).await,
         Route::PauseIngest => ingest::pause(call).await,
         Route::ResumeIngest => ingest::resume(call).await,
+
+        Route::ListWebhooks => webhooks::list(&call).await,
+        Route::CreateWebhook => webhooks::create(call).await,
+        Route::ShowWebhook { hook } => webhooks::one(&call, &hook).await,
+        Route::PatchWebhook { hook } => webhooks::patch(call, &hook).await,
+        Route::DeleteWebhook { hook } => webhooks::delete(&call, &hook).await,
+        Route::TestWebhook { hook } => webhooks::test(&call, &hook).await,
+        Route::RotateWebhookSecret { hook } => webhooks::rotate(call, &hook).await,
+        Route::ReplayWebhook { hook } => webhooks::replay(call, &hook).await,
+        Route::ListDeliveries { hook } => webhooks::deliveries(&call, &hook).await,
+        Route::ReplayDelivery { hook, delivery } => webhooks::redeliver(&call, &hook, &delivery).await,
 
         Route::ListAudit => audit::list(&call).await,
         Route::StreamAudit => audit::tail::follow(call).await,

@@ -16,7 +16,7 @@ use std::fs;
 
 use common::api::{
     BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
-    StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
+    StorageStatus, StoreStatus, TlsStatus, WebhooksStatus, WitnessStatus, WitnessesStatus,
 };
 use common::role::Permission;
 use http::StatusCode;
@@ -204,6 +204,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
+        webhooks: shared.webhooks.status(registry, &registry.webhooks_now().await?),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
         // They name people, addresses and paths.
         diagnostics: if call.caller.may(Permission::AuditRead) { logging::newest() } else { Vec::new() },
@@ -326,6 +327,9 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     if let Some(folder) = &shared.ingest {
         ingest(&folder.status(), &mut add);
     }
+    if let Ok(hooks) = registry.webhooks_now().await {
+        webhooks(&shared.webhooks.status(registry, &hooks), &mut add);
+    }
     if let Ok(counters) = registry.counters().await {
         add("models", "gauge", "Models that are not deleted.", counters.models as f64);
         add("versions", "gauge", "Versions that are not deleted.", counters.versions as f64);
@@ -425,6 +429,20 @@ fn ingest(status: &IntakeStatus, add: &mut impl FnMut(&'static str, &'static str
     if let Some(seconds) = status.walked_at.as_deref().and_then(seconds_since) {
         add("ingest_walk_age_seconds", "gauge", "Since the drop folder was last walked.", seconds);
     }
+}
+
+/// Webhooks in numbers.
+fn webhooks(status: &WebhooksStatus, add: &mut impl FnMut(&'static str, &'static str, &'static str, f64)) {
+    add("webhooks", "gauge", "Webhooks.", status.hooks as f64);
+    add("webhooks_disabled", "gauge", "Webhooks that are disabled.", status.disabled as f64);
+    let help = "Webhooks whose last attempt failed, or that can't be signed for.";
+    add("webhooks_failing", "gauge", help, status.failing as f64);
+    let help = "Entries that the enabled webhook furthest behind has yet to look at.";
+    add("webhooks_behind_entries", "gauge", help, status.behind as f64);
+    let here = f64::from(u8::from(status.delivers_here));
+    add("webhooks_delivering", "gauge", "1 where this daemon is the one that delivers.", here);
+    add("webhooks_delivered_total", "counter", "Messages that receivers took since start.", status.delivered as f64);
+    add("webhooks_failed_total", "counter", "Attempts to deliver that failed since start.", status.failed as f64);
 }
 
 /// Seconds since a time that a status tells.

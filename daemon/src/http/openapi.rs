@@ -422,6 +422,15 @@ fn schemas() -> Value {
     add::<api::IngestChanged>(&mut schemas);
     add::<api::IntakeChanged>(&mut schemas);
     add::<api::IngestResume>(&mut schemas);
+    add::<api::NewWebhook>(&mut schemas);
+    add::<api::Webhook>(&mut schemas);
+    add::<api::WebhookAttempt>(&mut schemas);
+    add::<api::WebhookChanged>(&mut schemas);
+    add::<api::WebhookPatch>(&mut schemas);
+    add::<api::WebhookReplay>(&mut schemas);
+    add::<api::WebhookRotate>(&mut schemas);
+    add::<api::WebhookSecret>(&mut schemas);
+    add::<api::WebhookTried>(&mut schemas);
     add::<api::AuditRow>(&mut schemas);
     add::<api::AuditEntry>(&mut schemas);
     add::<api::AuditPosition>(&mut schemas);
@@ -442,6 +451,8 @@ fn schemas() -> Value {
         ("AliasEventPage", "AliasEvent"),
         ("QuarantinePage", "QuarantineItem"),
         ("UploadPage", "UploadInfo"),
+        ("WebhookPage", "Webhook"),
+        ("WebhookAttemptPage", "WebhookAttempt"),
         ("AuditPage", "AuditRow"),
     ] {
         schemas.insert(page.to_owned(), page_of(row));

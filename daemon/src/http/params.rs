@@ -4,7 +4,7 @@
 use std::fmt;
 
 use common::audit::INTEGER_MAX;
-use common::name::{Alias, ArtifactPath, ItemId, ModelRef, UploadId, UserName, Version};
+use common::name::{Alias, ArtifactPath, HookId, ItemId, ModelRef, UploadId, UserName, Version};
 use common::token::TokenId;
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -55,6 +55,11 @@ pub(crate) fn token(text: &str) -> Result<TokenId, RegistryError> {
 /// A resumable upload by its id.
 pub(crate) fn upload(text: &str) -> Result<UploadId, RegistryError> {
     existing("upload", text)
+}
+
+/// A webhook by its id.
+pub(crate) fn webhook(text: &str) -> Result<HookId, RegistryError> {
+    existing("webhook", text)
 }
 
 /// A value of the path that is to be made; `loc` as in `path.alias`.

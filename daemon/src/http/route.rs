@@ -333,6 +333,53 @@ pub enum Route {
     /// `POST /ingest/resume`
     ResumeIngest,
 
+    /// `GET /webhooks`
+    ListWebhooks,
+    /// `POST /webhooks`
+    CreateWebhook,
+    /// `GET /webhooks/{hook}`
+    ShowWebhook {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `PATCH /webhooks/{hook}`
+    PatchWebhook {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `DELETE /webhooks/{hook}`
+    DeleteWebhook {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `POST /webhooks/{hook}/test`
+    TestWebhook {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `POST /webhooks/{hook}/rotate-secret`
+    RotateWebhookSecret {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `POST /webhooks/{hook}/replay`
+    ReplayWebhook {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `GET /webhooks/{hook}/deliveries`
+    ListDeliveries {
+        /// Id of the webhook.
+        hook: String,
+    },
+    /// `POST /webhooks/{hook}/deliveries/{delivery}/replay`
+    ReplayDelivery {
+        /// Id of the webhook.
+        hook: String,
+        /// Id of the message.
+        delivery: String,
+    },
+
     /// `GET /audit-logs`
     ListAudit,
     /// `GET /audit-logs/{index}`
@@ -436,6 +483,15 @@ impl Route {
                 Target::new("item", bounded(item))
             }
             Self::PauseIngest | Self::ResumeIngest => Target::new("intake", "drop"),
+            Self::ListWebhooks | Self::CreateWebhook => Target::new("webhook", ""),
+            Self::ShowWebhook { hook }
+            | Self::PatchWebhook { hook }
+            | Self::DeleteWebhook { hook }
+            | Self::TestWebhook { hook }
+            | Self::RotateWebhookSecret { hook }
+            | Self::ReplayWebhook { hook }
+            | Self::ListDeliveries { hook }
+            | Self::ReplayDelivery { hook, delivery: _ } => Target::new("webhook", bounded(hook)),
             Self::ListAudit
             | Self::StreamAudit
             | Self::LocateAudit
@@ -550,6 +606,24 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["tokens", _], _) => return allow("GET, HEAD, DELETE"),
         (["tokens", token, "rotate"], "POST") => Route::RotateToken { token: own(token) },
         (["tokens", _, "rotate"], _) => return allow("POST"),
+
+        (["webhooks"], "GET") => Route::ListWebhooks,
+        (["webhooks"], "POST") => Route::CreateWebhook,
+        (["webhooks"], _) => return allow("GET, HEAD, POST"),
+        (["webhooks", hook], "GET") => Route::ShowWebhook { hook: own(hook) },
+        (["webhooks", hook], "PATCH") => Route::PatchWebhook { hook: own(hook) },
+        (["webhooks", hook], "DELETE") => Route::DeleteWebhook { hook: own(hook) },
+        (["webhooks", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
+        (["webhooks", hook, "test"], "POST") => Route::TestWebhook { hook: own(hook) },
+        (["webhooks", hook, "rotate-secret"], "POST") => Route::RotateWebhookSecret { hook: own(hook) },
+        (["webhooks", hook, "replay"], "POST") => Route::ReplayWebhook { hook: own(hook) },
+        (["webhooks", _, "test" | "rotate-secret" | "replay"], _) => return allow("POST"),
+        (["webhooks", hook, "deliveries"], "GET") => Route::ListDeliveries { hook: own(hook) },
+        (["webhooks", _, "deliveries"], _) => return allow("GET, HEAD"),
+        (["webhooks", hook, "deliveries", delivery, "replay"], "POST") => {
+            Route::ReplayDelivery { hook: own(hook), delivery: own(delivery) }
+        }
+        (["webhooks", _, "deliveries", _, "replay"], _) => return allow("POST"),
 
         (["models"], "GET") => Route::ListModels,
         (["models"], "POST") => Route::Publish,

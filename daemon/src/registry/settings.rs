@@ -9,6 +9,7 @@ use common::name::Alias;
 
 pub use crate::config::scan::{ScanPolicies, ScanPolicy};
 use crate::config::secret::Secret;
+pub use crate::config::webhooks::Allowed;
 
 /// The registry's settings.
 #[derive(Debug, Clone)]
@@ -49,6 +50,19 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     /// Uploads that can be gone on with.
     pub resumable: ResumableSettings,
+    /// What is sent to others about entries.
+    pub webhooks: WebhookSettings,
+}
+
+/// What is sent to others about entries.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// The key that secrets are made with, at least 32 octets.
+    pub key: Secret,
+    /// Whether it was generated here, so that no other daemon has it.
+    pub is_own_key: bool,
+    /// Where they may lead besides public addresses.
+    pub allow: Allowed,
 }
 
 /// Uploads that can be gone on with.

@@ -33,7 +33,7 @@ use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
 use crate::registry::settings::{
-    AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings,
+    Allowed, AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings, WebhookSettings,
 };
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
@@ -106,6 +106,11 @@ fn settings() -> Settings {
             expiry: Duration::from_secs(3600),
             per_user_max: 3,
             per_user_bytes_max: 1 << 20,
+        },
+        webhooks: WebhookSettings {
+            key: Secret::new("another key of tests, long enough for nobody".into()),
+            is_own_key: true,
+            allow: Allowed::default(),
         },
     }
 }

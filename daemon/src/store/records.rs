@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use common::api::{Origin, State};
 use common::digest::Digest;
-use common::name::{Alias, ArtifactPath, ItemId, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, ArtifactPath, HookId, ItemId, ModelId, ModelName, UserName, Version};
 use common::pattern::NamePattern;
 use common::role::Role;
 use common::token::TokenId;
@@ -604,6 +604,80 @@ pub enum Write {
     /// Remembers when API tokens were last used, milliseconds since the epoch. Those that are gone are passed over, and no
     /// time goes back.
     UseApiTokens(Vec<(TokenId, i64)>),
+    /// Creates or replaces a webhook.
+    PutWebhook(WebhookRecord),
+    /// Removes a webhook, and how far it had come.
+    DeleteWebhook {
+        /// Which.
+        hook: HookId,
+    },
+    /// Remembers how far webhooks have come. Those that are gone are passed over.
+    PutWebhookProgress(Vec<WebhookProgressRecord>),
+}
+
+/// A webhook: what is sent to whom. Its secret is no part of it: it follows from the key of webhooks, the id and the
+/// generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRecord {
+    /// Its id.
+    pub id: HookId,
+    /// Where events are posted.
+    pub url: String,
+    /// What it is for.
+    pub description: String,
+    /// Patterns of actions.
+    pub actions: Vec<String>,
+    /// Patterns of names of models; none: whatever entries are about.
+    pub models: Vec<NamePattern>,
+    /// Outcomes, by their words.
+    pub outcomes: Vec<String>,
+    /// Set while it is not delivered to.
+    pub disabled: Option<WebhookDisabledRecord>,
+    /// The secret that signs.
+    pub secret: WebhookSecretRecord,
+    /// The secret before it, and until when it signs, too, milliseconds since the epoch.
+    pub previous: Option<(WebhookSecretRecord, i64)>,
+    /// Counts how often it was said where to go on: what is known of another course says nothing.
+    pub course: u32,
+    /// Index of the entry that this course begins with.
+    pub from: u64,
+    /// Milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// By whom.
+    pub created_by: String,
+    /// Milliseconds since the epoch.
+    pub updated_at_ms: i64,
+    /// Index of the entry that last changed it; its entity tag.
+    pub revision: u64,
+}
+
+/// Which secret of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookSecretRecord {
+    /// The how manieth of this webhook, from 1.
+    pub generation: u32,
+    /// Tells the keys apart that secrets are made with, and nothing about them.
+    pub key: [u8; 8],
+}
+
+/// That a webhook is not delivered to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookDisabledRecord {
+    /// Why, where the daemon did it; none where somebody did.
+    pub because: Option<String>,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// How far a webhook has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookProgressRecord {
+    /// Which.
+    pub hook: HookId,
+    /// On which course.
+    pub course: u32,
+    /// Index of the entry that is looked at next.
+    pub next: u64,
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

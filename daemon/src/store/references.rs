@@ -82,6 +82,9 @@ impl References {
                 | Write::PutIngest(_)
                 | Write::DeleteIngest { .. }
                 | Write::PutIntake(_)
+                | Write::PutWebhook(_)
+                | Write::DeleteWebhook { .. }
+                | Write::PutWebhookProgress(_)
                 | Write::AppendReviewNote { .. }
                 | Write::PutApprovals { .. }
                 | Write::PutApiToken(_)

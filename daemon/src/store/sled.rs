@@ -54,7 +54,7 @@ use crate::store::merkle::HashFiles;
 use crate::store::records::{
     AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
     IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord,
+    SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -66,7 +66,7 @@ use crate::store::{
     PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
 };
 use common::digest::Digest;
-use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, HookId, ItemId, ModelId, ModelName, UserName, Version};
 use common::token::TokenId;
 
 /// Where the store lives and what it is called.
@@ -697,6 +697,15 @@ impl Records for SledView {
     }
     fn intake(&self) -> Read<Option<IntakeRecord>> {
         KvRecords(&self.tree).intake()
+    }
+    fn webhook(&self, id: HookId) -> Read<Option<WebhookRecord>> {
+        KvRecords(&self.tree).webhook(id)
+    }
+    fn webhooks(&self) -> Read<Vec<WebhookRecord>> {
+        KvRecords(&self.tree).webhooks()
+    }
+    fn webhook_progress(&self, id: HookId) -> Read<Option<WebhookProgressRecord>> {
+        KvRecords(&self.tree).webhook_progress(id)
     }
     fn ruleset(&self) -> Read<Option<RulesetRecord>> {
         KvRecords(&self.tree).ruleset()

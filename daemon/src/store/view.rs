@@ -40,6 +40,8 @@
 //! | `K` | API token id | `ApiTokenRecord` |
 //! | `L` | user id, 0, API token id | – |
 //! | `L` | – | how many of those there are |
+//! | `H` | webhook | `WebhookRecord` |
+//! | `j` | webhook | `WebhookProgressRecord` |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -49,7 +51,7 @@ use std::ops::Bound;
 
 use common::api::State;
 use common::digest::Digest;
-use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, HookId, ItemId, ModelId, ModelName, UserName, Version};
 use common::role::Role;
 use common::token::TokenId;
 use serde::{Deserialize, Serialize};
@@ -59,7 +61,7 @@ use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
     AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
     IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord,
-    SenderRecord, SessionRecord, UserRecord, VersionRecord, Write,
+    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -131,6 +133,10 @@ fn id(id: ModelId) -> [u8; 16] {
 }
 
 fn item(id: ItemId) -> [u8; 16] {
+    id.as_u128().to_be_bytes()
+}
+
+fn hook(id: HookId) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
@@ -257,6 +263,18 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             Write::UseApiTokens(uses) => {
                 for (id, at_ms) in uses {
                     use_api_token(overlay, id, *at_ms)?;
+                }
+            }
+            Write::PutWebhook(webhook) => overlay.put(key(b'H', &[&hook(webhook.id)]), encode(webhook)?),
+            Write::DeleteWebhook { hook: which } => {
+                overlay.delete(key(b'H', &[&hook(*which)]));
+                overlay.delete(key(b'j', &[&hook(*which)]));
+            }
+            Write::PutWebhookProgress(progress) => {
+                for one in progress {
+                    if overlay.get(&key(b'H', &[&hook(one.hook)]))?.is_some() {
+                        overlay.put(key(b'j', &[&hook(one.hook)]), encode(one)?);
+                    }
                 }
             }
         }
@@ -1111,6 +1129,18 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         record(self.0, b"G")
     }
 
+    fn webhook(&self, which: HookId) -> Read<Option<WebhookRecord>> {
+        record(self.0, &key(b'H', &[&hook(which)]))
+    }
+
+    fn webhooks(&self) -> Read<Vec<WebhookRecord>> {
+        prefixed(self.0, b"H", false).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn webhook_progress(&self, which: HookId) -> Read<Option<WebhookProgressRecord>> {
+        record(self.0, &key(b'j', &[&hook(which)]))
+    }
+
     fn ruleset(&self) -> Read<Option<RulesetRecord>> {
         record(self.0, b"R")
     }
@@ -1292,13 +1322,14 @@ mod tests {
     use std::ops::Bound;
 
     use common::api::State;
-    use common::name::{ItemId, ModelId};
+    use common::name::{HookId, ItemId, ModelId};
 
     use super::{Applied, KvRecords, SORTED_ROWS_MAX, apply, set_applied};
     use crate::store::overlay::{Kv, Overlay, Pairs};
     use crate::store::records::{
         DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
-        ReviewRecord, VersionRecord, Write,
+        ReviewRecord, VersionRecord, WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord,
+        Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
     use crate::store::{Read, VersionKey};
@@ -1466,6 +1497,43 @@ mod tests {
         assert_eq!(found(None, 9), [at(1, "a"), at(256, "again"), at(u128::MAX, "last")]);
         assert_eq!(KvRecords(&tree).ingest(ItemId::from_u128(256)).unwrap(), Some(ingest(256, "again")));
         assert_eq!(KvRecords(&tree).ingest(ItemId::from_u128(0)).unwrap(), None);
+    }
+
+    /// Webhooks are found oldest first, replaced and removed together with how far they had come; what is said of one that
+    /// is gone leaves nothing behind.
+    #[test]
+    fn webhooks() {
+        let tree = tree();
+        let secret = WebhookSecretRecord { generation: u32::MAX, key: [7; 8] };
+        let hook = |id: u128, url: &str| WebhookRecord {
+            id: HookId::from_u128(id),
+            url: url.to_owned(),
+            description: String::new(),
+            actions: vec!["model.*".to_owned()],
+            models: vec!["team/*".parse().unwrap()],
+            outcomes: vec!["ok".to_owned()],
+            disabled: Some(WebhookDisabledRecord { because: Some("gone".to_owned()), at_ms: i64::MAX }),
+            secret,
+            previous: Some((secret, 5)),
+            course: 1,
+            from: u64::MAX,
+            created_at_ms: 1,
+            created_by: "ana".to_owned(),
+            updated_at_ms: 2,
+            revision: 3,
+        };
+        let progress = |id: u128, next| WebhookProgressRecord { hook: HookId::from_u128(id), course: 1, next };
+        let [first, second, last] = [1, 256, u128::MAX].map(HookId::from_u128);
+        write(&tree, &[256, u128::MAX, 1].map(|id| Write::PutWebhook(hook(id, "a"))));
+        write(&tree, &[Write::PutWebhookProgress(vec![progress(1, 4), progress(256, 5), progress(7, 6)])]);
+        write(&tree, &[Write::PutWebhook(hook(1, "b")), Write::DeleteWebhook { hook: second }]);
+        assert_eq!(KvRecords(&tree).webhooks().unwrap(), [hook(1, "b"), hook(u128::MAX, "a")]);
+        assert_eq!(KvRecords(&tree).webhook(second).unwrap(), None);
+        assert_eq!(KvRecords(&tree).webhook(last).unwrap(), Some(hook(u128::MAX, "a")));
+        assert_eq!(KvRecords(&tree).webhook_progress(first).unwrap(), Some(progress(1, 4)));
+        for gone in [second, HookId::from_u128(7)] {
+            assert_eq!(KvRecords(&tree).webhook_progress(gone).unwrap(), None);
+        }
     }
 
     /// The quarantine has what is held, the longest held first, and what is blocked apart.

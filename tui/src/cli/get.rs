@@ -8,7 +8,7 @@ use common::client::{AuditQuery, Client};
 use serde_json::json;
 
 use super::listing::{Listing, PAGE_ROWS, Row, entry_line};
-use super::{CliError, document, facts, wrong_answer};
+use super::{CliError, document, facts, webhooks, wrong_answer};
 use crate::action::{Answer, Call};
 use crate::clean::clean;
 use crate::config::ListOptions;
@@ -46,6 +46,12 @@ pub enum What {
     Entries,
     /// An entry of the audit log, by index.
     Entry,
+    /// Webhooks and how they are doing.
+    Webhooks,
+    /// A webhook, by id.
+    Webhook,
+    /// The newest attempts to deliver to a webhook, by its id.
+    Deliveries,
     /// What the daemon says of itself.
     Health,
 }
@@ -60,7 +66,15 @@ impl What {
             Self::Quarantine => Some(Kind::Quarantine),
             Self::Entries => Some(Kind::Entries),
             Self::Tokens => Some(Kind::Tokens),
-            Self::Model | Self::Version | Self::User | Self::Item | Self::Entry | Self::Health => None,
+            Self::Model
+            | Self::Version
+            | Self::User
+            | Self::Item
+            | Self::Entry
+            | Self::Webhooks
+            | Self::Webhook
+            | Self::Deliveries
+            | Self::Health => None,
         }
     }
 }
@@ -75,11 +89,18 @@ pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<
     }
     let name = format!("{what:?}").to_lowercase();
     if list.filter.is_some() || list.sort.is_some() || list.csv || list.all {
+        if matches!(what, What::Webhooks | What::Deliveries) {
+            return usage(format!(
+                "{name} are few and shown whole: --filter, --sort, --all and --csv are for longer lists"
+            ));
+        }
         return usage(format!("{name} is one thing: --filter, --sort, --all and --csv are for lists"));
     }
     match (what, id) {
         (What::Health, Some(id)) => usage(format!("{id}: the health is that of the daemon")),
-        (What::Health, None) | (_, Some(_)) => Ok(()),
+        (What::Webhooks, Some(_)) => usage("all webhooks are shown; `mreg get webhook ID` shows one".to_owned()),
+        (What::Webhook | What::Deliveries, Some(id)) => webhooks::hook(id).map(drop).map_err(CliError::Usage),
+        (What::Health | What::Webhooks, None) | (_, Some(_)) => Ok(()),
         (_, None) => usage(format!("which {name}?")),
     }
 }
@@ -100,6 +121,7 @@ pub(super) async fn get(
     let id = id.unwrap_or_default();
     let (text, json) = match what {
         What::Health => health(client, list.json).await?,
+        What::Webhooks | What::Webhook | What::Deliveries => webhooks::get(client, what, id).await?,
         _ => one(client, what, id).await?,
     };
     if list.json {

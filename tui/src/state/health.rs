@@ -2,10 +2,11 @@
 //! here; how they are drawn is not.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use common::api::{
     IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
-    WitnessesStatus,
+    WebhooksStatus, WitnessesStatus,
 };
 
 use crate::action::RequestId;
@@ -156,6 +157,7 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now: Now, skew_seconds: Op
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
         clock(skew_seconds),
     ];
+    all.extend((status.webhooks.hooks > 0).then(|| webhooks(&status.webhooks)));
     all.extend(status.tls.as_ref().map(certificate));
     // What readiness knows better than the numbers: whether the daemon still serves because of it.
     for (of, name) in [
@@ -283,6 +285,26 @@ fn disk(storage: &StorageStatus) -> Check {
         return check("disk", Verdict::Fail, value, "85 %");
     }
     check("disk", if percent > DISK_FULL_PERCENT { Verdict::Warn } else { Verdict::Ok }, numbers, "85 %")
+}
+
+fn webhooks(status: &WebhooksStatus) -> Check {
+    let mut value = counted(status.hooks, "webhook");
+    for (count, what) in [(status.failing, "failing"), (status.disabled, "disabled")] {
+        if count > 0 {
+            let _ = write!(value, ", {} {what}", grouped(count));
+        }
+    }
+    if status.behind > 0 {
+        let _ = write!(value, ", {} behind", entries(status.behind));
+    }
+    if !status.delivers_here {
+        value.push_str(", delivered by another daemon");
+    }
+    if let Some(problem) = &status.problem {
+        value = format!("{problem}; {value}");
+    }
+    let is_odd = status.failing + status.disabled > 0 || status.problem.is_some();
+    check("webhooks", if is_odd { Verdict::Warn } else { Verdict::Ok }, value, "")
 }
 
 fn scrub(scrub: &ScrubStatus, now: Now) -> Check {

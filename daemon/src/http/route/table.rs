@@ -259,7 +259,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 15] = [
+const PATH_PARAMS: [Param; 17] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -272,6 +272,8 @@ const PATH_PARAMS: [Param; 15] = [
     path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
     path("upload", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The upload's id."),
     path("token", Shape::Pattern("^[0-9a-hjkmnp-tv-z]{16}$"), "The API token's id, which is no secret."),
+    path("hook", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The webhook's id."),
+    path("delivery", Shape::Text { min: 1, max: 128 }, "The message's id, as in `webhook-id`."),
     path("slug", Shape::Text { min: 1, max: 64 }, "The last segment of a problem's `type`."),
     path("asset", Shape::Text { min: 1, max: 64 }, "A file of the page."),
     path("index", Shape::Integer { min: 0, max: INDEX_MAX, default: None }, "The entry's index in the log, from 0."),
@@ -427,11 +429,12 @@ const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
 const UPLOADS: &str = "resumable uploads";
 const INGEST_TAG: &str = "drop folder";
+const WEBHOOKS: &str = "webhooks";
 const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 11] = [
+pub(crate) const TAGS: [(&str, &str); 12] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
@@ -443,6 +446,7 @@ pub(crate) const TAGS: [(&str, &str); 11] = [
     ),
     (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
+    (WEBHOOKS, "What is told to other services, when something is written to the audit log."),
     (AUDIT_TAG, "What was done, by whom, provably."),
     (LOG_TAG, "The log as a Merkle tree (C2SP tlog-tiles, height 8), to be checked with anybody's tools."),
     (OPERATIONS, "Health, metrics, documentation."),
@@ -907,6 +911,156 @@ static ROTATE_TOKEN: Endpoint = Endpoint {
     body: Body::Json("RotateApiToken"),
     answers: &[json(200, &[Content::Json("ApiTokenMade")], &[H::ETag, H::Logged], "The token, with its new secret.")],
     problems: &[P::Forbidden, P::NotFound, P::Conflict],
+};
+
+// ---- webhooks -------------------------------------------------------------------------------------------------------
+
+const WEBHOOK_SECRET: &[Content] = &[Content::Json("WebhookSecret")];
+static LIST_WEBHOOKS: Endpoint = Endpoint {
+    id: "list_webhooks",
+    template: "/webhooks",
+    tag: WEBHOOKS,
+    summary: "List webhooks",
+    text: "All of them, oldest first: there are 64 at most.",
+    access: USERS,
+    audit: Refusals(&Action::WebhookList),
+    answers: &[json(200, &[Content::Json("WebhookPage")], &[], "The webhooks and how they are doing.")],
+    ..PLAIN
+};
+static CREATE_WEBHOOK: Endpoint = Endpoint {
+    id: "create_webhook",
+    method: "POST",
+    template: "/webhooks",
+    tag: WEBHOOKS,
+    summary: "Create a webhook",
+    text: "Each entry of the audit log that fits, from here on, is posted to the address: in order, at least once, signed \
+           as the Standard Webhooks specification says (`webhook-id`, `webhook-timestamp`, `webhook-signature`). The id \
+           stays the same however often a message is sent, so that a receiver can pass over what it had. Only 200 to 299 \
+           within 15 seconds says that it was taken; otherwise it is sent again after growing waits, and the webhook is \
+           disabled when that went on for `MREG_WEBHOOK_GIVE_UP`, or at once with 410. `Retry-After` of 429 and 503 is \
+           kept to, and redirects are not followed. Nothing is sent to private and other special addresses, unless \
+           `MREG_WEBHOOK_ALLOW` says so.\n\nThe secret is shown this once.",
+    access: USERS,
+    audit: Always(&Action::WebhookCreate),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("NewWebhook"),
+    answers: &[
+        json(201, WEBHOOK_SECRET, &[H::Location, H::ETag, H::Logged], "The new webhook, with its secret."),
+        json(200, WEBHOOK_SECRET, &[H::Location, H::ETag, H::Logged], "The answer to a repeated `Idempotency-Key`."),
+    ],
+    problems: &[P::Conflict],
+};
+static SHOW_WEBHOOK: Endpoint = Endpoint {
+    id: "show_webhook",
+    template: "/webhooks/{hook}",
+    tag: WEBHOOKS,
+    summary: "Show a webhook",
+    text: "The entity tag is of what can be changed, and not of how far it has come.",
+    access: USERS,
+    audit: Refusals(&Action::WebhookRead),
+    answers: &[json(200, &[Content::Json("Webhook")], &[H::ETag], "The webhook.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PATCH_WEBHOOK: Endpoint = Endpoint {
+    id: "patch_webhook",
+    method: "PATCH",
+    template: "/webhooks/{hook}",
+    tag: WEBHOOKS,
+    summary: "Change a webhook, or disable or enable it",
+    text: "Enabled again, it goes on with the first entry that was not taken. Whatever is changed, what waits for another \
+           attempt is tried at once.",
+    access: USERS,
+    audit: Always(&Action::WebhookUpdate),
+    params: &[IF_MATCH],
+    body: Body::Json("WebhookPatch"),
+    answers: &[json(200, &[Content::Json("WebhookChanged")], &[H::ETag, H::Logged], "The webhook as it is now.")],
+    problems: &[P::NotFound],
+};
+static DELETE_WEBHOOK: Endpoint = Endpoint {
+    id: "delete_webhook",
+    method: "DELETE",
+    template: "/webhooks/{hook}",
+    tag: WEBHOOKS,
+    summary: "Delete a webhook",
+    text: "For good. Nothing more is sent, not even what waits.",
+    access: USERS,
+    audit: Always(&Action::WebhookDelete),
+    params: &[IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Deleted.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static TEST_WEBHOOK: Endpoint = Endpoint {
+    id: "test_webhook",
+    method: "POST",
+    template: "/webhooks/{hook}/test",
+    tag: WEBHOOKS,
+    summary: "Send a test to a webhook's receiver",
+    text: "A message of the type `webhook.test`, signed like any other, once, with 8 seconds of time. Where it is taken, \
+           what waits for the same receiver is tried at once. Also of a webhook that is disabled.",
+    access: USERS,
+    audit: Always(&Action::WebhookTest),
+    answers: &[json(200, &[Content::Json("WebhookTried")], &[H::Logged], "What became of it: `delivered` tells.")],
+    problems: &[P::NotFound, P::Conflict, P::TooManyRequests],
+    ..PLAIN
+};
+static ROTATE_WEBHOOK_SECRET: Endpoint = Endpoint {
+    id: "rotate_webhook_secret",
+    method: "POST",
+    template: "/webhooks/{hook}/rotate-secret",
+    tag: WEBHOOKS,
+    summary: "Give a webhook a new secret",
+    text: "For `overlap_seconds`, a day if nothing is said, messages carry two signatures, of the new secret and of the one \
+           before, so that the receiver can change over at any time in between. The new secret is shown this once.",
+    access: USERS,
+    audit: Always(&Action::WebhookRotateSecret),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("WebhookRotate"),
+    answers: &[json(200, WEBHOOK_SECRET, &[H::ETag, H::Logged], "The webhook, with its new secret.")],
+    problems: &[P::NotFound, P::Conflict],
+};
+static REPLAY_WEBHOOK: Endpoint = Endpoint {
+    id: "replay_webhook",
+    method: "POST",
+    template: "/webhooks/{hook}/replay",
+    tag: WEBHOOKS,
+    summary: "Say where in the log a webhook goes on",
+    text: "All that fits from the entry `from` on is sent, also what was sent before, under the same ids; a receiver that \
+           passes over what it had does so. With an index beyond what a receiver can't take, it is passed over.",
+    access: USERS,
+    audit: Always(&Action::WebhookReplay),
+    params: &[IDEMPOTENCY_KEY],
+    body: Body::Json("WebhookReplay"),
+    answers: &[json(200, &[Content::Json("WebhookChanged")], &[H::ETag, H::Logged], "The webhook as it is now.")],
+    problems: &[P::NotFound],
+};
+static LIST_DELIVERIES: Endpoint = Endpoint {
+    id: "list_deliveries",
+    template: "/webhooks/{hook}/deliveries",
+    tag: WEBHOOKS,
+    summary: "List the newest attempts to deliver",
+    text: "The newest 100 by this daemon, newest first, across restarts. Which entries there were, the audit log tells.",
+    access: USERS,
+    audit: Refusals(&Action::WebhookRead),
+    answers: &[json(200, &[Content::Json("WebhookAttemptPage")], &[], "Attempts, also failed ones.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static REPLAY_DELIVERY: Endpoint = Endpoint {
+    id: "replay_delivery",
+    method: "POST",
+    template: "/webhooks/{hook}/deliveries/{delivery}/replay",
+    tag: WEBHOOKS,
+    summary: "Send a message again",
+    text: "Once, now, under the same id and with a new signature, with 8 seconds of time. The message may be older than the \
+           list: any entry that fits the webhook has one, `msg_`, the webhook's id, `_` and the entry's index. Where the \
+           webhook goes on stays as it is.",
+    access: USERS,
+    audit: Always(&Action::WebhookReplay),
+    answers: &[json(200, &[Content::Json("WebhookTried")], &[H::Logged], "What became of it: `delivered` tells.")],
+    problems: &[P::NotFound, P::Conflict, P::TooManyRequests],
+    ..PLAIN
 };
 
 // ---- resumable uploads ----------------------------------------------------------------------------------------------
@@ -1938,7 +2092,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 87] = [
+    pub const ALL: [&'static Endpoint; 97] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1999,6 +2153,16 @@ impl Route {
         &SHOW_TOKEN,
         &REVOKE_TOKEN,
         &ROTATE_TOKEN,
+        &LIST_WEBHOOKS,
+        &CREATE_WEBHOOK,
+        &SHOW_WEBHOOK,
+        &PATCH_WEBHOOK,
+        &DELETE_WEBHOOK,
+        &TEST_WEBHOOK,
+        &ROTATE_WEBHOOK_SECRET,
+        &REPLAY_WEBHOOK,
+        &LIST_DELIVERIES,
+        &REPLAY_DELIVERY,
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
@@ -2104,6 +2268,16 @@ impl Route {
             Self::DiscardIngest { .. } => &DISCARD_INGEST,
             Self::PauseIngest => &PAUSE_INGEST,
             Self::ResumeIngest => &RESUME_INGEST,
+            Self::ListWebhooks => &LIST_WEBHOOKS,
+            Self::CreateWebhook => &CREATE_WEBHOOK,
+            Self::ShowWebhook { .. } => &SHOW_WEBHOOK,
+            Self::PatchWebhook { .. } => &PATCH_WEBHOOK,
+            Self::DeleteWebhook { .. } => &DELETE_WEBHOOK,
+            Self::TestWebhook { .. } => &TEST_WEBHOOK,
+            Self::RotateWebhookSecret { .. } => &ROTATE_WEBHOOK_SECRET,
+            Self::ReplayWebhook { .. } => &REPLAY_WEBHOOK,
+            Self::ListDeliveries { .. } => &LIST_DELIVERIES,
+            Self::ReplayDelivery { .. } => &REPLAY_DELIVERY,
             Self::ListAudit => &LIST_AUDIT,
             Self::StreamAudit => &STREAM_AUDIT,
             Self::LocateAudit => &LOCATE_AUDIT,

@@ -786,6 +786,8 @@ fn key_name(key: &[u8]) -> String {
         b'K' => "API token",
         b'L' if rest.is_empty() => "count of API tokens",
         b'L' => "API token of user",
+        b'H' => "webhook",
+        b'j' => "progress of a webhook",
         b'z' => "applied",
         _ => "unknown key",
     };
