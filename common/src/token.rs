@@ -236,7 +236,8 @@ mod tests {
             prop_assert_eq!(text.parse::<TokenText>().unwrap(), token.clone());
             prop_assert_eq!(text.parse::<TokenText>().unwrap().hash(), token.hash());
             prop_assert!(text[1..].parse::<TokenText>().is_err() && text[..TOKEN_LEN - 1].parse::<TokenText>().is_err());
-            prop_assert!(format!("{text}0").parse::<TokenText>().is_err());
+            let longer = format!("{text}0");
+            prop_assert!(longer.parse::<TokenText>().is_err());
             let changed: String =
                 text.chars().enumerate().map(|(at, character)| if at == place { other } else { character }).collect();
             if changed != text {
