@@ -11,7 +11,10 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
     match error {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
-        RegistryError::Forbidden { .. } | RegistryError::OperatorOnly | RegistryError::NoDropper(_) => {
+        RegistryError::Forbidden { .. }
+        | RegistryError::ForbiddenOn { .. }
+        | RegistryError::OperatorOnly
+        | RegistryError::NoDropper(_) => {
             ProblemType::Forbidden
         }
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,

@@ -388,6 +388,7 @@ fn schemas() -> Value {
     add::<api::UserInfo>(&mut schemas);
     add::<api::UserChanged>(&mut schemas);
     add::<api::UserPatch>(&mut schemas);
+    add::<common::grant::GrantBody>(&mut schemas);
     add::<api::RoleInfo>(&mut schemas);
     add::<api::ModelRow>(&mut schemas);
     add::<api::ModelInfo>(&mut schemas);

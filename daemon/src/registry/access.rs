@@ -11,6 +11,7 @@ use common::role::{Permission, Role};
 use serde::Serialize;
 
 use crate::registry::error::RegistryError;
+use crate::registry::grants::{Granted, Reach};
 use crate::store::records::UserRecord;
 
 /// Who acts.
@@ -34,6 +35,8 @@ pub struct Actor {
     pub session_expires_at_ms: Option<i64>,
     /// The operator of this machine, as a user of it: named in every entry.
     pub person: Option<Person>,
+    /// What the user may do with models by their names, beside the role.
+    pub grants: Granted,
     /// What the token shown allows at most, where it was made for less than its user may do.
     pub scope: Option<Arc<Scope>>,
 }
@@ -82,6 +85,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            grants: None,
             scope: None,
         }
     }
@@ -107,7 +111,7 @@ impl Actor {
     }
 
     /// A user in whose name a file of the drop folder is taken in: without a session, as the user's record is now.
-    pub(crate) fn dropper(user: UserRecord) -> Self {
+    pub(crate) fn dropper(user: UserRecord, grants: Granted) -> Self {
         Self {
             id: user.id,
             name: user.name.to_string(),
@@ -118,6 +122,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            grants,
             scope: None,
         }
     }
@@ -210,13 +215,14 @@ impl Caller {
         self.actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)
     }
 
-    /// The authorisation check. Default deny.
+    /// The authorisation check. Default deny. Of what is about models it says whether it may be done with any; with which,
+    /// [`Caller::require_on`] says.
     ///
     /// # Errors
     /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
-        let within_scope = self.actor.scope.as_ref().is_none_or(|scope| scope.allows(permission));
-        if self.require_signed_in()?.allows(permission) && within_scope {
+        self.require_signed_in()?;
+        if Reach::of(&self.actor).allows_somewhere(permission) {
             Ok(())
         } else {
             Err(RegistryError::Forbidden { permission })

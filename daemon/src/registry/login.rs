@@ -16,6 +16,7 @@ use crate::config::secret::Secret;
 use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::{Note, log_actor};
 use crate::registry::error::{Done, Failure, Outcome, RegistryError};
+use crate::registry::grants;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Attempt;
 use crate::registry::users::end_sessions;
@@ -82,6 +83,7 @@ impl Registry {
                     return Err(RegistryError::Unauthenticated);
                 }
                 let mut actor = actor_of(&user, &session);
+                actor.grants = grants::granted(view, &user.id)?;
                 actor.token_expires_at_ms = Some(claims.exp.saturating_mul(SECOND_MS));
                 Ok(actor)
             })
@@ -146,6 +148,7 @@ impl Registry {
             username,
             role,
             permissions: role.permissions().to_vec(),
+            grants: actor.grants.as_deref().unwrap_or_default().to_vec(),
             must_change_password: actor.must_change_password,
             token_expires_at: clock::rfc3339(actor.token_expires_at_ms.unwrap_or(0)),
             session_expires_at: clock::rfc3339(actor.session_expires_at_ms.unwrap_or(0)),
@@ -347,6 +350,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
         token_expires_at_ms: None,
         session_expires_at_ms: Some(session.expires_at_ms),
         person: None,
+        grants: None,
         scope: None,
     }
 }

@@ -187,6 +187,8 @@ pub(crate) fn user(user: &UserRecord, sessions: &[SessionRecord], failures: Fail
         id: user.id.clone(),
         username: user.name.clone(),
         role: user.role,
+        // Kept beside the record; whoever shows the user says them.
+        grants: Vec::new(),
         disabled: user.disabled,
         must_change_password: user.must_change_password,
         sessions: u32::try_from(live.count()).unwrap_or(u32::MAX),

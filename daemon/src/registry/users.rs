@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use common::api::{Page, RoleGiven, User, UserInfo, UserPatch};
 use common::audit::{Action, ActorKind, Outcome as EntryOutcome, Target};
+use common::grant::Grant;
 use common::name::UserName;
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use crate::registry::commit::Note;
 use crate::registry::delete::Gone;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
+use crate::registry::grants;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
 use crate::registry::users::listing::UserListing;
@@ -33,6 +35,17 @@ const ID_RANDOM_OCTETS: usize = 10;
 /// Entries about a user that are read at once, and how often, to find who gave them their role.
 const ENTRIES_PAGE: usize = 100;
 const ENTRIES_PAGES_MAX: usize = 20;
+
+/// What changes with a user's record.
+struct Changed {
+    /// Whether the user's sessions end.
+    ends_sessions: bool,
+    /// The user's new grants, where they are others.
+    grants: Option<Vec<Grant>>,
+}
+
+/// The sessions, and nothing else.
+const ENDS_SESSIONS: Changed = Changed { ends_sessions: true, grants: None };
 
 fn user_target(name: &UserName) -> Target {
     Target::new("user", name.as_str())
@@ -187,7 +200,10 @@ impl Registry {
                 let value = UserInfo {
                     live_sessions: render::sessions(&user, &sessions, now_ms),
                     role_given: role_given(view, &user)?,
-                    user: render::user(&user, &sessions, failed, now_ms),
+                    user: User {
+                        grants: grants::of(view, &user.id)?,
+                        ..render::user(&user, &sessions, failed, now_ms)
+                    },
                 };
                 Ok(Tagged { value, revision: user.revision })
             })
@@ -198,10 +214,10 @@ impl Registry {
         inner.told(caller, note, found).await
     }
 
-    /// Changes a user's role or state; ends the user's sessions.
+    /// Changes a user's role, state or grants; but for grants alone, the user's sessions end.
     ///
     /// # Errors
-    /// What `require` says; `NotFound`, `Conflict` for the last admin, `PreconditionFailed`.
+    /// What `require` says; `NotFound`, `Conflict` for the last admin, `Invalid` for grants, `PreconditionFailed`.
     pub async fn patch_user(&self, caller: &Caller, name: &UserName, patch: UserPatch) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let note = Note::change(Action::UserUpdate, user_target(name));
@@ -219,7 +235,16 @@ impl Registry {
             }
             note.action = patch_action(&before, user);
             check_last_admin(records, &before, Some(user))?;
-            Ok(user.role != before.role || user.disabled != before.disabled)
+            let grants = match patch.grants {
+                Some(grants) => grants::replace(records, &user.id, grants, note)?,
+                None => None,
+            };
+            if grants.is_some() && note.action == Action::UserUpdate {
+                note.action = Action::UserGrants;
+            }
+            // Grants are read on every request: sessions need not end for them.
+            let ends_sessions = user.role != before.role || user.disabled != before.disabled;
+            Ok(Changed { ends_sessions, grants })
         })
         .await
     }
@@ -242,6 +267,9 @@ impl Registry {
                 who.check_if_match(user.revision)?;
                 check_last_admin(records, &user, None)?;
                 let mut writes = end_sessions(records, &user.id, None)?;
+                if !records.grants(&user.id)?.is_empty() {
+                    writes.push(grants::write(&user.id, &[]));
+                }
                 writes.push(Write::DeleteUser { name });
                 Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))
             })
@@ -257,7 +285,7 @@ impl Registry {
         let note = Note::change(Action::UserRevokeSessions, user_target(name));
         inner.permit(caller, Permission::UserManage, &note).await?;
         let body = json!({"username": name});
-        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(true)).await
+        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(ENDS_SESSIONS)).await
     }
 
     /// Sets another user's password; it must be changed at the next sign-in, and the sessions end.
@@ -281,7 +309,7 @@ impl Registry {
             .change_user(caller, note, name, Some(body), move |_records, user, _note| {
                 user.password_hash = hash;
                 user.must_change_password = true;
-                Ok(true)
+                Ok(ENDS_SESSIONS)
             })
             .await?;
         // Who gave a new password means the user to come in with it.
@@ -289,7 +317,7 @@ impl Registry {
         Ok(changed)
     }
 
-    /// Commits a change of a user. `change` says whether it ends the user's sessions. `once` describes the request, where
+    /// Commits a change of a user. `change` says what else changes with the record. `once` describes the request, where
     /// it may come with an Idempotency-Key.
     async fn change_user(
         &self,
@@ -297,7 +325,7 @@ impl Registry {
         note: Note,
         name: &UserName,
         once: Option<serde_json::Value>,
-        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<bool, RegistryError> + Send + 'static,
+        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<Changed, RegistryError> + Send + 'static,
     ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let once = once.and_then(|body| inner.fingerprints.once(caller, &body));
@@ -311,7 +339,8 @@ impl Registry {
                 who.check_if_match(user.revision)?;
                 let mut writes = Vec::new();
                 let mut sessions = records.sessions_of(&user.id)?;
-                if change(records, &mut user, note)? {
+                let changed = change(records, &mut user, note)?;
+                if changed.ends_sessions {
                     user.epoch = user.epoch.saturating_add(1);
                     writes = end_sessions(records, &user.id, None)?;
                     sessions.clear();
@@ -319,7 +348,14 @@ impl Registry {
                 user.updated_at_ms = moment.at_ms;
                 user.revision = moment.index;
                 let failed = failures.of(user.name.as_str());
-                let value = render::user(&user, &sessions, failed, moment.at_ms);
+                let grants = match changed.grants {
+                    Some(grants) => {
+                        writes.push(grants::write(&user.id, &grants));
+                        grants
+                    }
+                    None => grants::of(records, &user.id)?,
+                };
+                let value = User { grants, ..render::user(&user, &sessions, failed, moment.at_ms) };
                 writes.push(Write::PutUser(user));
                 Ok((Tagged { value, revision: moment.index }, writes))
             })

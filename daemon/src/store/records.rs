@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use common::api::{Origin, State};
 use common::digest::Digest;
+use common::grant::{Effect, Grant};
 use common::name::{Alias, ArtifactPath, ItemId, ModelId, ModelName, UserName, Version};
+use common::pattern::NamePattern;
 use common::role::Role;
 use serde::{Deserialize, Serialize};
 
@@ -541,6 +543,55 @@ pub enum Write {
         /// Who would, oldest first.
         approvals: Vec<ApprovalRecord>,
     },
+    /// Replaces what a user may do with models by their names; none forgets it.
+    PutGrants {
+        /// The user's stable id.
+        user: String,
+        /// All of it.
+        grants: Vec<GrantRecord>,
+    },
+}
+
+/// What a user may do with models whose names fit a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// What holds there.
+    pub effect: GrantEffect,
+}
+
+/// What a grant does where it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantEffect {
+    /// What a role may do with models.
+    Role(Role),
+    /// The user's own role counts for nothing.
+    NoRole,
+    /// Nothing may be done.
+    Deny,
+}
+
+impl From<GrantRecord> for Grant {
+    fn from(record: GrantRecord) -> Self {
+        let effect = match record.effect {
+            GrantEffect::Role(role) => Effect::Role(role),
+            GrantEffect::NoRole => Effect::NoRole,
+            GrantEffect::Deny => Effect::Deny,
+        };
+        Self { pattern: record.pattern, effect }
+    }
+}
+
+impl From<Grant> for GrantRecord {
+    fn from(grant: Grant) -> Self {
+        let effect = match grant.effect {
+            Effect::Role(role) => GrantEffect::Role(role),
+            Effect::NoRole => GrantEffect::NoRole,
+            Effect::Deny => GrantEffect::Deny,
+        };
+        Self { pattern: grant.pattern, effect }
+    }
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

@@ -83,7 +83,8 @@ impl References {
                 | Write::DeleteIngest { .. }
                 | Write::PutIntake(_)
                 | Write::AppendReviewNote { .. }
-                | Write::PutApprovals { .. } => {}
+                | Write::PutApprovals { .. }
+                | Write::PutGrants { .. } => {}
             }
         }
     }

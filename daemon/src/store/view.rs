@@ -37,6 +37,7 @@
 //! | `N` | model id, version, entry index | `ReviewNoteRecord` |
 //! | `A` | model id, version | `ApprovalRecord`s |
 //! | `P` | user id | `SenderRecord` |
+//! | `E` | user id | `GrantRecord`s |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -53,7 +54,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord, IdempotencyRecord, IngestRecord,
     IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
     SessionRecord, UserRecord, VersionRecord, Write,
 };
@@ -246,6 +247,14 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     overlay.delete(at);
                 } else {
                     overlay.put(at, encode(approvals)?);
+                }
+            }
+            Write::PutGrants { user, grants } => {
+                let at = key(b'E', &[user.as_bytes()]);
+                if grants.is_empty() {
+                    overlay.delete(at);
+                } else {
+                    overlay.put(at, encode(grants)?);
                 }
             }
         }
@@ -683,6 +692,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         }
         let (prefix, down) = index_for(query);
         let down = down != query.backward;
+        if let (b"n", Some(within)) = (&prefix[..], query.names.as_ref().and_then(|names| names.within.clone())) {
+            return Ok(Box::new(self.named_within(within, query.after.as_deref(), down)));
+        }
         let (from, to) = match (&query.after, down) {
             (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
             (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
@@ -697,6 +709,39 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             };
             Ok((at[prefix.len()..].to_vec(), model))
         })))
+    }
+
+    /// Models by name, from one beginning of names to the next; `within` is in the order of names.
+    fn named_within(
+        &self,
+        mut within: Vec<String>,
+        after: Option<&[u8]>,
+        down: bool,
+    ) -> impl Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + '_ {
+        if down {
+            within.reverse();
+        }
+        let after = after.map(|after| key(b'n', &[after]));
+        let ranges = within.into_iter().filter_map(move |head| {
+            let begin = key(b'n', &[head.as_bytes()]);
+            let end = prefix_end(&begin);
+            Some(match &after {
+                None => (Bound::Included(begin), end),
+                Some(after) if down && *after <= begin => return None,
+                Some(after) if down && after.starts_with(&begin) => {
+                    (Bound::Included(begin), Bound::Excluded(after.clone()))
+                }
+                Some(after) if !down && after.starts_with(&begin) => (Bound::Excluded(after.clone()), end),
+                Some(after) if !down && *after > begin => return None,
+                Some(_outside) => (Bound::Included(begin), end),
+            })
+        });
+        ranges.flat_map(move |(from, to)| {
+            self.0.range(from, to, down).map(|pair| {
+                let (at, value) = pair?;
+                Ok((at.get(1..).unwrap_or_default().to_vec(), self.model_at(&value)?))
+            })
+        })
     }
 
     /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
@@ -746,7 +791,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             || query.verdict.is_some()
             || query.alias.is_some()
             || query.uploader.is_some()
-            || query.since_ms.is_some();
+            || query.since_ms.is_some()
+            || query.names.is_some();
         Ok(match query.tags.as_slice() {
             [] if !is_more_than_tags => Count::Known(self.counters()?.models),
             [(tag, value)] if !is_more_than_tags => Count::Known(self.tagged(tag, value)?),
@@ -765,6 +811,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             Some(name) => record(self.0, &key(b'u', &[&name])),
             None => Ok(None),
         }
+    }
+
+    fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>> {
+        Ok(record(self.0, &key(b'E', &[user_id.as_bytes()]))?.unwrap_or_default())
     }
 
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
@@ -827,13 +877,13 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(|pair| decode(&pair?.1)).collect()
     }
 
-    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
+    fn holder_seen(&self, digest: &Digest, sees: &dyn Fn(&ModelName) -> bool) -> Read<Option<(ModelId, Version)>> {
         let prefix = key(b'd', &[digest.as_bytes()]);
         for pair in prefixed(self.0, &prefix, true).take(SCAN_ROWS_MAX) {
             let (at, _nothing) = pair?;
             let (model, version) = holder_at(&at[prefix.len()..])?;
             let model = self.model_at(&id(model))?;
-            if is_live(&model) {
+            if is_live(&model) && sees(&model.name) {
                 return Ok(Some((model.id, version)));
             }
         }
@@ -1138,6 +1188,7 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
+        && query.names.as_ref().is_none_or(|names| (names.fits)(&model.name))
 }
 
 #[cfg(test)]

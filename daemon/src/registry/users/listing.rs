@@ -12,6 +12,7 @@ use crate::clock;
 use crate::registry::cursor::{self, Seek, Sought};
 use crate::registry::error::RegistryError;
 use crate::registry::fetch::{bounded, list_id};
+use crate::registry::grants;
 use crate::registry::{Inner, render};
 use crate::store::View;
 use crate::store::records::UserRecord;
@@ -107,7 +108,8 @@ pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Res
     let mut items = Vec::with_capacity(users.len());
     for user in &users {
         let failed = failures.of(user.name.as_str());
-        items.push(render::user(user, &view.sessions_of(&user.id)?, failed, now_ms));
+        let shown = render::user(user, &view.sessions_of(&user.id)?, failed, now_ms);
+        items.push(User { grants: grants::of(view, &user.id)?, ..shown });
     }
     Ok(Page { items, total: Some(total), next_cursor, prev_cursor })
 }

@@ -783,6 +783,7 @@ fn key_name(key: &[u8]) -> String {
         b'N' => "note of a review",
         b'A' => "approvals",
         b'P' => "record of a sender",
+        b'E' => "grants of user",
         b'z' => "applied",
         _ => "unknown key",
     };
