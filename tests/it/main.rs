@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod fill;
 mod fuzz;
+mod grants;
 mod hostile;
 mod ingest;
 mod inspection;

@@ -705,7 +705,9 @@ fn blocked_before(
                 if held.artifacts.iter().any(|one| one.digest == artifact.digest && (all_aside || !is_aside(one))) {
                     let name = records.model(*id)?.map_or_else(|| id.to_string(), |model| model.name.to_string());
                     let holder = format!("{name}:{number}");
-                    let reason = format!("`{}` is a file of {holder}, which was blocked for good", artifact.path);
+                    // Whoever sees this version need not see that one; whoever does finds it by the digest.
+                    let (path, digest) = (&artifact.path, artifact.digest);
+                    let reason = format!("`{path}` is a file of a version that was blocked for good ({digest})");
                     return Ok(Some((holder, reason)));
                 }
             }
