@@ -29,6 +29,7 @@ use crate::clean::{clean, is_spelled_out};
 use crate::config::{Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder};
 use crate::filter::audit_query;
 use crate::secret::Secret;
+use crate::state::deeds::grants_in_words;
 use crate::state::log::LogSettings;
 use crate::terminal::Guard;
 use crate::transfer::TransferError;
@@ -316,6 +317,9 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 writeln!(out, "{} ({})", me.username, me.role)?;
                 writeln!(out, "id       {}", clean(&me.id))?;
                 writeln!(out, "may      {}", may.join(", "))?;
+                if !me.grants.is_empty() {
+                    writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
+                }
                 writeln!(out, "token    until {}", clean(&me.token_expires_at))?;
                 writeln!(out, "session  until {}", clean(&me.session_expires_at))?;
                 if me.must_change_password {

@@ -17,6 +17,7 @@ pub mod users;
 use std::collections::{BTreeMap, VecDeque};
 
 use common::certificate::Certificate;
+use common::grant::Grant;
 use common::role::{Permission, Role};
 use jiff::tz::TimeZone;
 
@@ -224,6 +225,8 @@ pub struct Who {
     pub role: Role,
     /// What they may do.
     pub permissions: Vec<Permission>,
+    /// What they may do with models by their names.
+    pub grants: Vec<Grant>,
 }
 
 /// How much a message matters.

@@ -425,6 +425,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::Restore
         | Command::Deprecate
         | Command::Role
+        | Command::Grants
         | Command::OneTimePassword
         | Command::Lock
         | Command::Sessions
@@ -495,6 +496,8 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
         }
         return;
     }
+    // Grants change without an end of the session.
+    ask(state, Call::Me, out);
     match state.screen {
         Screen::Models => models::refresh(state, out),
         Screen::Audit => audit::refresh(state, out),
@@ -803,6 +806,10 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
             login::renew(state, out);
         }
         return;
+    }
+    if error.status() == Some(403) {
+        // What may be done is not what is known here: it has changed.
+        ask(state, Call::Me, out);
     }
     let why = sentence(error);
     match asked.call {

@@ -116,6 +116,11 @@ pub enum Purpose {
         /// The user.
         name: String,
     },
+    /// The grants of a user, one a line.
+    Grants {
+        /// The user.
+        name: String,
+    },
 }
 
 /// A field of a form.

@@ -162,7 +162,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        state.who = Some(Who { id: String::new(), username, role: session.role, permissions });
+        let grants = Vec::new();
+        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, grants });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -192,7 +193,8 @@ fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
 pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     let was_checking = state.who.is_none();
     let username = me.username.to_string();
-    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions });
+    let Me { id, role, permissions, grants, .. } = me;
+    state.who = Some(Who { id, username, role, permissions, grants });
     if was_checking {
         let left = seconds(&me.token_expires_at).map_or(0, |at| at.saturating_sub(state.now.wall_seconds));
         refresh_later(state, u64::try_from(left).unwrap_or(0), out);

@@ -71,6 +71,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let reading = state.users.reading.as_ref().filter(|reading| reading.key == user.key());
     text.pieces(vec![(user.username.to_string(), Tone::Bold), (format!("  {}", user.id), Tone::Dim)]);
     text.fact("role", &role(user, reading, now), Tone::Plain);
+    for (place, grant) in user.grants.iter().enumerate() {
+        text.fact(if place == 0 { "grants" } else { "" }, &grant.to_string(), Tone::Plain);
+    }
     match (user.disabled, &user.locked_until) {
         (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
         (false, Some(until)) => {

@@ -215,6 +215,10 @@ async fn of_user(
             let patch = UserPatch { role: Some(*role), ..UserPatch::default() };
             with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
         }
+        Deed::Grants(grants) => {
+            let patch = UserPatch { grants: Some(grants.clone()), ..UserPatch::default() };
+            with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
+        }
         Deed::Lock(on) => {
             let patch = UserPatch { disabled: Some(*on), ..UserPatch::default() };
             with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
