@@ -59,7 +59,7 @@ impl FromStr for Effect {
             NONE => Ok(Self::NoRole),
             DENY => Ok(Self::Deny),
             role => role.parse().map(Self::Role).map_err(|_unknown: String| {
-                format!("{role:?} can't be granted: use viewer, contributor, auditor, admin, none or deny")
+                format!("{role:?} is none of viewer, contributor, auditor, admin, none, deny")
             }),
         }
     }
@@ -77,8 +77,10 @@ impl FromStr for Grant {
     fn from_str(text: &str) -> Result<Self, String> {
         let (pattern, effect) = text
             .split_once(':')
-            .ok_or_else(|| "is not PATTERN:ROLE, such as `team-nlp/*:contributor` or `secret/*:deny`".to_owned())?;
-        Ok(Self { pattern: pattern.trim().parse()?, effect: effect.trim().parse()? })
+            .ok_or_else(|| format!("{text:?} is not PATTERN:ROLE, such as `team-nlp/*:contributor`"))?;
+        let pattern = pattern.trim();
+        let named = |why: String| format!("{pattern:?}: {why}");
+        Ok(Self { pattern: pattern.parse().map_err(named)?, effect: effect.trim().parse()? })
     }
 }
 
@@ -215,7 +217,8 @@ pub fn beginnings<'p>(patterns: impl Iterator<Item = &'p NamePattern>) -> Option
 /// The places and what to do.
 pub fn check(grants: &[Grant]) -> Result<(), Vec<(usize, String)>> {
     if grants.len() > GRANTS_MAX {
-        let what = format!("is one too many: a user has at most {GRANTS_MAX} grants; let one pattern stand for several");
+        let what =
+            format!("is one too many: a user has at most {GRANTS_MAX} grants; let one pattern stand for several");
         return Err(vec![(GRANTS_MAX, what)]);
     }
     let mut wrong = Vec::new();

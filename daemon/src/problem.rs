@@ -14,9 +14,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
         | RegistryError::OperatorOnly
-        | RegistryError::NoDropper(_) => {
-            ProblemType::Forbidden
-        }
+        | RegistryError::NoDropper(_) => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::Malicious { .. } => ProblemType::MaliciousContent,

@@ -20,7 +20,11 @@ use tests::samples;
 fn grants(texts: &[&str]) -> Value {
     let one = |text: &&str| {
         let (pattern, what) = text.split_once(':').unwrap();
-        if what == "deny" { json!({"pattern": pattern, "deny": true}) } else { json!({"pattern": pattern, "role": what}) }
+        if what == "deny" {
+            json!({"pattern": pattern, "deny": true})
+        } else {
+            json!({"pattern": pattern, "role": what})
+        }
     };
     texts.iter().map(one).collect()
 }
@@ -99,7 +103,10 @@ fn set_and_shown() {
         (json!([{"pattern": "a", "role": "king"}]), "body.grants[0]"),
         (json!([{"pattern": "a", "role": "viewer", "deny": true}]), "body.grants[0]"),
         (json!([{"pattern": "a", "role": "viewer"}, {"pattern": "A", "role": "viewer"}]), "body.grants[1]"),
-        (json!((0..65).map(|n| json!({"pattern": format!("m{n}"), "deny": true})).collect::<Vec<_>>()), "body.grants[64]"),
+        (
+            json!((0..65).map(|n| json!({"pattern": format!("m{n}"), "deny": true})).collect::<Vec<_>>()),
+            "body.grants[64]",
+        ),
     ] {
         let refused = admin.patch("/users/vera", &json!({"grants": body}));
         let problem = refused.problem("invalid");
@@ -179,13 +186,8 @@ impl Hidden {
 
 /// A request of an endpoint about a model.
 fn request(client: &Client, endpoint: &Endpoint, model: &str, version: &str) -> Request {
-    let values = [
-        ("{id}", model),
-        ("{name}", model),
-        ("{v}", version),
-        ("{path}", "m.safetensors"),
-        ("{alias}", "live"),
-    ];
+    let values =
+        [("{id}", model), ("{name}", model), ("{v}", version), ("{path}", "m.safetensors"), ("{alias}", "live")];
     let path = values.iter().fold(endpoint.template.to_owned(), |path, (from, to)| path.replace(from, to));
     assert!(!path.contains('{'), "{path}");
     let path = match endpoint.id {
@@ -215,11 +217,7 @@ fn what_is_hidden_is_missing() {
     let denied = user(&daemon, "dora", Role::Admin, &["secret/*:deny"]);
     let only = user(&daemon, "olaf", Role::Viewer, &["*:none", "team/*:admin"]);
     let (no_id, no_digest) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV", format!("sha256:{}", "0".repeat(64)));
-    let swaps = [
-        ("secret/m", "secret/x"),
-        (id.as_str(), no_id),
-        (digest.as_str(), no_digest.as_str()),
-    ];
+    let swaps = [("secret/m", "secret/x"), (id.as_str(), no_id), (digest.as_str(), no_digest.as_str())];
     let about_models = |endpoint: &&&Endpoint| {
         endpoint.template.starts_with("/models/{") && matches!(endpoint.access, Access::Permission(_))
     };
@@ -246,8 +244,7 @@ fn what_is_hidden_is_missing() {
                 for version in ["1", "2", "9"] {
                     let told = request(client, endpoint, hidden, version).send();
                     let of_missing = request(client, endpoint, missing, version).send();
-                    let swaps: Vec<(&str, &str)> =
-                        swaps.iter().copied().chain([("SECRET/m", "SECRET/x")]).collect();
+                    let swaps: Vec<(&str, &str)> = swaps.iter().copied().chain([("SECRET/m", "SECRET/x")]).collect();
                     let (told, of_missing) = (plain(&told, &swaps), plain(&of_missing, &[]));
                     assert_eq!(told, of_missing, "{} {hidden} {version}", endpoint.id);
                     let expected = if by_name { 403 } else { 404 };
@@ -258,7 +255,9 @@ fn what_is_hidden_is_missing() {
             asked.insert(endpoint.id);
         }
     }
-    for known in ["show_model", "download", "show_card", "show_excerpt", "alias_history", "delete_model", "rescan_version"] {
+    for known in
+        ["show_model", "download", "show_card", "show_excerpt", "alias_history", "delete_model", "rescan_version"]
+    {
         assert!(asked.contains(known), "{known}");
     }
     // With conditions, ranges and instants it is the same.
@@ -315,7 +314,9 @@ fn hidden_octets_are_not_read() {
 fn lists_and_totals() {
     let daemon = Daemon::start();
     let admin = daemon.admin();
-    for (number, name) in ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().enumerate() {
+    for (number, name) in
+        ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().enumerate()
+    {
         let form = Form::new().text("name", name).text("tags", r#"{"kind":"k"}"#);
         admin.publish(form.file("m.safetensors", &samples::safetensors(number as u32))).expect(201);
     }
@@ -324,7 +325,15 @@ fn lists_and_totals() {
     let nobody = user(&daemon, "nora", Role::Viewer, &["*:none"]);
     let seen = ["a/one", "b/two", "team/x", "team/y", "z"];
     for (client, seen) in [(&otto, &seen[..]), (&only, &["b/two", "team/x", "team/y"]), (&nobody, &[])] {
-        for query in ["", "&sort=-name", "&sort=-updated_at", "&sort=updated_at", "&sort=created_at", "&tag=kind:k", "&format=safetensors"] {
+        for query in [
+            "",
+            "&sort=-name",
+            "&sort=-updated_at",
+            "&sort=updated_at",
+            "&sort=created_at",
+            "&tag=kind:k",
+            "&format=safetensors",
+        ] {
             for limit in [1, 2, 3, 50] {
                 let (mut all, mut cursor) = (Vec::new(), String::new());
                 loop {
@@ -460,7 +469,11 @@ fn publishing() {
     // By form, with the name before the file and after it, and by the file's own name.
     let form = |name: &str, first: bool| {
         let form = Form::new();
-        if first { form.text("name", name).file("m.safetensors", &octets) } else { form.file("m.safetensors", &octets).text("name", name) }
+        if first {
+            form.text("name", name).file("m.safetensors", &octets)
+        } else {
+            form.file("m.safetensors", &octets).text("name", name)
+        }
     };
     for first in [true, false] {
         let told = ana.publish(form("secret/m", first));
@@ -620,7 +633,10 @@ fn drop_folder() {
     let vera = user(&folder.daemon, "vera", Role::Viewer, &["ok-*:contributor"]);
     let otto = user(&folder.daemon, "otto", Role::Viewer, &["no-*:deny"]);
     folder.copy("ok-m.safetensors", &samples::safetensors(1));
-    assert_eq!((folder.arrives("ok-m.safetensors").version(), vera.value("/models")["total"].clone()), ("ok-m:1".into(), json!(1)));
+    assert_eq!(
+        (folder.arrives("ok-m.safetensors").version(), vera.value("/models")["total"].clone()),
+        ("ok-m:1".into(), json!(1))
+    );
     folder.copy("no-m.safetensors", &samples::safetensors(2));
     let refused = folder.is_refused("no-m.safetensors");
     assert_eq!(refused.problem(), "forbidden");

@@ -60,9 +60,7 @@ pub fn refusal_on(who: Option<&Who>, permission: Option<Permission>, name: &str)
 /// Why this user may not make a change to the thing it is about.
 pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
     match &change.object {
-        Object::Model { name, .. } | Object::Version { name, .. } => {
-            refusal_on(who, Some(change.permission()), name)
-        }
+        Object::Model { name, .. } | Object::Version { name, .. } => refusal_on(who, Some(change.permission()), name),
         Object::User(_) | Object::Item { .. } | Object::Intake => refusal(who, Some(change.permission())),
     }
 }

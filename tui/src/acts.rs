@@ -211,13 +211,9 @@ impl Act {
             | Shape::Users(deed)
             | Shape::Items(deed)
             | Shape::Intake(deed) => deed(),
-            Shape::Alias
-            | Shape::Edit
-            | Shape::Role
-            | Shape::Grants
-            | Shape::AddUser
-            | Shape::Upload
-            | Shape::Note => return false,
+            Shape::Alias | Shape::Edit | Shape::Role | Shape::Grants | Shape::AddUser | Shape::Upload | Shape::Note => {
+                return false;
+            }
         };
         Change::new(Object::Intake, deed).reason().is_some()
     }
@@ -313,7 +309,7 @@ impl Act {
 /// # Errors
 /// The place of the first that is none, and why; or of one too many.
 pub fn grants_of<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Grant>, (usize, String)> {
-    let read = |(place, text): (usize, &str)| text.parse::<Grant>().map_err(|why| (place, format!("{text}: {why}")));
+    let read = |(place, text): (usize, &str)| text.parse::<Grant>().map_err(|why| (place, why));
     let grants = texts.enumerate().map(read).collect::<Result<Vec<Grant>, _>>()?;
     check(&grants).map_err(|wrong| wrong.into_iter().next().unwrap_or_default())?;
     Ok(grants)
@@ -434,7 +430,10 @@ mod tests {
         let eve = Named::Known(Object::User("eve".into()));
         assert_eq!(wish("role eve auditor").unwrap(), Wish::Change(Deed::Role(Role::Auditor), vec![eve.clone()]));
         let given = ["team/*:contributor", "*:none"].map(|text| text.parse().unwrap()).to_vec();
-        assert_eq!(wish("grants eve team/*:contributor *:none").unwrap(), Wish::Change(Deed::Grants(given), vec![eve.clone()]));
+        assert_eq!(
+            wish("grants eve team/*:contributor *:none").unwrap(),
+            Wish::Change(Deed::Grants(given), vec![eve.clone()])
+        );
         assert_eq!(wish("grants eve none").unwrap(), Wish::Change(Deed::Grants(Vec::new()), vec![eve.clone()]));
         assert_eq!(wish("unlock eve").unwrap(), Wish::Change(Deed::Lock(false), vec![eve]));
         assert!(matches!(

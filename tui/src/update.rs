@@ -25,12 +25,13 @@ mod users;
 
 use common::client::ClientError;
 use common::problem::ProblemType;
+use common::role::Permission;
 
 use self::attention::Attention;
-use crate::access::{access, refusal};
+use crate::access::{Access, access, refusal};
 use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
-use crate::keymap::{Command, Context, Meaning};
+use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
@@ -330,7 +331,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
-        Meaning::Command(binding) => match access(state, binding).refusal() {
+        Meaning::Command(binding) => match asked_anew(state, binding, out) {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
         },
@@ -488,6 +489,17 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     }
 }
 
+/// Why something can't be done. Where it is this user who may not, the daemon is asked again: grants change without an end of
+/// the session.
+fn asked_anew(state: &mut State, binding: &Binding, out: &mut Vec<Action>) -> Option<String> {
+    let access = access(state, binding);
+    let is_of_models = binding.permission.is_some_and(Permission::is_of_models);
+    if is_of_models && matches!(access, Access::NotAllowed(_)) {
+        ask(state, Call::Me, out);
+    }
+    access.refusal()
+}
+
 fn refresh(state: &mut State, out: &mut Vec<Action>) {
     tail::at_once(state, out);
     if state.who.is_none() {
@@ -496,8 +508,6 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
         }
         return;
     }
-    // Grants change without an end of the session.
-    ask(state, Call::Me, out);
     match state.screen {
         Screen::Models => models::refresh(state, out),
         Screen::Audit => audit::refresh(state, out),

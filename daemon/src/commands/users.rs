@@ -164,8 +164,7 @@ impl Way {
         match self {
             Self::Running(operator) => {
                 let target = format!("/users/{name}");
-                let (user, tag) =
-                    ask_tagged::<User>(operator, Method::GET, &target, None, "try again", None).await?;
+                let (user, tag) = ask_tagged::<User>(operator, Method::GET, &target, None, "try again", None).await?;
                 Ok((user.grants, tag))
             }
             // Nobody else is at it.
@@ -179,8 +178,7 @@ impl Way {
         match self {
             Self::Running(operator) => {
                 let (target, body) = (format!("/users/{name}"), json!({"grants": grants}));
-                let (user, _tag) =
-                    ask_tagged(operator, Method::PATCH, &target, Some(&body), "try again", tag).await?;
+                let (user, _tag) = ask_tagged(operator, Method::PATCH, &target, Some(&body), "try again", tag).await?;
                 Ok(user)
             }
             Self::Stopped(registry) => {

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, RescanStatus, ResumableStatus, Status,
-    StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
+    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, RescanStatus, ResumableStatus,
+    Status, StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
 };
 use common::role::Permission;
 use http::StatusCode;

@@ -323,11 +323,7 @@ impl Table {
     ///
     /// # Errors
     /// `Invalid` for the cursor.
-    pub(crate) fn page(
-        &self,
-        query: &ItemQuery,
-        is_shown: &dyn Fn(&Row) -> bool,
-    ) -> Result<IngestPage, RegistryError> {
+    pub(crate) fn page(&self, query: &ItemQuery, is_shown: &dyn Fn(&Row) -> bool) -> Result<IngestPage, RegistryError> {
         let text = query.text.as_ref().map(|text| text.to_lowercase());
         let mut states = query.states.clone();
         states.sort_unstable();

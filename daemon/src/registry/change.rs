@@ -68,7 +68,8 @@ impl Registry {
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
-                let (model, mut record) = live_version(records, &reference, version, (&who, Permission::ModelWrite), note)?;
+                let (model, mut record) =
+                    live_version(records, &reference, version, (&who, Permission::ModelWrite), note)?;
                 if let Some(description) = patch.description {
                     let mut refused = Refused::new();
                     text::check_description("body.description", &description, &mut refused);
@@ -166,7 +167,8 @@ impl Registry {
                 if !refused.is_empty() {
                     return Err(RegistryError::Invalid(refused));
                 }
-                let (model, mut record) = live_version(records, &reference, version, (&who, Permission::ModelModerate), note)?;
+                let (model, mut record) =
+                    live_version(records, &reference, version, (&who, Permission::ModelModerate), note)?;
                 moderation.check(&record)?;
                 let (from, to) = (record.state, moderation.state());
                 if to == State::Available {

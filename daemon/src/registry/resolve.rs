@@ -166,9 +166,7 @@ pub(crate) fn check_reach(records: &dyn Records, reference: &ModelRef, sight: &S
         ModelKey::Digest(digest) => records.holder(digest)?.map(|(id, _version)| id),
     };
     match id.map(|id| records.model(id)).transpose()?.flatten() {
-        Some(model) => {
-            sight.admit(&model.name, || RegistryError::not_found(format!("model `{}`", shown(reference))))
-        }
+        Some(model) => sight.admit(&model.name, || RegistryError::not_found(format!("model `{}`", shown(reference)))),
         None => Ok(()),
     }
 }

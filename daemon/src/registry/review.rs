@@ -18,8 +18,8 @@ use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::Note;
 use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Outcome, RegistryError};
-use crate::registry::grants;
 use crate::registry::fetch::{COUNTED_MAX, bounded, list_id, up_to_counted};
+use crate::registry::grants;
 use crate::registry::idempotency::described;
 use crate::registry::inspection::{format_of, rules_of};
 use crate::registry::resolve::{self, Sight};
@@ -237,9 +237,8 @@ fn held(
         let is_last = page.len() < PAGE;
         for (place, (id, number)) in page {
             from = Some(place.clone());
-            let is_wanted = |model: &ModelRecord| {
-                model.deleted.is_none() && names.is_none_or(|names| (names.fits)(&model.name))
-            };
+            let is_wanted =
+                |model: &ModelRecord| model.deleted.is_none() && names.is_none_or(|names| (names.fits)(&model.name));
             let Some(model) = records.model(id)?.filter(is_wanted) else { continue };
             let missing = || format!("version {number} of {id} is held, but not there");
             let version = records.version(id, number)?;

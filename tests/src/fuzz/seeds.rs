@@ -18,8 +18,9 @@ use common::grant::Grant;
 use common::name::{ItemId, ModelId, Version};
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
-    ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, LogKeyRecord,
-    LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord, VersionRecord, Write,
+    ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
+    LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord,
+    VersionRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -308,7 +309,8 @@ fn records() -> Vec<Seed> {
         Write::PutGrants { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), grants: Vec::new() },
     ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let mut seeds = named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap()), ("granted", granted.unwrap())]);
+    let mut seeds =
+        named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap()), ("granted", granted.unwrap())]);
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
         let of = |write: &Write| std::mem::discriminant(write);

@@ -539,7 +539,8 @@ impl Change {
                 }
             }
             (Deed::Grants(grants), Some(Base::User(user))) => {
-                let listed = |of: &mut dyn Iterator<Item = &Grant>| of.map(Grant::to_string).collect::<Vec<_>>().join(", ");
+                let listed =
+                    |of: &mut dyn Iterator<Item = &Grant>| of.map(Grant::to_string).collect::<Vec<_>>().join(", ");
                 let gained = listed(&mut grants.iter().filter(|grant| !user.grants.contains(grant)));
                 let lost = listed(&mut user.grants.iter().filter(|grant| !grants.contains(grant)));
                 for (word, list) in [("New", gained), ("Gone", lost)] {
