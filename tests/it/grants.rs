@@ -318,7 +318,7 @@ fn lists_and_totals() {
         ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().enumerate()
     {
         let form = Form::new().text("name", name).text("tags", r#"{"kind":"k"}"#);
-        admin.publish(form.file("m.safetensors", &samples::safetensors(number as u32))).expect(201);
+        admin.publish(form.file("m.safetensors", &samples::safetensors(number))).expect(201);
     }
     let otto = user(&daemon, "otto", Role::Viewer, &["hid/*:deny"]);
     let only = user(&daemon, "olaf", Role::Viewer, &["*:none", "team/*:viewer", "b/*:contributor"]);

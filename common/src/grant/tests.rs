@@ -153,7 +153,7 @@ proptest! {
         prop_assert_eq!(is(&grants), is(&turned));
         let twice = [&grants[..], &grants[..]].concat();
         prop_assert_eq!(is(&grants), is(&twice));
-        let more = [&grants[..], &[one.clone()]].concat();
+        let more = [&grants[..], std::slice::from_ref(&one)].concat();
         match one.effect {
             Effect::Role(_) => prop_assert!(is(&more) || !is(&grants)),
             Effect::NoRole | Effect::Deny => prop_assert!(is(&grants) || !is(&more)),

@@ -158,7 +158,7 @@ impl Registry {
             body["override_block"] = true.into();
         }
         let once = inner.fingerprints.once(caller, &body);
-        let once = once.map(|once| once.to_model(caller, Permission::ModelModerate, reference));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelModerate, reference));
         let (reference, reason, who, work) = (reference.clone(), reason.to_owned(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {

@@ -104,7 +104,7 @@ impl Registry {
         let note = Note::change(Action::ModelRestore, resolve::target(reference));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference)}));
-        let once = once.map(|once| once.to_model(caller, Permission::ModelDelete, reference));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
@@ -204,7 +204,7 @@ impl Registry {
         let note = Note::change(Action::ModelRestore, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference), "version": version}));
-        let once = once.map(|once| once.to_model(caller, Permission::ModelDelete, reference));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         let restored = inner
             .commit_once(caller, note, once, move |records, moment, note| {

@@ -139,7 +139,7 @@ impl Inner {
 impl Once {
     /// The same, for what was done to a model: the first answer is not given again to somebody who may not do it any more.
     /// What has become of the model since is no reason.
-    pub(crate) fn to_model(self, caller: &Caller, permission: Permission, reference: &ModelRef) -> Self {
+    pub(crate) fn of_model(self, caller: &Caller, permission: Permission, reference: &ModelRef) -> Self {
         let (sight, reference) = (Sight::of(caller, permission), reference.clone());
         self.guarded(move |records| resolve::check_reach(records, &reference, &sight))
     }

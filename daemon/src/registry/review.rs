@@ -99,7 +99,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelModerate, &note).await?;
         let body = json!({"model": described(reference), "version": version, "note": text});
         let once = inner.fingerprints.once(caller, &body);
-        let once = once.map(|once| once.to_model(caller, Permission::ModelModerate, reference));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelModerate, reference));
         let (reference, text, who) = (reference.clone(), text.trim().to_owned(), caller.clone());
         inner
             .commit_once(caller, note, once, move |records, moment, note| {

@@ -232,6 +232,7 @@ fn someone(role: Role) -> Caller {
         token_expires_at_ms: None,
         session_expires_at_ms: None,
         person: None,
+        grants: None,
         scope: None,
     };
     Caller { actor, request: Some(request("192.0.2.1")) }

@@ -1194,9 +1194,11 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use common::api::State;
-    use common::name::{ItemId, ModelId};
+    use common::name::{ItemId, ModelId, ModelName};
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
     use crate::store::VersionKey;
@@ -1205,7 +1207,7 @@ mod tests {
         DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
         ReviewRecord, VersionRecord, Write,
     };
-    use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
+    use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, NamesWanted, Records};
 
     fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
         ModelRecord {
@@ -1432,6 +1434,50 @@ mod tests {
         assert_eq!(counts(), [4, 1]);
         write(&tree, &[Write::PutModel(ModelRecord { purged: true, ..deleted })]);
         assert_eq!(counts(), [0, 0]);
+    }
+
+    /// Where beginnings of names are known only what begins so is looked at, and the pages are the same: from every place on,
+    /// in either order, from either end.
+    #[test]
+    fn names_within_beginnings() {
+        let tree = tree();
+        let names = ["a", "a/1", "a/2", "b", "b/1", "b/2", "b1", "c/1", "d", "d/1", "e/z"];
+        put(
+            &tree,
+            names
+                .iter()
+                .zip(0..)
+                .map(|(name, number)| ModelRecord { name: name.parse().unwrap(), ..model(number, &[]) }),
+        );
+        let wanted = ["a/", "b/", "d", "x"].map(str::to_owned).to_vec();
+        let looked = Arc::new(AtomicUsize::new(0));
+        let query = |within: Option<Vec<String>>, sort, backward, after, limit| {
+            let (wanted, looked) = (wanted.clone(), Arc::clone(&looked));
+            let fits = move |name: &ModelName| {
+                looked.fetch_add(1, Ordering::Relaxed);
+                wanted.iter().any(|head| name.folded().starts_with(head.as_str()))
+            };
+            let names = Some(NamesWanted { fits: Arc::new(fits), within });
+            let page = ModelQuery { names, sort, backward, after, limit, ..ModelQuery::default() };
+            KvRecords(&tree).models(&page).unwrap()
+        };
+        let shown = |page: &ModelPage| page.models.iter().map(|model| model.name.to_string()).collect::<Vec<_>>();
+        for sort in [ModelSort::NameUp, ModelSort::NameDown] {
+            for backward in [false, true] {
+                for limit in [1, 2, 9] {
+                    for after in [None].into_iter().chain(names.iter().map(Some)).chain([Some(&"0"), Some(&"zz")]) {
+                        let after = after.map(|name| name.as_bytes().to_vec());
+                        let all = query(None, sort, backward, after.clone(), limit);
+                        let within = query(Some(wanted.clone()), sort, backward, after.clone(), limit);
+                        assert_eq!(shown(&all), shown(&within), "{sort:?} {backward} {limit} {after:?}");
+                        assert_eq!((all.next.is_some(), all.total), (within.next.is_some(), within.total));
+                    }
+                }
+            }
+        }
+        looked.store(0, Ordering::Relaxed);
+        let found = query(Some(wanted.clone()), ModelSort::NameUp, false, None, 50);
+        assert_eq!((found.models.len(), found.total, looked.load(Ordering::Relaxed)), (6, Some(6), 6));
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.
