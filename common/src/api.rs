@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::audit::Receipt;
 use crate::digest::Digest;
+use crate::grant::{Grant, GrantBody};
 use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
 use crate::role::{Permission, Role};
 
@@ -65,8 +66,12 @@ pub struct Me {
     pub kind: UserKind,
     /// The role.
     pub role: Role,
-    /// What may be done with this token: what the role allows, as far as the token's scope goes.
+    /// What may be done with this token: what the role allows, as far as the token's scope goes; of what is about models, where no grant says otherwise.
     pub permissions: Vec<Permission>,
+    /// What may be done with models by their names, beside the role; what grants mean stands with `PATCH /users/{name}`.
+    #[serde(default)]
+    #[schema(value_type = Vec<GrantBody>)]
+    pub grants: Vec<Grant>,
     /// Whether the password must be changed first.
     pub must_change_password: bool,
     /// When this token expires; null for an API token that never does.
@@ -155,6 +160,10 @@ pub struct User {
     pub kind: UserKind,
     /// The role.
     pub role: Role,
+    /// What the user may do with models by their names, beside the role; none where nothing was granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<GrantBody>)]
+    pub grants: Vec<Grant>,
     /// A disabled user can't sign in, and no token of theirs is accepted.
     pub disabled: bool,
     /// Whether the password must be changed at the next sign-in.
@@ -233,6 +242,10 @@ pub struct UserPatch {
     /// Whether the user is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// The new grants, in place of those there are; an empty list takes them all away. At most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<GrantBody>>, max_items = 64)]
+    pub grants: Option<Vec<Grant>>,
 }
 
 /// One row of `GET /roles`.

@@ -8,6 +8,7 @@ pub mod certificate;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod digest;
+pub mod grant;
 #[cfg(feature = "manual")]
 pub mod manual;
 pub mod name;

@@ -31,6 +31,16 @@ impl NamePattern {
         fits(&self.folded, &name.folded())
     }
 
+    /// The same of a name that is folded already ([`ModelName::folded`]).
+    pub fn matches_folded(&self, folded: &str) -> bool {
+        fits(&self.folded, folded)
+    }
+
+    /// What every name that fits begins with, folded: the pattern up to its first `*`.
+    pub fn head(&self) -> &str {
+        self.folded.split('*').next().unwrap_or_default()
+    }
+
     /// Whether it fits every name.
     pub fn is_all(&self) -> bool {
         self.folded.bytes().all(|octet| octet == b'*')

@@ -127,6 +127,19 @@ impl Permission {
             Self::AuditRead => "audit.read",
         }
     }
+
+    /// Whether it is about models, so that grants can give and take it by their names. The others are the role's alone.
+    pub fn is_of_models(self) -> bool {
+        match self {
+            Self::ModelRead
+            | Self::ModelWrite
+            | Self::ModelDelete
+            | Self::ModelModerate
+            | Self::QuarantineRead
+            | Self::ProtectedAlias => true,
+            Self::UserManage | Self::IngestManage | Self::AuditRead => false,
+        }
+    }
 }
 
 impl fmt::Display for Permission {

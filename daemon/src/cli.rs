@@ -474,7 +474,28 @@ pub enum UserCommand {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// List users and their roles
+    /// Give a user a role on the models of some names, take the user's own role away there, or deny them
+    #[command(after_help = GRANT_HELP)]
+    Grant {
+        /// The user
+        name: String,
+        /// Names of models; `*` stands for any characters
+        pattern: String,
+        /// What holds there
+        #[arg(value_parser = ["viewer", "contributor", "auditor", "admin", "none", "deny"])]
+        what: String,
+    },
+    /// Take grants of a user back
+    Ungrant {
+        /// The user
+        name: String,
+        /// The pattern, as it was granted
+        pattern: String,
+        /// Only this grant of the pattern; else all of them
+        #[arg(value_parser = ["viewer", "contributor", "auditor", "admin", "none", "deny"])]
+        what: Option<String>,
+    },
+    /// List users, their roles and grants
     List {
         /// Print a JSON array
         #[arg(long)]
@@ -544,6 +565,14 @@ pub struct TokenLife {
     #[arg(long)]
     pub never_expires: bool,
 }
+
+/// What grants come to.
+const GRANT_HELP: &str = "\
+A role adds to what the user may do; `none` leaves the user's own role out; `deny` wins over everything.
+  mregd user grant ana 'team-nlp/*' contributor    ana may publish there, too
+  mregd user grant ana '*' none                    and has nothing but what is granted
+  mregd user grant ana 'secret/*' deny             and never sees these
+Grants are about models: none gives users, settings or the audit log.";
 
 /// Where a password is read from; never from an argument. With neither option there is none, and one has to be
 /// generated.

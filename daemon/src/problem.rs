@@ -12,6 +12,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
         RegistryError::Forbidden { .. }
+        | RegistryError::ForbiddenOn { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_) => ProblemType::Forbidden,

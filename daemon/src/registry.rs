@@ -20,7 +20,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `access` | who calls, and the permission check |
+//! | `access`, `grants` | who calls, and the permission check; by the names of models |
 //! | `login` | password to token, token to actor, sessions |
 //! | `users` | create, change, delete users |
 //! | `tokens` | API tokens: make, rotate, revoke, and from one to an actor |
@@ -58,6 +58,7 @@ pub mod error;
 mod examine;
 pub mod excerpt;
 pub mod fetch;
+pub mod grants;
 pub mod idempotency;
 pub mod ingest;
 pub mod inspection;
@@ -67,6 +68,7 @@ pub mod log;
 pub mod login;
 mod pipe;
 pub mod pins;
+mod place;
 pub mod policy;
 pub mod publish;
 pub mod removal;
@@ -107,6 +109,7 @@ use crate::registry::idempotency::FingerprintKey;
 use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
+use crate::registry::place::PlaceKey;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
 use crate::registry::resumable::Resumables;
@@ -135,6 +138,7 @@ pub(crate) struct Inner {
     settings: Settings,
     tokens: TokenKeys,
     fingerprints: FingerprintKey,
+    places: PlaceKey,
     /// Verified where there is no user, so that it takes as long.
     hash_of_nobody: String,
     hashing: Hashing,
@@ -196,6 +200,7 @@ impl Registry {
             blobs,
             tokens: tokens.map_err(|error| RegistryError::Internal(error.into()))?,
             fingerprints: FingerprintKey::new(&settings.jwt_secret),
+            places: PlaceKey::new(&settings.jwt_secret),
             hash_of_nobody: hash_of_nobody.map_err(|error| RegistryError::Internal(error.to_string().into()))?,
             inspections: Inspections::new(inspector),
             rescans: Rescans::default(),

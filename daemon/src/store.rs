@@ -20,6 +20,7 @@ pub use self::journal::FORMAT as JOURNAL_FORMAT;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -35,9 +36,9 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
-    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord,
+    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::references::References;
 
@@ -325,6 +326,8 @@ pub trait Records {
     fn user(&self, name: &UserName) -> Read<Option<UserRecord>>;
     /// A user by stable id.
     fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>>;
+    /// What a user may do with models by their names, by stable id; mostly nothing was granted.
+    fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>>;
     /// Users in the order of their names, after one of them.
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>>;
     /// Users before one of them, or the last ones, backwards.
@@ -355,7 +358,11 @@ pub trait Records {
     fn versions_back(&self, id: ModelId, above: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>>;
     /// The newest model with a version that has an artifact of this digest, and the newest such version. Deleted ones
     /// are left out.
-    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>>;
+    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
+        self.holder_seen(digest, &|_name| true)
+    }
+    /// The same among the models of some names.
+    fn holder_seen(&self, digest: &Digest, sees: &dyn Fn(&ModelName) -> bool) -> Read<Option<(ModelId, Version)>>;
     /// What is known of a blob; none if nothing points to it.
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>>;
     /// Blobs that something points to, in the order of their digests, after one of them.
@@ -444,6 +451,8 @@ pub struct ModelQuery {
     pub uploader: Option<String>,
     /// Changed at or after, milliseconds since the epoch.
     pub since_ms: Option<i64>,
+    /// Models of these names; none for all.
+    pub names: Option<NamesWanted>,
     /// The order.
     pub sort: ModelSort,
     /// Go on after this key (from [`ModelPage::next`]).
@@ -453,6 +462,23 @@ pub struct ModelQuery {
     pub backward: bool,
     /// At most so many rows.
     pub limit: usize,
+}
+
+/// Which names.
+#[derive(Clone)]
+pub struct NamesWanted {
+    /// Whether a name is one of them.
+    pub fits: Arc<dyn Fn(&ModelName) -> bool + Send + Sync>,
+    /// What they begin with, folded, in the order of names and none within another; none where that can't be said. By name
+    /// only what begins so is walked.
+    pub within: Option<Vec<String>>,
+}
+
+/// Without the function, of which nothing can be said.
+impl fmt::Debug for NamesWanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamesWanted").field("within", &self.within).finish_non_exhaustive()
+    }
 }
 
 /// Both ends count.

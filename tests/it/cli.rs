@@ -211,6 +211,22 @@ fn changes() {
     assert_eq!((&eve()["role"], &eve()["disabled"]), (&json!("auditor"), &json!(true)));
     assert!(shell.fails("do lock eve --yes eve", 7).contains("locked"));
     shell.out("do unlock eve --yes eve");
+    let told = shell.out("do grants eve team/*:contributor *:none --yes eve");
+    assert!(told.contains("eve has team/*:contributor, *:none, logged as"), "{told}");
+    let granted = json!([{"pattern": "team/*", "role": "contributor"}, {"pattern": "*", "role": "none"}]);
+    assert_eq!(eve()["grants"], granted);
+    assert!(shell.out("get user eve").contains("team/*:contributor, *:none"));
+    assert!(shell.fails("do grants eve team/*:contributor *:none --yes eve", 7).contains("already"));
+    assert!(shell.fails("do grants eve team/*:king --yes eve", 2).contains("king"));
+    // What a grant gives is offered where it holds, and refused elsewhere before anything is sent.
+    let vic = daemon.user("vic", common::role::Role::Viewer);
+    shell.out("do grants vic team/o*:admin --yes vic");
+    let of_vic = Shell::new(&daemon, &vic);
+    assert!(of_vic.fails("do delete team/router --yes team/router", 4).contains("model.delete for team/router"));
+    of_vic.out("do delete team/other --yes team/other");
+    of_vic.out("do restore team/other --yes team/other");
+    assert!(of_vic.out("whoami").contains("team/o*:admin"));
+    shell.out("do grants eve none --yes eve");
     let added = documents(&shell.out("do add-user carol viewer --json"));
     let password = added[0]["password"].as_str().unwrap();
     daemon.ledger().add_secret(password);

@@ -20,6 +20,7 @@ mod evidence;
 mod faults;
 mod fill;
 mod fuzz;
+mod grants;
 mod hostile;
 mod ingest;
 mod inspection;

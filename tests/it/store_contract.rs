@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use common::audit::{Action, Actor, Checkpoint, Entry, Hash, Outcome, Target, leaf_hash};
 use common::digest::Digest;
+use common::grant::Grant;
 use common::name::{ModelId, UserName};
 use common::role::Role;
 use daemon::config::database::{DatabaseAddress, SharedDatabase};
-use daemon::store::records::{BlobRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write};
+use daemon::store::records::{
+    BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write,
+};
 use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
 use daemon::store::{Committed, Decide, Decision, Draft, EntryQuery, ModelQuery, ModelSort, Store, StoreError, View};
@@ -436,6 +439,33 @@ fn blobs_sessions_counters(backend: Backend) {
     assert_eq!(opened.store.view().session("s1").unwrap(), None);
 }
 
+/// What was granted to a user is there until it is replaced or forgotten; nobody else has it.
+fn grants(backend: Backend) {
+    let opened = open_on(backend);
+    let runtime = runtime();
+    let put = |texts: &[&str]| -> Decide {
+        let records: Vec<GrantRecord> =
+            texts.iter().map(|text| GrantRecord::from(text.parse::<Grant>().unwrap())).collect();
+        Box::new(move |_records, _moment| {
+            let target = Target::new("user", "usr_1");
+            let writes = vec![Write::PutGrants { user: "usr_1".to_owned(), grants: records }];
+            Ok(Decision { draft: draft(Action::UserGrants, target), writes })
+        })
+    };
+    use daemon::store::Records;
+    let shown = |store: &SledStore, user: &str| -> Vec<String> {
+        let grants = store.view().grants(user).unwrap();
+        grants.into_iter().map(|record| Grant::from(record).to_string()).collect()
+    };
+    assert!(shown(&opened.store, "usr_1").is_empty());
+    commit(&runtime, &opened.store, put(&["a/*:viewer", "*:deny"]));
+    commit(&runtime, &opened.store, put(&["Team/*:contributor", "*:none"]));
+    assert_eq!(shown(&opened.store, "usr_1"), ["Team/*:contributor", "*:none"]);
+    assert!(shown(&opened.store, "usr_11").is_empty() && shown(&opened.store, "usr_").is_empty());
+    commit(&runtime, &opened.store, put(&[]));
+    assert!(shown(&opened.store, "usr_1").is_empty());
+}
+
 /// An idempotency key is remembered for a day and then makes room.
 fn idempotency_keys_expire(backend: Backend) {
     let opened = open_on(backend);
@@ -533,6 +563,7 @@ on_both!(
     pages_of_models,
     pages_of_entries,
     blobs_sessions_counters,
+    grants,
     idempotency_keys_expire,
     the_tree_and_its_past
 );

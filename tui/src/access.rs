@@ -3,10 +3,12 @@
 //! roles are only ever shown. Nothing here is sent or painted.
 
 use common::api::State as VersionState;
+use common::grant::{allowed, allowed_somewhere};
+use common::name::ModelName;
 use common::role::{Permission, Role};
 
 use crate::keymap::{Binding, Command};
-use crate::state::deeds::{can_be_discarded, can_be_retried};
+use crate::state::deeds::{Change, Object, can_be_discarded, can_be_retried};
 use crate::state::{Screen, State, Who};
 
 /// Whether something can be done.
@@ -33,11 +35,50 @@ impl Access {
 /// Why this user may not; none if they may, or if nobody is signed in yet.
 pub fn refusal(who: Option<&Who>, permission: Option<Permission>) -> Option<String> {
     let (who, permission) = (who?, permission?);
-    if who.permissions.contains(&permission) {
+    // For which models a grant gives it, `refusal_on` says.
+    if who.permissions.contains(&permission) || allowed_somewhere(None, &who.grants, permission) {
         return None;
     }
     let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| role.allows(permission)).map(Role::as_str).collect();
     Some(format!("needs {permission} ({}); you are {}", roles.join(" or "), who.role))
+}
+
+/// Why this user may not do it to the model of a name; none if they may, or if nobody is signed in yet.
+pub fn refusal_on(who: Option<&Who>, permission: Option<Permission>, name: &str) -> Option<String> {
+    if let Some(why) = refusal(who, permission) {
+        return Some(why);
+    }
+    let (who, permission) = (who?, permission.filter(|permission| permission.is_of_models())?);
+    // What is no name is a reference that the daemon must read.
+    let name: ModelName = name.parse().ok()?;
+    if who.grants.is_empty() || allowed(Some(who.role), &who.grants, permission, &name) {
+        return None;
+    }
+    Some(format!("needs {permission} for {name}; your role and grants don't give it there"))
+}
+
+/// Why this user may not make a change to the thing it is about.
+pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
+    match &change.object {
+        Object::Model { name, .. } | Object::Version { name, .. } => refusal_on(who, Some(change.permission()), name),
+        Object::User(_) | Object::Token { .. } | Object::Item { .. } | Object::Intake => {
+            refusal(who, Some(change.permission()))
+        }
+    }
+}
+
+/// The names of the models that a command on this screen would be about.
+fn models_meant(state: &State, command: Command) -> Vec<String> {
+    let one = |name: Option<String>| name.into_iter().collect();
+    match (state.screen, &state.models.open) {
+        // These are about no model that is there.
+        _ if matches!(command, Command::Upload | Command::Undo | Command::Export) => Vec::new(),
+        (Screen::Models, None) if !state.models.marks.is_empty() => state.models.marks.values().cloned().collect(),
+        (Screen::Models, None) => one(state.models.list.selected().map(|row| row.name.to_string())),
+        (Screen::Models, Some(open)) => one(open.versions.selected().map(|version| version.name.to_string())),
+        (Screen::Quarantine, _) => one(state.quarantine.list.selected().map(|item| item.name.to_string())),
+        (Screen::Audit | Screen::Queue | Screen::Users | Screen::Health, _) => Vec::new(),
+    }
 }
 
 /// Whether something that takes this permission can be sent; `changes` if it changes something.
@@ -57,10 +98,16 @@ pub fn may(state: &State, permission: Option<Permission>, changes: bool) -> Acce
 /// Whether a command can be given, with the thing that is selected.
 pub fn access(state: &State, binding: &Binding) -> Access {
     match may(state, binding.permission, binding.command.changes()) {
-        Access::Allowed => match not_fitting(state, binding.command) {
-            Some(why) => Access::NotNow(why),
-            None => Access::Allowed,
-        },
+        Access::Allowed => {
+            let meant = models_meant(state, binding.command);
+            let refusals = || meant.iter().filter_map(|name| refusal_on(state.who.as_ref(), binding.permission, name));
+            // Of several those are left out that it may not be done to.
+            match (refusals().next(), not_fitting(state, binding.command)) {
+                (Some(why), _) if refusals().count() == meant.len() => Access::NotAllowed(why),
+                (_, Some(why)) => Access::NotNow(why),
+                (_, None) => Access::Allowed,
+            }
+        }
         refused => refused,
     }
 }
@@ -100,6 +147,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             | Command::Edit
             | Command::Compare
             | Command::Role
+            | Command::Grants
             | Command::Lock
             | Command::OneTimePassword
             | Command::Sessions
@@ -144,22 +192,47 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use common::name::Version;
     use common::role::{Permission, Role};
 
-    use super::{Access, may};
+    use super::{Access, may, refusal_of, refusal_on};
     use crate::event::Size;
+    use crate::state::deeds::{Change, Deed, Object};
     use crate::state::{Settings, State, Who};
 
     fn state(role: Role) -> State {
         let mut state = State::new(Settings::default(), Size { width: 80, height: 24 });
+        let permissions = role.permissions().to_vec();
         state.who = Some(Who {
             id: String::new(),
             username: "bob".into(),
             role,
-            permissions: role.permissions().to_vec(),
+            permissions,
+            grants: Vec::new(),
             api_token: None,
         });
         state
+    }
+
+    /// What a grant gives or takes shows where the name is known, and only there.
+    #[test]
+    fn by_name() {
+        let mut viewer = state(Role::Viewer);
+        let who = viewer.who.as_mut().unwrap();
+        who.grants = ["team/*:admin", "team/x:deny", "old/*:none"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(may(&viewer, Some(Permission::ModelDelete), true), Access::Allowed);
+        assert!(matches!(may(&viewer, Some(Permission::UserManage), true), Access::NotAllowed(_)));
+        let on = |permission, name: &str| refusal_on(viewer.who.as_ref(), Some(permission), name);
+        assert_eq!(on(Permission::ModelDelete, "team/m"), None);
+        assert!(on(Permission::ModelDelete, "m").unwrap().contains("model.delete for m"));
+        assert!(on(Permission::ModelRead, "team/x").is_some() && on(Permission::ModelRead, "old/m").is_some());
+        assert_eq!(on(Permission::ModelRead, "m"), None);
+        let version = |name: &str| Object::Version { id: String::new(), name: name.into(), version: Version::FIRST };
+        let change = |name: &str| Change::new(version(name), Deed::Rescan);
+        assert!(refusal_of(viewer.who.as_ref(), &change("team/m")).is_none());
+        assert!(refusal_of(viewer.who.as_ref(), &change("m")).is_some());
     }
 
     /// The three answers: may, may not with the role that could, not now with the reason.

@@ -395,7 +395,7 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Block { .. }, _) => "POST /models/{id}/versions/{v}/block",
         (Deed::Note { .. }, _) => "POST /models/{id}/versions/{v}/notes",
         (Deed::Rescan, _) => "POST /models/{id}/versions/{v}/rescan",
-        (Deed::Role(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
+        (Deed::Role(_) | Deed::Grants(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
         (Deed::OneTimePassword, _) => "POST /users/{name}/password",
         (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
         (Deed::Register(_), _) => "POST /register",

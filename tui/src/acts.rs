@@ -2,6 +2,7 @@
 //! the help it has there; what is particular here is how its things and its values are written. Nothing is looked up:
 //! what a name stands for, the daemon says. `mreg do` and the plain console run these lines.
 
+use common::grant::{Grant, check};
 use common::name::{Alias, ModelId, ModelName, UserName, Version};
 use common::role::{Permission, Role};
 use common::token::TokenId;
@@ -39,6 +40,8 @@ enum Shape {
     Users(fn() -> Deed),
     /// `USER ROLE`.
     Role,
+    /// `USER`, and all grants or `none`.
+    Grants,
     /// `NAME ROLE`.
     AddUser,
     /// Items of the drop folder, one or more.
@@ -93,6 +96,7 @@ pub const ACTS: &[Act] = &[
     act("note", "MODEL:VERSION TEXT...", (Context::Quarantine, Command::Note), Shape::Note),
     act("add-user", "NAME ROLE", (Context::Users, Command::AddUser), Shape::AddUser),
     act("role", "USER ROLE", (Context::Users, Command::Role), Shape::Role),
+    act("grants", "USER none|PATTERN:ROLE...", (Context::Users, Command::Grants), Shape::Grants),
     act("password", "USER...", (Context::Users, Command::OneTimePassword), Shape::Users(|| Deed::OneTimePassword)),
     act("lock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(true))),
     act("unlock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(false))),
@@ -211,6 +215,7 @@ impl Act {
             Shape::Versions(deed) => of(version(), deed()),
             Shape::Users(deed) => of(user(), deed()),
             Shape::Role => of(user(), Deed::Role(Role::Viewer)),
+            Shape::Grants => of(user(), Deed::Grants(Vec::new())),
             Shape::AddUser => of(user(), Deed::Register(Role::Viewer)),
             Shape::AddToken => Tier::Free,
             Shape::Tokens(deed) => of(token(String::new()), deed()),
@@ -232,10 +237,13 @@ impl Act {
             Shape::Alias
             | Shape::Edit
             | Shape::Role
+            | Shape::Grants
             | Shape::AddUser
             | Shape::AddToken
             | Shape::Upload
-            | Shape::Note => return false,
+            | Shape::Note => {
+                return false;
+            }
         };
         Change::new(Object::Intake, deed).reason().is_some()
     }
@@ -311,6 +319,11 @@ impl Act {
             (Shape::Users(deed), _) => each(deed(), user),
             (Shape::Items(deed), _) => each(deed(), |text| Ok(Named::Item(text.to_owned()))),
             (Shape::Role, [name, role]) => Ok(Wish::Change(Deed::Role(role.parse()?), vec![user(name)?])),
+            (Shape::Grants, [name, "none"]) => Ok(Wish::Change(Deed::Grants(Vec::new()), vec![user(name)?])),
+            (Shape::Grants, [name, texts @ ..]) if !texts.is_empty() => {
+                let grants = grants_of(texts.iter().copied()).map_err(|(_place, why)| why)?;
+                Ok(Wish::Change(Deed::Grants(grants), vec![user(name)?]))
+            }
             (Shape::AddUser, [name, role]) => Ok(Wish::Change(Deed::Register(role.parse()?), vec![user(name)?])),
             (Shape::AddToken, [name, label]) => {
                 let text = |option: &Option<String>| option.clone().unwrap_or_default();
@@ -335,6 +348,17 @@ impl Act {
             _ => Err(usage()),
         }
     }
+}
+
+/// Grants, one from each text.
+///
+/// # Errors
+/// The place of the first that is none, and why; or of one too many.
+pub fn grants_of<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Grant>, (usize, String)> {
+    let read = |(place, text): (usize, &str)| text.parse::<Grant>().map_err(|why| (place, why));
+    let grants = texts.enumerate().map(read).collect::<Result<Vec<Grant>, _>>()?;
+    check(&grants).map_err(|wrong| wrong.into_iter().next().unwrap_or_default())?;
+    Ok(grants)
 }
 
 /// `v3` or `3`.
@@ -456,6 +480,12 @@ mod tests {
         );
         let eve = Named::Known(Object::User("eve".into()));
         assert_eq!(wish("role eve auditor").unwrap(), Wish::Change(Deed::Role(Role::Auditor), vec![eve.clone()]));
+        let given = ["team/*:contributor", "*:none"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(
+            wish("grants eve team/*:contributor *:none").unwrap(),
+            Wish::Change(Deed::Grants(given), vec![eve.clone()])
+        );
+        assert_eq!(wish("grants eve none").unwrap(), Wish::Change(Deed::Grants(Vec::new()), vec![eve.clone()]));
         assert_eq!(wish("unlock eve").unwrap(), Wish::Change(Deed::Lock(false), vec![eve]));
         assert!(matches!(
             wish("alias team/x none prod").unwrap(),
@@ -469,6 +499,10 @@ mod tests {
             ("rescan team/x:last", "no version"),
             ("alias team/x:3 v3 prod", "a model is asked for"),
             ("role eve king", "king"),
+            ("grants eve", "PATTERN:ROLE"),
+            ("grants eve team/*", "PATTERN:ROLE"),
+            ("grants eve a:deny a:king", "king"),
+            ("grants eve a:deny A:deny", "twice"),
             ("pause now", "pause --reason"),
             ("note team/x:3", "MODEL:VERSION TEXT"),
             ("note team/x seen", "names no version"),

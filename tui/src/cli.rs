@@ -30,6 +30,7 @@ use crate::clean::{clean, is_spelled_out};
 use crate::config::{Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder};
 use crate::filter::audit_query;
 use crate::secret::Secret;
+use crate::state::deeds::grants_in_words;
 use crate::state::log::LogSettings;
 use crate::terminal::Guard;
 use crate::transfer::TransferError;
@@ -326,6 +327,9 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 match &me.api_token {
                     Some(token) => {
                         let (id, label) = (clean(&token.id), clean(&token.label));
+                        if !me.grants.is_empty() {
+                            writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
+                        }
                         writeln!(out, "token    API token {label} ({id}), {}", clean(&ends))?;
                     }
                     None => writeln!(out, "token    {}", clean(&ends))?,

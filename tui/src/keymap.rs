@@ -63,6 +63,7 @@ pub enum Command {
     Restore,
     Deprecate,
     Role,
+    Grants,
     OneTimePassword,
     Lock,
     Sessions,
@@ -117,6 +118,7 @@ impl Command {
                 | Self::Restore
                 | Self::Deprecate
                 | Self::Role
+                | Self::Grants
                 | Self::OneTimePassword
                 | Self::Lock
                 | Self::Sessions
@@ -310,6 +312,7 @@ pub const TABLE: &[Binding] = &[
     bind(Audit, C::TrustKey, &["T"], "", "trust the log's key, once it was compared by another way"),
     with(Permission::UserManage, bind(Users, C::AddUser, &["a"], "add", "add a user with a one-time password")),
     with(Permission::UserManage, bind(Users, C::Role, &["R"], "role", "give another role")),
+    with(Permission::UserManage, bind(Users, C::Grants, &["e"], "grants", "what they may do by models' names")),
     with(
         Permission::UserManage,
         bind(Users, C::OneTimePassword, &["P"], "password", "a one-time password, shown once"),

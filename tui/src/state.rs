@@ -18,6 +18,7 @@ pub mod users;
 use std::collections::{BTreeMap, VecDeque};
 
 use common::certificate::Certificate;
+use common::grant::Grant;
 use common::role::{Permission, Role};
 use jiff::tz::TimeZone;
 
@@ -227,6 +228,8 @@ pub struct Who {
     pub permissions: Vec<Permission>,
     /// The label of the API token they came with, which can't be made fresh; none in a session.
     pub api_token: Option<String>,
+    /// What they may do with models by their names.
+    pub grants: Vec<Grant>,
 }
 
 /// How much a message matters.

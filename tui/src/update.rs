@@ -26,12 +26,13 @@ mod users;
 
 use common::client::ClientError;
 use common::problem::ProblemType;
+use common::role::Permission;
 
 use self::attention::Attention;
-use crate::access::{access, refusal};
+use crate::access::{Access, access, refusal};
 use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
-use crate::keymap::{Command, Context, Meaning};
+use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
 use crate::window::{Fetch, Row, Window};
@@ -331,7 +332,7 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
-        Meaning::Command(binding) => match access(state, binding).refusal() {
+        Meaning::Command(binding) => match asked_anew(state, binding, out) {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
         },
@@ -427,6 +428,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::Restore
         | Command::Deprecate
         | Command::Role
+        | Command::Grants
         | Command::OneTimePassword
         | Command::Lock
         | Command::Sessions
@@ -488,6 +490,17 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
         Screen::Users => users::back(state, out),
         Screen::Health => !std::mem::take(&mut state.health.filter).is_empty(),
     }
+}
+
+/// Why something can't be done. Where it is this user who may not, the daemon is asked again: grants change without an end of
+/// the session.
+fn asked_anew(state: &mut State, binding: &Binding, out: &mut Vec<Action>) -> Option<String> {
+    let access = access(state, binding);
+    let is_of_models = binding.permission.is_some_and(Permission::is_of_models);
+    if is_of_models && matches!(access, Access::NotAllowed(_)) {
+        ask(state, Call::Me, out);
+    }
+    access.refusal()
 }
 
 fn refresh(state: &mut State, out: &mut Vec<Action>) {
@@ -807,6 +820,10 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
             login::renew(state, out);
         }
         return;
+    }
+    if error.status() == Some(403) {
+        // What may be done is not what is known here: it has changed.
+        ask(state, Call::Me, out);
     }
     let why = sentence(error);
     match asked.call {

@@ -77,6 +77,7 @@ actions! {
     UserRevokeSessions "user.revoke_sessions" "all sessions of a user were ended"
     RoleGrant "role.grant" "a user was given a role"
     RoleRevoke "role.revoke" "a role was taken from a user"
+    UserGrants "user.grants" "what a user may do with models by their names was changed"
     TokenCreate "token.create" "a token was issued"
     TokenRevoke "token.revoke" "a token was revoked"
     TokenRotate "token.rotate" "a token got another secret"

@@ -1,12 +1,14 @@
 //! `mregd user …`, whether the daemon runs or not. Knows what is asked and told; refuses to know rules.
 
-use common::api::{Page, User, UserKind};
+use common::api::{Page, User, UserKind, UserPatch};
+use common::grant::{Effect, Grant};
 use common::name::UserName;
+use common::pattern::NamePattern;
 use common::role::Role;
 use http::Method;
 use serde_json::json;
 
-use super::way::{Way, ask, failed, here};
+use super::way::{Way, ask, ask_tagged, failed, here};
 use super::{Failed, exit_of_secret, runtime, say};
 use crate::cli::{Exit, PasswordSource, UserCommand};
 use crate::config::{Config, Secret};
@@ -34,6 +36,8 @@ enum Asked {
     Add { name: UserName, role: Role, password: Password },
     AddService { name: UserName, role: Role },
     Passwd { name: UserName, password: Password },
+    Grant { name: UserName, grant: Grant },
+    Ungrant { name: UserName, pattern: NamePattern, effect: Option<Effect> },
     List { json: bool },
 }
 
@@ -80,6 +84,15 @@ impl Asked {
             UserCommand::Passwd { name, password } => {
                 Self::Passwd { name: user_name(name)?, password: Password::read(&password)? }
             }
+            UserCommand::Grant { name, pattern, what } => {
+                let grant = Grant { pattern: name_pattern(&pattern)?, effect: effect(&what)? };
+                Self::Grant { name: user_name(name)?, grant }
+            }
+            UserCommand::Ungrant { name, pattern, what } => Self::Ungrant {
+                name: user_name(name)?,
+                pattern: name_pattern(&pattern)?,
+                effect: what.as_deref().map(effect).transpose()?,
+            },
             UserCommand::List { json } => Self::List { json },
         })
     }
@@ -98,6 +111,29 @@ impl Asked {
                 way.passwd(name, &password.secret).await?;
                 Ok(format!("set the password of {name}; it must be changed at the next sign-in\n{}", password.shown()))
             }
+            Self::Grant { name, grant } => {
+                let (mut grants, tag) = way.grants(name).await?;
+                if grants.contains(grant) {
+                    return Ok(format!("{name} has {grant} already\n"));
+                }
+                grants.push(grant.clone());
+                let user = way.set_grants(name, grants, tag.as_deref()).await?;
+                Ok(format!("granted {grant} to {name}\n{}", grants_shown(&user)))
+            }
+            Self::Ungrant { name, pattern, effect } => {
+                let (mut grants, tag) = way.grants(name).await?;
+                let before = grants.len();
+                let is_meant = |grant: &Grant| {
+                    grant.pattern.is_same(pattern) && effect.is_none_or(|effect| grant.effect == effect)
+                };
+                grants.retain(|grant| !is_meant(grant));
+                if grants.len() == before {
+                    let what = effect.map_or_else(|| pattern.to_string(), |effect| format!("{pattern}:{effect}"));
+                    return Err(Failed::new(Exit::Usage, format_args!("{name} has no grant {what}")));
+                }
+                let user = way.set_grants(name, grants, tag.as_deref()).await?;
+                Ok(format!("took back what {name} had on {pattern}\n{}", grants_shown(&user)))
+            }
             Self::List { json } => {
                 let users = way.list().await?;
                 if *json {
@@ -107,7 +143,8 @@ impl Asked {
                 let line = |user: &User| {
                     let service = if user.kind == UserKind::Service { "  service" } else { "" };
                     let disabled = if user.disabled { "  disabled" } else { "" };
-                    format!("{:width$}  {}{service}{disabled}\n", user.username.as_str(), user.role)
+                    let grants: String = user.grants.iter().map(|grant| format!("  {grant}")).collect();
+                    format!("{:width$}  {}{service}{disabled}{grants}\n", user.username.as_str(), user.role)
                 };
                 Ok(users.iter().map(line).collect())
             }
@@ -115,7 +152,52 @@ impl Asked {
     }
 }
 
+fn name_pattern(text: &str) -> Result<NamePattern, Failed> {
+    text.parse().map_err(|error| Failed::new(Exit::Usage, format_args!("{text:?}: {error}")))
+}
+
+fn effect(text: &str) -> Result<Effect, Failed> {
+    text.parse().map_err(|error: String| Failed::new(Exit::Usage, error))
+}
+
+/// All grants of a user, one a line.
+fn grants_shown(user: &User) -> String {
+    if user.grants.is_empty() {
+        return format!("{} has no grants left: the role {} holds for all models\n", user.username, user.role);
+    }
+    user.grants.iter().map(|grant| format!("  {grant}\n")).collect()
+}
+
 impl Way {
+    /// A user's grants, and the tag that the user has with them.
+    async fn grants(&mut self, name: &UserName) -> Result<(Vec<Grant>, Option<String>), Failed> {
+        match self {
+            Self::Running(operator) => {
+                let target = format!("/users/{name}");
+                let (user, tag) = ask_tagged::<User>(operator, Method::GET, &target, None, "try again", None).await?;
+                Ok((user.grants, tag))
+            }
+            // Nobody else is at it.
+            Self::Stopped(registry) => {
+                Ok((registry.user(&here(), name).await.map_err(failed)?.value.value.user.grants, None))
+            }
+        }
+    }
+
+    async fn set_grants(&mut self, name: &UserName, grants: Vec<Grant>, tag: Option<&str>) -> Result<User, Failed> {
+        match self {
+            Self::Running(operator) => {
+                let (target, body) = (format!("/users/{name}"), json!({"grants": grants}));
+                let (user, _tag) = ask_tagged(operator, Method::PATCH, &target, Some(&body), "try again", tag).await?;
+                Ok(user)
+            }
+            Self::Stopped(registry) => {
+                let patch = UserPatch { grants: Some(grants), ..UserPatch::default() };
+                Ok(registry.patch_user(&here(), name, patch).await.map_err(failed)?.value.value)
+            }
+        }
+    }
+
     async fn add(&mut self, name: &UserName, role: Role, password: &Secret) -> Result<(), Failed> {
         match self {
             Self::Running(operator) => {

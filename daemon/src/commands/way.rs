@@ -74,13 +74,28 @@ pub(super) async fn ask<T: DeserializeOwned>(
     body: Option<&serde_json::Value>,
     unanswered: &str,
 ) -> Result<T, Failed> {
+    let (value, _tag) = ask_tagged(operator, method, target, body, unanswered, None).await?;
+    Ok(value)
+}
+
+/// The same of a thing that others may change meanwhile: only as long as it has the tag, where one is given. Returns the tag
+/// that it has now, too.
+pub(super) async fn ask_tagged<T: DeserializeOwned>(
+    operator: &mut Operator,
+    method: Method,
+    target: &str,
+    body: Option<&serde_json::Value>,
+    unanswered: &str,
+    tag: Option<&str>,
+) -> Result<(T, Option<String>), Failed> {
     let lost = |error: &dyn std::fmt::Display| {
         Failed::new(Exit::TempFail, format_args!("the running daemon didn't answer: {error}; {unanswered}"))
     };
     let body = body.map(|body| body.to_string().into_bytes());
-    let (status, octets) = operator.ask(method, target, body).await.map_err(|error| lost(&error))?;
+    let asked = operator.ask_tagged(method, target, body, tag).await;
+    let (status, tag, octets) = asked.map_err(|error| lost(&error))?;
     if status.is_success() {
-        return serde_json::from_slice(&octets).map_err(|error| lost(&error));
+        return Ok((serde_json::from_slice(&octets).map_err(|error| lost(&error))?, tag));
     }
     Err(told(status, &octets))
 }

@@ -138,10 +138,24 @@ impl Operator {
         target: &str,
         body: Option<Vec<u8>>,
     ) -> io::Result<(StatusCode, Bytes)> {
-        let response = self.send(method, target, body).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        let (status, _tag, body) = self.ask_tagged(method, target, body, None).await?;
         Ok((status, body))
+    }
+
+    /// The same of a thing that others may change meanwhile: with `If-Match` where there is a tag. Returns the entity tag that
+    /// the answer has, too.
+    pub async fn ask_tagged(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+        tag: Option<&str>,
+    ) -> io::Result<(StatusCode, Option<String>, Bytes)> {
+        let response = self.send(method, target, body, tag).await?;
+        let status = response.status();
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok((status, tag, body))
     }
 
     /// Asks for lines, and hands on each as it comes. An answer that is no success is returned whole, with its status.
@@ -152,7 +166,7 @@ impl Operator {
         body: Option<Vec<u8>>,
         each: &mut dyn FnMut(&[u8]),
     ) -> io::Result<(StatusCode, Bytes)> {
-        let response = self.send(method, target, body).await?;
+        let response = self.send(method, target, body, None).await?;
         let status = response.status();
         let mut body = response.into_body();
         if !status.is_success() {
@@ -179,8 +193,12 @@ impl Operator {
         method: Method,
         target: &str,
         body: Option<Vec<u8>>,
+        tag: Option<&str>,
     ) -> io::Result<hyper::Response<hyper::body::Incoming>> {
         let mut request = Request::builder().method(method).uri(target).header(header::HOST, "control");
+        if let Some(tag) = tag {
+            request = request.header(header::IF_MATCH, tag);
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

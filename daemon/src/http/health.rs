@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
-    StorageStatus, StoreStatus, TlsStatus, WebhooksStatus, WitnessStatus, WitnessesStatus,
+    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, RescanStatus, ResumableStatus,
+    Status, StorageStatus, StoreStatus, TlsStatus, WebhooksStatus, WitnessStatus, WitnessesStatus,
 };
 use common::role::Permission;
 use http::StatusCode;
@@ -152,6 +152,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
     };
     let settings = registry.settings();
     let uptime_ms = clock::now_ms().saturating_sub(shared.started_at_ms);
+    let rescan = registry.rescan_status().await?;
     let status = Status {
         build: build(registry),
         started_at: clock::rfc3339(shared.started_at_ms),
@@ -200,7 +201,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         open_uploads: registry.open_uploads(),
         resumable_uploads: resumable(registry.resumable_totals()),
         scan_policy: settings.scan_policies.to_string(),
-        rescan: registry.rescan_status().await?,
+        rescan: RescanStatus { current: rescan.current.filter(|current| sees(call, current)), ..rescan },
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
@@ -210,6 +211,12 @@ pub(crate) async fn status(call: &Call) -> Answer {
         diagnostics: if call.caller.may(Permission::AuditRead) { logging::newest() } else { Vec::new() },
     };
     Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// Whether a version, as `name:version`, is in the caller's view. All else here are figures of the registry as a whole.
+fn sees(call: &Call, version: &str) -> bool {
+    let name = version.split_once(':').and_then(|(name, _version)| name.parse().ok());
+    call.caller.sees(name.as_ref())
 }
 
 fn certificate(tls: &Tls) -> TlsStatus {

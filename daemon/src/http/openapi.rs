@@ -392,6 +392,7 @@ fn schemas() -> Value {
     add::<api::ApiTokenMade>(&mut schemas);
     add::<api::NewApiToken>(&mut schemas);
     add::<api::RotateApiToken>(&mut schemas);
+    add::<common::grant::GrantBody>(&mut schemas);
     add::<api::RoleInfo>(&mut schemas);
     add::<api::ModelRow>(&mut schemas);
     add::<api::ModelInfo>(&mut schemas);

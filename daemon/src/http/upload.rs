@@ -72,7 +72,7 @@ async fn receive_form(upload: &mut Upload, mut parts: Multipart) -> Result<Said,
             if name == "name"
                 && let Ok(model) = text.parse()
             {
-                upload.about(model);
+                upload.about(model)?;
             }
             said.take(&name, text)?;
         } else if name.is_empty() {

@@ -344,7 +344,7 @@ async fn decide(context: &Arc<Context>, work: &Work) -> Result<Decided, Worked> 
     match context.registry.space().await {
         Ok(space) => {
             let needed = context.registry.settings().min_free_bytes.saturating_add(size);
-            let may_come = caller.require(Permission::ModelWrite).is_ok();
+            let may_come = caller.may_on(Permission::ModelWrite, &name);
             if may_come && space.free_bytes < needed && size <= context.registry.settings().upload_bytes_max {
                 return Err(no_room(needed, space.free_bytes));
             }
@@ -550,6 +550,7 @@ fn chance(error: &RegistryError) -> Chance {
         RegistryError::Unauthenticated
         | RegistryError::BadCredentials
         | RegistryError::Forbidden { .. }
+        | RegistryError::ForbiddenOn { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_)

@@ -12,7 +12,7 @@ use common::role::Permission;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::ingest::table::Table;
+use crate::ingest::table::{Row, Table};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::cursor::Seek;
@@ -106,16 +106,22 @@ impl Handle {
     /// What `require` says; `Invalid` for the cursor.
     pub fn items(&self, caller: &Caller, query: &ItemQuery) -> Result<IngestPage, RegistryError> {
         self.shared.registry.may_see_ingest(caller)?;
-        self.shared.table().page(query)
+        self.shared.table().page(query, &|row| is_in_view(caller, row))
     }
 
     /// One item.
     ///
     /// # Errors
-    /// What `require` says; `NotFound`.
+    /// What `require` says; `NotFound`, also where its model is out of the caller's view.
     pub fn item(&self, caller: &Caller, id: ItemId) -> Result<IngestItem, RegistryError> {
         self.shared.registry.may_see_ingest(caller)?;
+        self.check_in_view(caller, id)?;
         self.shown(id)
+    }
+
+    fn check_in_view(&self, caller: &Caller, id: ItemId) -> Result<(), RegistryError> {
+        let table = self.shared.table();
+        table.get(id).filter(|row| is_in_view(caller, row)).map(drop).ok_or_else(|| not_found(id))
     }
 
     fn shown(&self, id: ItemId) -> Result<IngestItem, RegistryError> {
@@ -143,6 +149,7 @@ impl Handle {
             let path = self.shared.table().get(id).map(|row| row.path.clone());
             registry.retry_item(caller, id, &path.unwrap_or_default(), "").await?;
         }
+        self.check_in_view(caller, id)?;
         let claimed = self.claim(id, Purpose::Retry).await?;
         let done = match registry.retry_item(caller, id, &claimed.item.path, &claimed.was).await {
             Ok(done) => done,
@@ -182,6 +189,7 @@ impl Handle {
                 Err(_unknown) => Err(error.into()),
             };
         }
+        self.check_in_view(caller, id)?;
         let claimed = self.claim(id, Purpose::Discard).await?;
         let done = match registry.discard_item(caller, claimed.item, reason).await {
             Ok(done) => done,
@@ -229,6 +237,13 @@ impl Handle {
     async fn tell(&self, command: Command) -> Result<(), RegistryError> {
         self.shared.commands.send(command).await.map_err(|_gone: mpsc::error::SendError<Command>| stopping())
     }
+}
+
+/// Whether an item is for a model in the caller's view. What has no name yet, or none that could be made out, is shown to
+/// those alone who see all models.
+fn is_in_view(caller: &Caller, row: &Row) -> bool {
+    let sees_all = caller.sees(None);
+    sees_all || row.name.as_ref().and_then(|name| name.parse().ok()).is_some_and(|name| caller.sees(Some(&name)))
 }
 
 /// Runs to its end whether or not somebody waits for it.

@@ -319,11 +319,11 @@ impl Table {
         self.rows.get(&id).map(|row| row.render(id))
     }
 
-    /// A page of them.
+    /// A page of those that are to be shown.
     ///
     /// # Errors
     /// `Invalid` for the cursor.
-    pub(crate) fn page(&self, query: &ItemQuery) -> Result<IngestPage, RegistryError> {
+    pub(crate) fn page(&self, query: &ItemQuery, is_shown: &dyn Fn(&Row) -> bool) -> Result<IngestPage, RegistryError> {
         let text = query.text.as_ref().map(|text| text.to_lowercase());
         let mut states = query.states.clone();
         states.sort_unstable();
@@ -334,6 +334,7 @@ impl Table {
             .iter()
             .filter(|(_, row)| states.is_empty() || states.contains(&row.state_now()))
             .filter(|(_, row)| text.as_ref().is_none_or(|text| row.path.to_lowercase().contains(text)))
+            .filter(|(_, row)| is_shown(row))
             .map(|(id, row)| (key(*id, row), *id))
             .collect();
         found.sort_unstable();
@@ -414,7 +415,7 @@ mod tests {
     }
 
     fn paths(table: &Table, query: &ItemQuery) -> Vec<String> {
-        table.page(query).unwrap().items.into_iter().map(|item| item.path).collect()
+        table.page(query, &|_row| true).unwrap().items.into_iter().map(|item| item.path).collect()
     }
 
     /// The list begins with what is at work; pages go through all of it once, filters hold over pages, and a cursor of
@@ -439,7 +440,7 @@ mod tests {
         let mut all = Vec::new();
         let mut query = ItemQuery { limit: 2, ..ItemQuery::default() };
         loop {
-            let page = table.page(&query).unwrap();
+            let page = table.page(&query, &|_row| true).unwrap();
             assert_eq!(page.total, Some(7));
             all.extend(page.items.into_iter().map(|item| item.path));
             let Some(next) = page.next_cursor else { break };
@@ -450,19 +451,23 @@ mod tests {
         let mut back: Vec<String> = Vec::new();
         query.seek = Seek::Last;
         loop {
-            let page = table.page(&query).unwrap();
+            let page = table.page(&query, &|_row| true).unwrap();
             back.splice(0..0, page.items.into_iter().map(|item| item.path));
             let Some(before) = page.prev_cursor else { break };
             query.seek = Seek::Before(before);
         }
         assert_eq!(back, order);
+        let seen = table.page(&ItemQuery { limit: 1, ..ItemQuery::default() }, &|row| row.path != "hashing").unwrap();
+        assert_eq!((seen.items[0].path.as_str(), seen.total), ("seen-old", Some(6)), "nobody counts what is not shown");
         let done = ItemQuery { states: vec![IngestState::Done], limit: 9, ..ItemQuery::default() };
         assert_eq!(paths(&table, &done), ["done-old"]);
         let old = ItemQuery { text: Some("OLD".to_owned()), limit: 1, ..ItemQuery::default() };
-        let page = table.page(&old).unwrap();
+        let page = table.page(&old, &|_row| true).unwrap();
         assert_eq!(page.items[0].path, "seen-old");
         assert!(
-            table.page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }).is_err()
+            table
+                .page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }, &|_row| true)
+                .is_err()
         );
         let status = table.status();
         assert_eq!((status.active, status.states[&IngestState::Done]), (1, 1));
@@ -490,7 +495,7 @@ mod tests {
             table.count_rejected(id(number), true);
         }
         assert!(table.get(id(0)).is_none() && table.get(id(1)).is_some() && table.get(id(2)).is_some());
-        let page = table.page(&ItemQuery { limit: 5000, ..ItemQuery::default() }).unwrap();
+        let page = table.page(&ItemQuery { limit: 5000, ..ItemQuery::default() }, &|_row| true).unwrap();
         assert_eq!((page.items.len(), page.next_cursor.is_some()), (1000, true), "as long as any page may be");
     }
 

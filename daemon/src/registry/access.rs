@@ -12,6 +12,7 @@ use common::token::TokenId;
 use serde::Serialize;
 
 use crate::registry::error::RegistryError;
+use crate::registry::grants::{Granted, Reach};
 use crate::store::records::UserRecord;
 
 /// Who acts.
@@ -35,6 +36,8 @@ pub struct Actor {
     pub session_expires_at_ms: Option<i64>,
     /// The operator of this machine, as a user of it: named in every entry.
     pub person: Option<Person>,
+    /// What the user may do with models by their names, beside the role.
+    pub grants: Granted,
     /// What the token shown allows at most, where it was made for less than its user may do.
     pub scope: Option<Arc<Scope>>,
     /// The API token that was shown. Who showed one has no session.
@@ -94,6 +97,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            grants: None,
             scope: None,
             api_token: None,
         }
@@ -120,7 +124,7 @@ impl Actor {
     }
 
     /// A user in whose name a file of the drop folder is taken in: without a session, as the user's record is now.
-    pub(crate) fn dropper(user: UserRecord) -> Self {
+    pub(crate) fn dropper(user: UserRecord, grants: Granted) -> Self {
         Self {
             kind: kind_of(&user),
             id: user.id,
@@ -131,6 +135,7 @@ impl Actor {
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
+            grants,
             scope: None,
             api_token: None,
         }
@@ -239,13 +244,14 @@ impl Caller {
         self.actor.sid.as_deref().ok_or(RegistryError::SessionOnly)
     }
 
-    /// The authorisation check. Default deny.
+    /// The authorisation check. Default deny. Of what is about models it says whether it may be done with any; with which,
+    /// [`Caller::require_on`] says.
     ///
     /// # Errors
     /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
-        let within_scope = self.actor.scope.as_ref().is_none_or(|scope| scope.allows(permission));
-        if self.require_signed_in()?.allows(permission) && within_scope {
+        self.require_signed_in()?;
+        if Reach::of(&self.actor).allows_somewhere(permission) {
             Ok(())
         } else {
             Err(RegistryError::Forbidden { permission })

@@ -1,8 +1,10 @@
 //! Aliases: names for versions that can be moved, each with its history. Knows which are protected; refuses to know what
 //! an alias is used for.
 
+use std::sync::Arc;
+
 use common::audit::{Action, Target};
-use common::name::{Alias, ModelId, ModelRef, Version};
+use common::name::{Alias, ModelId, ModelName, ModelRef, Version};
 use common::role::Permission;
 use serde::{Deserialize, Serialize};
 
@@ -61,15 +63,16 @@ impl Registry {
         let action = if to.is_some() { Action::AliasSet } else { Action::AliasClear };
         let target = Target { kind: "alias".into(), ..resolve::target(reference) };
         let note = Note::change(action, target).with("alias", alias.as_str());
-        if let Err(error) = inner.require_alias(caller, alias) {
+        if let Err(error) = inner.require_alias(caller, alias, None) {
             return Err(inner.refuse(caller, note, error).await);
         }
-        let (reference, alias, who) = (reference.clone(), alias.clone(), caller.clone());
+        let (reference, alias, who, work) = (reference.clone(), alias.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
-                let sight = Sight::of(&who);
-                let mut model = resolve::live_model(records, &reference, sight)?;
+                let sight = Sight::of(&who, Permission::ModelWrite);
+                let mut model = resolve::live_model(records, &reference, &sight)?;
                 note.target.id = model.id.to_string();
+                work.require_alias(&who, &alias, Some(&model.name))?;
                 who.check_if_match(model.revision)?;
                 let previous = model.aliases.get(&alias).map(|to| to.version);
                 let moved = AliasMoved { id: model.id, alias: alias.clone(), version: to, previous };
@@ -81,7 +84,7 @@ impl Registry {
                 let event = match to {
                     Some(version) => {
                         note.target.version = Some(version.to_string());
-                        let version = resolve::version(records, &model, version, sight)?;
+                        let version = resolve::version(records, &model, version, &sight)?;
                         if version.deleted.is_some() {
                             return Err(RegistryError::Conflict(format!(
                                 "version {} is deleted; restore it first",
@@ -111,11 +114,20 @@ impl Registry {
 }
 
 impl Inner {
-    /// The permission to move an alias: protected ones need more.
-    pub(crate) fn require_alias(&self, caller: &Caller, alias: &Alias) -> Result<(), RegistryError> {
-        caller.require(Permission::ModelWrite)?;
+    /// The permission to move an alias of a model of this name, or of any: protected ones need more.
+    pub(crate) fn require_alias(
+        &self,
+        caller: &Caller,
+        alias: &Alias,
+        name: Option<&ModelName>,
+    ) -> Result<(), RegistryError> {
+        let require = |permission| match name {
+            Some(name) => caller.require_on(permission, name),
+            None => caller.require(permission),
+        };
+        require(Permission::ModelWrite)?;
         if self.settings.protected_aliases.contains(alias) {
-            caller.require(Permission::ProtectedAlias)?;
+            require(Permission::ProtectedAlias)?;
         }
         Ok(())
     }

@@ -38,7 +38,8 @@ impl Registry {
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
-                let mut model = resolve::live_model(records, &reference, Sight::of(&who))?;
+                let sight = Sight::of(&who, Permission::ModelWrite);
+                let mut model = resolve::live_model(records, &reference, &sight)?;
                 note.target.id = model.id.to_string();
                 who.check_if_match(model.revision)?;
                 edit(records, &mut model, patch, note)?;
@@ -67,7 +68,8 @@ impl Registry {
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
-                let (model, mut record) = live_version(records, &reference, version, &who, note)?;
+                let (model, mut record) =
+                    live_version(records, &reference, version, (&who, Permission::ModelWrite), note)?;
                 if let Some(description) = patch.description {
                     let mut refused = Refused::new();
                     text::check_description("body.description", &description, &mut refused);
@@ -156,6 +158,7 @@ impl Registry {
             body["override_block"] = true.into();
         }
         let once = inner.fingerprints.once(caller, &body);
+        let once = once.map(|once| once.of_model(caller, Permission::ModelModerate, reference));
         let (reference, reason, who, work) = (reference.clone(), reason.to_owned(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
@@ -164,7 +167,8 @@ impl Registry {
                 if !refused.is_empty() {
                     return Err(RegistryError::Invalid(refused));
                 }
-                let (model, mut record) = live_version(records, &reference, version, &who, note)?;
+                let (model, mut record) =
+                    live_version(records, &reference, version, (&who, Permission::ModelModerate), note)?;
                 moderation.check(&record)?;
                 let (from, to) = (record.state, moderation.state());
                 if to == State::Available {
@@ -176,7 +180,7 @@ impl Registry {
                 let over = rules_of(&record.findings);
                 let mut writes = Vec::new();
                 if from == State::Quarantined {
-                    let approvals = review::approvals_of(records, &record)?;
+                    let approvals = review::approvals_of(records, &model.name, &record)?;
                     if let Moderation::Release { .. } = moderation {
                         let needed = work.settings.release_approvals;
                         if let Some(approval) = review::approve(&who, &reason, &record, &approvals, needed, moment)? {
@@ -301,13 +305,13 @@ fn live_version(
     records: &dyn Records,
     reference: &ModelRef,
     version: Version,
-    caller: &Caller,
+    (caller, permission): (&Caller, Permission),
     note: &mut Note,
 ) -> Result<(ModelRecord, VersionRecord), RegistryError> {
-    let sight = Sight::of(caller);
-    let model = resolve::live_model(records, reference, sight)?;
+    let sight = Sight::of(caller, permission);
+    let model = resolve::live_model(records, reference, &sight)?;
     note.target.id = model.id.to_string();
-    let record = resolve::version(records, &model, version, sight)?;
+    let record = resolve::version(records, &model, version, &sight)?;
     if record.deleted.is_some() {
         return Err(RegistryError::Conflict(format!("version {version} is deleted; restore it first")));
     }

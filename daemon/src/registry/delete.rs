@@ -56,7 +56,7 @@ impl Registry {
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note.urgent(), move |records, moment, note| {
-                let mut model = resolve::live_model(records, &reference, Sight::of(&who))?;
+                let mut model = resolve::live_model(records, &reference, &sight(&who))?;
                 note.target.id = model.id.to_string();
                 who.check_if_match(model.revision)?;
                 let deletion = work.deletion(&who, moment, State::Available);
@@ -87,7 +87,7 @@ impl Registry {
         inner
             .commit(caller, note.urgent(), move |records, moment, note| {
                 check_reason(&reason, note)?;
-                let model = resolve::model_to_change(records, &reference, Sight::of(&who))?;
+                let model = resolve::model_to_change(records, &reference, &sight(&who))?;
                 note.target.id = model.id.to_string();
                 who.check_if_match(model.revision)?;
                 purge_model(records, model, moment, note)
@@ -104,10 +104,11 @@ impl Registry {
         let note = Note::change(Action::ModelRestore, resolve::target(reference));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference)}));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
-                let mut model = resolve::model_to_change(records, &reference, Sight::of(&who))?;
+                let mut model = resolve::model_to_change(records, &reference, &sight(&who))?;
                 note.target.id = model.id.to_string();
                 who.check_if_match(model.revision)?;
                 check_restorable(model.deleted.take().as_ref(), &format!("model `{}`", model.name), moment)?;
@@ -203,6 +204,7 @@ impl Registry {
         let note = Note::change(Action::ModelRestore, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let once = inner.fingerprints.once(caller, &json!({"model": described(reference), "version": version}));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         let restored = inner
             .commit_once(caller, note, once, move |records, moment, note| {
@@ -249,7 +251,7 @@ impl Inner {
         let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
         let who = Caller::system();
         self.commit(&who.clone(), note.urgent(), move |records, moment, note| {
-            let model = resolve::model_to_change(records, &reference, Sight::of(&who))?;
+            let model = resolve::model_to_change(records, &reference, &sight(&who))?;
             let until = model.deleted.as_ref().map(|deletion| deletion.restorable_until_ms);
             if until.is_none_or(|until| until >= moment.at_ms) {
                 return Err(RegistryError::Conflict("it can be restored still".into()));
@@ -258,6 +260,10 @@ impl Inner {
         })
         .await
     }
+}
+
+fn sight(caller: &Caller) -> Sight {
+    Sight::of(caller, Permission::ModelDelete)
 }
 
 /// The purge of a model: its versions and what they point to go, a tombstone stays.
@@ -356,10 +362,10 @@ fn find_version(
     caller: &Caller,
     note: &mut Note,
 ) -> Result<(ModelRecord, VersionRecord), RegistryError> {
-    let sight = Sight::of(caller);
-    let model = resolve::live_model(records, reference, sight)?;
+    let sight = sight(caller);
+    let model = resolve::live_model(records, reference, &sight)?;
     note.target.id = model.id.to_string();
-    let record = resolve::version(records, &model, version, sight)?;
+    let record = resolve::version(records, &model, version, &sight)?;
     caller.check_if_match(record.revision)?;
     Ok((model, record))
 }

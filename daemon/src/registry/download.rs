@@ -170,8 +170,8 @@ impl Registry {
         let inner = &self.inner;
         let mut note = Note::event(Action::ModelDownload, wanted(reference, version, file));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
-        let offer = inner.read(|view| offer(view, reference, version, file, sight)).await;
+        let sight = Sight::of(caller, Permission::ModelRead);
+        let offer = inner.read(|view| offer(view, reference, version, file, &sight)).await;
         match offer {
             Ok(Offered { version: record, model, files }) => {
                 // Nothing is handed out: where readings are recorded, this is one of metadata.
@@ -198,8 +198,8 @@ impl Registry {
         let inner = &self.inner;
         let mut note = Note::event(Action::ModelDownload, wanted(reference, version, file));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
-        let offered = match inner.read(|view| offer(view, reference, version, file, sight)).await {
+        let sight = Sight::of(caller, Permission::ModelRead);
+        let offered = match inner.read(|view| offer(view, reference, version, file, &sight)).await {
             Ok(offered) => offered,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
@@ -357,7 +357,7 @@ fn offer(
     reference: &ModelRef,
     version: Option<Version>,
     file: Option<&ArtifactPath>,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Offered, RegistryError> {
     let found = resolve::model(records, reference, sight)?;
     let record = match version {

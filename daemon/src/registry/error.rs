@@ -8,7 +8,7 @@ use std::error::Error;
 use common::api::Finding;
 use common::audit::{Hash, Outcome as EntryOutcome, Receipt};
 use common::digest::Digest;
-use common::name::Version;
+use common::name::{ModelName, Version};
 use common::role::Permission;
 use thiserror::Error;
 
@@ -32,6 +32,17 @@ pub enum RegistryError {
     Forbidden {
         /// The one that is missing.
         permission: Permission,
+    },
+    /// Neither role nor grants allow it for the models of this name, nor the token shown.
+    #[error(
+        "this needs the permission `{permission}` for `{name}`, which neither your role nor a grant gives you there; ask an \
+         admin for a grant, or take another name"
+    )]
+    ForbiddenOn {
+        /// The one that is missing.
+        permission: Permission,
+        /// The name, as the caller gave it or may see it.
+        name: ModelName,
     },
     /// Only who works on the machine itself may.
     #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
@@ -186,6 +197,7 @@ impl RegistryError {
             Self::Unauthenticated
             | Self::BadCredentials
             | Self::Forbidden { .. }
+            | Self::ForbiddenOn { .. }
             | Self::OperatorOnly
             | Self::SessionOnly
             | Self::NoDropper(_)
@@ -227,7 +239,11 @@ impl RegistryError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
-            Self::Forbidden { .. } | Self::OperatorOnly | Self::SessionOnly | Self::NoDropper(_) => "forbidden",
+            Self::Forbidden { .. }
+            | Self::ForbiddenOn { .. }
+            | Self::OperatorOnly
+            | Self::SessionOnly
+            | Self::NoDropper(_) => "forbidden",
             Self::PasswordChangeRequired => "password-change-required",
             Self::NotFound { .. } => "not-found",
             Self::Conflict(_) => "conflict",

@@ -37,11 +37,11 @@ impl Registry {
             let what = "as many versions as may be are being looked into on demand";
             return Err(inner.refuse(caller, note, RegistryError::Busy { what, is_callers: false }).await);
         };
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelModerate);
         let found = inner
             .read(|view| {
-                let model = resolve::live_model(view, reference, sight)?;
-                let record = resolve::version(view, &model, version, sight)?;
+                let model = resolve::live_model(view, reference, &sight)?;
+                let record = resolve::version(view, &model, version, &sight)?;
                 if record.state != State::Quarantined {
                     let why = format!("version {version} is not held in quarantine: excerpts are of what is held");
                     return Err(RegistryError::Conflict(why));

@@ -90,9 +90,9 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::ModelList, Target::new("model", "*"));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelRead);
         let work = Arc::clone(inner);
-        let page = inner.scan(move |view| list(&work, view, listing, sight)).await;
+        let page = inner.scan(move |view| list(&work, view, listing, &sight)).await;
         inner.told(caller, note, page).await
     }
 
@@ -111,14 +111,14 @@ impl Registry {
         let inner = &self.inner;
         let mut note = Note::event(Action::ModelRead, resolve::target(reference));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelRead);
         let reads_log = caller.may(Permission::AuditRead);
         let found = inner
             .read(|view| {
                 // Taken before anything is read: what came after it is not proved by it.
                 let checkpoint = inner.published();
                 let instant = as_of_ms.map(|at_ms| Instant { at_ms, size: checkpoint.size });
-                let (mut found, step) = describe(inner, view, reference, instant, sight)?;
+                let (mut found, step) = describe(inner, view, reference, instant, &sight)?;
                 found.value.as_of = step.map(|step| proved(view, &step, &checkpoint, reads_log)).transpose()?;
                 Ok(found)
             })
@@ -153,13 +153,13 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::ModelRead, resolve::target(reference));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelRead);
         let reference = reference.clone();
         let work = Arc::clone(inner);
         let page = inner
             .scan(move |view| {
-                let model = resolve::model(view, &reference, sight)?.model;
-                list_versions(&work, view, &model, bounded(limit), &seek, sight)
+                let model = resolve::model(view, &reference, &sight)?.model;
+                list_versions(&work, view, &model, bounded(limit), &seek, &sight)
             })
             .await;
         inner.told(caller, note, page).await
@@ -178,11 +178,11 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::ModelRead, resolve::version_target(reference, version));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelRead);
         let found = inner
             .read(|view| {
-                let model = resolve::model(view, reference, sight)?.model;
-                let version = resolve::version(view, &model, version, sight)?;
+                let model = resolve::model(view, reference, &sight)?.model;
+                let version = resolve::version(view, &model, version, &sight)?;
                 let value = render::version_info(inner.inspections.ruleset(), &model, &version);
                 Ok(Tagged { value, revision: version.revision })
             })
@@ -206,11 +206,11 @@ impl Registry {
         let target = Target { kind: "alias".into(), ..resolve::target(reference) };
         let note = Note::event(Action::ModelRead, target).with("alias", alias.as_str());
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelRead);
         let (reference, alias, cursor) = (reference.clone(), alias.clone(), cursor.map(str::to_owned));
         let page = inner
             .scan(move |view| {
-                let model = resolve::model(view, &reference, sight)?.model;
+                let model = resolve::model(view, &reference, &sight)?.model;
                 list_events(view, &model, &alias, bounded(limit), cursor.as_deref())
             })
             .await;
@@ -238,7 +238,7 @@ fn list(
     inner: &Inner,
     records: &dyn Records,
     listing: ModelListing,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Page<ModelRow>, RegistryError> {
     let ModelListing {
         q,
@@ -260,12 +260,15 @@ fn list(
         &(&q, &tags, state, &format, parameters, &dtypes, &verdict, &alias, &uploader, since_ms, sort),
     );
     let sought = cursor::seek::<String>(&of, &seek)?;
-    let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
-    let after = sought.from.as_ref().map(hex::decode).transpose().map_err(bad)?;
-    if state == Some(State::Deleted) && !sight.sees_deleted() {
+    let after = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
+    let of_deleted = state == Some(State::Deleted);
+    if of_deleted && !sight.sees_deleted_somewhere() {
         return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None, prev_cursor: None });
     }
     let is_begin = after.is_none();
+    let names = sight.names(of_deleted);
+    let shown = |place: Vec<u8>, sealed| inner.places.shown(&place, sealed);
+    let sealed = names.is_some();
     let query = ModelQuery {
         text: q,
         tags,
@@ -277,6 +280,7 @@ fn list(
         alias,
         uploader,
         since_ms,
+        names,
         sort,
         after,
         backward: sought.backward,
@@ -284,9 +288,9 @@ fn list(
     };
     let ModelPage { models, next, ends, total } = records.models(&query)?;
     let total = if is_begin { total } else { sought.total };
-    let ends = ends.map(|(first, last)| (hex::encode(first), hex::encode(last)));
+    let ends = ends.map(|(first, last)| (shown(first, sealed), shown(last, sealed)));
     let ends = ends.as_ref().map(|(first, last)| (first, last));
-    let (next_cursor, prev_cursor) = sought.ends(&of, ends, next.map(hex::encode).as_ref(), total)?;
+    let (next_cursor, prev_cursor) = sought.ends(&of, ends, next.map(|next| shown(next, sealed)).as_ref(), total)?;
     Ok(Page {
         items: models.iter().map(|model| render::model_row(&inner.settings, model)).collect(),
         total,
@@ -300,7 +304,7 @@ fn describe(
     records: &dyn Records,
     reference: &ModelRef,
     instant: Option<Instant>,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<(Tagged<ModelInfo>, Option<AliasEventRecord>), RegistryError> {
     let found = resolve::model(records, reference, sight)?;
     let (selected, step) = match instant {
@@ -356,7 +360,7 @@ fn as_of(
     found: &Found,
     select: &Select,
     instant: Instant,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<(Option<VersionRecord>, AliasEventRecord), RegistryError> {
     let Select::Alias(alias) = select else {
         return Err(RegistryError::invalid("query.as_of", "it needs an alias: `name@alias`"));
@@ -374,7 +378,7 @@ fn as_of(
                 return Err(unset(format!("entry {} cleared it at {}", event.index, clock::rfc3339(event.at_ms))));
             };
             let version = records.version(model.id, number)?;
-            let visible = version.filter(|version| version.deleted.is_none() || sight.sees_deleted());
+            let visible = version.filter(|version| version.deleted.is_none() || sight.sees_deleted(&model.name));
             return Ok((visible, event.clone()));
         }
         below = match events.last() {
@@ -390,14 +394,14 @@ fn visible_versions(
     model: &ModelRecord,
     mut below: Option<Version>,
     limit: usize,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Vec<VersionRecord>, RegistryError> {
     let mut visible = Vec::new();
     while visible.len() < limit {
         let page = records.versions(model.id, below, limit)?;
         below = page.last().map(|version| version.version);
         let is_last = page.len() < limit;
-        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted()));
+        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted(&model.name)));
         if is_last {
             break;
         }
@@ -412,14 +416,14 @@ fn visible_versions_back(
     model: &ModelRecord,
     mut above: Option<Version>,
     limit: usize,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Vec<VersionRecord>, RegistryError> {
     let mut visible = Vec::new();
     while visible.len() < limit {
         let page = records.versions_back(model.id, above, limit)?;
         above = page.last().map(|version| version.version);
         let is_last = page.len() < limit;
-        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted()));
+        visible.extend(page.into_iter().filter(|version| version.deleted.is_none() || sight.sees_deleted(&model.name)));
         if is_last {
             break;
         }
@@ -434,13 +438,13 @@ fn list_versions(
     model: &ModelRecord,
     limit: usize,
     seek: &Seek,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Page<VersionInfo>, RegistryError> {
     let of = list_id("versions", &model.id);
     let sought = cursor::seek::<Version>(&of, seek)?;
     let total = match sought.from {
         Some(_inside) => sought.total,
-        None if !sight.sees_deleted() => Some(u64::from(model.live_versions)),
+        None if !sight.sees_deleted(&model.name) => Some(u64::from(model.live_versions)),
         // There is no counter of deleted versions.
         None => up_to_counted(visible_versions(records, model, None, COUNTED_MAX + 1, sight)?.len()),
     };

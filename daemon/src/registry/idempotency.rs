@@ -48,7 +48,7 @@ impl FingerprintKey {
             Sha256::new().chain_update(&caller.actor.id).chain_update(b"\0").chain_update(key).finalize().into();
         // Maps of serde_json are sorted, so equal values are equal texts.
         let asked = json!([request.method, request.route, body]).to_string();
-        Some(Once { key: found_by, fingerprint: self.hash(asked.as_bytes()) })
+        Some(Once { key: found_by, fingerprint: self.hash(asked.as_bytes()), guard: None })
     }
 }
 
@@ -56,13 +56,22 @@ impl FingerprintKey {
 pub(crate) struct Once {
     key: [u8; 32],
     fingerprint: [u8; 32],
+    guard: Option<Guard>,
 }
 
+/// Whether a first answer may be given again, as of now.
+type Guard = Box<dyn Fn(&dyn Records) -> Result<(), RegistryError> + Send>;
+
 impl Once {
+    /// The same, where the first answer is given again only as long as this allows it.
+    pub(crate) fn guarded(self, guard: impl Fn(&dyn Records) -> Result<(), RegistryError> + Send + 'static) -> Self {
+        Self { guard: Some(Box::new(guard)), ..self }
+    }
+
     /// The first answer and the index of its entry, if there was one.
     ///
     /// # Errors
-    /// `IdempotencyKeyReused`: the key came with another request.
+    /// `IdempotencyKeyReused`: the key came with another request. What the guard says.
     pub(crate) fn recall<T: DeserializeOwned>(
         &self,
         records: &dyn Records,
@@ -74,6 +83,9 @@ impl Once {
         }
         if record.fingerprint != self.fingerprint {
             return Err(RegistryError::IdempotencyKeyReused);
+        }
+        if let Some(guard) = &self.guard {
+            guard(records)?;
         }
         let value = serde_json::from_str(&record.answer).map_err(|error| RegistryError::Corrupt(error.into()))?;
         Ok(Some((value, record.index)))

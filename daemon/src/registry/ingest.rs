@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::api::{IngestKind, State};
 use common::audit::{Action, ActorKind, Entry, INTEGER_MAX, Receipt, Target};
 use common::digest::Digest;
-use common::name::{Alias, ItemId, UserName};
+use common::name::{Alias, ItemId, ModelName, UserName};
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::problem::kind_of;
 use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Outcome, RegistryError};
+use crate::registry::grants;
 use crate::registry::publish::{PublishedVersion, WARNINGS_MAX, warning};
 use crate::registry::text::{self, Refused};
 use crate::registry::{Inner, Registry, render};
@@ -129,7 +130,7 @@ impl Registry {
     pub async fn dropper(&self, dropper: &Dropper) -> Result<Caller, RegistryError> {
         match dropper {
             Dropper::Watcher(role) => Ok(Caller::watcher(*role)),
-            Dropper::User(name) => self.inner.read(|view| acting(view.user(name)?, name.as_str())).await,
+            Dropper::User(name) => self.inner.read(|view| acting(view, view.user(name)?, name.as_str())).await,
         }
     }
 
@@ -360,7 +361,7 @@ fn recorded(item: ItemId) -> impl FnOnce(&dyn Records) -> Result<Option<(IngestR
 }
 
 /// A user in whose name something is to be taken in.
-fn acting(user: Option<UserRecord>, name: &str) -> Result<Caller, RegistryError> {
+fn acting<R: Records + ?Sized>(records: &R, user: Option<UserRecord>, name: &str) -> Result<Caller, RegistryError> {
     let refused = |what: &str| {
         RegistryError::NoDropper(format!(
             "files of this owner are taken in for the user `{name}`, {what}; tell the operator, or drop it as somebody else"
@@ -370,7 +371,8 @@ fn acting(user: Option<UserRecord>, name: &str) -> Result<Caller, RegistryError>
     if user.disabled {
         return Err(refused("whose account is disabled"));
     }
-    Ok(Caller { actor: Actor::dropper(user), request: None })
+    let grants = grants::granted(records, &user.id)?;
+    Ok(Caller { actor: Actor::dropper(user, grants), request: None })
 }
 
 impl Inner {
@@ -380,18 +382,18 @@ impl Inner {
         &self,
         records: &dyn Records,
         caller: &Caller,
+        name: &ModelName,
         alias: Option<&Alias>,
     ) -> Result<(), RegistryError> {
         let fresh;
         let now = if matches!(caller.actor.kind, ActorKind::User | ActorKind::Service) {
             // By id: another user of the same name is somebody else.
-            fresh = acting(records.user_by_id(&caller.actor.id)?, &caller.actor.name)?;
+            fresh = acting(records, records.user_by_id(&caller.actor.id)?, &caller.actor.name)?;
             &fresh
         } else {
             caller
         };
-        now.require(Permission::ModelWrite)?;
-        alias.map_or(Ok(()), |alias| self.require_alias(now, alias))
+        self.require_publish(now, name, alias)
     }
 
     /// What an item was made already, with the index of its entry.

@@ -17,6 +17,7 @@ use crate::config::secret::Secret;
 use crate::registry::access::{Actor, Caller, kind_of};
 use crate::registry::commit::{Note, log_actor};
 use crate::registry::error::{Done, Failure, Outcome, RegistryError};
+use crate::registry::grants::{self, Granted};
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Attempt;
 use crate::registry::tokens;
@@ -87,7 +88,7 @@ impl Registry {
                 if user.id != claims.sub {
                     return Err(RegistryError::Unauthenticated);
                 }
-                let mut actor = actor_of(&user, &session);
+                let mut actor = actor_of(&user, &session, grants::granted(view, &user.id)?);
                 actor.token_expires_at_ms = Some(claims.exp.saturating_mul(SECOND_MS));
                 Ok(actor)
             })
@@ -158,6 +159,7 @@ impl Registry {
             kind: if actor.kind == ActorKind::Service { UserKind::Service } else { UserKind::Person },
             role,
             permissions: role.permissions().iter().copied().filter(in_scope).collect(),
+            grants: actor.grants.as_deref().unwrap_or_default().to_vec(),
             must_change_password: actor.must_change_password,
             token_expires_at: actor.token_expires_at_ms.map(clock::rfc3339),
             session_expires_at: actor.session_expires_at_ms.map(clock::rfc3339),
@@ -304,7 +306,7 @@ impl Inner {
                     created_at_ms: moment.at_ms,
                     expires_at_ms: moment.at_ms.saturating_add(ttl_ms),
                 };
-                note.actor = Some(log_actor(&actor_of(&now, &session)));
+                note.actor = Some(log_actor(&actor_of(&now, &session, None)));
                 let mut writes = drop_sessions(records, &now, moment)?;
                 writes.push(Write::PutSession(session.clone()));
                 let user = UserRecord { last_login_at_ms: Some(moment.at_ms), ..now };
@@ -347,7 +349,7 @@ pub(super) fn actor_now(records: &dyn Records, actor: &Actor, now_ms: i64) -> Re
     }
     let sid = actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)?;
     let (session, user) = live_session(records, sid, now_ms)?;
-    Ok(actor_of(&user, &session))
+    Ok(actor_of(&user, &session, grants::granted(records, &user.id)?))
 }
 
 /// A session that is good at a moment, and its user.
@@ -361,7 +363,7 @@ fn live_session(records: &dyn Records, sid: &str, now_ms: i64) -> Result<(Sessio
     }
 }
 
-fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
+fn actor_of(user: &UserRecord, session: &SessionRecord, grants: Granted) -> Actor {
     Actor {
         id: user.id.clone(),
         name: user.name.to_string(),
@@ -372,6 +374,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord) -> Actor {
         token_expires_at_ms: None,
         session_expires_at_ms: Some(session.expires_at_ms),
         person: None,
+        grants,
         scope: None,
         api_token: None,
     }

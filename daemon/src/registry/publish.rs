@@ -23,6 +23,7 @@ use crate::registry::change::is_blocked;
 use crate::registry::commit::{Decided, Note};
 use crate::registry::damage;
 use crate::registry::error::{Failure, Outcome, RegistryError};
+use crate::registry::grants;
 use crate::registry::ingest::{Item, Stage};
 use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
@@ -203,6 +204,7 @@ impl Inner {
             Err(error) => return Err(failed(&note, error).await),
         };
         let once = self.fingerprints.once(caller, &plan.described());
+        let once = once.map(|once| once.under_name(caller, Permission::ModelWrite, &plan.name));
         // Given back after the commit: whoever unpins last looks whether the record is there.
         let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
         let _pins = self.pin(Holder::Writer, digests.clone()).await;
@@ -228,8 +230,11 @@ impl Inner {
                 return Err(RegistryError::BlobsUnreachable { cause: why.as_str().into(), why });
             }
             match &item {
-                Some(_) => work.check_dropper(records, &who, plan.form.alias.as_ref())?,
-                None => check_not_revoked(records, &who)?,
+                Some(_) => work.check_dropper(records, &who, &plan.name, plan.form.alias.as_ref())?,
+                None => {
+                    check_not_revoked(records, &who)?;
+                    work.require_publish(&grants::as_now(records, &who)?, &plan.name, plan.form.alias.as_ref())?;
+                }
             }
             let (published, mut writes) = decide(&work, records, moment, note, plan, &replaced)?;
             if let Some(item) = item {
@@ -296,7 +301,7 @@ impl Inner {
         form: &PublishForm,
     ) -> Result<ModelName, RegistryError> {
         if let Some(alias) = &form.alias {
-            self.require_alias(caller, alias)?;
+            self.require_alias(caller, alias, None)?;
         }
         let mut refused = Refused::new();
         if files.is_empty() {
@@ -331,9 +336,23 @@ impl Inner {
             return Err(RegistryError::DigestMismatch { expected, actual: file.digest });
         }
         match name {
-            Some(name) if refused.is_empty() => Ok(name),
+            Some(name) if refused.is_empty() => {
+                self.require_publish(caller, &name, form.alias.as_ref())?;
+                Ok(name)
+            }
             _ => Err(RegistryError::Invalid(refused)),
         }
+    }
+
+    /// The permission to publish under a name and to point an alias there, whether there is such a model or not.
+    pub(crate) fn require_publish(
+        &self,
+        caller: &Caller,
+        name: &ModelName,
+        alias: Option<&Alias>,
+    ) -> Result<(), RegistryError> {
+        caller.require_on(Permission::ModelWrite, name)?;
+        alias.map_or(Ok(()), |alias| self.require_alias(caller, alias, Some(name)))
     }
 
     /// Looks into each file.
@@ -690,7 +709,9 @@ fn blocked_before(
                 if held.artifacts.iter().any(|one| one.digest == artifact.digest && (all_aside || !is_aside(one))) {
                     let name = records.model(*id)?.map_or_else(|| id.to_string(), |model| model.name.to_string());
                     let holder = format!("{name}:{number}");
-                    let reason = format!("`{}` is a file of {holder}, which was blocked for good", artifact.path);
+                    // Whoever sees this version need not see that one; whoever does finds it by the digest.
+                    let (path, digest) = (&artifact.path, artifact.digest);
+                    let reason = format!("`{path}` is a file of a version that was blocked for good ({digest})");
                     return Ok(Some((holder, reason)));
                 }
             }

@@ -195,6 +195,8 @@ pub(crate) fn user(
         username: user.name.clone(),
         kind: if user.is_service() { UserKind::Service } else { UserKind::Person },
         role: user.role,
+        // Kept beside the record; whoever shows the user says them.
+        grants: Vec::new(),
         disabled: user.disabled,
         must_change_password: user.must_change_password,
         sessions: u32::try_from(live.count()).unwrap_or(u32::MAX),

@@ -131,11 +131,11 @@ impl Registry {
             let what = "as many versions as may be are being inspected anew";
             return Err(inner.refuse(caller, note, RegistryError::Busy { what, is_callers: false }).await);
         };
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::ModelWrite);
         let found = inner
             .read(|view| {
-                let model = resolve::live_model(view, reference, sight)?;
-                let record = resolve::version(view, &model, version, sight)?;
+                let model = resolve::live_model(view, reference, &sight)?;
+                let record = resolve::version(view, &model, version, &sight)?;
                 check_may_be(caller, &record)?;
                 Ok(record)
             })
@@ -155,9 +155,9 @@ impl Registry {
         let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
         inner
             .commit(caller, note, move |records, moment, note| {
-                let model = resolve::live_model(records, &reference, Sight::of(&who))?;
+                let model = resolve::live_model(records, &reference, &sight)?;
                 note.target.id = model.id.to_string();
-                let record = resolve::version(records, &model, version, Sight::of(&who))?;
+                let record = resolve::version(records, &model, version, &sight)?;
                 if model.id != id {
                     return Err(became_another());
                 }

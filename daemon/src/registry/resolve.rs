@@ -3,34 +3,58 @@
 
 use common::api::State;
 use common::audit::Target;
-use common::name::{ModelId, ModelKey, ModelRef, Select, UserName, Version};
+use common::name::{ModelId, ModelKey, ModelName, ModelRef, Select, UserName, Version};
 use common::role::Permission;
 
 use crate::registry::access::Caller;
 use crate::registry::error::RegistryError;
+use crate::registry::grants::Reach;
 use crate::store::records::{ModelRecord, VersionRecord};
-use crate::store::{Records, StoreError};
+use crate::store::{NamesWanted, Records, StoreError};
 
 /// Versions that are looked at for the newest one that can be handed out.
 const LATEST_SEARCH_MAX: usize = 1000;
 /// Versions read at once.
 const PAGE: usize = 50;
 
-/// What a caller can see of the deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which models a caller can reach with an operation: whatever looks a model up asks it.
+#[derive(Debug, Clone)]
 pub(crate) struct Sight {
-    deleted: bool,
+    reach: Reach,
+    permission: Permission,
 }
 
 impl Sight {
-    /// Deleted models are shown to those who could restore them.
-    pub(crate) fn of(caller: &Caller) -> Self {
-        Self { deleted: caller.may(Permission::ModelDelete) }
+    /// Of an operation that needs this permission, which the caller has for some model.
+    pub(crate) fn of(caller: &Caller, permission: Permission) -> Self {
+        Self { reach: Reach::of(&caller.actor), permission }
     }
 
-    /// Whether deleted models and versions are shown.
-    pub(crate) fn sees_deleted(self) -> bool {
-        self.deleted
+    /// Deleted models and versions of a name are shown to those who could restore them.
+    pub(crate) fn sees_deleted(&self, name: &ModelName) -> bool {
+        self.reach.allows(Permission::ModelDelete, name)
+    }
+
+    /// Whether there may be deleted models that are shown.
+    pub(crate) fn sees_deleted_somewhere(&self) -> bool {
+        self.reach.allows_somewhere(Permission::ModelDelete)
+    }
+
+    /// The names of the models that a list has; none for all.
+    pub(crate) fn names(&self, of_deleted: bool) -> Option<NamesWanted> {
+        self.reach.names(if of_deleted { Permission::ModelDelete } else { self.permission })
+    }
+
+    /// The operation is not for this one: out of view it is missing, like one that isn't there.
+    fn admit(&self, name: &ModelName, missing: impl FnOnce() -> RegistryError) -> Result<(), RegistryError> {
+        if !self.reach.sees(name) {
+            return Err(missing());
+        }
+        if self.reach.allows(self.permission, name) {
+            Ok(())
+        } else {
+            Err(RegistryError::ForbiddenOn { permission: self.permission, name: name.clone() })
+        }
     }
 }
 
@@ -113,28 +137,45 @@ fn is_user_id(text: &str) -> bool {
 }
 
 /// The model that a reference means.
-pub(crate) fn model(records: &dyn Records, reference: &ModelRef, sight: Sight) -> Result<Found, RegistryError> {
+pub(crate) fn model(records: &dyn Records, reference: &ModelRef, sight: &Sight) -> Result<Found, RegistryError> {
     let missing = || RegistryError::not_found(format!("model `{}`", shown(reference)));
     let (id, holder) = match &reference.model {
         ModelKey::Id(id) => (*id, None),
         ModelKey::Name(name) => (records.model_named(name)?.ok_or_else(missing)?, None),
         ModelKey::Digest(digest) => {
-            let (id, version) = records.holder(digest)?.ok_or_else(missing)?;
+            // Of several, one that is in view: that others have the same file is not told.
+            let (id, version) = records.holder_seen(digest, &|name| sight.reach.sees(name))?.ok_or_else(missing)?;
             (id, Some(version))
         }
     };
     let model = records.model(id)?.filter(|model| !model.purged).ok_or_else(missing)?;
-    if model.deleted.is_some() && !sight.deleted {
+    if model.deleted.is_some() && !sight.sees_deleted(&model.name) {
         return Err(missing());
     }
+    sight.admit(&model.name, missing)?;
     Ok(Found { model, holder })
+}
+
+/// Whether the model that a reference means is within reach, if there is one or ever was.
+pub(crate) fn check_reach(records: &dyn Records, reference: &ModelRef, sight: &Sight) -> Result<(), RegistryError> {
+    let id = match &reference.model {
+        ModelKey::Id(id) => Some(*id),
+        ModelKey::Name(name) => {
+            return sight.admit(name, || RegistryError::not_found(format!("model `{}`", shown(reference))));
+        }
+        ModelKey::Digest(digest) => records.holder(digest)?.map(|(id, _version)| id),
+    };
+    match id.map(|id| records.model(id)).transpose()?.flatten() {
+        Some(model) => sight.admit(&model.name, || RegistryError::not_found(format!("model `{}`", shown(reference)))),
+        None => Ok(()),
+    }
 }
 
 /// The model that a change is about. Where a version or alias is named, the change would not be about that: refused.
 pub(crate) fn model_to_change(
     records: &dyn Records,
     reference: &ModelRef,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<ModelRecord, RegistryError> {
     if reference.select != Select::Latest || matches!(reference.model, ModelKey::Digest(_)) {
         return Err(RegistryError::invalid(
@@ -149,7 +190,7 @@ pub(crate) fn model_to_change(
 pub(crate) fn live_model(
     records: &dyn Records,
     reference: &ModelRef,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<ModelRecord, RegistryError> {
     let model = model_to_change(records, reference, sight)?;
     if model.deleted.is_some() {
@@ -163,11 +204,11 @@ pub(crate) fn version(
     records: &dyn Records,
     model: &ModelRecord,
     version: Version,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<VersionRecord, RegistryError> {
     records
         .version(model.id, version)?
-        .filter(|version| sight.deleted || version.deleted.is_none())
+        .filter(|version| version.deleted.is_none() || sight.sees_deleted(&model.name))
         .ok_or_else(|| RegistryError::not_found(format!("version {version} of model `{}`", model.name)))
 }
 
@@ -176,7 +217,7 @@ pub(crate) fn selected(
     records: &dyn Records,
     found: &Found,
     select: &Select,
-    sight: Sight,
+    sight: &Sight,
 ) -> Result<Option<VersionRecord>, RegistryError> {
     match (select, found.holder) {
         (Select::Version(number), _) => version(records, &found.model, *number, sight).map(Some),

@@ -100,7 +100,7 @@ impl Registry {
     pub async fn create_upload(&self, caller: &Caller, new: NewUpload) -> Result<UploadState, Failure> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelUpload, target(new.model.as_ref()));
-        inner.permit(caller, Permission::ModelWrite, &note).await?;
+        inner.permit_on(caller, Permission::ModelWrite, new.model.as_ref(), &note).await?;
         let note = note.with("octets_declared", new.length.unwrap_or(0));
         match inner.create_upload(caller, new).await {
             Ok(state) => Ok(state),

@@ -7,7 +7,8 @@ use common::api::{
     Page, QuarantineItem, QuarantineStatus, ReviewInfo, ReviewNote, ScanRule, ScanRules, SenderInfo, State,
 };
 use common::audit::{Action, Target};
-use common::name::{ModelRef, Version};
+use common::grant::allowed;
+use common::name::{ModelName, ModelRef, Version};
 use common::role::Permission;
 use serde_json::json;
 
@@ -18,13 +19,14 @@ use crate::registry::commit::Note;
 use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::{COUNTED_MAX, bounded, list_id, up_to_counted};
+use crate::registry::grants;
 use crate::registry::idempotency::described;
 use crate::registry::inspection::{format_of, rules_of};
 use crate::registry::resolve::{self, Sight};
 use crate::registry::text;
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{ApprovalRecord, ModelRecord, ReviewNoteRecord, VersionRecord, Write};
-use crate::store::{Moment, Records, View};
+use crate::store::{Moment, NamesWanted, Records, View};
 
 /// Versions that one page may look at.
 const SCANNED_MAX: usize = 20_000;
@@ -44,8 +46,8 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::ModelList, Target::new("model", "*")).with("quarantine", true);
         inner.permit(caller, Permission::QuarantineRead, &note).await?;
-        let work = Arc::clone(inner);
-        let page = inner.scan(move |view| list(&work, view, &listing)).await;
+        let (work, names) = (Arc::clone(inner), Sight::of(caller, Permission::QuarantineRead).names(false));
+        let page = inner.scan(move |view| list(&work, view, &listing, names.as_ref())).await;
         inner.told(caller, note, page).await
     }
 
@@ -57,16 +59,16 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::ModelRead, resolve::version_target(reference, version)).with("review", true);
         inner.permit(caller, Permission::QuarantineRead, &note).await?;
-        let sight = Sight::of(caller);
+        let sight = Sight::of(caller, Permission::QuarantineRead);
         let found = inner
             .read(|view| {
-                let model = resolve::model(view, reference, sight)?.model;
-                let record = resolve::version(view, &model, version, sight)?;
+                let model = resolve::model(view, reference, &sight)?.model;
+                let record = resolve::version(view, &model, version, &sight)?;
                 let notes = view.review_notes(model.id, version, NOTES_SHOWN_MAX)?;
                 let sender = view.sender(&record.created_by_id)?;
                 Ok(ReviewInfo {
                     notes: notes.iter().map(render::review_note).collect(),
-                    approvals: approvals_of(view, &record)?.iter().map(render::approval).collect(),
+                    approvals: approvals_of(view, &model.name, &record)?.iter().map(render::approval).collect(),
                     approvals_needed: inner.settings.release_approvals,
                     sender: SenderInfo {
                         name: record.created_by.clone(),
@@ -97,6 +99,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelModerate, &note).await?;
         let body = json!({"model": described(reference), "version": version, "note": text});
         let once = inner.fingerprints.once(caller, &body);
+        let once = once.map(|once| once.of_model(caller, Permission::ModelModerate, reference));
         let (reference, text, who) = (reference.clone(), text.trim().to_owned(), caller.clone());
         inner
             .commit_once(caller, note, once, move |records, moment, note| {
@@ -105,10 +108,10 @@ impl Registry {
                 if !refused.is_empty() {
                     return Err(RegistryError::Invalid(refused));
                 }
-                let sight = Sight::of(&who);
-                let model = resolve::live_model(records, &reference, sight)?;
+                let sight = Sight::of(&who, Permission::ModelModerate);
+                let model = resolve::live_model(records, &reference, &sight)?;
                 note.target.id = model.id.to_string();
-                let record = resolve::version(records, &model, version, sight)?;
+                let record = resolve::version(records, &model, version, &sight)?;
                 if record.state != State::Quarantined {
                     let state = record.state.as_str();
                     let why = format!("version {version} is {state}: notes are of what is held in quarantine");
@@ -132,7 +135,7 @@ impl Registry {
     /// Those of reading the records.
     pub async fn quarantine_status(&self) -> Result<QuarantineStatus, RegistryError> {
         let read = |view: &dyn View| {
-            let (oldest, _more) = held(view, &HeldListing::default(), false, None, 1)?;
+            let (oldest, _more) = held(view, &HeldListing::default(), None, false, None, 1)?;
             let since_ms = oldest.first().map(|(_place, _model, version)| version.state_at_ms);
             Ok(QuarantineStatus {
                 waiting: view.held(false)?,
@@ -219,6 +222,7 @@ type Held = (Vec<u8>, ModelRecord, VersionRecord);
 fn held(
     records: &dyn Records,
     listing: &HeldListing,
+    names: Option<&NamesWanted>,
     backward: bool,
     mut from: Option<Vec<u8>>,
     limit: usize,
@@ -233,7 +237,9 @@ fn held(
         let is_last = page.len() < PAGE;
         for (place, (id, number)) in page {
             from = Some(place.clone());
-            let Some(model) = records.model(id)?.filter(|model| model.deleted.is_none()) else { continue };
+            let is_wanted =
+                |model: &ModelRecord| model.deleted.is_none() && names.is_none_or(|names| (names.fits)(&model.name));
+            let Some(model) = records.model(id)?.filter(is_wanted) else { continue };
             let missing = || format!("version {number} of {id} is held, but not there");
             let version = records.version(id, number)?;
             let version = version.ok_or_else(|| RegistryError::Corrupt(missing().into()))?;
@@ -251,23 +257,28 @@ fn held(
     Ok((found, from))
 }
 
-fn list(inner: &Inner, records: &dyn Records, listing: &HeldListing) -> Result<Page<QuarantineItem>, RegistryError> {
+fn list(
+    inner: &Inner,
+    records: &dyn Records,
+    listing: &HeldListing,
+    names: Option<&NamesWanted>,
+) -> Result<Page<QuarantineItem>, RegistryError> {
     let HeldListing { blocked, q, rule, verdict, sender, limit, seek } = listing;
     let limit = bounded(*limit);
     let of = list_id("quarantine", &(blocked, q, rule, verdict, sender));
     let sought = cursor::seek::<String>(&of, seek)?;
-    let bad = |_odd: hex::FromHexError| RegistryError::invalid("query.cursor", "it is damaged");
-    let from = sought.from.as_ref().map(hex::decode).transpose().map_err(bad)?;
+    let from = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
+    let shown = |place: &Vec<u8>| inner.places.shown(place, names.is_some());
     let total = match &from {
         Some(_inside) => sought.total,
-        None if listing.has_filter() => {
-            let (counted, more) = held(records, listing, false, None, COUNTED_MAX + 1)?;
+        None if listing.has_filter() || names.is_some() => {
+            let (counted, more) = held(records, listing, names, false, None, COUNTED_MAX + 1)?;
             up_to_counted(counted.len()).filter(|_| more.is_none())
         }
         None => Some(records.held(*blocked)?),
     };
     // One more than asked tells whether there is another page.
-    let (mut found, mut on) = held(records, listing, sought.backward, from, limit + 1)?;
+    let (mut found, mut on) = held(records, listing, names, sought.backward, from, limit + 1)?;
     if found.len() > limit {
         found.truncate(limit);
         on = found.last().map(|(place, _model, _version)| place.clone());
@@ -279,9 +290,9 @@ fn list(inner: &Inner, records: &dyn Records, listing: &HeldListing) -> Result<P
     let needed = inner.settings.release_approvals;
     let items = found.iter().map(|(_place, model, version)| item(records, model, version, needed, now_ms));
     let items = items.collect::<Result<Vec<_>, RegistryError>>()?;
-    let ends = found.first().zip(found.last()).map(|((first, ..), (last, ..))| (hex::encode(first), hex::encode(last)));
+    let ends = found.first().zip(found.last()).map(|((first, ..), (last, ..))| (shown(first), shown(last)));
     let ends = ends.as_ref().map(|(first, last)| (first, last));
-    let (next_cursor, prev_cursor) = sought.ends(&of, ends, on.map(hex::encode).as_ref(), total)?;
+    let (next_cursor, prev_cursor) = sought.ends(&of, ends, on.as_ref().map(shown).as_ref(), total)?;
     Ok(Page { items, total, next_cursor, prev_cursor })
 }
 
@@ -294,7 +305,7 @@ fn item(
 ) -> Result<QuarantineItem, RegistryError> {
     let held_ms = now_ms.saturating_sub(version.state_at_ms);
     let inspection = version.inspection.as_ref();
-    let approvals = if needed > 1 { approvals_of(records, version)?.len() } else { 0 };
+    let approvals = if needed > 1 { approvals_of(records, &model.name, version)?.len() } else { 0 };
     let notes = records.review_notes(model.id, version.version, NOTES_SHOWN_MAX)?.len();
     Ok(QuarantineItem {
         id: model.id,
@@ -322,6 +333,7 @@ fn item(
 /// is what somebody approved who may not decide any more.
 pub(crate) fn approvals_of(
     records: &dyn Records,
+    name: &ModelName,
     version: &VersionRecord,
 ) -> Result<Vec<ApprovalRecord>, RegistryError> {
     let over = rules_of(&version.findings);
@@ -329,20 +341,20 @@ pub(crate) fn approvals_of(
     approvals.retain(|approval| approval.held_at_ms == version.state_at_ms && approval.over == over);
     let mut counted = Vec::with_capacity(approvals.len());
     for approval in approvals {
-        if may_decide(records, &approval.by_id)? {
+        if may_decide(records, &approval.by_id, name)? {
             counted.push(approval);
         }
     }
     Ok(counted)
 }
 
-/// Whether somebody may release what is held: the operator of the machine, or a user with the right, as of now.
-fn may_decide(records: &dyn Records, id: &str) -> Result<bool, RegistryError> {
+/// Whether somebody may release what is held of a model: the operator of the machine, or a user with the right, as of now.
+fn may_decide(records: &dyn Records, id: &str, name: &ModelName) -> Result<bool, RegistryError> {
     if id == Actor::system().id {
         return Ok(true);
     }
-    let user = records.user_by_id(id)?;
-    Ok(user.is_some_and(|user| !user.disabled && user.role.allows(Permission::ModelModerate)))
+    let Some(user) = records.user_by_id(id)?.filter(|user| !user.disabled) else { return Ok(false) };
+    Ok(allowed(Some(user.role), &grants::of(records, id)?, Permission::ModelModerate, name))
 }
 
 /// The approval that a release comes to where others are needed besides; none where this one makes them enough.

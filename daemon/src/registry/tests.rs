@@ -238,6 +238,7 @@ fn someone(role: Role) -> Caller {
         token_expires_at_ms: None,
         session_expires_at_ms: None,
         person: None,
+        grants: None,
         scope: None,
         api_token: None,
     };

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use common::api::{ApiToken, ApiTokenState, MyApiToken, NewApiToken, Page, RotateApiToken};
 use common::audit::{Action, Target};
+use common::grant::{Effect, Grant};
 use common::name::UserName;
 use common::pattern::NamePattern;
 use common::role::{Permission, Role};
@@ -33,6 +34,7 @@ use crate::registry::cursor::{self, Seek};
 use crate::registry::delete::Gone;
 use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::fetch::{Tagged, bounded, list_id};
+use crate::registry::grants;
 use crate::registry::login;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::text::{self, Refused};
@@ -138,7 +140,7 @@ impl Registry {
                 say_user(note, &user);
                 note.say("label", plan.label.as_str());
                 check_may_make(records, &who, &user)?;
-                plan.check_permissions(&user)?;
+                plan.check_permissions(&user, &grants::of(records, &user.id)?)?;
                 let mut writes = make_room(records, &user, &plan.label, moment)?;
                 if records.api_token(&id)?.is_some() {
                     return Err(RegistryError::internal("a new token's id is taken"));
@@ -274,8 +276,8 @@ fn actor_at(records: &dyn Records, token: ApiTokenRecord, secret: u64, now_ms: i
     if user.disabled || ends_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         return Err(RegistryError::Unauthenticated);
     }
-    let permissions = scope_permissions(&token, user.role);
     Ok(Actor {
+        grants: grants::granted(records, &user.id)?,
         kind: kind_of(&user),
         name: user.name.to_string(),
         role: Some(user.role),
@@ -286,18 +288,18 @@ fn actor_at(records: &dyn Records, token: ApiTokenRecord, secret: u64, now_ms: i
         token_expires_at_ms: ends_at_ms,
         session_expires_at_ms: None,
         person: None,
-        scope: Some(Arc::new(Scope { permissions: Some(permissions), names: token.names })),
+        scope: Some(Arc::new(Scope { permissions: Some(scope_permissions(&token)), names: token.names })),
         api_token: Some(ShownToken { id: token.id, secret }),
     })
 }
 
-/// What a token allows of what a role does. Managing users is in no scope in which it isn't written.
-fn scope_permissions(token: &ApiTokenRecord, role: Role) -> Vec<Permission> {
+/// What a token allows, of whatever its user may. Managing users is in no scope in which it isn't written.
+fn scope_permissions(token: &ApiTokenRecord) -> Vec<Permission> {
     let is_in = |permission: &Permission| match &token.permissions {
         Some(list) => list.iter().any(|name| name == permission.as_str()),
         None => *permission != Permission::UserManage,
     };
-    role.permissions().iter().copied().filter(is_in).collect()
+    Role::Admin.permissions().iter().copied().filter(is_in).collect()
 }
 
 /// Refuses where a token was revoked or its user disabled. That it has expired meanwhile is no reason.
@@ -464,11 +466,18 @@ impl Checked for NewApiToken {
 }
 
 impl Plan {
-    fn check_permissions(&self, user: &UserRecord) -> Result<(), RegistryError> {
-        match self.permissions.iter().flatten().find(|permission| !user.role.allows(**permission)) {
+    fn check_permissions(&self, user: &UserRecord, grants: &[Grant]) -> Result<(), RegistryError> {
+        let has = |permission: Permission| {
+            let granted = |grant: &Grant| matches!(grant.effect, Effect::Role(role) if role.allows(permission));
+            user.role.allows(permission) || (permission.is_of_models() && grants.iter().any(granted))
+        };
+        match self.permissions.iter().flatten().find(|permission| !has(**permission)) {
             None => Ok(()),
             Some(permission) => {
-                let why = format!("`{permission}` is not among what `{}` may, who is {}", user.name, user.role);
+                let why = format!(
+                    "`{permission}` is not among what `{}` may, who is {}, nor in any grant of theirs",
+                    user.name, user.role
+                );
                 Err(RegistryError::invalid("body.permissions", why))
             }
         }

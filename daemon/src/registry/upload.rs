@@ -174,7 +174,7 @@ impl Registry {
     ) -> Result<Upload, Failure> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelUpload, target(name));
-        inner.permit(caller, Permission::ModelWrite, &note).await?;
+        inner.permit_on(caller, Permission::ModelWrite, name, &note).await?;
         let declared = declared_bytes.unwrap_or(0);
         let limit = inner.settings.upload_bytes_max;
         let ready = if declared > limit {
@@ -284,8 +284,13 @@ impl Upload {
     }
 
     /// Says which model it is for, where that came after the beginning.
-    pub fn about(&mut self, name: ModelName) {
+    ///
+    /// # Errors
+    /// `ForbiddenOn`: the caller may not publish under this name, so no more octets need come.
+    pub fn about(&mut self, name: ModelName) -> Result<(), RegistryError> {
+        let allowed = self.caller.require_on(Permission::ModelWrite, &name);
         self.name = Some(name);
+        allowed
     }
 
     /// Says which item of the drop folder it is: for the entry of an attempt that fails.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use common::api::{Page, RoleGiven, User, UserInfo, UserKind, UserPatch};
 use common::audit::{Action, ActorKind, Outcome as EntryOutcome, Target};
+use common::grant::Grant;
 use common::name::UserName;
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use crate::registry::commit::Note;
 use crate::registry::delete::Gone;
 use crate::registry::error::{Outcome, RegistryError};
 use crate::registry::fetch::Tagged;
+use crate::registry::grants;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
 use crate::registry::users::listing::UserListing;
@@ -57,6 +59,20 @@ enum Ends {
     Sessions,
     /// API tokens, too.
     All,
+}
+
+/// What changes with a user's record.
+struct Changed {
+    /// What of the user's ends.
+    ends: Ends,
+    /// The user's new grants, where they are others.
+    grants: Option<Vec<Grant>>,
+}
+
+impl From<Ends> for Changed {
+    fn from(ends: Ends) -> Self {
+        Self { ends, grants: None }
+    }
 }
 
 fn user_target(name: &UserName) -> Target {
@@ -221,7 +237,10 @@ impl Registry {
                 let value = UserInfo {
                     live_sessions: render::sessions(&user, &sessions, now_ms),
                     role_given: role_given(view, &user)?,
-                    user: render::user(&user, &sessions, &view.api_tokens_of(&user.id)?, failed, now_ms),
+                    user: User {
+                        grants: grants::of(view, &user.id)?,
+                        ..render::user(&user, &sessions, &view.api_tokens_of(&user.id)?, failed, now_ms)
+                    },
                 };
                 Ok(Tagged { value, revision: user.revision })
             })
@@ -232,10 +251,10 @@ impl Registry {
         inner.told(caller, note, found).await
     }
 
-    /// Changes a user's role or state; ends the user's sessions.
+    /// Changes a user's role, state or grants; but for grants alone, the user's sessions end.
     ///
     /// # Errors
-    /// What `require` says; `NotFound`, `Conflict` for the last admin, `PreconditionFailed`.
+    /// What `require` says; `NotFound`, `Conflict` for the last admin, `Invalid` for grants, `PreconditionFailed`.
     pub async fn patch_user(&self, caller: &Caller, name: &UserName, patch: UserPatch) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let note = Note::change(Action::UserUpdate, user_target(name));
@@ -253,8 +272,16 @@ impl Registry {
             }
             note.action = patch_action(&before, user);
             check_last_admin(records, &before, Some(user))?;
+            let grants = match patch.grants {
+                Some(grants) => grants::replace(records, &user.id, grants, note)?,
+                None => None,
+            };
+            if grants.is_some() && note.action == Action::UserUpdate {
+                note.action = Action::UserGrants;
+            }
+            // Grants are read on every request: sessions need not end for them.
             let changed = user.role != before.role || user.disabled != before.disabled;
-            Ok(if changed { Ends::Sessions } else { Ends::Nothing })
+            Ok(Changed { ends: if changed { Ends::Sessions } else { Ends::Nothing }, grants })
         })
         .await
     }
@@ -278,6 +305,9 @@ impl Registry {
                 check_last_admin(records, &user, None)?;
                 let mut writes = end_sessions(records, &user.id, None)?;
                 writes.extend(end_tokens(records, &user.id)?);
+                if !records.grants(&user.id)?.is_empty() {
+                    writes.push(grants::write(&user.id, &[]));
+                }
                 writes.push(Write::DeleteUser { name });
                 Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))
             })
@@ -294,7 +324,7 @@ impl Registry {
         let note = Note::change(Action::UserRevokeSessions, user_target(name));
         inner.permit(caller, Permission::UserManage, &note).await?;
         let body = json!({"username": name});
-        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(Ends::All)).await
+        self.change_user(caller, note, name, Some(body), |_records, _user, _note| Ok(Ends::All.into())).await
     }
 
     /// Sets another user's password; it must be changed at the next sign-in, and the sessions end. API tokens stay: they
@@ -324,7 +354,7 @@ impl Registry {
                 }
                 user.password_hash = hash;
                 user.must_change_password = true;
-                Ok(Ends::Sessions)
+                Ok(Ends::Sessions.into())
             })
             .await?;
         // Who gave a new password means the user to come in with it.
@@ -332,7 +362,7 @@ impl Registry {
         Ok(changed)
     }
 
-    /// Commits a change of a user. `change` says what of the user's it ends. `once` describes the request, where
+    /// Commits a change of a user. `change` says what else changes with the record. `once` describes the request, where
     /// it may come with an Idempotency-Key.
     async fn change_user(
         &self,
@@ -340,7 +370,7 @@ impl Registry {
         note: Note,
         name: &UserName,
         once: Option<serde_json::Value>,
-        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<Ends, RegistryError> + Send + 'static,
+        change: impl FnOnce(&dyn Records, &mut UserRecord, &mut Note) -> Result<Changed, RegistryError> + Send + 'static,
     ) -> Outcome<Tagged<User>> {
         let inner = &self.inner;
         let once = once.and_then(|body| inner.fingerprints.once(caller, &body));
@@ -355,7 +385,7 @@ impl Registry {
                 let mut writes = Vec::new();
                 let mut sessions = records.sessions_of(&user.id)?;
                 let mut tokens = records.api_tokens_of(&user.id)?;
-                let ends = change(records, &mut user, note)?;
+                let Changed { ends, grants } = change(records, &mut user, note)?;
                 if ends != Ends::Nothing {
                     user.epoch = user.epoch.saturating_add(1);
                     writes = end_sessions(records, &user.id, None)?;
@@ -369,7 +399,14 @@ impl Registry {
                 user.updated_at_ms = moment.at_ms;
                 user.revision = moment.index;
                 let failed = failures.of(user.name.as_str());
-                let value = render::user(&user, &sessions, &tokens, failed, moment.at_ms);
+                let grants = match grants {
+                    Some(grants) => {
+                        writes.push(grants::write(&user.id, &grants));
+                        grants
+                    }
+                    None => grants::of(records, &user.id)?,
+                };
+                let value = User { grants, ..render::user(&user, &sessions, &tokens, failed, moment.at_ms) };
                 writes.push(Write::PutUser(user));
                 Ok((Tagged { value, revision: moment.index }, writes))
             })

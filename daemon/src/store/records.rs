@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use common::api::{Origin, State};
 use common::digest::Digest;
+use common::grant::{Effect, Grant};
 use common::name::{Alias, ArtifactPath, HookId, ItemId, ModelId, ModelName, UserName, Version};
 use common::pattern::NamePattern;
 use common::role::Role;
@@ -613,6 +614,13 @@ pub enum Write {
     },
     /// Remembers how far webhooks have come. Those that are gone are passed over.
     PutWebhookProgress(Vec<WebhookProgressRecord>),
+    /// Replaces what a user may do with models by their names; none forgets it.
+    PutGrants {
+        /// The user's stable id.
+        user: String,
+        /// All of it.
+        grants: Vec<GrantRecord>,
+    },
 }
 
 /// A webhook: what is sent to whom. Its secret is no part of it: it follows from the key of webhooks, the id and the
@@ -678,6 +686,48 @@ pub struct WebhookProgressRecord {
     pub course: u32,
     /// Index of the entry that is looked at next.
     pub next: u64,
+}
+
+/// What a user may do with models whose names fit a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// What holds there.
+    pub effect: GrantEffect,
+}
+
+/// What a grant does where it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantEffect {
+    /// What a role may do with models.
+    Role(Role),
+    /// The user's own role counts for nothing.
+    NoRole,
+    /// Nothing may be done.
+    Deny,
+}
+
+impl From<GrantRecord> for Grant {
+    fn from(record: GrantRecord) -> Self {
+        let effect = match record.effect {
+            GrantEffect::Role(role) => Effect::Role(role),
+            GrantEffect::NoRole => Effect::NoRole,
+            GrantEffect::Deny => Effect::Deny,
+        };
+        Self { pattern: record.pattern, effect }
+    }
+}
+
+impl From<Grant> for GrantRecord {
+    fn from(grant: Grant) -> Self {
+        let effect = match grant.effect {
+            Effect::Role(role) => GrantEffect::Role(role),
+            Effect::NoRole => GrantEffect::NoRole,
+            Effect::Deny => GrantEffect::Deny,
+        };
+        Self { pattern: grant.pattern, effect }
+    }
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

@@ -89,7 +89,8 @@ impl References {
                 | Write::PutApprovals { .. }
                 | Write::PutApiToken(_)
                 | Write::DeleteApiToken { .. }
-                | Write::UseApiTokens(_) => {}
+                | Write::UseApiTokens(_)
+                | Write::PutGrants { .. } => {}
             }
         }
     }

@@ -52,9 +52,9 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
-    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord,
+    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -597,6 +597,9 @@ impl Records for SledView {
     fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>> {
         KvRecords(&self.tree).user_by_id(id)
     }
+    fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>> {
+        KvRecords(&self.tree).grants(user_id)
+    }
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
         KvRecords(&self.tree).users(after, limit)
     }
@@ -639,8 +642,8 @@ impl Records for SledView {
     fn versions_back(&self, id: ModelId, above: Option<Version>, limit: usize) -> Read<Vec<VersionRecord>> {
         KvRecords(&self.tree).versions_back(id, above, limit)
     }
-    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
-        KvRecords(&self.tree).holder(digest)
+    fn holder_seen(&self, digest: &Digest, sees: &dyn Fn(&ModelName) -> bool) -> Read<Option<(ModelId, Version)>> {
+        KvRecords(&self.tree).holder_seen(digest, sees)
     }
     fn blob(&self, digest: &Digest) -> Read<Option<BlobRecord>> {
         KvRecords(&self.tree).blob(digest)

@@ -42,6 +42,7 @@
 //! | `L` | – | how many of those there are |
 //! | `H` | webhook | `WebhookRecord` |
 //! | `j` | webhook | `WebhookProgressRecord` |
+//! | `E` | user id | `GrantRecord`s |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -59,9 +60,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord,
-    IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord,
-    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
+    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord,
+    RulesetRecord, SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -275,6 +276,14 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     if overlay.get(&key(b'H', &[&hook(one.hook)]))?.is_some() {
                         overlay.put(key(b'j', &[&hook(one.hook)]), encode(one)?);
                     }
+                }
+            }
+            Write::PutGrants { user, grants } => {
+                let at = key(b'E', &[user.as_bytes()]);
+                if grants.is_empty() {
+                    overlay.delete(at);
+                } else {
+                    overlay.put(at, encode(grants)?);
                 }
             }
         }
@@ -754,6 +763,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         }
         let (prefix, down) = index_for(query);
         let down = down != query.backward;
+        if let (b"n", Some(within)) = (&prefix[..], query.names.as_ref().and_then(|names| names.within.clone())) {
+            return Ok(Box::new(self.named_within(within, query.after.as_deref(), down)));
+        }
         let (from, to) = match (&query.after, down) {
             (None, _) => (Bound::Included(prefix.clone()), prefix_end(&prefix)),
             (Some(after), false) => (Bound::Excluded(key_after(&prefix, after)), prefix_end(&prefix)),
@@ -768,6 +780,39 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             };
             Ok((at[prefix.len()..].to_vec(), model))
         })))
+    }
+
+    /// Models by name, from one beginning of names to the next; `within` is in the order of names.
+    fn named_within(
+        &self,
+        mut within: Vec<String>,
+        after: Option<&[u8]>,
+        down: bool,
+    ) -> impl Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + '_ {
+        if down {
+            within.reverse();
+        }
+        let after = after.map(|after| key(b'n', &[after]));
+        let ranges = within.into_iter().filter_map(move |head| {
+            let begin = key(b'n', &[head.as_bytes()]);
+            let end = prefix_end(&begin);
+            Some(match &after {
+                None => (Bound::Included(begin), end),
+                Some(after) if down && *after <= begin => return None,
+                Some(after) if down && after.starts_with(&begin) => {
+                    (Bound::Included(begin), Bound::Excluded(after.clone()))
+                }
+                Some(after) if !down && after.starts_with(&begin) => (Bound::Excluded(after.clone()), end),
+                Some(after) if !down && *after > begin => return None,
+                Some(_outside) => (Bound::Included(begin), end),
+            })
+        });
+        ranges.flat_map(move |(from, to)| {
+            self.0.range(from, to, down).map(|pair| {
+                let (at, value) = pair?;
+                Ok((at.get(1..).unwrap_or_default().to_vec(), self.model_at(&value)?))
+            })
+        })
     }
 
     /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
@@ -871,7 +916,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             || query.verdict.is_some()
             || query.alias.is_some()
             || query.uploader.is_some()
-            || query.since_ms.is_some();
+            || query.since_ms.is_some()
+            || query.names.is_some();
         Ok(match query.tags.as_slice() {
             [] if !is_more_than_tags => Count::Known(self.counters()?.models),
             [(tag, value)] if !is_more_than_tags => Count::Known(self.tagged(tag, value)?),
@@ -890,6 +936,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             Some(name) => record(self.0, &key(b'u', &[&name])),
             None => Ok(None),
         }
+    }
+
+    fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>> {
+        Ok(record(self.0, &key(b'E', &[user_id.as_bytes()]))?.unwrap_or_default())
     }
 
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
@@ -986,13 +1036,13 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         self.0.range(from, prefix_end(&prefix), false).take(limit).map(|pair| decode(&pair?.1)).collect()
     }
 
-    fn holder(&self, digest: &Digest) -> Read<Option<(ModelId, Version)>> {
+    fn holder_seen(&self, digest: &Digest, sees: &dyn Fn(&ModelName) -> bool) -> Read<Option<(ModelId, Version)>> {
         let prefix = key(b'd', &[digest.as_bytes()]);
         for pair in prefixed(self.0, &prefix, true).take(SCAN_ROWS_MAX) {
             let (at, _nothing) = pair?;
             let (model, version) = holder_at(&at[prefix.len()..])?;
             let model = self.model_at(&id(model))?;
-            if is_live(&model) {
+            if is_live(&model) && sees(&model.name) {
                 return Ok(Some((model.id, version)));
             }
         }
@@ -1313,6 +1363,7 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && query.uploader.as_ref().is_none_or(|by| latest.is_some_and(|latest| &latest.uploader == by))
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
+        && query.names.as_ref().is_none_or(|names| (names.fits)(&model.name))
 }
 
 #[cfg(test)]
@@ -1320,9 +1371,11 @@ mod tests {
     use std::cell::Cell;
     use std::collections::{BTreeMap, BTreeSet};
     use std::ops::Bound;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use common::api::State;
-    use common::name::{HookId, ItemId, ModelId};
+    use common::name::{HookId, ItemId, ModelId, ModelName};
 
     use super::{Applied, KvRecords, SORTED_ROWS_MAX, apply, set_applied};
     use crate::store::overlay::{Kv, Overlay, Pairs};
@@ -1331,7 +1384,7 @@ mod tests {
         ReviewRecord, VersionRecord, WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord,
         Write,
     };
-    use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
+    use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, NamesWanted, Records};
     use crate::store::{Read, VersionKey};
 
     fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
@@ -1653,6 +1706,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Where beginnings of names are known only what begins so is looked at, and the pages are the same: from every place on,
+    /// in either order, from either end.
+    #[test]
+    fn names_within_beginnings() {
+        let tree = tree();
+        let names = ["a", "a/1", "a/2", "b", "b/1", "b/2", "b1", "c/1", "d", "d/1", "e/z"];
+        put(
+            &tree,
+            names
+                .iter()
+                .zip(0..)
+                .map(|(name, number)| ModelRecord { name: name.parse().unwrap(), ..model(number, &[]) }),
+        );
+        let wanted = ["a/", "b/", "d", "x"].map(str::to_owned).to_vec();
+        let looked = Arc::new(AtomicUsize::new(0));
+        let query = |within: Option<Vec<String>>, sort, backward, after, limit| {
+            let (wanted, looked) = (wanted.clone(), Arc::clone(&looked));
+            let fits = move |name: &ModelName| {
+                looked.fetch_add(1, Ordering::Relaxed);
+                wanted.iter().any(|head| name.folded().starts_with(head.as_str()))
+            };
+            let names = Some(NamesWanted { fits: Arc::new(fits), within });
+            let page = ModelQuery { names, sort, backward, after, limit, ..ModelQuery::default() };
+            KvRecords(&tree).models(&page).unwrap()
+        };
+        let shown = |page: &ModelPage| page.models.iter().map(|model| model.name.to_string()).collect::<Vec<_>>();
+        for sort in [ModelSort::NameUp, ModelSort::NameDown] {
+            for backward in [false, true] {
+                for limit in [1, 2, 9] {
+                    for after in [None].into_iter().chain(names.iter().map(Some)).chain([Some(&"0"), Some(&"zz")]) {
+                        let after = after.map(|name| name.as_bytes().to_vec());
+                        let all = query(None, sort, backward, after.clone(), limit);
+                        let within = query(Some(wanted.clone()), sort, backward, after.clone(), limit);
+                        assert_eq!(shown(&all), shown(&within), "{sort:?} {backward} {limit} {after:?}");
+                        assert_eq!((all.next.is_some(), all.total), (within.next.is_some(), within.total));
+                    }
+                }
+            }
+        }
+        looked.store(0, Ordering::Relaxed);
+        let found = query(Some(wanted.clone()), ModelSort::NameUp, false, None, 50);
+        assert_eq!((found.models.len(), found.total, looked.load(Ordering::Relaxed)), (6, Some(6), 6));
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.

@@ -14,13 +14,14 @@ use common::audit::{
     push_leaf,
 };
 use common::digest::Digest;
+use common::grant::Grant;
 use common::name::{ItemId, ModelId, Version};
 use common::token::TokenId;
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
-    ApiTokenRecord, ArtifactRecord, FindingRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
-    LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord, RulesetRecord,
-    TokenSecretRecord, VersionRecord, Write,
+    ApiTokenRecord, ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord,
+    IntakeRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord,
+    RulesetRecord, TokenSecretRecord, VersionRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -300,8 +301,20 @@ fn records() -> Vec<Seed> {
             index: 9,
         }),
     ]);
+    let granted = encode_change(&[
+        Write::PutGrants {
+            user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+            grants: ["team/*:contributor", "*:none", "s/*:deny"]
+                .into_iter()
+                .filter_map(|text| text.parse::<Grant>().ok())
+                .map(GrantRecord::from)
+                .collect(),
+        },
+        Write::PutGrants { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), grants: Vec::new() },
+    ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let mut seeds = named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap())]);
+    let mut seeds =
+        named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap()), ("granted", granted.unwrap())]);
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
         let of = |write: &Write| std::mem::discriminant(write);

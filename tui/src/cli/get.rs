@@ -13,7 +13,7 @@ use crate::action::{Answer, Call};
 use crate::clean::clean;
 use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
-use crate::state::deeds::{Base, Object};
+use crate::state::deeds::{Base, Object, grants_in_words};
 use crate::state::health::checks;
 use crate::time::{Now, duration};
 use crate::worker::read;
@@ -327,6 +327,7 @@ fn user_text(user: &User) -> String {
         ("kind", user.kind.as_str().to_owned()),
         ("role", user.role.to_string()),
         ("may", may.join(", ")),
+        ("grants", grants_in_words(&user.grants)),
         ("locked", if user.disabled { "yes" } else { "no" }.to_owned()),
         ("password", if user.must_change_password { "must be changed" } else { "ok" }.to_owned()),
         ("sessions", user.sessions.to_string()),

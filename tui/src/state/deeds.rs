@@ -7,6 +7,7 @@ use common::api::{
     ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, State as VersionState,
     User, UserKind, VersionInfo,
 };
+use common::grant::Grant;
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
@@ -165,6 +166,8 @@ pub enum Deed {
     Rescan,
     /// Give a user a role.
     Role(Role),
+    /// Replace what a user may do with models by their names.
+    Grants(Vec<Grant>),
     /// Lock a user out, or let them in again.
     Lock(bool),
     /// Give a user a password that must be changed at the next sign-in. The worker makes it up.
@@ -233,9 +236,12 @@ impl Change {
             Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Note { .. } | Deed::Rescan => {
                 Permission::ModelModerate
             }
-            Deed::Role(_) | Deed::Lock(_) | Deed::OneTimePassword | Deed::Revoke | Deed::Register(_) => {
-                Permission::UserManage
-            }
+            Deed::Role(_)
+            | Deed::Grants(_)
+            | Deed::Lock(_)
+            | Deed::OneTimePassword
+            | Deed::Revoke
+            | Deed::Register(_) => Permission::UserManage,
             // Everybody may deal with the own ones; about those of others the daemon decides.
             Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => Permission::ModelRead,
             Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => Permission::IngestManage,
@@ -248,12 +254,13 @@ impl Change {
         match self.deed {
             Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_) => Tier::Free,
             Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke | Deed::RevokeToken => Tier::Named,
-            Deed::Role(_) | Deed::Lock(_) if is_self => Tier::Named,
+            Deed::Role(_) | Deed::Grants(_) | Deed::Lock(_) if is_self => Tier::Named,
             Deed::Alias { .. }
             | Deed::Restore
             | Deed::Deprecate { .. }
             | Deed::Rescan
             | Deed::Role(_)
+            | Deed::Grants(_)
             | Deed::Lock(_)
             | Deed::OneTimePassword
             | Deed::RotateToken
@@ -278,6 +285,8 @@ impl Change {
             Deed::Note { .. } => "note something of".to_owned(),
             Deed::Rescan => "rescan".to_owned(),
             Deed::Role(role) => format!("give the role {role} to"),
+            Deed::Grants(grants) if grants.is_empty() => "take all grants from".to_owned(),
+            Deed::Grants(grants) => format!("give {} to", counted(grants.len() as u64, "grant")),
             Deed::Lock(true) => "lock".to_owned(),
             Deed::Lock(false) => "unlock".to_owned(),
             Deed::OneTimePassword => "give a one-time password to".to_owned(),
@@ -308,6 +317,7 @@ impl Change {
             Deed::Note { .. } => format!("noted of {name}"),
             Deed::Rescan => format!("rescanned {name}"),
             Deed::Role(role) => format!("{name} is {role}"),
+            Deed::Grants(grants) => format!("{name} has {}", grants_in_words(grants)),
             Deed::Lock(true) => format!("{name} is locked"),
             Deed::Lock(false) => format!("{name} is unlocked"),
             Deed::OneTimePassword => format!("{name} has a one-time password"),
@@ -357,9 +367,13 @@ impl Change {
             | Deed::OneTimePassword
             | Deed::Revoke
             | Deed::Register(_) => true,
-            Deed::Alias { .. } | Deed::Edit { .. } | Deed::Delete | Deed::Rescan | Deed::Role(_) | Deed::Lock(_) => {
-                false
-            }
+            Deed::Alias { .. }
+            | Deed::Edit { .. }
+            | Deed::Delete
+            | Deed::Rescan
+            | Deed::Role(_)
+            | Deed::Grants(_)
+            | Deed::Lock(_) => false,
             Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => false,
             Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => false,
         }
@@ -396,6 +410,7 @@ impl Change {
                 }
             }
             (Deed::Role(role), Base::User(user)) if user.role == *role => is(role.as_str()),
+            (Deed::Grants(grants), Base::User(user)) if user.grants == *grants => is("so"),
             (Deed::Lock(true), Base::User(user)) if user.disabled => is("locked"),
             (Deed::Lock(false), Base::User(user)) if !user.disabled => Some("not locked".to_owned()),
             (Deed::Revoke, Base::User(user)) if user.sessions == 0 && user.tokens == 0 => {
@@ -440,6 +455,7 @@ impl Change {
                     && tags.as_ref().is_none_or(|tags| *tags == info.model.tags),
             ),
             (Deed::Role(role), Base::User(user)) => Some(user.role == *role),
+            (Deed::Grants(grants), Base::User(user)) => Some(user.grants == *grants),
             (Deed::Lock(on), Base::User(user)) => Some(user.disabled == *on),
             (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0 && user.tokens == 0),
             (Deed::RevokeToken, Base::Token(_)) => Some(false),
@@ -467,6 +483,7 @@ impl Change {
             (Deed::Delete, Base::Model(_) | Base::Version(_)) => Deed::Restore,
             (Deed::Restore, Base::Model(_) | Base::Version(_)) => Deed::Delete,
             (Deed::Role(_), Base::User(user)) => Deed::Role(user.role),
+            (Deed::Grants(_), Base::User(user)) => Deed::Grants(user.grants.clone()),
             (Deed::Lock(on), Base::User(_)) => Deed::Lock(!on),
             _ => return None,
         };
@@ -566,6 +583,18 @@ impl Change {
                     }
                 }
             }
+            (Deed::Grants(grants), Some(Base::User(user))) => {
+                let listed =
+                    |of: &mut dyn Iterator<Item = &Grant>| of.map(Grant::to_string).collect::<Vec<_>>().join(", ");
+                let gained = listed(&mut grants.iter().filter(|grant| !user.grants.contains(grant)));
+                let lost = listed(&mut user.grants.iter().filter(|grant| !grants.contains(grant)));
+                for (word, list) in [("New", gained), ("Gone", lost)] {
+                    if !list.is_empty() {
+                        said.push(format!("{word}: {list}."));
+                    }
+                }
+                said.push("It holds from the next request on; no session ends.".to_owned());
+            }
             (Deed::Lock(true), Some(Base::User(user))) => {
                 said.push(match user.sessions {
                     0 => "They can't sign in. It can be undone.".to_owned(),
@@ -633,6 +662,7 @@ impl Change {
             }
             (Base::User(before), Base::User(now)) => {
                 tell("role", before.role.to_string(), now.role.to_string());
+                tell("grants", grants_in_words(&before.grants), grants_in_words(&now.grants));
                 tell("locked", before.disabled.to_string(), now.disabled.to_string());
                 tell("sessions", before.sessions.to_string(), now.sessions.to_string());
             }
@@ -640,6 +670,14 @@ impl Change {
         }
         said
     }
+}
+
+/// `team/*:contributor, *:none`, or that there are none.
+pub fn grants_in_words(grants: &[Grant]) -> String {
+    if grants.is_empty() {
+        return "no grants".to_owned();
+    }
+    grants.iter().map(Grant::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn is_blocked(info: &VersionInfo) -> bool {

@@ -126,6 +126,11 @@ pub enum Purpose {
         /// The user.
         name: String,
     },
+    /// The grants of a user, one a line.
+    Grants {
+        /// The user.
+        name: String,
+    },
 }
 
 /// A field of a form.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::client::{ClientError, Reply};
 
 use super::{ask, cancel, course, say, sentence};
-use crate::access::may;
+use crate::access::{may, refusal_of};
 use crate::action::{Action, Call, RequestId};
 use crate::clean::clean;
 use crate::edit::Line;
@@ -36,7 +36,14 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
     };
     let reason = changes.first().cloned().and_then(|mut change| change.reason().map(|_| Line::new("")));
     let at_reason = reason.is_some();
-    let subjects = changes.into_iter().map(|change| Subject { change, base: None, trouble: None }).collect();
+    let who = state.who.as_ref();
+    let subject = |change| Subject { trouble: refusal_of(who, &change), base: None, change };
+    let subjects: Vec<Subject> = changes.into_iter().map(subject).collect();
+    if let Some(why) = subjects.first().and_then(|subject| subject.trouble.clone())
+        && subjects.iter().all(|subject| subject.trouble.is_some())
+    {
+        return say(state, Level::Warning, why, out);
+    }
     let confirm = Confirm {
         subjects,
         tier,

@@ -1,13 +1,15 @@
-//! Forms: description and tags of a model, an alias, a role, a new user, a new API token. What was typed stays through a lost
+//! Forms: description and tags of a model, an alias, a role, grants, a new user, a new API token. What was typed stays through a lost
 //! connection and a new login; a question follows where the deed is one that is asked about.
 
 use std::collections::BTreeMap;
 
+use common::grant::{GRANTS_MAX, Grant};
 use common::name::{Alias, UserName, Version};
 use common::role::Role;
 
 use super::{ask, cancel, confirm, course, say, sentence};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
+use crate::acts::grants_of;
 use crate::edit::Line;
 use crate::event::{Code, Key};
 use crate::state::deeds::{Base, Change, Deed, Object};
@@ -20,6 +22,8 @@ use crate::time::age;
 const REST_MS: u64 = 150;
 /// Most octets of a description that is edited here (rest-api.md: 16 384).
 const DESCRIPTION_OCTETS_MAX: usize = 16 * 1024;
+/// Empty lines for more grants.
+const GRANT_LINES: usize = 3;
 /// Most octets of all tags in a line.
 const TAGS_OCTETS_MAX: usize = 24 * 1024;
 
@@ -86,6 +90,20 @@ pub(super) fn add_token(state: &mut State, user: String) {
              team/*: empty for all."
                 .to_owned(),
             "It is shown here once.".to_owned(),
+        ];
+    }
+}
+
+/// The grants of a user: those there are, and lines for more.
+pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
+    let texts = now.iter().map(Grant::to_string).chain(std::iter::repeat_n(String::new(), GRANT_LINES));
+    let fields = texts.take(GRANTS_MAX).map(|text| field("Grant", Line::new(&text))).collect();
+    show(state, Purpose::Grants { name }, fields);
+    if let Some(form) = form(state) {
+        form.notes = vec![
+            "PATTERN:ROLE, such as team-nlp/*:contributor; * stands for any characters.".to_owned(),
+            "A role adds to their own; none leaves their own out; deny hides the models.".to_owned(),
+            "An empty line is no grant.".to_owned(),
         ];
     }
 }
@@ -299,6 +317,16 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             }
             Err((at, why)) => wrong(form, at, why),
         },
+        Purpose::Grants { name } => {
+            let filled: Vec<(usize, &str)> =
+                texts.iter().map(|text| text.trim()).enumerate().filter(|(_, text)| !text.is_empty()).collect();
+            match grants_of(filled.iter().map(|(_, text)| *text)) {
+                Ok(grants) => {
+                    confirm::open(state, vec![Change::new(Object::User(name), Deed::Grants(grants))], out);
+                }
+                Err((place, why)) => wrong(form, filled.get(place).map_or(0, |(line, _)| *line), why),
+            }
+        }
         Purpose::AddUser => {
             let name: UserName = match texts[0].trim().parse() {
                 Ok(name) => name,

@@ -1,6 +1,7 @@
 //! Work in the background: jobs and runs of changes, how far they are, what of them failed.
 
 use super::{course, say};
+use crate::access::refusal_on;
 use crate::action::{Action, Entries, Job, Report, RequestId, Rows};
 use crate::event::{Code, Key};
 use crate::export::{Form, Format, Kind};
@@ -8,6 +9,7 @@ use crate::state::audit::Line;
 use crate::state::changes::{RUNS_MAX, Running};
 use crate::state::{Level, Overlay, Screen, State};
 use common::api::VersionInfo;
+use common::role::Permission;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -296,6 +298,9 @@ pub(super) fn export_line(state: &State) -> String {
 /// `upload FILE NAME`.
 pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let name: common::name::ModelName = name.parse().map_err(|why| format!("{why}"))?;
+    if let Some(why) = refusal_on(state.who.as_ref(), Some(Permission::ModelWrite), name.as_str()) {
+        return Err(why);
+    }
     let job = Job::Upload { path: path.to_owned(), name: name.to_string() };
     begin(state, format!("upload of {path} as {name}"), true, job, out).map(drop)
 }

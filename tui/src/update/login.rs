@@ -166,7 +166,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None });
+        let grants = Vec::new();
+        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None, grants });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -205,7 +206,8 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
         };
         say(state, Level::Info, format!("here with the API token {label}, {ends}"), out);
     }
-    state.who = Some(Who { id: me.id, username, role: me.role, permissions: me.permissions, api_token });
+    let Me { id, role, permissions, grants, .. } = me;
+    state.who = Some(Who { id, username, role, permissions, grants, api_token });
     if was_checking {
         if is_session {
             let ends = me.token_expires_at.as_deref().and_then(seconds);

@@ -33,6 +33,10 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     match (command, user) {
         (Command::AddUser, _) => return form::add_user(state),
         (Command::Role, Some((name, role, _))) => return form::role(state, name, role),
+        (Command::Grants, Some((name, ..))) => {
+            let now = state.users.list.selected().map(|user| user.grants.clone()).unwrap_or_default();
+            return form::grants(state, name, &now);
+        }
         (Command::Lock, Some((name, _, is_locked))) => return ask_before(state, name, Deed::Lock(!is_locked), out),
         (Command::OneTimePassword, Some((name, ..))) => return ask_before(state, name, Deed::OneTimePassword, out),
         (Command::Sessions, Some((name, ..))) => return ask_before(state, name, Deed::Revoke, out),

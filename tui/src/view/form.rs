@@ -23,7 +23,10 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
     let wide = inside.width.saturating_sub(2);
     let mut cursor = None;
     let mut y = inside.y;
-    for (place, field) in form.fields.iter().enumerate() {
+    // The line that is typed in is always in sight, and so is what is wrong with it.
+    let rows = usize::from(inside.height.saturating_sub(1)).max(1);
+    let first = (form.at + 1).saturating_sub(rows);
+    for (place, field) in form.fields.iter().enumerate().skip(first) {
         if y >= inside.bottom() {
             break;
         }
@@ -53,7 +56,7 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
         pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
     }
     if let Some(error) = &form.error
-        && inside.height > fields
+        && (inside.height > fields || fields > 2)
     {
         pen.put(inside.x + 1, last, wide, error, Tone::Bad);
     }
@@ -67,5 +70,6 @@ fn title(form: &Form) -> String {
         Purpose::AddUser => "add a user".to_owned(),
         Purpose::AddToken { user } => format!("make an API token of {user}"),
         Purpose::Role { name } => format!("role of {name}"),
+        Purpose::Grants { name } => format!("grants of {name}"),
     }
 }

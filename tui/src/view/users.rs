@@ -81,6 +81,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     text.pieces(vec![(user.username.to_string(), Tone::Bold), (format!("  {}", user.id), Tone::Dim)]);
     text.fact("role", &role(user, reading, now), Tone::Plain);
     let is_service = user.kind == UserKind::Service;
+    for (place, grant) in user.grants.iter().enumerate() {
+        text.fact(if place == 0 { "grants" } else { "" }, &grant.to_string(), Tone::Plain);
+    }
     match (user.disabled, &user.locked_until) {
         (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
         (false, Some(until)) => {

@@ -236,11 +236,15 @@ async fn of_user(
 ) -> Result<Reply<Outcome>, ClientError> {
     Ok(match &change.deed {
         Deed::Role(role) => {
-            let patch = UserPatch { role: Some(*role), disabled: None };
+            let patch = UserPatch { role: Some(*role), ..UserPatch::default() };
+            with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
+        }
+        Deed::Grants(grants) => {
+            let patch = UserPatch { grants: Some(grants.clone()), ..UserPatch::default() };
             with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
         }
         Deed::Lock(on) => {
-            let patch = UserPatch { role: None, disabled: Some(*on) };
+            let patch = UserPatch { disabled: Some(*on), ..UserPatch::default() };
             with_receipt(client.patch_user(name, &patch, condition).await?, |changed| changed.receipt)
         }
         Deed::NewToken(new) => with_token(client.create_token(new).await?),

@@ -1,6 +1,7 @@
 //! Tables of deeds: what is asked, what is sent, what is told, what is taken back.
 
 use common::client::ClientError;
+use common::grant::Grant;
 use common::problem::ProblemType;
 use common::role::Role;
 use tui::action::{Action, Call};
@@ -279,13 +280,15 @@ fn cancelling() {
 fn not_allowed() {
     let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
     viewer.wait(200);
-    let before = viewer.calls.len();
+    // But for the question what they may do by now.
+    let asked = |console: &Console| console.calls.len() - console.count("GET /me");
+    let before = asked(&viewer);
     for key in ["D", "U", "p", "e"] {
         viewer.press(key);
         assert!(message(&viewer).contains("needs "), "{key}: {}", message(&viewer));
     }
     viewer.press("5").wait(400);
-    assert_eq!((viewer.calls.len(), viewer.state.screen), (before, Screen::Models));
+    assert_eq!((asked(&viewer), viewer.state.screen), (before, Screen::Models));
     assert!(viewer.shows("(D delete)"), "{}", viewer.screen());
 
     let mut console = console();
@@ -338,6 +341,8 @@ fn tiers() {
     for (object, deed, tier) in [
         (user("bob"), Deed::Role(Role::Viewer), Tier::Asked),
         (user("alice"), Deed::Role(Role::Viewer), Tier::Named),
+        (user("bob"), Deed::Grants(Vec::new()), Tier::Asked),
+        (user("alice"), Deed::Grants(Vec::new()), Tier::Named),
         (user("alice"), Deed::Lock(true), Tier::Named),
         (user("bob"), Deed::Lock(true), Tier::Asked),
         (user("bob"), Deed::Revoke, Tier::Named),
@@ -345,6 +350,66 @@ fn tiers() {
     ] {
         assert_eq!(Change::new(object, deed.clone()).tier(who), tier, "{deed:?}");
     }
+}
+
+fn grants(texts: &[&str]) -> Vec<Grant> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// A user's grants: a line each, wrong ones are said where they are, the question says what is new and what goes, and it can
+/// be taken back.
+#[test]
+fn granting() {
+    let granted = [("bob".to_owned(), grants(&["old/*:viewer"]))].into();
+    let mut console = Console::signed_in(100, 30, Registry { granted, ..Registry::default() });
+    console.press("5").wait(400).press("j<Enter>");
+    assert!(console.shows("old/*:viewer"), "{}", console.screen());
+    console.press("<Esc>e");
+    assert!(console.shows("grants of bob") && console.shows("old/*:viewer"), "{}", console.screen());
+    console.press("<C-u>team/*:king<Enter><Enter><Enter><Enter>");
+    assert!(
+        console.shows("\"king\" is none of viewer, contributor, auditor, admin, none, deny"),
+        "{}",
+        console.screen()
+    );
+    console.press("<C-u>team/*:contributor<Enter>*:none<Enter><Enter><Enter>");
+    assert!(
+        console.shows("New: team/*:contributor, *:none.") && console.shows("Gone: old/*:viewer."),
+        "{}",
+        console.screen()
+    );
+    assert!(sent(&console).is_empty());
+    console.press("y");
+    assert_eq!(sent(&console)[0].1, Deed::Grants(grants(&["team/*:contributor", "*:none"])));
+    assert!(message(&console).contains("bob has team/*:contributor, *:none"), "{}", message(&console));
+    console.press("u");
+    assert_eq!(sent(&console)[1].1, Deed::Grants(grants(&["old/*:viewer"])));
+}
+
+/// What a grant gives for one model and not for another shows before anything is sent; of several only those are done that
+/// may be; and what was granted meanwhile is found out by asking again.
+#[test]
+fn going_by_grants() {
+    let granted = grants(&["team-nlp/ner-*:admin"]);
+    let registry = Registry { role: Role::Viewer, grants: granted.clone(), ..Registry::default() };
+    let mut console = Console::signed_in(100, 30, registry);
+    console.press("D");
+    assert!(console.state.dialog.is_none(), "{}", console.screen());
+    assert!(message(&console).contains("needs model.delete for team-nlp/"), "{}", message(&console));
+    console.press("jD");
+    assert!(console.shows("Type the name") && console.shows("team-nlp/ner-multi-998"), "{}", console.screen());
+    console.press("<Esc>").press("<Space>k<Space>D");
+    let Some(Dialog::Confirm(question)) = &console.state.dialog else { panic!("{}", console.screen()) };
+    assert_eq!((question.subjects.len(), question.count()), (2, 1));
+    console.press("<Esc>");
+    // A denial hides commands, too; what was granted meanwhile is known after the refusal.
+    let mut console =
+        Console::signed_in(100, 30, Registry { grants: grants(&["team-nlp/ner-*:deny"]), ..Registry::default() });
+    console.press("jD");
+    assert!(console.state.dialog.is_none());
+    console.registry.grants = Vec::new();
+    console.press("D").press("D");
+    assert!(console.shows("Type the name"), "{}", console.screen());
 }
 
 /// The palette: commands and names by a few letters, arguments from memory, lines again from the history.

@@ -10,6 +10,7 @@ use common::api::{
 use common::audit::{canonical_json, leaf_hash};
 use common::certificate::{Certificate, KeyPin};
 use common::client::{AuditQuery, ClientError, IngestQuery, ModelQuery, Reply, Session};
+use common::grant::Grant;
 use common::problem::ProblemType;
 use common::role::Role;
 use ratatui::Terminal;
@@ -54,6 +55,10 @@ pub(crate) struct Registry {
     pub(crate) prod: u64,
     /// The roles that were given.
     pub(crate) roles: BTreeMap<String, Role>,
+    /// What was granted to the signed-in user.
+    pub(crate) grants: Vec<Grant>,
+    /// What was granted to users.
+    pub(crate) granted: BTreeMap<String, Vec<Grant>>,
     /// The next index of the log.
     pub(crate) revision: u64,
     /// A release takes another one besides.
@@ -77,6 +82,8 @@ impl Default for Registry {
             deleted: std::collections::BTreeSet::new(),
             prod: 52,
             roles: BTreeMap::new(),
+            grants: Vec::new(),
+            granted: BTreeMap::new(),
             revision: 9_000,
             only_approves: false,
         }
@@ -313,6 +320,7 @@ impl Registry {
             Call::ChangePassword { .. } => Answer::PasswordChanged,
             Call::Me => Answer::Me(reply(made::<Me>(json!({
                 "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
+                "grants": self.grants,
                 "must_change_password": false, "token_expires_at": "2026-07-22T12:33:11.000Z",
                 "session_expires_at": "2026-07-23T00:03:11.000Z"
             })))),
@@ -386,6 +394,7 @@ impl Registry {
                     Deed::Alias { to: Some(to), .. } => self.prod = to.number().into(),
                     Deed::Pause { .. } => self.troubled = true,
                     Deed::Resume { .. } => self.troubled = false,
+                    Deed::Grants(grants) => drop(self.granted.insert(change.object.name(), grants.clone())),
                     Deed::Role(role) => drop(self.roles.insert(change.object.name(), *role)),
                     _ => {}
                 }
@@ -614,6 +623,7 @@ impl Registry {
                 made(json!({
                     "id": format!("usr_{number}"), "username": name,
                     "role": self.roles.get(*name).map_or(*role, |role| role.as_str()), "disabled": *name == "eve",
+                    "grants": self.granted.get(*name).cloned().unwrap_or_default(),
                     "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
                     "updated_at": "2026-01-10T08:00:00.000Z",
                     "failed_logins": if *name == "carol" { 5 } else { 0 },

@@ -776,8 +776,18 @@ static PATCH_USER: Endpoint = Endpoint {
     method: "PATCH",
     template: "/users/{name}",
     tag: USERS_TAG,
-    summary: "Change a user's role, or disable or enable the user",
-    text: "Takes effect on the user's very next request. The last enabled admin can't be demoted or disabled.",
+    summary: "Change a user's role or grants, or disable or enable the user",
+    text: "Takes effect on the user's very next request. The last enabled admin can't be demoted or disabled.\n\n\
+           `grants` replaces all grants of the user. A grant says what may be done with the models whose names fit its \
+           `pattern`, in which `*` stands for any characters, slashes too, and case doesn't matter. For a model of some name \
+           the grants that fit it are put together; their order doesn't matter, nor which pattern is longer:\n\n\
+           1. `\"deny\": true` wins over everything: the models are as if they weren't there.\n\
+           2. Else what a granted `role` may do with models may be done,\n\
+           3. and what the user's own role may do, unless a grant of the role `none` fits.\n\n\
+           So `team-nlp/*` with `contributor` lets a viewer publish there; `*` with `none` besides leaves nothing but that; \
+           `prod/*` with `none` and `prod/*` with `viewer` make a contributor a viewer there. What isn't about models hangs on \
+           the user's own role alone: a grant never gives users, the audit log or the drop folder, and who may read the log \
+           reads all of it. Grants end no session.",
     access: USERS,
     audit: Always(&Action::UserUpdate),
     params: &[IF_MATCH],

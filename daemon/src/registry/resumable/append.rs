@@ -125,6 +125,10 @@ impl Inner {
         append: Append,
     ) -> Result<Appending, RegistryError> {
         let (slot, known) = self.open_upload(caller, id)?;
+        if let Some(model) = &known.model {
+            // May be days after it was created.
+            caller.require_on(Permission::ModelWrite, model)?;
+        }
         if append.offset < known.offset {
             // Whoever is at it is not disturbed by a request that can't succeed.
             return Err(elsewhere(&known));

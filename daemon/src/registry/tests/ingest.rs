@@ -337,7 +337,7 @@ async fn droppers() {
     let watcher = bench.registry.dropper(&Dropper::Watcher(Role::Viewer)).await.unwrap();
     let error = refused(bench.upload(&watcher, &[("a.bin", b"1")], form("m", item(2))).await);
     assert!(matches!(error, RegistryError::Forbidden { .. }), "{error}");
-    bench.patch("ana", UserPatch { disabled: Some(true), role: None }).await;
+    bench.patch("ana", UserPatch { disabled: Some(true), ..UserPatch::default() }).await;
     for (user, what) in [("ana", "is disabled"), ("nobody-known", "there isn't")] {
         let error = bench.dropper(user).await.unwrap_err();
         assert!(
@@ -360,7 +360,7 @@ async fn changes_meanwhile() {
     let bench = Bench::new().await;
     bench.user("root-user", Role::Admin).await;
     let admin = someone(Role::Admin);
-    let patch = |disabled, role| UserPatch { disabled, role };
+    let patch = |disabled, role| UserPatch { disabled, role, grants: None };
     let begun = async |caller: &Caller| {
         let mut upload = bench.registry.begin_upload(caller, None, None).await.unwrap();
         let mut sink = upload.file("a.bin").await.unwrap();

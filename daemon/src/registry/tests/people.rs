@@ -104,14 +104,14 @@ async fn last_admin() {
     let bench = Bench::with_users(&[("second", Role::Admin)]).await;
     let admin = someone(Role::Admin);
     let (root, second) = (name("root-user"), name("second"));
-    let disable = UserPatch { disabled: Some(true), role: None };
-    let demote = UserPatch { disabled: None, role: Some(Role::Viewer) };
+    let disable = UserPatch { disabled: Some(true), ..UserPatch::default() };
+    let demote = UserPatch { role: Some(Role::Viewer), ..UserPatch::default() };
     done(bench.registry.patch_user(&admin, &second, disable.clone()).await);
     for patch in [disable, demote.clone()] {
         assert!(matches!(refused(bench.registry.patch_user(&admin, &root, patch).await), RegistryError::Conflict(_)));
     }
     assert!(matches!(refused(bench.registry.delete_user(&admin, &root).await), RegistryError::Conflict(_)));
-    done(bench.registry.patch_user(&admin, &second, UserPatch { disabled: Some(false), role: None }).await);
+    done(bench.registry.patch_user(&admin, &second, UserPatch { disabled: Some(false), ..UserPatch::default() }).await);
     done(bench.registry.patch_user(&admin, &root, demote).await);
     assert_eq!(bench.last("role.revoke").await["data"]["role_before"].as_str(), Some("admin"));
     assert!(matches!(refused(bench.registry.delete_user(&admin, &second).await), RegistryError::Conflict(_)));
@@ -125,7 +125,7 @@ async fn sessions_end() {
     let (admin, alice) = (someone(Role::Admin), name("alice"));
     let token = bench.token("alice", PASSWORD).await;
     assert_eq!(bench.caller(&token).await.unwrap().actor.role, Some(Role::Viewer));
-    let patch = |role, disabled| UserPatch { role, disabled };
+    let patch = |role, disabled| UserPatch { role, disabled, grants: None };
     done(bench.registry.patch_user(&admin, &alice, patch(Some(Role::Contributor), None)).await);
     assert!(matches!(bench.caller(&token).await, Err(RegistryError::Unauthenticated)));
 
@@ -207,7 +207,7 @@ async fn pages_and_conditions() {
     assert!(matches!(bad, RegistryError::Invalid(_)));
 
     let read = bench.registry.user(&admin, &name("a")).await.unwrap().value;
-    let patch = UserPatch { disabled: Some(true), role: None };
+    let patch = UserPatch { disabled: Some(true), ..UserPatch::default() };
     done(bench.registry.patch_user(&matching(admin.clone(), read.revision), &name("a"), patch.clone()).await);
     let late = bench.registry.patch_user(&matching(admin, read.revision), &name("a"), patch).await;
     assert!(matches!(refused(late), RegistryError::PreconditionFailed));

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::registry::cursor::{self, Seek, Sought};
 use crate::registry::error::RegistryError;
 use crate::registry::fetch::{bounded, list_id};
+use crate::registry::grants;
 use crate::registry::{Inner, render};
 use crate::store::View;
 use crate::store::records::UserRecord;
@@ -108,7 +109,8 @@ pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Res
     for user in &users {
         let failed = failures.of(user.name.as_str());
         let (sessions, tokens) = (view.sessions_of(&user.id)?, view.api_tokens_of(&user.id)?);
-        items.push(render::user(user, &sessions, &tokens, failed, now_ms));
+        let shown = render::user(user, &sessions, &tokens, failed, now_ms);
+        items.push(User { grants: grants::of(view, &user.id)?, ..shown });
     }
     Ok(Page { items, total: Some(total), next_cursor, prev_cursor })
 }

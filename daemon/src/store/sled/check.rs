@@ -788,6 +788,7 @@ fn key_name(key: &[u8]) -> String {
         b'L' => "API token of user",
         b'H' => "webhook",
         b'j' => "progress of a webhook",
+        b'E' => "grants of user",
         b'z' => "applied",
         _ => "unknown key",
     };

@@ -13,7 +13,7 @@ use crate::cli::{What, wrong_answer};
 use crate::event::{Code, EventKind, Key};
 use crate::export::{Format, Kind};
 use crate::run::bare::GIVE_UP;
-use crate::state::deeds::Tier;
+use crate::state::deeds::{Tier, grants_in_words};
 use crate::state::{Overlay, Screen};
 use crate::update::{acknowledge, download, export, log_out, sign_in_again, trust_key, undo, upload};
 use crate::view::overlay_lines;
@@ -430,7 +430,10 @@ impl Plain {
     fn whoami(&mut self) -> Result<(), CliError> {
         let Some(who) = &self.state().who else { return self.say("nobody is signed in") };
         let may: Vec<String> = who.permissions.iter().map(ToString::to_string).collect();
-        let text = format!("{} ({}), may {}", who.username, who.role, may.join(", "));
+        let mut text = format!("{} ({}), may {}", who.username, who.role, may.join(", "));
+        if !who.grants.is_empty() {
+            text += &format!("; by models' names {}", grants_in_words(&who.grants));
+        }
         self.say(&text)
     }
 
