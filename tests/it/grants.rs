@@ -315,7 +315,7 @@ fn lists_and_totals() {
     let daemon = Daemon::start();
     let admin = daemon.admin();
     for (number, name) in
-        ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().enumerate()
+        ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().zip(0_u32..)
     {
         let form = Form::new().text("name", name).text("tags", r#"{"kind":"k"}"#);
         admin.publish(form.file("m.safetensors", &samples::safetensors(number))).expect(201);
