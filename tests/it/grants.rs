@@ -314,7 +314,7 @@ fn hidden_octets_are_not_read() {
 fn lists_and_totals() {
     let daemon = Daemon::start();
     let admin = daemon.admin();
-    for (number, name) in
+    for (name, number) in
         ["a/one", "b/two", "Hid/den", "hid/e", "hid/f", "team/x", "team/y", "z"].into_iter().zip(0_u32..)
     {
         let form = Form::new().text("name", name).text("tags", r#"{"kind":"k"}"#);
