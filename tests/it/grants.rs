@@ -306,6 +306,7 @@ fn hidden_octets_are_not_read() {
     assert_eq!(daemon.admin().value("/status")["scrub"]["damaged"], 0);
     assert!(daemon.admin().get("/models/secret%2Fm/versions/1/download").status >= 500);
     daemon.expect_line("stored data is damaged");
+    daemon.expect_line("a stored blob is damaged");
 }
 
 /// Lists show what is in view, count nothing else, and their cursors name nothing else, in every order, with every filter
