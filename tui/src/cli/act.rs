@@ -9,7 +9,7 @@ use common::client::{ClientError, IngestQuery, Reply};
 use serde_json::{Value, json};
 
 use super::{CliError, document, status, talk, wrong_answer};
-use crate::access::{Access, may};
+use crate::access::{Access, may, refusal_of};
 use crate::action::{Answer, Call, Outcome, RequestId};
 use crate::acts::{ACTS, Act, Named, Options, Wish, find};
 use crate::clean::clean;
@@ -267,6 +267,13 @@ impl Question {
     /// # Errors
     /// Where they may not be made.
     pub(super) fn open(bare: &mut Bare, changes: Vec<Change>) -> Result<Self, CliError> {
+        let who = bare.engine.state.who.as_ref();
+        let mut refusals = changes.iter().map(|change| refusal_of(who, change));
+        if let Some(Some(why)) = refusals.next()
+            && refusals.all(|why| why.is_some())
+        {
+            return Err(CliError::NotAllowed(why));
+        }
         let actions = ask_before(&mut bare.engine.state, changes);
         bare.act(actions);
         if confirm(bare).is_none() {
