@@ -635,8 +635,9 @@ fn in_the_console() {
     console.wait_gone("mreg_");
     console.settle();
     console.press("T");
-    console.wait_for("nightly");
-    assert!(console.shows("model.read on team/*") && console.shows("live"), "{}", console.screen());
+    // The message line has the label, too.
+    console.wait_for("model.read on team/*");
+    assert!(console.shows("nightly") && console.shows("live"), "{}", console.screen());
     console.settle();
     console.press("D");
     console.wait_for("Type the name");

@@ -36,7 +36,7 @@ pub(super) fn paint(state: &State, areas: &Areas, tokens: &Tokens, pen: &mut Pen
         }
         y = y.saturating_add(1);
     };
-    put(pen, &format!("  {:20} {:16} {:8} {:9} {:9}  MAY", "LABEL", "ID", "STATE", "ENDS", "USED"), Tone::Dim);
+    put(pen, &format!("  {:20} {:16} {:8} {:10} {:9} MAY", "LABEL", "ID", "STATE", "ENDS", "USED"), Tone::Dim);
     match (&tokens.failed, &tokens.rows) {
         (Some(why), _) => put(pen, &clean(why), Tone::Bad),
         (None, None) => put(pen, "loading", Tone::Dim),
