@@ -103,14 +103,6 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a webhook; nothing where it is gone.
-    fn change<T>(&self, hook: HookId, change: impl FnOnce(&mut Progress) -> T) -> Option<T> {
-        self.slots().get_mut(&hook).map(|slot| {
-            slot.dirty = true;
-            change(&mut slot.progress)
-        })
-    }
-
     fn path(&self, hook: HookId) -> PathBuf {
         self.dir.join(format!("{hook}{FILE_SUFFIX}"))
     }
@@ -269,7 +261,8 @@ impl Webhooks {
         for Known { hook, next } in hooks {
             self.take_up(hook.id).await;
             let works = delivers && hook.disabled.is_none() && self.registry.can_sign(hook);
-            let of_now = workers.of.get(&hook.id).is_some_and(|worker| worker.revision == hook.revision);
+            let is_of_now = |worker: &Worker| worker.revision == hook.revision && !worker.task.is_finished();
+            let of_now = workers.of.get(&hook.id).is_some_and(is_of_now);
             if works && of_now {
                 continue;
             }
@@ -401,13 +394,13 @@ impl Work {
             Ok(address) => address,
             Err(why) => {
                 // It was checked when it was stored, by this version or another.
-                self.shared.change(self.hook.id, |progress| progress.last_error = Some(why));
+                self.change(|progress| progress.last_error = Some(why));
                 return;
             }
         };
         loop {
             let size = self.checkpoints.borrow_and_update().size;
-            let Some(next) = self.shared.slots().get(&self.hook.id).map(|slot| slot.progress.next) else { return };
+            let Some(next) = self.change(|progress| progress.next) else { return };
             if next >= size {
                 if self.wait_for_entries().await.is_err() {
                     return;
@@ -416,11 +409,12 @@ impl Work {
             }
             let range = next..size.min(next.saturating_add(LOOK_ENTRIES_MAX));
             let look = match self.shared.looks.acquire().await {
-                Ok(_turn) => self.registry.look_for_event(self.hook.id, &self.filter, range).await,
+                Ok(_turn) => self.registry.look_for_event(&self.hook, &self.filter, range).await,
                 Err(_closed) => return,
             };
             match look {
-                Ok(look) => {
+                Ok(None) => return,
+                Ok(Some(look)) => {
                     let goes_on = match look.message {
                         Some(message) => self.deliver(&address, &message, look.next).await,
                         None => true,
@@ -428,7 +422,9 @@ impl Work {
                     if !goes_on {
                         return;
                     }
-                    self.shared.change(self.hook.id, |progress| progress.next = progress.next.max(look.next));
+                    if self.change(|progress| progress.next = progress.next.max(look.next)).is_none() {
+                        return;
+                    }
                 }
                 Err(error) => {
                     let (hook, why) = (self.hook.id, error_chain(&error));
@@ -437,6 +433,16 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Changes what is known of the webhook, as long as it is on the course that this worker is for.
+    fn change<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> Option<T> {
+        let mut slots = self.shared.slots();
+        let slot = slots.get_mut(&self.hook.id).filter(|slot| slot.progress.course == self.hook.course)?;
+        let before = (slot.progress.next, slot.progress.last_error.is_some());
+        let changed = change(&mut slot.progress);
+        slot.dirty |= before != (slot.progress.next, slot.progress.last_error.is_some());
+        Some(changed)
     }
 
     /// Waits until there is more to look at; an idle connection is closed meanwhile.
@@ -457,6 +463,16 @@ impl Work {
         let (id, index) = (self.hook.id, next.saturating_sub(1));
         loop {
             let Some(number) = self.wait_for_turn(index).await else { return false };
+            // What was changed holds for what is sent after it: another address, another secret, nothing at all.
+            match self.registry.is_current_webhook(&self.hook).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    tracing::error!(hook = %id, error = error_chain(&error), "a webhook can't be read");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            }
             let what =
                 Try { hook: &self.hook, address, message, kind: WebhookAttemptKind::Event, number, timeout: TIMEOUT };
             let Tried { attempt, answer } = what.once(&self.registry, &self.shared, &mut self.line).await;
@@ -467,7 +483,8 @@ impl Work {
             // One place for what is known after the attempt, so that the file never has half of it.
             let wait_ms = {
                 let mut slots = self.shared.slots();
-                let Some(slot) = slots.get_mut(&id) else { return false };
+                let slot = slots.get_mut(&id).filter(|slot| slot.progress.course == self.hook.course);
+                let Some(slot) = slot else { return false };
                 slot.dirty = true;
                 slot.progress.note(attempt);
                 match &why {

@@ -26,7 +26,7 @@ fn daemon() -> Daemon {
 }
 
 fn upload(admin: &Client, name: &str, number: u32) -> Value {
-    admin.upload(&name.replace('/', "%2F"), "model.safetensors", &samples::safetensors(number))
+    admin.upload(name, "model.safetensors", &samples::safetensors(number))
 }
 
 /// A webhook, and its secret.
