@@ -103,6 +103,26 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads what is kept of a webhook that is new here.
+    async fn take_up(&self, hook: HookId) {
+        if self.slots().contains_key(&hook) {
+            return;
+        }
+        let path = self.path(hook);
+        let read = tokio::task::spawn_blocking(move || state::read(&path)).await;
+        let progress = match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(progress) => progress.unwrap_or_default(),
+            Err(error) => {
+                let path = self.path(hook);
+                tracing::warn!(%error, path = %path.display(), "how far a webhook had come can't be read; more is delivered twice");
+                Progress::default()
+            }
+        };
+        let slot = Slot { progress, dirty: false, moved: false, recorded: 0, kick: Arc::default() };
+        // Somebody else may have read it in the meantime, and gone on from there.
+        self.slots().entry(hook).or_insert(slot);
+    }
+
     fn path(&self, hook: HookId) -> PathBuf {
         self.dir.join(format!("{hook}{FILE_SUFFIX}"))
     }
@@ -259,7 +279,7 @@ impl Webhooks {
         self.shared.delivers.store(delivers, Ordering::Relaxed);
         self.forget_all_but(hooks, workers).await;
         for Known { hook, next } in hooks {
-            self.take_up(hook.id).await;
+            self.shared.take_up(hook.id).await;
             let works = delivers && hook.disabled.is_none() && self.registry.can_sign(hook);
             let is_of_now = |worker: &Worker| worker.revision == hook.revision && !worker.task.is_finished();
             let of_now = workers.of.get(&hook.id).is_some_and(is_of_now);
@@ -280,25 +300,6 @@ impl Webhooks {
                 workers.of.insert(hook.id, worker);
             }
         }
-    }
-
-    /// Reads what is kept of a webhook that is new here.
-    async fn take_up(&self, hook: HookId) {
-        if self.shared.slots().contains_key(&hook) {
-            return;
-        }
-        let path = self.shared.path(hook);
-        let read = tokio::task::spawn_blocking(move || state::read(&path)).await;
-        let progress = match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(progress) => progress.unwrap_or_default(),
-            Err(error) => {
-                let path = self.shared.path(hook);
-                tracing::warn!(%error, path = %path.display(), "how far a webhook had come can't be read; more is delivered twice");
-                Progress::default()
-            }
-        };
-        let slot = Slot { progress, dirty: false, moved: false, recorded: 0, kick: Arc::default() };
-        self.shared.slots().insert(hook, slot);
     }
 
     /// Forgets webhooks that are gone, and their files.
@@ -656,6 +657,8 @@ impl Handle {
         let address = Address::parse(&hook.url).map_err(|why| RegistryError::Internal(why.into()))?;
         let what = Try { hook, address: &address, message, kind, number: 1, timeout: TEST_TIMEOUT };
         let Tried { attempt, answer: _ } = what.once(registry, &self.shared, &mut None).await;
+        // Of one that was made just now the task may know nothing yet.
+        self.shared.take_up(hook.id).await;
         if let Some(slot) = self.shared.slots().get_mut(&hook.id) {
             slot.dirty = true;
             slot.progress.note(attempt.clone());
