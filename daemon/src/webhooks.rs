@@ -103,12 +103,24 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a webhook; nothing where it is gone.
-    fn change<T>(&self, hook: HookId, change: impl FnOnce(&mut Progress) -> T) -> Option<T> {
-        self.slots().get_mut(&hook).map(|slot| {
-            slot.dirty = true;
-            change(&mut slot.progress)
-        })
+    /// Reads what is kept of a webhook that is new here.
+    async fn take_up(&self, hook: HookId) {
+        if self.slots().contains_key(&hook) {
+            return;
+        }
+        let path = self.path(hook);
+        let read = tokio::task::spawn_blocking(move || state::read(&path)).await;
+        let progress = match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(progress) => progress.unwrap_or_default(),
+            Err(error) => {
+                let path = self.path(hook);
+                tracing::warn!(%error, path = %path.display(), "how far a webhook had come can't be read; more is delivered twice");
+                Progress::default()
+            }
+        };
+        let slot = Slot { progress, dirty: false, moved: false, recorded: 0, kick: Arc::default() };
+        // Somebody else may have read it in the meantime, and gone on from there.
+        self.slots().entry(hook).or_insert(slot);
     }
 
     fn path(&self, hook: HookId) -> PathBuf {
@@ -267,9 +279,10 @@ impl Webhooks {
         self.shared.delivers.store(delivers, Ordering::Relaxed);
         self.forget_all_but(hooks, workers).await;
         for Known { hook, next } in hooks {
-            self.take_up(hook.id).await;
+            self.shared.take_up(hook.id).await;
             let works = delivers && hook.disabled.is_none() && self.registry.can_sign(hook);
-            let of_now = workers.of.get(&hook.id).is_some_and(|worker| worker.revision == hook.revision);
+            let is_of_now = |worker: &Worker| worker.revision == hook.revision && !worker.task.is_finished();
+            let of_now = workers.of.get(&hook.id).is_some_and(is_of_now);
             if works && of_now {
                 continue;
             }
@@ -287,25 +300,6 @@ impl Webhooks {
                 workers.of.insert(hook.id, worker);
             }
         }
-    }
-
-    /// Reads what is kept of a webhook that is new here.
-    async fn take_up(&self, hook: HookId) {
-        if self.shared.slots().contains_key(&hook) {
-            return;
-        }
-        let path = self.shared.path(hook);
-        let read = tokio::task::spawn_blocking(move || state::read(&path)).await;
-        let progress = match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(progress) => progress.unwrap_or_default(),
-            Err(error) => {
-                let path = self.shared.path(hook);
-                tracing::warn!(%error, path = %path.display(), "how far a webhook had come can't be read; more is delivered twice");
-                Progress::default()
-            }
-        };
-        let slot = Slot { progress, dirty: false, moved: false, recorded: 0, kick: Arc::default() };
-        self.shared.slots().insert(hook, slot);
     }
 
     /// Forgets webhooks that are gone, and their files.
@@ -401,13 +395,13 @@ impl Work {
             Ok(address) => address,
             Err(why) => {
                 // It was checked when it was stored, by this version or another.
-                self.shared.change(self.hook.id, |progress| progress.last_error = Some(why));
+                self.change(|progress| progress.last_error = Some(why));
                 return;
             }
         };
         loop {
             let size = self.checkpoints.borrow_and_update().size;
-            let Some(next) = self.shared.slots().get(&self.hook.id).map(|slot| slot.progress.next) else { return };
+            let Some(next) = self.change(|progress| progress.next) else { return };
             if next >= size {
                 if self.wait_for_entries().await.is_err() {
                     return;
@@ -416,11 +410,12 @@ impl Work {
             }
             let range = next..size.min(next.saturating_add(LOOK_ENTRIES_MAX));
             let look = match self.shared.looks.acquire().await {
-                Ok(_turn) => self.registry.look_for_event(self.hook.id, &self.filter, range).await,
+                Ok(_turn) => self.registry.look_for_event(&self.hook, &self.filter, range).await,
                 Err(_closed) => return,
             };
             match look {
-                Ok(look) => {
+                Ok(None) => return,
+                Ok(Some(look)) => {
                     let goes_on = match look.message {
                         Some(message) => self.deliver(&address, &message, look.next).await,
                         None => true,
@@ -428,7 +423,9 @@ impl Work {
                     if !goes_on {
                         return;
                     }
-                    self.shared.change(self.hook.id, |progress| progress.next = progress.next.max(look.next));
+                    if self.change(|progress| progress.next = progress.next.max(look.next)).is_none() {
+                        return;
+                    }
                 }
                 Err(error) => {
                     let (hook, why) = (self.hook.id, error_chain(&error));
@@ -437,6 +434,16 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Changes what is known of the webhook, as long as it is on the course that this worker is for.
+    fn change<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> Option<T> {
+        let mut slots = self.shared.slots();
+        let slot = slots.get_mut(&self.hook.id).filter(|slot| slot.progress.course == self.hook.course)?;
+        let before = (slot.progress.next, slot.progress.last_error.is_some());
+        let changed = change(&mut slot.progress);
+        slot.dirty |= before != (slot.progress.next, slot.progress.last_error.is_some());
+        Some(changed)
     }
 
     /// Waits until there is more to look at; an idle connection is closed meanwhile.
@@ -457,6 +464,16 @@ impl Work {
         let (id, index) = (self.hook.id, next.saturating_sub(1));
         loop {
             let Some(number) = self.wait_for_turn(index).await else { return false };
+            // What was changed holds for what is sent after it: another address, another secret, nothing at all.
+            match self.registry.is_current_webhook(&self.hook).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    tracing::error!(hook = %id, error = error_chain(&error), "a webhook can't be read");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            }
             let what =
                 Try { hook: &self.hook, address, message, kind: WebhookAttemptKind::Event, number, timeout: TIMEOUT };
             let Tried { attempt, answer } = what.once(&self.registry, &self.shared, &mut self.line).await;
@@ -467,7 +484,8 @@ impl Work {
             // One place for what is known after the attempt, so that the file never has half of it.
             let wait_ms = {
                 let mut slots = self.shared.slots();
-                let Some(slot) = slots.get_mut(&id) else { return false };
+                let slot = slots.get_mut(&id).filter(|slot| slot.progress.course == self.hook.course);
+                let Some(slot) = slot else { return false };
                 slot.dirty = true;
                 slot.progress.note(attempt);
                 match &why {
@@ -639,6 +657,8 @@ impl Handle {
         let address = Address::parse(&hook.url).map_err(|why| RegistryError::Internal(why.into()))?;
         let what = Try { hook, address: &address, message, kind, number: 1, timeout: TEST_TIMEOUT };
         let Tried { attempt, answer: _ } = what.once(registry, &self.shared, &mut None).await;
+        // Of one that was made just now the task may know nothing yet.
+        self.shared.take_up(hook.id).await;
         if let Some(slot) = self.shared.slots().get_mut(&hook.id) {
             slot.dirty = true;
             slot.progress.note(attempt.clone());

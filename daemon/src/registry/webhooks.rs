@@ -57,7 +57,8 @@ pub struct Known {
     pub next: u64,
 }
 
-/// What a look for the next event came to.
+/// What a look for the next event came to. Only of a webhook that is as it was said: what a change made an event must not be
+/// passed over by what was wanted before.
 #[derive(Debug)]
 pub struct Look {
     /// The event.
@@ -356,18 +357,33 @@ impl Registry {
         self.inner.store.is_shared()
     }
 
-    /// Looks for the first event in a range of entries that the published checkpoint covers, off the async threads.
+    /// Looks for the first event in a range of entries that the published checkpoint covers, off the async threads. None: the
+    /// webhook was changed since, or is gone.
     ///
     /// # Errors
     /// `Corrupt`, `Internal`.
     pub async fn look_for_event(
         &self,
-        hook: HookId,
+        hook: &WebhookRecord,
         filter: &Filter,
         range: Range<u64>,
-    ) -> Result<Look, RegistryError> {
+    ) -> Result<Option<Look>, RegistryError> {
         let (filter, origin) = (filter.clone(), self.inner.store.identity().origin);
-        self.inner.scan(move |view| look(view, &filter, hook, &origin, range)).await
+        let (id, revision) = (hook.id, hook.revision);
+        // In this order: a change is applied before a checkpoint covers its entry, so what isn't seen now comes after them.
+        let work = move |view: &dyn View| {
+            let look = look(view, &filter, id, &origin, range)?;
+            Ok(is_current(view, id, revision)?.then_some(look))
+        };
+        self.inner.scan(work).await
+    }
+
+    /// Whether a webhook is still as it was.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn is_current_webhook(&self, hook: &WebhookRecord) -> Result<bool, RegistryError> {
+        self.inner.read(|view| is_current(view, hook.id, hook.revision)).await
     }
 
     /// What `webhook-signature` says of a message: a signature by each secret that is good at this time.
@@ -518,6 +534,10 @@ fn other_key() -> RegistryError {
 
 fn find(records: &(impl Records + ?Sized), hook: HookId) -> Result<WebhookRecord, RegistryError> {
     records.webhook(hook)?.ok_or_else(|| missing(hook))
+}
+
+fn is_current(view: &dyn View, hook: HookId, revision: u64) -> Result<bool, RegistryError> {
+    Ok(view.webhook(hook)?.is_some_and(|record| record.revision == revision))
 }
 
 fn known(view: &dyn View, hook: WebhookRecord) -> Result<Known, RegistryError> {
