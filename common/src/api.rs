@@ -1,12 +1,18 @@
 //! Request and response bodies of the REST interface, one struct each (rest-api.md §2–§6). Times are RFC 3339 UTC with
 //! `Z` and milliseconds, sizes octets, digests `sha256:<64 hex>`. Rules about values live in the daemon's registry.
 
+pub mod gc;
+pub mod quota;
+pub mod retention;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use self::gc::GcStatus;
+use self::retention::RetentionStatus;
 use crate::audit::Receipt;
 use crate::digest::Digest;
 use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
@@ -934,6 +940,12 @@ pub struct Status {
     /// How full the quarantine is.
     #[serde(default)]
     pub quarantine: QuarantineStatus,
+    /// Rules by which versions go.
+    #[serde(default)]
+    pub retention: RetentionStatus,
+    /// How bytes that nothing needs are looked for.
+    #[serde(default)]
+    pub gc: GcStatus,
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,

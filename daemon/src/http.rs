@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `login` | `/login /token/refresh /logout /me /me/password` |
 //! | `users` | `/register /users… /roles` |
+//! | `quotas` | `/quotas… /me/quota` |
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
 //! | `tus` | `/uploads…` |
@@ -31,6 +32,7 @@ pub mod metrics;
 mod recent;
 pub mod login;
 pub mod users;
+pub mod quotas;
 pub mod models;
 pub mod versions;
 pub mod inspection;

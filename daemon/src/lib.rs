@@ -505,6 +505,12 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             per_user_max: config.uploads_per_user_max,
             per_user_bytes_max: config.upload_bytes_per_user_max,
         },
+        quotas: settings::QuotaSettings {
+            user_bytes: config.quota_bytes_per_user,
+            namespace_bytes: config.quota_bytes_per_namespace,
+        },
+        retention: settings::RetentionSettings { grace: config.retention_grace, interval: config.retention_interval },
+        gc: settings::GcSettings { interval: config.gc_interval, min_age: config.gc_min_age },
     })
 }
 

@@ -38,6 +38,7 @@
 //! | `damage` | what needs a damaged blob is held back |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
+//! | `quota` | how much may be kept, and what uploads have reserved of it |
 //! | `upkeep` | what runs by the clock |
 
 pub mod access;
@@ -67,6 +68,7 @@ mod pipe;
 pub mod pins;
 pub mod policy;
 pub mod publish;
+pub mod quota;
 pub mod removal;
 pub mod render;
 pub mod rescan;
@@ -103,6 +105,7 @@ use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::removal::Removals;
+use crate::registry::quota::Quotas;
 use crate::registry::rescan::Rescans;
 use crate::registry::resumable::Resumables;
 use crate::registry::scrub::Scrub;
@@ -134,6 +137,7 @@ pub(crate) struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     intake: Intake,
+    quotas: Arc<Quotas>,
     resumables: Resumables,
     forgets: Forgets,
     pins: Pins,
@@ -173,8 +177,10 @@ impl Registry {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
         let records = settings.resumable.dir.clone();
+        let quotas = Arc::new(Quotas::new(settings.quotas));
+        let reserving = Arc::clone(&quotas);
         let first_steps = tokio::task::spawn_blocking(move || {
-            (stale.sweep_staging(), Resumables::load(&records, &*stale), password::hash_of_nobody())
+            (stale.sweep_staging(), Resumables::load(&records, &*stale, &reserving), password::hash_of_nobody())
         });
         let first_steps = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
         let (swept, resumables, hash_of_nobody) = first_steps;
@@ -194,6 +200,7 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             intake: Intake::new(),
+            quotas,
             resumables: resumables?,
             forgets: Forgets::default(),
             pins: Pins::default(),

@@ -5,7 +5,7 @@ use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
     Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    tus, upload, users, versions,
+    quotas, tus, upload, users, versions,
 };
 
 /// Answers a call that was admitted.
@@ -39,6 +39,12 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::DeleteUser { name } => users::delete(&call, &name).await,
         Route::RevokeSessions { name } => users::revoke_sessions(&call, &name).await,
         Route::SetPassword { name } => users::set_password(call, &name).await,
+
+        Route::ShowOwnQuota => quotas::own(&call).await,
+        Route::ListQuotas => quotas::list(&call).await,
+        Route::ShowQuota { kind, account } => quotas::show(&call, &kind, &account).await,
+        Route::SetQuota { kind, account } => quotas::set(call, &kind, &account).await,
+        Route::ClearQuota { kind, account } => quotas::clear(&call, &kind, &account).await,
 
         Route::ListModels => models::list(&call).await,
         Route::Publish => upload::form(call).await,

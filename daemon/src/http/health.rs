@@ -203,6 +203,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
         rescan: registry.rescan_status().await?,
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
+        retention: common::api::retention::RetentionStatus::default(),
+        gc: common::api::gc::GcStatus::default(),
         ingest: shared.ingest.as_ref().map(Handle::status),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
         // They name people, addresses and paths.

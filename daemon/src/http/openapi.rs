@@ -429,9 +429,13 @@ fn schemas() -> Value {
     add::<api::RotateLogKey>(&mut schemas);
     add::<api::LogKeyRotated>(&mut schemas);
     add::<api::CheckRequest>(&mut schemas);
+    add::<api::quota::QuotaInfo>(&mut schemas);
+    add::<api::quota::QuotaLimits>(&mut schemas);
+    add::<api::quota::QuotaChanged>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),
+        ("QuotaPage", "QuotaInfo"),
         ("ModelPage", "ModelRow"),
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),

@@ -91,6 +91,32 @@ pub enum Route {
         name: String,
     },
 
+    /// `GET /me/quota`
+    ShowOwnQuota,
+    /// `GET /quotas`
+    ListQuotas,
+    /// `GET /quotas/{kind}/{account}`
+    ShowQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+    /// `PUT /quotas/{kind}/{account}`
+    SetQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+    /// `DELETE /quotas/{kind}/{account}`
+    ClearQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+
     /// `GET /models`
     ListModels,
     /// `POST /models`
@@ -382,6 +408,12 @@ impl Route {
             Self::ShowUpload { upload } | Self::AppendUpload { upload } | Self::EndUpload { upload } => {
                 Target::new("upload", bounded(upload))
             }
+            Self::ListQuotas | Self::ShowOwnQuota => Target::new("quota", ""),
+            Self::ShowQuota { kind, account }
+            | Self::SetQuota { kind, account }
+            | Self::ClearQuota { kind, account } => {
+                Target::new(if kind == "users" { "user" } else { "namespace" }, bounded(account))
+            }
             Self::ListIngest => Target::new("item", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
@@ -505,6 +537,15 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["register"], "POST") => Route::Register,
         (["me", "password"], "POST") => Route::ChangeOwnPassword,
         (["login" | "logout" | "register"] | ["token", "refresh"] | ["me", "password"], _) => return allow("POST"),
+        (["me", "quota"], "GET") => Route::ShowOwnQuota,
+        (["me", "quota"], _) => return allow("GET, HEAD"),
+        (["quotas"], "GET") => Route::ListQuotas,
+        (["quotas"], _) => return allow("GET, HEAD"),
+        (["quotas", kind, account], "GET") => Route::ShowQuota { kind: own(kind), account: own(account) },
+        (["quotas", kind, account], "PUT") => Route::SetQuota { kind: own(kind), account: own(account) },
+        (["quotas", kind, account], "DELETE") => Route::ClearQuota { kind: own(kind), account: own(account) },
+        (["quotas", _, _], _) => return allow("GET, HEAD, PUT, DELETE"),
+
         (["me"], "GET") => Route::Me,
         (["roles"], "GET") => Route::ListRoles,
         (["users"], "GET") => Route::ListUsers,

@@ -33,7 +33,8 @@ use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
 use crate::registry::settings::{
-    AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings,
+    AuditReads, ClientIp, GcSettings, HashAccess, QuotaSettings, ResumableSettings, RetentionSettings, ScanPolicy,
+    ScrubSettings, Settings,
 };
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
@@ -106,6 +107,9 @@ fn settings() -> Settings {
             per_user_max: 3,
             per_user_bytes_max: 1 << 20,
         },
+        quotas: QuotaSettings::default(),
+        retention: RetentionSettings { grace: Duration::ZERO, interval: Duration::from_secs(3600) },
+        gc: GcSettings { interval: None, min_age: Duration::ZERO },
     }
 }
 

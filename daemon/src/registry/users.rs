@@ -25,7 +25,7 @@ use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
 use crate::registry::users::listing::UserListing;
 use crate::registry::{Inner, Registry, Seeded, render};
-use crate::store::records::{UserRecord, Write};
+use crate::store::records::{Account, UserRecord, Write};
 use crate::store::{EntryQuery, Moment, Records, View};
 
 /// Octets of randomness in a user's id.
@@ -242,6 +242,10 @@ impl Registry {
                 who.check_if_match(user.revision)?;
                 check_last_admin(records, &user, None)?;
                 let mut writes = end_sessions(records, &user.id, None)?;
+                let account = Account::User(user.id.clone());
+                if records.quota(&account)?.is_some() {
+                    writes.push(Write::DeleteQuota(account));
+                }
                 writes.push(Write::DeleteUser { name });
                 Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))
             })

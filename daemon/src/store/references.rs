@@ -83,7 +83,11 @@ impl References {
                 | Write::DeleteIngest { .. }
                 | Write::PutIntake(_)
                 | Write::AppendReviewNote { .. }
-                | Write::PutApprovals { .. } => {}
+                | Write::PutApprovals { .. }
+                | Write::PutQuota(_)
+                | Write::DeleteQuota(_)
+                | Write::PutRetentionRule(_)
+                | Write::DeleteRetentionRule { .. } => {}
             }
         }
     }

@@ -37,6 +37,11 @@
 //! | `N` | model id, version, entry index | `ReviewNoteRecord` |
 //! | `A` | model id, version | `ApprovalRecord`s |
 //! | `P` | user id | `SenderRecord` |
+//! | `F` | `n` or `u`, namespace or user id | `QuotaRecord` |
+//! | `f` | `n` or `u`, namespace or user id | `UsageRecord`: what is not purged of it |
+//! | `f` | `m`, model id | `UsageRecord` of the model's versions |
+//! | `Y` | name of a rule | `RetentionRuleRecord` |
+//! | `y` | restorable until, model id, version | – : deleted versions |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -53,9 +58,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
-    IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord,
-    SessionRecord, UserRecord, VersionRecord, Write,
+    Account, AliasEventRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, IdempotencyRecord, IngestRecord,
+    IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord, ReviewDecision, ReviewNoteRecord,
+    RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord, VersionRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -214,6 +219,8 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                 if let Some(old) = record::<VersionRecord>(overlay, &at)? {
                     forget_digests(overlay, &old);
                     index_version(overlay, Some(&old), None)?;
+                    index_deletion(overlay, Some(&old), None);
+                    count_usage(overlay, Some(&old), None)?;
                     forget_review(overlay, *model, *version)?;
                     overlay.delete(at);
                 }
@@ -248,6 +255,10 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     overlay.put(at, encode(approvals)?);
                 }
             }
+            Write::PutQuota(quota) => overlay.put(account_key(b'F', &quota.account), encode(quota)?),
+            Write::DeleteQuota(account) => overlay.delete(account_key(b'F', account)),
+            Write::PutRetentionRule(rule) => overlay.put(key(b'Y', &[rule.name.as_bytes()]), encode(rule)?),
+            Write::DeleteRetentionRule { name } => overlay.delete(key(b'Y', &[name.as_bytes()])),
         }
     }
     if counts != before {
@@ -303,6 +314,7 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
         count_held_of(overlay, model.id, !was_live)?;
     }
     count_tags(overlay, old.as_ref(), model)?;
+    count_namespace(overlay, old.as_ref(), model)?;
     // Most changes move one key of several, and each costs a write. What a key holds follows from the key and the id.
     let before = old.as_ref().map(model_index).unwrap_or_default();
     let after = model_index(model);
@@ -365,6 +377,8 @@ fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
         forget_digests(overlay, old);
     }
     index_version(overlay, old.as_ref(), Some(version))?;
+    index_deletion(overlay, old.as_ref(), Some(version));
+    count_usage(overlay, old.as_ref(), Some(version))?;
     if version.deleted.is_none() {
         for artifact in &version.artifacts {
             overlay.put(digest_key(artifact.digest, version), Vec::new());
@@ -472,6 +486,108 @@ fn count_sender(overlay: &mut Overlay<'_>, version: &VersionRecord, joins: bool)
         overlay.put(at, encode(&record)?);
     }
     Ok(())
+}
+
+/// Where what is known of an account is.
+fn account_key(space: u8, account: &Account) -> Vec<u8> {
+    let kind = match account {
+        Account::Namespace(_) => b'n',
+        Account::User(_) => b'u',
+    };
+    key(space, &[&[kind], account.key().as_bytes()])
+}
+
+/// The account that the end of a key names.
+fn account_at(octets: &[u8]) -> Read<Account> {
+    let bad = || StoreError::Corrupt("an account's key in the view is damaged".to_owned());
+    let (kind, name) = octets.split_first().ok_or_else(bad)?;
+    let name = std::str::from_utf8(name).map_err(|_not_utf8| bad())?.to_owned();
+    match kind {
+        b'n' => Ok(Account::Namespace(name)),
+        b'u' => Ok(Account::User(name)),
+        _ => Err(bad()),
+    }
+}
+
+fn usage_key_of(model: ModelId) -> Vec<u8> {
+    key(b'f', &[b"m", &id(model)])
+}
+
+/// Changes what is counted under a key; what is nothing has none.
+fn recount(overlay: &mut Overlay<'_>, at: Vec<u8>, less: UsageRecord, more: UsageRecord) -> Read<()> {
+    let before: UsageRecord = record(overlay, &at)?.unwrap_or_default();
+    let after = before.plus(more).minus(less);
+    if after == before {
+        return Ok(());
+    }
+    if after == UsageRecord::default() {
+        overlay.delete(at);
+    } else {
+        overlay.put(at, encode(&after)?);
+    }
+    Ok(())
+}
+
+/// Counts a version for its publisher, its model, and, where the model is there already, its namespace; whether it is deleted
+/// doesn't matter. A manifest never changes, so mostly nothing does.
+fn count_usage(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Option<&VersionRecord>) -> Read<()> {
+    let usage = |version: &VersionRecord| UsageRecord { bytes: version.bytes(), versions: 1, models: 0 };
+    let (less, more) = (old.map(usage), new.map(usage));
+    let publisher = |version: Option<&VersionRecord>| version.map(|version| version.created_by_id.clone());
+    if less == more && publisher(old) == publisher(new) {
+        return Ok(());
+    }
+    let nothing = UsageRecord::default();
+    for (version, less, more) in [(old, less.unwrap_or_default(), nothing), (new, nothing, more.unwrap_or_default())] {
+        let Some(version) = version else { continue };
+        recount(overlay, account_key(b'f', &Account::User(version.created_by_id.clone())), less, more)?;
+        recount(overlay, usage_key_of(version.model), less, more)?;
+        let model: Option<ModelRecord> = record(overlay, &key(b'm', &[&id(version.model)]))?;
+        if let Some(model) = model.filter(|model| !model.purged) {
+            recount(overlay, account_key(b'f', &Account::of_model(&model.name)), less, more)?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts a model, with what its versions come to, for its namespace: when it comes, when it is purged, and when its name
+/// leads elsewhere.
+fn count_namespace(overlay: &mut Overlay<'_>, old: Option<&ModelRecord>, new: &ModelRecord) -> Read<()> {
+    let account =
+        |model: Option<&ModelRecord>| model.filter(|model| !model.purged).map(|model| Account::of_model(&model.name));
+    let (before, after) = (account(old), account(Some(new)));
+    if before == after {
+        return Ok(());
+    }
+    let versions: UsageRecord = record(overlay, &usage_key_of(new.id))?.unwrap_or_default();
+    let whole = versions.plus(UsageRecord { models: 1, ..UsageRecord::default() });
+    if let Some(before) = before {
+        recount(overlay, account_key(b'f', &before), whole, UsageRecord::default())?;
+    }
+    if let Some(after) = after {
+        recount(overlay, account_key(b'f', &after), UsageRecord::default(), whole)?;
+    }
+    Ok(())
+}
+
+/// Where a version is found while it is deleted.
+fn deletion_key(version: &VersionRecord) -> Option<Vec<u8>> {
+    let deletion = version.deleted.as_ref()?;
+    Some(key(b'y', &[&time(deletion.restorable_until_ms), &id(version.model), &number(version.version)]))
+}
+
+/// Moves a version in the index of deleted ones.
+fn index_deletion(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Option<&VersionRecord>) {
+    let (left, joined) = (old.and_then(deletion_key), new.and_then(deletion_key));
+    if left == joined {
+        return;
+    }
+    if let Some(left) = left {
+        overlay.delete(left);
+    }
+    if let Some(joined) = joined {
+        overlay.put(joined, Vec::new());
+    }
 }
 
 /// Forgets what people said of a version that is gone for good.
@@ -1031,6 +1147,74 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
 
     fn held(&self, blocked: bool) -> Read<u64> {
         held(self.0, blocked, None)
+    }
+
+    fn usage(&self, account: &Account) -> Read<UsageRecord> {
+        Ok(record(self.0, &account_key(b'f', account))?.unwrap_or_default())
+    }
+
+    fn quota(&self, account: &Account) -> Read<Option<QuotaRecord>> {
+        record(self.0, &account_key(b'F', account))
+    }
+
+    fn accounts(&self, after: Option<&Account>, limit: usize) -> Read<Vec<Account>> {
+        let mut found = BTreeSet::new();
+        // Those with a quota, and those of which something is kept: either index has the first of them at its beginning.
+        for space in [b'F', b'f'] {
+            for kind in [b'n', b'u'] {
+                let prefix = [space, kind];
+                let from = match after.map(|after| account_key(space, after)) {
+                    Some(after) if after.starts_with(&prefix) => Bound::Excluded(after),
+                    Some(after) if after.as_slice() > prefix.as_slice() => continue,
+                    Some(_) | None => Bound::Included(prefix.to_vec()),
+                };
+                for pair in self.0.range(from, prefix_end(&prefix), false).take(limit) {
+                    found.insert(account_at(pair?.0.get(1..).unwrap_or_default())?);
+                }
+            }
+        }
+        // In the order of the keys, which is not that of the enumeration.
+        let mut found: Vec<Account> = found.into_iter().collect();
+        found.sort_by_cached_key(|account| account_key(b'f', account));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn retention_rule(&self, name: &str) -> Read<Option<RetentionRuleRecord>> {
+        record(self.0, &key(b'Y', &[name.as_bytes()]))
+    }
+
+    fn retention_rules(&self) -> Read<Vec<RetentionRuleRecord>> {
+        prefixed(self.0, b"Y", false).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn deleted_versions(&self, after: Option<&[u8]>, until_ms: i64, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+        let from = match after {
+            Some(after) => Bound::Excluded(key_after(b"y", after)),
+            None => Bound::Included(vec![b'y']),
+        };
+        let to = Bound::Excluded(key(b'y', &[&time(until_ms)]));
+        if let Bound::Excluded(after) = &from
+            && after.as_slice() >= key(b'y', &[&time(until_ms)]).as_slice()
+        {
+            return Ok(Vec::new());
+        }
+        let pairs = self.0.range(from, to, false).take(limit);
+        pairs
+            .map(|pair| {
+                let place = pair?.0.get(1..).unwrap_or_default().to_vec();
+                let of = version_key(place.get(8..).unwrap_or_default())?;
+                Ok((place, of))
+            })
+            .collect()
+    }
+
+    fn all_versions(&self, after: Option<VersionKey>, limit: usize) -> Read<Vec<VersionRecord>> {
+        let from = match after {
+            Some((model, version)) => Bound::Excluded(key(b'v', &[&id(model), &number(version)])),
+            None => Bound::Included(vec![b'v']),
+        };
+        self.0.range(from, prefix_end(b"v"), false).take(limit).map(|pair| decode(&pair?.1)).collect()
     }
 }
 

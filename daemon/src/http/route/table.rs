@@ -259,7 +259,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 14] = [
+const PATH_PARAMS: [Param; 17] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -268,6 +268,14 @@ const PATH_PARAMS: [Param; 14] = [
     path("name", Shape::Text { min: 1, max: 256 }, "The user's name."),
     path("v", Shape::Integer { min: 1, max: 4_294_967_295, default: None }, "The version's number."),
     path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
+    path("kind", Shape::OneOf(&["users", "namespaces"]), "What the quota is of."),
+    path(
+        "account",
+        Shape::Text { min: 1, max: 256 },
+        "The user's name, or the namespace: the part of a model's name before the slash. `-` is the namespace of the models \
+         whose names have none.",
+    ),
+    path("rule", Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}$"), "The rule's name."),
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
     path("upload", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The upload's id."),
@@ -389,7 +397,8 @@ const DOWNLOAD_ANSWERS: [Success; 4] = [
     NOT_MODIFIED,
 ];
 
-const UPLOAD_PROBLEMS: [P; 14] = [
+const UPLOAD_PROBLEMS: [P; 15] = [
+    P::QuotaExceeded,
     P::NotFound,
     P::UploadGone,
     P::UploadBusy,
@@ -420,6 +429,7 @@ const PUBLISHED: [Success; 2] = [
 const OPERATIONS: &str = "operations";
 const SIGN_IN: &str = "signing in";
 const USERS_TAG: &str = "users";
+const KEEPING: &str = "quotas and retention";
 const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
@@ -429,12 +439,13 @@ const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 10] = [
+pub(crate) const TAGS: [(&str, &str); 11] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
     (ALIASES, "Names that move from version to version."),
     (USERS_TAG, "Accounts and roles."),
+    (KEEPING, "How much may be kept, and what goes when."),
     (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (AUDIT_TAG, "What was done, by whom, provably."),
@@ -890,6 +901,7 @@ static CREATE_UPLOAD: Endpoint = Endpoint {
         "Created; `Location` is where its octets go.",
     )],
     problems: &[
+        P::QuotaExceeded,
         P::RequestTimeout,
         P::Conflict,
         P::TusVersion,
@@ -948,6 +960,7 @@ static APPEND_UPLOAD: Endpoint = Endpoint {
     body: Body::Part,
     answers: &[Success { status: 204, text: "They are durable.", content: &[], headers: &[H::Tus, H::UploadOffset] }],
     problems: &[
+        P::QuotaExceeded,
         P::NotFound,
         P::RequestTimeout,
         P::Conflict,
@@ -1075,6 +1088,7 @@ static PUBLISH_FILE: Endpoint = Endpoint {
     body: Body::Octets,
     answers: &PUBLISHED,
     problems: &[
+        P::QuotaExceeded,
         P::NotFound,
         P::RequestTimeout,
         P::Conflict,
@@ -1778,6 +1792,71 @@ static CHECK: Endpoint = Endpoint {
     ..PLAIN
 };
 
+// ---- quotas and retention -------------------------------------------------------------------------------------------
+
+static SHOW_OWN_QUOTA: Endpoint = Endpoint {
+    id: "show_own_quota",
+    template: "/me/quota",
+    tag: KEEPING,
+    summary: "How much the caller may keep, and keeps",
+    access: SignedIn,
+    audit: Refusals(&Action::QuotaRead),
+    answers: &[json(200, &[Content::Json("QuotaInfo")], &[], "The quota.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static LIST_QUOTAS: Endpoint = Endpoint {
+    id: "list_quotas",
+    template: "/quotas",
+    tag: KEEPING,
+    summary: "List quotas and what is used of them",
+    text: "Namespaces by name, then users in the order of their creation: all of which something is kept, or for which a \
+           quota was set.",
+    access: USERS,
+    audit: Refusals(&Action::QuotaRead),
+    params: &ONWARD,
+    answers: &[json(200, &[Content::Json("QuotaPage")], &[H::Link], "A page of quotas.")],
+    ..PLAIN
+};
+static SHOW_QUOTA: Endpoint = Endpoint {
+    id: "show_quota",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "How much somebody may keep, and keeps",
+    access: USERS,
+    audit: Refusals(&Action::QuotaRead),
+    answers: &[json(200, &[Content::Json("QuotaInfo")], &[], "The quota.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static SET_QUOTA: Endpoint = Endpoint {
+    id: "set_quota",
+    method: "PUT",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "Set how much somebody may keep",
+    text: "In place of the daemon's default, as a whole: what is absent has no limit. Nothing that is kept goes because of it; \
+           a quota below what is used lets nothing in until something is purged.",
+    access: USERS,
+    audit: Always(&Action::QuotaSet),
+    body: Body::Json("QuotaLimits"),
+    answers: &[json(200, &[Content::Json("QuotaChanged")], &[H::Logged], "The quota as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static CLEAR_QUOTA: Endpoint = Endpoint {
+    id: "clear_quota",
+    method: "DELETE",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "Go back to the default",
+    access: USERS,
+    audit: Always(&Action::QuotaSet),
+    answers: &[json(200, &[Content::Json("QuotaChanged")], &[H::Logged], "The quota as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
 static STREAM_AUDIT: Endpoint = Endpoint {
     id: "stream_audit",
     template: "/audit-logs/stream",
@@ -1845,7 +1924,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 82] = [
+    pub const ALL: [&'static Endpoint; 87] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1901,6 +1980,11 @@ impl Route {
         &REVOKE_SESSIONS,
         &SET_PASSWORD,
         &LIST_ROLES,
+        &SHOW_OWN_QUOTA,
+        &LIST_QUOTAS,
+        &SHOW_QUOTA,
+        &SET_QUOTA,
+        &CLEAR_QUOTA,
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
@@ -1959,6 +2043,11 @@ impl Route {
             Self::DeleteUser { .. } => &DELETE_USER,
             Self::RevokeSessions { .. } => &REVOKE_SESSIONS,
             Self::SetPassword { .. } => &SET_PASSWORD,
+            Self::ShowOwnQuota => &SHOW_OWN_QUOTA,
+            Self::ListQuotas => &LIST_QUOTAS,
+            Self::ShowQuota { .. } => &SHOW_QUOTA,
+            Self::SetQuota { .. } => &SET_QUOTA,
+            Self::ClearQuota { .. } => &CLEAR_QUOTA,
             Self::ListModels => &LIST_MODELS,
             Self::Publish => &PUBLISH,
             Self::PublishFile { .. } => &PUBLISH_FILE,

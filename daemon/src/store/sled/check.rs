@@ -783,6 +783,10 @@ fn key_name(key: &[u8]) -> String {
         b'N' => "note of a review",
         b'A' => "approvals",
         b'P' => "record of a sender",
+        b'F' => "quota",
+        b'f' => "usage",
+        b'Y' => "retention rule",
+        b'y' => "deleted versions",
         b'z' => "applied",
         _ => "unknown key",
     };
