@@ -144,6 +144,11 @@ pub enum Command {
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed. A running
     /// daemon reads files that are missing or of the wrong size once more, and quarantines the versions that need them.
     Check(CheckOptions),
+    /// Remove stored bytes that no version needs, and tell what is missing; exit code 65 if anything is wrong
+    ///
+    /// What a purge frees goes by itself; this finds what crashes and failed removals left. Works beside the running daemon,
+    /// at a low priority, or at the stopped registry.
+    Gc(GcOptions),
     /// Move the log between this directory and a database that several daemons share; only while all daemons are stopped
     ///
     /// What was copied is read back and compared: as many entries, the same root, the same state. Artifacts are not moved.
@@ -423,6 +428,20 @@ pub struct CheckOptions {
     /// Read blobs no faster than this, at least 4 KiB: bytes, or a number with KiB, MiB, GiB or TiB
     #[arg(long, value_name = "SIZE", value_parser = rate, requires = "blobs")]
     pub bytes_per_second: Option<u64>,
+}
+
+/// Options of `mregd gc`.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcOptions {
+    /// Only tell what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave alone what was stored less long ago: a number and s, m, h or d [default: MREG_GC_MIN_AGE]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub min_age: Option<Duration>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn rate(text: &str) -> Result<u64, String> {

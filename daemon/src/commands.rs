@@ -3,6 +3,7 @@
 //! know rules: those are the registry's. `main` parses and prepares, this acts.
 
 mod check;
+mod gc;
 mod log;
 mod migrate;
 mod migrate_blobs;
@@ -58,6 +59,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Check(options) => {
             logging::report_warnings(loaded);
             check::check(&loaded.config, options)
+        }
+        Command::Gc(options) => {
+            logging::report_warnings(loaded);
+            gc::gc(&loaded.config, options)
         }
         Command::Migrate(options) => {
             logging::report_warnings(loaded);

@@ -510,7 +510,11 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             namespace_bytes: config.quota_bytes_per_namespace,
         },
         retention: settings::RetentionSettings { grace: config.retention_grace, interval: config.retention_interval },
-        gc: settings::GcSettings { interval: config.gc_interval, min_age: config.gc_min_age },
+        gc: settings::GcSettings {
+            interval: config.gc_interval,
+            min_age: config.gc_min_age,
+            dir: config.data_dir.clone(),
+        },
     })
 }
 

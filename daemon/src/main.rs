@@ -30,7 +30,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::InitDb
         | Command::User(_)
         | Command::Log(_)
-        | Command::Check(_)
+        | Command::Check(_) | Command::Gc(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {

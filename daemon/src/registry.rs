@@ -38,6 +38,8 @@
 //! | `damage` | what needs a damaged blob is held back |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
+//! | `gc` | what crashes left of bytes, and what is missing |
+//! | `retention` | rules by which versions go |
 //! | `quota` | how much may be kept, and what uploads have reserved of it |
 //! | `upkeep` | what runs by the clock |
 
@@ -57,6 +59,7 @@ pub mod error;
 mod examine;
 pub mod excerpt;
 pub mod fetch;
+pub mod gc;
 pub mod idempotency;
 pub mod ingest;
 pub mod inspection;
@@ -74,6 +77,7 @@ pub mod render;
 pub mod rescan;
 pub mod resolve;
 pub mod resumable;
+pub mod retention;
 pub mod review;
 pub mod scrub;
 pub mod settings;
@@ -100,6 +104,7 @@ use crate::inspection::Inspector;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, logged_ip};
 use crate::registry::error::{Logged, RegistryError};
+use crate::registry::gc::Gc;
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
@@ -108,6 +113,7 @@ use crate::registry::removal::Removals;
 use crate::registry::quota::Quotas;
 use crate::registry::rescan::Rescans;
 use crate::registry::resumable::Resumables;
+use crate::registry::retention::Retention;
 use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
@@ -139,6 +145,8 @@ pub(crate) struct Inner {
     intake: Intake,
     quotas: Arc<Quotas>,
     resumables: Resumables,
+    retention: Retention,
+    gc: Gc,
     forgets: Forgets,
     pins: Pins,
     removals: Removals,
@@ -202,6 +210,8 @@ impl Registry {
             intake: Intake::new(),
             quotas,
             resumables: resumables?,
+            retention: Retention::default(),
+            gc: Gc::default(),
             forgets: Forgets::default(),
             pins: Pins::default(),
             removals: Removals::default(),

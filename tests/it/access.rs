@@ -59,6 +59,13 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("show_quota", Admins, ""),
     ("set_quota", Admins, "{}"),
     ("clear_quota", Admins, ""),
+    ("list_retention", Admins, ""),
+    ("show_retention", Admins, ""),
+    ("set_retention", Admins, r#"{"pattern":"nothing/*","action":"purge"}"#),
+    ("delete_retention", Admins, ""),
+    ("preview_retention", Admins, ""),
+    ("preview_unsaved", Admins, r#"{"pattern":"nothing/*","action":"purge"}"#),
+    ("run_retention", Admins, ""),
     ("list_models", SignedIn, ""),
     ("show_model", SignedIn, ""),
     ("list_versions", SignedIn, ""),
@@ -116,6 +123,7 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("log_vkeys", Anyone, ""),
     ("rotate_log_key", Operator, "{}"),
     ("check", Operator, "{}"),
+    ("collect", Operator, "{}"),
 ];
 
 impl Who {

@@ -429,6 +429,11 @@ fn schemas() -> Value {
     add::<api::RotateLogKey>(&mut schemas);
     add::<api::LogKeyRotated>(&mut schemas);
     add::<api::CheckRequest>(&mut schemas);
+    add::<api::gc::GcRequest>(&mut schemas);
+    add::<api::retention::RetentionRule>(&mut schemas);
+    add::<api::retention::RetentionRuleInfo>(&mut schemas);
+    add::<api::retention::RetentionRuleChanged>(&mut schemas);
+    add::<api::retention::RetentionPreview>(&mut schemas);
     add::<api::quota::QuotaInfo>(&mut schemas);
     add::<api::quota::QuotaLimits>(&mut schemas);
     add::<api::quota::QuotaChanged>(&mut schemas);
@@ -436,6 +441,7 @@ fn schemas() -> Value {
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),
         ("QuotaPage", "QuotaInfo"),
+        ("RetentionRulePage", "RetentionRuleInfo"),
         ("ModelPage", "ModelRow"),
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),

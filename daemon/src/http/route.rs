@@ -117,6 +117,36 @@ pub enum Route {
         account: String,
     },
 
+    /// `GET /retention`
+    ListRetention,
+    /// `POST /retention/preview`
+    PreviewUnsaved,
+    /// `GET /retention/{rule}`
+    ShowRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `PUT /retention/{rule}`
+    SetRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `DELETE /retention/{rule}`
+    DeleteRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `GET /retention/{rule}/preview`
+    PreviewRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `POST /retention/{rule}/run`
+    RunRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+
     /// `GET /models`
     ListModels,
     /// `POST /models`
@@ -378,6 +408,8 @@ pub enum Route {
     RotateLogKey,
     /// `POST /check`
     Check,
+    /// `POST /gc`
+    Collect,
     /// `GET /audit-logs/stream`
     StreamAudit,
     /// `GET /audit-logs/position`
@@ -414,6 +446,12 @@ impl Route {
             | Self::ClearQuota { kind, account } => {
                 Target::new(if kind == "users" { "user" } else { "namespace" }, bounded(account))
             }
+            Self::ListRetention | Self::PreviewUnsaved => Target::new("retention", ""),
+            Self::ShowRetention { rule }
+            | Self::SetRetention { rule }
+            | Self::DeleteRetention { rule }
+            | Self::PreviewRetention { rule }
+            | Self::RunRetention { rule } => Target::new("retention", bounded(rule)),
             Self::ListIngest => Target::new("item", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
@@ -451,6 +489,7 @@ impl Route {
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
             Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::Collect => Target::new("blobs", "all"),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -545,6 +584,19 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["quotas", kind, account], "PUT") => Route::SetQuota { kind: own(kind), account: own(account) },
         (["quotas", kind, account], "DELETE") => Route::ClearQuota { kind: own(kind), account: own(account) },
         (["quotas", _, _], _) => return allow("GET, HEAD, PUT, DELETE"),
+
+        (["retention"], "GET") => Route::ListRetention,
+        (["retention"], _) => return allow("GET, HEAD"),
+        (["retention", "preview"], "POST") => Route::PreviewUnsaved,
+        (["retention", "preview"], _) => return allow("POST"),
+        (["retention", rule], "GET") => Route::ShowRetention { rule: own(rule) },
+        (["retention", rule], "PUT") => Route::SetRetention { rule: own(rule) },
+        (["retention", rule], "DELETE") => Route::DeleteRetention { rule: own(rule) },
+        (["retention", _], _) => return allow("GET, HEAD, PUT, DELETE"),
+        (["retention", rule, "preview"], "GET") => Route::PreviewRetention { rule: own(rule) },
+        (["retention", _, "preview"], _) => return allow("GET, HEAD"),
+        (["retention", rule, "run"], "POST") => Route::RunRetention { rule: own(rule) },
+        (["retention", _, "run"], _) => return allow("POST"),
 
         (["me"], "GET") => Route::Me,
         (["roles"], "GET") => Route::ListRoles,
@@ -677,7 +729,8 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         }
         (["log", "rotate-key"], "POST") => Route::RotateLogKey,
         (["check"], "POST") => Route::Check,
-        (["log", "rotate-key"] | ["check"], _) => return allow("POST"),
+        (["gc"], "POST") => Route::Collect,
+        (["log", "rotate-key"] | ["check"] | ["gc"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

@@ -74,12 +74,14 @@ pub struct RetentionSettings {
 }
 
 /// When bytes that nothing points to are looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct GcSettings {
     /// From the end of one collection to the next; none: only on demand.
     pub interval: Option<Duration>,
     /// What was stored less long ago is left alone.
     pub min_age: Duration,
+    /// Where there is room for some 50 octets a blob meanwhile.
+    pub dir: PathBuf,
 }
 
 /// Uploads that can be gone on with.

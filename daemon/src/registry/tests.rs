@@ -109,7 +109,7 @@ fn settings() -> Settings {
         },
         quotas: QuotaSettings::default(),
         retention: RetentionSettings { grace: Duration::ZERO, interval: Duration::from_secs(3600) },
-        gc: GcSettings { interval: None, min_age: Duration::ZERO },
+        gc: GcSettings { interval: None, min_age: Duration::ZERO, dir: PathBuf::new() },
     }
 }
 

@@ -1857,6 +1857,125 @@ static CLEAR_QUOTA: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static LIST_RETENTION: Endpoint = Endpoint {
+    id: "list_retention",
+    template: "/retention",
+    tag: KEEPING,
+    summary: "List the rules by which versions go",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    answers: &[json(200, &[Content::Json("RetentionRulePage")], &[], "All rules, by name; there are 100 at most.")],
+    ..PLAIN
+};
+static SHOW_RETENTION: Endpoint = Endpoint {
+    id: "show_retention",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Show a rule, when it is carried out next, and what the last run came to",
+    text: "The entity tag is of what the rule says, and not of its runs.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    answers: &[json(200, &[Content::Json("RetentionRuleInfo")], &[H::ETag], "The rule.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static SET_RETENTION: Endpoint = Endpoint {
+    id: "set_retention",
+    method: "PUT",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Set a rule",
+    text: "A new or changed rule does nothing by itself before `first_run_at` (`MREG_RETENTION_GRACE`), so that a mistake can \
+           be seen in its preview. Never go, whatever it says: versions that an alias points to, the newest available \
+           version of a model, versions blocked for good, and models with the tag `keep=true`.",
+    access: DELETE,
+    audit: Always(&Action::RetentionSet),
+    params: &[IF_MATCH],
+    body: Body::Json("RetentionRule"),
+    answers: &[json(200, &[Content::Json("RetentionRuleChanged")], &[H::ETag, H::Logged], "The rule as it is now.")],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+static DELETE_RETENTION: Endpoint = Endpoint {
+    id: "delete_retention",
+    method: "DELETE",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Remove a rule",
+    text: "What went by it stays deleted, and can be restored as usual.",
+    access: DELETE,
+    audit: Always(&Action::RetentionDelete),
+    params: &[IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Removed.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PREVIEW_RETENTION: Endpoint = Endpoint {
+    id: "preview_retention",
+    template: "/retention/{rule}/preview",
+    tag: KEEPING,
+    summary: "What a rule would take",
+    text: "Exactly what a run at this moment would: both are judged by the same function. A page may be short, even empty, \
+           and yet have a next one.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    params: &ONWARD,
+    answers: &[json(200, &[Content::Json("RetentionPreview")], &[H::Link], "A page of versions.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PREVIEW_UNSAVED: Endpoint = Endpoint {
+    id: "preview_unsaved",
+    method: "POST",
+    template: "/retention/preview",
+    tag: KEEPING,
+    summary: "What a rule would take that is not set",
+    text: "As for a rule that is set; send the same body for the next page.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    params: &ONWARD,
+    body: Body::Json("RetentionRule"),
+    answers: &[json(200, &[Content::Json("RetentionPreview")], &[H::Link], "A page of versions.")],
+    ..PLAIN
+};
+static RUN_RETENTION: Endpoint = Endpoint {
+    id: "run_retention",
+    method: "POST",
+    template: "/retention/{rule}/run",
+    tag: KEEPING,
+    summary: "Have a rule carried out at once",
+    text: "Whatever the clock says, and whether the rule is enabled or not. The daemon that does the upkeep begins within \
+           seconds; `last_run` of the rule tells when it has ended. One run takes 10 000 versions at most.",
+    access: DELETE,
+    audit: Always(&Action::RetentionRequest),
+    params: &[IF_MATCH],
+    answers: &[json(202, &[Content::Json("RetentionRuleChanged")], &[H::ETag, H::Logged], "It will be.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+static COLLECT: Endpoint = Endpoint {
+    id: "collect",
+    method: "POST",
+    template: "/gc",
+    tag: AUDIT_TAG,
+    summary: "Remove stored bytes that nothing points to",
+    text: "What crashes and failed removals left, while everything else goes on; and it is told what is missing. One line a \
+           finding, as it is found, and a total at the end. One runs at a time, at a low priority.",
+    access: Operator,
+    audit: Refusals(&Action::BlobsCollect),
+    body: Body::Json("GcRequest"),
+    answers: &[Success {
+        status: 200,
+        text: "One JSON object a line, of one member: `progress` `{step, done}`, `orphan` `{digest, size, removed}`, `failure` \
+               `{place, what}`, `remark` `{what}`, and at the end `total`. Without a total it was cut off.",
+        content: &[Content::Octets("application/x-ndjson")],
+        headers: &[],
+    }],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
 static STREAM_AUDIT: Endpoint = Endpoint {
     id: "stream_audit",
     template: "/audit-logs/stream",
@@ -1924,7 +2043,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 87] = [
+    pub const ALL: [&'static Endpoint; 95] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -1985,6 +2104,13 @@ impl Route {
         &SHOW_QUOTA,
         &SET_QUOTA,
         &CLEAR_QUOTA,
+        &LIST_RETENTION,
+        &SHOW_RETENTION,
+        &SET_RETENTION,
+        &DELETE_RETENTION,
+        &PREVIEW_RETENTION,
+        &PREVIEW_UNSAVED,
+        &RUN_RETENTION,
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
@@ -1999,6 +2125,7 @@ impl Route {
         &LOG_VKEYS,
         &ROTATE_LOG_KEY,
         &CHECK,
+        &COLLECT,
         &INDEX,
         &LIVE,
         &READY,
@@ -2048,6 +2175,13 @@ impl Route {
             Self::ShowQuota { .. } => &SHOW_QUOTA,
             Self::SetQuota { .. } => &SET_QUOTA,
             Self::ClearQuota { .. } => &CLEAR_QUOTA,
+            Self::ListRetention => &LIST_RETENTION,
+            Self::PreviewUnsaved => &PREVIEW_UNSAVED,
+            Self::ShowRetention { .. } => &SHOW_RETENTION,
+            Self::SetRetention { .. } => &SET_RETENTION,
+            Self::DeleteRetention { .. } => &DELETE_RETENTION,
+            Self::PreviewRetention { .. } => &PREVIEW_RETENTION,
+            Self::RunRetention { .. } => &RUN_RETENTION,
             Self::ListModels => &LIST_MODELS,
             Self::Publish => &PUBLISH,
             Self::PublishFile { .. } => &PUBLISH_FILE,
@@ -2104,6 +2238,7 @@ impl Route {
             Self::LogProof { .. } => &LOG_PROOF,
             Self::RotateLogKey => &ROTATE_LOG_KEY,
             Self::Check => &CHECK,
+            Self::Collect => &COLLECT,
         }
     }
 }
