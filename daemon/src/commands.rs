@@ -4,6 +4,7 @@
 
 mod check;
 mod gc;
+mod keep;
 mod log;
 mod migrate;
 mod migrate_blobs;
@@ -63,6 +64,14 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Gc(options) => {
             logging::report_warnings(loaded);
             gc::gc(&loaded.config, options)
+        }
+        Command::Quota(command) => {
+            logging::report_warnings(loaded);
+            keep::quota(&loaded.config, command)
+        }
+        Command::Retention(command) => {
+            logging::report_warnings(loaded);
+            keep::retention(&loaded.config, command)
         }
         Command::Migrate(options) => {
             logging::report_warnings(loaded);

@@ -30,7 +30,10 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::InitDb
         | Command::User(_)
         | Command::Log(_)
-        | Command::Check(_) | Command::Gc(_)
+        | Command::Check(_)
+        | Command::Gc(_)
+        | Command::Quota(_)
+        | Command::Retention(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {

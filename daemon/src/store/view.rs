@@ -1330,13 +1330,14 @@ mod tests {
 
     use common::api::State;
     use common::name::{ItemId, ModelId};
+    use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
     use super::{KvRecords, SORTED_ROWS_MAX, apply};
     use crate::store::VersionKey;
     use crate::store::overlay::Overlay;
     use crate::store::records::{
-        DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
-        ReviewRecord, VersionRecord, Write,
+        Account, ArtifactRecord, DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord,
+        QuotaRecord, ReviewDecision, ReviewRecord, UsageRecord, VersionRecord, Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
 
@@ -1565,6 +1566,191 @@ mod tests {
         assert_eq!(counts(), [4, 1]);
         write(&tree, &[Write::PutModel(ModelRecord { purged: true, ..deleted })]);
         assert_eq!(counts(), [0, 0]);
+    }
+
+    /// One step of a registry's life, for the counters of quotas.
+    #[derive(Debug, Clone)]
+    enum Life {
+        /// A user publishes a version of so many octets; the version's write comes before the model's, or after it.
+        Publish { model: u8, user: u8, sizes: Vec<u16>, first: bool },
+        /// A version is deleted, restored or purged.
+        Delete { model: u8, version: u8 },
+        Restore { model: u8, version: u8 },
+        Purge { model: u8, version: u8 },
+        DeleteModel { model: u8 },
+        PurgeModel { model: u8 },
+    }
+
+    fn lives() -> impl Strategy<Value = Vec<Life>> {
+        let publish = (0..4_u8, 0..3_u8, proptest::collection::vec(any::<u16>(), 0..4), any::<bool>())
+            .prop_map(|(model, user, sizes, first)| Life::Publish { model, user, sizes, first });
+        let of_version = (0..4_u8, 1..6_u8);
+        proptest::collection::vec(
+            prop_oneof![
+                4 => publish,
+                1 => of_version.clone().prop_map(|(model, version)| Life::Delete { model, version }),
+                1 => of_version.clone().prop_map(|(model, version)| Life::Restore { model, version }),
+                2 => of_version.prop_map(|(model, version)| Life::Purge { model, version }),
+                1 => (0..4_u8).prop_map(|model| Life::DeleteModel { model }),
+                1 => (0..4_u8).prop_map(|model| Life::PurgeModel { model }),
+            ],
+            0..40,
+        )
+    }
+
+    const NAMES: [&str; 4] = ["a", "Team/a", "team/b", "other/a"];
+
+    proptest! {
+        /// Whatever is published, deleted, restored and purged in whatever order: what is counted of each user and namespace
+        /// is what a sum over all versions that are left comes to, and what is nothing has no record.
+        #[test]
+        fn usage_is_the_sum(lives in lives()) {
+            let tree = tree();
+            let deletion =
+                || DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "x".into(), state_before: State::Available };
+            let mut ids: [Option<ModelId>; 4] = [None; 4];
+            let mut made = 0_u128;
+            for life in lives {
+                let records = KvRecords(&tree);
+                let find = |model: u8, version: u8| {
+                    let id = ids[usize::from(model)]?;
+                    records.version(id, u32::from(version).try_into().unwrap()).unwrap()
+                };
+                let mut writes = Vec::new();
+                match life {
+                    Life::Publish { model, user, sizes, first } => {
+                        let which = usize::from(model);
+                        let id = *ids[which].get_or_insert_with(|| {
+                            made += 1;
+                            ModelId::from_u128(made)
+                        });
+                        let mut record = records.model(id).unwrap().unwrap_or_else(|| super::tests::model(0, &[]));
+                        (record.id, record.name) = (id, NAMES[which].parse().unwrap());
+                        record.last_number += 1;
+                        let mut version = version(record.last_number, State::Available, None);
+                        (version.model, version.created_by_id) = (id, format!("usr_{user}"));
+                        version.artifacts = sizes
+                            .iter()
+                            .enumerate()
+                            .map(|(at, size)| ArtifactRecord {
+                                path: format!("{at}.bin").parse().unwrap(),
+                                size: u64::from(*size),
+                                digest: common::digest::Digest::from_bytes([7; 32]),
+                                format: String::new(),
+                                verdict: None,
+                            })
+                            .collect();
+                        writes.push(Write::PutVersion(version));
+                        writes.insert(usize::from(first), Write::PutModel(record));
+                    }
+                    Life::Delete { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::PutVersion(VersionRecord { deleted: Some(deletion()), ..found })));
+                    }
+                    Life::Restore { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::PutVersion(VersionRecord { deleted: None, ..found })));
+                    }
+                    Life::Purge { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::DeleteVersion { model: found.model, version: found.version }));
+                    }
+                    Life::DeleteModel { model } => {
+                        let id = ids[usize::from(model)];
+                        let found = id.and_then(|id| records.model(id).unwrap());
+                        writes.extend(found.map(|found| Write::PutModel(ModelRecord { deleted: Some(deletion()), ..found })));
+                    }
+                    Life::PurgeModel { model } => {
+                        if let Some(id) = ids[usize::from(model)].take() {
+                            let versions = records.versions(id, None, 1000).unwrap();
+                            writes.extend(versions.iter().map(|one| Write::DeleteVersion { model: id, version: one.version }));
+                            let found = records.model(id).unwrap().unwrap();
+                            writes.push(Write::PutModel(ModelRecord { purged: true, deleted: None, ..found }));
+                        }
+                    }
+                }
+                write(&tree, &writes);
+            }
+            let records = KvRecords(&tree);
+            let mut sums: BTreeMap<Account, UsageRecord> = BTreeMap::new();
+            for (which, id) in ids.iter().enumerate().filter_map(|(which, id)| Some((which, (*id)?))) {
+                let namespace = Account::of_model(&NAMES[which].parse().unwrap());
+                sums.entry(namespace.clone()).or_default().models += 1;
+                for version in records.versions(id, None, 1000).unwrap() {
+                    for account in [namespace.clone(), Account::User(version.created_by_id.clone())] {
+                        let sum = sums.entry(account).or_default();
+                        sum.versions += 1;
+                        sum.bytes += version.artifacts.iter().map(|artifact| artifact.size).sum::<u64>();
+                    }
+                }
+            }
+            let counted = records.accounts(None, 100).unwrap();
+            let counted: BTreeMap<Account, UsageRecord> =
+                counted.into_iter().map(|account| (account.clone(), records.usage(&account).unwrap())).collect();
+            prop_assert_eq!(counted, sums);
+        }
+    }
+
+    /// Accounts come page by page in one order, those that have only a quota among them.
+    #[test]
+    fn accounts_in_pages() {
+        let tree = tree();
+        let quota = |account| {
+            let by = "ana".to_owned();
+            Write::PutQuota(QuotaRecord { account, bytes: Some(1), versions: None, models: None, by, at_ms: 1, index: 1 })
+        };
+        let named = |name: &str| ModelRecord { name: name.parse().unwrap(), ..model(0, &[]) };
+        let user = |id: &str| Account::User(id.to_owned());
+        let namespace = |name: &str| Account::Namespace(name.to_owned());
+        write(&tree, &[Write::PutModel(named("b/x")), Write::PutVersion(version(1, State::Available, None))]);
+        write(&tree, &[quota(namespace("a")), quota(namespace("b")), quota(user("usr_b")), quota(namespace(""))]);
+        let all = [namespace(""), namespace("a"), namespace("b"), user("usr_ana"), user("usr_b")];
+        for limit in 1..7 {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = KvRecords(&tree).accounts(after.as_ref(), limit).unwrap();
+                after = page.last().cloned();
+                found.extend(page.clone());
+                if page.len() < limit {
+                    break;
+                }
+            }
+            assert_eq!(found, all, "{limit}");
+        }
+        write(&tree, &[Write::DeleteQuota(user("usr_b"))]);
+        assert_eq!(KvRecords(&tree).quota(&user("usr_b")).unwrap(), None);
+        assert_eq!(KvRecords(&tree).quota(&namespace("a")).unwrap().unwrap().bytes, Some(1));
+    }
+
+    /// Deleted versions are found by the end of their time, until they are restored or purged.
+    #[test]
+    fn deleted_versions_by_time() {
+        let tree = tree();
+        let deleted = |number: u32, until_ms| {
+            let deletion =
+                DeletionRecord { at_ms: 1, restorable_until_ms: until_ms, by: "x".into(), state_before: State::Available };
+            Write::PutVersion(VersionRecord { deleted: Some(deletion), ..version(number, State::Deleted, None) })
+        };
+        write(&tree, &[deleted(1, 30), deleted(2, 10), deleted(3, 20), Write::PutVersion(version(4, State::Available, None))]);
+        let found = |after: Option<&[u8]>, until_ms| {
+            let found = KvRecords(&tree).deleted_versions(after, until_ms, 2).unwrap();
+            found.into_iter().map(|(place, (_model, version))| (place, version.number())).collect::<Vec<_>>()
+        };
+        let numbers = |found: &[(Vec<u8>, u32)]| found.iter().map(|(_place, number)| *number).collect::<Vec<_>>();
+        let first = found(None, 31);
+        assert_eq!(numbers(&first), [2, 3]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 31)), [1]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 30)), [] as [u32; 0]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 5)), [] as [u32; 0]);
+        assert_eq!(numbers(&found(None, 20)), [2]);
+        let model = ModelId::from_u128(1);
+        write(&tree, &[Write::PutVersion(version(2, State::Available, None))]);
+        write(&tree, &[Write::DeleteVersion { model, version: 3.try_into().unwrap() }]);
+        assert_eq!(numbers(&found(None, 99)), [1]);
+        let all = KvRecords(&tree).all_versions(None, 9).unwrap();
+        assert_eq!(all.iter().map(|one| one.version.number()).collect::<Vec<_>>(), [1, 2, 4]);
+        let rest = KvRecords(&tree).all_versions(Some((model, 2.try_into().unwrap())), 9).unwrap();
+        assert_eq!(rest.len(), 1);
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.
