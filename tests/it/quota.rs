@@ -1,6 +1,5 @@
 //! Quotas: never exceeded whatever comes at once, refused before the first octet, kept over restarts, and counted right.
 
-
 use common::role::Role;
 use serde_json::{Value, json};
 use tests::daemon::Daemon;
@@ -202,7 +201,8 @@ fn resumable_uploads_reserve() {
 /// Whoever announces nearly all the room there is, and sends nothing, keeps nobody else from announcing a part of it.
 #[test]
 fn announcing_is_no_blockade() {
-    let daemon = Daemon::with(&[("MREG_MAX_UPLOAD_BYTES", "64 TiB"), ("MREG_UPLOAD_BYTES_PER_USER", "64 TiB")]);
+    let mut daemon = Daemon::with(&[("MREG_MAX_UPLOAD_BYTES", "64 TiB"), ("MREG_UPLOAD_BYTES_PER_USER", "64 TiB")]);
+    daemon.expect_line("there is not enough free space for an upload");
     let (carl, dora) = (daemon.user("carl", Role::Contributor), daemon.user("dora", Role::Contributor));
     let free = carl.value("/status")["storage"]["free_bytes"].as_u64().unwrap();
     create(&carl, free / 10 * 8, None).expect(201);

@@ -11,6 +11,9 @@ use super::{Failed, runtime, say};
 use crate::cli::{self, Exit, GcOptions};
 use crate::config::Config;
 
+/// Orphans that a JSON object lists; the total has all, and as text there is no limit.
+const ORPHANS_MAX: usize = 100_000;
+
 pub(super) fn gc(config: &Config, options: GcOptions) -> Result<(), Failed> {
     let request =
         GcRequest { dry_run: options.dry_run, min_age_seconds: options.min_age.map(|min_age| min_age.as_secs()) };
@@ -69,7 +72,9 @@ impl Report {
         match line {
             GcLine::Progress { step, done } => self.progress.show(&step, done, done),
             GcLine::Orphan { digest, size, removed } if self.json => {
-                self.orphans.push(json!({"digest": digest, "size": size, "removed": removed}));
+                if self.orphans.len() < ORPHANS_MAX {
+                    self.orphans.push(json!({"digest": digest, "size": size, "removed": removed}));
+                }
             }
             GcLine::Orphan { digest, size, removed } => {
                 let what = if removed { "unneeded" } else { "left" };

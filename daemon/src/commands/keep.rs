@@ -90,10 +90,7 @@ pub(super) fn retention(config: &Config, command: RetentionCommand) -> Result<()
 }
 
 /// Does it at the running daemon.
-fn with_daemon<T>(
-    config: &Config,
-    work: impl AsyncFnOnce(&mut Operator) -> Result<T, Failed>,
-) -> Result<T, Failed> {
+fn with_daemon<T>(config: &Config, work: impl AsyncFnOnce(&mut Operator) -> Result<T, Failed>) -> Result<T, Failed> {
     runtime()?.block_on(async {
         let Some(mut operator) = running(config).await? else {
             let dir = config.data_dir.display();
@@ -165,9 +162,8 @@ fn document(value: &impl Serialize) -> String {
 fn quota_line(quota: &QuotaInfo) -> String {
     let QuotaInfo { kind, name, limits, is_own, used, reserved_bytes, .. } = quota;
     let name = if name.is_empty() && *kind == QuotaKind::Namespace { NO_NAMESPACE } else { name };
-    let of = |used: u64, limit: Option<u64>| {
-        limit.map_or_else(|| used.to_string(), |limit| format!("{used} of {limit}"))
-    };
+    let of =
+        |used: u64, limit: Option<u64>| limit.map_or_else(|| used.to_string(), |limit| format!("{used} of {limit}"));
     let reserved = if *reserved_bytes > 0 { format!(" and {reserved_bytes} reserved") } else { String::new() };
     let models = if *kind == QuotaKind::Namespace {
         format!(", {} models", of(used.models, limits.models))

@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, gc, health, ingest, inspection, keys, log, login, models, pages,
-    quotas, retention, tus, upload, users, versions,
+    Answer, Call, aliases, audit, body, check, download, gc, health, ingest, inspection, keys, log, login, models,
+    pages, quotas, retention, tus, upload, users, versions,
 };
 
 /// Answers a call that was admitted.

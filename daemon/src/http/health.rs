@@ -365,7 +365,8 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     {
         add("gc_orphans", "gauge", "Blobs that nothing pointed to, at the last collection.", last.orphans as f64);
         let wrong = last.missing + last.wrong_size + last.miscounted;
-        let help = "Blobs missing, of a wrong size or miscounted at the last collection; anything but 0 needs a person.";
+        let help =
+            "Blobs missing, of a wrong size or miscounted at the last collection; anything but 0 needs a person.";
         add("gc_wrong", "gauge", help, wrong as f64);
         if let Some(seconds) = status.last_ended_at.as_deref().and_then(seconds_since) {
             add("gc_age_seconds", "gauge", "Since the last collection ended.", seconds);

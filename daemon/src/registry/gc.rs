@@ -137,7 +137,8 @@ impl Registry {
     pub async fn gc_status(&self) -> Result<GcStatus, RegistryError> {
         let inner = &self.inner;
         let interval = inner.settings.gc.interval;
-        let (last, due_ms) = inner.read(|view| Ok((last(view)?, interval.map(|it| due_ms(view, it)).transpose()?))).await?;
+        let (last, due_ms) =
+            inner.read(|view| Ok((last(view)?, interval.map(|it| due_ms(view, it)).transpose()?))).await?;
         let state = match (inner.gc.running.load(Ordering::Acquire), interval) {
             (true, _) => "running",
             (false, Some(_)) => "waiting",
@@ -368,8 +369,8 @@ impl<'i> Collection<'i> {
 
     fn fail(&mut self, digest: &Digest, what: String) {
         self.failures += 1;
-        tracing::error!(%digest, what, "a collection found something wrong with a blob");
         if self.failures <= TOLD_MAX {
+            tracing::error!(%digest, what, "a collection found something wrong with a blob");
             self.say(GcLine::Failure { place: digest.to_string(), what });
         }
         if self.failures == TOLD_MAX {
@@ -550,7 +551,10 @@ impl<'i> Collection<'i> {
             digests.iter().filter(|digest| references.verdict(digest) == Verdict::Miscounted).copied().collect();
         for digest in wrong {
             self.total.miscounted += 1;
-            self.fail(&digest, "has a count of references in the log that doesn't fit its versions; it is kept".to_owned());
+            self.fail(
+                &digest,
+                "has a count of references in the log that doesn't fit its versions; it is kept".to_owned(),
+            );
         }
         suspects.retain(|(digest, _size)| is_free(digest));
         if self.asked.dry_run {
@@ -609,7 +613,8 @@ impl<'i> Collection<'i> {
             let shown = self.read(|view| Ok(view.blob(&digest)?))?.map_or(0, |record| record.refs);
             if recorded != files {
                 self.total.miscounted += 1;
-                let what = format!("has {recorded} references by the count in the log, and {files} files of versions are it");
+                let what =
+                    format!("has {recorded} references by the count in the log, and {files} files of versions are it");
                 self.fail(&digest, what);
             } else if shown != recorded && self.inner.store.stats().in_doubt {
                 self.total.miscounted += 1;
@@ -617,7 +622,9 @@ impl<'i> Collection<'i> {
             }
         }
         if self.more_doubtful {
-            self.say(GcLine::Remark { what: "there are more counts in doubt than were looked up: run `mregd check`".into() });
+            self.say(GcLine::Remark {
+                what: "there are more counts in doubt than were looked up: run `mregd check`".into(),
+            });
         }
         Ok(())
     }

@@ -402,8 +402,7 @@ impl Registry {
             let more = accounts.len() > limit;
             accounts.truncate(limit);
             let last = accounts.last().filter(|_last| more);
-            let next_cursor =
-                last.map(|last| cursor::write(LIST, (last.kind(), last.key()), None)).transpose()?;
+            let next_cursor = last.map(|last| cursor::write(LIST, (last.kind(), last.key()), None)).transpose()?;
             let items = accounts.iter().map(|account| work.quota_info(view, account)).collect::<Result<_, _>>()?;
             Ok(Page { items, total: None, next_cursor, prev_cursor: None })
         });

@@ -194,7 +194,9 @@ impl Inner {
                 return;
             }
             match removed {
-                Ok(_removed) => tracing::debug!(suspects = suspects.len(), ?took, "looked in the log for what is not needed"),
+                Ok(_removed) => {
+                    tracing::debug!(suspects = suspects.len(), ?took, "looked in the log for what is not needed")
+                }
                 Err(error) => {
                     let error = crate::error_chain(&error);
                     tracing::error!(error, "the log can't be asked whether blobs are needed; they are kept");
@@ -211,7 +213,10 @@ impl Inner {
     }
 
     /// Reads on in the log, on a thread that gives way.
-    pub(crate) async fn read_references(self: &Arc<Self>, mut references: References) -> Result<References, RegistryError> {
+    pub(crate) async fn read_references(
+        self: &Arc<Self>,
+        mut references: References,
+    ) -> Result<References, RegistryError> {
         let (done, read) = oneshot::channel();
         let inner = Arc::clone(self);
         let work = move || {

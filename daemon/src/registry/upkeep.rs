@@ -127,7 +127,11 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let rescans =
         inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
     let collections = inner.settings.gc.interval.map(|every| tokio::spawn(gc::rounds(Arc::downgrade(inner), every)));
-    [sweep, summaries, purges, expiries, put_off, retention, feed].into_iter().chain(rescans).chain(collections).collect()
+    [sweep, summaries, purges, expiries, put_off, retention, feed]
+        .into_iter()
+        .chain(rescans)
+        .chain(collections)
+        .collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)

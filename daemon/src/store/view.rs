@@ -1336,8 +1336,8 @@ mod tests {
     use crate::store::VersionKey;
     use crate::store::overlay::Overlay;
     use crate::store::records::{
-        Account, ArtifactRecord, DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord,
-        QuotaRecord, ReviewDecision, ReviewRecord, UsageRecord, VersionRecord, Write,
+        Account, ArtifactRecord, DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
+        ModelRecord, QuotaRecord, ReviewDecision, ReviewRecord, UsageRecord, VersionRecord, Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Records};
 
@@ -1572,13 +1572,31 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Life {
         /// A user publishes a version of so many octets; the version's write comes before the model's, or after it.
-        Publish { model: u8, user: u8, sizes: Vec<u16>, first: bool },
+        Publish {
+            model: u8,
+            user: u8,
+            sizes: Vec<u16>,
+            first: bool,
+        },
         /// A version is deleted, restored or purged.
-        Delete { model: u8, version: u8 },
-        Restore { model: u8, version: u8 },
-        Purge { model: u8, version: u8 },
-        DeleteModel { model: u8 },
-        PurgeModel { model: u8 },
+        Delete {
+            model: u8,
+            version: u8,
+        },
+        Restore {
+            model: u8,
+            version: u8,
+        },
+        Purge {
+            model: u8,
+            version: u8,
+        },
+        DeleteModel {
+            model: u8,
+        },
+        PurgeModel {
+            model: u8,
+        },
     }
 
     fn lives() -> impl Strategy<Value = Vec<Life>> {
@@ -1697,7 +1715,15 @@ mod tests {
         let tree = tree();
         let quota = |account| {
             let by = "ana".to_owned();
-            Write::PutQuota(QuotaRecord { account, bytes: Some(1), versions: None, models: None, by, at_ms: 1, index: 1 })
+            Write::PutQuota(QuotaRecord {
+                account,
+                bytes: Some(1),
+                versions: None,
+                models: None,
+                by,
+                at_ms: 1,
+                index: 1,
+            })
         };
         let named = |name: &str| ModelRecord { name: name.parse().unwrap(), ..model(0, &[]) };
         let user = |id: &str| Account::User(id.to_owned());
@@ -1727,11 +1753,18 @@ mod tests {
     fn deleted_versions_by_time() {
         let tree = tree();
         let deleted = |number: u32, until_ms| {
-            let deletion =
-                DeletionRecord { at_ms: 1, restorable_until_ms: until_ms, by: "x".into(), state_before: State::Available };
+            let deletion = DeletionRecord {
+                at_ms: 1,
+                restorable_until_ms: until_ms,
+                by: "x".into(),
+                state_before: State::Available,
+            };
             Write::PutVersion(VersionRecord { deleted: Some(deletion), ..version(number, State::Deleted, None) })
         };
-        write(&tree, &[deleted(1, 30), deleted(2, 10), deleted(3, 20), Write::PutVersion(version(4, State::Available, None))]);
+        write(
+            &tree,
+            &[deleted(1, 30), deleted(2, 10), deleted(3, 20), Write::PutVersion(version(4, State::Available, None))],
+        );
         let found = |after: Option<&[u8]>, until_ms| {
             let found = KvRecords(&tree).deleted_versions(after, until_ms, 2).unwrap();
             found.into_iter().map(|(place, (_model, version))| (place, version.number())).collect::<Vec<_>>()
