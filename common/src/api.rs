@@ -5,12 +5,18 @@ mod tokens;
 
 mod webhooks;
 
+pub mod gc;
+pub mod quota;
+pub mod retention;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use self::gc::GcStatus;
+use self::retention::RetentionStatus;
 use crate::audit::Receipt;
 use crate::digest::Digest;
 use crate::grant::{Grant, GrantBody};
@@ -997,6 +1003,12 @@ pub struct Status {
     /// How full the quarantine is.
     #[serde(default)]
     pub quarantine: QuarantineStatus,
+    /// Rules by which versions go.
+    #[serde(default)]
+    pub retention: RetentionStatus,
+    /// How bytes that nothing needs are looked for.
+    #[serde(default)]
+    pub gc: GcStatus,
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,

@@ -4,6 +4,7 @@
 //! for the caller.
 
 mod change;
+mod keep;
 mod resumable;
 mod sse;
 mod tokens;

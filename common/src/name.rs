@@ -89,6 +89,17 @@ impl ModelName {
         self.0.to_ascii_lowercase()
     }
 
+    /// The part before the slash, by which namespaces are told apart: in lower case, and empty where there is none.
+    ///
+    /// ```
+    /// use common::name::ModelName;
+    /// assert_eq!("Team/bert".parse::<ModelName>().unwrap().namespace(), "team");
+    /// assert_eq!("bert".parse::<ModelName>().unwrap().namespace(), "");
+    /// ```
+    pub fn namespace(&self) -> String {
+        self.0.split_once('/').map_or_else(String::new, |(namespace, _name)| namespace.to_ascii_lowercase())
+    }
+
     /// The name a file without one gets: its stem by the slug rules (`model.tar.gz` → `model`). Everything from the
     /// first dot on is the suffix; other characters become `-`; at most 96 octets remain.
     ///

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Finding;
+use crate::api::quota::QuotaExcess;
 
 /// The media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -29,6 +30,9 @@ pub struct Problem {
     /// Where inspection is the reason: what was found, the gravest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// Where a quota is the reason: which, and by how much it would be exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaExcess>,
 }
 
 /// One refused value.
@@ -85,6 +89,8 @@ problem_types! {
         "The password was set by somebody else and must be changed before anything else: POST /me/password."
     ModelQuarantined "model-quarantined" 403 "The version is held in quarantine"
         "Inspection found something in the version's files, or an admin put it in quarantine. Its bytes are not handed out until an admin releases it; GET on the version lists the findings."
+    QuotaExceeded "quota-exceeded" 403 "The quota is used up"
+        "What would be kept is more than a user or a namespace may keep. `quota` tells whose quota it is, its limit, what is used, what uploads under way have reserved, and what this would have needed. Each version counts in full, also one that is deleted and can still be restored, or whose files are stored already. Nothing was kept, but for a resumable upload, which goes on from its offset. Purge versions, or ask an admin for more. It is no 413, for the request is not too large in itself, and no 507, for the disk is not full and nothing is to be done by the operator."
     NotFound "not-found" 404 "Nothing here"
         "No such resource, or one that is not yours to see."
     MethodNotAllowed "method-not-allowed" 405 "The resource doesn't know this method"
@@ -162,6 +168,7 @@ impl ProblemType {
             instance: instance.into(),
             errors: Vec::new(),
             findings: Vec::new(),
+            quota: None,
         }
     }
 }

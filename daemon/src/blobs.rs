@@ -100,6 +100,15 @@ pub trait Blobs: Send + Sync {
         None
     }
 
+    /// How long ago a blob was stored, as far as clocks agree; none if there is none, or if that can't be told. For those who
+    /// leave alone what was stored lately.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    fn age(&self, _digest: &Digest) -> Result<Option<Duration>, BlobError> {
+        Ok(None)
+    }
+
     /// Calls `visit` with the digest and size in octets of each blob, in no order. Blobs kept or removed meanwhile may be
     /// visited or not; all others are, once each. Names in the store that are no digests are passed over.
     ///

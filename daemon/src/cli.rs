@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use common::api::quota::QuotaKind;
 use common::audit::Verifier;
 use common::certificate::KeyPin;
 use common::manual::Shell;
@@ -147,6 +148,17 @@ pub enum Command {
     /// Works beside the running daemon, at a low priority, or on the stopped registry, of which nothing is changed. A running
     /// daemon reads files that are missing or of the wrong size once more, and quarantines the versions that need them.
     Check(CheckOptions),
+    /// Remove stored bytes that no version needs, and tell what is missing; exit code 65 if anything is wrong
+    ///
+    /// What a purge frees goes by itself; this finds what crashes and failed removals left. Works beside the running daemon,
+    /// at a low priority, or at the stopped registry.
+    Gc(GcOptions),
+    /// Say how much users and namespaces may keep, and see what they do; only while the daemon runs
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// Manage the rules by which versions go; only while the daemon runs
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Move the log between this directory and a database that several daemons share; only while all daemons are stopped
     ///
     /// What was copied is read back and compared: as many entries, the same root, the same state. Artifacts are not moved.
@@ -426,6 +438,122 @@ pub struct CheckOptions {
     /// Read blobs no faster than this, at least 4 KiB: bytes, or a number with KiB, MiB, GiB or TiB
     #[arg(long, value_name = "SIZE", value_parser = rate, requires = "blobs")]
     pub bytes_per_second: Option<u64>,
+}
+
+/// Options of `mregd gc`.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcOptions {
+    /// Only tell what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave alone what was stored less long ago: a number and s, m, h or d [default: MREG_GC_MIN_AGE]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub min_age: Option<Duration>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose quota.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct QuotaOf {
+    /// user or namespace
+    #[arg(value_name = "KIND")]
+    pub kind: QuotaKind,
+    /// The user's name, or the part of models' names before the slash; - for models without one
+    #[arg(value_name = "NAME", allow_hyphen_values = true)]
+    pub name: String,
+}
+
+/// `mregd quota`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum QuotaCommand {
+    /// List what users and namespaces keep, and how much they may
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one
+    Show {
+        /// Whose.
+        #[command(flatten)]
+        of: QuotaOf,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set one, in place of the default; what is left out has no limit
+    Set {
+        /// Whose.
+        #[command(flatten)]
+        of: QuotaOf,
+        /// Octets of all versions: bytes, or a number with KiB, MiB, GiB or TiB
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        bytes: Option<u64>,
+        /// How many versions
+        #[arg(long, value_name = "COUNT")]
+        versions: Option<u64>,
+        /// How many models; of namespaces only
+        #[arg(long, value_name = "COUNT")]
+        models: Option<u64>,
+    },
+    /// Go back to the default
+    Clear {
+        /// Whose.
+        #[command(flatten)]
+        of: QuotaOf,
+    },
+}
+
+/// `mregd retention`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum RetentionCommand {
+    /// List the rules, when they are carried out next, and what the last runs came to
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a rule as JSON
+    Show {
+        /// Its name
+        rule: String,
+    },
+    /// Show what a rule would take now: one that is set, or one in a file
+    Preview {
+        /// Its name
+        #[arg(required_unless_present = "file")]
+        rule: Option<String>,
+        /// A file with a rule as JSON; - for standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "rule")]
+        file: Option<PathBuf>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a rule; by itself it does nothing before MREG_RETENTION_GRACE is over
+    Set {
+        /// Its name
+        rule: String,
+        /// A file with the rule as JSON; - for standard input
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove a rule
+    Delete {
+        /// Its name
+        rule: String,
+    },
+    /// Have a rule carried out at once
+    Run {
+        /// Its name
+        rule: String,
+    },
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    bytes(text, 0)
 }
 
 fn rate(text: &str) -> Result<u64, String> {

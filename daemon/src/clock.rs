@@ -1,7 +1,7 @@
 //! Wall time: `now_ms()` is its only reader in the registry and its faces. Knows how an instant is written on the wire;
 //! refuses to know what any instant means.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,12 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How long ago a file's time was; nothing where it seems to come from the future.
+pub fn since(time: SystemTime) -> Duration {
+    let at_ms = time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    Duration::from_millis(u64::try_from(now_ms().saturating_sub(at_ms)).unwrap_or(0))
 }
 
 /// The last millisecond of the year 9998: the time library ends a day before 9999 does.

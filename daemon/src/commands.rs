@@ -3,6 +3,8 @@
 //! know rules: those are the registry's. `main` parses and prepares, this acts.
 
 mod check;
+mod gc;
+mod keep;
 mod log;
 mod migrate;
 mod migrate_blobs;
@@ -63,6 +65,18 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Check(options) => {
             logging::report_warnings(loaded);
             check::check(&loaded.config, options)
+        }
+        Command::Gc(options) => {
+            logging::report_warnings(loaded);
+            gc::gc(&loaded.config, options)
+        }
+        Command::Quota(command) => {
+            logging::report_warnings(loaded);
+            keep::quota(&loaded.config, command)
+        }
+        Command::Retention(command) => {
+            logging::report_warnings(loaded);
+            keep::retention(&loaded.config, command)
         }
         Command::Migrate(options) => {
             logging::report_warnings(loaded);

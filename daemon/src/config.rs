@@ -72,8 +72,20 @@ pub struct Config {
     pub uploads_per_user_max: usize,
     /// What those may come to, in bytes.
     pub upload_bytes_per_user_max: u64,
+    /// What one user may keep, in bytes, where nothing else was set for that user; none: no limit.
+    pub quota_bytes_per_user: Option<u64>,
+    /// The same of a namespace.
+    pub quota_bytes_per_namespace: Option<u64>,
     /// How long a deleted model can be restored, in days.
     pub restore_days: u32,
+    /// How long a new or changed retention rule does nothing by itself.
+    pub retention_grace: Duration,
+    /// How often rules are carried out.
+    pub retention_interval: Duration,
+    /// How often bytes that nothing points to are looked for; none: only on demand.
+    pub gc_interval: Option<Duration>,
+    /// What was stored less long ago is left alone then.
+    pub gc_min_age: Duration,
     /// How often every artifact is read again; none: never.
     pub scrub_interval: Option<Duration>,
     /// How much is read then, in bytes a second; at least 4096.
@@ -407,7 +419,13 @@ impl Draft {
             upload_expiry: Duration::ZERO,
             uploads_per_user_max: 0,
             upload_bytes_per_user_max: 0,
+            quota_bytes_per_user: None,
+            quota_bytes_per_namespace: None,
             restore_days: 0,
+            retention_grace: Duration::ZERO,
+            retention_interval: Duration::ZERO,
+            gc_interval: None,
+            gc_min_age: Duration::ZERO,
             scrub_interval: None,
             scrub_bytes_per_second: 0,
             blobs: Place::Disk,

@@ -5,13 +5,14 @@
 //! | `login` | `/login /token/refresh /logout /me /me/password` |
 //! | `users` | `/register /users… /roles` |
 //! | `tokens` | `/tokens…` |
+//! | `quotas`, `retention` | `/quotas… /me/quota`, `/retention…` |
 //! | `models`, `versions`, `aliases` | `/models…` |
 //! | `upload`, `download` | the bytes of a version, in and out |
 //! | `tus` | `/uploads…` |
 //! | `ingest` | `/ingest…` |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
-//! | `keys`, `check` | `/log/rotate-key /check`, at the control socket only |
+//! | `keys`, `check`, `gc` | `/log/rotate-key /check /gc`, at the control socket only |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -33,6 +34,8 @@ mod recent;
 pub mod login;
 pub mod users;
 pub mod tokens;
+pub mod quotas;
+pub mod retention;
 pub mod models;
 pub mod versions;
 pub mod inspection;
@@ -46,6 +49,7 @@ pub mod audit;
 pub mod log;
 pub mod keys;
 pub mod check;
+pub mod gc;
 pub mod health;
 pub mod pages;
 pub mod openapi;

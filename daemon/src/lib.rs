@@ -583,6 +583,16 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
             is_own_key: config.webhooks.key.is_none(),
             allow: config.webhooks.allow.clone(),
         },
+        quotas: settings::QuotaSettings {
+            user_bytes: config.quota_bytes_per_user,
+            namespace_bytes: config.quota_bytes_per_namespace,
+        },
+        retention: settings::RetentionSettings { grace: config.retention_grace, interval: config.retention_interval },
+        gc: settings::GcSettings {
+            interval: config.gc_interval,
+            min_age: config.gc_min_age,
+            dir: config.data_dir.clone(),
+        },
     })
 }
 

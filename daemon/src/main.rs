@@ -32,6 +32,9 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::Token(_)
         | Command::Log(_)
         | Command::Check(_)
+        | Command::Gc(_)
+        | Command::Quota(_)
+        | Command::Retention(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {

@@ -19,6 +19,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::Malicious { .. } => ProblemType::MaliciousContent,
+        RegistryError::QuotaExceeded(_) => ProblemType::QuotaExceeded,
         RegistryError::NotFound { .. } => ProblemType::NotFound,
         RegistryError::TimedOut => ProblemType::RequestTimeout,
         RegistryError::Interrupted => ProblemType::BadRequest,

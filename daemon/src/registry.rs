@@ -40,6 +40,9 @@
 //! | `webhooks` | what is told to others about entries, and how far that has come |
 //! | `commit`, `idempotency` | the one way into the store |
 //! | `pins`, `removal` | bytes nobody points to |
+//! | `gc` | what crashes left of bytes, and what is missing |
+//! | `retention` | rules by which versions go |
+//! | `quota` | how much may be kept, and what uploads have reserved of it |
 //! | `upkeep` | what runs by the clock |
 
 pub mod access;
@@ -59,6 +62,7 @@ mod examine;
 pub mod excerpt;
 pub mod fetch;
 pub mod grants;
+pub mod gc;
 pub mod idempotency;
 pub mod ingest;
 pub mod inspection;
@@ -71,11 +75,13 @@ pub mod pins;
 mod place;
 pub mod policy;
 pub mod publish;
+pub mod quota;
 pub mod removal;
 pub mod render;
 pub mod rescan;
 pub mod resolve;
 pub mod resumable;
+pub mod retention;
 pub mod review;
 pub mod scrub;
 pub mod settings;
@@ -105,14 +111,17 @@ use crate::inspection::Inspector;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, logged_ip};
 use crate::registry::error::{Logged, RegistryError};
+use crate::registry::gc::Gc;
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
 use crate::registry::pins::Pins;
 use crate::registry::place::PlaceKey;
+use crate::registry::quota::Quotas;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
 use crate::registry::resumable::Resumables;
+use crate::registry::retention::Retention;
 use crate::registry::scrub::Scrub;
 use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
@@ -145,7 +154,10 @@ pub(crate) struct Inner {
     throttle: Throttle,
     token_uses: Uses,
     intake: Intake,
+    quotas: Arc<Quotas>,
     resumables: Resumables,
+    retention: Retention,
+    gc: Gc,
     forgets: Forgets,
     pins: Pins,
     removals: Removals,
@@ -185,8 +197,10 @@ impl Registry {
         let stale = Arc::clone(&blobs);
         // What is staged before the first upload is what a crash left.
         let records = settings.resumable.dir.clone();
+        let quotas = Arc::new(Quotas::new(settings.quotas));
+        let reserving = Arc::clone(&quotas);
         let first_steps = tokio::task::spawn_blocking(move || {
-            (stale.sweep_staging(), Resumables::load(&records, &*stale), password::hash_of_nobody())
+            (stale.sweep_staging(), Resumables::load(&records, &*stale, &reserving), password::hash_of_nobody())
         });
         let first_steps = first_steps.await.map_err(|error| RegistryError::Internal(error.into()))?;
         let (swept, resumables, hash_of_nobody) = first_steps;
@@ -208,7 +222,10 @@ impl Registry {
             throttle: Throttle::default(),
             token_uses: Uses::default(),
             intake: Intake::new(),
+            quotas,
             resumables: resumables?,
+            retention: Retention::default(),
+            gc: Gc::default(),
             forgets: Forgets::default(),
             pins: Pins::default(),
             removals: Removals::default(),

@@ -36,9 +36,10 @@ use tokio::sync::watch;
 
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
-    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord,
-    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
+    Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
+    ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord, VersionRecord,
+    WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::references::References;
 
@@ -426,6 +427,21 @@ pub trait Records {
     fn sender(&self, id: &str) -> Read<SenderRecord>;
     /// How many those are, without those of deleted models.
     fn held(&self, blocked: bool) -> Read<u64>;
+    /// What is kept of an account's.
+    fn usage(&self, account: &Account) -> Read<UsageRecord>;
+    /// How much it may keep; none where nobody set it.
+    fn quota(&self, account: &Account) -> Read<Option<QuotaRecord>>;
+    /// Accounts that have a quota, or of which something is kept: namespaces by name, then users by id, after one of them.
+    fn accounts(&self, after: Option<&Account>, limit: usize) -> Read<Vec<Account>>;
+    /// A rule by which versions go.
+    fn retention_rule(&self, name: &str) -> Read<Option<RetentionRuleRecord>>;
+    /// All of them, by name; the registry bounds how many there are.
+    fn retention_rules(&self) -> Read<Vec<RetentionRuleRecord>>;
+    /// Deleted versions whose time to be restored ended before `until_ms`, the longest over first, each with its place in
+    /// that order, to go on after. Those of deleted models are among them.
+    fn deleted_versions(&self, after: Option<&[u8]>, until_ms: i64, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>>;
+    /// Versions of all models, oldest model first, after one of them; deleted ones included.
+    fn all_versions(&self, after: Option<VersionKey>, limit: usize) -> Read<Vec<VersionRecord>>;
 }
 
 /// Which models, in what order.

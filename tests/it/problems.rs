@@ -77,6 +77,8 @@ fn every_type_is_met() {
     };
     keyed(4).expect(201);
     meet("idempotency-key-reused", keyed(5));
+    admin.put("/quotas/users/carl", &json!({"bytes": 1})).expect(200);
+    meet("quota-exceeded", carl.publish(Form::new().file("q", &samples::safetensors(6))));
 
     let elsewhere: BTreeSet<String> = ELSEWHERE.iter().map(|(slug, _)| (*slug).to_owned()).collect();
     let all: BTreeSet<String> = ProblemType::ALL.iter().map(|kind| kind.slug().to_owned()).collect();

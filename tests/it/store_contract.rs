@@ -12,7 +12,8 @@ use common::name::{ModelId, UserName};
 use common::role::Role;
 use daemon::config::database::{DatabaseAddress, SharedDatabase};
 use daemon::store::records::{
-    BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, SessionRecord, UserRecord, Write,
+    Account, BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, QuotaRecord, RetentionRuleRecord, RuleSpec,
+    RunRecord, SessionRecord, UsageRecord, UserRecord, Write,
 };
 use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
@@ -489,6 +490,66 @@ fn idempotency_keys_expire(backend: Backend) {
     assert!(opened.store.view().idempotency(&[2; 32]).unwrap().is_some());
 }
 
+/// Quotas and rules are kept, counted and found after the directory is opened again, and taken back.
+fn quotas_and_rules(backend: Backend) {
+    let opened = open_on(backend);
+    let runtime = runtime();
+    let (team, user) = (Account::Namespace("team".to_owned()), Account::User("usr_a".to_owned()));
+    let put = |writes: Vec<Write>| -> Decide {
+        Box::new(move |_records, _moment| {
+            Ok(Decision { draft: draft(Action::QuotaSet, Target::new("quota", "x")), writes })
+        })
+    };
+    let quota = |account: &Account| {
+        let (account, by) = (account.clone(), "admin".to_owned());
+        QuotaRecord { account, bytes: Some(9), versions: None, models: Some(2), by, at_ms: 7, index: 1 }
+    };
+    let rule = RetentionRuleRecord {
+        name: "old".to_owned(),
+        rule: RuleSpec {
+            pattern: "team/*".parse().unwrap(),
+            purges: false,
+            keep_newest: Some(3),
+            older_than_days: None,
+            states: vec![common::api::State::Deprecated],
+            protect_tags: vec![("stage".to_owned(), "prod".to_owned())],
+            enabled: true,
+        },
+        set_by: "admin".to_owned(),
+        set_at_ms: 1,
+        first_run_at_ms: 2,
+        requested_at_ms: Some(3),
+        last_run: Some(RunRecord {
+            began_at_ms: 1,
+            ended_at_ms: 2,
+            versions: 3,
+            bytes: 4,
+            complete: true,
+            on_demand: false,
+        }),
+        revision: 5,
+    };
+    let writes = [&team, &user].map(|account| Write::PutQuota(quota(account))).into_iter();
+    commit(&runtime, &opened.store, put(writes.chain([Write::PutRetentionRule(rule.clone())]).collect()));
+    let options = opened.options();
+    let Opened { dir, store, server } = opened;
+    runtime.block_on(store.close());
+    drop(store);
+    let store = reopen_with(&options).unwrap();
+    use daemon::store::Records;
+    assert_eq!(store.view().quota(&team).unwrap(), Some(quota(&team)));
+    assert_eq!(store.view().accounts(None, 9).unwrap(), [team.clone(), user.clone()]);
+    assert_eq!(store.view().usage(&team).unwrap(), UsageRecord::default());
+    assert_eq!(store.view().retention_rules().unwrap(), [rule]);
+    let gone = vec![Write::DeleteQuota(team.clone()), Write::DeleteRetentionRule { name: "old".to_owned() }];
+    commit(&runtime, &store, put(gone));
+    assert_eq!(store.view().quota(&team).unwrap(), None);
+    assert_eq!(store.view().retention_rule("old").unwrap(), None);
+    assert_eq!(store.view().accounts(None, 9).unwrap(), [user]);
+    runtime.block_on(store.close());
+    drop((dir, server));
+}
+
 /// The tree, its leaves and its past are what the entries make them, whatever piece of them is asked for.
 fn the_tree_and_its_past(backend: Backend) {
     let opened = open_on(backend);
@@ -565,5 +626,6 @@ on_both!(
     blobs_sessions_counters,
     grants,
     idempotency_keys_expire,
+    quotas_and_rules,
     the_tree_and_its_past
 );

@@ -5,6 +5,7 @@ mod act;
 mod export;
 mod fetch;
 mod get;
+mod keep;
 mod listing;
 mod manual;
 mod plain;

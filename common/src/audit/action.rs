@@ -135,6 +135,14 @@ actions! {
     BlobDamaged "blob.damaged" "a blob is not what its digest says; the versions that need it are held back"
     BlobUnreadable "blob.unreadable" "a blob could not be read; it is tried again before anything is held back"
     BlobRepaired "blob.repaired" "a blob that was damaged or unreadable is sound again"
+    QuotaSet "quota.set" "how much a user or a namespace may keep was set, or taken back to the default"
+    QuotaRead "quota.read" "quotas and what is used of them were read"
+    RetentionSet "retention.set" "a rule was set by which versions go"
+    RetentionDelete "retention.delete" "a rule was removed by which versions went"
+    RetentionRequest "retention.request" "a rule was asked to be carried out at once"
+    RetentionRun "retention.run" "a rule was carried out, with what went"
+    RetentionRead "retention.read" "rules by which versions go were read, or what they would take"
+    BlobsCollect "blobs.collect" "bytes that nothing points to were looked for and removed"
 }
 
 /// The name of an action that [`Action`] does not list. Only parsing makes one, so it is never a listed name.

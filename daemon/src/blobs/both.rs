@@ -90,6 +90,12 @@ impl Blobs for Both {
         }
     }
 
+    /// The younger one's, where both have it.
+    fn age(&self, digest: &Digest) -> Result<Option<Duration>, BlobError> {
+        let ages = [self.new.age(digest)?, self.old.age(digest)?];
+        Ok(ages.into_iter().flatten().min())
+    }
+
     /// What is kept is kept in the new store, also where the old one has it.
     fn commit_within(&self) -> Option<Duration> {
         self.new.commit_within()

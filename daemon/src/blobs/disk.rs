@@ -29,12 +29,14 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use common::digest::Digest;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::partial::Partials;
 use super::{BlobError, BlobReader, Blobs, Partial, Space, Staged};
+use crate::clock;
 use crate::durable::{self, MODE_DIR};
 
 /// Mode of a blob, from its first octet on. The descriptor that made the file may write to it all the same.
@@ -164,6 +166,15 @@ impl Blobs for DiskBlobs {
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         Ok(durable::remove(&self.store.path(digest))?)
+    }
+
+    /// Since its last octet was written, which for a resumable upload may be long before it was kept.
+    fn age(&self, digest: &Digest) -> Result<Option<Duration>, BlobError> {
+        match std::fs::symlink_metadata(self.store.path(digest)).and_then(|found| found.modified()) {
+            Ok(written) => Ok(Some(clock::since(written))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn list(&self, visit: &mut dyn FnMut(Digest, u64)) -> Result<(), BlobError> {

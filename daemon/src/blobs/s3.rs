@@ -212,6 +212,10 @@ impl Blobs for S3Blobs {
         }
     }
 
+    fn age(&self, digest: &Digest) -> Result<Option<Duration>, BlobError> {
+        Ok(self.store.object(digest)?.as_ref().map(removal::age))
+    }
+
     fn commit_within(&self) -> Option<Duration> {
         self.store.options.grace.map(removal::fresh)
     }

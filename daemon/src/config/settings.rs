@@ -253,6 +253,33 @@ pub const GROUPS: &[Group] = &[
                       another is created.",
             },
             Setting {
+                name: "MREG_QUOTA_BYTES_PER_USER",
+                default: Default::Text("off"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.quota_bytes_per_user = bytes_or_off(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes_or_off(config.quota_bytes_per_user),
+                },
+                doc: "What one user may keep, unless PUT /quotas/users/NAME says otherwise: the octets of all versions that \
+                      the user published and that are not purged, each counted in full. Bytes, or a number with KiB, MiB, \
+                      GiB or TiB, or off. Where several daemons share a log, all of them need the same.",
+            },
+            Setting {
+                name: "MREG_QUOTA_BYTES_PER_NAMESPACE",
+                default: Default::Text("off"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.quota_bytes_per_namespace = bytes_or_off(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_bytes_or_off(config.quota_bytes_per_namespace),
+                },
+                doc: "The same of a namespace, the part of a model's name before the slash, whoever published: models \
+                      without one count together. PUT /quotas/namespaces/NAME says otherwise.",
+            },
+            Setting {
                 name: "MREG_RESTORE_DAYS",
                 default: Default::Text("30"),
                 kind: Kind::Plain {
@@ -263,6 +290,59 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.restore_days.to_string(),
                 },
                 doc: "For how many days a deleted model can be restored before its artifacts may be removed.",
+            },
+            Setting {
+                name: "MREG_RETENTION_GRACE",
+                default: Default::Text("1d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.retention_grace = span(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_span(config.retention_grace),
+                },
+                doc: "How long a retention rule does nothing by itself after it was set or changed, so that a mistake can \
+                      be seen in its preview: a number and s, m, h or d.",
+            },
+            Setting {
+                name: "MREG_RETENTION_INTERVAL",
+                default: Default::Text("1d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.retention_interval = span(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_span(config.retention_interval),
+                },
+                doc: "How often each retention rule is carried out: a number and s, m, h or d from the end of one run to \
+                      the next.",
+            },
+            Setting {
+                name: "MREG_GC_INTERVAL",
+                default: Default::Text("7d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.gc_interval = span_or_off(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.gc_interval.map_or_else(|| "off".to_owned(), show_span),
+                },
+                doc: "How often stored bytes that no version needs are looked for and removed, and it is seen what is \
+                      missing: a number and s, m, h or d, or off. What a purge frees goes at once all the same; this \
+                      finds what crashes left.",
+            },
+            Setting {
+                name: "MREG_GC_MIN_AGE",
+                default: Default::Text("1d"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.gc_min_age = span(text)?;
+                        Ok(())
+                    },
+                    show: |config| show_span(config.gc_min_age),
+                },
+                doc: "What was stored less long ago is left alone then, for it may be about to be needed: a number and s, \
+                      m, h or d.",
             },
             Setting {
                 name: "MREG_SCRUB_INTERVAL",
@@ -1420,6 +1500,18 @@ pub(crate) fn bytes(text: &str, min: u64) -> Result<u64, String> {
         .and_then(|number| number.checked_mul(1 << shift))
         .filter(|bytes| (min..=SIZE_BYTES_MAX).contains(bytes))
         .ok_or_else(|| must("be a number of bytes, such as 1073741824, 512 MiB or 64 GiB", text))
+}
+
+/// A number of octets, or nothing.
+fn bytes_or_off(text: &str) -> Result<Option<u64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    bytes(text, 0).map(Some).map_err(|why| format!("{why}; or off"))
+}
+
+fn show_bytes_or_off(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "off".to_owned(), show_bytes)
 }
 
 fn show_bytes(bytes: u64) -> String {

@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    tokens, tus, upload, users, versions, webhooks,
+    Answer, Call, aliases, audit, body, check, download, gc, health, ingest, inspection, keys, log, login, models,
+    pages, quotas, retention, tokens, tus, upload, users, versions, webhooks,
 };
 
 /// Answers a call that was admitted.
@@ -45,6 +45,20 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::ShowToken { token } => tokens::show(&call, &token).await,
         Route::RevokeToken { token } => tokens::revoke(&call, &token).await,
         Route::RotateToken { token } => tokens::rotate(call, &token).await,
+
+        Route::ShowOwnQuota => quotas::own(&call).await,
+        Route::ListQuotas => quotas::list(&call).await,
+        Route::ShowQuota { kind, account } => quotas::show(&call, &kind, &account).await,
+        Route::SetQuota { kind, account } => quotas::set(call, &kind, &account).await,
+        Route::ClearQuota { kind, account } => quotas::clear(&call, &kind, &account).await,
+
+        Route::ListRetention => retention::list(&call).await,
+        Route::PreviewUnsaved => retention::preview_unsaved(call).await,
+        Route::ShowRetention { rule } => retention::show(&call, &rule).await,
+        Route::SetRetention { rule } => retention::set(call, &rule).await,
+        Route::DeleteRetention { rule } => retention::delete(&call, &rule).await,
+        Route::PreviewRetention { rule } => retention::preview(&call, &rule).await,
+        Route::RunRetention { rule } => retention::run(&call, &rule).await,
 
         Route::ListModels => models::list(&call).await,
         Route::Publish => upload::form(call).await,
@@ -117,5 +131,6 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::LogProof { index } => log::proof(&call, &index).await,
         Route::RotateLogKey => keys::rotate_key(call).await,
         Route::Check => check::check(call).await,
+        Route::Collect => gc::collect(call).await,
     }
 }

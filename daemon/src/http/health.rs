@@ -204,6 +204,8 @@ pub(crate) async fn status(call: &Call) -> Answer {
         rescan: RescanStatus { current: rescan.current.filter(|current| sees(call, current)), ..rescan },
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
+        retention: registry.retention_status().await?,
+        gc: registry.gc_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
         webhooks: shared.webhooks.status(registry, &registry.webhooks_now().await?),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
@@ -364,6 +366,28 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     if let Ok(damaged) = registry.damaged().await {
         let help = "Blobs known to be damaged or missing; anything but 0 needs a person.";
         add("blobs_damaged", "gauge", help, damaged as f64);
+    }
+    let gc = registry.gc_counts();
+    add("gc_runs_total", "counter", "Collections of unneeded bytes that ended since start.", gc.runs as f64);
+    add("gc_removed_total", "counter", "Blobs that they removed.", gc.removed as f64);
+    add("gc_removed_bytes_total", "counter", "Octets of those.", gc.removed_bytes as f64);
+    if let Ok(status) = registry.gc_status().await
+        && let Some(last) = status.last
+    {
+        add("gc_orphans", "gauge", "Blobs that nothing pointed to, at the last collection.", last.orphans as f64);
+        let wrong = last.missing + last.wrong_size + last.miscounted;
+        let help =
+            "Blobs missing, of a wrong size or miscounted at the last collection; anything but 0 needs a person.";
+        add("gc_wrong", "gauge", help, wrong as f64);
+        if let Some(seconds) = status.last_ended_at.as_deref().and_then(seconds_since) {
+            add("gc_age_seconds", "gauge", "Since the last collection ended.", seconds);
+        }
+    }
+    if let Ok(status) = registry.retention_status().await {
+        add("retention_rules", "gauge", "Retention rules that the clock carries out.", status.enabled as f64);
+        let help = "Versions that went by retention rules since start.";
+        add("retention_versions_total", "counter", help, status.versions_total as f64);
+        add("retention_bytes_total", "counter", "Octets of their files.", status.bytes_total as f64);
     }
     let reachable = registry.blobs_reachable().is_ok();
     add("storage_reachable", "gauge", "1 while the blobs can be reached.", f64::from(u8::from(reachable)));

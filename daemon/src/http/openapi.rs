@@ -443,10 +443,20 @@ fn schemas() -> Value {
     add::<api::RotateLogKey>(&mut schemas);
     add::<api::LogKeyRotated>(&mut schemas);
     add::<api::CheckRequest>(&mut schemas);
+    add::<api::gc::GcRequest>(&mut schemas);
+    add::<api::retention::RetentionRule>(&mut schemas);
+    add::<api::retention::RetentionRuleInfo>(&mut schemas);
+    add::<api::retention::RetentionRuleChanged>(&mut schemas);
+    add::<api::retention::RetentionPreview>(&mut schemas);
+    add::<api::quota::QuotaInfo>(&mut schemas);
+    add::<api::quota::QuotaLimits>(&mut schemas);
+    add::<api::quota::QuotaChanged>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),
         ("ApiTokenPage", "ApiToken"),
+        ("QuotaPage", "QuotaInfo"),
+        ("RetentionRulePage", "RetentionRuleInfo"),
         ("ModelPage", "ModelRow"),
         ("VersionPage", "VersionInfo"),
         ("AliasEventPage", "AliasEvent"),

@@ -184,6 +184,9 @@ impl Refused {
         if let Self::Registry(Failure { error: RegistryError::Malicious { findings }, .. }) = self {
             problem.findings.clone_from(findings);
         }
+        if let Self::Registry(Failure { error: RegistryError::QuotaExceeded(excess), .. }) = self {
+            problem.quota = Some((**excess).clone());
+        }
         let mut response = document(&problem);
         let headers = response.headers_mut();
         if kind.status() == 401 {

@@ -111,6 +111,62 @@ pub enum Route {
         token: String,
     },
 
+    /// `GET /me/quota`
+    ShowOwnQuota,
+    /// `GET /quotas`
+    ListQuotas,
+    /// `GET /quotas/{kind}/{account}`
+    ShowQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+    /// `PUT /quotas/{kind}/{account}`
+    SetQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+    /// `DELETE /quotas/{kind}/{account}`
+    ClearQuota {
+        /// `users` or `namespaces`.
+        kind: String,
+        /// User name or namespace.
+        account: String,
+    },
+
+    /// `GET /retention`
+    ListRetention,
+    /// `POST /retention/preview`
+    PreviewUnsaved,
+    /// `GET /retention/{rule}`
+    ShowRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `PUT /retention/{rule}`
+    SetRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `DELETE /retention/{rule}`
+    DeleteRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `GET /retention/{rule}/preview`
+    PreviewRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+    /// `POST /retention/{rule}/run`
+    RunRetention {
+        /// Name of the rule.
+        rule: String,
+    },
+
     /// `GET /models`
     ListModels,
     /// `POST /models`
@@ -419,6 +475,8 @@ pub enum Route {
     RotateLogKey,
     /// `POST /check`
     Check,
+    /// `POST /gc`
+    Collect,
     /// `GET /audit-logs/stream`
     StreamAudit,
     /// `GET /audit-logs/position`
@@ -453,6 +511,18 @@ impl Route {
             Self::ShowUpload { upload } | Self::AppendUpload { upload } | Self::EndUpload { upload } => {
                 Target::new("upload", bounded(upload))
             }
+            Self::ListQuotas | Self::ShowOwnQuota => Target::new("quota", ""),
+            Self::ShowQuota { kind, account }
+            | Self::SetQuota { kind, account }
+            | Self::ClearQuota { kind, account } => {
+                Target::new(if kind == "users" { "user" } else { "namespace" }, bounded(account))
+            }
+            Self::ListRetention | Self::PreviewUnsaved => Target::new("retention", ""),
+            Self::ShowRetention { rule }
+            | Self::SetRetention { rule }
+            | Self::DeleteRetention { rule }
+            | Self::PreviewRetention { rule }
+            | Self::RunRetention { rule } => Target::new("retention", bounded(rule)),
             Self::ListIngest => Target::new("item", ""),
             Self::PublishFile { name } => of_model(name),
             Self::ShowModel { model }
@@ -499,6 +569,7 @@ impl Route {
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
             Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::Collect => Target::new("blobs", "all"),
             Self::Index
             | Self::Live
             | Self::Ready
@@ -585,6 +656,28 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["register"], "POST") => Route::Register,
         (["me", "password"], "POST") => Route::ChangeOwnPassword,
         (["login" | "logout" | "register"] | ["token", "refresh"] | ["me", "password"], _) => return allow("POST"),
+        (["me", "quota"], "GET") => Route::ShowOwnQuota,
+        (["me", "quota"], _) => return allow("GET, HEAD"),
+        (["quotas"], "GET") => Route::ListQuotas,
+        (["quotas"], _) => return allow("GET, HEAD"),
+        (["quotas", kind, account], "GET") => Route::ShowQuota { kind: own(kind), account: own(account) },
+        (["quotas", kind, account], "PUT") => Route::SetQuota { kind: own(kind), account: own(account) },
+        (["quotas", kind, account], "DELETE") => Route::ClearQuota { kind: own(kind), account: own(account) },
+        (["quotas", _, _], _) => return allow("GET, HEAD, PUT, DELETE"),
+
+        (["retention"], "GET") => Route::ListRetention,
+        (["retention"], _) => return allow("GET, HEAD"),
+        (["retention", "preview"], "POST") => Route::PreviewUnsaved,
+        (["retention", "preview"], _) => return allow("POST"),
+        (["retention", rule], "GET") => Route::ShowRetention { rule: own(rule) },
+        (["retention", rule], "PUT") => Route::SetRetention { rule: own(rule) },
+        (["retention", rule], "DELETE") => Route::DeleteRetention { rule: own(rule) },
+        (["retention", _], _) => return allow("GET, HEAD, PUT, DELETE"),
+        (["retention", rule, "preview"], "GET") => Route::PreviewRetention { rule: own(rule) },
+        (["retention", _, "preview"], _) => return allow("GET, HEAD"),
+        (["retention", rule, "run"], "POST") => Route::RunRetention { rule: own(rule) },
+        (["retention", _, "run"], _) => return allow("POST"),
+
         (["me"], "GET") => Route::Me,
         (["roles"], "GET") => Route::ListRoles,
         (["users"], "GET") => Route::ListUsers,
@@ -743,7 +836,8 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         }
         (["log", "rotate-key"], "POST") => Route::RotateLogKey,
         (["check"], "POST") => Route::Check,
-        (["log", "rotate-key"] | ["check"], _) => return allow("POST"),
+        (["gc"], "POST") => Route::Collect,
+        (["log", "rotate-key"] | ["check"] | ["gc"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

@@ -564,6 +564,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::IdempotencyKeyReused
         | RegistryError::Quarantined { .. }
         | RegistryError::Malicious { .. }
+        | RegistryError::QuotaExceeded(_)
         | RegistryError::UploadGone(_)
         | RegistryError::UploadBusy
         | RegistryError::ChecksumMismatch

@@ -4,7 +4,7 @@
 //! A deletion can be taken back until its time is over; a purge can't. A purged model leaves a tombstone, so that its id
 //! is never given again; its name is free. A purged version leaves its number used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::api::{ModelRow, State, VersionInfo};
@@ -146,7 +146,7 @@ impl Registry {
                 record.state = State::Deleted;
                 record.revision = moment.index;
                 model.live_versions = model.live_versions.saturating_sub(1);
-                forget_latest(records, &mut model, version)?;
+                forget_latest(records, &mut model, &[version].into())?;
                 touch(&mut model, moment);
                 Ok((gone, vec![Write::PutVersion(record), Write::PutModel(model)]))
             })
@@ -179,7 +179,7 @@ impl Registry {
                 writes.extend(released.writes(records, note)?);
                 if record.deleted.is_none() {
                     model.live_versions = model.live_versions.saturating_sub(1);
-                    forget_latest(records, &mut model, version)?;
+                    forget_latest(records, &mut model, &[version].into())?;
                 }
                 touch(&mut model, moment);
                 let gone =
@@ -303,16 +303,16 @@ fn purge_model(records: &dyn Records, model: ModelRecord, moment: Moment, note: 
 
 /// References to blobs that go.
 #[derive(Default)]
-struct Released(BTreeMap<Digest, u64>);
+pub(super) struct Released(BTreeMap<Digest, u64>);
 
 impl Released {
-    fn add(&mut self, version: &VersionRecord) {
+    pub(super) fn add(&mut self, version: &VersionRecord) {
         for artifact in &version.artifacts {
             *self.0.entry(artifact.digest).or_default() += 1;
         }
     }
 
-    fn writes(self, records: &dyn Records, note: &mut Note) -> Result<Vec<Write>, RegistryError> {
+    pub(super) fn writes(self, records: &dyn Records, note: &mut Note) -> Result<Vec<Write>, RegistryError> {
         let mut writes = Vec::with_capacity(self.0.len());
         let mut freed = 0_u64;
         for (digest, count) in self.0 {
@@ -329,20 +329,24 @@ impl Released {
     }
 }
 
-fn touch(model: &mut ModelRecord, moment: Moment) {
+pub(super) fn touch(model: &mut ModelRecord, moment: Moment) {
     model.updated_at_ms = moment.at_ms;
     model.revision = moment.index;
 }
 
-/// Finds the new latest version where the old one goes.
-fn forget_latest(records: &dyn Records, model: &mut ModelRecord, gone: Version) -> Result<(), RegistryError> {
-    if model.latest.as_ref().is_none_or(|latest| latest.version != gone) {
+/// Finds the new latest version where the old one is among those that go.
+pub(super) fn forget_latest(
+    records: &dyn Records,
+    model: &mut ModelRecord,
+    gone: &BTreeSet<Version>,
+) -> Result<(), RegistryError> {
+    let Some(latest) = model.latest.as_ref().map(|latest| latest.version).filter(|latest| gone.contains(latest)) else {
         return Ok(());
-    }
-    let mut below = Some(gone);
+    };
+    let mut below = Some(latest);
     loop {
         let page = records.versions(model.id, below, PAGE)?;
-        if let Some(live) = page.iter().find(|version| version.deleted.is_none()) {
+        if let Some(live) = page.iter().find(|one| one.deleted.is_none() && !gone.contains(&one.version)) {
             model.latest = Some(latest_of(live));
             return Ok(());
         }

@@ -6,6 +6,7 @@
 use std::error::Error;
 
 use common::api::Finding;
+use common::api::quota::QuotaExcess;
 use common::audit::{Hash, Outcome as EntryOutcome, Receipt};
 use common::digest::Digest;
 use common::name::{ModelName, Version};
@@ -113,6 +114,9 @@ pub enum RegistryError {
         /// What was found, the gravest first.
         findings: Vec<Finding>,
     },
+    /// More would be kept than a user or a namespace may keep.
+    #[error("{}", exceeded(.0))]
+    QuotaExceeded(Box<QuotaExcess>),
     /// The resumable upload is over; the text says how it ended.
     #[error("the upload is over: {0}; create another with POST /uploads")]
     UploadGone(String),
@@ -170,6 +174,17 @@ fn list(errors: &[(String, String)]) -> String {
     errors.iter().map(|(loc, msg)| format!("{loc}: {msg}")).collect::<Vec<_>>().join("; ")
 }
 
+fn exceeded(excess: &QuotaExcess) -> String {
+    let QuotaExcess { of, limit, used, reserved, needed, .. } = excess;
+    let of = if of == "bytes" { "octets" } else { of.as_str() };
+    let reserved = if *reserved > 0 { format!(", {reserved} reserved by uploads under way") } else { String::new() };
+    format!(
+        "the quota {} allows {limit} {of}; {used} are kept{reserved}, and this needs {needed} more. Purge versions, or ask \
+         an admin for more",
+        excess.whose()
+    )
+}
+
 fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
@@ -205,7 +220,8 @@ impl RegistryError {
             | Self::TooManyRequests { .. }
             | Self::Busy { .. }
             | Self::Quarantined { .. }
-            | Self::Malicious { .. } => true,
+            | Self::Malicious { .. }
+            | Self::QuotaExceeded(_) => true,
             Self::NotFound { .. }
             | Self::Conflict(_)
             | Self::PreconditionFailed
@@ -256,6 +272,7 @@ impl RegistryError {
             Self::Busy { .. } => "busy",
             Self::Quarantined { .. } => "quarantined",
             Self::Malicious { .. } => "malicious-content",
+            Self::QuotaExceeded(_) => "quota-exceeded",
             Self::UploadGone(_) => "upload-gone",
             Self::UploadBusy => "upload-busy",
             Self::ChecksumMismatch => "checksum-mismatch",

@@ -28,7 +28,9 @@ use crate::registry::ingest::{Item, Stage};
 use crate::registry::inspection::{Inspected, format_of, is_companion, latest_of, rules_of, said, with_claims};
 use crate::registry::pins::Holder;
 use crate::registry::policy::{self, Ruling};
+use crate::registry::quota::Claim;
 use crate::registry::resolve::UNTOLD;
+use crate::registry::resumable::Held;
 use crate::registry::resumable::record::Ended;
 use crate::registry::text::{self, Refused};
 use crate::registry::tokens;
@@ -120,7 +122,7 @@ impl Registry {
     /// Makes a version of what was uploaded.
     ///
     /// # Errors
-    /// What `require` says; `Invalid`, `DigestMismatch`, `Conflict`, `StorageFull`, `IdempotencyKeyReused`; for an item
+    /// What `require` says; `Invalid`, `DigestMismatch`, `Conflict`, `QuotaExceeded`, `StorageFull`, `IdempotencyKeyReused`; for an item
     /// `NoDropper`. Nothing is kept then, and the failure carries its entry.
     pub async fn publish(&self, caller: &Caller, mut upload: Upload, form: PublishForm) -> Outcome<PublishedVersion> {
         if let Some(item) = &form.item {
@@ -161,7 +163,7 @@ impl Inner {
         mut upload: Upload,
         form: PublishForm,
     ) -> Outcome<PublishedVersion> {
-        let octets = upload.octets_received();
+        let (octets, claim) = (upload.octets_received(), upload.claim());
         let files = upload.take_files();
         let resumed = upload.take_resumed();
         let first_path = files.first().map(|file| file.path.clone());
@@ -193,6 +195,12 @@ impl Inner {
             Ok(name) => name,
             Err(error) => return Err(failed(&note, error).await),
         };
+        claim.about(&name);
+        let resumed_claims: Vec<Arc<Claim>> = resumed.iter().map(Held::claim).collect();
+        let size = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+        if let Err(error) = self.cover_whole(&claim, size, &resumed_claims).await {
+            return Err(failed(&note, error).await);
+        }
         reach(Stage::Scanning);
         let (files, inspected) = match self.inspect_staged(files).await {
             Ok(looked_at) => looked_at,
@@ -218,6 +226,7 @@ impl Inner {
             return Err(failed(&note, error).await);
         }
         let (who, work) = (caller.clone(), Arc::clone(self));
+        let decided_claims: Vec<Arc<Claim>> = [claim].into_iter().chain(resumed_claims).collect();
         let (of_item, first) = (item.as_ref().map(|item| item.id), Arc::clone(self));
         let find = move |records: &dyn Records| match of_item {
             Some(id) => first.first_version(records, id),
@@ -246,9 +255,18 @@ impl Inner {
                 writes.push(Write::PutIngest(work.ingest_of(item, outcome, moment)));
             }
             writes.extend(work.forgotten(records)?);
+            // What was reserved is kept from here on.
+            decided_claims.iter().for_each(|claim| claim.settle());
             Ok((published, writes))
         });
-        let done = committed.await?;
+        let done = match committed.await {
+            Ok(done) => done,
+            Err(failure) => {
+                // Where it was decided and could not be written, the resumable uploads are there still.
+                resumed.iter().for_each(Held::reserve_again);
+                return Err(failure);
+            }
+        };
         // A crash before this leaves uploads that expire; published again, their bytes are there already.
         let (model, version) = (done.value.version.id, done.value.version.version);
         for held in resumed {
@@ -592,7 +610,9 @@ fn decide(
     plan: Plan,
     repaired: &[Digest],
 ) -> Decided<PublishedVersion> {
-    let mut model = match records.model_named(&plan.name)? {
+    let named = records.model_named(&plan.name)?;
+    let is_new = named.is_none();
+    let mut model = match named {
         Some(id) => records.model(id)?.ok_or_else(|| {
             RegistryError::Corrupt(format!("the name `{}` leads to a model that isn't there", plan.name).into())
         })?,
@@ -644,6 +664,8 @@ fn decide(
                 version.held_by_inspection = false;
                 note.say("blocked_before", holder);
             }
+            let by = (plan.by_id.as_str(), plan.by.as_str());
+            inner.check_quotas(records, by, &model.name, plan.size, is_new)?;
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();
             model.live_versions = model.live_versions.saturating_add(1);

@@ -105,7 +105,7 @@ impl Removals {
         self.stopping.send_replace(true);
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 }
@@ -194,7 +194,9 @@ impl Inner {
                 return;
             }
             match removed {
-                Ok(()) => tracing::debug!(suspects = suspects.len(), ?took, "looked in the log for what is not needed"),
+                Ok(_removed) => {
+                    tracing::debug!(suspects = suspects.len(), ?took, "looked in the log for what is not needed")
+                }
                 Err(error) => {
                     let error = crate::error_chain(&error);
                     tracing::error!(error, "the log can't be asked whether blobs are needed; they are kept");
@@ -211,7 +213,10 @@ impl Inner {
     }
 
     /// Reads on in the log, on a thread that gives way.
-    async fn read_references(self: &Arc<Self>, mut references: References) -> Result<References, RegistryError> {
+    pub(crate) async fn read_references(
+        self: &Arc<Self>,
+        mut references: References,
+    ) -> Result<References, RegistryError> {
         let (done, read) = oneshot::channel();
         let inner = Arc::clone(self);
         let work = move || {
@@ -228,13 +233,13 @@ impl Inner {
         Ok(read.await.map_err(|_panicked| RegistryError::internal("reading the log for references panicked"))??)
     }
 
-    /// Removes those that the log says nothing points to.
-    async fn remove_free(
+    /// Removes those that the log says nothing points to; which those were.
+    pub(crate) async fn remove_free(
         self: &Arc<Self>,
         suspects: &[Digest],
         mut references: References,
-    ) -> Result<(), RegistryError> {
-        let mut free = Vec::new();
+    ) -> Result<BTreeSet<Digest>, RegistryError> {
+        let (mut free, mut removed) = (Vec::new(), BTreeSet::new());
         for digest in suspects {
             match references.verdict(digest) {
                 Verdict::Free => free.push(*digest),
@@ -246,6 +251,9 @@ impl Inner {
             }
         }
         for some in free.chunks(REMOVED_AT_ONCE) {
+            if self.removals.is_stopping() {
+                break;
+            }
             let closed = some.iter().copied().filter(|digest| self.pins.try_begin_removal(*digest)).collect();
             let mut closed = Closed { inner: self, digests: closed };
             if closed.digests.is_empty() {
@@ -254,7 +262,7 @@ impl Inner {
             // From here on nothing of them is committed that isn't read. A store that failed may have recorded more than it
             // tells: a batch whose fdatasync failed counts again after the next start, and its bytes must be there then.
             if matches!(*self.store.health().borrow(), Health::Failed(_)) {
-                return Ok(());
+                return Ok(removed);
             }
             let read_at = Instant::now();
             references = self.read_references(references).await?;
@@ -262,7 +270,7 @@ impl Inner {
                 if read_at.elapsed() > READ_AGE_MAX {
                     // Whoever lets go of them, or the next start, asks again.
                     tracing::warn!("removing blobs takes too long to rest on what was read; the rest is kept for now");
-                    return Ok(());
+                    return Ok(removed);
                 }
                 let is_recorded = self.read(|view| Ok(view.blob(&digest)?.is_some())).await?;
                 if is_recorded || references.verdict(&digest) != Verdict::Free {
@@ -272,10 +280,11 @@ impl Inner {
                     closed.digests.retain(|other| *other != digest);
                     // Whoever wanted the same has it.
                     let _wanted = self.pins.end_removal(digest);
+                    removed.insert(digest);
                 }
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes a blob's bytes; whether they are gone. What can't be removed now is found by the sweep of the next start.

@@ -95,8 +95,8 @@ impl Registry {
     /// Creates an upload: permission, size, room and the user's share are judged before any octet is asked for.
     ///
     /// # Errors
-    /// What `require` says; `TooLarge`; `Invalid`; `Conflict`: a deleted model has the name; `StorageFull`; `Busy`: the user
-    /// has as much open as one may. Each with its entry.
+    /// What `require` says; `TooLarge`; `Invalid`; `Conflict`: a deleted model has the name; `StorageFull`; `QuotaExceeded`;
+    /// `Busy`: the user has as much open as one may. Each with its entry.
     pub async fn create_upload(&self, caller: &Caller, new: NewUpload) -> Result<UploadState, Failure> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelUpload, target(new.model.as_ref()));
@@ -150,9 +150,7 @@ impl Inner {
         if let Some(name) = &new.model {
             self.check_name_is_free(name).await?;
         }
-        // What others have announced counts: else everybody would be let in, and nobody could end.
-        let outstanding = self.resumables.totals().outstanding_bytes;
-        self.check_watermark(new.length.unwrap_or(0).saturating_add(outstanding)).await?;
+        self.check_room_to_announce(&caller.actor.id, new.length.unwrap_or(0)).await?;
 
         let now_ms = clock::now_ms();
         let record = Record {
@@ -171,7 +169,9 @@ impl Inner {
             touched_at_ms: now_ms,
             ended: None,
         };
-        let slot = self.resumables.reserve(record.clone(), &settings.resumable)?;
+        let claim = record.claim(&self.quotas);
+        self.cover(&claim, record.announced(), true).await?;
+        let slot = self.resumables.reserve(record.clone(), claim, &settings.resumable)?;
         let (inner, made) = (Arc::clone(self), record.clone());
         let making = self.tasks.hold();
         let made = tokio::task::spawn_blocking(move || {
@@ -187,6 +187,17 @@ impl Inner {
         }
         drop(slot);
         Ok(self.state_of(&record))
+    }
+
+    /// Whether there is room for what a user announces. What the same user has announced before counts in full: else all
+    /// would be let in, and none could end. What others have announced counts up to half of the room: whoever announces more
+    /// than that, and sends nothing, keeps nobody from sending less.
+    async fn check_room_to_announce(self: &Arc<Self>, owner: &str, length: u64) -> Result<(), RegistryError> {
+        let room = self.space().await?.free_bytes.saturating_sub(self.settings.min_free_bytes);
+        let (own, others) = self.resumables.outstanding(owner);
+        let held_back = others.min(room / 2);
+        let needed = length.saturating_add(own).saturating_add(held_back);
+        if needed > room { Err(RegistryError::StorageFull) } else { Ok(()) }
     }
 
     /// Whether a version can get this name: it can't where a deleted model has it. Better said before the octets come.

@@ -52,6 +52,12 @@ pub struct Settings {
     pub resumable: ResumableSettings,
     /// What is sent to others about entries.
     pub webhooks: WebhookSettings,
+    /// How much may be kept, where nothing else was set.
+    pub quotas: QuotaSettings,
+    /// When rules by which versions go are carried out.
+    pub retention: RetentionSettings,
+    /// When bytes that nothing points to are looked for.
+    pub gc: GcSettings,
 }
 
 /// What is sent to others about entries.
@@ -63,6 +69,35 @@ pub struct WebhookSettings {
     pub is_own_key: bool,
     /// Where they may lead besides public addresses.
     pub allow: Allowed,
+}
+
+/// How much may be kept, where nothing else was set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QuotaSettings {
+    /// Octets of a user; none: no limit.
+    pub user_bytes: Option<u64>,
+    /// Octets of a namespace; none: no limit.
+    pub namespace_bytes: Option<u64>,
+}
+
+/// When rules by which versions go are carried out.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionSettings {
+    /// How long a rule that was set does nothing by the clock.
+    pub grace: Duration,
+    /// From the end of a run to the next.
+    pub interval: Duration,
+}
+
+/// When bytes that nothing points to are looked for.
+#[derive(Debug, Clone)]
+pub struct GcSettings {
+    /// From the end of one collection to the next; none: only on demand.
+    pub interval: Option<Duration>,
+    /// What was stored less long ago is left alone.
+    pub min_age: Duration,
+    /// Where there is room for some 50 octets a blob meanwhile.
+    pub dir: PathBuf,
 }
 
 /// Uploads that can be gone on with.

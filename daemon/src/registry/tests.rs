@@ -33,7 +33,8 @@ use crate::registry::audit::AuditQuery;
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
 use crate::registry::settings::{
-    Allowed, AuditReads, ClientIp, HashAccess, ResumableSettings, ScanPolicy, ScrubSettings, Settings, WebhookSettings,
+    Allowed, AuditReads, ClientIp, GcSettings, HashAccess, QuotaSettings, ResumableSettings, RetentionSettings,
+    ScanPolicy, ScrubSettings, Settings, WebhookSettings,
 };
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
@@ -112,6 +113,9 @@ fn settings() -> Settings {
             is_own_key: true,
             allow: Allowed::default(),
         },
+        quotas: QuotaSettings::default(),
+        retention: RetentionSettings { grace: Duration::ZERO, interval: Duration::from_secs(3600) },
+        gc: GcSettings { interval: None, min_age: Duration::ZERO, dir: PathBuf::new() },
     }
 }
 

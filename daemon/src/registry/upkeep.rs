@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use common::digest::Digest;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::registry::{Inner, rescan, tail};
+use crate::registry::{Inner, gc, rescan, retention, tail};
 
 /// How often rejected requests are summarised.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const PUT_OFF_EVERY: Duration = Duration::from_secs(60);
 /// Models purged in one round.
 const PURGED_AT_ONCE: usize = 100;
+/// Blobs of a sweep that are looked up together.
+const SWEPT_AT_ONCE: usize = 4096;
 /// How long a stop waits for tasks.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
@@ -125,10 +128,16 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let put_off = tokio::spawn(every(PUT_OFF_EVERY, Arc::downgrade(inner), |inner| async move {
         inner.settle_later(inner.removals.due());
     }));
+    let retention = tokio::spawn(retention::rounds(Arc::downgrade(inner)));
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
         inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
-    [sweep, summaries, uses, purges, expiries, put_off, feed].into_iter().chain(rescans).collect()
+    let collections = inner.settings.gc.interval.map(|every| tokio::spawn(gc::rounds(Arc::downgrade(inner), every)));
+    [sweep, summaries, uses, purges, expiries, put_off, retention, feed]
+        .into_iter()
+        .chain(rescans)
+        .chain(collections)
+        .collect()
 }
 
 async fn every<F>(period: Duration, inner: Weak<Inner>, work: impl Fn(Arc<Inner>) -> F)
@@ -175,18 +184,26 @@ async fn purge_expired(inner: &Arc<Inner>) {
 /// committing a purge and removing its bytes.
 async fn sweep(inner: Weak<Inner>) {
     let Some(registry) = inner.upgrade() else { return };
+    let (tell, mut told) = tokio::sync::mpsc::channel::<Vec<Digest>>(1);
     let listing = tokio::task::spawn_blocking(move || {
-        let mut found = Vec::new();
-        let listed = registry.blobs.list(&mut |digest, _size| found.push(digest));
-        listed.map(|()| found)
-    });
-    match listing.await {
-        // What is pinned belongs to an upload under way, and is left alone.
-        Ok(Ok(digests)) => {
-            if let Some(registry) = inner.upgrade() {
-                registry.settle_later(digests);
+        let mut found = Vec::with_capacity(SWEPT_AT_ONCE);
+        let listed = registry.blobs.list(&mut |digest, _size| {
+            found.push(digest);
+            if found.len() == SWEPT_AT_ONCE {
+                // Nobody takes them any more: a stop.
+                let _stopping = tell.blocking_send(std::mem::take(&mut found));
             }
-        }
+        });
+        let _stopping = tell.blocking_send(found);
+        listed
+    });
+    // What is pinned belongs to an upload under way, and is left alone.
+    while let Some(digests) = told.recv().await {
+        let Some(registry) = inner.upgrade() else { return };
+        registry.settle_later(digests);
+    }
+    match listing.await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(error = crate::error_chain(&error), "can't list blobs to look for orphans");
         }

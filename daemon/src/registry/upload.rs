@@ -23,6 +23,7 @@ use crate::registry::commit::Note;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::ingest::Item;
 use crate::registry::pipe::{Frames, Pipe, shared_room};
+use crate::registry::quota::Claim;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::resumable::Held;
 use crate::registry::{Inner, Registry};
@@ -117,6 +118,8 @@ pub struct Upload {
     first_path: Option<ArtifactPath>,
     /// Octets of all its files so far.
     received: Arc<AtomicU64>,
+    /// What it has reserved of quotas.
+    claim: Arc<Claim>,
     /// The item of the drop folder it is, as an entry names it.
     item: Option<Value>,
     /// Whether somebody else writes the entry.
@@ -129,6 +132,7 @@ pub struct FileSink {
     inner: Arc<Inner>,
     path: ArtifactPath,
     received: Arc<AtomicU64>,
+    claim: Arc<Claim>,
     /// When the watermark is looked at again, in octets received.
     next_look: u64,
     pipe: Pipe<Hashed>,
@@ -162,10 +166,11 @@ impl StagedFile {
 
 impl Registry {
     /// Begins an upload: permission, size and room, before any octet of the body is asked for. Waits where too many are
-    /// under way. `name` is the model's, where it is known by now; `declared_bytes` are the octets of files that are announced: the Content-Length of a raw body.
+    /// under way. `name` is the model's, where it is known by now; `declared_bytes` are the octets of files that are announced:
+    /// the Content-Length of a raw body, or of a form, where texts may be part of them and no name is known.
     ///
     /// # Errors
-    /// What `require` says; `TooLarge`; `StorageFull`; `BlobsUnreachable`.
+    /// What `require` says; `TooLarge`; `StorageFull`; `BlobsUnreachable`; `QuotaExceeded`.
     pub async fn begin_upload(
         &self,
         caller: &Caller,
@@ -177,13 +182,18 @@ impl Registry {
         inner.permit_on(caller, Permission::ModelWrite, name, &note).await?;
         let declared = declared_bytes.unwrap_or(0);
         let limit = inner.settings.upload_bytes_max;
+        let claim = Claim::new(&inner.quotas, &caller.actor.id, &caller.actor.name, name);
         let ready = if declared > limit {
             Err(RegistryError::TooLarge { limit })
         } else if let Err(why) = inner.blobs.reachable() {
             // Sooner than after the last octet.
             Err(RegistryError::BlobsUnreachable { cause: why.as_str().into(), why })
         } else {
-            inner.check_watermark(declared).await
+            match (inner.check_watermark(declared).await, name) {
+                (Ok(()), Some(_)) => inner.cover(&claim, declared, true).await,
+                (Ok(()), None) => inner.cover_form(&claim, declared).await,
+                (full, _) => full,
+            }
         };
         if let Err(error) = ready {
             return Err(inner.refuse(caller, note.with("octets_declared", declared), error).await);
@@ -197,6 +207,7 @@ impl Registry {
             resumed: Vec::new(),
             first_path: None,
             received: Arc::default(),
+            claim,
             item: None,
             recorded: false,
             _place: place,
@@ -237,6 +248,7 @@ impl Upload {
             inner: Arc::clone(&self.inner),
             path,
             received: Arc::clone(&self.received),
+            claim: Arc::clone(&self.claim),
             next_look: self.received.load(Ordering::Relaxed).saturating_add(WATERMARK_EVERY_OCTETS),
             pipe: Pipe::new(&self.inner.intake.queues, move |frames| stage(&*blobs, frames)),
         })
@@ -289,6 +301,7 @@ impl Upload {
     /// `ForbiddenOn`: the caller may not publish under this name, so no more octets need come.
     pub fn about(&mut self, name: ModelName) -> Result<(), RegistryError> {
         let allowed = self.caller.require_on(Permission::ModelWrite, &name);
+        self.claim.about(&name);
         self.name = Some(name);
         allowed
     }
@@ -296,6 +309,11 @@ impl Upload {
     /// Says which item of the drop folder it is: for the entry of an attempt that fails.
     pub fn of_item(&mut self, item: &Item) {
         self.item = Some(item.said());
+    }
+
+    /// What it has reserved of quotas, for `publish`.
+    pub(crate) fn claim(&self) -> Arc<Claim> {
+        Arc::clone(&self.claim)
     }
 
     /// A file that has arrived joins the upload.
@@ -362,7 +380,7 @@ impl FileSink {
     /// Takes the next octets; waits while the disk is behind.
     ///
     /// # Errors
-    /// `TooLarge`, `StorageFull`, and what the staging area says. Nothing can be written after an error.
+    /// `TooLarge`, `StorageFull`, `QuotaExceeded`, and what the staging area says. Nothing can be written after an error.
     pub async fn write(&mut self, octets: Bytes) -> Result<(), RegistryError> {
         let count = octets.len();
         if count == 0 {
@@ -377,6 +395,7 @@ impl FileSink {
             self.next_look = received.saturating_add(WATERMARK_EVERY_OCTETS);
             self.inner.check_watermark(0).await?;
         }
+        self.inner.cover_growth(&self.claim, received).await?;
         self.pipe.write(octets).await
     }
 

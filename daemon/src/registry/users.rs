@@ -29,7 +29,7 @@ use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
 use crate::registry::users::listing::UserListing;
 use crate::registry::{Inner, Registry, Seeded, render};
-use crate::store::records::{NO_PASSWORD, UserRecord, Write};
+use crate::store::records::{Account as QuotaAccount, NO_PASSWORD, UserRecord, Write};
 use crate::store::{EntryQuery, Moment, Records, View};
 
 /// Octets of randomness in a user's id.
@@ -307,6 +307,10 @@ impl Registry {
                 writes.extend(end_tokens(records, &user.id)?);
                 if !records.grants(&user.id)?.is_empty() {
                     writes.push(grants::write(&user.id, &[]));
+                }
+                let account = QuotaAccount::User(user.id.clone());
+                if records.quota(&account)?.is_some() {
+                    writes.push(Write::DeleteQuota(account));
                 }
                 writes.push(Write::DeleteUser { name });
                 Ok((Gone { id: user.id, version: None, purged: true, restorable_until_ms: None }, writes))

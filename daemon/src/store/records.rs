@@ -6,6 +6,8 @@ pub(super) mod v1;
 
 use std::collections::BTreeMap;
 
+use common::api::quota::{QuotaKind, QuotaLimits, QuotaUsage};
+use common::api::retention::RetentionAction;
 use common::api::{Origin, State};
 use common::digest::Digest;
 use common::grant::{Effect, Grant};
@@ -621,6 +623,17 @@ pub enum Write {
         /// All of it.
         grants: Vec<GrantRecord>,
     },
+    /// Sets how much somebody may keep.
+    PutQuota(QuotaRecord),
+    /// Takes that back: the defaults hold again.
+    DeleteQuota(Account),
+    /// Creates or replaces a rule by which versions go.
+    PutRetentionRule(RetentionRuleRecord),
+    /// Removes one.
+    DeleteRetentionRule {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A webhook: what is sent to whom. Its secret is no part of it: it follows from the key of webhooks, the id and the
@@ -728,6 +741,179 @@ impl From<Grant> for GrantRecord {
         };
         Self { pattern: grant.pattern, effect }
     }
+}
+
+/// Who or what a quota is of, and what is kept is counted for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Account {
+    /// A user, by stable id: what was published by it.
+    User(String),
+    /// A namespace, in lower case; empty for models whose names have no slash.
+    Namespace(String),
+}
+
+impl Account {
+    /// The namespace of a model's name.
+    pub fn of_model(name: &ModelName) -> Self {
+        Self::Namespace(name.namespace())
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> QuotaKind {
+        match self {
+            Self::User(_) => QuotaKind::User,
+            Self::Namespace(_) => QuotaKind::Namespace,
+        }
+    }
+
+    /// The user's id, or the namespace.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::User(key) | Self::Namespace(key) => key,
+        }
+    }
+
+    /// From both.
+    pub fn new(kind: QuotaKind, key: String) -> Self {
+        match kind {
+            QuotaKind::User => Self::User(key),
+            QuotaKind::Namespace => Self::Namespace(key),
+        }
+    }
+}
+
+/// How much somebody may keep, where that is not left to the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaRecord {
+    /// Who.
+    pub account: Account,
+    /// Octets; none: no limit.
+    pub bytes: Option<u64>,
+    /// Versions; none: no limit.
+    pub versions: Option<u64>,
+    /// Models; none: no limit.
+    pub models: Option<u64>,
+    /// Who set it, by name.
+    pub by: String,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of the entry.
+    pub index: u64,
+}
+
+impl QuotaRecord {
+    /// The limits.
+    pub fn limits(&self) -> QuotaLimits {
+        QuotaLimits { bytes: self.bytes, versions: self.versions, models: self.models }
+    }
+}
+
+/// What is kept of somebody's, deleted versions included as long as they are not purged. Files that several versions share
+/// count for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Octets.
+    pub bytes: u64,
+    /// Versions.
+    pub versions: u64,
+    /// Models; of namespaces only.
+    pub models: u64,
+}
+
+impl UsageRecord {
+    /// With another's added.
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(more.bytes),
+            versions: self.versions.saturating_add(more.versions),
+            models: self.models.saturating_add(more.models),
+        }
+    }
+
+    /// With another's taken away.
+    pub fn minus(self, less: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(less.bytes),
+            versions: self.versions.saturating_sub(less.versions),
+            models: self.models.saturating_sub(less.models),
+        }
+    }
+
+    /// As it is shown.
+    pub fn shown(self) -> QuotaUsage {
+        QuotaUsage { bytes: self.bytes, versions: self.versions, models: self.models }
+    }
+}
+
+impl VersionRecord {
+    /// Octets of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.artifacts.iter().fold(0, |sum, artifact| sum.saturating_add(artifact.size))
+    }
+}
+
+/// A rule by which versions go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionRuleRecord {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub rule: RuleSpec,
+    /// Who set it last, by name.
+    pub set_by: String,
+    /// When, milliseconds since the epoch.
+    pub set_at_ms: i64,
+    /// Before this the clock does nothing about it, milliseconds since the epoch.
+    pub first_run_at_ms: i64,
+    /// Since when somebody waits for a run on demand, milliseconds since the epoch.
+    pub requested_at_ms: Option<i64>,
+    /// The last run that came to its end.
+    pub last_run: Option<RunRecord>,
+    /// Index of the entry that last set it; its entity tag.
+    pub revision: u64,
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleSpec {
+    /// Which models.
+    pub pattern: NamePattern,
+    /// Whether what is selected is purged instead of deleted.
+    pub purges: bool,
+    /// The newest so many stay.
+    pub keep_newest: Option<u32>,
+    /// Only what is older.
+    pub older_than_days: Option<u32>,
+    /// Only these states; empty: any.
+    pub states: Vec<State>,
+    /// Models with one of these tags are left alone.
+    pub protect_tags: Vec<(String, String)>,
+    /// Whether it is carried out by the clock.
+    pub enabled: bool,
+}
+
+impl RuleSpec {
+    /// What is done to what it selects.
+    pub fn action(&self) -> RetentionAction {
+        if self.purges { RetentionAction::Purge } else { RetentionAction::Delete }
+    }
+}
+
+/// What a run of a rule came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// When it began, milliseconds since the epoch.
+    pub began_at_ms: i64,
+    /// When it ended, milliseconds since the epoch.
+    pub ended_at_ms: i64,
+    /// Versions that went.
+    pub versions: u64,
+    /// Octets of their files.
+    pub bytes: u64,
+    /// Whether nothing was left over.
+    pub complete: bool,
+    /// Whether somebody asked for it.
+    pub on_demand: bool,
 }
 
 /// What became of an item of the drop folder, in one commit with that. While it is there, the item may still lie in

@@ -28,7 +28,8 @@ pub struct References {
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     recorded: u64,
-    versions: u64,
+    /// Files of versions; some versions have the same file under several paths.
+    files: u64,
 }
 
 /// What the log says of a blob.
@@ -63,7 +64,7 @@ impl References {
                 Write::DeleteVersion { model, version } => {
                     for digest in self.holders.remove(&(*model, *version)).unwrap_or_default() {
                         if let Some(count) = self.counts.get_mut(&digest) {
-                            count.versions = count.versions.saturating_sub(1);
+                            count.files = count.files.saturating_sub(1);
                         }
                     }
                 }
@@ -90,7 +91,11 @@ impl References {
                 | Write::PutApiToken(_)
                 | Write::DeleteApiToken { .. }
                 | Write::UseApiTokens(_)
-                | Write::PutGrants { .. } => {}
+                | Write::PutGrants { .. }
+                | Write::PutQuota(_)
+                | Write::DeleteQuota(_)
+                | Write::PutRetentionRule(_)
+                | Write::DeleteRetentionRule { .. } => {}
             }
         }
     }
@@ -99,15 +104,13 @@ impl References {
     fn hold(&mut self, version: &VersionRecord) {
         let key = (version.model, version.version);
         let digests = version.artifacts.iter().map(|artifact| artifact.digest);
-        let mut digests: Vec<Digest> = digests.filter(|digest| self.counts.contains_key(digest)).collect();
+        let digests: Vec<Digest> = digests.filter(|digest| self.counts.contains_key(digest)).collect();
         if digests.is_empty() || self.holders.contains_key(&key) {
             return;
         }
-        digests.sort_unstable();
-        digests.dedup();
         for digest in &digests {
             if let Some(count) = self.counts.get_mut(digest) {
-                count.versions += 1;
+                count.files += 1;
             }
         }
         self.holders.insert(key, digests.into());
@@ -116,10 +119,16 @@ impl References {
     /// What is said of a blob; of one that wasn't asked for, that it is needed.
     pub fn verdict(&self, digest: &Digest) -> Verdict {
         match self.counts.get(digest) {
-            Some(Count { recorded: 0, versions: 0 }) => Verdict::Free,
-            Some(Count { recorded: 0, .. } | Count { versions: 0, .. }) => Verdict::Miscounted,
+            Some(Count { recorded: 0, files: 0 }) => Verdict::Free,
+            Some(Count { recorded: 0, .. } | Count { files: 0, .. }) => Verdict::Miscounted,
             Some(_) | None => Verdict::Needed,
         }
+    }
+
+    /// The count that was last recorded of a blob, and how many files of versions that are not purged are it. None of one that
+    /// wasn't asked for.
+    pub fn counted(&self, digest: &Digest) -> (u64, u64) {
+        self.counts.get(digest).map_or((0, 0), |count| (count.recorded, count.files))
     }
 
     /// The blobs whose count is new since the last call, and the count that was last recorded: what is to be compared.

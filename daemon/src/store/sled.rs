@@ -52,9 +52,10 @@ use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
-    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewNoteRecord, RulesetRecord,
-    SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord,
+    Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
+    ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord, VersionRecord,
+    WebhookProgressRecord, WebhookRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -736,6 +737,27 @@ impl Records for SledView {
     }
     fn held(&self, blocked: bool) -> Read<u64> {
         KvRecords(&self.tree).held(blocked)
+    }
+    fn usage(&self, account: &Account) -> Read<UsageRecord> {
+        KvRecords(&self.tree).usage(account)
+    }
+    fn quota(&self, account: &Account) -> Read<Option<QuotaRecord>> {
+        KvRecords(&self.tree).quota(account)
+    }
+    fn accounts(&self, after: Option<&Account>, limit: usize) -> Read<Vec<Account>> {
+        KvRecords(&self.tree).accounts(after, limit)
+    }
+    fn retention_rule(&self, name: &str) -> Read<Option<RetentionRuleRecord>> {
+        KvRecords(&self.tree).retention_rule(name)
+    }
+    fn retention_rules(&self) -> Read<Vec<RetentionRuleRecord>> {
+        KvRecords(&self.tree).retention_rules()
+    }
+    fn deleted_versions(&self, after: Option<&[u8]>, until_ms: i64, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+        KvRecords(&self.tree).deleted_versions(after, until_ms, limit)
+    }
+    fn all_versions(&self, after: Option<VersionKey>, limit: usize) -> Read<Vec<VersionRecord>> {
+        KvRecords(&self.tree).all_versions(after, limit)
     }
 }
 

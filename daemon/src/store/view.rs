@@ -43,6 +43,11 @@
 //! | `H` | webhook | `WebhookRecord` |
 //! | `j` | webhook | `WebhookProgressRecord` |
 //! | `E` | user id | `GrantRecord`s |
+//! | `F` | `n` or `u`, namespace or user id | `QuotaRecord` |
+//! | `f` | `n` or `u`, namespace or user id | `UsageRecord`: what is not purged of it |
+//! | `f` | `m`, model id | `UsageRecord` of the model's versions |
+//! | `Y` | name of a rule | `RetentionRuleRecord` |
+//! | `y` | restorable until, model id, version | – : deleted versions |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
@@ -60,9 +65,10 @@ use serde::{Deserialize, Serialize};
 use crate::store::codec::{decode, encode};
 use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
-    AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
-    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, ReviewDecision, ReviewNoteRecord,
-    RulesetRecord, SenderRecord, SessionRecord, UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
+    Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
+    IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
+    ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord,
+    VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
 
@@ -225,6 +231,8 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                 if let Some(old) = record::<VersionRecord>(overlay, &at)? {
                     forget_digests(overlay, &old);
                     index_version(overlay, Some(&old), None)?;
+                    index_deletion(overlay, Some(&old), None);
+                    count_usage(overlay, Some(&old), None)?;
                     forget_review(overlay, *model, *version)?;
                     overlay.delete(at);
                 }
@@ -286,6 +294,10 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     overlay.put(at, encode(grants)?);
                 }
             }
+            Write::PutQuota(quota) => overlay.put(account_key(b'F', &quota.account), encode(quota)?),
+            Write::DeleteQuota(account) => overlay.delete(account_key(b'F', account)),
+            Write::PutRetentionRule(rule) => overlay.put(key(b'Y', &[rule.name.as_bytes()]), encode(rule)?),
+            Write::DeleteRetentionRule { name } => overlay.delete(key(b'Y', &[name.as_bytes()])),
         }
     }
     if counts != before {
@@ -379,6 +391,7 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
         count_held_of(overlay, model.id, !was_live)?;
     }
     count_tags(overlay, old.as_ref(), model)?;
+    count_namespace(overlay, old.as_ref(), model)?;
     // Most changes move one key of several, and each costs a write. What a key holds follows from the key and the id.
     let before = old.as_ref().map(model_index).unwrap_or_default();
     let after = model_index(model);
@@ -441,6 +454,8 @@ fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
         forget_digests(overlay, old);
     }
     index_version(overlay, old.as_ref(), Some(version))?;
+    index_deletion(overlay, old.as_ref(), Some(version));
+    count_usage(overlay, old.as_ref(), Some(version))?;
     if version.deleted.is_none() {
         for artifact in &version.artifacts {
             overlay.put(digest_key(artifact.digest, version), Vec::new());
@@ -548,6 +563,108 @@ fn count_sender(overlay: &mut Overlay<'_>, version: &VersionRecord, joins: bool)
         overlay.put(at, encode(&record)?);
     }
     Ok(())
+}
+
+/// Where what is known of an account is.
+fn account_key(space: u8, account: &Account) -> Vec<u8> {
+    let kind = match account {
+        Account::Namespace(_) => b'n',
+        Account::User(_) => b'u',
+    };
+    key(space, &[&[kind], account.key().as_bytes()])
+}
+
+/// The account that the end of a key names.
+fn account_at(octets: &[u8]) -> Read<Account> {
+    let bad = || StoreError::Corrupt("an account's key in the view is damaged".to_owned());
+    let (kind, name) = octets.split_first().ok_or_else(bad)?;
+    let name = std::str::from_utf8(name).map_err(|_not_utf8| bad())?.to_owned();
+    match kind {
+        b'n' => Ok(Account::Namespace(name)),
+        b'u' => Ok(Account::User(name)),
+        _ => Err(bad()),
+    }
+}
+
+fn usage_key_of(model: ModelId) -> Vec<u8> {
+    key(b'f', &[b"m", &id(model)])
+}
+
+/// Changes what is counted under a key; what is nothing has none.
+fn recount(overlay: &mut Overlay<'_>, at: Vec<u8>, less: UsageRecord, more: UsageRecord) -> Read<()> {
+    let before: UsageRecord = record(overlay, &at)?.unwrap_or_default();
+    let after = before.plus(more).minus(less);
+    if after == before {
+        return Ok(());
+    }
+    if after == UsageRecord::default() {
+        overlay.delete(at);
+    } else {
+        overlay.put(at, encode(&after)?);
+    }
+    Ok(())
+}
+
+/// Counts a version for its publisher, its model, and, where the model is there already, its namespace; whether it is deleted
+/// doesn't matter. A manifest never changes, so mostly nothing does.
+fn count_usage(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Option<&VersionRecord>) -> Read<()> {
+    let usage = |version: &VersionRecord| UsageRecord { bytes: version.bytes(), versions: 1, models: 0 };
+    let (less, more) = (old.map(usage), new.map(usage));
+    let publisher = |version: Option<&VersionRecord>| version.map(|version| version.created_by_id.clone());
+    if less == more && publisher(old) == publisher(new) {
+        return Ok(());
+    }
+    let nothing = UsageRecord::default();
+    for (version, less, more) in [(old, less.unwrap_or_default(), nothing), (new, nothing, more.unwrap_or_default())] {
+        let Some(version) = version else { continue };
+        recount(overlay, account_key(b'f', &Account::User(version.created_by_id.clone())), less, more)?;
+        recount(overlay, usage_key_of(version.model), less, more)?;
+        let model: Option<ModelRecord> = record(overlay, &key(b'm', &[&id(version.model)]))?;
+        if let Some(model) = model.filter(|model| !model.purged) {
+            recount(overlay, account_key(b'f', &Account::of_model(&model.name)), less, more)?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts a model, with what its versions come to, for its namespace: when it comes, when it is purged, and when its name
+/// leads elsewhere.
+fn count_namespace(overlay: &mut Overlay<'_>, old: Option<&ModelRecord>, new: &ModelRecord) -> Read<()> {
+    let account =
+        |model: Option<&ModelRecord>| model.filter(|model| !model.purged).map(|model| Account::of_model(&model.name));
+    let (before, after) = (account(old), account(Some(new)));
+    if before == after {
+        return Ok(());
+    }
+    let versions: UsageRecord = record(overlay, &usage_key_of(new.id))?.unwrap_or_default();
+    let whole = versions.plus(UsageRecord { models: 1, ..UsageRecord::default() });
+    if let Some(before) = before {
+        recount(overlay, account_key(b'f', &before), whole, UsageRecord::default())?;
+    }
+    if let Some(after) = after {
+        recount(overlay, account_key(b'f', &after), UsageRecord::default(), whole)?;
+    }
+    Ok(())
+}
+
+/// Where a version is found while it is deleted.
+fn deletion_key(version: &VersionRecord) -> Option<Vec<u8>> {
+    let deletion = version.deleted.as_ref()?;
+    Some(key(b'y', &[&time(deletion.restorable_until_ms), &id(version.model), &number(version.version)]))
+}
+
+/// Moves a version in the index of deleted ones.
+fn index_deletion(overlay: &mut Overlay<'_>, old: Option<&VersionRecord>, new: Option<&VersionRecord>) {
+    let (left, joined) = (old.and_then(deletion_key), new.and_then(deletion_key));
+    if left == joined {
+        return;
+    }
+    if let Some(left) = left {
+        overlay.delete(left);
+    }
+    if let Some(joined) = joined {
+        overlay.put(joined, Vec::new());
+    }
 }
 
 /// Forgets what people said of a version that is gone for good.
@@ -1257,6 +1374,74 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
     fn held(&self, blocked: bool) -> Read<u64> {
         held(self.0, blocked, None)
     }
+
+    fn usage(&self, account: &Account) -> Read<UsageRecord> {
+        Ok(record(self.0, &account_key(b'f', account))?.unwrap_or_default())
+    }
+
+    fn quota(&self, account: &Account) -> Read<Option<QuotaRecord>> {
+        record(self.0, &account_key(b'F', account))
+    }
+
+    fn accounts(&self, after: Option<&Account>, limit: usize) -> Read<Vec<Account>> {
+        let mut found = BTreeSet::new();
+        // Those with a quota, and those of which something is kept: either index has the first of them at its beginning.
+        for space in [b'F', b'f'] {
+            for kind in [b'n', b'u'] {
+                let prefix = [space, kind];
+                let from = match after.map(|after| account_key(space, after)) {
+                    Some(after) if after.starts_with(&prefix) => Bound::Excluded(after),
+                    Some(after) if after.as_slice() > prefix.as_slice() => continue,
+                    Some(_) | None => Bound::Included(prefix.to_vec()),
+                };
+                for pair in self.0.range(from, prefix_end(&prefix), false).take(limit) {
+                    found.insert(account_at(pair?.0.get(1..).unwrap_or_default())?);
+                }
+            }
+        }
+        // In the order of the keys, which is not that of the enumeration.
+        let mut found: Vec<Account> = found.into_iter().collect();
+        found.sort_by_cached_key(|account| account_key(b'f', account));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn retention_rule(&self, name: &str) -> Read<Option<RetentionRuleRecord>> {
+        record(self.0, &key(b'Y', &[name.as_bytes()]))
+    }
+
+    fn retention_rules(&self) -> Read<Vec<RetentionRuleRecord>> {
+        prefixed(self.0, b"Y", false).map(|pair| decode(&pair?.1)).collect()
+    }
+
+    fn deleted_versions(&self, after: Option<&[u8]>, until_ms: i64, limit: usize) -> Read<Vec<(Vec<u8>, VersionKey)>> {
+        let from = match after {
+            Some(after) => Bound::Excluded(key_after(b"y", after)),
+            None => Bound::Included(vec![b'y']),
+        };
+        let to = Bound::Excluded(key(b'y', &[&time(until_ms)]));
+        if let Bound::Excluded(after) = &from
+            && after.as_slice() >= key(b'y', &[&time(until_ms)]).as_slice()
+        {
+            return Ok(Vec::new());
+        }
+        let pairs = self.0.range(from, to, false).take(limit);
+        pairs
+            .map(|pair| {
+                let place = pair?.0.get(1..).unwrap_or_default().to_vec();
+                let of = version_key(place.get(8..).unwrap_or_default())?;
+                Ok((place, of))
+            })
+            .collect()
+    }
+
+    fn all_versions(&self, after: Option<VersionKey>, limit: usize) -> Read<Vec<VersionRecord>> {
+        let from = match after {
+            Some((model, version)) => Bound::Excluded(key(b'v', &[&id(model), &number(version)])),
+            None => Bound::Included(vec![b'v']),
+        };
+        self.0.range(from, prefix_end(b"v"), false).take(limit).map(|pair| decode(&pair?.1)).collect()
+    }
 }
 
 /// The end of a key: a model's id and a version's number.
@@ -1376,13 +1561,14 @@ mod tests {
 
     use common::api::State;
     use common::name::{HookId, ItemId, ModelId, ModelName};
+    use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
     use super::{Applied, KvRecords, SORTED_ROWS_MAX, apply, set_applied};
     use crate::store::overlay::{Kv, Overlay, Pairs};
     use crate::store::records::{
-        DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord, ModelRecord, ReviewDecision,
-        ReviewRecord, VersionRecord, WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord,
-        Write,
+        Account, ArtifactRecord, DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
+        ModelRecord, QuotaRecord, ReviewDecision, ReviewRecord, UsageRecord, VersionRecord, WebhookDisabledRecord,
+        WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
     };
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, NamesWanted, Records};
     use crate::store::{Read, VersionKey};
@@ -1750,6 +1936,224 @@ mod tests {
         looked.store(0, Ordering::Relaxed);
         let found = query(Some(wanted.clone()), ModelSort::NameUp, false, None, 50);
         assert_eq!((found.models.len(), found.total, looked.load(Ordering::Relaxed)), (6, Some(6), 6));
+    }
+
+    /// One step of a registry's life, for the counters of quotas.
+    #[derive(Debug, Clone)]
+    enum Life {
+        /// A user publishes a version of so many octets; the version's write comes before the model's, or after it.
+        Publish {
+            model: u8,
+            user: u8,
+            sizes: Vec<u16>,
+            first: bool,
+        },
+        /// A version is deleted, restored or purged.
+        Delete {
+            model: u8,
+            version: u8,
+        },
+        Restore {
+            model: u8,
+            version: u8,
+        },
+        Purge {
+            model: u8,
+            version: u8,
+        },
+        DeleteModel {
+            model: u8,
+        },
+        PurgeModel {
+            model: u8,
+        },
+    }
+
+    fn lives() -> impl Strategy<Value = Vec<Life>> {
+        let publish = (0..4_u8, 0..3_u8, proptest::collection::vec(any::<u16>(), 0..4), any::<bool>())
+            .prop_map(|(model, user, sizes, first)| Life::Publish { model, user, sizes, first });
+        let of_version = (0..4_u8, 1..6_u8);
+        proptest::collection::vec(
+            prop_oneof![
+                4 => publish,
+                1 => of_version.clone().prop_map(|(model, version)| Life::Delete { model, version }),
+                1 => of_version.clone().prop_map(|(model, version)| Life::Restore { model, version }),
+                2 => of_version.prop_map(|(model, version)| Life::Purge { model, version }),
+                1 => (0..4_u8).prop_map(|model| Life::DeleteModel { model }),
+                1 => (0..4_u8).prop_map(|model| Life::PurgeModel { model }),
+            ],
+            0..40,
+        )
+    }
+
+    const NAMES: [&str; 4] = ["a", "Team/a", "team/b", "other/a"];
+
+    proptest! {
+        /// Whatever is published, deleted, restored and purged in whatever order: what is counted of each user and namespace
+        /// is what a sum over all versions that are left comes to, and what is nothing has no record.
+        #[test]
+        fn usage_is_the_sum(lives in lives()) {
+            let tree = tree();
+            let deletion =
+                || DeletionRecord { at_ms: 1, restorable_until_ms: 2, by: "x".into(), state_before: State::Available };
+            let mut ids: [Option<ModelId>; 4] = [None; 4];
+            let mut made = 0_u128;
+            for life in lives {
+                let records = KvRecords(&tree);
+                let find = |model: u8, version: u8| {
+                    let id = ids[usize::from(model)]?;
+                    records.version(id, u32::from(version).try_into().unwrap()).unwrap()
+                };
+                let mut writes = Vec::new();
+                match life {
+                    Life::Publish { model, user, sizes, first } => {
+                        let which = usize::from(model);
+                        let id = *ids[which].get_or_insert_with(|| {
+                            made += 1;
+                            ModelId::from_u128(made)
+                        });
+                        let mut record = records.model(id).unwrap().unwrap_or_else(|| super::tests::model(0, &[]));
+                        (record.id, record.name) = (id, NAMES[which].parse().unwrap());
+                        record.last_number += 1;
+                        let mut version = version(record.last_number, State::Available, None);
+                        (version.model, version.created_by_id) = (id, format!("usr_{user}"));
+                        version.artifacts = sizes
+                            .iter()
+                            .enumerate()
+                            .map(|(at, size)| ArtifactRecord {
+                                path: format!("{at}.bin").parse().unwrap(),
+                                size: u64::from(*size),
+                                digest: common::digest::Digest::from_bytes([7; 32]),
+                                format: String::new(),
+                                verdict: None,
+                            })
+                            .collect();
+                        writes.push(Write::PutVersion(version));
+                        writes.insert(usize::from(first), Write::PutModel(record));
+                    }
+                    Life::Delete { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::PutVersion(VersionRecord { deleted: Some(deletion()), ..found })));
+                    }
+                    Life::Restore { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::PutVersion(VersionRecord { deleted: None, ..found })));
+                    }
+                    Life::Purge { model, version } => {
+                        let found = find(model, version);
+                        writes.extend(found.map(|found| Write::DeleteVersion { model: found.model, version: found.version }));
+                    }
+                    Life::DeleteModel { model } => {
+                        let id = ids[usize::from(model)];
+                        let found = id.and_then(|id| records.model(id).unwrap());
+                        writes.extend(found.map(|found| Write::PutModel(ModelRecord { deleted: Some(deletion()), ..found })));
+                    }
+                    Life::PurgeModel { model } => {
+                        if let Some(id) = ids[usize::from(model)].take() {
+                            let versions = records.versions(id, None, 1000).unwrap();
+                            writes.extend(versions.iter().map(|one| Write::DeleteVersion { model: id, version: one.version }));
+                            let found = records.model(id).unwrap().unwrap();
+                            writes.push(Write::PutModel(ModelRecord { purged: true, deleted: None, ..found }));
+                        }
+                    }
+                }
+                write(&tree, &writes);
+            }
+            let records = KvRecords(&tree);
+            let mut sums: BTreeMap<Account, UsageRecord> = BTreeMap::new();
+            for (which, id) in ids.iter().enumerate().filter_map(|(which, id)| Some((which, (*id)?))) {
+                let namespace = Account::of_model(&NAMES[which].parse().unwrap());
+                sums.entry(namespace.clone()).or_default().models += 1;
+                for version in records.versions(id, None, 1000).unwrap() {
+                    for account in [namespace.clone(), Account::User(version.created_by_id.clone())] {
+                        let sum = sums.entry(account).or_default();
+                        sum.versions += 1;
+                        sum.bytes += version.artifacts.iter().map(|artifact| artifact.size).sum::<u64>();
+                    }
+                }
+            }
+            let counted = records.accounts(None, 100).unwrap();
+            let counted: BTreeMap<Account, UsageRecord> =
+                counted.into_iter().map(|account| (account.clone(), records.usage(&account).unwrap())).collect();
+            prop_assert_eq!(counted, sums);
+        }
+    }
+
+    /// Accounts come page by page in one order, those that have only a quota among them.
+    #[test]
+    fn accounts_in_pages() {
+        let tree = tree();
+        let quota = |account| {
+            let by = "ana".to_owned();
+            Write::PutQuota(QuotaRecord {
+                account,
+                bytes: Some(1),
+                versions: None,
+                models: None,
+                by,
+                at_ms: 1,
+                index: 1,
+            })
+        };
+        let named = |name: &str| ModelRecord { name: name.parse().unwrap(), ..model(0, &[]) };
+        let user = |id: &str| Account::User(id.to_owned());
+        let namespace = |name: &str| Account::Namespace(name.to_owned());
+        write(&tree, &[Write::PutModel(named("b/x")), Write::PutVersion(version(1, State::Available, None))]);
+        write(&tree, &[quota(namespace("a")), quota(namespace("b")), quota(user("usr_b")), quota(namespace(""))]);
+        let all = [namespace(""), namespace("a"), namespace("b"), user("usr_ana"), user("usr_b")];
+        for limit in 1..7 {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = KvRecords(&tree).accounts(after.as_ref(), limit).unwrap();
+                after = page.last().cloned();
+                found.extend(page.clone());
+                if page.len() < limit {
+                    break;
+                }
+            }
+            assert_eq!(found, all, "{limit}");
+        }
+        write(&tree, &[Write::DeleteQuota(user("usr_b"))]);
+        assert_eq!(KvRecords(&tree).quota(&user("usr_b")).unwrap(), None);
+        assert_eq!(KvRecords(&tree).quota(&namespace("a")).unwrap().unwrap().bytes, Some(1));
+    }
+
+    /// Deleted versions are found by the end of their time, until they are restored or purged.
+    #[test]
+    fn deleted_versions_by_time() {
+        let tree = tree();
+        let deleted = |number: u32, until_ms| {
+            let deletion = DeletionRecord {
+                at_ms: 1,
+                restorable_until_ms: until_ms,
+                by: "x".into(),
+                state_before: State::Available,
+            };
+            Write::PutVersion(VersionRecord { deleted: Some(deletion), ..version(number, State::Deleted, None) })
+        };
+        write(
+            &tree,
+            &[deleted(1, 30), deleted(2, 10), deleted(3, 20), Write::PutVersion(version(4, State::Available, None))],
+        );
+        let found = |after: Option<&[u8]>, until_ms| {
+            let found = KvRecords(&tree).deleted_versions(after, until_ms, 2).unwrap();
+            found.into_iter().map(|(place, (_model, version))| (place, version.number())).collect::<Vec<_>>()
+        };
+        let numbers = |found: &[(Vec<u8>, u32)]| found.iter().map(|(_place, number)| *number).collect::<Vec<_>>();
+        let first = found(None, 31);
+        assert_eq!(numbers(&first), [2, 3]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 31)), [1]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 30)), [] as [u32; 0]);
+        assert_eq!(numbers(&found(Some(&first[1].0), 5)), [] as [u32; 0]);
+        assert_eq!(numbers(&found(None, 20)), [2]);
+        let model = ModelId::from_u128(1);
+        write(&tree, &[Write::PutVersion(version(2, State::Available, None))]);
+        write(&tree, &[Write::DeleteVersion { model, version: 3.try_into().unwrap() }]);
+        assert_eq!(numbers(&found(None, 99)), [1]);
+        let all = KvRecords(&tree).all_versions(None, 9).unwrap();
+        assert_eq!(all.iter().map(|one| one.version.number()).collect::<Vec<_>>(), [1, 2, 4]);
+        let rest = KvRecords(&tree).all_versions(Some((model, 2.try_into().unwrap())), 9).unwrap();
+        assert_eq!(rest.len(), 1);
     }
 
     /// Pages of a rare tag, which are sorted, hold what pages of a common one, which are walked, hold: in every order.

@@ -8,7 +8,7 @@ use common::client::{AuditQuery, Client};
 use serde_json::json;
 
 use super::listing::{Listing, PAGE_ROWS, Row, entry_line};
-use super::{CliError, document, facts, webhooks, wrong_answer};
+use super::{CliError, document, facts, keep, webhooks, wrong_answer};
 use crate::action::{Answer, Call};
 use crate::clean::clean;
 use crate::config::ListOptions;
@@ -54,6 +54,16 @@ pub enum What {
     Deliveries,
     /// What the daemon says of itself.
     Health,
+    /// How much may be kept, and is: your own, or that of user:NAME or namespace:NAME.
+    Quota,
+    /// All quotas, and what is used of them.
+    Quotas,
+    /// The rules by which versions go.
+    Rules,
+    /// A rule by which versions go.
+    Rule,
+    /// What a rule would take now.
+    Preview,
 }
 
 impl What {
@@ -75,6 +85,7 @@ impl What {
             | Self::Webhook
             | Self::Deliveries
             | Self::Health => None,
+            Self::Quota | Self::Quotas | Self::Rules | Self::Rule | Self::Preview => None,
         }
     }
 }
@@ -82,6 +93,9 @@ impl What {
 /// What is wrong with what was asked for is said before anybody is asked.
 pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<(), CliError> {
     let usage = |why: String| Err(CliError::Usage(why));
+    if keep::is_here(what) {
+        return keep::check(what, id, list);
+    }
     if let Some(kind) = what.list() {
         return Listing::new(kind, id, list.filter.as_deref().unwrap_or_default(), list.sort.as_deref())
             .map(drop)
@@ -113,6 +127,9 @@ pub(super) async fn get(
     list: &ListOptions,
     out: &mut impl Write,
 ) -> Result<(), CliError> {
+    if keep::is_here(what) {
+        return keep::get(client, what, id, list, out).await;
+    }
     if let Some(kind) = what.list() {
         let filter = list.filter.as_deref().unwrap_or_default();
         let listing = Listing::new(kind, id, filter, list.sort.as_deref()).map_err(CliError::Usage)?;

@@ -127,7 +127,7 @@ fn is_being_removed(store: &Store, digest: &Digest) -> Result<bool, BlobError> {
 }
 
 /// How old an object is, as far as our clock and the store's agree; zero where it seems to come from the future.
-fn age(object: &Object) -> Duration {
+pub(super) fn age(object: &Object) -> Duration {
     let ms = clock::now_ms().saturating_sub(object.written_at_ms);
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

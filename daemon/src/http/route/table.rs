@@ -259,7 +259,7 @@ const fn path(name: &'static str, shape: Shape, text: &'static str) -> Param {
 
 /// What may stand in the braces of a template. Only what must be known to call the endpoint: values of another shape
 /// are not refused but not found.
-const PATH_PARAMS: [Param; 17] = [
+const PATH_PARAMS: [Param; 20] = [
     path(
         "id",
         Shape::Text { min: 1, max: 512 },
@@ -268,6 +268,14 @@ const PATH_PARAMS: [Param; 17] = [
     path("name", Shape::Text { min: 1, max: 256 }, "The user's name."),
     path("v", Shape::Integer { min: 1, max: 4_294_967_295, default: None }, "The version's number."),
     path("path", Shape::Text { min: 1, max: 1024 }, "The artifact's path; slashes may be percent-encoded or not."),
+    path("kind", Shape::OneOf(&["users", "namespaces"]), "What the quota is of."),
+    path(
+        "account",
+        Shape::Text { min: 1, max: 256 },
+        "The user's name, or the namespace: the part of a model's name before the slash. `-` is the namespace of the models \
+         whose names have none.",
+    ),
+    path("rule", Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}$"), "The rule's name."),
     path("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "The alias."),
     path("item", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The item's id."),
     path("upload", Shape::Pattern("^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"), "The upload's id."),
@@ -392,7 +400,8 @@ const DOWNLOAD_ANSWERS: [Success; 4] = [
     NOT_MODIFIED,
 ];
 
-const UPLOAD_PROBLEMS: [P; 14] = [
+const UPLOAD_PROBLEMS: [P; 15] = [
+    P::QuotaExceeded,
     P::NotFound,
     P::UploadGone,
     P::UploadBusy,
@@ -424,6 +433,7 @@ const OPERATIONS: &str = "operations";
 const SIGN_IN: &str = "signing in";
 const USERS_TAG: &str = "users";
 const TOKENS_TAG: &str = "tokens";
+const KEEPING: &str = "quotas and retention";
 const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 const ALIASES: &str = "aliases";
@@ -434,7 +444,7 @@ const AUDIT_TAG: &str = "audit";
 const LOG_TAG: &str = "log";
 
 /// The groups, with a sentence on each, in reading order.
-pub(crate) const TAGS: [(&str, &str); 12] = [
+pub(crate) const TAGS: [(&str, &str); 13] = [
     (SIGN_IN, "Tokens, sessions, one's own account."),
     (MODELS, "Publish, find, describe, delete and fetch models."),
     (VERSIONS, "The immutable versions of a model, their states and their files."),
@@ -444,6 +454,7 @@ pub(crate) const TAGS: [(&str, &str); 12] = [
         TOKENS_TAG,
         "Credentials for programs: `mreg_<id>_<secret>`, sent as `Authorization: Bearer` like any other token.",
     ),
+    (KEEPING, "How much may be kept, and what goes when."),
     (UPLOADS, "Files that come in parts, by the tus protocol 1.0.0, and survive a lost connection and a restart."),
     (INGEST_TAG, "Files that were copied to the daemon's machine, on their way to versions."),
     (WEBHOOKS, "What is told to other services, when something is written to the audit log."),
@@ -1147,6 +1158,7 @@ static CREATE_UPLOAD: Endpoint = Endpoint {
         "Created; `Location` is where its octets go.",
     )],
     problems: &[
+        P::QuotaExceeded,
         P::RequestTimeout,
         P::Conflict,
         P::TusVersion,
@@ -1205,6 +1217,7 @@ static APPEND_UPLOAD: Endpoint = Endpoint {
     body: Body::Part,
     answers: &[Success { status: 204, text: "They are durable.", content: &[], headers: &[H::Tus, H::UploadOffset] }],
     problems: &[
+        P::QuotaExceeded,
         P::NotFound,
         P::RequestTimeout,
         P::Conflict,
@@ -1332,6 +1345,7 @@ static PUBLISH_FILE: Endpoint = Endpoint {
     body: Body::Octets,
     answers: &PUBLISHED,
     problems: &[
+        P::QuotaExceeded,
         P::NotFound,
         P::RequestTimeout,
         P::Conflict,
@@ -2035,6 +2049,190 @@ static CHECK: Endpoint = Endpoint {
     ..PLAIN
 };
 
+// ---- quotas and retention -------------------------------------------------------------------------------------------
+
+static SHOW_OWN_QUOTA: Endpoint = Endpoint {
+    id: "show_own_quota",
+    template: "/me/quota",
+    tag: KEEPING,
+    summary: "How much the caller may keep, and keeps",
+    access: SignedIn,
+    audit: Refusals(&Action::QuotaRead),
+    answers: &[json(200, &[Content::Json("QuotaInfo")], &[], "The quota.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static LIST_QUOTAS: Endpoint = Endpoint {
+    id: "list_quotas",
+    template: "/quotas",
+    tag: KEEPING,
+    summary: "List quotas and what is used of them",
+    text: "Namespaces by name, then users in the order of their creation: all of which something is kept, or for which a \
+           quota was set.",
+    access: USERS,
+    audit: Refusals(&Action::QuotaRead),
+    params: &ONWARD,
+    answers: &[json(200, &[Content::Json("QuotaPage")], &[H::Link], "A page of quotas.")],
+    ..PLAIN
+};
+static SHOW_QUOTA: Endpoint = Endpoint {
+    id: "show_quota",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "How much somebody may keep, and keeps",
+    access: USERS,
+    audit: Refusals(&Action::QuotaRead),
+    answers: &[json(200, &[Content::Json("QuotaInfo")], &[], "The quota.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static SET_QUOTA: Endpoint = Endpoint {
+    id: "set_quota",
+    method: "PUT",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "Set how much somebody may keep",
+    text: "In place of the daemon's default, as a whole: what is absent has no limit. Nothing that is kept goes because of it; \
+           a quota below what is used lets nothing in until something is purged.",
+    access: USERS,
+    audit: Always(&Action::QuotaSet),
+    body: Body::Json("QuotaLimits"),
+    answers: &[json(200, &[Content::Json("QuotaChanged")], &[H::Logged], "The quota as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static CLEAR_QUOTA: Endpoint = Endpoint {
+    id: "clear_quota",
+    method: "DELETE",
+    template: "/quotas/{kind}/{account}",
+    tag: KEEPING,
+    summary: "Go back to the default",
+    access: USERS,
+    audit: Always(&Action::QuotaSet),
+    answers: &[json(200, &[Content::Json("QuotaChanged")], &[H::Logged], "The quota as it is now.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+static LIST_RETENTION: Endpoint = Endpoint {
+    id: "list_retention",
+    template: "/retention",
+    tag: KEEPING,
+    summary: "List the rules by which versions go",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    answers: &[json(200, &[Content::Json("RetentionRulePage")], &[], "All rules, by name; there are 100 at most.")],
+    ..PLAIN
+};
+static SHOW_RETENTION: Endpoint = Endpoint {
+    id: "show_retention",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Show a rule, when it is carried out next, and what the last run came to",
+    text: "The entity tag is of what the rule says, and not of its runs.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    answers: &[json(200, &[Content::Json("RetentionRuleInfo")], &[H::ETag], "The rule.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static SET_RETENTION: Endpoint = Endpoint {
+    id: "set_retention",
+    method: "PUT",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Set a rule",
+    text: "A new or changed rule does nothing by itself before `first_run_at` (`MREG_RETENTION_GRACE`), so that a mistake can \
+           be seen in its preview. Never go, whatever it says: versions that an alias points to, the newest available \
+           version of a model, versions blocked for good, and models with the tag `keep=true`.",
+    access: DELETE,
+    audit: Always(&Action::RetentionSet),
+    params: &[IF_MATCH],
+    body: Body::Json("RetentionRule"),
+    answers: &[json(200, &[Content::Json("RetentionRuleChanged")], &[H::ETag, H::Logged], "The rule as it is now.")],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+static DELETE_RETENTION: Endpoint = Endpoint {
+    id: "delete_retention",
+    method: "DELETE",
+    template: "/retention/{rule}",
+    tag: KEEPING,
+    summary: "Remove a rule",
+    text: "What went by it stays deleted, and can be restored as usual.",
+    access: DELETE,
+    audit: Always(&Action::RetentionDelete),
+    params: &[IF_MATCH],
+    answers: &[json(200, &[Content::Json("Deleted")], &[H::Logged], "Removed.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PREVIEW_RETENTION: Endpoint = Endpoint {
+    id: "preview_retention",
+    template: "/retention/{rule}/preview",
+    tag: KEEPING,
+    summary: "What a rule would take",
+    text: "Exactly what a run at this moment would: both are judged by the same function. A page may be short, even empty, \
+           and yet have a next one.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    params: &ONWARD,
+    answers: &[json(200, &[Content::Json("RetentionPreview")], &[H::Link], "A page of versions.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+static PREVIEW_UNSAVED: Endpoint = Endpoint {
+    id: "preview_unsaved",
+    method: "POST",
+    template: "/retention/preview",
+    tag: KEEPING,
+    summary: "What a rule would take that is not set",
+    text: "As for a rule that is set; send the same body for the next page.",
+    access: DELETE,
+    audit: Refusals(&Action::RetentionRead),
+    params: &ONWARD,
+    body: Body::Json("RetentionRule"),
+    answers: &[json(200, &[Content::Json("RetentionPreview")], &[H::Link], "A page of versions.")],
+    ..PLAIN
+};
+static RUN_RETENTION: Endpoint = Endpoint {
+    id: "run_retention",
+    method: "POST",
+    template: "/retention/{rule}/run",
+    tag: KEEPING,
+    summary: "Have a rule carried out at once",
+    text: "Whatever the clock says, and whether the rule is enabled or not. The daemon that does the upkeep begins within \
+           seconds; `last_run` of the rule tells when it has ended. One run takes 10 000 versions at most.",
+    access: DELETE,
+    audit: Always(&Action::RetentionRequest),
+    params: &[IF_MATCH],
+    answers: &[json(202, &[Content::Json("RetentionRuleChanged")], &[H::ETag, H::Logged], "It will be.")],
+    problems: &[P::NotFound],
+    ..PLAIN
+};
+
+static COLLECT: Endpoint = Endpoint {
+    id: "collect",
+    method: "POST",
+    template: "/gc",
+    tag: AUDIT_TAG,
+    summary: "Remove stored bytes that nothing points to",
+    text: "What crashes and failed removals left, while everything else goes on; and it is told what is missing. One line a \
+           finding, as it is found, and a total at the end. One runs at a time, at a low priority.",
+    access: Operator,
+    audit: Refusals(&Action::BlobsCollect),
+    body: Body::Json("GcRequest"),
+    answers: &[Success {
+        status: 200,
+        text: "One JSON object a line, of one member: `progress` `{step, done}`, `orphan` `{digest, size, removed}`, `failure` \
+               `{place, what}`, `remark` `{what}`, and at the end `total`. Without a total it was cut off.",
+        content: &[Content::Octets("application/x-ndjson")],
+        headers: &[],
+    }],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
 static STREAM_AUDIT: Endpoint = Endpoint {
     id: "stream_audit",
     template: "/audit-logs/stream",
@@ -2102,7 +2300,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 97] = [
+    pub const ALL: [&'static Endpoint; 110] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -2173,6 +2371,18 @@ impl Route {
         &REPLAY_WEBHOOK,
         &LIST_DELIVERIES,
         &REPLAY_DELIVERY,
+        &SHOW_OWN_QUOTA,
+        &LIST_QUOTAS,
+        &SHOW_QUOTA,
+        &SET_QUOTA,
+        &CLEAR_QUOTA,
+        &LIST_RETENTION,
+        &SHOW_RETENTION,
+        &SET_RETENTION,
+        &DELETE_RETENTION,
+        &PREVIEW_RETENTION,
+        &PREVIEW_UNSAVED,
+        &RUN_RETENTION,
         &LIST_AUDIT,
         &STREAM_AUDIT,
         &SHOW_AUDIT_ENTRY,
@@ -2187,6 +2397,7 @@ impl Route {
         &LOG_VKEYS,
         &ROTATE_LOG_KEY,
         &CHECK,
+        &COLLECT,
         &INDEX,
         &LIVE,
         &READY,
@@ -2236,6 +2447,18 @@ impl Route {
             Self::ShowToken { .. } => &SHOW_TOKEN,
             Self::RevokeToken { .. } => &REVOKE_TOKEN,
             Self::RotateToken { .. } => &ROTATE_TOKEN,
+            Self::ShowOwnQuota => &SHOW_OWN_QUOTA,
+            Self::ListQuotas => &LIST_QUOTAS,
+            Self::ShowQuota { .. } => &SHOW_QUOTA,
+            Self::SetQuota { .. } => &SET_QUOTA,
+            Self::ClearQuota { .. } => &CLEAR_QUOTA,
+            Self::ListRetention => &LIST_RETENTION,
+            Self::PreviewUnsaved => &PREVIEW_UNSAVED,
+            Self::ShowRetention { .. } => &SHOW_RETENTION,
+            Self::SetRetention { .. } => &SET_RETENTION,
+            Self::DeleteRetention { .. } => &DELETE_RETENTION,
+            Self::PreviewRetention { .. } => &PREVIEW_RETENTION,
+            Self::RunRetention { .. } => &RUN_RETENTION,
             Self::ListModels => &LIST_MODELS,
             Self::Publish => &PUBLISH,
             Self::PublishFile { .. } => &PUBLISH_FILE,
@@ -2302,6 +2525,7 @@ impl Route {
             Self::LogProof { .. } => &LOG_PROOF,
             Self::RotateLogKey => &ROTATE_LOG_KEY,
             Self::Check => &CHECK,
+            Self::Collect => &COLLECT,
         }
     }
 }

@@ -108,7 +108,7 @@ impl Registry {
     ///
     /// # Errors
     /// What `require` says; `NotFound`, `UploadGone`; `Conflict`: it goes on elsewhere; `UploadBusy`; `Invalid`: another
-    /// length was said before; `TooLarge`: more than the whole; `Busy`, `StorageFull`.
+    /// length was said before; `TooLarge`: more than the whole; `Busy`, `StorageFull`, `QuotaExceeded`.
     pub async fn begin_append(&self, caller: &Caller, id: UploadId, append: Append) -> Result<Appending, Failure> {
         let inner = &self.inner;
         let note = Note::event(Action::ModelUpload, target(None)).with("upload", id.to_string());
@@ -151,6 +151,10 @@ impl Inner {
         if record.length.is_none() {
             let grown = record.offset.saturating_add(declared);
             self.resumables.check_growth(&record, grown, &self.settings.resumable)?;
+            self.cover(slot.claim(), grown, false).await?;
+        } else {
+            // Said only now, maybe.
+            self.cover(slot.claim(), record.announced(), false).await?;
         }
         self.check_watermark(declared).await?;
         let place = self.intake.place(&caller.actor.id).await?;
@@ -225,7 +229,7 @@ impl Appending {
     /// Takes the next octets; waits while the disk is behind.
     ///
     /// # Errors
-    /// `TooLarge`, `StorageFull`, and what the disk says. What came before is kept.
+    /// `TooLarge`, `StorageFull`, `QuotaExceeded`, and what the disk says. What came before is kept.
     pub async fn write(&mut self, octets: Bytes) -> Result<(), RegistryError> {
         if octets.is_empty() {
             return Ok(());
@@ -239,6 +243,8 @@ impl Appending {
             self.inner.check_watermark(0).await?;
             self.check_share()?;
         }
+        // Of one whose length is known all is reserved.
+        self.inner.cover_growth(self.slot.claim(), self.from.saturating_add(self.received)).await?;
         self.pipe.write(octets).await
     }
 

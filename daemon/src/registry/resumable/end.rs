@@ -14,6 +14,7 @@ use crate::clock;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Done, Outcome, RegistryError};
+use crate::registry::quota::Claim;
 use crate::registry::upload::{StagedFile, target};
 use crate::registry::{Inner, Registry};
 
@@ -27,6 +28,19 @@ impl Held {
     /// Which.
     pub(crate) fn id(&self) -> UploadId {
         self.slot.record().id
+    }
+
+    /// What it has reserved of quotas.
+    pub(crate) fn claim(&self) -> Arc<Claim> {
+        Arc::clone(self.slot.claim())
+    }
+
+    /// Reserves that again, unless it is over.
+    pub(crate) fn reserve_again(&self) {
+        let record = self.slot.record();
+        if record.ended.is_none() {
+            self.slot.claim().force(record.announced());
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::digest::Digest;
 use common::name::{ArtifactPath, ModelId, ModelName, UploadId, Version};
@@ -12,6 +13,7 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
 use crate::durable;
+use crate::registry::quota::{Claim, Quotas};
 
 /// The form of records that this version writes.
 pub(crate) const FORM: u32 = 1;
@@ -145,6 +147,16 @@ impl Record {
     /// Whether all of it is there.
     pub(crate) fn is_complete(&self) -> bool {
         self.length == Some(self.offset)
+    }
+
+    /// Octets that it will come to, as far as that is known: those of the whole, or those that are there.
+    pub(crate) fn announced(&self) -> u64 {
+        self.length.unwrap_or(self.offset)
+    }
+
+    /// What reserves room for it; nothing is reserved yet.
+    pub(crate) fn claim(&self, quotas: &Arc<Quotas>) -> Arc<Claim> {
+        Claim::new(quotas, &self.owner, &self.owner_name, self.model.as_ref())
     }
 
     /// Replaces its file, durably.

@@ -15,6 +15,7 @@ use super::record::{Record, id_of};
 use crate::blobs::Blobs;
 use crate::durable;
 use crate::registry::error::RegistryError;
+use crate::registry::quota::{Claim, Quotas};
 use crate::registry::settings::ResumableSettings;
 
 /// Uploads that are over and of which it is still known how they ended; beyond that the oldest are forgotten.
@@ -27,12 +28,19 @@ pub(super) struct Slot {
     record: Mutex<Record>,
     turn: Arc<Semaphore>,
     asked: watch::Sender<()>,
+    /// What it has reserved of quotas, as long as it is not over.
+    claim: Arc<Claim>,
 }
 
 impl Slot {
-    fn new(record: Record) -> Arc<Self> {
+    fn new(record: Record, claim: Arc<Claim>) -> Arc<Self> {
         let turn = Arc::new(Semaphore::new(1));
-        Arc::new(Self { record: Mutex::new(record), turn, asked: watch::Sender::new(()) })
+        Arc::new(Self { record: Mutex::new(record), turn, asked: watch::Sender::new(()), claim })
+    }
+
+    /// What it has reserved of quotas.
+    pub(super) fn claim(&self) -> &Arc<Claim> {
+        &self.claim
     }
 
     /// The record as it is durable.
@@ -42,6 +50,9 @@ impl Slot {
 
     /// Replaces the record, once it is durable.
     pub(super) fn set(&self, record: Record) {
+        if record.ended.is_some() {
+            self.claim.settle();
+        }
         *self.record.lock().unwrap_or_else(PoisonError::into_inner) = record;
     }
 
@@ -82,7 +93,7 @@ impl Resumables {
     ///
     /// # Errors
     /// `Internal`: the directories can't be read.
-    pub(crate) fn load(dir: &Path, blobs: &dyn Blobs) -> Result<Self, RegistryError> {
+    pub(crate) fn load(dir: &Path, blobs: &dyn Blobs, quotas: &Arc<Quotas>) -> Result<Self, RegistryError> {
         let internal = |error: std::io::Error| RegistryError::Internal(error.into());
         durable::create_dir_all(dir, durable::MODE_DIR).map_err(internal)?;
         let mut partials = BTreeMap::new();
@@ -118,7 +129,12 @@ impl Resumables {
             if record.ended.is_none() {
                 named.insert(name);
             }
-            table.insert(record.id, Slot::new(record));
+            let claim = record.claim(quotas);
+            if record.ended.is_none() {
+                // What was promised before the stop.
+                claim.force(record.announced());
+            }
+            table.insert(record.id, Slot::new(record, claim));
         }
         for name in partials.keys().filter(|name| !named.contains(*name)) {
             blobs.remove_partial(name)?;
@@ -151,11 +167,16 @@ impl Resumables {
     ///
     /// # Errors
     /// `Busy`.
-    pub(super) fn reserve(&self, record: Record, settings: &ResumableSettings) -> Result<Arc<Slot>, RegistryError> {
+    pub(super) fn reserve(
+        &self,
+        record: Record,
+        claim: Arc<Claim>,
+        settings: &ResumableSettings,
+    ) -> Result<Arc<Slot>, RegistryError> {
         let mut table = self.table();
         let others = table.values().map(|slot| slot.record());
         check_share(others, &record, record.length.unwrap_or(0), settings)?;
-        let (id, slot) = (record.id, Slot::new(record));
+        let (id, slot) = (record.id, Slot::new(record, claim));
         table.insert(id, Arc::clone(&slot));
         Ok(slot)
     }
@@ -197,10 +218,20 @@ impl Resumables {
         for record in self.slots().iter().map(|slot| slot.record()).filter(|record| record.ended.is_none()) {
             totals.open += 1;
             totals.bytes = totals.bytes.saturating_add(record.offset);
-            let left = record.length.unwrap_or(record.offset).saturating_sub(record.offset);
+            let left = record.announced().saturating_sub(record.offset);
             totals.outstanding_bytes = totals.outstanding_bytes.saturating_add(left);
         }
         totals
+    }
+
+    /// Octets that those of a user have announced and not yet got, and those of all others.
+    pub(super) fn outstanding(&self, owner: &str) -> (u64, u64) {
+        let (mut own, mut others) = (0_u64, 0_u64);
+        for record in self.slots().iter().map(|slot| slot.record()).filter(|record| record.ended.is_none()) {
+            let sum = if record.owner == owner { &mut own } else { &mut others };
+            *sum = sum.saturating_add(record.announced().saturating_sub(record.offset));
+        }
+        (own, others)
     }
 }
 
@@ -218,7 +249,7 @@ fn check_share(
     let (mut count, mut sum) = (0, octets);
     for other in others.filter(|other| other.owner == record.owner && other.ended.is_none()) {
         count += 1;
-        sum = sum.saturating_add(other.length.unwrap_or(other.offset));
+        sum = sum.saturating_add(other.announced());
     }
     let busy = |what| Err(RegistryError::Busy { what, is_callers: true });
     if count >= settings.per_user_max {

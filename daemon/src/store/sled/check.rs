@@ -789,6 +789,10 @@ fn key_name(key: &[u8]) -> String {
         b'H' => "webhook",
         b'j' => "progress of a webhook",
         b'E' => "grants of user",
+        b'F' => "quota",
+        b'f' => "usage",
+        b'Y' => "retention rule",
+        b'y' => "deleted versions",
         b'z' => "applied",
         _ => "unknown key",
     };
