@@ -696,6 +696,14 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Reply<Page<AuditRow>>, ClientError> {
+        self.audit_as(query).await
+    }
+
+    /// The same, each row as what the caller reads an [`AuditRow`] as: a page is long, and one row at a time is a tree.
+    ///
+    /// # Errors
+    /// As [`Self::audit`].
+    pub async fn audit_as<T: DeserializeOwned>(&self, query: &AuditQuery) -> Result<Reply<Page<T>>, ClientError> {
         self.read(query.target()).await
     }
 

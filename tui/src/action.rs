@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::export::{Form, Format, Kind};
 use crate::secret::Secret;
+use crate::state::audit::Line;
 use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::trust::{Checked, Kept, Rotation, Said};
 
@@ -537,7 +538,7 @@ pub enum Answer {
     User(Reply<Box<UserInfo>>),
     Review(Reply<Box<ReviewInfo>>),
     Excerpt(Reply<Box<Excerpt>>),
-    Audit(Reply<Page<AuditRow>>),
+    Audit(Reply<Page<Line>>),
     Status(Reply<Box<Status>>),
     Ready(Ready),
     Ingest(Reply<Box<IngestPage>>),

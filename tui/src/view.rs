@@ -223,7 +223,7 @@ pub fn changes_in(state: &State) -> Option<u64> {
             (ages(&mut shown.chain(notes)), state.quarantine.list.as_of())
         }
         Screen::Audit => {
-            let time = |(row, _): (&audit::Entry, bool)| audit::time_of(row).to_owned();
+            let time = |(row, _): (&audit::Entry, bool)| row.time().to_owned();
             let shown: Vec<String> = match state.settings.time {
                 Way::Age => state.audit.list.visible(height).map(time).collect(),
                 Way::Utc | Way::Local => Vec::new(),
@@ -429,8 +429,7 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
             if state.settings.log.live && state.log.is_known() {
                 return audit::status(state, &filter);
             }
-            let entry =
-                state.audit.list.selected().map(|row| format!("entry {}   ", row.row.index)).unwrap_or_default();
+            let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
             let marked = audit::marked_words(state);
             (format!("Audit   {entry}{filter}{marked}"), freshness(state, &state.audit.list))
         }

@@ -2,13 +2,14 @@
 //! say who was first; those without an answer are looked for until it is known what became of them; what can be taken
 //! back is offered to `u`.
 
-use common::api::{AuditRow, Page};
+use common::api::Page;
 use common::client::{AuditQuery, ClientError, Reply};
 use common::problem::ProblemType;
 use common::role::Permission;
 
 use super::{ask, keep, say, say_for, sentence};
 use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
+use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
 use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
@@ -218,10 +219,10 @@ fn changed(state: &mut State, number: u64, place: usize, item: &Item, now: &Repl
 }
 
 /// ` by bob 4 s ago`.
-fn by_whom(page: &Page<AuditRow>, now: i64) -> String {
-    let Some(row) = page.items.first() else { return " meanwhile".to_owned() };
-    let name = crate::state::audit::field(&row.entry, &["actor", "name"]);
-    let ago = seconds(crate::state::audit::field(&row.entry, &["ts"])).map(|at| match now.saturating_sub(at).max(0) {
+fn by_whom(page: &Page<Line>, now: i64) -> String {
+    let Some(line) = page.items.first() else { return " meanwhile".to_owned() };
+    let name = line.actor();
+    let ago = seconds(line.time()).map(|at| match now.saturating_sub(at).max(0) {
         past @ 0..60 => format!(" {past} s ago"),
         past => format!(" {} min ago", past / 60),
     });

@@ -246,7 +246,7 @@ fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut 
     let rows = |lines: &mut dyn Iterator<Item = &Line>| {
         let lines = lines.filter(|line| line.missing_to.is_none() && !line.is_malformed());
         // Newest first, as the daemon gives them.
-        let mut rows: Vec<_> = lines.map(|line| line.row.clone()).collect();
+        let mut rows: Vec<_> = lines.map(Line::row).collect();
         rows.reverse();
         Entries::Held(rows)
     };
