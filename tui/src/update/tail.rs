@@ -228,6 +228,7 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
         state.log.trust.restart();
         restart_list(state, out);
     }
+    state.log.tail.waits(state.now, wait_ms);
     out.push(Action::TimerSet { id: TimerId::Tail, after_ms: wait_ms });
 }
 

@@ -130,18 +130,21 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let tenths = state.log.tail.rate_tenths(state.now);
     let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
     let link = match &state.log.tail.link {
-        Link::Refused(_) => "REFUSED",
-        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)",
-        Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP",
-        Link::Live { .. } => "",
-        Link::Closed | Link::Connecting => "CONNECTING",
-        Link::Waiting { .. } => "RECONNECTING (C-r now)",
+        Link::Refused(_) => "REFUSED".to_owned(),
+        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)".to_owned(),
+        Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP".to_owned(),
+        Link::Live { .. } => String::new(),
+        Link::Closed | Link::Connecting => "CONNECTING".to_owned(),
+        Link::Waiting { told: None, .. } => "RECONNECTING (C-r now)".to_owned(),
+        Link::Waiting { told: Some(at), .. } => {
+            format!("RECONNECTING at {} (C-r now)", state.times().time_of_day(*at))
+        }
     };
     let marked = marked_words(state);
     // Nothing looks live that is not.
     let is_paged = link.starts_with("NOT LIVE");
     let how = match (is_paged, screen.follow) {
-        (true, true) => link.to_owned(),
+        (true, true) => link.clone(),
         (true, false) => format!("{link}   {how}"),
         (false, _) if wide => format!("{how}   {rate}"),
         (false, _) => format!("{how} {rate}"),
