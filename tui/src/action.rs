@@ -42,6 +42,8 @@ pub enum TimerId {
     Queue,
     /// The selection has rested: more is read about it.
     Rest,
+    /// It has rested: the page that is near is read.
+    Page,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
     /// The stream of the log is opened again.

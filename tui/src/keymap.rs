@@ -86,6 +86,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it moves the selection of a list.
+    pub fn moves(self) -> bool {
+        matches!(
+            self,
+            Self::Down
+                | Self::Up
+                | Self::HalfDown
+                | Self::HalfUp
+                | Self::PageDown
+                | Self::PageUp
+                | Self::First
+                | Self::Last
+        )
+    }
+
     /// Its words, as the palette knows it: `same actor`, `go audit`.
     pub fn words(self) -> String {
         let mut words = String::new();

@@ -38,6 +38,8 @@ use crate::state::users::UsersScreen;
 use crate::time::{Now, Way};
 use crate::view::theme::{Accent, Theme};
 
+/// A selection that is not moved for so many milliseconds rests: what belongs to it may be read.
+pub const REST_MS: u64 = 120;
 /// Notes that are kept for the message list.
 pub const NOTES_MAX: usize = 2_000;
 
@@ -350,6 +352,8 @@ pub struct State {
     pub focused: bool,
     /// The last frame that was written.
     pub drawn: u64,
+    /// When the selection of a list was last moved, in milliseconds since the start.
+    pub moved_ms: Option<u64>,
     /// When the clock's timer runs out, in milliseconds since the start.
     pub clock_due_ms: Option<u64>,
 
@@ -422,6 +426,11 @@ impl State {
         }
     }
 
+    /// Whether the selection is not being moved right now.
+    pub fn rests(&self) -> bool {
+        self.moved_ms.is_none_or(|moved| self.now.ms.saturating_sub(moved) >= REST_MS)
+    }
+
     /// Which keys mean something now.
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
@@ -444,6 +453,7 @@ impl State {
             remember: settings.remember,
             focused: true,
             drawn: 0,
+            moved_ms: None,
             clock_due_ms: None,
             log,
             settings,

@@ -32,7 +32,7 @@ use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Command, Context, Meaning};
 use crate::layout::layout;
-use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
+use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, REST_MS, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{acknowledge, ask_before, download, export, log_out, sign_in_again, tags_of, trust_key, undo, upload};
@@ -341,6 +341,10 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 }
 
 fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    if command.moves() {
+        state.moved_ms = Some(state.now.ms);
+        out.push(Action::TimerSet { id: TimerId::Page, after_ms: REST_MS });
+    }
     match command {
         Command::Go(screen) => go(state, screen, out),
         Command::LastScreen => go(state, state.last_screen, out),
@@ -663,6 +667,8 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest if state.screen == Screen::Users => users::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
+        // The screen asks for what it lacks after every event.
+        TimerId::Page => {}
         TimerId::Fresh => fresh::due(state),
         TimerId::Tail | TimerId::Log | TimerId::Save | TimerId::Pages | TimerId::Acknowledge => {
             tail::timer(state, id, out);
@@ -932,10 +938,10 @@ fn scroll(at: &mut usize, command: Command, count: Option<u64>, lines: usize, he
     true
 }
 
-/// Asks for the page a window wants, if it wants one.
-fn wanted<R: Row>(list: &Window<R>, height: usize) -> Option<(Fetch, crate::window::Cursor)> {
+/// The page that a window wants, if it wants one.
+fn wanted<R: Row>(list: &Window<R>, height: usize, rests: bool) -> Option<(Fetch, crate::window::Cursor)> {
     if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
         return Some((Fetch::Start, list.begin().clone()));
     }
-    list.wanted(height)
+    list.wanted(height, rests)
 }

@@ -43,6 +43,13 @@ const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened.
 const DAEMON_COLUMNS_MIN: usize = 14;
 
+/// In place of rows that are not here yet.
+const GOES_ON: &str = "...";
+/// Shows in a column how far down a list one is.
+const SCROLL_MARK: &str = "█";
+/// Lines of that mark.
+const SCROLL_MARK_ROWS: u64 = 3;
+
 /// Ends the hint line: the palette and the help have the rest.
 const MORE: &str = ": ? more";
 
@@ -76,6 +83,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Screen::Users => users::paint(state, areas, pen),
             Screen::Health => {}
         }
+        around(areas, pen);
         let scroll = match state.screen {
             Screen::Models => state.models.open.as_ref().and_then(|open| open.reading).unwrap_or(0),
             Screen::Audit => state.audit.detail.unwrap_or(0),
@@ -86,6 +94,9 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
+        }
+        scroll_mark(state, areas, pen);
+        if areas.pane.height > 0 {
             match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
                 Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
                 _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
@@ -154,6 +165,53 @@ fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             confirm::paint_once(areas, once, pen);
             None
         }
+    }
+}
+
+/// That the list goes on with rows that are not here yet.
+fn around(areas: &Areas, pen: &mut Pen<'_>) {
+    let margin = if areas.class == Class::Narrow { 1 } else { 2 };
+    for area in [areas.above, areas.below].into_iter().filter(|area| area.height > 0) {
+        pen.put(area.x + margin, area.y, area.width.saturating_sub(margin), GOES_ON, Tone::Dim);
+    }
+}
+
+/// How far down the list the selection is, where that is known and the list is longer than the screen.
+fn scroll_mark(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let rows = u64::from(areas.track.height);
+    let Some((place, total)) = place_in_list(state).filter(|(_, total)| *total > rows && rows > SCROLL_MARK_ROWS)
+    else {
+        return;
+    };
+    let steps = u128::from(rows - SCROLL_MARK_ROWS);
+    let part = u128::from(place.saturating_sub(1)) * steps / u128::from((total - 1).max(1));
+    let first = areas.track.y + u16::try_from(part.min(steps)).unwrap_or(0);
+    for y in (first..areas.track.bottom()).take(usize::try_from(SCROLL_MARK_ROWS).unwrap_or(0)) {
+        pen.put(areas.track.x, y, 1, SCROLL_MARK, Tone::Plain);
+    }
+}
+
+/// The place of the selection in the whole list, from 1, and how long that is.
+fn place_in_list(state: &State) -> Option<(u64, u64)> {
+    fn of<R: Row>(list: &Window<R>) -> Option<(u64, u64)> {
+        list.ordinal().zip(list.total())
+    }
+    match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => of(&open.versions),
+            None => of(&state.models.list),
+        },
+        // The place of an entry is its index. Who follows is at the end, and the mark would cost octets with every row.
+        Screen::Audit if state.audit.follow && state.log.is_known() => None,
+        Screen::Audit if state.audit.filter.is_empty() => {
+            let total = if state.log.begun { Some(state.log.tail.next) } else { state.audit.list.total() };
+            state.audit.list.selected().map(|line| line.index + 1).zip(total)
+        }
+        Screen::Audit => None,
+        Screen::Queue => of(&state.queue.list),
+        Screen::Quarantine => of(&state.quarantine.list),
+        Screen::Users => of(&state.users.list),
+        Screen::Health => None,
     }
 }
 

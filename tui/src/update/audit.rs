@@ -278,12 +278,12 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
         let start = state.audit.start.clone();
         return ask_page(state, Fetch::Start, start, out);
     }
-    if let Some((fetch, cursor)) = list.wanted(height) {
+    if let Some((fetch, cursor)) = list.wanted(height, state.rests()) {
         return ask_page(state, fetch, cursor, out);
     }
     // After a jump the entries behind the page are read by their indices; with a filter their indices aren't known.
     if state.audit.filter.is_empty()
-        && list.is_near_jump(height)
+        && list.is_near_jump(height, state.rests())
         && let Some(newest) = list.first_read().map(|row| row.index)
     {
         let below = newest.saturating_add(1 + u64::from(PAGE_ROWS));

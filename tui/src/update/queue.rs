@@ -148,7 +148,7 @@ pub(super) fn failed(state: &mut State, out: &mut Vec<Action>) -> bool {
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if let Some((fetch, cursor)) = wanted(&state.queue.list, rows_height(state)) {
+    if let Some((fetch, cursor)) = wanted(&state.queue.list, rows_height(state), state.rests()) {
         ask_page(state, fetch, cursor, out);
     }
 }
