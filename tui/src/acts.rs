@@ -47,6 +47,8 @@ enum Shape {
     Note,
     /// `FILE NAME`.
     Upload,
+    /// Nothing but the reason.
+    Acknowledge,
 }
 
 /// All of them, in the order of the screens.
@@ -85,6 +87,7 @@ pub const ACTS: &[Act] = &[
         Shape::Versions(|| Deed::Block { reason: String::new() }),
     ),
     act("note", "MODEL:VERSION TEXT...", (Context::Quarantine, Command::Note), Shape::Note),
+    act("acknowledge", "", (Context::Audit, Command::Acknowledge), Shape::Acknowledge),
     act("add-user", "NAME ROLE", (Context::Users, Command::AddUser), Shape::AddUser),
     act("role", "USER ROLE", (Context::Users, Command::Role), Shape::Role),
     act("password", "USER...", (Context::Users, Command::OneTimePassword), Shape::Users(|| Deed::OneTimePassword)),
@@ -136,6 +139,8 @@ pub enum Wish {
         /// The model's name.
         name: String,
     },
+    /// What was found about the log was looked into; the reason is an option.
+    Acknowledge,
 }
 
 /// The act of a word.
@@ -184,7 +189,7 @@ impl Act {
         let model = || Object::Model { id: String::new(), name: String::new() };
         let user = || Object::User(String::new());
         match self.shape {
-            Shape::Upload => Tier::Free,
+            Shape::Upload | Shape::Acknowledge => Tier::Free,
             Shape::Edit => of(model(), Deed::Edit { description: None, tags: None }),
             Shape::Alias => Tier::Asked,
             Shape::Models(deed) => of(model(), deed()),
@@ -206,6 +211,7 @@ impl Act {
             | Shape::Users(deed)
             | Shape::Items(deed)
             | Shape::Intake(deed) => deed(),
+            Shape::Acknowledge => return true,
             Shape::Alias | Shape::Edit | Shape::Role | Shape::AddUser | Shape::Upload | Shape::Note => return false,
         };
         Change::new(Object::Intake, deed).reason().is_some()
@@ -286,6 +292,7 @@ impl Act {
                 }
                 Ok(Wish::Change(Deed::Note { text }, vec![version(held)?]))
             }
+            (Shape::Acknowledge, []) => Ok(Wish::Acknowledge),
             (Shape::Upload, [path, name]) => Ok(Wish::Upload { path: (*path).to_owned(), name: (*name).to_owned() }),
             _ => Err(usage()),
         }

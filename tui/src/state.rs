@@ -426,6 +426,11 @@ impl State {
         }
     }
 
+    /// How a sentence names a way to do something: its key, or where there are no keys, its command.
+    pub fn key_or(&self, key: &'static str, word: &'static str) -> &'static str {
+        if self.settings.bare { word } else { key }
+    }
+
     /// Whether the selection is not being moved right now.
     pub fn rests(&self) -> bool {
         self.moved_ms.is_none_or(|moved| self.now.ms.saturating_sub(moved) >= REST_MS)

@@ -524,8 +524,9 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         _ => {}
     }
     let page = usize::from(layout(state.size, state).body.height).max(2);
-    let lines = crate::view::overlay_lines(state).len();
-    let end = lines.saturating_sub(page);
+    let lines = crate::view::overlay_lines(state);
+    let end = lines.len().saturating_sub(page);
+    let stops = crate::view::stops(&lines);
     let meaning = state.settings.keys.lookup(Context::Lists, &key.to_string());
     let Some(
         Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
@@ -533,6 +534,15 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     else {
         return;
     };
+    if let (Code::Char(letter @ ('n' | 'N')), false) = (key.code, key.ctrl) {
+        let at = *scroll;
+        let next = match letter {
+            'n' => stops.into_iter().find(|stop| *stop > at).map(|stop| stop.min(end)),
+            _ => stops.into_iter().rfind(|stop| *stop < at),
+        };
+        *scroll = next.unwrap_or(at);
+        return;
+    }
     match meaning {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
@@ -750,8 +760,15 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Users(reply) => {
-            if state.users.list.waits_for() == Some(id) && !state.users.list.take(reply.body, at) {
-                say(state, Level::Warning, "the selected user is gone", out);
+            if state.users.list.waits_for() == Some(id) {
+                let is_there = state.users.list.take(reply.body, at);
+                let goal = state.users.goal.take();
+                let goal = goal.and_then(|goal| state.users.list.rows().find(|user| user.username.as_str() == goal));
+                match goal.map(Row::key) {
+                    Some(key) => drop(state.users.list.select(&key)),
+                    None if !is_there => say(state, Level::Warning, "the selected user is gone", out),
+                    None => {}
+                }
             }
         }
         Answer::Audit(reply) => {

@@ -25,7 +25,7 @@ use ratatui::layout::{Position, Rect};
 use crate::access::{Access, access, refusal};
 use crate::clean::{clean, width};
 use crate::event::Moment;
-use crate::keymap::{Binding, Command, bindings};
+use crate::keymap::{Binding, Command, Context, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
@@ -314,6 +314,15 @@ pub fn overlay_lines(state: &State) -> Vec<Line> {
         Some(Overlay::Alarm(_)) => proof::alarm(state, state.size.width),
         Some(Overlay::Daemons(_) | Overlay::Jobs(_)) | None => Vec::new(),
     }
+}
+
+/// The lines of an overlay that `n` and `N` go to: headings, and what is not as it should be.
+pub fn stops(lines: &[Line]) -> Vec<usize> {
+    let is_stop = |line: &Line| match line.0.as_slice() {
+        [(_, Tone::Bold)] => true,
+        pieces => pieces.iter().any(|(_, tone)| matches!(tone, Tone::Warn | Tone::Bad)),
+    };
+    lines.iter().enumerate().filter(|(_, line)| is_stop(line)).map(|(place, _)| place).collect()
 }
 
 // ---- the lines above and below --------------------------------------------------------------------------------------
@@ -707,6 +716,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         if matches!(overlay, Overlay::Help(_) | Overlay::Messages(_)) {
             hint("/ filter", Tone::Dim);
+            hint(if matches!(overlay, Overlay::Help(_)) { "n N section" } else { "n N trouble" }, Tone::Dim);
         }
         if matches!(overlay, Overlay::Messages(_)) {
             hint("y copy", Tone::Dim);
@@ -749,6 +759,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
                 "hold log"
             }
         }
+        Command::Back => "back",
         Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
         _ => binding.hint,
     };
@@ -805,16 +816,24 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
         Screen::Health => true,
     };
     let is_in = |binding: &&Binding| binding.command == Command::In;
+    let is_inside = match state.screen {
+        Screen::Models => state.models.open.is_some(),
+        Screen::Health => false,
+        _ => nothing_inside,
+    };
+    let out = bindings(Context::Everywhere).filter(move |binding| is_inside && binding.command == Command::Back);
     let first = bindings(state.context()).filter(is_in);
-    first
-        .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
-        .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
-        .filter_map(|binding| match access(state, binding) {
-            Access::Allowed => Some((binding, true)),
-            Access::NotAllowed(_) => Some((binding, false)),
-            // What doesn't fit the selection would only be in the way; the help has it.
-            Access::NotNow(_) => None,
-        })
+    out.map(|binding| (binding, true)).chain(
+        first
+            .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
+            .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
+            .filter_map(|binding| match access(state, binding) {
+                Access::Allowed => Some((binding, true)),
+                Access::NotAllowed(_) => Some((binding, false)),
+                // What doesn't fit the selection would only be in the way; the help has it.
+                Access::NotNow(_) => None,
+            }),
+    )
 }
 
 /// A rectangle of a size in the middle of another.

@@ -351,8 +351,9 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
             let text = match failures.len() {
                 0 => format!("{word}{verb}: {done} of {} done{undo}", items.len()),
                 _ => format!(
-                    "{word}{verb}: {done} of {} done, {failed} failed (J lists them): {}",
+                    "{word}{verb}: {done} of {} done, {failed} failed ({} lists them): {}",
                     items.len(),
+                    state.key_or("J", "jobs"),
                     failures.iter().take(FAILURES_NAMED).cloned().collect::<Vec<_>>().join("; ")
                 ),
             };
@@ -378,6 +379,11 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
         ask(state, Call::Me, out);
     }
     if touched(|object| matches!(object, Object::User(_))) && state.users.list.is_loaded() {
+        // Whoever was just added is looked at next.
+        state.users.goal = run.items.iter().find_map(|item| match (&item.change.object, &item.change.deed) {
+            (Object::User(name), Deed::Register(_)) => Some(name.clone()),
+            _ => None,
+        });
         super::users::refresh(state, out);
     }
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {

@@ -295,6 +295,7 @@ fn entries_of(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
+    state.fresh.models.clear();
     let waiting = state.models.list.forget();
     cancel(state, waiting, out);
     state.models.list = Window::from(last);

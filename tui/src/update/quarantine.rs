@@ -84,6 +84,7 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.quarantine.filter != text {
         state.quarantine.filter = text;
+        state.fresh.held.clear();
         state.quarantine.detail = None;
         let waiting = state.quarantine.list.forget();
         cancel(state, waiting, out);

@@ -10,19 +10,21 @@ use common::client::{AuditQuery, Bye, ClientError, LogEvent};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, audit, fresh, login, say};
+use super::{ask, audit, fresh, keep, login, say};
 use crate::access::refusal;
 use crate::action::{Action, Call, FilePurpose, LogAnswer, LogCall, TimerId};
 use crate::event::{Code, Key, TailEvent};
 use crate::filter::matches;
 use crate::keymap::Command;
 use crate::state::audit::{Line, Mark};
-use crate::state::{Level, Overlay, Prompt, PromptKind, Screen, State};
+use crate::state::{Level, Note, Overlay, Prompt, PromptKind, Screen, State};
 use crate::tail::{Held, Input, Link, Told};
 use crate::trust::{Breach, BreachKind, Judged, TILES_AT_ONCE, Wants};
 use crate::window::{Cursor, ROWS_KEPT, Window};
 
-pub(super) use self::acknowledge::{acknowledge, acknowledged, not_acknowledged, send_later};
+pub(super) use self::acknowledge::{
+    acknowledge, acknowledged, not_acknowledged, send as send_acknowledged, send_later,
+};
 pub(super) use self::check::{check, checked, range};
 
 /// What the network failed at is asked again after so many milliseconds.
@@ -307,8 +309,14 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
                 state.log.trust.off = true;
             } else {
                 let fingerprint = state.log.trust.keys().first().map(|key| key.id().to_string()).unwrap_or_default();
-                let text = format!("log key {fingerprint} taken on first use; compare it, then T on the audit screen");
-                say(state, Level::Warning, text, out);
+                let then = state.key_or("T on the audit screen", "audit trust");
+                let text = format!("log key {fingerprint} taken on first use; compare it, then {then}");
+                if state.settings.bare {
+                    // Its badge says it in words.
+                    keep(state, Note { at: now, level: Level::Warning, text });
+                } else {
+                    say(state, Level::Warning, text, out);
+                }
                 state.log.trust.asking();
                 ask_log(state, LogCall::Checkpoint, out);
             }

@@ -87,6 +87,7 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.users.filter != text {
         state.users.filter = text;
+        state.fresh.users.clear();
         state.users.detail = None;
         let waiting = state.users.list.forget();
         cancel(state, waiting, out);
