@@ -716,7 +716,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         if matches!(overlay, Overlay::Help(_) | Overlay::Messages(_)) {
             hint("/ filter", Tone::Dim);
-            hint(if matches!(overlay, Overlay::Help(_)) { "n N section" } else { "n N trouble" }, Tone::Dim);
+            if areas.class > Class::Narrow {
+                hint(if matches!(overlay, Overlay::Help(_)) { "n N section" } else { "n N trouble" }, Tone::Dim);
+            }
         }
         if matches!(overlay, Overlay::Messages(_)) {
             hint("y copy", Tone::Dim);
