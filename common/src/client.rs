@@ -215,6 +215,14 @@ pub struct ModelQuery {
     pub alias: String,
     /// Who published the latest version.
     pub uploader: String,
+    /// What the inspection of the latest version came to.
+    pub verdict: String,
+    /// Element types that the latest version must all have.
+    pub dtypes: Vec<String>,
+    /// Changed at or after, RFC 3339.
+    pub since: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Order: `name`, `updated_at`, `created_at`, each also with `-` in front.
     pub sort: String,
     /// Where to go on: `next_cursor` of the page before.
@@ -288,6 +296,8 @@ pub struct AuditQuery {
     pub since: String,
     /// At or before, RFC 3339.
     pub until: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Only indices below.
     pub before: Option<u64>,
     /// Only indices above.
@@ -308,6 +318,7 @@ impl AuditQuery {
             .param("ip", &self.ip)
             .param("since", &self.since)
             .param("until", &self.until)
+            .each("not", &self.not)
             .number("before", self.before)
             .number("after", self.after)
             .param("cursor", self.cursor.as_deref().unwrap_or_default())
@@ -341,6 +352,10 @@ impl Target {
             encode(segment, &mut path);
         }
         Self(path)
+    }
+
+    fn each(self, name: &str, values: &[String]) -> Self {
+        values.iter().fold(self, |target, value| target.param(name, value))
     }
 
     fn param(mut self, name: &str, value: &str) -> Self {
@@ -530,11 +545,13 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
     pub async fn models(&self, query: &ModelQuery) -> Result<Reply<Page<ModelRow>>, ClientError> {
-        let mut target = Target::new(&["models"]).param("q", &query.q);
-        for tag in &query.tags {
-            target = target.param("tag", tag);
-        }
-        let target = target
+        let target = Target::new(&["models"])
+            .param("q", &query.q)
+            .each("tag", &query.tags)
+            .each("dtype", &query.dtypes)
+            .each("not", &query.not)
+            .param("verdict", &query.verdict)
+            .param("since", &query.since)
             .param("state", query.state.map_or("", State::as_str))
             .param("format", &query.format)
             .param("alias", &query.alias)
