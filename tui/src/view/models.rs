@@ -245,7 +245,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
             let latest = row.latest_version.map_or("none".to_owned(), |version| format!("v{version}"));
             text.fact("latest", &latest, Tone::Plain);
             text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
-            let size = row.size.map_or("-".to_owned(), |size| bytes_exactly(size));
+            let size = row.size.map_or("-".to_owned(), bytes_exactly);
             text.fact("size", &size, Tone::Plain);
         }
         Some(info) => {
