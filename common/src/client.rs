@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +58,9 @@ pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest JSON body that is read, in octets.
 pub const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Octets that a connection buffers each way at most. Without a bound of its own a stream has buffers of several hundred
+/// kibioctets, which the process does not give back.
+const BUFFER_OCTETS_MAX: usize = 64 * 1024;
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
 /// How long a connection may take to become idle after its answer was read.
@@ -1056,7 +1059,9 @@ impl Client {
     {
         let stream =
             timeout(CONNECT_TIMEOUT, self.way.open()).await.map_err(|_elapsed| self.late(CONNECT_TIMEOUT))??;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
+        let mut way = Builder::new();
+        way.max_buf_size(BUFFER_OCTETS_MAX);
+        let (sender, connection) = way.handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
         // Its errors reach the request that was on it; without one there is nobody to tell.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
