@@ -105,6 +105,7 @@ fn the_list_after_a_start() {
         items.len() == 3 && items.iter().all(|item| over.contains(&item.state))
     });
     let before = list(&folder);
+    folder.daemon.stop();
     folder.daemon.restart();
     tests::wait::until_true("the list to be there again", || list(&folder).len() == 3);
     for (was, is) in before.iter().zip(list(&folder)) {
