@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +62,9 @@ pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest JSON body that is read, in octets.
 pub const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Octets that a connection buffers each way at most. Without a bound of its own a stream has buffers of several hundred
+/// kibioctets, which the process does not give back.
+const BUFFER_OCTETS_MAX: usize = 64 * 1024;
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
 /// How long a connection may take to become idle after its answer was read.
@@ -219,6 +222,14 @@ pub struct ModelQuery {
     pub alias: String,
     /// Who published the latest version.
     pub uploader: String,
+    /// What the inspection of the latest version came to.
+    pub verdict: String,
+    /// Element types that the latest version must all have.
+    pub dtypes: Vec<String>,
+    /// Changed at or after, RFC 3339.
+    pub since: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Order: `name`, `updated_at`, `created_at`, each also with `-` in front.
     pub sort: String,
     /// Where to go on: `next_cursor` of the page before.
@@ -292,6 +303,8 @@ pub struct AuditQuery {
     pub since: String,
     /// At or before, RFC 3339.
     pub until: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Only indices below.
     pub before: Option<u64>,
     /// Only indices above.
@@ -312,6 +325,7 @@ impl AuditQuery {
             .param("ip", &self.ip)
             .param("since", &self.since)
             .param("until", &self.until)
+            .each("not", &self.not)
             .number("before", self.before)
             .number("after", self.after)
             .param("cursor", self.cursor.as_deref().unwrap_or_default())
@@ -345,6 +359,10 @@ impl Target {
             encode(segment, &mut path);
         }
         Self(path)
+    }
+
+    fn each(self, name: &str, values: &[String]) -> Self {
+        values.iter().fold(self, |target, value| target.param(name, value))
     }
 
     fn param(mut self, name: &str, value: &str) -> Self {
@@ -539,11 +557,13 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
     pub async fn models(&self, query: &ModelQuery) -> Result<Reply<Page<ModelRow>>, ClientError> {
-        let mut target = Target::new(&["models"]).param("q", &query.q);
-        for tag in &query.tags {
-            target = target.param("tag", tag);
-        }
-        let target = target
+        let target = Target::new(&["models"])
+            .param("q", &query.q)
+            .each("tag", &query.tags)
+            .each("dtype", &query.dtypes)
+            .each("not", &query.not)
+            .param("verdict", &query.verdict)
+            .param("since", &query.since)
             .param("state", query.state.map_or("", State::as_str))
             .param("format", &query.format)
             .param("alias", &query.alias)
@@ -705,6 +725,14 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Reply<Page<AuditRow>>, ClientError> {
+        self.audit_as(query).await
+    }
+
+    /// The same, each row as what the caller reads an [`AuditRow`] as: a page is long, and one row at a time is a tree.
+    ///
+    /// # Errors
+    /// As [`Self::audit`].
+    pub async fn audit_as<T: DeserializeOwned>(&self, query: &AuditQuery) -> Result<Reply<Page<T>>, ClientError> {
         self.read(query.target()).await
     }
 
@@ -1040,7 +1068,9 @@ impl Client {
     {
         let stream =
             timeout(CONNECT_TIMEOUT, self.way.open()).await.map_err(|_elapsed| self.late(CONNECT_TIMEOUT))??;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
+        let mut way = Builder::new();
+        way.max_buf_size(BUFFER_OCTETS_MAX);
+        let (sender, connection) = way.handshake(TokioIo::new(stream)).await.map_err(|cause| self.offline(&cause))?;
         // Its errors reach the request that was on it; without one there is nobody to tell.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)

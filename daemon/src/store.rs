@@ -469,6 +469,8 @@ pub struct ModelQuery {
     pub since_ms: Option<i64>,
     /// Models of these names; none for all.
     pub names: Option<NamesWanted>,
+    /// What they must not be.
+    pub not: Vec<ModelUnlike>,
     /// The order.
     pub sort: ModelSort,
     /// Go on after this key (from [`ModelPage::next`]).
@@ -495,6 +497,23 @@ impl fmt::Debug for NamesWanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamesWanted").field("within", &self.within).finish_non_exhaustive()
     }
+}
+
+/// What a model must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelUnlike {
+    /// With this tag.
+    Tag(String, String),
+    /// In this state, as rows show it.
+    State(common::api::State),
+    /// With a latest version of this format.
+    Format(String),
+    /// With a latest version whose inspection came to this.
+    Verdict(String),
+    /// With this alias.
+    Alias(Alias),
+    /// With a latest version that this user published.
+    Uploader(String),
 }
 
 /// Both ends count.
@@ -605,8 +624,25 @@ pub struct EntryQuery {
     pub since_ms: Option<i64>,
     /// Before or at, milliseconds since the epoch.
     pub until_ms: Option<i64>,
+    /// What they must not be.
+    pub not: Vec<EntryUnlike>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What an entry must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryUnlike {
+    /// By an actor of this name or id.
+    Actor(String),
+    /// Of this action, or of those that begin with what stands before `.*`.
+    Action(String),
+    /// About the target of this id.
+    Target(String),
+    /// With this outcome.
+    Outcome(Outcome),
+    /// From this client address.
+    Ip(String),
 }
 
 /// A page of entries, newest first.

@@ -54,6 +54,29 @@ fn filters() {
     let about = rows(&admin, &format!("?target={id}"));
     assert!(actions(&about).contains(&"model.upload") && actions(&about).contains(&"model.download"), "{about:?}");
     assert!(about.iter().all(|row| row["entry"]["target"]["id"] == id.as_str()));
+    // What is left out: by every field, several times, and beside what is asked for.
+    let bound = format!("?limit=1000&before={}", indices[0] + 1);
+    let without = |left: &str, is: &dyn Fn(&Value) -> bool| {
+        let found: Vec<u64> =
+            rows(&admin, &format!("{bound}{left}")).iter().map(|row| row["index"].as_u64().unwrap()).collect();
+        let expected: Vec<u64> =
+            all.iter().filter(|row| !is(&row["entry"])).map(|row| row["index"].as_u64().unwrap()).collect();
+        assert_eq!(found, expected, "{left}");
+        assert!(found.len() < all.len(), "{left} leaves something out");
+    };
+    without("&not=actor:carl", &|entry| entry["actor"]["name"] == "carl");
+    without("&not=action:model.*&not=outcome:denied", &|entry| {
+        entry["action"].as_str().unwrap().starts_with("model.") || entry["outcome"] == "denied"
+    });
+    without("&not=target:m", &|entry| entry["target"]["id"] == id.as_str());
+    without("&not=ip:127.0.0.1", &|entry| entry["req"]["ip"] == "127.0.0.1");
+    assert_eq!(actions(&rows(&admin, "?actor=carl&not=action:model.*&not=action:auth.*")), Vec::<&str>::new());
+    let read = rows(&admin, "?action=audit.read&limit=1");
+    let said = &read[0]["entry"]["data"]["filters"]["not"];
+    assert_eq!(said, &json!(["action:model.*", "action:auth.*"]), "the reading says what it left out");
+    for odd in ["actor", "actor:", "odd:x", "outcome:maybe", "action:Model"] {
+        admin.get(&format!("/audit-logs?not={odd}")).invalid("query.not");
+    }
     let denied = rows(&admin, "?outcome=denied");
     assert!(denied.iter().all(|row| row["entry"]["outcome"] == "denied"));
     assert!(actions(&denied).contains(&"model.delete"), "{denied:?}");

@@ -136,12 +136,14 @@ fn a_held_key() {
         line.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>().unwrap_or(0)
     };
     let is_at = |screen: &str, wanted: u64| row(screen) == wanted;
-    let mut at = 1;
-    while at < models {
+    for _ in 0..models {
         console.press(&"j".repeat(20));
-        console.wait_until("a row further down", |screen| row(screen) > at);
-        at = row(&console.screen());
+        console.settle();
+        if row(&console.screen()) == models {
+            break;
+        }
     }
+    assert!(is_at(&console.screen(), models), "{}", console.screen());
     console.settle();
     let made = bed.size() - before;
     println!("{made} entries by {models} rows");

@@ -38,6 +38,16 @@ fn filters() {
 
     assert_eq!(listed(&carl, ""), ["alpha", "delta", "gamma", "old", "team/beta"]);
     assert_eq!(listed(&carl, "?q=ALPH"), ["alpha"]);
+    // What is left out, alone, several times, and beside what is asked for.
+    assert_eq!(listed(&carl, "?not=tag:lang:de"), ["delta", "gamma", "old", "team/beta"]);
+    assert_eq!(listed(&carl, "?not=state:quarantined&not=state:deprecated&not=alias:live"), ["alpha", "delta"]);
+    assert_eq!(listed(&carl, "?uploader=carl&not=format:safetensors").len(), 0);
+    assert_eq!(listed(&carl, "?q=a&not=uploader:dora"), ["alpha", "team/beta"]);
+    assert_eq!(listed(&carl, "?limit=1&not=tag:lang:de&sort=-name"), ["team/beta"]);
+    for odd in ["state", "state:", "state:odd", "tag:x", "color:red", "alias:0x"] {
+        carl.get(&format!("/models?not={odd}")).invalid("query.not");
+    }
+    carl.get(&format!("/models?x=1{}", "&not=state:deleted".repeat(17))).expect(422);
     assert_eq!(listed(&carl, "?q=reviews"), ["gamma"], "the description is searched too");
     assert_eq!(listed(&carl, "?tag=lang:de"), ["alpha"]);
     assert_eq!(listed(&carl, "?tag=lang:de&tag=stage:test"), ["alpha"]);

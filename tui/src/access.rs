@@ -90,7 +90,7 @@ pub fn may(state: &State, permission: Option<Permission>, changes: bool) -> Acce
         return Access::NotNow("this profile is read-only".to_owned());
     }
     if changes && state.offline {
-        return Access::NotNow("the daemon is not reached; C-r tries again".to_owned());
+        return Access::NotNow(format!("the daemon is not reached; {} tries again", state.key_or("C-r", "refresh")));
     }
     Access::Allowed
 }
@@ -121,6 +121,11 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
     match (state.screen, command) {
         (Screen::Queue, Command::Pause) => {
             return state.queue.intake.is_none().then(|| "no drop folder is set".to_owned());
+        }
+        (Screen::Queue, Command::OpenTarget) => {
+            let Some(item) = state.queue.list.selected() else { return nothing() };
+            let has_come = item.model.is_some() && item.version.is_some();
+            return (!has_come).then(|| format!("{} has not come to a version", item.path));
         }
         (Screen::Queue, Command::Retry | Command::Discard) => {
             let Some(item) = state.queue.list.selected() else { return nothing() };
@@ -165,7 +170,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             match command {
                 Command::Restore if !is_deleted => Some(format!("{} is not deleted", row.name)),
                 Command::Delete | Command::Edit | Command::PointAlias if is_deleted => {
-                    Some(format!("{} is deleted; U restores it", row.name))
+                    Some(format!("{} is deleted; {} restores it", row.name, state.key_or("U", "restore")))
                 }
                 _ => None,
             }
@@ -176,7 +181,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             match (command, version.state) {
                 (Command::Restore, state) if state != VersionState::Deleted => Some(format!("{name} is not deleted")),
                 (Command::Delete | Command::PointAlias | Command::Deprecate, VersionState::Deleted) => {
-                    Some(format!("{name} is deleted; U restores it"))
+                    Some(format!("{name} is deleted; {} restores it", state.key_or("U", "restore")))
                 }
                 (Command::Deprecate, VersionState::Deprecated) => Some(format!("{name} is deprecated already")),
                 (Command::Download, VersionState::Quarantined) => {

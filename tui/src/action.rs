@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::export::{Form, Format, Kind};
 use crate::secret::Secret;
+use crate::state::audit::Line;
 use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::trust::{Checked, Kept, Rotation, Said};
 
@@ -41,6 +42,8 @@ pub enum TimerId {
     Queue,
     /// The selection has rested: more is read about it.
     Rest,
+    /// It has rested: the page that is near is read.
+    Page,
     /// Nobody has pressed a key for long: the console locks itself.
     Lock,
     /// The stream of the log is opened again.
@@ -547,7 +550,7 @@ pub enum Answer {
     Tokens(Reply<Page<ApiToken>>),
     Review(Reply<Box<ReviewInfo>>),
     Excerpt(Reply<Box<Excerpt>>),
-    Audit(Reply<Page<AuditRow>>),
+    Audit(Reply<Page<Line>>),
     Status(Reply<Box<Status>>),
     Ready(Ready),
     Ingest(Reply<Box<IngestPage>>),

@@ -56,6 +56,8 @@ enum Shape {
     Tokens(fn() -> Deed),
     /// `FILE NAME`.
     Upload,
+    /// Nothing but the reason.
+    Acknowledge,
 }
 
 /// All of them, in the order of the screens.
@@ -94,6 +96,7 @@ pub const ACTS: &[Act] = &[
         Shape::Versions(|| Deed::Block { reason: String::new() }),
     ),
     act("note", "MODEL:VERSION TEXT...", (Context::Quarantine, Command::Note), Shape::Note),
+    act("acknowledge", "", (Context::Audit, Command::Acknowledge), Shape::Acknowledge),
     act("add-user", "NAME ROLE", (Context::Users, Command::AddUser), Shape::AddUser),
     act("role", "USER ROLE", (Context::Users, Command::Role), Shape::Role),
     act("grants", "USER none|PATTERN:ROLE...", (Context::Users, Command::Grants), Shape::Grants),
@@ -157,6 +160,8 @@ pub enum Wish {
         /// The model's name.
         name: String,
     },
+    /// What was found about the log was looked into; the reason is an option.
+    Acknowledge,
 }
 
 /// The act of a word.
@@ -208,7 +213,7 @@ impl Act {
         let model = || Object::Model { id: String::new(), name: String::new() };
         let user = || Object::User(String::new());
         match self.shape {
-            Shape::Upload => Tier::Free,
+            Shape::Upload | Shape::Acknowledge => Tier::Free,
             Shape::Edit => of(model(), Deed::Edit { description: None, tags: None }),
             Shape::Alias => Tier::Asked,
             Shape::Models(deed) => of(model(), deed()),
@@ -234,6 +239,7 @@ impl Act {
             | Shape::Items(deed)
             | Shape::Tokens(deed)
             | Shape::Intake(deed) => deed(),
+            Shape::Acknowledge => return true,
             Shape::Alias
             | Shape::Edit
             | Shape::Role
@@ -344,6 +350,7 @@ impl Act {
                 }
                 Ok(Wish::Change(Deed::Note { text }, vec![version(held)?]))
             }
+            (Shape::Acknowledge, []) => Ok(Wish::Acknowledge),
             (Shape::Upload, [path, name]) => Ok(Wish::Upload { path: (*path).to_owned(), name: (*name).to_owned() }),
             _ => Err(usage()),
         }

@@ -73,6 +73,7 @@ pub fn to_ascii(text: &str) -> String {
             plain if plain.is_ascii() => shown.push(plain),
             '▌' => shown.push('>'),
             '│' => shown.push('|'),
+            '█' => shown.push('#'),
             '─' => shown.push('-'),
             '┌' | '┐' | '└' | '┘' => shown.push('+'),
             '…' => shown.push_str("..."),

@@ -407,6 +407,17 @@ pub struct Opening {
     pub log_keys: Vec<Verifier>,
 }
 
+/// What of the arguments and the environment is for a daemon that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// All: it is the one they name, opened first.
+    All,
+    /// It is the one they name, opened again: all but the credentials, which were for the first time.
+    NoCredential,
+    /// Nothing: they name another one, or none.
+    Nothing,
+}
+
 /// Which daemon.
 enum Choice<'a> {
     /// A profile; its address may have been overruled.
@@ -470,23 +481,37 @@ impl Profiles {
     /// A sentence on a profile, an address or a credential that can't be used.
     pub fn chosen(&self) -> Result<Option<Opening>, String> {
         match self.choose()? {
-            Choice::Profile(name, profile) => self.opening(name, profile, true).map(Some),
+            Choice::Profile(name, profile) => self.opening(name, profile, Given::All).map(Some),
             Choice::Address(url) => {
                 let profile = Profile { url: url.to_owned(), ..Profile::default() };
-                self.opening("", &profile, true).map(Some)
+                self.opening("", &profile, Given::All).map(Some)
             }
             Choice::Several => Ok(None),
         }
     }
 
-    /// The daemon of a profile. Credentials that were given with the arguments are not for it: they belong to the daemon
-    /// that was chosen first.
+    /// The daemon of a profile. What was said with the arguments about address and trust holds for the daemon that they name
+    /// whenever it is opened, and for no other; credentials are for the first time only.
     ///
     /// # Errors
     /// A sentence on what can't be used.
     pub fn open(&self, name: &str) -> Result<Opening, String> {
         let profile = self.file.profiles.get(name).ok_or_else(|| self.no_profile(name))?;
-        self.opening(name, profile, false)
+        let is_named = matches!(self.choose(), Ok(Choice::Profile(named, _)) if named == name);
+        self.opening(name, profile, if is_named { Given::NoCredential } else { Given::Nothing })
+    }
+
+    /// That arguments about trust are for nobody, as they name no daemon.
+    pub fn complaint(&self) -> Option<String> {
+        let Connection { ca_file, tls_pin, log_key, .. } = &self.connection;
+        let given =
+            [("--ca-file", ca_file.is_some()), ("--tls-pin", tls_pin.is_some()), ("--log-key", log_key.is_some())];
+        let given: Vec<&str> = given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+        let is_idle = !given.is_empty() && matches!(self.choose(), Ok(Choice::Several));
+        is_idle.then(|| {
+            let given = given.join(", ");
+            format!("{given}: for one daemon only, which --profile or --url names; profiles have their own")
+        })
     }
 
     fn choose(&self) -> Result<Choice<'_>, String> {
@@ -520,22 +545,23 @@ impl Profiles {
         }
     }
 
-    fn opening(&self, name: &str, profile: &Profile, is_first: bool) -> Result<Opening, String> {
-        let allow_plain = profile.allow_plain_http || (is_first && self.connection.allow_plain_http);
-        let url = self.connection.url.as_deref().filter(|_| is_first).unwrap_or(&profile.url);
+    fn opening(&self, name: &str, profile: &Profile, given: Given) -> Result<Opening, String> {
+        let (is_first, is_named) = (given == Given::All, given != Given::Nothing);
+        let allow_plain = profile.allow_plain_http || (is_named && self.connection.allow_plain_http);
+        let url = self.connection.url.as_deref().filter(|_| is_named).unwrap_or(&profile.url);
         let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
-        let trust = self.trust(url, profile, is_first);
+        let trust = self.trust(url, profile, is_named);
         let client = Client::with_trust(url, agent, allow_plain, &trust).map_err(|error| error.to_string())?;
         let readonly = profile.readonly || self.connection.readonly;
         client.set_read_only(readonly);
         let cache = self.cache(name, profile, client.address());
         let credential = self.credential(&client, profile, cache.as_ref(), is_first)?;
-        let user = match (&credential, is_first) {
+        let user = match (&credential, is_named) {
             (Credential::Kept(user), _) => user.clone(),
             (_, true) if self.connection.user.is_some() => self.connection.user.clone().unwrap_or_default(),
             (_, _) => profile.user.clone().unwrap_or_default(),
         };
-        let (log, log_keys) = self.log(profile, client.address(), is_first)?;
+        let (log, log_keys) = self.log(profile, client.address(), is_named)?;
         let remembers = profile.remember || matches!(credential, Credential::Kept(_));
         let settings = Settings {
             profile: name.to_owned(),
@@ -556,11 +582,11 @@ impl Profiles {
         Ok(Opening { client, settings, credential, cache, log_keys })
     }
 
-    /// Whom to trust about a daemon. What arguments and environment say is for the daemon that was chosen first.
-    fn trust(&self, url: &str, profile: &Profile, is_first: bool) -> Trust {
-        let said = |given: &Option<PathBuf>| given.clone().filter(|_| is_first && url.starts_with("https://"));
+    /// Whom to trust about a daemon. What arguments and environment say is for the daemon that they name.
+    fn trust(&self, url: &str, profile: &Profile, is_named: bool) -> Trust {
+        let said = |given: &Option<PathBuf>| given.clone().filter(|_| is_named && url.starts_with("https://"));
         let ca_file = said(&self.connection.ca_file).or_else(|| profile.ca_file.as_ref().map(PathBuf::from));
-        Trust { ca_file, pin: self.connection.tls_pin.filter(|_| is_first).or(profile.tls_pin) }
+        Trust { ca_file, pin: self.connection.tls_pin.filter(|_| is_named).or(profile.tls_pin) }
     }
 
     /// What is drawn with before a daemon is chosen.
@@ -619,8 +645,8 @@ impl Profiles {
     }
 
     /// How the log of a daemon is followed and verified, and all its keys.
-    fn log(&self, profile: &Profile, address: &str, is_first: bool) -> Result<(LogSettings, Vec<Verifier>), String> {
-        let given = self.connection.log_key.as_ref().filter(|_| is_first);
+    fn log(&self, profile: &Profile, address: &str, is_named: bool) -> Result<(LogSettings, Vec<Verifier>), String> {
+        let given = self.connection.log_key.as_ref().filter(|_| is_named);
         let keys = match (given, &profile.log_key) {
             (Some(given), _) => log_keys(given).map_err(|why| format!("--log-key {given}: {why}"))?,
             (None, Some(given)) => log_keys(given).map_err(|why| format!("log_key {given}: {why}"))?,

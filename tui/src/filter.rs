@@ -1,5 +1,5 @@
-//! What a person types to narrow a list. Models: words, sent as they are, and `field:value` pairs. Audit: pairs only. They
-//! are checked here, so that a misspelt field is refused with the nearest one instead of finding nothing.
+//! What a person types to narrow a list. Models: words, sent as they are, and `field:value` pairs. Audit: pairs only. A pair
+//! with `-` before it leaves out what it fits. They are checked here, so that a misspelt field is refused with the nearest one instead of finding nothing.
 
 use common::api::{IngestState, State};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, UserQuery};
@@ -8,7 +8,13 @@ use serde_json::Value;
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
 /// The fields of a filter for models.
-pub const MODEL_FIELDS: [&str; 5] = ["alias", "format", "state", "tag", "uploader"];
+pub const MODEL_FIELDS: [&str; 8] = ["alias", "format", "state", "tag", "uploader", "verdict", "dtype", "since"];
+/// The fields of entries that can be left out by.
+const AUDIT_NOT_FIELDS: [&str; 5] = ["actor", "action", "outcome", "target", "ip"];
+/// The fields of models that can be left out by.
+const MODEL_NOT_FIELDS: [&str; 6] = ["alias", "format", "state", "tag", "uploader", "verdict"];
+/// Pairs that leave something out, at most: as many as the daemon takes.
+const NOT_MAX: usize = 16;
 const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
 
 /// An audit query from text such as `actor:eve outcome:denied`; a word without a field is an actor.
@@ -19,6 +25,13 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
     let mut query = AuditQuery::default();
     let words = words(text)?;
     for word in words.iter().map(String::as_str) {
+        if let Some((field, value)) = left_out(word, &AUDIT_NOT_FIELDS, query.not.len())? {
+            if field == "outcome" && !OUTCOMES.contains(&value) {
+                return Err(format!("-outcome:{value}: an outcome is one of ok, denied, error"));
+            }
+            query.not.push(format!("{field}:{value}"));
+            continue;
+        }
         let (field, value) = word.split_once(':').unwrap_or(("actor", word));
         if value.is_empty() {
             return Err(format!("{field}: needs a value"));
@@ -42,19 +55,45 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
     Ok(query)
 }
 
+/// Field and value of a word such as `-actor:eve`; none for a word that leaves nothing out.
+fn left_out<'a>(word: &'a str, known: &[&'static str], count: usize) -> Result<Option<(&'a str, &'a str)>, String> {
+    let Some((field, value)) = word.strip_prefix('-').and_then(|pair| pair.split_once(':')) else { return Ok(None) };
+    if !known.contains(&field) {
+        let near = nearest_of(field, known);
+        return Err(format!("nothing is left out by {field}: did you mean -{near}?"));
+    }
+    if value.is_empty() {
+        return Err(format!("-{field}: needs a value"));
+    }
+    if count == NOT_MAX {
+        return Err(format!("at most {NOT_MAX} can be left out"));
+    }
+    Ok(Some((field, value)))
+}
+
 /// Whether an entry is one that a query asks for, as the daemon decides it.
 pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
     let text = |path: &[&str]| crate::state::audit::field(entry, path).to_owned();
     let is = |wanted: &str, found: &[String]| wanted.is_empty() || found.iter().any(|found| found == wanted);
     let action = text(&["action"]);
-    let action_fits = match query.action.strip_suffix(".*") {
+    let is_action = |wanted: &str| match wanted.strip_suffix(".*") {
         Some(begin) => action.strip_prefix(begin).is_some_and(|rest| rest.starts_with('.')),
-        None => query.action.is_empty() || action == query.action,
+        None => action == wanted,
+    };
+    let action_fits = query.action.is_empty() || is_action(&query.action);
+    let is_left_out = |pair: &String| match pair.split_once(':') {
+        Some(("actor", actor)) => is(actor, &[text(&["actor", "id"]), text(&["actor", "name"])]),
+        Some(("action", wanted)) => is_action(wanted),
+        Some(("target", target)) => is(target, &[text(&["target", "id"])]),
+        Some(("outcome", outcome)) => is(outcome, &[text(&["outcome"])]),
+        Some(("ip", ip)) => is(ip, &[text(&["req", "ip"])]),
+        _ => false,
     };
     let ts = text(&["ts"]);
     let ms = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     let at = ms(&ts);
     action_fits
+        && !query.not.iter().any(is_left_out)
         && is(&query.actor, &[text(&["actor", "id"]), text(&["actor", "name"])])
         && is(&query.target, &[text(&["target", "id"])])
         && is(&query.outcome, &[text(&["outcome"])])
@@ -73,6 +112,19 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
     let mut words: Vec<&str> = Vec::new();
     let all = self::words(text)?;
     for word in all.iter().map(String::as_str) {
+        if let Some((field, value)) = left_out(word, &MODEL_NOT_FIELDS, query.not.len())? {
+            let is_known = match field {
+                "state" => STATES.iter().any(|state| state.as_str() == value),
+                "verdict" => VERDICTS.contains(&value),
+                "tag" => value.contains(':'),
+                _ => true,
+            };
+            if !is_known {
+                return Err(format!("-{field}:{value}: there is none; {field}: alone says what there is"));
+            }
+            query.not.push(format!("{field}:{value}"));
+            continue;
+        }
         let Some((field, value)) = word.split_once(':') else {
             words.push(word);
             continue;
@@ -84,14 +136,20 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             "alias" => &mut query.alias,
             "format" => &mut query.format,
             "uploader" => &mut query.uploader,
+            "since" => &mut query.since,
+            "dtype" => {
+                query.dtypes.push(value.to_owned());
+                continue;
+            }
+            "verdict" if VERDICTS.contains(&value) => &mut query.verdict,
+            "verdict" => return Err(format!("verdict:{value}: a verdict is one of {}", VERDICTS.join(", "))),
             "tag" if value.contains(':') => {
                 query.tags.push(value.to_owned());
                 continue;
             }
             "tag" => return Err(format!("tag:{value}: is written tag:key:value")),
             "state" => {
-                let known = [State::Available, State::Quarantined, State::Deprecated, State::Deleted];
-                let state = known.into_iter().find(|state| state.as_str() == value);
+                let state = STATES.into_iter().find(|state| state.as_str() == value);
                 query.state = Some(state.ok_or_else(|| {
                     format!("state:{value}: a state is one of available, quarantined, deprecated, deleted")
                 })?);
@@ -147,6 +205,8 @@ fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
 pub const HELD_FIELDS: [&str; 3] = ["rule", "sender", "verdict"];
 /// The fields of a filter for users.
 pub const USER_FIELDS: [&str; 2] = ["role", "state"];
+/// The states of models.
+const STATES: [State; 4] = [State::Available, State::Quarantined, State::Deprecated, State::Deleted];
 /// What inspection can come to.
 const VERDICTS: [&str; 4] = ["clean", "suspicious", "unscannable", "malicious"];
 /// Longest part of a user's name, characters.
@@ -207,7 +267,8 @@ pub fn user_query(text: &str) -> Result<UserQuery, String> {
             None => return Err("one word: names have no blanks".to_owned()),
             Some(("role", value)) => query.role = Some(value.parse()?),
             Some(("state", "active")) => query.disabled = Some(false),
-            Some(("state", "disabled" | "locked")) => query.disabled = Some(true),
+            Some(("state", "disabled" | "locked") | ("-state", "active")) => query.disabled = Some(true),
+            Some(("-state", "disabled" | "locked")) => query.disabled = Some(false),
             Some(("state", value)) => return Err(format!("state:{value}: a state is one of active, disabled")),
             Some((field, _)) => {
                 return Err(format!("no field {field}: did you mean {}?", nearest_of(field, &USER_FIELDS)));
@@ -230,19 +291,32 @@ const INGEST_CHARS_MAX: usize = 200;
 pub fn ingest_query(text: &str) -> Result<IngestQuery, String> {
     let mut query = IngestQuery::default();
     let mut words: Vec<&str> = Vec::new();
+    let mut left = Vec::new();
     for word in text.split_whitespace() {
         match word.split_once(':') {
             None => words.push(word),
-            Some(("state", value)) => {
+            Some((field @ ("state" | "-state"), value)) => {
                 let Some(state) = IngestState::ALL.into_iter().find(|state| state.as_str() == value) else {
                     let known: Vec<&str> = IngestState::ALL.iter().map(|state| state.as_str()).collect();
                     return Err(format!("state:{value}: a state is one of {}", known.join(", ")));
                 };
-                if !query.states.contains(&state) {
+                if field == "-state" {
+                    left.push(state);
+                } else if !query.states.contains(&state) {
                     query.states.push(state);
                 }
             }
             Some((field, _)) => return Err(format!("no field {field}: did you mean state?")),
+        }
+    }
+    if !left.is_empty() {
+        // All others, or those of the named ones that are left.
+        if query.states.is_empty() {
+            query.states = IngestState::ALL.to_vec();
+        }
+        query.states.retain(|state| !left.contains(state));
+        if query.states.is_empty() {
+            return Err("no state is left".to_owned());
         }
     }
     query.q = words.join(" ");
@@ -273,7 +347,7 @@ mod tests {
 
     use common::api::{IngestState, State};
 
-    use super::{audit_query, held_query, ingest_query, model_query, user_query};
+    use super::{audit_query, held_query, ingest_query, matches, model_query, user_query};
 
     /// Words are one part of the path, states any of several; what is misspelt is refused with what there is.
     #[test]
@@ -282,6 +356,10 @@ mod tests {
         assert_eq!((query.q.as_str(), query.states), ("nlp/a b", vec![IngestState::Failed, IngestState::Rejected]));
         assert_eq!(ingest_query("").unwrap(), common::client::IngestQuery::default());
         let long = "x".repeat(201);
+        let query = ingest_query("-state:done -state:rejected").unwrap();
+        assert_eq!(query.states.len(), IngestState::ALL.len() - 2);
+        assert!(!query.states.contains(&IngestState::Done));
+        assert_eq!(ingest_query("state:done -state:done").unwrap_err(), "no state is left");
         for (text, why) in [("state:fail", "failed"), ("sate:failed", "did you mean state?"), (&long, "at most 200")] {
             assert!(ingest_query(text).unwrap_err().contains(why), "{text}");
         }
@@ -312,14 +390,49 @@ mod tests {
             ("intent router", "prod", Some(State::Deleted))
         );
         assert_eq!(query.tags, ["lang:de", "a:b"]);
+        let query = model_query("-tag:lang:de -state:deprecated x-y -z verdict:malicious dtype:BF16").unwrap();
+        assert_eq!(query.not, ["tag:lang:de", "state:deprecated"]);
+        assert_eq!(
+            (query.q.as_str(), query.verdict.as_str(), query.dtypes),
+            ("x-y -z", "malicious", vec!["BF16".into()])
+        );
         for (text, why) in [
             ("alais:prod", "did you mean alias?"),
             ("state:gone", "quarantined"),
             ("tag:x", "tag:key:value"),
             ("format:", "needs a value"),
             ("alias:a alias:b", "twice"),
+            ("-state:gone", "there is none"),
+            ("-alais:prod", "did you mean -alias?"),
+            ("-alias:", "needs a value"),
         ] {
             assert!(model_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    /// What is left out here is what the daemon leaves out.
+    #[test]
+    fn left_out() {
+        let query = audit_query("outcome:ok -actor:eve -action:model.* -actor:\"two words\"").unwrap();
+        assert_eq!(query.not, ["actor:eve", "action:model.*", "actor:two words"]);
+        let entry = |actor: &str, action: &str| serde_json::json!({"actor": {"id": "usr_1", "name": actor}, "action": action, "outcome": "ok"});
+        for (actor, action, fits) in [
+            ("bob", "auth.login", true),
+            ("eve", "auth.login", false),
+            ("bob", "model.read", false),
+            ("bob", "models.read", true),
+            ("two words", "auth.login", false),
+        ] {
+            assert_eq!(matches(&query, &entry(actor, action)), fits, "{actor} {action}");
+        }
+        let many: Vec<String> = (0..17).map(|number| format!("-ip:10.0.0.{number}")).collect();
+        for (text, why) in [
+            ("-since:2026-01-01T00:00:00Z", "nothing is left out by since"),
+            ("-outcome:maybe", "ok, denied, error"),
+            ("-actor:", "needs a value"),
+            (&many.join(" "), "at most 16"),
+        ] {
+            assert!(audit_query(text).unwrap_err().contains(why), "{text}");
         }
     }
 

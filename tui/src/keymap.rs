@@ -89,6 +89,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it moves the selection of a list.
+    pub fn moves(self) -> bool {
+        matches!(
+            self,
+            Self::Down
+                | Self::Up
+                | Self::HalfDown
+                | Self::HalfUp
+                | Self::PageDown
+                | Self::PageUp
+                | Self::First
+                | Self::Last
+        )
+    }
+
     /// Its words, as the palette knows it: `same actor`, `go audit`.
     pub fn words(self) -> String {
         let mut words = String::new();
@@ -182,7 +197,13 @@ pub const VERBS: &[Verb] = &[
     verb("export", "csv|jsonl|proofs screen|all|marked FILE", "what is in this list, to a file", None, false),
     verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),
     verb("logout", "", "end this session, here and at the daemon", None, false),
-    verb("models", "FILTER", "models, filtered: words, tag: state: format: alias: uploader:", None, false),
+    verb(
+        "models",
+        "FILTER",
+        "models, filtered: words, tag: state: format: alias: uploader: verdict: dtype: since:; -state: leaves out",
+        None,
+        false,
+    ),
     verb("mouse", "on|off", "have the mouse reported, or not", None, false),
     verb("open", "MODEL", "a model by name, name:3, name@alias or digest", Some(Permission::ModelRead), false),
     verb("set", "NAME VALUE", "how this console looks", None, false),
@@ -249,7 +270,7 @@ pub const TABLE: &[Binding] = &[
     bind(Lists, C::CopyName, &["y"], "", "copy the name or id to the terminal's clipboard"),
     bind(Lists, C::CopyJson, &["Y"], "", "copy all of it as JSON"),
     bind(Everywhere, C::Back, &["Esc", "h", "Left"], "", "one step back"),
-    bind(Models, C::Filter, &["/"], "filter", "part of name or description"),
+    bind(Models, C::Filter, &["/"], "filter", "part of name or description; alias:prod, -state:deprecated leaves out"),
     bind(Models, C::Sort, &["s"], "sort", "next sort: name, updated, created"),
     bind(Models, C::Reverse, &["S"], "", "the other way round"),
     bind(Models, C::Mark, &["Space"], "mark", "mark, or no longer"),
@@ -280,7 +301,13 @@ pub const TABLE: &[Binding] = &[
     bind(Compared, C::LastHit, &["N"], "", "the difference before"),
     with(Permission::ModelWrite, bind(Compared, C::PointAlias, &["p"], "alias", "point an alias at the newer version")),
     bind(Audit, C::Follow, &["f"], "follow", "follow the log, or hold the rows still"),
-    bind(Audit, C::Filter, &["/"], "filter", "actor: action: outcome: target: ip: since: until:"),
+    bind(
+        Audit,
+        C::Filter,
+        &["/"],
+        "filter",
+        "actor: action: outcome: target: ip: since: until:; -actor:eve leaves out",
+    ),
     bind(Audit, C::SameActor, &["a"], "actor", "only entries of this actor"),
     bind(Audit, C::OpenTarget, &["o"], "target", "open the model it is about"),
     with(Permission::IngestManage, bind(Queue, C::Retry, &["r"], "retry", "try it again now")),
@@ -297,7 +324,7 @@ pub const TABLE: &[Binding] = &[
     bind(Quarantine, C::NextFinding, &["Tab"], "finding", "the next finding; Enter shows the octets round it"),
     bind(Quarantine, C::LastFinding, &["S-Tab"], "", "the finding before"),
     bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
-    bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several"),
+    bind(Queue, C::Filter, &["/"], "filter", "part of the path; state:failed, any of several; -state:done"),
     bind(Queue, C::Export, &["x"], "", "the items, to a file"),
     bind(Quarantine, C::Export, &["x"], "", "what is held, to a file"),
     bind(Quarantine, C::OpenTarget, &["o"], "version", "open the version"),

@@ -89,6 +89,11 @@ impl Sender {
         Ok(())
     }
 
+    /// Events that wait, keys apart.
+    pub fn waiting(&self) -> usize {
+        self.shared.queues().others.len()
+    }
+
     /// A sender for the next profile. Those of the profile before are over, and what they sent is dropped.
     pub fn next_profile(&self) -> Self {
         let mut queues = self.shared.queues();

@@ -34,6 +34,12 @@ pub struct Areas {
     pub heads: Rect,
     /// The rows of the list; empty where something covers it.
     pub rows: Rect,
+    /// The line before the rows that says that the list goes on there with rows that are not here yet; mostly empty.
+    pub above: Rect,
+    /// The line after the rows that says the same.
+    pub below: Rect,
+    /// The column in which a mark shows how far down the list the selection is; only where there is room.
+    pub track: Rect,
     /// The pane; empty where there is none.
     pub pane: Rect,
     /// Messages, or what is being typed.
@@ -41,6 +47,11 @@ pub struct Areas {
     /// Hints.
     pub hints: Rect,
 }
+
+/// Columns at the right of a list that has the whole width: a gap, and the mark.
+const TRACK_COLUMNS: u16 = 2;
+/// With fewer lines all of them are for rows.
+const ROWS_MIN: u16 = 4;
 
 /// The class of a size.
 pub fn class(size: Size) -> Class {
@@ -66,6 +77,9 @@ pub fn layout(size: Size, state: &State) -> Areas {
             body: whole,
             heads: none,
             rows: none,
+            above: none,
+            below: none,
+            track: none,
             pane: none,
             message: none,
             hints: none,
@@ -96,10 +110,25 @@ pub fn layout(size: Size, state: &State) -> Areas {
     let facts = facts.min(rows.height);
     rows.y += facts;
     rows.height -= facts;
+    let track_x = match (class, open) {
+        (Class::Wide, Open::Side) => Some(rows.right()),
+        (Class::Wide, _) if rows.width > 0 => {
+            rows.width -= TRACK_COLUMNS;
+            Some(rows.right() + TRACK_COLUMNS - 1)
+        }
+        _ => None,
+    };
     let heads_height = u16::from(class > Class::Narrow && rows.height > 1);
     let heads = Rect { height: heads_height, ..rows };
     rows.y += heads_height;
     rows.height -= heads_height;
+    let track = track_x.map_or(none, |x| Rect { x, width: 1, ..rows });
+    let (more_above, more_below) =
+        if rows.height >= ROWS_MIN { goes_on(state, rows.height.into()) } else { (false, false) };
+    let above = Rect { height: u16::from(more_above), ..rows };
+    rows.y += above.height;
+    rows.height -= above.height + u16::from(more_below);
+    let below = Rect { y: rows.bottom(), height: u16::from(more_below), ..rows };
     Areas {
         class,
         header: line(0),
@@ -107,6 +136,9 @@ pub fn layout(size: Size, state: &State) -> Areas {
         body,
         heads,
         rows,
+        above,
+        below,
+        track,
         pane,
         message: line(size.height - 2),
         hints: line(size.height - 1),
@@ -120,6 +152,21 @@ pub fn facts_height(class: Class) -> u16 {
         Class::Narrow => 1,
         Class::Normal => 5,
         Class::Wide => 6,
+    }
+}
+
+/// Whether the list on show goes on before and after what a screen of so many rows shows of it, with rows that are not here.
+fn goes_on(state: &State, height: usize) -> (bool, bool) {
+    match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => open.versions.goes_on(height),
+            None => state.models.list.goes_on(height),
+        },
+        Screen::Audit => state.audit.list.goes_on(height),
+        Screen::Queue => state.queue.list.goes_on(height),
+        Screen::Quarantine => state.quarantine.list.goes_on(height),
+        Screen::Users => state.users.list.goes_on(height),
+        Screen::Health => (false, false),
     }
 }
 

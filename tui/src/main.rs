@@ -74,6 +74,7 @@ fn console(arguments: Arguments) -> ExitCode {
         Ok(opening) => opening,
         Err(why) => return usage(&why),
     };
+    let complaint = complaint.or_else(|| profiles.complaint());
     let settings = opening.as_ref().map_or_else(|| profiles.settings(), |opening| opening.settings.clone());
     match run::run(guard, run::Begin { profiles, opening, settings, complaint, slow, clipboard, defect }) {
         Ok(()) => ExitCode::SUCCESS,

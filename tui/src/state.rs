@@ -40,6 +40,8 @@ use crate::state::users::UsersScreen;
 use crate::time::{Now, Way};
 use crate::view::theme::{Accent, Theme};
 
+/// A selection that is not moved for so many milliseconds rests: what belongs to it may be read.
+pub const REST_MS: u64 = 120;
 /// Notes that are kept for the message list.
 pub const NOTES_MAX: usize = 2_000;
 
@@ -356,6 +358,8 @@ pub struct State {
     pub focused: bool,
     /// The last frame that was written.
     pub drawn: u64,
+    /// When the selection of a list was last moved, in milliseconds since the start.
+    pub moved_ms: Option<u64>,
     /// When the clock's timer runs out, in milliseconds since the start.
     pub clock_due_ms: Option<u64>,
 
@@ -428,6 +432,16 @@ impl State {
         }
     }
 
+    /// How a sentence names a way to do something: its key, or where there are no keys, its command.
+    pub fn key_or(&self, key: &'static str, word: &'static str) -> &'static str {
+        if self.settings.bare { word } else { key }
+    }
+
+    /// Whether the selection is not being moved right now.
+    pub fn rests(&self) -> bool {
+        self.moved_ms.is_none_or(|moved| self.now.ms.saturating_sub(moved) >= REST_MS)
+    }
+
     /// Which keys mean something now.
     pub fn context(&self) -> Context {
         match (self.screen, &self.models.open) {
@@ -450,6 +464,7 @@ impl State {
             remember: settings.remember,
             focused: true,
             drawn: 0,
+            moved_ms: None,
             clock_due_ms: None,
             log,
             settings,

@@ -10,8 +10,8 @@ use common::audit::{Hash, leaf_hash};
 
 use crate::event::Moment;
 
-/// Newest entries that are held.
-pub const RING_MAX: usize = 2_000;
+/// Newest entries that are held: four pages. What is asked of older ones, the tree and its pages answer.
+pub const RING_MAX: usize = 1_024;
 /// Octets of their leaves.
 pub const RING_OCTETS_MAX: usize = 4 * 1024 * 1024;
 /// Entries that wait for a gap to be filled.
@@ -28,10 +28,18 @@ const EVIDENCE_MAX: usize = 32;
 const MISSING_MAX: usize = 64;
 /// Seconds over which the rate is told.
 const RATE_SECONDS: u64 = 10;
-/// First wait before connecting again, milliseconds.
-const WAIT_MS_MIN: u64 = 500;
-/// Longest wait.
+/// Shortest wait before connecting again, milliseconds.
+const WAIT_MS_MIN: u64 = 200;
+/// Longest wait for a daemon that is away for a minute at most: one that is only begun anew is found soon.
+const WAIT_MS_SOON: u64 = 1_000;
+/// Longest wait of all.
 const WAIT_MS_MAX: u64 = 30_000;
+/// The longer it is away, the longer a wait may be: up to one part in so many of that time.
+const WAIT_PARTS: u64 = 60;
+/// What the daemon asks for is obeyed up to here.
+const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// A shorter wait is over before it is read.
+const TOLD_MS: u64 = 2_000;
 /// Health of so many milliseconds makes the next wait the first again.
 const HEALTHY_MS: u64 = 30_000;
 
@@ -79,6 +87,8 @@ pub enum Link {
     Waiting {
         /// When, in milliseconds of the console's clock.
         until_ms: u64,
+        /// The same by the wall clock, in seconds, where that is long enough to be told.
+        told: Option<i64>,
     },
     /// The daemon refused, and why: it is not asked again until the role changes.
     Refused(String),
@@ -175,15 +185,16 @@ pub struct Tail {
     gap: Option<Range<u64>>,
     /// A checkpoint said that all entries below have been brought.
     covered: u64,
-    tries: u32,
+    /// Since when there is no stream that lasts, in milliseconds of the console's clock.
+    away_since_ms: Option<u64>,
     rate: VecDeque<(u64, u32)>,
 }
 
 impl Tail {
     /// Begins anew at an index.
     pub fn begin(&mut self, next: u64) {
-        let (link, tries) = (std::mem::take(&mut self.link), self.tries);
-        *self = Self { next, link, tries, ..Self::default() };
+        let (link, away_since_ms) = (std::mem::take(&mut self.link), self.away_since_ms);
+        *self = Self { next, link, away_since_ms, ..Self::default() };
     }
 
     /// The newest entries that are held, oldest first, without gaps but for [`Tail::missing`].
@@ -375,20 +386,27 @@ impl Tail {
         if let Link::Live { since_ms } = self.link
             && now.ms.saturating_sub(since_ms) >= HEALTHY_MS
         {
-            self.tries = 0;
+            self.away_since_ms = None;
         }
+        let away_ms = now.ms.saturating_sub(*self.away_since_ms.get_or_insert(now.ms));
         let wait_ms = match retry_after_seconds {
-            Some(seconds) => seconds.saturating_mul(1000).clamp(WAIT_MS_MIN, 3_600_000),
-            None => jittered(self.tries, now),
+            Some(seconds) => seconds.saturating_mul(1000).clamp(WAIT_MS_MIN, RETRY_AFTER_MS_MAX),
+            None => jittered(away_ms, now),
         };
-        self.tries = self.tries.saturating_add(1);
-        self.link = Link::Waiting { until_ms: now.ms + wait_ms };
+        self.waits(now, wait_ms);
         wait_ms
+    }
+
+    /// It is asked for again after so many milliseconds.
+    pub fn waits(&mut self, now: Moment, wait_ms: u64) {
+        let seconds = i64::try_from(wait_ms / 1000).unwrap_or(i64::MAX);
+        let told = (wait_ms >= TOLD_MS).then(|| now.wall_seconds.saturating_add(seconds));
+        self.link = Link::Waiting { until_ms: now.ms.saturating_add(wait_ms), told };
     }
 
     /// Someone wants it now.
     pub fn at_once(&mut self) {
-        self.tries = 0;
+        self.away_since_ms = None;
     }
 
     // ---- the rate ---------------------------------------------------------------------------------------------------
@@ -419,15 +437,15 @@ fn page_of(range: Range<u64>) -> Range<u64> {
     range.start..range.end.min(border)
 }
 
-/// A wait drawn evenly up to the limit of that try. The draw is of the moment: many consoles do not come at once.
-fn jittered(tries: u32, now: Moment) -> u64 {
-    let most = WAIT_MS_MIN.saturating_mul(1 << tries.min(10)).min(WAIT_MS_MAX);
+/// A wait drawn evenly up to the limit of that time away. The draw is of the moment: many consoles do not come at once.
+fn jittered(away_ms: u64, now: Moment) -> u64 {
+    let most = (away_ms / WAIT_PARTS).clamp(WAIT_MS_SOON, WAIT_MS_MAX);
     let seed = now.ms ^ now.wall_seconds.unsigned_abs().rotate_left(32) ^ u64::from(std::process::id());
     // SplitMix64.
     let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) % most + 1
+    WAIT_MS_MIN + (mixed ^ (mixed >> 31)) % (most - WAIT_MS_MIN)
 }
 
 #[cfg(test)]

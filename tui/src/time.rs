@@ -137,6 +137,11 @@ pub fn counted(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
 }
 
+/// A size in both ways: `1.2 KiB (1 234 octets)`; what is told whole already is told once.
+pub fn bytes_exactly(octets: u64) -> String {
+    if octets < 1024 { bytes(octets) } else { format!("{} ({} octets)", bytes(octets), grouped(octets)) }
+}
+
 /// `24 118 904`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -154,7 +159,7 @@ pub fn grouped(number: u64) -> String {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::{Now, bytes, duration, grouped, seconds, time_of_day};
+    use super::{Now, bytes, bytes_exactly, duration, grouped, seconds, time_of_day};
 
     fn age(text: &str, now: i64) -> String {
         super::age(text, Now::utc(now))
@@ -220,6 +225,7 @@ mod tests {
         ] {
             assert_eq!(bytes(octets), shown);
         }
+        assert_eq!((bytes_exactly(64), bytes_exactly(1234)), ("64 B".into(), "1.2 KiB (1 234 octets)".into()));
         assert_eq!((grouped(7), grouped(1234), grouped(24_118_904)), ("7".into(), "1 234".into(), "24 118 904".into()));
     }
 }

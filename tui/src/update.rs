@@ -34,7 +34,7 @@ use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
-use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Screen, State};
+use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, REST_MS, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{acknowledge, ask_before, download, export, log_out, sign_in_again, tags_of, trust_key, undo, upload};
@@ -343,6 +343,10 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 }
 
 fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    if command.moves() {
+        state.moved_ms = Some(state.now.ms);
+        out.push(Action::TimerSet { id: TimerId::Page, after_ms: REST_MS });
+    }
     match command {
         Command::Go(screen) => go(state, screen, out),
         Command::LastScreen => go(state, state.last_screen, out),
@@ -536,8 +540,9 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         _ => {}
     }
     let page = usize::from(layout(state.size, state).body.height).max(2);
-    let lines = crate::view::overlay_lines(state).len();
-    let end = lines.saturating_sub(page);
+    let lines = crate::view::overlay_lines(state);
+    let end = lines.len().saturating_sub(page);
+    let stops = crate::view::stops(&lines);
     let meaning = state.settings.keys.lookup(Context::Lists, &key.to_string());
     let Some(
         Overlay::Help(scroll) | Overlay::Messages(scroll) | Overlay::Verification(scroll) | Overlay::Alarm(scroll),
@@ -545,6 +550,15 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     else {
         return;
     };
+    if let (Code::Char(letter @ ('n' | 'N')), false) = (key.code, key.ctrl) {
+        let at = *scroll;
+        let next = match letter {
+            'n' => stops.into_iter().find(|stop| *stop > at).map(|stop| stop.min(end)),
+            _ => stops.into_iter().rfind(|stop| *stop < at),
+        };
+        *scroll = next.unwrap_or(at);
+        return;
+    }
     match meaning {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
@@ -679,6 +693,8 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Rest if state.screen == Screen::Models => models::rested(state, out),
         TimerId::Rest if state.screen == Screen::Users => users::rested(state, out),
         TimerId::Rest => quarantine::rested(state, out),
+        // The screen asks for what it lacks after every event.
+        TimerId::Page => {}
         TimerId::Fresh => fresh::due(state),
         TimerId::Tail | TimerId::Log | TimerId::Save | TimerId::Pages | TimerId::Acknowledge => {
             tail::timer(state, id, out);
@@ -761,8 +777,15 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Users(reply) => {
-            if state.users.list.waits_for() == Some(id) && !state.users.list.take(reply.body, at) {
-                say(state, Level::Warning, "the selected user is gone", out);
+            if state.users.list.waits_for() == Some(id) {
+                let is_there = state.users.list.take(reply.body, at);
+                let goal = state.users.goal.take();
+                let goal = goal.and_then(|goal| state.users.list.rows().find(|user| user.username.as_str() == goal));
+                match goal.map(Row::key) {
+                    Some(key) => drop(state.users.list.select(&key)),
+                    None if !is_there => say(state, Level::Warning, "the selected user is gone", out),
+                    None => {}
+                }
             }
         }
         Answer::Audit(reply) => {
@@ -953,10 +976,10 @@ fn scroll(at: &mut usize, command: Command, count: Option<u64>, lines: usize, he
     true
 }
 
-/// Asks for the page a window wants, if it wants one.
-fn wanted<R: Row>(list: &Window<R>, height: usize) -> Option<(Fetch, crate::window::Cursor)> {
+/// The page that a window wants, if it wants one.
+fn wanted<R: Row>(list: &Window<R>, height: usize, rests: bool) -> Option<(Fetch, crate::window::Cursor)> {
     if !list.is_loaded() && !list.is_loading() && list.stale().is_none() {
         return Some((Fetch::Start, list.begin().clone()));
     }
-    list.wanted(height)
+    list.wanted(height, rests)
 }

@@ -26,7 +26,7 @@ use ratatui::layout::{Position, Rect};
 use crate::access::{Access, access, refusal};
 use crate::clean::{clean, width};
 use crate::event::Moment;
-use crate::keymap::{Binding, Command, bindings};
+use crate::keymap::{Binding, Command, Context, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
@@ -43,6 +43,13 @@ const ROLE_COLUMNS: usize = 7;
 const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened.
 const DAEMON_COLUMNS_MIN: usize = 14;
+
+/// In place of rows that are not here yet.
+const GOES_ON: &str = "...";
+/// Shows in a column how far down a list one is.
+const SCROLL_MARK: &str = "█";
+/// Lines of that mark.
+const SCROLL_MARK_ROWS: u64 = 3;
 
 /// Ends the hint line: the palette and the help have the rest.
 const MORE: &str = ": ? more";
@@ -77,6 +84,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Screen::Users => users::paint(state, areas, pen),
             Screen::Health => {}
         }
+        around(areas, pen);
         let scroll = match state.screen {
             Screen::Models => state.models.open.as_ref().and_then(|open| open.reading).unwrap_or(0),
             Screen::Audit => state.audit.detail.unwrap_or(0),
@@ -87,6 +95,9 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
+        }
+        scroll_mark(state, areas, pen);
+        if areas.pane.height > 0 {
             match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
                 Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
                 _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
@@ -162,6 +173,53 @@ fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     }
 }
 
+/// That the list goes on with rows that are not here yet.
+fn around(areas: &Areas, pen: &mut Pen<'_>) {
+    let margin = if areas.class == Class::Narrow { 1 } else { 2 };
+    for area in [areas.above, areas.below].into_iter().filter(|area| area.height > 0) {
+        pen.put(area.x + margin, area.y, area.width.saturating_sub(margin), GOES_ON, Tone::Dim);
+    }
+}
+
+/// How far down the list the selection is, where that is known and the list is longer than the screen.
+fn scroll_mark(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let rows = u64::from(areas.track.height);
+    let Some((place, total)) = place_in_list(state).filter(|(_, total)| *total > rows && rows > SCROLL_MARK_ROWS)
+    else {
+        return;
+    };
+    let steps = u128::from(rows - SCROLL_MARK_ROWS);
+    let part = u128::from(place.saturating_sub(1)) * steps / u128::from((total - 1).max(1));
+    let first = areas.track.y + u16::try_from(part.min(steps)).unwrap_or(0);
+    for y in (first..areas.track.bottom()).take(usize::try_from(SCROLL_MARK_ROWS).unwrap_or(0)) {
+        pen.put(areas.track.x, y, 1, SCROLL_MARK, Tone::Plain);
+    }
+}
+
+/// The place of the selection in the whole list, from 1, and how long that is.
+fn place_in_list(state: &State) -> Option<(u64, u64)> {
+    fn of<R: Row>(list: &Window<R>) -> Option<(u64, u64)> {
+        list.ordinal().zip(list.total())
+    }
+    match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => of(&open.versions),
+            None => of(&state.models.list),
+        },
+        // The place of an entry is its index. Who follows is at the end, and the mark would cost octets with every row.
+        Screen::Audit if state.audit.follow && state.log.is_known() => None,
+        Screen::Audit if state.audit.filter.is_empty() => {
+            let total = if state.log.begun { Some(state.log.tail.next) } else { state.audit.list.total() };
+            state.audit.list.selected().map(|line| line.index + 1).zip(total)
+        }
+        Screen::Audit => None,
+        Screen::Queue => of(&state.queue.list),
+        Screen::Quarantine => of(&state.quarantine.list),
+        Screen::Users => of(&state.users.list),
+        Screen::Health => None,
+    }
+}
+
 fn pane_border(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     if areas.rows.height == 0 {
         return;
@@ -228,7 +286,7 @@ pub fn changes_in(state: &State) -> Option<u64> {
             (ages(&mut shown.chain(notes)), state.quarantine.list.as_of())
         }
         Screen::Audit => {
-            let time = |(row, _): (&audit::Entry, bool)| audit::time_of(row).to_owned();
+            let time = |(row, _): (&audit::Entry, bool)| row.time().to_owned();
             let shown: Vec<String> = match state.settings.time {
                 Way::Age => state.audit.list.visible(height).map(time).collect(),
                 Way::Utc | Way::Local => Vec::new(),
@@ -261,6 +319,15 @@ pub fn overlay_lines(state: &State) -> Vec<Line> {
         Some(Overlay::Alarm(_)) => proof::alarm(state, state.size.width),
         Some(Overlay::Daemons(_) | Overlay::Jobs(_)) | None => Vec::new(),
     }
+}
+
+/// The lines of an overlay that `n` and `N` go to: headings, and what is not as it should be.
+pub fn stops(lines: &[Line]) -> Vec<usize> {
+    let is_stop = |line: &Line| match line.0.as_slice() {
+        [(_, Tone::Bold)] => true,
+        pieces => pieces.iter().any(|(_, tone)| matches!(tone, Tone::Warn | Tone::Bad)),
+    };
+    lines.iter().enumerate().filter(|(_, line)| is_stop(line)).map(|(place, _)| place).collect()
 }
 
 // ---- the lines above and below --------------------------------------------------------------------------------------
@@ -434,8 +501,7 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
             if state.settings.log.live && state.log.is_known() {
                 return audit::status(state, &filter);
             }
-            let entry =
-                state.audit.list.selected().map(|row| format!("entry {}   ", row.row.index)).unwrap_or_default();
+            let entry = state.audit.list.selected().map(|row| format!("entry {}   ", row.index)).unwrap_or_default();
             let marked = audit::marked_words(state);
             (format!("Audit   {entry}{filter}{marked}"), freshness(state, &state.audit.list))
         }
@@ -656,6 +722,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         if matches!(overlay, Overlay::Help(_) | Overlay::Messages(_)) {
             hint("/ filter", Tone::Dim);
+            if areas.class > Class::Narrow {
+                hint(if matches!(overlay, Overlay::Help(_)) { "n N section" } else { "n N trouble" }, Tone::Dim);
+            }
         }
         if matches!(overlay, Overlay::Messages(_)) {
             hint("y copy", Tone::Dim);
@@ -698,6 +767,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
                 "hold log"
             }
         }
+        Command::Back => "back",
         Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
         _ => binding.hint,
     };
@@ -754,16 +824,24 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
         Screen::Health => true,
     };
     let is_in = |binding: &&Binding| binding.command == Command::In;
+    let is_inside = match state.screen {
+        Screen::Models => state.models.open.is_some(),
+        Screen::Health => false,
+        _ => nothing_inside,
+    };
+    let out = bindings(Context::Everywhere).filter(move |binding| is_inside && binding.command == Command::Back);
     let first = bindings(state.context()).filter(is_in);
-    first
-        .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
-        .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
-        .filter_map(|binding| match access(state, binding) {
-            Access::Allowed => Some((binding, true)),
-            Access::NotAllowed(_) => Some((binding, false)),
-            // What doesn't fit the selection would only be in the way; the help has it.
-            Access::NotNow(_) => None,
-        })
+    out.map(|binding| (binding, true)).chain(
+        first
+            .chain(bindings(state.context()).filter(move |binding| !is_in(binding)))
+            .filter(move |binding| !binding.hint.is_empty() && (!nothing_inside || binding.command != Command::In))
+            .filter_map(|binding| match access(state, binding) {
+                Access::Allowed => Some((binding, true)),
+                Access::NotAllowed(_) => Some((binding, false)),
+                // What doesn't fit the selection would only be in the way; the help has it.
+                Access::NotNow(_) => None,
+            }),
+    )
 }
 
 /// A rectangle of a size in the middle of another.

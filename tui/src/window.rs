@@ -223,13 +223,13 @@ impl<R: Row> Window<R> {
         if self.flipped { self.begins_at_start() } else { self.is_loaded() && self.next.is_none() }
     }
     /// Whether the window was begun in the middle of the list and the selection is near that beginning.
-    pub fn is_near_jump(&self, height: usize) -> bool {
+    pub fn is_near_jump(&self, height: usize, rests: bool) -> bool {
         self.pending.is_none()
             && self.stale.is_none()
             && self.is_loaded()
             && self.dropped.is_empty()
             && !self.begins_at_start()
-            && self.selected < margin(height)
+            && self.selected < margin(height, rests)
     }
     /// Whether the page on its way is one before the first that was read by indices.
     pub fn is_jump_pending(&self) -> bool {
@@ -281,6 +281,16 @@ impl<R: Row> Window<R> {
         let selected = self.shown(self.selected);
         let top = selected - self.offset.min(height - 1).min(selected);
         top.min(self.len().saturating_sub(height)).max((selected + 1).saturating_sub(height))
+    }
+
+    /// Whether the list goes on, before and after what a screen of this height shows, with rows that are not held.
+    pub fn goes_on(&self, height: usize) -> (bool, bool) {
+        if self.is_empty() {
+            return (false, false);
+        }
+        let top = self.top(height);
+        let at_end = top.saturating_add(height) >= self.len();
+        (top == 0 && !self.shows_first(), at_end && !self.shows_last())
     }
 
     /// The rows on a screen of this height, each with whether it is the selection.
@@ -340,12 +350,13 @@ impl<R: Row> Window<R> {
     }
 
     /// Whether the list goes on beyond the edge that the viewport is near to: which page to ask for, and where it
-    /// begins. None while a page is on its way, and after a failure until the next movement.
-    pub fn wanted(&self, height: usize) -> Option<(Fetch, Cursor)> {
+    /// begins. None while a page is on its way, and after a failure until the next movement. While the selection does not
+    /// rest, only what the next screen would lack is asked for: what is only passed is not read.
+    pub fn wanted(&self, height: usize, rests: bool) -> Option<(Fetch, Cursor)> {
         if self.pending.is_some() || self.stale.is_some() || !self.is_loaded() || self.barren >= BARREN_MAX {
             return None;
         }
-        let margin = margin(height);
+        let margin = margin(height, rests);
         if let Some(next) = &self.next
             && self.selected + margin >= self.len()
         {
@@ -540,9 +551,9 @@ impl<R: Row> Window<R> {
     }
 }
 
-/// How near to an edge the selection may come before the next page is asked for: two screens.
-fn margin(height: usize) -> usize {
-    height.saturating_mul(2).clamp(1, ROWS_KEPT)
+/// How near to an edge the selection may come before the next page is asked for: two screens, one while it moves.
+fn margin(height: usize, rests: bool) -> usize {
+    height.saturating_mul(if rests { 2 } else { 1 }).clamp(1, ROWS_KEPT)
 }
 
 #[cfg(test)]
@@ -582,7 +593,7 @@ mod tests {
     fn settle(window: &mut Window<usize>, height: usize, rows: usize, total: usize) {
         for number in 0.. {
             let begin = (Fetch::Start, window.begin().clone());
-            let wanted = if window.is_loaded() { window.wanted(height) } else { Some(begin) };
+            let wanted = if window.is_loaded() { window.wanted(height, true) } else { Some(begin) };
             let Some((fetch, start)) = wanted else { return };
             assert!(number < 500, "it never has enough");
             window.ask(RequestId(number), fetch, start.clone());
@@ -660,6 +671,15 @@ mod tests {
                 prop_assert!(window.len() <= 2 * (ROWS_KEPT + page_rows));
                 let shown: Vec<(usize, bool)> = window.visible(height).map(|(row, selected)| (*row, selected)).collect();
                 prop_assert!(shown.len() <= height);
+                let (above, below) = window.goes_on(height);
+                let held: Vec<usize> = window.rows().copied().collect();
+                let ends = (held.iter().min().copied(), held.iter().max().copied());
+                let (first, last) = if flipped { (ends.1, ends.0) } else { ends };
+                let shows = |end: Option<usize>| end.is_some_and(|end| shown.iter().any(|(row, _)| *row == end));
+                if height > 0 {
+                    prop_assert!(!above || shows(first), "it goes on above a row that is not the first held");
+                    prop_assert!(!below || shows(last), "it goes on below a row that is not the last held");
+                }
                 let joined = shown.windows(2).all(|pair| if flipped { pair[0].0 == pair[1].0 + 1 } else { pair[0].0 + 1 == pair[1].0 });
                 prop_assert!(joined, "{:?}", shown);
                 prop_assert!(height == 0 || total == 0 || shown.iter().any(|(row, selected)| *selected && *row == place));

@@ -366,7 +366,7 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         Call::Users(query) => Answer::Users(client.user_page(&query).await?),
         Call::User(name) => Answer::User(boxed(client.user(&name).await?)),
         Call::Tokens(query) => Answer::Tokens(client.tokens(&query).await?),
-        Call::Audit(query) => Answer::Audit(client.audit(&query).await?),
+        Call::Audit(query) => Answer::Audit(client.audit_as(&query).await?),
         Call::Log(call) => Answer::Log(log::perform(client, call).await?),
         Call::Position(time) => Answer::Position(client.audit_position(&time).await?),
         Call::Acknowledge(said) => Answer::Acknowledged(changes::acknowledge(client, &said).await?),

@@ -19,6 +19,7 @@ use crate::http::params::{self, Limit, Time};
 use crate::http::problem::{Protocol, Refused};
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::audit::{AuditQuery, EntryWithReceipt, Export};
+use crate::store::EntryUnlike;
 
 /// Longest value of a filter, octets.
 const FILTER_OCTETS_MAX: usize = 512;
@@ -34,6 +35,8 @@ struct Reading {
     ip: Option<String>,
     since: Option<Time>,
     until: Option<Time>,
+    #[serde(default)]
+    not: Vec<String>,
     format: Option<Format>,
     limit: Option<Limit>,
     cursor: Option<String>,
@@ -68,7 +71,7 @@ impl Format {
 
 /// `GET /audit-logs`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let Reading { after, before, actor, action, target, outcome, ip, since, until, format, limit, cursor } =
+    let Reading { after, before, actor, action, target, outcome, ip, since, until, not, format, limit, cursor } =
         body::query(call)?;
     let outcome = outcome
         .map(|word| Outcome::parse(&word).ok_or_else(|| invalid("outcome", "is not `ok`, `denied` or `error`")))
@@ -81,6 +84,10 @@ pub(crate) async fn list(call: &Call) -> Answer {
     if action.as_deref().is_some_and(|action| !is_action_filter(action)) {
         return Err(invalid("action", "is not an action such as `model.upload`, nor `model.*` for all that begin so"));
     }
+    if not.len() > params::NOT_MAX {
+        return Err(invalid("not", &format!("comes more than {} times", params::NOT_MAX)));
+    }
+    let not = not.iter().map(|text| unlike(text)).collect::<Result<Vec<EntryUnlike>, Refused>>()?;
     let format = match format {
         Some(format) => format,
         None => accepted(&call.head.headers).ok_or_else(|| {
@@ -97,6 +104,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
         ip,
         since_ms: since.map(|time| time.0),
         until_ms: until.map(|time| time.0),
+        not,
     };
     let registry = &call.shared.registry;
     if format == Format::Json {
@@ -148,6 +156,30 @@ pub(crate) async fn acknowledge(mut call: Call) -> Answer {
 
 fn invalid(name: &str, msg: &str) -> Refused {
     Refused::invalid(vec![(format!("query.{name}"), msg.to_owned())])
+}
+
+/// What entries must not be, such as `actor:eve`.
+fn unlike(text: &str) -> Result<EntryUnlike, Refused> {
+    let refused = |why: &str| Err(invalid("not", why));
+    let Some((field, value)) = text.split_once(':').filter(|(_, value)| !value.is_empty()) else {
+        return refused("is not `field:value`");
+    };
+    if value.len() > FILTER_OCTETS_MAX {
+        return refused(&format!("has a value of more than {FILTER_OCTETS_MAX} octets"));
+    }
+    let value = value.to_owned();
+    match field {
+        "actor" => Ok(EntryUnlike::Actor(value)),
+        "action" if is_action_filter(&value) => Ok(EntryUnlike::Action(value)),
+        "action" => refused("names no action such as `model.upload`, nor `model.*` for all that begin so"),
+        "target" => Ok(EntryUnlike::Target(value)),
+        "outcome" => match Outcome::parse(&value) {
+            Some(outcome) => Ok(EntryUnlike::Outcome(outcome)),
+            None => refused("names an outcome that is not `ok`, `denied` or `error`"),
+        },
+        "ip" => Ok(EntryUnlike::Ip(value)),
+        _ => refused("names a field that is not `actor`, `action`, `target`, `outcome` or `ip`"),
+    }
 }
 
 /// `a`, `a.b` …, with or without a last `.*`.

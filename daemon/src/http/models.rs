@@ -8,12 +8,12 @@ use common::name::{Alias, UserName};
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::http::params::{self, Limit, Time};
+use crate::http::params::{self, Limit, NOT_MAX, Time};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
 use crate::registry::fetch::ModelListing;
-use crate::store::{Bounds, ModelSort};
+use crate::store::{Bounds, ModelSort, ModelUnlike};
 
 /// Longest search text, characters.
 const TEXT_CHARS_MAX: usize = 200;
@@ -41,6 +41,8 @@ struct Listing {
     alias: Option<Alias>,
     uploader: Option<UserName>,
     since: Option<Time>,
+    #[serde(default)]
+    not: Vec<String>,
     #[serde(default)]
     sort: Sort,
     #[serde(default)]
@@ -141,6 +143,16 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
             None => refuse("query.params", parameters::ACCEPTED.to_owned()),
         }
     }
+    if query.not.len() > NOT_MAX {
+        refuse("query.not", format!("comes more than {NOT_MAX} times"));
+    }
+    let mut not = Vec::new();
+    for text in &query.not {
+        match unlike(text) {
+            Ok(unlike) => not.push(unlike),
+            Err(why) => refuse("query.not", why),
+        }
+    }
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));
     }
@@ -156,10 +168,43 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
         alias: query.alias,
         uploader: query.uploader.map(String::from),
         since_ms: query.since.map(|time| time.0),
+        not,
         sort: query.sort.into(),
         limit: query.limit.0,
         seek,
     })
+}
+
+/// What models must not be, such as `tag:lang:de`.
+fn unlike(text: &str) -> Result<ModelUnlike, String> {
+    let Some((field, value)) = text.split_once(':').filter(|(_, value)| !value.is_empty()) else {
+        return Err("is not `field:value`".to_owned());
+    };
+    let one_of = |what: &str| format!("names a {what} that there is not");
+    match field {
+        "tag" => match value.split_once(':') {
+            Some((key, value)) if !key.is_empty() => Ok(ModelUnlike::Tag(key.to_owned(), value.to_owned())),
+            Some(_) | None => Err("names a tag that is not `key:value`".to_owned()),
+        },
+        "state" => {
+            let states = [State::Available, State::Quarantined, State::Deprecated, State::Deleted];
+            let state = states.into_iter().find(|state| state.as_str() == value);
+            state.map(ModelUnlike::State).ok_or_else(|| one_of("state"))
+        }
+        "verdict" => {
+            let all = [Verdict::Clean, Verdict::Suspicious, Verdict::Unscannable, Verdict::Malicious];
+            let verdict = all.into_iter().find(|verdict| verdict.as_str() == value);
+            verdict.map(|verdict| ModelUnlike::Verdict(verdict.as_str().to_owned())).ok_or_else(|| one_of("verdict"))
+        }
+        "format" if is_format(value) => Ok(ModelUnlike::Format(value.to_owned())),
+        "format" => Err("names something that is no format".to_owned()),
+        "alias" => value.parse().map(ModelUnlike::Alias).map_err(|why| format!("names no alias: {why}")),
+        "uploader" => match value.parse::<UserName>() {
+            Ok(name) => Ok(ModelUnlike::Uploader(name.into())),
+            Err(why) => Err(format!("names no user: {why}")),
+        },
+        _ => Err("names a field that is not `tag`, `state`, `verdict`, `format`, `alias` or `uploader`".to_owned()),
+    }
 }
 
 fn is_format(text: &str) -> bool {

@@ -17,6 +17,9 @@ pub(crate) const LIMIT_DEFAULT: usize = 50;
 /// Rows of a page at most.
 pub(crate) const LIMIT_MAX: usize = 1000;
 
+/// Times that `not` may come in a query.
+pub(crate) const NOT_MAX: usize = 16;
+
 /// A model by id, name, `name:3`, `name@alias` or `sha256:…`.
 pub(crate) fn model(text: &str) -> Result<ModelRef, RegistryError> {
     existing("model", text)

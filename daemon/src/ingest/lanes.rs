@@ -50,7 +50,7 @@ const INCOMING: &str = "incoming";
 /// What was taken and is not yet decided.
 const PROCESSING: &str = "processing";
 /// What became versions.
-const DONE: &str = "done";
+pub(crate) const DONE: &str = "done";
 /// What was refused.
 const REJECTED: &str = "rejected";
 /// The lock where the file system locks no folders (NFS); in `processing/`.

@@ -310,7 +310,7 @@ pub(crate) fn finish(context: &Context, id: ItemId, place: &Place, decided: &Dec
 }
 
 /// The day of an instant, in UTC: `2026-11-29`.
-fn date(at_ms: i64) -> String {
+pub(crate) fn date(at_ms: i64) -> String {
     clock::rfc3339(at_ms).chars().take("yyyy-mm-dd".len()).collect()
 }
 

@@ -22,9 +22,9 @@ pub(crate) const ATTEMPTS_MAX: u32 = 8;
 /// Steps of an item that are kept.
 const HISTORY_MAX: usize = 20;
 /// Items that came to a version leave the list after so long, milliseconds …
-const DONE_KEPT_MS: i64 = clock::HOUR_MS;
+pub(crate) const DONE_KEPT_MS: i64 = clock::HOUR_MS;
 /// … and there are never more of them than this.
-const DONE_MAX: usize = 1000;
+pub(crate) const DONE_MAX: usize = 1000;
 /// Refused items in the list; older ones lie in `rejected/` all the same.
 pub(crate) const REJECTED_MAX: usize = 1000;
 /// The rate is that of about so many seconds.
@@ -254,10 +254,10 @@ impl Table {
         self.rows.remove(&id)
     }
 
-    /// Notes that an item has come to a version.
-    pub(crate) fn count_done(&mut self, id: ItemId, octets: u64, now_ms: i64) {
-        self.folder.done_total += 1;
-        self.folder.bytes_total = self.folder.bytes_total.saturating_add(octets);
+    /// Notes that an item has come to a version; `anew`: since the start.
+    pub(crate) fn count_done(&mut self, id: ItemId, octets: u64, now_ms: i64, anew: bool) {
+        self.folder.done_total += u64::from(anew);
+        self.folder.bytes_total = self.folder.bytes_total.saturating_add(if anew { octets } else { 0 });
         let minute = now_ms / clock::MINUTE_MS;
         match self.done_minutes.back_mut() {
             Some((last, count)) if *last == minute => *count += 1,
@@ -480,7 +480,7 @@ mod tests {
         let mut table = Table::default();
         for number in 0..=DONE_MAX as u128 {
             table.insert(id(number), row("x", IngestState::Done, 0));
-            table.count_done(id(number), 10, 0);
+            table.count_done(id(number), 10, 0, true);
         }
         assert!(table.get(id(0)).is_none() && table.get(id(1)).is_some());
         assert_eq!(table.status().done_last_hour, DONE_MAX as u64 + 1);

@@ -15,7 +15,7 @@ use crate::registry::commit::{Note, cut};
 use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::fetch::{bounded, list_id};
 use crate::registry::{Inner, Registry, cursor};
-use crate::store::{EntryPage, EntryQuery, View};
+use crate::store::{EntryPage, EntryQuery, EntryUnlike, View};
 
 /// Rows that an export reads at once.
 const EXPORT_ROWS: usize = 500;
@@ -44,6 +44,8 @@ pub struct AuditQuery {
     pub since_ms: Option<i64>,
     /// At or before, milliseconds since the epoch.
     pub until_ms: Option<i64>,
+    /// What they must not be; targets as above.
+    pub not: Vec<EntryUnlike>,
 }
 
 /// One entry with its receipt.
@@ -196,6 +198,14 @@ impl AuditQuery {
     /// The store's query: a target's name becomes its id.
     fn resolve(&self, view: &dyn View) -> Result<EntryQuery, RegistryError> {
         let target = self.target.as_deref().map(|target| target_id(view, target)).transpose()?;
+        let not: Result<Vec<EntryUnlike>, RegistryError> = self
+            .not
+            .iter()
+            .map(|unlike| match unlike {
+                EntryUnlike::Target(target) => target_id(view, target).map(EntryUnlike::Target),
+                other => Ok(other.clone()),
+            })
+            .collect();
         Ok(EntryQuery {
             after: self.after,
             before: self.before,
@@ -206,6 +216,7 @@ impl AuditQuery {
             ip: self.ip.clone(),
             since_ms: self.since_ms,
             until_ms: self.until_ms,
+            not: not?,
             limit: 0,
         })
     }
@@ -227,9 +238,24 @@ impl AuditQuery {
         for (name, value) in numbers.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
             filters.insert(name.to_owned(), clock::rfc3339(value).into());
         }
+        if !self.not.is_empty() {
+            let said: Vec<Value> = self.not.iter().map(|unlike| cut(&said(unlike), FILTER_OCTETS_MAX).into()).collect();
+            filters.insert("not".to_owned(), said.into());
+        }
         if !filters.is_empty() {
             note.say("filters", Value::Object(filters));
         }
+    }
+}
+
+/// What an entry must not be, as it is asked for.
+fn said(unlike: &EntryUnlike) -> String {
+    match unlike {
+        EntryUnlike::Actor(actor) => format!("actor:{actor}"),
+        EntryUnlike::Action(action) => format!("action:{action}"),
+        EntryUnlike::Target(target) => format!("target:{target}"),
+        EntryUnlike::Outcome(outcome) => format!("outcome:{}", outcome.as_str()),
+        EntryUnlike::Ip(ip) => format!("ip:{ip}"),
     }
 }
 

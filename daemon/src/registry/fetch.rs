@@ -19,7 +19,7 @@ use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
-use crate::store::{Bounds, ModelPage, ModelQuery, ModelSort, PublishedCheckpoint, Records, View};
+use crate::store::{Bounds, ModelPage, ModelQuery, ModelSort, ModelUnlike, PublishedCheckpoint, Records, View};
 
 /// Rows of a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -62,6 +62,8 @@ pub struct ModelListing {
     pub uploader: Option<String>,
     /// Changed at or after, milliseconds since the epoch.
     pub since_ms: Option<i64>,
+    /// What they must not be.
+    pub not: Vec<ModelUnlike>,
     /// The order.
     pub sort: ModelSort,
     /// Rows of a page, 1..1000.
@@ -251,13 +253,14 @@ fn list(
         alias,
         uploader,
         since_ms,
+        not,
         sort,
         limit,
         seek,
     } = listing;
     let of = list_id(
         "models",
-        &(&q, &tags, state, &format, parameters, &dtypes, &verdict, &alias, &uploader, since_ms, sort),
+        &((&q, &tags, state, &format, parameters, &dtypes), (&verdict, &alias, &uploader, since_ms, &not, sort)),
     );
     let sought = cursor::seek::<String>(&of, &seek)?;
     let after = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
@@ -281,6 +284,7 @@ fn list(
         uploader,
         since_ms,
         names,
+        not,
         sort,
         after,
         backward: sought.backward,

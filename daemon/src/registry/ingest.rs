@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::api::{IngestKind, State};
-use common::audit::{Action, ActorKind, Entry, INTEGER_MAX, Receipt, Target};
+use common::audit::{Action, ActorKind, Entry, INTEGER_MAX, Outcome as EntryOutcome, Receipt, Target};
 use common::digest::Digest;
-use common::name::{Alias, ItemId, ModelName, UserName};
+use common::name::{Alias, ItemId, ModelId, ModelName, UserName, Version};
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ use crate::registry::publish::{PublishedVersion, WARNINGS_MAX, warning};
 use crate::registry::text::{self, Refused};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{IngestOutcome, IngestRecord, IntakeRecord, UserRecord, Write};
-use crate::store::{Moment, Records};
+use crate::store::{EntryQuery, Moment, Records, View};
 
 /// Octets of an item's path that a record and an entry keep: as long as a path can be.
 const PATH_OCTETS_MAX: usize = 4096;
@@ -38,6 +38,10 @@ const WAS_OCTETS_MAX: usize = 1024;
 const RULES_TOLD_MAX: usize = 10;
 /// Items whose records may wait to be forgotten: a mebioctet of ids. The records of others stay until the next start.
 const FORGETS_MAX: usize = 65_536;
+/// Entries of uploads that are looked at at once, for the items that came to a version.
+const ARRIVED_AT_ONCE: usize = 256;
+/// Pages of them that a start looks at: what is behind is in the log, and not in the list.
+const ARRIVED_PAGES_MAX: usize = 16;
 /// Records that go with one commit: each costs a reading on the writing thread.
 const FORGOTTEN_AT_ONCE: usize = 32;
 
@@ -107,9 +111,64 @@ impl Item {
     }
 }
 
+/// What an entry of an upload says of the item that it was made of; none where it was none.
+fn arrived(view: &dyn View, index: u64, entry: &Entry) -> Result<Option<Arrived>, RegistryError> {
+    let (Some(drop), Some(target)) = (entry.data.get("drop"), &entry.target) else { return Ok(None) };
+    let text = |name: &str| drop.get(name).and_then(Value::as_str);
+    let item = text("item").and_then(|item| item.parse::<ItemId>().ok());
+    let version = target.version.as_deref().and_then(|version| version.parse::<Version>().ok());
+    let (Some(item), Some(version), Ok(model)) = (item, version, target.id.parse::<ModelId>()) else {
+        return Ok(None);
+    };
+    let uid = drop.get("owner_uid").and_then(Value::as_u64);
+    Ok(Some(Arrived {
+        item,
+        path: text("path").unwrap_or_default().to_owned(),
+        owner_uid: uid.and_then(|uid| u32::try_from(uid).ok()).unwrap_or_default(),
+        by: entry.actor.name.clone().unwrap_or_else(|| entry.actor.id.clone()),
+        model,
+        name: view.model(model)?.map(|model| model.name.to_string()),
+        version,
+        is_held: view.version(model, version)?.is_some_and(|version| version.state == State::Quarantined),
+        digest: target.digest.as_deref().and_then(|digest| digest.parse().ok()),
+        size: target.size.unwrap_or_default(),
+        at_ms: entry.ts,
+        index,
+    }))
+}
+
 /// A number as an entry can have it: entries have no integer that some readers would round.
 fn whole(number: u64) -> Value {
     if number <= INTEGER_MAX { number.into() } else { number.to_string().into() }
+}
+
+/// An item that came to a version, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The item.
+    pub item: ItemId,
+    /// Its path below the drop folder, as far as it is text.
+    pub path: String,
+    /// The user of the machine it belonged to.
+    pub owner_uid: u32,
+    /// Who acted for it.
+    pub by: String,
+    /// The model.
+    pub model: ModelId,
+    /// Its name now; none where it was purged.
+    pub name: Option<String>,
+    /// The version.
+    pub version: Version,
+    /// Whether the version is held in quarantine now.
+    pub is_held: bool,
+    /// SHA-256 of what it became.
+    pub digest: Option<Digest>,
+    /// Octets of its files.
+    pub size: u64,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Index of the entry.
+    pub index: u64,
 }
 
 /// Who acts for an item.
@@ -174,6 +233,44 @@ impl Registry {
                     }
                 }
                 Ok(own)
+            })
+            .await
+    }
+
+    /// This daemon's items that came to a version since then, oldest first: at most so many, the newest of them. The log is
+    /// looked through by its chain of uploads, [`ARRIVED_PAGES_MAX`] pages of it.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Internal`.
+    pub async fn arrived_ingests(&self, since_ms: i64, limit: usize) -> Result<Vec<Arrived>, RegistryError> {
+        let is_shared = self.inner.store.is_shared();
+        let node = self.inner.store.identity().node;
+        self.inner
+            .scan(move |view| {
+                let mut found = Vec::new();
+                let mut query = EntryQuery {
+                    action: Some(Action::ModelUpload.as_str().to_owned()),
+                    outcome: Some(EntryOutcome::Ok),
+                    since_ms: Some(since_ms),
+                    limit: ARRIVED_AT_ONCE,
+                    ..EntryQuery::default()
+                };
+                for _ in 0..ARRIVED_PAGES_MAX {
+                    let page = view.entries(&query)?;
+                    for of in &page.entries {
+                        let Ok(entry) = Entry::parse(&of.leaf) else { continue };
+                        if !is_shared || entry.node == node {
+                            found.extend(arrived(view, of.index, &entry)?);
+                        }
+                    }
+                    query.before = page.next_before;
+                    if query.before.is_none() || found.len() >= limit {
+                        break;
+                    }
+                }
+                found.truncate(limit);
+                found.reverse();
+                Ok(found)
             })
             .await
     }

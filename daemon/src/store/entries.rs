@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use common::audit::{Actor, Entry, leaf_hash};
+use common::audit::{Actor, Entry, Outcome, leaf_hash};
 use common::name::ModelId;
 
 use crate::durable::Disk;
@@ -16,7 +16,7 @@ use crate::store::journal::{JournalReader, Place};
 use crate::store::merkle::Growing;
 use crate::store::overlay::Kv;
 use crate::store::view::{Chain, head};
-use crate::store::{EntryPage, EntryQuery, FoundEntry, Read, StoreError};
+use crate::store::{EntryPage, EntryQuery, EntryUnlike, FoundEntry, Read, StoreError};
 
 /// Octets of a row.
 pub const ROW_OCTETS: u64 = 64;
@@ -228,6 +228,7 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
             query.target.is_some(),
             query.outcome.is_some(),
             query.ip.is_some(),
+            !query.not.is_empty(),
         ];
         match (bounded, filters.into_iter().filter(|&set| set).count(), chain) {
             (false, 0, _) => Ok(Some(self.size)),
@@ -297,17 +298,27 @@ fn parse(leaf: &[u8]) -> Read<Entry> {
 
 fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
     let entry = parse(leaf)?;
-    let action = entry.action.as_str();
-    let action_fits = query.action.as_ref().is_none_or(|wanted| match wanted.strip_suffix('*') {
-        Some(prefix) => action.starts_with(prefix),
-        None => action == wanted,
-    });
-    let ip = entry.req.as_ref().and_then(|request| request.ip.as_deref());
-    Ok(action_fits
-        && query.actor.as_ref().is_none_or(|actor| actor_name(&entry.actor) == actor || &entry.actor.id == actor)
-        && query.target.as_ref().is_none_or(|id| entry.target.as_ref().is_some_and(|target| &target.id == id))
-        && query.outcome.is_none_or(|outcome| entry.outcome == outcome)
-        && query.ip.as_deref().is_none_or(|wanted| ip == Some(wanted)))
+    let is_action = |wanted: &String| match wanted.strip_suffix('*') {
+        Some(prefix) => entry.action.as_str().starts_with(prefix),
+        None => entry.action.as_str() == wanted,
+    };
+    let is_actor = |actor: &String| actor_name(&entry.actor) == actor || &entry.actor.id == actor;
+    let is_target = |id: &String| entry.target.as_ref().is_some_and(|target| &target.id == id);
+    let is_outcome = |outcome: Outcome| entry.outcome == outcome;
+    let is_ip = |ip: &String| entry.req.as_ref().and_then(|request| request.ip.as_ref()) == Some(ip);
+    let is_unlike = |unlike: &EntryUnlike| match unlike {
+        EntryUnlike::Actor(actor) => is_actor(actor),
+        EntryUnlike::Action(action) => is_action(action),
+        EntryUnlike::Target(id) => is_target(id),
+        EntryUnlike::Outcome(outcome) => is_outcome(*outcome),
+        EntryUnlike::Ip(ip) => is_ip(ip),
+    };
+    Ok(query.action.as_ref().is_none_or(is_action)
+        && query.actor.as_ref().is_none_or(is_actor)
+        && query.target.as_ref().is_none_or(is_target)
+        && query.outcome.is_none_or(is_outcome)
+        && query.ip.as_ref().is_none_or(is_ip)
+        && !query.not.iter().any(is_unlike))
 }
 
 #[cfg(test)]

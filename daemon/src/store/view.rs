@@ -70,7 +70,7 @@ use crate::store::records::{
     ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord,
     VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
-use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, Read, Records, StoreError, VersionKey};
+use crate::store::{ModelPage, ModelQuery, ModelSort, ModelUnlike, Moment, Read, Records, StoreError, VersionKey};
 
 /// How many rows one page may look at.
 pub const SCAN_ROWS_MAX: usize = 20_000;
@@ -1034,7 +1034,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             || query.alias.is_some()
             || query.uploader.is_some()
             || query.since_ms.is_some()
-            || query.names.is_some();
+            || query.names.is_some()
+            || !query.not.is_empty();
         Ok(match query.tags.as_slice() {
             [] if !is_more_than_tags => Count::Known(self.counters()?.models),
             [(tag, value)] if !is_more_than_tags => Count::Known(self.tagged(tag, value)?),
@@ -1532,6 +1533,14 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         model.name.folded().contains(&text) || model.description.to_lowercase().contains(&text)
     });
     let latest = model.latest.as_ref();
+    let is_unlike = |unlike: &ModelUnlike| match unlike {
+        ModelUnlike::Tag(tag, value) => model.tags.get(tag) == Some(value),
+        ModelUnlike::State(unwanted) => state == *unwanted,
+        ModelUnlike::Format(format) => latest.is_some_and(|latest| &latest.format == format),
+        ModelUnlike::Verdict(verdict) => latest.is_some_and(|latest| latest.verdict.as_ref() == Some(verdict)),
+        ModelUnlike::Alias(alias) => model.aliases.contains_key(alias),
+        ModelUnlike::Uploader(by) => latest.is_some_and(|latest| &latest.uploader == by),
+    };
     !model.purged
         && state_fits
         && text_fits
@@ -1549,6 +1558,7 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && query.alias.as_ref().is_none_or(|alias| model.aliases.contains_key(alias))
         && query.since_ms.is_none_or(|since| model.updated_at_ms >= since)
         && query.names.as_ref().is_none_or(|names| (names.fits)(&model.name))
+        && !query.not.iter().any(is_unlike)
 }
 
 #[cfg(test)]

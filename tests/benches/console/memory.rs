@@ -18,6 +18,7 @@ pub(crate) fn measure(bed: &mut Bed, table: &mut Table) {
     std::thread::sleep(Duration::from_secs(2));
     let first = console.resident();
     table.at_most("resident after login", 20.0, "MiB", first as f64 / MIB);
+    println!("{:.1} MiB of it its own", console.anonymous() as f64 / MIB);
 
     console.press("gg");
     console.settle();
@@ -78,5 +79,5 @@ fn held(console: &mut Console, key: &str, times: usize) {
 fn say(table: &mut Table, what: &str, console: &Console, first: u64) {
     let now = console.resident();
     table.at_most(what, 4.0, "MiB", (now as f64 - first as f64) / MIB);
-    println!("resident {:.1} MiB", now as f64 / MIB);
+    println!("resident {:.1} MiB, {:.1} MiB of it its own", now as f64 / MIB, console.anonymous() as f64 / MIB);
 }

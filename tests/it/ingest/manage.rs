@@ -84,6 +84,42 @@ fn the_list() {
     assert!(history.len() >= 2 && history.windows(2).all(|two| two[0].at <= two[1].at), "{history:?}");
 }
 
+/// A start finds in the log what came to a version within the last hour, and in `rejected/` what was refused: the list is as
+/// it was, and what is counted since the start begins anew.
+#[test]
+fn the_list_after_a_start() {
+    let mut folder = DropFolder::start();
+    folder.copy("first.safetensors", &samples::safetensors(1));
+    folder.arrives("first.safetensors");
+    folder.copy("again.safetensors", &samples::safetensors(1));
+    folder.copy("bad.safetensors", b"");
+    folder.is_refused("bad.safetensors");
+    let list = |folder: &DropFolder| -> Vec<IngestItem> {
+        let mut items = folder.items_of("");
+        items.sort_by(|one, other| one.path.cmp(&other.path));
+        items
+    };
+    let over = [IngestState::Done, IngestState::Rejected];
+    tests::wait::until_true("all three to be over", || {
+        let items = list(&folder);
+        items.len() == 3 && items.iter().all(|item| over.contains(&item.state))
+    });
+    let before = list(&folder);
+    folder.daemon.stop();
+    folder.daemon.restart();
+    tests::wait::until_true("the list to be there again", || list(&folder).len() == 3);
+    for (was, is) in before.iter().zip(list(&folder)) {
+        assert_eq!((&was.id, &was.path, was.state, was.size), (&is.id, &is.path, is.state, is.size));
+        assert_eq!((was.model, was.version, was.log_index), (is.model, is.version, is.log_index), "{}", was.path);
+        if was.state == IngestState::Done {
+            assert_eq!((&was.name, &was.by, was.owner_uid), (&is.name, &is.by, is.owner_uid), "{}", was.path);
+            assert!(was.place.starts_with(&is.place), "{} lies in {}", was.place, is.place);
+        }
+    }
+    let intake = folder.admin().value("/ingest")["intake"].clone();
+    assert_eq!((&intake["done_total"], &intake["done_last_hour"]), (&json!(0), &json!(2)), "{intake}");
+}
+
 /// What was refused can be tried again once its reason is gone: a new item with the old history, one version, and an entry
 /// that says who wanted it.
 #[test]

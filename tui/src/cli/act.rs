@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::state::changes::{Run, Status};
 use crate::state::deeds::{Base, Change, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog};
-use crate::update::{ask_before, upload};
+use crate::update::{acknowledge, ask_before, upload};
 
 /// How long it is looked for what became of a change without an answer.
 const UNKNOWN_MAX: Duration = Duration::from_secs(30);
@@ -159,6 +159,7 @@ fn perform(bare: &mut Bare, act: &Act, wish: Wish, asked: &Asked) -> Result<(), 
     allowed(&bare.engine.state, act)?;
     let (deed, named) = match wish {
         Wish::Upload { path, name } => return send_file(bare, &path, &name, asked.json),
+        Wish::Acknowledge => return acknowledge_alarm(bare, asked),
         Wish::Change(deed, named) => (deed, named),
     };
     let alarmed = bare.engine.state.log.trust.alarm().is_some();
@@ -181,6 +182,30 @@ fn perform(bare: &mut Bare, act: &Act, wish: Wish, asked: &Asked) -> Result<(), 
         return Err(CliError::NotVerified(format!("the receipt does not fit the log: {}", alarm.what)));
     }
     ended(&reports)
+}
+
+/// Acknowledges what was found about the log, and waits until the daemon has it.
+fn acknowledge_alarm(bare: &mut Bare, asked: &Asked) -> Result<(), CliError> {
+    let what = bare.engine.state.log.trust.alarm().map(|alarm| alarm.what.clone()).unwrap_or_default();
+    let reason = asked.options.reason.as_deref().unwrap_or_default();
+    let actions = acknowledge(&mut bare.engine.state, reason).map_err(CliError::Refused)?;
+    bare.act(actions);
+    let until = Instant::now() + UNKNOWN_MAX;
+    while bare.engine.state.log.sending.is_some() && Instant::now() < until {
+        bare.turn(Some(until));
+    }
+    let state = &bare.engine.state;
+    let is_sent = state.who.as_ref().is_some_and(|who| state.log.trust.unsent_by(&who.username).is_none());
+    let mut out = io::stdout().lock();
+    if asked.json {
+        writeln!(out, "{}", document(&json!({ "acknowledged": what, "reason": reason, "sent": is_sent }))?)?;
+    } else {
+        writeln!(out, "acknowledged: {}", clean(&what))?;
+    }
+    if !is_sent {
+        talk("it is kept here, and sent to the daemon's log by the next console");
+    }
+    Ok(out.flush()?)
 }
 
 /// Whether the signed-in user may do it at all.

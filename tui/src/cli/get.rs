@@ -243,9 +243,9 @@ pub(super) fn described(what: What, id: &str, answer: Answer) -> Result<(String,
             Base::Model(_) | Base::Version(_) | Base::Intake(_) | Base::Token(_) => Err(wrong_answer()),
         },
         (_, Answer::Audit(reply)) => {
-            let row = reply.body.items.first().filter(|row| row.index.to_string() == id);
-            let row = row.ok_or_else(|| CliError::Refused(format!("there is no entry {id}")))?;
-            Ok((entry_text(row), document(row)?))
+            let line = reply.body.items.first().filter(|line| line.index.to_string() == id);
+            let row = line.ok_or_else(|| CliError::Refused(format!("there is no entry {id}")))?.row();
+            Ok((entry_text(&row), document(&row)?))
         }
         _ => Err(wrong_answer()),
     }

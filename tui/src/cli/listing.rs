@@ -192,7 +192,7 @@ impl Listing {
                 (rows, reply.body.total, reply.body.next_cursor)
             }
             Answer::Audit(reply) => {
-                let rows = reply.body.items.into_iter().map(Row::Entry).collect();
+                let rows = reply.body.items.iter().map(|line| Row::Entry(line.row())).collect();
                 (rows, reply.body.total, reply.body.next_cursor)
             }
             _ => (Vec::new(), None, None),

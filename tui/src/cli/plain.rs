@@ -92,6 +92,7 @@ fn try_plain(arguments: Arguments) -> Result<u8, CliError> {
     }
     let profiles = Profiles::new(arguments, configuration.file.unwrap_or_default());
     let opening = profiles.chosen().map_err(CliError::Usage)?;
+    let complaint = complaint.or_else(|| profiles.complaint());
     let settings = opening.as_ref().map_or_else(|| profiles.settings(), |opening| opening.settings.clone());
     let (bare, sender) = Bare::new(settings);
     signals::start_lines(sender.clone())?;

@@ -1,9 +1,12 @@
 //! The audit log by pages: newest at the foot, read newest first.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::api::AuditRow;
+use common::audit::{Hash, HashError, canonical_json, leaf_hash};
 use common::client::AuditQuery;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::RequestId;
@@ -51,54 +54,217 @@ pub enum Mark {
     Wrong,
 }
 
-/// A row of the list.
-#[derive(Debug, Clone)]
+/// Octets of each fact that a row shows. Nothing the daemon logs is longer; what is, is cut for the row and whole below it.
+const FACT_OCTETS_MAX: usize = 256;
+
+/// What a row shows of its entry.
+#[derive(Debug, Clone, Copy)]
+enum Fact {
+    Time,
+    Actor,
+    Action,
+    Outcome,
+    Kind,
+    Id,
+    Version,
+    Name,
+}
+
+/// How many of them there are.
+const FACTS: usize = 8;
+
+/// The facts of a row in one piece of memory: hundreds of rows are held, and a tree of each would be ten times as much.
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    text: Box<str>,
+    ends: [u16; FACTS],
+}
+
+impl Facts {
+    fn of(entry: &Value) -> Self {
+        let name = field(entry, &["actor", "name"]);
+        let version = match entry.pointer("/target/version") {
+            None => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        // In the order of `Fact`.
+        let facts: [&str; FACTS] = [
+            field(entry, &["ts"]),
+            if name.is_empty() { field(entry, &["actor", "id"]) } else { name },
+            field(entry, &["action"]),
+            field(entry, &["outcome"]),
+            field(entry, &["target", "kind"]),
+            field(entry, &["target", "id"]),
+            &version,
+            name_then(entry).unwrap_or_default(),
+        ];
+        let mut text = String::new();
+        let ends = facts.map(|fact| {
+            text.push_str(&fact[..fact.floor_char_boundary(FACT_OCTETS_MAX)]);
+            u16::try_from(text.len()).unwrap_or(u16::MAX)
+        });
+        Self { text: text.into(), ends }
+    }
+
+    fn get(&self, fact: Fact) -> &str {
+        let place = fact as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start.into()..self.ends[place].into()).unwrap_or_default()
+    }
+}
+
+/// A row of the list: the exact octets of an entry, and what of it is shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "AuditRow")]
 pub struct Line {
-    /// The entry.
-    pub row: AuditRow,
+    /// The place of the entry, or of the first that was withheld.
+    pub index: u64,
     /// It came by the stream: checkpoints of the stream verify it.
     pub live: bool,
     /// What is known of it.
     pub mark: Mark,
     /// Instead of an entry: the entries from its index up to this one were withheld.
     pub missing_to: Option<u64>,
+    /// The leaf hash that came with it, or that of the leaf that came.
+    hash: Option<Hash>,
+    leaf: Arc<[u8]>,
+    is_canonical: bool,
+    malformed: Option<Box<str>>,
+    facts: Facts,
+}
+
+impl TryFrom<AuditRow> for Line {
+    type Error = HashError;
+
+    /// An entry that was read by a page.
+    fn try_from(row: AuditRow) -> Result<Self, HashError> {
+        let hash = row.leaf_hash.parse()?;
+        let canonical = canonical_json(&row.entry);
+        let is_canonical = canonical.is_ok();
+        // What has no canonical form is shown all the same, and is not what was logged.
+        let leaf = canonical.or_else(|_none| serde_json::to_vec(&row.entry)).unwrap_or_default();
+        let facts = Facts::of(&row.entry);
+        Ok(Self { hash: Some(hash), is_canonical, facts, leaf: leaf.into(), ..Self::empty(row.index) })
+    }
 }
 
 impl Line {
-    /// An entry that was read by a page.
-    pub fn read(row: AuditRow) -> Self {
-        Self { row, live: false, mark: Mark::Pending, missing_to: None }
+    fn empty(index: u64) -> Self {
+        Self {
+            index,
+            live: false,
+            mark: Mark::Pending,
+            missing_to: None,
+            hash: None,
+            leaf: Arc::default(),
+            is_canonical: false,
+            malformed: None,
+            facts: Facts::default(),
+        }
     }
 
     /// An entry of the stream. What is no entry is shown as its text.
     pub fn streamed(held: &Held) -> Self {
-        let entry = match &held.malformed {
-            None => serde_json::from_slice(&held.leaf).unwrap_or(Value::Null),
-            Some(why) => serde_json::json!({
-                "action": "(malformed)", "outcome": why,
-                "target": {"kind": String::from_utf8_lossy(&held.leaf)},
-            }),
+        let mut line = Self {
+            live: true,
+            mark: if held.malformed.is_some() { Mark::Wrong } else { Mark::Pending },
+            hash: Some(held.hash),
+            leaf: Arc::clone(&held.leaf),
+            is_canonical: held.malformed.is_none(),
+            malformed: held.malformed.as_deref().map(Box::from),
+            ..Self::empty(held.index)
         };
-        let row = AuditRow { index: held.index, entry, leaf_hash: held.hash.to_string() };
-        let mark = if held.malformed.is_some() { Mark::Wrong } else { Mark::Pending };
-        Self { row, live: true, mark, missing_to: None }
-    }
-
-    /// Whether what came is no entry.
-    pub fn is_malformed(&self) -> bool {
-        self.row.entry.get("v").is_none()
+        line.facts = Facts::of(&line.entry());
+        line
     }
 
     /// Entries that were withheld.
     pub fn missing(from: u64, to: u64) -> Self {
-        let row = AuditRow { index: from, entry: Value::Null, leaf_hash: String::new() };
-        Self { row, live: true, mark: Mark::Wrong, missing_to: Some(to) }
+        Self { live: true, mark: Mark::Wrong, missing_to: Some(to), ..Self::empty(from) }
+    }
+
+    /// Whether what came is no entry.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed.is_some()
+    }
+
+    /// The octets that were logged, as far as what came can be written so.
+    pub fn leaf(&self) -> Option<&[u8]> {
+        self.is_canonical.then_some(&*self.leaf)
+    }
+
+    /// The hash that it has in the log, as the daemon says.
+    pub fn hash(&self) -> Option<Hash> {
+        self.hash
+    }
+
+    /// Whether the entry as received has the leaf hash that came with it (audit-log.md §2).
+    pub fn hashes_to_its_leaf(&self) -> bool {
+        self.is_canonical && self.hash == Some(leaf_hash(&self.leaf))
+    }
+
+    /// All its members, for who looks closer.
+    pub fn entry(&self) -> Value {
+        match &self.malformed {
+            None => serde_json::from_slice(&self.leaf).unwrap_or(Value::Null),
+            Some(why) => serde_json::json!({
+                "action": "(malformed)", "outcome": why,
+                "target": {"kind": String::from_utf8_lossy(&self.leaf)},
+            }),
+        }
+    }
+
+    /// The row as the daemon gives it.
+    pub fn row(&self) -> AuditRow {
+        let leaf_hash = self.hash.map(|hash| hash.to_string()).unwrap_or_default();
+        AuditRow { index: self.index, entry: self.entry(), leaf_hash }
+    }
+
+    /// When the entry says that it was made.
+    pub fn time(&self) -> &str {
+        self.facts.get(Fact::Time)
+    }
+
+    /// The name of who acted, or else the id.
+    pub fn actor(&self) -> &str {
+        self.facts.get(Fact::Actor)
+    }
+
+    /// What was done.
+    pub fn action(&self) -> &str {
+        self.facts.get(Fact::Action)
+    }
+
+    /// What came of it.
+    pub fn outcome(&self) -> &str {
+        self.facts.get(Fact::Outcome)
+    }
+
+    /// The kind of what it is about.
+    pub fn kind(&self) -> &str {
+        self.facts.get(Fact::Kind)
+    }
+
+    /// The id of what it is about.
+    pub fn id(&self) -> &str {
+        self.facts.get(Fact::Id)
+    }
+
+    /// The number of the version it is about; empty where it is about none.
+    pub fn version(&self) -> &str {
+        self.facts.get(Fact::Version)
+    }
+
+    /// The name that what it is about had when it was made, where it says so.
+    pub fn name_then(&self) -> Option<&str> {
+        Some(self.facts.get(Fact::Name)).filter(|name| !name.is_empty())
     }
 }
 
 impl Row for Line {
     fn key(&self) -> String {
-        self.row.index.to_string()
+        self.index.to_string()
     }
 }
 

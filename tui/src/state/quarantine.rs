@@ -12,8 +12,6 @@ use crate::window::{Cursor, Row, Window};
 pub const PAGE_ROWS: u32 = 200;
 /// Versions of the same model that are looked at beside a held one.
 pub const NEIGHBOURS: u32 = 6;
-/// How long the selection rests before more is read about it, in milliseconds.
-pub const REST_MS: u64 = 120;
 
 impl Row for QuarantineItem {
     fn key(&self) -> String {

@@ -33,6 +33,8 @@ pub struct UsersScreen {
     pub descending: bool,
     /// The detail of the selected user is shown, scrolled by so many lines.
     pub detail: Option<usize>,
+    /// The name to select when the page comes: of a user that was just added.
+    pub goal: Option<String>,
     /// What was read about that one.
     pub reading: Option<UserReading>,
 }
@@ -60,6 +62,7 @@ impl Default for UsersScreen {
             sort: 0,
             descending: false,
             detail: None,
+            goal: None,
             reading: None,
         }
     }

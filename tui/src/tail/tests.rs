@@ -151,26 +151,37 @@ fn held_is_bounded() {
     assert!(tail.octets() <= RING_OCTETS_MAX);
 }
 
-/// Waits are drawn up to a limit that doubles, are at most 30 s, begin anew after 30 s of health, and obey the daemon.
+/// Waits are drawn up to a second for a minute, then up to a sixtieth of the time that the daemon is away and 30 s at most;
+/// they begin anew after 30 s of health or by hand, and obey the daemon.
 #[test]
 fn waits() {
-    for tries in 0..70 {
-        for ms in (0..10_000).step_by(997) {
-            let wait = jittered(tries, at(ms));
-            assert!((1..=30_000).contains(&wait) && wait <= 500 << tries.min(6), "{tries} {wait}");
-        }
+    for (away_ms, most) in [(0, 1_000), (59_000, 1_000), (120_000, 2_000), (900_000, 15_000), (u64::MAX, 30_000)] {
+        let draws: Vec<u64> = (0..200).map(|ms| jittered(away_ms, at(ms * 1_001))).collect();
+        assert!(draws.iter().all(|wait| (200..=most).contains(wait)), "{away_ms}");
+        let (low, high) = (200 + (most - 200) / 4, most - most / 4);
+        assert!(draws.iter().any(|wait| *wait < low) && draws.iter().any(|wait| *wait > high), "drawn evenly");
     }
-    let draws: Vec<u64> = (0..200).map(|ms| jittered(9, at(ms * 1_001))).collect();
-    assert!(draws.iter().any(|wait| *wait < 8_000) && draws.iter().any(|wait| *wait > 22_000), "drawn evenly");
     let mut tail = tail(0);
-    for _ in 0..20 {
-        tail.ended(at(0), None);
+    // A daemon that is begun anew within a minute is found a second later at most.
+    let mut now = 0;
+    while now < 60_000 {
+        let wait = tail.ended(at(now), None);
+        assert!(wait <= 1_000, "{now}");
+        assert!(matches!(tail.link, Link::Waiting { told: None, .. }));
+        now += wait;
     }
-    tail.opened(at(1_000));
-    assert!(matches!(tail.link, Link::Live { .. }));
-    assert!(tail.ended(at(40_000), None) <= 500);
+    let longest = |tail: &mut Tail, now: u64| (0..200).map(|ms| tail.ended(at(now + ms), None)).max().unwrap_or(0);
+    assert!(longest(&mut tail, 1_800_000) > 20_000);
+    tail.at_once();
+    assert!(longest(&mut tail, 1_800_000) <= 1_000);
+    assert!(longest(&mut tail, 3_600_000) > 20_000);
+    // A stream that ends soon is no health.
+    tail.opened(at(3_600_000));
+    assert!(longest(&mut tail, 3_610_000) > 20_000);
+    tail.opened(at(3_620_000));
+    assert!(tail.ended(at(3_660_000), None) <= 1_000);
     assert_eq!(tail.ended(at(40_000), Some(7)), 7_000);
-    assert_eq!(tail.link, Link::Waiting { until_ms: 47_000 });
+    assert_eq!(tail.link, Link::Waiting { until_ms: 47_000, told: Some(at(40_000).wall_seconds + 7) });
 }
 
 /// The rate is that of the last ten seconds.

@@ -1,13 +1,13 @@
 //! Screen 2: the audit log. Every page read is an entry itself, so nothing is read that nobody asked for.
 
-use common::api::{AuditPosition, AuditRow, Page};
+use common::api::{AuditPosition, Page};
 use common::audit::parse_timestamp;
 
 use super::{ask, cancel, rows_height, say, travel};
 use crate::action::{Action, Call, RequestId};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::audit::{Line, MARKS_MAX, Marks, PAGE_ROWS, field};
+use crate::state::audit::{Line, MARKS_MAX, Marks, PAGE_ROWS};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 
@@ -46,10 +46,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::In, _) if state.audit.list.selected().is_some() => state.audit.detail = Some(0),
         (Command::SameActor, _) => {
             if let Some(row) = state.audit.list.selected() {
-                let id = field(&row.row.entry, &["actor", "id"]);
-                let name = field(&row.row.entry, &["actor", "name"]);
-                let actor = if name.is_empty() { id } else { name };
-                let filter = format!("actor:{actor}");
+                let filter = format!("actor:{}", row.actor());
                 narrow(state, filter, out);
             }
         }
@@ -69,9 +66,8 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
 
 fn open_target(state: &mut State, out: &mut Vec<Action>) {
     let Some(row) = state.audit.list.selected() else { return };
-    let kind = field(&row.row.entry, &["target", "kind"]);
-    let id = field(&row.row.entry, &["target", "id"]).to_owned();
-    match kind {
+    let id = row.id().to_owned();
+    match row.kind() {
         "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id),
         _ => say(state, Level::Info, "this entry is not about a model", out),
     }
@@ -163,7 +159,7 @@ pub(super) fn located(state: &mut State, id: RequestId, position: AuditPosition,
 /// Marks the selected entry, or no longer.
 fn mark(state: &mut State, out: &mut Vec<Action>) {
     let Some(line) = state.audit.list.selected().filter(|line| line.missing_to.is_none()) else { return };
-    let index = line.row.index;
+    let index = line.index;
     let marks = &mut state.audit.marks;
     marks.all = false;
     if marks.indices.remove(&index) {
@@ -175,13 +171,13 @@ fn mark(state: &mut State, out: &mut Vec<Action>) {
 
 /// Marks from the last mark to the selected entry, as far as the rows between are held.
 fn mark_range(state: &mut State, out: &mut Vec<Action>) {
-    let here = state.audit.list.selected().map(|line| line.row.index);
+    let here = state.audit.list.selected().map(|line| line.index);
     let (Some(last), Some(here)) = (state.audit.marks.last.filter(|_| !state.audit.marks.all), here) else {
         return say(state, Level::Warning, "mark one with Space first", out);
     };
     let range = last.min(here)..=last.max(here);
-    let between = state.audit.list.rows().filter(|line| line.missing_to.is_none() && range.contains(&line.row.index));
-    let between: Vec<u64> = between.map(|line| line.row.index).collect();
+    let between = state.audit.list.rows().filter(|line| line.missing_to.is_none() && range.contains(&line.index));
+    let between: Vec<u64> = between.map(|line| line.index).collect();
     if !between.contains(&last) {
         return say(state, Level::Warning, "the rows between are not held any more: mark one nearer", out);
     }
@@ -245,16 +241,12 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
     ask_page(state, fetch, cursor, out);
 }
 
-pub(super) fn take(state: &mut State, page: Page<AuditRow>, out: &mut Vec<Action>) {
+pub(super) fn take(state: &mut State, page: Page<Line>, out: &mut Vec<Action>) {
     let is_slice = state.audit.list.is_jump_pending();
     let is_full = page.items.len() >= usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
     let goal = state.audit.goal.take();
-    let page = Page {
-        items: page.items.into_iter().map(Line::read).collect(),
-        next_cursor: page.next_cursor,
-        total: page.total,
-        prev_cursor: None,
-    };
+    // The log is read onward only.
+    let page = Page { prev_cursor: None, ..page };
     if is_slice && page.items.is_empty() {
         state.audit.list.forget();
         state.audit.list.begin_at_start();
@@ -286,13 +278,13 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
         let start = state.audit.start.clone();
         return ask_page(state, Fetch::Start, start, out);
     }
-    if let Some((fetch, cursor)) = list.wanted(height) {
+    if let Some((fetch, cursor)) = list.wanted(height, state.rests()) {
         return ask_page(state, fetch, cursor, out);
     }
     // After a jump the entries behind the page are read by their indices; with a filter their indices aren't known.
     if state.audit.filter.is_empty()
-        && list.is_near_jump(height)
-        && let Some(newest) = list.first_read().map(|row| row.row.index)
+        && list.is_near_jump(height, state.rests())
+        && let Some(newest) = list.first_read().map(|row| row.index)
     {
         let below = newest.saturating_add(1 + u64::from(PAGE_ROWS));
         ask_page(state, Fetch::Before, Cursor::Between(newest, below), out);

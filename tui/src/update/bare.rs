@@ -67,6 +67,7 @@ pub fn acknowledge(state: &mut State, reason: &str) -> Result<Vec<Action>, Strin
     }
     let mut out = Vec::new();
     tail::acknowledge(state, reason, &mut out)?;
+    tail::send_acknowledged(state, &mut out);
     Ok(out)
 }
 

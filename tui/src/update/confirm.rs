@@ -199,7 +199,8 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         })
         .collect::<Vec<_>>();
     if changes.len() > 1 {
-        say(state, Level::Info, format!("{} changes are under way; J shows them", changes.len()), out);
+        let told = format!("{} changes are under way; {} shows them", changes.len(), state.key_or("J", "jobs"));
+        say(state, Level::Info, told, out);
     }
     course::begin(state, changes, false, out);
 }

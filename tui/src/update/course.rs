@@ -2,13 +2,14 @@
 //! say who was first; those without an answer are looked for until it is known what became of them; what can be taken
 //! back is offered to `u`.
 
-use common::api::{AuditRow, Page};
+use common::api::Page;
 use common::client::{AuditQuery, ClientError, Reply};
 use common::problem::ProblemType;
 use common::role::Permission;
 
 use super::{ask, keep, say, say_for, sentence};
 use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
+use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
 use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
@@ -227,10 +228,10 @@ fn changed(state: &mut State, number: u64, place: usize, item: &Item, now: &Repl
 }
 
 /// ` by bob 4 s ago`.
-fn by_whom(page: &Page<AuditRow>, now: i64) -> String {
-    let Some(row) = page.items.first() else { return " meanwhile".to_owned() };
-    let name = crate::state::audit::field(&row.entry, &["actor", "name"]);
-    let ago = seconds(crate::state::audit::field(&row.entry, &["ts"])).map(|at| match now.saturating_sub(at).max(0) {
+fn by_whom(page: &Page<Line>, now: i64) -> String {
+    let Some(line) = page.items.first() else { return " meanwhile".to_owned() };
+    let name = line.actor();
+    let ago = seconds(line.time()).map(|at| match now.saturating_sub(at).max(0) {
         past @ 0..60 => format!(" {past} s ago"),
         past => format!(" {} min ago", past / 60),
     });
@@ -362,8 +363,9 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
             let text = match failures.len() {
                 0 => format!("{word}{verb}: {done} of {} done{undo}", items.len()),
                 _ => format!(
-                    "{word}{verb}: {done} of {} done, {failed} failed (J lists them): {}",
+                    "{word}{verb}: {done} of {} done, {failed} failed ({} lists them): {}",
                     items.len(),
+                    state.key_or("J", "jobs"),
                     failures.iter().take(FAILURES_NAMED).cloned().collect::<Vec<_>>().join("; ")
                 ),
             };
@@ -397,6 +399,11 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
         super::tokens::open(state, user, out);
     }
     if touched(|object| matches!(object, Object::User(_) | Object::Token { .. })) && state.users.list.is_loaded() {
+        // Whoever was just added is looked at next.
+        state.users.goal = run.items.iter().find_map(|item| match (&item.change.object, &item.change.deed) {
+            (Object::User(name), Deed::Register(_)) => Some(name.clone()),
+            _ => None,
+        });
         super::users::refresh(state, out);
     }
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {

@@ -224,12 +224,20 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 form.at = if key.code == Code::Down { (at + 1) % count } else { (at + count - 1) % count };
                 return;
             }
-            let place = field.choices.iter().position(|choice| choice == field.line.text());
+            let typed = field.line.text().trim().to_owned();
+            let place = field.choices.iter().position(|choice| *choice == typed).unwrap_or_else(|| {
+                // What was typed is one of them from now on: nothing is lost by looking at the others.
+                if typed.is_empty() {
+                    return usize::MAX;
+                }
+                field.choices.insert(0, typed);
+                0
+            });
             let last = field.choices.len() - 1;
-            let next = match (place, key.code) {
-                (None, _) => 0,
-                (Some(place), Code::Down) => (place + 1).min(last),
-                (Some(place), _) => place.saturating_sub(1),
+            let next = match key.code {
+                Code::Down => place.wrapping_add(1).min(last),
+                _ if place > last => last,
+                _ => place.saturating_sub(1),
             };
             let text = field.choices[next].clone();
             field.line.set(&text);

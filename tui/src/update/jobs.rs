@@ -96,7 +96,7 @@ pub(super) fn begin(
 ) -> Result<RequestId, String> {
     let jobs = &mut state.changes.jobs;
     if jobs.values().filter(|job| job.outcome.is_none()).count() >= JOBS_MAX {
-        return Err(format!("{JOBS_MAX} jobs run already; J shows them"));
+        return Err(format!("{JOBS_MAX} jobs run already; {} shows them", state.key_or("J", "jobs")));
     }
     while jobs.len() >= RUNS_MAX
         && let Some(oldest) = jobs.iter().find(|(_, job)| job.outcome.is_some()).map(|(id, _)| *id)
@@ -120,7 +120,8 @@ pub(super) fn begin(
     };
     state.changes.jobs.insert(id, running);
     out.push(Action::Job { id, job: Box::new(job) });
-    say(state, Level::Info, format!("{title}: begun; J shows how far it is"), out);
+    let told = format!("{title}: begun; {} shows how far it is", state.key_or("J", "jobs"));
+    say(state, Level::Info, told, out);
     Ok(id)
 }
 
@@ -248,7 +249,7 @@ fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut 
     let rows = |lines: &mut dyn Iterator<Item = &Line>| {
         let lines = lines.filter(|line| line.missing_to.is_none() && !line.is_malformed());
         // Newest first, as the daemon gives them.
-        let mut rows: Vec<_> = lines.map(|line| line.row.clone()).collect();
+        let mut rows: Vec<_> = lines.map(Line::row).collect();
         rows.reverse();
         Entries::Held(rows)
     };

@@ -10,11 +10,8 @@ use crate::layout::layout;
 use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::state::diff::{Compared, DiffRow, Standing, TEXT_OCTETS_MAX, Texts, unified};
 use crate::state::models::{OpenModel, Peek, SORTS, VERSION_PAGE_ROWS};
-use crate::state::{Level, Screen, State};
+use crate::state::{Level, REST_MS, Screen, State};
 use crate::window::{Cursor, Fetch, Row, Window};
-
-/// How long the selection rests before the pane follows, in milliseconds.
-const REST_MS: u64 = 120;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let height = rows_height(state);
@@ -298,6 +295,7 @@ fn entries_of(state: &mut State, out: &mut Vec<Action>) {
 }
 
 fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
+    state.fresh.models.clear();
     let waiting = state.models.list.forget();
     cancel(state, waiting, out);
     state.models.list = Window::from(last);
@@ -397,13 +395,13 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
             if open.info.is_none() && open.pending.is_none() && open.failed.is_none() {
                 ask_model(state, out);
             }
-            let page = state.models.open.as_ref().and_then(|open| wanted(&open.versions, height));
+            let page = state.models.open.as_ref().and_then(|open| wanted(&open.versions, height, state.rests()));
             if let Some((fetch, cursor)) = page {
                 ask_versions(state, fetch, cursor, out);
             }
         }
         None => {
-            if let Some((fetch, cursor)) = wanted(&state.models.list, height) {
+            if let Some((fetch, cursor)) = wanted(&state.models.list, height, state.rests()) {
                 ask_page(state, fetch, cursor, out);
             }
             pane_follows(state, out);

@@ -460,7 +460,7 @@ fn versions(state: &State, name: &str) -> Vec<String> {
 /// Places of the log that `goto` is offered, from memory: entries, and times of UTC, as they are read.
 fn places(state: &State) -> Vec<(String, &'static str)> {
     let list = &state.audit.list;
-    let index = |line: &crate::state::audit::Line| line.row.index.to_string();
+    let index = |line: &crate::state::audit::Line| line.index.to_string();
     let mut places: Vec<(String, &'static str)> = Vec::new();
     places.extend(list.selected().map(|line| (index(line), "the selected entry")));
     places.extend(list.rows().last().map(|line| (index(line), "the last that was read")));

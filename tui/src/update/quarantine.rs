@@ -11,8 +11,8 @@ use crate::edit::Line;
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::quarantine::{Dump, NEIGHBOURS, REST_MS, Reading, name_of};
-use crate::state::{Level, Prompt, PromptKind, Screen, State};
+use crate::state::quarantine::{Dump, NEIGHBOURS, Reading, name_of};
+use crate::state::{Level, Prompt, PromptKind, REST_MS, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 use common::role::Permission;
 
@@ -84,6 +84,7 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.quarantine.filter != text {
         state.quarantine.filter = text;
+        state.fresh.held.clear();
         state.quarantine.detail = None;
         let waiting = state.quarantine.list.forget();
         cancel(state, waiting, out);
@@ -287,7 +288,7 @@ pub(super) fn failed(state: &mut State, id: RequestId, why: &str) -> bool {
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if let Some((fetch, cursor)) = wanted(&state.quarantine.list, rows_height(state)) {
+    if let Some((fetch, cursor)) = wanted(&state.quarantine.list, rows_height(state), state.rests()) {
         ask_page(state, fetch, cursor, out);
     }
     let selected = state.quarantine.list.selected().map(|item| (name_of(item), item.id.to_string(), item.version));

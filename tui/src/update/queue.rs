@@ -30,7 +30,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
     match command {
         Command::In if state.queue.list.selected().is_some() => state.queue.detail = Some(0),
-        Command::OpenTarget => open_result(state, out),
+        Command::OpenTarget => open_result(state),
         Command::Retry => ask_before(state, Deed::Retry, out),
         Command::Discard => ask_before(state, Deed::Discard { reason: String::new() }, out),
         Command::Pause => {
@@ -56,17 +56,17 @@ fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
 }
 
 /// Opens the version that an item came to.
-fn open_result(state: &mut State, out: &mut Vec<Action>) {
+fn open_result(state: &mut State) {
     let Some(item) = state.queue.list.selected() else { return };
-    match (item.model, item.version) {
-        (Some(model), Some(version)) => super::models::open_version(state, model.to_string(), version),
-        _ => say(state, Level::Info, format!("{} has not come to a version", item.path), out),
+    if let (Some(model), Some(version)) = (item.model, item.version) {
+        super::models::open_version(state, model.to_string(), version);
     }
 }
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.queue.filter != text {
         state.queue.filter = text;
+        state.fresh.queue.clear();
         state.queue.detail = None;
         let waiting = state.queue.list.forget();
         cancel(state, waiting, out);
@@ -148,7 +148,7 @@ pub(super) fn failed(state: &mut State, out: &mut Vec<Action>) -> bool {
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if let Some((fetch, cursor)) = wanted(&state.queue.list, rows_height(state)) {
+    if let Some((fetch, cursor)) = wanted(&state.queue.list, rows_height(state), state.rests()) {
         ask_page(state, fetch, cursor, out);
     }
 }

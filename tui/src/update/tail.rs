@@ -5,24 +5,26 @@ mod acknowledge;
 mod check;
 mod pages;
 
-use common::audit::{TilePath, canonical_json};
-use common::client::{Bye, ClientError, LogEvent};
+use common::audit::TilePath;
+use common::client::{AuditQuery, Bye, ClientError, LogEvent};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, audit, fresh, login, say};
+use super::{ask, audit, fresh, keep, login, say};
 use crate::access::refusal;
 use crate::action::{Action, Call, FilePurpose, LogAnswer, LogCall, TimerId};
 use crate::event::{Code, Key, TailEvent};
 use crate::filter::matches;
 use crate::keymap::Command;
 use crate::state::audit::{Line, Mark};
-use crate::state::{Level, Overlay, Prompt, PromptKind, Screen, State};
+use crate::state::{Level, Note, Overlay, Prompt, PromptKind, Screen, State};
 use crate::tail::{Held, Input, Link, Told};
 use crate::trust::{Breach, BreachKind, Judged, TILES_AT_ONCE, Wants};
 use crate::window::{Cursor, ROWS_KEPT, Window};
 
-pub(super) use self::acknowledge::{acknowledge, acknowledged, not_acknowledged, send_later};
+pub(super) use self::acknowledge::{
+    acknowledge, acknowledged, not_acknowledged, send as send_acknowledged, send_later,
+};
 pub(super) use self::check::{check, checked, range};
 
 /// What the network failed at is asked again after so many milliseconds.
@@ -54,12 +56,17 @@ pub(super) fn from_ring(state: &State) -> Window<Line> {
             break;
         }
         let line = line_of(held, verified);
-        if matches(&query, &line.row.entry) {
+        if fits(&query, &line) {
             rows.push(line);
         }
     }
     let next = (below > 0).then_some(Cursor::Below(below));
     Window::begin_with(rows, next, state.now)
+}
+
+/// Whether a row is one that the filter asks for. Without a filter the entry is not even read.
+fn fits(query: &AuditQuery, line: &Line) -> bool {
+    *query == AuditQuery::default() || matches(query, &line.entry())
 }
 
 fn line_of(held: &Held, verified: u64) -> Line {
@@ -223,6 +230,7 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
         state.log.trust.restart();
         restart_list(state, out);
     }
+    state.log.tail.waits(state.now, wait_ms);
     out.push(Action::TimerSet { id: TimerId::Tail, after_ms: wait_ms });
 }
 
@@ -301,8 +309,14 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
                 state.log.trust.off = true;
             } else {
                 let fingerprint = state.log.trust.keys().first().map(|key| key.id().to_string()).unwrap_or_default();
-                let text = format!("log key {fingerprint} taken on first use; compare it, then T on the audit screen");
-                say(state, Level::Warning, text, out);
+                let then = state.key_or("T on the audit screen", "audit trust");
+                let text = format!("log key {fingerprint} taken on first use; compare it, then {then}");
+                if state.settings.bare {
+                    // Its badge says it in words.
+                    keep(state, Note { at: now, level: Level::Warning, text });
+                } else {
+                    say(state, Level::Warning, text, out);
+                }
                 state.log.trust.asking();
                 ask_log(state, LogCall::Checkpoint, out);
             }
@@ -497,19 +511,17 @@ fn arrive(state: &mut State, held: &Held) {
     if !screen.list.is_loaded() {
         return;
     }
-    let line = Line::streamed(held);
-    let is_there = screen.list.first_read().is_some_and(|first| first.row.index >= held.index);
+    let is_there = screen.list.first_read().is_some_and(|first| first.index >= held.index);
     if is_there {
         // It was read by a page before it came.
-        for row in
-            screen.list.rows_mut().filter(|row| row.row.index == held.index && row.row.leaf_hash == line.row.leaf_hash)
-        {
+        for row in screen.list.rows_mut().filter(|row| row.index == held.index && row.hash() == Some(held.hash)) {
             row.live = true;
         }
         return;
     }
     let query = crate::filter::audit_query(&screen.filter).unwrap_or_default();
-    if !matches(&query, &line.row.entry) {
+    let line = Line::streamed(held);
+    if !fits(&query, &line) {
         return;
     }
     if !screen.follow {
@@ -520,7 +532,7 @@ fn arrive(state: &mut State, held: &Held) {
     }
     if !screen.follow && screen.list.newer() >= ROWS_KEPT {
         // Whoever looks at the past does not pay for what comes.
-        if let Some(first) = screen.list.first_read().map(|first| first.row.index) {
+        if let Some(first) = screen.list.first_read().map(|first| first.index) {
             screen.list.detach(Cursor::Below(first + 1));
         }
         return;
@@ -551,7 +563,7 @@ fn wanted(state: &mut State, wants: Vec<Wants>, out: &mut Vec<Action>) {
             Wants::Broken(breach) => broken(state, &breach, out),
             Wants::Verified(size) => {
                 for row in state.audit.list.rows_mut() {
-                    if row.live && row.row.index < size && row.mark == Mark::Pending {
+                    if row.live && row.index < size && row.mark == Mark::Pending {
                         row.mark = Mark::Verified;
                     }
                 }
@@ -622,19 +634,19 @@ pub(super) fn judge(state: &mut State, out: &mut Vec<Action>) {
     let now = state.now;
     let trust = &mut state.log.trust;
     for row in state.audit.list.rows_mut().filter(|row| row.mark == Mark::Pending && row.missing_to.is_none()) {
-        if row.live && row.row.index >= trust.verified_size() {
+        if row.live && row.index >= trust.verified_size() {
             continue;
         }
-        let Ok(leaf) = canonical_json(&row.row.entry) else {
+        let Some(leaf) = row.leaf() else {
             row.mark = Mark::Wrong;
             continue;
         };
-        let hash = common::audit::leaf_hash(&leaf);
-        match trust.judge(row.row.index, &hash) {
+        let hash = common::audit::leaf_hash(leaf);
+        match trust.judge(row.index, &hash) {
             Judged::Verified => row.mark = Mark::Verified,
             Judged::Wrong(expected) => {
+                trust.wrong_entry(row.index, &hash, &expected, leaf, now, &mut wants);
                 row.mark = Mark::Wrong;
-                trust.wrong_entry(row.row.index, &hash, &expected, &leaf, now, &mut wants);
             }
             Judged::Needs(paths) => needs.extend(paths),
             Judged::Beyond(size) => beyond = Some(size),
@@ -728,7 +740,7 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 pub(super) fn copy_with_proof(state: &mut State, out: &mut Vec<Action>) -> bool {
     let Some(line) = state.audit.list.selected() else { return false };
     let can = line.missing_to.is_none() && !line.is_malformed() && !state.log.trust.keys().is_empty();
-    let index = line.row.index;
+    let index = line.index;
     if can {
         ask_log(state, LogCall::Receipt(index), out);
     }
@@ -736,8 +748,8 @@ pub(super) fn copy_with_proof(state: &mut State, out: &mut Vec<Action>) -> bool 
 }
 
 fn copy_proved(state: &mut State, index: u64, proof: &str, out: &mut Vec<Action>) {
-    let row = state.audit.list.rows().find(|line| line.row.index == index).map(|line| line.row.clone());
-    let Some((row, leaf)) = row.and_then(|row| canonical_json(&row.entry).ok().map(|leaf| (row, leaf))) else {
+    let line = state.audit.list.rows().find(|line| line.index == index);
+    let Some((row, leaf)) = line.and_then(|line| Some((line.row(), line.leaf()?.to_vec()))) else {
         return say(state, Level::Warning, format!("entry {index} is not on the screen any more"), out);
     };
     let receipt = common::audit::TlogProof::parse(proof)

@@ -8,11 +8,8 @@ use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::users::{SORTS, UserReading};
-use crate::state::{Level, Screen, State};
+use crate::state::{Level, REST_MS, Screen, State};
 use crate::window::{Cursor, Fetch, Row, Window};
-
-/// How long the selection rests before more is read about it, in milliseconds.
-const REST_MS: u64 = 120;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
@@ -80,7 +77,7 @@ pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
 }
 
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if let Some((fetch, cursor)) = wanted(&state.users.list, rows_height(state)) {
+    if let Some((fetch, cursor)) = wanted(&state.users.list, rows_height(state), state.rests()) {
         ask_page(state, fetch, cursor, out);
     }
     follow_selection(state, out);
@@ -95,6 +92,7 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.users.filter != text {
         state.users.filter = text;
+        state.fresh.users.clear();
         state.users.detail = None;
         let waiting = state.users.list.forget();
         cancel(state, waiting, out);

@@ -1,7 +1,5 @@
 //! Screen 2: entries, and one entry in all its fields.
 
-use common::api::AuditRow;
-use common::audit::{canonical_json, leaf_hash};
 use common::name::ModelId;
 use serde_json::Value;
 
@@ -9,7 +7,7 @@ use super::{say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 pub(super) use crate::state::audit::Line as Entry;
-use crate::state::audit::{Mark, field, name_then};
+use crate::state::audit::{Mark, field};
 use crate::tail::Link;
 use crate::time::{Way, age, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
@@ -89,7 +87,7 @@ fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     for (y, (line, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(visible) {
         let has_sign = !selected && !sign(state, line).0.is_empty();
         let place = u16::from(selected || has_sign);
-        if place < room && line.missing_to.is_none() && state.audit.marks.has(line.row.index) {
+        if place < room && line.missing_to.is_none() && state.audit.marks.has(line.index) {
             pen.put(areas.rows.x + place, y, 1, "*", Tone::Bold);
         }
     }
@@ -109,7 +107,7 @@ fn sign(state: &State, line: &Entry) -> (&'static str, Tone) {
     if !state.settings.log.live {
         return ("", Tone::Plain);
     }
-    let broken = state.log.trust.is_broken_from().is_some_and(|from| line.row.index >= from);
+    let broken = state.log.trust.is_broken_from().is_some_and(|from| line.index >= from);
     match line.mark {
         _ if broken => ("X", Tone::Bad),
         Mark::Wrong => ("X", Tone::Bad),
@@ -132,18 +130,21 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let tenths = state.log.tail.rate_tenths(state.now);
     let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
     let link = match &state.log.tail.link {
-        Link::Refused(_) => "REFUSED",
-        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)",
-        Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP",
-        Link::Live { .. } => "",
-        Link::Closed | Link::Connecting => "CONNECTING",
-        Link::Waiting { .. } => "RECONNECTING (C-r now)",
+        Link::Refused(_) => "REFUSED".to_owned(),
+        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)".to_owned(),
+        Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP".to_owned(),
+        Link::Live { .. } => String::new(),
+        Link::Closed | Link::Connecting => "CONNECTING".to_owned(),
+        Link::Waiting { told: None, .. } => "RECONNECTING (C-r now)".to_owned(),
+        Link::Waiting { told: Some(at), .. } => {
+            format!("RECONNECTING at {} (C-r now)", state.times().time_of_day(*at))
+        }
     };
     let marked = marked_words(state);
     // Nothing looks live that is not.
     let is_paged = link.starts_with("NOT LIVE");
     let how = match (is_paged, screen.follow) {
-        (true, true) => link.to_owned(),
+        (true, true) => link.clone(),
         (true, false) => format!("{link}   {how}"),
         (false, _) if wide => format!("{how}   {rate}"),
         (false, _) => format!("{how} {rate}"),
@@ -174,13 +175,12 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
 }
 
 fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
-    let row = &line.row;
     if let Some(end) = line.missing_to {
-        let count = end.saturating_sub(row.index);
-        let text = format!("-- {count} entries missing: {}..{} --", row.index, end.saturating_sub(1));
+        let count = end.saturating_sub(line.index);
+        let text = format!("-- {count} entries missing: {}..{} --", line.index, end.saturating_sub(1));
         let nothing = || (String::new(), Tone::Plain);
         return vec![
-            (row.index.to_string(), Tone::Bad),
+            (line.index.to_string(), Tone::Bad),
             nothing(),
             nothing(),
             ("--".into(), Tone::Bad),
@@ -188,12 +188,11 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
             nothing(),
         ];
     }
-    let entry = &row.entry;
     let now = state.times();
     // An entry's own words, but for where they are to be read by another clock.
-    let time = match (state.settings.time, seconds(time_of(line))) {
+    let time = match (state.settings.time, seconds(line.time())) {
         (Way::Local, Some(at)) => rfc3339(at.saturating_add(now.offset_seconds)),
-        _ => time_of(line).to_owned(),
+        _ => line.time().to_owned(),
     };
     let time: String = if state.settings.time == Way::Age {
         age(&time, now)
@@ -202,64 +201,47 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
     } else {
         time.chars().skip(11).take(8).collect()
     };
-    let outcome = field(entry, &["outcome"]);
-    let tone = if outcome == "ok" { Tone::Plain } else { Tone::Bad };
+    let tone = if line.outcome() == "ok" { Tone::Plain } else { Tone::Bad };
     vec![
-        (row.index.to_string(), Tone::Plain),
+        (line.index.to_string(), Tone::Plain),
         (time, Tone::Plain),
-        (actor(entry), Tone::Plain),
-        (field(entry, &["action"]).to_owned(), Tone::Plain),
-        (subject(entry, name_of(state, entry)), Tone::Plain),
-        (outcome.to_owned(), tone),
+        (line.actor().to_owned(), Tone::Plain),
+        (line.action().to_owned(), Tone::Plain),
+        (subject(line, name_of(state, line)), Tone::Plain),
+        (line.outcome().to_owned(), tone),
     ]
 }
 
-fn actor(entry: &Value) -> String {
-    let name = field(entry, &["actor", "name"]);
-    if name.is_empty() { field(entry, &["actor", "id"]).to_owned() } else { name.to_owned() }
-}
-
 /// The name of what an entry is about: the one it had then, where the entry says it, else the present one.
-fn name_of<'a>(state: &'a State, entry: &'a Value) -> Option<&'a str> {
-    name_then(entry).or_else(|| present_name(state, entry))
+fn name_of<'a>(state: &'a State, line: &'a Entry) -> Option<&'a str> {
+    line.name_then().or_else(|| present_name(state, line))
 }
 
 /// The present name, if it is among the rows that other screens hold. Entries have ids, for names change.
-fn present_name<'a>(state: &'a State, entry: &Value) -> Option<&'a str> {
-    let id = field(entry, &["target", "id"]);
-    match field(entry, &["target", "kind"]) {
+fn present_name<'a>(state: &'a State, line: &Entry) -> Option<&'a str> {
+    match line.kind() {
         "model" | "version" | "file" => {
-            let id: ModelId = id.parse().ok()?;
+            let id: ModelId = line.id().parse().ok()?;
             state.models.list.rows().find(|row| row.id == id).map(|row| row.name.as_str())
         }
-        "user" => state.users.list.rows().find(|user| user.id == id).map(|user| user.username.as_str()),
+        "user" => state.users.list.rows().find(|user| user.id == line.id()).map(|user| user.username.as_str()),
         _ => None,
     }
 }
 
 /// What an entry is about, for a row: the name says of models and their versions that they are such.
-fn subject(entry: &Value, name: Option<&str>) -> String {
-    let words = target(entry, name);
-    let kind = field(entry, &["target", "kind"]);
-    let is_told = name.is_some() && matches!(kind, "model" | "version");
-    words.strip_prefix(kind).filter(|_| is_told).map_or(words.clone(), |rest| rest.trim_start().to_owned())
-}
-
-/// When an entry says that it was made.
-pub(super) fn time_of(line: &Entry) -> &str {
-    field(&line.row.entry, &["ts"])
+fn subject(line: &Entry, name: Option<&str>) -> String {
+    let words = target(line, name);
+    let is_told = name.is_some() && matches!(line.kind(), "model" | "version");
+    words.strip_prefix(line.kind()).filter(|_| is_told).map_or(words.clone(), |rest| rest.trim_start().to_owned())
 }
 
 /// The kind, the name or else the id, and the version where there is one.
-fn target(entry: &Value, name: Option<&str>) -> String {
-    let Some(target) = entry.get("target") else { return "-".to_owned() };
-    let mut words = vec![field(target, &["kind"]).to_owned()];
-    words.push(name.unwrap_or(field(target, &["id"])).to_owned());
-    if let Some(version) = target.get("version") {
-        words.push(format!("v{}", plain(version)));
-    }
+fn target(line: &Entry, name: Option<&str>) -> String {
+    let version = if line.version().is_empty() { String::new() } else { format!("v{}", line.version()) };
+    let mut words = vec![line.kind(), name.unwrap_or(line.id()), &version];
     words.retain(|word| !word.is_empty());
-    words.join(" ")
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
 fn plain(value: &Value) -> String {
@@ -272,21 +254,19 @@ fn plain(value: &Value) -> String {
 /// The selected entry: a summary, then every member by its path, then the leaf hash.
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     let Some(line) = state.audit.list.selected() else { return Vec::new() };
-    let row = &line.row;
-    let entry = &row.entry;
+    let entry = &line.entry();
     let mut text = Text::new(areas.pane.width);
-    let outcome = field(entry, &["outcome"]);
-    let tone = if outcome == "ok" { Tone::Good } else { Tone::Bad };
-    let title = format!("{}  {}  ", row.index, field(entry, &["action"]));
-    text.pieces(vec![(title, Tone::Bold), (outcome.to_owned(), tone)]);
-    text.fact("time", field(entry, &["ts"]), Tone::Plain);
+    let tone = if line.outcome() == "ok" { Tone::Good } else { Tone::Bad };
+    let title = format!("{}  {}  ", line.index, line.action());
+    text.pieces(vec![(title, Tone::Bold), (line.outcome().to_owned(), tone)]);
+    text.fact("time", line.time(), Tone::Plain);
     let role = field(entry, &["actor", "role"]);
-    text.fact("actor", format!("{} {role}", actor(entry)).trim_end(), Tone::Plain);
-    let then = name_then(entry);
+    text.fact("actor", format!("{} {role}", line.actor()).trim_end(), Tone::Plain);
+    let then = line.name_then();
     let known = then.map(|name| format!("   {name}")).unwrap_or_default();
-    let now = present_name(state, entry).filter(|name| Some(*name) != then);
+    let now = present_name(state, line).filter(|name| Some(*name) != then);
     let now = now.map(|name| format!("   now called {name}")).unwrap_or_default();
-    text.fact("target", &format!("{}{known}{now}", target(entry, None)), Tone::Plain);
+    text.fact("target", &format!("{}{known}{now}", target(line, None)), Tone::Plain);
     let request = field(entry, &["req", "route"]);
     if !request.is_empty() {
         let status = entry.pointer("/req/status").map(plain).unwrap_or_default();
@@ -298,8 +278,8 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.labels(FIELD_COLUMNS);
     }
     flatten("", entry, &mut text);
-    text.fact("leaf hash", &row.leaf_hash, Tone::Plain);
-    if hashes_to_its_leaf(row) {
+    text.fact("leaf hash", &line.hash().map(|hash| hash.to_string()).unwrap_or_default(), Tone::Plain);
+    if line.hashes_to_its_leaf() {
         text.fact("", "the fields shown hash to it", Tone::Good);
     } else {
         text.fact("", "NOT the hash of the fields shown: this is not what was logged", Tone::Bad);
@@ -331,11 +311,6 @@ fn proof_of(state: &State, line: &Entry, text: &mut Text) {
     }
 }
 
-/// Whether the entry as received has the leaf hash that came with it (audit-log.md §2).
-fn hashes_to_its_leaf(row: &AuditRow) -> bool {
-    canonical_json(&row.entry).is_ok_and(|leaf| leaf_hash(&leaf).to_string() == row.leaf_hash)
-}
-
 fn flatten(path: &str, value: &Value, text: &mut Text) {
     match value {
         Value::Object(members) if !members.is_empty() => {
@@ -350,24 +325,30 @@ fn flatten(path: &str, value: &Value, text: &mut Text) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use common::api::AuditRow;
     use serde_json::{Value, json};
 
-    use super::subject;
-    use crate::state::audit::name_then;
+    use super::{Entry, subject};
 
     /// A model is told by its name and a version by its number, where the entry has a name; all else with what it is.
     #[test]
     fn what_an_entry_is_about() {
-        let about = |entry: &Value| subject(entry, name_then(entry));
+        let about = |entry: Value| {
+            let leaf_hash = common::audit::leaf_hash(b"").to_string();
+            let line = Entry::try_from(AuditRow { index: 0, entry, leaf_hash }).unwrap();
+            subject(&line, line.name_then())
+        };
         let entry = json!({"target": {"kind": "version", "id": "01M8", "version": "2"}, "data": {"name": "nlp/asr"}});
-        assert_eq!(about(&entry), "nlp/asr v2");
-        assert_eq!(about(&json!({"target": {"kind": "model", "id": "01M8"}})), "model 01M8");
+        assert_eq!(about(entry), "nlp/asr v2");
+        assert_eq!(about(json!({"target": {"kind": "model", "id": "01M8"}})), "model 01M8");
         let entry = json!({"target": {"kind": "user", "id": "usr_1"}, "data": {"name": "dave"}});
-        assert_eq!(about(&entry), "user dave");
+        assert_eq!(about(entry), "user dave");
         let entry = json!({"target": {"kind": "file", "id": "01M8"}, "data": {"name": "nlp/asr"}});
-        assert_eq!(about(&entry), "file nlp/asr");
+        assert_eq!(about(entry), "file nlp/asr");
         let entry = json!({"target": {"kind": "user", "id": "usr_1"}, "actor": {"id": "usr_1", "name": "eve"}});
-        assert_eq!(about(&entry), "user eve");
-        assert_eq!(about(&json!({})), "-");
+        assert_eq!(about(entry), "user eve");
+        assert_eq!(about(json!({})), "-");
     }
 }

@@ -6,7 +6,7 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
-use crate::time::{Now, age, bytes, grouped};
+use crate::time::{Now, age, bytes, bytes_exactly, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -245,7 +245,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
             let latest = row.latest_version.map_or("none".to_owned(), |version| format!("v{version}"));
             text.fact("latest", &latest, Tone::Plain);
             text.fact("format", row.format.as_deref().unwrap_or("-"), Tone::Plain);
-            let size = row.size.map_or("-".to_owned(), |size| format!("{} ({} octets)", bytes(size), grouped(size)));
+            let size = row.size.map_or("-".to_owned(), bytes_exactly);
             text.fact("size", &size, Tone::Plain);
         }
         Some(info) => {
@@ -365,11 +365,7 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
     text.head(&format!("FILES {}", version.artifacts.len()));
     for artifact in &version.artifacts {
         text.words(0, artifact.path.as_str(), Tone::Plain);
-        text.words(
-            2,
-            &format!("{}  {} ({} octets)", artifact.format, bytes(artifact.size), grouped(artifact.size)),
-            Tone::Dim,
-        );
+        text.words(2, &format!("{}  {}", artifact.format, bytes_exactly(artifact.size)), Tone::Dim);
         text.words(2, &artifact.digest.to_string(), Tone::Dim);
     }
     if whole && !version.metadata.is_empty() {

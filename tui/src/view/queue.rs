@@ -6,7 +6,7 @@ use super::{as_of, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
-use crate::time::{Now, age, bytes, duration, grouped, seconds, time_of_day};
+use crate::time::{Now, age, bytes, bytes_exactly, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
@@ -19,6 +19,8 @@ const COLUMNS: [Column; 6] = [
     fixed("BY", 10, 5),
 ];
 
+/// Columns of the time and state of a step.
+const HISTORY_COLUMNS: usize = 23;
 /// Columns of a file's name on a screen that is wide, and on one that is narrow.
 const WIDE_FILE_COLUMNS: u16 = 36;
 const NARROW_FILE_COLUMNS: u16 = 15;
@@ -200,7 +202,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact("tries", &format!("{} of {}, {next}", item.attempts, item.attempts_max), Tone::Plain);
     }
     let files = if item.files == 1 { String::new() } else { format!(" in {} files", grouped(item.files)) };
-    text.fact("size", &format!("{} ({} octets){files}", bytes(item.size), grouped(item.size)), Tone::Plain);
+    text.fact("size", &format!("{}{files}", bytes_exactly(item.size)), Tone::Plain);
     text.fact("seen", &format!("{}  {}", item.seen_at, age(&item.seen_at, now)), Tone::Plain);
     let by = item.by.as_deref().unwrap_or("nobody yet");
     text.fact("by", &format!("{by}   uid {} of the machine", item.owner_uid), Tone::Plain);
@@ -218,9 +220,19 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
     text.fact("item", &item.id, Tone::Plain);
     text.head("HISTORY");
+    // What is said of a step wraps under itself, where there is room for it beside its time and state.
+    let beside = areas.class > Class::Narrow;
+    if beside {
+        text.labels(HISTORY_COLUMNS);
+    }
     for step in &item.history {
         let at = seconds(&step.at).map_or_else(|| step.at.clone(), time_of_day);
-        text.fact(&at, &format!("{:11}  {}", step.state.as_str(), step.text), Tone::Plain);
+        let state = step.state.as_str();
+        if beside {
+            text.fact(&format!("{at}  {state}"), &step.text, Tone::Plain);
+        } else {
+            text.fact(&at, &format!("{state}  {}", step.text), Tone::Plain);
+        }
     }
     text.lines()
 }

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::api::Page;
 use common::audit::{Checkpoint, Verifier};
-use common::client::{Client, ClientError, IngestQuery, ModelQuery, Paging, Publishing};
+use common::client::{Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, UserQuery};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -135,101 +136,86 @@ async fn export<F: Fn(Report)>(
         |text: String| out.write_all(text.as_bytes()).map_err(|cause| format!("can't write {path}: {cause}"));
     write(head(kind, format))?;
     let mut count = 0u64;
-    let mut put = |value: Value, count: &mut u64| {
-        *count += 1;
-        write(row(kind, format, &value))
+    let mut put = |value: Value| {
+        write(row(kind, format, &value))?;
+        count += 1;
+        Ok(count)
     };
     match rows {
         Rows::Held(values) => {
             for value in values {
-                put(value, &mut count)?;
+                put(value)?;
             }
         }
         Rows::Models(query) => {
-            let mut query = ModelQuery { limit: Some(PAGE_ROWS), ..*query };
-            loop {
-                let page = client.models(&query).await.map_err(words)?.body;
-                for item in &page.items {
-                    put(value(item)?, &mut count)?;
-                }
-                tell.at(count, page.total);
-                match page.next_cursor {
-                    Some(cursor) => query.cursor = Some(cursor),
-                    None => break,
-                }
-            }
+            let page =
+                async |cursor| client.models(&ModelQuery { cursor, limit: Some(PAGE_ROWS), ..(*query).clone() }).await;
+            pages(page, &mut put, tell).await?;
         }
         Rows::Ids(ids) => {
             let total = ids.len() as u64;
             for id in ids {
                 let info = client.model(&id).await.map_err(words)?.body;
-                put(value(&info.model)?, &mut count)?;
+                let count = put(value(&info.model)?)?;
                 tell.at(count, Some(total));
             }
         }
         Rows::Versions(reference) => {
-            let mut cursor = None;
-            loop {
-                let page = client.versions(&reference, cursor.as_deref(), VERSION_ROWS).await.map_err(words)?.body;
-                for item in &page.items {
-                    put(value(item)?, &mut count)?;
-                }
-                tell.at(count, page.total);
-                cursor = page.next_cursor;
-                if cursor.is_none() {
-                    break;
-                }
-            }
+            let page =
+                async |cursor: Option<String>| client.versions(&reference, cursor.as_deref(), VERSION_ROWS).await;
+            pages(page, &mut put, tell).await?;
         }
         Rows::Items(query) => {
-            let mut query = IngestQuery { cursor: None, before: None, limit: Some(PAGE_ROWS), ..*query };
-            loop {
-                let page = client.ingest(&query).await.map_err(words)?.body;
-                for item in &page.items {
-                    put(value(item)?, &mut count)?;
-                }
-                tell.at(count, page.total);
-                match page.next_cursor {
-                    Some(cursor) => query.cursor = Some(cursor),
-                    None => break,
-                }
-            }
+            let page = async |cursor| {
+                let query = IngestQuery { cursor, before: None, limit: Some(PAGE_ROWS), ..(*query).clone() };
+                client.ingest(&query).await.map(|reply| {
+                    reply.map(|page| Page {
+                        items: page.items,
+                        total: page.total,
+                        next_cursor: page.next_cursor,
+                        prev_cursor: page.prev_cursor,
+                    })
+                })
+            };
+            pages(page, &mut put, tell).await?;
         }
         Rows::Quarantined(query) => {
-            let mut query = *query;
-            query.page = Paging { limit: Some(PAGE_ROWS), ..Paging::default() };
-            loop {
-                let page = client.held(&query).await.map_err(words)?.body;
-                for item in &page.items {
-                    put(value(item)?, &mut count)?;
-                }
-                tell.at(count, page.total);
-                match page.next_cursor {
-                    Some(cursor) => query.page.cursor = Some(cursor),
-                    None => break,
-                }
-            }
+            let page = async |cursor| client.held(&HeldQuery { page: paging(cursor), ..(*query).clone() }).await;
+            pages(page, &mut put, tell).await?;
         }
         Rows::Users(query) => {
-            let mut query = *query;
-            query.page = Paging { limit: Some(PAGE_ROWS), ..Paging::default() };
-            loop {
-                let page = client.user_page(&query).await.map_err(words)?.body;
-                for item in &page.items {
-                    put(value(item)?, &mut count)?;
-                }
-                tell.at(count, page.total);
-                match page.next_cursor {
-                    Some(cursor) => query.page.cursor = Some(cursor),
-                    None => break,
-                }
-            }
+            let page = async |cursor| client.user_page(&UserQuery { page: paging(cursor), ..(*query).clone() }).await;
+            pages(page, &mut put, tell).await?;
         }
     }
     out.flush().map_err(|cause| format!("can't write {path}: {cause}"))?;
     drop(out);
     part.finish(&target).await?;
     Ok(format!("{count} rows in {path}"))
+}
+
+fn paging(cursor: Option<String>) -> Paging {
+    Paging { cursor, before: None, limit: Some(PAGE_ROWS) }
+}
+
+/// A list from its beginning to its end, page by page. `put` says how many rows that makes.
+async fn pages<T: Serialize, F: Fn(Report)>(
+    page_at: impl AsyncFn(Option<String>) -> Result<Reply<Page<T>>, ClientError>,
+    put: &mut impl FnMut(Value) -> Result<u64, String>,
+    tell: &mut Teller<F>,
+) -> Result<(), String> {
+    let (mut cursor, mut count) = (None, 0);
+    loop {
+        let page = page_at(cursor).await.map_err(words)?.body;
+        for item in &page.items {
+            count = put(value(item)?)?;
+        }
+        tell.at(count, page.total);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 fn value(item: &impl Serialize) -> Result<Value, String> {

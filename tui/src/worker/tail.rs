@@ -16,6 +16,12 @@ const BATCH_MAX: usize = 64;
 /// way.
 const FIRST_EVENT: Duration = Duration::from_secs(20);
 
+/// With so many events that wait already, more of the stream is left where it is: a thousand entries are enough to draw
+/// from, and what waits in the daemon's buffers takes no memory here.
+const WAITING_MAX: usize = 16;
+/// How often it is looked whether the loop has come after.
+const WAITING_LOOK: Duration = Duration::from_millis(5);
+
 /// Follows the log until the stream ends.
 pub(super) async fn follow(client: Arc<Client>, epoch: u64, after: Option<u64>, events: Sender) {
     let tell = |event| hand_over(&events, EventKind::Tail { epoch, event });
@@ -26,6 +32,9 @@ pub(super) async fn follow(client: Arc<Client>, epoch: u64, after: Option<u64>, 
     tell(TailEvent::Opened(stream.log_index())).await;
     let mut first = true;
     loop {
+        while events.waiting() >= WAITING_MAX {
+            tokio::time::sleep(WAITING_LOOK).await;
+        }
         let next = match first {
             true => tokio::time::timeout(FIRST_EVENT, batch(&mut stream)).await.unwrap_or_else(|_elapsed| {
                 let (address, seconds) = (client.address().to_owned(), FIRST_EVENT.as_secs());

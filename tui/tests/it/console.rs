@@ -21,6 +21,7 @@ use tui::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use tui::config::Credential;
 use tui::event::{Event, EventKind, Moment, Size, keys};
 use tui::secret::Secret;
+use tui::state::audit::Line;
 use tui::state::deeds::{Base, Deed, Object};
 use tui::state::{Settings, State};
 use tui::update::{start, update};
@@ -662,12 +663,12 @@ impl Registry {
         made(json!({"path": "weights/opt.pkl", "inside": "", "offset": offset, "from": 0, "size": 700, "octets": hex}))
     }
 
-    fn audit(&self, query: &AuditQuery) -> Page<AuditRow> {
+    fn audit(&self, query: &AuditQuery) -> Page<Line> {
         let below = query.cursor.as_deref().map(|cursor| cursor.parse().unwrap()).or(query.before);
         let below = below.unwrap_or(self.entries).min(self.entries);
         let above = query.after.map_or(0, |after| after + 1);
         let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
-        let items = (lowest..below).rev().map(|index| self.entry(index)).collect();
+        let items = (lowest..below).rev().map(|index| Line::try_from(self.entry(index)).unwrap()).collect();
         Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()), prev_cursor: None }
     }
 
@@ -685,8 +686,10 @@ impl Registry {
                 "req": {"id": "01J3Z8", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31", "ua": "curl/8.1"},
                 "data": {"versions": 7}
         });
-        let leaf_hash = leaf_hash(&canonical_json(&entry).unwrap()).to_string();
-        AuditRow { index, entry, leaf_hash: if self.tampered { leaf_hash.to_lowercase() } else { leaf_hash } }
+        let leaf = canonical_json(&entry).unwrap();
+        let logged: &[u8] = if self.tampered { b"another" } else { &leaf };
+        let leaf_hash = leaf_hash(logged).to_string();
+        AuditRow { index, entry, leaf_hash }
     }
 
     fn status(&self) -> Status {

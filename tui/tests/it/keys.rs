@@ -154,7 +154,7 @@ fn audit(registry: Registry) -> Console {
 }
 
 fn entry(console: &Console) -> u64 {
-    console.state.audit.list.selected().unwrap().row.index
+    console.state.audit.list.selected().unwrap().index
 }
 
 /// The newest entry is at the foot; every way through the log ends where it should.

@@ -18,7 +18,7 @@ fn audit() -> Console {
 }
 
 fn selected(console: &Console) -> u64 {
-    console.state.audit.list.selected().unwrap().row.index
+    console.state.audit.list.selected().unwrap().index
 }
 
 /// An entry about something, as the stream brings it.

@@ -61,3 +61,66 @@ fn jumps_keep_nothing() {
         }
     }
 }
+
+/// While a key is held only what the next screen would lack is read; at rest, two screens ahead.
+#[test]
+fn what_is_only_passed_is_not_read() {
+    let mut console = at_size();
+    let rows = u64::from(tui::layout::layout(console.state.size, &console.state).rows.height);
+    let pages = |console: &Console| console.count("GET /models");
+    let before = pages(&console);
+    // Two screens before the end of the page, but not one.
+    while console.state.models.list.ordinal().unwrap() < 200 - rows - 2 {
+        console.press("j").wait(REPETITION_MS);
+    }
+    assert_eq!(pages(&console), before, "only passed");
+    console.wait(200);
+    assert_eq!(pages(&console), before + 1, "rested");
+    // The next page ends at 400: it is read when a screen is left of this one, though the key stays down.
+    while console.state.models.list.ordinal().unwrap() < 400 - rows + 1 {
+        console.press("j").wait(REPETITION_MS);
+    }
+    assert_eq!(pages(&console), before + 2, "needed");
+}
+
+/// At the edge of what is read, a line says that the list goes on; the selection waits there, and goes on with the answer.
+#[test]
+fn rows_that_are_not_here_yet() {
+    let mut console = at_size();
+    console.hold = true;
+    for _ in 0..10 {
+        console.press("<PgDn>").wait(REPETITION_MS);
+    }
+    assert_eq!(console.state.models.list.ordinal(), Some(200));
+    let screen = console.screen();
+    let lines: Vec<&str> = screen.lines().collect();
+    assert!(lines[lines.len() - 3].starts_with("  ..."), "{screen}");
+    assert!(lines[lines.len() - 4].starts_with('\u{258c}'), "{screen}");
+    console.release().press("j");
+    assert_eq!(console.state.models.list.ordinal(), Some(201));
+    assert!(!console.shows("  ..."));
+}
+
+/// The mark beside a long list goes from its top to its foot.
+#[test]
+fn the_mark_beside_a_list() {
+    let mut console = at_size();
+    let track = tui::layout::layout(console.state.size, &console.state).track;
+    let marked = |console: &Console| -> Vec<u16> {
+        let buffer = console.buffer();
+        (track.top()..track.bottom()).filter(|y| buffer[(track.x, *y)].symbol() == "\u{2588}").collect()
+    };
+    let top = track.top();
+    assert_eq!(marked(&console), [top, top + 1, top + 2]);
+    console.press("G").wait(1_000);
+    let end = track.bottom();
+    assert_eq!(marked(&console), [end - 3, end - 2, end - 1]);
+    console.press("2").wait(1_000);
+    console.press("5000000G").wait(1_000);
+    console.state.log.begun = true;
+    console.state.log.tail.next = 10_000_000;
+    let track = tui::layout::layout(console.state.size, &console.state).track;
+    let middle = track.top() + (track.height - 3) / 2;
+    let buffer = console.buffer();
+    assert_eq!(buffer[(track.x, middle)].symbol(), "\u{2588}");
+}

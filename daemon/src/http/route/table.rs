@@ -1285,6 +1285,11 @@ static LIST_MODELS: Endpoint = Endpoint {
         query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
         query("since", Shape::Time, "Changed at or after."),
         query(
+            "not",
+            Shape::Patterns("^(tag:[^:]{1,64}|state|verdict|format|alias|uploader):.{1,256}$"),
+            "What models must not be, as `field:value`, such as `state:deprecated` or `tag:lang:de`; repeat it, at most 16 times: none may hold.",
+        ),
+        query(
             "sort",
             Shape::OneOf(&["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"]),
             "The order; `-` turns it round. Without it, by name.",
@@ -1869,6 +1874,11 @@ static LIST_AUDIT: Endpoint = Endpoint {
         query("ip", Shape::Text { min: 1, max: 512 }, "The client's address, as it was logged."),
         query("since", Shape::Time, "At or after."),
         query("until", Shape::Time, "At or before."),
+        query(
+            "not",
+            Shape::Patterns("^(actor|action|target|outcome|ip):.{1,512}$"),
+            "What entries must not be, as `field:value`, such as `actor:watcher` or `action:model.*`; repeat it, at most 16 times: none may hold.",
+        ),
         query(
             "format",
             Shape::OneOf(&["json", "ndjson", "csv"]),

@@ -18,15 +18,15 @@ use crate::ingest::engine::taken::{Taken, TakenStage};
 use crate::ingest::engine::{Engine, FOLDER_LOOK, POLL_WITH_EVENTS, POLL_WITHOUT_EVENTS};
 use crate::ingest::jobs;
 use crate::ingest::jobs::Found;
-use crate::ingest::lanes::Lanes;
+use crate::ingest::lanes::{DONE, Lanes};
 use crate::ingest::names::{Place, Root};
-use crate::ingest::process::Context;
+use crate::ingest::process::{self, Context};
 use crate::ingest::queue::show_intake;
 use crate::ingest::schedule::Schedule;
-use crate::ingest::table::Row;
+use crate::ingest::table::{DONE_KEPT_MS, DONE_MAX, Row};
 use crate::ingest::watch::Watch;
 use crate::registry::error::RegistryError;
-use crate::registry::ingest::Item;
+use crate::registry::ingest::{Arrived, Item};
 use crate::store::records::{IngestOutcome, IngestRecord};
 
 /// Records that are read at once at a start.
@@ -100,6 +100,9 @@ impl Engine {
             self.list_rejected(path, &document, &mut recorded);
         }
         let (device, now_ms) = (lanes.device(), clock::now_ms());
+        for arrived in registry.arrived_ingests(now_ms - DONE_KEPT_MS, DONE_MAX).await.map_err(told)? {
+            self.list_arrived(arrived);
+        }
         recorded.retain(|_, record| jobs::may_be_forgotten(record, device, now_ms));
         let own = registry.own_ingests(recorded.into_values().collect()).await.map_err(told)?;
         registry.forget_ingests(own);
@@ -265,6 +268,26 @@ impl Engine {
         let mut table = self.shared.table();
         table.insert(id, row);
         table.count_rejected(id, false);
+    }
+
+    /// An item that came to a version in an earlier run, not long ago.
+    fn list_arrived(&mut self, arrived: Arrived) {
+        let Arrived { item: id, at_ms, size, .. } = arrived;
+        let mut table = self.shared.table();
+        if self.taken.contains_key(&id) || self.refused.contains_key(&id) || table.get(id).is_some() {
+            return;
+        }
+        // Where exactly it lies there, its receipt tells.
+        let place = format!("{DONE}/{}", process::date(at_ms));
+        let mut row = Row::new(arrived.path, place, IngestKind::File, at_ms);
+        row.seen_at_ms = created_ms(id);
+        row.come_to(if arrived.is_held { IngestState::Quarantined } else { IngestState::Done }, None, at_ms);
+        (row.size, row.octets_done, row.files) = (size, size, 1);
+        (row.owner_uid, row.by) = (arrived.owner_uid, Some(arrived.by));
+        (row.name, row.model, row.version) = (arrived.name, Some(arrived.model), Some(arrived.version));
+        (row.digest, row.log_index) = (arrived.digest, Some(arrived.index));
+        table.insert(id, row);
+        table.count_done(id, size, at_ms, false);
     }
 
     /// The folder can't be used: everything that lies in it is forgotten until it is there again. Nothing is made of what

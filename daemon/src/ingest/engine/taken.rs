@@ -258,7 +258,7 @@ impl Engine {
                     row.name = name.clone().or_else(|| row.name.take());
                     (row.model, row.version) = (Some(*model), Some(*version));
                 });
-                table.count_done(id, record.size, now_ms);
+                table.count_done(id, record.size, now_ms, true);
             }
             CameTo::Refused { problem, detail } => {
                 let problem_shown = problem.as_deref().unwrap_or(OF_DISCARDED);

@@ -279,6 +279,12 @@ impl Plain {
                 self.bare.act(actions);
                 return Ok(());
             }
+            Wish::Acknowledge => {
+                let Some(reason) = self.answer("why may this be? ", true)? else { return Ok(()) };
+                let actions = acknowledge(&mut self.bare.engine.state, &reason).map_err(CliError::Usage)?;
+                self.bare.act(actions);
+                return Ok(());
+            }
             Wish::Change(deed, named) => (deed, named),
         };
         let objects = resolve(&mut self.bare, named)?;

@@ -32,13 +32,13 @@ impl Plain {
             }
             for held in tail.ring().iter().filter(|held| held.index >= next) {
                 let line = Line::streamed(held);
-                if matches(&query, &line.row.entry) || held.malformed.is_some() {
+                if matches(&query, &line.entry()) || held.malformed.is_some() {
                     let mark = match (&held.malformed, held.index < verified) {
                         (Some(_), _) => "X",
                         (None, true) => " ",
                         (None, false) => ".",
                     };
-                    lines.push(format!("{mark} {}", entry_line(&line.row)));
+                    lines.push(format!("{mark} {}", entry_line(&line.row())));
                 }
             }
             next = tail.ring().back().map_or(next, |held| next.max(held.index + 1));

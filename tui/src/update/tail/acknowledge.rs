@@ -56,7 +56,7 @@ pub(in crate::update) fn acknowledge(state: &mut State, reason: &str, out: &mut 
 }
 
 /// Sends what this user acknowledged and the daemon does not know, one at a time.
-pub(super) fn send(state: &mut State, out: &mut Vec<Action>) {
+pub(in crate::update) fn send(state: &mut State, out: &mut Vec<Action>) {
     if state.log.sending.is_some() || state.log.send_ms > state.now.ms || state.settings.readonly {
         return;
     }

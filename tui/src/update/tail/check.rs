@@ -42,7 +42,7 @@ fn is_running(state: &State) -> bool {
 /// Begins it, with the keys that are known.
 pub(in crate::update) fn check(state: &mut State, (from, to): Part, out: &mut Vec<Action>) -> Result<(), String> {
     if is_running(state) {
-        return Err("a check runs already; J shows it".to_owned());
+        return Err(format!("a check runs already; {} shows it", state.key_or("J", "jobs")));
     }
     let keys = state.log.trust.keys().to_vec();
     if keys.is_empty() {
