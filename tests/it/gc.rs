@@ -84,7 +84,7 @@ fn orphans_go() {
     assert!(live.iter().all(|octets| blob(&daemon, octets).exists()));
     let status = admin.value("/status");
     assert!(status["gc"]["last_ended_at"].is_string() && status["gc"]["next_at"].is_string(), "{}", status["gc"]);
-    let metrics = admin.get("/metrics").text();
+    let metrics = String::from_utf8(admin.get("/metrics").expect(200).body).unwrap();
     let of_gc: Vec<&str> = metrics.lines().filter(|line| line.starts_with("mreg_gc_")).collect();
     assert!(of_gc.contains(&"mreg_gc_removed_total 2"), "{of_gc:?}");
     let log = daemon.log();

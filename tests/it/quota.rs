@@ -61,10 +61,8 @@ fn many_at_once() {
         } else {
             assert_eq!(let_in, 5, "{statuses:?}");
         }
-        for at in 0..10 {
-            if statuses[at] == 201 {
-                admin.delete(&format!("/models/r{round}-{at}?purge=true&reason=x")).expect(200);
-            }
+        for at in (0..10).filter(|at| statuses.get(*at) == Some(&201)) {
+            admin.delete(&format!("/models/r{round}-{at}?purge=true&reason=x")).expect(200);
         }
         assert_eq!(own(&carl)["used"]["bytes"], 0);
     }

@@ -2161,7 +2161,6 @@ static SET_RETENTION: Endpoint = Endpoint {
     body: Body::Json("RetentionRule"),
     answers: &[json(200, &[Content::Json("RetentionRuleChanged")], &[H::ETag, H::Logged], "The rule as it is now.")],
     problems: &[P::Conflict],
-    ..PLAIN
 };
 static DELETE_RETENTION: Endpoint = Endpoint {
     id: "delete_retention",
