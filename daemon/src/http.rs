@@ -10,7 +10,7 @@
 //! | `ingest` | `/ingest…` |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
-//! | `keys`, `check` | `/log/rotate-key /check`, at the control socket only |
+//! | `keys`, `check`, `backup` | `/log/rotate-key /check /backup…`, at the control socket only |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -43,6 +43,7 @@ pub mod audit;
 pub mod log;
 pub mod keys;
 pub mod check;
+pub mod backup;
 pub mod health;
 pub mod pages;
 pub mod openapi;

@@ -44,6 +44,7 @@ pub mod access;
 mod acknowledge;
 pub mod alias;
 pub mod audit;
+pub mod backup;
 pub mod card;
 pub mod change;
 pub mod check;

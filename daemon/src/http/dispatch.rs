@@ -4,7 +4,7 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
+    Answer, Call, aliases, audit, backup, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
     tus, upload, users, versions,
 };
 
@@ -100,5 +100,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::LogProof { index } => log::proof(&call, &index).await,
         Route::RotateLogKey => keys::rotate_key(call).await,
         Route::Check => check::check(call).await,
+        Route::HoldBackup => backup::hold(call).await,
+        Route::ReportBackup => backup::report(call).await,
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
+    BackupEvent, BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, ResumableStatus, Status,
     StorageStatus, StoreStatus, TlsStatus, WitnessStatus, WitnessesStatus,
 };
 use common::role::Permission;
@@ -203,6 +203,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         rescan: registry.rescan_status().await?,
         scrub: registry.scrub_status().await?,
         quarantine: registry.quarantine_status().await?,
+        backup: registry.backup_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
         // They name people, addresses and paths.
@@ -353,6 +354,20 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     if let Ok(damaged) = registry.damaged().await {
         let help = "Blobs known to be damaged or missing; anything but 0 needs a person.";
         add("blobs_damaged", "gauge", help, damaged as f64);
+    }
+    if let Ok(backup) = registry.backup_status().await {
+        let at_s = |event: &BackupEvent| Some(clock::parse_rfc3339(&event.at)? as f64 / 1000.0);
+        if let Some(at_s) = backup.last.as_ref().and_then(at_s) {
+            let help = "When the last backup was made, seconds since the epoch.";
+            add("backup_last_success_seconds", "gauge", help, at_s);
+            let lacking = backup.last.as_ref().map_or(0, |last| last.lacking);
+            let help = "Files that the last backup lacks, as they were missing or damaged; anything but 0 needs a person.";
+            add("backup_last_lacking_files", "gauge", help, lacking as f64);
+        }
+        if let Some(at_s) = backup.verified.as_ref().and_then(at_s) {
+            let help = "When a backup was last read whole and found to be right, seconds since the epoch.";
+            add("backup_last_verified_seconds", "gauge", help, at_s);
+        }
     }
     let reachable = registry.blobs_reachable().is_ok();
     add("storage_reachable", "gauge", "1 while the blobs can be reached.", f64::from(u8::from(reachable)));

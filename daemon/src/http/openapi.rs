@@ -429,6 +429,7 @@ fn schemas() -> Value {
     add::<api::RotateLogKey>(&mut schemas);
     add::<api::LogKeyRotated>(&mut schemas);
     add::<api::CheckRequest>(&mut schemas);
+    add::<api::BackupReport>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),

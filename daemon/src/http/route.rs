@@ -352,6 +352,10 @@ pub enum Route {
     RotateLogKey,
     /// `POST /check`
     Check,
+    /// `POST /backup/hold`
+    HoldBackup,
+    /// `POST /backup/report`
+    ReportBackup,
     /// `GET /audit-logs/stream`
     StreamAudit,
     /// `GET /audit-logs/position`
@@ -418,7 +422,9 @@ impl Route {
             | Self::ShowAuditEntry { .. }
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
-            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check | Self::HoldBackup | Self::ReportBackup => {
+                Target::new("log", "")
+            }
             Self::Index
             | Self::Live
             | Self::Ready
@@ -636,7 +642,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         }
         (["log", "rotate-key"], "POST") => Route::RotateLogKey,
         (["check"], "POST") => Route::Check,
-        (["log", "rotate-key"] | ["check"], _) => return allow("POST"),
+        (["backup", "hold"], "POST") => Route::HoldBackup,
+        (["backup", "report"], "POST") => Route::ReportBackup,
+        (["log", "rotate-key"] | ["check"] | ["backup", "hold" | "report"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

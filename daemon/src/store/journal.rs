@@ -41,7 +41,8 @@ pub const RECORD_OCTETS_MAX: usize = 32 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"mregjnl1";
 const FILE_HEADER: u64 = 64;
 const BATCH_HEADER: usize = 28;
-const RECORD_HEADER: usize = 12;
+/// Octets of a record before its leaf.
+pub(crate) const RECORD_HEADER: usize = 12;
 /// Octets at the journal's end that are allocated beyond every ordinary batch, so that the daemon can record that it
 /// refuses and that it stops when nothing more can be allocated.
 pub const SPARE_OCTETS: u64 = 256 * 1024;
@@ -130,6 +131,37 @@ pub struct Position {
 }
 
 impl JournalReader {
+    /// Opens the files of a directory for reading alone, beside whoever appends to them. Nothing is compared or changed; a
+    /// last file whose header is not whole is being made, or was left so by a crash, and holds nothing yet.
+    pub fn open(disk: &Disk, dir: &Path) -> Result<Self, StoreError> {
+        let firsts = firsts(disk, dir)?;
+        let reader = Self::default();
+        for (position, &first) in firsts.iter().enumerate() {
+            match open_segment(disk, dir, first)? {
+                Some((segment, _nonce)) => push(&reader, segment)?,
+                None if position + 1 == firsts.len() => {}
+                None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(first)))),
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Visits the records `from..to`, in order; `to` as of [`JournalReader::read_on`]. Reads the file that holds the first
+    /// of them from its beginning.
+    pub fn read_range(
+        &self,
+        from: u64,
+        to: u64,
+        visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let first = self.segment(from)?.first;
+        let mut position = Position { index: first, file: first, at: 0 };
+        self.read_on(&mut position, to, &mut |record| if record.index < from { Ok(()) } else { visit(record) })
+    }
+
     /// Visits the records from a position on, up to an index at which a batch ends that is durable: a published size is one.
     /// Works beside the one who appends, and holds one batch in memory at a time. After an error the position is where it
     /// was, or at the end of a file behind that.
@@ -207,12 +239,12 @@ fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
 }
 
 /// How long the record at the beginning of `octets` says it is, header included.
-fn record_octets(octets: &[u8]) -> Option<usize> {
+pub(crate) fn record_octets(octets: &[u8]) -> Option<usize> {
     usize::try_from(u32_at(octets, 0)?).ok()?.checked_add(8)
 }
 
 /// Leaf and change of the record at the beginning of `octets`, if it is whole.
-fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     let total = record_octets(octets)?;
     let body = octets.get(8..total)?;
     if crc32c::crc32c(body) != u32_at(octets, 4)? {
@@ -220,6 +252,24 @@ fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let leaf_octets = usize::try_from(u32_at(body, 0)?).ok()?;
     body.get(4..)?.split_at_checked(leaf_octets)
+}
+
+/// Appends a record to `buffer`. Returns its octets; none, and nothing is appended, where it is larger than a record may be.
+pub(crate) fn push_record(buffer: &mut Vec<u8>, leaf: &[u8], change: &[u8]) -> Option<u32> {
+    let at = buffer.len();
+    let len = u32::try_from(4 + leaf.len() + change.len()).ok()?;
+    if usize::try_from(len).ok()? > RECORD_OCTETS_MAX {
+        return None;
+    }
+    let leaf_len = u32::try_from(leaf.len()).ok()?;
+    buffer.extend_from_slice(&len.to_le_bytes());
+    buffer.extend_from_slice(&[0; 4]);
+    buffer.extend_from_slice(&leaf_len.to_le_bytes());
+    buffer.extend_from_slice(leaf);
+    buffer.extend_from_slice(change);
+    let crc = crc32c::crc32c(&buffer[at + 8..]);
+    buffer[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    Some(len + 8)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,14 +357,7 @@ impl Journal {
     /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole and refuses
     /// corruption. What a torn batch left at the end is not counted, and stays until [`Journal::cut_tail`].
     pub fn open(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
-        let mut firsts = Vec::new();
-        for name in disk.names(dir)? {
-            let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
-            if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
-                firsts.push(first);
-            }
-        }
-        firsts.sort_unstable();
+        let mut firsts = firsts(disk, dir)?;
         drop_unused(disk, dir, &mut firsts)?;
         let Some((&last, earlier)) = firsts.split_last() else { return Self::create(disk, dir, file_entries_max) };
         if firsts.first() != Some(&0) {
@@ -565,20 +608,8 @@ impl Journal {
         let mut places = Vec::with_capacity(records.len());
         for record in records {
             let at = self.buffer.len();
-            let octets = 4 + record.leaf.len() + record.change.len();
-            if octets > RECORD_OCTETS_MAX {
-                return Err(too_large());
-            }
-            let len = u32::try_from(octets).map_err(|_wide| too_large())?;
-            let leaf_len = u32::try_from(record.leaf.len()).map_err(|_wide| too_large())?;
-            self.buffer.extend_from_slice(&len.to_le_bytes());
-            self.buffer.extend_from_slice(&[0; 4]);
-            self.buffer.extend_from_slice(&leaf_len.to_le_bytes());
-            self.buffer.extend_from_slice(&record.leaf);
-            self.buffer.extend_from_slice(&record.change);
-            let crc = crc32c::crc32c(&self.buffer[at + 8..]);
-            self.buffer[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
-            places.push(Place { offset: self.end + at as u64, octets: len + 8 });
+            let octets = push_record(&mut self.buffer, &record.leaf, &record.change).ok_or_else(too_large)?;
+            places.push(Place { offset: self.end + at as u64, octets });
         }
         let header = BatchHeader {
             body: u32::try_from(self.buffer.len() - BATCH_HEADER).map_err(|_wide| too_large())?,
@@ -665,6 +696,19 @@ impl Unmade {
             Self::NotWritten(error) | Self::NotDurable(error) => error.into(),
         }
     }
+}
+
+/// The first indexes of a directory's files, in order.
+fn firsts(disk: &Disk, dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let mut firsts = Vec::new();
+    for name in disk.names(dir)? {
+        let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
+        if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
+            firsts.push(first);
+        }
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
 }
 
 /// Removes a last file that never held a batch, because making it failed or was cut off: the one before may have gone on.

@@ -19,6 +19,7 @@ mod rebuild;
 mod recover;
 mod references;
 mod replica;
+mod restored;
 mod rollback;
 mod state;
 
@@ -27,6 +28,7 @@ pub use recover::LostHead;
 pub(crate) use recover::{first_keys, read_record};
 pub use replica::{Copied, copy_from, copy_to};
 pub(crate) use replica::{owned, root_of};
+pub use restored::Restored;
 pub use rollback::{Acceptance, RolledBack};
 pub(crate) use state::Derived;
 
@@ -230,6 +232,8 @@ impl SledStore {
             }
             written => written?,
         }
+        // From here on the mark tells what was signed.
+        Restored::forget(&log_dir)?;
         let keys = shown.keys.borrow().clone();
         let swept = match key_dir.destroy_retired(&keys) {
             Ok(_count) => Some(keys),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
+    BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
     WitnessesStatus,
 };
 
@@ -24,6 +24,10 @@ const ITEM_OLD_S: i64 = 600;
 const HELD_OLD_S: i64 = 7 * 86_400;
 /// And a certificate that is good for fewer days.
 pub const CERTIFICATE_LOW_DAYS: i64 = 21;
+/// And a last backup that is older than so many seconds: a day, and what a nightly one may be late.
+const BACKUP_OLD_S: i64 = 26 * 3600;
+/// And one whose backups were last read whole longer ago than so many seconds.
+const VERIFIED_OLD_S: i64 = 35 * 86_400;
 /// And a clock that is further than so many seconds from the terminal's.
 const SKEW_MAX_S: u64 = 2;
 /// And a disk that is full to so many percent.
@@ -153,6 +157,7 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now: Now, skew_seconds: Op
         disk(&status.storage),
         scrub(&status.scrub, now),
         rescan(&status.rescan),
+        backup(&status.backup, now),
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
         clock(skew_seconds),
     ];
@@ -312,6 +317,26 @@ fn scrub(scrub: &ScrubStatus, now: Now) -> Check {
         (0, 0, _) => Verdict::Ok,
     };
     check("scrub", verdict, value, "0 damaged")
+}
+
+fn backup(status: &BackupStatus, now: Now) -> Check {
+    let Some(last) = &status.last else {
+        return check("backup", Verdict::Off, "none was made of this registry yet".to_owned(), "");
+    };
+    let verified = status.verified.as_ref();
+    let mut value = format!("last {}", age(&last.at, now));
+    value += &verified.map_or(", never verified".to_owned(), |event| format!(", verified {}", age(&event.at, now)));
+    let mut verdict = match verified {
+        Some(event) if !older(Some(&event.at), VERIFIED_OLD_S, now) && !older(Some(&last.at), BACKUP_OLD_S, now) => {
+            Verdict::Ok
+        }
+        _ => Verdict::Warn,
+    };
+    if last.lacking > 0 {
+        value = format!("the last one LACKS {}; {value}", counted(last.lacking, "file"));
+        verdict = Verdict::Fail;
+    }
+    check("backup", verdict, value, "26 h")
 }
 
 fn rescan(rescan: &RescanStatus) -> Check {
