@@ -31,6 +31,8 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::User(_)
         | Command::Log(_)
         | Command::Check(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {

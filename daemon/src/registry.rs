@@ -54,7 +54,7 @@ mod damage;
 pub mod delete;
 pub mod download;
 pub mod error;
-mod examine;
+pub(crate) mod examine;
 pub mod excerpt;
 pub mod fetch;
 pub mod idempotency;

@@ -195,6 +195,21 @@ impl JournalReader {
         Ok(())
     }
 
+    /// The leaf of entry 0; none where there is no file.
+    pub fn first_leaf(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
+        let Some(segment) = self.segments()?.first().map(Arc::clone) else { return Ok(None) };
+        let (nonce, _first) = segment.header()?;
+        let mut header = [0; BATCH_HEADER];
+        segment.file.read_exact_at(&mut header, FILE_HEADER)?;
+        let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
+        let within = FILE_HEADER + BATCH_HEADER as u64 + u64::from(batch.body) <= segment.file.metadata()?.len();
+        let mut body = vec![0; usize::try_from(batch.body).ok().filter(|_octets| within).ok_or_else(damaged)?];
+        segment.file.read_exact_at(&mut body, FILE_HEADER + BATCH_HEADER as u64)?;
+        let (leaf, _change) = parse_record(&body).ok_or_else(damaged)?;
+        Ok(Some(leaf.to_vec()))
+    }
+
     fn segments(&self) -> Result<Vec<Arc<Segment>>, StoreError> {
         let segments = self.segments.read();
         Ok(segments.map_err(|_poisoned| StoreError::Corrupt("a writer panicked".to_owned()))?.clone())
@@ -543,19 +558,7 @@ impl Journal {
 
     /// The leaf of entry 0; none in an empty journal.
     pub fn first_leaf(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.next == 0 {
-            return Ok(None);
-        }
-        let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
-        let (segment, nonce) = open_segment(&self.disk, &self.dir, 0)?.ok_or_else(damaged)?;
-        let mut header = [0; BATCH_HEADER];
-        segment.file.read_exact_at(&mut header, FILE_HEADER)?;
-        let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
-        let within = FILE_HEADER + BATCH_HEADER as u64 + u64::from(batch.body) <= segment.file.metadata()?.len();
-        let mut body = vec![0; usize::try_from(batch.body).ok().filter(|_octets| within).ok_or_else(damaged)?];
-        segment.file.read_exact_at(&mut body, FILE_HEADER + BATCH_HEADER as u64)?;
-        let (leaf, _change) = parse_record(&body).ok_or_else(damaged)?;
-        Ok(Some(leaf.to_vec()))
+        if self.next == 0 { Ok(None) } else { self.reader.first_leaf() }
     }
 
     /// Appends records as one batch and makes them durable: when this returns they survive a power cut. Returns where

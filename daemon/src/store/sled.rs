@@ -28,7 +28,7 @@ pub use recover::LostHead;
 pub(crate) use recover::{first_keys, read_record};
 pub use replica::{Copied, copy_from, copy_to};
 pub(crate) use replica::{owned, root_of};
-pub use restored::Restored;
+pub use restored::{RESTORING, Restored};
 pub use rollback::{Acceptance, RolledBack};
 pub(crate) use state::Derived;
 
@@ -299,6 +299,7 @@ impl Locks {
     /// Takes both, making the directories where they are missing.
     fn take(options: &SledOptions) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
+        restored::refuse_unfinished(&options.data_dir)?;
         for dir in [&options.data_dir, &options.key_dir, &log_dir] {
             crate::durable::create_dir_all(dir, crate::durable::MODE_DIR).map_err(OpenError::path(dir))?;
         }

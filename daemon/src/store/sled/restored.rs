@@ -31,6 +31,21 @@ pub struct Restored {
     pub newest: bool,
 }
 
+/// A file in a data directory that is being restored: its generation's id.
+pub const RESTORING: &str = "restoring";
+
+/// Refuses a directory whose restore has not ended: what is missing would be taken for an empty registry.
+pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), OpenError> {
+    let path = data_dir.join(RESTORING);
+    if !path.exists() {
+        return Ok(());
+    }
+    Err(OpenError::Refused(format!(
+        "a restore into {} is under way or was cut off: run `mregd restore` again, which goes on with it, or remove the directory",
+        data_dir.display()
+    )))
+}
+
 fn path(log_dir: &Path) -> PathBuf {
     log_dir.join("restored")
 }
