@@ -13,8 +13,8 @@ use http::{Response, StatusCode};
 use crate::http::server::raised;
 use crate::http::{Answer, Call, body, respond};
 
-/// How often an empty line says that the hold is still there.
-const PULSE: Duration = Duration::from_secs(10);
+/// How often an empty line says that the hold is still there; writing it also tells that whoever asked has gone.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// `POST /backup/hold`
 pub(crate) async fn hold(call: Call) -> Answer {

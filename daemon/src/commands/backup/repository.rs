@@ -201,7 +201,7 @@ impl Repository {
         for entry in entries {
             names.extend(entry.map_err(at(&dir))?.file_name().into_string().ok().filter(|name| is_id(name)));
         }
-        names.sort_unstable();
+        names.sort_unstable_by_key(|name| age_of(name));
         Ok(names)
     }
 
@@ -392,6 +392,12 @@ pub(super) fn id_of(at: &str, size: u64) -> String {
     format!("{day}T{time}Z-{size}")
 }
 
+/// By what ids are sorted: time, and of one second the number of entries.
+fn age_of(id: &str) -> (String, u64) {
+    let (time, size) = id.split_once('-').unwrap_or((id, ""));
+    (time.to_owned(), size.parse().unwrap_or(u64::MAX))
+}
+
 fn is_id(name: &str) -> bool {
     let octets = name.as_bytes();
     let digits = |range: std::ops::Range<usize>| octets.get(range).is_some_and(|it| it.iter().all(u8::is_ascii_digit));
@@ -455,7 +461,7 @@ fn lock(dir: &Path, access: Access) -> Result<File, Failed> {
 
 #[cfg(test)]
 mod tests {
-    use super::{id_of, is_id};
+    use super::{age_of, id_of, is_id};
 
     /// Ids are told from other names.
     #[test]
@@ -463,6 +469,7 @@ mod tests {
         let id = id_of("2026-01-02T03:04:05.678Z", 1234);
         assert_eq!(id, "20260102T030405Z-1234");
         assert!(is_id(&id));
+        assert!(age_of("20260102T030405Z-9") < age_of(&id) && age_of(&id) < age_of("20260102T030406Z-1"));
         for name in ["", "20260102T030405Z-", "20260102T030405Z-x", "../20260102T030405Z-1", "20260102X030405Z-1", "tmp"] {
             assert!(!is_id(name), "{name}");
         }
