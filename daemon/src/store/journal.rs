@@ -858,3 +858,48 @@ fn find_batch(file: &DiskFile, nonce: &[u8; 16], from: u64, size: u64, above: u6
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Arc;
+
+    use super::{Journal, JournalReader, Record, Spare};
+    use crate::durable::Disk;
+
+    /// Any range up to the end of a batch is read beside the one who appends, from any record on, across files; and a file that
+    /// is only just being made is passed over.
+    #[test]
+    fn ranges_beside_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut journal = Journal::open(&disk, dir.path(), 4).unwrap();
+        assert!(JournalReader::open(&disk, dir.path()).unwrap().first_leaf().is_err(), "there is no record yet");
+        for batch in [3_u8, 1, 2, 4, 2] {
+            let first = u8::try_from(journal.next_index()).unwrap();
+            let records: Vec<Record> = (first..first + batch)
+                .map(|number| Record { leaf: Arc::from([number].as_slice()), change: vec![number; 3] })
+                .collect();
+            journal.append(&records, Spare::Keep).unwrap();
+        }
+        std::fs::write(dir.path().join(format!("journal-{:020}.log", 12)), b"").unwrap();
+        let reader = JournalReader::open(&disk, dir.path()).unwrap();
+        assert_eq!(reader.first_leaf().unwrap().unwrap(), [0]);
+        for to in [3, 4, 6, 10, 12] {
+            for from in 0..=to {
+                let mut read = Vec::new();
+                reader
+                    .read_range(from, to, &mut |record| {
+                        assert_eq!((record.leaf[0], record.change.len()), (u8::try_from(record.index).unwrap(), 3));
+                        read.push(record.index);
+                        Ok(())
+                    })
+                    .unwrap();
+                // A batch that ends behind is not looked at, one that ends there is read whole.
+                assert_eq!(read, (from..to).collect::<Vec<_>>(), "{from}..{to}");
+            }
+        }
+        assert!(reader.read_range(3, 13, &mut |_record| Ok(())).is_err(), "there are no more");
+    }
+}

@@ -356,9 +356,9 @@ fn rescan(rescan: &RescanStatus) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use common::api::TlsStatus;
+    use common::api::{BackupEvent, BackupStatus, TlsStatus};
 
-    use super::{Verdict, certificate};
+    use super::{Verdict, backup, certificate};
 
     /// Time and refusals decide; what is wrong is in words.
     #[test]
@@ -382,6 +382,26 @@ mod tests {
         ] {
             let check = certificate(&status(days, refused));
             assert_eq!(check.verdict, verdict, "{days}");
+            assert!(check.value.contains(part), "{}", check.value);
+        }
+    }
+
+    /// Age, and whether one was ever read, decide; what the last one lacks is worst.
+    #[test]
+    fn backups() {
+        let now = crate::time::Now::utc(crate::time::seconds("2026-06-12T12:00:00Z").unwrap_or(0));
+        let event = |at: &str, lacking| Some(BackupEvent { at: at.to_owned(), lacking, ..BackupEvent::default() });
+        let (fresh, old) = ("2026-06-12T02:00:00Z", "2026-06-11T02:00:00Z");
+        for (last, verified, verdict, part) in [
+            (None, None, Verdict::Off, "none was made"),
+            (event(fresh, 0), None, Verdict::Warn, "last 10 h, never verified"),
+            (event(fresh, 0), event("2026-06-10T12:00:00Z", 0), Verdict::Ok, "last 10 h, verified 2 d"),
+            (event(old, 0), event(fresh, 0), Verdict::Warn, "last 1 d"),
+            (event(fresh, 0), event("2026-05-01T12:00:00Z", 0), Verdict::Warn, "verified 42 d"),
+            (event(fresh, 2), event(fresh, 0), Verdict::Fail, "LACKS 2 files; last 10 h"),
+        ] {
+            let check = backup(&BackupStatus { last, verified }, now);
+            assert_eq!(check.verdict, verdict, "{}", check.value);
             assert!(check.value.contains(part), "{}", check.value);
         }
     }
