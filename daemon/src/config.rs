@@ -371,13 +371,17 @@ impl Loaded {
     pub fn without_secrets(&self) -> String {
         let mut text = String::new();
         for setting in settings::all() {
-            let Some(source) = self.sources.get(setting.name).filter(|source| **source != Source::Default) else { continue };
+            let Some(source) = self.sources.get(setting.name).filter(|source| **source != Source::Default) else {
+                continue;
+            };
             match setting.kind {
                 Kind::Plain { show, .. } => {
                     let value = show(&self.config).replace('\\', "\\\\").replace('\'', "\\'");
                     text.push_str(&format!("{}='{value}'\n", setting.name));
                 }
-                Kind::Secret { .. } => text.push_str(&format!("# {} was set ({source}); it is not kept here\n", setting.name)),
+                Kind::Secret { .. } => {
+                    text.push_str(&format!("# {} was set ({source}); it is not kept here\n", setting.name))
+                }
                 Kind::Unavailable => {}
             }
         }

@@ -136,6 +136,10 @@ fn verify_served(daemon: &Daemon, admin: &Client, vkey: &str, saved: &Path) {
     ok(daemon, &["log", "verify", "--url", &url, "--token-file", &token, "--vkey", vkey, "--saved", &saved]);
 }
 
+fn metrics(client: &Client) -> String {
+    String::from_utf8(client.get("/metrics").expect(200).body).unwrap()
+}
+
 fn download(client: &Client, name: &str) -> Vec<u8> {
     client.get(&format!("/models/{name}/download")).expect(200).body
 }
@@ -181,7 +185,8 @@ fn under_load() {
     }
 
     let listed = admin.value("/models?limit=1000");
-    let names: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        listed["items"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
     let expected: Vec<Vec<u8>> = names.iter().map(|name| download(&admin, name)).collect();
     let vkey = daemon.ledger().vkey().to_string();
     daemon.stop();
@@ -528,7 +533,7 @@ fn told() {
     let mut daemon = Daemon::start();
     let admin = daemon.admin();
     let dir = repository(&daemon);
-    assert!(!admin.get("/metrics").expect(200).text().contains("mreg_backup_last"));
+    assert!(!metrics(&admin).contains("mreg_backup_last"));
     assert_eq!(admin.value("/status")["backup"], json!({"last": null, "verified": null}));
     admin.upload("m", "m.safetensors", &samples::safetensors(1));
     let (exit, out, err) = run(&daemon, &["backup", "--to", &text(&dir)]);
@@ -544,7 +549,7 @@ fn told() {
     assert!(ok(&daemon, &["backup", "list", &text(&dir)]).contains("verified 2"));
     let backup = admin.value("/status")["backup"].clone();
     assert_eq!((&backup["last"]["generation"], &backup["verified"]["generation"]), (&json!(id), &json!(id)));
-    let metrics = admin.get("/metrics").expect(200).text();
+    let metrics = metrics(&admin);
     for name in ["mreg_backup_last_success_seconds", "mreg_backup_last_verified_seconds"] {
         let value = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         let value = value.unwrap_or_else(|| panic!("{name} is not in\n{metrics}"));

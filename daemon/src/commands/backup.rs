@@ -36,8 +36,8 @@ use crate::cli::{self, BackupCommand, BackupOptions, RestoreOptions};
 use crate::config::{Config, Loaded, default_key_dir};
 use crate::durable::{self, MODE_FILE};
 use crate::http::control::{Lines, Operator};
-use crate::registry::backup::BackupHold;
 use crate::registry::Registry;
+use crate::registry::backup::BackupHold;
 use crate::{BLOBS_DIR, TOKEN_KEY_FILE, clock};
 
 /// Octets of the largest file of keys, with room to spare.
@@ -144,7 +144,8 @@ impl Holder {
 
 async fn tell(operator: &mut Operator, report: &BackupReport) -> Result<(), Failed> {
     let body = serde_json::to_vec(report).map_err(|error| Failed::new(Exit::Internal, error))?;
-    let lost = |error: io::Error| Failed::new(Exit::TempFail, format_args!("the running daemon can't be told: {error}"));
+    let lost =
+        |error: io::Error| Failed::new(Exit::TempFail, format_args!("the running daemon can't be told: {error}"));
     let (status, octets) = operator.ask(Method::POST, "/backup/report", Some(body)).await.map_err(lost)?;
     if status.is_success() { Ok(()) } else { Err(way::told(status, &octets)) }
 }
@@ -246,9 +247,10 @@ fn open_blobs(config: &Config, log: Option<&str>) -> Result<std::sync::Arc<dyn B
     let new = crate::open_place(config, &config.blobs, S3_DIR, log, None)?;
     Ok(match &config.blobs_old {
         None => new,
-        Some(old) => {
-            std::sync::Arc::new(crate::blobs::both::Both::new(new, crate::open_place(config, old, S3_OLD_DIR, None, None)?))
-        }
+        Some(old) => std::sync::Arc::new(crate::blobs::both::Both::new(
+            new,
+            crate::open_place(config, old, S3_OLD_DIR, None, None)?,
+        )),
     })
 }
 
@@ -299,7 +301,9 @@ fn tell_made(made: &Made, as_json: bool, took: Duration) -> Result<(), Failed> {
         0 => Ok(()),
         count => Err(Failed::new(
             Exit::Data,
-            format_args!("{count} files are missing or damaged, and the backup has none of them; run `mregd check --blobs`"),
+            format_args!(
+                "{count} files are missing or damaged, and the backup has none of them; run `mregd check --blobs`"
+            ),
         )),
     }
 }
@@ -596,10 +600,7 @@ fn tell_proof(
         ));
     }
     if blobbed.right > 0 && faults.count == 0 {
-        proved.push(format!(
-            "{} of {count} blobs were read, and have the digests that the entries say",
-            blobbed.right
-        ));
+        proved.push(format!("{} of {count} blobs were read, and have the digests that the entries say", blobbed.right));
     }
     if pins.is_empty() {
         unproved.push("whose key that is: --vkey with the key that you were given says so".to_owned());
@@ -711,7 +712,8 @@ fn places_of(config: &Config, to: &Path) -> Result<(PathBuf, PathBuf), Failed> {
 
 /// What is to be done until it serves.
 fn next_steps(options: &RestoreOptions, manifest: &Manifest, to: &Path, key_dir: &Path) -> Vec<String> {
-    let mut steps = vec![format!("The registry is in {}; its keys are expected in {}.", to.display(), key_dir.display())];
+    let mut steps =
+        vec![format!("The registry is in {}; its keys are expected in {}.", to.display(), key_dir.display())];
     let has_mark = key_dir.join("log.mark").exists();
     steps.push(if has_mark {
         "The high-water mark there decides: if nothing was signed after this backup, mregd starts; else it says what is lost, \

@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, backup, body, check, download, health, ingest, inspection, keys, log, login, models, pages,
-    tus, upload, users, versions,
+    Answer, Call, aliases, audit, backup, body, check, download, health, ingest, inspection, keys, log, login, models,
+    pages, tus, upload, users, versions,
 };
 
 /// Answers a call that was admitted.

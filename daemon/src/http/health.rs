@@ -361,7 +361,8 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
             let help = "When the last backup was made, seconds since the epoch.";
             add("backup_last_success_seconds", "gauge", help, at_s);
             let lacking = backup.last.as_ref().map_or(0, |last| last.lacking);
-            let help = "Files that the last backup lacks, as they were missing or damaged; anything but 0 needs a person.";
+            let help =
+                "Files that the last backup lacks, as they were missing or damaged; anything but 0 needs a person.";
             add("backup_last_lacking_files", "gauge", help, lacking as f64);
         }
         if let Some(at_s) = backup.verified.as_ref().and_then(at_s) {

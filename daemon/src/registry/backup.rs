@@ -7,11 +7,11 @@ use common::api::{BackupDeed, BackupEvent, BackupReport, BackupStatus};
 use common::audit::{Action, Entry, Outcome as EntryOutcome, Target};
 
 use crate::clock;
+use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Failure, Outcome, RegistryError};
 use crate::registry::removal::Hold;
-use crate::registry::Registry;
 use crate::store::{EntryQuery, PublishedCheckpoint, View};
 
 /// Octets of the longest name of a generation.

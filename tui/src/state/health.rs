@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::api::{
-    BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
-    WitnessesStatus,
+    BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus,
+    TlsStatus, WitnessesStatus,
 };
 
 use crate::action::RequestId;

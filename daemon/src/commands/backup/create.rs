@@ -95,7 +95,8 @@ pub(super) fn make(
     settles_for_less: bool,
     show: &mut dyn FnMut(&'static str, u64, u64),
 ) -> Result<Attempt, Failed> {
-    let wrong = |error: &dyn std::fmt::Display| Failed::new(Exit::Data, format_args!("the daemon's checkpoint: {error}"));
+    let wrong =
+        |error: &dyn std::fmt::Display| Failed::new(Exit::Data, format_args!("the daemon's checkpoint: {error}"));
     let signed = Checkpoint::open(note.as_bytes(), pins).map_err(|error| wrong(&error))?;
     let checkpoint = &signed.checkpoint;
     let made_at = clock::rfc3339(clock::now_ms());
@@ -203,9 +204,10 @@ impl Making<'_> {
                     continue;
                 }
             };
-            let is_whole = manifest.journal.iter().all(|part| {
-                fs::metadata(self.repository.part(part)).is_ok_and(|file| file.len() == part.octets)
-            });
+            let is_whole = manifest
+                .journal
+                .iter()
+                .all(|part| fs::metadata(self.repository.part(part)).is_ok_and(|file| file.len() == part.octets));
             if !is_whole {
                 self.remarks.push(format!("the generation {id} is not built upon: a part of its journal is missing"));
                 continue;
@@ -318,8 +320,7 @@ impl Making<'_> {
         let path = dir.join(LIST);
         let list = self.repository.begin()?;
         let mut out = io::BufWriter::new(segment::Hashing::new(list.file.try_clone().map_err(at(&path))?));
-        let mut told =
-            manifest::Blobs { are_stored: stores, count: 0, octets: 0, lacking: 0, sha256: String::new() };
+        let mut told = manifest::Blobs { are_stored: stores, count: 0, octets: 0, lacking: 0, sha256: String::new() };
         let (mut added, mut lacking, mut failed) = (0, Vec::new(), None);
         let mut one = |mut blob: Blob, was_there: bool| {
             let got = match stores {
@@ -499,7 +500,9 @@ fn lacking(blobs: &dyn Blobs, error: BlobError) -> Result<Got, Failed> {
         BlobError::Corrupt { detail, .. } => detail.clone(),
         // A bad place on a disk is no reason to have no backup of the rest.
         BlobError::Unavailable(error) if error.raw_os_error() == Some(EIO) => format!("can't be read: {error}"),
-        BlobError::Unavailable(_) | BlobError::Full(_) | BlobError::Unreachable { .. } => return Err(unreachable(&error)),
+        BlobError::Unavailable(_) | BlobError::Full(_) | BlobError::Unreachable { .. } => {
+            return Err(unreachable(&error));
+        }
     };
     match blobs.is_there() {
         Ok(()) => Ok(Got::Lacking(why)),
@@ -594,13 +597,7 @@ impl Copying {
 
     /// Takes a blob over from another directory of backups: by a link, or a copy where it is on another file system. Whether
     /// it had a right one.
-    fn take_over(
-        &mut self,
-        repository: &Repository,
-        from: &Path,
-        blob: &Blob,
-        path: &Path,
-    ) -> Result<bool, Failed> {
+    fn take_over(&mut self, repository: &Repository, from: &Path, blob: &Blob, path: &Path) -> Result<bool, Failed> {
         let Ok(mut file) = fs::File::open(from) else { return Ok(false) };
         let digest = self.hash(&mut file, &mut io::sink()).map_err(at(from))?;
         if digest != blob.digest {

@@ -130,7 +130,9 @@ impl Manifest {
         if let Ok(Form { format }) = serde_json::from_slice(octets)
             && format != FORMAT
         {
-            return Err(format!("is of form {format}, and this mregd reads form {FORMAT}: use the version that made it"));
+            return Err(format!(
+                "is of form {format}, and this mregd reads form {FORMAT}: use the version that made it"
+            ));
         }
         let manifest: Self = serde_json::from_slice(octets).map_err(|error| format!("is damaged: {error}"))?;
         // Also what a parser passes over, such as white space, is as it was written.

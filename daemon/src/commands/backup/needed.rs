@@ -157,17 +157,20 @@ impl Changes {
         // The smallest digest first, and of one digest the newest run.
         let mut heap = BinaryHeap::new();
         for (number, run) in runs.iter_mut().enumerate() {
-            heap.extend(next_change(run)?.map(|(digest, size, needed)| Reverse((digest, Reverse(number), size, needed))));
+            heap.extend(
+                next_change(run)?.map(|(digest, size, needed)| Reverse((digest, Reverse(number), size, needed))),
+            );
         }
         loop {
             let changed = heap.peek().map(|Reverse((digest, ..))| *digest);
             // What comes before the next change is as it was.
-            while let Some(blob) = before.next_if(|blob| {
-                blob.as_ref().is_ok_and(|blob| changed.is_none_or(|changed| blob.digest < changed))
-            }) {
+            while let Some(blob) = before
+                .next_if(|blob| blob.as_ref().is_ok_and(|blob| changed.is_none_or(|changed| blob.digest < changed)))
+            {
                 visit(Blob { is_lacking: false, ..blob? }, true)?;
             }
-            let was_there = match before.next_if(|blob| blob.as_ref().map_or(true, |blob| Some(blob.digest) == changed)) {
+            let was_there = match before.next_if(|blob| blob.as_ref().map_or(true, |blob| Some(blob.digest) == changed))
+            {
                 Some(blob) => blob.map(|_there| true)?,
                 None => false,
             };

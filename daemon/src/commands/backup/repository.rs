@@ -94,10 +94,12 @@ impl Repository {
         let marker = dir.join(MARKER);
         if !marker.exists() {
             durable::create_dir_all(dir, MODE_DIR).map_err(at(dir))?;
-            let is_ours = |name: &std::ffi::OsStr| name == "lock" || name.to_string_lossy().starts_with(&format!(".{MARKER}."));
+            let is_ours =
+                |name: &std::ffi::OsStr| name == "lock" || name.to_string_lossy().starts_with(&format!(".{MARKER}."));
             for entry in fs::read_dir(dir).map_err(at(dir))? {
                 if !is_ours(&entry.map_err(at(dir))?.file_name()) {
-                    let why = format_args!("{} is not empty, and no directory of backups; name an empty one", dir.display());
+                    let why =
+                        format_args!("{} is not empty, and no directory of backups; name an empty one", dir.display());
                     return Err(Failed::new(Exit::Usage, why));
                 }
             }
@@ -122,9 +124,10 @@ impl Repository {
     pub(super) fn open(dir: &Path, access: Access) -> Result<Self, Failed> {
         let path = dir.join(MARKER);
         let octets = read_bounded(&path, MARKER_OCTETS_MAX).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                Failed::new(Exit::NoInput, format_args!("{} is no directory of backups: it has no {MARKER}", dir.display()))
-            }
+            ErrorKind::NotFound => Failed::new(
+                Exit::NoInput,
+                format_args!("{} is no directory of backups: it has no {MARKER}", dir.display()),
+            ),
             _ => at(&path)(error),
         })?;
         let Marker { format, log } = serde_json::from_slice(&octets)
@@ -215,7 +218,10 @@ impl Repository {
     /// A generation's manifest.
     pub(super) fn manifest(&self, id: &str) -> Result<Manifest, Failed> {
         if !is_id(id) {
-            return Err(Failed::new(Exit::Usage, format_args!("{id:?} is no generation's id; `mregd backup list` names them")));
+            return Err(Failed::new(
+                Exit::Usage,
+                format_args!("{id:?} is no generation's id; `mregd backup list` names them"),
+            ));
         }
         let path = self.generation(id).join(MANIFEST);
         let octets = read_bounded(&path, OCTETS_MAX).map_err(|error| match error.kind() {
@@ -246,7 +252,13 @@ impl Repository {
     /// A new file in the making.
     pub(super) fn begin(&self) -> Result<Unfinished, Failed> {
         let path = self.tmp().join(uuid::Uuid::new_v4().simple().to_string());
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE_FILE).open(&path).map_err(at(&path))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(MODE_FILE)
+            .open(&path)
+            .map_err(at(&path))?;
         Ok(Unfinished { path, file, is_kept: false })
     }
 
@@ -453,7 +465,10 @@ fn lock(dir: &Path, access: Access) -> Result<File, Failed> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failed::new(
             Exit::TempFail,
-            format_args!("{} is in use by another backup, prune or restore; try again when it has ended", dir.display()),
+            format_args!(
+                "{} is in use by another backup, prune or restore; try again when it has ended",
+                dir.display()
+            ),
         )),
         Err(error) => Err(at(&path)(error.into())),
     }
@@ -470,7 +485,9 @@ mod tests {
         assert_eq!(id, "20260102T030405Z-1234");
         assert!(is_id(&id));
         assert!(age_of("20260102T030405Z-9") < age_of(&id) && age_of(&id) < age_of("20260102T030406Z-1"));
-        for name in ["", "20260102T030405Z-", "20260102T030405Z-x", "../20260102T030405Z-1", "20260102X030405Z-1", "tmp"] {
+        for name in
+            ["", "20260102T030405Z-", "20260102T030405Z-x", "../20260102T030405Z-1", "20260102X030405Z-1", "tmp"]
+        {
             assert!(!is_id(name), "{name}");
         }
     }

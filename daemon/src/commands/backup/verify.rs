@@ -8,12 +8,12 @@ use std::path::Path;
 use common::audit::{Checkpoint, Hash, SignedCheckpoint, Verifier};
 use common::digest::Digest;
 
+use super::Failed;
 use super::create::{Copying, Reading, store_failed};
 use super::manifest::Manifest;
 use super::needed::Blob;
 use super::repository::{Repository, at, digest_of, list_failed};
 use super::segment::{self, Wrong};
-use super::Failed;
 use crate::blobs::{BlobError, Blobs};
 use crate::store::StoreError;
 use crate::store::journal::Record;
@@ -124,7 +124,8 @@ pub(super) fn journal(
     }
     let (size, root) = derived.head();
     if (size, root.to_string()) != (manifest.size, manifest.root.clone()) {
-        faults.add(format!("journal: its {size} entries have the root {root}, but the manifest says {}", manifest.root));
+        faults
+            .add(format!("journal: its {size} entries have the root {root}, but the manifest says {}", manifest.root));
     }
     if hex::encode(derived.genesis().0) != manifest.log {
         faults.add("journal: it is another log's than the manifest says".to_owned());
@@ -160,7 +161,8 @@ fn signature(
     pins: &[Verifier],
     faults: &mut Faults,
 ) -> Vec<String> {
-    let own: Vec<Verifier> = keys.into_iter().flat_map(LogKeysRecord::signing).filter_map(|key| key.parse().ok()).collect();
+    let own: Vec<Verifier> =
+        keys.into_iter().flat_map(LogKeysRecord::signing).filter_map(|key| key.parse().ok()).collect();
     let trusted = if pins.is_empty() { &own } else { pins };
     let signed = match Checkpoint::open(manifest.checkpoint.as_bytes(), trusted) {
         Ok(signed) => signed,
@@ -222,7 +224,9 @@ fn list(repository: &Repository, manifest: &Manifest, derived: &Derived, faults:
         (None, Ok(())) => match listed.next() {
             Some(Ok(blob)) => faults.add(format!("{name}: has {}, which no record needs", blob.digest)),
             Some(Err(error)) => faults.add(format!("{name}: {error}")),
-            None if (count, octets, lacking) != (manifest.blobs.count, manifest.blobs.octets, manifest.blobs.lacking) => {
+            None if (count, octets, lacking)
+                != (manifest.blobs.count, manifest.blobs.octets, manifest.blobs.lacking) =>
+            {
                 faults.add(format!("{name}: its totals are not the manifest's"));
             }
             None => {}
