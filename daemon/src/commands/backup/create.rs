@@ -253,7 +253,7 @@ impl Making<'_> {
                 failed = Some(error);
                 return Err(StoreError::Unavailable("the backup can't be written".to_owned()));
             }
-            if record.index % ENTRIES_A_STEP == 0 {
+            if record.index.is_multiple_of(ENTRIES_A_STEP) {
                 show("entries", record.index, checkpoint.size);
             }
             Ok(())
@@ -346,7 +346,7 @@ impl Making<'_> {
             }
             told.count += 1;
             told.octets += blob.size;
-            if told.count % BLOBS_A_STEP == 0 {
+            if told.count.is_multiple_of(BLOBS_A_STEP) {
                 show("blobs", told.count, 0);
             }
             out.write_all(blob.line().as_bytes()).map_err(at(&path)).map(|()| true)

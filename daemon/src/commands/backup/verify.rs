@@ -266,11 +266,11 @@ pub(super) fn blobs(
 ) -> Result<Blobbed, Failed> {
     let mut sum = Blobbed::default();
     let mut copying = Copying::new(rate);
-    let mut done = 0;
+    let mut done = 0_u64;
     for blob in repository.list(manifest)? {
         let blob = blob.map_err(list_failed)?;
         done += 1;
-        if done % BLOBS_A_STEP == 0 {
+        if done.is_multiple_of(BLOBS_A_STEP) {
             show("blobs", done, manifest.blobs.count);
         }
         let read = match (manifest.blobs.are_stored, places.referred) {
