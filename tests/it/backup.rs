@@ -566,6 +566,8 @@ fn told() {
         let status = admin.post(path, &json!({})).status;
         assert!(status == 403 || status == 404, "{path}: {status}");
     }
+    let inside = text(&daemon.data_dir().join("backups"));
+    assert!(refused(&daemon, &["backup", "--to", &inside], USAGE).contains("inside the data directory"));
     let empty = daemon.work_dir().join("empty");
     fs::create_dir(&empty).unwrap();
     assert!(refused(&daemon, &["backup", "list", &text(&empty)], 66).contains("no directory of backups"));

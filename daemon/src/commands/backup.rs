@@ -206,6 +206,11 @@ fn copy(
 ) -> Result<Made, Failed> {
     let config = &loaded.config;
     let log_dir = config.data_dir.join("log");
+    let resolved = std::path::absolute(to).map_err(at(to))?;
+    if resolved.starts_with(&config.data_dir) {
+        let why = format_args!("{} is inside the data directory, and would be lost with it", to.display());
+        return Err(Failed::new(Exit::Usage, why));
+    }
     let repository = Repository::create(to, &create::log_id(&log_dir)?)?;
     let since = options.since.as_ref().map(|dir| Repository::open(dir, Access::Read)).transpose()?;
     if since.as_ref().is_some_and(|since| since.log() != repository.log()) {

@@ -6,7 +6,6 @@
 //! tree's edge that this generation left is carried on by them, and must come to the checkpoint's root: so a generation is only
 //! made if it extends the one before, octet by octet, and the checkpoint is of what was copied.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -106,7 +105,7 @@ pub(super) fn make(
     }
     let dir = repository.generation(&id);
     durable::create_dir_all(&dir, durable::MODE_DIR).map_err(at(&dir))?;
-    let mut making = Making { repository, source, how, remarks: Vec::new(), added_octets: 0, shards: BTreeSet::new() };
+    let mut making = Making { repository, source, how, remarks: Vec::new(), added_octets: 0 };
     let journal = making.journal(checkpoint, show)?;
     let files = making.files(&dir, note)?;
     let copied = making.blobs(&dir, journal.base.as_ref(), journal.changes, settles_for_less, show)?;
@@ -115,7 +114,7 @@ pub(super) fn make(
         fs::remove_dir_all(&dir).map_err(at(&dir))?;
         return Ok(Attempt::Missing);
     };
-    repository.sync(&making.shards)?;
+    repository.sync()?;
     durable::sync_dir(&dir).map_err(at(&dir))?;
     let manifest = Manifest {
         format: Manifest::FORMAT,
@@ -188,8 +187,6 @@ struct Making<'m> {
     how: &'m How,
     remarks: Vec<String>,
     added_octets: u64,
-    /// Directories of blobs that got names.
-    shards: BTreeSet<PathBuf>,
 }
 
 impl Making<'_> {
@@ -385,7 +382,6 @@ impl Making<'_> {
         if let Some(since) = &self.how.since
             && copying.take_over(self.repository, &since.blob(&blob.digest), blob, &path)?
         {
-            self.shards.extend(path.parent().map(Path::to_owned));
             return Ok(Got::Added);
         }
         let reader = match self.source.blobs.open(&blob.digest) {
@@ -395,14 +391,10 @@ impl Making<'_> {
             }
             Err(error) => return lacking(self.source.blobs, error),
         };
-        let got = match self.how.blobs {
-            BlobsMode::Link => self.link(&*reader, blob, &path, copying)?,
-            BlobsMode::Copy | BlobsMode::Reference => copying.copy(self, &*reader, blob, &path)?,
-        };
-        if matches!(got, Got::Added) {
-            self.shards.extend(path.parent().map(Path::to_owned));
+        match self.how.blobs {
+            BlobsMode::Link => self.link(&*reader, blob, &path, copying),
+            BlobsMode::Copy | BlobsMode::Reference => copying.copy(self, &*reader, blob, &path),
         }
-        Ok(got)
     }
 
     /// Links the registry's own file, once its octets are known to be right.

@@ -280,13 +280,15 @@ impl Repository {
         }
     }
 
-    /// Makes the names of parts and blobs durable.
-    pub(super) fn sync(&self, shards: &BTreeSet<PathBuf>) -> Result<(), Failed> {
-        let journal = self.dir.join("journal");
-        for dir in shards.iter().chain([&journal]) {
-            durable::sync_dir(dir).map_err(at(dir))?;
+    /// Makes the names of all parts and blobs durable, those included that a run before gave and was cut off.
+    pub(super) fn sync(&self) -> Result<(), Failed> {
+        let blobs = self.dir.join("blobs");
+        for shard in sorted(&blobs)? {
+            let dir = blobs.join(shard);
+            durable::sync_dir(&dir).map_err(at(&dir))?;
         }
-        Ok(())
+        let journal = self.dir.join("journal");
+        durable::sync_dir(&journal).map_err(at(&journal))
     }
 
     /// Writes a generation's manifest: from here on it is one.
