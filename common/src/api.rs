@@ -1009,6 +1009,9 @@ pub struct Status {
     /// How bytes that nothing needs are looked for.
     #[serde(default)]
     pub gc: GcStatus,
+    /// When the registry was last backed up, and a backup last verified.
+    #[serde(default)]
+    pub backup: BackupStatus,
     /// The drop folder; none where there is none.
     #[serde(default)]
     pub ingest: Option<IntakeStatus>,
@@ -1575,6 +1578,80 @@ pub struct LogKeyRotated {
     pub overlap_until: Option<String>,
     /// Proof of the entry.
     pub receipt: Receipt,
+}
+
+/// The backups' part of [`Status`], as the audit log tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupStatus {
+    /// The last backup that was made; none if there never was one.
+    pub last: Option<BackupEvent>,
+    /// The last backup that was read whole and found to be right; none if none ever was.
+    pub verified: Option<BackupEvent>,
+}
+
+/// A backup that was made or verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupEvent {
+    /// When that ended.
+    pub at: String,
+    /// The generation's id.
+    pub generation: String,
+    /// Entries of the log that it holds.
+    pub size: u64,
+    /// Files that it lacks, since they were missing or damaged when it was made.
+    pub lacking: u64,
+}
+
+/// What was done with a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupDeed {
+    /// It was made.
+    Create,
+    /// It was read whole.
+    Verify,
+}
+
+/// The first line of the answer of `POST /backup/hold`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupHeld {
+    /// The newest checkpoint, a signed note.
+    pub checkpoint: String,
+    /// Entries it covers.
+    pub size: u64,
+    /// The daemon's instance id.
+    pub node: String,
+    /// The keys that sign.
+    pub vkeys: Vec<String>,
+}
+
+/// Body of `POST /backup/report`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupReport {
+    /// What was done.
+    pub deed: BackupDeed,
+    /// The generation's id.
+    pub generation: String,
+    /// Entries of the log that it holds.
+    pub size: u64,
+    /// Root of them.
+    pub root: String,
+    /// Blobs that its records point to.
+    pub blobs: u64,
+    /// Their octets.
+    pub bytes: u64,
+    /// Octets that were added to the directory.
+    #[serde(default)]
+    pub added_bytes: u64,
+    /// Blobs that it lacks, since they were missing or damaged when it was made.
+    #[serde(default)]
+    pub lacking: u64,
+    /// What was found to be wrong with it.
+    #[serde(default)]
+    pub failures: u64,
+    /// How long it took.
+    pub seconds: u64,
 }
 
 /// Body of `POST /check`.

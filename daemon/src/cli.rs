@@ -159,6 +159,18 @@ pub enum Command {
     /// Manage the rules by which versions go; only while the daemon runs
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// Back the registry up into a directory, whether the daemon runs or not; list and prune what is there
+    ///
+    /// A generation is the whole log up to a signed checkpoint, and every file that its records point to. Generations in one
+    /// directory share what they have in common, so the next one costs what changed. Nothing stands still meanwhile. Cut off
+    /// anywhere, it is no backup, and run again it goes on. Prints one line. Exit code 65 if files are missing or damaged: the
+    /// generation is kept without them.
+    Backup(BackupOptions),
+    /// Restore a registry from a backup into an empty directory, or only verify the backup
+    ///
+    /// All entries are read and must come to the root of the signed checkpoint; the state is derived from them anew; every file
+    /// must have the digest that the records say. Exit code 65 if anything is wrong. What was proved, and what was not, is said.
+    Restore(RestoreOptions),
     /// Move the log between this directory and a database that several daemons share; only while all daemons are stopped
     ///
     /// What was copied is read back and compared: as many entries, the same root, the same state. Artifacts are not moved.
@@ -558,6 +570,108 @@ fn size(text: &str) -> Result<u64, String> {
 
 fn rate(text: &str) -> Result<u64, String> {
     bytes(text, settings::SCRUB_BYTES_PER_SECOND_MIN)
+}
+
+/// `mregd backup`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct BackupOptions {
+    /// What to do with the backups that are there; without it one is made.
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+    /// The directory of backups; made if it is not there, and of one registry only
+    #[arg(long, value_name = "DIR", required = true)]
+    pub to: Option<PathBuf>,
+    /// Another directory of backups of this registry: files that it has are linked or copied from there
+    #[arg(long, value_name = "DIR")]
+    pub since: Option<PathBuf>,
+    /// What is done with the registry's files: copied; linked, which costs no room, but protects from deletion alone; or only
+    /// listed, where they are kept in another way
+    #[arg(long, value_enum, default_value_t = BlobsMode::Copy)]
+    pub blobs: BlobsMode,
+    /// Keep the log's signing keys and the key of tokens, too: whoever has the backup can sign in the log's name then
+    #[arg(long)]
+    pub with_keys: bool,
+    /// Read files no faster than this, at least 4 KiB a second: bytes, or a number with KiB, MiB, GiB or TiB
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub rate: Option<u64>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is done with the registry's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BlobsMode {
+    /// Copied; blocks are shared where the file system can.
+    Copy,
+    /// Linked.
+    Link,
+    /// Listed.
+    Reference,
+}
+
+/// What can be done with backups that are there.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum BackupCommand {
+    /// List the generations, oldest first
+    List {
+        /// The directory of backups
+        dir: PathBuf,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove old generations, and what no other needs
+    Prune {
+        /// The directory of backups
+        dir: PathBuf,
+        /// How many to keep, the newest; and the newest that lacks nothing, if none of these does
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        keep: u64,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `mregd restore`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = clap::ArgGroup::new("purpose").required(true).args(["to", "verify"]))]
+pub struct RestoreOptions {
+    /// The directory of backups
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Which generation, as `mregd backup list` names it [default: the newest]
+    #[arg(long, value_name = "ID")]
+    pub generation: Option<String>,
+    /// The data directory to make: empty, or not there
+    #[arg(long, value_name = "DATA_DIR")]
+    pub to: Option<PathBuf>,
+    /// Only verify: nothing is restored, and the running daemon is told
+    #[arg(long)]
+    pub verify: bool,
+    /// A key of which one must have signed the checkpoint; a key, or a file with one a line [default: the log's own word]
+    #[arg(long, value_name = "KEY")]
+    pub vkey: Vec<String>,
+    /// Put the keys of the backup into the key directory, too
+    #[arg(long, conflicts_with = "verify")]
+    pub with_keys: bool,
+    /// The registry was stopped for good before this backup was made: nothing was signed after it
+    #[arg(long, conflicts_with = "verify")]
+    pub newest: bool,
+    /// Read files no faster than this, at least 4 KiB a second: bytes, or a number with KiB, MiB, GiB or TiB
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub rate: Option<u64>,
+    /// Where the state is derived while a backup is verified
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub temp_dir: PathBuf,
+    /// Print the last line alone
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `mregd config`.

@@ -2,6 +2,7 @@
 //! log. Knows terminals and exit codes; refuses to
 //! know rules: those are the registry's. `main` parses and prepares, this acts.
 
+mod backup;
 mod check;
 mod gc;
 mod keep;
@@ -77,6 +78,14 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Retention(command) => {
             logging::report_warnings(loaded);
             keep::retention(&loaded.config, command)
+        }
+        Command::Backup(options) => {
+            logging::report_warnings(loaded);
+            backup::backup(loaded, options)
+        }
+        Command::Restore(options) => {
+            logging::report_warnings(loaded);
+            backup::restore(&loaded.config, &options)
         }
         Command::Migrate(options) => {
             logging::report_warnings(loaded);

@@ -383,6 +383,28 @@ impl Loaded {
         };
         settings::all().filter_map(row).collect()
     }
+
+    /// What was set, as a `.env` file; of a secret only that it was.
+    #[must_use]
+    pub fn without_secrets(&self) -> String {
+        let mut text = String::new();
+        for setting in settings::all() {
+            let Some(source) = self.sources.get(setting.name).filter(|source| **source != Source::Default) else {
+                continue;
+            };
+            match setting.kind {
+                Kind::Plain { show, .. } => {
+                    let value = show(&self.config).replace('\\', "\\\\").replace('\'', "\\'");
+                    text.push_str(&format!("{}='{value}'\n", setting.name));
+                }
+                Kind::Secret { .. } => {
+                    text.push_str(&format!("# {} was set ({source}); it is not kept here\n", setting.name))
+                }
+                Kind::Unavailable => {}
+            }
+        }
+        text
+    }
 }
 
 /// What `DATABASE_URL` asks for.
@@ -1135,7 +1157,7 @@ fn journal_stream(text: &str) -> Option<(u64, u64)> {
 
 /// `mreg-data` → `mreg-keys`, `mregd` → `mregd-keys`, beside it. Named after the data, so that two registries whose data
 /// lie side by side do not share a key and a high-water mark.
-fn default_key_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn default_key_dir(data_dir: &Path) -> PathBuf {
     // A path that ends in `..` has no name of its own.
     let named = if data_dir.file_name().is_some() { data_dir.to_owned() } else { resolved(data_dir) };
     let mut name = named.file_name().unwrap_or_default().to_owned();

@@ -12,7 +12,7 @@
 //! | `ingest` | `/ingest…` |
 //! | `audit` | `/audit-logs…` |
 //! | `log` | `/log…` |
-//! | `keys`, `check`, `gc` | `/log/rotate-key /check /gc`, at the control socket only |
+//! | `keys`, `check`, `gc`, `backup` | `/log/rotate-key /check /gc /backup…`, at the control socket only |
 //! | `health` | `/livez /readyz /metrics /version /status` |
 //! | `pages` | `/ /openapi.json /docs /redoc /problems…` |
 //!
@@ -50,6 +50,7 @@ pub mod log;
 pub mod keys;
 pub mod check;
 pub mod gc;
+pub mod backup;
 pub mod health;
 pub mod pages;
 pub mod openapi;

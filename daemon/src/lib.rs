@@ -308,16 +308,28 @@ pub(crate) fn open_place(
     log: Option<&str>,
     node: Option<&str>,
 ) -> Result<Arc<dyn Blobs>, StartError> {
+    open_place_of(config, &config.data_dir, place, dir, log, node)
+}
+
+/// The same of another data directory than the configuration's.
+pub(crate) fn open_place_of(
+    config: &Config,
+    data_dir: &Path,
+    place: &Place,
+    dir: &str,
+    log: Option<&str>,
+    node: Option<&str>,
+) -> Result<Arc<dyn Blobs>, StartError> {
     match place {
         Place::Disk => {
-            let path = config.data_dir.join(BLOBS_DIR);
+            let path = data_dir.join(BLOBS_DIR);
             let opened = DiskBlobs::open(&path, DiskOptions { own: node.map(str::to_owned), ..DiskOptions::default() });
             let place = path.display().to_string();
             opened.map(|blobs| Arc::new(blobs) as _).map_err(|source| StartError::Blobs { place, source })
         }
         #[cfg(feature = "s3")]
         Place::S3 { bucket, prefix } => {
-            let options = s3_options(config, bucket, prefix, config.data_dir.join(dir));
+            let options = s3_options(config, bucket, prefix, data_dir.join(dir));
             let opened = S3Blobs::open(options, log);
             opened
                 .map(|blobs| Arc::new(blobs) as _)

@@ -35,6 +35,8 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::Gc(_)
         | Command::Quota(_)
         | Command::Retention(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
         | Command::Openapi) => match prepare(options) {

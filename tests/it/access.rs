@@ -140,6 +140,12 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("rotate_log_key", Operator, "{}"),
     ("check", Operator, "{}"),
     ("collect", Operator, "{}"),
+    ("hold_backup", Operator, ""),
+    (
+        "report_backup",
+        Operator,
+        r#"{"deed":"create","generation":"g","size":1,"root":"","blobs":0,"bytes":0,"seconds":0}"#,
+    ),
 ];
 
 impl Who {

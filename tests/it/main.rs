@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod cli;
 mod cli_manual;
 mod cli_plain;

@@ -128,6 +128,7 @@ actions! {
     StoreRebuild "store.rebuild" "the store was rebuilt from the journal"
     BackupCreate "backup.create" "a backup was made"
     BackupRestore "backup.restore" "a backup was restored"
+    BackupVerify "backup.verify" "a backup was read whole and held against its checkpoint"
     AuditRead "audit.read" "entries of the log were read"
     AuditExport "audit.export" "the log was exported"
     AuditAcknowledge "audit.acknowledge" "somebody whose console found the log not to be what it signed says why it may go on"

@@ -11,6 +11,7 @@ mod verify;
 mod whole;
 
 pub(super) use export::export;
+pub(super) use source::pins;
 pub(super) use tail::tail;
 pub(super) use verify::verify;
 

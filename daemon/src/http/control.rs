@@ -10,8 +10,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -188,6 +189,17 @@ impl Operator {
         Ok((status, Bytes::new()))
     }
 
+    /// Asks for lines that come for as long as they are read. An answer that is no success is returned whole, with its status.
+    pub async fn open_lines(mut self, method: Method, target: &str) -> io::Result<Result<Lines, (StatusCode, Bytes)>> {
+        let response = self.send(method, target, None).await?;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() {
+            return Ok(Ok(Lines { body, line: Vec::new(), rest: Bytes::new(), _operator: self }));
+        }
+        Ok(Err((status, body.collect().await.map_err(io::Error::other)?.to_bytes())))
+    }
+
     async fn send(
         &mut self,
         method: Method,
@@ -206,6 +218,47 @@ impl Operator {
         // The connection may still be busy with the end of the answer before.
         self.sender.ready().await.map_err(io::Error::other)?;
         self.sender.send_request(request).await.map_err(io::Error::other)
+    }
+}
+
+/// Lines of an answer. Dropped, it ends.
+pub struct Lines {
+    body: hyper::body::Incoming,
+    line: Vec<u8>,
+    rest: Bytes,
+    /// The connection ends with it.
+    _operator: Operator,
+}
+
+impl Lines {
+    /// The next line, without its end; none where there is no more.
+    pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|octet| *octet == b'\n') {
+                self.line.extend_from_slice(&self.rest.split_to(end));
+                self.rest.advance(1);
+                return Ok(Some(std::mem::take(&mut self.line)));
+            }
+            self.line.extend_from_slice(&std::mem::take(&mut self.rest));
+            if self.line.len() > LINE_OCTETS_MAX {
+                return Err(io::Error::other("a line without an end"));
+            }
+            match self.body.frame().await {
+                Some(frame) => self.rest = frame.map_err(io::Error::other)?.into_data().unwrap_or_default(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether more may come: what has come is passed over, without waiting for more.
+    pub async fn go_on(&mut self) -> bool {
+        loop {
+            match tokio::time::timeout(Duration::from_millis(100), self.next()).await {
+                Ok(Ok(Some(_line))) => {}
+                Ok(Ok(None) | Err(_)) => return false,
+                Err(_nothing_came) => return true,
+            }
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 use crate::http::params::Nothing;
 use crate::http::route::Route;
 use crate::http::{
-    Answer, Call, aliases, audit, body, check, download, gc, health, ingest, inspection, keys, log, login, models,
-    pages, quotas, retention, tokens, tus, upload, users, versions, webhooks,
+    Answer, Call, aliases, audit, backup, body, check, download, gc, health, ingest, inspection, keys, log, login,
+    models, pages, quotas, retention, tokens, tus, upload, users, versions, webhooks,
 };
 
 /// Answers a call that was admitted.
@@ -132,5 +132,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::RotateLogKey => keys::rotate_key(call).await,
         Route::Check => check::check(call).await,
         Route::Collect => gc::collect(call).await,
+        Route::HoldBackup => backup::hold(call).await,
+        Route::ReportBackup => backup::report(call).await,
     }
 }

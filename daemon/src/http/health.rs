@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::api::{
-    BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, RescanStatus, ResumableStatus,
-    Status, StorageStatus, StoreStatus, TlsStatus, WebhooksStatus, WitnessStatus, WitnessesStatus,
+    BackupEvent, BuildInfo, Check, IngestState, IntakeStatus, LogStatus, Ready, RequestStatus, RescanStatus,
+    ResumableStatus, Status, StorageStatus, StoreStatus, TlsStatus, WebhooksStatus, WitnessStatus, WitnessesStatus,
 };
 use common::role::Permission;
 use http::StatusCode;
@@ -206,6 +206,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
         quarantine: registry.quarantine_status().await?,
         retention: registry.retention_status().await?,
         gc: registry.gc_status().await?,
+        backup: registry.backup_status().await?,
         ingest: shared.ingest.as_ref().map(Handle::status),
         webhooks: shared.webhooks.status(registry, &registry.webhooks_now().await?),
         tls: shared.tls.as_ref().map(|tls| certificate(tls)),
@@ -388,6 +389,21 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
         let help = "Versions that went by retention rules since start.";
         add("retention_versions_total", "counter", help, status.versions_total as f64);
         add("retention_bytes_total", "counter", "Octets of their files.", status.bytes_total as f64);
+    }
+    if let Ok(backup) = registry.backup_status().await {
+        let at_s = |event: &BackupEvent| Some(clock::parse_rfc3339(&event.at)? as f64 / 1000.0);
+        if let Some(at_s) = backup.last.as_ref().and_then(at_s) {
+            let help = "When the last backup was made, seconds since the epoch.";
+            add("backup_last_success_seconds", "gauge", help, at_s);
+            let lacking = backup.last.as_ref().map_or(0, |last| last.lacking);
+            let help =
+                "Files that the last backup lacks, as they were missing or damaged; anything but 0 needs a person.";
+            add("backup_last_lacking_files", "gauge", help, lacking as f64);
+        }
+        if let Some(at_s) = backup.verified.as_ref().and_then(at_s) {
+            let help = "When a backup was last read whole and found to be right, seconds since the epoch.";
+            add("backup_last_verified_seconds", "gauge", help, at_s);
+        }
     }
     let reachable = registry.blobs_reachable().is_ok();
     add("storage_reachable", "gauge", "1 while the blobs can be reached.", f64::from(u8::from(reachable)));

@@ -451,6 +451,7 @@ fn schemas() -> Value {
     add::<api::quota::QuotaInfo>(&mut schemas);
     add::<api::quota::QuotaLimits>(&mut schemas);
     add::<api::quota::QuotaChanged>(&mut schemas);
+    add::<api::BackupReport>(&mut schemas);
     for (page, row) in [
         ("RolePage", "RoleInfo"),
         ("UserPage", "User"),

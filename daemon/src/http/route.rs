@@ -477,6 +477,10 @@ pub enum Route {
     Check,
     /// `POST /gc`
     Collect,
+    /// `POST /backup/hold`
+    HoldBackup,
+    /// `POST /backup/report`
+    ReportBackup,
     /// `GET /audit-logs/stream`
     StreamAudit,
     /// `GET /audit-logs/position`
@@ -568,7 +572,9 @@ impl Route {
             | Self::ShowAuditEntry { .. }
             | Self::LogBundle { .. }
             | Self::LogProof { .. } => Target::new("log", "entries"),
-            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check => Target::new("log", ""),
+            Self::AcknowledgeAlarm | Self::RotateLogKey | Self::Check | Self::HoldBackup | Self::ReportBackup => {
+                Target::new("log", "")
+            }
             Self::Collect => Target::new("blobs", "all"),
             Self::Index
             | Self::Live
@@ -837,7 +843,9 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["log", "rotate-key"], "POST") => Route::RotateLogKey,
         (["check"], "POST") => Route::Check,
         (["gc"], "POST") => Route::Collect,
-        (["log", "rotate-key"] | ["check"] | ["gc"], _) => return allow("POST"),
+        (["backup", "hold"], "POST") => Route::HoldBackup,
+        (["backup", "report"], "POST") => Route::ReportBackup,
+        (["log", "rotate-key"] | ["check"] | ["gc"] | ["backup", "hold" | "report"], _) => return allow("POST"),
 
         _ => return Err(RouteError::NotFound),
     })

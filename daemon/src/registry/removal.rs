@@ -9,8 +9,13 @@
 //! Where several daemons share the log, the pins of the others are not seen. What takes their place is the age of the bytes
 //! ([`crate::blobs::Blobs::remove_unneeded`], [`crate::blobs::Blobs::commit_within`]), where the store of blobs has such a
 //! thing; where it doesn't, nothing is removed.
+//!
+//! A backup holds all removals while it copies ([`Inner::hold_removals`]). That is looked at after the log has said that a blob is
+//! free and before its bytes go: a blob that is being removed can't be pointed to again before that has ended, so whatever
+//! is pointed to once the hold is there stays until it ends.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +37,8 @@ const SUSPECTS_MAX: usize = 65_536;
 const READ_AGE_MAX: Duration = Duration::from_secs(600);
 /// After that time the log is asked again where it couldn't be read because others have it.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
+/// And where a backup holds all removals.
+const ASK_HELD_AGAIN: Duration = Duration::from_secs(30);
 /// Blobs that are closed to new pins at once.
 const REMOVED_AT_ONCE: usize = 16;
 /// After a reading the next waits so many times as long as it took: whoever makes orphans on purpose gets a quarter of a
@@ -41,6 +48,8 @@ const PAUSE_FACTOR: u32 = 3;
 /// What waits to be removed.
 pub(crate) struct Removals {
     waiting: Mutex<Waiting>,
+    /// Who wants nothing to be removed.
+    holds: AtomicUsize,
     stopping: watch::Sender<bool>,
 }
 
@@ -55,7 +64,7 @@ struct Waiting {
 
 impl Default for Removals {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), stopping: watch::Sender::new(false) }
+        Self { waiting: Mutex::default(), holds: AtomicUsize::new(0), stopping: watch::Sender::new(false) }
     }
 }
 
@@ -108,6 +117,20 @@ impl Removals {
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+
+    fn are_held(&self) -> bool {
+        self.holds.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// Nothing is removed as long as this is there.
+pub(crate) struct Hold(Arc<Inner>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // What waits is asked about again by its time.
+        self.0.removals.holds.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Blobs that are closed to new pins, until this is dropped.
@@ -124,6 +147,12 @@ impl Drop for Closed<'_> {
 }
 
 impl Inner {
+    /// Has the bytes of all blobs stay that anything points to from now on, until the hold is dropped.
+    pub(crate) fn hold_removals(self: &Arc<Self>) -> Hold {
+        self.removals.holds.fetch_add(1, Ordering::SeqCst);
+        Hold(Arc::clone(self))
+    }
+
     /// Removes the bytes of each blob that nothing points to and nobody holds, in the background.
     pub(crate) fn settle_later(self: &Arc<Self>, digests: Vec<Digest>) {
         if digests.is_empty() {
@@ -274,6 +303,10 @@ impl Inner {
                 }
                 let is_recorded = self.read(|view| Ok(view.blob(&digest)?.is_some())).await?;
                 if is_recorded || references.verdict(&digest) != Verdict::Free {
+                    continue;
+                }
+                if self.removals.are_held() {
+                    self.removals.put_off(digest, ASK_HELD_AGAIN);
                     continue;
                 }
                 if self.remove_bytes(digest).await {

@@ -41,7 +41,8 @@ pub const RECORD_OCTETS_MAX: usize = 32 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"mregjnl1";
 const FILE_HEADER: u64 = 64;
 const BATCH_HEADER: usize = 28;
-const RECORD_HEADER: usize = 12;
+/// Octets of a record before its leaf.
+pub(crate) const RECORD_HEADER: usize = 12;
 /// Octets at the journal's end that are allocated beyond every ordinary batch, so that the daemon can record that it
 /// refuses and that it stops when nothing more can be allocated.
 pub const SPARE_OCTETS: u64 = 256 * 1024;
@@ -130,6 +131,37 @@ pub struct Position {
 }
 
 impl JournalReader {
+    /// Opens the files of a directory for reading alone, beside whoever appends to them. Nothing is compared or changed; a
+    /// last file whose header is not whole is being made, or was left so by a crash, and holds nothing yet.
+    pub fn open(disk: &Disk, dir: &Path) -> Result<Self, StoreError> {
+        let firsts = firsts(disk, dir)?;
+        let reader = Self::default();
+        for (position, &first) in firsts.iter().enumerate() {
+            match open_segment(disk, dir, first)? {
+                Some((segment, _nonce)) => push(&reader, segment)?,
+                None if position + 1 == firsts.len() => {}
+                None => return Err(StoreError::Corrupt(format!("{} has no valid header", file_name(first)))),
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Visits the records `from..to`, in order; `to` as of [`JournalReader::read_on`]. Reads the file that holds the first
+    /// of them from its beginning.
+    pub fn read_range(
+        &self,
+        from: u64,
+        to: u64,
+        visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let first = self.segment(from)?.first;
+        let mut position = Position { index: first, file: first, at: 0 };
+        self.read_on(&mut position, to, &mut |record| if record.index < from { Ok(()) } else { visit(record) })
+    }
+
     /// Visits the records from a position on, up to an index at which a batch ends that is durable: a published size is one.
     /// Works beside the one who appends, and holds one batch in memory at a time. After an error the position is where it
     /// was, or at the end of a file behind that.
@@ -161,6 +193,21 @@ impl JournalReader {
             return Err(StoreError::Corrupt(format!("no journal file has entry {}", position.index)));
         }
         Ok(())
+    }
+
+    /// The leaf of entry 0; none where there is no file.
+    pub fn first_leaf(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
+        let Some(segment) = self.segments()?.first().map(Arc::clone) else { return Ok(None) };
+        let (nonce, _first) = segment.header()?;
+        let mut header = [0; BATCH_HEADER];
+        segment.file.read_exact_at(&mut header, FILE_HEADER)?;
+        let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
+        let within = FILE_HEADER + BATCH_HEADER as u64 + u64::from(batch.body) <= segment.file.metadata()?.len();
+        let mut body = vec![0; usize::try_from(batch.body).ok().filter(|_octets| within).ok_or_else(damaged)?];
+        segment.file.read_exact_at(&mut body, FILE_HEADER + BATCH_HEADER as u64)?;
+        let (leaf, _change) = parse_record(&body).ok_or_else(damaged)?;
+        Ok(Some(leaf.to_vec()))
     }
 
     fn segments(&self) -> Result<Vec<Arc<Segment>>, StoreError> {
@@ -207,12 +254,12 @@ fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
 }
 
 /// How long the record at the beginning of `octets` says it is, header included.
-fn record_octets(octets: &[u8]) -> Option<usize> {
+pub(crate) fn record_octets(octets: &[u8]) -> Option<usize> {
     usize::try_from(u32_at(octets, 0)?).ok()?.checked_add(8)
 }
 
 /// Leaf and change of the record at the beginning of `octets`, if it is whole.
-fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     let total = record_octets(octets)?;
     let body = octets.get(8..total)?;
     if crc32c::crc32c(body) != u32_at(octets, 4)? {
@@ -220,6 +267,24 @@ fn parse_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let leaf_octets = usize::try_from(u32_at(body, 0)?).ok()?;
     body.get(4..)?.split_at_checked(leaf_octets)
+}
+
+/// Appends a record to `buffer`. Returns its octets; none, and nothing is appended, where it is larger than a record may be.
+pub(crate) fn push_record(buffer: &mut Vec<u8>, leaf: &[u8], change: &[u8]) -> Option<u32> {
+    let at = buffer.len();
+    let len = u32::try_from(4 + leaf.len() + change.len()).ok()?;
+    if usize::try_from(len).ok()? > RECORD_OCTETS_MAX {
+        return None;
+    }
+    let leaf_len = u32::try_from(leaf.len()).ok()?;
+    buffer.extend_from_slice(&len.to_le_bytes());
+    buffer.extend_from_slice(&[0; 4]);
+    buffer.extend_from_slice(&leaf_len.to_le_bytes());
+    buffer.extend_from_slice(leaf);
+    buffer.extend_from_slice(change);
+    let crc = crc32c::crc32c(&buffer[at + 8..]);
+    buffer[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    Some(len + 8)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,14 +372,7 @@ impl Journal {
     /// Opens the journal of a directory, making the first file where there is none. Reads the last file whole and refuses
     /// corruption. What a torn batch left at the end is not counted, and stays until [`Journal::cut_tail`].
     pub fn open(disk: &Disk, dir: &Path, file_entries_max: u64) -> Result<Self, StoreError> {
-        let mut firsts = Vec::new();
-        for name in disk.names(dir)? {
-            let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
-            if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
-                firsts.push(first);
-            }
-        }
-        firsts.sort_unstable();
+        let mut firsts = firsts(disk, dir)?;
         drop_unused(disk, dir, &mut firsts)?;
         let Some((&last, earlier)) = firsts.split_last() else { return Self::create(disk, dir, file_entries_max) };
         if firsts.first() != Some(&0) {
@@ -500,19 +558,7 @@ impl Journal {
 
     /// The leaf of entry 0; none in an empty journal.
     pub fn first_leaf(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.next == 0 {
-            return Ok(None);
-        }
-        let damaged = || StoreError::Corrupt("journal record 0 is damaged".to_owned());
-        let (segment, nonce) = open_segment(&self.disk, &self.dir, 0)?.ok_or_else(damaged)?;
-        let mut header = [0; BATCH_HEADER];
-        segment.file.read_exact_at(&mut header, FILE_HEADER)?;
-        let batch = BatchHeader::decode(&header, &nonce).filter(|batch| batch.first == 0).ok_or_else(damaged)?;
-        let within = FILE_HEADER + BATCH_HEADER as u64 + u64::from(batch.body) <= segment.file.metadata()?.len();
-        let mut body = vec![0; usize::try_from(batch.body).ok().filter(|_octets| within).ok_or_else(damaged)?];
-        segment.file.read_exact_at(&mut body, FILE_HEADER + BATCH_HEADER as u64)?;
-        let (leaf, _change) = parse_record(&body).ok_or_else(damaged)?;
-        Ok(Some(leaf.to_vec()))
+        if self.next == 0 { Ok(None) } else { self.reader.first_leaf() }
     }
 
     /// Appends records as one batch and makes them durable: when this returns they survive a power cut. Returns where
@@ -565,20 +611,8 @@ impl Journal {
         let mut places = Vec::with_capacity(records.len());
         for record in records {
             let at = self.buffer.len();
-            let octets = 4 + record.leaf.len() + record.change.len();
-            if octets > RECORD_OCTETS_MAX {
-                return Err(too_large());
-            }
-            let len = u32::try_from(octets).map_err(|_wide| too_large())?;
-            let leaf_len = u32::try_from(record.leaf.len()).map_err(|_wide| too_large())?;
-            self.buffer.extend_from_slice(&len.to_le_bytes());
-            self.buffer.extend_from_slice(&[0; 4]);
-            self.buffer.extend_from_slice(&leaf_len.to_le_bytes());
-            self.buffer.extend_from_slice(&record.leaf);
-            self.buffer.extend_from_slice(&record.change);
-            let crc = crc32c::crc32c(&self.buffer[at + 8..]);
-            self.buffer[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
-            places.push(Place { offset: self.end + at as u64, octets: len + 8 });
+            let octets = push_record(&mut self.buffer, &record.leaf, &record.change).ok_or_else(too_large)?;
+            places.push(Place { offset: self.end + at as u64, octets });
         }
         let header = BatchHeader {
             body: u32::try_from(self.buffer.len() - BATCH_HEADER).map_err(|_wide| too_large())?,
@@ -665,6 +699,19 @@ impl Unmade {
             Self::NotWritten(error) | Self::NotDurable(error) => error.into(),
         }
     }
+}
+
+/// The first indexes of a directory's files, in order.
+fn firsts(disk: &Disk, dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let mut firsts = Vec::new();
+    for name in disk.names(dir)? {
+        let digits = name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".log"));
+        if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
+            firsts.push(first);
+        }
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
 }
 
 /// Removes a last file that never held a batch, because making it failed or was cut off: the one before may have gone on.
@@ -810,4 +857,49 @@ fn find_batch(file: &DiskFile, nonce: &[u8; 16], from: u64, size: u64, above: u6
         at += octets.saturating_sub(BATCH_HEADER - 1).max(1) as u64;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Arc;
+
+    use super::{Journal, JournalReader, Record, Spare};
+    use crate::durable::Disk;
+
+    /// Any range up to the end of a batch is read beside the one who appends, from any record on, across files; and a file that
+    /// is only just being made is passed over.
+    #[test]
+    fn ranges_beside_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut journal = Journal::open(&disk, dir.path(), 4).unwrap();
+        assert!(JournalReader::open(&disk, dir.path()).unwrap().first_leaf().is_err(), "there is no record yet");
+        for batch in [3_u8, 1, 2, 4, 2] {
+            let first = u8::try_from(journal.next_index()).unwrap();
+            let records: Vec<Record> = (first..first + batch)
+                .map(|number| Record { leaf: Arc::from([number].as_slice()), change: vec![number; 3] })
+                .collect();
+            journal.append(&records, Spare::Keep).unwrap();
+        }
+        std::fs::write(dir.path().join(format!("journal-{:020}.log", 12)), b"").unwrap();
+        let reader = JournalReader::open(&disk, dir.path()).unwrap();
+        assert_eq!(reader.first_leaf().unwrap().unwrap(), [0]);
+        for to in [3, 4, 6, 10, 12] {
+            for from in 0..=to {
+                let mut read = Vec::new();
+                reader
+                    .read_range(from, to, &mut |record| {
+                        assert_eq!((record.leaf[0], record.change.len()), (u8::try_from(record.index).unwrap(), 3));
+                        read.push(record.index);
+                        Ok(())
+                    })
+                    .unwrap();
+                // A batch that ends behind is not looked at, one that ends there is read whole.
+                assert_eq!(read, (from..to).collect::<Vec<_>>(), "{from}..{to}");
+            }
+        }
+        assert!(reader.read_range(3, 13, &mut |_record| Ok(())).is_err(), "there are no more");
+    }
 }

@@ -19,6 +19,7 @@ mod rebuild;
 mod recover;
 mod references;
 mod replica;
+mod restored;
 mod rollback;
 mod state;
 
@@ -27,6 +28,7 @@ pub use recover::LostHead;
 pub(crate) use recover::{first_keys, read_record};
 pub use replica::{Copied, copy_from, copy_to};
 pub(crate) use replica::{owned, root_of};
+pub use restored::{RESTORING, Restored};
 pub use rollback::{Acceptance, RolledBack};
 pub(crate) use state::Derived;
 
@@ -232,6 +234,8 @@ impl SledStore {
             }
             written => written?,
         }
+        // From here on the mark tells what was signed.
+        Restored::forget(&log_dir)?;
         let keys = shown.keys.borrow().clone();
         let swept = match key_dir.destroy_retired(&keys) {
             Ok(_count) => Some(keys),
@@ -297,6 +301,7 @@ impl Locks {
     /// Takes both, making the directories where they are missing.
     fn take(options: &SledOptions) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
+        restored::refuse_unfinished(&options.data_dir)?;
         for dir in [&options.data_dir, &options.key_dir, &log_dir] {
             crate::durable::create_dir_all(dir, crate::durable::MODE_DIR).map_err(OpenError::path(dir))?;
         }

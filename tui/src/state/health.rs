@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::api::{
-    IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus, TlsStatus,
-    WebhooksStatus, WitnessesStatus,
+    BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus,
+    TlsStatus, WebhooksStatus, WitnessesStatus,
 };
 
 use crate::action::RequestId;
@@ -25,6 +25,10 @@ const ITEM_OLD_S: i64 = 600;
 const HELD_OLD_S: i64 = 7 * 86_400;
 /// And a certificate that is good for fewer days.
 pub const CERTIFICATE_LOW_DAYS: i64 = 21;
+/// And a last backup that is older than so many seconds: a day, and what a nightly one may be late.
+const BACKUP_OLD_S: i64 = 26 * 3600;
+/// And one whose backups were last read whole longer ago than so many seconds.
+const VERIFIED_OLD_S: i64 = 35 * 86_400;
 /// And a clock that is further than so many seconds from the terminal's.
 const SKEW_MAX_S: u64 = 2;
 /// And a disk that is full to so many percent.
@@ -154,6 +158,7 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now: Now, skew_seconds: Op
         disk(&status.storage),
         scrub(&status.scrub, now),
         rescan(&status.rescan),
+        backup(&status.backup, now),
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
         clock(skew_seconds),
     ];
@@ -336,6 +341,26 @@ fn scrub(scrub: &ScrubStatus, now: Now) -> Check {
     check("scrub", verdict, value, "0 damaged")
 }
 
+fn backup(status: &BackupStatus, now: Now) -> Check {
+    let Some(last) = &status.last else {
+        return check("backup", Verdict::Off, "none was made of this registry yet".to_owned(), "");
+    };
+    let verified = status.verified.as_ref();
+    let mut value = format!("last {}", age(&last.at, now));
+    value += &verified.map_or(", never verified".to_owned(), |event| format!(", verified {}", age(&event.at, now)));
+    let mut verdict = match verified {
+        Some(event) if !older(Some(&event.at), VERIFIED_OLD_S, now) && !older(Some(&last.at), BACKUP_OLD_S, now) => {
+            Verdict::Ok
+        }
+        _ => Verdict::Warn,
+    };
+    if last.lacking > 0 {
+        value = format!("the last one LACKS {}; {value}", counted(last.lacking, "file"));
+        verdict = Verdict::Fail;
+    }
+    check("backup", verdict, value, "26 h")
+}
+
 fn rescan(rescan: &RescanStatus) -> Check {
     let mut value = match (rescan.stale, &rescan.current) {
         (0, _) => "all by the rules of now".to_owned(),
@@ -353,9 +378,9 @@ fn rescan(rescan: &RescanStatus) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use common::api::TlsStatus;
+    use common::api::{BackupEvent, BackupStatus, TlsStatus};
 
-    use super::{Verdict, certificate};
+    use super::{Verdict, backup, certificate};
 
     /// Time and refusals decide; what is wrong is in words.
     #[test]
@@ -379,6 +404,26 @@ mod tests {
         ] {
             let check = certificate(&status(days, refused));
             assert_eq!(check.verdict, verdict, "{days}");
+            assert!(check.value.contains(part), "{}", check.value);
+        }
+    }
+
+    /// Age, and whether one was ever read, decide; what the last one lacks is worst.
+    #[test]
+    fn backups() {
+        let now = crate::time::Now::utc(crate::time::seconds("2026-06-12T12:00:00Z").unwrap_or(0));
+        let event = |at: &str, lacking| Some(BackupEvent { at: at.to_owned(), lacking, ..BackupEvent::default() });
+        let (fresh, old) = ("2026-06-12T02:00:00Z", "2026-06-11T02:00:00Z");
+        for (last, verified, verdict, part) in [
+            (None, None, Verdict::Off, "none was made"),
+            (event(fresh, 0), None, Verdict::Warn, "last 10 h, never verified"),
+            (event(fresh, 0), event("2026-06-10T12:00:00Z", 0), Verdict::Ok, "last 10 h, verified 2 d"),
+            (event(old, 0), event(fresh, 0), Verdict::Warn, "last 1 d"),
+            (event(fresh, 0), event("2026-05-01T12:00:00Z", 0), Verdict::Warn, "verified 42 d"),
+            (event(fresh, 2), event(fresh, 0), Verdict::Fail, "LACKS 2 files; last 10 h"),
+        ] {
+            let check = backup(&BackupStatus { last, verified }, now);
+            assert_eq!(check.verdict, verdict, "{}", check.value);
             assert!(check.value.contains(part), "{}", check.value);
         }
     }

@@ -47,8 +47,14 @@ pub(super) fn accept_rollback(config: &Config, options: &AcceptRollbackOptions) 
 
 fn what_it_means(rolled_back: &RolledBack) -> String {
     let here = rolled_back.here();
-    let mut text =
-        format!("The data in {} is older than what was signed, or other data.\n\n", rolled_back.data_dir().display());
+    let dir = rolled_back.data_dir().display();
+    let mut text = match rolled_back.restored() {
+        Some(restored) => format!(
+            "The data in {dir} was restored from the backup {}, made at {}.\nNothing tells what was signed after that.\n\n",
+            restored.generation, restored.made_at
+        ),
+        None => format!("The data in {dir} is older than what was signed, or other data.\n\n"),
+    };
     let mut fact = |name: &str, origin: &str, size: u64, root: &str| {
         let _ = writeln!(text, "  {name:<16} {size:>12} entries  root {root}  {origin}");
     };

@@ -115,7 +115,7 @@ pub(super) fn local(options: &Options) -> Result<Box<dyn Source>, Failed> {
 }
 
 /// The keys of an option: each a key, or a file with one a line.
-pub(super) fn pins(given: &[String]) -> Result<Vec<Verifier>, Failed> {
+pub(in crate::commands) fn pins(given: &[String]) -> Result<Vec<Verifier>, Failed> {
     let mut pins = Vec::new();
     for text in given {
         if let Ok(key) = text.parse() {

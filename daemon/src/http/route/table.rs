@@ -2242,6 +2242,41 @@ static COLLECT: Endpoint = Endpoint {
     ..PLAIN
 };
 
+static HOLD_BACKUP: Endpoint = Endpoint {
+    id: "hold_backup",
+    method: "POST",
+    template: "/backup/hold",
+    tag: AUDIT_TAG,
+    summary: "Name a checkpoint and keep all bytes that its records point to",
+    text: "For `mregd backup`. It lasts as long as the answer is being read; whatever is deleted or purged meanwhile loses its \
+           bytes afterwards.",
+    access: Operator,
+    audit: Refusals(&Action::BackupCreate),
+    answers: &[Success {
+        status: 200,
+        text: "One JSON object, `{checkpoint, size, node, vkeys}`, on the first line; then empty lines until whoever asked \
+               leaves.",
+        content: &[Content::Octets("application/x-ndjson")],
+        headers: &[],
+    }],
+    ..PLAIN
+};
+
+static REPORT_BACKUP: Endpoint = Endpoint {
+    id: "report_backup",
+    method: "POST",
+    template: "/backup/report",
+    tag: AUDIT_TAG,
+    summary: "Record that a backup was made, or read whole",
+    text: "For `mregd backup` and `mregd restore --verify`. One that is not of this log is refused.",
+    access: Operator,
+    audit: Always(&Action::BackupCreate),
+    body: Body::Json("BackupReport"),
+    answers: &[Success { status: 204, text: "It is in the log.", content: &[], headers: &[H::Logged] }],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+
 static STREAM_AUDIT: Endpoint = Endpoint {
     id: "stream_audit",
     template: "/audit-logs/stream",
@@ -2309,7 +2344,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 110] = [
+    pub const ALL: [&'static Endpoint; 112] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -2407,6 +2442,8 @@ impl Route {
         &ROTATE_LOG_KEY,
         &CHECK,
         &COLLECT,
+        &HOLD_BACKUP,
+        &REPORT_BACKUP,
         &INDEX,
         &LIVE,
         &READY,
@@ -2535,6 +2572,8 @@ impl Route {
             Self::RotateLogKey => &ROTATE_LOG_KEY,
             Self::Check => &CHECK,
             Self::Collect => &COLLECT,
+            Self::HoldBackup => &HOLD_BACKUP,
+            Self::ReportBackup => &REPORT_BACKUP,
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use self::frames::{Fault, Found, Frames};
 use super::recover::TREE;
 use super::replica::compare_stopped;
+use super::restored::Restored;
 use super::{OpenError, SledOptions, SledStore};
 use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
@@ -106,6 +107,13 @@ impl SledStore {
 pub fn check_stopped(options: &SledOptions, listener: &mut dyn Listener) -> Result<Checked, OpenError> {
     let log_dir = options.log_dir();
     let _lock = lock_without_trace(&log_dir.join("lock"), &options.data_dir)?;
+    if Restored::read(&log_dir)?.is_some() {
+        return Err(OpenError::Refused(format!(
+            "{} was restored from a backup and not started yet: its state is derived from the journal at the first start; check it \
+             then. What was restored can be verified in the backup, with `mregd restore --verify`",
+            options.data_dir.display()
+        )));
+    }
     sweep(&options.data_dir)?;
     let key_dir = KeyDir::new(&options.key_dir, &options.disk);
     let mark = match HighWaterMark::open(&options.disk, options.key_dir.join("log.mark")) {

@@ -9,6 +9,7 @@ use common::audit::{Checkpoint, Frontier, Hash, leaf_hash};
 use super::recover::{
     Genesis, LAST_CHECKPOINT, LostHead, MARK, Stance, check_origin, judge, key_refused, read_record, root_here,
 };
+use super::restored::Restored;
 use super::{OpenError, SledOptions};
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -26,6 +27,8 @@ pub(super) struct Looked {
     pub(super) root: Hash,
     /// Signed heads that they don't extend; only with [`Stance::Accept`].
     pub(super) lost: Vec<LostHead>,
+    /// Where they were restored from, where nothing tells what was signed since.
+    pub(super) restored: Option<Restored>,
 }
 
 /// Reads the whole journal and holds the signed heads against it. The locks are held.
@@ -77,10 +80,14 @@ pub(super) fn look(options: &SledOptions, stance: Stance) -> Result<Looked, Open
         let here = root_here(options, &key_dir, &keys, held)?;
         judge(options, &keys, size, LostHead { what, head, here }, held, stance, &mut lost)?;
     }
-    if stance == Stance::Accept && lost.is_empty() {
+    let restored = Restored::read(&log_dir)?.filter(|restored| restored.is_in_question(&mark));
+    if let Some(restored) = restored.as_ref().filter(|_restored| stance == Stance::Refuse) {
+        return Err(restored.refusal(options));
+    }
+    if stance == Stance::Accept && lost.is_empty() && restored.is_none() {
         return Err(OpenError::Refused(
             "the data extends all that was signed: there is nothing to accept, and the log keeps its name".to_owned(),
         ));
     }
-    Ok(Looked { keys, size, root: frontier.root(), lost })
+    Ok(Looked { keys, size, root: frontier.root(), lost, restored })
 }

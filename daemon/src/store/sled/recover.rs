@@ -1,6 +1,7 @@
 //! Opening what a stop, a kill or a power cut left behind (audit-log.md §8, Recovery). The journal decides; everything
 //! else is compared with it and, where it is missing or behind, derived again.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::store::room::Room;
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
 use crate::store::shared::{Contradiction, Head};
 use crate::store::sled::keeper::keep_room_for_view;
+use crate::store::sled::restored::Restored;
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, log_keys, set_applied};
 use crate::store::{Decide, Health, Moment, PublishedCheckpoint, StoreError};
@@ -90,6 +92,14 @@ pub(super) fn recover(
         None => LogKeysRecord::first(&options.origin, &first_key(&key_dir, &options.origin)?.verifier().to_string()),
     };
     let mark = Arc::new(HighWaterMark::open(disk, options.key_dir.join("log.mark"))?);
+    let restored = Restored::read(&log_dir)?;
+    if let Some(restored) = &restored
+        && stance == Stance::Refuse
+        && shared.is_none()
+        && restored.is_in_question(&mark)
+    {
+        return Err(restored.refusal(options));
+    }
     let checkpoint_file = CheckpointFile::open(disk, &log_dir.join("checkpoint"))?;
     let mut verifiers = key_dir.verifiers().map_err(key_refused)?;
     verifiers.extend(first_keys.current.vkey.parse());
@@ -140,7 +150,7 @@ pub(super) fn recover(
     let durable_size = replay.durable_size(derived.read(), size);
     let view_size = replay.view_size(size, genesis_hash).unwrap_or(0);
     // An empty view beside a log that is not: it was removed. A new replica has none yet.
-    rebuilt |= view_size == 0 && size > 0 && shared.is_none();
+    rebuilt |= view_size == 0 && size > 0 && shared.is_none() && restored.is_none();
     let hashes = catch_unwind(AssertUnwindSafe(|| replay.run(durable_size, view_size))).unwrap_or_else(|_panic| {
         doubt.raise();
         Err(StoreError::Unavailable(
@@ -227,7 +237,24 @@ pub(super) fn recover(
             opening.push(own_entry(Action::StoreRebuild, &keys.origin, from.into_iter().collect()));
         }
     }
+    if let Some(restored) = restored {
+        opening.push(from_backup(&keys.origin, restored));
+    }
     Ok(Recovered { sequencer, db, mark, derived, node, opening })
+}
+
+/// The entry which says that the log goes on from a backup.
+fn from_backup(origin: &str, restored: Restored) -> Decide {
+    let Restored { generation, origin: of, size, root, made_at, newest } = restored;
+    let data = BTreeMap::from([
+        ("generation".to_owned(), generation.into()),
+        ("of".to_owned(), of.into()),
+        ("size".to_owned(), size.into()),
+        ("root".to_owned(), root.into()),
+        ("made_at".to_owned(), made_at.into()),
+        ("newest".to_owned(), newest.into()),
+    ]);
+    own_entry(Action::BackupRestore, origin, data)
 }
 
 /// The entry that begins a log, at its beginning and nowhere else: another daemon may have been faster.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::look::{Looked, look};
 use super::rebuild::operator;
 use super::recover::{self, LostHead, Stance};
+use super::restored::Restored;
 use super::{Locks, OpenError, SledOptions, SledStore, replica};
 use crate::store::keys::{KeyDir, KeyFileError, NewName, head_record};
 use crate::store::records::{HeadRecord, LogKeysRecord, Write};
@@ -70,6 +71,11 @@ impl RolledBack {
         &self.looked.lost
     }
 
+    /// The backup that it was restored from, where nothing tells what was signed since.
+    pub fn restored(&self) -> Option<&Restored> {
+        self.looked.restored.as_ref()
+    }
+
     /// What is here: its head, under the name it has.
     pub fn here(&self) -> HeadRecord {
         HeadRecord { origin: self.looked.keys.origin.clone(), size: self.looked.size, root: self.looked.root.0 }
@@ -102,7 +108,7 @@ impl RolledBack {
     /// [`OpenError`].
     pub fn accept(self, acceptance: Acceptance) -> Result<SledStore, OpenError> {
         let (here, origin, generation) = (self.here(), self.new_origin(), self.generation());
-        let Self { options, locks, looked: Looked { keys, lost, .. }, key_dir } = self;
+        let Self { options, locks, looked: Looked { keys, lost, restored, .. }, key_dir } = self;
         let mut recovered = recover::recover(&options, Stance::Accept, None, &|_done, _of| {})?;
         let refused = |error: KeyFileError| OpenError::Refused(crate::error_chain(&error));
         // Keys of names that only the lost data knew sign no more either.
@@ -114,7 +120,9 @@ impl RolledBack {
             .map(ToString::to_string)
             .collect();
         let vkey = key_dir.add(&origin).map_err(refused)?.to_string();
-        recovered.opening = vec![entry(keys, here, lost, others, Name { origin, generation, vkey }, acceptance)];
+        // Before anything else that opening has to say: nothing is signed before it.
+        let name = Name { origin, generation, vkey };
+        recovered.opening.insert(0, entry(keys, here, lost, restored, others, name, acceptance));
         SledStore::start(&options, locks, recovered)
     }
 
@@ -134,6 +142,7 @@ fn entry(
     keys: LogKeysRecord,
     here: HeadRecord,
     lost: Vec<LostHead>,
+    restored: Option<Restored>,
     others: Vec<String>,
     name: Name,
     acceptance: Acceptance,
@@ -152,6 +161,9 @@ fn entry(
             })
             .collect();
         let mut data = acceptance.operator;
+        if let Some(restored) = restored {
+            data.insert("restored".to_owned(), json!({"generation": restored.generation, "size": restored.size}));
+        }
         data.extend([
             ("kept".to_owned(), shown(&here)),
             ("lost".to_owned(), lost_shown.into()),

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use common::audit::{Frontier, Hash, leaf_hash};
+use common::digest::Digest;
 use tempfile::TempDir;
 
 use super::OpenError;
@@ -11,14 +12,16 @@ use super::recover::{TREE, read_record};
 use super::replica::digest;
 use crate::store::journal::{Place, Record, Scanned};
 use crate::store::overlay::Overlay;
-use crate::store::records::{LogKeysRecord, Write};
+use crate::store::records::{Counters, LogKeysRecord, Write};
 use crate::store::sequencer::apply_record;
 use crate::store::sled::first_keys;
-use crate::store::view::{Applied, set_applied};
-use crate::store::{Moment, StoreError};
+use crate::store::view::{Applied, KvRecords, set_applied};
+use crate::store::{Moment, Records as _, StoreError};
 
 /// sled's cache, octets; it uses about twice as much.
 const CACHE: u64 = 16 * 1024 * 1024;
+/// Blobs that are read from the state at once.
+const BLOBS_A_PAGE: usize = 1024;
 
 /// The state after the records that were applied, and the tree over their leaves.
 pub(crate) struct Derived {
@@ -62,6 +65,39 @@ impl Derived {
         }
         set_applied(&mut overlay, &Applied { size: self.frontier.size(), genesis: self.genesis.0 })?;
         Ok(tree.apply_batch(overlay.into_batch())?)
+    }
+
+    /// How many records were applied, and the root over their leaves.
+    pub(crate) fn head(&self) -> (u64, Hash) {
+        (self.frontier.size(), self.frontier.root())
+    }
+
+    /// Leaf hash of entry 0, which is the log's id.
+    pub(crate) fn genesis(&self) -> Hash {
+        self.genesis
+    }
+
+    /// The log's name and keys after the records; none before the first.
+    pub(crate) fn keys(&self) -> Option<&LogKeysRecord> {
+        self.keys.as_ref()
+    }
+
+    /// The totals of the state.
+    pub(crate) fn counters(&self) -> Result<Counters, StoreError> {
+        KvRecords(&self.tree).counters()
+    }
+
+    /// Visits the blobs that the state points to, with their sizes, in the order of their digests.
+    pub(crate) fn blobs(&self, visit: &mut dyn FnMut(Digest, u64) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = KvRecords(&self.tree).blobs(after.as_ref(), BLOBS_A_PAGE)?;
+            let Some((last, _record)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (digest, record) in page {
+                visit(digest, record.size)?;
+            }
+        }
     }
 
     /// Root and state; the log's name and keys.
