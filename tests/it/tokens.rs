@@ -648,6 +648,8 @@ fn in_the_console() {
     client.get("/models").problem("unauthenticated");
     assert_eq!(admin.value("/tokens?all=true")["total"], 0);
     console.press("<Esc>");
+    console.wait_gone("API tokens of");
+    console.settle();
     console.quit();
 }
 
