@@ -223,8 +223,8 @@ fn changes() {
     shell.out("do grants vic team/o*:admin --yes vic");
     let of_vic = Shell::new(&daemon, &vic);
     assert!(of_vic.fails("do delete team/router --yes team/router", 4).contains("model.delete for team/router"));
-    of_vic.out("do delete team/other --yes team/other");
     of_vic.out("do restore team/other --yes team/other");
+    of_vic.out("do delete team/other --yes team/other");
     assert!(of_vic.out("whoami").contains("team/o*:admin"));
     shell.out("do grants eve none --yes eve");
     let added = documents(&shell.out("do add-user carol viewer --json"));
