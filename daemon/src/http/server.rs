@@ -145,9 +145,31 @@ pub async fn raised(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
 }
 
+/// Connections that are served, over all places to listen: as many as the limit of the moment lets in. A lower limit cuts
+/// nobody; it holds for who comes next.
+#[derive(Default)]
+struct Slots(AtomicUsize);
+
+/// The place of one connection.
+struct Slot(Arc<Slots>);
+
+impl Slots {
+    fn take(self: &Arc<Self>, max: usize) -> Option<Slot> {
+        let taken =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < max).then_some(taken + 1));
+        taken.ok().map(|_before| Slot(Arc::clone(self)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Who is let in, over all places to listen.
 struct Gate {
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     overflow: Arc<Semaphore>,
     handshakes: Arc<Handshakes>,
 }
@@ -156,7 +178,7 @@ struct Gate {
 /// connections were cut.
 pub async fn serve(listeners: Vec<Listener>, shared: Arc<Shared>, stop: Stop) -> usize {
     let gate = Arc::new(Gate {
-        slots: Arc::new(Semaphore::new(shared.limits.connections_max)),
+        slots: Arc::default(),
         overflow: Arc::new(Semaphore::new(OVERFLOW_MAX)),
         handshakes: Arc::default(),
     });
@@ -197,7 +219,7 @@ async fn accept(listener: Listener, gate: Arc<Gate>, shared: Arc<Shared>, mut st
                             let shaken = tokio::select! {
                                 biased;
                                 () = raised(&mut stopping) => return,
-                                shaken = place.shake(stream, &tls, shared.limits.head_timeout) => shaken,
+                                shaken = place.shake(stream, &tls, shared.limits.get().head_timeout) => shaken,
                             };
                             match shaken {
                                 Ok(stream) => let_in(stream, Peer::Tls(address), gate, shared, begun).await,
@@ -222,7 +244,7 @@ async fn let_in<S>(stream: S, peer: Peer, gate: Arc<Gate>, shared: Arc<Shared>, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Ok(_slot) = Arc::clone(&gate.slots).try_acquire_owned() {
+    if let Some(_slot) = gate.slots.take(shared.limits.get().connections_max) {
         let _open = shared.metrics.connection_opened();
         connection(stream, peer, Arc::clone(&shared), begun, Admission::Open).await;
         return;
@@ -246,7 +268,7 @@ pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &
     };
     tokio::select! {
         () = ended => return 0,
-        () = tokio::time::sleep(shared.limits.shutdown) => {}
+        () = tokio::time::sleep(shared.limits.get().shutdown) => {}
         () = raised(&mut stop.at_once) => {}
     }
     let cut = connections.len();
@@ -359,11 +381,11 @@ pub(crate) async fn connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(Connection::new(peer, admission));
-    let mut line = Line::new(stream, shared.limits.body_idle, Arc::clone(&connection));
+    let mut line = Line::new(stream, shared.limits.get().body_idle, Arc::clone(&connection));
     let version = tokio::select! {
         biased;
         () = raised(&mut begun) => return,
-        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.head_timeout) => match sniffed {
+        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.get().head_timeout) => match sniffed {
             Ok(version) => version,
             Err(_gone_or_silent) => return,
         },
@@ -392,12 +414,12 @@ pub(crate) async fn connection<S>(
         drop(gone);
         ended
     } else {
-        let head_timeout = Some(shared.limits.head_timeout);
+        let head_timeout = Some(shared.limits.get().head_timeout);
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
             // The patrol is stricter; this is the belt.
-            .header_read_timeout(IDLE_TIMEOUT + shared.limits.head_timeout)
+            .header_read_timeout(IDLE_TIMEOUT + shared.limits.get().head_timeout)
             .max_header_size(HEAD_BYTES_MAX as usize)
             .half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
@@ -497,7 +519,7 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Answer {
     let (mut head, body) = request.into_parts();
-    let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
+    let body = Payload::new(body, &head, shared.limits.get().body_idle, Arc::clone(&connection.watch));
     if connection.admission == Admission::Full {
         return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
     }

@@ -114,7 +114,7 @@ impl Inner {
     /// The permission to move an alias: protected ones need more.
     pub(crate) fn require_alias(&self, caller: &Caller, alias: &Alias) -> Result<(), RegistryError> {
         caller.require(Permission::ModelWrite)?;
-        if self.settings.protected_aliases.contains(alias) {
+        if self.settings().protected_aliases.contains(alias) {
             caller.require(Permission::ProtectedAlias)?;
         }
         Ok(())

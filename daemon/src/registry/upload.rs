@@ -176,7 +176,7 @@ impl Registry {
         let note = Note::event(Action::ModelUpload, target(name));
         inner.permit(caller, Permission::ModelWrite, &note).await?;
         let declared = declared_bytes.unwrap_or(0);
-        let limit = inner.settings.upload_bytes_max;
+        let limit = inner.settings().upload_bytes_max;
         let ready = if declared > limit {
             Err(RegistryError::TooLarge { limit })
         } else if let Err(why) = inner.blobs.reachable() {
@@ -212,7 +212,7 @@ pub(crate) fn target(name: Option<&ModelName>) -> Target {
 impl Inner {
     /// Whether so many more octets leave enough room free.
     pub(crate) async fn check_watermark(self: &Arc<Self>, more: u64) -> Result<(), RegistryError> {
-        let needed = self.settings.min_free_bytes.saturating_add(more);
+        let needed = self.settings().min_free_bytes.saturating_add(more);
         if self.space().await?.free_bytes < needed { Err(RegistryError::StorageFull) } else { Ok(()) }
     }
 }
@@ -252,7 +252,7 @@ impl Upload {
         let (held, file) = self.inner.hold_upload(&self.caller, id, unnamed).await?;
         self.check_path(&file.path)?;
         let received = self.received.fetch_add(file.size, Ordering::Relaxed).saturating_add(file.size);
-        let limit = self.inner.settings.upload_bytes_max;
+        let limit = self.inner.settings().upload_bytes_max;
         if received > limit {
             return Err(RegistryError::TooLarge { limit });
         }
@@ -364,7 +364,7 @@ impl FileSink {
             return Ok(());
         }
         let received = self.received.fetch_add(count as u64, Ordering::Relaxed).saturating_add(count as u64);
-        let limit = self.inner.settings.upload_bytes_max;
+        let limit = self.inner.settings().upload_bytes_max;
         if received > limit {
             return Err(RegistryError::TooLarge { limit });
         }

@@ -72,7 +72,7 @@ impl Registry {
         let inner = &self.inner;
         let role = role.unwrap_or(Role::Viewer);
         let note = Note::change(Action::UserCreate, Target::new("user", UNTOLD)).with("role", role.as_str());
-        let open = inner.settings.open_registration && role == Role::Viewer;
+        let open = inner.settings().open_registration && role == Role::Viewer;
         if let Err(error) = caller.require(Permission::UserManage)
             && !open
         {

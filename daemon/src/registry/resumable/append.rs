@@ -138,7 +138,7 @@ impl Inner {
         if let Some(length) = append.length {
             self.settle_length(&mut record, length)?;
         }
-        let limit = self.settings.upload_bytes_max;
+        let limit = self.settings().upload_bytes_max;
         let room = record.length.unwrap_or(limit).saturating_sub(record.offset);
         let declared = append.declared.unwrap_or(0);
         if declared > room {
@@ -146,7 +146,7 @@ impl Inner {
         }
         if record.length.is_none() {
             let grown = record.offset.saturating_add(declared);
-            self.resumables.check_growth(&record, grown, &self.settings.resumable)?;
+            self.resumables.check_growth(&record, grown, &self.settings().resumable)?;
         }
         self.check_watermark(declared).await?;
         let place = self.intake.place(&caller.actor.id).await?;
@@ -193,10 +193,10 @@ impl Inner {
             let why = format!("is less than the {} octets that are there", record.offset);
             return Err(RegistryError::invalid(place, why));
         }
-        if length > self.settings.upload_bytes_max {
-            return Err(RegistryError::TooLarge { limit: self.settings.upload_bytes_max });
+        if length > self.settings().upload_bytes_max {
+            return Err(RegistryError::TooLarge { limit: self.settings().upload_bytes_max });
         }
-        self.resumables.check_growth(record, length, &self.settings.resumable)?;
+        self.resumables.check_growth(record, length, &self.settings().resumable)?;
         record.length = Some(length);
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Appending {
         }
         let resumables = &self.inner.resumables;
         // Some of what was received is durable by now, and in the record.
-        resumables.check_growth(&record, self.from.saturating_add(self.received), &self.inner.settings.resumable)
+        resumables.check_growth(&record, self.from.saturating_add(self.received), &self.inner.settings().resumable)
     }
 
     /// Nothing more comes; `complete` where all came that was to come. The upload as it is then, durably.
@@ -318,7 +318,7 @@ impl Work {
         self.record.offset = partial.len();
         self.record.hash = HashState::of(hasher);
         self.record.touched_at_ms = clock::now_ms();
-        self.record.save(&self.inner.settings.resumable.dir)?;
+        self.record.save(&self.inner.settings().resumable.dir)?;
         self.slot.set(self.record.clone());
         Ok(())
     }
