@@ -967,7 +967,7 @@ impl Loading<'_> {
         self.draft.config.listen = places;
         let Config { proxies, send_file, .. } = &self.draft.config;
         if proxies.unix && !has_socket && !self.is_mistaken("MREG_LISTEN") {
-            self.mistake("MREG_TRUSTED_PROXIES", "says unix, and no socket of this machine is listened at; see MREG_LISTEN");
+            self.mistake("MREG_TRUSTED_PROXIES", "says unix, and MREG_LISTEN names no socket");
         } else if send_file.is_some() && proxies.is_empty() && !self.is_mistaken("MREG_TRUSTED_PROXIES") {
             self.mistake(
                 "MREG_SEND_FILE",
@@ -1035,7 +1035,8 @@ impl Loading<'_> {
         let sample_password = config.admin_password.as_ref().is_some_and(|given| given.expose() == SAMPLE_PASSWORD);
         let mut exposed = places.iter().filter(|(_, address, _)| !address.ip().to_canonical().is_loopback());
         // One in clear is the more exposed, and is what the words are about.
-        let Some((about, bind, is_tls)) = exposed.clone().find(|(_, _, is_tls)| !is_tls).or_else(|| exposed.next()) else {
+        let Some((about, bind, is_tls)) = exposed.clone().find(|(_, _, is_tls)| !is_tls).or_else(|| exposed.next())
+        else {
             if sample_password {
                 self.warn("ADMIN_PASSWORD is the password of the sample file, which everyone knows");
             }

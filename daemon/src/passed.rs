@@ -68,7 +68,10 @@ pub fn take() -> Result<Vec<Socket>, PassedError> {
     passed.map(|(descriptor, name)| look_at(own(descriptor), name)).collect()
 }
 
-#[expect(unsafe_code, reason = "a number becomes a descriptor that is owned; there is no other way to take over LISTEN_FDS")]
+#[expect(
+    unsafe_code,
+    reason = "a number becomes a descriptor that is owned; there is no other way to take over LISTEN_FDS"
+)]
 fn own(descriptor: RawFd) -> OwnedFd {
     // SAFETY: it is open, because its flags were set just now, and it is ours alone: the manager passed it to this process by
     // number, nothing in this process opened it, and `take` comes here once.

@@ -108,7 +108,10 @@ impl Reloader {
         }
         if !pending.is_empty() {
             let pending = pending.join(", ");
-            tracing::warn!(pending, "settings were changed that are read at the start alone; restart to take them into use");
+            tracing::warn!(
+                pending,
+                "settings were changed that are read at the start alone; restart to take them into use"
+            );
             status.push_str("; a restart is needed for ");
             status.push_str(&pending);
         }
@@ -118,8 +121,7 @@ impl Reloader {
 
 /// Reads and checks all there is to be read. Blocks.
 fn read_again(options: &Options, tls: Option<&Tls>) -> Result<(Loaded, Option<Identity>), ReloadError> {
-    let loaded =
-        Config::of_process(options).map_err(|Refused { mistakes, .. }| ReloadError::Refused(mistakes))?;
+    let loaded = Config::of_process(options).map_err(|Refused { mistakes, .. }| ReloadError::Refused(mistakes))?;
     let identity = tls.map(Tls::read_again).transpose().map_err(ReloadError::Certificate)?;
     Ok((loaded, identity))
 }

@@ -41,6 +41,7 @@ mod recovery;
 mod removal;
 mod s3;
 mod scrub;
+mod service;
 mod store_contract;
 mod tail;
 mod tidy;

@@ -14,6 +14,7 @@
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
+//! | a connection without a request, at the stop | [`LAST_REQUEST`] | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
 pub(crate) mod line;
@@ -87,6 +88,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests whose connection was cut at the stop have so long to see it and be recorded.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who connected before the stop and has asked nothing yet may still ask so long after it: their connection was taken out of
+/// the queue that the next daemon serves.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// So often it is looked whether they did.
+const FRESH_LOOK: Duration = Duration::from_millis(10);
 /// Longest request id taken from a client, octets.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -167,6 +173,12 @@ impl Drop for Slot {
     }
 }
 
+/// Resolves once the stop has begun and those who are connected had time to ask.
+async fn no_request_any_more(begun: &mut watch::Receiver<bool>) {
+    raised(begun).await;
+    tokio::time::sleep(LAST_REQUEST).await;
+}
+
 /// Who is let in, over all places to listen.
 struct Gate {
     slots: Arc<Slots>,
@@ -218,7 +230,7 @@ async fn accept(listener: Listener, gate: Arc<Gate>, shared: Arc<Shared>, mut st
                             let mut stopping = begun.clone();
                             let shaken = tokio::select! {
                                 biased;
-                                () = raised(&mut stopping) => return,
+                                () = no_request_any_more(&mut stopping) => return,
                                 shaken = place.shake(stream, &tls, shared.limits.get().head_timeout) => shaken,
                             };
                             match shaken {
@@ -305,7 +317,7 @@ pub(crate) struct Connection {
     opened: Instant,
     /// Requests being answered.
     in_flight: AtomicUsize,
-    /// Since when none is, milliseconds after `opened`.
+    /// Since when none is, milliseconds after `opened`; 0 before the first.
     quiet_since_ms: AtomicU64,
     /// When the first octet came since then, milliseconds after `opened` plus one; 0 for none yet.
     head_since_ms: AtomicU64,
@@ -343,8 +355,13 @@ impl Connection {
     }
 
     fn end(&self) {
-        self.quiet_since_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.quiet_since_ms.store(self.now_ms().max(1), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was asked yet.
+    fn is_fresh(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && self.quiet_since_ms.load(Ordering::Relaxed) == 0
     }
 
     /// Whether nothing was asked for too long.
@@ -384,7 +401,7 @@ pub(crate) async fn connection<S>(
     let mut line = Line::new(stream, shared.limits.get().body_idle, Arc::clone(&connection));
     let version = tokio::select! {
         biased;
-        () = raised(&mut begun) => return,
+        () = no_request_any_more(&mut begun) => return,
         sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.get().head_timeout) => match sniffed {
             Ok(version) => version,
             Err(_gone_or_silent) => return,
@@ -451,6 +468,15 @@ where
         tokio::select! {
             ended = served.as_mut() => return ended,
             () = raised(&mut begun) => {
+                // hyper would close a connection whose first head isn't complete; that head was not refused by anybody.
+                let mut looks = tokio::time::interval(FRESH_LOOK);
+                let mut left = LAST_REQUEST;
+                while connection.is_fresh() && !left.is_zero() {
+                    tokio::select! {
+                        ended = served.as_mut() => return ended,
+                        _ = looks.tick() => left = left.saturating_sub(FRESH_LOOK),
+                    }
+                }
                 close(served.as_mut());
                 return served.await;
             }
