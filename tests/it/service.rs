@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -172,7 +173,9 @@ fn restarts_refuse_nobody() {
 
 /// Writes the settings that are read again.
 fn write_settings(daemon: &Daemon, text: &str) {
-    fs::write(daemon.work_dir().join(".env"), text).unwrap();
+    let file = daemon.work_dir().join(".env");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Asks for a reload and waits until a line with this is said once more.

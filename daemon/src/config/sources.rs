@@ -144,8 +144,8 @@ impl Sources {
             .map(|setting| setting.name)
             .filter(|name| self.dotenv.get(*name).and_then(|entry| entry.value.as_deref()).is_some_and(is_value))
             .collect();
-        // Where it is not ours, we read it as its group: it must be open to that, and to nobody else.
-        let (others, right) = if owner == rustix::process::geteuid().as_raw() { (0o077, "0600") } else { (0o007, "0640") };
+        // Where it is root's, a service reads it as its group: it must be open to that, and to nobody else.
+        let (others, right) = if owner == 0 { (0o007, "0640") } else { (0o077, "0600") };
         if mode & others != 0 && !secrets.is_empty() {
             self.warnings.push(format!(
                 "{} holds {} and has mode {mode:04o}, so others may read it; set it to {right}",
