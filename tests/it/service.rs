@@ -137,8 +137,7 @@ fn restarts_refuse_nobody() {
     for round in 0..RESTARTS {
         // Half of an upload before the stop is asked for, the rest after it.
         let name = format!("m{round}");
-        let form =
-            Form::new().file("model.safetensors", &samples::large_safetensors(1 << 20, 7)).text("name", &name);
+        let form = Form::new().file("model.safetensors", &samples::large_safetensors(1 << 20, 7)).text("name", &name);
         let request = admin.request("POST", "/models").form(form);
         let mut connection = admin.connect();
         let body = request.body_octets();

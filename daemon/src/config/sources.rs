@@ -198,9 +198,7 @@ impl Sources {
             }
             (None, None) => {
                 let dir = self.credentials_dir.as_ref()?;
-                let is_absent = |path: &PathBuf| {
-                    matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
-                };
+                let is_absent = |path: &PathBuf| matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
                 // One that was loaded for itself wins over one of a folder that holds them all.
                 let places = [dir.join(name), dir.join(format!("{CREDENTIALS_FOLDER}_{name}"))];
                 let path = places.into_iter().find(|path| !is_absent(path))?;

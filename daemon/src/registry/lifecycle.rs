@@ -67,7 +67,7 @@ impl Registry {
         // What inspections are done under is a record of its own: the next start compares with it.
         let decide = move |_: &dyn Records, moment: Moment, _: &mut Note| {
             let record = RulesetRecord { id, policies: after, at_ms: moment.at_ms };
-            let writes = changes_policies.then(|| Write::PutRuleset(record));
+            let writes = changes_policies.then_some(Write::PutRuleset(record));
             Ok(((), writes.into_iter().collect()))
         };
         inner.commit(&Caller::system(), note, decide).await.map_err(|failure| failure.error)?;
