@@ -31,6 +31,7 @@ use crate::config::{Config, Loaded, Options};
 use crate::http::openapi;
 use crate::inspection::worker;
 use crate::logging;
+use crate::passed;
 use crate::registry::Seeded;
 use crate::registry::error::RegistryError;
 use crate::store::StoreError;
@@ -43,10 +44,6 @@ const BLOCKING_THREADS_MAX: usize = 128;
 /// Does a command that needs a configuration.
 pub fn execute(loaded: &Loaded, command: Command) -> Exit {
     let result = match command {
-        Command::Serve => {
-            logging::report(loaded);
-            serve::serve(&loaded.config)
-        }
         Command::InitDb => {
             logging::report_warnings(loaded);
             init_db(&loaded.config)
@@ -96,8 +93,9 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
             migrate_blobs::migrate_blobs(&loaded.config, &options)
         }
         Command::Openapi => return cli::out(openapi::text()),
-        // They need no registry, nor a valid configuration: main does them.
-        Command::Config(_)
+        // It may have been given sockets, and the others need no registry, nor a valid configuration: main does them.
+        Command::Serve
+        | Command::Config(_)
         | Command::GenSecret
         | Command::Witness(_)
         | Command::Scan(_)
@@ -106,6 +104,12 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         | Command::Man { .. } => return Exit::Usage,
     };
     ended(result)
+}
+
+/// `mregd serve`, at the sockets that were passed on, or else where the configuration says.
+pub fn serve(loaded: &Loaded, options: &Options, passed: Vec<passed::Socket>) -> Exit {
+    logging::report(loaded);
+    ended(serve::serve(&loaded.config, options, passed))
 }
 
 /// `mregd witness`: another program in the same binary, without a registry and without its configuration.

@@ -8,6 +8,7 @@
 pub mod database;
 pub mod dotenv;
 pub mod ingest;
+pub mod live;
 pub mod network;
 pub mod s3;
 pub mod secret;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use common::role::{Permission, Role};
 use database::{DatabaseAddress, SharedDatabase};
 use ingest::{DropFolder, UID_NOBODY};
-use network::{Listen, Proxies, SOCKET_PATH_MAX, TlsFiles};
+use network::{Listen, Passed, Proxies, SOCKET_PATH_MAX, TlsFiles};
 use s3::{ObjectStore, Place};
 use scan::{ScanPolicies, ScanPolicy};
 use secret::Readers;
@@ -52,7 +53,7 @@ const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 const CONSOLE_NAMES: [&str; 5] = ["MREG_CA_FILE", "MREG_PROFILE", "MREG_TOKEN", "MREG_TOKEN_FILE", "MREG_URL"];
 
 /// All that a deployment can change. The manual of each is in [`settings::GROUPS`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Everything on local disk; absolute.
     pub data_dir: PathBuf,
@@ -118,6 +119,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Mode of the sockets among them.
     pub socket_mode: u32,
+    /// Where a service manager listens for us: if anywhere, then nowhere else, and `bind` and `listen` are not used.
+    pub passed: Vec<Passed>,
     /// The certificate and its key, where there is TLS.
     pub tls: Option<TlsFiles>,
     /// Whether clear text is for this machine alone.
@@ -313,6 +316,9 @@ pub struct Options {
     /// Refuse to listen on a non-loopback address without TLS, instead of warning
     #[arg(long, global = true)]
     pub require_tls: bool,
+    /// Places that a service manager passed on; no option.
+    #[arg(skip = Vec::new())]
+    pub passed: Vec<Passed>,
 }
 
 /// A configuration and what there is to say about it.
@@ -464,6 +470,7 @@ impl Draft {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             listen: Vec::new(),
             socket_mode: 0,
+            passed: Vec::new(),
             // As the drop folder below: taken back where no files are named.
             tls: Some(TlsFiles::blank()),
             require_tls: false,
@@ -578,7 +585,7 @@ impl Config {
         loading.settle_witnesses();
         loading.settle_webhooks();
         loading.settle_tls();
-        loading.settle_places();
+        loading.settle_places(&options.passed);
         loading.check_sign_in();
         loading.check_exposure(options.require_tls);
         loading.take_surroundings();
@@ -986,7 +993,10 @@ impl Loading<'_> {
     }
 
     /// Places to listen, each once; and who sends downloads.
-    fn settle_places(&mut self) {
+    fn settle_places(&mut self, passed: &[Passed]) {
+        if !passed.is_empty() {
+            self.replace_places(passed);
+        }
         let mut places = std::mem::take(&mut self.draft.config.listen);
         for place in &mut places {
             if let Listen::Unix(path) = place {
@@ -1007,7 +1017,8 @@ impl Loading<'_> {
             }
             seen.push(place.clone());
         }
-        let has_socket = places.iter().any(|place| matches!(place, Listen::Unix(_)));
+        let mut all = places.iter().chain(passed.iter().map(|passed| &passed.at));
+        let has_socket = all.any(|place| matches!(place, Listen::Unix(_)));
         self.draft.config.listen = places;
         let Config { proxies, send_file, .. } = &self.draft.config;
         if proxies.unix && !has_socket && !self.is_mistaken("MREG_LISTEN") {
@@ -1018,6 +1029,21 @@ impl Loading<'_> {
                 "leaves downloads to nginx, and MREG_TRUSTED_PROXIES does not name it; set that as well, or say none",
             );
         }
+    }
+
+    /// Where somebody else listens for us, we listen nowhere.
+    fn replace_places(&mut self, passed: &[Passed]) {
+        for name in ["MREG_BIND", "MREG_LISTEN"].into_iter().filter(|name| self.is_set(name)).collect::<Vec<_>>() {
+            self.warn(format!(
+                "{name} is not used: the service manager passed sockets on, and says in their units where they are"
+            ));
+        }
+        let has_tls = self.draft.config.tls.is_some();
+        for problem in passed.iter().filter_map(|passed| passed.problem(has_tls)) {
+            self.mistake("LISTEN_FDNAMES", problem);
+        }
+        self.draft.config.listen.clear();
+        self.draft.config.passed = passed.to_vec();
     }
 
     fn check_sign_in(&mut self) {
@@ -1048,16 +1074,29 @@ impl Loading<'_> {
 
     /// Rules that depend on who can reach us.
     fn check_exposure(&mut self, require_tls: bool) {
-        let bind = self.draft.config.bind;
-        let about = if self.from.get("MREG_BIND") == Some(&Source::CommandLine) { "--bind" } else { "MREG_BIND" };
-        let sample_password =
-            self.draft.config.admin_password.as_ref().is_some_and(|password| password.expose() == SAMPLE_PASSWORD);
-        if bind.ip().to_canonical().is_loopback() {
+        let config = &self.draft.config;
+        let has_tls = config.tls.is_some() || self.is_mistaken("MREG_TLS_CERT") || self.is_mistaken("MREG_TLS_KEY");
+        let places: Vec<(String, SocketAddr, bool)> = if config.passed.is_empty() {
+            let is_option = self.from.get("MREG_BIND") == Some(&Source::CommandLine);
+            let about = if is_option { "--bind" } else { "MREG_BIND" };
+            vec![(about.to_owned(), config.bind, has_tls)]
+        } else {
+            let tcp = config.passed.iter().filter_map(|passed| match passed.at {
+                Listen::Tcp(address) => Some((passed.name.clone(), address, passed.is_tls(has_tls))),
+                Listen::Unix(_) => None,
+            });
+            tcp.collect()
+        };
+        let sample_password = config.admin_password.as_ref().is_some_and(|given| given.expose() == SAMPLE_PASSWORD);
+        let mut exposed = places.iter().filter(|(_, address, _)| !address.ip().to_canonical().is_loopback());
+        // One in clear is the more exposed, and is what the words are about.
+        let Some((about, bind, is_tls)) = exposed.clone().find(|(_, _, is_tls)| !is_tls).or_else(|| exposed.next())
+        else {
             if sample_password {
                 self.warn("ADMIN_PASSWORD is the password of the sample file, which everyone knows");
             }
             return;
-        }
+        };
         if self.draft.config.jwt_secret == JwtSecret::Generate && !self.is_mistaken("JWT_SECRET_KEY") {
             self.mistake(
                 "JWT_SECRET_KEY",
@@ -1076,7 +1115,7 @@ impl Loading<'_> {
                 ),
             );
         }
-        if self.draft.config.tls.is_some() || self.is_mistaken("MREG_TLS_CERT") || self.is_mistaken("MREG_TLS_KEY") {
+        if *is_tls {
             return;
         }
         let proxied = !self.draft.config.proxies.is_empty();

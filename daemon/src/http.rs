@@ -74,6 +74,7 @@ use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
 use crate::http::route::Route;
 use crate::ingest::queue::Handle;
+use crate::live::Live;
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::tls::Tls;
@@ -88,8 +89,8 @@ pub type Answer = Result<Response<Body>, Refused>;
 pub struct Shared {
     /// The domain.
     pub registry: Arc<Registry>,
-    /// Bounds of what is taken from the network.
-    pub limits: Limits,
+    /// Bounds of what is taken from the network; replaced as a whole by a reload.
+    pub limits: Live<Limits>,
     /// What is counted.
     pub metrics: Metrics,
     /// When the daemon started, milliseconds since the epoch.
@@ -115,8 +116,6 @@ pub struct Shared {
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Octets of one upload, all files.
-    pub upload_bytes_max: u64,
     /// A request's head must be complete so long after its first octet.
     pub head_timeout: Duration,
     /// A body may pause so long, in either direction.

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod clock;
+pub mod live;
 pub mod durable;
 pub mod blobs;
 pub mod inspect;
@@ -23,6 +24,8 @@ pub mod witness;
 pub mod cosigning;
 pub mod webhooks;
 pub mod notify;
+pub mod passed;
+pub mod reload;
 pub mod commands;
 pub mod manual;
 
@@ -47,7 +50,7 @@ use crate::blobs::s3::{self, S3Blobs, S3Options};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::s3::Place;
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
-use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess};
+use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, Options};
 use crate::cosigning::{Cosigning, CosigningError};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
@@ -58,9 +61,11 @@ use crate::ingest::Ingest;
 use crate::inspect::{Allowed, Ruleset};
 use crate::inspection::Inspector;
 use crate::inspection::pool::Workers;
+use crate::live::Live;
 use crate::registry::error::RegistryError;
 use crate::registry::scrub::position_file;
 use crate::registry::{Registry, Seeded, settings};
+use crate::reload::Reloader;
 use crate::store::sled::{OpenError, SledOptions, SledStore};
 use crate::store::{Health, Store};
 use crate::tls::Tls;
@@ -188,7 +193,7 @@ pub struct Opened {
 
 /// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
 pub async fn open(config: &Config) -> Result<Opened, StartError> {
-    let settings = registry_settings(config)?;
+    let settings = registry_settings(config, token_key(config)?)?;
     let options = store_options(config);
     let store = off_the_runtime(move || SledStore::open(&options)).await?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -395,7 +400,9 @@ pub struct Front {
     pub listeners: Vec<Listener>,
     /// The certificate of those in TLS.
     pub tls: Option<Arc<Tls>>,
-    /// Changes whenever the certificate shall be read again.
+    /// Where the settings came from, to read them again …
+    pub options: Options,
+    /// … whenever this changes.
     pub reload: watch::Receiver<u64>,
 }
 
@@ -428,7 +435,7 @@ pub async fn run(
     let (begin, begun) = watch::channel(false);
     let shared = Arc::new(Shared {
         registry: Arc::clone(&registry),
-        limits: limits(config),
+        limits: Live::new(limits(config)),
         metrics: Metrics::new(),
         started_at_ms: clock::now_ms(),
         stopping: begun.clone(),
@@ -452,7 +459,9 @@ pub async fn run(
     let webhooks = tokio::spawn(webhooks.run(own_stop.begun.clone()));
     let operator = tokio::spawn(control.serve(Arc::clone(&shared), own_stop));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-    let certificate = front.tls.map(|tls| tokio::spawn(tls::watch(tls, front.reload)));
+    let reloader = Reloader::new(front.options, config.clone(), Arc::clone(&shared), front.tls.clone());
+    let reloader = tokio::spawn(reloader.run(front.reload));
+    let certificate = front.tls.map(|tls| tokio::spawn(tls::watch(tls)));
     let cosigning = cosigning.map(|cosigning| tokio::spawn(cosigning.run()));
     if let Err(error) = registry.start_scrubbing() {
         tracing::error!(error = error_chain(&error), "the scrubber can't be started; blobs are not read again");
@@ -483,6 +492,7 @@ pub async fn run(
         tracing::error!(%error, "the control socket failed");
     }
     upkeep.abort();
+    reloader.abort();
     if let Some(certificate) = certificate {
         certificate.abort();
     }
@@ -535,14 +545,14 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 fn limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.connections_max,
-        upload_bytes_max: config.upload_bytes_max,
         head_timeout: config.header_timeout,
         body_idle: config.body_idle_timeout,
         shutdown: config.shutdown_timeout,
     }
 }
 
-fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> {
+/// What the registry needs of a configuration, with this key of tokens.
+fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Settings, StartError> {
     const MINUTE_S: u64 = 60;
     let protected = |alias: &String| {
         alias.parse().map_err(|error| StartError::Setting {
@@ -551,7 +561,7 @@ fn registry_settings(config: &Config) -> Result<settings::Settings, StartError> 
         })
     };
     Ok(settings::Settings {
-        jwt_secret: token_key(config)?,
+        jwt_secret,
         jwt_secret_previous: config.jwt_secret_previous.clone(),
         token_ttl: Duration::from_secs(u64::from(config.access_token_minutes) * MINUTE_S),
         session_ttl: Duration::from_secs(u64::from(config.session_hours) * 60 * MINUTE_S),

@@ -7,7 +7,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use common::api::LogLine;
 use tracing::field::{Field, Visit};
@@ -19,6 +19,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::clock;
@@ -38,7 +39,16 @@ pub enum LoggingError {
     /// `init` was called before in this process.
     #[error("diagnostics are already set up")]
     Twice(#[from] TryInitError),
+    /// The filter can't be replaced: there are no diagnostics any more.
+    #[error("the log filter can't be replaced")]
+    Gone(#[from] reload::Error),
 }
+
+/// Puts another filter in the place of that of the running subscriber.
+type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+/// That of the process, once its diagnostics are set up.
+static REFILTER: OnceLock<Refilter> = OnceLock::new();
 
 /// Sets up diagnostics for the whole process, and makes a panic one ERROR line (with the usual report after it if
 /// RUST_BACKTRACE asks for one).
@@ -46,14 +56,21 @@ pub enum LoggingError {
 /// # Errors
 /// [`LoggingError`]; neither happens to a process that calls this once with a loaded configuration.
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
-    let mut filter = EnvFilter::try_new(&logging.filter)?;
-    for target in SIGNERS {
-        filter = filter.add_directive(format!("{target}=warn").parse()?);
-    }
-    match logging.format {
-        LogFormat::Json => json_subscriber(filter, stderr).with(Newest).try_init()?,
-        LogFormat::Text => text_subscriber(filter, Style::of_stderr(logging), stderr).with(Newest).try_init()?,
-    }
+    let filter = filter_of(logging)?;
+    let refilter = match logging.format {
+        LogFormat::Json => {
+            let (subscriber, refilter) = json_subscriber(filter, stderr);
+            subscriber.with(Newest).try_init()?;
+            refilter
+        }
+        LogFormat::Text => {
+            let (subscriber, refilter) = text_subscriber(filter, Style::of_stderr(logging), stderr);
+            subscriber.with(Newest).try_init()?;
+            refilter
+        }
+    };
+    // Only the first call comes here.
+    let _first = REFILTER.set(refilter);
     let usual_report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -63,6 +80,26 @@ pub fn init(logging: &Logging) -> Result<(), LoggingError> {
         }
     }));
     Ok(())
+}
+
+/// Goes on with the filter of these settings; nothing else of them.
+///
+/// # Errors
+/// [`LoggingError`]: the filter before it stays.
+pub fn set_filter(logging: &Logging) -> Result<(), LoggingError> {
+    let filter = filter_of(logging)?;
+    match REFILTER.get() {
+        Some(refilter) => Ok(refilter(filter)?),
+        None => Ok(()),
+    }
+}
+
+fn filter_of(logging: &Logging) -> Result<EnvFilter, LoggingError> {
+    let mut filter = EnvFilter::try_new(&logging.filter)?;
+    for target in SIGNERS {
+        filter = filter.add_directive(format!("{target}=warn").parse()?);
+    }
+    Ok(filter)
 }
 
 /// Lines that are kept for the console.
@@ -176,29 +213,36 @@ fn text_subscriber<W>(
     filter: EnvFilter,
     style: Style,
     writer: W,
-) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
+) -> (impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static, Refilter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(false)
         .event_format(OneLine(style))
-        .finish()
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    (builder.finish(), Box::new(move |filter| handle.reload(filter)))
 }
 
-fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static
+fn json_subscriber<W>(
+    filter: EnvFilter,
+    writer: W,
+) -> (impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static, Refilter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .finish()
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    (builder.finish(), Box::new(move |filter| handle.reload(filter)))
 }
 
 /// An event as one line of text. Control characters in it are escaped: a value that a client chose must not be able to
@@ -299,9 +343,26 @@ mod tests {
     fn text(style: Style) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = text_subscriber(EnvFilter::new("info"), style, move || writer.clone());
+        let (subscriber, _refilter) = text_subscriber(EnvFilter::new("info"), style, move || writer.clone());
         tracing::subscriber::with_default(subscriber, speak);
         sink.text()
+    }
+
+    /// Another filter holds at once, and nothing but it changes.
+    #[test]
+    fn filters_are_replaced() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let style = Style::Stamped { color: false };
+        let (subscriber, refilter) = text_subscriber(EnvFilter::new("info"), style, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            speak();
+            refilter(EnvFilter::new("debug")).unwrap();
+            speak();
+            refilter(EnvFilter::new("error")).unwrap();
+            speak();
+        });
+        assert_eq!((sink.text().matches("hello").count(), sink.text().matches("not said").count()), (2, 1));
     }
 
     /// The journal gets a priority and no time; whatever is in the values, it stays one line without control characters.
@@ -329,7 +390,8 @@ mod tests {
     fn json_lines_are_objects() {
         let sink = Sink::default();
         let writer = sink.clone();
-        tracing::subscriber::with_default(json_subscriber(EnvFilter::new("info"), move || writer.clone()), speak);
+        let (subscriber, _refilter) = json_subscriber(EnvFilter::new("info"), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, speak);
         let text = sink.text();
         assert_eq!(text.lines().count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -7,6 +7,7 @@ use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
 use daemon::manual;
+use daemon::{error_chain, passed};
 
 fn main() -> ExitCode {
     common::tls::install();
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options, command: Option<Command>) -> Exit {
     match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(options),
         Command::Config(command) => cli::config(options, &command),
         Command::GenSecret => cli::gen_secret(),
         Command::Completions { shell } => manual::completions(shell),
@@ -26,8 +28,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         Command::Log(command @ (LogCommand::Verify(_) | LogCommand::Export(_) | LogCommand::Tail(_))) => {
             commands::read_log(options, command)
         }
-        command @ (Command::Serve
-        | Command::InitDb
+        command @ (Command::InitDb
         | Command::User(_)
         | Command::Token(_)
         | Command::Log(_)
@@ -43,6 +44,23 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,
         },
+    }
+}
+
+/// Serves, at the sockets that a service manager passed on if it did: the rules about who can reach us go by those then.
+fn serve(options: &Options) -> Exit {
+    let passed = match passed::take() {
+        Ok(passed) => passed,
+        Err(error) => {
+            cli::err(&format!("error: {}", error_chain(&error)));
+            return Exit::Config;
+        }
+    };
+    let places = passed.iter().map(|socket| socket.place.clone()).collect();
+    let options = Options { passed: places, ..options.clone() };
+    match prepare(&options) {
+        Ok(loaded) => commands::serve(&loaded, &options, passed),
+        Err(exit) => exit,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Word to the service manager (sd_notify(3)): ready, alive, stopping. Knows the protocol by its crate; refuses to know
+//! Word to the service manager (sd_notify(3)): ready, alive, reloading, stopping. Knows the protocol by its crate; refuses to know
 //! what is being started. Without a service manager nothing is said and nothing fails.
 
 use std::future::Future;
@@ -17,6 +17,20 @@ const EXTENSION_EVERY: Duration = Duration::from_secs(15);
 /// Requests are accepted.
 pub fn ready() {
     say(&[NotifyState::Ready, NotifyState::Status("serving")]);
+}
+
+/// Settings are read again; [`reloaded`] follows. The time says which of several this is (`Type=notify-reload`); managers
+/// that don't know it pass over it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => say(&[NotifyState::Reloading, now, NotifyState::Status("reading the settings again")]),
+        Err(error) => tracing::debug!(%error, "the service manager can't be told that settings are read again"),
+    }
+}
+
+/// What came of that, in a few words.
+pub fn reloaded(status: &str) {
+    say(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Nothing new is accepted.

@@ -109,6 +109,7 @@ use crate::auth::webhook::WebhookKey;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
 use crate::inspection::Inspector;
+use crate::live::Live;
 use crate::registry::access::Caller;
 use crate::registry::commit::{Note, logged_ip};
 use crate::registry::error::{Logged, RegistryError};
@@ -145,7 +146,8 @@ pub struct Registry {
 pub(crate) struct Inner {
     store: Arc<dyn Store>,
     blobs: Arc<dyn Blobs>,
-    settings: Settings,
+    /// What the operator decides; replaced as a whole by a reload.
+    settings: Live<Settings>,
     tokens: TokenKeys,
     fingerprints: FingerprintKey,
     places: PlaceKey,
@@ -235,7 +237,7 @@ impl Registry {
             checking: Arc::default(),
             feed,
             webhook_key: WebhookKey::new(settings.webhooks.key.clone()),
-            settings,
+            settings: Live::new(settings),
         });
         let upkeep = upkeep::start(&inner);
         Ok(Self { inner, upkeep })
@@ -331,14 +333,14 @@ impl Registry {
         self.inner.intake.open()
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    /// The settings of this moment.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings()
     }
 
     /// A client's address as far as it may be written down.
     pub fn shown_ip(&self, ip: IpAddr) -> Option<String> {
-        logged_ip(ip, self.inner.settings.client_ip)
+        logged_ip(ip, self.inner.settings().client_ip)
     }
 
     /// Ends upkeep, waits for tasks under way, writes what is still counted, and closes the store.
@@ -373,6 +375,11 @@ impl Drop for Registry {
 }
 
 impl Inner {
+    /// The settings of this moment. Who needs two of them that belong together asks once.
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
+
     async fn space(self: &Arc<Self>) -> Result<Space, RegistryError> {
         let inner = Arc::clone(self);
         let space = tokio::task::spawn_blocking(move || inner.blobs.space()).await;

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::certificate::{Certificate, day};
@@ -19,13 +19,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::config::network::TlsFiles;
 use crate::config::secret::Readers;
+use crate::live::Live;
 
 /// The files are looked at so often; a pair counts as changed once two looks in a row show the same.
 const LOOK: Duration = Duration::from_secs(5);
@@ -163,7 +163,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// The pair in use.
 pub struct Tls {
     files: TlsFiles,
-    current: RwLock<Arc<Identity>>,
+    current: Live<Identity>,
+    /// The state of the files that was read last.
+    seen: Mutex<[Option<Stamp>; 2]>,
     /// Why a newer pair is not in use.
     refused: Mutex<Option<String>>,
     reloads: AtomicU64,
@@ -175,9 +177,11 @@ impl Tls {
     /// Serves with a pair that was loaded from these files.
     #[must_use]
     pub fn new(files: TlsFiles, identity: Identity) -> Self {
+        let seen = Mutex::new([stamp(&files.cert), stamp(&files.key)]);
         Self {
             files,
-            current: RwLock::new(Arc::new(identity)),
+            current: Live::new(identity),
+            seen,
             refused: Mutex::new(None),
             reloads: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -187,7 +191,7 @@ impl Tls {
 
     /// The pair for a new connection.
     pub fn current(&self) -> Arc<Identity> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.current.get()
     }
 
     /// Why a newer pair is not in use, if there is one.
@@ -215,8 +219,14 @@ impl Tls {
         self.current().certificate.days_left(clock::now_ms().div_euclid(clock::SECOND_MS))
     }
 
-    /// Reads the files again and takes what is in them into use, or says why not. Blocks.
-    fn reload(&self) {
+    /// Reads the files again; what is in them is not in use yet. Blocks.
+    ///
+    /// # Errors
+    /// [`TlsFileError`], which is said, and shown until there is a good pair.
+    pub fn read_again(&self) -> Result<Identity, TlsFileError> {
+        // Before reading: what is written meanwhile is another state.
+        let seen = self.stamps();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         let now_s = clock::now_ms().div_euclid(clock::SECOND_MS);
         let loaded = Identity::load(&self.files).and_then(|identity| {
             let not_after_s = identity.certificate.not_after_s;
@@ -225,23 +235,22 @@ impl Tls {
             }
             Ok(identity)
         });
-        let refused = match loaded {
-            Ok(identity) => {
-                let Certificate { names, not_after_s, key, .. } = &identity.certificate;
-                let until = day(*not_after_s);
-                tracing::info!(names = names.join(","), until, key = key.to_string(), "the certificate was read again");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
-                self.reloads.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-            Err(error) => {
-                let why = crate::error_chain(&error);
-                tracing::error!(error = why, "the new certificate is not used; the one before stays");
-                self.refusals.fetch_add(1, Ordering::Relaxed);
-                Some(why)
-            }
-        };
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        loaded.inspect_err(|error| {
+            let why = crate::error_chain(error);
+            tracing::error!(error = why, "the new certificate is not used; the one before stays");
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        })
+    }
+
+    /// Takes a pair into use for new connections.
+    pub fn take_into_use(&self, identity: Identity) {
+        let Certificate { names, not_after_s, key, .. } = &identity.certificate;
+        let until = day(*not_after_s);
+        tracing::info!(names = names.join(","), until, key = key.to_string(), "the certificate was read again");
+        self.current.set(identity);
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn stamps(&self) -> [Option<Stamp>; 2] {
@@ -265,34 +274,29 @@ impl Tls {
     }
 }
 
-/// Looks after the pair until it is dropped: reads it again when its files change, and whenever `asked` does.
-pub async fn watch(tls: Arc<Tls>, mut asked: watch::Receiver<u64>) {
+/// Looks after the pair until it is dropped: reads it again when its files change.
+pub async fn watch(tls: Arc<Tls>) {
     let look = |tls: &Arc<Tls>| {
         let tls = Arc::clone(tls);
         // A file system that hangs must not hang connections.
         async move { tokio::task::spawn_blocking(move || tls.stamps()).await.unwrap_or_default() }
     };
-    let mut known = look(&tls).await;
-    let mut last = known;
+    let mut last = look(&tls).await;
     let mut said_at_days = None;
     let mut round = tokio::time::interval(LOOK);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut nobody_asks = false;
     loop {
-        let now = tokio::select! {
-            _ = round.tick() => false,
-            changed = asked.changed(), if !nobody_asks => {
-                nobody_asks = changed.is_err();
-                !nobody_asks
-            }
-        };
+        round.tick().await;
         let seen = look(&tls).await;
+        let known = *tls.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // One of the two is written after the other: between them they don't fit.
-        if now || (seen != known && seen == last) {
-            known = seen;
-            let tls = Arc::clone(&tls);
-            if tokio::task::spawn_blocking(move || tls.reload()).await.is_err() {
-                tracing::error!("reading the certificate again failed");
+        if seen != known && seen == last {
+            let reading = Arc::clone(&tls);
+            match tokio::task::spawn_blocking(move || reading.read_again()).await {
+                Ok(Ok(identity)) => tls.take_into_use(identity),
+                // It was said.
+                Ok(Err(_refused)) => {}
+                Err(_panicked) => tracing::error!("reading the certificate again failed"),
             }
         }
         last = seen;

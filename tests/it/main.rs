@@ -47,6 +47,7 @@ mod removal;
 mod retention;
 mod s3;
 mod scrub;
+mod service;
 mod store_contract;
 mod tail;
 mod tidy;

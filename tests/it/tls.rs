@@ -166,6 +166,8 @@ fn refuses_bad_pairs() {
 fn reloads_under_load() {
     let mut place = Place::start(&[]);
     place.daemon.expect_line("the new certificate is not used");
+    // All that a signal asks for is refused with it.
+    place.daemon.expect_line("the settings stay as they were");
     let first = place.key();
     let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers: Vec<_> = (0..4)

@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -122,6 +123,8 @@ pub struct Daemon {
     verified: bool,
     /// The user of the machine it runs as, if not as the suite does.
     uid: Option<u32>,
+    /// Sockets that are passed to it as a service manager would, with their names.
+    passed: Vec<(String, OwnedFd)>,
 }
 
 impl Daemon {
@@ -171,7 +174,41 @@ impl Daemon {
             admin: Mutex::new(None),
             verified: true,
             uid: None,
+            passed: Vec::new(),
         }
+    }
+
+    /// Passes a socket to each run from now on, as a service manager would (sd_listen_fds(3)). It stays open between them.
+    pub fn pass(&mut self, name: &str, socket: impl Into<OwnedFd>) {
+        self.passed.push((name.to_owned(), socket.into()));
+    }
+
+    /// The program, as it is told of sockets: they are moved to where the protocol says by a shell, which then becomes the
+    /// program, so that the process is the one that is named.
+    fn activated(&self) -> (Command, Vec<OwnedFd>) {
+        // Above those that the shell sets, so that none is overwritten before it is moved.
+        const ABOVE: i32 = 100;
+        let lent: Vec<OwnedFd> = self
+            .passed
+            .iter()
+            .map(|(_name, socket)| {
+                let lent = rustix::io::fcntl_dupfd_cloexec(socket, ABOVE).unwrap();
+                rustix::io::fcntl_setfd(&lent, rustix::io::FdFlags::empty()).unwrap();
+                lent
+            })
+            .collect();
+        let moves =
+            lent.iter().enumerate().map(|(at, lent)| format!("exec {}<&{1} {1}<&-; ", at + 3, lent.as_raw_fd()));
+        let names: Vec<&str> = self.passed.iter().map(|(name, _socket)| name.as_str()).collect();
+        let script = format!(
+            "{}export LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={}; exec \"$0\" \"$@\"",
+            moves.collect::<String>(),
+            lent.len(),
+            names.join(":")
+        );
+        let mut command = Command::new("bash");
+        command.args(["-ec", &script]).arg(binary());
+        (command, lent)
     }
 
     /// Runs as another user of the machine from now on, without groups and capabilities; only root may. The directories so
@@ -194,7 +231,14 @@ impl Daemon {
     /// Starts on the same directories, and waits until it says where it listens.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs already");
-        let mut child = self.command(&[] as &[&str]).stdin(Stdio::null()).spawn().expect("mregd starts");
+        let mut child = if self.passed.is_empty() {
+            self.command(&[] as &[&str]).stdin(Stdio::null()).spawn().expect("mregd starts")
+        } else {
+            let (mut command, lent) = self.activated();
+            let child = self.in_place(&mut command).stdin(Stdio::null()).spawn().expect("mregd starts");
+            drop(lent);
+            child
+        };
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         let address = ([127, 0, 0, 1], 0).into();
@@ -214,8 +258,13 @@ impl Daemon {
         let lines = running.stdout.so_far();
         let further = lines.iter().filter_map(|line| line.trim_start().strip_prefix("also at")).map(str::trim);
         let clear = std::iter::once(first.as_str()).chain(further).find_map(|place| place.strip_prefix("http://"));
-        let place = clear.or(first.strip_prefix("https://")).unwrap_or_else(|| panic!("the first line is {first:?}"));
-        running.address = place.parse().expect("an address and port");
+        let place = clear.or(first.strip_prefix("https://"));
+        // A daemon at sockets of this machine alone has no address.
+        if let Some(place) = place {
+            running.address = place.parse().expect("an address and port");
+        } else {
+            assert!(first.starts_with("unix:"), "the first line is {first:?}");
+        }
         running.url = first;
         self.running = Some(running);
     }
@@ -235,15 +284,19 @@ impl Daemon {
                 command
             }
         };
+        self.in_place(command.args(arguments));
         command
-            .args(arguments)
+    }
+
+    /// Gives a command this daemon's environment, directory and streams.
+    fn in_place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.root.path().join("work"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+            .stderr(Stdio::piped())
     }
 
     /// Runs the program to its end with this on standard input.
@@ -266,6 +319,19 @@ impl Daemon {
         });
         let status = wait_for(&mut child);
         Output { status, stdout: out.join().unwrap(), stderr: read.join().unwrap() }
+    }
+
+    /// Runs the program with the sockets that are passed, until it ends by itself.
+    pub fn run_activated(&self) -> Output {
+        let (mut command, lent) = self.activated();
+        let mut child = self.in_place(&mut command).stdin(Stdio::null()).spawn().expect("mregd starts");
+        drop(lent);
+        let status = wait_for(&mut child);
+        let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+        // A few lines, which the pipes hold.
+        child.stdout.take().unwrap().read_to_end(&mut output.stdout).unwrap();
+        child.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
+        output
     }
 
     /// A line with this in it is no surprise on standard error.

@@ -60,7 +60,7 @@ actions! {
     LogKeyRotate "log.key_rotate" "a signing key was added or retired"
     LogRecover "log.recover" "a torn record was cut or derived data rebuilt at start"
     LogRollbackAccepted "log.rollback_accepted" "older data were accepted, under a new origin"
-    ConfigChange "config.change" "the effective settings differ from the last run"
+    ConfigChange "config.change" "settings were changed while the daemon serves"
     AuthLogin "auth.login" "a sign-in"
     AuthLogout "auth.logout" "a sign-out"
     AuthRefresh "auth.refresh" "a token was exchanged for a fresh one"

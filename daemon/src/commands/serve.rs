@@ -15,49 +15,54 @@ use tokio::sync::watch;
 use super::{Failed, exit_of, runtime};
 use crate::cli::{self, Exit};
 use crate::config::network::{Listen, TlsFiles};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Options, Secret};
 use crate::http::server::Stop;
 use crate::http::server::listen::{Listener, Socket};
 use crate::registry::Seeded;
 use crate::tls::{Identity, Tls};
-use crate::{Front, Opened, clock, durable, error_chain, notify, url_of};
+use crate::{Front, Opened, clock, durable, error_chain, notify, passed, url_of};
 
 /// Characters of a certificate's names that are shown.
 const NAMES_CHARS_MAX: usize = 160;
 /// Connections that may wait to be accepted; the kernel has its own bound besides (net.core.somaxconn).
 const BACKLOG: i32 = 1024;
 
-pub(super) fn serve(config: &Config) -> Result<(), Failed> {
+pub(super) fn serve(config: &Config, options: &Options, passed: Vec<passed::Socket>) -> Result<(), Failed> {
     // Before anything is created: neither a second daemon at the same place nor one without its certificate should leave a
     // trace.
     let tls = config.tls.as_ref().map(certificate).transpose()?.map(Arc::new);
-    let bound = bind(config.bind)?;
+    let bound = if passed.is_empty() { Some(bind(config.bind)?) } else { None };
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let meaning = if tls.is_some() { "SIGHUP: the certificate is read again" } else { "SIGHUP means nothing here" };
-        let Signals { stop, hangups } = signals(meaning)?;
-        let (listener, address) = listener(bound, config.bind)?;
-        let mut places = vec![match &tls {
-            Some(tls) => Listener::Tls(listener, Arc::clone(tls)),
-            None => Listener::Tcp(listener),
-        }];
-        let mut further = Vec::new();
+        let Signals { stop, hangups } = signals("SIGHUP: the settings are read again")?;
+        let mut places = Vec::new();
+        let mut shown = Vec::new();
+        if let Some(bound) = bound {
+            let (listener, address) = listener(bound, config.bind)?;
+            shown.push(url_of(address, tls.is_some()));
+            places.push(tcp(listener, tls.as_ref()));
+        }
         for place in &config.listen {
-            let (place, shown) = open(place, config.socket_mode)?;
+            let (place, url) = open(place, config.socket_mode)?;
             places.push(place);
-            further.push(shown);
+            shown.push(url);
+        }
+        for socket in passed {
+            let (place, url) = take_over(socket, tls.as_ref())?;
+            places.push(place);
+            shown.push(url);
         }
         let opened = tokio::select! {
             opened = notify::while_starting(crate::open(config)) => opened?,
             // Recovery can be interrupted anywhere: it begins anew at the next start.
             () = asked_to_stop(stop.clone()) => return Ok(()),
         };
-        let greeting = greeting(config, &opened, address, &further, tls.as_deref());
+        let greeting = greeting(config, &opened, &shown, tls.as_deref());
         let announce = move || {
             // Nobody may be listening to standard output; the registry serves all the same.
             let _said = cli::out(&greeting);
         };
-        let front = Front { listeners: places, tls, reload: hangups };
+        let front = Front { listeners: places, tls, options: options.clone(), reload: hangups };
         crate::run(config, opened.registry, opened.cosigning, opened.ingest, front, stop, announce).await?;
         Ok(())
     });
@@ -89,6 +94,33 @@ fn listener(bound: std::net::TcpListener, asked: SocketAddr) -> Result<(TcpListe
     let listener = TcpListener::from_std(bound).map_err(|error| cannot_listen(asked, &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(asked, &error))?;
     Ok((listener, address))
+}
+
+/// TCP, in TLS if there is any.
+fn tcp(listener: TcpListener, tls: Option<&Arc<Tls>>) -> Listener {
+    match tls {
+        Some(tls) => Listener::Tls(listener, Arc::clone(tls)),
+        None => Listener::Tcp(listener),
+    }
+}
+
+/// Serves at a socket that was passed on; how that is shown.
+fn take_over(passed: passed::Socket, tls: Option<&Arc<Tls>>) -> Result<(Listener, String), Failed> {
+    let passed::Socket { place, socket } = passed;
+    let failed = |error: io::Error| {
+        Failed::new(Exit::Unavailable, format_args!("can't serve at {}, which was passed on: {error}", place.at))
+    };
+    match &place.at {
+        Listen::Tcp(address) => {
+            let tls = tls.filter(|_tls| place.is_tls(true));
+            let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
+            Ok((tcp(listener, tls), url_of(*address, tls.is_some())))
+        }
+        Listen::Unix(_path) => {
+            let socket = Socket::passed(socket.into()).map_err(failed)?;
+            Ok((Listener::Unix(socket), place.at.to_string()))
+        }
+    }
 }
 
 /// Listens at a further place; how that is shown.
@@ -180,12 +212,19 @@ fn keep_from_the_journal(config: &Config, password: &Secret) -> Option<PathBuf> 
 }
 
 /// What is said on standard output. The first line is the address and nothing else, for scripts.
-fn greeting(config: &Config, opened: &Opened, address: SocketAddr, further: &[String], tls: Option<&Tls>) -> String {
-    let first = url_of(address, tls.is_some());
+fn greeting(config: &Config, opened: &Opened, places: &[String], tls: Option<&Tls>) -> String {
+    // There is at least one: what is passed on, or else MREG_BIND.
+    let first = places.first().cloned().unwrap_or_default();
     let certificate = tls.map(|tls| tls.current().certificate.clone());
     // The examples work under a name that the certificate is for.
-    let url = match certificate.as_ref().and_then(|certificate| certificate.names.first()) {
-        Some(name) if !name.contains(':') && !name.starts_with('*') => format!("https://{name}:{}", address.port()),
+    let name = certificate.as_ref().and_then(|certificate| certificate.names.first());
+    let url = match (name, first.strip_prefix("https://").and_then(|address| address.rsplit_once(':'))) {
+        (Some(name), Some((_ip, port))) if !name.contains(':') && !name.starts_with('*') => {
+            format!("https://{name}:{port}")
+        }
+        _ if first.starts_with("unix:") => {
+            format!("--unix-socket {} http://localhost", first.trim_start_matches("unix:"))
+        }
         _ => first.clone(),
     };
     let identity = opened.registry.identity();
@@ -194,7 +233,7 @@ fn greeting(config: &Config, opened: &Opened, address: SocketAddr, further: &[St
     let mut fact = |name: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
-    for place in further {
+    for place in places.iter().skip(1) {
         fact("also at", place);
     }
     if let Some(certificate) = &certificate {

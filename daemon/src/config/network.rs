@@ -35,6 +35,43 @@ impl fmt::Display for Listen {
     }
 }
 
+/// A place that somebody else opened and passed on, by which it replaces `MREG_BIND` and `MREG_LISTEN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// What it is called: `FileDescriptorName=` of its .socket unit, or the unit's own name.
+    pub name: String,
+    /// Where it is.
+    pub at: Listen,
+}
+
+impl Passed {
+    /// Whether TLS is spoken there, by its name: `https` or `tls`, or not where it is `http`. Under any other name it is as
+    /// `MREG_BIND` would be: in TLS, if there is any. A socket of this machine is always in clear.
+    #[must_use]
+    pub fn is_tls(&self, has_tls: bool) -> bool {
+        match (&self.at, self.name.as_str()) {
+            (Listen::Unix(_), _) | (Listen::Tcp(_), "http") => false,
+            (Listen::Tcp(_), "https" | "tls") => true,
+            (Listen::Tcp(_), _) => has_tls,
+        }
+    }
+
+    /// What is wrong with its name, if there is something.
+    pub(super) fn problem(&self, has_tls: bool) -> Option<String> {
+        let Self { name, at } = self;
+        match (at, name.as_str()) {
+            (Listen::Tcp(_), "https" | "tls") if !has_tls => {
+                Some(format!("{name} at {at} was passed on to speak TLS; set MREG_TLS_CERT and MREG_TLS_KEY"))
+            }
+            (Listen::Tcp(_), "unix") => Some(format!("{name} at {at} is TCP; correct FileDescriptorName= of its unit")),
+            (Listen::Unix(_), "http" | "https" | "tls") => {
+                Some(format!("{name} at {at} is no TCP; correct FileDescriptorName= of its unit"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The certificate of the daemon and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::database::DatabaseAddress;
 use super::ingest::{self, DropFolder};
+use super::live::LIVE;
 use super::network::{self, ForwardedBy, TlsFiles};
 use super::s3::{self, Place};
 use super::scan::{self, ScanPolicies};
@@ -1347,13 +1348,14 @@ pub fn sample() -> String {
          # Every line is a comment: without any setting, mregd serves 127.0.0.1:8000 and keeps its data in\n\
          # ./mreg-data.\n\
          # A secret may come from a file of mode 0600 instead (NAME_FILE=/path), or from a systemd credential NAME.\n\
+         # What a reload (SIGHUP) takes over says so; all else needs a restart.\n\
          # `mregd config check` tells what is wrong, `mregd config show` what holds and where it comes from.\n",
     );
     for group in GROUPS {
         text += &format!("\n\n# ==== {} ====\n", group.title);
         for setting in group.settings {
             text.push('\n');
-            for line in wrap(setting.doc, 98) {
+            for line in wrap(&manual(setting), 98) {
                 text += &format!("# {line}\n");
             }
             let example = match &setting.default {
@@ -1370,6 +1372,12 @@ pub fn sample() -> String {
     text
 }
 
+/// What there is to say about a setting, and whether it can change while the daemon serves.
+fn manual(setting: &Setting) -> String {
+    let live = if LIVE.contains(&setting.name) { " A reload takes it over." } else { "" };
+    format!("{}{live}", setting.doc)
+}
+
 /// The settings as a Markdown table for the reference manual.
 #[must_use]
 pub fn markdown() -> String {
@@ -1382,7 +1390,7 @@ pub fn markdown() -> String {
             (_, Default::Unset) => "none".to_owned(),
         };
         let file = if matches!(setting.kind, Kind::Secret { .. }) { " (or a file, or a credential)" } else { "" };
-        let _ = writeln!(text, "| `{}`{file} | {default} | {} |", setting.name, setting.doc);
+        let _ = writeln!(text, "| `{}`{file} | {default} | {} |", setting.name, manual(setting));
     }
     text
 }

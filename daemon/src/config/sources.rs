@@ -18,6 +18,10 @@ use super::{Mistake, settings};
 /// The longest `.env` file, in octets.
 const DOTENV_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What systemd puts before the name of a file, and an underscore between, where the unit loads a whole folder under this
+/// name (`LoadCredential=mregd:/etc/mregd/credentials`).
+const CREDENTIALS_FOLDER: &str = "mregd";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -100,7 +104,7 @@ impl Sources {
 
     fn read_dotenv(&mut self, env_file: Option<&Path>) {
         let path = self.working_dir.join(env_file.unwrap_or(Path::new(".env")));
-        let (text, mode) = match read_text(&path) {
+        let (text, mode, owner) = match read_text(&path) {
             Ok(read) => read,
             // Only a file that was asked for has to be there.
             Err(error)
@@ -140,9 +144,11 @@ impl Sources {
             .map(|setting| setting.name)
             .filter(|name| self.dotenv.get(*name).and_then(|entry| entry.value.as_deref()).is_some_and(is_value))
             .collect();
-        if mode & 0o077 != 0 && !secrets.is_empty() {
+        // Where it is root's, a service reads it as its group: it must be open to that, and to nobody else.
+        let (others, right) = if owner == 0 { (0o007, "0640") } else { (0o077, "0600") };
+        if mode & others != 0 && !secrets.is_empty() {
             self.warnings.push(format!(
-                "{} holds {} and has mode {mode:04o}, so others may read it; set it to 0600",
+                "{} holds {} and has mode {mode:04o}, so others may read it; set it to {right}",
                 self.dotenv_file,
                 secrets.join(", ")
             ));
@@ -191,10 +197,11 @@ impl Sources {
                 self.secret_file(&file_name, &path, source)
             }
             (None, None) => {
-                let path = self.credentials_dir.as_ref()?.join(name);
-                if matches!(std::fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-                    return None;
-                }
+                let dir = self.credentials_dir.as_ref()?;
+                let is_absent = |path: &PathBuf| matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+                // One that was loaded for itself wins over one of a folder that holds them all.
+                let places = [dir.join(name), dir.join(format!("{CREDENTIALS_FOLDER}_{name}"))];
+                let path = places.into_iter().find(|path| !is_absent(path))?;
                 self.secret_file(name, &path, Source::Credential)
             }
         }
@@ -239,8 +246,8 @@ impl Sources {
     }
 }
 
-/// The text of a file and its permission bits.
-fn read_text(path: &Path) -> io::Result<(String, u32)> {
+/// The text of a file, its permission bits and its owner.
+fn read_text(path: &Path) -> io::Result<(String, u32, u32)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
@@ -256,7 +263,7 @@ fn read_text(path: &Path) -> io::Result<(String, u32)> {
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|octet| **octet == b'\n').count() + 1;
         io::Error::other(format!("line {line} is not UTF-8"))
     })?;
-    Ok((text, metadata.mode() & 0o7777))
+    Ok((text, metadata.mode() & 0o7777, metadata.uid()))
 }
 
 /// The setting of this name, also if it is the file of a secret.

@@ -194,7 +194,7 @@ pub(crate) async fn status(call: &Call) -> Answer {
             total: shared.metrics.requests_total(),
             per_1000_seconds: shared.metrics.requests_per_1000_seconds(),
             connections: shared.metrics.connections() as u64,
-            connections_max: shared.limits.connections_max as u64,
+            connections_max: shared.limits.get().connections_max as u64,
             tails: registry.tails() as u64,
             kinds: shared.metrics.kinds(),
         },

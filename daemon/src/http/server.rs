@@ -14,6 +14,7 @@
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
+//! | a connection without a request, at the stop | [`LAST_REQUEST`] | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
 pub(crate) mod line;
@@ -87,6 +88,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests whose connection was cut at the stop have so long to see it and be recorded.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who connected before the stop and has asked nothing yet may still ask so long after it: their connection was taken out of
+/// the queue that the next daemon serves.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// So often it is looked whether they did.
+const FRESH_LOOK: Duration = Duration::from_millis(10);
 /// Longest request id taken from a client, octets.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -145,9 +151,37 @@ pub async fn raised(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
 }
 
+/// Connections that are served, over all places to listen: as many as the limit of the moment lets in. A lower limit cuts
+/// nobody; it holds for who comes next.
+#[derive(Default)]
+struct Slots(AtomicUsize);
+
+/// The place of one connection.
+struct Slot(Arc<Slots>);
+
+impl Slots {
+    fn take(self: &Arc<Self>, max: usize) -> Option<Slot> {
+        let taken =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < max).then_some(taken + 1));
+        taken.ok().map(|_before| Slot(Arc::clone(self)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Resolves once the stop has begun and those who are connected had time to ask.
+async fn no_request_any_more(begun: &mut watch::Receiver<bool>) {
+    raised(begun).await;
+    tokio::time::sleep(LAST_REQUEST).await;
+}
+
 /// Who is let in, over all places to listen.
 struct Gate {
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     overflow: Arc<Semaphore>,
     handshakes: Arc<Handshakes>,
 }
@@ -156,7 +190,7 @@ struct Gate {
 /// connections were cut.
 pub async fn serve(listeners: Vec<Listener>, shared: Arc<Shared>, stop: Stop) -> usize {
     let gate = Arc::new(Gate {
-        slots: Arc::new(Semaphore::new(shared.limits.connections_max)),
+        slots: Arc::default(),
         overflow: Arc::new(Semaphore::new(OVERFLOW_MAX)),
         handshakes: Arc::default(),
     });
@@ -196,8 +230,8 @@ async fn accept(listener: Listener, gate: Arc<Gate>, shared: Arc<Shared>, mut st
                             let mut stopping = begun.clone();
                             let shaken = tokio::select! {
                                 biased;
-                                () = raised(&mut stopping) => return,
-                                shaken = place.shake(stream, &tls, shared.limits.head_timeout) => shaken,
+                                () = no_request_any_more(&mut stopping) => return,
+                                shaken = place.shake(stream, &tls, shared.limits.get().head_timeout) => shaken,
                             };
                             match shaken {
                                 Ok(stream) => let_in(stream, Peer::Tls(address), gate, shared, begun).await,
@@ -222,7 +256,7 @@ async fn let_in<S>(stream: S, peer: Peer, gate: Arc<Gate>, shared: Arc<Shared>, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Ok(_slot) = Arc::clone(&gate.slots).try_acquire_owned() {
+    if let Some(_slot) = gate.slots.take(shared.limits.get().connections_max) {
         let _open = shared.metrics.connection_opened();
         connection(stream, peer, Arc::clone(&shared), begun, Admission::Open).await;
         return;
@@ -246,7 +280,7 @@ pub(crate) async fn drain(mut connections: JoinSet<()>, shared: &Shared, stop: &
     };
     tokio::select! {
         () = ended => return 0,
-        () = tokio::time::sleep(shared.limits.shutdown) => {}
+        () = tokio::time::sleep(shared.limits.get().shutdown) => {}
         () = raised(&mut stop.at_once) => {}
     }
     let cut = connections.len();
@@ -283,7 +317,7 @@ pub(crate) struct Connection {
     opened: Instant,
     /// Requests being answered.
     in_flight: AtomicUsize,
-    /// Since when none is, milliseconds after `opened`.
+    /// Since when none is, milliseconds after `opened`; 0 before the first.
     quiet_since_ms: AtomicU64,
     /// When the first octet came since then, milliseconds after `opened` plus one; 0 for none yet.
     head_since_ms: AtomicU64,
@@ -321,8 +355,13 @@ impl Connection {
     }
 
     fn end(&self) {
-        self.quiet_since_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.quiet_since_ms.store(self.now_ms().max(1), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was asked yet.
+    fn is_fresh(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && self.quiet_since_ms.load(Ordering::Relaxed) == 0
     }
 
     /// Whether nothing was asked for too long.
@@ -359,11 +398,11 @@ pub(crate) async fn connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(Connection::new(peer, admission));
-    let mut line = Line::new(stream, shared.limits.body_idle, Arc::clone(&connection));
+    let mut line = Line::new(stream, shared.limits.get().body_idle, Arc::clone(&connection));
     let version = tokio::select! {
         biased;
-        () = raised(&mut begun) => return,
-        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.head_timeout) => match sniffed {
+        () = no_request_any_more(&mut begun) => return,
+        sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.get().head_timeout) => match sniffed {
             Ok(version) => version,
             Err(_gone_or_silent) => return,
         },
@@ -392,12 +431,12 @@ pub(crate) async fn connection<S>(
         drop(gone);
         ended
     } else {
-        let head_timeout = Some(shared.limits.head_timeout);
+        let head_timeout = Some(shared.limits.get().head_timeout);
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
             // The patrol is stricter; this is the belt.
-            .header_read_timeout(IDLE_TIMEOUT + shared.limits.head_timeout)
+            .header_read_timeout(IDLE_TIMEOUT + shared.limits.get().head_timeout)
             .max_header_size(HEAD_BYTES_MAX as usize)
             .half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
@@ -429,6 +468,15 @@ where
         tokio::select! {
             ended = served.as_mut() => return ended,
             () = raised(&mut begun) => {
+                // hyper would close a connection whose first head isn't complete; that head was not refused by anybody.
+                let mut looks = tokio::time::interval(FRESH_LOOK);
+                let mut left = LAST_REQUEST;
+                while connection.is_fresh() && !left.is_zero() {
+                    tokio::select! {
+                        ended = served.as_mut() => return ended,
+                        _ = looks.tick() => left = left.saturating_sub(FRESH_LOOK),
+                    }
+                }
                 close(served.as_mut());
                 return served.await;
             }
@@ -497,7 +545,7 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Answer {
     let (mut head, body) = request.into_parts();
-    let body = Payload::new(body, &head, shared.limits.body_idle, Arc::clone(&connection.watch));
+    let body = Payload::new(body, &head, shared.limits.get().body_idle, Arc::clone(&connection.watch));
     if connection.admission == Admission::Full {
         return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
     }

@@ -95,7 +95,7 @@ pub(crate) fn options(call: &Call) -> Answer {
     let headers = response.headers_mut();
     headers.insert(TUS_EXTENSION, HeaderValue::from_static(EXTENSIONS));
     headers.insert(TUS_CHECKSUM_ALGORITHM, HeaderValue::from_static(CHECKSUMS));
-    headers.insert(TUS_MAX_SIZE, call.shared.limits.upload_bytes_max.into());
+    headers.insert(TUS_MAX_SIZE, call.shared.registry.settings().upload_bytes_max.into());
     Ok(response)
 }
 

@@ -34,7 +34,8 @@ const FRAMING_OCTETS: u64 = 4 * 1024;
 pub(crate) async fn form(call: Call) -> Answer {
     let Call { shared, caller, head, body, .. } = call;
     let declared = body::declared_bytes(&head);
-    let parts = Multipart::new(&head, body, shared.limits.upload_bytes_max.saturating_add(FORM_OCTETS_MAX))?;
+    let parts =
+        Multipart::new(&head, body, shared.registry.settings().upload_bytes_max.saturating_add(FORM_OCTETS_MAX))?;
     let files_declared = declared.map(|octets| octets.saturating_sub(FRAMING_OCTETS).max(1));
     let mut upload = shared.registry.begin_upload(&caller, None, files_declared).await?;
     let form = match receive_form(&mut upload, parts).await.and_then(|said| said.read("part", None)) {
@@ -127,7 +128,7 @@ pub(crate) async fn file(call: Call, name: &str) -> Answer {
         return Err(Protocol::LengthRequired.into());
     }
     let mut upload = shared.registry.begin_upload(&caller, Some(&name), declared).await?;
-    let body = body.limit(shared.limits.upload_bytes_max);
+    let body = body.limit(shared.registry.settings().upload_bytes_max);
     match receive_body(&mut upload, &file_name, body).await {
         Ok(()) => published(shared.registry.publish(&caller, upload, form).await?),
         Err(refused) => Err(failed(upload, refused).await),

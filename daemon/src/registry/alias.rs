@@ -126,7 +126,7 @@ impl Inner {
             None => caller.require(permission),
         };
         require(Permission::ModelWrite)?;
-        if self.settings.protected_aliases.contains(alias) {
+        if self.settings().protected_aliases.contains(alias) {
             require(Permission::ProtectedAlias)?;
         }
         Ok(())

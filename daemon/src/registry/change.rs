@@ -45,7 +45,7 @@ impl Registry {
                 edit(records, &mut model, patch, note)?;
                 model.updated_at_ms = moment.at_ms;
                 model.revision = moment.index;
-                let row = render::model_row(&work.settings, &model);
+                let row = render::model_row(&work.settings(), &model);
                 Ok((Tagged { value: row, revision: moment.index }, vec![Write::PutModel(model)]))
             })
             .await
@@ -182,7 +182,7 @@ impl Registry {
                 if from == State::Quarantined {
                     let approvals = review::approvals_of(records, &model.name, &record)?;
                     if let Moderation::Release { .. } = moderation {
-                        let needed = work.settings.release_approvals;
+                        let needed = work.settings().release_approvals;
                         if let Some(approval) = review::approve(&who, &reason, &record, &approvals, needed, moment)? {
                             note.action = Action::ModelApprove;
                             note.say("rules", said(&over));

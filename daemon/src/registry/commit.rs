@@ -257,7 +257,7 @@ impl Inner {
     {
         let actor = log_actor(&caller.actor);
         let request = caller.request.clone();
-        let client_ip = self.settings.client_ip;
+        let client_ip = self.settings().client_ip;
         // Whoever works on the machine has no account of ours: the entry says which user of the machine it was.
         let operator = caller.actor.person.as_ref().and_then(|person| serde_json::to_value(person).ok());
         Box::new(move |records, moment| {

@@ -113,7 +113,7 @@ impl Registry {
                 who.check_if_match(model.revision)?;
                 check_restorable(model.deleted.take().as_ref(), &format!("model `{}`", model.name), moment)?;
                 touch(&mut model, moment);
-                let row = render::model_row(&work.settings, &model);
+                let row = render::model_row(&work.settings(), &model);
                 Ok((Tagged { value: row, revision: moment.index }, vec![Write::PutModel(model)]))
             })
             .await
@@ -235,7 +235,7 @@ impl Registry {
 
 impl Inner {
     fn deletion(&self, caller: &Caller, moment: Moment, state_before: State) -> DeletionRecord {
-        let period_ms = i64::try_from(self.settings.restore_period.as_millis()).unwrap_or(i64::MAX);
+        let period_ms = i64::try_from(self.settings().restore_period.as_millis()).unwrap_or(i64::MAX);
         DeletionRecord {
             at_ms: moment.at_ms,
             restorable_until_ms: moment.at_ms.saturating_add(period_ms),

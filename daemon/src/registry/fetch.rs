@@ -229,7 +229,7 @@ impl Inner {
         result: Result<T, RegistryError>,
     ) -> Outcome<T> {
         match result {
-            Ok(value) if self.settings.audit_reads == AuditReads::Content => Ok(Done::unlogged(value)),
+            Ok(value) if self.settings().audit_reads == AuditReads::Content => Ok(Done::unlogged(value)),
             Ok(value) => Ok(self.record_reading(caller, note).await?.map(|()| value)),
             Err(error) => Err(self.refuse(caller, note, error).await),
         }
@@ -295,8 +295,9 @@ fn list(
     let ends = ends.map(|(first, last)| (shown(first, sealed), shown(last, sealed)));
     let ends = ends.as_ref().map(|(first, last)| (first, last));
     let (next_cursor, prev_cursor) = sought.ends(&of, ends, next.map(|next| shown(next, sealed)).as_ref(), total)?;
+    let settings = inner.settings();
     Ok(Page {
-        items: models.iter().map(|model| render::model_row(&inner.settings, model)).collect(),
+        items: models.iter().map(|model| render::model_row(&settings, model)).collect(),
         total,
         next_cursor,
         prev_cursor,
@@ -321,7 +322,7 @@ fn describe(
     let (model, ruleset) = (&found.model, inner.inspections.ruleset());
     let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
     let value = ModelInfo {
-        model: render::model_row(&inner.settings, model),
+        model: render::model_row(&inner.settings(), model),
         restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
         newest_versions: newest.iter().map(|version| render::version_listed(ruleset, model, version)).collect(),
         selected: selected.map(|version| render::version_info(ruleset, model, &version)),

@@ -158,7 +158,7 @@ impl Registry {
     /// # Errors
     /// `Unauthenticated`, `PasswordChangeRequired`.
     pub fn require_hashes(&self, caller: &Caller) -> Result<(), RegistryError> {
-        match self.inner.settings.hash_access {
+        match self.inner.settings().hash_access {
             HashAccess::Public => Ok(()),
             HashAccess::Authenticated => caller.require_signed_in().map(drop),
         }

@@ -291,7 +291,7 @@ impl Inner {
             return Err(self.refuse(caller, note, RegistryError::Internal(error.into())).await);
         }
         let sid = hex::encode(random);
-        let ttl_ms = i64::try_from(self.settings.session_ttl.as_millis()).unwrap_or(i64::MAX);
+        let ttl_ms = i64::try_from(self.settings().session_ttl.as_millis()).unwrap_or(i64::MAX);
         let done = self
             .commit(caller, note.urgent(), move |records, moment, note| {
                 // What was true when the password was looked up must be true still.
@@ -321,7 +321,7 @@ impl Inner {
     fn token(&self, done: Done<(SessionRecord, UserRecord)>) -> Outcome<Token> {
         let (session, user) = &done.value;
         let now_ms = clock::now_ms();
-        let ttl_ms = i64::try_from(self.settings.token_ttl.as_millis()).unwrap_or(i64::MAX);
+        let ttl_ms = i64::try_from(self.settings().token_ttl.as_millis()).unwrap_or(i64::MAX);
         let expires_at_ms = now_ms.saturating_add(ttl_ms).min(session.expires_at_ms);
         let jti = uuid::Uuid::new_v4().to_string();
         let signed = self.tokens.sign(&user.id, &session.sid, &jti, now_ms, expires_at_ms);

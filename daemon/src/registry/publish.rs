@@ -401,7 +401,7 @@ impl Inner {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(|error| RegistryError::Internal(error.into()))?;
         let id_bits = random.iter().fold(0, |bits: u128, octet| bits << 8 | u128::from(*octet));
-        let policy = self.settings.scan_policies.of(&name);
+        let policy = self.settings().scan_policies.of(&name);
         let inspection = inspected.record(self.inspections.ruleset(), policy.as_str(), 0);
         note.say("verdict", inspection.verdict.as_str());
         note.say("ruleset", inspection.ruleset.as_str());

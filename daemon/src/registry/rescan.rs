@@ -201,7 +201,7 @@ impl Registry {
     pub async fn record_ruleset(&self) -> Result<(), RegistryError> {
         let inner = &self.inner;
         let ruleset = inner.inspections.ruleset();
-        let policies = inner.settings.scan_policies.to_string();
+        let policies = inner.settings().scan_policies.to_string();
         let before = inner.read(|view| Ok(view.ruleset()?)).await?;
         if before.as_ref().is_some_and(|before| before.id == ruleset.id() && before.policies == policies) {
             inner.rescans.rules_recorded.notify_one();
@@ -291,7 +291,7 @@ impl Inner {
         if !inspected.is_of(&before.artifacts) {
             return Err(became_another());
         }
-        let policy = self.settings.scan_policies.of(&model.name);
+        let policy = self.settings().scan_policies.of(&model.name);
         let mut version = before.clone();
         inspected.describe(&mut version.artifacts);
         version.findings.clone_from(&inspected.findings);

@@ -139,7 +139,7 @@ impl Registry {
 
 impl Inner {
     async fn create_upload(self: &Arc<Self>, caller: &Caller, new: NewUpload) -> Result<UploadState, RegistryError> {
-        let settings = &self.settings;
+        let settings = &self.settings();
         if new.metadata.len() > METADATA_OCTETS_MAX {
             let why = format!("has more than {METADATA_OCTETS_MAX} octets");
             return Err(RegistryError::invalid("header.upload-metadata", why));
@@ -178,7 +178,7 @@ impl Inner {
             let _making = making;
             inner.blobs.partial(&made.id.to_string())?.sync()?;
             // From here on it is there after a crash: an empty one, that the client has not heard of and that expires.
-            Ok::<_, BlobError>(made.save(&inner.settings.resumable.dir)?)
+            Ok::<_, BlobError>(made.save(&inner.settings().resumable.dir)?)
         });
         let made = made.await.map_err(|error| RegistryError::Internal(error.into())).and_then(|made| Ok(made?));
         if let Err(error) = made {
@@ -235,7 +235,7 @@ impl Inner {
     }
 
     fn expires_at_ms(&self, record: &Record) -> i64 {
-        let expiry_ms = i64::try_from(self.settings.resumable.expiry.as_millis()).unwrap_or(i64::MAX);
+        let expiry_ms = i64::try_from(self.settings().resumable.expiry.as_millis()).unwrap_or(i64::MAX);
         record.touched_at_ms.saturating_add(expiry_ms)
     }
 

@@ -69,7 +69,7 @@ impl Registry {
                 Ok(ReviewInfo {
                     notes: notes.iter().map(render::review_note).collect(),
                     approvals: approvals_of(view, &model.name, &record)?.iter().map(render::approval).collect(),
-                    approvals_needed: inner.settings.release_approvals,
+                    approvals_needed: inner.settings().release_approvals,
                     sender: SenderInfo {
                         name: record.created_by.clone(),
                         available: sender.available,
@@ -168,7 +168,7 @@ impl Registry {
             rules,
             allowed_globals: ruleset.allowed.globals.iter().map(|(module, name)| format!("{module}.{name}")).collect(),
             allowed_prefixes: ruleset.allowed.prefixes.iter().cloned().collect(),
-            policy: self.inner.settings.scan_policies.to_string(),
+            policy: self.inner.settings().scan_policies.to_string(),
         })
     }
 
@@ -287,7 +287,7 @@ fn list(
         found.reverse();
     }
     let now_ms = clock::now_ms();
-    let needed = inner.settings.release_approvals;
+    let needed = inner.settings().release_approvals;
     let items = found.iter().map(|(_place, model, version)| item(records, model, version, needed, now_ms));
     let items = items.collect::<Result<Vec<_>, RegistryError>>()?;
     let ends = found.first().zip(found.last()).map(|((first, ..), (last, ..))| (shown(first), shown(last)));

@@ -121,7 +121,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         purge_expired(&inner).await;
     }));
     let expiries = tokio::spawn(every(
-        EXPIRE_EVERY.min(inner.settings.resumable.expiry),
+        EXPIRE_EVERY.min(inner.settings().resumable.expiry),
         Arc::downgrade(inner),
         |inner| async move { inner.expire_uploads().await },
     ));
@@ -131,7 +131,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let retention = tokio::spawn(retention::rounds(Arc::downgrade(inner)));
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
-        inner.settings.rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
+        inner.settings().rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
     let collections = inner.settings.gc.interval.map(|every| tokio::spawn(gc::rounds(Arc::downgrade(inner), every)));
     [sweep, summaries, uses, purges, expiries, put_off, retention, feed]
         .into_iter()

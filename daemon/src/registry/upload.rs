@@ -181,7 +181,7 @@ impl Registry {
         let note = Note::event(Action::ModelUpload, target(name));
         inner.permit_on(caller, Permission::ModelWrite, name, &note).await?;
         let declared = declared_bytes.unwrap_or(0);
-        let limit = inner.settings.upload_bytes_max;
+        let limit = inner.settings().upload_bytes_max;
         let claim = Claim::new(&inner.quotas, &caller.actor.id, &caller.actor.name, name);
         let ready = if declared > limit {
             Err(RegistryError::TooLarge { limit })
@@ -223,7 +223,7 @@ pub(crate) fn target(name: Option<&ModelName>) -> Target {
 impl Inner {
     /// Whether so many more octets leave enough room free.
     pub(crate) async fn check_watermark(self: &Arc<Self>, more: u64) -> Result<(), RegistryError> {
-        let needed = self.settings.min_free_bytes.saturating_add(more);
+        let needed = self.settings().min_free_bytes.saturating_add(more);
         if self.space().await?.free_bytes < needed { Err(RegistryError::StorageFull) } else { Ok(()) }
     }
 }
@@ -264,7 +264,7 @@ impl Upload {
         let (held, file) = self.inner.hold_upload(&self.caller, id, unnamed).await?;
         self.check_path(&file.path)?;
         let received = self.received.fetch_add(file.size, Ordering::Relaxed).saturating_add(file.size);
-        let limit = self.inner.settings.upload_bytes_max;
+        let limit = self.inner.settings().upload_bytes_max;
         if received > limit {
             return Err(RegistryError::TooLarge { limit });
         }
@@ -387,7 +387,7 @@ impl FileSink {
             return Ok(());
         }
         let received = self.received.fetch_add(count as u64, Ordering::Relaxed).saturating_add(count as u64);
-        let limit = self.inner.settings.upload_bytes_max;
+        let limit = self.inner.settings().upload_bytes_max;
         if received > limit {
             return Err(RegistryError::TooLarge { limit });
         }

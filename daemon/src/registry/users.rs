@@ -117,7 +117,7 @@ impl Registry {
         if is_service {
             note.say("kind", UserKind::Service.as_str());
         }
-        let open = inner.settings.open_registration && role == Role::Viewer && !is_service;
+        let open = inner.settings().open_registration && role == Role::Viewer && !is_service;
         if let Err(error) = caller.require(Permission::UserManage)
             && !open
         {

@@ -75,7 +75,7 @@ pub(crate) async fn follow(call: Call) -> Answer {
     }
     let done = registry.audit_tail(&call.caller, after).await?;
     let (queue, body) = queue();
-    tokio::spawn(drive(done.value, queue, call.shared.stopping.clone(), call.shared.limits.body_idle));
+    tokio::spawn(drive(done.value, queue, call.shared.stopping.clone(), call.shared.limits.get().body_idle));
     Ok(respond::logged(events(body), done.logged.as_ref()))
 }
 

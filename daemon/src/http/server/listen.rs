@@ -75,15 +75,28 @@ impl Listener {
     }
 }
 
-/// A listening socket of this machine. Its file goes when this does.
+/// A listening socket of this machine. Its file goes when this does, if this made it.
 pub struct Socket {
     listener: UnixListener,
+    made: Option<Made>,
+}
+
+/// The file of a socket.
+struct Made {
     path: PathBuf,
-    /// Device and inode of the file: another daemon may have put its own there meanwhile.
+    /// Its device and inode: another daemon may have put its own there meanwhile.
     file: (u64, u64),
 }
 
 impl Socket {
+    /// One that somebody else made, and keeps when this ends.
+    ///
+    /// # Errors
+    /// What the runtime says.
+    pub fn passed(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        Ok(Self { listener: UnixListener::from_std(listener)?, made: None })
+    }
+
     /// Listens at `path`, with this mode from the first moment on. A socket of ours that nobody listens at any more, as a
     /// killed daemon leaves it, is replaced; nothing else is.
     ///
@@ -131,7 +144,10 @@ impl Socket {
             Ok((found.dev(), found.ino()))
         })();
         match placed {
-            Ok(file) => Ok(Self { listener: UnixListener::from_std(listener)?, path: path.to_owned(), file }),
+            Ok(file) => {
+                let made = Some(Made { path: path.to_owned(), file });
+                Ok(Self { listener: UnixListener::from_std(listener)?, made })
+            }
             Err(error) => {
                 let _ = fs::remove_file(&new);
                 Err(error)
@@ -142,9 +158,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+        let Some(Made { path, file }) = &self.made else { return };
+        if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == *file) {
             // A file that stays is replaced at the next start.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(path);
         }
     }
 }

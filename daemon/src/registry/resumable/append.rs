@@ -142,7 +142,7 @@ impl Inner {
         if let Some(length) = append.length {
             self.settle_length(&mut record, length)?;
         }
-        let limit = self.settings.upload_bytes_max;
+        let limit = self.settings().upload_bytes_max;
         let room = record.length.unwrap_or(limit).saturating_sub(record.offset);
         let declared = append.declared.unwrap_or(0);
         if declared > room {
@@ -150,7 +150,7 @@ impl Inner {
         }
         if record.length.is_none() {
             let grown = record.offset.saturating_add(declared);
-            self.resumables.check_growth(&record, grown, &self.settings.resumable)?;
+            self.resumables.check_growth(&record, grown, &self.settings().resumable)?;
             self.cover(slot.claim(), grown, false).await?;
         } else {
             // Said only now, maybe.
@@ -201,10 +201,10 @@ impl Inner {
             let why = format!("is less than the {} octets that are there", record.offset);
             return Err(RegistryError::invalid(place, why));
         }
-        if length > self.settings.upload_bytes_max {
-            return Err(RegistryError::TooLarge { limit: self.settings.upload_bytes_max });
+        if length > self.settings().upload_bytes_max {
+            return Err(RegistryError::TooLarge { limit: self.settings().upload_bytes_max });
         }
-        self.resumables.check_growth(record, length, &self.settings.resumable)?;
+        self.resumables.check_growth(record, length, &self.settings().resumable)?;
         record.length = Some(length);
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Appending {
         }
         let resumables = &self.inner.resumables;
         // Some of what was received is durable by now, and in the record.
-        resumables.check_growth(&record, self.from.saturating_add(self.received), &self.inner.settings.resumable)
+        resumables.check_growth(&record, self.from.saturating_add(self.received), &self.inner.settings().resumable)
     }
 
     /// Nothing more comes; `complete` where all came that was to come. The upload as it is then, durably.
@@ -328,7 +328,7 @@ impl Work {
         self.record.offset = partial.len();
         self.record.hash = HashState::of(hasher);
         self.record.touched_at_ms = clock::now_ms();
-        self.record.save(&self.inner.settings.resumable.dir)?;
+        self.record.save(&self.inner.settings().resumable.dir)?;
         self.slot.set(self.record.clone());
         Ok(())
     }

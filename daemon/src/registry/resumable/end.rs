@@ -113,7 +113,7 @@ impl Inner {
             (record.ended, record.touched_at_ms) = (Some(ended), clock::now_ms());
             // Asked for no more, and by far the largest part of what is remembered.
             record.metadata = String::new();
-            let dir = &inner.settings.resumable.dir;
+            let dir = &inner.settings().resumable.dir;
             // Over it is, written down or not: nothing of it is asked for again by this process.
             held.slot.set(record.clone());
             if let Err(error) = record.save(dir) {
@@ -141,7 +141,7 @@ impl Inner {
         self.resumables.remove(id);
         let inner = Arc::clone(self);
         let forgetting = tokio::task::spawn_blocking(move || {
-            let record = Record::remove(&inner.settings.resumable.dir, id);
+            let record = Record::remove(&inner.settings().resumable.dir, id);
             record.map_err(Into::into).and(inner.blobs.remove_partial(&id.to_string()))
         });
         if let Ok(Err(error)) = forgetting.await {
