@@ -191,7 +191,7 @@ impl Operator {
 
     /// Asks for lines that come for as long as they are read. An answer that is no success is returned whole, with its status.
     pub async fn open_lines(mut self, method: Method, target: &str) -> io::Result<Result<Lines, (StatusCode, Bytes)>> {
-        let response = self.send(method, target, None).await?;
+        let response = self.send(method, target, None, None).await?;
         let status = response.status();
         let body = response.into_body();
         if status.is_success() {

@@ -123,7 +123,7 @@ impl Registry {
         let asked = Asked {
             by: Caller { request: None, ..caller.clone() },
             dry_run: request.dry_run,
-            min_age: request.min_age_seconds.map_or(inner.settings.gc.min_age, Duration::from_secs),
+            min_age: request.min_age_seconds.map_or(inner.settings().gc.min_age, Duration::from_secs),
         };
         let (done, _nobody_waits) = oneshot::channel();
         inner.begin_collection(turn, asked, Some(tell), done)?;
@@ -136,7 +136,7 @@ impl Registry {
     /// `Corrupt`, `Internal`.
     pub async fn gc_status(&self) -> Result<GcStatus, RegistryError> {
         let inner = &self.inner;
-        let interval = inner.settings.gc.interval;
+        let interval = inner.settings().gc.interval;
         let (last, due_ms) =
             inner.read(|view| Ok((last(view)?, interval.map(|it| due_ms(view, it)).transpose()?))).await?;
         let state = match (inner.gc.running.load(Ordering::Acquire), interval) {
@@ -229,7 +229,7 @@ pub(crate) async fn rounds(inner: Weak<Inner>, interval: Duration) {
             continue;
         }
         let Some(turn) = Turn::take(&inner.gc) else { continue };
-        let asked = Asked { by: Caller::system(), dry_run: false, min_age: inner.settings.gc.min_age };
+        let asked = Asked { by: Caller::system(), dry_run: false, min_age: inner.settings().gc.min_age };
         let (done, ended) = oneshot::channel();
         if let Err(error) = inner.begin_collection(turn, asked, None, done) {
             tracing::warn!(error = crate::error_chain(&error), "bytes can't be collected");
@@ -391,7 +391,7 @@ impl<'i> Collection<'i> {
     /// What is stored.
     fn stored(&mut self) -> Result<Sorted, RegistryError> {
         let internal = |error: std::io::Error| RegistryError::Internal(error.into());
-        let mut sorter = Sorter::in_dir(&self.inner.settings.gc.dir).map_err(internal)?;
+        let mut sorter = Sorter::in_dir(&self.inner.settings().gc.dir).map_err(internal)?;
         let mut failed = None;
         let blobs = Arc::clone(&self.inner.blobs);
         blobs.list(&mut |digest, size| {
@@ -413,7 +413,7 @@ impl<'i> Collection<'i> {
     /// What versions point to, once for each file.
     fn pointed(&mut self) -> Result<Sorted, RegistryError> {
         let internal = |error: std::io::Error| RegistryError::Internal(error.into());
-        let mut sorter = Sorter::in_dir(&self.inner.settings.gc.dir).map_err(internal)?;
+        let mut sorter = Sorter::in_dir(&self.inner.settings().gc.dir).map_err(internal)?;
         let (mut after, mut versions) = (None, 0);
         while self.goes_on() {
             let page = self.read(|view| Ok(view.all_versions(after, PAGE)?))?;

@@ -486,7 +486,7 @@ impl Registry {
                     }
                     None => {
                         note.say("default", true);
-                        let (default, kind) = (work.settings.quotas, account.kind());
+                        let (default, kind) = (work.settings().quotas, account.kind());
                         let bytes = match kind {
                             QuotaKind::User => default.user_bytes,
                             QuotaKind::Namespace => default.namespace_bytes,

@@ -193,7 +193,7 @@ impl Inner {
     /// would be let in, and none could end. What others have announced counts up to half of the room: whoever announces more
     /// than that, and sends nothing, keeps nobody from sending less.
     async fn check_room_to_announce(self: &Arc<Self>, owner: &str, length: u64) -> Result<(), RegistryError> {
-        let room = self.space().await?.free_bytes.saturating_sub(self.settings.min_free_bytes);
+        let room = self.space().await?.free_bytes.saturating_sub(self.settings().min_free_bytes);
         let (own, others) = self.resumables.outstanding(owner);
         let held_back = others.min(room / 2);
         let needed = length.saturating_add(own).saturating_add(held_back);

@@ -230,7 +230,7 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::event(Action::RetentionRead, target("*"));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let settings = inner.settings.retention;
+        let settings = inner.settings().retention;
         let rules = inner.read(|view| Ok(view.retention_rules()?)).await.map(|rules| {
             let items: Vec<_> = rules.iter().map(|record| info(record, settings)).collect();
             let total = u64::try_from(items.len()).ok();
@@ -248,7 +248,7 @@ impl Registry {
         let note = Note::event(Action::RetentionRead, target(name));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
         let found = inner.read(|view| view.retention_rule(name)?.ok_or_else(missing)).await;
-        let settings = inner.settings.retention;
+        let settings = inner.settings().retention;
         let found = found.map(|record| Tagged { value: info(&record, settings), revision: record.revision });
         inner.told(caller, note, found).await
     }
@@ -266,7 +266,7 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::change(Action::RetentionSet, target(name));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let (settings, who, name) = (inner.settings.retention, caller.clone(), name.to_owned());
+        let (settings, who, name) = (inner.settings().retention, caller.clone(), name.to_owned());
         inner
             .commit(caller, note, move |records, moment, note| {
                 check_name(&name)?;
@@ -327,7 +327,7 @@ impl Registry {
         let inner = &self.inner;
         let note = Note::change(Action::RetentionRequest, target(name));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let (settings, who, name) = (inner.settings.retention, caller.clone(), name.to_owned());
+        let (settings, who, name) = (inner.settings().retention, caller.clone(), name.to_owned());
         inner
             .commit(caller, note, move |records, moment, note| {
                 let mut record = records.retention_rule(&name)?.ok_or_else(missing)?;
@@ -454,7 +454,7 @@ impl Inner {
         let action = if record.rule.purges { Action::ModelPurge } else { Action::ModelDelete };
         let note = Note::event(action, Target::new("model", &id.to_string())).with("rule", record.name.as_str());
         let (name, revision) = (record.name.clone(), record.revision);
-        let (period_ms, who) = (ms(self.settings.restore_period), Caller::system());
+        let (period_ms, who) = (ms(self.settings().restore_period), Caller::system());
         let done = self.commit(&who, note.urgent(), move |records, moment, note| {
             let current = records.retention_rule(&name)?.filter(|current| current.revision == revision);
             let Some(current) = current else {
@@ -606,7 +606,7 @@ pub(crate) async fn rounds(inner: Weak<Inner>) {
 async fn round(inner: &Arc<Inner>) -> Result<(), Failure> {
     let rules = inner.read(|view| Ok(view.retention_rules()?)).await?;
     for record in rules {
-        if due_ms(&record, inner.settings.retention).is_some_and(|due_ms| due_ms <= clock::now_ms()) {
+        if due_ms(&record, inner.settings().retention).is_some_and(|due_ms| due_ms <= clock::now_ms()) {
             inner.carry_out(&record).await?;
         }
     }

@@ -364,7 +364,7 @@ impl Inner {
 
     /// The longest life of a token, in milliseconds; none: it may be for ever.
     fn life_max_ms(&self) -> Option<i64> {
-        self.settings.api_token_ttl_max.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+        self.settings().api_token_ttl_max.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// What is asked for of a token's life, in milliseconds: none where nothing is, and none within where it is to be for ever.

@@ -132,7 +132,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let feed = tokio::spawn(tail::feed(Arc::downgrade(inner)));
     let rescans =
         inner.settings().rescan_bytes_per_second.map(|rate| tokio::spawn(rescan::rounds(Arc::downgrade(inner), rate)));
-    let collections = inner.settings.gc.interval.map(|every| tokio::spawn(gc::rounds(Arc::downgrade(inner), every)));
+    let collections = inner.settings().gc.interval.map(|every| tokio::spawn(gc::rounds(Arc::downgrade(inner), every)));
     [sweep, summaries, uses, purges, expiries, put_off, retention, feed]
         .into_iter()
         .chain(rescans)

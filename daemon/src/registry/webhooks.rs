@@ -479,7 +479,7 @@ impl Inner {
 
     /// Where several daemons deliver in turn, a key of this one's own would leave the others without signatures.
     fn check_webhook_key(&self) -> Result<(), RegistryError> {
-        if self.store.is_shared() && self.settings.webhooks.is_own_key {
+        if self.store.is_shared() && self.settings().webhooks.is_own_key {
             let why = "several daemons may deliver, and need one key for that: the operator sets MREG_WEBHOOK_KEY, the same \
                        on all of them, and then this works";
             return Err(RegistryError::Conflict(why.to_owned()));
@@ -493,7 +493,7 @@ impl Inner {
             Ok(address) => {
                 // A name is looked up when something is sent; an address is known now.
                 if let Ok(ip) = address.host.parse()
-                    && let Err(why) = self.settings.webhooks.allow.check(&address.host, address.port, ip)
+                    && let Err(why) = self.settings().webhooks.allow.check(&address.host, address.port, ip)
                 {
                     refused.push(("body.url".to_owned(), why));
                 }
