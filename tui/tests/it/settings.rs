@@ -146,7 +146,7 @@ fn copying() {
     let copied = console.others.len();
     console.press("6").wait(400).press("y");
     let Some(Action::Copy(report)) = console.others.last() else { panic!("nothing copied") };
-    assert!(report.starts_with("127.0.0.1:8000: ") && report.lines().count() == 11, "{report}");
+    assert!(report.starts_with("127.0.0.1:8000: ") && report.lines().count() == 12, "{report}");
     assert_eq!(console.others.len(), copied + 1);
     console.press("2").wait(400).press("y");
     assert_eq!(console.others.len(), copied + 2);
