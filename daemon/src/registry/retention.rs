@@ -409,7 +409,7 @@ impl Inner {
     }
 
     /// Carries a rule out, as far as one run goes. An error leaves it due.
-    async fn carry_out(self: &Arc<Self>, record: &RetentionRuleRecord) -> Result<(), Failure> {
+    pub(super) async fn carry_out(self: &Arc<Self>, record: &RetentionRuleRecord) -> Result<(), Failure> {
         let retention = &self.retention;
         retention.show(Some(&record.name));
         let _shown = Shown(retention);
@@ -431,6 +431,10 @@ impl Inner {
             for some in step.hits.chunk_by(|(one, _), (other, _)| one.id == other.id) {
                 for some in some.chunks(VERSIONS_AT_ONCE) {
                     let Some((model, _version)) = some.first() else { continue };
+                    // Another rule has another run; each refusal of this one would be an entry.
+                    if !self.is_current_rule(record).await? {
+                        return Ok(());
+                    }
                     let numbers = some.iter().map(|(_model, version)| version.version).collect();
                     let (gone, octets) = self.take_versions(record, model.id, numbers).await?;
                     (versions, bytes) = (versions.saturating_add(gone), bytes.saturating_add(octets));
@@ -444,6 +448,11 @@ impl Inner {
         let run =
             RunRecord { began_at_ms, ended_at_ms: began_at_ms, versions, bytes, complete: place.is_none(), on_demand };
         self.end_run(record, run).await
+    }
+
+    async fn is_current_rule(&self, record: &RetentionRuleRecord) -> Result<bool, RegistryError> {
+        let current = self.read(|view| Ok(view.retention_rule(&record.name)?)).await?;
+        Ok(current.is_some_and(|current| current.revision == record.revision))
     }
 
     /// Lets some versions of a model go, those that still do. How many those were, and their octets.
