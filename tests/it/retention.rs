@@ -252,7 +252,11 @@ fn for_who_may_delete_all() {
             client.delete("/retention/old"),
         ] {
             let problem = response.problem("forbidden");
-            assert!(problem.detail.contains("model.delete") && problem.detail.contains("all models"), "{}", problem.detail);
+            assert!(
+                problem.detail.contains("model.delete") && problem.detail.contains("all models"),
+                "{}",
+                problem.detail
+            );
             assert!(!response.text().contains("hidden"), "{}", response.text());
         }
     }

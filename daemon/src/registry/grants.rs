@@ -316,7 +316,8 @@ mod tests {
     /// What can reach any model takes somebody from whom none is kept.
     #[test]
     fn with_all_models() {
-        let everywhere = |role, grants: &[&str], scope| caller(role, grants, scope).require_everywhere(Permission::ModelDelete);
+        let everywhere =
+            |role, grants: &[&str], scope| caller(role, grants, scope).require_everywhere(Permission::ModelDelete);
         let scope = |permission, names: Option<&str>| {
             let names = names.map(|name| vec![name.parse().unwrap()]);
             Some(Scope { permissions: Some(vec![permission]), names })
@@ -330,7 +331,8 @@ mod tests {
             (Role::Admin, &[], scope(Permission::ModelDelete, Some("team/*"))),
         ] {
             let refused = everywhere(role, grants, scope);
-            let is_for_all = matches!(refused, Err(RegistryError::ForbiddenForAll { permission: Permission::ModelDelete }));
+            let is_for_all =
+                matches!(refused, Err(RegistryError::ForbiddenForAll { permission: Permission::ModelDelete }));
             assert!(is_for_all, "{role} {grants:?}: {refused:?}");
         }
         for (role, scope) in [(Role::Contributor, None), (Role::Admin, scope(Permission::ModelRead, None))] {
