@@ -589,7 +589,7 @@ pub struct BackupOptions {
     /// listed, where they are kept in another way
     #[arg(long, value_enum, default_value_t = BlobsMode::Copy)]
     pub blobs: BlobsMode,
-    /// Keep the log's signing keys and the key of tokens, too: whoever has the backup can sign in the log's name then
+    /// Keep the log's signing keys and the keys of tokens and webhooks, too: whoever has the backup can sign in the log's name then
     #[arg(long)]
     pub with_keys: bool,
     /// Read files no faster than this, at least 4 KiB a second: bytes, or a number with KiB, MiB, GiB or TiB

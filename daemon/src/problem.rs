@@ -13,6 +13,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::BadCredentials => ProblemType::BadCredentials,
         RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
+        | RegistryError::ForbiddenForAll { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_) => ProblemType::Forbidden,

@@ -461,7 +461,7 @@ fn disaster() {
     let id = generations(&daemon, &dir).remove(0);
     let keys = dir.join("generations").join(&id).join("keys");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert!(files(&keys).len() == 2 && files(&keys).iter().all(|path| mode(path) == 0o600));
+    assert!(files(&keys).len() == 3 && files(&keys).iter().all(|path| mode(path) == 0o600));
     assert!(files(&dir).iter().all(|path| mode(path) & 0o077 == 0), "nobody else reads any of it");
     admin.upload("lost", "m.safetensors", &samples::safetensors(2));
     daemon.stop();
@@ -513,7 +513,12 @@ fn disaster() {
     let mut new = machine();
     restore(&new, &moved, &["--with-keys", "--newest"]);
     assert!(files(&new.key_dir()).iter().all(|path| mode(path) == 0o600));
+    // Receivers of webhooks know their secrets still: those follow from a key of their own.
+    let key = |daemon: &Daemon| fs::read(daemon.key_dir().join("webhook.key")).unwrap();
+    let restored_key = key(&new);
+    assert!(restored_key == key(&daemon), "the key of webhooks moves, too");
     new.restart();
+    assert!(key(&new) == restored_key);
     let restored = signed_in(&new);
     assert_eq!(restored.value("/status")["log"]["vkey"], *vkey);
     assert!(download(&restored, "lost") == samples::safetensors(2));

@@ -161,6 +161,27 @@ fn approvals() {
     assert_eq!(entry["data"]["approved_by"], json!(["admin"]));
 }
 
+/// Where a release takes two people, a service account is none of them: one person with its token would be both.
+#[test]
+fn programs_are_no_people() {
+    let daemon = Daemon::with(&[("MREG_RELEASE_APPROVALS", "2")]);
+    let (admin, una) = (daemon.admin(), daemon.user("una", Role::Admin));
+    admin.post("/register", &json!({"username": "bot", "kind": "service", "role": "admin"})).expect(201);
+    let token = admin.post("/tokens", &json!({"label": "ci", "user": "bot"})).expect(201).json()["token"].clone();
+    let token = token.as_str().unwrap();
+    daemon.ledger().add_secret(token);
+    let bot = admin.with_token(token);
+    hold(&una, "m");
+    let release = "/models/m/versions/1/release";
+    let first = bot.post(release, &json!({"reason": "fine"})).problem("conflict");
+    assert!(first.detail.contains("service account"), "{first:?}");
+    assert_eq!(admin.post(release, &json!({"reason": "fine"})).expect(200).json()["state"], "quarantined");
+    bot.post(release, &json!({"reason": "fine, too"})).problem("conflict");
+    assert_eq!(admin.value("/models/m/versions/1/review")["approvals"].as_array().unwrap().len(), 1);
+    let bea = daemon.user("bea", Role::Admin);
+    assert_eq!(bea.post(release, &json!({"reason": "fine"})).expect(200).json()["state"], "available");
+}
+
 /// What is held is found by rule, family of rules, verdict, sender and name.
 #[test]
 fn found() {

@@ -210,3 +210,60 @@ fn killed_in_the_middle() {
         .collect();
     assert_eq!((gone.len(), gone.into_iter().collect::<BTreeSet<_>>()), (expected.len(), expected));
 }
+
+/// A rule reaches any model, in the daemon's own name: whoever may not delete all of them, by role, grants and token, neither
+/// sets one nor sees what one would take.
+#[test]
+fn for_who_may_delete_all() {
+    let daemon = Daemon::start();
+    let (admin, carl) = (daemon.admin(), daemon.user("carl", Role::Contributor));
+    for seed in 1..=3 {
+        publish(&carl, "hidden/m", seed);
+        publish(&carl, "team/m", seed + 10);
+    }
+    let rule = |pattern: &str| json!({"pattern": pattern, "action": "delete", "keep_newest": 1});
+    admin.put("/retention/old", &rule("*")).expect(200);
+    let granted = |name: &str, role, grants: Value| {
+        let client = daemon.user(name, role);
+        admin.patch(&format!("/users/{name}"), &json!({"grants": grants})).expect(200);
+        client
+    };
+    let of_team = json!({"label": "of-team", "names": ["team/*"]});
+    let token = admin.post("/tokens", &of_team).expect(201).json()["token"].as_str().unwrap().to_owned();
+    daemon.ledger().add_secret(&token);
+    let narrowed = [
+        granted("vera", Role::Viewer, json!([{"pattern": "team/*", "role": "admin"}])),
+        granted("anna", Role::Admin, json!([{"pattern": "hidden/*", "deny": true}])),
+        granted("abel", Role::Admin, json!([{"pattern": "*", "role": "none"}, {"pattern": "team/*", "role": "admin"}])),
+        admin.with_token(&token),
+    ];
+    for client in &narrowed {
+        // What is theirs they may delete, one by one.
+        client.get("/models/team%2Fm").expect(200);
+        for response in [
+            client.get("/retention"),
+            client.get("/retention/old"),
+            client.get("/retention/old/preview"),
+            client.post("/retention/preview", &rule("*")),
+            client.post("/retention/preview", &rule("team/*")),
+            client.put("/retention/new", &rule("*")),
+            client.put("/retention/old", &rule("team/*")),
+            client.post_empty("/retention/old/run"),
+            client.delete("/retention/old"),
+        ] {
+            let problem = response.problem("forbidden");
+            assert!(
+                problem.detail.contains("model.delete") && problem.detail.contains("all models"),
+                "{}",
+                problem.detail
+            );
+            assert!(!response.text().contains("hidden"), "{}", response.text());
+        }
+    }
+    assert_eq!(admin.value("/retention")["total"], 1);
+    assert!(admin.value("/retention/old")["requested_at"].is_null());
+    // More than the role is no less: with it nothing is kept from anybody.
+    let more = granted("alma", Role::Admin, json!([{"pattern": "team/*", "role": "viewer"}]));
+    assert_eq!(preview_of(&more, "old").0.len(), 4);
+    narrowed[0].delete("/models/team%2Fm/versions/1").expect(200);
+}

@@ -9,9 +9,10 @@ use common::role::Role;
 use serde_json::{Value, json};
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::{Client, Response};
+use tests::multipart::Form;
 use tests::pty::{Console, Setup};
 use tests::tail::{From, Tail};
-use tests::{oracle, samples};
+use tests::{oracle, samples, wait};
 
 /// A token that was made, as its holder uses it.
 struct Made {
@@ -164,6 +165,34 @@ fn follows_the_role() {
     // Managing users is in no scope in which it isn't written, whatever the role.
     token.client.get("/users").problem("forbidden");
     writer.client.delete("/models/nothing").problem("forbidden");
+}
+
+/// The role counts when the version is decided, however long its octets took: another one ends no API token.
+#[test]
+fn role_of_a_long_upload() {
+    let daemon = Daemon::start();
+    let (carl, admin) = (daemon.user("carl", Role::Contributor), daemon.admin());
+    let token = make(&carl, &json!({"label": "ci"}));
+    let begun = |name: &str, seed| {
+        let form = Form::new().text("name", name).file("m.safetensors", &samples::safetensors(seed));
+        let request = token.client.request("POST", "/models").form(form);
+        let (head, body) = (request.head_octets(), request.body_octets());
+        let mut connection = token.client.connect();
+        let (first, rest) = body.split_at(body.len() - 8);
+        connection.write(&[&head, first].concat()).unwrap();
+        (connection, rest.to_owned())
+    };
+    let (mut kept, kept_rest) = begun("kept", 1);
+    kept.write(&kept_rest).unwrap();
+    kept.read_response("POST").unwrap().expect(201);
+    let (mut late, late_rest) = begun("late", 2);
+    // It is known that it began when something of it is under way.
+    wait::until_true("the upload to begin", || admin.value("/status")["open_uploads"] == 1);
+    admin.patch("/users/carl", &json!({"role": "viewer"})).expect(200);
+    late.write(&late_rest).unwrap();
+    late.read_response("POST").unwrap().problem("forbidden");
+    admin.get("/models/late").problem("not-found");
+    token.client.get("/models/kept").expect(200);
 }
 
 /// A stolen token can't be made into more: not into another token, a session or a password, unless its scope says that it

@@ -113,6 +113,7 @@ fn secret_of<'a>(config: &'a Config, name: &str) -> Option<&'a Secret> {
         },
         "JWT_SECRET_KEY_PREVIOUS" => config.jwt_secret_previous.as_ref(),
         "ADMIN_PASSWORD" => config.admin_password.as_ref(),
+        "MREG_WEBHOOK_KEY" => config.webhooks.key.as_ref(),
         _not_a_secret => None,
     }
 }
@@ -189,6 +190,7 @@ mod tests {
             ("JWT_SECRET_KEY", secret),
             ("JWT_SECRET_KEY_PREVIOUS", "fedcba9876543210fedcba9876543210"),
             ("ADMIN_PASSWORD", secret),
+            ("MREG_WEBHOOK_KEY", secret),
         ]);
         for setting in settings::all().filter(|setting| matches!(setting.kind, Kind::Secret { .. })) {
             assert!(secret_of(&config, setting.name).is_some(), "{} is not compared", setting.name);

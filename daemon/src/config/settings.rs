@@ -1027,7 +1027,7 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.release_approvals.to_string(),
                 },
                 doc: "How many people it takes to release a version from quarantine. With 2, the first release only records \
-                      an approval, and another admin's is what releases it.",
+                      an approval, and another admin's is what releases it. A service account counts for nobody.",
             },
             Setting {
                 name: "MREG_SCAN_ALLOW_GLOBALS",

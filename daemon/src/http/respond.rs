@@ -13,8 +13,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
+use tokio::sync::{mpsc, watch};
 
 use crate::http::Body;
+use crate::http::server::raised;
 use crate::registry::error::Logged;
 
 /// Index of the audit entry of the answer (audit-log.md §5).
@@ -39,6 +41,27 @@ pub fn full(octets: impl Into<Bytes>) -> Body {
 /// Octets as they come; an error cuts the answer, so that the client sees it is incomplete.
 pub fn stream(frames: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
     StreamBody::new(frames.map(|frame| frame.map(Frame::data))).boxed_unsync()
+}
+
+/// A line of JSON for everything that is told, as it is told. A stop doesn't wait for the end of it: what is told last is
+/// missing then, which says so.
+pub(crate) fn lines<T: Send + 'static, L: Serialize + 'static>(
+    told: mpsc::Receiver<T>,
+    stopping: watch::Receiver<bool>,
+    line: fn(T) -> L,
+) -> Response<Body> {
+    let lines = futures_util::stream::unfold((told, stopping), move |(mut told, mut stopping)| async move {
+        let one = tokio::select! {
+            one = told.recv() => one?,
+            () = raised(&mut stopping) => return None,
+        };
+        let mut text = serde_json::to_vec(&line(one)).unwrap_or_default();
+        text.push(b'\n');
+        Some((Ok::<_, io::Error>(Bytes::from(text)), (told, stopping)))
+    });
+    let mut response = Response::new(stream(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
 }
 
 /// An answer of these octets.

@@ -551,6 +551,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::BadCredentials
         | RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
+        | RegistryError::ForbiddenForAll { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_)

@@ -45,6 +45,15 @@ pub enum RegistryError {
         /// The name, as the caller gave it or may see it.
         name: ModelName,
     },
+    /// It is about all models, and role, grants or the token shown leave some out.
+    #[error(
+        "this needs the permission `{permission}` for all models, and your role, a grant or your token leaves some out; ask an \
+         admin whose role gives it everywhere"
+    )]
+    ForbiddenForAll {
+        /// The one that is missing for some.
+        permission: Permission,
+    },
     /// Only who works on the machine itself may.
     #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
     OperatorOnly,
@@ -213,6 +222,7 @@ impl RegistryError {
             | Self::BadCredentials
             | Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
+            | Self::ForbiddenForAll { .. }
             | Self::OperatorOnly
             | Self::SessionOnly
             | Self::NoDropper(_)
@@ -257,6 +267,7 @@ impl RegistryError {
             Self::BadCredentials => "bad-credentials",
             Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
+            | Self::ForbiddenForAll { .. }
             | Self::OperatorOnly
             | Self::SessionOnly
             | Self::NoDropper(_) => "forbidden",

@@ -75,14 +75,18 @@ impl Reach {
             && grant::allowed_somewhere(self.role, self.grants(), permission)
     }
 
+    /// Whether it is allowed with every model, whatever its name.
+    pub(crate) fn allows_everywhere(&self, permission: Permission) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.names.is_none() && scope.allows(permission))
+            && grant::allowed_everywhere(self.role, self.grants(), permission)
+    }
+
     /// Those names, for a list; none for all names.
     pub(crate) fn names(&self, permission: Permission) -> Option<NamesWanted> {
-        let scope = self.scope.as_ref();
-        let unscoped = scope.is_none_or(|scope| scope.names.is_none() && scope.allows(permission));
-        if unscoped && grant::allowed_everywhere(self.role, self.grants(), permission) {
+        if self.allows_everywhere(permission) {
             return None;
         }
-        let scoped = || grant::beginnings(scope?.names.as_ref()?.iter());
+        let scoped = || grant::beginnings(self.scope.as_ref()?.names.as_ref()?.iter());
         let within = grant::within(self.grants()).or_else(scoped);
         let this = self.clone();
         Some(NamesWanted { fits: Arc::new(move |name| this.allows(permission, name)), within })
@@ -103,7 +107,20 @@ impl Caller {
         }
     }
 
-    /// Whether that check would pass.
+    /// The authorisation check for what is done with models by more than their names, so that it can reach any of them.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PasswordChangeRequired`; `Forbidden` where it is allowed nowhere; `ForbiddenForAll`.
+    pub fn require_everywhere(&self, permission: Permission) -> Result<(), RegistryError> {
+        self.require(permission)?;
+        if Reach::of(&self.actor).allows_everywhere(permission) {
+            Ok(())
+        } else {
+            Err(RegistryError::ForbiddenForAll { permission })
+        }
+    }
+
+    /// Whether the check for one model would pass.
     pub fn may_on(&self, permission: Permission, name: &ModelName) -> bool {
         self.require_on(permission, name).is_ok()
     }
@@ -130,6 +147,19 @@ impl Inner {
             None => caller.require(permission),
         };
         match allowed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refuse(caller, note.clone(), error).await),
+        }
+    }
+
+    /// The check of an operation that can reach any model, with the entry of its refusal.
+    pub(crate) async fn permit_everywhere(
+        self: &Arc<Self>,
+        caller: &Caller,
+        permission: Permission,
+        note: &Note,
+    ) -> Result<(), Failure> {
+        match caller.require_everywhere(permission) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.refuse(caller, note.clone(), error).await),
         }
@@ -162,10 +192,14 @@ pub(crate) fn granted<R: Records + ?Sized>(records: &R, user_id: &str) -> Result
     Ok((!grants.is_empty()).then(|| grants.into()))
 }
 
-/// A caller with what is granted now, on the writing thread: since the request began it may have been changed.
+/// A caller with the role and what is granted now, on the writing thread: since the request began they may have been changed.
+/// Another role ends sessions, but no API token.
 pub(crate) fn as_now(records: &dyn Records, caller: &Caller) -> Result<Caller, RegistryError> {
-    let grants = granted(records, &caller.actor.id)?;
-    Ok(Caller { actor: Actor { grants, ..caller.actor.clone() }, request: caller.request.clone() })
+    let actor = &caller.actor;
+    let grants = granted(records, &actor.id)?;
+    // Actors of the system have no record, and the role they act with.
+    let role = records.user_by_id(&actor.id)?.map_or(actor.role, |user| Some(user.role));
+    Ok(Caller { actor: Actor { role, grants, ..actor.clone() }, request: caller.request.clone() })
 }
 
 /// The grants that a user gets in place of those there are; none where they are the same. The entry says both.
@@ -277,6 +311,33 @@ mod tests {
         let writes_only = Scope { permissions: Some(vec![Permission::ModelWrite]), names: None };
         let blind = caller(Role::Contributor, &[], Some(writes_only));
         assert!(blind.sees(Some(&name("m"))) && !blind.may_on(Permission::ModelRead, &name("m")));
+    }
+
+    /// What can reach any model takes somebody from whom none is kept.
+    #[test]
+    fn with_all_models() {
+        let everywhere =
+            |role, grants: &[&str], scope| caller(role, grants, scope).require_everywhere(Permission::ModelDelete);
+        let scope = |permission, names: Option<&str>| {
+            let names = names.map(|name| vec![name.parse().unwrap()]);
+            Some(Scope { permissions: Some(vec![permission]), names })
+        };
+        assert!(everywhere(Role::Admin, &[], None).is_ok());
+        assert!(everywhere(Role::Admin, &["team/*:viewer"], scope(Permission::ModelDelete, None)).is_ok());
+        for (role, grants, scope) in [
+            (Role::Viewer, &["team/*:admin"][..], None),
+            (Role::Admin, &["team/*:none"], None),
+            (Role::Admin, &["secret/*:deny"], None),
+            (Role::Admin, &[], scope(Permission::ModelDelete, Some("team/*"))),
+        ] {
+            let refused = everywhere(role, grants, scope);
+            let is_for_all =
+                matches!(refused, Err(RegistryError::ForbiddenForAll { permission: Permission::ModelDelete }));
+            assert!(is_for_all, "{role} {grants:?}: {refused:?}");
+        }
+        for (role, scope) in [(Role::Contributor, None), (Role::Admin, scope(Permission::ModelRead, None))] {
+            assert!(matches!(everywhere(role, &[], scope), Err(RegistryError::Forbidden { .. })), "{role}");
+        }
     }
 
     /// Only who is narrowed pays for a look at each name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::api::{
     Page, QuarantineItem, QuarantineStatus, ReviewInfo, ReviewNote, ScanRule, ScanRules, SenderInfo, State,
 };
-use common::audit::{Action, Target};
+use common::audit::{Action, ActorKind, Target};
 use common::grant::allowed;
 use common::name::{ModelName, ModelRef, Version};
 use common::role::Permission;
@@ -360,7 +360,7 @@ fn may_decide(records: &dyn Records, id: &str, name: &ModelName) -> Result<bool,
 /// The approval that a release comes to where others are needed besides; none where this one makes them enough.
 ///
 /// # Errors
-/// `Conflict`: the same person has approved already, or published it.
+/// `Conflict`: the same person has approved already, or published it; a program asks where people are needed.
 pub(crate) fn approve(
     caller: &Caller,
     reason: &str,
@@ -377,6 +377,11 @@ pub(crate) fn approve(
             "{} published version {number}; where a release takes {needed} people, all of them must be others",
             actor.name
         )));
+    }
+    // Behind a service account is somebody who may have decided already.
+    if needed > 1 && actor.kind == ActorKind::Service {
+        let why = format!("`{}` is a service account; this release takes {needed} people", actor.name);
+        return Err(RegistryError::Conflict(why));
     }
     if approvals.iter().any(|approval| approval.by_id == actor.id) {
         let (done, number) = (approvals.len(), version.version);

@@ -52,6 +52,33 @@ async fn names_and_numbers() {
     assert_eq!(row.newest_versions.len(), 4);
 }
 
+/// A run goes by the rule as it is: of one that was replaced it ends, and tells the log nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_with_its_rule() {
+    let bench = Bench::new().await;
+    let admin = someone(Role::Admin);
+    for octets in [b"one", b"two", b"six"] {
+        bench.publish("m", octets).await;
+    }
+    let set = async |keep: u32| {
+        let rule = serde_json::json!({"pattern": "m", "action": "delete", "keep_newest": keep, "enabled": false});
+        done(bench.registry.set_retention_rule(&admin, "r", serde_json::from_value(rule).unwrap()).await);
+        bench.registry.inner.read(|view| Ok(view.retention_rule("r")?)).await.unwrap().unwrap()
+    };
+    let live = async || bench.registry.model(&admin, &model("m"), None).await.unwrap().value.value.model.versions;
+    let size = || bench.registry.checkpoints().borrow().size;
+    let (before, now) = (set(1).await, set(2).await);
+    let entries = size();
+    bench.registry.inner.carry_out(&before).await.unwrap();
+    assert_eq!((live().await, size()), (3, entries));
+    bench.registry.inner.carry_out(&now).await.unwrap();
+    assert_eq!(live().await, 2);
+    done(bench.registry.delete_retention_rule(&admin, "r").await);
+    let entries = size();
+    bench.registry.inner.carry_out(&before).await.unwrap();
+    assert_eq!((live().await, size()), (2, entries));
+}
+
 /// Uploads of one name at once all succeed, each with a number of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_at_once() {
