@@ -36,6 +36,7 @@ mod models;
 mod moderation;
 mod openapi;
 mod pg;
+mod pg_more;
 mod problems;
 mod proof;
 mod proxy;
