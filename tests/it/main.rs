@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod backup;
 mod cli;
+mod cli_kept;
 mod cli_manual;
 mod cli_plain;
 mod cluster;

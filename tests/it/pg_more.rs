@@ -18,8 +18,8 @@ use crate::pg;
 /// The key of webhooks, which all daemons must share.
 const WEBHOOK_KEY: &str = "one-key-of-webhooks-for-all-the-daemons-of-a-test";
 
-/// Two daemons. The server is there for as long as they are.
-fn two(more: &[(&str, &str)]) -> ([Daemon; 2], Postgres) {
+/// Two daemons, behind their server: they end before it.
+fn two(more: &[(&str, &str)]) -> (Postgres, [Daemon; 2]) {
     let server = Postgres::start();
     let address = server.address();
     let blobs = server.dir().join("blobs");
@@ -34,7 +34,7 @@ fn two(more: &[(&str, &str)]) -> ([Daemon; 2], Postgres) {
     };
     let first = start(None);
     let second = start(Some(&first));
-    ([first, second], server)
+    (server, [first, second])
 }
 
 fn admin(daemon: &Daemon) -> Client {
@@ -65,7 +65,7 @@ fn publish(client: &Client, name: &str, seed: u32) -> tests::http::Response {
 #[test]
 fn webhooks_go_on_elsewhere() {
     let settings = [("MREG_WEBHOOK_ALLOW", "127.0.0.0/8"), ("MREG_WEBHOOK_KEY", WEBHOOK_KEY)];
-    let (mut daemons, _server) = two(&settings);
+    let (_server, mut daemons) = two(&settings);
     let receiver = Receiver::answering(|_message, _before| Reply::Late(200, Duration::from_millis(20)));
     let (_delivers, other) = upkeeper(&daemons);
     let made = admin(&daemons[other]).post("/webhooks", &json!({"url": receiver.url(), "actions": ["model.upload"]}));
@@ -125,7 +125,7 @@ fn webhooks_go_on_elsewhere() {
 #[test]
 fn quotas_are_of_all_daemons() {
     const FIT: u64 = 5;
-    let (daemons, _server) = two(&[]);
+    let (_server, daemons) = two(&[]);
     let carl = daemons[0].user("carl", Role::Contributor);
     let clients = [carl.clone(), carl.at(daemons[1].address())];
     let admin = daemons[1].admin();
@@ -178,7 +178,7 @@ fn quotas_are_of_all_daemons() {
 /// A token that is revoked and grants that are changed at one daemon are so at the other, on the very next request.
 #[test]
 fn taken_at_one_gone_at_all() {
-    let (daemons, _server) = two(&[]);
+    let (_server, daemons) = two(&[]);
     let admins = [daemons[0].admin(), daemons[0].admin().at(daemons[1].address())];
     publish(&admins[0], "team/m", 1).expect(201);
     let carl = daemons[0].user("carl", Role::Contributor);
@@ -213,7 +213,7 @@ fn taken_at_one_gone_at_all() {
 /// by the other.
 #[test]
 fn retention_by_whoever_upkeeps() {
-    let (mut daemons, _server) = two(&[]);
+    let (_server, mut daemons) = two(&[]);
     let (upkeeps_first, other) = upkeeper(&daemons);
     let client = admin(&daemons[other]);
     for seed in 1..=4 {

@@ -507,9 +507,8 @@ fn api_tokens(backend: Backend) {
         revision: 3,
     };
     use daemon::store::Records;
-    let tokens: Vec<ApiTokenRecord> = (1..=5_u64)
-        .map(|at| token(at, if at % 2 == 0 { "usr_2" } else { "usr_22" }, &format!("t{at}")))
-        .collect();
+    let tokens: Vec<ApiTokenRecord> =
+        (1..=5_u64).map(|at| token(at, if at % 2 == 0 { "usr_2" } else { "usr_22" }, &format!("t{at}"))).collect();
     // Not in the order of their ids.
     for at in [3, 0, 4, 1, 2] {
         let writes = vec![Write::PutApiToken(tokens[at].clone())];
@@ -542,7 +541,11 @@ fn api_tokens(backend: Backend) {
     for at in [1, 1, 3] {
         commit(&runtime, &opened.store, put(Action::TokenRevoke, "usr_2", end(at)));
     }
-    commit(&runtime, &opened.store, put(Action::TokenUse, "usr_2", vec![Write::UseApiTokens(vec![(tokens[1].id.clone(), 80)])]));
+    commit(
+        &runtime,
+        &opened.store,
+        put(Action::TokenUse, "usr_2", vec![Write::UseApiTokens(vec![(tokens[1].id.clone(), 80)])]),
+    );
     assert!(view.api_tokens_of("usr_2").unwrap().is_empty());
     assert_eq!((view.api_token(&tokens[1].id).unwrap(), view.api_token_count().unwrap()), (None, 3));
     assert_eq!(view.api_tokens(None, 9).unwrap().len(), 3);
@@ -588,10 +591,8 @@ fn webhooks(backend: Backend) {
     assert_eq!([came(1), came(256), came(u128::MAX)], [Some(progress(1, 1, 8)), Some(progress(256, 1, 9)), None]);
     assert_eq!(came(2), None, "of what isn't there nothing is remembered");
 
-    let gone = vec![
-        Write::DeleteWebhook { hook: HookId::from_u128(1) },
-        Write::PutWebhookProgress(vec![progress(1, 1, 9)]),
-    ];
+    let gone =
+        vec![Write::DeleteWebhook { hook: HookId::from_u128(1) }, Write::PutWebhookProgress(vec![progress(1, 1, 9)])];
     commit(&runtime, &opened.store, put(Action::WebhookDelete, "h", gone));
     assert_eq!((view.webhook(HookId::from_u128(1)).unwrap(), came(1)), (None, None));
     let anew = vec![Write::PutWebhook(hook(1, "https://c/"))];

@@ -137,11 +137,14 @@ impl Asked {
             }
             Self::Create(new) => {
                 let body = Some(json!(new));
-                let made: WebhookSecret =
-                    ask(operator, Method::POST, "/webhooks", body.as_ref(), SECRET_LOST).await?;
+                let made: WebhookSecret = ask(operator, Method::POST, "/webhooks", body.as_ref(), SECRET_LOST).await?;
                 let WebhookSecret { webhook, secret, receipt: _ } = made;
                 let secret = Zeroizing::new(secret);
-                let line = format!("created webhook {}: it is {}; the secret is shown this once", webhook.id, webhook.state.as_str());
+                let line = format!(
+                    "created webhook {}: it is {}; the secret is shown this once",
+                    webhook.id,
+                    webhook.state.as_str()
+                );
                 Ok(Told::secret(&secret, line))
             }
             Self::Update(id, patch) => {
@@ -156,8 +159,7 @@ impl Asked {
             Self::Rotate(id, asked) => {
                 let target = of(id, "/rotate-secret");
                 let unanswered = "give it another secret once more";
-                let made: WebhookSecret =
-                    ask(operator, Method::POST, &target, Some(&json!(asked)), unanswered).await?;
+                let made: WebhookSecret = ask(operator, Method::POST, &target, Some(&json!(asked)), unanswered).await?;
                 let WebhookSecret { webhook, secret, receipt: _ } = made;
                 let secret = Zeroizing::new(secret);
                 let old = match &webhook.previous_secret_until {

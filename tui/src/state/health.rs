@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use common::api::gc::GcStatus;
+use common::api::retention::RetentionStatus;
 use common::api::{
     BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus,
     TlsStatus, WebhooksStatus, WitnessesStatus,
 };
-use common::api::gc::GcStatus;
-use common::api::retention::RetentionStatus;
 
 use crate::action::RequestId;
 use crate::event::Moment;
@@ -332,8 +332,11 @@ fn gc(status: &GcStatus, now: Now) -> Check {
         tell(format!("{} removed, {}", counted(last.removed, "blob"), bytes(last.removed_bytes)));
     }
     let troubles = [(last.missing, "missing"), (last.wrong_size, "of a wrong size"), (last.miscounted, "miscounted")];
-    let troubles: Vec<String> =
-        troubles.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+    let troubles: Vec<String> = troubles
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
     let verdict = if troubles.is_empty() {
         Verdict::Ok
     } else {
