@@ -219,11 +219,17 @@ fn address(url: Option<String>, file: Option<&Path>) -> Result<Option<String>, F
 fn line(hook: &Webhook) -> String {
     let (id, state, behind) = (hook.id, hook.state.as_str(), hook.behind);
     let last = hook.last_delivered_at.as_deref().unwrap_or("never");
-    // A receiver's address may be somebody's password: what of it is behind the path is for `show`.
-    let (actions, url) = (hook.actions.join(","), hook.url.split_once('?').map_or(hook.url.as_str(), |(url, _)| url));
+    let (actions, place) = (hook.actions.join(","), place(&hook.url));
     let because = hook.disabled_because.as_deref().or(hook.last_error.as_deref());
     let because = because.map_or_else(String::new, |why| format!("\t{}", shown(why, SAID_CHARS_MAX)));
-    format!("{id}\t{state}\t{behind} behind\t{last}\t{actions}\t{}{because}\n", shown(url, SAID_CHARS_MAX))
+    format!("{id}\t{state}\t{behind} behind\t{last}\t{actions}\t{}{because}\n", shown(place, SAID_CHARS_MAX))
+}
+
+/// Of an address no more than where it is: many have a secret in the path. `show` has all of it.
+fn place(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
+    &url[..end]
 }
 
 /// A row of attempts.
@@ -253,7 +259,7 @@ mod tests {
 
     use common::api::{WebhookAttempt, WebhookAttemptKind};
 
-    use super::{address, attempt_line};
+    use super::{address, attempt_line, place};
 
     /// An address is the first line of a file, whatever ends it.
     #[test]
@@ -265,6 +271,19 @@ mod tests {
         assert_eq!(address(Some("https://h/".to_owned()), None).unwrap().unwrap(), "https://h/");
         assert_eq!(address(None, None).unwrap(), None);
         assert!(address(None, Some(&dir.path().join("none"))).is_err());
+    }
+
+    /// What may be a secret is on no list.
+    #[test]
+    fn places() {
+        for (url, shown) in [
+            ("https://h.example:8443/services/T0/secret", "https://h.example:8443"),
+            ("http://[::1]:9/x?key=1", "http://[::1]:9"),
+            ("https://h?key=1", "https://h"),
+            ("https://h", "https://h"),
+        ] {
+            assert_eq!(place(url), shown);
+        }
     }
 
     /// What a receiver said can't be taken for a row of ours.
