@@ -148,7 +148,7 @@ fn by_the_operator() {
     assert_eq!(done("retention preview newest", ""), preview);
     assert_eq!(done("retention list", ""), set);
     let shown: Value = serde_json::from_str(&done("retention show newest", "")).unwrap();
-    assert_eq!(shown["keep_newest"], 1, "{shown}");
+    assert_eq!(shown["rule"]["keep_newest"], 1, "{shown}");
     done("retention run newest", "");
     wait::until_true("the run to end", || admin.value("/retention/newest")["last_run"]["versions"] == 2);
     assert!(done("retention list", "").contains("2 versions, "));

@@ -199,7 +199,7 @@ fn taken_at_one_gone_at_all() {
         let (closed, open) = (json!([{"pattern": "team/*", "deny": true}]), json!([]));
         admins[here].patch("/users/carl", &grants(closed)).expect(200);
         carls[there].get("/models/team%2Fm").problem("not-found");
-        publish(&carls[there], "team/m", 100 + n).problem("not-found");
+        publish(&carls[there], "team/m", 100 + n).problem("forbidden");
         admins[there].patch("/users/carl", &grants(open)).expect(200);
         carls[here].get("/models/team%2Fm").expect(200);
         publish(&carls[here], "team/m", 200 + n).expect(201);
