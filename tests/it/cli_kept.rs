@@ -153,7 +153,7 @@ fn by_the_operator() {
     wait::until_true("the run to end", || admin.value("/retention/newest")["last_run"]["versions"] == 2);
     assert!(done("retention list", "").contains("2 versions, "));
     assert_eq!(done("retention delete newest", ""), "removed the rule newest\n");
-    fails("retention run newest", "", 64, "newest");
+    fails("retention run newest", "", 64, "no such retention rule");
     fails("retention set odd --file -", "{", 64, "is no rule");
     fails("retention set odd --file /nothing/here", "", 66, "/nothing/here");
 }
