@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use common::api::quota::QuotaKind;
 use common::audit::Verifier;
 use common::certificate::KeyPin;
 use common::manual::Shell;
+use common::name::HookId;
+use common::pattern::NamePattern;
 use serde_json::json;
 
 use crate::config::database::DatabaseAddress;
@@ -159,6 +161,9 @@ pub enum Command {
     /// Manage the rules by which versions go; only while the daemon runs
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// Manage webhooks: who is told of entries of the log, and what became of it; only while the daemon runs
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Back the registry up into a directory, whether the daemon runs or not; list and prune what is there
     ///
     /// A generation is the whole log up to a signed checkpoint, and every file that its records point to. Generations in one
@@ -562,6 +567,144 @@ pub enum RetentionCommand {
         /// Its name
         rule: String,
     },
+}
+
+/// `mregd webhook`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum WebhookCommand {
+    /// List webhooks: id, state, entries it is behind, when the receiver last took one, actions, receiver
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a webhook as JSON
+    Show {
+        /// Its id
+        id: HookId,
+    },
+    /// Create a webhook, and print its secret: it is shown this once
+    ///
+    /// The secret alone goes to standard output, what there is to say about it to standard error. It begins with the first entry
+    /// after its own.
+    Create(WebhookNew),
+    /// Change a webhook; what is left out stays
+    Update(WebhookEdit),
+    /// Deliver to a webhook again: it goes on where it had come to
+    Enable {
+        /// Its id
+        id: HookId,
+    },
+    /// Deliver to a webhook no more; its place in the log stays
+    Disable {
+        /// Its id
+        id: HookId,
+    },
+    /// Remove a webhook, and with it how far it had come
+    Delete {
+        /// Its id
+        id: HookId,
+    },
+    /// Give a webhook another secret, and print it: it is shown this once
+    RotateSecret {
+        /// Its id
+        id: HookId,
+        /// Sign with the old secret, too, for so long, such as 1h, at most 7d [default: 1d]
+        #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "void")]
+        overlap: Option<Duration>,
+        /// The old secret is void at once: it may be in wrong hands
+        #[arg(long)]
+        void: bool,
+    },
+    /// Send a message that is no entry, and say what became of it; exit code 75 if the receiver didn't take it
+    Test {
+        /// Its id
+        id: HookId,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on from an entry, or send the message of one again
+    Replay(WebhookReplayed),
+    /// List the newest attempts, newest first: time, kind, attempt, status, milliseconds, type, message, error
+    Deliveries {
+        /// Its id
+        id: HookId,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `mregd webhook create`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WebhookNew {
+    /// Where events are posted, as https://host/path
+    #[arg(long, value_name = "URL", required_unless_present = "url_file")]
+    pub url: Option<String>,
+    /// A file with the address, where that has a secret in it; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub url_file: Option<PathBuf>,
+    /// Which entries are events: an action such as model.upload, a group such as 'model.*', or '*'; may be given several times
+    #[arg(long = "action", value_name = "ACTION", value_delimiter = ',', required = true)]
+    pub actions: Vec<String>,
+    /// Only those about models of these names, such as 'team/*'; may be given several times
+    #[arg(long = "models", value_name = "PATTERN", value_delimiter = ',')]
+    pub models: Vec<NamePattern>,
+    /// Only those with this outcome: ok, denied or error; may be given several times [default: ok]
+    #[arg(long = "outcome", value_name = "OUTCOME", value_delimiter = ',')]
+    pub outcomes: Vec<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub description: String,
+    /// Don't deliver before it is enabled
+    #[arg(long)]
+    pub disabled: bool,
+}
+
+/// `mregd webhook update`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub struct WebhookEdit {
+    /// Its id
+    pub id: HookId,
+    /// Where events are posted from now on
+    #[arg(long, value_name = "URL", group = "change")]
+    pub url: Option<String>,
+    /// A file with the address, where that has a secret in it; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "url", group = "change")]
+    pub url_file: Option<PathBuf>,
+    /// Which entries are events; all of them anew
+    #[arg(long = "action", value_name = "ACTION", value_delimiter = ',', group = "change")]
+    pub actions: Option<Vec<String>>,
+    /// Only those about models of these names; all of them anew
+    #[arg(long = "models", value_name = "PATTERN", value_delimiter = ',', group = "change")]
+    pub models: Option<Vec<NamePattern>>,
+    /// Whatever they are about
+    #[arg(long, conflicts_with = "models", group = "change")]
+    pub any_model: bool,
+    /// Only those with this outcome; all of them anew
+    #[arg(long = "outcome", value_name = "OUTCOME", value_delimiter = ',', group = "change")]
+    pub outcomes: Option<Vec<String>>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT", group = "change")]
+    pub description: Option<String>,
+}
+
+/// `mregd webhook replay`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = ArgGroup::new("what").required(true))]
+pub struct WebhookReplayed {
+    /// Its id
+    pub id: HookId,
+    /// Index of the entry to go on from: what was delivered from there on is delivered again under the same ids, what lies before
+    /// and was not is passed over
+    #[arg(long, value_name = "INDEX", group = "what")]
+    pub from: Option<u64>,
+    /// Id of a message to send again at once, as `mregd webhook deliveries` shows; its place in the log stays. Exit code 75 if the
+    /// receiver didn't take it
+    #[arg(long, value_name = "ID", group = "what")]
+    pub message: Option<String>,
 }
 
 fn size(text: &str) -> Result<u64, String> {

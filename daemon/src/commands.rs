@@ -14,6 +14,7 @@ mod scan;
 mod serve;
 mod tokens;
 mod users;
+mod webhooks;
 mod witness;
 mod way;
 
@@ -75,6 +76,10 @@ pub fn execute(loaded: &Loaded, command: Command) -> Exit {
         Command::Retention(command) => {
             logging::report_warnings(loaded);
             keep::retention(&loaded.config, command)
+        }
+        Command::Webhook(command) => {
+            logging::report_warnings(loaded);
+            webhooks::webhook(&loaded.config, command)
         }
         Command::Backup(options) => {
             logging::report_warnings(loaded);

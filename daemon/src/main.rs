@@ -36,6 +36,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::Gc(_)
         | Command::Quota(_)
         | Command::Retention(_)
+        | Command::Webhook(_)
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Migrate(_)

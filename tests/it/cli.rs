@@ -17,13 +17,13 @@ use tests::wait::until;
 use tests::witness::Witness;
 
 /// A home with the token of somebody, and the address of a daemon.
-struct Shell {
+pub(super) struct Shell {
     home: Arc<TempDir>,
     url: String,
 }
 
 impl Shell {
-    fn new(daemon: &Daemon, client: &Client) -> Self {
+    pub(super) fn new(daemon: &Daemon, client: &Client) -> Self {
         Self::at(&format!("http://{}", daemon.address()), client)
     }
 
@@ -45,7 +45,7 @@ impl Shell {
     }
 
     /// Runs it to a success; what it wrote.
-    fn out(&self, line: &str) -> String {
+    pub(super) fn out(&self, line: &str) -> String {
         let output = self.run(line);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{line}: {told}");
@@ -53,7 +53,7 @@ impl Shell {
     }
 
     /// Runs it to a failure with this status; what it said on stderr.
-    fn fails(&self, line: &str, status: i32) -> String {
+    pub(super) fn fails(&self, line: &str, status: i32) -> String {
         let output = self.run(line);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{line}: {told}");
@@ -62,7 +62,7 @@ impl Shell {
     }
 }
 
-fn documents(text: &str) -> Vec<Value> {
+pub(super) fn documents(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -65,7 +65,7 @@ fn joining(address: &str, keys_of: &Daemon, blobs: &Path) -> Daemon {
 }
 
 /// Artifacts are in a directory that all see.
-fn share_blobs(daemon: &Daemon, blobs: &Path) {
+pub(super) fn share_blobs(daemon: &Daemon, blobs: &Path) {
     fs::create_dir_all(blobs).unwrap();
     fs::create_dir_all(daemon.data_dir()).unwrap();
     std::os::unix::fs::symlink(blobs, daemon.data_dir().join("blobs")).unwrap();

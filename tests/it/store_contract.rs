@@ -8,12 +8,14 @@ use std::sync::Arc;
 use common::audit::{Action, Actor, Checkpoint, Entry, Hash, Outcome, Target, leaf_hash};
 use common::digest::Digest;
 use common::grant::Grant;
-use common::name::{ModelId, UserName};
+use common::name::{HookId, ModelId, UserName};
 use common::role::Role;
+use common::token::TokenId;
 use daemon::config::database::{DatabaseAddress, SharedDatabase};
 use daemon::store::records::{
-    Account, BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, QuotaRecord, RetentionRuleRecord, RuleSpec,
-    RunRecord, SessionRecord, UsageRecord, UserRecord, Write,
+    Account, ApiTokenRecord, BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
+    RuleSpec, RunRecord, SessionRecord, TokenSecretRecord, UsageRecord, UserRecord, WebhookDisabledRecord,
+    WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
 };
 use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
@@ -461,10 +463,142 @@ fn grants(backend: Backend) {
     assert!(shown(&opened.store, "usr_1").is_empty());
     commit(&runtime, &opened.store, put(&["a/*:viewer", "*:deny"]));
     commit(&runtime, &opened.store, put(&["Team/*:contributor", "*:none"]));
+    let opened = again(&runtime, opened);
     assert_eq!(shown(&opened.store, "usr_1"), ["Team/*:contributor", "*:none"]);
     assert!(shown(&opened.store, "usr_11").is_empty() && shown(&opened.store, "usr_").is_empty());
     commit(&runtime, &opened.store, put(&[]));
     assert!(shown(&opened.store, "usr_1").is_empty());
+}
+
+/// A command that writes this.
+fn put(action: Action, about: &str, writes: Vec<Write>) -> Decide {
+    let target = Target::new("user", about);
+    Box::new(move |_records, _moment| Ok(Decision { draft: draft(action, target), writes }))
+}
+
+/// The same store, after a stop.
+fn again(runtime: &tokio::runtime::Runtime, opened: Opened) -> Opened {
+    let options = opened.options();
+    let Opened { dir, store, server } = opened;
+    runtime.block_on(store.close());
+    drop(store);
+    Opened { dir, store: Arc::new(reopen_with(&options).unwrap()), server }
+}
+
+/// API tokens are found by id, by whose they are and in pages from either end, counted, used without a new revision and
+/// without a time that goes back, and there after a stop; what ended is nowhere.
+fn api_tokens(backend: Backend) {
+    let opened = open_on(backend);
+    let runtime = runtime();
+    let token = |at: u64, user: &str, label: &str| ApiTokenRecord {
+        id: TokenId::new(at, 7),
+        user_id: user.to_owned(),
+        label: label.to_owned(),
+        secrets: vec![
+            TokenSecretRecord { hash: [1; 32], index: 3, made_at_ms: 2, until_ms: None },
+            TokenSecretRecord { hash: [2; 32], index: 2, made_at_ms: 1, until_ms: Some(9) },
+        ],
+        permissions: Some(vec!["model.read".to_owned(), "no.such".to_owned()]),
+        names: Some(vec!["team/*".parse().unwrap()]),
+        created_at_ms: 1,
+        created_by: "ana".to_owned(),
+        expires_at_ms: Some(i64::MAX),
+        last_used_at_ms: None,
+        revision: 3,
+    };
+    use daemon::store::Records;
+    let tokens: Vec<ApiTokenRecord> =
+        (1..=5_u64).map(|at| token(at, if at % 2 == 0 { "usr_2" } else { "usr_22" }, &format!("t{at}"))).collect();
+    // Not in the order of their ids.
+    for at in [3, 0, 4, 1, 2] {
+        let writes = vec![Write::PutApiToken(tokens[at].clone())];
+        commit(&runtime, &opened.store, put(Action::TokenCreate, "usr_2", writes));
+    }
+    let relabelled = ApiTokenRecord { label: "other".to_owned(), revision: 9, ..tokens[2].clone() };
+    let writes = vec![Write::PutApiToken(relabelled.clone())];
+    commit(&runtime, &opened.store, put(Action::TokenRotate, "usr_22", writes));
+    let [first, .., last] = &tokens[..] else { unreachable!() };
+    let uses = |at_ms: i64| vec![Write::UseApiTokens(vec![(first.id.clone(), at_ms), (TokenId::new(99, 7), at_ms)])];
+    for at_ms in [70, 50] {
+        commit(&runtime, &opened.store, put(Action::TokenUse, "usr_22", uses(at_ms)));
+    }
+    let used = ApiTokenRecord { last_used_at_ms: Some(70), ..first.clone() };
+    let expected = [&used, &tokens[1], &relabelled, &tokens[3], last].map(Clone::clone);
+    let opened = again(&runtime, opened);
+    let view = opened.store.view();
+    assert_eq!(view.api_tokens(None, 9).unwrap(), expected);
+    assert_eq!(view.api_tokens(Some(&expected[1].id), 2).unwrap(), expected[2..4]);
+    let backwards: Vec<ApiTokenRecord> = expected.iter().rev().cloned().collect();
+    assert_eq!(view.api_tokens_back(None, 9).unwrap(), backwards);
+    assert_eq!(view.api_tokens_back(Some(&expected[3].id), 2).unwrap(), backwards[2..4]);
+    assert_eq!(view.api_tokens_of("usr_2").unwrap(), [expected[1].clone(), expected[3].clone()]);
+    assert_eq!(view.api_tokens_of("usr_22").unwrap().len(), 3);
+    assert!(view.api_tokens_of("usr_").unwrap().is_empty());
+    assert_eq!((view.api_token(&first.id).unwrap(), view.api_token_count().unwrap()), (Some(used), 5));
+    assert_eq!(view.api_token(&TokenId::new(99, 7)).unwrap(), None, "using what is gone makes nothing");
+
+    let end = |at: usize| vec![Write::DeleteApiToken { id: tokens[at].id.clone() }];
+    for at in [1, 1, 3] {
+        commit(&runtime, &opened.store, put(Action::TokenRevoke, "usr_2", end(at)));
+    }
+    commit(
+        &runtime,
+        &opened.store,
+        put(Action::TokenUse, "usr_2", vec![Write::UseApiTokens(vec![(tokens[1].id.clone(), 80)])]),
+    );
+    assert!(view.api_tokens_of("usr_2").unwrap().is_empty());
+    assert_eq!((view.api_token(&tokens[1].id).unwrap(), view.api_token_count().unwrap()), (None, 3));
+    assert_eq!(view.api_tokens(None, 9).unwrap().len(), 3);
+}
+
+/// Webhooks are listed oldest first, and with how far each had come; that is remembered of those that are there only, replaced,
+/// kept over a stop and a change of the webhook, and forgotten with it.
+fn webhooks(backend: Backend) {
+    let opened = open_on(backend);
+    let runtime = runtime();
+    let hook = |id: u128, url: &str| WebhookRecord {
+        id: HookId::from_u128(id),
+        url: url.to_owned(),
+        description: String::new(),
+        actions: vec!["model.*".to_owned()],
+        models: vec!["team/*".parse().unwrap()],
+        outcomes: vec!["ok".to_owned()],
+        disabled: Some(WebhookDisabledRecord { because: Some("gone".to_owned()), at_ms: 4 }),
+        secret: WebhookSecretRecord { generation: 2, key: [3; 8] },
+        previous: Some((WebhookSecretRecord { generation: 1, key: [2; 8] }, 9)),
+        course: 1,
+        from: 5,
+        created_at_ms: 1,
+        created_by: "ana".to_owned(),
+        updated_at_ms: 2,
+        revision: 6,
+    };
+    let progress = |id: u128, course, next| WebhookProgressRecord { hook: HookId::from_u128(id), course, next };
+    use daemon::store::Records;
+    let writes = [u128::MAX, 1, 256].map(|id| Write::PutWebhook(hook(id, "https://a/"))).into();
+    commit(&runtime, &opened.store, put(Action::WebhookCreate, "h", writes));
+    for next in [7, 8] {
+        let all = vec![progress(1, 1, next), progress(256, 1, 9), progress(2, 1, 9)];
+        commit(&runtime, &opened.store, put(Action::WebhookProgress, "h", vec![Write::PutWebhookProgress(all)]));
+    }
+    let moved = vec![Write::PutWebhook(hook(1, "https://b/"))];
+    commit(&runtime, &opened.store, put(Action::WebhookUpdate, "h", moved));
+    let opened = again(&runtime, opened);
+    let view = opened.store.view();
+    let expected = [hook(1, "https://b/"), hook(256, "https://a/"), hook(u128::MAX, "https://a/")];
+    assert_eq!(view.webhooks().unwrap(), expected);
+    let came = |id: u128| view.webhook_progress(HookId::from_u128(id)).unwrap();
+    assert_eq!([came(1), came(256), came(u128::MAX)], [Some(progress(1, 1, 8)), Some(progress(256, 1, 9)), None]);
+    assert_eq!(came(2), None, "of what isn't there nothing is remembered");
+
+    let gone =
+        vec![Write::DeleteWebhook { hook: HookId::from_u128(1) }, Write::PutWebhookProgress(vec![progress(1, 1, 9)])];
+    commit(&runtime, &opened.store, put(Action::WebhookDelete, "h", gone));
+    assert_eq!((view.webhook(HookId::from_u128(1)).unwrap(), came(1)), (None, None));
+    let anew = vec![Write::PutWebhook(hook(1, "https://c/"))];
+    commit(&runtime, &opened.store, put(Action::WebhookCreate, "h", anew));
+    assert_eq!((view.webhook(HookId::from_u128(1)).unwrap(), came(1)), (Some(hook(1, "https://c/")), None));
+    assert_eq!(came(256), Some(progress(256, 1, 9)), "it is its own");
 }
 
 /// An idempotency key is remembered for a day and then makes room.
@@ -625,6 +759,8 @@ on_both!(
     pages_of_entries,
     blobs_sessions_counters,
     grants,
+    api_tokens,
+    webhooks,
     idempotency_keys_expire,
     quotas_and_rules,
     the_tree_and_its_past

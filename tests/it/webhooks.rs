@@ -435,3 +435,118 @@ fn another_key() {
     let seen = receiver.wait_for(1);
     assert_eq!(seen[0].signed(&secret), (1, true), "what the lost key made doesn't sign");
 }
+
+/// `mregd webhook` does at the control socket what there is to do: a secret alone on standard output, and once; what a receiver
+/// did not take is a failure that says why; what is wrong is said in a line; and a stopped daemon is no place for it.
+#[test]
+fn by_the_operator() {
+    let mut daemon = daemon();
+    let (admin, receiver) = (daemon.admin(), Receiver::start());
+    let done = |arguments: &str| -> (String, String) {
+        let arguments: Vec<&str> = ["webhook"].into_iter().chain(arguments.split(' ')).collect();
+        let output = daemon.run(&arguments, "");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+        (String::from_utf8(output.stdout).unwrap(), told)
+    };
+    let fails = |arguments: &str, status: i32, part: &str| {
+        let arguments: Vec<&str> = ["webhook"].into_iter().chain(arguments.split(' ')).collect();
+        let output = daemon.run(&arguments, "");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {told}");
+        assert!(told.contains(part), "{arguments:?}: {told}");
+    };
+    // An address that has a secret in it is no argument.
+    let made = daemon.run(
+        &["webhook", "create", "--url-file", "-", "--action", "model.upload,alias.*", "--models", "team/*"],
+        &format!("{}\n", receiver.url()),
+    );
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(made.status.success(), "{said}");
+    let secret_of = |text: &str| {
+        let secret = text.strip_suffix('\n').unwrap().to_owned();
+        assert!(secret.starts_with("whsec_") && secret.lines().count() == 1, "the secret alone");
+        daemon.ledger().add_secret(&secret);
+        secret
+    };
+    let first = secret_of(&String::from_utf8(made.stdout).unwrap());
+    assert!(said.contains("working") && !said.contains(&first), "{said}");
+    let shown = admin.value("/webhooks")["items"][0].clone();
+    let id = shown["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&shown["url"], &shown["actions"], &shown["models"], &shown["outcomes"]),
+        (&json!(receiver.url()), &json!(["model.upload", "alias.*"]), &json!(["team/*"]), &json!(["ok"]))
+    );
+    assert!(said.contains(&id), "{said}");
+    let (list, _) = done("list");
+    assert!(list.starts_with(&format!("{id}\tworking\t")) && list.lines().count() == 1, "{list}");
+    assert!(!list.contains("of-the-receiver"), "{list}");
+    let listed: Value = serde_json::from_str(&done("list --json").0).unwrap();
+    assert_eq!(listed[0]["id"], shown["id"]);
+    let one: Value = serde_json::from_str(&done(&format!("show {id}")).0).unwrap();
+    assert_eq!((&one["url"], one.get("secret")), (&shown["url"], None));
+
+    upload(&admin, "team/m", 1);
+    let seen = receiver.wait_for(1);
+    assert!(seen[0].signed(&first).1);
+    let (tried, _) = done(&format!("test {id}"));
+    assert!(tried.contains("\ttest\t1\t204\t") && tried.contains("webhook.test"), "{tried}");
+    assert_eq!(receiver.wait_for(2)[1].json()["type"], "webhook.test");
+    let (again, _) = done(&format!("replay {id} --message {}", seen[0].id()));
+    assert!(again.contains("\treplay\t") && again.contains(seen[0].id()), "{again}");
+    assert_eq!(receiver.wait_for(3)[2].body, seen[0].body);
+    done(&format!("replay {id} --from {}", seen[0].index()));
+    assert_eq!(receiver.wait_for(4)[3].id(), seen[0].id());
+    wait::until_true("all is told", || state(&admin, &id)["behind"] == 0);
+    let (deliveries, _) = done(&format!("deliveries {id}"));
+    assert_eq!(deliveries.lines().count(), 4, "{deliveries}");
+    let rows: Value = serde_json::from_str(&done(&format!("deliveries {id} --json")).0).unwrap();
+    assert_eq!((rows.as_array().unwrap().len(), &rows[3]["kind"]), (4, &json!("event")));
+
+    let (second, said) = done(&format!("rotate-secret {id} --overlap 1h"));
+    let second = secret_of(&second);
+    assert!(said.contains("until 20") && !said.contains(&second), "{said}");
+    upload(&admin, "team/m", 2);
+    let both = receiver.wait_for(5)[4].clone();
+    assert_eq!((both.signed(&first), both.signed(&second)), ((2, true), (2, true)));
+    let (third, said) = done(&format!("rotate-secret {id} --void"));
+    let third = secret_of(&third);
+    assert!(said.contains("void"), "{said}");
+
+    done(&format!("disable {id}"));
+    upload(&admin, "other/m", 3);
+    upload(&admin, "team/m", 4);
+    assert_eq!(state(&admin, &id)["state"], "disabled");
+    let (updated, _) = done(&format!("update {id} --any-model --action model.upload --outcome ok,denied"));
+    assert!(updated.contains("\tdisabled\t"), "{updated}");
+    assert_eq!(
+        (&state(&admin, &id)["models"], &state(&admin, &id)["outcomes"]),
+        (&json!([]), &json!(["ok", "denied"]))
+    );
+    done(&format!("enable {id}"));
+    let seen = receiver.wait_for(7);
+    let names: Vec<Value> = seen[5..].iter().map(|message| message.json()["data"]["target"]["name"].clone()).collect();
+    assert_eq!(names, ["other/m", "team/m"]);
+    assert_eq!(seen[6].signed(&third), (1, true));
+
+    let dead = tests::postgres::Postgres::free_port();
+    done(&format!("update {id} --url http://127.0.0.1:{dead}/"));
+    fails(&format!("test {id}"), 75, "the receiver didn't take it");
+    fails("show nonsense", 64, "nonsense");
+    fails("show 01ARZ3NDEKTSV4RRFFQ69G5FAV", 64, "webhook");
+    fails(&format!("update {id}"), 64, "--url");
+    fails(&format!("replay {id}"), 64, "--from");
+    fails(&format!("replay {id} --from 99999999"), 64, "the log ends before that");
+    fails("create --url https://h.example/ --action model.upolad", 64, "model.upolad");
+    fails("create --url http://10.0.0.1/ --action *", 64, "10.0.0.1");
+
+    let (gone, said) = done(&format!("delete {id}"));
+    assert!(gone.is_empty() && said.contains(&id), "{said}");
+    assert_eq!(done("list").0, "");
+    fails(&format!("enable {id}"), 64, "webhook");
+    let made = &admin.value("/audit-logs?action=webhook.create")["items"][0]["entry"];
+    assert!(made["actor"]["name"].as_str().is_some_and(|name| name != "admin"), "the operator did it: {made}");
+    daemon.stop();
+    let output = daemon.run(&["webhook", "list"], "");
+    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -324,13 +324,13 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 writeln!(out, "{} ({})", me.username, me.role)?;
                 writeln!(out, "id       {}", clean(&me.id))?;
                 writeln!(out, "may      {}", may.join(", "))?;
+                if !me.grants.is_empty() {
+                    writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
+                }
                 let ends = me.token_expires_at.as_deref().map_or("never ends".to_owned(), |at| format!("until {at}"));
                 match &me.api_token {
                     Some(token) => {
                         let (id, label) = (clean(&token.id), clean(&token.label));
-                        if !me.grants.is_empty() {
-                            writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
-                        }
                         writeln!(out, "token    API token {label} ({id}), {}", clean(&ends))?;
                     }
                     None => writeln!(out, "token    {}", clean(&ends))?,

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::way::{ask, running};
-use super::{Failed, runtime, say};
+use super::way::{ask, with_daemon};
+use super::{Failed, say};
 use crate::cli::{Exit, QuotaCommand, QuotaOf, RetentionCommand};
 use crate::config::Config;
 use crate::http::control::Operator;
@@ -87,18 +87,6 @@ pub(super) fn retention(config: &Config, command: RetentionCommand) -> Result<()
         }
     })?;
     say(&text)
-}
-
-/// Does it at the running daemon.
-fn with_daemon<T>(config: &Config, work: impl AsyncFnOnce(&mut Operator) -> Result<T, Failed>) -> Result<T, Failed> {
-    runtime()?.block_on(async {
-        let Some(mut operator) = running(config).await? else {
-            let dir = config.data_dir.display();
-            let message = format_args!("no daemon runs on {dir}; start it, or name another with --data-dir");
-            return Err(Failed::new(Exit::TempFail, message));
-        };
-        work(&mut operator).await
-    })
 }
 
 async fn pages<T: DeserializeOwned>(operator: &mut Operator, place: &str) -> Result<Vec<T>, Failed> {

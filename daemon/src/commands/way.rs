@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Failed;
+use super::{Failed, runtime};
 use crate::StartError;
 use crate::cli::Exit;
 use crate::config::Config;
@@ -116,6 +116,21 @@ pub(super) async fn running(config: &Config) -> Result<Option<Operator>, Failed>
     Operator::connect(&config.data_dir).await.map_err(|error| {
         let dir = config.data_dir.display();
         Failed::new(super::exit_of(&error), format_args!("the control socket in {dir} can't be used: {error}"))
+    })
+}
+
+/// Does something at the running daemon, without which it can't be done.
+pub(super) fn with_daemon<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&mut Operator) -> Result<T, Failed>,
+) -> Result<T, Failed> {
+    runtime()?.block_on(async {
+        let Some(mut operator) = running(config).await? else {
+            let dir = config.data_dir.display();
+            let message = format_args!("no daemon runs on {dir}; start it, or name another with --data-dir");
+            return Err(Failed::new(Exit::TempFail, message));
+        };
+        work(&mut operator).await
     })
 }
 

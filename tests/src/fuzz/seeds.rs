@@ -15,13 +15,14 @@ use common::audit::{
 };
 use common::digest::Digest;
 use common::grant::Grant;
-use common::name::{ItemId, ModelId, Version};
+use common::name::{HookId, ItemId, ModelId, Version};
 use common::token::TokenId;
 use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
-    ApiTokenRecord, ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord,
-    IntakeRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord,
-    RulesetRecord, TokenSecretRecord, VersionRecord, Write,
+    Account, ApiTokenRecord, ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord,
+    IntakeRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, QuotaRecord, RetentionRuleRecord, ReviewDecision,
+    ReviewRecord, RuleRecord, RuleSpec, RulesetRecord, RunRecord, TokenSecretRecord, VersionRecord,
+    WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -312,9 +313,28 @@ fn records() -> Vec<Seed> {
         },
         Write::PutGrants { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), grants: Vec::new() },
     ]);
+    let hooked = encode_change(&[
+        Write::PutWebhook(webhook()),
+        Write::PutWebhookProgress(vec![WebhookProgressRecord { hook: HookId::from_u128(1), course: 2, next: 9 }]),
+        Write::DeleteWebhook { hook: HookId::from_u128(1) },
+    ]);
+    let kept = encode_change(&[
+        Write::PutQuota(QuotaRecord {
+            account: Account::Namespace("team".to_owned()),
+            bytes: Some(1 << 40),
+            versions: None,
+            models: Some(2),
+            by: "ana".to_owned(),
+            at_ms: 1,
+            index: 9,
+        }),
+        Write::DeleteQuota(Account::User("usr_1".to_owned())),
+        Write::PutRetentionRule(retention_rule()),
+        Write::DeleteRetentionRule { name: "old".to_owned() },
+    ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let mut seeds =
-        named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap()), ("granted", granted.unwrap())]);
+    let changes = [("made", made), ("dropped", dropped), ("granted", granted), ("hooked", hooked), ("kept", kept)];
+    let mut seeds = named("record", changes.map(|(name, change)| (name, change.unwrap())));
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
         let of = |write: &Write| std::mem::discriminant(write);
@@ -341,6 +361,50 @@ fn api_token() -> ApiTokenRecord {
         expires_at_ms: Some(9),
         last_used_at_ms: Some(7),
         revision: 8,
+    }
+}
+
+/// A webhook with all that one can have.
+fn webhook() -> WebhookRecord {
+    WebhookRecord {
+        id: HookId::from_u128(1),
+        url: "https://receiver.example/hook?key=1".to_owned(),
+        description: "for the dashboard".to_owned(),
+        actions: vec!["model.*".to_owned(), "alias.set".to_owned()],
+        models: vec!["team/*".parse().unwrap()],
+        outcomes: vec!["ok".to_owned(), "denied".to_owned()],
+        disabled: Some(WebhookDisabledRecord { because: Some("410".to_owned()), at_ms: 5 }),
+        secret: WebhookSecretRecord { generation: 2, key: [3; 8] },
+        previous: Some((WebhookSecretRecord { generation: 1, key: [2; 8] }, 9)),
+        course: 2,
+        from: 5,
+        created_at_ms: 1,
+        created_by: "ana".to_owned(),
+        updated_at_ms: 2,
+        revision: 6,
+    }
+}
+
+/// A rule with all that one can have.
+fn retention_rule() -> RetentionRuleRecord {
+    let run = RunRecord { began_at_ms: 1, ended_at_ms: 2, versions: 3, bytes: 4, complete: false, on_demand: true };
+    RetentionRuleRecord {
+        name: "old".to_owned(),
+        rule: RuleSpec {
+            pattern: "team/*".parse().unwrap(),
+            purges: true,
+            keep_newest: Some(3),
+            older_than_days: Some(30),
+            states: vec![State::Deleted],
+            protect_tags: vec![("stage".to_owned(), "prod".to_owned())],
+            enabled: true,
+        },
+        set_by: "ana".to_owned(),
+        set_at_ms: 1,
+        first_run_at_ms: 2,
+        requested_at_ms: Some(3),
+        last_run: Some(run),
+        revision: 5,
     }
 }
 

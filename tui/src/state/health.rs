@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use common::api::gc::GcStatus;
+use common::api::retention::RetentionStatus;
 use common::api::{
     BackupStatus, IngestState, IntakeStatus, LogLine, Ready, RescanStatus, ScrubStatus, Status, StorageStatus,
     TlsStatus, WebhooksStatus, WitnessesStatus,
@@ -162,6 +164,8 @@ pub fn checks(status: &Status, ready: Option<&Ready>, now: Now, skew_seconds: Op
         check("connections", if full { Verdict::Warn } else { Verdict::Ok }, connections, ""),
         clock(skew_seconds),
     ];
+    all.extend((status.retention.rules > 0).then(|| retention(&status.retention, now)));
+    all.extend((status.gc.last.is_some() || status.gc.state == "running").then(|| gc(&status.gc, now)));
     all.extend((status.webhooks.hooks > 0).then(|| webhooks(&status.webhooks)));
     all.extend(status.tls.as_ref().map(certificate));
     // What readiness knows better than the numbers: whether the daemon still serves because of it.
@@ -292,6 +296,56 @@ fn disk(storage: &StorageStatus) -> Check {
     check("disk", if percent > DISK_FULL_PERCENT { Verdict::Warn } else { Verdict::Ok }, numbers, "85 %")
 }
 
+fn retention(status: &RetentionStatus, now: Now) -> Check {
+    let mut value = counted(status.rules, "rule");
+    if status.enabled < status.rules {
+        let _ = write!(value, ", {} by the clock", grouped(status.enabled));
+    }
+    match (&status.running, &status.last_ended_at) {
+        (Some(rule), _) => {
+            let _ = write!(value, ", {rule} is carried out");
+        }
+        (None, Some(at)) => {
+            let _ = write!(value, ", last run {}", age(at, now));
+        }
+        (None, None) => value.push_str(", none was carried out yet"),
+    }
+    if status.versions_total > 0 {
+        let (gone, octets) = (counted(status.versions_total, "version"), bytes(status.bytes_total));
+        let _ = write!(value, ", {gone} of {octets} since the daemon started");
+    }
+    check("retention", Verdict::Ok, value, "")
+}
+
+/// The last collection tells of the blobs as it found them: what it missed is worth a look until the next one finds it.
+fn gc(status: &GcStatus, now: Now) -> Check {
+    let last = status.last.unwrap_or_default();
+    let mut value = if status.state == "running" { "running".to_owned() } else { String::new() };
+    let mut tell = |text: String| {
+        value.push_str(if value.is_empty() { "" } else { ", " });
+        value.push_str(&text);
+    };
+    if let Some(at) = &status.last_ended_at {
+        tell(format!("last {}", age(at, now)));
+    }
+    if status.last.is_some() {
+        tell(format!("{} removed, {}", counted(last.removed, "blob"), bytes(last.removed_bytes)));
+    }
+    let troubles = [(last.missing, "missing"), (last.wrong_size, "of a wrong size"), (last.miscounted, "miscounted")];
+    let troubles: Vec<String> = troubles
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    let verdict = if troubles.is_empty() {
+        Verdict::Ok
+    } else {
+        value = format!("{}; {value}", troubles.join(", "));
+        Verdict::Warn
+    };
+    check("collection", verdict, value, "0 missing")
+}
+
 fn webhooks(status: &WebhooksStatus) -> Check {
     let mut value = counted(status.hooks, "webhook");
     for (count, what) in [(status.failing, "failing"), (status.disabled, "disabled")] {
@@ -378,9 +432,11 @@ fn rescan(rescan: &RescanStatus) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use common::api::gc::{GcStatus, GcTotal};
+    use common::api::retention::RetentionStatus;
     use common::api::{BackupEvent, BackupStatus, TlsStatus};
 
-    use super::{Verdict, backup, certificate};
+    use super::{Verdict, backup, certificate, gc, retention};
 
     /// Time and refusals decide; what is wrong is in words.
     #[test]
@@ -406,6 +462,28 @@ mod tests {
             assert_eq!(check.verdict, verdict, "{days}");
             assert!(check.value.contains(part), "{}", check.value);
         }
+    }
+
+    /// What a collection missed is said first; rules tell when one was carried out, and what went.
+    #[test]
+    fn keeping() {
+        let now = crate::time::Now::utc(crate::time::seconds("2026-06-12T12:00:00Z").unwrap_or(0));
+        let at = Some("2026-06-12T02:00:00Z".to_owned());
+        let total = GcTotal { removed: 2, removed_bytes: 1024, ..GcTotal::default() };
+        let of = |total| GcStatus { last_ended_at: at.clone(), last: Some(total), ..GcStatus::default() };
+        let fine = gc(&of(total), now);
+        assert_eq!((fine.verdict, fine.value.as_str()), (Verdict::Ok, "last 10 h, 2 blobs removed, 1.0 KiB"));
+        let odd = gc(&of(GcTotal { missing: 1, miscounted: 3, ..total }), now);
+        assert_eq!(odd.verdict, Verdict::Warn);
+        assert!(odd.value.starts_with("1 missing, 3 miscounted; last 10 h"), "{}", odd.value);
+        let running = GcStatus { state: "running".to_owned(), ..GcStatus::default() };
+        assert_eq!(gc(&running, now).value, "running");
+
+        let rules = RetentionStatus { rules: 2, enabled: 1, last_ended_at: at.clone(), ..RetentionStatus::default() };
+        assert_eq!(retention(&rules, now).value, "2 rules, 1 by the clock, last run 10 h");
+        let busy = RetentionStatus { running: Some("old".to_owned()), versions_total: 1, bytes_total: 1024, ..rules };
+        let value = retention(&busy, now).value;
+        assert!(value.ends_with("old is carried out, 1 version of 1.0 KiB since the daemon started"), "{value}");
     }
 
     /// Age, and whether one was ever read, decide; what the last one lacks is worst.

@@ -30,7 +30,7 @@ fn open_subject(state: &mut State, out: &mut Vec<Action>) {
         Some("audit log" | "witnesses") => Screen::Audit,
         Some("drop folder") => Screen::Queue,
         Some("quarantine" | "rescan") => Screen::Quarantine,
-        Some("records" | "scrub") => Screen::Models,
+        Some("records" | "scrub" | "retention" | "collection") => Screen::Models,
         Some(other) => return say(state, Level::Info, format!("{other} has no screen of its own"), out),
         None => return say(state, Level::Info, "all is well: there is nothing to open", out),
     };
