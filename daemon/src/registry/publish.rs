@@ -40,6 +40,7 @@ use crate::store::records::{
     ArtifactRecord, FindingRecord, IngestOutcome, InspectionRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
 };
 use crate::store::{Moment, Records};
+use crate::traces;
 
 /// Digests that an entry names.
 const DIGESTS_SAID_MAX: usize = 50;
@@ -292,7 +293,9 @@ impl Inner {
     /// Makes the bytes durable, on a blocking thread; in the place of those that are known to be wrong.
     async fn keep_all(self: &Arc<Self>, files: Vec<StagedFile>, known_wrong: Vec<Digest>) -> Result<(), RegistryError> {
         let inner = Arc::clone(self);
+        let step = traces::step!("keep");
         let task = tokio::task::spawn_blocking(move || {
+            let _step = step.enter();
             files.into_iter().try_for_each(|file| {
                 if known_wrong.contains(&file.digest) {
                     let replaced = file.staged.replace(&file.digest);
