@@ -21,7 +21,6 @@ pub mod multipart;
 pub mod nginx;
 pub mod oracle;
 pub mod otlp;
-pub mod otlp;
 pub mod postgres;
 pub mod pty;
 pub mod relay;
