@@ -126,7 +126,7 @@ fn whom_a_request_belongs_to() {
     let collector = Collector::start();
     let mut first = daemon(&collector, &[]);
     let asked = |daemon: &Daemon, id: &str, parent: &str| {
-        let request = daemon.client().request("GET", "/healthz").header("traceparent", parent);
+        let request = daemon.client().request("GET", "/livez").header("traceparent", parent);
         request.header("X-Request-Id", id).send().expect(200);
     };
     asked(&first, "odd", &traceparent("01").to_uppercase());
@@ -157,9 +157,9 @@ fn the_log_is_the_same() {
     let collector = Collector::start();
     let settings = [("MREG_LOG_LEVEL", "error"), ("MREG_LOG_FORMAT", "text")];
     let mut quiet = daemon(&collector, &settings);
-    quiet.client().get("/healthz").expect(200);
+    quiet.client().get("/livez").expect(200);
     quiet.stop();
-    assert!(collector.spans().iter().any(|span| span.name == "GET /healthz"));
+    assert!(collector.spans().iter().any(|span| span.name == "GET /livez"));
     assert_eq!(quiet.stderr(), [""; 0]);
 
     let mut loud = daemon(&collector, &[("MREG_LOG_LEVEL", "trace")]);
@@ -212,7 +212,7 @@ fn unfelt(daemon: &mut Daemon) {
     let mut slowest = Duration::ZERO;
     wait::until_true("spans are dropped", || {
         let began = Instant::now();
-        client.get("/healthz").expect(200);
+        client.get("/livez").expect(200);
         slowest = slowest.max(began.elapsed());
         metric(&daemon.admin(), "mreg_traces_spans_dropped_total") > 0
     });
@@ -241,7 +241,7 @@ fn a_collector_comes_back() {
     let client = daemon.client();
     let said = |daemon: &Daemon, part: &str| daemon.stderr().iter().filter(|line| line.contains(part)).count();
     wait::until_true("it is told that it is back", || {
-        client.get("/healthz").expect(200);
+        client.get("/livez").expect(200);
         said(&daemon, "the collector takes spans again") == 1
     });
     assert_eq!(said(&daemon, FAILING), 1);
@@ -261,16 +261,16 @@ fn collectors_in_tls() {
     let mut wrong = Daemon::with(&[traces, ("OTEL_EXPORTER_OTLP_CERTIFICATE", &other.path())]);
     wrong.expect_line(FAILING);
     wait::until_true("it is refused", || {
-        wrong.client().get("/healthz").expect(200);
+        wrong.client().get("/livez").expect(200);
         wrong.stderr().iter().any(|line| line.contains(FAILING))
     });
     wrong.stop();
     assert!(collector.messages().is_empty());
     let mut right = Daemon::with(&[traces, ("OTEL_EXPORTER_OTLP_CERTIFICATE", &authority.path())]);
-    right.client().get("/healthz").expect(200);
+    right.client().get("/livez").expect(200);
     right.stop();
     assert!(collector.messages().iter().all(|message| message.target == "/otlp"));
-    assert!(collector.spans().iter().any(|span| span.name == "GET /healthz"));
+    assert!(collector.spans().iter().any(|span| span.name == "GET /livez"));
 }
 
 /// Each wrong value is told with its name, secrets never; authorities that can't be read end the start.

@@ -15,6 +15,7 @@ use common::name::{Alias, ModelId, ModelName, Version};
 use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
 
 use crate::blobs::BlobError;
 use crate::registry::access::Caller;
@@ -133,7 +134,8 @@ impl Registry {
             return Err(upload.fail(error).await);
         }
         let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
-        let task = self.inner.tasks.spawn(async move { inner.publish(&caller, upload, form).await });
+        let work = async move { inner.publish(&caller, upload, form).await };
+        let task = self.inner.tasks.spawn(work.instrument(traces::current()));
         task.await.map_err(|error| RegistryError::Internal(error.into()))?
     }
 }
