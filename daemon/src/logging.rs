@@ -266,8 +266,7 @@ fn json_subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(writer).json().flatten_event(true).with_span_list(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).json().flatten_event(true).with_span_list(false);
     filtered(lines, filter)
 }
 

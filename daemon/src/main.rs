@@ -7,9 +7,9 @@ use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
 use daemon::manual;
-use daemon::{error_chain, passed};
 #[cfg(feature = "otlp")]
 use daemon::traces;
+use daemon::{error_chain, passed};
 
 fn main() -> ExitCode {
     common::tls::install();

@@ -32,7 +32,7 @@ fn daemon(collector: &Collector, settings: &[(&str, &str)]) -> Daemon {
 }
 
 fn metric(client: &Client, name: &str) -> u64 {
-    let page = client.get("/metrics").expect(200).text();
+    let page = String::from_utf8(client.get("/metrics").expect(200).body).unwrap();
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
     line.unwrap_or_else(|| panic!("{name} in {page}")).parse().unwrap()
 }
@@ -105,7 +105,8 @@ fn requests_and_their_steps() {
         request_lines(&daemon).into_iter().find(|line| line["request_id"] == "of-the-test")
     });
     assert_eq!((&line["trace_id"], line.get("span")), (&TRACE.into(), None), "{line}");
-    assert!(metric(&daemon.admin(), "mreg_traces_spans_sent_total") >= 5);
+    // Counted once the answer is there.
+    wait::until_true("they are counted", || metric(&daemon.admin(), "mreg_traces_spans_sent_total") >= 5);
     assert_eq!(metric(&daemon.admin(), "mreg_traces_spans_dropped_total"), 0);
 
     daemon.stop();
@@ -114,7 +115,9 @@ fn requests_and_their_steps() {
         assert_eq!((message.target.as_str(), message.need("content-type")), ("/v1/traces", "application/x-protobuf"));
         assert_eq!((message.need("authorization"), message.need("x-tenant")), ("Bearer of-the-collector", "7"));
         let text = String::from_utf8_lossy(&message.body).into_owned();
-        for untold in ["swordfish", "marguerite", "weights", "hush"].into_iter().chain(secrets.iter().map(String::as_str)) {
+        for untold in
+            ["swordfish", "marguerite", "weights", "hush"].into_iter().chain(secrets.iter().map(String::as_str))
+        {
             assert!(!text.contains(untold), "{untold} in {text}");
         }
     }
@@ -132,7 +135,8 @@ fn whom_a_request_belongs_to() {
     asked(&first, "odd", &traceparent("01").to_uppercase());
     asked(&first, "unsampled", &traceparent("00"));
     asked(&first, "right", &traceparent("01"));
-    let of = |id: &str| collector.wait_for(id, |span| span.attributes.get("mreg.request_id").is_some_and(|it| it == id));
+    let of =
+        |id: &str| collector.wait_for(id, |span| span.attributes.get("mreg.request_id").is_some_and(|it| it == id));
     assert_eq!(of("right").trace, TRACE);
     assert!(of("odd").parent.is_empty() && of("odd").trace != TRACE);
     first.stop();
@@ -293,10 +297,8 @@ fn wrong_settings() {
     for (name, _value) in wrong {
         assert!(said.contains(name), "{name} in {said}");
     }
-    let unread = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
-    ];
+    let unread =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem")];
     let output = Daemon::prepared(&unread).run(&[] as &[&str], "");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("/nowhere/ca.pem"), "{said}");

@@ -1454,13 +1454,18 @@ pub const GROUPS: &[Group] = &[
             },
             Setting {
                 name: "OTEL_SERVICE_NAME",
-                default: Default::Derived { rule: "service.name of OTEL_RESOURCE_ATTRIBUTES, else mregd", example: "mregd" },
+                default: Default::Derived {
+                    rule: "service.name of OTEL_RESOURCE_ATTRIBUTES, else mregd",
+                    example: "mregd",
+                },
                 kind: Kind::Plain {
                     apply: |draft, text| {
                         draft.config.traces.service_name = Some(text.to_owned());
                         Ok(())
                     },
-                    show: |config| config.traces.service_name.clone().unwrap_or_else(|| traces::SERVICE_NAME.to_owned()),
+                    show: |config| {
+                        config.traces.service_name.clone().unwrap_or_else(|| traces::SERVICE_NAME.to_owned())
+                    },
                 },
                 doc: "What traces call this daemon.",
             },
@@ -1469,7 +1474,8 @@ pub const GROUPS: &[Group] = &[
                 default: Default::Unset,
                 kind: Kind::Plain {
                     apply: |draft, text| {
-                        draft.config.traces.resource = optional(text, |text| traces::pairs(text).map(|_pairs| text.to_owned()))?;
+                        draft.config.traces.resource =
+                            optional(text, |text| traces::pairs(text).map(|_pairs| text.to_owned()))?;
                         Ok(())
                     },
                     show: |config| show_or_none(config.traces.resource.as_ref()),

@@ -216,8 +216,8 @@ pub fn headers(text: &str) -> Result<HeaderMap, String> {
         if OWN_HEADERS.contains(&name) {
             return Err(format!("must not have {name}, which is the message's own"));
         }
-        let mut value = HeaderValue::try_from(value)
-            .map_err(|_unfit| format!("has a value for {name} that no header can have"))?;
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_unfit| format!("has a value for {name} that no header can have"))?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
@@ -250,7 +250,7 @@ mod tests {
 
     use proptest::prelude::{any, prop_assert, proptest};
 
-    use super::{Sampler, SAMPLERS, TracesConfig, endpoint, headers, pairs, ratio, timeout};
+    use super::{SAMPLERS, Sampler, TracesConfig, endpoint, headers, pairs, ratio, timeout};
     use crate::config::Secret;
 
     /// The general address gets the path of traces, their own is taken as it is, and off is off.
@@ -271,7 +271,9 @@ mod tests {
         for fit in ["http://127.0.0.1:4318", "https://[::1]:4318/a", "http://collector"] {
             assert_eq!(endpoint(fit).unwrap(), fit);
         }
-        for unfit in ["127.0.0.1:4318", "grpc://a:4317", "http://", "http://u:pass@a/", "http://a/?token=x", "http://a b"] {
+        for unfit in
+            ["127.0.0.1:4318", "grpc://a:4317", "http://", "http://u:pass@a/", "http://a/?token=x", "http://a b"]
+        {
             let problem = endpoint(unfit).unwrap_err();
             assert!(problem.starts_with("must") && !problem.contains("pass@"), "{unfit}: {problem}");
         }
@@ -281,7 +283,10 @@ mod tests {
     #[test]
     fn header_lists() {
         let read = headers("Authorization=Bearer%20abc, x-tenant=7,").unwrap();
-        assert_eq!((&read["authorization"], &read["x-tenant"]), (&"Bearer abc".parse().unwrap(), &"7".parse().unwrap()));
+        assert_eq!(
+            (&read["authorization"], &read["x-tenant"]),
+            (&"Bearer abc".parse().unwrap(), &"7".parse().unwrap())
+        );
         assert!(read["authorization"].is_sensitive());
         for unfit in ["hunter2", "a b=hunter2", "x=hunter2%0a", "host=hunter2", "x=hunter2%ff", "=hunter2"] {
             assert!(!headers(unfit).unwrap_err().contains("hunter2"), "{unfit}");

@@ -236,7 +236,8 @@ impl Inner {
             Ok::<_, StoreError>((committed, verdict))
         });
         // From its place in the queue until it is durable.
-        let (committed, verdict) = task.instrument(traces::step!("commit")).await.map_err(|error| RegistryError::Internal(error.into()))??;
+        let (committed, verdict) =
+            task.instrument(traces::step!("commit")).await.map_err(|error| RegistryError::Internal(error.into()))??;
         let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
         let failure = |error| Failure { error, logged };
         let verdict = verdict.ok_or_else(|| failure(RegistryError::internal("a decision left no verdict")))?;
