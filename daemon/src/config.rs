@@ -15,6 +15,7 @@ pub mod secret;
 pub mod scan;
 pub mod settings;
 mod sources;
+pub mod traces;
 pub mod webhooks;
 pub mod witness;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use secret::Secret;
 use settings::{Default, Kind};
 pub use sources::Source;
 use sources::{Sources, Stated};
+use traces::TracesConfig;
 use webhooks::WebhookConfig;
 use witness::Witnesses;
 
@@ -171,6 +173,8 @@ pub struct Config {
     pub witnesses: Option<Witnesses>,
     /// What is sent to others about the log's entries, and where to.
     pub webhooks: WebhookConfig,
+    /// Spans for a collector.
+    pub traces: TracesConfig,
     /// Diagnostics on standard error.
     pub logging: Logging,
 }
@@ -498,6 +502,7 @@ impl Draft {
             witness_ca_file: None,
             witnesses: None,
             webhooks: WebhookConfig::blank(),
+            traces: TracesConfig::blank(),
             logging: Logging { format: LogFormat::Text, filter: String::new(), journal_stream: None, color: true },
         };
         Self { config, database: Database::Embedded, shared_database: None, bucket: None }
@@ -584,6 +589,7 @@ impl Config {
         loading.settle_drop_folder();
         loading.settle_witnesses();
         loading.settle_webhooks();
+        loading.settle_traces();
         loading.settle_tls();
         loading.settle_places(&options.passed);
         loading.check_sign_in();
@@ -971,6 +977,23 @@ impl Loading<'_> {
     fn settle_webhooks(&mut self) {
         let ca_file = self.draft.config.webhooks.ca_file.as_ref().map(|path| self.absolute(path));
         self.draft.config.webhooks.ca_file = ca_file;
+    }
+
+    /// The authorities of the collector, and whether this program can send anything.
+    fn settle_traces(&mut self) {
+        let traces = &self.draft.config.traces;
+        let ca_file = traces.ca_file.as_ref().map(|path| self.absolute(path));
+        let traces_ca_file = traces.traces_ca_file.as_ref().map(|path| self.absolute(path));
+        if traces.address().is_some() && !cfg!(feature = "otlp") {
+            let name = if traces.traces_endpoint.is_some() {
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            } else {
+                "OTEL_EXPORTER_OTLP_ENDPOINT"
+            };
+            self.mistake(name, "asks for traces, and this mregd was built without them (feature `otlp`); unset it");
+        }
+        let traces = &mut self.draft.config.traces;
+        (traces.ca_file, traces.traces_ca_file) = (ca_file, traces_ca_file);
     }
 
     /// Certificate and key, or neither. What is in them is looked at when they are needed: commands that have nothing to do

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod traces;
 pub mod clock;
 pub mod live;
 pub mod durable;

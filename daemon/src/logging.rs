@@ -2,6 +2,9 @@
 //!
 //! Knows: how an event becomes one line, whatever is in it, and who is at the other end of standard error. Refuses to
 //! know: what is worth saying. Standard output belongs to results and is never written here.
+//!
+//! Spans for a collector of traces go past all this: what is said here is filtered by itself, and is the same with and without
+//! them.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
@@ -14,6 +17,8 @@ use tracing::field::{Field, Visit};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
@@ -24,6 +29,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::clock;
 use crate::config::{Loaded, LogFormat, Logging, Source};
+use crate::traces;
 
 /// Libraries that say at finer levels what they sign, and how: signatures are secrets for as long as they are valid.
 const SIGNERS: [&str; 6] =
@@ -50,22 +56,29 @@ type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync
 /// That of the process, once its diagnostics are set up.
 static REFILTER: OnceLock<Refilter> = OnceLock::new();
 
+/// What makes the spans that go to a collector.
+#[cfg(feature = "otlp")]
+pub type Tracer = opentelemetry_sdk::trace::SdkTracer;
+/// Nothing does in this program.
+#[cfg(not(feature = "otlp"))]
+pub type Tracer = std::convert::Infallible;
+
 /// Sets up diagnostics for the whole process, and makes a panic one ERROR line (with the usual report after it if
-/// RUST_BACKTRACE asks for one).
+/// RUST_BACKTRACE asks for one). With a tracer, spans of traces are made besides.
 ///
 /// # Errors
 /// [`LoggingError`]; neither happens to a process that calls this once with a loaded configuration.
-pub fn init(logging: &Logging) -> Result<(), LoggingError> {
+pub fn init(logging: &Logging, tracer: Option<Tracer>) -> Result<(), LoggingError> {
     let filter = filter_of(logging)?;
     let refilter = match logging.format {
         LogFormat::Json => {
             let (subscriber, refilter) = json_subscriber(filter, stderr);
-            subscriber.with(Newest).try_init()?;
+            start(subscriber, tracer)?;
             refilter
         }
         LogFormat::Text => {
             let (subscriber, refilter) = text_subscriber(filter, Style::of_stderr(logging), stderr);
-            subscriber.with(Newest).try_init()?;
+            start(subscriber, tracer)?;
             refilter
         }
     };
@@ -80,6 +93,31 @@ pub fn init(logging: &Logging) -> Result<(), LoggingError> {
         }
     }));
     Ok(())
+}
+
+/// Makes a subscriber that of the process. Without a tracer nothing asks for the spans of traces.
+fn start<S>(subscriber: S, tracer: Option<Tracer>) -> Result<(), TryInitError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    match tracer {
+        None => subscriber.try_init(),
+        #[cfg(feature = "otlp")]
+        Some(tracer) => {
+            let is_trace = |metadata: &tracing::Metadata<'_>| metadata.is_span() && metadata.target() == traces::TARGET;
+            let layer = tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_tracked_inactivity(false)
+                .with_context_activation(false)
+                .with_filter(filter_fn(is_trace).with_max_level_hint(LevelFilter::INFO));
+            subscriber.with(layer).try_init()
+        }
+        #[cfg(not(feature = "otlp"))]
+        Some(none) => match none {},
+    }
 }
 
 /// Goes on with the filter of these settings; nothing else of them.
@@ -217,14 +255,8 @@ fn text_subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(false)
-        .event_format(OneLine(style))
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    (builder.finish(), Box::new(move |filter| handle.reload(filter)))
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).event_format(OneLine(style));
+    filtered(lines, filter)
 }
 
 fn json_subscriber<W>(
@@ -234,15 +266,25 @@ fn json_subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    (builder.finish(), Box::new(move |filter| handle.reload(filter)))
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).json().flatten_event(true).with_span_list(false);
+    filtered(lines, filter)
+}
+
+/// Lines, and the newest of them for the console, of what the filter lets through; never of traces. The filter is that of
+/// these alone.
+fn filtered<L>(
+    lines: L,
+    filter: EnvFilter,
+) -> (impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static, Refilter)
+where
+    L: Layer<Registry> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(filter);
+    let is_no_trace = |metadata: &tracing::Metadata<'_>| metadata.target() != traces::TARGET;
+    let is_no_trace = filter_fn(is_no_trace).with_max_level_hint(LevelFilter::TRACE);
+    let filter = FilterExt::<Registry>::and(filter, is_no_trace);
+    let subscriber = tracing_subscriber::registry().with(lines.and_then(Newest).with_filter(filter));
+    (subscriber, Box::new(move |filter| handle.reload(filter)))
 }
 
 /// An event as one line of text. Control characters in it are escaped: a value that a client chose must not be able to

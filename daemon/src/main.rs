@@ -7,6 +7,8 @@ use daemon::commands;
 use daemon::config::{Config, Loaded, Options};
 use daemon::logging;
 use daemon::manual;
+#[cfg(feature = "otlp")]
+use daemon::traces;
 use daemon::{error_chain, passed};
 
 fn main() -> ExitCode {
@@ -41,7 +43,7 @@ fn run(options: &Options, command: Option<Command>) -> Exit {
         | Command::Restore(_)
         | Command::Migrate(_)
         | Command::MigrateBlobs(_)
-        | Command::Openapi) => match prepare(options) {
+        | Command::Openapi) => match load(options).and_then(|loaded| diagnose(&loaded, None).map(|()| loaded)) {
             Ok(loaded) => commands::execute(&loaded, command),
             Err(exit) => exit,
         },
@@ -59,18 +61,42 @@ fn serve(options: &Options) -> Exit {
     };
     let places = passed.iter().map(|socket| socket.place.clone()).collect();
     let options = Options { passed: places, ..options.clone() };
-    match prepare(&options) {
-        Ok(loaded) => commands::serve(&loaded, &options, passed),
-        Err(exit) => exit,
+    let loaded = match load(&options) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    #[cfg(feature = "otlp")]
+    let traces = match traces::open(&loaded.config.traces) {
+        Ok(traces) => traces,
+        Err(error) => {
+            cli::err(&format!("error: traces: {}", error_chain(&error)));
+            return Exit::Config;
+        }
+    };
+    #[cfg(feature = "otlp")]
+    let tracer = traces.as_ref().map(traces::Traces::tracer);
+    #[cfg(not(feature = "otlp"))]
+    let tracer = None;
+    if let Err(exit) = diagnose(&loaded, tracer) {
+        return exit;
     }
+    let exit = commands::serve(&loaded, &options, passed);
+    #[cfg(feature = "otlp")]
+    if let Some(traces) = traces {
+        traces.close();
+    }
+    exit
 }
 
-/// Loads the configuration and sets up diagnostics, or says why not.
-fn prepare(options: &Options) -> Result<Loaded, Exit> {
-    let loaded = Config::of_process(options).map_err(|refused| cli::report_refused(&refused))?;
-    logging::init(&loaded.config.logging).map_err(|error| {
+/// Loads the configuration, or says why not.
+fn load(options: &Options) -> Result<Loaded, Exit> {
+    Config::of_process(options).map_err(|refused| cli::report_refused(&refused))
+}
+
+/// Sets up diagnostics, or says why not.
+fn diagnose(loaded: &Loaded, tracer: Option<logging::Tracer>) -> Result<(), Exit> {
+    logging::init(&loaded.config.logging, tracer).map_err(|error| {
         cli::err(&format!("error: {error}"));
         Exit::Internal
-    })?;
-    Ok(loaded)
+    })
 }

@@ -55,6 +55,7 @@ mod tail;
 mod tidy;
 mod tls;
 mod tokens;
+mod traces;
 mod tus;
 mod upload;
 mod verifier;

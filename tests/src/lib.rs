@@ -20,6 +20,7 @@ pub mod http;
 pub mod multipart;
 pub mod nginx;
 pub mod oracle;
+pub mod otlp;
 pub mod postgres;
 pub mod pty;
 pub mod relay;

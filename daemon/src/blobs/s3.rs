@@ -42,6 +42,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use common::digest::Digest;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use self::condition::Condition;
 use self::failure::{Failure, Kind};
@@ -49,6 +50,7 @@ use super::partial::Partials;
 use super::{BlobError, BlobReader, Blobs, HandOut, Partial, Removal, Space, Staged};
 use crate::config::secret::Secret;
 use crate::durable::{self, MODE_DIR};
+use crate::traces;
 
 /// The largest blob: as many parts as an object may have, each as large as all that may be in memory at once.
 pub const BLOB_BYTES_MAX: u64 = send::PART_BYTES_MAX * send::PARTS_MAX;
@@ -343,7 +345,7 @@ impl Store {
     where
         E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let result = request.await.map_err(Failure::of);
+        let result = request.instrument(traces::step!("object store")).await.map_err(Failure::of);
         self.condition.saw(result.as_ref().err());
         result
     }

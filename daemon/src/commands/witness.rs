@@ -73,7 +73,7 @@ fn write_new(path: &Path, text: Zeroizing<String>) -> io::Result<()> {
 
 fn run(options: &Options, arguments: &WitnessArgs, state: &Path, key: &Path) -> Result<(), Failed> {
     let format = if arguments.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
-    logging::init(&Logging::without_settings(format))
+    logging::init(&Logging::without_settings(format), None)
         .map_err(|error| Failed::new(Exit::Internal, format_args!("no diagnostics: {error}")))?;
     let bind = settings::socket_address(options.bind.as_deref().unwrap_or(BIND))
         .map_err(|problem| Failed::new(Exit::Usage, format_args!("--bind: {problem}")))?;

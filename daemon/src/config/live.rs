@@ -112,6 +112,8 @@ fn secret_of<'a>(config: &'a Config, name: &str) -> Option<&'a Secret> {
             JwtSecret::Generate => None,
         },
         "JWT_SECRET_KEY_PREVIOUS" => config.jwt_secret_previous.as_ref(),
+        "OTEL_EXPORTER_OTLP_HEADERS" => config.traces.headers.as_ref(),
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS" => config.traces.traces_headers.as_ref(),
         "ADMIN_PASSWORD" => config.admin_password.as_ref(),
         "MREG_WEBHOOK_KEY" => config.webhooks.key.as_ref(),
         _not_a_secret => None,
@@ -191,6 +193,8 @@ mod tests {
             ("JWT_SECRET_KEY_PREVIOUS", "fedcba9876543210fedcba9876543210"),
             ("ADMIN_PASSWORD", secret),
             ("MREG_WEBHOOK_KEY", secret),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=2"),
         ]);
         for setting in settings::all().filter(|setting| matches!(setting.kind, Kind::Secret { .. })) {
             assert!(secret_of(&config, setting.name).is_some(), "{} is not compared", setting.name);

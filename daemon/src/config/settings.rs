@@ -21,6 +21,7 @@ use super::network::{self, ForwardedBy, TlsFiles};
 use super::s3::{self, Place};
 use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
+use super::traces::{self, Sampler};
 use super::webhooks::Allowed;
 use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
 
@@ -1326,6 +1327,200 @@ pub const GROUPS: &[Group] = &[
                 },
                 doc: "How much is said there: error, warn, info, debug or trace, also per module, such as \
                     info,daemon::http=debug.",
+            },
+        ],
+    },
+    Group {
+        title: "Traces",
+        settings: &[
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.endpoint = optional(text, traces::endpoint)?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.traces.endpoint.as_ref()),
+                },
+                doc: "Where spans are sent, as OTLP over HTTP in protobuf: the collector's address, such as \
+                      http://127.0.0.1:4318, to which /v1/traces is added. Unset, there are no traces.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.traces_endpoint = optional(text, traces::endpoint)?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.traces.traces_endpoint.as_ref()),
+                },
+                doc: "The same with its path, as it is; it wins.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_PROTOCOL",
+                default: Default::Text("http/protobuf"),
+                kind: Kind::Plain {
+                    apply: |_draft, text| match text {
+                        "http/protobuf" => Ok(()),
+                        _ => Err(must("be http/protobuf, the only one that is spoken", text)),
+                    },
+                    show: |_config| "http/protobuf".to_owned(),
+                },
+                doc: "How the collector is spoken to: http/protobuf and nothing else.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_HEADERS",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        traces::headers(text)?;
+                        draft.config.traces.headers = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.traces.headers.as_ref()),
+                },
+                doc: "Headers that the collector asks for: name=value pairs with commas between them, the values \
+                      percent-encoded, such as authorization=Bearer%20TOKEN.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+                default: Default::Unset,
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        traces::headers(text)?;
+                        draft.config.traces.traces_headers = Some(Secret::new(text.to_owned()));
+                        Ok(())
+                    },
+                    show: |config| show_optional(config.traces.traces_headers.as_ref()),
+                },
+                doc: "The same for traces alone; then these are all.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_TIMEOUT",
+                default: Default::Text("10000"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.timeout = traces::timeout(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.traces.timeout.as_millis().to_string(),
+                },
+                doc: "How long the collector has for one batch, in milliseconds. No request waits for it.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.traces_timeout = optional(text, traces::timeout)?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.traces.traces_timeout.map(|timeout| timeout.as_millis())),
+                },
+                doc: "The same for traces alone; it wins.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.ca_file = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| {
+                        let path = config.traces.ca_file.as_ref();
+                        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+                    },
+                },
+                doc: "The file of the authorities (PEM) that are trusted for a collector at https://, in place of \
+                      those that this machine trusts.",
+            },
+            Setting {
+                name: "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.traces_ca_file = (text != "none").then(|| PathBuf::from(text));
+                        Ok(())
+                    },
+                    show: |config| {
+                        let path = config.traces.traces_ca_file.as_ref();
+                        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+                    },
+                },
+                doc: "The same for traces alone; it wins.",
+            },
+            Setting {
+                name: "OTEL_SERVICE_NAME",
+                default: Default::Derived {
+                    rule: "service.name of OTEL_RESOURCE_ATTRIBUTES, else mregd",
+                    example: "mregd",
+                },
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.service_name = Some(text.to_owned());
+                        Ok(())
+                    },
+                    show: |config| {
+                        config.traces.service_name.clone().unwrap_or_else(|| traces::SERVICE_NAME.to_owned())
+                    },
+                },
+                doc: "What traces call this daemon.",
+            },
+            Setting {
+                name: "OTEL_RESOURCE_ATTRIBUTES",
+                default: Default::Unset,
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.resource =
+                            optional(text, |text| traces::pairs(text).map(|_pairs| text.to_owned()))?;
+                        Ok(())
+                    },
+                    show: |config| show_or_none(config.traces.resource.as_ref()),
+                },
+                doc: "What else is said of this daemon with all spans: name=value pairs with commas between them, such \
+                      as deployment.environment.name=production.",
+            },
+            Setting {
+                name: "OTEL_TRACES_SAMPLER",
+                default: Default::Text("parentbased_always_on"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.sampler = Sampler::parse(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.traces.sampler.as_str().to_owned(),
+                },
+                doc: "Of which requests there are spans: always_on, always_off, traceidratio, or one of these after \
+                      parentbased_ where a request that belongs to a trace already goes by what was decided there. \
+                      Whoever can send requests can decide then.",
+            },
+            Setting {
+                name: "OTEL_TRACES_SAMPLER_ARG",
+                default: Default::Text("1"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        traces::ratio(text)?;
+                        draft.config.traces.sampler_arg = text.to_owned();
+                        Ok(())
+                    },
+                    show: |config| config.traces.sampler_arg.clone(),
+                },
+                doc: "The share of traceidratio and parentbased_traceidratio, 0 to 1.",
+            },
+            Setting {
+                name: "OTEL_SDK_DISABLED",
+                default: Default::Text("false"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.traces.disabled = boolean(text)?;
+                        Ok(())
+                    },
+                    show: |config| config.traces.disabled.to_string(),
+                },
+                doc: "Whether there are no traces, whatever else is set.",
             },
         ],
     },

@@ -155,7 +155,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RegistryError> {
     Ok(tags.map(IfMatch::Tags))
 }
 
-fn user_agent(headers: &HeaderMap) -> Option<String> {
+/// What the client calls itself, cut.
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::USER_AGENT)?;
     let text = String::from_utf8_lossy(value.as_bytes());
     Some(text.chars().take(USER_AGENT_MAX).collect())

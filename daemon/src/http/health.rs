@@ -31,6 +31,7 @@ use crate::logging;
 use crate::registry::resumable::Totals;
 use crate::registry::{Health, JOURNAL_FORMAT, Registry};
 use crate::tls::Tls;
+use crate::traces;
 
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -340,6 +341,7 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     if let Ok(hooks) = registry.webhooks_now().await {
         webhooks(&shared.webhooks.status(registry, &hooks), &mut add);
     }
+    spans(&mut add);
     if let Ok(counters) = registry.counters().await {
         add("models", "gauge", "Models that are not deleted.", counters.models as f64);
         add("versions", "gauge", "Versions that are not deleted.", counters.versions as f64);
@@ -476,6 +478,14 @@ fn ingest(status: &IntakeStatus, add: &mut impl FnMut(&'static str, &'static str
     if let Some(seconds) = status.walked_at.as_deref().and_then(seconds_since) {
         add("ingest_walk_age_seconds", "gauge", "Since the drop folder was last walked.", seconds);
     }
+}
+
+/// Spans in numbers.
+fn spans(add: &mut impl FnMut(&'static str, &'static str, &'static str, f64)) {
+    let (sent, dropped) = traces::counts();
+    add("traces_spans_sent_total", "counter", "Spans that the collector of traces took since start.", sent as f64);
+    let help = "Spans that the collector did not get since start: it failed, or was too slow.";
+    add("traces_spans_dropped_total", "counter", help, dropped as f64);
 }
 
 /// Webhooks in numbers.

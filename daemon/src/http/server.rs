@@ -46,6 +46,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tracing::{Instrument as _, Span};
 
 use self::line::Line;
 use self::listen::{Accepted, Handshakes, Listener};
@@ -59,6 +60,7 @@ use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
+use crate::traces;
 
 /// Octets a request's head may have, request line included.
 pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -98,6 +100,9 @@ const REQUEST_ID_MAX: usize = 64;
 
 /// Said in TLS: for a year, nobody should ask for this host in clear (RFC 6797).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Longest host in a span, in octets (RFC 1035 §2.3.4): a client may send anything.
+const HOST_BYTES_MAX: usize = 253;
 
 /// Header that names the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -507,7 +512,8 @@ async fn handle(
     let is_head = request.method() == Method::HEAD;
     let token_sent = auth::sends_token(request.headers());
     let version = request.version();
-    let answer = answer(&shared, &connection, request, &request_id, &mut exchange).await;
+    let span = exchange.span.clone();
+    let answer = answer(&shared, &connection, request, &request_id, &mut exchange).instrument(span).await;
     let mut response = answer.unwrap_or_else(|refused| {
         match refused.kind() {
             ProblemType::Internal => {
@@ -564,10 +570,11 @@ async fn answer(
     let route = route::parse(&head.method, head.uri.path())?;
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
+    traces::routed(&exchange.span, known_method(&exchange.method), endpoint.template);
 
     // From here on the request sees all that any daemon acknowledged before it came.
     if endpoint.asks_the_registry() {
-        shared.registry.come_up_to_date().await?;
+        shared.registry.come_up_to_date().instrument(traces::step!("come up to date")).await?;
     }
     let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
     let (caller, known) = auth::caller(shared, &head, &route, asking).await;
@@ -619,11 +626,12 @@ async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
     let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
     if endpoint.is_change() {
         let open = shared.metrics.task_opened();
-        let task = tokio::spawn(async move {
+        let task = async move {
             let answer = dispatch(call).await;
             drop(open);
             answer
-        });
+        };
+        let task = tokio::spawn(task.instrument(traces::current()));
         task.await.unwrap_or_else(|_panic_or_runtime_end| Err(panicked()))
     } else {
         AssertUnwindSafe(dispatch(call)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
@@ -721,6 +729,8 @@ struct Exchange {
     sent_bytes: u64,
     /// Whether all of the answer was handed to the connection.
     complete: bool,
+    /// For a collector of traces; none where there is none.
+    span: Span,
     _open: Held,
 }
 
@@ -733,6 +743,7 @@ impl Exchange {
         origin: Origin,
     ) -> Self {
         connection.begin();
+        let span = if traces::are_on() { span(shared, request, &request_id, origin) } else { Span::none() };
         Self {
             shared: Arc::clone(shared),
             connection: Arc::clone(connection),
@@ -745,6 +756,7 @@ impl Exchange {
             actor: ANONYMOUS.to_owned(),
             sent_bytes: 0,
             complete: false,
+            span,
             _open: shared.metrics.request_opened(),
         }
     }
@@ -767,9 +779,30 @@ impl Drop for Exchange {
             actor = self.actor,
             ip = self.origin.ip.and_then(|ip| self.shared.registry.shown_ip(ip)),
             cut = (!self.complete).then_some(true),
+            trace_id = traces::trace_id(&self.span),
             "request"
         );
+        let status = Some(self.status).filter(|status| *status != CLIENT_GONE);
+        traces::answered(&self.span, status, self.sent_bytes, !self.complete);
     }
+}
+
+/// The span of a request, with what is known of it before it is looked at.
+fn span(shared: &Shared, request: &Request<Incoming>, request_id: &str, origin: Origin) -> Span {
+    let of_head = || request.headers().get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let authority = request.uri().authority().cloned().or_else(of_head);
+    let host = authority.as_ref().map(|authority| (authority.host(), authority.port_u16()));
+    let ip = origin.ip.and_then(|ip| shared.registry.shown_ip(ip));
+    let user_agent = auth::user_agent(request.headers());
+    let asked = traces::Asked {
+        method: known_method(request.method()),
+        scheme: if origin.is_https { "https" } else { "http" },
+        host: host.filter(|(host, _port)| host.len() <= HOST_BYTES_MAX),
+        ip: ip.as_deref(),
+        user_agent: user_agent.as_deref(),
+        request_id,
+    };
+    traces::request(&asked, request.headers())
 }
 
 /// The method as a label; what clients invent does not become one.

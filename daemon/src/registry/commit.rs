@@ -17,6 +17,7 @@ use common::role::Permission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::registry::Inner;
 use crate::registry::access::{Actor, Caller, RequestMeta};
@@ -26,6 +27,7 @@ use crate::registry::resolve;
 use crate::registry::settings::ClientIp;
 use crate::store::records::Write;
 use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, Urgency, View};
+use crate::traces;
 
 /// What an entry says of an operation. Decisions fill in what they find out; a refusal keeps what was known by then.
 #[derive(Debug, Clone)]
@@ -206,7 +208,7 @@ impl Inner {
     /// The same for a reading, in the caller's own task: if it goes away before its turn, nobody is told anything either.
     pub(crate) async fn record_reading(&self, caller: &Caller, note: Note) -> Outcome<()> {
         let command = self.command(caller, note, |_records, _moment, _note| Ok(((), Vec::new(), None)), Arc::default());
-        let committed = self.store.commit(command).await?;
+        let committed = self.store.commit(command).instrument(traces::step!("commit")).await?;
         let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
         Ok(Done { value: (), logged, receipt: None, replayed: false })
     }
@@ -233,7 +235,9 @@ impl Inner {
             }
             Ok::<_, StoreError>((committed, verdict))
         });
-        let (committed, verdict) = task.await.map_err(|error| RegistryError::Internal(error.into()))??;
+        // From its place in the queue until it is durable.
+        let (committed, verdict) =
+            task.instrument(traces::step!("commit")).await.map_err(|error| RegistryError::Internal(error.into()))??;
         let logged = Some(Logged { index: committed.index, leaf_hash: committed.leaf_hash });
         let failure = |error| Failure { error, logged };
         let verdict = verdict.ok_or_else(|| failure(RegistryError::internal("a decision left no verdict")))?;

@@ -17,6 +17,7 @@ use crate::registry::error::RegistryError;
 use crate::store::records::{
     ArtifactRecord, FindingRecord, InspectionRecord, LatestRecord, MetadatumRecord, RuleRecord, VersionRecord,
 };
+use crate::traces;
 
 /// Findings that are kept of one version: more than there are rules.
 const FINDINGS_MAX: usize = 200;
@@ -59,7 +60,9 @@ impl Inner {
     {
         let permit = self.inspections.permits.acquire().await.map_err(|error| RegistryError::Internal(error.into()))?;
         let (inspector, name) = (Arc::clone(&self.inspections.inspector), name.clone());
+        let step = traces::step!("inspect");
         let task = tokio::task::spawn_blocking(move || {
+            let _step = step.enter();
             let inspection = inspector.inspect(&source, name.as_str());
             inspection.map(|inspection| (source, inspection))
         });

@@ -15,6 +15,7 @@ use common::name::{Alias, ModelId, ModelName, Version};
 use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
 
 use crate::blobs::BlobError;
 use crate::registry::access::Caller;
@@ -40,6 +41,7 @@ use crate::store::records::{
     ArtifactRecord, FindingRecord, IngestOutcome, InspectionRecord, MetadatumRecord, ModelRecord, VersionRecord, Write,
 };
 use crate::store::{Moment, Records};
+use crate::traces;
 
 /// Digests that an entry names.
 const DIGESTS_SAID_MAX: usize = 50;
@@ -132,7 +134,8 @@ impl Registry {
             return Err(upload.fail(error).await);
         }
         let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
-        let task = self.inner.tasks.spawn(async move { inner.publish(&caller, upload, form).await });
+        let work = async move { inner.publish(&caller, upload, form).await };
+        let task = self.inner.tasks.spawn(work.instrument(traces::current()));
         task.await.map_err(|error| RegistryError::Internal(error.into()))?
     }
 }
@@ -292,7 +295,9 @@ impl Inner {
     /// Makes the bytes durable, on a blocking thread; in the place of those that are known to be wrong.
     async fn keep_all(self: &Arc<Self>, files: Vec<StagedFile>, known_wrong: Vec<Digest>) -> Result<(), RegistryError> {
         let inner = Arc::clone(self);
+        let step = traces::step!("keep");
         let task = tokio::task::spawn_blocking(move || {
+            let _step = step.enter();
             files.into_iter().try_for_each(|file| {
                 if known_wrong.contains(&file.digest) {
                     let replaced = file.staged.replace(&file.digest);

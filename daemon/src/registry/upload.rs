@@ -16,6 +16,7 @@ use common::role::Permission;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Span;
 
 use crate::blobs::{BlobError, Staged};
 use crate::registry::access::Caller;
@@ -27,6 +28,7 @@ use crate::registry::quota::Claim;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::resumable::Held;
 use crate::registry::{Inner, Registry};
+use crate::traces;
 
 /// Files of one version.
 pub const FILES_MAX: usize = 1000;
@@ -136,6 +138,8 @@ pub struct FileSink {
     /// When the watermark is looked at again, in octets received.
     next_look: u64,
     pipe: Pipe<Hashed>,
+    /// From its first octet until it is staged.
+    _step: Span,
 }
 
 /// What the thread comes to.
@@ -251,6 +255,7 @@ impl Upload {
             claim: Arc::clone(&self.claim),
             next_look: self.received.load(Ordering::Relaxed).saturating_add(WATERMARK_EVERY_OCTETS),
             pipe: Pipe::new(&self.inner.intake.queues, move |frames| stage(&*blobs, frames)),
+            _step: traces::step!("stage"),
         })
     }
 
