@@ -11,12 +11,14 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
     match error {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
+        RegistryError::SecondFactorRequired => ProblemType::SecondFactorRequired,
         RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_) => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
+        RegistryError::EnrolmentRequired => ProblemType::SecondFactorEnrolment,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::Malicious { .. } => ProblemType::MaliciousContent,
         RegistryError::QuotaExceeded(_) => ProblemType::QuotaExceeded,

@@ -21,7 +21,7 @@ use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
     ApiTokenRecord, ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord,
     IntakeRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, ReviewDecision, ReviewRecord, RuleRecord,
-    RulesetRecord, TokenSecretRecord, VersionRecord, Write,
+    RulesetRecord, SecondFactorRecord, TokenSecretRecord, VersionRecord, Write,
 };
 
 use super::inspect::NAMES;
@@ -312,9 +312,27 @@ fn records() -> Vec<Seed> {
         },
         Write::PutGrants { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), grants: Vec::new() },
     ]);
+    let factored = encode_change(&[
+        Write::PutSecondFactor(SecondFactorRecord {
+            user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+            generation: 9,
+            key: [7; 8],
+            confirmed: true,
+            last_step: 59_000_000,
+            recovery: vec![[1; 32], [2; 32]],
+            made_at_ms: 1,
+            revision: 10,
+        }),
+        Write::DeleteSecondFactor { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned() },
+    ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let mut seeds =
-        named("record", [("made", made.unwrap()), ("dropped", dropped.unwrap()), ("granted", granted.unwrap())]);
+    let of_ours = [
+        ("made", made.unwrap()),
+        ("dropped", dropped.unwrap()),
+        ("granted", granted.unwrap()),
+        ("factored", factored.unwrap()),
+    ];
+    let mut seeds = named("record", of_ours);
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {
         let of = |write: &Write| std::mem::discriminant(write);
