@@ -317,8 +317,16 @@ impl Registry {
                 username: "alice".parse().unwrap(),
                 role: self.role,
                 must_change_password: self.must_change_password,
+                must_enrol_totp: false,
             })),
             Call::ChangePassword { .. } => Answer::PasswordChanged,
+            Call::EnrolTotp { .. } => Answer::TotpSecret(
+                Secret::new("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()),
+                Secret::new("otpauth://totp/mreg:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=mreg".to_owned()),
+            ),
+            Call::ConfirmTotp { .. } => {
+                Answer::RecoveryCodes(vec![Secret::new("abcd-efgh-ijkl-mnop".to_owned()), Secret::new("qrst-uvwx-yz23-4567".to_owned())])
+            }
             Call::Me => Answer::Me(reply(made::<Me>(json!({
                 "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
                 "grants": self.grants,

@@ -306,7 +306,7 @@ fn logging_in() {
     assert!(!format!("{:?}", console.state).contains("correct"));
     console.press("<Enter>");
     assert!(
-        matches!(&console.calls[0], Call::Login { username, password } if username == "alice" && password.expose() == "correct horsebattery")
+        matches!(&console.calls[0], Call::Login { username, password, .. } if username == "alice" && password.expose() == "correct horsebattery")
     );
     assert!(console.shows("team-nlp/") && !console.shows("log in"));
 }
@@ -413,6 +413,7 @@ fn another_user() {
         username: "alice".parse().unwrap(),
         role: Role::Admin,
         must_change_password: false,
+        must_enrol_totp: false,
     };
     let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None, etag: None };
     console.feed(EventKind::Reply { id, result: Box::new(Ok(tui::action::Answer::Session(reply))) });
