@@ -53,6 +53,7 @@ mod tail;
 mod tidy;
 mod tls;
 mod tokens;
+mod totp;
 mod tus;
 mod upload;
 mod verifier;
