@@ -633,7 +633,7 @@ impl Registry {
                     "id": format!("usr_{number}"), "username": name,
                     "role": self.roles.get(*name).map_or(*role, |role| role.as_str()), "disabled": *name == "eve",
                     "grants": self.granted.get(*name).cloned().unwrap_or_default(),
-                    "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
+                    "must_change_password": *name == "bob", "totp": *name == "alice", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
                     "updated_at": "2026-01-10T08:00:00.000Z",
                     "failed_logins": if *name == "carol" { 5 } else { 0 },
                     "locked_until": if *name == "carol" { json!("2026-07-22T12:18:11.000Z") } else { Value::Null },
