@@ -408,7 +408,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         Command::Palette => palette::open(state, ""),
         Command::Upload => palette::open(state, "upload "),
         Command::OwnTokens => tokens::open_own(state, out),
-        Command::OwnFactor => login::open_factor(state, out),
+        Command::SecondFactor => login::open_factor(state, out),
         Command::Undo => course::undo(state, out),
         Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down

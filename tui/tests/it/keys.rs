@@ -364,7 +364,7 @@ fn a_second_factor() {
 fn setting_a_second_factor_up() {
     let mut console = signed_out();
     console.press("correct horse<Enter>");
-    console.press(":set up a second<Enter>");
+    console.press(":second factor<Enter>");
     assert!(console.shows("set up a second factor"), "{}", console.screen());
     console.press("correct horse<Enter>");
     assert!(console.shows("JBSW Y3DP EHPK 3PXP") && console.shows("otpauth://totp/mreg:alice"));
