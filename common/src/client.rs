@@ -148,7 +148,11 @@ impl ClientError {
     /// Whether signing in (again) is what would help.
     pub fn wants_sign_in(&self) -> bool {
         self.problem_type() == Some(ProblemType::Unauthenticated)
-            || (self.status() == Some(401) && self.problem_type() != Some(ProblemType::BadCredentials))
+            || (self.status() == Some(401)
+                && !matches!(
+                    self.problem_type(),
+                    Some(ProblemType::BadCredentials | ProblemType::SecondFactorRequired)
+                ))
     }
 }
 
