@@ -41,6 +41,11 @@ pub struct Login {
     /// The password, 12..1024 octets.
     #[schema(format = Password)]
     pub password: String,
+    /// The present code of the user's authenticator, or a recovery code, where the user has a second factor. Blanks, dashes
+    /// and case don't matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub otp: Option<String>,
 }
 
 /// Answer of `POST /login` and `POST /token/refresh`.
@@ -58,6 +63,9 @@ pub struct Token {
     pub username: UserName,
     /// Whether nothing but `POST /me/password` is allowed until the password is changed.
     pub must_change_password: bool,
+    /// Whether nothing but setting up a second factor is allowed until there is one: `POST /me/totp`.
+    #[serde(default)]
+    pub must_enrol_totp: bool,
 }
 
 /// Answer of `GET /me`.
@@ -80,6 +88,12 @@ pub struct Me {
     pub grants: Vec<Grant>,
     /// Whether the password must be changed first.
     pub must_change_password: bool,
+    /// Whether a second factor is asked for at a sign-in.
+    #[serde(default)]
+    pub totp: bool,
+    /// Whether a second factor must be set up first: the registry demands one of this user.
+    #[serde(default)]
+    pub must_enrol_totp: bool,
     /// When this token expires; null for an API token that never does.
     pub token_expires_at: Option<String>,
     /// When the session ends for good; a refresh can't go past it. Null for an API token, which has none and can't be
@@ -99,6 +113,52 @@ pub struct OwnPassword {
     /// The new one: 12..1024 octets, not common, not the user name.
     #[schema(format = Password, min_length = 12, max_length = 1024)]
     pub new_password: String,
+}
+
+/// Body of `POST /me/totp`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolTotp {
+    /// The password, again.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+/// Answer of `POST /me/totp`: what an authenticator needs (RFC 6238: SHA-1, 6 digits, 30 s). It is shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct TotpSecret {
+    /// The secret in base32, to be typed.
+    pub secret: String,
+    /// The same and all the rest as `otpauth://`, to be shown as a QR code.
+    pub uri: String,
+}
+
+/// Body of `POST /me/totp/confirm`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmTotp {
+    /// The authenticator's present code.
+    #[schema(max_length = 64)]
+    pub code: String,
+}
+
+/// Answer of `POST /me/totp/confirm`. They are shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct RecoveryCodes {
+    /// Each is good for one sign-in without the authenticator.
+    pub recovery_codes: Vec<String>,
+}
+
+/// Body of `POST /me/totp/disable`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DisableTotp {
+    /// The password, again.
+    #[schema(format = Password)]
+    pub password: String,
+    /// The authenticator's present code, or a recovery code.
+    #[schema(max_length = 64)]
+    pub code: String,
 }
 
 /// Body of `POST /users/{name}/password`.
@@ -174,6 +234,9 @@ pub struct User {
     pub disabled: bool,
     /// Whether the password must be changed at the next sign-in.
     pub must_change_password: bool,
+    /// Whether the user has a second factor.
+    #[serde(default)]
+    pub totp: bool,
     /// Live sessions.
     pub sessions: u32,
     /// API tokens that are not over.

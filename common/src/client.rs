@@ -32,9 +32,9 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    AuditPosition, AuditRow, BuildInfo, IngestChanged, IngestItem, IngestPage, IngestResume, IngestState,
-    IntakeChanged, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready, Reason, State, Status,
-    Token, User, VersionInfo,
+    AuditPosition, AuditRow, BuildInfo, ConfirmTotp, DisableTotp, EnrolTotp, IngestChanged, IngestItem, IngestPage,
+    IngestResume, IngestState, IntakeChanged, Login, Me, ModelInfo, ModelRow, OwnPassword, Page, QuarantineItem, Ready,
+    Reason, RecoveryCodes, State, Status, Token, TotpSecret, User, VersionInfo,
 };
 use crate::certificate::Certificate;
 use crate::digest::Digest;
@@ -148,7 +148,11 @@ impl ClientError {
     /// Whether signing in (again) is what would help.
     pub fn wants_sign_in(&self) -> bool {
         self.problem_type() == Some(ProblemType::Unauthenticated)
-            || (self.status() == Some(401) && self.problem_type() != Some(ProblemType::BadCredentials))
+            || (self.status() == Some(401)
+                && !matches!(
+                    self.problem_type(),
+                    Some(ProblemType::BadCredentials | ProblemType::SecondFactorRequired)
+                ))
     }
 }
 
@@ -205,6 +209,8 @@ pub struct Session {
     pub role: Role,
     /// Whether nothing but [`Client::change_password`] is allowed until the password is changed.
     pub must_change_password: bool,
+    /// Whether nothing but [`Client::enrol_totp`] is allowed until there is a second factor.
+    pub must_enrol_totp: bool,
 }
 
 /// Which models, in what order (rest-api.md §4). Empty fields are not sent.
@@ -503,12 +509,18 @@ impl Client {
     /// `POST /login`. The token is kept for the calls that follow.
     ///
     /// # Errors
+    /// [`ProblemType::SecondFactorRequired`] where the password is right and a code is needed with it, or another one;
     /// [`ProblemType::BadCredentials`], [`ProblemType::TooManyRequests`]; those of every call.
-    pub async fn login(&self, username: &str, password: &str) -> Result<Reply<Session>, ClientError> {
-        let body = Login { username: username.to_owned(), password: password.to_owned() };
+    pub async fn login(
+        &self,
+        username: &str,
+        password: &str,
+        otp: Option<&str>,
+    ) -> Result<Reply<Session>, ClientError> {
+        let body = Login { username: username.to_owned(), password: password.to_owned(), otp: otp.map(str::to_owned) };
         let json = to_json(&body);
         // The struct's own copy is wiped; the encoded one lives in the connection's buffers until they are reused.
-        drop(Zeroizing::new(body.password));
+        drop((Zeroizing::new(body.password), body.otp.map(Zeroizing::new)));
         let reply = self.call::<Token>(Method::POST, Target::new(&["login"]), Some(json?), false).await?;
         Ok(self.keep(reply))
     }
@@ -542,6 +554,38 @@ impl Client {
         let json = to_json(&body);
         drop((Zeroizing::new(body.old_password), Zeroizing::new(body.new_password)));
         self.exchange(Method::POST, Target::new(&["me", "password"]), Some(json?), true).await.map(drop)
+    }
+
+    /// `POST /me/totp`: a secret for one's own second factor. It is told this once.
+    ///
+    /// # Errors
+    /// [`ProblemType::BadCredentials`], [`ProblemType::Conflict`]; those of every call.
+    pub async fn enrol_totp(&self, password: &str) -> Result<Reply<TotpSecret>, ClientError> {
+        let body = EnrolTotp { password: password.to_owned() };
+        let json = to_json(&body);
+        drop(Zeroizing::new(body.password));
+        self.call(Method::POST, Target::new(&["me", "totp"]), Some(json?), true).await
+    }
+
+    /// `POST /me/totp/confirm`: turns one's own second factor on, and ends one's other sessions. The recovery codes are told
+    /// this once.
+    ///
+    /// # Errors
+    /// [`ProblemType::Invalid`] for a wrong code, [`ProblemType::Conflict`]; those of every call.
+    pub async fn confirm_totp(&self, code: &str) -> Result<Reply<RecoveryCodes>, ClientError> {
+        let json = to_json(&ConfirmTotp { code: code.to_owned() });
+        self.call(Method::POST, Target::new(&["me", "totp", "confirm"]), Some(json?), true).await
+    }
+
+    /// `POST /me/totp/disable`: gives one's own second factor up, and ends one's other sessions.
+    ///
+    /// # Errors
+    /// [`ProblemType::BadCredentials`], [`ProblemType::SecondFactorRequired`], [`ProblemType::Conflict`]; those of every call.
+    pub async fn disable_totp(&self, password: &str, code: &str) -> Result<(), ClientError> {
+        let body = DisableTotp { password: password.to_owned(), code: code.to_owned() };
+        let json = to_json(&body);
+        drop((Zeroizing::new(body.password), Zeroizing::new(body.code)));
+        self.exchange(Method::POST, Target::new(&["me", "totp", "disable"]), Some(json?), true).await.map(drop)
     }
 
     /// `GET /me`.
@@ -882,9 +926,9 @@ impl Client {
     }
 
     fn keep(&self, reply: Reply<Token>) -> Reply<Session> {
-        let Token { access_token, expires_in, role, username, must_change_password, .. } = reply.body;
+        let Token { access_token, expires_in, role, username, must_change_password, must_enrol_totp, .. } = reply.body;
         self.set_token(Some(Zeroizing::new(access_token)));
-        let body = Session { expires_in_seconds: expires_in, username, role, must_change_password };
+        let body = Session { expires_in_seconds: expires_in, username, role, must_change_password, must_enrol_totp };
         Reply { body, request_id: reply.request_id, log_index: reply.log_index, etag: None }
     }
 

@@ -859,6 +859,13 @@ pub enum UserCommand {
         #[command(flatten)]
         password: PasswordSource,
     },
+    /// Take a user's second factor away, and end the user's sessions
+    ///
+    /// For who has lost authenticator and recovery codes. The password alone is asked for next.
+    ResetTotp {
+        /// The user
+        name: String,
+    },
     /// Give a user a role on the models of some names, take the user's own role away there, or deny them
     #[command(after_help = GRANT_HELP)]
     Grant {

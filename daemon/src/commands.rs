@@ -240,7 +240,9 @@ impl From<StartError> for Failed {
             StartError::Store(OpenError::Store(_)) => Exit::Io,
             StartError::Blobs { source: BlobError::Unreachable { .. }, .. } => Exit::TempFail,
             StartError::Blobs { .. } => Exit::CantCreate,
-            StartError::TokenKey { source, .. } | StartError::WebhookKey { source, .. } => match source {
+            StartError::TokenKey { source, .. }
+            | StartError::WebhookKey { source, .. }
+            | StartError::TotpKey { source, .. } => match source {
                 crate::config::secret::SecretError::Io(_) => Exit::NoInput,
                 _unfit => Exit::Config,
             },

@@ -115,6 +115,10 @@ pub struct Config {
     pub admin_password: Option<Secret>,
     /// Whether anyone may make themselves a viewer.
     pub open_registration: bool,
+    /// Who must have a second factor.
+    pub require_totp: RequireTotp,
+    /// The key that the secrets of second factors are made with; `None`: generate one beside the log's key.
+    pub totp_key: Option<Secret>,
     /// Where to listen; in TLS, if there is any.
     pub bind: SocketAddr,
     /// Where else, in clear; no place twice.
@@ -206,6 +210,28 @@ pub enum AuditClientIp {
     Truncated,
     /// Not at all.
     None,
+}
+
+/// `MREG_REQUIRE_TOTP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequireTotp {
+    /// Nobody must have a second factor.
+    None,
+    /// Admins.
+    Admins,
+    /// Everybody who signs in.
+    All,
+}
+
+impl RequireTotp {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Admins => "admins",
+            Self::All => "all",
+        }
+    }
 }
 
 /// `MREG_LOG_HASH_ACCESS` (audit-log.md §7).
@@ -471,6 +497,8 @@ impl Draft {
             admin_username: String::new(),
             admin_password: None,
             open_registration: false,
+            require_totp: RequireTotp::None,
+            totp_key: None,
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             listen: Vec::new(),
             socket_mode: 0,

@@ -2,7 +2,7 @@
 //!
 //! | module | what it serves |
 //! |---|---|
-//! | `login` | `/login /token/refresh /logout /me /me/password` |
+//! | `login` | `/login /token/refresh /logout /me /me/password /me/totp…` |
 //! | `users` | `/register /users… /roles` |
 //! | `tokens` | `/tokens…` |
 //! | `quotas`, `retention` | `/quotas… /me/quota`, `/retention…` |

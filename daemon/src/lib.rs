@@ -51,7 +51,7 @@ use crate::blobs::s3::{self, S3Blobs, S3Options};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::s3::Place;
 use crate::config::secret::{Secret, SecretError, load_or_generate_key_file};
-use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, Options};
+use crate::config::{AuditClientIp, AuditReads, Config, JwtSecret, LogHashAccess, Options, RequireTotp};
 use crate::cosigning::{Cosigning, CosigningError};
 use crate::http::control::Control;
 use crate::http::metrics::Metrics;
@@ -84,6 +84,8 @@ const S3_OLD_DIR: &str = "s3-old";
 const TOKEN_KEY_FILE: &str = "token.key";
 /// The generated key of webhooks, in the directory of keys.
 const WEBHOOK_KEY_FILE: &str = "webhook.key";
+/// The generated key of second factors, in the directory of keys.
+const TOTP_KEY_FILE: &str = "totp.key";
 /// Histograms are folded, and memory that hashing left over is given back, so often.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long another daemon that has opened the log may take to open its artifacts, and how often is looked.
@@ -115,6 +117,14 @@ pub enum StartError {
     /// The generated key of webhooks.
     #[error("the key of webhooks in {}", path.display())]
     WebhookKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: SecretError,
+    },
+    /// The generated key of second factors.
+    #[error("the key of second factors in {}", path.display())]
+    TotpKey {
         /// Its file.
         path: PathBuf,
         /// Why.
@@ -570,6 +580,15 @@ fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Se
             .api_token_days_max
             .map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * MINUTE_S)),
         open_registration: config.open_registration,
+        totp: settings::TotpSettings {
+            key: totp_key(config)?,
+            is_own_key: config.totp_key.is_none(),
+            required: match config.require_totp {
+                RequireTotp::None => settings::TotpRequired::None,
+                RequireTotp::Admins => settings::TotpRequired::Admins,
+                RequireTotp::All => settings::TotpRequired::All,
+            },
+        },
         upload_bytes_max: config.upload_bytes_max,
         min_free_bytes: config.free_bytes_min,
         scan_policies: config.scan_policies.clone(),
@@ -626,6 +645,17 @@ fn webhook_key(config: &Config) -> Result<Secret, StartError> {
         None => {
             let path = config.key_dir.join(WEBHOOK_KEY_FILE);
             own_key(config, &path).map_err(|source| StartError::WebhookKey { path, source })
+        }
+    }
+}
+
+/// The key of second factors: given, or made once beside the log's key.
+fn totp_key(config: &Config) -> Result<Secret, StartError> {
+    match &config.totp_key {
+        Some(key) => Ok(key.clone()),
+        None => {
+            let path = config.key_dir.join(TOTP_KEY_FILE);
+            own_key(config, &path).map_err(|source| StartError::TotpKey { path, source })
         }
     }
 }

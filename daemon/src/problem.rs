@@ -11,6 +11,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
     match error {
         RegistryError::Unauthenticated => ProblemType::Unauthenticated,
         RegistryError::BadCredentials => ProblemType::BadCredentials,
+        RegistryError::SecondFactorRequired => ProblemType::SecondFactorRequired,
         RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
         | RegistryError::ForbiddenForAll { .. }
@@ -18,6 +19,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_) => ProblemType::Forbidden,
         RegistryError::PasswordChangeRequired => ProblemType::PasswordChangeRequired,
+        RegistryError::EnrolmentRequired => ProblemType::SecondFactorEnrolment,
         RegistryError::Quarantined { .. } => ProblemType::ModelQuarantined,
         RegistryError::Malicious { .. } => ProblemType::MaliciousContent,
         RegistryError::QuotaExceeded(_) => ProblemType::QuotaExceeded,

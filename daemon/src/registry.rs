@@ -90,6 +90,7 @@ pub mod tail;
 pub mod text;
 pub mod throttle;
 pub mod tokens;
+pub mod totp;
 pub mod upkeep;
 pub mod upload;
 pub mod users;
@@ -105,6 +106,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::password;
 use crate::auth::token::TokenKeys;
+use crate::auth::totp::FactorKey;
 use crate::auth::webhook::WebhookKey;
 use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
@@ -172,6 +174,7 @@ pub(crate) struct Inner {
     checking: Arc<AtomicBool>,
     feed: Feed,
     webhook_key: WebhookKey,
+    factor_key: FactorKey,
 }
 
 /// What became of the first admin.
@@ -237,6 +240,7 @@ impl Registry {
             checking: Arc::default(),
             feed,
             webhook_key: WebhookKey::new(settings.webhooks.key.clone()),
+            factor_key: FactorKey::new(settings.totp.key.clone()),
             settings: Live::new(settings),
         });
         let upkeep = upkeep::start(&inner);

@@ -38,8 +38,8 @@ use crate::store::check::{Checked, Listener};
 use crate::store::records::{
     Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
     IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
-    ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord, VersionRecord,
-    WebhookProgressRecord, WebhookRecord, Write,
+    ReviewNoteRecord, RulesetRecord, SecondFactorRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord,
+    VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::references::References;
 
@@ -329,6 +329,8 @@ pub trait Records {
     fn user_by_id(&self, id: &str) -> Read<Option<UserRecord>>;
     /// What a user may do with models by their names, by stable id; mostly nothing was granted.
     fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>>;
+    /// A user's second factor, by stable id, confirmed or not.
+    fn second_factor(&self, user_id: &str) -> Read<Option<SecondFactorRecord>>;
     /// Users in the order of their names, after one of them.
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>>;
     /// Users before one of them, or the last ones, backwards.

@@ -45,6 +45,9 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("logout", SignedIn, ""),
     ("me", SignedIn, ""),
     ("change_own_password", SignedIn, r#"{"old_password":"not-the-old-one","new_password":"never-to-be-set-1"}"#),
+    ("enrol_totp", SignedIn, r#"{"password":"not-the-old-one"}"#),
+    ("confirm_totp", SignedIn, r#"{"code":"000000"}"#),
+    ("disable_totp", SignedIn, r#"{"password":"not-the-old-one","code":"000000"}"#),
     ("status", SignedIn, ""),
     ("list_roles", SignedIn, ""),
     ("register", Admins, r#"{"username":"x","password":"short"}"#),
@@ -53,6 +56,7 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("patch_user", Admins, "{}"),
     ("delete_user", Admins, ""),
     ("revoke_sessions", Admins, ""),
+    ("reset_totp", Admins, ""),
     ("set_password", Admins, r#"{"password":"short"}"#),
     // Others' tokens are refused all the same: `tokens.rs` has that.
     ("list_tokens", SignedIn, ""),

@@ -56,6 +56,7 @@ mod tidy;
 mod tls;
 mod tokens;
 mod traces;
+mod totp;
 mod tus;
 mod upload;
 mod verifier;

@@ -22,6 +22,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("storage-unavailable", "s3.rs: an object store that is away"),
     ("malicious-content", "inspection.rs: a policy that takes none in"),
     ("too-many-requests", "login.rs: the lockout"),
+    ("second-factor-required", "totp.rs: a sign-in without a code"),
+    ("second-factor-enrolment", "totp.rs: one that is demanded and not there"),
     ("password-change-required", "login.rs: a password set by an admin"),
 ];
 

@@ -14,8 +14,8 @@ use common::token::TokenId;
 use daemon::config::database::{DatabaseAddress, SharedDatabase};
 use daemon::store::records::{
     Account, ApiTokenRecord, BlobRecord, GrantRecord, IdempotencyRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
-    RuleSpec, RunRecord, SessionRecord, TokenSecretRecord, UsageRecord, UserRecord, WebhookDisabledRecord,
-    WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
+    RuleSpec, RunRecord, SecondFactorRecord, SessionRecord, TokenSecretRecord, UsageRecord, UserRecord,
+    WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
 };
 use daemon::store::references::{References, Verdict};
 use daemon::store::sled::{OpenError, SledOptions, SledStore};
@@ -601,6 +601,37 @@ fn webhooks(backend: Backend) {
     assert_eq!(came(256), Some(progress(256, 1, 9)), "it is its own");
 }
 
+/// A second factor is there until it is replaced or removed; nobody else has it.
+fn second_factors(backend: Backend) {
+    use daemon::store::Records;
+    let opened = open_on(backend);
+    let runtime = runtime();
+    let record = |generation: u64| SecondFactorRecord {
+        user: "usr_1".to_owned(),
+        generation,
+        key: [7; 8],
+        confirmed: generation > 1,
+        last_step: u64::MAX,
+        recovery: vec![[1; 32]; 10],
+        made_at_ms: 5,
+        revision: generation,
+    };
+    let write = |write: Write| -> Decide {
+        Box::new(move |_records, _moment| {
+            Ok(Decision { draft: draft(Action::UserTotpEnrol, Target::new("user", "usr_1")), writes: vec![write] })
+        })
+    };
+    let shown = |user: &str| opened.store.view().second_factor(user).unwrap();
+    assert_eq!(shown("usr_1"), None);
+    for generation in [1, 2] {
+        commit(&runtime, &opened.store, write(Write::PutSecondFactor(record(generation))));
+        assert_eq!(shown("usr_1"), Some(record(generation)));
+    }
+    assert_eq!((shown("usr_11"), shown("usr_")), (None, None));
+    commit(&runtime, &opened.store, write(Write::DeleteSecondFactor { user: "usr_1".to_owned() }));
+    assert_eq!(shown("usr_1"), None);
+}
+
 /// An idempotency key is remembered for a day and then makes room.
 fn idempotency_keys_expire(backend: Backend) {
     let opened = open_on(backend);
@@ -761,6 +792,7 @@ on_both!(
     grants,
     api_tokens,
     webhooks,
+    second_factors,
     idempotency_keys_expire,
     quotas_and_rules,
     the_tree_and_its_past

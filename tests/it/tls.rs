@@ -344,7 +344,7 @@ fn live_tail() {
     let place = Place::start(&[]);
     run(async {
         let client = place.client();
-        client.login(ADMIN, ADMIN_PASSWORD).await.unwrap();
+        client.login(ADMIN, ADMIN_PASSWORD, None).await.unwrap();
         place.daemon.ledger().add_secret(&client.token().unwrap());
         let mut stream = client.audit_stream(None).await.unwrap();
         let admin = place.daemon.admin();
@@ -434,7 +434,7 @@ fn sockets() {
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
     run(async {
         let client = Client::new(&format!("unix:{socket}"), "test/1", false).unwrap();
-        client.login(ADMIN, ADMIN_PASSWORD).await.unwrap();
+        client.login(ADMIN, ADMIN_PASSWORD, None).await.unwrap();
         daemon.ledger().add_secret(&client.token().unwrap());
         assert_eq!(client.me().await.unwrap().body.username.as_str(), ADMIN);
     });

@@ -156,6 +156,7 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             | Command::Lock
             | Command::OneTimePassword
             | Command::Sessions
+            | Command::ResetTotp
             | Command::Tokens
             | Command::Download
     );

@@ -231,6 +231,18 @@ pub enum Call {
         username: String,
         /// The proof.
         password: Secret,
+        /// The code of the second factor, once it was asked for.
+        otp: Option<Secret>,
+    },
+    /// `POST /me/totp`.
+    EnrolTotp {
+        /// The password, again.
+        password: Secret,
+    },
+    /// `POST /me/totp/confirm`.
+    ConfirmTotp {
+        /// The authenticator's code.
+        code: Secret,
     },
     /// `POST /token/refresh`.
     Refresh,
@@ -338,6 +350,8 @@ impl Call {
             Self::Login { .. } => "POST /login",
             Self::Refresh => "POST /token/refresh",
             Self::ChangePassword { .. } => "POST /me/password",
+            Self::EnrolTotp { .. } => "POST /me/totp",
+            Self::ConfirmTotp { .. } => "POST /me/totp/confirm",
             Self::Me => "GET /me",
             Self::Models(_) => "GET /models",
             Self::Model(_) => "GET /models/{id}",
@@ -377,7 +391,14 @@ impl Call {
 
     /// Whether it is about signing in: never repeated by itself.
     pub fn is_sign_in(&self) -> bool {
-        matches!(self, Self::Login { .. } | Self::Refresh | Self::ChangePassword { .. })
+        matches!(
+            self,
+            Self::Login { .. }
+                | Self::Refresh
+                | Self::ChangePassword { .. }
+                | Self::EnrolTotp { .. }
+                | Self::ConfirmTotp { .. }
+        )
     }
 }
 
@@ -401,6 +422,7 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Role(_) | Deed::Grants(_) | Deed::Lock(_), _) => "PATCH /users/{name}",
         (Deed::OneTimePassword, _) => "POST /users/{name}/password",
         (Deed::Revoke, _) => "POST /users/{name}/sessions/revoke",
+        (Deed::ResetTotp, _) => "POST /users/{name}/totp/reset",
         (Deed::Register(_), _) => "POST /register",
         (Deed::NewToken(_), _) => "POST /tokens",
         (Deed::RotateToken, _) => "POST /tokens/{token}/rotate",
@@ -541,6 +563,10 @@ pub enum Answer {
     Reached(Option<Certificate>),
     Session(Reply<Session>),
     PasswordChanged,
+    /// What an authenticator needs: the secret in base32, and the same as a URI.
+    TotpSecret(Secret, Secret),
+    /// The second factor is on; these are shown once.
+    RecoveryCodes(Vec<Secret>),
     Me(Reply<Me>),
     Models(Reply<Page<ModelRow>>),
     Model(Reply<Box<ModelInfo>>),

@@ -104,6 +104,7 @@ pub const ACTS: &[Act] = &[
     act("lock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(true))),
     act("unlock", "USER...", (Context::Users, Command::Lock), Shape::Users(|| Deed::Lock(false))),
     act("revoke", "USER...", (Context::Users, Command::Sessions), Shape::Users(|| Deed::Revoke)),
+    act("reset-totp", "USER...", (Context::Users, Command::ResetTotp), Shape::Users(|| Deed::ResetTotp)),
     act("add-token", "USER LABEL", (Context::Everywhere, Command::OwnTokens), Shape::AddToken),
     act("rotate-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RotateToken)),
     act("revoke-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RevokeToken)),

@@ -23,7 +23,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::CommandFactory;
 use common::audit::Verifier;
-use common::client::{AuditQuery, Client, ClientError};
+use common::client::{AuditQuery, Client, ClientError, Session};
+use common::problem::ProblemType;
 use thiserror::Error;
 
 use crate::acts::Options;
@@ -43,6 +44,8 @@ pub use self::plain::plain;
 
 /// What those are told who must change their password first.
 const MUST_CHANGE: &str = "the password must be changed first: run mreg without a command";
+/// What to do where a second factor must be set up.
+const MUST_ENROL: &str = "this registry demands a second factor: run mreg without a command to set it up";
 
 /// Exit statuses (`mreg --help`).
 pub mod status {
@@ -212,15 +215,12 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
     let kept = matches!(credential, Credential::Kept(_)).then_some(cache).flatten();
     runtime()?.block_on(async {
         let password = match credential {
-            Credential::Password(password) => Some(password),
+            Credential::Password { password, otp } => Some((password, otp)),
             Credential::Token | Credential::Kept(_) | Credential::Ask => None,
         };
         let signed_in_here = password.is_some();
-        if let Some(password) = password {
-            let session = client.login(&settings.user, password.expose()).await?;
-            if session.body.must_change_password {
-                return Err(CliError::NotAllowed(MUST_CHANGE.to_owned()));
-            }
+        if let Some((password, otp)) = password {
+            sign_in(&client, &settings.user, &password, otp).await?;
         }
         if let Some(cache) = &kept {
             session::refresh(&client, cache).await;
@@ -263,9 +263,30 @@ fn with_password(mut opening: Opening) -> Result<Opening, CliError> {
     if opening.credential == Credential::Ask {
         let (user, password) = prompt(&opening.settings.user)?;
         opening.settings.user = user;
-        opening.credential = Credential::Password(password);
+        opening.credential = Credential::Password { password, otp: None };
     }
     Ok(opening)
+}
+
+/// Signs in to a session that something can be done in. A code that the daemon asks for is asked for on the terminal.
+async fn sign_in(client: &Client, user: &str, password: &Secret, otp: Option<Secret>) -> Result<Session, CliError> {
+    let given = otp.is_some();
+    let mut answer = client.login(user, password.expose(), otp.as_ref().map(Secret::expose)).await;
+    if let Err(error) = &answer
+        && error.problem_type() == Some(ProblemType::SecondFactorRequired)
+        && !given
+    {
+        let code = prompt_code(user)?;
+        answer = client.login(user, password.expose(), Some(code.expose())).await;
+    }
+    let session = answer?.body;
+    if session.must_change_password {
+        return Err(CliError::NotAllowed(MUST_CHANGE.to_owned()));
+    }
+    if session.must_enrol_totp {
+        return Err(CliError::NotAllowed(MUST_ENROL.to_owned()));
+    }
+    Ok(session)
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -342,6 +363,10 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 if let Some(at) = &me.session_expires_at {
                     writeln!(out, "session  until {}", clean(at))?;
                 }
+                writeln!(out, "2FA      {}", if me.totp { "on" } else { "none" })?;
+                if me.must_enrol_totp {
+                    writeln!(out, "a second factor must be set up before anything else")?;
+                }
                 if me.must_change_password {
                     writeln!(out, "the password must be changed before anything else")?;
                 }
@@ -407,6 +432,16 @@ fn prompt(user: &str) -> Result<(String, Secret), CliError> {
     let user = if user.is_empty() { ask(guard, "user: ", true)?.expose().to_owned() } else { user.to_owned() };
     let password = ask(guard, &format!("password of {}: ", clean(&user)), false)?;
     Ok((user, password))
+}
+
+/// Asks for the code of a second factor, likewise.
+fn prompt_code(user: &str) -> Result<Secret, CliError> {
+    let no_terminal = |_cause: io::Error| {
+        CliError::NotSignedIn("a second factor is needed, and no terminal to ask on: use --otp-stdin".to_owned())
+    };
+    let guard = Guard::open().map_err(no_terminal)?;
+    crate::terminal::signals::start(None)?;
+    ask(guard, &format!("code of {}'s authenticator, or a recovery code: ", clean(user)), false)
 }
 
 fn ask(guard: &'static Guard, question: &str, shown: bool) -> Result<Secret, CliError> {

@@ -30,6 +30,8 @@ pub(crate) use self::file::nearest;
 const ADDRESS_DEFAULT: &str = "http://127.0.0.1:8000";
 /// Longest password read from a pipe, in octets.
 const PASSWORD_OCTETS_MAX: u64 = 1024;
+/// Longest code of a second factor, in octets.
+const OTP_OCTETS_MAX: u64 = 64;
 /// Longest file of verifier keys, in octets.
 const KEY_FILE_OCTETS_MAX: u64 = 64 * 1024;
 
@@ -137,6 +139,9 @@ pub struct Connection {
     /// Read the password from standard input.
     #[arg(long, global = true, requires = "user")]
     pub password_stdin: bool,
+    /// Read the code of the second factor, or a recovery code, from a second line of standard input.
+    #[arg(long, global = true, requires = "password_stdin")]
+    pub otp_stdin: bool,
     /// Let passwords and tokens cross a network in clear.
     #[arg(long, global = true)]
     pub allow_plain_http: bool,
@@ -382,8 +387,13 @@ pub enum Credential {
     Token,
     /// The token of a session that was kept, given to the client already; its user.
     Kept(String),
-    /// A password that came through a pipe.
-    Password(Secret),
+    /// A password that came through a pipe or was typed, and the code of the second factor, where one was given with it.
+    Password {
+        /// The password.
+        password: Secret,
+        /// The code.
+        otp: Option<Secret>,
+    },
 }
 
 impl Credential {
@@ -699,7 +709,7 @@ impl Profiles {
             return Ok(Credential::Token);
         }
         if self.connection.password_stdin && is_first {
-            return read_password(std::io::stdin().lock()).map(Credential::Password);
+            return read_credential(std::io::stdin().lock(), self.connection.otp_stdin);
         }
         if let Some(cache) = cache
             && let Some((token, user)) = cache.read()?
@@ -762,17 +772,24 @@ impl Configuration {
     }
 }
 
-fn read_password(pipe: impl Read) -> Result<Secret, String> {
+/// One line with the password, and where it is asked for a second one with a code.
+fn read_credential(pipe: impl Read, has_otp: bool) -> Result<Credential, String> {
     let mut text = Zeroizing::new(String::with_capacity(2048));
-    pipe.take(PASSWORD_OCTETS_MAX + 2)
+    pipe.take(PASSWORD_OCTETS_MAX + OTP_OCTETS_MAX + 4)
         .read_to_string(&mut text)
         .map_err(|cause| format!("can't read the password from standard input: {cause}"))?;
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() || password.contains('\n') {
-        return Err("standard input doesn't hold one line with a password".to_owned());
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let password = lines.next().filter(|line| !line.is_empty());
+    let otp = if has_otp { lines.next().filter(|line| !line.trim().is_empty()) } else { None };
+    match (password, otp, lines.next()) {
+        (Some(password), otp, None) if has_otp == otp.is_some() && password.len() as u64 <= PASSWORD_OCTETS_MAX => {
+            let otp = otp.map(|otp| Secret::new(otp.trim().to_owned()));
+            Ok(Credential::Password { password: Secret::new(password.to_owned()), otp })
+        }
+        _ if has_otp => Err("standard input doesn't hold a line with a password and one with a code".to_owned()),
+        _ => Err("standard input doesn't hold one line with a password".to_owned()),
     }
-    Ok(Secret::new(password.to_owned()))
 }
 
 /// The log's verifier keys: the value itself, or the lines of the file of that name.
@@ -817,7 +834,7 @@ mod tests {
 
     use clap::{CommandFactory, Parser};
 
-    use super::{Arguments, is_utf8, read_password};
+    use super::{Arguments, Credential, is_utf8, read_credential};
 
     #[test]
     fn arguments() {
@@ -841,6 +858,7 @@ mod tests {
             "mreg get models --json --csv",
             "mreg get models --raw",
             "mreg --password-stdin",
+            "mreg --user a --otp-stdin",
             "mreg --password x",
             "mreg completions tcsh",
             "mreg ls",
@@ -851,9 +869,23 @@ mod tests {
 
     #[test]
     fn passwords_from_a_pipe() {
-        assert_eq!(read_password(&b"correct horse\r\n"[..]).unwrap().expose(), "correct horse");
+        let read = |text: &str, has_otp| match read_credential(text.as_bytes(), has_otp) {
+            Ok(Credential::Password { password, otp }) => {
+                Some((password.expose().to_owned(), otp.map(|otp| otp.expose().to_owned())))
+            }
+            Ok(_other) => panic!("not a password"),
+            Err(_why) => None,
+        };
+        assert_eq!(read("correct horse\r\n", false), Some(("correct horse".to_owned(), None)));
+        assert_eq!(
+            read("correct horse\n012 345\n", true),
+            Some(("correct horse".to_owned(), Some("012 345".to_owned())))
+        );
         for bad in ["", "\n", "one\ntwo\n"] {
-            assert!(read_password(bad.as_bytes()).is_err(), "{bad:?}");
+            assert_eq!(read(bad, false), None, "{bad:?}");
+        }
+        for bad in ["", "\n", "one\n", "one\n\n", "\ntwo", "one\ntwo\nthree"] {
+            assert_eq!(read(bad, true), None, "{bad:?}");
         }
     }
 

@@ -86,6 +86,7 @@ impl Kind {
                 "role",
                 "disabled",
                 "must_change_password",
+                "totp",
                 "sessions",
                 "created_at",
                 "updated_at",

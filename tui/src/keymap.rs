@@ -67,8 +67,10 @@ pub enum Command {
     OneTimePassword,
     Lock,
     Sessions,
+    ResetTotp,
     Tokens,
     OwnTokens,
+    SecondFactor,
     AddUser,
     Download,
     Upload,
@@ -137,6 +139,7 @@ impl Command {
                 | Self::OneTimePassword
                 | Self::Lock
                 | Self::Sessions
+                | Self::ResetTotp
                 | Self::AddUser
                 | Self::Upload
                 | Self::Undo
@@ -347,6 +350,7 @@ pub const TABLE: &[Binding] = &[
     with(Permission::UserManage, bind(Users, C::Lock, &["L"], "lock", "lock out, or let in again")),
     with(Permission::UserManage, bind(Users, C::Tokens, &["T"], "tokens", "API tokens and sessions")),
     with(Permission::UserManage, bind(Users, C::Sessions, &["E"], "", "end all sessions, and revoke all API tokens")),
+    with(Permission::UserManage, bind(Users, C::ResetTotp, &["F"], "", "take the second factor away")),
     with(Permission::UserManage, bind(Users, C::Delete, &["D"], "delete", "delete for good")),
     with(Permission::AuditRead, bind(Users, C::EntriesOf, &["o"], "entries", "audit entries of this user")),
     bind(Users, C::Filter, &["/"], "filter", "part of the name; role:admin state:disabled"),
@@ -370,6 +374,7 @@ pub const TABLE: &[Binding] = &[
     bind(Everywhere, C::Palette, &[":"], "", "all commands, by name"),
     bind(Everywhere, C::Undo, &["u"], "", "undo the last action, while its message offers it"),
     bind(Everywhere, C::OwnTokens, &["K"], "", "your own API tokens"),
+    bind(Everywhere, C::SecondFactor, &["C-k"], "", "set up a second factor for your own sign-ins"),
     bind(Everywhere, C::Jobs, &["J"], "", "what runs in the background; its failures"),
     bind(Everywhere, C::Messages, &["!"], "", "what was asked and answered"),
     bind(Everywhere, C::Daemons, &["@"], "", "other daemons; log out"),

@@ -29,7 +29,7 @@ use crate::keymap::{Context, Keys};
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
 use crate::state::dialog::{Dialog, History};
-use crate::state::forms::{Login, NewPassword};
+use crate::state::forms::{Enrol, Login, NewPassword};
 use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
 use crate::state::log::{Feed, LogSettings};
@@ -348,6 +348,8 @@ pub struct State {
     pub login: Option<Login>,
     /// The form that must be filled in before anything else.
     pub new_password: Option<NewPassword>,
+    /// The form for a second factor, where it is open.
+    pub enrol: Option<Enrol>,
     /// Whether a refresh or a check of the token is under way: everything else waits.
     pub renewing: bool,
     /// Whether the last request found nobody.
@@ -475,6 +477,7 @@ impl State {
             certificate: None,
             login: None,
             new_password: None,
+            enrol: None,
             renewing: false,
             offline: false,
             screen: Screen::Models,

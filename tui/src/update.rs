@@ -34,10 +34,13 @@ use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
+use crate::state::forms::EnrolStage;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, REST_MS, Screen, State};
 use crate::window::{Fetch, Row, Window};
 
-pub use bare::{acknowledge, ask_before, download, export, log_out, sign_in_again, tags_of, trust_key, undo, upload};
+pub use bare::{
+    acknowledge, ask_before, download, export, log_out, set_up_factor, sign_in_again, tags_of, trust_key, undo, upload,
+};
 pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
@@ -275,6 +278,8 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
         login::new_password_key(state, key, out);
+    } else if state.enrol.is_some() {
+        login::factor_key(state, key, out);
     } else if state.prompt.is_some() {
         tail::prompt_key(state, key, out);
     } else if state.dialog.is_some() {
@@ -291,11 +296,19 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
     if let Some(form) = &mut state.login {
         if !form.busy && !form.at_box {
-            if form.at_password { form.password.insert(text) } else { form.user.insert(text) }
+            match &mut form.code {
+                Some(code) if form.at_code => code.insert(text),
+                _ if form.at_password => form.password.insert(text),
+                _ => form.user.insert(text),
+            }
         }
     } else if let Some(form) = &mut state.new_password {
         if !form.busy {
             form.line().insert(text);
+        }
+    } else if let Some(form) = &mut state.enrol {
+        if !form.busy {
+            form.line.insert(text);
         }
     } else if let Some(prompt) = &mut state.prompt {
         prompt.line.insert(text);
@@ -395,6 +408,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         Command::Palette => palette::open(state, ""),
         Command::Upload => palette::open(state, "upload "),
         Command::OwnTokens => tokens::open_own(state, out),
+        Command::SecondFactor => login::open_factor(state, out),
         Command::Undo => course::undo(state, out),
         Command::Jobs => state.overlay = Some(Overlay::Jobs(0)),
         Command::Down
@@ -436,6 +450,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         | Command::OneTimePassword
         | Command::Lock
         | Command::Sessions
+        | Command::ResetTotp
         | Command::Tokens
         | Command::AddUser
         | Command::Download
@@ -747,6 +762,8 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
         Answer::Reached(certificate) => state.certificate = certificate.map(Ok),
         Answer::Session(reply) => login::signed_in(state, asked, reply.body, out),
         Answer::PasswordChanged => login::password_changed(state, out),
+        Answer::TotpSecret(secret, uri) => login::factor_told(state, EnrolStage::Code { secret, uri }),
+        Answer::RecoveryCodes(codes) => login::factor_told(state, EnrolStage::Done(codes)),
         Answer::Me(reply) => login::me(state, reply.body, out),
         Answer::Models(reply) => {
             let names = || reply.body.items.iter().map(|row| row.name.to_string()).collect();
@@ -886,10 +903,19 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         // The screen itself says it, every time it reads.
         Call::Status | Call::Ready => return health::failed(state, id, &why, out),
         Call::Look(_) | Call::Change { .. } | Call::History { .. } | Call::Text { .. } | Call::Tokens(_) => return,
-        Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+        Call::Reach
+        | Call::Login { .. }
+        | Call::Refresh
+        | Call::ChangePassword { .. }
+        | Call::EnrolTotp { .. }
+        | Call::ConfirmTotp { .. }
+        | Call::Me => {}
     }
     if error.problem_type() == Some(ProblemType::PasswordChangeRequired) {
         return login::demand_new_password(state, None);
+    }
+    if error.problem_type() == Some(ProblemType::SecondFactorEnrolment) {
+        return login::demand_factor(state);
     }
     if error.status() == Some(403) {
         // Our belief about what is allowed was wrong.
@@ -906,7 +932,7 @@ fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {
 
 /// The screen on show asks for what it lacks.
 fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if state.who.is_none() || state.new_password.is_some() || state.settings.bare {
+    if state.who.is_none() || state.new_password.is_some() || state.enrol.is_some() || state.settings.bare {
         return;
     }
     if refusal(state.who.as_ref(), state.screen.permission()).is_some() {

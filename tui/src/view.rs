@@ -29,6 +29,7 @@ use crate::event::Moment;
 use crate::keymap::{Binding, Command, Context, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
+use crate::state::forms::EnrolStage;
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{Way, age_changes_in, grouped};
 use crate::view::pen::{Line, Pen, Tone};
@@ -155,7 +156,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
 
 /// What lies over the screen; where its cursor is.
 fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
-    if state.login.is_some() || state.new_password.is_some() {
+    if state.login.is_some() || state.new_password.is_some() || state.enrol.is_some() {
         return None;
     }
     match state.dialog.as_ref()? {
@@ -663,6 +664,15 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter change it", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
         }
+    } else if let Some(form) = &state.enrol {
+        let hints: &[&str] = match form.stage {
+            EnrolStage::Password => &["Enter go on", "Esc cancel", "C-c quit"],
+            EnrolStage::Code { .. } => &["Enter turn it on", "Esc cancel", "C-c quit"],
+            EnrolStage::Done(_) => &["Enter I have kept them"],
+        };
+        for text in hints {
+            hint(text, Tone::Dim);
+        }
     } else if state.prompt.is_some() {
         for text in ["Enter do it", "Esc cancel"] {
             hint(text, Tone::Dim);
@@ -778,6 +788,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
         || state.new_password.is_some()
+        || state.enrol.is_some()
         || state.dialog.is_some()
         || state.filter.is_some()
         || state.overlay.is_some()

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::api::TotpSecret;
 use common::client::{Client, ClientError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use crate::action::{Answer, Call, FilePurpose, Job, Report, RequestId};
 use crate::event::EventKind;
 use crate::lanes::Sender;
+use crate::secret::Secret;
 use crate::trust::Kept;
 use crate::worker::changes::Seed;
 use crate::worker::jobs::Teller;
@@ -329,8 +331,8 @@ async fn hand_over(events: &Sender, mut event: EventKind) {
 async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
         Call::Reach => Answer::Reached(client.reach().await?),
-        Call::Login { username, password } => {
-            let session = client.login(&username, password.expose()).await?;
+        Call::Login { username, password, otp } => {
+            let session = client.login(&username, password.expose(), otp.as_ref().map(Secret::expose)).await?;
             keeper.keep(&session.body, client);
             Answer::Session(session)
         }
@@ -342,6 +344,14 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
         Call::ChangePassword { old, new } => {
             client.change_password(old.expose(), new.expose()).await?;
             Answer::PasswordChanged
+        }
+        Call::EnrolTotp { password } => {
+            let TotpSecret { secret, uri } = client.enrol_totp(password.expose()).await?.body;
+            Answer::TotpSecret(Secret::new(secret), Secret::new(uri))
+        }
+        Call::ConfirmTotp { code } => {
+            let codes = client.confirm_totp(code.expose()).await?.body.recovery_codes;
+            Answer::RecoveryCodes(codes.into_iter().map(Secret::new).collect())
         }
         Call::Change { change, if_match, key } => {
             Answer::Changed(boxed(changes::perform(client, seed, &change, if_match, key).await?))
@@ -356,7 +366,13 @@ async fn perform(client: &Client, keeper: &session::Keeper, seed: &Seed, call: C
 /// As the call; [`ClientError::Protocol`] for one that does more than read.
 pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientError> {
     Ok(match call {
-        Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Change { .. } => {
+        Call::Reach
+        | Call::Login { .. }
+        | Call::Refresh
+        | Call::ChangePassword { .. }
+        | Call::EnrolTotp { .. }
+        | Call::ConfirmTotp { .. }
+        | Call::Change { .. } => {
             return Err(ClientError::Protocol(format!("{} does not only read", call.name())));
         }
         Call::Me => Answer::Me(client.me().await?),

@@ -82,7 +82,7 @@ fn login_then_calls_reuse_the_connection() {
         serve(vec![vec![json(TOKEN), json(EMPTY_PAGE), "HTTP/1.1 204 No Content\r\n\r\n".to_owned()]]);
     run(async {
         let client = client(address);
-        let session = client.login("alice", "correct horse").await.unwrap();
+        let session = client.login("alice", "correct horse", None).await.unwrap();
         assert_eq!((session.body.username.as_str(), session.body.expires_in_seconds), ("alice", 1800));
         assert_eq!((session.request_id.as_str(), session.log_index), ("from-server", Some(7)));
         let page = client.models(&ModelQuery::default()).await.unwrap();
@@ -213,7 +213,7 @@ fn problems() {
     ]]);
     run(async {
         let client = client(address);
-        let refused = client.login("a", "b").await.unwrap_err();
+        let refused = client.login("a", "b", None).await.unwrap_err();
         assert_eq!((refused.problem_type(), refused.status()), (Some(ProblemType::TooManyRequests), Some(429)));
         assert!(matches!(refused, ClientError::Problem { retry_after_seconds: Some(60), .. }));
         assert!(!refused.wants_sign_in());
@@ -315,7 +315,7 @@ fn offline() {
     let client = client(address);
     client.set_token(Some(Zeroizing::new("bad\ntoken".to_owned())));
     run(async {
-        assert!(matches!(client.login("a", "b").await.unwrap_err(), ClientError::Offline { .. }));
+        assert!(matches!(client.login("a", "b", None).await.unwrap_err(), ClientError::Offline { .. }));
         assert!(matches!(client.me().await.unwrap_err(), ClientError::Address(_)));
     });
 }
@@ -342,7 +342,7 @@ fn read_only() {
     let client = client(address);
     client.set_read_only(true);
     run(async {
-        client.login("bob", "secret").await.unwrap();
+        client.login("bob", "secret", None).await.unwrap();
         let refused = client.change_password("old", "new").await.unwrap_err();
         assert!(matches!(&refused, ClientError::Address(why) if why.contains("read-only")), "{refused:?}");
         assert!(matches!(client.me().await, Err(ClientError::Protocol(_))));

@@ -51,8 +51,9 @@ impl fmt::Debug for WebhookKey {
     }
 }
 
-/// All parts but the first have a fixed length, so no two lists of parts are the same octets.
-fn keyed(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
+/// What follows from a key. The first part says what it is for, and of the others all but the last have a fixed length: so no
+/// two lists of parts are the same octets.
+pub(super) fn keyed(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
     let mut hashed = Sha256::digest(key.expose()).into();
     let made = mac(&hashed, parts, b"\0");
     hashed.zeroize();

@@ -36,6 +36,7 @@ enum Asked {
     Add { name: UserName, role: Role, password: Password },
     AddService { name: UserName, role: Role },
     Passwd { name: UserName, password: Password },
+    ResetTotp { name: UserName },
     Grant { name: UserName, grant: Grant },
     Ungrant { name: UserName, pattern: NamePattern, effect: Option<Effect> },
     List { json: bool },
@@ -84,6 +85,7 @@ impl Asked {
             UserCommand::Passwd { name, password } => {
                 Self::Passwd { name: user_name(name)?, password: Password::read(&password)? }
             }
+            UserCommand::ResetTotp { name } => Self::ResetTotp { name: user_name(name)? },
             UserCommand::Grant { name, pattern, what } => {
                 let grant = Grant { pattern: name_pattern(&pattern)?, effect: effect(&what)? };
                 Self::Grant { name: user_name(name)?, grant }
@@ -110,6 +112,10 @@ impl Asked {
             Self::Passwd { name, password } => {
                 way.passwd(name, &password.secret).await?;
                 Ok(format!("set the password of {name}; it must be changed at the next sign-in\n{}", password.shown()))
+            }
+            Self::ResetTotp { name } => {
+                way.reset_totp(name).await?;
+                Ok(format!("took the second factor of {name} away; the password alone is asked for next\n"))
             }
             Self::Grant { name, grant } => {
                 let (mut grants, tag) = way.grants(name).await?;
@@ -142,9 +148,10 @@ impl Asked {
                 let width = users.iter().map(|user| user.username.as_str().len()).max().unwrap_or(0);
                 let line = |user: &User| {
                     let service = if user.kind == UserKind::Service { "  service" } else { "" };
+                    let totp = if user.totp { "  2FA" } else { "" };
                     let disabled = if user.disabled { "  disabled" } else { "" };
                     let grants: String = user.grants.iter().map(|grant| format!("  {grant}")).collect();
-                    format!("{:width$}  {}{service}{disabled}{grants}\n", user.username.as_str(), user.role)
+                    format!("{:width$}  {}{service}{totp}{disabled}{grants}\n", user.username.as_str(), user.role)
                 };
                 Ok(users.iter().map(line).collect())
             }
@@ -234,6 +241,16 @@ impl Way {
             Self::Stopped(registry) => {
                 registry.set_password(&here(), name, password.clone()).await.map(drop).map_err(failed)
             }
+        }
+    }
+
+    async fn reset_totp(&mut self, name: &UserName) -> Result<(), Failed> {
+        match self {
+            Self::Running(operator) => {
+                let target = format!("/users/{name}/totp/reset");
+                ask::<User>(operator, Method::POST, &target, None, "try again").await.map(drop)
+            }
+            Self::Stopped(registry) => registry.reset_totp(&here(), name).await.map(drop).map_err(failed),
         }
     }
 

@@ -19,6 +19,7 @@ pub const LIVE: &[&str] = &[
     "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
     "MREG_SESSION_HOURS",
     "MREG_OPEN_REGISTRATION",
+    "MREG_REQUIRE_TOTP",
     "MREG_MAX_CONNECTIONS",
     "MREG_HEADER_TIMEOUT_SECONDS",
     "MREG_BODY_IDLE_SECONDS",
@@ -116,6 +117,7 @@ fn secret_of<'a>(config: &'a Config, name: &str) -> Option<&'a Secret> {
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS" => config.traces.traces_headers.as_ref(),
         "ADMIN_PASSWORD" => config.admin_password.as_ref(),
         "MREG_WEBHOOK_KEY" => config.webhooks.key.as_ref(),
+        "MREG_TOTP_KEY" => config.totp_key.as_ref(),
         _not_a_secret => None,
     }
 }
@@ -195,6 +197,8 @@ mod tests {
             ("MREG_WEBHOOK_KEY", secret),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=1"),
             ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=2"),
+            ("MREG_WEBHOOK_KEY", secret),
+            ("MREG_TOTP_KEY", secret),
         ]);
         for setting in settings::all().filter(|setting| matches!(setting.kind, Kind::Secret { .. })) {
             assert!(secret_of(&config, setting.name).is_some(), "{} is not compared", setting.name);

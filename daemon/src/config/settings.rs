@@ -23,7 +23,9 @@ use super::scan::{self, ScanPolicies};
 use super::secret::{KEY_BYTES_MIN, Secret};
 use super::traces::{self, Sampler};
 use super::webhooks::Allowed;
-use super::{AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, WitnessMode};
+use super::{
+    AuditClientIp, AuditReads, Config, Database, Draft, JwtSecret, LogFormat, LogHashAccess, RequireTotp, WitnessMode,
+};
 
 /// The largest size anyone can ask for: integers in the audit log end at 2^53 − 1 (audit-log.md §1).
 const SIZE_BYTES_MAX: u64 = (1 << 53) - 1;
@@ -673,6 +675,41 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.open_registration.to_string(),
                 },
                 doc: "Whether anyone may create an account for themselves; such accounts are viewers. true or false.",
+            },
+            Setting {
+                name: "MREG_REQUIRE_TOTP",
+                default: Default::Text("none"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.require_totp = match text {
+                            "none" => RequireTotp::None,
+                            "admins" => RequireTotp::Admins,
+                            "all" => RequireTotp::All,
+                            _ => return Err(must("be none, admins or all", text)),
+                        };
+                        Ok(())
+                    },
+                    show: |config| config.require_totp.as_str().to_owned(),
+                },
+                doc: "Who must have a second factor: none, admins or all. Who must and has none can still sign in, and then do \
+                      nothing but set one up. API tokens are not concerned. Anybody may have one.",
+            },
+            Setting {
+                name: "MREG_TOTP_KEY",
+                default: Default::Derived { rule: "generated in MREG_KEY_DIR", example: "" },
+                kind: Kind::Secret {
+                    apply: |draft, text| {
+                        draft.config.totp_key = Some(key(text)?);
+                        Ok(())
+                    },
+                    show: |config| match &config.totp_key {
+                        Some(secret) => secret.to_string(),
+                        None => "(generated in MREG_KEY_DIR)".to_owned(),
+                    },
+                },
+                doc: "The key that the secrets of second factors are made with, at least 32 bytes; `mregd gen-secret` makes \
+                      one. Several daemons with MREG_DATABASE need the same. With another key no code is right any more: \
+                      recovery codes still are, and `mregd user reset-totp` takes a factor away.",
             },
         ],
     },

@@ -31,6 +31,9 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::Logout => login::logout(&call).await,
         Route::Me => login::me(&call).await,
         Route::ChangeOwnPassword => login::change_own_password(call).await,
+        Route::EnrolTotp => login::enrol_totp(call).await,
+        Route::ConfirmTotp => login::confirm_totp(call).await,
+        Route::DisableTotp => login::disable_totp(call).await,
         Route::Register => users::register(call).await,
         Route::ListRoles => users::roles(),
         Route::ListUsers => users::list(&call).await,
@@ -39,6 +42,7 @@ pub(crate) async fn dispatch(call: Call) -> Answer {
         Route::DeleteUser { name } => users::delete(&call, &name).await,
         Route::RevokeSessions { name } => users::revoke_sessions(&call, &name).await,
         Route::SetPassword { name } => users::set_password(call, &name).await,
+        Route::ResetTotp { name } => users::reset_totp(&call, &name).await,
 
         Route::ListTokens => tokens::list(&call).await,
         Route::CreateToken => tokens::create(call).await,

@@ -1,7 +1,7 @@
-//! `/login /token/refresh /logout /me /me/password`: parse, ask the registry, render.
-//! What a password must be and when a session ends is the registry's.
+//! `/login /token/refresh /logout /me /me/password /me/totp…`: parse, ask the registry, render.
+//! What a password must be, whether a code is right and when a session ends is the registry's.
 
-use common::api::{Login, OwnPassword};
+use common::api::{ConfirmTotp, DisableTotp, EnrolTotp, Login, OwnPassword, RecoveryCodes, TotpSecret};
 use http::StatusCode;
 
 use crate::config::secret::Secret;
@@ -9,8 +9,9 @@ use crate::http::{Answer, Call, body, respond};
 
 /// `POST /login`
 pub(crate) async fn login(mut call: Call) -> Answer {
-    let Login { username, password } = body::form_or_json(&mut call, body::JSON_BYTES_MAX).await?;
-    let done = call.shared.registry.login(&call.caller, &username, Secret::new(password)).await?;
+    let Login { username, password, otp } = body::form_or_json(&mut call, body::JSON_BYTES_MAX).await?;
+    let (password, otp) = (Secret::new(password), otp.map(Secret::new));
+    let done = call.shared.registry.login(&call.caller, &username, password, otp).await?;
     Ok(respond::logged(respond::json(StatusCode::OK, &done.value), done.logged.as_ref()))
 }
 
@@ -37,5 +38,32 @@ pub(crate) async fn change_own_password(mut call: Call) -> Answer {
     let OwnPassword { old_password, new_password } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
     let (old, new) = (Secret::new(old_password), Secret::new(new_password));
     let done = call.shared.registry.change_own_password(&call.caller, old, new).await?;
+    Ok(respond::logged(respond::no_content(), done.logged.as_ref()))
+}
+
+/// `POST /me/totp`
+pub(crate) async fn enrol_totp(mut call: Call) -> Answer {
+    let EnrolTotp { password } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.enrol_totp(&call.caller, Secret::new(password)).await?;
+    let (secret, uri) = (&done.value.secret, &done.value.uri);
+    // No cache may keep it: nothing that is answered to a token may be.
+    let told = TotpSecret { secret: secret.expose().to_owned(), uri: uri.expose().to_owned() };
+    Ok(respond::logged(respond::json(StatusCode::OK, &told), done.logged.as_ref()))
+}
+
+/// `POST /me/totp/confirm`
+pub(crate) async fn confirm_totp(mut call: Call) -> Answer {
+    let ConfirmTotp { code } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let done = call.shared.registry.confirm_totp(&call.caller, Secret::new(code)).await?;
+    let logged = done.logged;
+    let told = RecoveryCodes { recovery_codes: done.value };
+    Ok(respond::logged(respond::json(StatusCode::OK, &told), logged.as_ref()))
+}
+
+/// `POST /me/totp/disable`
+pub(crate) async fn disable_totp(mut call: Call) -> Answer {
+    let DisableTotp { password, code } = body::json(&mut call, body::JSON_BYTES_MAX).await?;
+    let (password, code) = (Secret::new(password), Secret::new(code));
+    let done = call.shared.registry.disable_totp(&call.caller, password, code).await?;
     Ok(respond::logged(respond::no_content(), done.logged.as_ref()))
 }

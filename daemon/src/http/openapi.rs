@@ -223,12 +223,16 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
         // What a token is asked for, where it is, is in the table.
         Access::Public | Access::Hashes => {}
         Access::Session => add(&[ProblemType::Unauthenticated, ProblemType::TooManyRequests]),
-        Access::SignedIn => {
-            add(&[ProblemType::Unauthenticated, ProblemType::PasswordChangeRequired, ProblemType::TooManyRequests])
-        }
+        Access::SignedIn => add(&[
+            ProblemType::Unauthenticated,
+            ProblemType::PasswordChangeRequired,
+            ProblemType::SecondFactorEnrolment,
+            ProblemType::TooManyRequests,
+        ]),
         Access::Permission(_) | Access::Operator => add(&[
             ProblemType::Unauthenticated,
             ProblemType::PasswordChangeRequired,
+            ProblemType::SecondFactorEnrolment,
             ProblemType::Forbidden,
             ProblemType::TooManyRequests,
         ]),
@@ -382,6 +386,11 @@ fn schemas() -> Value {
     add::<api::Token>(&mut schemas);
     add::<api::Me>(&mut schemas);
     add::<api::OwnPassword>(&mut schemas);
+    add::<api::EnrolTotp>(&mut schemas);
+    add::<api::TotpSecret>(&mut schemas);
+    add::<api::ConfirmTotp>(&mut schemas);
+    add::<api::RecoveryCodes>(&mut schemas);
+    add::<api::DisableTotp>(&mut schemas);
     add::<api::NewPassword>(&mut schemas);
     add::<api::Register>(&mut schemas);
     add::<api::User>(&mut schemas);

@@ -59,6 +59,12 @@ pub enum Route {
     Me,
     /// `POST /me/password`
     ChangeOwnPassword,
+    /// `POST /me/totp`
+    EnrolTotp,
+    /// `POST /me/totp/confirm`
+    ConfirmTotp,
+    /// `POST /me/totp/disable`
+    DisableTotp,
     /// `POST /register`
     Register,
     /// `GET /roles`
@@ -87,6 +93,11 @@ pub enum Route {
     },
     /// `POST /users/{name}/password`
     SetPassword {
+        /// User name.
+        name: String,
+    },
+    /// `POST /users/{name}/totp/reset`
+    ResetTotp {
         /// User name.
         name: String,
     },
@@ -502,8 +513,15 @@ impl Route {
             | Self::PatchUser { name }
             | Self::DeleteUser { name }
             | Self::RevokeSessions { name }
-            | Self::SetPassword { name } => Target::new("user", bounded(name)),
-            Self::Register | Self::ListUsers | Self::Me | Self::ChangeOwnPassword => Target::new("user", ""),
+            | Self::SetPassword { name }
+            | Self::ResetTotp { name } => Target::new("user", bounded(name)),
+            Self::Register
+            | Self::ListUsers
+            | Self::Me
+            | Self::ChangeOwnPassword
+            | Self::EnrolTotp
+            | Self::ConfirmTotp
+            | Self::DisableTotp => Target::new("user", ""),
             Self::ListTokens | Self::CreateToken => Target::new("token", ""),
             Self::ShowToken { token } | Self::RevokeToken { token } | Self::RotateToken { token } => {
                 Target::new("token", bounded(token))
@@ -661,7 +679,11 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["logout"], "POST") => Route::Logout,
         (["register"], "POST") => Route::Register,
         (["me", "password"], "POST") => Route::ChangeOwnPassword,
+        (["me", "totp"], "POST") => Route::EnrolTotp,
+        (["me", "totp", "confirm"], "POST") => Route::ConfirmTotp,
+        (["me", "totp", "disable"], "POST") => Route::DisableTotp,
         (["login" | "logout" | "register"] | ["token", "refresh"] | ["me", "password"], _) => return allow("POST"),
+        (["me", "totp"] | ["me", "totp", "confirm" | "disable"], _) => return allow("POST"),
         (["me", "quota"], "GET") => Route::ShowOwnQuota,
         (["me", "quota"], _) => return allow("GET, HEAD"),
         (["quotas"], "GET") => Route::ListQuotas,
@@ -695,7 +717,10 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         (["users", _], _) => return allow("GET, HEAD, PATCH, DELETE"),
         (["users", name, "sessions", "revoke"], "POST") => Route::RevokeSessions { name: own(name) },
         (["users", name, "password"], "POST") => Route::SetPassword { name: own(name) },
-        (["users", _, "sessions", "revoke"] | ["users", _, "password"], _) => return allow("POST"),
+        (["users", name, "totp", "reset"], "POST") => Route::ResetTotp { name: own(name) },
+        (["users", _, "sessions", "revoke"] | ["users", _, "password"] | ["users", _, "totp", "reset"], _) => {
+            return allow("POST");
+        }
 
         (["tokens"], "GET") => Route::ListTokens,
         (["tokens"], "POST") => Route::CreateToken,

@@ -156,6 +156,12 @@ pub(crate) async fn set_password(mut call: Call, name: &str) -> Answer {
     user_changed(StatusCode::OK, done)
 }
 
+/// `POST /users/{name}/totp/reset`
+pub(crate) async fn reset_totp(call: &Call, name: &str) -> Answer {
+    let done = call.shared.registry.reset_totp(&call.caller, &params::user(name)?).await?;
+    user_changed(StatusCode::OK, done)
+}
+
 fn user_changed(status: StatusCode, done: Done<Tagged<User>>) -> Answer {
     changed::tagged(status, done, |user, receipt| UserChanged { user, receipt })
 }

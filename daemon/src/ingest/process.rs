@@ -556,6 +556,8 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_)
         | RegistryError::PasswordChangeRequired
+        | RegistryError::SecondFactorRequired
+        | RegistryError::EnrolmentRequired
         | RegistryError::NotFound { .. }
         | RegistryError::Conflict(_)
         | RegistryError::PreconditionFailed

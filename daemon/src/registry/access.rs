@@ -30,6 +30,8 @@ pub struct Actor {
     pub sid: Option<String>,
     /// Whether the password must be changed before anything else.
     pub must_change_password: bool,
+    /// Whether a second factor must be set up before anything else.
+    pub must_enrol: bool,
     /// When the token expires, milliseconds since the epoch.
     pub token_expires_at_ms: Option<i64>,
     /// When the session ends, milliseconds since the epoch.
@@ -94,6 +96,7 @@ impl Actor {
             role,
             sid: None,
             must_change_password: false,
+            must_enrol: false,
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
@@ -132,6 +135,8 @@ impl Actor {
             role: Some(user.role),
             sid: None,
             must_change_password: user.must_change_password,
+            // That is asked of those who sign in.
+            must_enrol: false,
             token_expires_at_ms: None,
             session_expires_at_ms: None,
             person: None,
@@ -213,19 +218,23 @@ impl Caller {
         Self { actor: Actor::watcher(role), request: None }
     }
 
-    /// Refuses anonymous callers and those that must change their password first.
+    /// Refuses anonymous callers, and those that must change their password or set up a second factor first.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PasswordChangeRequired`.
+    /// `Unauthenticated`, `PasswordChangeRequired`, `EnrolmentRequired`.
     pub fn require_signed_in(&self) -> Result<Role, RegistryError> {
         let role = self.actor.role.ok_or(RegistryError::Unauthenticated)?;
         if self.actor.must_change_password {
             return Err(RegistryError::PasswordChangeRequired);
         }
+        if self.actor.must_enrol {
+            return Err(RegistryError::EnrolmentRequired);
+        }
         Ok(role)
     }
 
-    /// Refuses callers without a token, and nobody else: for what a user may do even while the password must be changed.
+    /// Refuses callers without a token, and nobody else: for what a user may do even while the password must be changed or a
+    /// second factor set up.
     ///
     /// # Errors
     /// `Unauthenticated`.
@@ -248,7 +257,7 @@ impl Caller {
     /// [`Caller::require_on`] says.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PasswordChangeRequired`, `Forbidden`.
+    /// `Unauthenticated`, `PasswordChangeRequired`, `EnrolmentRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
         self.require_signed_in()?;
         if Reach::of(&self.actor).allows_somewhere(permission) {
@@ -261,7 +270,7 @@ impl Caller {
     /// Refuses everybody but the operator of this machine.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PasswordChangeRequired`, `OperatorOnly`.
+    /// `Unauthenticated`, `PasswordChangeRequired`, `EnrolmentRequired`, `OperatorOnly`.
     pub fn require_operator(&self) -> Result<(), RegistryError> {
         self.require_signed_in()?;
         if self.actor.person.is_some() { Ok(()) } else { Err(RegistryError::OperatorOnly) }
@@ -315,6 +324,8 @@ mod tests {
         caller.actor.scope = Some(Arc::new(Scope { permissions: Some(vec![Permission::ModelRead]), names: None }));
         assert!(caller.require(Permission::ModelRead).is_ok());
         assert!(matches!(caller.require(Permission::ModelWrite), Err(RegistryError::Forbidden { .. })));
+        caller.actor.must_enrol = true;
+        assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::EnrolmentRequired)));
         caller.actor.must_change_password = true;
         assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::PasswordChangeRequired)));
     }

@@ -28,6 +28,9 @@ pub enum RegistryError {
     /// Name and password don't belong together; which is wrong is not said.
     #[error("user name and password don't belong together")]
     BadCredentials,
+    /// The password was right, and the code of the second factor is missing or wrong.
+    #[error("a second factor is needed: send the authenticator's present code, unused, or a recovery code as `otp`")]
+    SecondFactorRequired,
     /// The role, or the scope of the token, lacks a permission.
     #[error("this needs the permission `{permission}`, which your role or your token doesn't have; ask an admin")]
     Forbidden {
@@ -66,6 +69,9 @@ pub enum RegistryError {
     /// Nothing else is allowed before the password is changed.
     #[error("change your password first: POST /me/password")]
     PasswordChangeRequired,
+    /// Nothing else is allowed before there is a second factor.
+    #[error("set up a second factor first: POST /me/totp, then POST /me/totp/confirm")]
+    EnrolmentRequired,
     /// Not there, or not the caller's to see.
     #[error("there is no {what}, or it is not yours to see")]
     NotFound {
@@ -220,6 +226,7 @@ impl RegistryError {
         match self {
             Self::Unauthenticated
             | Self::BadCredentials
+            | Self::SecondFactorRequired
             | Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
             | Self::ForbiddenForAll { .. }
@@ -227,6 +234,7 @@ impl RegistryError {
             | Self::SessionOnly
             | Self::NoDropper(_)
             | Self::PasswordChangeRequired
+            | Self::EnrolmentRequired
             | Self::TooManyRequests { .. }
             | Self::Busy { .. }
             | Self::Quarantined { .. }
@@ -265,6 +273,7 @@ impl RegistryError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
+            Self::SecondFactorRequired => "second-factor-required",
             Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
             | Self::ForbiddenForAll { .. }
@@ -272,6 +281,7 @@ impl RegistryError {
             | Self::SessionOnly
             | Self::NoDropper(_) => "forbidden",
             Self::PasswordChangeRequired => "password-change-required",
+            Self::EnrolmentRequired => "second-factor-enrolment",
             Self::NotFound { .. } => "not-found",
             Self::Conflict(_) => "conflict",
             Self::PreconditionFailed => "precondition-failed",

@@ -21,6 +21,7 @@ use crate::registry::grants::{self, Granted};
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Attempt;
 use crate::registry::tokens;
+use crate::registry::totp::{self, Shown};
 use crate::registry::users::end_sessions;
 use crate::registry::{Inner, Registry};
 use crate::store::records::{SessionRecord, UserRecord, Write};
@@ -32,12 +33,20 @@ const SESSIONS_MAX: usize = 100;
 const SID_OCTETS: usize = 16;
 
 impl Registry {
-    /// Password to token. The caller is anonymous; the entry of a success names the user. A wrong password, an unknown user
-    /// and a disabled one are answered alike, after the same work.
+    /// Password to token, with a code where the user has a second factor. The caller is anonymous; the entry of a success names
+    /// the user. A wrong password, an unknown user and a disabled one are answered alike, after the same work. That a code is
+    /// missing or wrong is told only to those who know the password.
     ///
     /// # Errors
-    /// `BadCredentials`; `TooManyRequests` for locked users and networks, and where too many are being hashed.
-    pub async fn login(&self, caller: &Caller, username: &str, password: Secret) -> Outcome<Token> {
+    /// `BadCredentials`, `SecondFactorRequired`; `TooManyRequests` for locked users and networks, and where too many are being
+    /// hashed.
+    pub async fn login(
+        &self,
+        caller: &Caller,
+        username: &str,
+        password: Secret,
+        otp: Option<Secret>,
+    ) -> Outcome<Token> {
         let inner = &self.inner;
         // What was typed is not in the entry, unless it is a user's name: people type passwords there.
         let mut note = Note::event(Action::AuthLogin, Target::new("user", UNTOLD));
@@ -57,17 +66,21 @@ impl Registry {
         }
         // A service account has nothing to check a password against, and takes as long as nobody.
         let hash = user.as_ref().filter(|user| !user.is_service()).map(|user| user.password_hash.clone());
-        match inner.check_password(attempt, hash, password).await {
+        match inner.check_password(&attempt, hash, password).await {
             Checked::Right => {}
             Checked::Wrong { locked } => return Err(inner.wrong_password(caller, note, locked).await),
             // Counted by the limiter, and summed up in one entry a minute.
             Checked::Limited(error) => return Err(error.into()),
             Checked::Failed(error) => return Err(inner.refuse(caller, note, error).await),
         }
-        match user.filter(|user| !user.disabled) {
-            Some(user) => inner.sign_in(caller, note, user).await,
-            None => Err(inner.wrong_password(caller, note, false).await),
-        }
+        let Some(user) = user.filter(|user| !user.disabled) else {
+            return Err(inner.wrong_password(caller, note, false).await);
+        };
+        let shown = match inner.check_factor(&attempt, &user.id, otp.as_ref()).await {
+            Ok(shown) => shown,
+            Err(unfit) => return Err(inner.wrong_factor(caller, note, unfit).await),
+        };
+        inner.sign_in(caller, note, &attempt, user, shown).await
     }
 
     /// Token to actor: signature, session, user, on every request; an API token is known by how it begins. No entry for
@@ -89,6 +102,7 @@ impl Registry {
                     return Err(RegistryError::Unauthenticated);
                 }
                 let mut actor = actor_of(&user, &session, grants::granted(view, &user.id)?);
+                actor.must_enrol = totp::is_owed(view, &user, inner.settings().totp.required)?;
                 actor.token_expires_at_ms = Some(claims.exp.saturating_mul(SECOND_MS));
                 Ok(actor)
             })
@@ -111,7 +125,7 @@ impl Registry {
                 live_session(records, &sid, moment.at_ms).map(|found| (found, Vec::new()))
             })
             .await?;
-        inner.token(done)
+        inner.token(done).await
     }
 
     /// Ends the caller's session.
@@ -152,6 +166,7 @@ impl Registry {
             Some(shown) => Some(self.inner.read(|view| tokens::mine(view, shown)).await?),
             None => None,
         };
+        let factor = self.inner.read(|view| Ok(view.second_factor(&actor.id)?)).await?;
         let in_scope = |permission: &Permission| actor.scope.as_ref().is_none_or(|scope| scope.allows(*permission));
         Ok(Done::unlogged(Me {
             id: actor.id.clone(),
@@ -161,6 +176,8 @@ impl Registry {
             permissions: role.permissions().iter().copied().filter(in_scope).collect(),
             grants: actor.grants.as_deref().unwrap_or_default().to_vec(),
             must_change_password: actor.must_change_password,
+            totp: totp::is_on(factor.as_ref()),
+            must_enrol_totp: actor.must_enrol,
             token_expires_at: actor.token_expires_at_ms.map(clock::rfc3339),
             session_expires_at: actor.session_expires_at_ms.map(clock::rfc3339),
             api_token,
@@ -185,7 +202,7 @@ impl Registry {
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
         let attempt = Attempt::new(user.name.as_str(), caller.ip());
-        match inner.check_password(attempt, Some(user.password_hash.clone()), old.clone()).await {
+        match inner.check_password(&attempt, Some(user.password_hash.clone()), old.clone()).await {
             Checked::Right => {}
             Checked::Wrong { locked } => return Err(inner.wrong_password(caller, note, locked).await),
             Checked::Limited(error) => return Err(error.into()),
@@ -205,7 +222,7 @@ impl Registry {
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
         // On a full disk, too, a password that got out must be changed.
-        inner
+        let changed = inner
             .commit(caller, note.urgent(), move |records, moment, _note| {
                 let (session, now) = live_session(records, &sid, moment.at_ms)?;
                 if now.password_hash != user.password_hash {
@@ -223,21 +240,29 @@ impl Registry {
                     revision: moment.index,
                     ..now
                 }));
-                Ok(((), writes))
+                Ok((totp::is_on(records.second_factor(&user.id)?.as_ref()), writes))
             })
-            .await
+            .await?;
+        // Who has a second factor has not shown it here: what was guessed of it stays counted.
+        if !changed.value {
+            inner.throttle.succeeded(&attempt);
+        }
+        Ok(changed.map(|_has_factor| ()))
     }
 }
 
 /// What the check of a password comes to.
-enum Checked {
+pub(super) enum Checked {
+    /// It is the user's. Failures that were counted stay counted: whether there is more to show is the caller's to know.
     Right,
-    /// It was counted; `locked` says whether this one locked the user or the network.
+    /// It was counted.
     Wrong {
+        /// Whether this one locked the user or the network.
         locked: bool,
     },
     /// Not checked at all.
     Limited(RegistryError),
+    /// It could not be checked.
     Failed(RegistryError),
 }
 
@@ -247,45 +272,62 @@ impl Inner {
     /// # Errors
     /// `Unauthenticated`: session or API token are over.
     pub(crate) async fn actor_now(&self, actor: &Actor) -> Result<Actor, RegistryError> {
-        self.read(|view| actor_now(view, actor, clock::now_ms())).await
+        self.read(|view| {
+            let mut now = actor_now(view, actor, clock::now_ms())?;
+            if now.sid.is_some() {
+                let user = view.user_by_id(&now.id)?.ok_or(RegistryError::Unauthenticated)?;
+                now.must_enrol = totp::is_owed(view, &user, self.settings().totp.required)?;
+            }
+            Ok(now)
+        })
+        .await
     }
 
     /// Checks a password against a hash, or against nobody's. The limiter is asked twice: at once, so that a flood costs
     /// nothing, and when it is this attempt's turn, so that those that waited together are counted one after another.
-    async fn check_password(self: &Arc<Self>, attempt: Attempt, hash: Option<String>, password: Secret) -> Checked {
-        if let Err(limited) = self.throttle.check(&attempt, clock::now_ms()) {
+    pub(super) async fn check_password(
+        self: &Arc<Self>,
+        attempt: &Attempt,
+        hash: Option<String>,
+        password: Secret,
+    ) -> Checked {
+        if let Err(limited) = self.throttle.check(attempt, clock::now_ms()) {
             return Checked::Limited(limited);
         }
         let place = match self.hashing_place().await {
             Ok(place) => place,
             Err(limited) => return Checked::Limited(limited),
         };
-        if let Err(limited) = self.throttle.check(&attempt, clock::now_ms()) {
+        if let Err(limited) = self.throttle.check(attempt, clock::now_ms()) {
             return Checked::Limited(limited);
         }
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.hash_of_nobody.clone());
         match place.run(move || password::verify(&password, &hash)).await {
-            Ok(Ok(true)) if known => {
-                self.throttle.succeeded(&attempt);
-                Checked::Right
-            }
-            Ok(Ok(_wrong)) => Checked::Wrong { locked: self.throttle.failed(&attempt, clock::now_ms()) },
+            Ok(Ok(true)) if known => Checked::Right,
+            Ok(Ok(_wrong)) => Checked::Wrong { locked: self.throttle.failed(attempt, clock::now_ms()) },
             Ok(Err(error)) => Checked::Failed(RegistryError::Internal(error.to_string().into())),
             Err(error) => Checked::Failed(error),
         }
     }
 
     /// The entry of a wrong password. It is not for the limiter of anonymous refusals: these attempts have their own.
-    async fn wrong_password(self: &Arc<Self>, caller: &Caller, mut note: Note, locked: bool) -> Failure {
+    pub(super) async fn wrong_password(self: &Arc<Self>, caller: &Caller, mut note: Note, locked: bool) -> Failure {
         if locked {
             note.say("locked", true);
         }
         self.record_error(caller, note, RegistryError::BadCredentials).await
     }
 
-    /// Begins a session for a user whose password was right.
-    async fn sign_in(self: &Arc<Self>, caller: &Caller, note: Note, user: UserRecord) -> Outcome<Token> {
+    /// Begins a session for a user whose password was right, and whose second factor was, if there is one.
+    async fn sign_in(
+        self: &Arc<Self>,
+        caller: &Caller,
+        note: Note,
+        attempt: &Attempt,
+        user: UserRecord,
+        shown: Option<Shown>,
+    ) -> Outcome<Token> {
         let mut random = [0; SID_OCTETS];
         if let Err(error) = getrandom::fill(&mut random) {
             return Err(self.refuse(caller, note, RegistryError::Internal(error.into())).await);
@@ -308,18 +350,25 @@ impl Inner {
                 };
                 note.actor = Some(log_actor(&actor_of(&now, &session, None)));
                 let mut writes = drop_sessions(records, &now, moment)?;
+                // Two that show the same code at once come here one after the other: the second is refused.
+                writes.extend(totp::spend(records, &now.id, shown, moment, note)?);
                 writes.push(Write::PutSession(session.clone()));
                 let user = UserRecord { last_login_at_ms: Some(moment.at_ms), ..now };
                 writes.push(Write::PutUser(user.clone()));
                 Ok(((session, user), writes))
             })
-            .await?;
-        self.token(done)
+            .await
+            .map_err(|failure| self.counted(attempt, failure))?;
+        self.throttle.succeeded(attempt);
+        self.token(done).await
     }
 
     /// A token for a session. It ends with the session, if that is sooner.
-    fn token(&self, done: Done<(SessionRecord, UserRecord)>) -> Outcome<Token> {
+    async fn token(&self, done: Done<(SessionRecord, UserRecord)>) -> Outcome<Token> {
         let (session, user) = &done.value;
+        let required = self.settings().totp.required;
+        let owed = self.read(|view| totp::is_owed(view, user, required)).await;
+        let must_enrol_totp = owed.map_err(|error| Failure { error, logged: done.logged })?;
         let now_ms = clock::now_ms();
         let ttl_ms = i64::try_from(self.settings().token_ttl.as_millis()).unwrap_or(i64::MAX);
         let expires_at_ms = now_ms.saturating_add(ttl_ms).min(session.expires_at_ms);
@@ -334,12 +383,13 @@ impl Inner {
             role: user.role,
             username: user.name.clone(),
             must_change_password: user.must_change_password,
+            must_enrol_totp,
         };
         Ok(done.map(|_session_and_user| token))
     }
 }
 
-/// The user behind a token as they are at a moment.
+/// The user behind a token as they are at a moment, but for the second factor they owe: that is as `actor` says.
 ///
 /// # Errors
 /// `Unauthenticated`: session or API token are over.
@@ -349,11 +399,16 @@ pub(super) fn actor_now(records: &dyn Records, actor: &Actor, now_ms: i64) -> Re
     }
     let sid = actor.sid.as_deref().ok_or(RegistryError::Unauthenticated)?;
     let (session, user) = live_session(records, sid, now_ms)?;
-    Ok(actor_of(&user, &session, grants::granted(records, &user.id)?))
+    let must_enrol = actor.must_enrol;
+    Ok(Actor { must_enrol, ..actor_of(&user, &session, grants::granted(records, &user.id)?) })
 }
 
 /// A session that is good at a moment, and its user.
-fn live_session(records: &dyn Records, sid: &str, now_ms: i64) -> Result<(SessionRecord, UserRecord), RegistryError> {
+pub(super) fn live_session(
+    records: &dyn Records,
+    sid: &str,
+    now_ms: i64,
+) -> Result<(SessionRecord, UserRecord), RegistryError> {
     let session = records.session(sid)?.ok_or(RegistryError::Unauthenticated)?;
     let user = records.user_by_id(&session.user_id)?.ok_or(RegistryError::Unauthenticated)?;
     if now_ms < session.expires_at_ms && session.epoch == user.epoch && !user.disabled {
@@ -363,6 +418,7 @@ fn live_session(records: &dyn Records, sid: &str, now_ms: i64) -> Result<(Sessio
     }
 }
 
+/// What they owe of a second factor is for who knows what is required to say.
 fn actor_of(user: &UserRecord, session: &SessionRecord, grants: Granted) -> Actor {
     Actor {
         id: user.id.clone(),
@@ -371,6 +427,7 @@ fn actor_of(user: &UserRecord, session: &SessionRecord, grants: Granted) -> Acto
         role: Some(user.role),
         sid: Some(session.sid.clone()),
         must_change_password: user.must_change_password,
+        must_enrol: false,
         token_expires_at_ms: None,
         session_expires_at_ms: Some(session.expires_at_ms),
         person: None,

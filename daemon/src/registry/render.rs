@@ -197,6 +197,7 @@ pub(crate) fn user(
         role: user.role,
         // Kept beside the record; whoever shows the user says them.
         grants: Vec::new(),
+        totp: false,
         disabled: user.disabled,
         must_change_password: user.must_change_password,
         sessions: u32::try_from(live.count()).unwrap_or(u32::MAX),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::name::Alias;
+use common::role::Role;
 
 pub use crate::config::scan::{ScanPolicies, ScanPolicy};
 use crate::config::secret::Secret;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub api_token_ttl_max: Option<Duration>,
     /// Whether anyone may register as a viewer.
     pub open_registration: bool,
+    /// Second factors.
+    pub totp: TotpSettings,
     /// Octets of one upload, all files.
     pub upload_bytes_max: u64,
     /// Uploads are refused when less would stay free, octets.
@@ -58,6 +61,39 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// When bytes that nothing points to are looked for.
     pub gc: GcSettings,
+}
+
+/// Second factors.
+#[derive(Debug, Clone)]
+pub struct TotpSettings {
+    /// The key that secrets are made with, at least 32 octets.
+    pub key: Secret,
+    /// Whether it was generated here, so that no other daemon has it.
+    pub is_own_key: bool,
+    /// Who must have one.
+    pub required: TotpRequired,
+}
+
+/// `MREG_REQUIRE_TOTP`: who must have a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotpRequired {
+    /// Nobody.
+    None,
+    /// Admins.
+    Admins,
+    /// Everybody who signs in.
+    All,
+}
+
+impl TotpRequired {
+    /// Whether somebody with this role must.
+    pub fn of(self, role: Role) -> bool {
+        match self {
+            Self::None => false,
+            Self::Admins => role == Role::Admin,
+            Self::All => true,
+        }
+    }
 }
 
 /// What is sent to others about entries.

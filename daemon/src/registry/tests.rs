@@ -34,7 +34,7 @@ use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::publish::{PublishForm, PublishedVersion};
 use crate::registry::settings::{
     Allowed, AuditReads, ClientIp, GcSettings, HashAccess, QuotaSettings, ResumableSettings, RetentionSettings,
-    ScanPolicy, ScrubSettings, Settings, WebhookSettings,
+    ScanPolicy, ScrubSettings, Settings, TotpRequired, TotpSettings, WebhookSettings,
 };
 use crate::registry::tail::{After, Ending, News, Tail};
 use crate::store::records::{UserRecord, VersionRecord};
@@ -91,6 +91,11 @@ fn settings() -> Settings {
         session_ttl: Duration::from_secs(12 * 3600),
         api_token_ttl_max: Some(Duration::from_secs(365 * 24 * 3600)),
         open_registration: false,
+        totp: TotpSettings {
+            key: Secret::new("a third key of tests, long enough for nobody".into()),
+            is_own_key: true,
+            required: TotpRequired::None,
+        },
         upload_bytes_max: 1 << 20,
         min_free_bytes: 0,
         scan_policies: ScanPolicy::Default.into(),
@@ -239,6 +244,7 @@ fn someone(role: Role) -> Caller {
         role: Some(role),
         sid: None,
         must_change_password: false,
+        must_enrol: false,
         token_expires_at_ms: None,
         session_expires_at_ms: None,
         person: None,

@@ -283,8 +283,9 @@ fn actor_at(records: &dyn Records, token: ApiTokenRecord, secret: u64, now_ms: i
         role: Some(user.role),
         id: user.id,
         sid: None,
-        // That is asked of those who sign in: a token has nothing of the password.
+        // These are asked of those who sign in: a token has nothing of the password.
         must_change_password: false,
+        must_enrol: false,
         token_expires_at_ms: ends_at_ms,
         session_expires_at_ms: None,
         person: None,

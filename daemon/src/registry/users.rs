@@ -27,6 +27,7 @@ use crate::registry::fetch::Tagged;
 use crate::registry::grants;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::throttle::Failed;
+use crate::registry::totp;
 use crate::registry::users::listing::UserListing;
 use crate::registry::{Inner, Registry, Seeded, render};
 use crate::store::records::{Account as QuotaAccount, NO_PASSWORD, UserRecord, Write};
@@ -54,28 +55,32 @@ pub enum Account {
 
 /// What of a user's a change ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
+pub(super) enum Ends {
+    /// Nothing.
     Nothing,
+    /// The sessions.
     Sessions,
     /// API tokens, too.
     All,
 }
 
 /// What changes with a user's record.
-struct Changed {
+pub(super) struct Changed {
     /// What of the user's ends.
-    ends: Ends,
+    pub(super) ends: Ends,
     /// The user's new grants, where they are others.
-    grants: Option<Vec<Grant>>,
+    pub(super) grants: Option<Vec<Grant>>,
+    /// Whether the second factor is taken away.
+    pub(super) resets_factor: bool,
 }
 
 impl From<Ends> for Changed {
     fn from(ends: Ends) -> Self {
-        Self { ends, grants: None }
+        Self { ends, grants: None, resets_factor: false }
     }
 }
 
-fn user_target(name: &UserName) -> Target {
+pub(super) fn user_target(name: &UserName) -> Target {
     Target::new("user", name.as_str())
 }
 
@@ -239,6 +244,7 @@ impl Registry {
                     role_given: role_given(view, &user)?,
                     user: User {
                         grants: grants::of(view, &user.id)?,
+                        totp: totp::is_on(view.second_factor(&user.id)?.as_ref()),
                         ..render::user(&user, &sessions, &view.api_tokens_of(&user.id)?, failed, now_ms)
                     },
                 };
@@ -281,7 +287,7 @@ impl Registry {
             }
             // Grants are read on every request: sessions need not end for them.
             let changed = user.role != before.role || user.disabled != before.disabled;
-            Ok(Changed { ends: if changed { Ends::Sessions } else { Ends::Nothing }, grants })
+            Ok(Changed { ends: if changed { Ends::Sessions } else { Ends::Nothing }, grants, resets_factor: false })
         })
         .await
     }
@@ -307,6 +313,9 @@ impl Registry {
                 writes.extend(end_tokens(records, &user.id)?);
                 if !records.grants(&user.id)?.is_empty() {
                     writes.push(grants::write(&user.id, &[]));
+                }
+                if records.second_factor(&user.id)?.is_some() {
+                    writes.push(Write::DeleteSecondFactor { user: user.id.clone() });
                 }
                 let account = QuotaAccount::User(user.id.clone());
                 if records.quota(&account)?.is_some() {
@@ -368,7 +377,7 @@ impl Registry {
 
     /// Commits a change of a user. `change` says what else changes with the record. `once` describes the request, where
     /// it may come with an Idempotency-Key.
-    async fn change_user(
+    pub(super) async fn change_user(
         &self,
         caller: &Caller,
         note: Note,
@@ -389,7 +398,7 @@ impl Registry {
                 let mut writes = Vec::new();
                 let mut sessions = records.sessions_of(&user.id)?;
                 let mut tokens = records.api_tokens_of(&user.id)?;
-                let Changed { ends, grants } = change(records, &mut user, note)?;
+                let Changed { ends, grants, resets_factor } = change(records, &mut user, note)?;
                 if ends != Ends::Nothing {
                     user.epoch = user.epoch.saturating_add(1);
                     writes = end_sessions(records, &user.id, None)?;
@@ -410,7 +419,11 @@ impl Registry {
                     }
                     None => grants::of(records, &user.id)?,
                 };
-                let value = User { grants, ..render::user(&user, &sessions, &tokens, failed, moment.at_ms) };
+                if resets_factor {
+                    writes.push(Write::DeleteSecondFactor { user: user.id.clone() });
+                }
+                let totp = !resets_factor && totp::is_on(records.second_factor(&user.id)?.as_ref());
+                let value = User { grants, totp, ..render::user(&user, &sessions, &tokens, failed, moment.at_ms) };
                 writes.push(Write::PutUser(user));
                 Ok((Tagged { value, revision: moment.index }, writes))
             })

@@ -634,6 +634,35 @@ pub enum Write {
         /// Its name.
         name: String,
     },
+    /// Creates or replaces a user's second factor.
+    PutSecondFactor(SecondFactorRecord),
+    /// Removes it.
+    DeleteSecondFactor {
+        /// The user's stable id.
+        user: String,
+    },
+}
+
+/// A user's second factor. Its secret is no part of it: it follows from the key of second factors, the user and the
+/// generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondFactorRecord {
+    /// The user's stable id.
+    pub user: String,
+    /// Which of the user's secrets: the index of the entry that made it, so that none comes twice.
+    pub generation: u64,
+    /// The id of the key that the secret is made with.
+    pub key: [u8; 8],
+    /// Whether the user has shown a code: only then is one asked for.
+    pub confirmed: bool,
+    /// The time step of the last code that was taken: it and those before it are not taken any more.
+    pub last_step: u64,
+    /// Hashes of the recovery codes that were not used.
+    pub recovery: Vec<[u8; 32]>,
+    /// When the secret was made, milliseconds since the epoch.
+    pub made_at_ms: i64,
+    /// Index of the entry that last changed it.
+    pub revision: u64,
 }
 
 /// A webhook: what is sent to whom. Its secret is no part of it: it follows from the key of webhooks, the id and the

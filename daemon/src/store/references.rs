@@ -95,7 +95,9 @@ impl References {
                 | Write::PutQuota(_)
                 | Write::DeleteQuota(_)
                 | Write::PutRetentionRule(_)
-                | Write::DeleteRetentionRule { .. } => {}
+                | Write::DeleteRetentionRule { .. }
+                | Write::PutSecondFactor(_)
+                | Write::DeleteSecondFactor { .. } => {}
             }
         }
     }

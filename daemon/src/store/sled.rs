@@ -56,8 +56,8 @@ use crate::store::merkle::HashFiles;
 use crate::store::records::{
     Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
     IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
-    ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord, VersionRecord,
-    WebhookProgressRecord, WebhookRecord,
+    ReviewNoteRecord, RulesetRecord, SecondFactorRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord,
+    VersionRecord, WebhookProgressRecord, WebhookRecord,
 };
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
@@ -605,6 +605,9 @@ impl Records for SledView {
     }
     fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>> {
         KvRecords(&self.tree).grants(user_id)
+    }
+    fn second_factor(&self, user_id: &str) -> Read<Option<SecondFactorRecord>> {
+        KvRecords(&self.tree).second_factor(user_id)
     }
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {
         KvRecords(&self.tree).users(after, limit)

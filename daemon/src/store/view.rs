@@ -43,6 +43,7 @@
 //! | `H` | webhook | `WebhookRecord` |
 //! | `j` | webhook | `WebhookProgressRecord` |
 //! | `E` | user id | `GrantRecord`s |
+//! | `O` | user id | `SecondFactorRecord` |
 //! | `F` | `n` or `u`, namespace or user id | `QuotaRecord` |
 //! | `f` | `n` or `u`, namespace or user id | `UsageRecord`: what is not purged of it |
 //! | `f` | `m`, model id | `UsageRecord` of the model's versions |
@@ -67,8 +68,8 @@ use crate::store::overlay::{Kv, Overlay, prefix_end, prefixed};
 use crate::store::records::{
     Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
     IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
-    ReviewDecision, ReviewNoteRecord, RulesetRecord, SenderRecord, SessionRecord, UsageRecord, UserRecord,
-    VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
+    ReviewDecision, ReviewNoteRecord, RulesetRecord, SecondFactorRecord, SenderRecord, SessionRecord, UsageRecord,
+    UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
 use crate::store::{ModelPage, ModelQuery, ModelSort, ModelUnlike, Moment, Read, Records, StoreError, VersionKey};
 
@@ -298,6 +299,8 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
             Write::DeleteQuota(account) => overlay.delete(account_key(b'F', account)),
             Write::PutRetentionRule(rule) => overlay.put(key(b'Y', &[rule.name.as_bytes()]), encode(rule)?),
             Write::DeleteRetentionRule { name } => overlay.delete(key(b'Y', &[name.as_bytes()])),
+            Write::PutSecondFactor(factor) => overlay.put(key(b'O', &[factor.user.as_bytes()]), encode(factor)?),
+            Write::DeleteSecondFactor { user } => overlay.delete(key(b'O', &[user.as_bytes()])),
         }
     }
     if counts != before {
@@ -1058,6 +1061,10 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
 
     fn grants(&self, user_id: &str) -> Read<Vec<GrantRecord>> {
         Ok(record(self.0, &key(b'E', &[user_id.as_bytes()]))?.unwrap_or_default())
+    }
+
+    fn second_factor(&self, user_id: &str) -> Read<Option<SecondFactorRecord>> {
+        record(self.0, &key(b'O', &[user_id.as_bytes()]))
     }
 
     fn users(&self, after: Option<&UserName>, limit: usize) -> Read<Vec<UserRecord>> {

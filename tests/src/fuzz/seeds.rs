@@ -21,7 +21,7 @@ use daemon::store::codec::{decode_change, encode_change};
 use daemon::store::records::{
     Account, ApiTokenRecord, ArtifactRecord, FindingRecord, GrantRecord, IngestOutcome, IngestRecord, InspectionRecord,
     IntakeRecord, LogKeyRecord, LogKeysRecord, MetadatumRecord, QuotaRecord, RetentionRuleRecord, ReviewDecision,
-    ReviewRecord, RuleRecord, RuleSpec, RulesetRecord, RunRecord, TokenSecretRecord, VersionRecord,
+    ReviewRecord, RuleRecord, RuleSpec, RulesetRecord, RunRecord, SecondFactorRecord, TokenSecretRecord, VersionRecord,
     WebhookDisabledRecord, WebhookProgressRecord, WebhookRecord, WebhookSecretRecord, Write,
 };
 
@@ -332,8 +332,28 @@ fn records() -> Vec<Seed> {
         Write::PutRetentionRule(retention_rule()),
         Write::DeleteRetentionRule { name: "old".to_owned() },
     ]);
+    let factored = encode_change(&[
+        Write::PutSecondFactor(SecondFactorRecord {
+            user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+            generation: 9,
+            key: [7; 8],
+            confirmed: true,
+            last_step: 59_000_000,
+            recovery: vec![[1; 32], [2; 32]],
+            made_at_ms: 1,
+            revision: 10,
+        }),
+        Write::DeleteSecondFactor { user: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned() },
+    ]);
     // The first of each kind in the released journal: users, sessions, models, versions.
-    let changes = [("made", made), ("dropped", dropped), ("granted", granted), ("hooked", hooked), ("kept", kept)];
+    let changes = [
+        ("made", made),
+        ("dropped", dropped),
+        ("granted", granted),
+        ("hooked", hooked),
+        ("kept", kept),
+        ("factored", factored),
+    ];
     let mut seeds = named("record", changes.map(|(name, change)| (name, change.unwrap())));
     let mut kinds = BTreeSet::new();
     for (index, (_leaf, change)) in oracle::journal(&released_log()).into_iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::access::{Access, may, refusal_of};
 use crate::action::{Answer, Call, Outcome, RequestId};
 use crate::acts::{ACTS, Act, Named, Options, Wish, find};
 use crate::clean::clean;
-use crate::config::Opening;
+use crate::config::{Credential, Opening};
 use crate::edit::LINE_OCTETS_MAX;
 use crate::event::{Code, EventKind, Key};
 use crate::run::bare::Bare;
@@ -21,6 +21,7 @@ use crate::state::State;
 use crate::state::changes::{Run, Status};
 use crate::state::deeds::{Base, Change, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog};
+use crate::state::forms::Login;
 use crate::update::{acknowledge, ask_before, upload};
 
 /// How long it is looked for what became of a change without an answer.
@@ -71,8 +72,9 @@ pub(super) fn is_reason(text: &str) -> bool {
 pub(super) fn act(opening: Opening, asked: &Asked) -> Result<(), CliError> {
     let wish = asked.wish()?;
     let (mut bare, _sender) = Bare::new(opening.settings.clone());
+    let has_otp = matches!(opening.credential, Credential::Password { otp: Some(_), .. });
     bare.open(opening, false)?;
-    let result = sign_in(&mut bare).and_then(|()| match wish {
+    let result = sign_in(&mut bare, has_otp).and_then(|()| match wish {
         None => list(&bare.engine.state, asked.json),
         Some((act, wish)) => perform(&mut bare, act, wish, asked),
     });
@@ -80,13 +82,27 @@ pub(super) fn act(opening: Opening, asked: &Asked) -> Result<(), CliError> {
     result
 }
 
-/// Waits until somebody is signed in.
-fn sign_in(bare: &mut Bare) -> Result<(), CliError> {
+/// Waits until somebody is signed in. A code that the daemon asks for is asked for on the terminal, unless there was one.
+fn sign_in(bare: &mut Bare, has_otp: bool) -> Result<(), CliError> {
     let mut last: Option<ClientError> = None;
+    let mut asked_code = false;
     loop {
         let state = &bare.engine.state;
         if state.new_password.is_some() {
             return Err(CliError::NotAllowed(super::MUST_CHANGE.to_owned()));
+        }
+        if state.enrol.is_some() {
+            return Err(CliError::NotAllowed(super::MUST_ENROL.to_owned()));
+        }
+        let wants_code = |form: &Login| !form.busy && form.code.is_some();
+        if !asked_code
+            && !has_otp
+            && let Some(form) = state.login.as_ref().filter(|form| wants_code(form))
+        {
+            let code = super::prompt_code(form.user.text())?;
+            asked_code = true;
+            bare.answer(code.expose());
+            continue;
         }
         let form_waits = state.login.as_ref().is_some_and(|form| !form.busy);
         if form_waits || state.asked.is_empty() {

@@ -347,6 +347,7 @@ fn user_text(user: &User) -> String {
         ("grants", grants_in_words(&user.grants)),
         ("locked", if user.disabled { "yes" } else { "no" }.to_owned()),
         ("password", if user.must_change_password { "must be changed" } else { "ok" }.to_owned()),
+        ("second factor", if user.totp { "on" } else { "none" }.to_owned()),
         ("sessions", user.sessions.to_string()),
         ("API tokens", user.tokens.to_string()),
         ("last sign-in", user.last_login_at.clone().unwrap_or_else(|| "never".to_owned())),

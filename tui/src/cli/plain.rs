@@ -16,7 +16,8 @@ use super::{CliError, end};
 use crate::clean::{clean, to_ascii};
 use crate::config::{Arguments, Configuration, Opening, Profiles};
 use crate::event::EventKind;
-use crate::run::bare::{Bare, ENTER, GIVE_UP};
+use crate::run::bare::{Bare, ENTER, ESC, GIVE_UP};
+use crate::state::forms::{EnrolStage, grouped_secret};
 use crate::state::{Level, Note, State};
 use crate::terminal::{Guard, input, is_interactive, signals, watchdog};
 use crate::trust::Badge;
@@ -142,6 +143,10 @@ impl Plain {
                 self.change_password()?;
                 continue;
             }
+            if self.state().enrol.is_some() {
+                self.enrol()?;
+                continue;
+            }
             self.greet()?;
             self.tell_news()?;
             let prompt = format!("{}> ", self.place());
@@ -215,6 +220,7 @@ impl Plain {
             let state = self.state();
             let is_asked = state.login.as_ref().is_some_and(|form| form.busy)
                 || state.new_password.as_ref().is_some_and(|form| form.busy)
+                || state.enrol.as_ref().is_some_and(|form| form.busy)
                 || (state.who.is_none() && state.login.is_none() && !state.asked.is_empty());
             let gives_up = self.bare.typed.iter().any(|kind| matches!(kind, EventKind::Key(GIVE_UP)));
             if !is_asked || gives_up {
@@ -230,6 +236,15 @@ impl Plain {
         self.greeted = None;
         if let Some(reason) = &form.reason {
             self.say(reason)?;
+        }
+        if form.code.is_some() {
+            let code = self.answer("code: ", false)?;
+            match code.filter(|code| !code.trim().is_empty()) {
+                Some(code) => self.bare.answer(&code),
+                // Another name, or another password.
+                None => self.bare.feed(EventKind::Key(ESC)),
+            }
+            return Ok(());
         }
         let known = form.user.text().to_owned();
         let ask = if known.is_empty() { "user: ".to_owned() } else { format!("user ({}): ", clean(&known)) };
@@ -247,6 +262,42 @@ impl Plain {
             (form.at_password, form.at_box) = (true, false);
         }
         self.bare.feed(EventKind::Key(ENTER));
+        Ok(())
+    }
+
+    fn enrol(&mut self) -> Result<(), CliError> {
+        let Some(form) = self.state().enrol.clone() else { return Ok(()) };
+        if let Some(reason) = &form.reason {
+            self.say(reason)?;
+        }
+        let answer = match &form.stage {
+            EnrolStage::Password => {
+                if form.is_demanded && form.reason.is_none() {
+                    self.say("this registry demands a second factor of you before anything else")?;
+                }
+                self.answer("password again: ", false)?
+            }
+            EnrolStage::Code { secret, uri } => {
+                if form.reason.is_none() {
+                    self.say("give this secret to your authenticator; it is shown this once:")?;
+                    self.say(&grouped_secret(secret.expose()))?;
+                    self.say(uri.expose())?;
+                }
+                self.answer("code: ", false)?
+            }
+            EnrolStage::Done(codes) => {
+                self.say("it is on. Keep these recovery codes, they are shown this once:")?;
+                for code in codes {
+                    self.say(code.expose())?;
+                }
+                self.bare.feed(EventKind::Key(ENTER));
+                return Ok(());
+            }
+        };
+        match answer.filter(|answer| !answer.trim().is_empty()) {
+            Some(answer) => self.bare.answer(&answer),
+            None => self.bare.feed(EventKind::Key(ESC)),
+        }
         Ok(())
     }
 
@@ -337,7 +388,8 @@ impl Plain {
             // The end of the line was not echoed either.
             self.say("")?;
         }
-        let is_signing_in = self.state().login.is_some() || self.state().new_password.is_some();
+        let state = self.state();
+        let is_signing_in = state.login.is_some() || state.new_password.is_some() || state.enrol.is_some();
         match typed? {
             Typed::Line(line) => Ok(Some(line)),
             Typed::Interrupted => {

@@ -23,17 +23,17 @@ pub(super) fn login(opening: Opening) -> Result<(), CliError> {
         let why = "there is nowhere to keep a session: XDG_RUNTIME_DIR is not set, and the profile has no cache_dir";
         return Err(CliError::Usage(why.to_owned()));
     };
-    let (user, password) = match credential {
-        Credential::Password(password) => (settings.user, password),
-        Credential::Ask | Credential::Kept(_) => prompt(&settings.user)?,
+    let (user, password, otp) = match credential {
+        Credential::Password { password, otp } => (settings.user, password, otp),
+        Credential::Ask | Credential::Kept(_) => {
+            let (user, password) = prompt(&settings.user)?;
+            (user, password, None)
+        }
         Credential::Token => {
             return Err(CliError::Usage("a token was given: there is nothing to log in to".to_owned()));
         }
     };
-    let session = runtime()?.block_on(client.login(&user, password.expose()))?.body;
-    if session.must_change_password {
-        return Err(CliError::NotAllowed(super::MUST_CHANGE.to_owned()));
-    }
+    let session = runtime()?.block_on(super::sign_in(&client, &user, &password, otp))?;
     keep(&client, &cache, session.username.as_str(), session.expires_in_seconds).map_err(CliError::Usage)?;
     let mut out = io::stdout().lock();
     let whereto = if settings.profile.is_empty() { settings.address } else { settings.profile };
@@ -60,7 +60,7 @@ pub(super) async fn refresh(client: &Client, cache: &Cache) {
 pub(super) fn logout(opening: &Opening) -> Result<(), CliError> {
     let ended = match &opening.credential {
         Credential::Kept(_) => end(&opening.client)?,
-        Credential::Ask | Credential::Token | Credential::Password(_) => None,
+        Credential::Ask | Credential::Token | Credential::Password { .. } => None,
     };
     let removed = opening.cache.as_ref().is_some_and(Cache::remove);
     said(&opening.settings.profile, removed, ended)

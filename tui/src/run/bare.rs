@@ -23,6 +23,8 @@ const SIZE: Size = Size { width: 100, height: 30 };
 /// The key that gives up.
 pub(crate) const GIVE_UP: Key = Key { code: Code::Char('c'), ctrl: true };
 /// The key that ends what is typed.
+pub(crate) const ESC: Key = Key { code: Code::Esc, ctrl: false };
+/// What ends a line.
 pub(crate) const ENTER: Key = Key { code: Code::Enter, ctrl: false };
 
 /// The machine and its events.

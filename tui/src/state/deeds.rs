@@ -174,6 +174,8 @@ pub enum Deed {
     OneTimePassword,
     /// End all sessions of a user.
     Revoke,
+    /// Take a user's second factor away.
+    ResetTotp,
     /// Add a user with a one-time password.
     Register(Role),
     /// Make an API token for a user. The daemon makes it up.
@@ -241,6 +243,7 @@ impl Change {
             | Deed::Lock(_)
             | Deed::OneTimePassword
             | Deed::Revoke
+            | Deed::ResetTotp
             | Deed::Register(_) => Permission::UserManage,
             // Everybody may deal with the own ones; about those of others the daemon decides.
             Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => Permission::ModelRead,
@@ -253,7 +256,12 @@ impl Change {
         let is_self = matches!(&self.object, Object::User(name) if who.is_some_and(|who| who.username == *name));
         match self.deed {
             Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_) => Tier::Free,
-            Deed::Delete | Deed::Release { .. } | Deed::Block { .. } | Deed::Revoke | Deed::RevokeToken => Tier::Named,
+            Deed::Delete
+            | Deed::Release { .. }
+            | Deed::Block { .. }
+            | Deed::Revoke
+            | Deed::RevokeToken
+            | Deed::ResetTotp => Tier::Named,
             Deed::Role(_) | Deed::Grants(_) | Deed::Lock(_) if is_self => Tier::Named,
             Deed::Alias { .. }
             | Deed::Restore
@@ -291,6 +299,7 @@ impl Change {
             Deed::Lock(false) => "unlock".to_owned(),
             Deed::OneTimePassword => "give a one-time password to".to_owned(),
             Deed::Revoke => "end all sessions and API tokens of".to_owned(),
+            Deed::ResetTotp => "take the second factor away from".to_owned(),
             Deed::Register(role) => format!("add as {role}"),
             Deed::NewToken(_) => "make an API token for".to_owned(),
             Deed::RotateToken => "rotate".to_owned(),
@@ -322,6 +331,7 @@ impl Change {
             Deed::Lock(false) => format!("{name} is unlocked"),
             Deed::OneTimePassword => format!("{name} has a one-time password"),
             Deed::Revoke => format!("all sessions and API tokens of {name} have ended"),
+            Deed::ResetTotp => format!("{name} has no second factor any more"),
             Deed::Register(role) => format!("added {name} as {role}"),
             Deed::NewToken(new) => format!("made the API token {} for {name}", new.label),
             Deed::RotateToken => format!("the API token {name} has another secret"),
@@ -366,6 +376,7 @@ impl Change {
             | Deed::Note { .. }
             | Deed::OneTimePassword
             | Deed::Revoke
+            | Deed::ResetTotp
             | Deed::Register(_) => true,
             Deed::Alias { .. }
             | Deed::Edit { .. }
@@ -416,6 +427,7 @@ impl Change {
             (Deed::Revoke, Base::User(user)) if user.sessions == 0 && user.tokens == 0 => {
                 Some("no session is open, and there is no API token".to_owned())
             }
+            (Deed::ResetTotp, Base::User(user)) if !user.totp => Some("there is no second factor".to_owned()),
             (Deed::OneTimePassword, Base::User(user)) if user.kind == UserKind::Service => {
                 Some("a service account has no password".to_owned())
             }
@@ -458,6 +470,7 @@ impl Change {
             (Deed::Grants(grants), Base::User(user)) => Some(user.grants == *grants),
             (Deed::Lock(on), Base::User(user)) => Some(user.disabled == *on),
             (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0 && user.tokens == 0),
+            (Deed::ResetTotp, Base::User(user)) => Some(!user.totp),
             (Deed::RevokeToken, Base::Token(_)) => Some(false),
             (Deed::Register(_), Base::User(_)) => Some(true),
             (Deed::Block { .. }, Base::Version(info)) => Some(is_blocked(info)),
@@ -611,6 +624,10 @@ impl Change {
                 if user.tokens > 0 {
                     said.push(format!("{} for good.", ends(user.tokens.into(), "API token")));
                 }
+            }
+            (Deed::ResetTotp, Some(Base::User(user))) => {
+                said.push(format!("{} at once; the password alone is asked for next.", end(user.sessions.into())));
+                said.push("Be sure who asks for it: this is how a second factor is talked away.".to_owned());
             }
             (Deed::RotateToken, Some(Base::Token(token))) => {
                 said.push(format!("Of {}. Whatever has the secret of now is refused at once.", token.user));

@@ -1,4 +1,4 @@
-//! The two forms about passwords.
+//! The forms about passwords and second factors.
 
 use crate::edit::Line;
 use crate::secret::Secret;
@@ -10,8 +10,12 @@ pub struct Login {
     pub user: Line,
     /// The proof.
     pub password: Line,
+    /// The code of the second factor, once the daemon has asked for it.
+    pub code: Option<Line>,
     /// Whether the cursor is in the password.
     pub at_password: bool,
+    /// Whether it is in the code; then neither name nor password is being typed.
+    pub at_code: bool,
     /// Whether it is in the box below; then neither name nor password is being typed.
     pub at_box: bool,
     /// Whether the daemon is being asked.
@@ -26,6 +30,8 @@ impl Login {
         Self {
             user: Line::new(user),
             password: Line::hidden(),
+            code: None,
+            at_code: false,
             at_password: !user.is_empty(),
             at_box: false,
             busy: false,
@@ -68,4 +74,54 @@ impl NewPassword {
             _ => &mut self.new[1],
         }
     }
+}
+
+/// The form for a second factor of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrol {
+    /// How far it is.
+    pub stage: EnrolStage,
+    /// What is typed: the password, then the code.
+    pub line: Line,
+    /// Whether nothing else may be done before.
+    pub is_demanded: bool,
+    /// Whether the daemon is being asked.
+    pub busy: bool,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// How far the setting up of a second factor is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolStage {
+    /// The password is asked for.
+    Password,
+    /// The secret is shown, and a code of it asked for.
+    Code {
+        /// In base32.
+        secret: Secret,
+        /// The same as a URI.
+        uri: Secret,
+    },
+    /// It is on; the recovery codes are shown.
+    Done(Vec<Secret>),
+}
+
+impl Enrol {
+    /// An empty form.
+    pub fn new(is_demanded: bool) -> Self {
+        Self { stage: EnrolStage::Password, line: Line::hidden(), is_demanded, busy: false, reason: None }
+    }
+}
+
+/// The secret as it is read and typed best: in groups of four.
+pub fn grouped_secret(secret: &str) -> String {
+    let mut text = String::with_capacity(secret.len() + secret.len() / 4);
+    for (at, char) in secret.chars().enumerate() {
+        if at > 0 && at % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(char);
+    }
+    text
 }

@@ -85,6 +85,13 @@ pub fn log_out(state: &mut State) -> Vec<Action> {
     out
 }
 
+/// Somebody wants a second factor of their own.
+pub fn set_up_factor(state: &mut State) -> Vec<Action> {
+    let mut out = Vec::new();
+    login::open_factor(state, &mut out);
+    out
+}
+
 /// The session has ended: somebody must sign in again.
 pub fn sign_in_again(state: &mut State, why: &str) {
     login::open(state, Some(why.to_owned()));

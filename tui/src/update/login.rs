@@ -7,11 +7,12 @@ use common::problem::ProblemType;
 use super::{ask, say, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
+use crate::edit::Line;
 use crate::event::{Code, Key};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
-use crate::state::forms::{Login, NewPassword};
+use crate::state::forms::{Enrol, EnrolStage, Login, NewPassword};
 use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
 use crate::state::models::ModelsScreen;
@@ -37,13 +38,13 @@ pub fn start(state: &mut State, credential: Credential) -> Vec<Action> {
                 ask(state, Call::Reach, &mut out);
             }
         }
-        Credential::Password(password) => {
+        Credential::Password { password, otp } => {
             open(state, None);
             let username = state.settings.user.clone();
             if let Some(form) = &mut state.login {
                 form.busy = true;
             }
-            ask(state, Call::Login { username, password }, &mut out);
+            ask(state, Call::Login { username, password, otp }, &mut out);
         }
     }
     out
@@ -89,28 +90,50 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             state.remember = !state.remember;
             out.push(Action::Remember(state.remember));
         }
-        Code::Esc => form.password.clear(),
-        Code::Enter if !form.at_password && !form.at_box => form.at_password = true,
-        Code::Enter if form.user.text().trim().is_empty() => (form.at_password, form.at_box) = (false, false),
+        Code::Esc => {
+            form.password.clear();
+            if form.code.take().is_some() {
+                (form.at_password, form.at_code, form.reason) = (true, false, None);
+            }
+        }
+        Code::Enter if !form.at_password && !form.at_box && !form.at_code => form.at_password = true,
+        Code::Enter if form.user.text().trim().is_empty() => {
+            (form.at_password, form.at_box, form.at_code) = (false, false, false);
+        }
         Code::Enter if form.password.text().is_empty() => {}
+        Code::Enter if form.code.as_ref().is_some_and(|code| code.text().trim().is_empty()) => {
+            (form.at_password, form.at_box, form.at_code) = (false, false, true);
+        }
         Code::Enter => {
             form.busy = true;
             form.reason = None;
-            let call = Call::Login { username: form.user.text().trim().to_owned(), password: form.password.secret() };
+            let call = Call::Login {
+                username: form.user.text().trim().to_owned(),
+                password: form.password.secret(),
+                otp: form.code.as_ref().map(Line::secret),
+            };
             ask(state, call, out);
         }
         _ if form.at_box => {}
+        _ if form.at_code => drop(form.code.as_mut().map(|code| code.key(key))),
         _ if form.at_password => drop(form.password.key(key)),
         _ => drop(form.user.key(key)),
     }
 }
 
-/// The next or the last of name, password and box.
+/// The next or the last of name, password, code and box, as far as they are there.
 fn step(form: &mut Login, forward: bool, has_box: bool) {
-    let places = if has_box { 3 } else { 2 };
-    let here = if form.at_box { 2 } else { usize::from(form.at_password) };
-    let there = (here + if forward { 1 } else { places - 1 }) % places;
-    (form.at_password, form.at_box) = (there == 1, there == 2);
+    let mut places = vec![(false, false, false), (true, false, false)];
+    if form.code.is_some() {
+        places.push((false, true, false));
+    }
+    if has_box {
+        places.push((false, false, true));
+    }
+    let now = (form.at_password, form.at_code, form.at_box);
+    let here = places.iter().position(|place| *place == now).unwrap_or(0);
+    let there = (here + if forward { 1 } else { places.len() - 1 }) % places.len();
+    (form.at_password, form.at_code, form.at_box) = places[there];
 }
 
 /// Nobody was there for long: the token is forgotten, and the screen stays behind the dialog.
@@ -143,6 +166,7 @@ fn forget_session(state: &mut State) {
     state.parked.clear();
     state.asked.clear();
     state.new_password = None;
+    state.enrol = None;
     state.dialog = None;
     state.changes = Changes::default();
     state.models = ModelsScreen::default();
@@ -179,6 +203,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
             _ => None,
         };
         demand_new_password(state, typed);
+    } else if session.must_enrol_totp {
+        demand_factor(state);
     } else {
         send_parked(state, out);
         if !is_known {
@@ -220,6 +246,8 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     }
     if me.must_change_password && state.new_password.is_none() {
         demand_new_password(state, None);
+    } else if me.must_enrol_totp {
+        demand_factor(state);
     } else {
         send_parked(state, out);
     }
@@ -228,9 +256,27 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
 pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out: &mut Vec<Action>) {
     let why = sentence(error);
     match &asked.call {
+        Call::Login { password, otp, .. } if error.problem_type() == Some(ProblemType::SecondFactorRequired) => {
+            if let Some(form) = &mut state.login {
+                form.busy = false;
+                // It was right, and is needed again: it may not have been typed here.
+                form.password.clear();
+                form.password.insert(password.expose());
+                form.code = Some(Line::hidden());
+                (form.at_password, form.at_box, form.at_code) = (false, false, true);
+                form.reason = Some(
+                    match otp {
+                        None => "a code of your authenticator is needed, or a recovery code",
+                        Some(_wrong) => "this code is wrong, or was used: wait for the next one",
+                    }
+                    .to_owned(),
+                );
+            }
+        }
         Call::Login { .. } => {
             if let Some(form) = &mut state.login {
                 form.busy = false;
+                (form.code, form.at_code) = (None, false);
                 form.password.clear();
                 form.at_password = true;
                 form.reason = Some(match error.problem_type() {
@@ -243,6 +289,17 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             if let Some(form) = &mut state.new_password {
                 form.busy = false;
                 form.reason = Some(why);
+            }
+        }
+        Call::EnrolTotp { .. } | Call::ConfirmTotp { .. } => {
+            if let Some(form) = &mut state.enrol {
+                form.busy = false;
+                form.line.clear();
+                form.reason = Some(match error.problem_type() {
+                    Some(ProblemType::BadCredentials) => "this is not your password".to_owned(),
+                    Some(ProblemType::Invalid) => "this is not the authenticator's present code".to_owned(),
+                    _ => why,
+                });
             }
         }
         Call::Refresh if error.status().is_some_and(|status| status < 500) => {
@@ -261,6 +318,10 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
         Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
             state.renewing = false;
             demand_new_password(state, None);
+        }
+        Call::Me if error.problem_type() == Some(ProblemType::SecondFactorEnrolment) => {
+            state.renewing = false;
+            demand_factor(state);
         }
         _ => {
             state.renewing = false;
@@ -311,7 +372,13 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
             Call::Log(call) => super::tail::given_up(state, call),
             Call::Position(_) => state.audit.locating = None,
             Call::Acknowledge(_) => super::tail::send_later(state, out),
-            Call::Reach | Call::Login { .. } | Call::Refresh | Call::ChangePassword { .. } | Call::Me => {}
+            Call::Reach
+            | Call::Login { .. }
+            | Call::Refresh
+            | Call::ChangePassword { .. }
+            | Call::EnrolTotp { .. }
+            | Call::ConfirmTotp { .. }
+            | Call::Me => {}
         }
     }
 }
@@ -360,4 +427,63 @@ pub(super) fn password_changed(state: &mut State, out: &mut Vec<Action>) {
     state.new_password = None;
     say(state, Level::Info, "the password is changed; other sessions of yours have ended", out);
     ask(state, Call::Me, out);
+}
+
+// ---- a second factor of one's own -----------------------------------------------------------------------------------
+
+/// Nothing else is allowed before there is one.
+pub(super) fn demand_factor(state: &mut State) {
+    state.overlay = None;
+    state.filter = None;
+    state.dialog = None;
+    if state.enrol.is_none() {
+        state.enrol = Some(Enrol::new(true));
+    }
+}
+
+/// Somebody wants one.
+pub(super) fn open_factor(state: &mut State, out: &mut Vec<Action>) {
+    match &state.who {
+        Some(who) if who.api_token.is_none() => state.enrol = Some(Enrol::new(false)),
+        _ => say(state, Level::Error, "a second factor is set up in a session: sign in with your password", out),
+    }
+}
+
+pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
+    let Some(form) = &mut state.enrol else { return };
+    if (key.code, key.ctrl) == (Code::Char('c'), true) {
+        return out.push(Action::Quit);
+    }
+    if form.busy {
+        return;
+    }
+    match (key.code, &form.stage) {
+        // Not by any key: they are shown this once.
+        (Code::Enter, EnrolStage::Done(_)) => {
+            state.enrol = None;
+            say(state, Level::Info, "the second factor is on; other sessions of yours have ended", out);
+            ask(state, Call::Me, out);
+        }
+        (_, EnrolStage::Done(_)) => {}
+        (Code::Esc, _) if form.line.text().is_empty() && !form.is_demanded => state.enrol = None,
+        (Code::Esc, _) => form.line.clear(),
+        (Code::Enter, _) if form.line.text().trim().is_empty() => {}
+        (Code::Enter, stage) => {
+            let call = match stage {
+                EnrolStage::Password => Call::EnrolTotp { password: form.line.secret() },
+                EnrolStage::Code { .. } | EnrolStage::Done(_) => Call::ConfirmTotp { code: form.line.secret() },
+            };
+            form.busy = true;
+            form.reason = None;
+            ask(state, call, out);
+        }
+        _ => drop(form.line.key(key)),
+    }
+}
+
+/// The next stage.
+pub(super) fn factor_told(state: &mut State, stage: EnrolStage) {
+    if let Some(form) = &mut state.enrol {
+        *form = Enrol { stage, ..Enrol::new(form.is_demanded) };
+    }
 }

@@ -18,6 +18,7 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse, out: &mut Vec<Action>) {
     let covered = state.dialog.is_some()
         || state.login.is_some()
         || state.new_password.is_some()
+        || state.enrol.is_some()
         || state.filter.is_some()
         || state.prompt.is_some();
     if covered || state.who.is_none() {

@@ -91,7 +91,8 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
         state.audit.alarm_unseen = false;
         state.overlay = Some(Overlay::Alarm(0));
     }
-    if !state.settings.log.live || state.who.is_none() || state.new_password.is_some() || state.login.is_some() {
+    let is_kept_out = state.new_password.is_some() || state.enrol.as_ref().is_some_and(|form| form.is_demanded);
+    if !state.settings.log.live || state.who.is_none() || is_kept_out || state.login.is_some() {
         return;
     }
     if let Some(why) = refusal(state.who.as_ref(), Some(Permission::AuditRead)) {

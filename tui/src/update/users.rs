@@ -37,6 +37,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::Lock, Some((name, _, is_locked))) => return ask_before(state, name, Deed::Lock(!is_locked), out),
         (Command::OneTimePassword, Some((name, ..))) => return ask_before(state, name, Deed::OneTimePassword, out),
         (Command::Sessions, Some((name, ..))) => return ask_before(state, name, Deed::Revoke, out),
+        (Command::ResetTotp, Some((name, ..))) => return ask_before(state, name, Deed::ResetTotp, out),
         (Command::Tokens, Some((name, ..))) => return tokens::open(state, name, out),
         (Command::Delete, Some((name, ..))) => return ask_before(state, name, Deed::Delete, out),
         _ => {}

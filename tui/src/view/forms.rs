@@ -1,11 +1,13 @@
-//! The login dialog and the form for a new password, over whatever is on the screen.
+//! The login dialog, the form for a new password and that for a second factor, over whatever is on the screen.
 
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
 use crate::edit::Line;
 use crate::layout::Areas;
+use crate::secret::Secret;
 use crate::state::State;
+use crate::state::forms::{Enrol, EnrolStage, grouped_secret};
 use crate::state::health::CERTIFICATE_LOW_DAYS;
 use crate::view::pen::{Pen, Tone};
 
@@ -33,7 +35,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         lines.extend(log);
         lines.truncate(room);
         let more = u16::try_from(lines.len()).unwrap_or(0);
-        let inside = pen.frame(centred(whole, 62, 10 + more), "log in");
+        let inside = pen.frame(centred(whole, 62, 10 + more + u16::from(form.code.is_some())), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
         for (line, tone) in lines {
@@ -44,6 +46,11 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         let user = field(pen, inside, at, "User", &form.user);
         let password = field(pen, inside, at + 1, "Password", &form.password);
         let mut place = if form.at_password { password } else { user };
+        if let Some(code) = &form.code {
+            at += 1;
+            let there = field(pen, inside, at + 1, "Code", code);
+            place = if form.at_code { there } else { place };
+        }
         if state.settings.can_remember {
             let mark = if state.remember { "[x]" } else { "[ ]" };
             let how = if inside.width >= 50 { " (runtime folder, 0600)" } else { "" };
@@ -58,6 +65,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         reason(pen, inside, at + 3, form.busy, form.reason.as_deref());
         return (!form.busy).then_some(place);
     }
+    if let (None, Some(form)) = (&state.new_password, &state.enrol) {
+        return enrol(form, whole, pen);
+    }
     let form = state.new_password.as_ref()?;
     let inside = pen.frame(centred(whole, 64, 11), "change the password");
     let mut at = inside.y;
@@ -71,6 +81,48 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     ];
     reason(pen, inside, at + 4, form.busy, form.reason.as_deref());
     (!form.busy).then_some(places[form.field.min(2)])
+}
+
+/// The form for a second factor; where its cursor is.
+fn enrol(form: &Enrol, whole: Rect, pen: &mut Pen<'_>) -> Option<Position> {
+    let inside = pen.frame(centred(whole, 64, 15), "set up a second factor");
+    let (x, width) = (inside.x + 1, inside.width.saturating_sub(2));
+    let mut at = inside.y;
+    let mut say = |pen: &mut Pen<'_>, text: &str, tone: Tone| {
+        for line in crate::clean::wrap(&crate::clean::clean(text), usize::from(width)) {
+            if at < inside.bottom() {
+                pen.put(x, at, width, &line, tone);
+            }
+            at += 1;
+        }
+    };
+    match &form.stage {
+        EnrolStage::Password => {
+            if form.is_demanded {
+                say(pen, "this registry demands a second factor of you", Tone::Warn);
+            }
+            say(pen, "A code of an authenticator is asked for at each sign-in then.", Tone::Dim);
+        }
+        EnrolStage::Code { secret, uri } => {
+            say(pen, "Give this secret to your authenticator; it is shown this once:", Tone::Dim);
+            say(pen, &grouped_secret(secret.expose()), Tone::Bold);
+            say(pen, uri.expose(), Tone::Plain);
+        }
+        EnrolStage::Done(codes) => {
+            say(pen, "It is on. Keep these recovery codes, they are shown this once; each is good", Tone::Dim);
+            say(pen, "for one sign-in without the authenticator:", Tone::Dim);
+            for pair in codes.chunks(2) {
+                let pair: Vec<&str> = pair.iter().map(Secret::expose).collect();
+                say(pen, &pair.join("    "), Tone::Bold);
+            }
+            return None;
+        }
+    }
+    let at = (at + 1).min(inside.bottom().saturating_sub(2));
+    let label = if matches!(form.stage, EnrolStage::Password) { "Password" } else { "Code" };
+    let place = field(pen, inside, at, label, &form.line);
+    reason(pen, inside, at + 1, form.busy, form.reason.as_deref());
+    (!form.busy).then_some(place)
 }
 
 /// Which daemon it is that asks.

@@ -12,7 +12,7 @@ use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     flexible("USER", 10, 0),
     fixed("ROLE", 11, 1),
     fixed("STATE", 8, 2),
@@ -21,6 +21,7 @@ const COLUMNS: [Column; 8] = [
     number("SESSIONS", 8, 6),
     number("TOKENS", 6, 7),
     fixed("PASSWORD", 11, 4),
+    fixed("2FA", 3, 8),
 ];
 
 /// Sessions that are listed.
@@ -70,6 +71,7 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
         } else {
             ("ok".to_owned(), Tone::Plain)
         },
+        (if user.totp { "yes" } else { "-" }.to_owned(), Tone::Plain),
     ]
 }
 
@@ -102,6 +104,12 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         (false, false) => "ok",
     };
     text.fact("password", password, if user.must_change_password { Tone::Warn } else { Tone::Plain });
+    let factor = match (is_service, user.totp) {
+        (true, _) => "none: it can't sign in",
+        (false, true) => "on (F takes it away)",
+        (false, false) => "none",
+    };
+    text.fact("2FA", factor, Tone::Plain);
     text.fact("created", &format!("{}  {}", user.created_at, age(&user.created_at, now)), Tone::Plain);
     if user.updated_at != user.created_at {
         text.fact("changed", &format!("{}  {}", user.updated_at, age(&user.updated_at, now)), Tone::Plain);

@@ -250,6 +250,7 @@ async fn of_user(
         Deed::NewToken(new) => with_token(client.create_token(new).await?),
         Deed::Delete => client.delete_user(name, condition).await?.map(gone),
         Deed::Revoke => with_receipt(client.revoke_sessions(name, condition).await?, |changed| changed.receipt),
+        Deed::ResetTotp => with_receipt(client.reset_totp(name, condition).await?, |changed| changed.receipt),
         Deed::OneTimePassword => {
             let password = seed.password(key);
             let reply = client.set_password(name, password.expose(), condition).await?;

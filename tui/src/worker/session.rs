@@ -156,8 +156,9 @@ impl Keeper {
             state.1 = Some(session.clone());
             state.0
         };
-        // A password that must be changed makes this token useless for anything else: it is not kept.
-        if on && !session.must_change_password {
+        // A password that must be changed, or a second factor that must be set up, makes this token useless for anything else:
+        // it is not kept.
+        if on && !session.must_change_password && !session.must_enrol_totp {
             drop(self.write(session, client));
         }
     }

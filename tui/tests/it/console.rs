@@ -317,8 +317,16 @@ impl Registry {
                 username: "alice".parse().unwrap(),
                 role: self.role,
                 must_change_password: self.must_change_password,
+                must_enrol_totp: false,
             })),
             Call::ChangePassword { .. } => Answer::PasswordChanged,
+            Call::EnrolTotp { .. } => Answer::TotpSecret(
+                Secret::new("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()),
+                Secret::new("otpauth://totp/mreg:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=mreg".to_owned()),
+            ),
+            Call::ConfirmTotp { .. } => {
+                Answer::RecoveryCodes(vec![Secret::new("abcd-efgh-ijkl-mnop".to_owned()), Secret::new("qrst-uvwx-yz23-4567".to_owned())])
+            }
             Call::Me => Answer::Me(reply(made::<Me>(json!({
                 "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
                 "grants": self.grants,
@@ -625,7 +633,7 @@ impl Registry {
                     "id": format!("usr_{number}"), "username": name,
                     "role": self.roles.get(*name).map_or(*role, |role| role.as_str()), "disabled": *name == "eve",
                     "grants": self.granted.get(*name).cloned().unwrap_or_default(),
-                    "must_change_password": *name == "bob", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
+                    "must_change_password": *name == "bob", "totp": *name == "alice", "sessions": number, "created_at": "2026-01-10T08:00:00.000Z",
                     "updated_at": "2026-01-10T08:00:00.000Z",
                     "failed_logins": if *name == "carol" { 5 } else { 0 },
                     "locked_until": if *name == "carol" { json!("2026-07-22T12:18:11.000Z") } else { Value::Null },

@@ -306,7 +306,7 @@ fn logging_in() {
     assert!(!format!("{:?}", console.state).contains("correct"));
     console.press("<Enter>");
     assert!(
-        matches!(&console.calls[0], Call::Login { username, password } if username == "alice" && password.expose() == "correct horsebattery")
+        matches!(&console.calls[0], Call::Login { username, password, .. } if username == "alice" && password.expose() == "correct horsebattery")
     );
     assert!(console.shows("team-nlp/") && !console.shows("log in"));
 }
@@ -325,6 +325,57 @@ fn a_wrong_password() {
     console.press("<Tab><C-u>bob<Tab>x<Enter>");
     assert!(matches!(&console.calls[0], Call::Login { username, .. } if username == "bob"));
     console.press("<C-c>");
+}
+
+/// The code is asked for when the daemon does, and goes with the password that is there still.
+#[test]
+fn a_second_factor() {
+    let mut console = signed_out();
+    console.registry.failure = Some(refused(ProblemType::SecondFactorRequired));
+    console.press("correct horse<Enter>");
+    assert!(console.shows("Code") && console.shows("a code of your authenticator is needed"));
+    console.press("<Enter>");
+    assert_eq!(console.calls.len(), 1, "nothing was typed yet");
+    console.press("123456<Enter>");
+    assert!(console.shows("this code is wrong, or was used") && !console.shows("123456"));
+    console.registry.failure = None;
+    console.press("234567");
+    assert!(!format!("{:?}", console.state).contains("234567"));
+    console.press("<Enter>");
+    let said = |call: &Call| match call {
+        Call::Login { password, otp, .. } => {
+            Some((password.expose().to_owned(), otp.as_ref().map(|otp| otp.expose().to_owned())))
+        }
+        _ => None,
+    };
+    let asked: Vec<_> = console.calls.iter().filter_map(said).collect();
+    let with = |otp: Option<&str>| ("correct horse".to_owned(), otp.map(str::to_owned));
+    assert_eq!(asked, [with(None), with(Some("123456")), with(Some("234567"))]);
+    assert!(console.state.who.is_some() && console.state.login.is_none());
+    // Esc leads back to the password.
+    let mut console = signed_out();
+    console.registry.failure = Some(refused(ProblemType::SecondFactorRequired));
+    console.press("correct horse<Enter><Esc>");
+    assert!(!console.shows("Code") && !console.shows("**"));
+}
+
+/// One of one's own: the secret in groups of four, then the recovery codes, which no key but Enter takes away.
+#[test]
+fn setting_a_second_factor_up() {
+    let mut console = signed_out();
+    console.press("correct horse<Enter>");
+    console.press(":second factor<Enter>");
+    assert!(console.shows("set up a second factor"), "{}", console.screen());
+    console.press("correct horse<Enter>");
+    assert!(console.shows("JBSW Y3DP EHPK 3PXP") && console.shows("otpauth://totp/mreg:alice"));
+    assert!(!format!("{:?}", console.state).contains("JBSWY3DP"));
+    console.press("123456<Enter>");
+    assert!(console.shows("abcd-efgh-ijkl-mnop") && console.shows("qrst-uvwx-yz23-4567"));
+    console.press("<Esc>x");
+    assert!(console.shows("abcd-efgh-ijkl-mnop"));
+    console.press("<Enter>");
+    assert!(!console.shows("abcd-efgh-ijkl-mnop") && console.state.enrol.is_none());
+    assert!(console.calls.iter().any(|call| matches!(call, Call::ConfirmTotp { code } if code.expose() == "123456")));
 }
 
 #[test]
@@ -413,6 +464,7 @@ fn another_user() {
         username: "alice".parse().unwrap(),
         role: Role::Admin,
         must_change_password: false,
+        must_enrol_totp: false,
     };
     let reply = common::client::Reply { body: session, request_id: String::new(), log_index: None, etag: None };
     console.feed(EventKind::Reply { id, result: Box::new(Ok(tui::action::Answer::Session(reply))) });

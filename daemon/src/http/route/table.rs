@@ -643,11 +643,12 @@ static LOGIN: Endpoint = Endpoint {
     tag: SIGN_IN,
     summary: "Sign in",
     text: "Wrong user and wrong password get the same answer in the same time. After 5 failures in 15 minutes the user \
-           is blocked from that network for 15 minutes.",
+           is blocked from that network for 15 minutes. Where the user has a second factor and the password is right, `otp` \
+           is asked for: a code works once, and missing and wrong ones count as failures, too.",
     audit: Always(&Action::AuthLogin),
     body: Body::JsonOrForm("Login"),
     answers: &[json(200, &[Content::Json("Token")], &[H::Logged], "A token, to be sent as `Authorization: Bearer`.")],
-    problems: &[P::BadCredentials, P::TooManyRequests],
+    problems: &[P::BadCredentials, P::SecondFactorRequired, P::TooManyRequests],
     ..PLAIN
 };
 static REFRESH: Endpoint = Endpoint {
@@ -700,6 +701,50 @@ static CHANGE_OWN_PASSWORD: Endpoint = Endpoint {
     body: Body::Json("OwnPassword"),
     answers: &[Success { status: 204, text: "Changed.", content: &[], headers: &[H::Logged] }],
     problems: &[P::BadCredentials, P::WeakPassword, P::TooManyRequests],
+    ..PLAIN
+};
+static ENROL_TOTP: Endpoint = Endpoint {
+    id: "enrol_totp",
+    method: "POST",
+    template: "/me/totp",
+    tag: SIGN_IN,
+    summary: "Make a secret for one's second factor",
+    text: "TOTP by RFC 6238: SHA-1, 6 digits, 30 seconds. The secret is shown this once, and replaces one that was not \
+           confirmed. It is asked for at a sign-in once a code of it has come to `POST /me/totp/confirm`.",
+    access: Session,
+    audit: Always(&Action::UserTotpEnrol),
+    body: Body::Json("EnrolTotp"),
+    answers: &[json(200, &[Content::Json("TotpSecret")], &[H::Logged], "The secret.")],
+    problems: &[P::BadCredentials, P::Conflict, P::Forbidden, P::TooManyRequests],
+    ..PLAIN
+};
+static CONFIRM_TOTP: Endpoint = Endpoint {
+    id: "confirm_totp",
+    method: "POST",
+    template: "/me/totp/confirm",
+    tag: SIGN_IN,
+    summary: "Turn one's second factor on",
+    text: "By a code of the secret that was made last. Ends one's other sessions. The recovery codes are shown this once; each \
+           is good for one sign-in without the authenticator.",
+    access: Session,
+    audit: Always(&Action::UserTotpEnable),
+    body: Body::Json("ConfirmTotp"),
+    answers: &[json(200, &[Content::Json("RecoveryCodes")], &[H::Logged], "The recovery codes.")],
+    problems: &[P::Conflict, P::Forbidden, P::TooManyRequests],
+    ..PLAIN
+};
+static DISABLE_TOTP: Endpoint = Endpoint {
+    id: "disable_totp",
+    method: "POST",
+    template: "/me/totp/disable",
+    tag: SIGN_IN,
+    summary: "Give one's second factor up",
+    text: "Ends one's other sessions. Where the registry demands a second factor, another has to be set up next.",
+    access: Session,
+    audit: Always(&Action::UserTotpDisable),
+    body: Body::Json("DisableTotp"),
+    answers: &[Success { status: 204, text: "It is not asked for any more.", content: &[], headers: &[H::Logged] }],
+    problems: &[P::BadCredentials, P::SecondFactorRequired, P::Conflict, P::Forbidden, P::TooManyRequests],
     ..PLAIN
 };
 static REGISTER: Endpoint = Endpoint {
@@ -849,6 +894,22 @@ static SET_PASSWORD: Endpoint = Endpoint {
     body: Body::Json("NewPassword"),
     answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user.")],
     problems: &[P::NotFound, P::Conflict, P::WeakPassword],
+};
+
+static RESET_TOTP: Endpoint = Endpoint {
+    id: "reset_totp",
+    method: "POST",
+    template: "/users/{name}/totp/reset",
+    tag: USERS_TAG,
+    summary: "Take a user's second factor away",
+    text: "For who has lost authenticator and recovery codes. Ends all of the user's sessions; the password alone is asked for \
+           next, and where the registry demands a second factor, another has to be set up then. API tokens stay.",
+    access: USERS,
+    audit: Always(&Action::UserTotpReset),
+    params: &[IDEMPOTENCY_KEY],
+    answers: &[json(200, &[Content::Json("UserChanged")], &[H::ETag, H::Logged], "The user.")],
+    problems: &[P::NotFound, P::Conflict, P::IdempotencyKeyReused],
+    ..PLAIN
 };
 
 // ---- API tokens -----------------------------------------------------------------------------------------------------
@@ -1923,7 +1984,8 @@ static SHOW_AUDIT_ENTRY: Endpoint = Endpoint {
 const TEXT: Content = Content::Octets("text/plain; charset=utf-8");
 const OCTETS: Content = Content::Octets("application/octet-stream");
 /// Of what may be public or not.
-const HASHES_PROBLEMS: [P; 4] = [P::NotFound, P::Unauthenticated, P::PasswordChangeRequired, P::TooManyRequests];
+const HASHES_PROBLEMS: [P; 5] =
+    [P::NotFound, P::Unauthenticated, P::PasswordChangeRequired, P::SecondFactorEnrolment, P::TooManyRequests];
 
 static LOG_CHECKPOINT: Endpoint = Endpoint {
     id: "log_checkpoint",
@@ -2344,12 +2406,15 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 112] = [
+    pub const ALL: [&'static Endpoint; 116] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
         &ME,
         &CHANGE_OWN_PASSWORD,
+        &ENROL_TOTP,
+        &CONFIRM_TOTP,
+        &DISABLE_TOTP,
         &REGISTER,
         &LIST_MODELS,
         &PUBLISH,
@@ -2399,6 +2464,7 @@ impl Route {
         &DELETE_USER,
         &REVOKE_SESSIONS,
         &SET_PASSWORD,
+        &RESET_TOTP,
         &LIST_ROLES,
         &LIST_TOKENS,
         &CREATE_TOKEN,
@@ -2480,6 +2546,9 @@ impl Route {
             Self::Logout => &LOGOUT,
             Self::Me => &ME,
             Self::ChangeOwnPassword => &CHANGE_OWN_PASSWORD,
+            Self::EnrolTotp => &ENROL_TOTP,
+            Self::ConfirmTotp => &CONFIRM_TOTP,
+            Self::DisableTotp => &DISABLE_TOTP,
             Self::Register => &REGISTER,
             Self::ListRoles => &LIST_ROLES,
             Self::ListUsers => &LIST_USERS,
@@ -2488,6 +2557,7 @@ impl Route {
             Self::DeleteUser { .. } => &DELETE_USER,
             Self::RevokeSessions { .. } => &REVOKE_SESSIONS,
             Self::SetPassword { .. } => &SET_PASSWORD,
+            Self::ResetTotp { .. } => &RESET_TOTP,
             Self::ListTokens => &LIST_TOKENS,
             Self::CreateToken => &CREATE_TOKEN,
             Self::ShowToken { .. } => &SHOW_TOKEN,

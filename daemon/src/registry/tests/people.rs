@@ -36,7 +36,7 @@ impl Bench {
 
     async fn token(&self, user: &str, password: &str) -> String {
         let caller = anonymous("198.51.100.7");
-        done(self.registry.login(&caller, user, secret(password)).await).value.access_token
+        done(self.registry.login(&caller, user, secret(password), None).await).value.access_token
     }
 
     async fn caller(&self, token: &str) -> Result<Caller, RegistryError> {
@@ -146,7 +146,7 @@ async fn sessions_end() {
     let token = bench.token("alice", PASSWORD).await;
     done(bench.registry.patch_user(&admin, &alice, patch(None, Some(true))).await);
     assert!(bench.caller(&token).await.is_err());
-    let disabled = refused(bench.registry.login(&anonymous("192.0.2.1"), "alice", secret(PASSWORD)).await);
+    let disabled = refused(bench.registry.login(&anonymous("192.0.2.1"), "alice", secret(PASSWORD), None).await);
     assert!(matches!(disabled, RegistryError::BadCredentials));
 }
 
@@ -173,8 +173,9 @@ async fn own_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lockout() {
     let bench = Bench::with_users(&[("alice", Role::Viewer)]).await;
-    let login =
-        async |ip: &str, user: &str, password: &str| bench.registry.login(&anonymous(ip), user, secret(password)).await;
+    let login = async |ip: &str, user: &str, password: &str| {
+        bench.registry.login(&anonymous(ip), user, secret(password), None).await
+    };
     let unknown = refused(login("192.0.2.1", "my-secret-typed-as-a-name", PASSWORD).await);
     assert!(matches!(unknown, RegistryError::BadCredentials));
     let entry = bench.last("auth.login").await;

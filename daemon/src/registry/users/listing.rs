@@ -13,7 +13,7 @@ use crate::registry::cursor::{self, Seek, Sought};
 use crate::registry::error::RegistryError;
 use crate::registry::fetch::{bounded, list_id};
 use crate::registry::grants;
-use crate::registry::{Inner, render};
+use crate::registry::{Inner, render, totp};
 use crate::store::View;
 use crate::store::records::UserRecord;
 
@@ -110,7 +110,8 @@ pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Res
         let failed = failures.of(user.name.as_str());
         let (sessions, tokens) = (view.sessions_of(&user.id)?, view.api_tokens_of(&user.id)?);
         let shown = render::user(user, &sessions, &tokens, failed, now_ms);
-        items.push(User { grants: grants::of(view, &user.id)?, ..shown });
+        let totp = totp::is_on(view.second_factor(&user.id)?.as_ref());
+        items.push(User { grants: grants::of(view, &user.id)?, totp, ..shown });
     }
     Ok(Page { items, total: Some(total), next_cursor, prev_cursor })
 }

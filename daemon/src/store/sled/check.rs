@@ -797,6 +797,7 @@ fn key_name(key: &[u8]) -> String {
         b'H' => "webhook",
         b'j' => "progress of a webhook",
         b'E' => "grants of user",
+        b'O' => "second factor of user",
         b'F' => "quota",
         b'f' => "usage",
         b'Y' => "retention rule",

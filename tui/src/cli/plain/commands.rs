@@ -15,7 +15,7 @@ use crate::export::{Format, Kind};
 use crate::run::bare::GIVE_UP;
 use crate::state::deeds::{Tier, grants_in_words};
 use crate::state::{Overlay, Screen};
-use crate::update::{acknowledge, download, export, log_out, sign_in_again, trust_key, undo, upload};
+use crate::update::{acknowledge, download, export, log_out, set_up_factor, sign_in_again, trust_key, undo, upload};
 use crate::view::overlay_lines;
 
 /// Rows of a page.
@@ -49,6 +49,7 @@ const HELP: &[(&str, &str)] = &[
     ("profiles, profile NAME", "the daemons there are; another one"),
     ("remember on|off", "keep the session until logout, or no more"),
     ("login, logout", "sign in, or end the session"),
+    ("second-factor", "set up a second factor for your own sign-ins"),
     ("help, quit", "this list; the end"),
 ];
 
@@ -100,6 +101,11 @@ impl Plain {
             ("remember", [on]) if on == "on" || on == "off" => self.remember(on == "on"),
             ("login", []) => {
                 sign_in_again(&mut self.bare.engine.state, "sign in");
+                Ok(())
+            }
+            ("second-factor", []) => {
+                let actions = set_up_factor(&mut self.bare.engine.state);
+                self.bare.act(actions);
                 Ok(())
             }
             ("logout", []) => {
