@@ -513,12 +513,12 @@ fn disaster() {
     let mut new = machine();
     restore(&new, &moved, &["--with-keys", "--newest"]);
     assert!(files(&new.key_dir()).iter().all(|path| mode(path) == 0o600));
-    // Receivers of webhooks know their secrets still: those follow from a key of their own.
-    let key = |daemon: &Daemon| fs::read(daemon.key_dir().join("webhook.key")).unwrap();
-    let restored_key = key(&new);
-    assert!(restored_key == key(&daemon), "the key of webhooks moves, too");
+    // Receivers of webhooks know their secrets still, and so do authenticators: those follow from keys of their own.
+    let keys = |daemon: &Daemon| ["webhook.key", "totp.key"].map(|name| fs::read(daemon.key_dir().join(name)).unwrap());
+    let restored_keys = keys(&new);
+    assert!(restored_keys == keys(&daemon), "the keys of webhooks and second factors move, too");
     new.restart();
-    assert!(key(&new) == restored_key);
+    assert!(keys(&new) == restored_keys);
     let restored = signed_in(&new);
     assert_eq!(restored.value("/status")["log"]["vkey"], *vkey);
     assert!(download(&restored, "lost") == samples::safetensors(2));

@@ -111,6 +111,19 @@ fn what_is_no_token() {
     token.client.get("/models").expect(200);
 }
 
+/// For some names, a token has nothing that is of all of them, such as the log, unless that is said.
+#[test]
+fn names_and_what_has_none() {
+    let daemon = Daemon::start();
+    let aud = daemon.user("aud", Role::Auditor);
+    let named = make(&aud, &json!({"label": "n", "names": ["team/*"]}));
+    named.client.get("/models").expect(200);
+    assert!(named.client.get("/audit-logs").problem("forbidden").detail.contains("audit.read"));
+    let both = make(&aud, &json!({"label": "b", "names": ["team/*"], "permissions": ["model.read", "audit.read"]}));
+    both.client.get("/audit-logs").expect(200);
+    make(&aud, &json!({"label": "all"})).client.get("/audit-logs").expect(200);
+}
+
 /// A scope only ever narrows: by permissions, with a refusal that says so.
 #[test]
 fn scopes() {

@@ -269,7 +269,7 @@ mod tests {
     fn rows() {
         let user = json!({"username": "eve", "id": "usr_1", "role": "viewer", "disabled": true, "sessions": 2});
         let csv = Format::Csv { raw: false };
-        assert_eq!(row(Kind::Users, csv, &user), "eve,usr_1,viewer,true,,2,,,\r\n");
+        assert_eq!(row(Kind::Users, csv, &user), "eve,usr_1,viewer,true,,,2,,,\r\n");
         assert_eq!(head(Kind::Users, csv).matches(',').count(), row(Kind::Users, csv, &user).matches(',').count());
         assert!(row(Kind::Users, Format::JsonLines, &user).ends_with("}\n"));
         assert_eq!(head(Kind::Users, Format::JsonLines), "");

@@ -38,7 +38,7 @@ use crate::durable::{self, MODE_FILE};
 use crate::http::control::{Lines, Operator};
 use crate::registry::Registry;
 use crate::registry::backup::BackupHold;
-use crate::{BLOBS_DIR, TOKEN_KEY_FILE, WEBHOOK_KEY_FILE, clock};
+use crate::{BLOBS_DIR, TOKEN_KEY_FILE, TOTP_KEY_FILE, WEBHOOK_KEY_FILE, clock};
 
 /// Octets of the largest file of keys, with room to spare.
 const KEY_OCTETS_MAX: usize = 64 * 1024;
@@ -51,12 +51,12 @@ const HOLD_WITHIN: Duration = Duration::from_secs(60);
 /// The result of a verification, beside the manifest.
 const VERIFIED: &str = "restore-verified.json";
 
-/// Whether a file of the key directory is one to keep: the log's keys, and those of tokens and webhooks. The mark is none: it says how far
+/// Whether a file of the key directory is one to keep: the log's keys, and those of tokens, webhooks and second factors. The mark is none: it says how far
 /// the log had come, which a backup can't know.
 fn is_kept_key(name: &str) -> bool {
     let id = name.strip_prefix("log.").and_then(|rest| rest.strip_suffix(".key"));
     let is_later = id.is_some_and(|id| id.len() == 8 && id.bytes().all(|octet| octet.is_ascii_hexdigit()));
-    name == "log.key" || is_later || name == TOKEN_KEY_FILE || name == WEBHOOK_KEY_FILE
+    name == "log.key" || is_later || [TOKEN_KEY_FILE, WEBHOOK_KEY_FILE, TOTP_KEY_FILE].contains(&name)
 }
 
 /// Who keeps blobs from being removed.

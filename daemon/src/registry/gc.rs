@@ -253,7 +253,7 @@ impl Inner {
         let (inner, runtime, counted) = (Arc::clone(self), Handle::current(), self.tasks.hold());
         let work = move || {
             let _counted = counted;
-            let _turn = turn;
+            let turn = turn;
             give_way(false);
             let _entered = runtime.enter();
             let by_clock = tell.is_none();
@@ -268,6 +268,8 @@ impl Inner {
                     collection.say(GcLine::Remark { what: format!("the collection could not be done: {error}") });
                 }
             }
+            // Whoever sees the end of this one may begin another.
+            drop(turn);
             drop(collection);
             drop(inner);
             let _nobody_waits = done.send(());

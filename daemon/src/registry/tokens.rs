@@ -294,10 +294,12 @@ fn actor_at(records: &dyn Records, token: ApiTokenRecord, secret: u64, now_ms: i
     })
 }
 
-/// What a token allows, of whatever its user may. Managing users is in no scope in which it isn't written.
+/// What a token allows, of whatever its user may. Managing users is in no scope in which it isn't written; where the token is
+/// for some names only, neither is what has no name, such as the log.
 fn scope_permissions(token: &ApiTokenRecord) -> Vec<Permission> {
     let is_in = |permission: &Permission| match &token.permissions {
         Some(list) => list.iter().any(|name| name == permission.as_str()),
+        None if token.names.is_some() => permission.is_of_models(),
         None => *permission != Permission::UserManage,
     };
     Role::Admin.permissions().iter().copied().filter(is_in).collect()

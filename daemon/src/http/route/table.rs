@@ -941,7 +941,8 @@ static CREATE_TOKEN: Endpoint = Endpoint {
     summary: "Make an API token",
     text: "For oneself, signed in with a password, or with `user.manage` for a service account. The token stands in the \
            answer, once; only a hash of it is kept. It can do at most what its user may at the time of each request, less \
-           what its scope leaves out. `user.manage` must be named to be in it, and is as good as being an admin: without it no \
+           what its scope leaves out. A token for some names has permissions about models alone, unless others are named \
+           (`audit.read` is of the whole log). `user.manage` must be named to be in any, and is as good as being an admin: without it no \
            API token makes, lists, rotates or revokes any. There is no `Idempotency-Key` here: the answer can't be given \
            again. A user has at most 50 tokens.",
     access: SignedIn,
