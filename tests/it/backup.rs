@@ -461,7 +461,7 @@ fn disaster() {
     let id = generations(&daemon, &dir).remove(0);
     let keys = dir.join("generations").join(&id).join("keys");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert!(files(&keys).len() == 3 && files(&keys).iter().all(|path| mode(path) == 0o600));
+    assert!(files(&keys).len() == 4 && files(&keys).iter().all(|path| mode(path) == 0o600));
     assert!(files(&dir).iter().all(|path| mode(path) & 0o077 == 0), "nobody else reads any of it");
     admin.upload("lost", "m.safetensors", &samples::safetensors(2));
     daemon.stop();

@@ -253,7 +253,10 @@ mod tests {
                 assert_eq!(secret.step_of(code, time_s - beside_s), Some(step));
             }
             assert_eq!(secret.step_of(code, time_s + 2 * STEP_S), None);
-            assert_eq!(secret.step_of(code, time_s.saturating_sub(2 * STEP_S)).filter(|found| *found == step), None);
+            // There are no two steps before the first of these times.
+            if let Some(before_s) = time_s.checked_sub(2 * STEP_S) {
+                assert_eq!(secret.step_of(code, before_s), None);
+            }
         }
     }
 
