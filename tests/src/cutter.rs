@@ -78,9 +78,14 @@ impl Cutter {
         let refuse = mode == Mode::Refuse;
         *self.shared.mode.lock().unwrap() = mode;
         if refuse {
-            for stream in self.shared.open.lock().unwrap().drain(..) {
-                let _gone = stream.shutdown(Shutdown::Both);
-            }
+            self.cut();
+        }
+    }
+
+    /// Cuts what is open now. New connections are treated as before.
+    pub fn cut(&self) {
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            let _gone = stream.shutdown(Shutdown::Both);
         }
     }
 
