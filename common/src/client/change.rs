@@ -301,7 +301,7 @@ impl Client {
     /// `POST /users/{name}/totp/reset`: takes a user's second factor away, and ends the user's sessions.
     ///
     /// # Errors
-    /// [`ProblemType::Conflict`] where there is none; those of every change.
+    /// [`Conflict`](crate::problem::ProblemType::Conflict) where there is none; those of every change.
     pub async fn reset_totp(&self, name: &str, condition: &Condition) -> Result<Reply<UserChanged>, ClientError> {
         self.change(Method::POST, Target::new(&["users", name, "totp", "reset"]), None, &condition.key()).await
     }

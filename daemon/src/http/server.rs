@@ -14,7 +14,7 @@
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
-//! | a connection without a request, at the stop | [`LAST_REQUEST`] | closed |
+//! | a connection without a request, at the stop | `LAST_REQUEST` | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
 pub(crate) mod line;

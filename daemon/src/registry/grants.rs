@@ -7,7 +7,7 @@
 //! that isn't there.
 //!
 //! Grants are read with the session on every request, so a change of them holds from the next one on, on every daemon; what
-//! takes long asks again when it is committed ([`as_now`]).
+//! takes long asks again when it is committed (`as_now`).
 
 use std::sync::Arc;
 

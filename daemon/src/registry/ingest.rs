@@ -238,7 +238,7 @@ impl Registry {
     }
 
     /// This daemon's items that came to a version since then, oldest first: at most so many, the newest of them. The log is
-    /// looked through by its chain of uploads, [`ARRIVED_PAGES_MAX`] pages of it.
+    /// looked through by its chain of uploads, `ARRIVED_PAGES_MAX` pages of it.
     ///
     /// # Errors
     /// `Corrupt`, `Internal`.

@@ -10,7 +10,7 @@
 //! ([`crate::blobs::Blobs::remove_unneeded`], [`crate::blobs::Blobs::commit_within`]), where the store of blobs has such a
 //! thing; where it doesn't, nothing is removed.
 //!
-//! A backup holds all removals while it copies ([`Inner::hold_removals`]). That is looked at after the log has said that a blob is
+//! A backup holds all removals while it copies (`Inner::hold_removals`). That is looked at after the log has said that a blob is
 //! free and before its bytes go: a blob that is being removed can't be pointed to again before that has ended, so whatever
 //! is pointed to once the hold is there stays until it ends.
 

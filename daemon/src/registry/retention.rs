@@ -1,7 +1,7 @@
 //! Retention: rules by which versions go. Knows what a rule selects, when it is carried out and in what steps; refuses to know
 //! how a version is deleted or purged.
 //!
-//! One function says what goes, [`select::goes`]: for a preview, for a run, and once more on the writing thread when it happens, so that
+//! One function says what goes, `select::goes`: for a preview, for a run, and once more on the writing thread when it happens, so that
 //! whatever has changed meanwhile counts. A run walks the models of the rule by name (or, for a purge, what was deleted by the
 //! end of its time), in commits of a few versions of one model, each with its entry that names the rule. That a run has ended
 //! is a commit, too. A stop or a kill in between leaves a rule that is due: it is walked anew, and what is gone is gone.
