@@ -5,6 +5,8 @@ use common::api::{IngestState, State};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, UserQuery};
 use serde_json::Value;
 
+use crate::state::audit;
+
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
 /// The fields of a filter for models.
@@ -73,7 +75,7 @@ fn left_out<'a>(word: &'a str, known: &[&'static str], count: usize) -> Result<O
 
 /// Whether an entry is one that a query asks for, as the daemon decides it.
 pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
-    let text = |path: &[&str]| crate::state::audit::field(entry, path).to_owned();
+    let text = |path: &[&str]| audit::field(entry, path).to_owned();
     let is = |wanted: &str, found: &[String]| wanted.is_empty() || found.iter().any(|found| found == wanted);
     let action = text(&["action"]);
     let is_action = |wanted: &str| match wanted.strip_suffix(".*") {
@@ -84,7 +86,7 @@ pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
     let is_left_out = |pair: &String| match pair.split_once(':') {
         Some(("actor", actor)) => is(actor, &[text(&["actor", "id"]), text(&["actor", "name"])]),
         Some(("action", wanted)) => is_action(wanted),
-        Some(("target", target)) => is(target, &[text(&["target", "id"])]),
+        Some(("target", target)) => is_target(target, entry),
         Some(("outcome", outcome)) => is(outcome, &[text(&["outcome"])]),
         Some(("ip", ip)) => is(ip, &[text(&["req", "ip"])]),
         _ => false,
@@ -95,11 +97,18 @@ pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
     action_fits
         && !query.not.iter().any(is_left_out)
         && is(&query.actor, &[text(&["actor", "id"]), text(&["actor", "name"])])
-        && is(&query.target, &[text(&["target", "id"])])
+        && (query.target.is_empty() || is_target(&query.target, entry))
         && is(&query.outcome, &[text(&["outcome"])])
         && is(&query.ip, &[text(&["req", "ip"])])
         && (query.since.is_empty() || ms(&query.since).is_none_or(|since| at.is_some_and(|at| at >= since)))
         && (query.until.is_empty() || ms(&query.until).is_none_or(|until| at.is_some_and(|at| at <= until)))
+}
+
+/// Whether an entry is about a thing, by its id or by the name that it had then; `kind:` may stand before either.
+fn is_target(wanted: &str, entry: &Value) -> bool {
+    let about = |path: &str| audit::field(entry, &["target", path]);
+    let wanted = wanted.strip_prefix(about("kind")).and_then(|rest| rest.strip_prefix(':')).unwrap_or(wanted);
+    about("id") == wanted || audit::name_then(entry).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
 }
 
 /// A query for models from text such as `router alias:prod tag:lang:de state:deleted`; words without a field are looked for
@@ -407,6 +416,22 @@ mod tests {
             ("-alias:", "needs a value"),
         ] {
             assert!(model_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    /// A thing is meant by its id, or by the name that it had when the entry was made.
+    #[test]
+    fn targets() {
+        let entry = serde_json::json!({"target": {"kind": "model", "id": "01J"}, "data": {"name": "team/tts"}});
+        for (filter, fits) in [
+            ("target:01J", true),
+            ("target:team/tts", true),
+            ("target:model:Team/TTS", true),
+            ("target:user:team/tts", false),
+            ("target:team/t", false),
+            ("-target:team/tts", false),
+        ] {
+            assert_eq!(matches(&audit_query(filter).unwrap(), &entry), fits, "{filter}");
         }
     }
 

@@ -343,6 +343,18 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if key.code == Code::Esc && !typed.is_empty() {
         return;
     }
+    // Whoever types ahead does not wait until a digit alone is the number of a screen: before a key that counts nothing it is.
+    let may_count = match state.settings.keys.lookup(state.context(), &key.to_string()) {
+        Meaning::Prefix => true,
+        Meaning::Command(binding) => binding.command.moves(),
+        Meaning::None => false,
+    };
+    if typed.len() == 1 && digits == 1 && !may_count {
+        if digit_alone(state, &typed, out) {
+            screen_key(state, key, out);
+        }
+        return;
+    }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
         Meaning::Command(binding) => match asked_anew(state, binding, out) {
@@ -351,6 +363,21 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         },
         Meaning::None => {
             say(state, Level::Info, format!("{prefix}{key} does nothing here; ? lists the keys"), out);
+        }
+    }
+}
+
+/// What a digit means that is no count. Says whether it was the number of a screen that this user may see.
+fn digit_alone(state: &mut State, typed: &str, out: &mut Vec<Action>) -> bool {
+    let Meaning::Command(binding) = state.settings.keys.lookup(Context::Everywhere, typed) else { return false };
+    match refusal(state.who.as_ref(), binding.permission) {
+        Some(why) => {
+            say(state, Level::Warning, format!("{typed}: {why}"), out);
+            false
+        }
+        None => {
+            command(state, binding.command, None, out);
+            true
         }
     }
 }
@@ -696,12 +723,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         }
         TimerId::Digit => {
             let typed = std::mem::take(&mut state.typed);
-            if let Meaning::Command(binding) = state.settings.keys.lookup(Context::Everywhere, &typed) {
-                match refusal(state.who.as_ref(), binding.permission) {
-                    Some(why) => say(state, Level::Warning, format!("{typed}: {why}"), out),
-                    None => command(state, binding.command, None, out),
-                }
-            }
+            digit_alone(state, &typed, out);
         }
         TimerId::Health => health::due(state, out),
         TimerId::Queue => queue::due(state, out),

@@ -42,6 +42,19 @@ fn moving_in_models() {
     }
 }
 
+/// The number of a screen counts for the next key at once, unless that is one that moves: nobody who types ahead acts on the
+/// screen before.
+#[test]
+fn typed_ahead() {
+    let mut console = console();
+    console.press("5/bob<Enter>");
+    assert_eq!((console.state.screen, console.state.users.filter.as_str()), (Screen::Users, "bob"));
+    console.press("1").wait(400).press("6D");
+    assert_eq!((console.state.screen, console.state.dialog.is_none()), (Screen::Health, true));
+    console.press("1").wait(400).press("3j");
+    assert_eq!((console.state.screen, console.state.models.list.ordinal()), (Screen::Models, Some(4)));
+}
+
 /// The end of a long list costs one request, not all of them; back at the start costs one more.
 #[test]
 fn the_end_is_read_backwards() {
