@@ -457,6 +457,34 @@ fn life() {
     assert!(left.exists(), "a check changes nothing");
 }
 
+/// The most memory that a process had so far, in octets.
+fn memory_peak(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Memory hangs on how many parts are under way, never on how large a file is: after some files of 64 MiB, which fill what the
+/// allocator keeps for each thread, one six times as large takes nothing near to its size.
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    const MIB: usize = 1 << 20;
+    let server = S3Server::start();
+    let daemon = daemon(&server, &[]);
+    let admin = daemon.admin();
+    let mut peaks = Vec::new();
+    for (n, octets) in [64 * MIB, 64 * MIB, 64 * MIB, 64 * MIB, 384 * MIB].into_iter().enumerate() {
+        let name = format!("m{n}");
+        let file = samples::large_safetensors(octets, u8::try_from(n).unwrap());
+        let put = admin.request("PUT", &format!("/models/{name}/artifact?filename=m.safetensors"));
+        put.body("application/octet-stream", file.clone()).send().expect(201);
+        assert!(download(&admin, &name) == file);
+        peaks.push(memory_peak(&daemon));
+    }
+    println!("most memory so far, after each: {peaks:?} octets");
+    assert!(peaks[4] - peaks[3] < 64 << 20, "{peaks:?}");
+}
+
 /// Another registry must not take this one's objects for what a crash left behind; and a start says what it can't do.
 #[test]
 fn starts_that_are_refused() {
