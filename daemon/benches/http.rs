@@ -3,7 +3,8 @@
 //!
 //! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
 //! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
-//! Parts: `reads`, `logins`. `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX=address:port` adds nginx.
+//! Parts: `reads`, `peers`, `logins`. `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX`, `MREG_BENCH_FASTAPI` and
+//! `MREG_BENCH_MLFLOW` (addresses with ports) name peers; `benches/run` starts those that are installed.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -35,8 +36,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
-use crate::child::{Daemon, PASSWORD, login};
-use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, setting};
+use crate::child::{ADMIN, Daemon, PASSWORD, login};
+use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, peer, setting};
 use crate::wire::{ask, closed_loop, paced, request};
 
 /// Connections of the load.
@@ -58,6 +59,9 @@ fn main() {
     let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
     if figures::wanted("reads") {
         reads(&runtime, rounds);
+    }
+    if figures::wanted("peers") {
+        peers(&runtime, rounds);
     }
     if figures::wanted("logins") {
         logins(&runtime, rounds);
@@ -94,7 +98,7 @@ fn reads(runtime: &Runtime, rounds: usize) {
     ];
     subjects.push(Subject { name: "GET livez", target: "/livez".into(), ..of("", &silent, None) });
     let token = content.token.clone();
-    if let Some(address) = nginx() {
+    if let Some(address) = peer("nginx") {
         subjects.push(Subject {
             name: "nginx, a fixed reply",
             address,
@@ -127,13 +131,57 @@ fn reads(runtime: &Runtime, rounds: usize) {
                 ratios.push(last.rate / limit.rate);
             }
             let ratio = median(&ratios);
-            let ratio = subject.goal.map_or_else(|| format!("{ratio:.2} ×"), |goal| at_least(ratio, goal));
+            let ratio = subject.goal.map_or_else(|| format!("{ratio:.2} ×"), |goal| at_least(format_args!("{}, beside bare hyper, client {client:?}", subject.name), ratio, "×", goal));
             println!(
                 "{:30} {:>7.0}/s  p50 {:>5.2} ms  p99 {:>5.2} ms  cpu {:>4.0} µs;  bare {:>7.0}/s  cpu {:>4.0} µs   {ratio}",
                 subject.name, last.rate, last.p50_ms, last.p99_ms, last.cpu_us, limit.rate, limit.cpu_us
             );
         }
     }
+}
+
+// ---- peers ----------------------------------------------------------------------------------------------------------
+
+/// The same question to registries in Python, where a script started them: a model by its id, with a token where there are
+/// tokens.
+fn peers(runtime: &Runtime, rounds: usize) {
+    let daemon = Daemon::start(&[]);
+    let of = |name, address, target, token| Subject { name, address, target, token, goal: None, pid: None };
+    let ours = of("mregd", daemon.address, format!("/models/{}", publish(&daemon)), daemon.token.clone());
+    let peers = [peer("fastapi").map(|address| (fastapi(address), 100.0)), peer("mlflow").map(|address| (mlflow(address), 400.0))];
+    for ((name, address, target, token), goal) in peers.into_iter().flatten() {
+        heading(format_args!("GET model, {CONNECTIONS} connections, beside {name}"));
+        let theirs = of(name, address, target, token);
+        let mut ratios = Vec::new();
+        for _ in 0..rounds {
+            let (theirs, ours) = (Client::Own.run(runtime, &theirs), Client::Own.run(runtime, &ours));
+            println!("mregd {:.0}/s   {name} {:.0}/s   p99 {:.2} ms, {:.2} ms", ours.rate, theirs.rate, ours.p99_ms, theirs.p99_ms);
+            ratios.push(ours.rate / theirs.rate);
+        }
+        println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", goal));
+    }
+}
+
+/// Name, address, what to ask for, token.
+type Peer = (&'static str, SocketAddr, String, String);
+
+fn fastapi(address: SocketAddr) -> Peer {
+    const BOUNDARY: &str = "between-the-parts";
+    let token = ask(address, &login(ADMIN, PASSWORD)).json()["access_token"].as_str().unwrap().to_owned();
+    let kind = format!("Content-Type: multipart/form-data; boundary={BOUNDARY}");
+    let form = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"small.bin\"\r\n\r\nsmall\r\n--{BOUNDARY}--\r\n"
+    );
+    let id = ask(address, &request("POST", "/models?name=small", Some(&token), &[&kind], form.as_bytes())).json()["id"].clone();
+    ("FastAPI", address, format!("/models/{id}"), token)
+}
+
+fn mlflow(address: SocketAddr) -> Peer {
+    const API: &str = "/api/2.0/mlflow/registered-models";
+    let body = br#"{"name": "small"}"#;
+    // It is there already where the bench ran before.
+    ask(address, &request("POST", &format!("{API}/create"), None, &["Content-Type: application/json"], body));
+    ("MLflow", address, format!("{API}/get?name=small"), String::new())
 }
 
 /// Publishes a small model; its id.
@@ -224,11 +272,6 @@ fn wrk(subject: &Subject) -> Figures {
     }
 }
 
-/// nginx where a script started one: its address.
-#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
-fn nginx() -> Option<SocketAddr> {
-    std::env::var("MREG_BENCH_NGINX").ok().map(|address| address.parse().unwrap())
-}
 
 /// The limit: hyper and nothing else, in a process of its own.
 struct Bare {
@@ -339,7 +382,7 @@ fn logins(runtime: &Runtime, rounds: usize) {
             flood.sample.seconds
         );
     }
-    println!("p99 flooded / idle: {}", at_most(median(&ratios), 2.0));
+    println!("p99 flooded / idle: {}", at_most("flood of sign-ins: p99 of other requests, beside idle", median(&ratios), "×", 2.0));
 }
 
 /// The limit: how many passwords one thread can verify in a second.

@@ -33,7 +33,7 @@ fn main() {
     }
     figures::machine();
     let rounds = setting("MREG_BENCH_ROUNDS", 5).max(1) as usize;
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_mregd"));
+    let program = mregd();
     let workers = Workers::of_program(program, Ruleset::default(), Limits::default());
     let dir = scratch();
     if figures::wanted("share") {
@@ -76,7 +76,7 @@ fn share(workers: &Workers, dir: &Path, octets: u64, rounds: usize) {
         shares.push(inspected / stored);
         std::fs::remove_file(&path).unwrap();
     }
-    println!("    share {:.5}: {}", median(&shares), at_most(median(&shares), 0.1));
+    println!("    share: {}", at_most("inspection of safetensors beside storing it", median(&shares), "×", 0.1));
 }
 
 /// A file of one tensor, hashed as it is written, and synced.

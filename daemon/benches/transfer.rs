@@ -3,7 +3,7 @@
 //!
 //! Parts: `rates`, `memory`. Sizes by the environment: `MREG_BENCH_TRANSFER_MIB` (2048) for rates, `MREG_BENCH_LARGE_MIB` (4096) for the memory
 //! of one transfer, `MREG_BENCH_MANY_MIB` (32) for each of many, `MREG_BENCH_ROUNDS` (3). `MREG_BENCH_NGINX=address:port`
-//! adds nginx: it must take `PUT /dav/…` and serve it back (`benches/peers/run` sets one up).
+//! adds nginx: it must take `PUT /dav/…` and serve it back (`benches/run` sets one up).
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -31,7 +31,7 @@ use rustix::net::{RecvFlags, recv};
 use sha2::{Digest, Sha256};
 
 use crate::child::Daemon;
-use crate::figures::{at_least, cpu_us_of, heading, median, scratch, setting};
+use crate::figures::{at_least, at_most, cpu_us_of, heading, median, peer, scratch, setting};
 use crate::wire::{Head, ask, read_reply, request};
 
 /// Octets of a chunk of the pattern, as of a read.
@@ -193,7 +193,7 @@ fn fetch_rate(streams: usize, address: SocketAddr, target: &str, token: Option<&
 
 fn rates(octets: u64, rounds: usize) {
     let daemon = Daemon::start(&[]);
-    let nginx = nginx();
+    let nginx = peer("nginx");
     let gib = octets as f64 / GIB;
     heading(format_args!("uploads of {gib:.2} GiB, hashed and durable; GiB/s"));
     let (mut raw, mut form, mut beside) = (Vec::new(), Vec::new(), Vec::new());
@@ -223,10 +223,10 @@ fn rates(octets: u64, rounds: usize) {
             peer.unwrap_or_default()
         );
     }
-    println!("PUT / the slower limit: {}", at_least(median(&raw), 0.6));
-    println!("form / the slower limit: {}", at_least(median(&form), 0.6));
+    println!("PUT / the slower limit: {}", at_least("upload (PUT), beside the slower of hash and write + fdatasync", median(&raw), "×", 0.6));
+    println!("form / the slower limit: {}", at_least("upload (form), beside the slower of hash and write + fdatasync", median(&form), "×", 0.6));
     if !beside.is_empty() {
-        println!("PUT / nginx PUT (not hashed, not synced): {}", at_least(median(&beside), 1.6));
+        println!("PUT / nginx PUT (not hashed, not synced): {}", at_least("upload (PUT), beside nginx PUT", median(&beside), "×", 1.6));
     }
 
     heading(format_args!("downloads of {gib:.2} GiB from the page cache; GiB/s"));
@@ -249,7 +249,7 @@ fn rates(octets: u64, rounds: usize) {
             println!("{streams} streams: {ours:.2} ({cpu:.2} CPU s/GiB){}", peer.unwrap_or_default());
         }
         if !beside.is_empty() {
-            println!("{streams} streams / nginx: {}", at_least(median(&beside), 1.3));
+            println!("{streams} streams / nginx: {}", at_least(format_args!("download, {streams} streams, beside nginx sendfile"), median(&beside), "×", 1.3));
         }
     }
 }
@@ -278,17 +278,6 @@ fn write_seconds(octets: u64) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// nginx where a script started one: its address.
-#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
-fn nginx() -> Option<SocketAddr> {
-    match std::env::var("MREG_BENCH_NGINX") {
-        Ok(address) => Some(address.parse().unwrap()),
-        Err(_unset) => {
-            println!("SKIPPED: no nginx beside it; benches/peers/run starts one");
-            None
-        }
-    }
-}
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
@@ -302,7 +291,7 @@ fn memory_of_one(octets: u64) {
     // A sign-in's memory is kept for a while; a daemon that is idle has given it back.
     std::thread::sleep(Duration::from_secs(16));
     let idle = (daemon.memory_kib("VmRSS"), daemon.memory_kib("RssAnon"));
-    println!("idle {:.1} (own {:.1}), target ≤ 32", mib(idle.0), mib(idle.1));
+    println!("idle (own {:.1}): {}", mib(idle.1), at_most("memory, idle", mib(idle.0), "MiB", 32.0));
     let mut id = String::new();
     let upload = daemon.peak_of(|| id = put_raw(&daemon, "large", octets).1);
     let target = format!("/models/{id}/download");
@@ -311,10 +300,10 @@ fn memory_of_one(octets: u64) {
     });
     for (name, peak) in [("upload", upload), ("download", download)] {
         println!(
-            "{name}: most {:.1} (own {:.1}), {:+.1} over idle, target ≤ +16",
+            "{name}: most {:.1} (own {:.1}), over idle {}",
             mib(peak.0),
             mib(peak.1),
-            mib(peak.0) - mib(idle.0)
+            at_most(format_args!("memory, one {name}, over idle"), mib(peak.0) - mib(idle.0), "MiB", 16.0)
         );
     }
     println!("after: {:.1} (own {:.1})", mib(daemon.memory_kib("VmRSS")), mib(daemon.memory_kib("RssAnon")));
@@ -335,9 +324,9 @@ fn memory_of_many(uploads: usize, octets: u64) {
     });
     let rate = octets as f64 * uploads as f64 / GIB / began.elapsed().as_secs_f64();
     println!(
-        "idle {:.1} MiB, most {:.1} MiB (own {:.1}), target ≤ 200 at 64; {rate:.2} GiB/s in all",
+        "idle {:.1} MiB, most (own {:.1}): {}; {rate:.2} GiB/s in all",
         mib(idle),
-        mib(peak.0),
-        mib(peak.1)
+        mib(peak.1),
+        at_most(format_args!("memory, {uploads} uploads at once"), mib(peak.0), "MiB", 200.0)
     );
 }

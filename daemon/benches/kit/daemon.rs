@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::figures::scratch;
+use crate::figures::{mregd, scratch};
 use crate::wire::{ask, request};
 
 /// The first admin.
@@ -38,7 +38,7 @@ impl Daemon {
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let dir = scratch();
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mregd"))
+        let mut child = Command::new(mregd())
             .current_dir(dir.path())
             .env_clear()
             .env("MREG_DATA_DIR", dir.path().join("data"))

@@ -4,7 +4,9 @@
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use std::fmt::Display;
-use std::path::Path;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -125,16 +127,55 @@ pub(crate) fn heading(text: impl Display) {
     println!("\n## {text}");
 }
 
-/// Whether a ratio meets its target, as words.
-pub(crate) fn at_least(ratio: f64, target: f64) -> String {
-    format!("{ratio:.2} × (target ≥ {target}: {})", verdict(ratio >= target))
+/// A figure that should be at least so much: the figure, its target, and whether it is met, as words. The line also goes to
+/// the table of the run.
+pub(crate) fn at_least(what: impl Display, figure: f64, unit: &str, target: f64) -> String {
+    reached(&what.to_string(), figure, unit, &format!("≥ {target}"), figure >= target)
 }
 
-/// The same for a ratio that should be small.
-pub(crate) fn at_most(ratio: f64, target: f64) -> String {
-    format!("{ratio:.2} × (target ≤ {target}: {})", verdict(ratio <= target))
+/// The same for a figure that should be at most so much.
+pub(crate) fn at_most(what: impl Display, figure: f64, unit: &str, target: f64) -> String {
+    reached(&what.to_string(), figure, unit, &format!("≤ {target}"), figure <= target)
 }
 
-fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "NOT MET" }
+fn reached(what: &str, figure: f64, unit: &str, target: &str, is_met: bool) -> String {
+    let digits = if figure.abs() < 0.01 && figure != 0.0 { 5 } else { 2 };
+    let (figure, verdict) = (format!("{figure:.digits$}"), if is_met { "met" } else { "NOT MET" });
+    note(&format!("| {what} | {target} {unit} | {figure} {unit} | {verdict} |"));
+    format!("{figure} {unit} (target {target}: {verdict})")
+}
+
+/// Says that something was not measured, and why, here and in the table of the run.
+pub(crate) fn skipped(what: &str, why: &str) {
+    println!("SKIPPED: {what}: {why}");
+    note(&format!("| {what} | | | not measured: {why} |"));
+}
+
+/// Adds a line to the table that `benches/run` prints at the end, if it is what runs this.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+fn note(line: &str) {
+    let Some(table) = std::env::var_os("MREG_BENCH_TABLE") else { return };
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(table).unwrap();
+    writeln!(file, "{line}").unwrap();
+}
+
+/// The daemon to measure: the one that `MREGD_BIN` names, as `benches/run` does with the program that is shipped, or the one
+/// that was built with the bench.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+pub(crate) fn mregd() -> PathBuf {
+    let named = std::env::var_os("MREGD_BIN").map(PathBuf::from);
+    named.or(option_env!("CARGO_BIN_EXE_mregd").map(PathBuf::from)).expect("this bench needs MREGD_BIN")
+}
+
+/// A peer that a script started: where it listens, from the environment.
+#[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
+pub(crate) fn peer(name: &str) -> Option<SocketAddr> {
+    let setting = format!("MREG_BENCH_{}", name.to_uppercase());
+    match std::env::var(&setting) {
+        Ok(address) => Some(address.parse().unwrap_or_else(|_error| panic!("{setting} must be an address with a port"))),
+        Err(_unset) => {
+            skipped(&format!("beside {name}"), "it does not run; benches/run starts the peers that are installed");
+            None
+        }
+    }
 }
