@@ -47,7 +47,7 @@ pub fn shown_lines(text: &str) -> String {
 }
 
 /// Characters that have no place in a text that people read: controls, invisible formatting, bidirectional overrides.
-pub(crate) fn is_deceptive(character: char) -> bool {
+pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

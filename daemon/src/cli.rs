@@ -26,7 +26,7 @@ use crate::config::secret::{Readers, SecretError, read_secret, read_secret_file}
 use crate::config::settings::{bytes, span};
 use crate::config::{Config, Loaded, Options, Refused, Row, Secret, scan, settings};
 use crate::error_chain;
-use crate::tls::Identity;
+use crate::tls::{Identity, Protocols};
 
 /// How the process ended: `sysexits.h`, which service managers and scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +264,12 @@ pub struct WitnessArgs {
     /// The file with the witness's key
     #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
     pub key: Option<PathBuf>,
+    /// Speak TLS with this certificate: a file with the chain, PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM, of mode 0600; not the witness's own key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// The form of the diagnostics on standard error
     #[arg(long, value_parser = ["text", "json"], default_value = "text", value_name = "FORM")]
     pub log_format: String,
@@ -1025,7 +1031,7 @@ pub fn config(options: &Options, command: &ConfigCommand) -> Exit {
             loaded.warnings.iter().for_each(|warning| err(&format!("warning: {warning}")));
             loaded.notices.iter().for_each(|notice| err(&format!("note: {notice}")));
             if let Some(files) = &loaded.config.tls
-                && let Err(error) = Identity::load(files)
+                && let Err(error) = Identity::load(files, Protocols::Both)
             {
                 err(&format!("error: MREG_TLS_CERT, MREG_TLS_KEY: {}", error_chain(&error)));
                 return Exit::Config;
@@ -1080,7 +1086,7 @@ fn json_rows(rows: &[Row]) -> String {
 
 /// A path may hold anything; a terminal should not.
 fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    common::shown::shown(text, usize::MAX)
 }
 
 /// Writes a result to standard output. A reader that left (`mregd config show | head`) is no failure.

@@ -31,7 +31,7 @@ use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use self::disk::{Disk, DiskFile, Operation, Space, Verdict, Watch};
 
@@ -137,6 +137,30 @@ pub fn remove_on(disk: &Disk, path: &Path) -> io::Result<()> {
         },
         Err(error) => Err(error),
     }
+}
+
+/// Where a path leads: without links, as far as there is something, and the rest as it is written.
+///
+/// # Errors
+/// What the system says of what is there.
+pub fn resolved(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    for level in path.ancestors() {
+        match level.canonicalize() {
+            Ok(mut found) => {
+                for part in path.strip_prefix(level).unwrap_or(Path::new("")).components() {
+                    match part {
+                        Component::ParentDir => _ = found.pop(),
+                        part => found.push(part),
+                    }
+                }
+                return Ok(found);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(path)
 }
 
 /// The directory that holds the entry `path`: "." for a bare name.

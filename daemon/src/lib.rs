@@ -204,7 +204,7 @@ pub struct Opened {
 
 /// Opens the registry of a configuration: takes the lock, recovers, makes what is missing, the first admin included.
 pub async fn open(config: &Config) -> Result<Opened, StartError> {
-    let settings = registry_settings(config, token_key(config)?)?;
+    let settings = registry_settings(config, Keys::read(config)?)?;
     let options = store_options(config);
     let store = off_the_runtime(move || SledStore::open(&options)).await?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -562,8 +562,31 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// What the registry needs of a configuration, with this key of tokens.
-fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Settings, StartError> {
+/// The keys that a registry works with. They are read once, at the start: a reload goes on with them.
+struct Keys {
+    tokens: Secret,
+    webhooks: Secret,
+    totp: Secret,
+}
+
+impl Keys {
+    /// As given, or from their files, which are made where there are none. Blocks.
+    fn read(config: &Config) -> Result<Self, StartError> {
+        Ok(Self { tokens: token_key(config)?, webhooks: webhook_key(config)?, totp: totp_key(config)? })
+    }
+
+    /// Those in use.
+    fn of(settings: &settings::Settings) -> Self {
+        Self {
+            tokens: settings.jwt_secret.clone(),
+            webhooks: settings.webhooks.key.clone(),
+            totp: settings.totp.key.clone(),
+        }
+    }
+}
+
+/// What the registry needs of a configuration, with these keys. Does no I/O.
+fn registry_settings(config: &Config, keys: Keys) -> Result<settings::Settings, StartError> {
     const MINUTE_S: u64 = 60;
     let protected = |alias: &String| {
         alias.parse().map_err(|error| StartError::Setting {
@@ -572,7 +595,7 @@ fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Se
         })
     };
     Ok(settings::Settings {
-        jwt_secret,
+        jwt_secret: keys.tokens,
         jwt_secret_previous: config.jwt_secret_previous.clone(),
         token_ttl: Duration::from_secs(u64::from(config.access_token_minutes) * MINUTE_S),
         session_ttl: Duration::from_secs(u64::from(config.session_hours) * 60 * MINUTE_S),
@@ -581,7 +604,7 @@ fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Se
             .map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * MINUTE_S)),
         open_registration: config.open_registration,
         totp: settings::TotpSettings {
-            key: totp_key(config)?,
+            key: keys.totp,
             is_own_key: config.totp_key.is_none(),
             required: match config.require_totp {
                 RequireTotp::None => settings::TotpRequired::None,
@@ -621,7 +644,7 @@ fn registry_settings(config: &Config, jwt_secret: Secret) -> Result<settings::Se
             per_user_bytes_max: config.upload_bytes_per_user_max,
         },
         webhooks: settings::WebhookSettings {
-            key: webhook_key(config)?,
+            key: keys.webhooks,
             is_own_key: config.webhooks.key.is_none(),
             allow: config.webhooks.allow.clone(),
         },

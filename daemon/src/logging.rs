@@ -13,6 +13,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use common::api::LogLine;
+use common::shown::is_deceptive;
 use tracing::field::{Field, Visit};
 
 use tracing::{Event, Level, Subscriber};
@@ -317,7 +318,7 @@ where
         write!(text, "{}: ", metadata.target())?;
         context.format_fields(Writer::new(&mut text), event)?;
         let mut rest = text.as_str();
-        while let Some((at, control)) = rest.char_indices().find(|(_at, c)| c.is_control()) {
+        while let Some((at, control)) = rest.char_indices().find(|(_at, c)| is_deceptive(*c)) {
             write!(line, "{}{}", &rest[..at], control.escape_default())?;
             rest = &rest[at + control.len_utf8()..];
         }

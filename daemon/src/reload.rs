@@ -16,7 +16,7 @@ use crate::http::Shared;
 use crate::registry::error::RegistryError;
 use crate::registry::lifecycle::SettingsChange;
 use crate::tls::{Identity, Tls, TlsFileError};
-use crate::{StartError, error_chain, limits, logging, notify, registry_settings};
+use crate::{Keys, StartError, error_chain, limits, logging, notify, registry_settings};
 
 /// Why everything stays as it was.
 #[derive(Debug, Error)]
@@ -81,7 +81,7 @@ impl Reloader {
         let Change { config, changed, pending } = change;
         if !changed.is_empty() {
             let registry = &self.shared.registry;
-            let settings = registry_settings(&config, registry.settings().jwt_secret.clone())?;
+            let settings = registry_settings(&config, Keys::of(&registry.settings()))?;
             let said = SettingsChange {
                 digest_from: self.config.digest(),
                 digest_to: config.digest(),

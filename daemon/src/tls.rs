@@ -35,8 +35,24 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 const SESSIONS_MAX: usize = 4096;
 /// From so many days on it is said, once a day, that the certificate is about to expire.
 pub const DAYS_LOW: i64 = 21;
-/// Application protocols, the liked one first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// Application protocols of a server, the liked one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 and HTTP/1.1.
+    Both,
+    /// HTTP/1.1 alone.
+    Http1,
+}
+
+impl Protocols {
+    fn names(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Both => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
 
 /// Why a pair can't be used.
 #[derive(Debug, Error)]
@@ -94,6 +110,7 @@ pub struct Identity {
     pub config: Arc<ServerConfig>,
     /// What the certificate says.
     pub certificate: Certificate,
+    protocols: Protocols,
 }
 
 impl Identity {
@@ -101,7 +118,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`TlsFileError`].
-    pub fn load(files: &TlsFiles) -> Result<Self, TlsFileError> {
+    pub fn load(files: &TlsFiles, protocols: Protocols) -> Result<Self, TlsFileError> {
         let content = |path: &Path, why: &str| TlsFileError::Content { path: path.to_owned(), why: why.to_owned() };
         let chain = read(&files.cert, None)?;
         let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>();
@@ -125,9 +142,9 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(pair)?;
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols = protocols.names();
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config), certificate })
+        Ok(Self { config: Arc::new(config), certificate, protocols })
     }
 }
 
@@ -228,7 +245,7 @@ impl Tls {
         let seen = self.stamps();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         let now_s = clock::now_ms().div_euclid(clock::SECOND_MS);
-        let loaded = Identity::load(&self.files).and_then(|identity| {
+        let loaded = Identity::load(&self.files, self.current().protocols).and_then(|identity| {
             let not_after_s = identity.certificate.not_after_s;
             if not_after_s <= now_s {
                 return Err(TlsFileError::Expired { path: self.files.cert.clone(), not_after_s });

@@ -719,3 +719,97 @@ fn shared_log() {
     }
     assert!(ok(&machine, &["check", "--blobs"]).contains("all is well"));
 }
+
+/// Waits for no pipe, reads no device, and goes by no link: whatever stands in the place of a file of a backup is named and is
+/// no file, and nothing outside is read, changed or removed.
+#[test]
+fn hostile_backup() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("m", "m.safetensors", &samples::safetensors(1));
+    let whole = repository(&daemon);
+    back_up(&daemon, &whole);
+    let outside = daemon.work_dir().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let kept = outside.join("kept");
+    fs::write(&kept, "kept").unwrap();
+
+    let generation = generations(&daemon, &whole).remove(0);
+    let of = |part: &str| files(&whole.join(part)).remove(0).strip_prefix(&whole).unwrap().to_owned();
+    let generation_dir = Path::new("generations").join(&generation);
+    let places = [
+        "mreg-backups.json".into(),
+        of("journal"),
+        of("blobs"),
+        generation_dir.join("blobs"),
+        generation_dir.join("manifest.json"),
+    ];
+    let temp = text(&daemon.work_dir());
+    let hostile = daemon.work_dir().join("hostile");
+    for (at, place) in places.iter().enumerate() {
+        for what in ["link", "device", "pipe", "directory"] {
+            let _ = fs::remove_dir_all(&hostile);
+            copy_dir(&whole, &hostile);
+            let path = hostile.join(place);
+            // The same octets, outside: a link would be as good as the file.
+            fs::rename(&path, outside.join("octets")).unwrap();
+            match what {
+                "link" => std::os::unix::fs::symlink(outside.join("octets"), &path).unwrap(),
+                "device" if rustix::process::geteuid().is_root() => {
+                    let zero = rustix::fs::makedev(1, 5);
+                    rustix::fs::mknodat(
+                        rustix::fs::CWD,
+                        &path,
+                        rustix::fs::FileType::CharacterDevice,
+                        rustix::fs::Mode::from_raw_mode(0o644),
+                        zero,
+                    )
+                    .unwrap();
+                }
+                "device" => continue,
+                "pipe" => rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o644)).unwrap(),
+                _directory => fs::create_dir(&path).unwrap(),
+            }
+            let verify = ["restore", "--verify", "--from", &text(&hostile), "--temp-dir", &temp];
+            let told = refused(&daemon, &verify, DATA);
+            assert!(told.contains("and no regular file") && told.contains(what), "{place:?} {what}: {told}");
+            let to = daemon.work_dir().join(format!("restored-{at}-{what}"));
+            let told = refused(&daemon, &["restore", "--from", &text(&hostile), "--to", &text(&to)], DATA);
+            assert!(told.contains("and no regular file"), "{place:?} {what}: {told}");
+            assert_eq!(files(&to).iter().any(|path| path.starts_with(to.join("log"))), place.starts_with("blobs"));
+        }
+    }
+
+    // Nothing is added or removed by way of a link.
+    for below in ["tmp", "journal", "blobs", "generations"] {
+        let _ = fs::remove_dir_all(&hostile);
+        copy_dir(&whole, &hostile);
+        let dir = hostile.join(below);
+        let _ = fs::remove_dir_all(&dir);
+        std::os::unix::fs::symlink(&outside, &dir).unwrap();
+        let hostile = text(&hostile);
+        for arguments in [&["backup", "--to", &hostile][..], &["backup", "prune", &hostile, "--keep", "1"]] {
+            let told = refused(&daemon, arguments, USAGE);
+            assert!(told.contains("is a link"), "{told}");
+        }
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+    }
+    // A blob that is a link is made anew, beside it.
+    let _ = fs::remove_dir_all(&hostile);
+    copy_dir(&whole, &hostile);
+    let blob = hostile.join(of("blobs"));
+    fs::copy(&blob, outside.join("octets")).unwrap();
+    fs::remove_file(&blob).unwrap();
+    std::os::unix::fs::symlink(outside.join("octets"), &blob).unwrap();
+    admin.upload("m", "m.safetensors", &samples::safetensors(2));
+    back_up(&daemon, &hostile);
+    assert!(outside.join("octets").exists());
+
+    // By whatever way, the data directory is no place for its own backups.
+    let inside = daemon.work_dir().join("inside");
+    std::os::unix::fs::symlink(daemon.data_dir(), &inside).unwrap();
+    for to in [inside.join("backups"), inside.clone(), inside.join("x/../y"), daemon.data_dir().join("backups")] {
+        let told = refused(&daemon, &["backup", "--to", &text(&to)], USAGE);
+        assert!(told.contains("inside the data directory"), "{told}");
+    }
+}

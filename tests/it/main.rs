@@ -19,6 +19,7 @@ mod crash;
 mod disk;
 mod download;
 mod evidence;
+mod failover;
 mod faults;
 mod fill;
 mod fuzz;

@@ -157,14 +157,14 @@ pub(super) fn stop(daemons: &mut [Daemon], server: &Postgres) -> Vec<oracle::Log
     logs
 }
 
-fn ok(daemon: &Daemon, arguments: &[&str]) -> String {
+pub(super) fn ok(daemon: &Daemon, arguments: &[&str]) -> String {
     let output = daemon.run(arguments, "");
     assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[track_caller]
-fn refused(output: &Output, parts: &[&str]) {
+pub(super) fn refused(output: &Output, parts: &[&str]) {
     let told = said(output);
     assert!(!output.status.success(), "{told}");
     for part in parts {
@@ -172,19 +172,28 @@ fn refused(output: &Output, parts: &[&str]) {
     }
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
 }
 
 /// Work of many kinds until told to stop; how many answers said yes, and how many that it can't be recorded now.
 #[derive(Default)]
-struct Load {
+pub(super) struct Load {
     stop: AtomicBool,
     serial: AtomicU32,
     done: AtomicUsize,
-    refused: AtomicUsize,
+    pub(super) refused: AtomicUsize,
     /// Models that were made.
     made: std::sync::Mutex<BTreeSet<String>>,
+}
+
+/// Stops the load when dropped.
+struct Stops<'l>(&'l AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -225,31 +234,32 @@ impl Load {
         }
     }
 
-    fn wait_for_more(&self, answers: usize) {
+    pub(super) fn wait_for_more(&self, answers: usize) {
         let before = self.done.load(Ordering::Relaxed);
         wait::until_true("answers", || self.done.load(Ordering::Relaxed) >= before + answers);
     }
 
     /// Runs the load from clients, while something else happens.
-    fn during(&self, clients: &[Client], what: impl FnOnce()) {
+    pub(super) fn during(&self, clients: &[Client], what: impl FnOnce()) {
         std::thread::scope(|scope| {
             for client in clients {
                 scope.spawn(|| self.work(client));
             }
+            // Also where it fails, or the load would be waited for.
+            let _stops = Stops(&self.stop);
             what();
-            self.stop.store(true, Ordering::Relaxed);
         });
     }
 
     /// Every model that was acknowledged is there.
-    fn check(&self, client: &Client) {
+    pub(super) fn check(&self, client: &Client) {
         for name in self.made.lock().unwrap().iter() {
             client.get(&format!("/models/{name}")).expect(200);
         }
     }
 }
 
-fn is_ready(daemon: &Daemon) -> bool {
+pub(super) fn is_ready(daemon: &Daemon) -> bool {
     daemon.client().get("/readyz").status == 200
 }
 
@@ -858,7 +868,14 @@ fn check_compares() {
     let value: Value = serde_json::from_str(&ok_or(daemon, &["check", "--json"])).unwrap();
     assert_eq!(value["passed"], false);
     let fresh = joining(&cluster.server.address(), &cluster.daemons[0], &cluster.server.dir().join("blobs"));
-    refused(&fresh.run(&["init-db"], ""), &["3"]);
+    refused(&fresh.run(&["init-db"], ""), &["journal record 3"]);
+    assert!(oracle::journal(&fresh.data_dir().join("log")).is_empty(), "what is wrong is in the replica");
+    cluster.server.psql(
+        "UPDATE mreg.log_entry SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), '\"ok\"', '\"ko\"'), 'UTF8') WHERE \
+         seq = 2",
+    );
+    refused(&fresh.run(&["init-db"], ""), &["one of the two was altered"]);
+    assert!(oracle::journal(&fresh.data_dir().join("log")).is_empty(), "what is wrong is in the replica");
     let mut fresh = fresh;
     fresh.leave_unverified();
 }

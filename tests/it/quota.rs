@@ -43,7 +43,8 @@ fn many_at_once() {
                         if response.status != 201 {
                             let excess = excess(response.clone());
                             assert_eq!((excess.name.as_str(), excess.limit), ("carl", 5 * size));
-                            assert!(excess.used + excess.reserved + excess.needed > excess.limit, "{excess:?}");
+                            let kept = excess.used.unwrap() + excess.reserved.unwrap();
+                            assert!(kept + excess.needed > excess.limit, "{excess:?}");
                         }
                         response.status
                     })
@@ -82,14 +83,14 @@ fn refused_before_the_first_octet() {
     );
     line.write(head.as_bytes()).unwrap();
     let told = excess(line.read_response("PUT").unwrap());
-    assert_eq!((told.of.as_str(), told.limit, told.used, told.needed), ("bytes", 10_240, 0, 10_241));
+    assert_eq!((told.of.as_str(), told.limit, told.used, told.needed), ("bytes", 10_240, Some(0), 10_241));
 
     let octets = samples::large_safetensors(6000, 1);
     let size = octets.len() as u64;
     put(&carl, "team/m", &octets).send().expect(201);
     assert_eq!(own(&carl)["used"], json!({"bytes": size, "versions": 1, "models": 0}));
     let other = samples::large_safetensors(6000, 2);
-    assert_eq!(excess(put(&carl, "team/m", &other).send()).used, size);
+    assert_eq!(excess(put(&carl, "team/m", &other).send()).used, Some(size));
     // In a form, whose texts nobody knows beforehand, it is found out at the end at the latest.
     excess(carl.publish(Form::new().file("m.safetensors", &other).text("name", "team/m")));
     assert_eq!(own(&carl)["reserved_bytes"], 0);
@@ -179,7 +180,7 @@ fn resumable_uploads_reserve() {
     let (carl, admin) = (carl.at(daemon.address()), daemon.admin().at(daemon.address()));
     assert_eq!(own(&carl)["reserved_bytes"], size);
     assert_eq!(admin.value("/quotas/namespaces/team")["reserved_bytes"], size);
-    assert_eq!(excess(put(&carl, "x", &samples::large_safetensors(2000, 2)).send()).reserved, size);
+    assert_eq!(excess(put(&carl, "x", &samples::large_safetensors(2000, 2)).send()).reserved, Some(size));
 
     let of = |method: &str| carl.request(method, &place).header("Tus-Resumable", "1.0.0");
     let sent = of("PATCH").header("Upload-Offset", "0").body("application/offset+octet-stream", octets.clone());
@@ -222,4 +223,32 @@ fn dropped_files() {
     assert!(refused.detail().contains("100 octets"), "{}", refused.detail());
     wait::until_true("what was reserved to go", || admin.value("/quotas/namespaces/-")["reserved_bytes"] == 0);
     admin.delete("/quotas/namespaces/-").expect(200);
+}
+
+/// What is kept in a namespace is told to who sees all models, and not to who would learn of hidden ones by it.
+#[test]
+fn hidden_models_are_not_counted_out() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    let hidden = samples::large_safetensors(5000, 1);
+    put(&admin, "team/hidden", &hidden).send().expect(201);
+    admin.put("/quotas/namespaces/team", &json!({"bytes": hidden.len() + 100})).expect(200);
+    let (carl, dora) = (daemon.user("carl", Role::Contributor), daemon.user("dora", Role::Contributor));
+    let grants = json!([{"pattern": "team/open*", "role": "contributor"}, {"pattern": "*", "role": "none"}]);
+    admin.patch("/users/carl", &json!({"grants": grants})).expect(200);
+    let file = samples::large_safetensors(2000, 2);
+    let told = excess(put(&dora, "team/open", &file).send());
+    assert_eq!((told.used, told.reserved), (Some(hidden.len() as u64), Some(0)));
+    for chunked in [false, true] {
+        let request = put(&carl, "team/open", &file);
+        let answer = if chunked { request.chunked(500) } else { request }.send();
+        let text = answer.text();
+        let told = excess(answer);
+        assert_eq!((told.used, told.reserved, told.limit), (None, None, hidden.len() as u64 + 100));
+        assert!(text.contains("less than that is left") && !text.contains(&format!("{}", hidden.len())), "{text}");
+    }
+    // Of their own all are told.
+    admin.delete("/quotas/namespaces/team").expect(200);
+    admin.put("/quotas/users/carl", &json!({"bytes": 100})).expect(200);
+    assert_eq!(excess(put(&carl, "team/open", &file).send()).used, Some(0));
 }

@@ -787,6 +787,20 @@ fn one_log_and_one_bucket() {
     // And comes again, from either.
     there.upload("o", "o.safetensors", &file);
     assert!(download(&here, "o") == file);
+
+    // One that rests for another time than the others says so, once for each change.
+    let differs = "MREG_S3_GRACE is another than that of the daemon that started last";
+    for grace in ["3h", "4h", "4h"] {
+        two.stop();
+        two.set("MREG_S3_GRACE", grace);
+        two.expect_line(differs);
+        two.restart();
+    }
+    assert_eq!(
+        two.stderr().iter().filter(|line| line.contains(differs)).count(),
+        2,
+        "it is said at each change, and not again"
+    );
     for daemon in [&mut one, &mut two] {
         daemon.stop();
     }

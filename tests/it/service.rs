@@ -252,6 +252,31 @@ fn reload_takes_over() {
     assert_eq!(daemon.log().of("scan.rules").len(), 1);
 }
 
+/// Keys are those of the start: a reload neither reads their files again, whatever stands there by now, nor makes new ones.
+#[test]
+fn reload_leaves_keys_alone() {
+    let daemon = Daemon::with(&[]);
+    let keys = ["webhook.key", "totp.key", "token.key"].map(|name| daemon.key_dir().join(name));
+    let before: Vec<_> = keys.iter().filter(|key| key.exists()).collect();
+    assert!(!before.is_empty());
+    for key in &before {
+        fs::rename(key, key.with_extension("kept")).unwrap();
+        // Whoever opens it to read waits for ever.
+        rustix::fs::mkfifoat(rustix::fs::CWD, *key, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    }
+    write_settings(&daemon, "MREG_OPEN_REGISTRATION=true\n");
+    reload(&daemon, TAKEN);
+    for key in &before {
+        fs::remove_file(key).unwrap();
+    }
+    write_settings(&daemon, "");
+    reload(&daemon, TAKEN);
+    for key in &before {
+        assert!(!key.exists(), "another key was made");
+        fs::rename(key.with_extension("kept"), key).unwrap();
+    }
+}
+
 /// A mistake anywhere leaves everything as it was, and is named.
 #[test]
 fn reload_is_all_or_nothing() {

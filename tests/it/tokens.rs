@@ -93,6 +93,19 @@ fn made_and_used() {
     assert!(log.of("token.use")[0]["data"]["tokens"] == 1);
 }
 
+/// Labels are compared by eye: what turns the direction of a text, or is not seen, is in none.
+#[test]
+fn labels_are_what_they_look_like() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("m", "m.safetensors", &samples::safetensors(1));
+    for odd in ['\u{202e}', '\u{2066}', '\u{2069}', '\u{200e}', '\u{200f}', '\u{200b}', '\u{9b}', '\u{7f}'] {
+        admin.post("/tokens", &json!({"label": format!("ci{odd}x")})).invalid("body.label");
+        let tags = json!({"tags": {"team": format!("a{odd}b")}});
+        admin.request("PATCH", "/models/m").json(&tags).send().expect(422);
+    }
+}
+
 /// What no token is, is not looked for: each is the same 401. So is a token of which anything is changed.
 #[test]
 fn what_is_no_token() {

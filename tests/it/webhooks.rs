@@ -89,7 +89,9 @@ fn entries_are_told() {
             ("/hook?token=of-the-receiver", "application/json")
         );
         assert!(message.need("user-agent").starts_with("mregd/"));
-        assert_eq!(message.id(), format!("msg_{}_{}", made["id"].as_str().unwrap(), message.index()));
+        let hash = STANDARD.decode(message.json()["data"]["log"]["leaf_hash"].as_str().unwrap()).unwrap();
+        let digits = hex::encode(&hash[..6]);
+        assert_eq!(message.id(), format!("msg_{}_{}_{digits}", made["id"].as_str().unwrap(), message.index()));
         let body = message.json();
         assert!(body["data"]["target"]["name"].as_str().unwrap().starts_with("team/"));
         assert_eq!(body["data"]["actor"]["name"], "admin");
@@ -338,7 +340,16 @@ fn replays() {
     let fourth = receiver.wait_for(4)[3].clone();
     assert_eq!((fourth.id(), &fourth.body), (seen[1].id(), &seen[1].body));
     assert!(fourth.signed(&secret).1);
-    for odd in ["msg_x_1".to_owned(), format!("msg_{id}_999999"), format!("msg_{id}_0"), format!("msg_{id}_test_1")] {
+    let (before, digits) = seen[1].id().rsplit_once('_').unwrap();
+    for odd in [
+        "msg_x_1".to_owned(),
+        format!("msg_{id}_999999_{digits}"),
+        format!("msg_{id}_0_{digits}"),
+        format!("msg_{id}_test_1"),
+        before.to_owned(),
+        // Of an entry that was there before a rollback.
+        format!("{before}_000000000000"),
+    ] {
         admin.post_empty(&format!("{path}/deliveries/{odd}/replay")).problem("not-found");
     }
     admin.post(&format!("{path}/replay"), &json!({"from": seen[1].index()})).expect(200);

@@ -16,6 +16,7 @@ use common::audit::{
 use serde_json::Value;
 use tests::daemon::Daemon;
 use tests::samples;
+use tests::tls::{Authority, Fault, HERE, curl};
 use tests::wait;
 use tests::witness::{Witness, request};
 
@@ -147,6 +148,76 @@ fn a_registry_is_witnessed() {
     witness.restart();
     witnessed(&daemon);
     wait::until_true("the failure to be over", || status(&daemon)["witnesses"][0]["error"].is_null());
+}
+
+/// A witness with a certificate speaks TLS alone; the daemon asks it where it trusts the authority, and nobody else; another
+/// certificate is taken into use while it runs, one that can't be used is not.
+#[test]
+fn in_tls() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("theirs"));
+    let mut daemon = Daemon::start();
+    daemon.expect_line("a witness did not cosign");
+    let log_key = daemon.ledger().vkey();
+    let mut witness = Witness::prepared("witness.example/w1", std::slice::from_ref(&log_key));
+    let first = authority.pair(&HERE, Fault::None);
+    witness.certify(&first);
+    witness.restart();
+    daemon.stop();
+    daemon.set("MREG_WITNESS_CA_FILE", &other.path());
+    give(&mut daemon, &format!("log {log_key}\n{}quorum w1\n", witness.policy_line("w1")));
+    daemon.restart();
+    wait::until_true("the witness to be refused", || {
+        status(&daemon)["witnesses"][0]["error"].as_str().is_some_and(|error| error.contains("certificate"))
+    });
+    assert_eq!(note(&daemon, "/log/checkpoint.witnessed"), None);
+    daemon.stop();
+    daemon.set("MREG_WITNESS_CA_FILE", &authority.path());
+    daemon.restart();
+    check_independently(&witnessed(&daemon), witness.vkey());
+    assert!(witness.try_request("GET", "/", b"").is_err(), "it speaks in clear as well");
+    let page = curl(&["--cacert", &authority.path(), "--http2", &format!("https://{}/", witness.address())]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains(&format!("log {} size", log_key.name())));
+
+    // One that nobody would accept is refused, and the one before stays; a good one is used from then on.
+    let said = |witness: &Witness, part: &str| witness.stderr().iter().any(|line| line.contains(part));
+    witness.expect_line("the new certificate is not used");
+    witness.certify(&authority.pair(&HERE, Fault::Expired));
+    wait::until_true("the expired certificate to be refused", || said(&witness, "the new certificate is not used"));
+    let second = authority.pair(&HERE, Fault::None);
+    witness.certify(&second);
+    wait::until_true("the new certificate to be used", || said(&witness, "the certificate was read again"));
+    daemon.stop();
+    daemon.restart();
+    daemon.admin().upload("m", "m.safetensors", &samples::safetensors(1));
+    witnessed(&daemon);
+    let key = curl(&[
+        "--cacert",
+        &authority.path(),
+        "-w",
+        "%{certs}",
+        "-o",
+        "/dev/null",
+        &format!("https://{}/", witness.address()),
+    ]);
+    let shown = String::from_utf8_lossy(&key.stdout).replace(char::is_whitespace, "");
+    if shown.contains("BEGIN") {
+        assert!(shown.contains(&second.cert.replace(char::is_whitespace, "")), "it shows the certificate before");
+    }
+
+    // A pair that is none, and half of one.
+    witness.stop();
+    let usual = ["witness", "--state", "state", "--key", "key", "--log", &log_key.to_string()].map(str::to_owned);
+    for (more, status, part) in [
+        (vec!["--tls-cert", "cert.pem"], 64, "--tls-key"),
+        (vec!["--tls-cert", "cert.pem", "--tls-key", "none.pem"], 78, "none.pem"),
+        (vec!["--tls-cert", "key.pem", "--tls-key", "key.pem"], 78, "certificate"),
+    ] {
+        let arguments: Vec<&str> = usual.iter().map(String::as_str).chain(more).collect();
+        let output = witness.run(&arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
 }
 
 /// Two of three are enough, and the dead one is named.

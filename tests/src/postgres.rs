@@ -3,6 +3,7 @@
 //! missing, tests fail and say so.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -49,6 +50,57 @@ impl Postgres {
 
     /// A new server that is not started.
     pub fn prepared(settings: &[(&str, &str)]) -> Self {
+        let server = Self::empty(settings);
+        let made = server
+            .program("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(server.data_dir())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        server
+    }
+
+    /// Settings of a server that has standbys, or may be one.
+    pub const REPLICATED: &[(&str, &str)] = &[("wal_level", "replica"), ("max_wal_senders", "4")];
+
+    /// A standby that follows another server (which is [`Postgres::REPLICATED`]) under a name, and is started.
+    pub fn standby_of(primary: &Self, name: &str) -> Self {
+        let mut standby = Self::empty(Self::REPLICATED);
+        let from = format!(
+            "host={} port={} user=postgres application_name={name}",
+            primary.root.path().display(),
+            primary.port()
+        );
+        let made = standby
+            .program("pg_basebackup")
+            .args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "-d", &from, "-D"])
+            .arg(standby.data_dir())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&made.stderr));
+        standby.restart();
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        let made = self.program("pg_ctl").args(["promote", "-w", "-D"]).arg(self.data_dir()).output().unwrap();
+        assert!(made.status.success(), "pg_ctl promote: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Sets settings that are taken into use at once.
+    pub fn reload(&self, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            self.psql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        }
+        self.psql("SELECT pg_reload_conf()");
+        for (name, value) in settings {
+            wait::until_true("the server to take a setting", || self.psql(&format!("SHOW {name}")) == *value);
+        }
+    }
+
+    fn empty(settings: &[(&str, &str)]) -> Self {
         let root = TempDir::with_prefix("mreg-pg-").unwrap();
         let user = rustix::process::geteuid().is_root().then(|| {
             let known = fs::read_to_string("/etc/passwd").unwrap();
@@ -60,15 +112,7 @@ impl Postgres {
             chown(root.path(), Some(uid), Some(gid)).unwrap();
         }
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let server = Self { root, settings, child: None, user };
-        let made = server
-            .program("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(server.data_dir())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        server
+        Self { root, settings, child: None, user }
     }
 
     fn program(&self, name: &str) -> Command {
@@ -114,6 +158,16 @@ impl Postgres {
     /// Starts it, and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
+        let pid_file = self.data_dir().join("postmaster.pid");
+        if let Ok(said) = fs::read_to_string(&pid_file) {
+            // It was killed, and is refused as long as children of then are still there: they share its memory.
+            let key = said.lines().nth(6).unwrap_or_default().split_whitespace().last().unwrap_or_default().to_owned();
+            wait::until_true("the children of the killed server to end", || {
+                let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+                let attached = segments.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+                attached.filter(|line| line.get(1) == Some(&&*key)).all(|line| line.get(6) == Some(&"0"))
+            });
+        }
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data_dir()).arg("-k").arg(self.root.path());
         let usual = [
@@ -153,6 +207,11 @@ impl Postgres {
         self.end(Signal::QUIT);
     }
 
+    /// Ends it with nothing that could catch it (SIGKILL); its children end when they notice.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
     /// Ends it in order; connections are cut.
     pub fn stop(&mut self) {
         self.end(Signal::INT);
@@ -162,6 +221,26 @@ impl Postgres {
         let mut child = self.child.take().expect("it runs");
         kill_process(Pid::from_child(&child), signal).unwrap();
         wait::until_true("PostgreSQL to end", || child.try_wait().unwrap().is_some());
+    }
+
+    /// The address of its database, and of the same at another server, by their sockets.
+    pub fn address_with(&self, other: &Self) -> String {
+        assert_eq!(self.port(), other.port());
+        let (here, there) = (self.root.path().display(), other.root.path().display());
+        format!("postgres://postgres@/postgres?host={here},{there}&target_session_attrs=read-write")
+    }
+
+    /// Takes a connection as a user, and keeps it; none where it is refused.
+    pub fn hold(&self, user: &str) -> Option<Held> {
+        let mut command = self.program("psql");
+        command.args(["-p", self.port(), "-X", "-A", "-t", "-q", "-U", user, "-h"]).arg(self.root.path());
+        command.arg("postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"SELECT 'here';\n").unwrap_or_default();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let held = Held(child);
+        (said.trim() == "here").then_some(held)
     }
 
     /// The address of its database, by the socket.
@@ -213,6 +292,18 @@ impl Postgres {
             command.uid(uid).gid(gid);
         }
         assert!(command.status().unwrap().success());
+    }
+}
+
+/// A connection that somebody else has; it ends when dropped.
+#[derive(Debug)]
+pub struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

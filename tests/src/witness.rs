@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::daemon::{Lines, binary, wait_for};
 use crate::http::{Connection, Ledger, Response};
+use crate::tls::Pair;
 use crate::wait;
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Witness {
     logs: Vec<String>,
     /// The address it had first, which it keeps.
     address: Option<SocketAddr>,
+    /// Files of the certificate that it speaks TLS with.
+    tls: Option<(PathBuf, PathBuf)>,
     running: Option<Running>,
     said: Vec<String>,
     expected: Vec<String>,
@@ -54,6 +57,7 @@ impl Witness {
             vkey,
             logs: logs.iter().map(ToString::to_string).collect(),
             address: None,
+            tls: None,
             running: None,
             said: Vec::new(),
             expected: vec!["its first checkpoint is taken on trust".to_owned()],
@@ -65,6 +69,11 @@ impl Witness {
         self.logs.push(key.to_string());
     }
 
+    /// Gives it a certificate: the first before it is started, and others while it runs.
+    pub fn certify(&mut self, pair: &Pair) {
+        self.tls = Some(pair.write(self.root.path()));
+    }
+
     /// Starts on the same directories and the same address.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs already");
@@ -73,6 +82,10 @@ impl Witness {
             vec!["witness", "--state", "state", "--key", "key", "--log-format", "json", "--bind", &bind];
         for log in &self.logs {
             arguments.extend(["--log", log]);
+        }
+        let tls = self.tls.as_ref().map(|(cert, key)| [cert.display().to_string(), key.display().to_string()]);
+        if let Some([cert, key]) = &tls {
+            arguments.extend(["--tls-cert", cert, "--tls-key", key]);
         }
         let mut child = command(self.root.path(), &arguments).spawn().expect("mregd starts");
         let stdout = Lines::of(child.stdout.take().unwrap());
@@ -83,7 +96,7 @@ impl Witness {
             }
             stdout.so_far().first().cloned()
         });
-        let address = first.strip_prefix("http://").expect("an address").parse().expect("an address and port");
+        let address = first.strip_prefix(self.scheme()).expect("an address").parse().expect("an address and port");
         self.address = Some(address);
         self.running = Some(Running { child, stdout, stderr });
     }
@@ -100,7 +113,16 @@ impl Witness {
 
     /// Its line in a policy.
     pub fn policy_line(&self, name: &str) -> String {
-        format!("witness {name} {} http://{}\n", self.vkey, self.address())
+        format!("witness {name} {} {}{}\n", self.vkey, self.scheme(), self.address())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https://" } else { "http://" }
+    }
+
+    /// Everything on standard error so far.
+    pub fn stderr(&self) -> Vec<String> {
+        self.running.as_ref().map(|running| running.stderr.so_far()).unwrap_or_default()
     }
 
     /// What it remembers.

@@ -128,10 +128,12 @@ pub struct QuotaExcess {
     pub of: String,
     /// The limit.
     pub limit: u64,
-    /// How much is kept.
-    pub used: u64,
-    /// How much uploads under way have reserved.
-    pub reserved: u64,
+    /// How much is kept. Not told of a namespace to who doesn't see all models: it would tell of those that are hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// How much uploads under way have reserved; told as `used` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<u64>,
     /// How much more this would have taken.
     pub needed: u64,
 }

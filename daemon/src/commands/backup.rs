@@ -206,8 +206,8 @@ fn copy(
 ) -> Result<Made, Failed> {
     let config = &loaded.config;
     let log_dir = config.data_dir.join("log");
-    let resolved = std::path::absolute(to).map_err(at(to))?;
-    if resolved.starts_with(&config.data_dir) {
+    let data_dir = durable::resolved(&config.data_dir).map_err(at(&config.data_dir))?;
+    if durable::resolved(to).map_err(at(to))?.starts_with(data_dir) {
         let why = format_args!("{} is inside the data directory, and would be lost with it", to.display());
         return Err(Failed::new(Exit::Usage, why));
     }

@@ -19,7 +19,7 @@ use crate::config::{Config, Options, Secret};
 use crate::http::server::Stop;
 use crate::http::server::listen::{Listener, Socket};
 use crate::registry::Seeded;
-use crate::tls::{Identity, Tls};
+use crate::tls::{Identity, Protocols, Tls};
 use crate::{Front, Opened, clock, durable, error_chain, notify, passed, url_of};
 
 /// Characters of a certificate's names that are shown.
@@ -73,7 +73,7 @@ pub(super) fn serve(config: &Config, options: &Options, passed: Vec<passed::Sock
 
 /// The certificate to begin with. One that has expired is served all the same: nobody is better off without a registry.
 fn certificate(files: &TlsFiles) -> Result<Tls, Failed> {
-    let identity = Identity::load(files)
+    let identity = Identity::load(files, Protocols::Both)
         .map_err(|error| Failed::new(Exit::Config, format_args!("TLS: {}", error_chain(&error))))?;
     Ok(Tls::new(files.clone(), identity))
 }

@@ -138,7 +138,7 @@ fn of_life(life: &TokenLife) -> (Option<u64>, bool) {
 /// `ci of svc-ci, model.read, until …`.
 fn terms(info: &ApiToken) -> String {
     let until = info.expires_at.as_ref().map_or("never ends".to_owned(), |at| format!("until {at}"));
-    format!("{} of {}, {}, {until}", info.label, info.user, scope(info))
+    format!("{} of {}, {}, {until}", label(info), info.user, scope(info))
 }
 
 fn scope(info: &ApiToken) -> String {
@@ -152,11 +152,16 @@ fn scope(info: &ApiToken) -> String {
     }
 }
 
+/// The label, fit for a terminal.
+fn label(info: &ApiToken) -> String {
+    common::shown::shown(&info.label, usize::MAX)
+}
+
 /// A row of the list, its columns by tabs: labels may have blanks.
 fn line(info: &ApiToken) -> String {
     let or = |time: &Option<String>, word: &str| time.clone().unwrap_or_else(|| word.to_owned());
     let (ends, used) = (or(&info.expires_at, "never ends"), or(&info.last_used_at, "never used"));
-    format!("{}\t{}\t{}\t{}\t{ends}\t{used}\t{}\n", info.id, info.user, info.label, info.state.as_str(), scope(info))
+    format!("{}\t{}\t{}\t{}\t{ends}\t{used}\t{}\n", info.id, info.user, label(info), info.state.as_str(), scope(info))
 }
 
 type Made = (Zeroizing<String>, ApiToken);

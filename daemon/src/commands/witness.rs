@@ -13,8 +13,10 @@ use zeroize::Zeroizing;
 use super::serve::{Signals, cannot_listen, signals};
 use super::{Failed, exit_of, runtime};
 use crate::cli::{self, Exit, WitnessArgs};
+use crate::config::network::TlsFiles;
 use crate::config::secret::{Readers, SecretError, read_secret_file};
 use crate::config::{LogFormat, Logging, Options, settings};
+use crate::tls::{self, Identity, Protocols, Tls};
 use crate::witness::Witness;
 use crate::witness::server::serve;
 use crate::witness::state::StateError;
@@ -87,23 +89,42 @@ fn run(options: &Options, arguments: &WitnessArgs, state: &Path, key: &Path) -> 
     let listener = std::net::TcpListener::bind(bind)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| cannot_listen(bind, &error))?;
+    let tls = tls(arguments)?;
     let witness = Witness::open(state, arguments.log.clone(), cosigner)?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
-        let Signals { stop, .. } = signals("SIGHUP means nothing here")?;
+        let (hangup_means, is_tls) = match &tls {
+            Some(_) => ("a certificate that changed is taken into use by itself; SIGHUP means nothing here", true),
+            None => ("SIGHUP means nothing here", false),
+        };
+        let Signals { stop, .. } = signals(hangup_means)?;
         let listener = TcpListener::from_std(listener).map_err(|error| cannot_listen(bind, &error))?;
         let address = listener.local_addr().map_err(|error| cannot_listen(bind, &error))?;
-        let url = url_of(address, false);
+        let url = url_of(address, is_tls);
         tracing::info!(address = url, key = %witness.vkey(), "witnessing");
         // Nobody may be listening to standard output; the witness serves all the same.
         let _said = cli::out(&greeting(&url, &witness, state, &arguments.log));
-        serve(listener, Arc::new(witness), stop).await;
+        let certificate = tls.clone().map(|tls| tokio::spawn(tls::watch(tls)));
+        serve(listener, tls, Arc::new(witness), stop).await;
+        if let Some(certificate) = certificate {
+            certificate.abort();
+        }
         tracing::info!("stopped");
         Ok(())
     });
     // What is being recorded is whole or not there; nothing waits for it any more.
     runtime.shutdown_background();
     served
+}
+
+/// The certificate that it speaks TLS with, where it does. One that has expired is served all the same, as the daemon does, and
+/// it is said.
+fn tls(arguments: &WitnessArgs) -> Result<Option<Arc<Tls>>, Failed> {
+    let (Some(cert), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
+    let files = TlsFiles { cert: cert.clone(), key: key.clone(), key_readers: Readers::Owner };
+    let identity = Identity::load(&files, Protocols::Http1)
+        .map_err(|error| Failed::new(Exit::Config, format_args!("--tls-cert: {}", crate::error_chain(&error))))?;
+    Ok(Some(Arc::new(Tls::new(files, identity))))
 }
 
 /// What is said on standard output. The first line is the address and nothing else, for scripts.

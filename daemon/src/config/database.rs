@@ -1,4 +1,5 @@
-//! The database that several daemons share: its address, and how the way there is secured.
+//! The database that several daemons share: its address, and how the way there is secured. An address names one server, or
+//! several of which one is the primary: which that is, is found out where they are spoken to.
 //!
 //! Knows: what an address may say, strictly, and that a password is no part of it. Refuses to know: what is in the
 //! database, and how it is spoken to.
@@ -12,6 +13,8 @@ use super::Secret;
 
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
+/// The most servers that an address names.
+const SERVERS_MAX: usize = 8;
 
 /// What is written with a percent sign in an address.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'@').add(b':').add(b'/').add(b'?').add(b'#').add(b'&');
@@ -28,10 +31,8 @@ pub struct SharedDatabase {
 /// Where a database is. Displays as the address that it was read from, in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseAddress {
-    /// The server.
-    pub host: DatabaseHost,
-    /// Its port, also in the name of a socket.
-    pub port: u16,
+    /// The server, or several of which any may be the primary; never none.
+    pub servers: Vec<DatabaseServer>,
     /// The user.
     pub user: String,
     /// The database's name.
@@ -41,6 +42,15 @@ pub struct DatabaseAddress {
 }
 
 /// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseServer {
+    /// Where it is.
+    pub host: DatabaseHost,
+    /// Its port, also in the name of a socket.
+    pub port: u16,
+}
+
+/// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseHost {
     /// A name or an address.
@@ -63,25 +73,41 @@ pub enum DatabaseTls {
     },
 }
 
+impl fmt::Display for DatabaseServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            DatabaseHost::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            DatabaseHost::Tcp(host) => write!(f, "{}:{}", escaped(host), self.port),
+            DatabaseHost::Unix(dir) => write!(f, "{}/.s.PGSQL.{}", dir.display(), self.port),
+        }
+    }
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+fn joined<'a, T: fmt::Display>(items: impl Iterator<Item = T> + 'a) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
 impl fmt::Display for DatabaseAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let escaped = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
         let mut parameters = String::new();
         let mut say = |name: &str, value: &str| {
             let mark = if parameters.is_empty() { '?' } else { '&' };
             write!(parameters, "{mark}{name}={value}")
         };
         write!(f, "postgres://{}@", escaped(&self.user))?;
-        match &self.host {
-            DatabaseHost::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port)?,
-            DatabaseHost::Tcp(host) => write!(f, "{}:{}", escaped(host), self.port)?,
-            DatabaseHost::Unix(dir) => {
-                say("host", &dir.display().to_string())?;
-                say("port", &self.port.to_string())?;
-            }
+        let sockets: Vec<_> = self.servers.iter().filter_map(DatabaseServer::socket_dir).collect();
+        if sockets.is_empty() {
+            f.write_str(&joined(self.servers.iter()))?;
+        } else {
+            say("host", &joined(sockets.iter().map(|dir| dir.display())))?;
+            say("port", &joined(self.servers.iter().map(|server| server.port)))?;
         }
         match &self.tls {
-            DatabaseTls::Off if matches!(self.host, DatabaseHost::Unix(_)) => {}
+            DatabaseTls::Off if !sockets.is_empty() => {}
             DatabaseTls::Off => say("sslmode", "disable")?,
             DatabaseTls::Require => say("sslmode", "require")?,
             DatabaseTls::VerifyFull { authorities } => {
@@ -95,9 +121,28 @@ impl fmt::Display for DatabaseAddress {
     }
 }
 
+impl DatabaseServer {
+    fn socket_dir(&self) -> Option<&Path> {
+        match &self.host {
+            DatabaseHost::Unix(dir) => Some(dir),
+            DatabaseHost::Tcp(_) => None,
+        }
+    }
+
+    fn is_near(&self) -> bool {
+        match &self.host {
+            DatabaseHost::Unix(_) => true,
+            DatabaseHost::Tcp(host) => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+        }
+    }
+}
+
 impl DatabaseAddress {
-    /// Reads an address: `postgres://user@host:port/name?sslmode=…&sslrootcert=…`, or
-    /// `postgres://user@/name?host=/directory/of/the/socket`.
+    /// Reads an address: `postgres://user@host:port,host:port/name?sslmode=…&sslrootcert=…`, or
+    /// `postgres://user@/name?host=/directory/of/the/socket`. The parameter `target_session_attrs=read-write` is understood,
+    /// and what holds without it.
     ///
     /// # Errors
     /// A sentence that says what to do and repeats nothing that could be a password.
@@ -125,29 +170,14 @@ impl DatabaseAddress {
             return Err(FORM.to_owned());
         }
         let said = Parameters::parse(parameters)?;
-        let (host, port) = match split_port(host)? {
-            ("", None) => {
-                let dir = said.host.filter(|dir| dir.is_absolute());
-                (DatabaseHost::Unix(dir.ok_or("names no host; a socket is named by ?host=/its/directory")?), said.port)
-            }
-            (host, port) if said.host.is_none() && !host.is_empty() && (port.is_none() || said.port.is_none()) => {
-                (DatabaseHost::Tcp(decoded(host)?), port.or(said.port))
-            }
-            _ => return Err("names its host or port twice".to_owned()),
-        };
-        let is_near = match &host {
-            DatabaseHost::Unix(_) => true,
-            DatabaseHost::Tcp(host) => {
-                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            }
-        };
+        let servers = servers(host, &said)?;
+        let is_tcp = servers.iter().all(|server| server.socket_dir().is_none());
+        let is_near = servers.iter().all(DatabaseServer::is_near);
         let tls = match (said.tls.as_deref(), said.authorities) {
             (None, None) if is_near => DatabaseTls::Off,
-            (None | Some("verify-full"), authorities) if matches!(host, DatabaseHost::Tcp(_)) => {
-                DatabaseTls::VerifyFull { authorities }
-            }
+            (None | Some("verify-full"), authorities) if is_tcp => DatabaseTls::VerifyFull { authorities },
             (Some("disable"), None) => DatabaseTls::Off,
-            (Some("require"), None) if matches!(host, DatabaseHost::Tcp(_)) => DatabaseTls::Require,
+            (Some("require"), None) if is_tcp => DatabaseTls::Require,
             (Some("disable" | "require"), Some(_)) => {
                 return Err("names sslrootcert, which only sslmode=verify-full uses".to_owned());
             }
@@ -156,7 +186,7 @@ impl DatabaseAddress {
             }
             (Some(_), _) => return Err("sslmode must be disable, require or verify-full".to_owned()),
         };
-        Ok(Self { host, port: port.unwrap_or(PORT), user, name, tls })
+        Ok(Self { servers, user, name, tls })
     }
 
     /// The same, with paths seen from a directory.
@@ -169,11 +199,57 @@ impl DatabaseAddress {
     }
 }
 
+/// The servers of an address: those before its path, or the sockets that a parameter names.
+fn servers(place: &str, said: &Parameters) -> Result<Vec<DatabaseServer>, String> {
+    let mut servers = Vec::new();
+    let twice = || "names its host or port twice".to_owned();
+    // One port is that of all, or each has its own.
+    let port_at = |at: usize| said.ports.get(at).or(said.ports.first()).copied();
+    let fits = |count: usize| said.ports.len() <= 1 || said.ports.len() == count;
+    match &said.host {
+        None if place.is_empty() => return Err("names no host; a socket is named by ?host=/its/directory".to_owned()),
+        Some(dirs) if place.is_empty() => {
+            for (at, dir) in dirs.split(',').map(PathBuf::from).enumerate() {
+                if !dir.is_absolute() {
+                    return Err("names no host; a socket is named by ?host=/its/directory".to_owned());
+                }
+                servers.push(DatabaseServer { host: DatabaseHost::Unix(dir), port: port_at(at).unwrap_or(PORT) });
+            }
+        }
+        Some(_) => return Err(twice()),
+        None => {
+            for (at, place) in place.split(',').enumerate() {
+                let (host, port) = split_port(place)?;
+                if host.is_empty() {
+                    return Err("names no host between its commas".to_owned());
+                }
+                if port.is_some() && !said.ports.is_empty() {
+                    return Err(twice());
+                }
+                let port = port.or(port_at(at)).unwrap_or(PORT);
+                servers.push(DatabaseServer { host: DatabaseHost::Tcp(decoded(host)?), port });
+            }
+        }
+    }
+    if !fits(servers.len()) {
+        return Err("must have one port, or as many as hosts".to_owned());
+    }
+    if servers.len() > SERVERS_MAX {
+        return Err(format!("names more than {SERVERS_MAX} servers"));
+    }
+    if servers.iter().enumerate().any(|(at, server)| servers.iter().take(at).any(|before| before == server)) {
+        return Err("names a server twice".to_owned());
+    }
+    Ok(servers)
+}
+
 /// What stands behind the question mark.
 #[derive(Default)]
 struct Parameters {
-    host: Option<PathBuf>,
-    port: Option<u16>,
+    /// Directories of sockets, with commas between them.
+    host: Option<String>,
+    ports: Vec<u16>,
+    session: Option<String>,
     tls: Option<String>,
     authorities: Option<PathBuf>,
 }
@@ -184,18 +260,36 @@ impl Parameters {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value)?;
-            let is_new = match name {
-                "host" => said.host.replace(value.into()).is_none(),
-                "port" => said.port.replace(port(&value)?).is_none(),
-                "sslmode" => said.tls.replace(value).is_none(),
-                "sslrootcert" if !value.is_empty() => said.authorities.replace(value.into()).is_none(),
-                "password" => {
-                    return Err("has a password in it, where others may see it: take it out, and set \
+            let is_new =
+                match name {
+                    "host" => said.host.replace(value).is_none(),
+                    "port" => {
+                        let is_new = said.ports.is_empty();
+                        said.ports = value.split(',').map(port).collect::<Result<_, _>>()?;
+                        is_new
+                    }
+                    "target_session_attrs" if ["read-write", "primary"].contains(&value.as_str()) => {
+                        said.session.replace(value).is_none()
+                    }
+                    "target_session_attrs" => {
+                        return Err(
+                            "can't have another target_session_attrs than read-write, which is what holds without it: \
+                                entries are committed at the primary alone"
+                                .to_owned(),
+                        );
+                    }
+                    "sslmode" => said.tls.replace(value).is_none(),
+                    "sslrootcert" if !value.is_empty() => said.authorities.replace(value.into()).is_none(),
+                    "password" => {
+                        return Err("has a password in it, where others may see it: take it out, and set \
                                 MREG_DATABASE_PASSWORD_FILE or the credential MREG_DATABASE_PASSWORD"
-                        .to_owned());
-                }
-                _ => return Err("takes sslmode, sslrootcert, host and port as parameters, and no others".to_owned()),
-            };
+                            .to_owned());
+                    }
+                    _ => return Err(
+                        "takes sslmode, sslrootcert, host, port and target_session_attrs as parameters, and no others"
+                            .to_owned(),
+                    ),
+                };
             if !is_new {
                 return Err(format!("has the parameter {name} twice"));
             }
@@ -241,7 +335,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{DatabaseAddress, DatabaseHost, DatabaseTls};
+    use super::{DatabaseAddress, DatabaseHost, DatabaseServer, DatabaseTls};
 
     /// What addresses come to, and how they are shown.
     #[test]
@@ -252,7 +346,15 @@ mod tests {
         assert_eq!(shown("postgres://u@/d?host=/run/postgresql"), "postgres://u@/d?host=/run/postgresql&port=5432");
         let far = DatabaseAddress::parse("postgres://u@db.example/d").unwrap();
         assert_eq!(far.tls, DatabaseTls::VerifyFull { authorities: None });
-        assert_eq!(far.host, DatabaseHost::Tcp("db.example".to_owned()));
+        assert_eq!(far.servers[0].host, DatabaseHost::Tcp("db.example".to_owned()));
+        let several = "postgres://u@a:5433,[::1],b/d?sslmode=require&target_session_attrs=read-write";
+        assert_eq!(shown(several), "postgres://u@a:5433,[::1]:5432,b:5432/d?sslmode=require");
+        assert_eq!(shown("postgres://u@a,b/d?port=1"), "postgres://u@a:1,b:1/d?sslmode=verify-full");
+        assert_eq!(shown("postgres://u@a,b/d?port=1,2"), "postgres://u@a:1,b:2/d?sslmode=verify-full");
+        assert_eq!(shown("postgres://u@/d?host=/a,/b"), "postgres://u@/d?host=/a,/b&port=5432,5432");
+        // One that is far is enough.
+        let mixed = DatabaseAddress::parse("postgres://u@localhost,db/d").unwrap();
+        assert_eq!(mixed.tls, DatabaseTls::VerifyFull { authorities: None });
         assert_eq!(
             shown("postgres://u@db/d?sslrootcert=ca.pem"),
             "postgres://u@db:5432/d?sslmode=verify-full&sslrootcert=ca.pem"
@@ -276,6 +378,14 @@ mod tests {
             ("postgres://u@h/d?hunter2=hunter2", "no others"),
             ("postgres://u@h:0/d", "port"),
             ("postgres://u@h:1/d?port=2", "twice"),
+            ("postgres://u@h?host=/a/d", "names no database"),
+            ("postgres://u@h/d?host=/a", "twice"),
+            ("postgres://u@a,,b/d", "between its commas"),
+            ("postgres://u@a,b/d?port=1,2,3", "as many as hosts"),
+            ("postgres://u@a,b,a:5432/d", "a server twice"),
+            ("postgres://u@a,b,c,d,e,f,g,h,i/d", "more than 8"),
+            ("postgres://u@/d?host=/a,b", "names no host"),
+            ("postgres://u@a/d?target_session_attrs=any", "than read-write"),
             ("postgres://u@h/d#hunter2", "%23"),
         ] {
             let error = DatabaseAddress::parse(text).unwrap_err();
@@ -286,12 +396,16 @@ mod tests {
     proptest! {
         /// No text makes it panic, and what is shown is read as the same again.
         #[test]
-        fn shown_and_read(user in "[^\\pC]{1,8}", name in "[^\\pC]{1,8}", port in 1..=u16::MAX, tail in "[ -~]{0,20}") {
+        fn shown_and_read(
+            user in "[^\\pC]{1,8}", name in "[^\\pC]{1,8}", ports in proptest::collection::btree_set(1..=u16::MAX, 1..4),
+            tail in "[ -~]{0,20}",
+        ) {
             let _read = DatabaseAddress::parse(&format!("postgres://{tail}"));
             let _read = DatabaseAddress::parse(&format!("postgres://u@h/d?{tail}"));
-            let address = DatabaseAddress {
-                host: DatabaseHost::Tcp("db.example".to_owned()), port, user, name, tls: DatabaseTls::Require,
-            };
+            let _read = DatabaseAddress::parse(&format!("postgres://u@{tail}/d"));
+            let host = DatabaseHost::Tcp("db.example".to_owned());
+            let servers = ports.into_iter().map(|port| DatabaseServer { host: host.clone(), port }).collect();
+            let address = DatabaseAddress { servers, user, name, tls: DatabaseTls::Require };
             prop_assert_eq!(DatabaseAddress::parse(&address.to_string()), Ok(address));
         }
     }

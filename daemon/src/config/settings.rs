@@ -155,7 +155,8 @@ pub const GROUPS: &[Group] = &[
                 },
                 doc: "The PostgreSQL database of a log that several daemons share: \
                     postgres://user@host:5432/name?sslmode=verify-full&sslrootcert=ca.pem, or \
-                    postgres://user@/name?host=/run/postgresql for a socket. sslmode is disable, require or verify-full, \
+                    postgres://user@/name?host=/run/postgresql for a socket. Several servers, of which one is the primary \
+                    and the others its standbys, stand with commas between them. sslmode is disable, require or verify-full, \
                     which is the default unless the server is on this machine. MREG_DATA_DIR is then this daemon's own \
                     replica of the log. All daemons need the same signing keys, JWT_SECRET_KEY, MREG_LOG_ORIGIN and \
                     artifacts: one bucket in MREG_BLOBS, or one directory that all see as MREG_DATA_DIR/blobs, from \

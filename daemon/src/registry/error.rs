@@ -192,12 +192,14 @@ fn list(errors: &[(String, String)]) -> String {
 fn exceeded(excess: &QuotaExcess) -> String {
     let QuotaExcess { of, limit, used, reserved, needed, .. } = excess;
     let of = if of == "bytes" { "octets" } else { of.as_str() };
-    let reserved = if *reserved > 0 { format!(", {reserved} reserved by uploads under way") } else { String::new() };
-    format!(
-        "the quota {} allows {limit} {of}; {used} are kept{reserved}, and this needs {needed} more. Purge versions, or ask \
-         an admin for more",
-        excess.whose()
-    )
+    let kept = match (used, reserved) {
+        (Some(used), Some(reserved)) if *reserved > 0 => {
+            format!("{used} are kept, {reserved} reserved by uploads under way, and this needs {needed} more")
+        }
+        (Some(used), _) => format!("{used} are kept, and this needs {needed} more"),
+        (None, _) => format!("this needs {needed}, and less than that is left"),
+    };
+    format!("the quota {} allows {limit} {of}; {kept}. Purge versions, or ask an admin for more", excess.whose())
 }
 
 fn because(reason: Option<&str>) -> String {

@@ -157,6 +157,8 @@ struct Plan {
     warnings: Vec<String>,
     by: String,
     by_id: String,
+    /// Whether that one sees all models.
+    sees_all: bool,
 }
 
 impl Inner {
@@ -451,6 +453,7 @@ impl Inner {
             warnings,
             by: caller.actor.name.clone(),
             by_id: caller.actor.id.clone(),
+            sees_all: caller.sees(None),
         })
     }
 }
@@ -669,7 +672,7 @@ fn decide(
                 version.held_by_inspection = false;
                 note.say("blocked_before", holder);
             }
-            let by = (plan.by_id.as_str(), plan.by.as_str());
+            let by = (plan.by_id.as_str(), plan.by.as_str(), plan.sees_all);
             inner.check_quotas(records, by, &model.name, plan.size, is_new)?;
             writes.extend(references(records, &version.artifacts, note)?);
             model.last_number = number.number();

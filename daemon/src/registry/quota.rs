@@ -7,7 +7,8 @@
 //!
 //! An upload reserves what it announces, or what has come of it, so that many at once can't each be let in by what is left
 //! for one. Reservations are this daemon's and in memory; those of resumable uploads follow from their records, also after a
-//! start. The last word is the decision on the writing thread, which asks what is committed and nothing else: so whatever
+//! start. Several daemons don't know each other's: what they let in together may be as often too much as there are daemons, all
+//! of it staged and refused in the end. The last word is the decision on the writing thread, which asks what is committed and nothing else: so whatever
 //! becomes of reservations, a quota is never exceeded.
 //!
 //! A reservation is let go of on the writing thread, when the version is decided and not yet seen in the view. For that moment
@@ -15,6 +16,7 @@
 //! there is room.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::api::Page;
@@ -102,6 +104,8 @@ pub(crate) struct Claim {
     quotas: Arc<Quotas>,
     /// The user's name, for the words of a refusal.
     user: String,
+    /// Whether a refusal tells what is kept in a namespace.
+    tells: AtomicBool,
     state: Mutex<ClaimState>,
 }
 
@@ -119,7 +123,12 @@ impl Claim {
         let accounts = account_of(actor_id).into_iter().chain(name.map(Account::of_model));
         let accounts = accounts.map(|account| (account, 0)).collect();
         let state = Mutex::new(ClaimState { accounts, settled: false });
-        Arc::new(Self { quotas: Arc::clone(quotas), user: actor.to_owned(), state })
+        Arc::new(Self { quotas: Arc::clone(quotas), user: actor.to_owned(), tells: AtomicBool::new(false), state })
+    }
+
+    /// Says who asks from now on: what is kept in a namespace is told to who sees all models, for it tells of all there are.
+    pub(crate) fn asked_by(&self, caller: &Caller) {
+        self.tells.store(caller.sees(None), Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, ClaimState> {
@@ -264,6 +273,8 @@ impl Inner {
             let excess = |of: &str, limit, used, reserved, needed| {
                 let name = shown(&account, &claim.user);
                 let (kind, of) = (account.kind(), of.to_owned());
+                let tells = kind == QuotaKind::User || claim.tells.load(Ordering::Relaxed);
+                let (used, reserved) = (tells.then_some(used), tells.then_some(reserved));
                 RegistryError::QuotaExceeded(Box::new(QuotaExcess { kind, name, of, limit, used, reserved, needed }))
             };
             if begins && let Some(limit) = limits.versions.filter(|limit| used.versions >= *limit) {
@@ -290,16 +301,17 @@ impl Inner {
         Ok(())
     }
 
-    /// The last word, on the writing thread: whether a new version may be kept, by what is committed.
+    /// The last word, on the writing thread: whether a new version may be kept, by what is committed. `by` is who publishes, by
+    /// id and name, and whether they see all models.
     pub(crate) fn check_quotas(
         &self,
         records: &dyn Records,
-        by: (&str, &str),
+        by: (&str, &str, bool),
         name: &ModelName,
         octets: u64,
         is_new_model: bool,
     ) -> Result<(), RegistryError> {
-        let (id, user) = by;
+        let (id, user, sees_all) = by;
         for account in account_of(id).into_iter().chain([Account::of_model(name)]) {
             let (limits, _own) = self.quotas.limits(records, &account)?;
             let used = records.usage(&account)?;
@@ -311,7 +323,9 @@ impl Inner {
             ] {
                 if let Some(limit) = limit.filter(|limit| needed > 0 && used.saturating_add(needed) > *limit) {
                     let (kind, name, of) = (account.kind(), shown(&account, user), of.to_owned());
-                    let excess = QuotaExcess { kind, name, of, limit, used, reserved: 0, needed };
+                    let tells = kind == QuotaKind::User || sees_all;
+                    let (used, reserved) = (tells.then_some(used), tells.then_some(0));
+                    let excess = QuotaExcess { kind, name, of, limit, used, reserved, needed };
                     return Err(RegistryError::QuotaExceeded(Box::new(excess)));
                 }
             }

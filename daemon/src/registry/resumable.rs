@@ -170,6 +170,7 @@ impl Inner {
             ended: None,
         };
         let claim = record.claim(&self.quotas);
+        claim.asked_by(caller);
         self.cover(&claim, record.announced(), true).await?;
         let slot = self.resumables.reserve(record.clone(), claim, &settings.resumable)?;
         let (inner, made) = (Arc::clone(self), record.clone());

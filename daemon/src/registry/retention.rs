@@ -606,22 +606,36 @@ pub(crate) async fn rounds(inner: Weak<Inner>) {
         if !inner.store.upkeeps() || Instant::now() < not_before {
             continue;
         }
-        if let Err(failure) = round(&inner).await {
-            let error = crate::error_chain(&failure.error);
-            tracing::warn!(error, "a retention rule can't be carried out now; it is tried again");
+        if !round(&inner).await {
             not_before = Instant::now() + AFTER_FAILURE;
         }
     }
 }
 
-async fn round(inner: &Arc<Inner>) -> Result<(), Failure> {
-    let rules = inner.read(|view| Ok(view.retention_rules()?)).await?;
+/// Carries out what is due, each rule by itself: one that fails holds up none that come after it. Whether all went well.
+async fn round(inner: &Arc<Inner>) -> bool {
+    let rules = match inner.read(|view| Ok(view.retention_rules()?)).await {
+        Ok(rules) => rules,
+        Err(error) => {
+            tracing::warn!(
+                error = crate::error_chain(&error),
+                "the retention rules can't be read now; it is tried again"
+            );
+            return false;
+        }
+    };
+    let mut is_done = true;
     for record in rules {
-        if due_ms(&record, inner.settings().retention).is_some_and(|due_ms| due_ms <= clock::now_ms()) {
-            inner.carry_out(&record).await?;
+        if due_ms(&record, inner.settings().retention).is_none_or(|due_ms| due_ms > clock::now_ms()) {
+            continue;
+        }
+        if let Err(failure) = inner.carry_out(&record).await {
+            let error = crate::error_chain(&failure.error);
+            tracing::warn!(rule = record.name, error, "a retention rule can't be carried out now; it is tried again");
+            is_done = false;
         }
     }
-    Ok(())
+    is_done
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::digest::Digest;
+use common::shown::is_deceptive;
 use serde_json::{Map, Value};
 
 /// Octets of a description.
@@ -26,9 +27,14 @@ pub const METADATA_KEY_OCTETS_MAX: usize = 128;
 /// What was refused: places and sentences.
 pub(crate) type Refused = Vec<(String, String)>;
 
-/// Control characters make texts that look other than they are; line breaks and tabs are fine where lines are.
+/// Controls make texts that look other than they are; line breaks and tabs are fine where lines are. So do characters that turn
+/// the direction of what follows, or are not seen: names and labels, which are compared by eye, have none. What is written in
+/// lines may need them, as Hebrew and Persian do, and is shown with them spelled out.
 fn has_controls(text: &str, lines: bool) -> bool {
-    text.chars().any(|character| character.is_control() && !(lines && matches!(character, '\n' | '\r' | '\t')))
+    if lines {
+        return text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\r' | '\t'));
+    }
+    text.chars().any(is_deceptive)
 }
 
 pub(crate) fn check_description(loc: &str, text: &str, refused: &mut Refused) {
@@ -59,7 +65,10 @@ pub(crate) fn check_tags(loc: &str, tags: &BTreeMap<String, String>, refused: &m
 
 pub(crate) fn check_label(loc: &str, label: &str, chars_max: usize, refused: &mut Refused) {
     if !(1..=chars_max).contains(&label.chars().count()) || has_controls(label, false) {
-        refused.push((loc.into(), format!("must have 1 to {chars_max} characters, none of them a control character")));
+        refused.push((
+            loc.into(),
+            format!("must have 1 to {chars_max} characters, none of them a control character or invisible"),
+        ));
     }
 }
 

@@ -187,6 +187,7 @@ impl Registry {
         let declared = declared_bytes.unwrap_or(0);
         let limit = inner.settings().upload_bytes_max;
         let claim = Claim::new(&inner.quotas, &caller.actor.id, &caller.actor.name, name);
+        claim.asked_by(caller);
         let ready = if declared > limit {
             Err(RegistryError::TooLarge { limit })
         } else if let Err(why) = inner.blobs.reachable() {

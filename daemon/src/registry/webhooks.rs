@@ -322,7 +322,8 @@ impl Registry {
                 let none = || RegistryError::not_found("such message of this webhook");
                 let index = event::index_of(hook, id).filter(|index| *index < size).ok_or_else(none)?;
                 let look = look(view, &Filter::of(&record), hook, &origin, index..index + 1)?;
-                Ok((record, look.message.ok_or_else(none)?))
+                // After a rollback that was accepted the index may be another entry's.
+                Ok((record, look.message.filter(|message| message.id == id).ok_or_else(none)?))
             })
             .await;
         match found {

@@ -11,7 +11,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect` | a connection, its timeouts, and what a server must promise |
+//! | `connect` | which server is the primary; a connection, its timeouts, and what a server must promise |
 //! | `schema` | migrations |
 //! | `writer` | turns: lock, commit, and what became of a commit nobody answered |
 //! | `follow` | the thread that asks how far the log is, and tells that others committed |
@@ -27,6 +27,7 @@ use std::fmt;
 
 use common::audit::Hash;
 use thiserror::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::config::database::SharedDatabase;
 
@@ -34,6 +35,10 @@ use crate::config::database::SharedDatabase;
 pub const FETCH_ENTRIES_MAX: i64 = 2048;
 /// Octets of entries that are fetched at once, if it is more than one.
 pub const FETCH_OCTETS_MAX: i64 = 8 * 1024 * 1024;
+
+/// Connections that a daemon holds while it serves: that of its commits, and that by which it follows. A comparison of replica
+/// and database (`mregd check`) takes one more, and each new connection asks all servers of the address for a moment.
+pub const CONNECTIONS: u32 = 2;
 
 /// Why the shared log can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -49,7 +54,14 @@ pub enum SharedError {
 impl SharedError {
     /// Of the client library: what the server refused by itself is kept in its own words.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
-        Self::Unreachable(crate::error_chain(error))
+        let said = crate::error_chain(error);
+        if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) {
+            return Self::Unreachable(format!(
+                "it has no connection left for this daemon, which holds {CONNECTIONS}: end others' that are idle, or raise the \
+                 server's max_connections or the user's CONNECTION LIMIT ({said})"
+            ));
+        }
+        Self::Unreachable(said)
     }
 }
 
@@ -104,9 +116,10 @@ impl fmt::Display for Contradiction<'_> {
             write!(
                 f,
                 "the database has {} entries, but this daemon's replica has {size}: entries that were acknowledged are \
-                 missing from the database, which was rolled back, restored or replaced. Nothing is signed. Every daemon's \
-                 replica has them still: stop all daemons, and copy the longest replica into an empty database with `mregd \
-                 migrate --to`",
+                 missing from the database, which was rolled back, restored or replaced, or is a standby that was promoted \
+                 before it had them. Nothing is signed. Every daemon's replica has them still: stop all daemons, and copy the \
+                 longest replica into an empty database with `mregd migrate --to`. Only where they are given up for good, take \
+                 the log out with `mregd migrate --from`, and accept the loss with `mregd log accept-rollback`",
                 there.size
             )
         } else {

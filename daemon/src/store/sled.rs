@@ -13,6 +13,7 @@
 //! ```
 
 mod check;
+mod fetched;
 mod keeper;
 mod look;
 mod rebuild;
@@ -62,6 +63,7 @@ use crate::store::records::{
 use crate::store::references::References;
 use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
 use crate::store::shared::follow::{self, Followed, Follower};
+use crate::store::shared::writer::Writer;
 use crate::store::shared::{Peer, SharedError};
 use crate::store::view::KvRecords;
 use crate::store::{
@@ -212,6 +214,7 @@ impl SledStore {
         let key_dir = sequencer.key_dir.clone();
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let reserve_wanted = sequencer.room.wanted_octets();
+        let servers = sequencer.shared.as_ref().map(Writer::servers);
         let (said, opened) = oneshot::channel();
         let writer = thread::Builder::new()
             .name("mregd-sequence".to_owned())
@@ -259,9 +262,9 @@ impl SledStore {
             reserve_wanted,
         })
         .map_err(OpenError::path(&log_dir))?;
-        let follower = options.shared.clone().map(|database| {
+        let follower = servers.map(|servers| {
             Follower::start(Followed {
-                database,
+                servers,
                 requests: requests.clone(),
                 shown: Arc::clone(&shown),
                 key_dir: key_dir.clone(),

@@ -1,11 +1,12 @@
-//! The network of a witness: HTTP/1.1, two resources, few connections. Knows sockets and status codes; refuses to know
-//! what may be cosigned. Bounds, all of them:
+//! The network of a witness: HTTP/1.1, in TLS where there is a certificate, two resources, few connections. Knows sockets and
+//! status codes; refuses to know what may be cosigned. Bounds, all of them:
 //!
 //! | what | bound | then |
 //! |---|---|---|
 //! | connections | [`CONNECTIONS_MAX`] | wait to be accepted |
 //! | connections of one address | [`CONNECTIONS_PER_PEER_MAX`] | closed at once |
 //! | a connection | [`CONNECTION_TIME_MAX`]; one request, unless that is a log's | closed after its request |
+//! | a handshake of TLS | [`HEAD_TIMEOUT`] | closed |
 //! | request head, and idleness before it | [`HEAD_TIMEOUT`], [`HEAD_BYTES_MAX`] | closed; 431 |
 //! | request body | [`BODY_TIMEOUT`], [`REQUEST_BYTES_MAX`] | 408; 413 |
 //! | the stop | [`STOP_TIMEOUT`] | cut |
@@ -26,12 +27,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::clock;
 use crate::http::server::{Stop, pause_after, raised};
+use crate::tls::Tls;
 use crate::witness::{REQUEST_BYTES_MAX, Verdict, Witness};
 
 /// Connections at once. Each may wait for one sync of a file.
@@ -54,8 +59,8 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SIZE_TYPE: &str = "text/x.tlog.size";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// Serves until the stop, then lets requests under way end.
-pub async fn serve(listener: TcpListener, witness: Arc<Witness>, mut stop: Stop) {
+/// Serves until the stop, in TLS where there is a certificate, then lets requests under way end.
+pub async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, witness: Arc<Witness>, mut stop: Stop) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
@@ -74,9 +79,19 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, mut stop: Stop)
         match accepted {
             Ok((stream, address)) => {
                 let Some(place) = Peers::place(&peers, address.ip()) else { continue };
-                let (witness, begun) = (Arc::clone(&witness), stop.begun.clone());
+                let (witness, tls, begun) = (Arc::clone(&witness), tls.clone(), stop.begun.clone());
                 connections.spawn(async move {
-                    connection(stream, witness, begun).await;
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a new connection's options can't be set");
+                    }
+                    match tls {
+                        None => connection(stream, witness, begun).await,
+                        Some(tls) => {
+                            if let Some(stream) = shake(stream, &tls, begun.clone()).await {
+                                connection(stream, witness, begun).await;
+                            }
+                        }
+                    }
                     drop((place, slot));
                 });
             }
@@ -143,10 +158,27 @@ impl Drop for Place {
     }
 }
 
-async fn connection(stream: TcpStream, witness: Arc<Witness>, mut begun: watch::Receiver<bool>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a new connection's options can't be set");
+/// Shakes hands, with the certificate of this moment; none where that comes to nothing.
+async fn shake(stream: TcpStream, tls: &Tls, mut begun: watch::Receiver<bool>) -> Option<TlsStream<TcpStream>> {
+    let shaking = TlsAcceptor::from(Arc::clone(&tls.current().config)).accept(stream);
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEAD_TIMEOUT, shaking) => shaken,
+        () = raised(&mut begun) => return None,
+    };
+    match shaken.map_err(std::io::Error::from).flatten() {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tls.handshake_failed();
+            tracing::debug!(%error, "a handshake came to nothing");
+            None
+        }
     }
+}
+
+async fn connection<S>(stream: S, witness: Arc<Witness>, mut begun: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| answer(Arc::clone(&witness), request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);

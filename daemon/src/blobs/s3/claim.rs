@@ -29,6 +29,9 @@ struct Claim {
     format: u32,
     /// The id of the log; empty until one came.
     log: String,
+    /// For how long what nobody needs rests, as the daemon said that started last, seconds; none by daemons that didn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_s: Option<u64>,
 }
 
 impl Store {
@@ -49,6 +52,8 @@ impl Store {
             Err(failure) if failure.kind == Kind::Missing || (denied && failure.kind == Kind::Denied) => None,
             Err(failure) => return Err(self.missing("read", "s3:GetObject", failure)),
         };
+        // A daemon that is alone removes nothing of others.
+        let grace_s = log.and(self.options.grace).map(|grace| grace.as_secs());
         let claim: Option<Claim> = found
             .map(|octets| {
                 serde_json::from_slice(&octets).map_err(|error| self.odd(&format!("can't be understood: {error}")))
@@ -61,9 +66,21 @@ impl Store {
             (Some(claim), Some(log)) if !claim.log.is_empty() && claim.log != log => Err(self.odd(
                 "says that the objects belong to another registry, whose blobs this one would remove; name another prefix",
             )),
-            (Some(claim), _) if log.is_none() || Some(claim.log.as_str()) == log => Ok(()),
-            (_, log) => {
-                let claim = Claim { format: FORMAT, log: log.unwrap_or_default().to_owned() };
+            (Some(claim), _) if log.is_none() || (Some(claim.log.as_str()), claim.grace_s) == (log, grace_s) => Ok(()),
+            (claim, log) => {
+                // Nobody knows whether the others run still, or were changed as well: so it is said, and not refused.
+                let before = claim.and_then(|claim| claim.grace_s);
+                if let (Some(before_s), Some(now_s)) = (before, grace_s)
+                    && before_s != now_s
+                {
+                    tracing::warn!(
+                        before_s,
+                        now_s,
+                        "MREG_S3_GRACE is another than that of the daemon that started last with these objects: set the same for \
+                         all daemons, or one removes what another is about to use"
+                    );
+                }
+                let claim = Claim { format: FORMAT, log: log.unwrap_or_default().to_owned(), grace_s };
                 let octets = serde_json::to_vec(&claim).map_err(io::Error::from)?;
                 let put = self.block_on(self.put_small(CLAIM, octets));
                 put.map_err(|failure| self.missing("write", "s3:PutObject", failure))

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::manifest::{self, Kept, Manifest, Part};
 use super::needed::{Blob, Changes};
-use super::repository::{self, LIST, Repository, Unfinished, at, id_of};
+use super::repository::{self, LIST, Repository, Unfinished, at, id_of, open_file};
 use super::segment::{self, Writer};
 use super::{Exit, Failed};
 use crate::blobs::{BlobError, BlobReader, Blobs};
@@ -201,10 +201,10 @@ impl Making<'_> {
                     continue;
                 }
             };
-            let is_whole = manifest
-                .journal
-                .iter()
-                .all(|part| fs::metadata(self.repository.part(part)).is_ok_and(|file| file.len() == part.octets));
+            let is_whole = manifest.journal.iter().all(|part| {
+                fs::symlink_metadata(self.repository.part(part))
+                    .is_ok_and(|file| file.is_file() && file.len() == part.octets)
+            });
             if !is_whole {
                 self.remarks.push(format!("the generation {id} is not built upon: a part of its journal is missing"));
                 continue;
@@ -372,9 +372,9 @@ impl Making<'_> {
     /// Sees to it that the directory has a blob's bytes.
     fn store(&mut self, blob: &Blob, copying: &mut Copying) -> Result<Got, Failed> {
         let path = self.repository.blob(&blob.digest);
-        match fs::metadata(&path) {
-            Ok(file) if file.len() == blob.size => return Ok(Got::Shared),
-            // It was damaged; what is right takes its place.
+        match fs::symlink_metadata(&path) {
+            Ok(file) if file.is_file() && file.len() == blob.size => return Ok(Got::Shared),
+            // It was damaged, or is no file; what is right takes its place.
             Ok(_other) => fs::remove_file(&path).map_err(at(&path))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(at(&path)(error)),
@@ -590,7 +590,7 @@ impl Copying {
     /// Takes a blob over from another directory of backups: by a link, or a copy where it is on another file system. Whether
     /// it had a right one.
     fn take_over(&mut self, repository: &Repository, from: &Path, blob: &Blob, path: &Path) -> Result<bool, Failed> {
-        let Ok(mut file) = fs::File::open(from) else { return Ok(false) };
+        let Ok(mut file) = open_file(from) else { return Ok(false) };
         let digest = self.hash(&mut file, &mut io::sink()).map_err(at(from))?;
         if digest != blob.digest {
             return Ok(false);

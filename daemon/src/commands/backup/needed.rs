@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::digest::Digest;
 
+use super::repository::open_file;
 use crate::store::records::Write as Change;
 
 /// Changes that are held in memory; some 5 MiB.
@@ -68,7 +69,7 @@ pub(super) struct List<R> {
 impl List<BufReader<File>> {
     /// Opens a list.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self::new(BufReader::new(File::open(path)?)))
+        Ok(Self::new(BufReader::new(open_file(path)?)))
     }
 }
 

@@ -12,17 +12,21 @@
 //! tmp/                               in the making
 //! ```
 //!
+//! A directory of backups may come from anybody: only regular files are read, which a link, a pipe or a device is not, and nothing
+//! is removed by way of a link.
+//!
 //! All is durable before the manifest is, and nothing that stands under a name is ever written to again. So whatever a crash
 //! leaves is either as it was before, or whole; files that no manifest names are used again or removed by [`Repository::sweep`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use common::digest::Digest;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +39,8 @@ const MARKER: &str = "mreg-backups.json";
 const MANIFEST: &str = "manifest.json";
 /// The list of blobs of a generation.
 pub(super) const LIST: &str = "blobs";
+/// The directories in it.
+const BELOW: [&str; 4] = ["journal", "blobs", "generations", "tmp"];
 /// Octets of the marker, with room to spare.
 const MARKER_OCTETS_MAX: usize = 4096;
 /// Mode of bytes that are never written to again.
@@ -113,7 +119,7 @@ impl Repository {
             let why = format_args!("{} holds backups of another registry; name a directory of its own", dir.display());
             return Err(Failed::new(Exit::Usage, why));
         }
-        for below in ["journal", "blobs", "generations", "tmp"] {
+        for below in BELOW {
             durable::create_dir_all(&dir.join(below), MODE_DIR).map_err(at(dir))?;
         }
         repository.clean()?;
@@ -135,6 +141,11 @@ impl Repository {
         if format != Manifest::FORMAT {
             let why = format_args!("{} holds backups of form {format}, which this mregd doesn't know", dir.display());
             return Err(Failed::new(Exit::Data, why));
+        }
+        if access == Access::Write {
+            for below in BELOW {
+                require_dir(&dir.join(below))?;
+            }
         }
         let lock = match lock(dir, access) {
             Ok(lock) => Some(lock),
@@ -202,7 +213,11 @@ impl Repository {
             Err(error) => return Err(at(&dir)(error)),
         };
         for entry in entries {
-            names.extend(entry.map_err(at(&dir))?.file_name().into_string().ok().filter(|name| is_id(name)));
+            let entry = entry.map_err(at(&dir))?;
+            // One that is a link is none.
+            if entry.file_type().map_err(at(&dir))?.is_dir() {
+                names.extend(entry.file_name().into_string().ok().filter(|name| is_id(name)));
+            }
         }
         names.sort_unstable_by_key(|name| age_of(name));
         Ok(names)
@@ -275,7 +290,10 @@ impl Repository {
     /// Makes the directory that a file will be in.
     pub(super) fn make_shard(&self, path: &Path) -> Result<(), Failed> {
         match path.parent() {
-            Some(parent) => durable::create_dir_all(parent, MODE_DIR).map_err(at(parent)),
+            Some(parent) => {
+                require_dir(parent)?;
+                durable::create_dir_all(parent, MODE_DIR).map_err(at(parent))
+            }
             None => Ok(()),
         }
     }
@@ -326,6 +344,7 @@ impl Repository {
         let blobs = self.dir.join("blobs");
         for shard in sorted(&blobs)? {
             let dir = blobs.join(&shard);
+            require_dir(&dir)?;
             for rest in sorted(&dir)? {
                 let Ok(digest) = Digest::from_hex(&format!("{shard}{rest}")) else { continue };
                 let mut is_needed = false;
@@ -369,7 +388,7 @@ pub(super) fn list_failed(error: io::Error) -> Failed {
 }
 
 fn remove(path: &Path) -> Result<u64, Failed> {
-    let octets = fs::metadata(path).map_err(at(path))?.len();
+    let octets = fs::symlink_metadata(path).map_err(at(path))?.len();
     fs::remove_file(path).map_err(at(path))?;
     Ok(octets)
 }
@@ -424,10 +443,48 @@ fn is_id(name: &str) -> bool {
         && digits(17..octets.len())
 }
 
+/// Refuses what is there and is no directory of its own: what is removed by way of a link is somebody else's.
+fn require_dir(path: &Path) -> Result<(), Failed> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(path)(error)),
+        Ok(_other) => Err(Failed::new(
+            Exit::Usage,
+            format_args!(
+                "{} is a link or a file, and no directory; nothing is added or removed there. Mount another file system instead",
+                path.display()
+            ),
+        )),
+    }
+}
+
+/// Opens a regular file to read it. A link is not followed, and opening never waits, as for the other end of a pipe.
+///
+/// # Errors
+/// `InvalidData` where it is none; what the system says.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let none = |what: &str| io::Error::new(ErrorKind::InvalidData, format!("it is {what}, and no regular file"));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, rustix::fs::Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(none("a link")),
+        // A socket.
+        Err(Errno::NXIO) => return Err(none("a socket")),
+        Err(error) => return Err(error.into()),
+    };
+    match file.metadata()?.file_type() {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(none("a directory")),
+        kind if kind.is_fifo() => Err(none("a pipe")),
+        _device => Err(none("a device")),
+    }
+}
+
 /// A small file.
 pub(super) fn read_bounded(path: &Path, octets_max: usize) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
-    File::open(path)?.take(octets_max as u64 + 1).read_to_end(&mut octets)?;
+    open_file(path)?.take(octets_max as u64 + 1).read_to_end(&mut octets)?;
     if octets.len() > octets_max {
         return Err(io::Error::new(ErrorKind::InvalidData, "it is too large"));
     }
@@ -436,7 +493,7 @@ pub(super) fn read_bounded(path: &Path, octets_max: usize) -> io::Result<Vec<u8>
 
 /// SHA-256 of a file, in hexadecimal.
 pub(super) fn digest_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -451,7 +508,15 @@ pub(super) fn digest_of(path: &Path) -> io::Result<String> {
 /// Takes the directory's lock.
 fn lock(dir: &Path, access: Access) -> Result<File, Failed> {
     let path = dir.join("lock");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE_FILE).open(&path);
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE_FILE)
+        .custom_flags(flags)
+        .open(&path);
     let file = match file {
         Ok(file) => file,
         Err(error) if access == Access::Read && error.kind() == ErrorKind::ReadOnlyFilesystem => {
@@ -465,7 +530,7 @@ fn lock(dir: &Path, access: Access) -> Result<File, Failed> {
     };
     match rustix::fs::flock(&file, operation) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failed::new(
+        Err(Errno::WOULDBLOCK) => Err(Failed::new(
             Exit::TempFail,
             format_args!(
                 "{} is in use by another backup, prune or restore; try again when it has ended",

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::Part;
+use super::repository::open_file;
 use crate::store::journal::{RECORD_OCTETS_MAX, Record, parse_record, push_record};
 
 const MAGIC: &[u8; 8] = b"mregseg1";
@@ -122,7 +123,7 @@ pub(super) fn read(
     visit: &mut dyn FnMut(u64, Record) -> Result<(), super::Failed>,
 ) -> Result<(), Wrong> {
     let damaged = |why: &dyn std::fmt::Display| Wrong::Damaged(format!("journal/{}: {why}", part.file()));
-    let file = File::open(path).map_err(|error| damaged(&error))?;
+    let file = open_file(path).map_err(|error| damaged(&error))?;
     let mut hash = Sha256::new();
     let mut octets = 0_u64;
     let mut input = BufReader::with_capacity(BUFFER, file);

@@ -1,7 +1,6 @@
 //! Verifying a generation: every entry, the signature of its checkpoint, the state, and every blob. Knows what follows from
 //! what; refuses to write anything of the backup.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use super::Failed;
 use super::create::{Copying, Reading, store_failed};
 use super::manifest::Manifest;
 use super::needed::Blob;
-use super::repository::{Repository, at, digest_of, list_failed};
+use super::repository::{Repository, at, digest_of, list_failed, open_file};
 use super::segment::{self, Wrong};
 use crate::blobs::{BlobError, Blobs};
 use crate::store::StoreError;
@@ -343,7 +342,7 @@ fn stored(repository: &Repository, blob: &Blob, target: Option<&dyn Blobs>, copy
     {
         return Ok(());
     }
-    let mut file = File::open(&path).map_err(|error| match error.kind() {
+    let mut file = open_file(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Bad::Blob("it is missing".to_owned()),
         ErrorKind::PermissionDenied => Bad::Failed(at(&path)(error)),
         _ => Bad::Blob(format!("it can't be read: {error}")),

@@ -1137,8 +1137,8 @@ static REPLAY_DELIVERY: Endpoint = Endpoint {
     tag: WEBHOOKS,
     summary: "Send a message again",
     text: "Once, now, under the same id and with a new signature, with 8 seconds of time. The message may be older than the \
-           list: any entry that fits the webhook has one, `msg_`, the webhook's id, `_` and the entry's index. Where the \
-           webhook goes on stays as it is.",
+           list: any entry that fits the webhook has one, `msg_`, the webhook's id, `_`, the entry's index, `_` and the first 12 \
+           hexadecimal digits of its leaf hash. Where the webhook goes on stays as it is.",
     access: USERS,
     audit: Always(&Action::WebhookReplay),
     answers: &[json(200, &[Content::Json("WebhookTried")], &[H::Logged], "What became of it: `delivered` tells.")],

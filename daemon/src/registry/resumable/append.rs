@@ -2,6 +2,7 @@
 //! However it ends, by the end of the octets, a lost connection, a full disk or a request that takes over, what came is kept
 //! and counted; but for octets with a checksum, which are kept only if all came and fit.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -145,6 +146,7 @@ impl Inner {
         let limit = self.settings().upload_bytes_max;
         let room = record.length.unwrap_or(limit).saturating_sub(record.offset);
         let declared = append.declared.unwrap_or(0);
+        slot.claim().asked_by(caller);
         if declared > room {
             return Err(RegistryError::TooLarge { limit: room });
         }
@@ -287,6 +289,10 @@ struct Work {
 impl Work {
     fn run(mut self, mut frames: Frames) -> Result<Kept, BlobError> {
         let mut partial = self.inner.blobs.partial(&self.record.id.to_string())?;
+        if self.slot.is_in_doubt() {
+            // A crash in what follows must not leave a record that counts octets, and hashes of octets, that are replaced here.
+            self.keep_record()?;
+        }
         // Behind that lies what came since the last acknowledgement, before a crash or a failed sync.
         partial.cut(self.record.offset)?;
         let mut hasher = self.record.hash.hasher()?;
@@ -328,8 +334,14 @@ impl Work {
         self.record.offset = partial.len();
         self.record.hash = HashState::of(hasher);
         self.record.touched_at_ms = clock::now_ms();
-        self.record.save(&self.inner.settings().resumable.dir)?;
+        self.keep_record()?;
         self.slot.set(self.record.clone());
         Ok(())
+    }
+
+    fn keep_record(&self) -> io::Result<()> {
+        let saved = self.record.save(&self.inner.settings().resumable.dir);
+        self.slot.doubt(saved.is_err());
+        saved
     }
 }

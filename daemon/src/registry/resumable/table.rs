@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(super) struct Slot {
     record: Mutex<Record>,
     turn: Arc<Semaphore>,
     asked: watch::Sender<()>,
+    /// Which record is in the file isn't known: replacing it failed, maybe behind the renaming.
+    in_doubt: AtomicBool,
     /// What it has reserved of quotas, as long as it is not over.
     claim: Arc<Claim>,
 }
@@ -35,7 +37,13 @@ pub(super) struct Slot {
 impl Slot {
     fn new(record: Record, claim: Arc<Claim>) -> Arc<Self> {
         let turn = Arc::new(Semaphore::new(1));
-        Arc::new(Self { record: Mutex::new(record), turn, asked: watch::Sender::new(()), claim })
+        Arc::new(Self {
+            record: Mutex::new(record),
+            turn,
+            asked: watch::Sender::new(()),
+            in_doubt: AtomicBool::new(false),
+            claim,
+        })
     }
 
     /// What it has reserved of quotas.
@@ -46,6 +54,22 @@ impl Slot {
     /// The record as it is durable.
     pub(super) fn record(&self) -> Record {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replacing the record's file failed. Until it is written again, a crash may leave a record that counts more octets than
+    /// are known here.
+    pub(super) fn doubt(&self, in_doubt: bool) {
+        self.in_doubt.store(in_doubt, Ordering::Relaxed);
+    }
+
+    /// Whether the record is to be written again before its octets are touched.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// Looks at it without copying it.
+    fn look<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the record, once it is durable.
@@ -158,9 +182,8 @@ impl Resumables {
 
     /// Those of a user that are not over, oldest first.
     pub(super) fn records_of(&self, owner: &str) -> Vec<Record> {
-        let mut records: Vec<Record> = self.slots().iter().map(|slot| slot.record()).collect();
-        records.retain(|record| record.owner == owner && record.ended.is_none());
-        records
+        let is_theirs = |record: &Record| record.owner == owner && record.ended.is_none();
+        self.slots().iter().filter_map(|slot| slot.look(|record| is_theirs(record).then(|| record.clone()))).collect()
     }
 
     /// Takes an upload in, if its owner may have one more.
@@ -174,8 +197,7 @@ impl Resumables {
         settings: &ResumableSettings,
     ) -> Result<Arc<Slot>, RegistryError> {
         let mut table = self.table();
-        let others = table.values().map(|slot| slot.record());
-        check_share(others, &record, record.length.unwrap_or(0), settings)?;
+        check_share(table.values(), &record, record.length.unwrap_or(0), settings)?;
         let (id, slot) = (record.id, Slot::new(record, claim));
         table.insert(id, Arc::clone(&slot));
         Ok(slot)
@@ -191,8 +213,7 @@ impl Resumables {
         octets: u64,
         settings: &ResumableSettings,
     ) -> Result<(), RegistryError> {
-        let others = self.slots().into_iter().map(|slot| slot.record()).filter(|other| other.id != record.id);
-        check_share(others, record, octets, settings)
+        check_share(&self.slots(), record, octets, settings)
     }
 
     /// Forgets an upload.
@@ -202,7 +223,8 @@ impl Resumables {
 
     /// Those that are over and beyond what is remembered, oldest first.
     pub(super) fn forgettable(&self) -> Vec<UploadId> {
-        let mut ended: Vec<UploadId> = self.slots().iter().map(|slot| slot.record()).filter_map(ended_id).collect();
+        let ended_id = |record: &Record| record.ended.as_ref().map(|_ended| record.id);
+        let mut ended: Vec<UploadId> = self.slots().iter().filter_map(|slot| slot.look(ended_id)).collect();
         ended.truncate(ended.len().saturating_sub(ENDED_MAX));
         ended
     }
@@ -215,11 +237,15 @@ impl Resumables {
     /// All together.
     pub(super) fn totals(&self) -> Totals {
         let mut totals = Totals { expired: self.expired.load(Ordering::Relaxed), ..Totals::default() };
-        for record in self.slots().iter().map(|slot| slot.record()).filter(|record| record.ended.is_none()) {
-            totals.open += 1;
-            totals.bytes = totals.bytes.saturating_add(record.offset);
-            let left = record.announced().saturating_sub(record.offset);
-            totals.outstanding_bytes = totals.outstanding_bytes.saturating_add(left);
+        for slot in self.slots() {
+            slot.look(|record| {
+                if record.ended.is_none() {
+                    totals.open += 1;
+                    totals.bytes = totals.bytes.saturating_add(record.offset);
+                    let left = record.announced().saturating_sub(record.offset);
+                    totals.outstanding_bytes = totals.outstanding_bytes.saturating_add(left);
+                }
+            });
         }
         totals
     }
@@ -227,29 +253,33 @@ impl Resumables {
     /// Octets that those of a user have announced and not yet got, and those of all others.
     pub(super) fn outstanding(&self, owner: &str) -> (u64, u64) {
         let (mut own, mut others) = (0_u64, 0_u64);
-        for record in self.slots().iter().map(|slot| slot.record()).filter(|record| record.ended.is_none()) {
-            let sum = if record.owner == owner { &mut own } else { &mut others };
-            *sum = sum.saturating_add(record.announced().saturating_sub(record.offset));
+        for slot in self.slots() {
+            slot.look(|record| {
+                if record.ended.is_none() {
+                    let sum = if record.owner == owner { &mut own } else { &mut others };
+                    *sum = sum.saturating_add(record.announced().saturating_sub(record.offset));
+                }
+            });
         }
         (own, others)
     }
 }
 
-fn ended_id(record: Record) -> Option<UploadId> {
-    record.ended.map(|_ended| record.id)
-}
-
 /// Whether an upload of so many octets is within its owner's share, beside the others there are.
-fn check_share(
-    others: impl Iterator<Item = Record>,
+fn check_share<'s>(
+    slots: impl IntoIterator<Item = &'s Arc<Slot>>,
     record: &Record,
     octets: u64,
     settings: &ResumableSettings,
 ) -> Result<(), RegistryError> {
     let (mut count, mut sum) = (0, octets);
-    for other in others.filter(|other| other.owner == record.owner && other.ended.is_none()) {
-        count += 1;
-        sum = sum.saturating_add(other.announced());
+    for slot in slots {
+        slot.look(|other| {
+            if other.id != record.id && other.owner == record.owner && other.ended.is_none() {
+                count += 1;
+                sum = sum.saturating_add(other.announced());
+            }
+        });
     }
     let busy = |what| Err(RegistryError::Busy { what, is_callers: true });
     if count >= settings.per_user_max {

@@ -3,7 +3,7 @@
 //! A message is thin: it says what happened to what, by whom, and where in the log that stands; more is for the receiver to
 //! ask for, with rights of its own.
 
-use common::audit::{Action, Entry, Outcome, leaf_hash};
+use common::audit::{Action, Entry, Hash, Outcome, leaf_hash};
 use common::name::{HookId, ModelName};
 use common::pattern::NamePattern;
 use serde_json::{Map, Value, json};
@@ -30,17 +30,23 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// The id of the message about an entry.
-pub fn message_id(hook: HookId, index: u64) -> String {
-    format!("msg_{hook}_{index}")
+/// Octets of the leaf hash in an id, as hexadecimal digits: an index is another entry's after a rollback was accepted.
+const ID_HASH_OCTETS: usize = 6;
+
+/// The id of the message about an entry, of this leaf hash.
+pub fn message_id(hook: HookId, index: u64, leaf: &Hash) -> String {
+    format!("msg_{hook}_{index}_{}", hex::encode(&leaf.0[..ID_HASH_OCTETS]))
 }
 
-/// The index of the entry that a message of this webhook was about.
+/// The index of the entry that a message of this webhook was about; whether that is the entry still, its own id tells.
 pub fn index_of(hook: HookId, id: &str) -> Option<u64> {
-    let digits = id.strip_prefix("msg_")?.strip_prefix(&hook.to_string())?.strip_prefix('_')?;
+    let rest = id.strip_prefix("msg_")?.strip_prefix(&hook.to_string())?.strip_prefix('_')?;
+    let (digits, hash) = rest.split_once('_')?;
     let index: u64 = digits.parse().ok()?;
+    let is_hash =
+        hash.len() == 2 * ID_HASH_OCTETS && hash.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
     // One spelling of each.
-    (index.to_string() == digits).then_some(index)
+    (is_hash && index.to_string() == digits).then_some(index)
 }
 
 /// Whether a pattern of actions is one, and is about something: a name, a group as in `model.*`, or `*`.
@@ -127,11 +133,12 @@ pub(super) fn message(hook: HookId, origin: &str, entry: &Entry, leaf: &[u8]) ->
         }
         data.insert("target".to_owned(), told);
     }
-    let log = json!({"origin": origin, "index": entry.seq, "leaf_hash": leaf_hash(leaf).to_string()});
+    let hash = leaf_hash(leaf);
+    let log = json!({"origin": origin, "index": entry.seq, "leaf_hash": hash.to_string()});
     data.insert("log".to_owned(), log);
     let kind = entry.action.as_str().to_owned();
     let body = body(&kind, entry.ts, Value::Object(data));
-    Message { id: message_id(hook, entry.seq), kind, index: Some(entry.seq), body }
+    Message { id: message_id(hook, entry.seq, &hash), kind, index: Some(entry.seq), body }
 }
 
 /// A message that says nothing, of the entry that it was asked for with.
@@ -155,7 +162,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use common::audit::{Action, Actor, Entry, Outcome, Target};
+    use common::audit::{Action, Actor, Entry, Hash, Outcome, Target};
     use common::name::HookId;
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
     use serde_json::{Value, json};
@@ -271,14 +278,21 @@ mod tests {
     }
 
     proptest! {
-        /// A message's id leads back to its entry, and no other text does.
+        /// A message's id leads back to its entry, no other text does, and another leaf at the index has another id.
         #[test]
-        fn ids(hook: u128, index: u64, text in any::<String>()) {
+        fn ids(hook: u128, index: u64, leaf: [u8; 32], other: [u8; 32], text in any::<String>()) {
             let hook = HookId::from_u128(hook);
-            prop_assert_eq!(index_of(hook, &message_id(hook, index)), Some(index));
+            let id = message_id(hook, index, &Hash(leaf));
+            prop_assert_eq!(index_of(hook, &id), Some(index));
+            prop_assert!(leaf[..6] == other[..6] || id != message_id(hook, index, &Hash(other)));
             prop_assert!(index_of(hook, &text).is_none());
-            let padded = format!("msg_{hook}_0{index}");
-            prop_assert!(index_of(hook, &padded).is_none());
+            let digits = id.rsplit('_').next().unwrap();
+            for odd in [
+                format!("msg_{hook}_0{index}_{digits}"), format!("msg_{hook}_{index}"), format!("{id}0"),
+                format!("msg_{hook}_{index}_{}", "g".repeat(12)),
+            ] {
+                prop_assert!(index_of(hook, &odd).is_none());
+            }
         }
     }
 }

@@ -1,8 +1,13 @@
 //! A connection to the database of the shared log: TLS, timeouts, and what the server must promise before anything is
 //! committed to it. Knows servers; refuses to know tables.
 //!
+//! An address may name several servers. All are asked at once, and the one is taken that is the primary. Two primaries are what
+//! a failover leaves whose old server was started again as it was: promotion begins a new *timeline*, so the one of the older
+//! timeline is left alone, also where it is the only one that answers, once the newer was seen.
+//!
 //! | what | bound |
 //! |---|---|
+//! | waiting for the other servers, once one is found that is the primary | [`OTHERS_TIMEOUT`] |
 //! | connecting, TLS and signing in included | [`CONNECT_TIMEOUT`] |
 //! | waiting for the turn to commit | [`LOCK_TIMEOUT`] |
 //! | a statement, by the server | [`STATEMENT_TIMEOUT`] |
@@ -13,7 +18,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
@@ -24,15 +29,19 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::SharedError;
-use crate::config::database::{DatabaseHost, DatabaseTls, SharedDatabase};
+use crate::config::database::{DatabaseHost, DatabaseServer, DatabaseTls, SharedDatabase};
 
 /// For connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the other servers to say whether one of them is the primary of a newer timeline.
+pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(500);
 /// For the turn to commit.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a statement.
@@ -54,29 +63,167 @@ pub(super) async fn answered<T>(
 ) -> Result<T, SharedError> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer.map_err(|error| SharedError::of(&error)),
-        Err(_elapsed) => Err(SharedError::Unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+        Err(_elapsed) => Err(unanswered()),
     }
 }
 
-/// Connects, and makes sure of the server. The connection works as long as this runtime runs. `hint` is told that something
-/// was committed, where the client asks for it with LISTEN.
+/// The servers of an address, and what was seen of them. Clones share that.
+#[derive(Clone)]
+pub struct Servers {
+    database: Arc<SharedDatabase>,
+    /// The newest history of which a primary was seen.
+    newest: Arc<Mutex<Option<Lineage>>>,
+}
+
+/// Which history a primary writes: a promotion begins a new timeline of the same system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lineage {
+    system: String,
+    timeline: u32,
+}
+
+/// A primary that may be used.
+struct Primary {
+    client: Client,
+    server: DatabaseServer,
+    /// None where the server doesn't tell.
+    lineage: Option<Lineage>,
+}
+
+impl Servers {
+    /// Those of a database.
+    #[must_use]
+    pub fn new(database: &SharedDatabase) -> Self {
+        Self { database: Arc::new(database.clone()), newest: Arc::default() }
+    }
+
+    /// Remembers the history of a primary, and refuses one that was replaced.
+    fn admit(&self, primary: &Primary) -> Result<(), SharedError> {
+        let Some(lineage) = &primary.lineage else { return Ok(()) };
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some(newest) if newest.system == lineage.system && newest.timeline > lineage.timeline => {
+                // Another server may be reached a moment later.
+                Err(SharedError::Unreachable(format!(
+                    "{} is the primary of timeline {}, but one of timeline {} was seen, which replaced it: nothing is \
+                     committed there. Stop it, or make it a standby of the new primary (pg_rewind, pg_basebackup)",
+                    primary.server, lineage.timeline, newest.timeline
+                )))
+            }
+            _older => {
+                *newest = Some(lineage.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Connects to the primary, and makes sure of it. The connection works as long as this runtime runs. `hint` is told that
+/// something was committed, where the client asks for it with LISTEN.
 ///
 /// # Errors
 /// [`SharedError`].
-pub(super) async fn connect(database: &SharedDatabase, hint: Option<mpsc::Sender<()>>) -> Result<Client, SharedError> {
+pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -> Result<Client, SharedError> {
+    let mut tries = JoinSet::new();
+    for (at, server) in servers.database.address.servers.iter().enumerate() {
+        let (database, server, hint) = (Arc::clone(&servers.database), server.clone(), hint.clone());
+        tries.spawn(async move {
+            let tried = connect_to(&database, server.clone(), hint).await;
+            (at, server, tried)
+        });
+    }
+    drop(hint);
+    let mut failures: Vec<(usize, DatabaseServer, SharedError)> = Vec::new();
+    let mut primary: Option<Primary> = None;
+    let mut until = None;
+    loop {
+        let next = match until {
+            None => tries.join_next().await,
+            // Whoever is silent by then is not waited for.
+            Some(until) => tokio::time::timeout_at(until, tries.join_next()).await.unwrap_or(None),
+        };
+        match next {
+            None => break,
+            Some(Err(panicked)) => return Err(SharedError::Unreachable(panicked.to_string())),
+            Some(Ok((at, server, Err(error)))) => failures.push((at, server, error)),
+            Some(Ok((_at, _server, Ok(found)))) => {
+                until.get_or_insert_with(|| Instant::now() + OTHERS_TIMEOUT);
+                primary = Some(match primary {
+                    None => found,
+                    Some(before) => newer(before, found)?,
+                });
+            }
+        }
+    }
+    let Some(primary) = primary else { return Err(all_failed(failures)) };
+    servers.admit(&primary)?;
+    Ok(primary.client)
+}
+
+/// Of two primaries the one that replaced the other.
+fn newer(one: Primary, other: Primary) -> Result<Primary, SharedError> {
+    let (kept, left) = match (&one.lineage, &other.lineage) {
+        (Some(first), Some(second)) if first.system == second.system && first.timeline < second.timeline => {
+            (other, one)
+        }
+        (Some(first), Some(second)) if first.system == second.system && first.timeline > second.timeline => {
+            (one, other)
+        }
+        _no_order => {
+            return Err(SharedError::Refused(format!(
+                "{} and {} are both primaries, and neither replaced the other: stop the one that is not the log's, or name \
+                 only the servers of one",
+                one.server, other.server
+            )));
+        }
+    };
+    tracing::warn!(
+        server = %left.server,
+        timeline = left.lineage.map(|lineage| lineage.timeline),
+        primary = %kept.server,
+        "a server was replaced by a failover and runs as a primary still; nothing is committed there. Stop it, or make it a \
+         standby"
+    );
+    Ok(kept)
+}
+
+/// What is said where none of the servers is the primary, in the address's order.
+fn all_failed(mut failures: Vec<(usize, DatabaseServer, SharedError)>) -> SharedError {
+    failures.sort_by_key(|(at, _server, _error)| *at);
+    if let [(_at, _server, error)] = &*failures {
+        return error.clone();
+    }
+    let why = |error: &SharedError| match error {
+        SharedError::Unreachable(why) | SharedError::Refused(why) => why.clone(),
+    };
+    let said: Vec<String> = failures.iter().map(|(_at, server, error)| format!("{server}: {}", why(error))).collect();
+    let said = said.join("; ");
+    if failures.iter().any(|(_at, _server, error)| matches!(error, SharedError::Refused(_))) {
+        SharedError::Refused(said)
+    } else {
+        SharedError::Unreachable(said)
+    }
+}
+
+/// Connects to one server.
+async fn connect_to(
+    database: &SharedDatabase,
+    server: DatabaseServer,
+    hint: Option<mpsc::Sender<()>>,
+) -> Result<Primary, SharedError> {
     let address = &database.address;
     let mut config = tokio_postgres::Config::new();
     config
         .user(&address.user)
         .dbname(&address.name)
-        .port(address.port)
+        .port(server.port)
         .application_name("mregd")
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(KEEPALIVE)
         .keepalives_interval(KEEPALIVE)
         .keepalives_retries(2)
         .tcp_user_timeout(ANSWER_TIMEOUT);
-    match &address.host {
+    match &server.host {
         DatabaseHost::Tcp(host) => config.host(host),
         DatabaseHost::Unix(dir) => config.host_path(dir),
     };
@@ -101,7 +248,33 @@ pub(super) async fn connect(database: &SharedDatabase, hint: Option<mpsc::Sender
         SharedError::Unreachable(format!("connecting took longer than {} s", CONNECT_TIMEOUT.as_secs()))
     })??;
     make_sure(&client).await?;
-    Ok(client)
+    let lineage = lineage(&client).await?;
+    Ok(Primary { client, server, lineage })
+}
+
+/// Which history the server writes. A server that doesn't tell this user is one that can't be compared.
+async fn lineage(client: &Client) -> Result<Option<Lineage>, SharedError> {
+    // The name of a file of the write-ahead log begins with the timeline.
+    let asked = client.simple_query(
+        "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()",
+    );
+    let told = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) if error.as_db_error().is_some() => return Ok(None),
+        Ok(Err(error)) => return Err(SharedError::of(&error)),
+        Err(_elapsed) => return Err(unanswered()),
+    };
+    Ok(told.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            let timeline = u32::from_str_radix(row.get(1)?, 16).ok()?;
+            Some(Lineage { system: row.get(0)?.to_owned(), timeline })
+        }
+        _other => None,
+    }))
+}
+
+fn unanswered() -> SharedError {
+    SharedError::Unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
 }
 
 /// Works for a connection until it ends, which whoever uses it finds out.
@@ -152,6 +325,12 @@ async fn make_sure(client: &Client) -> Result<(), SharedError> {
     let row = row.ok_or_else(|| SharedError::Unreachable("the server told nothing of itself".to_owned()))?;
     let said = |column: usize| row.get(column).unwrap_or_default();
     let refused = |why: &str| Err(SharedError::Refused(why.to_owned()));
+    if said(4) != "false" || said(5) != "off" {
+        // It may become the primary, or the address may lead to another a moment later.
+        return Err(SharedError::Unreachable(
+            "the server is a standby, or read-only; it must be the primary".to_owned(),
+        ));
+    }
     if said(0).parse::<u32>().is_ok_and(|version| version < SERVER_MIN) {
         return refused("the database's server is older than PostgreSQL 13; use a newer one");
     }
@@ -166,12 +345,6 @@ async fn make_sure(client: &Client) -> Result<(), SharedError> {
     }
     if !["on", "remote_apply"].contains(&said(3)) {
         return refused("the database's server doesn't let this user set synchronous_commit=on");
-    }
-    if said(4) != "false" || said(5) != "off" {
-        // It may become the primary, or the address may lead to another a moment later.
-        return Err(SharedError::Unreachable(
-            "the server is a standby, or read-only; it must be the primary".to_owned(),
-        ));
     }
     Ok(())
 }

@@ -14,11 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{answered, connect};
+use super::connect::{Servers, answered, connect};
 use super::copy::LOCK_DAEMONS;
 use super::schema::LOCK_CLASS;
 use super::{Head, Peer, SharedError};
-use crate::config::database::SharedDatabase;
 use crate::store::keys::KeyDir;
 use crate::store::sequencer::{Request, Shown};
 use crate::store::{Health, PublishedCheckpoint};
@@ -52,8 +51,8 @@ enum Ask {
 
 /// What the thread works with.
 pub(crate) struct Followed {
-    /// The database.
-    pub(crate) database: SharedDatabase,
+    /// The database, and what the writing thread knows of it.
+    pub(crate) servers: Servers,
     /// The writing thread.
     pub(crate) requests: mpsc::Sender<Request>,
     /// What it shows.
@@ -229,7 +228,7 @@ impl Thread {
         loop {
             let is_new = self.session.is_none();
             if is_new {
-                self.session = Some(Session::open(&self.followed.database).await?);
+                self.session = Some(Session::open(&self.followed.servers).await?);
                 self.said_at = None;
                 self.upkeeps.store(false, Ordering::Relaxed);
             }
@@ -309,9 +308,9 @@ impl Thread {
 }
 
 impl Session {
-    async fn open(database: &SharedDatabase) -> Result<Self, SharedError> {
+    async fn open(servers: &Servers) -> Result<Self, SharedError> {
         let (hint, hints) = mpsc::channel(1);
-        let client = connect(database, Some(hint)).await?;
+        let client = connect(servers, Some(hint)).await?;
         answered(client.batch_execute("LISTEN mreg")).await?;
         // Held together with all other daemons, so that nobody takes the log away under them.
         let lock = client.execute("SELECT pg_advisory_lock_shared($1, $2)", &[&LOCK_CLASS, &LOCK_DAEMONS]);

@@ -12,7 +12,7 @@ use common::audit::Hash;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{ANSWER_TIMEOUT, answered, connect};
+use super::connect::{ANSWER_TIMEOUT, Servers, answered, connect};
 use super::{FETCH_ENTRIES_MAX, FETCH_OCTETS_MAX, Head, SharedError, schema};
 use crate::config::database::SharedDatabase;
 use crate::store::journal::Record;
@@ -53,7 +53,7 @@ pub enum Outcome {
 /// The writing end of the shared log. Owned by the thread that writes.
 pub struct Writer {
     runtime: Runtime,
-    database: SharedDatabase,
+    servers: Servers,
     session: Option<Session>,
     /// The turn is ours.
     in_turn: bool,
@@ -77,7 +77,7 @@ impl Writer {
     pub fn open(database: &SharedDatabase) -> Result<Self, SharedError> {
         let mut writer = Self::prepare(database)?;
         let opened = async {
-            let mut client = connect(database, None).await?;
+            let mut client = connect(&writer.servers, None).await?;
             schema::migrate(&mut client).await?;
             Session::of(client).await
         };
@@ -90,7 +90,12 @@ impl Writer {
             .enable_all()
             .build()
             .map_err(|error| SharedError::Unreachable(error.to_string()))?;
-        Ok(Self { runtime, database: database.clone(), session: None, in_turn: false, failed: None })
+        Ok(Self { runtime, servers: Servers::new(database), session: None, in_turn: false, failed: None })
+    }
+
+    /// The servers, with what is known of them by now.
+    pub fn servers(&self) -> Servers {
+        self.servers.clone()
     }
 
     /// How far the log is, without a turn.
@@ -318,7 +323,7 @@ impl Writer {
         {
             return Err(error.clone());
         }
-        let made = self.runtime.block_on(async { Session::of(connect(&self.database, None).await?).await });
+        let made = self.runtime.block_on(async { Session::of(connect(&self.servers, None).await?).await });
         match made {
             Ok(session) => {
                 self.failed = None;

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use common::audit::{Hash, root_at};
 use sha2::{Digest as _, Sha256};
 
+use super::fetched::fill;
 use super::recover::{Genesis, Stance, recover};
 use super::{Locks, OpenError, SledOptions, SledStore};
 use crate::config::database::SharedDatabase;
 use crate::durable;
 use crate::store::StoreError;
-use crate::store::journal::{AppendError, Journal, Record, Spare};
+use crate::store::journal::{Journal, Record};
 use crate::store::keys::KeyDir;
 use crate::store::shared::writer::Writer;
 use crate::store::shared::{Contradiction, Head, SharedError, copy, shown};
@@ -139,7 +140,7 @@ pub(super) fn pull(options: &SledOptions, writer: &mut Writer) -> Result<Head, O
         // What was begun here and not finished is in the database, or nowhere.
         journal.cut_tail()?;
         tracing::info!(from = size, to = head.size, "fetching the log from the database");
-        fill(&mut journal, writer, head.size)?;
+        fill(options, &mut journal, writer, &head)?;
     }
     Ok(head)
 }
@@ -162,17 +163,6 @@ fn require_same(journal: &Journal, writer: &mut Writer, last: u64) -> Result<(),
          altered, rolled back or replaced. Nothing is signed. Find out with `mregd log verify` which is the right one; a replica \
          that is wrong is moved away, and made anew from the database"
     )))
-}
-
-fn fill(journal: &mut Journal, writer: &mut Writer, to: u64) -> Result<(), OpenError> {
-    while journal.next_index() < to {
-        let records = writer.fetch(journal.next_index(), to)?;
-        journal.append(&records, Spare::Keep).map_err(|error| match error {
-            AppendError::NotWritten(error) => OpenError::Store(error.into()),
-            AppendError::Lost(why) | AppendError::Unknown(why) => OpenError::Store(StoreError::Unavailable(why)),
-        })?;
-    }
-    Ok(())
 }
 
 /// A log that was copied, or would be.
@@ -276,7 +266,7 @@ pub fn copy_from(options: &SledOptions, database: &SharedDatabase, dry: bool) ->
     // Until the log has ended there, the directory is a replica.
     marker.write(options, database)?;
     journal.cut_tail()?;
-    fill(&mut journal, &mut writer, head.size)?;
+    fill(options, &mut journal, &mut writer, &head)?;
     drop(journal);
     // Whether it is older than what was signed is for the next start to judge, or for whoever accepts that.
     let recovered = recover(options, Stance::Accept, Some(&head), &|_done, _of| {})?;
