@@ -155,6 +155,8 @@ pub struct Form {
     pub at: usize,
     /// The request it waits for.
     pub waits: Option<RequestId>,
+    /// The alias whose history was asked for last.
+    pub asked_for: String,
     /// What helps to fill it in: one line each.
     pub notes: Vec<String>,
     /// Why it can't be taken.

@@ -6,7 +6,7 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
-use crate::time::{Now, age, bytes, bytes_exactly, grouped};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -299,7 +299,7 @@ fn newest(version: &VersionInfo, text: &mut Text) {
     text.fact("format", &formats.into_iter().collect::<Vec<_>>().join(", "), Tone::Plain);
     if let Some(inspection) = &version.inspection {
         let tone = if inspection.verdict == "clean" { Tone::Plain } else { Tone::Warn };
-        text.fact("scan", &format!("{}, {} findings", inspection.verdict, inspection.findings_total), tone);
+        text.fact("scan", &format!("{}, {}", inspection.verdict, counted(inspection.findings_total, "finding")), tone);
     }
     text.fact("logged", &format!("entry {}", version.log_index), Tone::Plain);
 }
