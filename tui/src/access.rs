@@ -140,6 +140,9 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
     let is_of_row = matches!(
         command,
         Command::In
+            | Command::Mark
+            | Command::MarkRange
+            | Command::Export
             | Command::SameActor
             | Command::OpenTarget
             | Command::EntriesOf

@@ -792,7 +792,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
     if !wants_sign_in
         && (course::reply(state, id, &result, out)
-            || form::reply(state, id, &result)
+            || form::reply(state, id, &result, out)
             || tokens::reply(state, id, &result)
             || models::peeked(state, id, &result)
             || models::text(state, id, &result))

@@ -454,7 +454,7 @@ mod tests {
             (21, None, Verdict::Ok, "21 days left"),
             (20, None, Verdict::Warn, "20 days left"),
             (0, None, Verdict::Warn, "0 days left"),
-            (-1, None, Verdict::Fail, "EXPIRED 1 days ago"),
+            (-1, None, Verdict::Fail, "EXPIRED 1 day ago"),
             (81, Some("no pair"), Verdict::Warn, "REFUSED: no pair; in use is that of a.example"),
             (-3, Some("no pair"), Verdict::Fail, "REFUSED"),
         ] {

@@ -39,6 +39,7 @@ fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
             at: 0,
             waits: None,
             asked_for: String::new(),
+            then: None,
             notes: Vec::new(),
             error: None,
             dirty: false,
@@ -177,7 +178,12 @@ pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
 }
 
 /// Takes what the form waits for; false if it doesn't.
-pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, common::client::ClientError>) -> bool {
+pub(super) fn reply(
+    state: &mut State,
+    id: RequestId,
+    result: &Result<Answer, common::client::ClientError>,
+    out: &mut Vec<Action>,
+) -> bool {
     let now = state.times();
     let Some(form) = form(state) else { return false };
     if form.waits != Some(id) {
@@ -230,6 +236,9 @@ pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, co
         }
         (Ok(_), _) => {}
     }
+    if let Some(then) = form.then.take().filter(|_| form.at == 1 && !form.fields[1].choices.is_empty()) {
+        key(state, then, out);
+    }
     true
 }
 
@@ -255,6 +264,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let at = form.at;
             let wants_history = at == 1 && matches!(form.purpose, Purpose::Alias { .. }) && form.fields[at].choices.is_empty();
             if wants_history && form.waits.is_none() && form.asked_for != form.fields[0].line.text() {
+                form.then = Some(key);
                 return ask_history(state, out);
             }
             let field = &mut form.fields[at];

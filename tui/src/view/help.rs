@@ -22,8 +22,8 @@ fn is_wanted(state: &State, line: &str) -> bool {
 }
 
 /// A key or command, and what it does beside it: in as many lines as that takes, and on its own where the first is too long.
-fn entry(text: &mut Text, columns: u16, head: &str, help: &str, tone: Tone) {
-    let beside = head.trim_end().len() + 1 < head.len();
+fn entry(text: &mut Text, columns: u16, (head, wide): (&str, usize), help: &str, tone: Tone) {
+    let beside = width(head.trim()) <= wide && head.ends_with(' ');
     let indent = if beside { width(head) } else { INDENT };
     let room = usize::from(columns).saturating_sub(indent + 1);
     let mut first = vec![(head.to_owned(), Tone::Bold)];
@@ -60,7 +60,8 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
             let refused = refusal(state.who.as_ref(), binding.permission);
             let why = refused.as_ref().map(|why| format!("   ({why})")).unwrap_or_default();
             let tone = if refused.is_some() { Tone::Dim } else { Tone::Plain };
-            entry(&mut text, columns, &format!("  {keys:KEYS_COLUMNS$}"), &format!("{}{why}", binding.help), tone);
+            let head = format!("  {keys:KEYS_COLUMNS$}");
+            entry(&mut text, columns, (&head, KEYS_COLUMNS), &format!("{}{why}", binding.help), tone);
         }
     }
     let mut verbs = VERBS.iter().filter(|verb| is_wanted(state, &format!(": {} {}", verb.word, verb.help))).peekable();
@@ -69,7 +70,8 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
         for verb in verbs {
             let line = format!("{} {}", verb.word, verb.words);
             let verb_columns = if usize::from(columns) < WIDE_COLUMNS { VERB_COLUMNS_NARROW } else { VERB_COLUMNS };
-            entry(&mut text, columns, &format!("  {line:verb_columns$}  "), verb.help, Tone::Plain);
+            let head = format!("  {line:verb_columns$}  ");
+            entry(&mut text, columns, (&head, verb_columns), verb.help, Tone::Plain);
         }
     }
     text.head("About");

@@ -22,14 +22,14 @@ const COLUMNS: [Column; 6] = [
 /// The least columns for how far something is or why not: size and who go before that is cut.
 const PROGRESS_COLUMNS: u16 = 28;
 /// The same on a wide screen.
-const WIDE_PROGRESS_COLUMNS: u16 = 40;
-/// Columns of an age on a screen that is not wide: a time of day has room.
+const WIDE_PROGRESS_COLUMNS: u16 = 38;
+/// Columns of an age, where the rest needs the room: a time of day fits.
 const AGE_COLUMNS: u16 = 8;
 
 /// Columns of the time and state of a step.
 const HISTORY_COLUMNS: usize = 23;
 /// Columns of a file's name on a screen that is wide, and on one that is narrow.
-const WIDE_FILE_COLUMNS: u16 = 36;
+const WIDE_FILE_COLUMNS: u16 = 30;
 const NARROW_FILE_COLUMNS: u16 = 15;
 /// The least columns for progress on a narrow screen.
 const NARROW_PROGRESS_COLUMNS: u16 = 10;
@@ -40,6 +40,7 @@ fn columns(class: Class) -> [Column; 6] {
         Class::Wide => {
             columns[0].columns = WIDE_FILE_COLUMNS;
             columns[2].columns = WIDE_PROGRESS_COLUMNS;
+            columns[4].columns = AGE_COLUMNS;
         }
         Class::Narrow => {
             columns[0].columns = NARROW_FILE_COLUMNS;

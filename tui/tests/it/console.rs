@@ -392,6 +392,7 @@ impl Registry {
                 let index = self.revision;
                 let outcome = Outcome {
                     only_approved: self.only_approves && matches!(change.deed, Deed::Release { .. }),
+                    said: None,
                     receipt: None,
                     restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),
                     password: matches!(change.deed, Deed::OneTimePassword | Deed::Register(_))
@@ -464,6 +465,7 @@ impl Registry {
             }
             Object::Intake => Base::Intake(Box::new(made(self.intake()))),
             Object::Token { .. } => Base::Token(Box::new(self.token())),
+            Object::Webhook(_) | Object::Quota { .. } | Object::Rule(_) => panic!("the screen has none of it"),
         }
     }
 
