@@ -516,7 +516,7 @@ fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
     match state.screen {
         Screen::Models => models::status(state),
         Screen::Audit => {
-            let filter = filter_words(&state.audit.filter);
+            let filter = filter_words(&state.audit.shown_filter());
             if state.settings.log.live && state.log.is_known() {
                 return audit::status(state, &filter);
             }

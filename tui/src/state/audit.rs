@@ -290,6 +290,8 @@ pub struct AuditScreen {
     pub list: Window<Line>,
     /// The filter as typed; always one that [`audit_query`] takes.
     pub filter: String,
+    /// The thing whose entries were asked for last from another screen: its id, and the name that people know it by.
+    pub named: Option<(String, String)>,
     /// Where the list begins: at the newest entry, or below an index that was jumped to.
     pub start: Cursor,
     /// The index to select when the page comes.
@@ -313,6 +315,7 @@ impl Default for AuditScreen {
         Self {
             list: Window::new(true),
             filter: String::new(),
+            named: None,
             start: Cursor::Start,
             goal: None,
             detail: None,
@@ -326,6 +329,15 @@ impl Default for AuditScreen {
 }
 
 impl AuditScreen {
+    /// The filter as people read it: with the name of what its id stands for, and without fractions of seconds that are none.
+    pub fn shown_filter(&self) -> String {
+        let filter = self.filter.replace(".000Z", "Z");
+        match &self.named {
+            Some((id, name)) => filter.replace(&format!("target:{id}"), &format!("target:{name}")),
+            None => filter,
+        }
+    }
+
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> AuditQuery {
         let mut query = audit_query(&self.filter).unwrap_or_default();

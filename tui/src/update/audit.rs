@@ -84,10 +84,11 @@ pub(super) fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
     state.audit.goal = Some(index);
 }
 
-/// Shows the entries about one model or user.
-pub(super) fn show_target(state: &mut State, id: &str, out: &mut Vec<Action>) {
+/// Shows the entries about one model or user: those of its id, which no other ever has; its name is what people see.
+pub(super) fn show_target(state: &mut State, id: &str, name: &str, out: &mut Vec<Action>) {
     state.last_screen = state.screen;
     state.screen = Screen::Audit;
+    state.audit.named = Some((id.to_owned(), name.to_owned()));
     narrow(state, format!("target:{id}"), out);
 }
 

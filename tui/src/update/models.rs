@@ -285,12 +285,12 @@ fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
 
 /// The audit entries of the model that is open or selected.
 fn entries_of(state: &mut State, out: &mut Vec<Action>) {
-    let id = match &state.models.open {
-        Some(open) => open.info.as_ref().map(|info| info.model.id.to_string()),
-        None => state.models.list.selected().map(|row| row.id.to_string()),
+    let row = match &state.models.open {
+        Some(open) => open.info.as_ref().map(|info| &info.model),
+        None => state.models.list.selected(),
     };
-    if let Some(id) = id {
-        super::audit::show_target(state, &id, out);
+    if let Some((id, name)) = row.map(|row| (row.id.to_string(), row.name.to_string())) {
+        super::audit::show_target(state, &id, &name, out);
     }
 }
 

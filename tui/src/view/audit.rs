@@ -151,7 +151,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     };
     let mut left = if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
     if !wide && !screen.filter.is_empty() {
-        left = format!("{left}   {}", screen.filter);
+        left = format!("{left}   {}", screen.shown_filter());
     }
     if !link.is_empty() && !is_paged {
         left = format!("{left}   {link}");

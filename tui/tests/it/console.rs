@@ -64,6 +64,8 @@ pub(crate) struct Registry {
     pub(crate) revision: u64,
     /// A release takes another one besides.
     pub(crate) only_approves: bool,
+    /// Versions that were held and are decided.
+    pub(crate) decided: std::collections::BTreeSet<String>,
 }
 
 impl Default for Registry {
@@ -87,6 +89,7 @@ impl Default for Registry {
             granted: BTreeMap::new(),
             revision: 9_000,
             only_approves: false,
+            decided: std::collections::BTreeSet::new(),
         }
     }
 }
@@ -399,6 +402,9 @@ impl Registry {
                         .then(|| Secret::new("abcde-fghjk-mnpqr-stuvw".to_owned())),
                 };
                 match &change.deed {
+                    Deed::Release { .. } | Deed::Block { .. } if !self.only_approves => {
+                        drop(self.decided.insert(change.object.name()));
+                    }
                     Deed::Delete => drop(self.deleted.insert(change.object.id())),
                     Deed::Restore => drop(self.deleted.remove(&change.object.id())),
                     Deed::Alias { to: Some(to), .. } => self.prod = to.number().into(),
@@ -598,6 +604,7 @@ impl Registry {
             ("team-nlp/a-model-with-a-very-long-name-indeed", "", "clean", "2026-07-22T12:02:50.000Z", "svc-ci"),
         ];
         let rows = if blocked { &all[..1] } else { &all[..] };
+        let rows = rows.iter().filter(|row| !self.decided.contains(&format!("{}:50", row.0)));
         let row = |(place, (name, rule, verdict, at, by)): (usize, &(&str, &str, &str, &str, &str))| {
             let findings = if rule.is_empty() {
                 json!([])
@@ -616,7 +623,7 @@ impl Registry {
                 "format": "pickle", "size": 9_663_676_416u64, "created_at": at, "created_by": by
             }))
         };
-        rows.iter().enumerate().map(row).collect()
+        rows.enumerate().map(row).collect()
     }
 
     fn ready(&self) -> Ready {
