@@ -150,7 +150,10 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             | Command::LastFinding
     );
     if is_of_row && !has_row(state) {
-        return nothing();
+        return match command {
+            Command::Export => Some("there is nothing in this list".to_owned()),
+            _ => nothing(),
+        };
     }
     if command == Command::Undo {
         return state.changes.undo.is_none().then(|| "there is nothing to undo".to_owned());

@@ -166,12 +166,7 @@ pub const ACTS: &[Act] = &[
         (Permission::UserManage, "go on with a webhook at an entry, whatever was not delivered"),
         Shape::PassOver,
     ),
-    own(
-        "delete-webhook",
-        "ID...",
-        (Permission::UserManage, "send nothing more"),
-        Shape::Webhooks(|| Deed::Delete),
-    ),
+    own("delete-webhook", "ID...", (Permission::UserManage, "send nothing more"), Shape::Webhooks(|| Deed::Delete)),
     own(
         "set-quota",
         "user:NAME|namespace:NAME bytes=10GiB|versions=N|models=N...",
@@ -190,12 +185,7 @@ pub const ACTS: &[Act] = &[
         (Permission::ModelDelete, "a rule by which versions go"),
         Shape::SetRule,
     ),
-    own(
-        "run-rule",
-        "NAME...",
-        (Permission::ModelDelete, "carry a rule out, soon"),
-        Shape::Rules(|| Deed::RunRule),
-    ),
+    own("run-rule", "NAME...", (Permission::ModelDelete, "carry a rule out, soon"), Shape::Rules(|| Deed::RunRule)),
     own("delete-rule", "NAME...", (Permission::ModelDelete, "take a rule away"), Shape::Rules(|| Deed::Delete)),
 ];
 
@@ -462,7 +452,8 @@ impl Act {
                 Ok(Wish::Change(Deed::Note { text }, vec![version(held)?]))
             }
             (Shape::AddWebhook, [url, actions @ ..]) if !actions.is_empty() => {
-                let names = options.names.iter().flat_map(|text| text.split([',', ' '])).filter(|text| !text.is_empty());
+                let names =
+                    options.names.iter().flat_map(|text| text.split([',', ' '])).filter(|text| !text.is_empty());
                 let models = names.map(|text| text.parse::<NamePattern>().map_err(|why| format!("{text} {why}")));
                 let new = NewWebhook {
                     url: (*url).to_owned(),
@@ -472,7 +463,10 @@ impl Act {
                     outcomes: Vec::new(),
                     enabled: true,
                 };
-                Ok(Wish::Change(Deed::NewWebhook(Box::new(new)), vec![Named::Known(Object::Webhook((*url).to_owned()))]))
+                Ok(Wish::Change(
+                    Deed::NewWebhook(Box::new(new)),
+                    vec![Named::Known(Object::Webhook((*url).to_owned()))],
+                ))
             }
             (Shape::Webhooks(deed), _) => each(deed(), hook),
             (Shape::PassOver, [id, index]) => {
@@ -516,9 +510,9 @@ fn hook(text: &str) -> Result<Named, String> {
 /// `user:NAME` or `namespace:NAME`.
 fn account(text: &str) -> Result<Named, String> {
     let parts = text.split_once(':').and_then(|(kind, name)| Some((kind.parse::<QuotaKind>().ok()?, name)));
-    let (kind, name) = parts
-        .filter(|(_kind, name)| !name.is_empty())
-        .ok_or_else(|| format!("{text}: say user:NAME or namespace:NAME; namespace:- is that of names without a slash"))?;
+    let (kind, name) = parts.filter(|(_kind, name)| !name.is_empty()).ok_or_else(|| {
+        format!("{text}: say user:NAME or namespace:NAME; namespace:- is that of names without a slash")
+    })?;
     Ok(Named::Known(Object::Quota { kind, name: name.to_owned() }))
 }
 
@@ -667,7 +661,8 @@ mod tests {
             assert!(act.binding().is_some() && !act.help().is_empty(), "{act:?}");
             assert_eq!(ACTS.iter().filter(|other| other.word == act.word).count(), 1, "{act:?}");
             if let Of::Row(context, command) = act.of {
-                let needs = TABLE.iter().find(|row| (row.context, row.command) == (context, command)).unwrap().permission;
+                let needs =
+                    TABLE.iter().find(|row| (row.context, row.command) == (context, command)).unwrap().permission;
                 assert_eq!(act.permission(), needs, "{act:?}");
             }
         }
@@ -759,11 +754,15 @@ mod tests {
         assert_eq!((limits.bytes, limits.versions, limits.models), (Some(10 << 30), Some(7), None));
         assert_eq!(of.len(), 1);
         let Wish::Change(Deed::SetRule(rule), _) =
-            wish("set-rule old team/* delete keep=5 days=30 state=deprecated,available protect=stage=prod off").unwrap()
+            wish("set-rule old team/* delete keep=5 days=30 state=deprecated,available protect=stage=prod off")
+                .unwrap()
         else {
             panic!("another wish")
         };
-        assert_eq!((rule.keep_newest, rule.older_than_days, rule.states.len(), rule.enabled), (Some(5), Some(30), 2, false));
+        assert_eq!(
+            (rule.keep_newest, rule.older_than_days, rule.states.len(), rule.enabled),
+            (Some(5), Some(30), 2, false)
+        );
         assert_eq!(rule.protect_tags, ["stage=prod"]);
         let options = Options { reason: Some("x".into()), ..Options::default() };
         assert!(find("delete").unwrap().wish(&words("a"), &options).unwrap_err().contains("no reason"));

@@ -29,11 +29,13 @@ use thiserror::Error;
 
 use crate::acts::Options;
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{ADDRESS_DEFAULT, Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder};
+use crate::config::{
+    ADDRESS_DEFAULT, Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder,
+};
 use crate::filter::audit_query;
 use crate::secret::Secret;
-use crate::state::deeds::grants_in_words;
 use crate::state::Settings;
+use crate::state::deeds::grants_in_words;
 use crate::state::log::LogSettings;
 use crate::terminal::Guard;
 use crate::transfer::TransferError;
@@ -45,7 +47,10 @@ pub use self::plain::plain;
 
 /// What those are told who must change their password first: what to type next.
 fn must_change(settings: &Settings, user: &str) -> String {
-    format!("the password must be changed first; type `{}`: it asks for the old one and a new one", console(settings, user))
+    format!(
+        "the password must be changed first; type `{}`: it asks for the old one and a new one",
+        console(settings, user)
+    )
 }
 
 /// What to type where a second factor must be set up.

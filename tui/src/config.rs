@@ -580,7 +580,9 @@ impl Profiles {
         let trust = self.trust(url, profile, is_named);
         let client = Client::with_trust(url, agent, allow_plain, &trust).map_err(|error| error.to_string())?;
         if is_first && self.connection.password_stdin && self.connection.user.is_none() && profile.user.is_none() {
-            return Err("--password-stdin: whose password? --user, MREG_USER or `user` in the profile says so".to_owned());
+            return Err(
+                "--password-stdin: whose password? --user, MREG_USER or `user` in the profile says so".to_owned()
+            );
         }
         let readonly = profile.readonly || self.connection.readonly;
         client.set_read_only(readonly);

@@ -49,6 +49,11 @@ pub fn settled(text: &str, now_seconds: i64, zone: &TimeZone) -> Result<String, 
     Ok(whole.join(" "))
 }
 
+/// A filter as people read it: times without the seconds and fractions that say nothing.
+pub fn shown(filter: &str) -> String {
+    filter.replace(":00.000Z", "Z").replace(".000Z", "Z")
+}
+
 /// Whether a value is a time in full.
 fn full_time(field: &str, value: &str) -> Result<(), String> {
     match common::audit::parse_timestamp(value) {

@@ -258,7 +258,9 @@ mod tests {
         ] {
             assert_eq!((at(text, Edge::Begin).as_str(), at(text, Edge::End).as_str()), (begin, end), "{text}");
         }
-        for text in ["", "d", "-7d", "1.5h", "tomorrow", "2026-13-01", "99999999999999999d", "9223372036854775807m", "12"] {
+        for text in
+            ["", "d", "-7d", "1.5h", "tomorrow", "2026-13-01", "99999999999999999d", "9223372036854775807m", "12"]
+        {
             assert!(at(text, Edge::Begin).contains("a time is one of 90m"), "{text}: {}", at(text, Edge::Begin));
         }
     }

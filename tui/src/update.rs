@@ -36,9 +36,7 @@ use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::forms::EnrolStage;
-use crate::state::{
-    Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State,
-};
+use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State};
 use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
@@ -647,7 +645,11 @@ fn open_filter(state: &mut State) {
         Screen::Users => state.users.filter.clone(),
         Screen::Health => state.health.filter.clone(),
     };
-    state.filter = Some(FilterInput { line: crate::edit::Line::new(&before), before, error: None });
+    let text = match state.screen {
+        Screen::Audit if state.overlay.is_none() => state.audit.named_filter(),
+        _ => before.clone(),
+    };
+    state.filter = Some(FilterInput { line: crate::edit::Line::new(&text), before, error: None });
 }
 
 fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
@@ -658,6 +660,7 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             let text = match state.overlay {
                 Some(_) => typed,
                 None => match settled(state, &typed) {
+                    Ok(text) if state.screen == Screen::Audit => state.audit.meant(&text),
                     Ok(text) => text,
                     Err(why) => return complain_of_filter(state, why),
                 },

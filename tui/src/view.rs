@@ -487,7 +487,8 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let mut end = match right {
         Some((text, tone)) => {
             let room = area.width / 2;
-            pen.put_right(area.right().saturating_sub(1), area.y, room, &whole_items(&text, room.into()), tone)
+            let text = whole_items(&text, room.into(), "");
+            pen.put_right(area.right().saturating_sub(1), area.y, room, &text, tone)
         }
         None => area.right(),
     };
@@ -496,18 +497,27 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     let room = end.saturating_sub(2);
-    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into()), Tone::Plain);
+    let filter = match state.screen {
+        Screen::Models => crate::filter::shown(&state.models.filter),
+        Screen::Audit => state.audit.shown_filter(),
+        Screen::Queue => state.queue.filter.clone(),
+        Screen::Quarantine => state.quarantine.filter.clone(),
+        Screen::Users => state.users.filter.clone(),
+        Screen::Health => state.health.filter.clone(),
+    };
+    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &filter), Tone::Plain);
 }
 
-/// As many of the items of a line as there is room for, each whole; they are parted by two blanks or more. A line whose first
-/// item has no room is left to be cut.
-fn whole_items(line: &str, room: usize) -> String {
+/// As many of the items of a line as there is room for, each whole; they are parted by two blanks or more. The first one stays,
+/// and so does the filter, without which the list would be taken for another: they are cut where they have no room.
+fn whole_items(line: &str, room: usize, filter: &str) -> String {
     let mut kept = line;
     while width(&clean(kept)) > room {
-        let Some(shorter) = kept.rfind("  ").map(|at| kept[..at].trim_end()).filter(|shorter| !shorter.is_empty()) else {
-            return line.to_owned();
-        };
-        kept = shorter;
+        let Some(at) = kept.rfind("  ").filter(|at| !kept[..*at].trim_end().is_empty()) else { break };
+        if !filter.is_empty() && kept[at..].contains(filter) {
+            break;
+        }
+        kept = kept[..at].trim_end();
     }
     kept.to_owned()
 }
@@ -633,7 +643,8 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
     None
 }
 
-/// What is wrong with what is typed, whole: below it, and where that has no room for all of it, above.
+/// What is wrong with what is typed, whole: below it, or, where it takes more than a line, above. Says whether it is below, where
+/// the hints are otherwise.
 fn typing_error(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> bool {
     let of_prompt = state.prompt.as_ref().map(|prompt| &prompt.error);
     let Some(error) = of_prompt.or(state.filter.as_ref().map(|filter| &filter.error)).and_then(Option::as_ref) else {
@@ -641,17 +652,18 @@ fn typing_error(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> bool {
     };
     let wide = areas.hints.width.saturating_sub(2);
     let mut lines = crate::clean::wrap(&clean(error), wide.into());
-    let last = lines.pop().unwrap_or_default();
-    let room = usize::from(areas.body.height);
-    lines.truncate(room);
+    if let [only] = lines.as_slice() {
+        pen.put(areas.hints.x + 1, areas.hints.y, wide, only, Tone::Bad);
+        return true;
+    }
+    lines.truncate(areas.body.height.into());
     let rows = u16::try_from(lines.len()).unwrap_or(0);
     let above = Rect { y: areas.body.bottom().saturating_sub(rows), height: rows, ..areas.body };
     pen.blank(above);
     for (y, line) in (above.top()..above.bottom()).zip(&lines) {
         pen.put(above.x + 1, y, wide, line, Tone::Bad);
     }
-    pen.put(areas.hints.x + 1, areas.hints.y, wide, &last, Tone::Bad);
-    true
+    false
 }
 
 /// The part of a typed text round the cursor that fits, and the cursor's column in it.
@@ -727,7 +739,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 _ => &["Enter next, then go", "Tab next", "Esc leave"],
             },
             Dialog::Secret(_) => &["y copy once", "Esc close"],
-            Dialog::Tokens(_) if refusal_to_make(state).is_some() => &["r rotate", "D revoke", "E end all", "Esc close"],
+            Dialog::Tokens(_) if refusal_to_make(state).is_some() => {
+                &["r rotate", "D revoke", "E end all", "Esc close"]
+            }
             Dialog::Tokens(_) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
         };
         for text in texts {

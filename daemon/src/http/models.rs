@@ -165,7 +165,9 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
     if let Some(text) = &query.license {
         match Feature::licence(text) {
             Some(licence) => features.push(licence),
-            None => refuse("query.license", format!("is not the name of a licence: 1 to {} octets", Feature::OCTETS_MAX)),
+            None => {
+                refuse("query.license", format!("is not the name of a licence: 1 to {} octets", Feature::OCTETS_MAX))
+            }
         }
     }
     if !errors.is_empty() {

@@ -19,7 +19,9 @@ use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
-use crate::store::{Bounds, Feature, ModelPage, ModelQuery, ModelSort, ModelUnlike, PublishedCheckpoint, Records, View};
+use crate::store::{
+    Bounds, Feature, ModelPage, ModelQuery, ModelSort, ModelUnlike, PublishedCheckpoint, Records, View,
+};
 
 /// Rows of a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -263,7 +265,10 @@ fn list(
     } = listing;
     let of = list_id(
         "models",
-        &((&q, &tags, state, &format, parameters, &dtypes), (&verdict, &alias, &uploader, since_ms, &not, &features, sort)),
+        &(
+            (&q, &tags, state, &format, parameters, &dtypes),
+            (&verdict, &alias, &uploader, since_ms, &not, &features, sort),
+        ),
     );
     let sought = cursor::seek::<String>(&of, &seek)?;
     let after = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;

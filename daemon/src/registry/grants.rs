@@ -327,7 +327,10 @@ mod tests {
             assert_eq!(token.may_on(permission, &name(model)), is, "{permission} {model}");
         }
         let why = |permission, model: &str| token.require_on(permission, &name(model)).unwrap_err().to_string();
-        assert!(why(Permission::ModelDelete, "team/m").contains("scope of this API token lacks the permission `model.delete`"));
+        assert!(
+            why(Permission::ModelDelete, "team/m")
+                .contains("scope of this API token lacks the permission `model.delete`")
+        );
         assert!(why(Permission::ModelWrite, "other/m").contains("models named `team/*` alone, and `other/m` is none"));
         assert!(why(Permission::ModelWrite, "team/x").contains("neither your role nor a grant"));
         assert!(why(Permission::UserManage, "team/m").contains("your role doesn't have"));

@@ -1005,11 +1005,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             let of = features::model_at(&prefix, &pair?.0)?;
             // Of a version whose model is not there yet, in a log that is cut short, there is nothing to be shown.
             let Some(model) = self.model(of)? else { continue };
-            let place = if by_name {
-                model.name.folded().into_bytes()
-            } else {
-                key_of_time(model.updated_at_ms, model.id)
-            };
+            let place =
+                if by_name { model.name.folded().into_bytes() } else { key_of_time(model.updated_at_ms, model.id) };
             let is_after = |after: &Vec<u8>| if down { place < *after } else { place > *after };
             if query.after.as_ref().is_none_or(is_after) {
                 places.push((place, of));

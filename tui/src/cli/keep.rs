@@ -105,11 +105,11 @@ pub(super) async fn get(
 async fn quotas(client: &Client, rows: u64, json: bool, out: &mut impl Write) -> Result<(), CliError> {
     let mut page = Paging { limit: Some(PAGE), ..Paging::default() };
     let mut left = rows;
-    if !json {
-        writeln!(out, "{:32} {:>30} {:>16} {:>16}", "QUOTA", "OCTETS", "VERSIONS", "MODELS")?;
-    }
     loop {
         let found = ask(client, async || client.quotas(&page).await).await?;
+        if !json && page.cursor.is_none() {
+            writeln!(out, "{:32} {:>30} {:>16} {:>16}", "QUOTA", "OCTETS", "VERSIONS", "MODELS")?;
+        }
         for quota in found.items {
             if left == 0 {
                 return Ok(());
@@ -210,14 +210,12 @@ fn rule_text(rule: &RetentionRuleInfo) -> String {
     all.extend(spec.protect_tags.iter().map(|tag| ("not with", tag.clone())));
     all.push(("set", format!("by {} at {}", rule.set_by, rule.set_at)));
     all.push(("next run", rule.next_run_at.clone().unwrap_or_else(|| "on demand only".to_owned())));
-    all.extend(
-        rule.last_run
-            .as_ref()
-            .map(|run| ("last run", {
-                let (versions, octets) = (counted(run.versions, "version"), counted(run.bytes, "octet"));
-                format!("{}: {versions}, {octets}", run.ended_at)
-            })),
-    );
+    all.extend(rule.last_run.as_ref().map(|run| {
+        ("last run", {
+            let (versions, octets) = (counted(run.versions, "version"), counted(run.bytes, "octet"));
+            format!("{}: {versions}, {octets}", run.ended_at)
+        })
+    }));
     facts(&all)
 }
 

@@ -135,7 +135,9 @@ pub(super) fn config(what: ConfigCommand, configuration: &Configuration) -> Resu
             Ok(writeln!(out, "{} is not there: everything is as it comes", path.display())?)
         }
         (ConfigCommand::Check, Ok(file)) => match configuration.more_mistakes().as_slice() {
-            [] => Ok(writeln!(out, "{} is in order: {}", path.display(), counted(file.profiles.len() as u64, "profile"))?),
+            [] => {
+                Ok(writeln!(out, "{} is in order: {}", path.display(), counted(file.profiles.len() as u64, "profile"))?)
+            }
             mistakes => wrong(path, mistakes, &mut out),
         },
         (ConfigCommand::Check, Err(mistakes)) => wrong(path, mistakes, &mut out),

@@ -106,7 +106,10 @@ fn text(hook: &Webhook) -> String {
         all.push(("because", why.clone()));
     }
     if hook.state == WebhookState::Failing {
-        all.push(("failed", format!("{}; next attempt {}", counted(hook.failures.into(), "time"), optional(&hook.next_attempt_at))));
+        all.push((
+            "failed",
+            format!("{}; next attempt {}", counted(hook.failures.into(), "time"), optional(&hook.next_attempt_at)),
+        ));
     }
     if let Some(error) = &hook.last_error {
         all.push(("last error", error.clone()));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::RequestId;
-use crate::filter::audit_query;
+use crate::filter::{audit_query, shown};
 use crate::tail::Held;
 use crate::window::{Cursor, Row, Window};
 
@@ -329,13 +329,25 @@ impl Default for AuditScreen {
 }
 
 impl AuditScreen {
-    /// The filter as people read it: with the name of what its id stands for, and without fractions of seconds that are none.
+    /// The filter as people read it.
     pub fn shown_filter(&self) -> String {
-        let filter = self.filter.replace(".000Z", "Z");
+        shown(&self.named_filter())
+    }
+
+    /// The filter with the name of what its id stands for.
+    pub fn named_filter(&self) -> String {
         match &self.named {
-            Some((id, name)) => filter.replace(&format!("target:{id}"), &format!("target:{name}")),
-            None => filter,
+            Some((id, name)) => self.filter.replace(&format!("target:{id}"), &format!("target:{name}")),
+            None => self.filter.clone(),
         }
+    }
+
+    /// What a filter means that was typed on from that.
+    pub fn meant(&self, filter: &str) -> String {
+        let Some((id, name)) = &self.named else { return filter.to_owned() };
+        let of_name = format!("target:{name}");
+        let word = |word: &str| if word == of_name { format!("target:{id}") } else { word.to_owned() };
+        filter.split(' ').map(word).collect::<Vec<_>>().join(" ")
     }
 
     /// The query for the page at a cursor.

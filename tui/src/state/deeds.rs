@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use common::api::quota::{QuotaInfo, QuotaKind, QuotaLimits};
+use common::api::retention::{RetentionAction, RetentionRule, RetentionRuleInfo};
 use common::api::{
     ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, NewWebhook,
     State as VersionState, User, UserKind, VersionInfo, Webhook,
 };
-use common::api::quota::{QuotaInfo, QuotaKind, QuotaLimits};
-use common::api::retention::{RetentionAction, RetentionRule, RetentionRuleInfo};
 use common::grant::Grant;
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
 use crate::state::Who;
-use crate::time::counted;
+use crate::time::{bytes, counted, grouped};
 
 /// A change of more things than this at once is asked about by its number.
 pub const BULK_ASKED: usize = 20;
@@ -712,7 +712,9 @@ impl Change {
                 if user.tokens > 0 {
                     let tokens = counted(user.tokens.into(), "API token");
                     let (is, they) = if user.tokens == 1 { ("is", "it is") } else { ("are", "they are") };
-                    said.push(format!("{tokens} {is} refused while they are locked, and {they} good again afterwards."));
+                    said.push(format!(
+                        "{tokens} {is} refused while they are locked, and {they} good again afterwards."
+                    ));
                 }
             }
             (Deed::Lock(false), Some(Base::User(user))) if user.tokens > 0 => {
@@ -777,9 +779,10 @@ impl Change {
                     ("versions", limits.versions, now.versions, used.versions),
                     ("models", limits.models, now.models, used.models),
                 ] {
-                    let words = |limit: Option<u64>| limit.map_or("no limit".to_owned(), |limit| limit.to_string());
+                    let number = |count| if what == "octets" { bytes(count) } else { grouped(count) };
+                    let words = |limit: Option<u64>| limit.map_or("no limit".to_owned(), number);
                     if limit != now {
-                        said.push(format!("{what}: {} -> {}, {used} are used.", words(now), words(limit)));
+                        said.push(format!("{what}: {} -> {}; used: {}.", words(now), words(limit), number(used)));
                     }
                 }
             }
@@ -790,7 +793,9 @@ impl Change {
                     RetentionAction::Purge => "removes for good what was deleted",
                 };
                 said.push(format!("It {does} in {}, by the clock; a rule of this name is replaced.", rule.pattern));
-                said.push("It does nothing before its first run: get preview NAME shows what it would take.".to_owned());
+                said.push(
+                    "It does nothing before its first run: get preview NAME shows what it would take.".to_owned(),
+                );
             }
             (Deed::RunRule, Some(Base::Rule(info))) => {
                 said.push(match info.rule.action {

@@ -32,19 +32,18 @@ fn field(label: &'static str, line: Line) -> Field {
 }
 
 fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
-    let form =
-        Form {
-            purpose,
-            fields,
-            at: 0,
-            waits: None,
-            asked_for: String::new(),
-            then: None,
-            notes: Vec::new(),
-            error: None,
-            dirty: false,
-            leaving: false,
-        };
+    let form = Form {
+        purpose,
+        fields,
+        at: 0,
+        waits: None,
+        asked_for: String::new(),
+        then: None,
+        notes: Vec::new(),
+        error: None,
+        dirty: false,
+        leaving: false,
+    };
     state.dialog = Some(Dialog::Form(Box::new(form)));
 }
 
@@ -93,7 +92,7 @@ fn tell_alias(state: &mut State) {
         None => format!("There is no alias {alias} yet."),
     });
     let how = "Up and Down at the version: where it pointed before (an entry of the log).".to_owned();
-    let empty = "No version clears it.".to_owned();
+    let empty = "Without a version it is cleared.".to_owned();
     if let Some(Dialog::Form(form)) = &mut state.dialog {
         form.fields[1].choices.clear();
         form.notes = now.into_iter().chain([how, empty]).collect();
@@ -262,7 +261,8 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         (Code::BackTab, _) => form.at = (form.at + count - 1) % count,
         (Code::Down | Code::Up, _) => {
             let at = form.at;
-            let wants_history = at == 1 && matches!(form.purpose, Purpose::Alias { .. }) && form.fields[at].choices.is_empty();
+            let wants_history =
+                at == 1 && matches!(form.purpose, Purpose::Alias { .. }) && form.fields[at].choices.is_empty();
             if wants_history && form.waits.is_none() && form.asked_for != form.fields[0].line.text() {
                 form.then = Some(key);
                 return ask_history(state, out);

@@ -470,7 +470,8 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             form.reason = Some("sent to the terminal's clipboard; look whether they arrived".to_owned());
         }
         (Code::Esc, EnrolStage::Done(_)) => {
-            form.reason = Some("Esc doesn't close this: the codes are shown this once; Enter says you have them".to_owned());
+            form.reason =
+                Some("Esc doesn't close this: the codes are shown this once; Enter says you have them".to_owned());
         }
         (_, EnrolStage::Done(_)) => {
             form.reason = Some("Enter says that you have kept them, y copies them".to_owned());

@@ -344,7 +344,9 @@ pub(super) fn find_version(state: &mut State, text: &str) -> Result<(), String> 
     let version = match (number, aliases.iter().find(|held| held.alias.as_str() == text)) {
         (_, Some(held)) => held.version,
         (Ok(number), None) => number,
-        (Err(_), None) => return Err(format!("{text}: a version is a number such as 7, or one of the model's aliases")),
+        (Err(_), None) => {
+            return Err(format!("{text}: a version is a number such as 7, or one of the model's aliases"));
+        }
     };
     if !open.versions.select(&version.to_string()) {
         return Err(format!("v{version} is not among the versions that were read; G and PgUp read on"));

@@ -30,16 +30,15 @@ pub(super) fn open(state: &mut State, user: String, out: &mut Vec<Action>) {
     let row = state.users.list.rows().find(|row| row.username.as_str() == user);
     let is_service = row.is_some_and(|row| row.kind == UserKind::Service);
     state.overlay = None;
-    state.dialog =
-        Some(Dialog::Tokens(Box::new(Tokens {
-            user,
-            is_service,
-            rows: None,
-            sessions: None,
-            selected: 0,
-            waits,
-            failed: None,
-        })));
+    state.dialog = Some(Dialog::Tokens(Box::new(Tokens {
+        user,
+        is_service,
+        rows: None,
+        sessions: None,
+        selected: 0,
+        waits,
+        failed: None,
+    })));
 }
 
 fn shown(state: &mut State) -> Option<&mut Tokens> {

@@ -147,6 +147,8 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
         (true, true) => link.clone(),
         (true, false) => format!("{link}   {how}"),
         (false, _) if wide => format!("{how}   {rate}"),
+        // The filter needs the room.
+        (false, _) if !screen.filter.is_empty() => how,
         (false, _) => format!("{how} {rate}"),
     };
     let mut left = if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
@@ -298,7 +300,9 @@ fn proof_of(state: &State, line: &Entry, text: &mut Text) {
         _ if tone == Tone::Bad => ("NOT VERIFIED: see the alarm (V)".to_owned(), Tone::Bad),
         Mark::Wrong => ("NOT the entry that the log committed to".to_owned(), Tone::Bad),
         Mark::Pending => ("not yet covered by a verified checkpoint, or its tile is on its way".to_owned(), Tone::Warn),
-        Mark::Verified => (format!("VERIFIED: in the tree of {}, whose root is signed", counted(size, "entry")), Tone::Good),
+        Mark::Verified => {
+            (format!("VERIFIED: in the tree of {}, whose root is signed", counted(size, "entry")), Tone::Good)
+        }
     };
     text.fact("proof", &words, tone);
     text.fact("root", &format!("{} at {size}", pin.checkpoint.root), Tone::Plain);

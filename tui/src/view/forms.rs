@@ -147,7 +147,10 @@ fn tls(state: &State, columns: usize) -> Vec<(String, Tone)> {
             let name = certificate.name();
             match certificate.days_left(state.now.wall_seconds) {
                 // Only behind a pinned key.
-                days @ ..0 => (format!("TLS pinned, certificate of {name}, EXPIRED {} ago", counted(days.unsigned_abs(), "day")), Tone::Warn),
+                days @ ..0 => (
+                    format!("TLS pinned, certificate of {name}, EXPIRED {} ago", counted(days.unsigned_abs(), "day")),
+                    Tone::Warn,
+                ),
                 days => {
                     let tone = if days < CERTIFICATE_LOW_DAYS { Tone::Warn } else { Tone::Good };
                     (format!("TLS ok, certificate of {name}, {}", counted(days.unsigned_abs(), "day")), tone)

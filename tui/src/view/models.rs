@@ -3,6 +3,7 @@
 use common::api::{ModelInfo, ModelRow, State as VersionState, VersionInfo};
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
+use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
@@ -50,7 +51,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             let left = format!(
                 "Models {}   {}   sort: {} {direction}{marked}",
                 of_total(list),
-                filter_words(&state.models.filter),
+                filter_words(&shown(&state.models.filter)),
                 SORTS[state.models.sort].1
             );
             (left, freshness(state, list))

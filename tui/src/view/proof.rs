@@ -44,8 +44,11 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.fact("state", &badge, tone);
     if let Some(alarm) = trust.alarm() {
         text.fact("", &alarm.what, Tone::Bad);
-        let more =
-            if trust.further > 0 { format!(", and {} more since", counted(trust.further, "failure")) } else { String::new() };
+        let more = if trust.further > 0 {
+            format!(", and {} more since", counted(trust.further, "failure"))
+        } else {
+            String::new()
+        };
         text.fact("", &format!("since {}{more}", rfc3339(alarm.at)), Tone::Plain);
         text.fact("evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);
     }
@@ -85,7 +88,11 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.fact("pending", &format!("{} without a checkpoint", counted(trust.pending() as u64, "entry")), Tone::Plain);
     let newest = trust.checkpoint_at.map_or("none yet".to_owned(), time_of_day);
     text.fact("newest", &format!("checkpoint at {newest}"), Tone::Plain);
-    text.fact("twice", &format!("{} that came again and were the same", counted(state.log.tail.duplicates, "entry")), Tone::Plain);
+    text.fact(
+        "twice",
+        &format!("{} that came again and were the same", counted(state.log.tail.duplicates, "entry")),
+        Tone::Plain,
+    );
     text.fact("tiles", &format!("{} verified tiles held", trust.tiles_held()), Tone::Plain);
     if let Some(not_live) = &state.log.not_live {
         text.fact("NOT LIVE", &not_live.why, Tone::Warn);
@@ -144,7 +151,11 @@ pub(super) fn alarm(state: &State, width: u16) -> Vec<Line> {
     text.blank();
     if let Some((size, root)) = &alarm.last_good {
         let at = state.times().time_of_day(alarm.last_good_at);
-        text.fact("Last good", &format!("checkpoint of {}, root {root}, seen {at}", counted(*size, "entry")), Tone::Plain);
+        text.fact(
+            "Last good",
+            &format!("checkpoint of {}, root {root}, seen {at}", counted(*size, "entry")),
+            Tone::Plain,
+        );
     }
     text.fact("Since", &rfc3339(alarm.at), Tone::Plain);
     text.fact("Evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);

@@ -2,7 +2,9 @@
 //! number and a seed of this process: a repetition has the same key and the same body, and state holds no secret.
 
 use common::api::quota::QuotaKind;
-use common::api::{AcknowledgeAlarm, ApiTokenMade, ModelPatch, Release, RotateApiToken, State, UserPatch, WebhookPatch};
+use common::api::{
+    AcknowledgeAlarm, ApiTokenMade, ModelPatch, Release, RotateApiToken, State, UserPatch, WebhookPatch,
+};
 use common::audit::Receipt;
 use common::client::{Client, ClientError, Condition, IngestQuery, Reply, VersionVerb};
 use common::name::{HookId, ItemId, Version};

@@ -151,10 +151,7 @@ mod tests {
             place: String::new(),
             detail: String::new(),
         };
-        let fact = |json: &str| MetadatumRecord {
-            json: json.to_owned(),
-            origin: crate::store::records::Origin::Measured,
-        };
+        let fact = |json: &str| MetadatumRecord { json: json.to_owned(), origin: common::api::Origin::Measured };
         VersionRecord {
             model: ModelId::from_u128(u128::from(of) + 1),
             findings: rules.iter().map(finding).collect(),
@@ -180,8 +177,14 @@ mod tests {
         let tree = tree();
         let models = (0..3).map(|number| Write::PutModel(model(number, &[])));
         write(&tree, &models.collect::<Vec<_>>());
-        write(&tree, &[put(0, 1, &["pickle.call", "pickle.call"], Some("\"MIT\"")), put(1, 1, &["pickle.global.denied"], None)]);
-        write(&tree, &[put(2, 1, &["pickles.x"], Some("[\"apache-2.0\", \"mit\", 7]")), put(0, 2, &["pickle.call"], None)]);
+        write(
+            &tree,
+            &[put(0, 1, &["pickle.call", "pickle.call"], Some("\"MIT\"")), put(1, 1, &["pickle.global.denied"], None)],
+        );
+        write(
+            &tree,
+            &[put(2, 1, &["pickles.x"], Some("[\"apache-2.0\", \"mit\", 7]")), put(0, 2, &["pickle.call"], None)],
+        );
         let rule = |text: &str| listed(&tree, Feature::rule(text));
         let licence = |text: &str| listed(&tree, Feature::licence(text));
         assert_eq!(rule("pickle.call"), (Some(1), vec![0]));
@@ -238,7 +241,11 @@ mod tests {
                 loop {
                     let page = KvRecords(&tree).models(&query).unwrap();
                     let ids = page.models.iter().map(|model| model.id);
-                    if backward { all.splice(0..0, ids.collect::<Vec<_>>()) ; } else { all.extend(ids) }
+                    if backward {
+                        all.splice(0..0, ids.collect::<Vec<_>>());
+                    } else {
+                        all.extend(ids)
+                    }
                     let Some(next) = page.next else { return all };
                     query.after = Some(next);
                 }
@@ -246,7 +253,11 @@ mod tests {
             let sorted = walk(&["rare.x", "common.x"], false);
             assert_eq!(sorted.len(), usize::try_from(many.div_ceil(13)).unwrap());
             for rules in [&["rare.x"][..], &["common.x", "rare.x"]] {
-                assert_eq!((walk(rules, false), walk(rules, true)), (sorted.clone(), sorted.clone()), "{sort:?} {rules:?}");
+                assert_eq!(
+                    (walk(rules, false), walk(rules, true)),
+                    (sorted.clone(), sorted.clone()),
+                    "{sort:?} {rules:?}"
+                );
             }
         }
     }

@@ -28,8 +28,11 @@ impl Plain {
             let lost = tail.ring().front().map_or(next, |held| held.index).saturating_sub(next);
             let mut lines = Vec::new();
             if lost > 0 && next > 0 {
-                lines
-                    .push(format!("  {} came too fast to be shown: {next} to {}", counted(lost, "entry"), next + lost - 1));
+                lines.push(format!(
+                    "  {} came too fast to be shown: {next} to {}",
+                    counted(lost, "entry"),
+                    next + lost - 1
+                ));
             }
             for held in tail.ring().iter().filter(|held| held.index >= next) {
                 let line = Line::streamed(held);
