@@ -80,7 +80,10 @@ fn quotas_and_rules() {
     let rule = json!({"pattern": "team/*", "action": "delete", "keep_newest": 1, "enabled": false});
     admin.put("/retention/newest", &rule).expect(200);
     let rules = of_admin.out("get rules");
-    assert!(rules.starts_with("RULE ") && rules.lines().nth(1).is_some_and(|rule| rule.starts_with("newest ")), "{rules}");
+    assert!(
+        rules.starts_with("RULE ") && rules.lines().nth(1).is_some_and(|rule| rule.starts_with("newest ")),
+        "{rules}"
+    );
     assert!(rules.contains("team/*") && rules.contains("not enabled"), "{rules}");
     assert_eq!(documents(&of_admin.out("get rules --json"))[0]["name"], "newest");
     let shown = of_admin.out("get rule newest");
