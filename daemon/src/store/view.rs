@@ -870,6 +870,9 @@ fn holder_at(octets: &[u8]) -> Read<(ModelId, Version)> {
 /// A model and its key in the order that was asked for.
 type KeyedModel = (Vec<u8>, ModelRecord);
 
+/// The same of a model whose record is not held.
+type KeyedId = (Vec<u8>, ModelId);
+
 /// Reads records from anything that holds keys and values.
 pub struct KvRecords<'k, K: Kv + ?Sized>(pub &'k K);
 
@@ -981,7 +984,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// The rows of a feature in an order that its index hasn't, where all of them are fewer than a walk of that order would
     /// look at until a page is full. Places and ids alone are held; the records are read again as the page needs them.
-    fn featured_places(&self, query: &ModelQuery) -> Read<Option<Vec<(Vec<u8>, ModelId)>>> {
+    fn featured_places(&self, query: &ModelQuery) -> Read<Option<Vec<KeyedId>>> {
         let by_name = match query.sort {
             ModelSort::NameUp | ModelSort::NameDown => true,
             ModelSort::UpdatedUp | ModelSort::UpdatedDown => false,
