@@ -236,6 +236,10 @@ pub struct ModelQuery {
     pub since: String,
     /// What they must not be, as `field:value`.
     pub not: Vec<String>,
+    /// A rule that found something in a version, or a family of rules such as `pickle.*`.
+    pub rule: String,
+    /// The licence of a version.
+    pub licence: String,
     /// Order: `name`, `updated_at`, `created_at`, each also with `-` in front.
     pub sort: String,
     /// Where to go on: `next_cursor` of the page before.
@@ -612,6 +616,8 @@ impl Client {
             .param("format", &query.format)
             .param("alias", &query.alias)
             .param("uploader", &query.uploader)
+            .param("rule", &query.rule)
+            .param("license", &query.licence)
             .param("sort", &query.sort)
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
             .param("before", query.before.as_deref().unwrap_or_default())

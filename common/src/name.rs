@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 use utoipa::ToSchema;
 
 use crate::shown::is_deceptive;
@@ -101,17 +103,21 @@ impl ModelName {
     }
 
     /// The name a file without one gets: its stem by the slug rules (`model.tar.gz` → `model`). Everything from the
-    /// first dot on is the suffix; other characters become `-`; at most 96 octets remain.
+    /// first dot on is the suffix; letters lose their accents; what is no letter becomes `-`; at most 96 octets remain. A letter
+    /// that is none of these is not left out: the name is refused.
     ///
     /// ```
     /// use common::name::ModelName;
     /// assert_eq!(ModelName::from_filename("dir/My model (v2).tar.gz").unwrap().as_str(), "My-model-v2");
+    /// assert_eq!(ModelName::from_filename("ümlaut-größe.bin").unwrap().as_str(), "umlaut-grosse");
+    /// assert!(ModelName::from_filename("модель-v2.bin").unwrap_err().to_string().contains("such as `v2`"));
     /// assert_eq!(ModelName::from_filename(".env").unwrap().as_str(), "env");
     /// assert!(ModelName::from_filename("...").is_err());
     /// ```
     pub fn from_filename(filename: &str) -> Result<Self, NameError> {
         let base = filename.rsplit(['/', '\\']).next().unwrap_or(filename).trim_start_matches('.');
         let stem = base.split('.').next().unwrap_or(base);
+        let (stem, is_whole) = spelled(stem);
         let mut slug = String::with_capacity(stem.len());
         for character in stem.chars() {
             if character.is_ascii_alphanumeric() || character == '_' {
@@ -125,11 +131,64 @@ impl ModelName {
         if slug.is_empty() {
             return refuse(format!("no model name can be made from the file name {}; send a `name`", quoted(filename)));
         }
+        if !is_whole {
+            return Err(unspelled(filename, slug));
+        }
         if slug.parse::<ModelId>().is_ok() {
             return format!("model-{slug}").parse();
         }
         slug.parse()
     }
+}
+
+/// Letters that have no accent to lose, and how they are written in ASCII.
+const LETTERS: [(char, &str); 19] = [
+    ('ß', "ss"),
+    ('ẞ', "SS"),
+    ('æ', "ae"),
+    ('Æ', "AE"),
+    ('œ', "oe"),
+    ('Œ', "OE"),
+    ('ø', "o"),
+    ('Ø', "O"),
+    ('đ', "d"),
+    ('Đ', "D"),
+    ('ð', "d"),
+    ('Ð', "D"),
+    ('ł', "l"),
+    ('Ł', "L"),
+    ('þ', "th"),
+    ('Þ', "TH"),
+    ('ħ', "h"),
+    ('Ħ', "H"),
+    ('ı', "i"),
+];
+
+/// A text in ASCII as far as it can be: letters without their accents, `-` for what is no letter. Whether no letter or digit was
+/// lost by that.
+pub fn spelled(text: &str) -> (String, bool) {
+    let mut ascii = String::with_capacity(text.len());
+    let mut is_whole = true;
+    // Compatible forms too: a ligature is its letters, a superscript its digit.
+    for character in text.nfkd() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else if let Some((_, letters)) = LETTERS.iter().find(|(letter, _)| *letter == character) {
+            ascii.push_str(letters);
+        } else if !is_combining_mark(character) {
+            is_whole &= !character.is_alphanumeric();
+            ascii.push('-');
+        }
+    }
+    (ascii, is_whole)
+}
+
+/// Why no name is made of a file's: with what is left of it.
+pub fn unspelled(filename: &str, left: &str) -> NameError {
+    NameError(format!(
+        "the file name {} has letters that no model name can have; name it in Latin letters, such as `{left}`, or send a `name`",
+        quoted(filename)
+    ))
 }
 
 impl FromStr for ModelName {

@@ -15,6 +15,8 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
         RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
         | RegistryError::ForbiddenForAll { .. }
+        | RegistryError::OutOfScope { .. }
+        | RegistryError::OutOfNames { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_) => ProblemType::Forbidden,

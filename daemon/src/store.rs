@@ -473,6 +473,8 @@ pub struct ModelQuery {
     pub names: Option<NamesWanted>,
     /// What they must not be.
     pub not: Vec<ModelUnlike>,
+    /// What a version of theirs must have that is not deleted.
+    pub features: Vec<Feature>,
     /// The order.
     pub sort: ModelSort,
     /// Go on after this key (from [`ModelPage::next`]).
@@ -498,6 +500,38 @@ pub struct NamesWanted {
 impl fmt::Debug for NamesWanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamesWanted").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// What models are found by through their versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Feature(String);
+
+impl Feature {
+    /// Longest rule and licence, octets.
+    pub const OCTETS_MAX: usize = 128;
+
+    /// That a rule found something, or any of a family such as `pickle.*`; none for what is no rule's id.
+    pub fn rule(text: &str) -> Option<Self> {
+        let is_id = |text: &str| {
+            (1..=Self::OCTETS_MAX).contains(&text.len())
+                && text.bytes().all(|octet| {
+                    octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'_' | b'-')
+                })
+        };
+        is_id(text.strip_suffix(".*").unwrap_or(text)).then(|| Self(format!("r{text}")))
+    }
+
+    /// A licence, in any case; none for what is too long to be the name of one, or has a control character in it.
+    pub fn licence(text: &str) -> Option<Self> {
+        let text = text.trim().to_lowercase();
+        let is_name = (1..=Self::OCTETS_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        is_name.then(|| Self(format!("l{text}")))
+    }
+
+    /// As the view knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

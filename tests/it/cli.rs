@@ -303,6 +303,73 @@ fn drop_folder() {
     assert!(shell.fails("do retry nothing.bin --yes nothing.bin", 1).contains("no item"));
 }
 
+/// Webhooks, quotas and rules by which versions go, of which there is no screen: the same rules, names and statuses.
+#[test]
+fn what_has_no_screen() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    daemon.user("eve", Role::Viewer);
+    let shell = Shell::new(&daemon, &admin);
+    let told = shell.fails("do set-quota user:eve bytes=1GiB versions=9", 2);
+    assert!(told.contains("octets: no limit -> 1.0 GiB") && told.contains("--yes user:eve does it"), "{told}");
+    assert!(shell.fails("do set-quota user:eve bytes=1GiB --yes eve", 2).contains("nothing was done"));
+    let line = shell.out("do set-quota user:eve bytes=1GiB versions=9 --yes user:eve");
+    assert!(line.starts_with("set the quota of user:eve, logged as "), "{line}");
+    assert_eq!(admin.get("/quotas/users/eve").expect(200).json()["limits"]["versions"], 9);
+    assert!(shell.fails("do set-quota user:eve bytes=1GiB versions=9 --yes user:eve", 7).contains("already so"));
+    let quotas = shell.out("get quotas");
+    assert!(quotas.starts_with("QUOTA ") && quotas.contains("user:eve"), "{quotas}");
+    shell.out("do clear-quota user:eve --yes user:eve");
+    assert!(shell.fails("do clear-quota user:eve --yes user:eve", 7).contains("it is the default"));
+
+    let line = shell.out("do set-rule old team/* delete keep=2 days=30 --yes old");
+    assert!(line.contains("set the rule old") && line.contains("it does nothing before"), "{line}");
+    assert_eq!(admin.get("/retention/old").expect(200).json()["rule"]["keep_newest"], 2);
+    assert!(shell.out("get rules").starts_with("RULE "));
+    assert!(shell.fails("do run-rule old", 2).contains("Versions in team/* are deleted"));
+    assert!(shell.out("do run-rule old --yes old").contains("carried out soon"));
+    shell.out("do delete-rule old --yes old");
+    shell.fails("do delete-rule old --yes old", 1);
+
+    let address = "https://hooks.example/x";
+    let output = shell.run(&format!("do add-webhook {address} model.* --names team/* --yes {address}"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("whsec_"), "the secret is all of standard output");
+    let hook = told.split("its id is ").nth(1).unwrap().split(',').next().unwrap().trim().to_owned();
+    shell.out(&format!("do pause-webhook {hook} --yes {hook}"));
+    let state = || admin.get(&format!("/webhooks/{hook}")).expect(200).json();
+    assert_eq!(state()["enabled"], false);
+    assert!(shell.fails(&format!("do pause-webhook {hook} --yes {hook}"), 7).contains("already paused"));
+    let next = state()["next_index"].as_u64().unwrap() + 1;
+    let told = shell.fails(&format!("do pass-over {hook} {next}"), 2);
+    assert!(told.contains("are not delivered any more"), "{told}");
+    shell.out(&format!("do pass-over {hook} {next} --yes {hook}"));
+    shell.out(&format!("do resume-webhook {hook} --yes {hook}"));
+    shell.out(&format!("do delete-webhook {hook} --yes {hook}"));
+    admin.get(&format!("/webhooks/{hook}")).expect(404);
+}
+
+/// A version that was blocked is released over that only by the option that says so, which the refusal names; times are typed as
+/// people say them.
+#[test]
+fn over_a_block_and_since() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("team/m", "m.pkl", &samples::hostile_pickle());
+    let shell = Shell::new(&daemon, &admin);
+    shell.out("do reject team/m:1 --reason bad --yes team/m:1");
+    let told = shell.fails("do release team/m:1 --reason good --yes team/m:1", 7);
+    assert!(told.contains("do release --override") && !told.contains("override_block"), "{told}");
+    shell.out("do release team/m:1 --override --reason good --yes team/m:1");
+    let entries = documents(&shell.out("get audit --since 2h --filter action:model.* --json"));
+    assert!(entries.iter().any(|row| row["entry"]["action"] == "model.override"), "{entries:?}");
+    assert!(documents(&shell.out("get entries --until 2h --json")).is_empty());
+    let why = shell.fails("get entries --since lately", 2);
+    assert_eq!(why.matches("a time is one of 90m, 12h, 7d").count(), 1, "{why}");
+    assert_eq!(documents(&shell.out("get models --filter rule:pickle.* --json")).len(), 1);
+}
+
 /// Who may not is told so before anything is sent; the list says what there is, its tier, and why not.
 #[test]
 fn permissions() {

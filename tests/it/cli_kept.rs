@@ -71,14 +71,20 @@ fn quotas_and_rules() {
     assert!(space.contains("namespace:team") && space.contains("nobody: it is the default"), "{space}");
     let all = of_admin.out("get quotas");
     assert!(all.contains("namespace:team ") && all.contains("user:carl "), "{all}");
-    assert_eq!(documents(&of_admin.out("get quotas --json")).len(), all.lines().count());
-    assert_eq!(of_admin.out("get quotas --limit 1").lines().count(), 1);
+    let (head, rows) = all.split_once('\n').unwrap();
+    assert!(head.starts_with("QUOTA ") && head.ends_with(" MODELS"), "{head}");
+    assert_eq!(documents(&of_admin.out("get quotas --json")).len(), rows.lines().count());
+    assert_eq!(of_admin.out("get quotas --limit 1").lines().count(), 2);
 
-    assert_eq!(of_admin.out("get rules"), "");
+    assert_eq!(of_admin.out("get rules").lines().count(), 1, "their heads");
     let rule = json!({"pattern": "team/*", "action": "delete", "keep_newest": 1, "enabled": false});
     admin.put("/retention/newest", &rule).expect(200);
     let rules = of_admin.out("get rules");
-    assert!(rules.starts_with("newest ") && rules.contains("team/*") && rules.contains("not enabled"), "{rules}");
+    assert!(
+        rules.starts_with("RULE ") && rules.lines().nth(1).is_some_and(|rule| rule.starts_with("newest ")),
+        "{rules}"
+    );
+    assert!(rules.contains("team/*") && rules.contains("not enabled"), "{rules}");
     assert_eq!(documents(&of_admin.out("get rules --json"))[0]["name"], "newest");
     let shown = of_admin.out("get rule newest");
     assert!(shown.contains("the newest 1") && shown.contains("by admin"), "{shown}");

@@ -76,7 +76,7 @@ fn files() {
     console.press("<Esc>");
     console.wait_gone("VERSION");
     console.press(":export csv all out.csv<Enter>");
-    console.wait_for("1 rows in out.csv");
+    console.wait_for("1 row in out.csv");
     assert!(std::fs::read_to_string(home.path().join("out.csv")).unwrap().contains("team/notes"));
     console.quit();
 }

@@ -484,7 +484,7 @@ fn check_names_damage() {
     // The view, edited behind the daemon's back; also found while it runs.
     let edit = |change: &dyn Fn(&sled::Tree)| {
         let db = sled::Config::new().path(data.join("view")).open().unwrap();
-        change(&db.open_tree("view-4").unwrap());
+        change(&db.open_tree("view-5").unwrap());
         db.flush().unwrap();
     };
     edit(&|tree| {

@@ -86,6 +86,54 @@ fn filters() {
     }
 }
 
+/// Models are found by rules that found something in them and by licences, those alone that are in view; what is deleted is not.
+#[test]
+fn rules_and_licences() {
+    let daemon = Daemon::start();
+    let carl = daemon.user("carl", Role::Contributor);
+    let licensed = |name: &str, seed: u32, licence: &str| {
+        let file = samples::safetensors(seed);
+        let claims = json!({"license": licence}).to_string();
+        Form::new().file("m.safetensors", &file).text("name", name).text("metadata", &claims)
+    };
+    carl.publish(licensed("team/free", 1, "MIT")).expect(201);
+    carl.publish(licensed("other/free", 2, "mit")).expect(201);
+    carl.publish(licensed("other/bound", 3, "apache-2.0")).expect(201);
+    carl.publish(Form::new().file("bad.pkl", &samples::hostile_pickle()).text("name", "team/bad")).expect(201);
+    let rows = |query: &str| listed(&carl, query);
+    assert_eq!(rows("?license=mit"), ["other/free", "team/free"]);
+    assert_eq!(carl.value("/models?license=MIT")["total"], 2);
+    assert_eq!(rows("?license=mit&sort=-created_at&limit=1"), ["other/free"]);
+    assert_eq!(rows("?license=mit&sort=-updated_at"), ["other/free", "team/free"]);
+    assert_eq!(rows("?license=mi").len(), 0);
+    assert_eq!(rows("?rule=pickle.global.denied"), ["team/bad"]);
+    assert_eq!((rows("?rule=pickle.*"), rows("?rule=pickle.*&license=mit").len()), (vec!["team/bad".to_owned()], 0));
+    for bad in ["rule=A", "rule=", "rule=pickle*", "license=", "license=%00"] {
+        assert_eq!(carl.get(&format!("/models?{bad}")).status, 422, "{bad}");
+    }
+    // Who sees some models sees those.
+    let dora = daemon.user("dora", Role::Viewer);
+    let admin = daemon.admin();
+    let grants = json!({"grants": [{"pattern": "*", "role": "none"}, {"pattern": "team/*", "role": "viewer"}]});
+    admin.patch("/users/dora", &grants).expect(200);
+    assert_eq!(listed(&dora, "?license=mit"), ["team/free"]);
+    assert_eq!(listed(&dora, "?license=mit&sort=created_at"), ["team/free"]);
+    assert_eq!(dora.value("/models?license=apache-2.0")["total"], 0);
+    // What is deleted is not found, until it is restored.
+    admin.delete("/models/team%2Ffree/versions/1").expect(200);
+    assert_eq!(rows("?license=mit"), ["other/free"]);
+    admin.post("/models/team%2Ffree/versions/1/restore", &json!({})).expect(200);
+    assert_eq!(rows("?license=mit"), ["other/free", "team/free"]);
+    admin.delete("/models/team%2Ffree").expect(200);
+    assert_eq!(
+        (rows("?license=mit"), listed(&admin, "?license=mit&state=deleted")),
+        (vec!["other/free".to_owned()], vec!["team/free".to_owned()])
+    );
+    admin.delete("/models/team%2Ffree?purge=true&reason=test").expect(200);
+    assert_eq!(listed(&admin, "?license=mit&state=deleted").len(), 0);
+    assert_eq!(carl.value("/models?license=mit")["total"], 1);
+}
+
 /// Every order is kept over pages, and turning it round reverses it.
 #[test]
 fn sorting() {

@@ -24,7 +24,7 @@ fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     let digest: Digest = format!("sha256:{}", sha256(octets)).parse().unwrap();
     let key = [b"b".as_slice(), digest.as_bytes()].concat();
     let db = sled::Config::new().path(daemon.data_dir().join("view")).open().unwrap();
-    let tree = db.open_tree("view-4").unwrap();
+    let tree = db.open_tree("view-5").unwrap();
     let before = match refs {
         Some(refs) => tree.insert(key, encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap()).unwrap(),
         None => tree.remove(key).unwrap(),

@@ -39,6 +39,11 @@ pub fn refusal(who: Option<&Who>, permission: Option<Permission>) -> Option<Stri
     if who.permissions.contains(&permission) || allowed_somewhere(None, &who.grants, permission) {
         return None;
     }
+    if let Some(label) = who.api_token.as_ref().filter(|_| who.role.allows(permission)) {
+        return Some(format!(
+            "the scope of the API token {label} lacks {permission}: add-token --permissions makes one with it, or sign in"
+        ));
+    }
     let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| role.allows(permission)).map(Role::as_str).collect();
     Some(format!("needs {permission} ({}); you are {}", roles.join(" or "), who.role))
 }
@@ -61,9 +66,13 @@ pub fn refusal_on(who: Option<&Who>, permission: Option<Permission>, name: &str)
 pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
     match &change.object {
         Object::Model { name, .. } | Object::Version { name, .. } => refusal_on(who, Some(change.permission()), name),
-        Object::User(_) | Object::Token { .. } | Object::Item { .. } | Object::Intake => {
-            refusal(who, Some(change.permission()))
-        }
+        Object::User(_)
+        | Object::Token { .. }
+        | Object::Item { .. }
+        | Object::Intake
+        | Object::Webhook(_)
+        | Object::Quota { .. }
+        | Object::Rule(_) => refusal(who, Some(change.permission())),
     }
 }
 
@@ -112,9 +121,40 @@ pub fn access(state: &State, binding: &Binding) -> Access {
     }
 }
 
+/// Whether the list that is shown has a selected row.
+fn has_row(state: &State) -> bool {
+    match (state.screen, &state.models.open) {
+        (Screen::Models, Some(open)) => open.compared.is_some() || open.versions.selected().is_some(),
+        (Screen::Models, None) => state.models.list.selected().is_some(),
+        (Screen::Audit, _) => state.audit.list.selected().is_some(),
+        (Screen::Queue, _) => state.queue.list.selected().is_some(),
+        (Screen::Quarantine, _) => state.quarantine.list.selected().is_some(),
+        (Screen::Users, _) => state.users.list.selected().is_some(),
+        (Screen::Health, _) => true,
+    }
+}
+
 /// Why a command doesn't fit what is selected.
 fn not_fitting(state: &State, command: Command) -> Option<String> {
     let nothing = || Some("nothing is selected".to_owned());
+    let is_of_row = matches!(
+        command,
+        Command::In
+            | Command::Mark
+            | Command::MarkRange
+            | Command::Export
+            | Command::SameActor
+            | Command::OpenTarget
+            | Command::EntriesOf
+            | Command::NextFinding
+            | Command::LastFinding
+    );
+    if is_of_row && !has_row(state) {
+        return match command {
+            Command::Export => Some("there is nothing in this list".to_owned()),
+            _ => nothing(),
+        };
+    }
     if command == Command::Undo {
         return state.changes.undo.is_none().then(|| "there is nothing to undo".to_owned());
     }

@@ -383,6 +383,9 @@ impl Call {
             Self::Look(Object::Token { .. }) => "GET /tokens/{token}",
             Self::Look(Object::Item { .. }) => "GET /ingest/{item}",
             Self::Look(Object::Intake) => "GET /ingest",
+            Self::Look(Object::Webhook(_)) => "GET /webhooks/{hook}",
+            Self::Look(Object::Quota { .. }) => "GET /quotas/{kind}/{of}",
+            Self::Look(Object::Rule(_)) => "GET /retention/{rule}",
             Self::Change { change, .. } => change_name(change),
             Self::Text { .. } => "GET /models/{id}/versions/{v}/files/{path}",
             Self::History { .. } => "GET /models/{id}/aliases/{alias}/history",
@@ -409,9 +412,20 @@ fn change_name(change: &Change) -> &'static str {
         (Deed::Edit { .. }, _) => "PATCH /models/{id}",
         (Deed::Delete, Object::Model { .. }) => "DELETE /models/{id}",
         (Deed::Delete, Object::Version { .. }) => "DELETE /models/{id}/versions/{v}",
-        (Deed::Delete, Object::User(_) | Object::Item { .. } | Object::Intake | Object::Token { .. }) => {
-            "DELETE /users/{name}"
-        }
+        (Deed::Delete, Object::Webhook(_)) => "DELETE /webhooks/{hook}",
+        (Deed::Delete, Object::Rule(_)) => "DELETE /retention/{rule}",
+        (
+            Deed::Delete,
+            Object::User(_) | Object::Item { .. } | Object::Intake | Object::Token { .. } | Object::Quota { .. },
+        ) => "DELETE /users/{name}",
+        (Deed::NewWebhook(_), _) => "POST /webhooks",
+        (Deed::TestWebhook, _) => "POST /webhooks/{hook}/test",
+        (Deed::DeliverTo(_), _) => "PATCH /webhooks/{hook}",
+        (Deed::PassOver(_), _) => "POST /webhooks/{hook}/replay",
+        (Deed::SetQuota(_), _) => "PUT /quotas/{kind}/{of}",
+        (Deed::ClearQuota, _) => "DELETE /quotas/{kind}/{of}",
+        (Deed::SetRule(_), _) => "PUT /retention/{rule}",
+        (Deed::RunRule, _) => "POST /retention/{rule}/run",
         (Deed::Restore, Object::Version { .. }) => "POST /models/{id}/versions/{v}/restore",
         (Deed::Restore, _) => "POST /models/{id}/restore",
         (Deed::Deprecate { .. }, _) => "POST /models/{id}/versions/{v}/deprecate",
@@ -554,6 +568,8 @@ pub struct Outcome {
     pub password: Option<Secret>,
     /// It was only approved: others must approve it too.
     pub only_approved: bool,
+    /// What is to be known besides.
+    pub said: Option<String>,
 }
 
 /// What the daemon answered. The token of a session is not among it.

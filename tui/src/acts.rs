@@ -2,8 +2,12 @@
 //! the help it has there; what is particular here is how its things and its values are written. Nothing is looked up:
 //! what a name stands for, the daemon says. `mreg do` and the plain console run these lines.
 
+use common::api::quota::{QuotaKind, QuotaLimits};
+use common::api::retention::{RetentionAction, RetentionRule};
+use common::api::{NewWebhook, State};
 use common::grant::{Grant, check};
-use common::name::{Alias, ModelId, ModelName, UserName, Version};
+use common::name::{Alias, HookId, ModelId, ModelName, UserName, Version};
+use common::pattern::NamePattern;
 use common::role::{Permission, Role};
 use common::token::TokenId;
 
@@ -20,9 +24,18 @@ pub struct Act {
     pub word: &'static str,
     /// What follows.
     pub words: &'static str,
-    /// The command it is, and where that applies; for `upload` and `alias` the verb of that word is the command.
-    of: (Context, Command),
+    /// The command it is.
+    of: Of,
     shape: Shape,
+}
+
+/// What an act is in the table of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The row of a context; for `upload` and `alias` the verb of that word is the command.
+    Row(Context, Command),
+    /// None: of what it is about there is no screen. What it takes, and a line for the help.
+    NoScreen(Permission, &'static str),
 }
 
 /// How what follows is read.
@@ -58,6 +71,20 @@ enum Shape {
     Upload,
     /// Nothing but the reason.
     Acknowledge,
+    /// `URL ACTION...`, and names of models from an option.
+    AddWebhook,
+    /// Webhooks by id, one or more.
+    Webhooks(fn() -> Deed),
+    /// `ID INDEX`.
+    PassOver,
+    /// `user:NAME|namespace:NAME` and limits.
+    SetQuota,
+    /// Accounts, one or more.
+    Quotas(fn() -> Deed),
+    /// `NAME PATTERN delete|purge` and conditions.
+    SetRule,
+    /// Rules by name, one or more.
+    Rules(fn() -> Deed),
 }
 
 /// All of them, in the order of the screens.
@@ -109,10 +136,65 @@ pub const ACTS: &[Act] = &[
     act("rotate-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RotateToken)),
     act("revoke-token", "ID...", (Context::Everywhere, Command::OwnTokens), Shape::Tokens(|| Deed::RevokeToken)),
     act("delete-user", "USER...", (Context::Users, Command::Delete), Shape::Users(|| Deed::Delete)),
+    own(
+        "add-webhook",
+        "URL ACTION...",
+        (Permission::UserManage, "tell a receiver of what happens; its secret is shown once"),
+        Shape::AddWebhook,
+    ),
+    own(
+        "test-webhook",
+        "ID...",
+        (Permission::UserManage, "send a message to see whether it arrives"),
+        Shape::Webhooks(|| Deed::TestWebhook),
+    ),
+    own(
+        "pause-webhook",
+        "ID...",
+        (Permission::UserManage, "deliver no longer; it can go on where it had come to"),
+        Shape::Webhooks(|| Deed::DeliverTo(false)),
+    ),
+    own(
+        "resume-webhook",
+        "ID...",
+        (Permission::UserManage, "deliver again"),
+        Shape::Webhooks(|| Deed::DeliverTo(true)),
+    ),
+    own(
+        "pass-over",
+        "ID INDEX",
+        (Permission::UserManage, "go on with a webhook at an entry, whatever was not delivered"),
+        Shape::PassOver,
+    ),
+    own("delete-webhook", "ID...", (Permission::UserManage, "send nothing more"), Shape::Webhooks(|| Deed::Delete)),
+    own(
+        "set-quota",
+        "user:NAME|namespace:NAME bytes=10GiB|versions=N|models=N...",
+        (Permission::UserManage, "how much may be kept; what is not named has no limit"),
+        Shape::SetQuota,
+    ),
+    own(
+        "clear-quota",
+        "user:NAME|namespace:NAME...",
+        (Permission::UserManage, "the default says again how much may be kept"),
+        Shape::Quotas(|| Deed::ClearQuota),
+    ),
+    own(
+        "set-rule",
+        "NAME PATTERN delete|purge [keep=N] [days=N] [state=S,...] [protect=K=V] [off]",
+        (Permission::ModelDelete, "a rule by which versions go"),
+        Shape::SetRule,
+    ),
+    own("run-rule", "NAME...", (Permission::ModelDelete, "carry a rule out, soon"), Shape::Rules(|| Deed::RunRule)),
+    own("delete-rule", "NAME...", (Permission::ModelDelete, "take a rule away"), Shape::Rules(|| Deed::Delete)),
 ];
 
 const fn act(word: &'static str, words: &'static str, of: (Context, Command), shape: Shape) -> Act {
-    Act { word, words, of, shape }
+    Act { word, words, of: Of::Row(of.0, of.1), shape }
+}
+
+const fn own(word: &'static str, words: &'static str, of: (Permission, &'static str), shape: Shape) -> Act {
+    Act { word, words, of: Of::NoScreen(of.0, of.1), shape }
 }
 
 /// What a change is to be, besides its things.
@@ -202,7 +284,10 @@ impl Act {
         if let Some(verb) = VERBS.iter().find(|verb| verb.word == self.word) {
             return Some((verb.permission, verb.help));
         }
-        let (context, command) = self.of;
+        let (context, command) = match self.of {
+            Of::Row(context, command) => (context, command),
+            Of::NoScreen(permission, help) => return Some((Some(permission), help)),
+        };
         let row = TABLE.iter().find(|binding| binding.context == context && binding.command == command)?;
         Some((row.permission, row.help))
     }
@@ -228,6 +313,12 @@ impl Act {
             Shape::Items(deed) => of(Object::Item { id: String::new(), path: String::new() }, deed()),
             Shape::Intake(deed) => of(Object::Intake, deed()),
             Shape::Note => of(version(), Deed::Note { text: String::new() }),
+            Shape::AddWebhook | Shape::SetQuota => Tier::Asked,
+            Shape::Webhooks(deed) => of(Object::Webhook(String::new()), deed()),
+            Shape::PassOver => of(Object::Webhook(String::new()), Deed::PassOver(0)),
+            Shape::Quotas(deed) => of(Object::Quota { kind: QuotaKind::User, name: String::new() }, deed()),
+            Shape::SetRule => Tier::Named,
+            Shape::Rules(deed) => of(Object::Rule(String::new()), deed()),
         }
     }
 
@@ -239,6 +330,9 @@ impl Act {
             | Shape::Users(deed)
             | Shape::Items(deed)
             | Shape::Tokens(deed)
+            | Shape::Webhooks(deed)
+            | Shape::Quotas(deed)
+            | Shape::Rules(deed)
             | Shape::Intake(deed) => deed(),
             Shape::Acknowledge => return true,
             Shape::Alias
@@ -248,6 +342,10 @@ impl Act {
             | Shape::AddUser
             | Shape::AddToken
             | Shape::Upload
+            | Shape::AddWebhook
+            | Shape::PassOver
+            | Shape::SetQuota
+            | Shape::SetRule
             | Shape::Note => {
                 return false;
             }
@@ -260,6 +358,7 @@ impl Act {
         let reason = if self.wants_reason() { " --reason TEXT" } else { "" };
         let more = match self.shape {
             Shape::Edit => " [--description TEXT] [--tags K=V,...]",
+            Shape::AddWebhook => " [--names PATTERN,...]",
             Shape::AddToken => " [--permissions P,...] [--names PATTERN,...] [--expires TIME|never]",
             _ if self.word == "release" => " [--override]",
             _ => "",
@@ -282,7 +381,8 @@ impl Act {
         if options.override_block && self.word != "release" {
             return Err(format!("{} overrides nothing", self.word));
         }
-        let has_scope = options.permissions.is_some() || options.names.is_some() || options.expires.is_some();
+        let has_names = options.names.is_some() && !matches!(self.shape, Shape::AddWebhook);
+        let has_scope = options.permissions.is_some() || has_names || options.expires.is_some();
         if has_scope && !matches!(self.shape, Shape::AddToken) {
             return Err(format!("{} makes no API token", self.word));
         }
@@ -351,6 +451,37 @@ impl Act {
                 }
                 Ok(Wish::Change(Deed::Note { text }, vec![version(held)?]))
             }
+            (Shape::AddWebhook, [url, actions @ ..]) if !actions.is_empty() => {
+                let names =
+                    options.names.iter().flat_map(|text| text.split([',', ' '])).filter(|text| !text.is_empty());
+                let models = names.map(|text| text.parse::<NamePattern>().map_err(|why| format!("{text} {why}")));
+                let new = NewWebhook {
+                    url: (*url).to_owned(),
+                    description: String::new(),
+                    actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+                    models: models.collect::<Result<_, _>>()?,
+                    outcomes: Vec::new(),
+                    enabled: true,
+                };
+                Ok(Wish::Change(
+                    Deed::NewWebhook(Box::new(new)),
+                    vec![Named::Known(Object::Webhook((*url).to_owned()))],
+                ))
+            }
+            (Shape::Webhooks(deed), _) => each(deed(), hook),
+            (Shape::PassOver, [id, index]) => {
+                let index = index.parse().map_err(|_odd| format!("{index} is no index of an entry"))?;
+                Ok(Wish::Change(Deed::PassOver(index), vec![hook(id)?]))
+            }
+            (Shape::SetQuota, [of, limits @ ..]) if !limits.is_empty() => {
+                Ok(Wish::Change(Deed::SetQuota(limits_of(limits)?), vec![account(of)?]))
+            }
+            (Shape::Quotas(deed), _) => each(deed(), account),
+            (Shape::SetRule, [name, pattern, action, conditions @ ..]) => {
+                let rule = rule_of(pattern, action, conditions)?;
+                Ok(Wish::Change(Deed::SetRule(Box::new(rule)), vec![Named::Known(Object::Rule((*name).to_owned()))]))
+            }
+            (Shape::Rules(deed), _) => each(deed(), |name| Ok(Named::Known(Object::Rule(name.to_owned())))),
             (Shape::Acknowledge, []) => Ok(Wish::Acknowledge),
             (Shape::Upload, [path, name]) => Ok(Wish::Upload { path: (*path).to_owned(), name: (*name).to_owned() }),
             _ => Err(usage()),
@@ -367,6 +498,91 @@ pub fn grants_of<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Grant>,
     let grants = texts.enumerate().map(read).collect::<Result<Vec<Grant>, _>>()?;
     check(&grants).map_err(|wrong| wrong.into_iter().next().unwrap_or_default())?;
     Ok(grants)
+}
+
+/// A webhook, by id.
+fn hook(text: &str) -> Result<Named, String> {
+    let id: HookId =
+        text.parse().map_err(|_odd| format!("{text} is no id of a webhook; `mreg get webhooks` lists them"))?;
+    Ok(Named::Known(Object::Webhook(id.to_string())))
+}
+
+/// `user:NAME` or `namespace:NAME`.
+fn account(text: &str) -> Result<Named, String> {
+    let parts = text.split_once(':').and_then(|(kind, name)| Some((kind.parse::<QuotaKind>().ok()?, name)));
+    let (kind, name) = parts.filter(|(_kind, name)| !name.is_empty()).ok_or_else(|| {
+        format!("{text}: say user:NAME or namespace:NAME; namespace:- is that of names without a slash")
+    })?;
+    Ok(Named::Known(Object::Quota { kind, name: name.to_owned() }))
+}
+
+/// `bytes=10GiB versions=100 models=none`.
+fn limits_of(words: &[&str]) -> Result<QuotaLimits, String> {
+    let mut limits = QuotaLimits::default();
+    for word in words {
+        let wrong = || format!("{word}: a limit is bytes=10GiB, versions=100 or models=20; none for no limit");
+        let (what, value) = word.split_once('=').ok_or_else(wrong)?;
+        let place = match what {
+            "bytes" => &mut limits.bytes,
+            "versions" => &mut limits.versions,
+            "models" => &mut limits.models,
+            _ => return Err(wrong()),
+        };
+        *place = match value {
+            "none" => None,
+            _ => Some(if what == "bytes" { octets(value) } else { value.parse().ok() }.ok_or_else(wrong)?),
+        };
+    }
+    Ok(limits)
+}
+
+/// `4096`, `10GiB`.
+fn octets(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0), ("", 0)];
+    let (number, shift) = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
+    if number.is_empty() || !number.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A rule from `team/*`, `delete` and such as `keep=5`, `days=30`, `state=deprecated`, `protect=stage=prod`, `off`.
+fn rule_of(pattern: &str, action: &str, conditions: &[&str]) -> Result<RetentionRule, String> {
+    let action = match action {
+        "delete" => RetentionAction::Delete,
+        "purge" => RetentionAction::Purge,
+        _ => return Err(format!("{action}: a rule deletes or purges")),
+    };
+    let pattern = pattern.parse::<NamePattern>().map_err(|why| format!("{pattern} {why}"))?;
+    let mut rule = RetentionRule {
+        pattern,
+        action,
+        keep_newest: None,
+        older_than_days: None,
+        states: Vec::new(),
+        protect_tags: Vec::new(),
+        enabled: true,
+    };
+    for word in conditions {
+        let wrong = || format!("{word}: a condition is keep=5, days=30, state=deprecated, protect=stage=prod or off");
+        match word.split_once('=') {
+            Some(("keep", count)) => rule.keep_newest = Some(count.parse().map_err(|_odd| wrong())?),
+            Some(("days", count)) => rule.older_than_days = Some(count.parse().map_err(|_odd| wrong())?),
+            Some(("protect", tag)) if tag.contains('=') => rule.protect_tags.push(tag.to_owned()),
+            Some(("state", states)) => {
+                for state in states.split(',') {
+                    let all = [State::Available, State::Quarantined, State::Deprecated];
+                    let known = all.into_iter().find(|known| known.as_str() == state);
+                    rule.states.push(known.ok_or_else(|| {
+                        format!("{state}: a state of a rule is available, quarantined or deprecated")
+                    })?);
+                }
+            }
+            None if *word == "off" => rule.enabled = false,
+            Some(_) | None => return Err(wrong()),
+        }
+    }
+    Ok(rule)
 }
 
 /// `v3` or `3`.
@@ -424,7 +640,7 @@ mod tests {
     use common::role::Role;
     use proptest::prelude::{prop, proptest};
 
-    use super::{ACTS, Named, Options, Wish, find};
+    use super::{ACTS, Named, Of, Options, Wish, find};
     use crate::keymap::{Command, TABLE};
     use crate::state::deeds::{Deed, Object, Tier};
 
@@ -444,11 +660,15 @@ mod tests {
         for act in ACTS {
             assert!(act.binding().is_some() && !act.help().is_empty(), "{act:?}");
             assert_eq!(ACTS.iter().filter(|other| other.word == act.word).count(), 1, "{act:?}");
-            let needs = TABLE.iter().find(|row| (row.context, row.command) == act.of).unwrap().permission;
-            assert_eq!(act.permission(), needs, "{act:?}");
+            if let Of::Row(context, command) = act.of {
+                let needs =
+                    TABLE.iter().find(|row| (row.context, row.command) == (context, command)).unwrap().permission;
+                assert_eq!(act.permission(), needs, "{act:?}");
+            }
         }
         for row in TABLE.iter().filter(|row| row.command.changes() && row.command != Command::Undo) {
-            assert!(ACTS.iter().any(|act| act.of.1 == row.command), "{row:?} can't be given in words");
+            let is_it = |act: &super::Act| matches!(act.of, Of::Row(_, command) if command == row.command);
+            assert!(ACTS.iter().any(is_it), "{row:?} can't be given in words");
         }
     }
 
@@ -515,9 +735,35 @@ mod tests {
             ("note team/x:3", "MODEL:VERSION TEXT"),
             ("note team/x seen", "names no version"),
             ("edit team/x", "--description"),
+            ("add-webhook https://x", "URL ACTION"),
+            ("test-webhook hook", "no id of a webhook"),
+            ("pass-over 01J9ZZZZZZZZZZZZZZZZZZZZZZ last", "no index"),
+            ("set-quota ana bytes=1", "user:NAME"),
+            ("set-quota user:ana bytes=1.5GiB", "bytes=10GiB"),
+            ("set-quota user:ana octets=1", "bytes=10GiB"),
+            ("set-rule old team/* remove", "deletes or purges"),
+            ("set-rule old team/* delete age=3", "keep=5"),
+            ("set-rule old team/* delete state=gone", "quarantined or deprecated"),
         ] {
             assert!(wish(line).unwrap_err().contains(why), "{line}: {:?}", wish(line));
         }
+        let Wish::Change(Deed::SetQuota(limits), of) = wish("set-quota namespace:team bytes=10GiB versions=7").unwrap()
+        else {
+            panic!("another wish")
+        };
+        assert_eq!((limits.bytes, limits.versions, limits.models), (Some(10 << 30), Some(7), None));
+        assert_eq!(of.len(), 1);
+        let Wish::Change(Deed::SetRule(rule), _) =
+            wish("set-rule old team/* delete keep=5 days=30 state=deprecated,available protect=stage=prod off")
+                .unwrap()
+        else {
+            panic!("another wish")
+        };
+        assert_eq!(
+            (rule.keep_newest, rule.older_than_days, rule.states.len(), rule.enabled),
+            (Some(5), Some(30), 2, false)
+        );
+        assert_eq!(rule.protect_tags, ["stage=prod"]);
         let options = Options { reason: Some("x".into()), ..Options::default() };
         assert!(find("delete").unwrap().wish(&words("a"), &options).unwrap_err().contains("no reason"));
     }

@@ -29,9 +29,12 @@ use thiserror::Error;
 
 use crate::acts::Options;
 use crate::clean::{clean, is_spelled_out};
-use crate::config::{Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder};
+use crate::config::{
+    ADDRESS_DEFAULT, Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder,
+};
 use crate::filter::audit_query;
 use crate::secret::Secret;
+use crate::state::Settings;
 use crate::state::deeds::grants_in_words;
 use crate::state::log::LogSettings;
 use crate::terminal::Guard;
@@ -42,10 +45,30 @@ pub use self::upload::UploadOptions;
 pub use self::get::What;
 pub use self::plain::plain;
 
-/// What those are told who must change their password first.
-const MUST_CHANGE: &str = "the password must be changed first: run mreg without a command";
-/// What to do where a second factor must be set up.
-const MUST_ENROL: &str = "this registry demands a second factor: run mreg without a command to set it up";
+/// What those are told who must change their password first: what to type next.
+fn must_change(settings: &Settings, user: &str) -> String {
+    format!(
+        "the password must be changed first; type `{}`: it asks for the old one and a new one",
+        console(settings, user)
+    )
+}
+
+/// What to type where a second factor must be set up.
+fn must_enrol(settings: &Settings, user: &str) -> String {
+    format!("this registry demands a second factor; type `{}`: it sets one up", console(settings, user))
+}
+
+/// The command line that opens the console for a user of the same daemon.
+fn console(settings: &Settings, user: &str) -> String {
+    let (address, scheme) = (&settings.address, if settings.tls { "https" } else { "http" });
+    let whereto = match (settings.profile.as_str(), address.as_str()) {
+        ("", address) if format!("{scheme}://{address}") == ADDRESS_DEFAULT => String::new(),
+        ("", address) if address.starts_with("unix:") => format!(" --url {address}"),
+        ("", address) => format!(" --url {scheme}://{address}"),
+        (profile, _) => format!(" --profile {profile}"),
+    };
+    format!("mreg{whereto} --user {user}")
+}
 
 /// Exit statuses (`mreg --help`).
 pub mod status {
@@ -220,7 +243,7 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         };
         let signed_in_here = password.is_some();
         if let Some((password, otp)) = password {
-            sign_in(&client, &settings.user, &password, otp).await?;
+            sign_in(&client, &settings, &settings.user, &password, otp).await?;
         }
         if let Some(cache) = &kept {
             session::refresh(&client, cache).await;
@@ -269,7 +292,13 @@ fn with_password(mut opening: Opening) -> Result<Opening, CliError> {
 }
 
 /// Signs in to a session that something can be done in. A code that the daemon asks for is asked for on the terminal.
-async fn sign_in(client: &Client, user: &str, password: &Secret, otp: Option<Secret>) -> Result<Session, CliError> {
+async fn sign_in(
+    client: &Client,
+    settings: &Settings,
+    user: &str,
+    password: &Secret,
+    otp: Option<Secret>,
+) -> Result<Session, CliError> {
     let given = otp.is_some();
     let mut answer = client.login(user, password.expose(), otp.as_ref().map(Secret::expose)).await;
     if let Err(error) = &answer
@@ -281,10 +310,10 @@ async fn sign_in(client: &Client, user: &str, password: &Secret, otp: Option<Sec
     }
     let session = answer?.body;
     if session.must_change_password {
-        return Err(CliError::NotAllowed(MUST_CHANGE.to_owned()));
+        return Err(CliError::NotAllowed(must_change(settings, user)));
     }
     if session.must_enrol_totp {
-        return Err(CliError::NotAllowed(MUST_ENROL.to_owned()));
+        return Err(CliError::NotAllowed(must_enrol(settings, user)));
     }
     Ok(session)
 }
@@ -297,6 +326,16 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 fn talk(text: &str) {
     // With stderr gone there is nobody left to tell.
     drop(writeln!(io::stderr(), "mreg: {}", clean(text)));
+}
+
+/// A filter with its times in full. Those without a zone are in UTC, as all times are that are written here.
+fn settled(filter: &str) -> Result<String, String> {
+    crate::filter::settled(filter, wall_seconds(), &jiff::tz::TimeZone::UTC)
+}
+
+/// Which entries a filter means; all without one.
+fn entries_of(filter: Option<&str>) -> Result<AuditQuery, CliError> {
+    settled(filter.unwrap_or_default()).and_then(|filter| audit_query(&filter)).map_err(CliError::Usage)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command without a screen has no loop to tell it the time")]
@@ -321,7 +360,7 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                         CliError::Usage(format!("--from {index}: an index of an entry, or now"))
                     })?),
                 };
-            let filter = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let filter = entries_of(filter.as_deref())?;
             let log = log.clone();
             let asked = tail::Asked { from, filter, verify, json, until, log, folder: state_folder() };
             tail::tail(client, asked, &mut out).await?;
@@ -332,7 +371,7 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
             verify::verify(client, asked, &mut out).await?;
         }
         Command::Export { what: ExportCommand::Entries { filter, from, to, format, raw, out: path } } => {
-            let query = filter.as_deref().map_or(Ok(AuditQuery::default()), audit_query).map_err(CliError::Usage)?;
+            let query = entries_of(filter.as_deref())?;
             let asked = export::Asked { query, from, to, format, raw, path, keys: log_keys.to_vec() };
             export::entries(client, asked, state_folder().as_deref()).await?;
         }

@@ -20,6 +20,7 @@ use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, check_token, read_token_file};
 use crate::state::log::LogSettings;
 use crate::state::{ProfileRow, Settings};
+use crate::time::counted;
 use crate::view::theme::Theme;
 use crate::worker::files::read_kept;
 use crate::worker::session::Cache;
@@ -27,7 +28,7 @@ use crate::worker::session::Cache;
 pub(crate) use self::file::nearest;
 
 /// Where a daemon is looked for that nobody named.
-const ADDRESS_DEFAULT: &str = "http://127.0.0.1:8000";
+pub(crate) const ADDRESS_DEFAULT: &str = "http://127.0.0.1:8000";
 /// Longest password read from a pipe, in octets.
 const PASSWORD_OCTETS_MAX: u64 = 1024;
 /// Longest code of a second factor, in octets.
@@ -136,8 +137,8 @@ pub struct Connection {
     /// Read a token from this file; it must be yours and closed to others.
     #[arg(long, global = true, env = "MREG_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Read the password from standard input.
-    #[arg(long, global = true, requires = "user")]
+    /// Read the password from standard input: that of --user, MREG_USER, or the profile's user.
+    #[arg(long, global = true)]
     pub password_stdin: bool,
     /// Read the code of the second factor, or a recovery code, from a second line of standard input.
     #[arg(long, global = true, requires = "password_stdin")]
@@ -358,6 +359,12 @@ pub struct ListOptions {
     /// Only these, as the console's filter: words and field:value.
     #[arg(long, value_name = "F")]
     pub filter: Option<String>,
+    /// Changed, or logged, at or after: 7d, 12h, 90m, today, yesterday, 2026-11-23, 2026-11-23T10:00 (UTC).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Logged at or before, written likewise; a day with its end.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
     /// The order of models: name, updated_at, created_at; `-` in front turns it round.
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub sort: Option<String>,
@@ -376,6 +383,16 @@ pub struct ListOptions {
     /// Leave the cells as they are.
     #[arg(long, requires = "csv")]
     pub raw: bool,
+}
+
+impl ListOptions {
+    /// The filter, with the times that were given beside it.
+    pub fn narrowed(&self) -> Option<String> {
+        let times = [("since", &self.since), ("until", &self.until)];
+        let times = times.into_iter().filter_map(|(field, at)| Some(format!("{field}:\"{}\"", at.as_deref()?)));
+        let all: Vec<String> = self.filter.iter().cloned().chain(times).collect();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
 }
 
 /// What proves who asks.
@@ -562,6 +579,11 @@ impl Profiles {
         let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
         let trust = self.trust(url, profile, is_named);
         let client = Client::with_trust(url, agent, allow_plain, &trust).map_err(|error| error.to_string())?;
+        if is_first && self.connection.password_stdin && self.connection.user.is_none() && profile.user.is_none() {
+            return Err(
+                "--password-stdin: whose password? --user, MREG_USER or `user` in the profile says so".to_owned()
+            );
+        }
         let readonly = profile.readonly || self.connection.readonly;
         client.set_read_only(readonly);
         let cache = self.cache(name, profile, client.address());
@@ -766,7 +788,7 @@ impl Configuration {
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
         let count = match mistakes.len() {
             ..=1 => String::new(),
-            many => format!(", {many} mistakes"),
+            many => format!(", {}", counted(many as u64, "mistake")),
         };
         Some(format!("the configuration is not used (mreg config check{count}): {first}"))
     }
@@ -857,7 +879,6 @@ mod tests {
             "mreg get models --all --limit 3",
             "mreg get models --json --csv",
             "mreg get models --raw",
-            "mreg --password-stdin",
             "mreg --user a --otp-stdin",
             "mreg --password x",
             "mreg completions tcsh",

@@ -3,14 +3,17 @@
 
 use common::api::{IngestState, State};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, UserQuery};
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::state::audit;
+use crate::time::{Edge, TYPED, typed};
 
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
 /// The fields of a filter for models.
-pub const MODEL_FIELDS: [&str; 8] = ["alias", "format", "state", "tag", "uploader", "verdict", "dtype", "since"];
+pub const MODEL_FIELDS: [&str; 10] =
+    ["alias", "format", "state", "tag", "uploader", "verdict", "rule", "licence", "dtype", "since"];
 /// The fields of entries that can be left out by.
 const AUDIT_NOT_FIELDS: [&str; 5] = ["actor", "action", "outcome", "target", "ip"];
 /// The fields of models that can be left out by.
@@ -18,6 +21,47 @@ const MODEL_NOT_FIELDS: [&str; 6] = ["alias", "format", "state", "tag", "uploade
 /// Pairs that leave something out, at most: as many as the daemon takes.
 const NOT_MAX: usize = 16;
 const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
+
+/// The same filter with its times in full: `since:7d` is so long ago that what it means must be settled once, when it is set.
+///
+/// # Errors
+/// A sentence with what a time may be.
+pub fn settled(text: &str, now_seconds: i64, zone: &TimeZone) -> Result<String, String> {
+    let is_time = |word: &str| word.starts_with("since:") || word.starts_with("until:");
+    // What can't be read is refused where the filter itself is read, and with its own words.
+    let Ok(words) = words(text) else { return Ok(text.to_owned()) };
+    if !words.iter().any(|word| is_time(word)) {
+        return Ok(text.to_owned());
+    }
+    let mut whole = Vec::new();
+    for word in words {
+        let time = match word.split_once(':').filter(|(_, value)| is_time(&word) && !value.is_empty()) {
+            Some(("since", value)) => Some(("since", typed(value, now_seconds, zone, Edge::Begin)?)),
+            Some((_, value)) => Some(("until", typed(value, now_seconds, zone, Edge::End)?)),
+            None => None,
+        };
+        whole.push(match time {
+            Some((field, at)) => format!("{field}:{at}"),
+            None if word.contains(char::is_whitespace) || word.is_empty() => format!("\"{word}\""),
+            None => word,
+        });
+    }
+    Ok(whole.join(" "))
+}
+
+/// A filter as people read it: times without the seconds and fractions that say nothing.
+pub fn shown(filter: &str) -> String {
+    filter.replace(":00.000Z", "Z").replace(".000Z", "Z")
+}
+
+/// Whether a value is a time in full.
+fn full_time(field: &str, value: &str) -> Result<(), String> {
+    match common::audit::parse_timestamp(value) {
+        Ok(_) => Ok(()),
+        Err(_) if value.parse::<jiff::Timestamp>().is_ok() => Ok(()),
+        Err(_) => Err(format!("{field}:{value}: a time is one of {TYPED}")),
+    }
+}
 
 /// An audit query from text such as `actor:eve outcome:denied`; a word without a field is an actor.
 ///
@@ -51,6 +95,9 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
         };
         if !place.is_empty() {
             return Err(format!("{field}: is there twice"));
+        }
+        if matches!(field, "since" | "until") {
+            full_time(field, value)?;
         }
         value.clone_into(place);
     }
@@ -145,7 +192,12 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             "alias" => &mut query.alias,
             "format" => &mut query.format,
             "uploader" => &mut query.uploader,
-            "since" => &mut query.since,
+            "since" => {
+                full_time(field, value)?;
+                &mut query.since
+            }
+            "rule" => &mut query.rule,
+            "licence" | "license" => &mut query.licence,
             "dtype" => {
                 query.dtypes.push(value.to_owned());
                 continue;
@@ -389,6 +441,27 @@ mod tests {
         {
             assert!(user_query(text).unwrap_err().contains(why), "{text}");
         }
+    }
+
+    /// What is typed of times is settled once, and the rest stays as it is.
+    #[test]
+    fn times() {
+        let zone = jiff::tz::TimeZone::UTC;
+        let settled = |text: &str| super::settled(text, 1_784_721_791, &zone);
+        assert_eq!(settled("eve  -action:x.*").unwrap(), "eve  -action:x.*");
+        assert_eq!(
+            settled("\"two words\" since:7d until:yesterday").unwrap(),
+            "\"two words\" since:2026-07-15T12:03:00.000Z until:2026-07-21T23:59:59.999Z"
+        );
+        let again = settled(&settled("since:12h router").unwrap()).unwrap();
+        assert_eq!(again, "since:2026-07-22T00:03:00.000Z router");
+        let why = settled("since:lastweek").unwrap_err();
+        assert!(why.contains("90m, 12h, 7d, today") && why.len() < 100, "{why}");
+        assert!(audit_query("since:7d").unwrap_err().contains("today"), "it is settled before");
+        let query = model_query("rule:pickle.* licence:mit").unwrap();
+        assert_eq!((query.rule.as_str(), query.licence.as_str()), ("pickle.*", "mit"));
+        assert_eq!(model_query("license:mit").unwrap(), model_query("licence:mit").unwrap());
+        assert!(model_query("license:mit licence:bsd").unwrap_err().contains("twice"));
     }
 
     #[test]

@@ -304,6 +304,8 @@ pub enum PromptKind {
     Check,
     /// What is noted of the selected version that is held.
     Note,
+    /// The version to go to in the model that is open.
+    Version,
 }
 
 /// A question that a line answers.

@@ -132,14 +132,88 @@ pub fn bytes(octets: u64) -> String {
     format!("{whole} EiB")
 }
 
-/// `1 user`, `4 users`.
+/// What a typed time may be.
+pub const TYPED: &str = "90m, 12h, 7d, today, yesterday, 12:02, 2026-07-22, 2026-07-22T12:02";
+
+/// Which end of a day a date means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// Where it begins.
+    Begin,
+    /// Its last millisecond.
+    End,
+}
+
+/// A time that a person typed, as RFC 3339 in UTC to the millisecond. Without a zone of its own it is that of `zone`; `7d` is so long
+/// before now, to the minute.
+///
+/// # Errors
+/// A sentence with what is accepted.
+pub fn typed(text: &str, now_seconds: i64, zone: &TimeZone, edge: Edge) -> Result<String, String> {
+    let text = text.trim();
+    let wrong = || format!("{text}: a time is one of {TYPED}");
+    let now = Timestamp::from_second(now_seconds).map_err(|_beyond| wrong())?;
+    let here = now.to_zoned(zone.clone());
+    let day = |date: jiff::civil::Date| {
+        let begin = date.to_zoned(zone.clone())?.timestamp();
+        match edge {
+            Edge::Begin => Ok(begin),
+            Edge::End => {
+                let next = date.tomorrow()?.to_zoned(zone.clone())?.timestamp();
+                next.checked_sub(jiff::SignedDuration::from_millis(1))
+            }
+        }
+    };
+    let found: Result<Timestamp, jiff::Error> = if let Some(past) = past_seconds(text) {
+        let at = now_seconds.checked_sub(past).ok_or_else(wrong)?;
+        Timestamp::from_second(at - at.rem_euclid(60))
+    } else if text == "today" {
+        day(here.date())
+    } else if text == "yesterday" {
+        here.date().yesterday().and_then(day)
+    } else if let Ok(at) = text.parse::<Timestamp>() {
+        Ok(at)
+    } else if text.contains('T') || text.contains(' ') {
+        text.parse::<jiff::civil::DateTime>().and_then(|at| Ok(at.to_zoned(zone.clone())?.timestamp()))
+    } else if text.contains(':') {
+        let at = text.parse::<jiff::civil::Time>();
+        at.and_then(|at| Ok(here.date().to_datetime(at).to_zoned(zone.clone())?.timestamp()))
+    } else {
+        text.parse::<jiff::civil::Date>().and_then(day)
+    };
+    let at = found.map_err(|_odd| wrong())?;
+    // Years of four digits: others are no RFC 3339.
+    let year = at.to_zoned(TimeZone::UTC).year();
+    if !(0..=9999).contains(&year) {
+        return Err(wrong());
+    }
+    Ok(at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+}
+
+/// `7d`, `12h`, `90m` in seconds.
+fn past_seconds(text: &str) -> Option<i64> {
+    let units = [('d', 86_400), ('h', 3_600), ('m', 60)];
+    let (number, seconds): (&str, i64) = units.iter().find_map(|(unit, by)| Some((text.strip_suffix(*unit)?, *by)))?;
+    let is_number = !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit());
+    if is_number { number.parse::<i64>().ok()?.checked_mul(seconds) } else { None }
+}
+
+/// `1 user`, `4 users`; `1 entry`, `4 entries`.
 pub fn counted(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
+    if count == 1 { format!("1 {one}") } else { format!("{} {}", grouped(count), plural(one)) }
+}
+
+/// More than one of it.
+fn plural(one: &str) -> String {
+    match one.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        Some(_) | None => format!("{one}s"),
+    }
 }
 
 /// A size in both ways: `1.2 KiB (1 234 octets)`; what is told whole already is told once.
 pub fn bytes_exactly(octets: u64) -> String {
-    if octets < 1024 { bytes(octets) } else { format!("{} ({} octets)", bytes(octets), grouped(octets)) }
+    if octets < 1024 { bytes(octets) } else { format!("{} ({})", bytes(octets), counted(octets, "octet")) }
 }
 
 /// `24 118 904`.
@@ -159,7 +233,51 @@ pub fn grouped(number: u64) -> String {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::{Now, bytes, bytes_exactly, duration, grouped, seconds, time_of_day};
+    use proptest::prelude::{any, proptest};
+
+    use super::{Edge, Now, bytes, bytes_exactly, counted, duration, grouped, seconds, time_of_day, typed};
+
+    /// Times as people type them, in their zone; what is none is refused with what there is.
+    #[test]
+    fn typed_times() {
+        let now = seconds("2026-07-22T23:03:11Z").unwrap_or(0);
+        let berlin = TimeZone::fixed(jiff::tz::offset(2));
+        let at = |text: &str, edge| typed(text, now, &berlin, edge).unwrap_or_else(|why| why);
+        for (text, begin, end) in [
+            ("7d", "2026-07-15T23:03:00.000Z", "2026-07-15T23:03:00.000Z"),
+            ("12h", "2026-07-22T11:03:00.000Z", "2026-07-22T11:03:00.000Z"),
+            ("90m", "2026-07-22T21:33:00.000Z", "2026-07-22T21:33:00.000Z"),
+            ("today", "2026-07-22T22:00:00.000Z", "2026-07-23T21:59:59.999Z"),
+            ("yesterday", "2026-07-21T22:00:00.000Z", "2026-07-22T21:59:59.999Z"),
+            ("2026-07-01", "2026-06-30T22:00:00.000Z", "2026-07-01T21:59:59.999Z"),
+            ("2026-07-01T10:00", "2026-07-01T08:00:00.000Z", "2026-07-01T08:00:00.000Z"),
+            ("2026-07-01 10:00", "2026-07-01T08:00:00.000Z", "2026-07-01T08:00:00.000Z"),
+            ("2026-07-01T10:00:30.5Z", "2026-07-01T10:00:30.500Z", "2026-07-01T10:00:30.500Z"),
+            ("2026-07-01T10:00:30-05:00", "2026-07-01T15:00:30.000Z", "2026-07-01T15:00:30.000Z"),
+            ("00:30", "2026-07-22T22:30:00.000Z", "2026-07-22T22:30:00.000Z"),
+        ] {
+            assert_eq!((at(text, Edge::Begin).as_str(), at(text, Edge::End).as_str()), (begin, end), "{text}");
+        }
+        for text in
+            ["", "d", "-7d", "1.5h", "tomorrow", "2026-13-01", "99999999999999999d", "9223372036854775807m", "12"]
+        {
+            assert!(at(text, Edge::Begin).contains("a time is one of 90m"), "{text}: {}", at(text, Edge::Begin));
+        }
+    }
+
+    proptest! {
+        /// No text is too strange, and what comes out is a time that the daemon takes.
+        #[test]
+        fn any_typed_time(text in any::<String>(), numbers in "[0-9TZ:. dhm+-]{0,24}", now in any::<i64>()) {
+            for text in [text, numbers] {
+                for edge in [Edge::Begin, Edge::End] {
+                    if let Ok(at) = typed(&text, now, &TimeZone::UTC, edge) {
+                        assert!(common::audit::parse_timestamp(&at).is_ok(), "{text}: {at}");
+                    }
+                }
+            }
+        }
+    }
 
     fn age(text: &str, now: i64) -> String {
         super::age(text, Now::utc(now))
@@ -180,6 +298,13 @@ mod tests {
         assert_eq!(super::age("2026-07-22T23:03:11Z", here), "01:03:11");
         assert_eq!(super::age("2026-07-22T22:03:11Z", here), "1 h");
         assert_eq!(super::age("2026-01-01T23:30:00Z", here), "2026-01-02");
+    }
+
+    #[test]
+    fn counts() {
+        let all = [(1, "version"), (0, "version"), (1, "entry"), (1_000, "entry"), (2, "day")];
+        let all: Vec<String> = all.into_iter().map(|(count, one)| counted(count, one)).collect();
+        assert_eq!(all, ["1 version", "0 versions", "1 entry", "1 000 entries", "2 days"]);
     }
 
     #[test]

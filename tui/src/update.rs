@@ -27,6 +27,7 @@ mod users;
 use common::client::ClientError;
 use common::problem::ProblemType;
 use common::role::Permission;
+use jiff::tz::TimeZone;
 
 use self::attention::Attention;
 use crate::access::{Access, access, refusal};
@@ -35,7 +36,8 @@ use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
 use crate::state::forms::EnrolStage;
-use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, REST_MS, Screen, State};
+use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State};
+use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{
@@ -45,6 +47,7 @@ pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
 pub use palette::SETTINGS;
+pub(crate) use tokens::refusal_to_make;
 
 /// How long an information stays on the message line, in milliseconds.
 const INFO_MS: u64 = 4_000;
@@ -427,6 +430,10 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             let line = jobs::export_line(state);
             palette::open(state, &line);
         }
+        Command::Filter if state.context() == Context::Model => {
+            let line = crate::edit::Line::new("");
+            state.prompt = Some(Prompt { kind: PromptKind::Version, line, error: None });
+        }
         Command::Filter => open_filter(state),
         Command::Follow if state.screen == Screen::Health => health::hold(state),
         Command::Follow | Command::GoToTime | Command::Verification | Command::Acknowledge | Command::TrustKey => {
@@ -638,14 +645,26 @@ fn open_filter(state: &mut State) {
         Screen::Users => state.users.filter.clone(),
         Screen::Health => state.health.filter.clone(),
     };
-    state.filter = Some(FilterInput { line: crate::edit::Line::new(&before), before, error: None });
+    let text = match state.screen {
+        Screen::Audit if state.overlay.is_none() => state.audit.named_filter(),
+        _ => before.clone(),
+    };
+    state.filter = Some(FilterInput { line: crate::edit::Line::new(&text), before, error: None });
 }
 
 fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let Some(filter) = &mut state.filter else { return };
     match (key.code, key.ctrl) {
         (Code::Enter, _) => {
-            let text = filter.line.text().trim().to_owned();
+            let typed = filter.line.text().trim().to_owned();
+            let text = match state.overlay {
+                Some(_) => typed,
+                None => match settled(state, &typed) {
+                    Ok(text) if state.screen == Screen::Audit => state.audit.meant(&text),
+                    Ok(text) => text,
+                    Err(why) => return complain_of_filter(state, why),
+                },
+            };
             let wrong = match state.screen {
                 _ if state.overlay.is_some() => None,
                 Screen::Audit => crate::filter::audit_query(&text).err(),
@@ -656,8 +675,7 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 Screen::Health => None,
             };
             if let Some(why) = wrong {
-                filter.error = Some(why);
-                return;
+                return complain_of_filter(state, why);
             }
             state.filter = None;
             set_filter(state, text, out);
@@ -673,6 +691,28 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
             }
         }
+    }
+}
+
+fn complain_of_filter(state: &mut State, why: String) {
+    if let Some(filter) = &mut state.filter {
+        filter.error = Some(why);
+    }
+}
+
+/// A filter with its times in full, by the zone in which times are shown.
+fn settled(state: &State, text: &str) -> Result<String, String> {
+    match state.screen {
+        Screen::Models | Screen::Audit => crate::filter::settled(text, state.now.wall_seconds, &shown_zone(state)),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The zone in which times are shown.
+fn shown_zone(state: &State) -> TimeZone {
+    match state.settings.time {
+        Way::Local => state.settings.zone.clone(),
+        Way::Utc | Way::Age => TimeZone::UTC,
     }
 }
 
@@ -711,6 +751,7 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Typing => {
             if let Some(filter) = &state.filter {
                 let text = filter.line.text().trim().to_owned();
+                let text = if state.overlay.is_some() { text } else { settled(state, &text).unwrap_or(text) };
                 match state.screen {
                     _ if state.overlay.is_some() => state.overlay_filter = text,
                     Screen::Health => state.health.filter = text,
@@ -754,7 +795,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
     if !wants_sign_in
         && (course::reply(state, id, &result, out)
-            || form::reply(state, id, &result)
+            || form::reply(state, id, &result, out)
             || tokens::reply(state, id, &result)
             || models::peeked(state, id, &result)
             || models::text(state, id, &result))

@@ -32,6 +32,7 @@ use crate::state::dialog::{Dialog, Purpose};
 use crate::state::forms::EnrolStage;
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{Way, age_changes_in, grouped};
+use crate::update::refusal_to_make;
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
 
@@ -484,21 +485,48 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         return;
     }
     let mut end = match right {
-        Some((text, tone)) => pen.put_right(area.right().saturating_sub(1), area.y, area.width / 2, &text, tone),
+        Some((text, tone)) => {
+            let room = area.width / 2;
+            let text = whole_items(&text, room.into(), "");
+            pen.put_right(area.right().saturating_sub(1), area.y, room, &text, tone)
+        }
         None => area.right(),
     };
     if state.settings.mouse {
         let words = if areas.class == Class::Wide { "mouse (Shift selects text)" } else { "mouse" };
         end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
-    pen.put(area.x + 1, area.y, end.saturating_sub(2), &left, Tone::Plain);
+    let room = end.saturating_sub(2);
+    let filter = match state.screen {
+        Screen::Models => crate::filter::shown(&state.models.filter),
+        Screen::Audit => state.audit.shown_filter(),
+        Screen::Queue => state.queue.filter.clone(),
+        Screen::Quarantine => state.quarantine.filter.clone(),
+        Screen::Users => state.users.filter.clone(),
+        Screen::Health => state.health.filter.clone(),
+    };
+    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &filter), Tone::Plain);
+}
+
+/// As many of the items of a line as there is room for, each whole; they are parted by two blanks or more. The first one stays,
+/// and so does the filter, without which the list would be taken for another: they are cut where they have no room.
+fn whole_items(line: &str, room: usize, filter: &str) -> String {
+    let mut kept = line;
+    while width(&clean(kept)) > room {
+        let Some(at) = kept.rfind("  ").filter(|at| !kept[..*at].trim_end().is_empty()) else { break };
+        if !filter.is_empty() && kept[at..].contains(filter) {
+            break;
+        }
+        kept = kept[..at].trim_end();
+    }
+    kept.to_owned()
 }
 
 fn status_texts(state: &State) -> (String, Option<(String, Tone)>) {
     match state.screen {
         Screen::Models => models::status(state),
         Screen::Audit => {
-            let filter = filter_words(&state.audit.filter);
+            let filter = filter_words(&state.audit.shown_filter());
             if state.settings.log.live && state.log.is_known() {
                 return audit::status(state, &filter);
             }
@@ -579,14 +607,12 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Time => "go to time: ",
             PromptKind::Check => "check entries (all, 100-199, 100-): ",
             PromptKind::Note => "note: ",
+            PromptKind::Version => "go to version (7, or an alias): ",
         };
         let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
         let (text, column) = text_window(prompt.line.text(), prompt.line.before_cursor(), room);
-        let end = pen.put(x, area.y, room, &text, Tone::Plain);
-        if let Some(error) = &prompt.error {
-            pen.put(end + 2, area.y, area.right().saturating_sub(end + 2), error, Tone::Bad);
-        }
+        pen.put(x, area.y, room, &text, Tone::Plain);
         return Some(Position { x: x + column, y: area.y });
     }
     if let Some(filter) = &state.filter {
@@ -594,11 +620,6 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         let room = area.right().saturating_sub(x + 1);
         let cursor = text_window(filter.line.text(), filter.line.before_cursor(), room);
         pen.put(x, area.y, room, &cursor.0, Tone::Plain);
-        if let Some(error) = &filter.error {
-            let wide = u16::try_from(width(&clean(&cursor.0))).unwrap_or(0);
-            let from = x + wide + 2;
-            pen.put(from, area.y, area.right().saturating_sub(from), error, Tone::Bad);
-        }
         x += cursor.1;
         return Some(Position { x, y: area.y });
     }
@@ -620,6 +641,29 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         pen.put(area.x, area.y, end.saturating_sub(1), left, Tone::Dim);
     }
     None
+}
+
+/// What is wrong with what is typed, whole: below it, or, where it takes more than a line, above. Says whether it is below, where
+/// the hints are otherwise.
+fn typing_error(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> bool {
+    let of_prompt = state.prompt.as_ref().map(|prompt| &prompt.error);
+    let Some(error) = of_prompt.or(state.filter.as_ref().map(|filter| &filter.error)).and_then(Option::as_ref) else {
+        return false;
+    };
+    let wide = areas.hints.width.saturating_sub(2);
+    let mut lines = crate::clean::wrap(&clean(error), wide.into());
+    if let [only] = lines.as_slice() {
+        pen.put(areas.hints.x + 1, areas.hints.y, wide, only, Tone::Bad);
+        return true;
+    }
+    lines.truncate(areas.body.height.into());
+    let rows = u16::try_from(lines.len()).unwrap_or(0);
+    let above = Rect { y: areas.body.bottom().saturating_sub(rows), height: rows, ..areas.body };
+    pen.blank(above);
+    for (y, line) in (above.top()..above.bottom()).zip(&lines) {
+        pen.put(above.x + 1, y, wide, line, Tone::Bad);
+    }
+    false
 }
 
 /// The part of a typed text round the cursor that fits, and the cursor's column in it.
@@ -644,6 +688,9 @@ fn text_window(text: &str, before: &str, room: u16) -> (String, u16) {
 
 /// What can be done here, from the table of keys.
 fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    if typing_error(state, areas, pen) {
+        return;
+    }
     let area = areas.hints;
     let mut x = area.x + u16::from(areas.class > Class::Narrow);
     let mut hint = |text: &str, tone: Tone| {
@@ -668,7 +715,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         let hints: &[&str] = match form.stage {
             EnrolStage::Password => &["Enter go on", "Esc cancel", "C-c quit"],
             EnrolStage::Code { .. } => &["Enter turn it on", "Esc cancel", "C-c quit"],
-            EnrolStage::Done(_) => &["Enter I have kept them"],
+            EnrolStage::Done(_) => &["Enter I have kept them", "y copy"],
         };
         for text in hints {
             hint(text, Tone::Dim);
@@ -686,10 +733,15 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             Dialog::Confirm(_) => &["y do it", "Esc leave"],
             Dialog::Palette(_) => &["Enter run", "Tab complete", "Up history", "Esc leave"],
             Dialog::Form(form) => match form.purpose {
+                Purpose::Edit { .. } if form.leaving => &["Enter next, then save", "Tab next", "Esc again leaves"],
+                _ if form.leaving => &["Enter next, then go", "Tab next", "Esc again leaves"],
                 Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],
                 _ => &["Enter next, then go", "Tab next", "Esc leave"],
             },
             Dialog::Secret(_) => &["y copy once", "Esc close"],
+            Dialog::Tokens(_) if refusal_to_make(state).is_some() => {
+                &["r rotate", "D revoke", "E end all", "Esc close"]
+            }
             Dialog::Tokens(_) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
         };
         for text in texts {

@@ -13,7 +13,7 @@ use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
 use crate::registry::fetch::ModelListing;
-use crate::store::{Bounds, ModelSort, ModelUnlike};
+use crate::store::{Bounds, Feature, ModelSort, ModelUnlike};
 
 /// Longest search text, characters.
 const TEXT_CHARS_MAX: usize = 200;
@@ -43,6 +43,8 @@ struct Listing {
     since: Option<Time>,
     #[serde(default)]
     not: Vec<String>,
+    rule: Option<String>,
+    license: Option<String>,
     #[serde(default)]
     sort: Sort,
     #[serde(default)]
@@ -153,6 +155,21 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
             Err(why) => refuse("query.not", why),
         }
     }
+    let mut features = Vec::new();
+    if let Some(text) = &query.rule {
+        match Feature::rule(text) {
+            Some(rule) => features.push(rule),
+            None => refuse("query.rule", "is not the id of a rule, such as `pickle.call` or `pickle.*`".to_owned()),
+        }
+    }
+    if let Some(text) = &query.license {
+        match Feature::licence(text) {
+            Some(licence) => features.push(licence),
+            None => {
+                refuse("query.license", format!("is not the name of a licence: 1 to {} octets", Feature::OCTETS_MAX))
+            }
+        }
+    }
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));
     }
@@ -169,6 +186,7 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
         uploader: query.uploader.map(String::from),
         since_ms: query.since.map(|time| time.0),
         not,
+        features,
         sort: query.sort.into(),
         limit: query.limit.0,
         seek,

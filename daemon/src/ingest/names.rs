@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use common::name::{MODEL_SEGMENT_OCTETS_MAX, ModelName, NameError};
+use common::name::{MODEL_SEGMENT_OCTETS_MAX, ModelName, NameError, spelled, unspelled};
 
 /// The drop folder's own folders, which are nobody's items.
 pub const LANES: [&str; 4] = ["incoming", "processing", "done", "rejected"];
@@ -165,7 +165,9 @@ impl Place {
         {
             return self.in_namespace(name);
         }
-        match dotted_slug(&name).parse() {
+        let (ascii, is_whole) = spelled(&name);
+        match dotted_slug(&ascii).parse::<ModelName>() {
+            Ok(left) if !is_whole => Err(unspelled(&name, left.as_str())),
             Ok(name) => self.in_namespace(name),
             // Nothing is left of it, or a model's id: the rules for files say what becomes of that.
             Err(_) => self.model_name(),

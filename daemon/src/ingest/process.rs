@@ -552,6 +552,8 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::Forbidden { .. }
         | RegistryError::ForbiddenOn { .. }
         | RegistryError::ForbiddenForAll { .. }
+        | RegistryError::OutOfScope { .. }
+        | RegistryError::OutOfNames { .. }
         | RegistryError::OperatorOnly
         | RegistryError::SessionOnly
         | RegistryError::NoDropper(_)

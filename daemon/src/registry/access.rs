@@ -260,11 +260,8 @@ impl Caller {
     /// `Unauthenticated`, `PasswordChangeRequired`, `EnrolmentRequired`, `Forbidden`.
     pub fn require(&self, permission: Permission) -> Result<(), RegistryError> {
         self.require_signed_in()?;
-        if Reach::of(&self.actor).allows_somewhere(permission) {
-            Ok(())
-        } else {
-            Err(RegistryError::Forbidden { permission })
-        }
+        let reach = Reach::of(&self.actor);
+        if reach.allows_somewhere(permission) { Ok(()) } else { Err(reach.refusal(permission)) }
     }
 
     /// Refuses everybody but the operator of this machine.
@@ -323,7 +320,7 @@ mod tests {
         }
         caller.actor.scope = Some(Arc::new(Scope { permissions: Some(vec![Permission::ModelRead]), names: None }));
         assert!(caller.require(Permission::ModelRead).is_ok());
-        assert!(matches!(caller.require(Permission::ModelWrite), Err(RegistryError::Forbidden { .. })));
+        assert!(matches!(caller.require(Permission::ModelWrite), Err(RegistryError::OutOfScope { .. })));
         caller.actor.must_enrol = true;
         assert!(matches!(caller.require(Permission::ModelRead), Err(RegistryError::EnrolmentRequired)));
         caller.actor.must_change_password = true;

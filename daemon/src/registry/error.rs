@@ -31,13 +31,13 @@ pub enum RegistryError {
     /// The password was right, and the code of the second factor is missing or wrong.
     #[error("a second factor is needed: send the authenticator's present code, unused, or a recovery code as `otp`")]
     SecondFactorRequired,
-    /// The role, or the scope of the token, lacks a permission.
-    #[error("this needs the permission `{permission}`, which your role or your token doesn't have; ask an admin")]
+    /// The role lacks a permission.
+    #[error("this needs the permission `{permission}`, which your role doesn't have; ask an admin")]
     Forbidden {
         /// The one that is missing.
         permission: Permission,
     },
-    /// Neither role nor grants allow it for the models of this name, nor the token shown.
+    /// Neither role nor grants allow it for the models of this name.
     #[error(
         "this needs the permission `{permission}` for `{name}`, which neither your role nor a grant gives you there; ask an \
          admin for a grant, or take another name"
@@ -56,6 +56,26 @@ pub enum RegistryError {
     ForbiddenForAll {
         /// The one that is missing for some.
         permission: Permission,
+    },
+    /// The user may, but the API token that was shown was made for less.
+    #[error(
+        "the scope of this API token lacks the permission `{permission}`, which its user has; make a token with it (POST /tokens, \
+         `mreg do add-token USER LABEL --permissions ...,{permission}`), or sign in with a password"
+    )]
+    OutOfScope {
+        /// The one that is missing in the scope.
+        permission: Permission,
+    },
+    /// The user may, but the API token that was shown was made for models of other names.
+    #[error(
+        "the scope of this API token has the models named {names} alone, and `{name}` is none of them; make a token with that name \
+         (POST /tokens, `mreg do add-token USER LABEL --names ...,{name}`), or sign in with a password"
+    )]
+    OutOfNames {
+        /// The patterns of the scope.
+        names: String,
+        /// The name, as the caller gave it or may see it.
+        name: ModelName,
     },
     /// Only who works on the machine itself may.
     #[error("only the operator of the machine may do this, with the sub-commands of mregd")]
@@ -232,6 +252,8 @@ impl RegistryError {
             | Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
             | Self::ForbiddenForAll { .. }
+            | Self::OutOfScope { .. }
+            | Self::OutOfNames { .. }
             | Self::OperatorOnly
             | Self::SessionOnly
             | Self::NoDropper(_)
@@ -279,6 +301,8 @@ impl RegistryError {
             Self::Forbidden { .. }
             | Self::ForbiddenOn { .. }
             | Self::ForbiddenForAll { .. }
+            | Self::OutOfScope { .. }
+            | Self::OutOfNames { .. }
             | Self::OperatorOnly
             | Self::SessionOnly
             | Self::NoDropper(_) => "forbidden",

@@ -19,7 +19,9 @@ use crate::registry::resolve::{self, Found, Sight};
 use crate::registry::settings::AuditReads;
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
-use crate::store::{Bounds, ModelPage, ModelQuery, ModelSort, ModelUnlike, PublishedCheckpoint, Records, View};
+use crate::store::{
+    Bounds, Feature, ModelPage, ModelQuery, ModelSort, ModelUnlike, PublishedCheckpoint, Records, View,
+};
 
 /// Rows of a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -64,6 +66,8 @@ pub struct ModelListing {
     pub since_ms: Option<i64>,
     /// What they must not be.
     pub not: Vec<ModelUnlike>,
+    /// What a version of theirs must have.
+    pub features: Vec<Feature>,
     /// The order.
     pub sort: ModelSort,
     /// Rows of a page, 1..1000.
@@ -254,13 +258,17 @@ fn list(
         uploader,
         since_ms,
         not,
+        features,
         sort,
         limit,
         seek,
     } = listing;
     let of = list_id(
         "models",
-        &((&q, &tags, state, &format, parameters, &dtypes), (&verdict, &alias, &uploader, since_ms, &not, sort)),
+        &(
+            (&q, &tags, state, &format, parameters, &dtypes),
+            (&verdict, &alias, &uploader, since_ms, &not, &features, sort),
+        ),
     );
     let sought = cursor::seek::<String>(&of, &seek)?;
     let after = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
@@ -285,6 +293,7 @@ fn list(
         since_ms,
         names,
         not,
+        features,
         sort,
         after,
         backward: sought.backward,

@@ -75,6 +75,30 @@ impl Reach {
             && grant::allowed_somewhere(self.role, self.grants(), permission)
     }
 
+    /// Why something is allowed with no model: who has it, and shows a token that hasn't, is told so.
+    pub(crate) fn refusal(&self, permission: Permission) -> RegistryError {
+        if grant::allowed_somewhere(self.role, self.grants(), permission) {
+            RegistryError::OutOfScope { permission }
+        } else {
+            RegistryError::Forbidden { permission }
+        }
+    }
+
+    /// Why something is not allowed with the models of a name.
+    pub(crate) fn refusal_on(&self, permission: Permission, name: &ModelName) -> RegistryError {
+        if !grant::allowed(self.role, self.grants(), permission, name) {
+            return RegistryError::ForbiddenOn { permission, name: name.clone() };
+        }
+        let names = self.scope.as_ref().and_then(|scope| scope.names.as_ref()).filter(|_| !self.is_in_scope(name));
+        match names {
+            Some(names) => {
+                let names: Vec<String> = names.iter().map(|pattern| format!("`{pattern}`")).collect();
+                RegistryError::OutOfNames { names: names.join(", "), name: name.clone() }
+            }
+            None => RegistryError::OutOfScope { permission },
+        }
+    }
+
     /// Whether it is allowed with every model, whatever its name.
     pub(crate) fn allows_everywhere(&self, permission: Permission) -> bool {
         self.scope.as_ref().is_none_or(|scope| scope.names.is_none() && scope.allows(permission))
@@ -100,11 +124,8 @@ impl Caller {
     /// `Unauthenticated`, `PasswordChangeRequired`; `Forbidden` where it is allowed nowhere; `ForbiddenOn`.
     pub fn require_on(&self, permission: Permission, name: &ModelName) -> Result<(), RegistryError> {
         self.require(permission)?;
-        if Reach::of(&self.actor).allows(permission, name) {
-            Ok(())
-        } else {
-            Err(RegistryError::ForbiddenOn { permission, name: name.clone() })
-        }
+        let reach = Reach::of(&self.actor);
+        if reach.allows(permission, name) { Ok(()) } else { Err(reach.refusal_on(permission, name)) }
     }
 
     /// The authorisation check for what is done with models by more than their names, so that it can reach any of them.
@@ -305,6 +326,14 @@ mod tests {
         ] {
             assert_eq!(token.may_on(permission, &name(model)), is, "{permission} {model}");
         }
+        let why = |permission, model: &str| token.require_on(permission, &name(model)).unwrap_err().to_string();
+        assert!(
+            why(Permission::ModelDelete, "team/m")
+                .contains("scope of this API token lacks the permission `model.delete`")
+        );
+        assert!(why(Permission::ModelWrite, "other/m").contains("models named `team/*` alone, and `other/m` is none"));
+        assert!(why(Permission::ModelWrite, "team/x").contains("neither your role nor a grant"));
+        assert!(why(Permission::UserManage, "team/m").contains("your role doesn't have"));
         assert!(token.sees(Some(&name("team/m"))) && !token.sees(Some(&name("other/m"))) && !token.sees(None));
         let wanted = Reach::of(&token.actor).names(Permission::ModelRead).unwrap();
         assert_eq!(wanted.within, Some(vec!["team/".to_owned()]));
@@ -335,9 +364,9 @@ mod tests {
                 matches!(refused, Err(RegistryError::ForbiddenForAll { permission: Permission::ModelDelete }));
             assert!(is_for_all, "{role} {grants:?}: {refused:?}");
         }
-        for (role, scope) in [(Role::Contributor, None), (Role::Admin, scope(Permission::ModelRead, None))] {
-            assert!(matches!(everywhere(role, &[], scope), Err(RegistryError::Forbidden { .. })), "{role}");
-        }
+        assert!(matches!(everywhere(Role::Contributor, &[], None), Err(RegistryError::Forbidden { .. })));
+        let reads = scope(Permission::ModelRead, None);
+        assert!(matches!(everywhere(Role::Admin, &[], reads), Err(RegistryError::OutOfScope { .. })));
     }
 
     /// Only who is narrowed pays for a look at each name.

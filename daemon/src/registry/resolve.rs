@@ -53,7 +53,7 @@ impl Sight {
         if self.reach.allows(self.permission, name) {
             Ok(())
         } else {
-            Err(RegistryError::ForbiddenOn { permission: self.permission, name: name.clone() })
+            Err(self.reach.refusal_on(self.permission, name))
         }
     }
 }

@@ -49,9 +49,14 @@
 //! | `f` | `m`, model id | `UsageRecord` of the model's versions |
 //! | `Y` | name of a rule | `RetentionRuleRecord` |
 //! | `y` | restorable until, model id, version | – : deleted versions |
+//! | `e` | feature, 0, model id | – : models with a version that is not deleted and has this feature (`view/features.rs`) |
+//! | `B` | feature | how many of those models are neither deleted nor purged |
+//! | `p` | model id, feature | how many versions of the model that are not deleted have it |
 //! | `z` | – | [`Applied`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as they do.
+
+mod features;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -233,6 +238,7 @@ pub fn apply(overlay: &mut Overlay<'_>, writes: &[Write], moment: Moment, releas
                     forget_digests(overlay, &old);
                     index_version(overlay, Some(&old), None)?;
                     index_deletion(overlay, Some(&old), None);
+                    features::index(overlay, Some(&old), None)?;
                     count_usage(overlay, Some(&old), None)?;
                     forget_review(overlay, *model, *version)?;
                     overlay.delete(at);
@@ -392,6 +398,7 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
     let was_live = old.as_ref().is_some_and(is_live);
     if was_live != is_live(model) {
         count_held_of(overlay, model.id, !was_live)?;
+        features::count_of_model(overlay, model.id, !was_live)?;
     }
     count_tags(overlay, old.as_ref(), model)?;
     count_namespace(overlay, old.as_ref(), model)?;
@@ -458,6 +465,7 @@ fn put_version(overlay: &mut Overlay<'_>, version: &VersionRecord) -> Read<()> {
     }
     index_version(overlay, old.as_ref(), Some(version))?;
     index_deletion(overlay, old.as_ref(), Some(version));
+    features::index(overlay, old.as_ref(), Some(version))?;
     count_usage(overlay, old.as_ref(), Some(version))?;
     if version.deleted.is_none() {
         for artifact in &version.artifacts {
@@ -862,6 +870,9 @@ fn holder_at(octets: &[u8]) -> Read<(ModelId, Version)> {
 /// A model and its key in the order that was asked for.
 type KeyedModel = (Vec<u8>, ModelRecord);
 
+/// The same of a model whose record is not held.
+type KeyedId = (Vec<u8>, ModelId);
+
 /// Reads records from anything that holds keys and values.
 pub struct KvRecords<'k, K: Kv + ?Sized>(pub &'k K);
 
@@ -881,6 +892,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         if let Some(rows) = self.sorted_rows(query)? {
             return Ok(Box::new(rows.into_iter().map(Ok)));
         }
+        if let Some(places) = self.featured_places(query)? {
+            return Ok(Box::new(places.into_iter().map(|(place, of)| Ok((place, self.model_at(&id(of))?)))));
+        }
         let (prefix, down) = index_for(query);
         let down = down != query.backward;
         if let (b"n", Some(within)) = (&prefix[..], query.names.as_ref().and_then(|names| names.within.clone())) {
@@ -896,6 +910,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             let model = match prefix.first() {
                 Some(b'm') => decode(&value)?,
                 Some(b'r') => self.model_at(at.get(9..).unwrap_or_default())?,
+                Some(b'e') => self.model_at(at.get(prefix.len()..).unwrap_or_default())?,
                 _ => self.model_at(&value)?,
             };
             Ok((at[prefix.len()..].to_vec(), model))
@@ -967,6 +982,56 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         Ok(Some(rows))
     }
 
+    /// The rows of a feature in an order that its index hasn't, where all of them are fewer than a walk of that order would
+    /// look at until a page is full. Places and ids alone are held; the records are read again as the page needs them.
+    fn featured_places(&self, query: &ModelQuery) -> Read<Option<Vec<KeyedId>>> {
+        let by_name = match query.sort {
+            ModelSort::NameUp | ModelSort::NameDown => true,
+            ModelSort::UpdatedUp | ModelSort::UpdatedDown => false,
+            // The index of a feature is in the order of ids, which is that of creation.
+            ModelSort::CreatedUp | ModelSort::CreatedDown => return Ok(None),
+        };
+        let down = matches!(query.sort, ModelSort::NameDown | ModelSort::UpdatedDown) != query.backward;
+        let Some(feature) = query.features.first() else { return Ok(None) };
+        let count = features::count(self.0, feature)?;
+        let walk = (query.limit as u64).saturating_mul(self.counters()?.models) / count.max(1);
+        if count > SCAN_ROWS_MAX as u64 || count > walk.max(SORTED_ROWS_MAX as u64) {
+            return Ok(None);
+        }
+        let prefix = features::prefix(feature);
+        let mut places = Vec::new();
+        for (looked_at, pair) in prefixed(self.0, &prefix, false).enumerate() {
+            // More than were counted: many that can be restored.
+            if looked_at == SCAN_ROWS_MAX {
+                return Ok(None);
+            }
+            let of = features::model_at(&prefix, &pair?.0)?;
+            // Of a version whose model is not there yet, in a log that is cut short, there is nothing to be shown.
+            let Some(model) = self.model(of)? else { continue };
+            let place =
+                if by_name { model.name.folded().into_bytes() } else { key_of_time(model.updated_at_ms, model.id) };
+            let is_after = |after: &Vec<u8>| if down { place < *after } else { place > *after };
+            if query.after.as_ref().is_none_or(is_after) {
+                places.push((place, of));
+            }
+        }
+        places.sort_unstable_by(|(one, _), (other, _)| if down { other.cmp(one) } else { one.cmp(other) });
+        Ok(Some(places))
+    }
+
+    /// Whether a model is one that a query asks for.
+    fn fits(&self, query: &ModelQuery, model: &ModelRecord) -> Read<bool> {
+        if !matches(query, model) {
+            return Ok(false);
+        }
+        for feature in &query.features {
+            if !features::has(self.0, model.id, feature)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The time of the newest change, in a walk that begins with it.
     fn newest_change(&self, query: &ModelQuery) -> Read<Option<[u8; 8]>> {
         let (prefix, down) = index_for(query);
@@ -993,7 +1058,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             for pair in self.0.range(since, prefix_end(b"r"), true).take(SCAN_ROWS_MAX) {
                 let (at, _) = pair?;
                 let model = self.model_at(at.get(9..).unwrap_or_default())?;
-                if matches(query, &model) {
+                if self.fits(query, &model)? {
                     moved.push((at[1..].to_vec(), model));
                     if moved.len() > query.limit {
                         break;
@@ -1039,9 +1104,11 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             || query.since_ms.is_some()
             || query.names.is_some()
             || !query.not.is_empty();
-        Ok(match query.tags.as_slice() {
-            [] if !is_more_than_tags => Count::Known(self.counters()?.models),
-            [(tag, value)] if !is_more_than_tags => Count::Known(self.tagged(tag, value)?),
+        Ok(match (query.tags.as_slice(), query.features.as_slice()) {
+            _ if is_more_than_tags => Count::SoFar(0),
+            ([], []) => Count::Known(self.counters()?.models),
+            ([(tag, value)], []) => Count::Known(self.tagged(tag, value)?),
+            ([], [feature]) => Count::Known(features::count(self.0, feature)?),
             _ => Count::SoFar(0),
         })
     }
@@ -1246,7 +1313,7 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
                 break;
             }
             let (place, model) = row?;
-            if matches(query, &model) {
+            if self.fits(query, &model)? {
                 if rows.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
                 } else {
@@ -1508,19 +1575,21 @@ impl Count {
     }
 }
 
-/// The index to walk, by its prefix, and the direction. A tag narrows the walk where the order is by name.
+/// The index to walk, by its prefix, and the direction. A tag narrows the walk where the order is by name, a feature where it is
+/// by creation.
 fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
     let by_name = |down| match query.tags.first() {
         Some((tag, value)) => (tag_prefix(tag, value), down),
         None => (vec![b'n'], down),
     };
+    let by_id = || query.features.first().map_or_else(|| vec![b'm'], features::prefix);
     match query.sort {
         ModelSort::NameUp => by_name(false),
         ModelSort::NameDown => by_name(true),
         ModelSort::UpdatedUp => (vec![b'r'], false),
         ModelSort::UpdatedDown => (vec![b'r'], true),
-        ModelSort::CreatedUp => (vec![b'm'], false),
-        ModelSort::CreatedDown => (vec![b'm'], true),
+        ModelSort::CreatedUp => (by_id(), false),
+        ModelSort::CreatedDown => (by_id(), true),
     }
 }
 
@@ -1590,7 +1659,7 @@ mod tests {
     use crate::store::{ModelPage, ModelQuery, ModelSort, Moment, NamesWanted, Records};
     use crate::store::{Read, VersionKey};
 
-    fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
+    pub(super) fn model(number: u32, tags: &[(&str, &str)]) -> ModelRecord {
         ModelRecord {
             id: ModelId::from_u128(u128::from(number) + 1),
             name: format!("model-{number:05}").parse().unwrap(),
@@ -1617,7 +1686,7 @@ mod tests {
         tree.apply_batch(overlay.into_batch()).unwrap();
     }
 
-    fn tree() -> sled::Tree {
+    pub(super) fn tree() -> sled::Tree {
         sled::Config::new().temporary(true).open().unwrap().open_tree("view").unwrap()
     }
 
@@ -1649,7 +1718,7 @@ mod tests {
         assert_eq!(tagged(&tree, "dev"), (Some(0), 0));
     }
 
-    fn version(number: u32, state: State, ruleset: Option<&str>) -> VersionRecord {
+    pub(super) fn version(number: u32, state: State, ruleset: Option<&str>) -> VersionRecord {
         VersionRecord {
             model: ModelId::from_u128(1),
             version: number.try_into().unwrap(),
@@ -1679,7 +1748,7 @@ mod tests {
         }
     }
 
-    fn write(tree: &sled::Tree, writes: &[Write]) {
+    pub(super) fn write(tree: &sled::Tree, writes: &[Write]) {
         let mut overlay = Overlay::new(tree);
         apply(&mut overlay, writes, Moment { index: 9, at_ms: 99 }, &mut Vec::new()).unwrap();
         tree.apply_batch(overlay.into_batch()).unwrap();

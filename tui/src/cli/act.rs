@@ -89,10 +89,12 @@ fn sign_in(bare: &mut Bare, has_otp: bool) -> Result<(), CliError> {
     loop {
         let state = &bare.engine.state;
         if state.new_password.is_some() {
-            return Err(CliError::NotAllowed(super::MUST_CHANGE.to_owned()));
+            let user = state.who.as_ref().map_or(state.settings.user.as_str(), |who| who.username.as_str());
+            return Err(CliError::NotAllowed(super::must_change(&state.settings, user)));
         }
         if state.enrol.is_some() {
-            return Err(CliError::NotAllowed(super::MUST_ENROL.to_owned()));
+            let user = state.who.as_ref().map_or(state.settings.user.as_str(), |who| who.username.as_str());
+            return Err(CliError::NotAllowed(super::must_enrol(&state.settings, user)));
         }
         let wants_code = |form: &Login| !form.busy && form.code.is_some();
         if !asked_code
@@ -523,6 +525,9 @@ impl Report {
             line += &format!(", logged as {index}");
         }
         if let Some(reply) = reply {
+            if let Some(said) = &reply.body.said {
+                line += &format!(", {said}");
+            }
             if let Some(until) = &reply.body.restorable_until {
                 line += &format!(", can be restored until {until}");
             }

@@ -15,13 +15,13 @@ use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
 use crate::state::deeds::{Base, Object, grants_in_words};
 use crate::state::health::checks;
-use crate::time::{Now, duration};
+use crate::time::{Now, counted, duration};
 use crate::worker::read;
 
 /// What there is to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// Models. Filter: words, alias: format: state: tag: uploader:
+    /// Models. Filter: words, alias: format: state: tag: uploader: verdict: rule: licence: dtype: since:
     Models,
     /// A model and the version a reference selects: id, name, name:3, name@alias or sha256:...
     Model,
@@ -43,6 +43,7 @@ pub enum What {
     Quarantine,
     /// Entries of the audit log, newest first; each page read is an entry itself.
     /// Filter: actor: action: outcome: target: ip: since: until:
+    #[value(alias = "audit")]
     Entries,
     /// An entry of the audit log, by index.
     Entry,
@@ -97,12 +98,12 @@ pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<
         return keep::check(what, id, list);
     }
     if let Some(kind) = what.list() {
-        return Listing::new(kind, id, list.filter.as_deref().unwrap_or_default(), list.sort.as_deref())
+        return Listing::new(kind, id, &list.narrowed().unwrap_or_default(), list.sort.as_deref())
             .map(drop)
             .map_err(CliError::Usage);
     }
     let name = format!("{what:?}").to_lowercase();
-    if list.filter.is_some() || list.sort.is_some() || list.csv || list.all {
+    if list.narrowed().is_some() || list.sort.is_some() || list.csv || list.all {
         if matches!(what, What::Webhooks | What::Deliveries) {
             return usage(format!(
                 "{name} are few and shown whole: --filter, --sort, --all and --csv are for longer lists"
@@ -131,8 +132,8 @@ pub(super) async fn get(
         return keep::get(client, what, id, list, out).await;
     }
     if let Some(kind) = what.list() {
-        let filter = list.filter.as_deref().unwrap_or_default();
-        let listing = Listing::new(kind, id, filter, list.sort.as_deref()).map_err(CliError::Usage)?;
+        let filter = list.narrowed().unwrap_or_default();
+        let listing = Listing::new(kind, id, &filter, list.sort.as_deref()).map_err(CliError::Usage)?;
         return rows(client, listing, list, out).await;
     }
     let id = id.unwrap_or_default();
@@ -240,7 +241,13 @@ pub(super) fn described(what: What, id: &str, answer: Answer) -> Result<(String,
         (_, Answer::Look(reply)) => match reply.body {
             Base::User(user) => Ok((user_text(&user), document(&user)?)),
             Base::Item(item) => Ok((item_text(&item), document(&item)?)),
-            Base::Model(_) | Base::Version(_) | Base::Intake(_) | Base::Token(_) => Err(wrong_answer()),
+            Base::Model(_)
+            | Base::Version(_)
+            | Base::Intake(_)
+            | Base::Token(_)
+            | Base::Webhook(_)
+            | Base::Quota(_)
+            | Base::Rule(_) => Err(wrong_answer()),
         },
         (_, Answer::Audit(reply)) => {
             let line = reply.body.items.first().filter(|line| line.index.to_string() == id);
@@ -360,7 +367,7 @@ fn item_text(item: &IngestItem) -> String {
         ("file", item.path.clone()),
         ("id", item.id.clone()),
         ("state", format!("{} since {}", item.state.as_str(), item.state_since)),
-        ("size", format!("{} octets in {} files", item.size, item.files)),
+        ("size", format!("{} octets in {}", item.size, counted(item.files, "file"))),
         ("tries", format!("{} of {}", item.attempts, item.attempts_max)),
         ("by", item.by.clone().unwrap_or_else(|| format!("uid {}", item.owner_uid))),
         ("lies in", item.place.clone()),

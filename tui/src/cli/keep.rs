@@ -11,6 +11,7 @@ use super::get::What;
 use super::{CliError, document, facts};
 use crate::clean::clean;
 use crate::config::ListOptions;
+use crate::time::counted;
 
 /// Rows asked for at once.
 const PAGE: u32 = 500;
@@ -23,7 +24,7 @@ pub(super) fn is_here(what: What) -> bool {
 /// What is wrong with what was asked for.
 pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<(), CliError> {
     let usage = |why: &str| Err(CliError::Usage(why.to_owned()));
-    if list.filter.is_some() || list.sort.is_some() || list.csv {
+    if list.narrowed().is_some() || list.sort.is_some() || list.csv {
         return usage("quotas and rules have no --filter, --sort and --csv");
     }
     match (what, id) {
@@ -65,6 +66,9 @@ pub(super) async fn get(
         What::Preview => preview(client, id.unwrap_or_default(), rows, list.json, out).await,
         What::Rules => {
             let page = ask(client, async || client.retention_rules().await).await?;
+            if !list.json {
+                writeln!(out, "{:24} {:6} {:24} NEXT RUN", "RULE", "ACTION", "MODELS")?;
+            }
             for rule in page.items {
                 let line = if list.json { document(&rule)? } else { rule_line(&rule) };
                 writeln!(out, "{line}")?;
@@ -103,6 +107,9 @@ async fn quotas(client: &Client, rows: u64, json: bool, out: &mut impl Write) ->
     let mut left = rows;
     loop {
         let found = ask(client, async || client.quotas(&page).await).await?;
+        if !json && page.cursor.is_none() {
+            writeln!(out, "{:32} {:>30} {:>16} {:>16}", "QUOTA", "OCTETS", "VERSIONS", "MODELS")?;
+        }
         for quota in found.items {
             if left == 0 {
                 return Ok(());
@@ -137,7 +144,7 @@ async fn preview(client: &Client, rule: &str, rows: u64, json: bool, out: &mut i
         }
     }
     if !json {
-        writeln!(out, "{versions} versions, {octets} octets")?;
+        writeln!(out, "{}, {}", counted(versions, "version"), counted(octets, "octet"))?;
     }
     Ok(())
 }
@@ -153,8 +160,12 @@ fn of(used: u64, limit: Option<u64>) -> String {
 
 fn quota_line(quota: &QuotaInfo) -> String {
     let (used, limits) = (&quota.used, &quota.limits);
+    let models = match quota.kind {
+        QuotaKind::Namespace => of(used.models, limits.models),
+        QuotaKind::User => "-".to_owned(),
+    };
     format!(
-        "{:32} {} octets, {} versions",
+        "{:32} {:>30} {:>16} {models:>16}",
         named(quota),
         of(used.bytes, limits.bytes),
         of(used.versions, limits.versions)
@@ -194,16 +205,17 @@ fn rule_text(rule: &RetentionRuleInfo) -> String {
         ("models", spec.pattern.to_string()),
     ];
     all.extend(spec.keep_newest.map(|count| ("keeps", format!("the newest {count}"))));
-    all.extend(spec.older_than_days.map(|days| ("older than", format!("{days} days"))));
+    all.extend(spec.older_than_days.map(|days| ("older than", counted(days.into(), "day"))));
     all.extend(spec.states.iter().map(|state| ("state", state.as_str().to_owned())));
     all.extend(spec.protect_tags.iter().map(|tag| ("not with", tag.clone())));
     all.push(("set", format!("by {} at {}", rule.set_by, rule.set_at)));
     all.push(("next run", rule.next_run_at.clone().unwrap_or_else(|| "on demand only".to_owned())));
-    all.extend(
-        rule.last_run
-            .as_ref()
-            .map(|run| ("last run", format!("{}: {} versions, {} octets", run.ended_at, run.versions, run.bytes))),
-    );
+    all.extend(rule.last_run.as_ref().map(|run| {
+        ("last run", {
+            let (versions, octets) = (counted(run.versions, "version"), counted(run.bytes, "octet"));
+            format!("{}: {versions}, {octets}", run.ended_at)
+        })
+    }));
     facts(&all)
 }
 

@@ -73,6 +73,8 @@ impl Listing {
     /// A sentence on a filter or an order that there is not.
     pub(super) fn new(kind: Kind, id: Option<&str>, filter: &str, sort: Option<&str>) -> Result<Self, String> {
         let word = kind.word();
+        let settled = super::settled(filter)?;
+        let filter = settled.as_str();
         if let (Some(sort), true) = (sort, !matches!(kind, Kind::Models | Kind::Users)) {
             return Err(format!("--sort {sort}: {word} come in one order only"));
         }

@@ -11,6 +11,7 @@ use crate::config::file::Mistake;
 use crate::config::{ConfigCommand, Configuration, Credential, Opening, Profiles};
 use crate::keymap::{Keys, TABLE};
 use crate::secret::Secret;
+use crate::time::counted;
 use crate::worker::session::Cache;
 
 /// A kept token with less time left than that is made fresh before it is used.
@@ -24,7 +25,7 @@ pub(super) fn login(opening: Opening) -> Result<(), CliError> {
         return Err(CliError::Usage(why.to_owned()));
     };
     let (user, password, otp) = match credential {
-        Credential::Password { password, otp } => (settings.user, password, otp),
+        Credential::Password { password, otp } => (settings.user.clone(), password, otp),
         Credential::Ask | Credential::Kept(_) => {
             let (user, password) = prompt(&settings.user)?;
             (user, password, None)
@@ -33,7 +34,7 @@ pub(super) fn login(opening: Opening) -> Result<(), CliError> {
             return Err(CliError::Usage("a token was given: there is nothing to log in to".to_owned()));
         }
     };
-    let session = runtime()?.block_on(super::sign_in(&client, &user, &password, otp))?;
+    let session = runtime()?.block_on(super::sign_in(&client, &settings, &user, &password, otp))?;
     keep(&client, &cache, session.username.as_str(), session.expires_in_seconds).map_err(CliError::Usage)?;
     let mut out = io::stdout().lock();
     let whereto = if settings.profile.is_empty() { settings.address } else { settings.profile };
@@ -134,7 +135,9 @@ pub(super) fn config(what: ConfigCommand, configuration: &Configuration) -> Resu
             Ok(writeln!(out, "{} is not there: everything is as it comes", path.display())?)
         }
         (ConfigCommand::Check, Ok(file)) => match configuration.more_mistakes().as_slice() {
-            [] => Ok(writeln!(out, "{} is in order: {} profiles", path.display(), file.profiles.len())?),
+            [] => {
+                Ok(writeln!(out, "{} is in order: {}", path.display(), counted(file.profiles.len() as u64, "profile"))?)
+            }
             mistakes => wrong(path, mistakes, &mut out),
         },
         (ConfigCommand::Check, Err(mistakes)) => wrong(path, mistakes, &mut out),
@@ -145,6 +148,6 @@ fn wrong(path: &Path, mistakes: &[Mistake], out: &mut impl Write) -> Result<(), 
     for mistake in mistakes {
         writeln!(out, "{}", clean(&mistake.to_string()))?;
     }
-    let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
+    let count = counted(mistakes.len() as u64, "mistake");
     Err(CliError::Usage(format!("{} has {count}", path.display())))
 }

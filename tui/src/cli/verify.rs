@@ -88,13 +88,13 @@ pub(super) async fn verify(client: &Client, asked: Asked, out: &mut impl Write) 
             writeln!(out, "note: {}", clean(note))?;
         }
         if !report.origin.is_empty() {
-            writeln!(out, "log {}, {} entries, root {}", clean(&report.origin), report.size, report.root)?;
+            writeln!(out, "log {}, {}, root {}", clean(&report.origin), count(report.size), report.root)?;
             let part = if report.from > 0 || report.to < report.size {
                 format!(" ({} to {})", report.from, report.to.saturating_sub(1))
             } else {
                 String::new()
             };
-            writeln!(out, "{} entries read{part}, tiles compared: {}", report.entries, report.tiles)?;
+            writeln!(out, "{} read{part}, tiles compared: {}", count(report.entries), report.tiles)?;
         }
         if report.ok {
             writeln!(out, "passed")?;
@@ -138,4 +138,9 @@ impl Drop for Picture {
             let _ = io::stderr().lock().write_all(b"\r\x1b[K");
         }
     }
+}
+
+/// `1 entry`, `4 entries`; without blanks in the number, for programs read it too.
+fn count(entries: u64) -> String {
+    if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") }
 }

@@ -7,6 +7,7 @@ use common::name::HookId;
 use super::get::What;
 use super::{CliError, document, facts};
 use crate::clean::clean;
+use crate::time::counted;
 
 /// Octets of an address on a line.
 const URL_OCTETS_MAX: usize = 60;
@@ -105,7 +106,10 @@ fn text(hook: &Webhook) -> String {
         all.push(("because", why.clone()));
     }
     if hook.state == WebhookState::Failing {
-        all.push(("failed", format!("{} times; next attempt {}", hook.failures, optional(&hook.next_attempt_at))));
+        all.push((
+            "failed",
+            format!("{}; next attempt {}", counted(hook.failures.into(), "time"), optional(&hook.next_attempt_at)),
+        ));
     }
     if let Some(error) = &hook.last_error {
         all.push(("last error", error.clone()));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::RequestId;
-use crate::filter::audit_query;
+use crate::filter::{audit_query, shown};
 use crate::tail::Held;
 use crate::window::{Cursor, Row, Window};
 
@@ -290,6 +290,8 @@ pub struct AuditScreen {
     pub list: Window<Line>,
     /// The filter as typed; always one that [`audit_query`] takes.
     pub filter: String,
+    /// The thing whose entries were asked for last from another screen: its id, and the name that people know it by.
+    pub named: Option<(String, String)>,
     /// Where the list begins: at the newest entry, or below an index that was jumped to.
     pub start: Cursor,
     /// The index to select when the page comes.
@@ -313,6 +315,7 @@ impl Default for AuditScreen {
         Self {
             list: Window::new(true),
             filter: String::new(),
+            named: None,
             start: Cursor::Start,
             goal: None,
             detail: None,
@@ -326,6 +329,27 @@ impl Default for AuditScreen {
 }
 
 impl AuditScreen {
+    /// The filter as people read it.
+    pub fn shown_filter(&self) -> String {
+        shown(&self.named_filter())
+    }
+
+    /// The filter with the name of what its id stands for.
+    pub fn named_filter(&self) -> String {
+        match &self.named {
+            Some((id, name)) => self.filter.replace(&format!("target:{id}"), &format!("target:{name}")),
+            None => self.filter.clone(),
+        }
+    }
+
+    /// What a filter means that was typed on from that.
+    pub fn meant(&self, filter: &str) -> String {
+        let Some((id, name)) = &self.named else { return filter.to_owned() };
+        let of_name = format!("target:{name}");
+        let word = |word: &str| if word == of_name { format!("target:{id}") } else { word.to_owned() };
+        filter.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    }
+
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> AuditQuery {
         let mut query = audit_query(&self.filter).unwrap_or_default();

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use common::api::quota::{QuotaInfo, QuotaKind, QuotaLimits};
+use common::api::retention::{RetentionAction, RetentionRule, RetentionRuleInfo};
 use common::api::{
-    ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, State as VersionState,
-    User, UserKind, VersionInfo,
+    ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, NewWebhook,
+    State as VersionState, User, UserKind, VersionInfo, Webhook,
 };
 use common::grant::Grant;
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
 use crate::state::Who;
-use crate::time::counted;
+use crate::time::{bytes, counted, grouped};
 
 /// A change of more things than this at once is asked about by its number.
 pub const BULK_ASKED: usize = 20;
@@ -56,14 +58,26 @@ pub enum Object {
     },
     /// The drop folder as a whole.
     Intake,
+    /// A webhook, by id; one that is not there yet by its receiver's address.
+    Webhook(String),
+    /// How much a user or a namespace may keep.
+    Quota {
+        /// Of which of the two.
+        kind: QuotaKind,
+        /// The name; `-` for the models whose names have no slash.
+        name: String,
+    },
+    /// A rule by which versions go, by name.
+    Rule(String),
 }
 
 impl Object {
     /// The true text by which people know it.
     pub fn name(&self) -> String {
         match self {
-            Self::Model { name, .. } | Self::User(name) => name.clone(),
+            Self::Model { name, .. } | Self::User(name) | Self::Webhook(name) | Self::Rule(name) => name.clone(),
             Self::Version { name, version, .. } => format!("{name}:{version}"),
+            Self::Quota { kind, name } => format!("{kind}:{name}"),
             Self::Item { path, .. } => path.clone(),
             Self::Token { label, .. } => label.clone(),
             Self::Intake => "intake".to_owned(),
@@ -75,7 +89,8 @@ impl Object {
         match self {
             Self::Model { id, .. } | Self::Item { id, .. } | Self::Token { id, .. } => id.clone(),
             Self::Version { id, version, .. } => format!("{id}:{version}"),
-            Self::User(name) => name.clone(),
+            Self::User(name) | Self::Webhook(name) | Self::Rule(name) => name.clone(),
+            Self::Quota { .. } => self.name(),
             Self::Intake => "intake".to_owned(),
         }
     }
@@ -89,6 +104,9 @@ impl Object {
             Self::Item { .. } => "item",
             Self::Token { .. } => "API token",
             Self::Intake => "drop folder",
+            Self::Webhook(_) => "webhook",
+            Self::Quota { .. } => "quota",
+            Self::Rule(_) => "retention rule",
         }
     }
 
@@ -98,7 +116,7 @@ impl Object {
             Self::Model { id, .. } | Self::Version { id, .. } | Self::Item { id, .. } | Self::Token { id, .. } => {
                 id.clone()
             }
-            Self::User(name) => name.clone(),
+            Self::User(name) | Self::Webhook(name) | Self::Rule(name) | Self::Quota { name, .. } => name.clone(),
             Self::Intake => "intake".to_owned(),
         }
     }
@@ -114,6 +132,9 @@ pub enum Base {
     Item(Box<IngestItem>),
     Intake(Box<IntakeStatus>),
     Token(Box<ApiToken>),
+    Webhook(Box<Webhook>),
+    Quota(Box<QuotaInfo>),
+    Rule(Box<RetentionRuleInfo>),
 }
 
 /// A thing as it was seen, with the entity tag of that.
@@ -201,6 +222,22 @@ pub enum Deed {
         /// Why.
         reason: String,
     },
+    /// Tell a receiver of what happens.
+    NewWebhook(Box<NewWebhook>),
+    /// Send a webhook's receiver a message to see whether it arrives.
+    TestWebhook,
+    /// Deliver to a webhook, or no longer. It goes on where it had come to.
+    DeliverTo(bool),
+    /// Go on with a webhook at an entry of the log, whatever of those before it was not delivered.
+    PassOver(u64),
+    /// Say how much may be kept.
+    SetQuota(QuotaLimits),
+    /// Let the default say again how much may be kept.
+    ClearQuota,
+    /// Set a rule by which versions go.
+    SetRule(Box<RetentionRule>),
+    /// Carry a rule out, soon.
+    RunRule,
 }
 
 /// How much a deed is asked about (console.md §12).
@@ -233,7 +270,10 @@ impl Change {
     pub fn permission(&self) -> Permission {
         match self.deed {
             Deed::Alias { .. } | Deed::Edit { .. } => Permission::ModelWrite,
-            Deed::Delete if matches!(self.object, Object::User(_)) => Permission::UserManage,
+            Deed::Delete if matches!(self.object, Object::User(_) | Object::Webhook(_)) => Permission::UserManage,
+            Deed::NewWebhook(_) | Deed::TestWebhook | Deed::DeliverTo(_) | Deed::PassOver(_) => Permission::UserManage,
+            Deed::SetQuota(_) | Deed::ClearQuota => Permission::UserManage,
+            Deed::SetRule(_) | Deed::RunRule => Permission::ModelDelete,
             Deed::Delete | Deed::Restore => Permission::ModelDelete,
             Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. } | Deed::Note { .. } | Deed::Rescan => {
                 Permission::ModelModerate
@@ -257,6 +297,9 @@ impl Change {
         match self.deed {
             Deed::Edit { .. } | Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_) => Tier::Free,
             Deed::Delete
+            | Deed::PassOver(_)
+            | Deed::SetRule(_)
+            | Deed::RunRule
             | Deed::Release { .. }
             | Deed::Block { .. }
             | Deed::Revoke
@@ -275,6 +318,11 @@ impl Change {
             | Deed::Retry
             | Deed::Discard { .. }
             | Deed::Pause { .. }
+            | Deed::NewWebhook(_)
+            | Deed::TestWebhook
+            | Deed::DeliverTo(_)
+            | Deed::SetQuota(_)
+            | Deed::ClearQuota
             | Deed::Resume { .. } => Tier::Asked,
         }
     }
@@ -308,6 +356,15 @@ impl Change {
             Deed::Discard { .. } => "discard".to_owned(),
             Deed::Pause { .. } => "pause".to_owned(),
             Deed::Resume { .. } => "resume".to_owned(),
+            Deed::NewWebhook(_) => "add".to_owned(),
+            Deed::TestWebhook => "test".to_owned(),
+            Deed::DeliverTo(true) => "deliver again to".to_owned(),
+            Deed::DeliverTo(false) => "deliver no longer to".to_owned(),
+            Deed::PassOver(index) => format!("go on at entry {index} with"),
+            Deed::SetQuota(_) => "set".to_owned(),
+            Deed::ClearQuota => "clear".to_owned(),
+            Deed::SetRule(_) => "set".to_owned(),
+            Deed::RunRule => "carry out".to_owned(),
         }
     }
 
@@ -340,6 +397,15 @@ impl Change {
             Deed::Discard { .. } => format!("discarded {name}"),
             Deed::Pause { .. } => "the intake is paused".to_owned(),
             Deed::Resume { .. } => "the intake goes on".to_owned(),
+            Deed::NewWebhook(_) => format!("added a webhook to {name}"),
+            Deed::TestWebhook => format!("tested {name}"),
+            Deed::DeliverTo(true) => format!("{name} is delivered to again"),
+            Deed::DeliverTo(false) => format!("{name} is paused"),
+            Deed::PassOver(index) => format!("{name} goes on at entry {index}"),
+            Deed::SetQuota(_) => format!("set the quota of {name}"),
+            Deed::ClearQuota => format!("the default is the quota of {name}"),
+            Deed::SetRule(_) => format!("set the rule {name}"),
+            Deed::RunRule => format!("{name} is carried out soon"),
         }
     }
 
@@ -358,12 +424,15 @@ impl Change {
 
     /// Whether there is a thing to be read before.
     pub fn has_base(&self) -> bool {
-        !matches!(self.deed, Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_))
+        !matches!(
+            self.deed,
+            Deed::Register(_) | Deed::Note { .. } | Deed::NewToken(_) | Deed::NewWebhook(_) | Deed::SetRule(_)
+        )
     }
 
     /// Whether its answer has a secret that is nowhere else.
     pub fn makes_secret(&self) -> bool {
-        matches!(self.deed, Deed::NewToken(_) | Deed::RotateToken)
+        matches!(self.deed, Deed::NewToken(_) | Deed::RotateToken | Deed::NewWebhook(_))
     }
 
     /// Whether it may be sent again without reading first: it carries an idempotency key.
@@ -387,12 +456,21 @@ impl Change {
             | Deed::Lock(_) => false,
             Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => false,
             Deed::NewToken(_) | Deed::RotateToken | Deed::RevokeToken => false,
+            Deed::PassOver(_) => true,
+            Deed::NewWebhook(_)
+            | Deed::TestWebhook
+            | Deed::DeliverTo(_)
+            | Deed::SetQuota(_)
+            | Deed::ClearQuota
+            | Deed::SetRule(_)
+            | Deed::RunRule => false,
         }
     }
 
     /// Whether the thing can't be found any more afterwards.
     pub fn has_gone(&self) -> bool {
-        self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && matches!(self.object, Object::User(_)))
+        let goes = matches!(self.object, Object::User(_) | Object::Webhook(_) | Object::Rule(_));
+        self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && goes)
     }
 
     /// Why there is nothing to do, seen what the thing is now.
@@ -437,6 +515,13 @@ impl Change {
                 is("deleted")
             }
             (Deed::Block { .. }, Base::Version(info)) if is_blocked(info) => is("blocked for good"),
+            (Deed::Release { override_block: false, .. }, Base::Version(info)) if is_blocked(info) => {
+                let by = info.review.as_ref().map(|review| format!(" by {} ({})", review.by, review.reason));
+                Some(format!(
+                    "blocked for good{}; do release --override goes over that, or A among those that b lists",
+                    by.unwrap_or_default()
+                ))
+            }
             (Deed::Retry, Base::Item(item)) if !can_be_retried(item.state) => {
                 Some(format!("it is {}: only what failed or was rejected is tried again", item.state.as_str()))
             }
@@ -445,6 +530,11 @@ impl Change {
             }
             (Deed::Pause { .. }, Base::Intake(intake)) if intake.paused => is("paused"),
             (Deed::Resume { .. }, Base::Intake(intake)) if !intake.paused => Some("not paused".to_owned()),
+            (Deed::DeliverTo(false), Base::Webhook(hook)) if !hook.enabled => is("paused"),
+            (Deed::DeliverTo(true), Base::Webhook(hook)) if hook.enabled => Some("not paused".to_owned()),
+            (Deed::SetQuota(limits), Base::Quota(quota)) if quota.is_own && quota.limits == *limits => is("so"),
+            (Deed::ClearQuota, Base::Quota(quota)) if !quota.is_own => Some("it is the default".to_owned()),
+            (Deed::RunRule, Base::Rule(rule)) if rule.requested_at.is_some() => is("asked for"),
             _ => None,
         }
     }
@@ -478,6 +568,12 @@ impl Change {
             (Deed::Discard { .. }, Base::Item(item)) => Some(item.state == IngestState::Rejected),
             (Deed::Pause { .. }, Base::Intake(intake)) => Some(intake.paused),
             (Deed::Resume { .. }, Base::Intake(intake)) => Some(!intake.paused),
+            (Deed::DeliverTo(on), Base::Webhook(hook)) => Some(hook.enabled == *on),
+            (Deed::Delete, Base::Webhook(_) | Base::Rule(_)) => Some(false),
+            (Deed::SetQuota(limits), Base::Quota(quota)) => Some(quota.is_own && quota.limits == *limits),
+            (Deed::ClearQuota, Base::Quota(quota)) => Some(!quota.is_own),
+            (Deed::SetRule(rule), Base::Rule(info)) => Some(info.rule == **rule),
+            (Deed::RunRule, Base::Rule(info)) => Some(info.requested_at.is_some()),
             _ => None,
         }
     }
@@ -613,6 +709,17 @@ impl Change {
                     0 => "They can't sign in. It can be undone.".to_owned(),
                     sessions => format!("{} at once, and they can't sign in. It can be undone.", end(sessions.into())),
                 });
+                if user.tokens > 0 {
+                    let tokens = counted(user.tokens.into(), "API token");
+                    let (is, they) = if user.tokens == 1 { ("is", "it is") } else { ("are", "they are") };
+                    said.push(format!(
+                        "{tokens} {is} refused while they are locked, and {they} good again afterwards."
+                    ));
+                }
+            }
+            (Deed::Lock(false), Some(Base::User(user))) if user.tokens > 0 => {
+                let good = if user.tokens == 1 { "is good again" } else { "are good again" };
+                said.push(format!("They can sign in again; {} {good}.", counted(user.tokens.into(), "API token")));
             }
             (Deed::Lock(false), _) => said.push("They can sign in again.".to_owned()),
             (Deed::OneTimePassword, _) => {
@@ -638,6 +745,66 @@ impl Change {
                 said.push(format!("Of {}, last used: {used}.", token.user));
                 said.push("Whatever has it is refused at once. This can't be undone.".to_owned());
             }
+            (Deed::NewWebhook(new), _) => {
+                said.push(format!("It is told of {}, from the next entry on.", new.actions.join(", ")));
+                said.push("Its secret is shown once, here.".to_owned());
+            }
+            (_, Some(Base::Webhook(hook))) => {
+                said.push(format!("To {}, {}.", hook.url, hook.state.as_str()));
+                match self.deed {
+                    Deed::Delete => said.push("Nothing more is sent. This can't be undone.".to_owned()),
+                    Deed::TestWebhook => said.push("A message of the type webhook.test is sent at once.".to_owned()),
+                    Deed::DeliverTo(false) => {
+                        said.push("What happens meanwhile is delivered when it is resumed.".to_owned());
+                    }
+                    Deed::DeliverTo(true) => {
+                        said.push(format!("It goes on at entry {}, {} behind.", hook.next_index, hook.behind));
+                    }
+                    Deed::PassOver(index) if index > hook.next_index => said.push(format!(
+                        "Entries {} to {} are not delivered any more.",
+                        hook.next_index,
+                        index.saturating_sub(1)
+                    )),
+                    Deed::PassOver(index) => said.push(format!(
+                        "It is at entry {}: what was delivered from {index} on is delivered again.",
+                        hook.next_index
+                    )),
+                    _ => {}
+                }
+            }
+            (Deed::SetQuota(limits), Some(Base::Quota(quota))) => {
+                let (now, used) = (&quota.limits, &quota.used);
+                for (what, limit, now, used) in [
+                    ("octets", limits.bytes, now.bytes, used.bytes),
+                    ("versions", limits.versions, now.versions, used.versions),
+                    ("models", limits.models, now.models, used.models),
+                ] {
+                    let number = |count| if what == "octets" { bytes(count) } else { grouped(count) };
+                    let words = |limit: Option<u64>| limit.map_or("no limit".to_owned(), number);
+                    if limit != now {
+                        said.push(format!("{what}: {} -> {}; used: {}.", words(now), words(limit), number(used)));
+                    }
+                }
+            }
+            (Deed::ClearQuota, Some(Base::Quota(_))) => said.push("The daemon's default holds again.".to_owned()),
+            (Deed::SetRule(rule), _) => {
+                let does = match rule.action {
+                    RetentionAction::Delete => "deletes, restorably,",
+                    RetentionAction::Purge => "removes for good what was deleted",
+                };
+                said.push(format!("It {does} in {}, by the clock; a rule of this name is replaced.", rule.pattern));
+                said.push(
+                    "It does nothing before its first run: get preview NAME shows what it would take.".to_owned(),
+                );
+            }
+            (Deed::RunRule, Some(Base::Rule(info))) => {
+                said.push(match info.rule.action {
+                    RetentionAction::Delete => format!("Versions in {} are deleted, restorably.", info.rule.pattern),
+                    RetentionAction::Purge => format!("Versions in {} are removed for good.", info.rule.pattern),
+                });
+                said.push(format!("get preview {} shows which.", info.name));
+            }
+            (Deed::Delete, Some(Base::Rule(_))) => said.push("It takes nothing more.".to_owned()),
             _ => {}
         }
         said

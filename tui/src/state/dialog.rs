@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::action::RequestId;
 use crate::edit::Line;
+use crate::event::Key;
 use crate::keymap::{Command, Context};
 use crate::secret::Secret;
 use crate::state::Screen;
@@ -155,6 +156,10 @@ pub struct Form {
     pub at: usize,
     /// The request it waits for.
     pub waits: Option<RequestId>,
+    /// The alias whose history was asked for last.
+    pub asked_for: String,
+    /// The key that asked for it, to be taken once it is there.
+    pub then: Option<Key>,
     /// What helps to fill it in: one line each.
     pub notes: Vec<String>,
     /// Why it can't be taken.

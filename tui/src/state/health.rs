@@ -206,8 +206,8 @@ fn clock(skew_seconds: Option<i64>) -> Check {
 fn certificate(tls: &TlsStatus) -> Check {
     let name = tls.names.first().map_or("nobody", String::as_str);
     let mut value = match tls.days_left {
-        days @ ..0 => format!("of {name}, EXPIRED {} days ago", -days),
-        days => format!("of {name}, {days} days left"),
+        days @ ..0 => format!("of {name}, EXPIRED {} ago", counted(days.unsigned_abs(), "day")),
+        days => format!("of {name}, {} left", counted(days.unsigned_abs(), "day")),
     };
     let mut verdict = match tls.days_left {
         ..0 => Verdict::Fail,
@@ -227,7 +227,7 @@ fn older(at: Option<&str>, limit_seconds: i64, now: Now) -> bool {
 
 /// `1 entry`, `4 entries`.
 fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(count)) }
+    counted(count, "entry")
 }
 
 fn oldest(at: Option<&str>, now: Now) -> String {
@@ -454,7 +454,7 @@ mod tests {
             (21, None, Verdict::Ok, "21 days left"),
             (20, None, Verdict::Warn, "20 days left"),
             (0, None, Verdict::Warn, "0 days left"),
-            (-1, None, Verdict::Fail, "EXPIRED 1 days ago"),
+            (-1, None, Verdict::Fail, "EXPIRED 1 day ago"),
             (81, Some("no pair"), Verdict::Warn, "REFUSED: no pair; in use is that of a.example"),
             (-3, Some("no pair"), Verdict::Fail, "REFUSED"),
         ] {

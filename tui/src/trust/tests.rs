@@ -309,6 +309,47 @@ fn first_use() {
     assert_eq!((set.keys()[0].to_string(), set.pin().is_none()), (Log::new(1, 2).key(), true));
 }
 
+/// Which badge a key has, in every case: none known yet, taken on first use and not compared, compared, set; and what outranks it.
+#[test]
+fn badge_of_the_key() {
+    let log = Log::new(5, 1);
+    let key = || log.key().parse().unwrap();
+    let opened = |trust: Trust| {
+        let mut console = Console { trust, broken: vec![], fetched: 0 };
+        console.open(&log, 5);
+        console.trust
+    };
+    let first_use = |mut trust: Trust| {
+        trust.first_use(&log.key(), &mut Vec::new());
+        trust
+    };
+    let fresh = |kept| Trust::new("h", None, vec![], 0, kept);
+    // No key is known: nothing is said of one.
+    assert_eq!(fresh(None).badge(at(0)), Badge::Waiting(None));
+    // Taken on first use: from that moment on, before anything is verified and after, and in the sessions that follow.
+    assert_eq!(first_use(fresh(None)).badge(at(0)), Badge::Key);
+    let taken = opened(first_use(fresh(None)));
+    assert_eq!(taken.badge(at(0)), Badge::Key);
+    let again = opened(fresh(Some(taken.kept())));
+    assert_eq!(again.badge(at(0)), Badge::Key);
+    // What has not come in time is said before that.
+    let mut late = opened(fresh(Some(taken.kept())));
+    late.entry(&Held::new(5, leaf(5, "")), at(0), &mut Vec::new());
+    assert_eq!((late.badge(at(0)), late.badge(at(LATE_MS + 1))), (Badge::Key, Badge::Late));
+    // Compared: at once, and from then on.
+    let mut compared = again;
+    assert!(compared.confirm(&mut Vec::new()));
+    assert_eq!(compared.badge(at(0)), Badge::Verified(4));
+    let kept = compared.kept();
+    assert_eq!(opened(fresh(Some(kept.clone()))).badge(at(0)), Badge::Verified(4));
+    // A pin that can't be read takes nothing from the key.
+    assert_eq!(opened(fresh(Some(Kept { note: String::new(), ..kept }))).badge(at(0)), Badge::Verified(4));
+    // Set: it was compared by whoever set it, whatever was taken before.
+    for kept in [None, Some(taken.kept())] {
+        assert_eq!(opened(Trust::new("h", Some(key()), vec![], 0, kept)).badge(at(0)), Badge::Verified(4));
+    }
+}
+
 /// A new key is accepted once a checkpoint by the old one covers the entry that names it, and not before.
 #[test]
 fn rotation() {

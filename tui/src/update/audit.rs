@@ -1,7 +1,6 @@
 //! Screen 2: the audit log. Every page read is an entry itself, so nothing is read that nobody asked for.
 
 use common::api::{AuditPosition, Page};
-use common::audit::parse_timestamp;
 
 use super::{ask, cancel, rows_height, say, travel};
 use crate::action::{Action, Call, RequestId};
@@ -9,6 +8,7 @@ use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::audit::{Line, MARKS_MAX, Marks, PAGE_ROWS};
 use crate::state::{Level, Screen, State};
+use crate::time::{Edge, typed};
 use crate::window::{Cursor, Fetch, Window};
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
@@ -84,10 +84,11 @@ pub(super) fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
     state.audit.goal = Some(index);
 }
 
-/// Shows the entries about one model or user.
-pub(super) fn show_target(state: &mut State, id: &str, out: &mut Vec<Action>) {
+/// Shows the entries about one model or user: those of its id, which no other ever has; its name is what people see.
+pub(super) fn show_target(state: &mut State, id: &str, name: &str, out: &mut Vec<Action>) {
     state.last_screen = state.screen;
     state.screen = Screen::Audit;
+    state.audit.named = Some((id.to_owned(), name.to_owned()));
     narrow(state, format!("target:{id}"), out);
 }
 
@@ -119,19 +120,7 @@ pub(super) fn newest(state: &mut State, out: &mut Vec<Action>) {
 
 /// A time that was typed, in full.
 pub(super) fn full_time(state: &State, text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let today: String = crate::time::date(state.now.wall_seconds);
-    let full = match text.len() {
-        5 => format!("{today}T{text}:00.000Z"),
-        8 => format!("{today}T{text}.000Z"),
-        10 => format!("{text}T00:00:00.000Z"),
-        20 => format!("{}.000Z", text.trim_end_matches('Z')),
-        _ => text.to_owned(),
-    };
-    if parse_timestamp(&full).is_err() {
-        return Err("a time is 12:02, 12:02:25, 2026-07-22 or 2026-07-22T12:02:25Z".to_owned());
-    }
-    Ok(full)
+    typed(text, state.now.wall_seconds, &super::shown_zone(state), Edge::Begin)
 }
 
 /// Goes to a time: the daemon is asked which entry is the first that is not before it.

@@ -159,7 +159,9 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Tier::Named => match key.code {
             // The true text is compared, not what is shown of it.
             Code::Enter if confirm.typed.text() == confirm.word => go(state, out),
-            Code::Enter if confirm.typed.text().is_empty() => {}
+            Code::Enter if confirm.typed.text().trim().is_empty() => {
+                confirm.note = Some(format!("type the {} {} to do it; Esc leaves", confirm.word_is, confirm.word));
+            }
             Code::Enter => confirm.note = Some(format!("that is not the {}", confirm.word_is)),
             _ => drop(confirm.typed.key(key)),
         },

@@ -8,6 +8,7 @@ use crate::action::Action;
 use crate::state::quarantine::name_of;
 use crate::state::{Level, Screen, State};
 use crate::terminal::clipboard;
+use crate::time::counted;
 
 pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
     let text = match state.screen {
@@ -70,7 +71,7 @@ fn report(state: &mut State, out: &mut Vec<Action>) {
         return say(state, Level::Info, "there is nothing to copy here", out);
     };
     let lines = text.lines().count();
-    say(state, Level::Info, format!("sent to the terminal: the report, {lines} lines"), out);
+    say(state, Level::Info, format!("sent to the terminal: the report, {}", counted(lines as u64, "line")), out);
     out.push(Action::Copy(text));
 }
 
@@ -81,7 +82,7 @@ pub(super) fn notes(state: &mut State, out: &mut Vec<Action>) {
     if !clipboard::fits(&text) {
         return say(state, Level::Warning, "too much for a terminal's clipboard: x writes it to a file", out);
     }
-    say(state, Level::Info, format!("sent to the terminal: {lines} lines"), out);
+    say(state, Level::Info, format!("sent to the terminal: {}", counted(lines as u64, "line")), out);
     out.push(Action::Copy(text));
 }
 

@@ -22,7 +22,7 @@ const LOOK_AGAIN_MS: u64 = 1_000;
 const LOOK_AGAIN_MS_MAX: u64 = 30_000;
 /// What became of a token whose answer got lost.
 const SECRET_LOST: &str =
-    "whether it was made is not known, and its secret is lost: if it is among the tokens, revoke it and try again";
+    "whether it was made is not known, and its secret is lost: if it is there, revoke or delete it and try again";
 /// Failures that the message line names.
 const FAILURES_NAMED: usize = 1;
 

@@ -32,8 +32,18 @@ fn field(label: &'static str, line: Line) -> Field {
 }
 
 fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
-    let form =
-        Form { purpose, fields, at: 0, waits: None, notes: Vec::new(), error: None, dirty: false, leaving: false };
+    let form = Form {
+        purpose,
+        fields,
+        at: 0,
+        waits: None,
+        asked_for: String::new(),
+        then: None,
+        notes: Vec::new(),
+        error: None,
+        dirty: false,
+        leaving: false,
+    };
     state.dialog = Some(Dialog::Form(Box::new(form)));
 }
 
@@ -60,12 +70,33 @@ pub(super) fn edit(state: &mut State, id: String, name: String, out: &mut Vec<Ac
 }
 
 /// An alias of a model; the version is filled in.
-pub(super) fn alias(state: &mut State, id: String, name: String, version: Option<Version>, out: &mut Vec<Action>) {
+pub(super) fn alias(state: &mut State, id: String, name: String, version: Option<Version>) {
     let version = version.map(|version| format!("v{version}")).unwrap_or_default();
     let mut fields = vec![field("Alias", Line::new("prod")), field("Version", Line::new(&version))];
     fields[0].choices = vec!["prod".to_owned(), "stage".to_owned()];
     show(state, Purpose::Alias { id, name }, fields);
-    ask_history(state, out);
+    tell_alias(state);
+}
+
+/// Where the alias points, as far as that is known: asking would be an entry of the log, so it is asked for by a key only.
+fn tell_alias(state: &mut State) {
+    let Some(Dialog::Form(form)) = &state.dialog else { return };
+    let Purpose::Alias { id, .. } = &form.purpose else { return };
+    let alias = form.fields[0].line.text().trim().to_owned();
+    let of_open = state.models.open.as_ref().and_then(|open| open.info.as_ref()).map(|info| &info.model);
+    let row = of_open.filter(|row| row.id.to_string() == *id);
+    let row = row.or_else(|| state.models.list.rows().find(|row| row.id.to_string() == *id));
+    let now = row.map(|row| match row.aliases.iter().find(|held| held.alias.as_str() == alias) {
+        Some(held) => format!("{alias} points at v{} now.", held.version),
+        None if alias.is_empty() => "Which alias?".to_owned(),
+        None => format!("There is no alias {alias} yet."),
+    });
+    let how = "Up and Down at the version: where it pointed before (an entry of the log).".to_owned();
+    let empty = "Without a version it is cleared.".to_owned();
+    if let Some(Dialog::Form(form)) = &mut state.dialog {
+        form.fields[1].choices.clear();
+        form.notes = now.into_iter().chain([how, empty]).collect();
+    }
 }
 
 /// The role of a user.
@@ -121,11 +152,12 @@ pub(super) fn add_user(state: &mut State) {
 fn ask_history(state: &mut State, out: &mut Vec<Action>) {
     let Some(form) = form(state) else { return };
     let Purpose::Alias { id, .. } = &form.purpose else { return };
+    form.asked_for = form.fields[0].line.text().to_owned();
     let alias = form.fields[0].line.text().trim();
-    form.notes.clear();
     if alias.parse::<Alias>().is_err() {
         return;
     }
+    form.notes = vec!["loading".to_owned()];
     let call = Call::History { reference: id.clone(), alias: alias.to_owned() };
     let before = form.waits.take();
     cancel(state, before, out);
@@ -137,13 +169,20 @@ fn ask_history(state: &mut State, out: &mut Vec<Action>) {
 
 /// Typing has rested.
 pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
-    if form(state).is_some_and(|form| matches!(form.purpose, Purpose::Alias { .. })) {
-        ask_history(state, out);
-    }
+    // Another alias has another history.
+    let Some(form) = form(state).filter(|form| matches!(form.purpose, Purpose::Alias { .. })) else { return };
+    let waits = form.waits.take();
+    cancel(state, waits, out);
+    tell_alias(state);
 }
 
 /// Takes what the form waits for; false if it doesn't.
-pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, common::client::ClientError>) -> bool {
+pub(super) fn reply(
+    state: &mut State,
+    id: RequestId,
+    result: &Result<Answer, common::client::ClientError>,
+    out: &mut Vec<Action>,
+) -> bool {
     let now = state.times();
     let Some(form) = form(state) else { return false };
     if form.waits != Some(id) {
@@ -196,6 +235,9 @@ pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, co
         }
         (Ok(_), _) => {}
     }
+    if let Some(then) = form.then.take().filter(|_| form.at == 1 && !form.fields[1].choices.is_empty()) {
+        key(state, then, out);
+    }
     true
 }
 
@@ -219,6 +261,12 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         (Code::BackTab, _) => form.at = (form.at + count - 1) % count,
         (Code::Down | Code::Up, _) => {
             let at = form.at;
+            let wants_history =
+                at == 1 && matches!(form.purpose, Purpose::Alias { .. }) && form.fields[at].choices.is_empty();
+            if wants_history && form.waits.is_none() && form.asked_for != form.fields[0].line.text() {
+                form.then = Some(key);
+                return ask_history(state, out);
+            }
             let field = &mut form.fields[at];
             if field.choices.is_empty() {
                 form.at = if key.code == Code::Down { (at + 1) % count } else { (at + count - 1) % count };

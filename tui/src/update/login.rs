@@ -464,7 +464,18 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             say(state, Level::Info, "the second factor is on; other sessions of yours have ended", out);
             ask(state, Call::Me, out);
         }
-        (_, EnrolStage::Done(_)) => {}
+        (Code::Char('y'), EnrolStage::Done(codes)) => {
+            let codes: Vec<&str> = codes.iter().map(crate::secret::Secret::expose).collect();
+            out.push(Action::Copy(codes.join("\n")));
+            form.reason = Some("sent to the terminal's clipboard; look whether they arrived".to_owned());
+        }
+        (Code::Esc, EnrolStage::Done(_)) => {
+            form.reason =
+                Some("Esc doesn't close this: the codes are shown this once; Enter says you have them".to_owned());
+        }
+        (_, EnrolStage::Done(_)) => {
+            form.reason = Some("Enter says that you have kept them, y copies them".to_owned());
+        }
         (Code::Esc, _) if form.line.text().is_empty() && !form.is_demanded => state.enrol = None,
         (Code::Esc, _) => form.line.clear(),
         (Code::Enter, _) if form.line.text().trim().is_empty() => {}

@@ -35,7 +35,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 None => state.models.list.selected().and_then(|row| row.latest_version),
             };
             if let Some((id, name)) = model_here(state) {
-                form::alias(state, id, name, version, out);
+                form::alias(state, id, name, version);
             }
             return;
         }
@@ -285,12 +285,12 @@ fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
 
 /// The audit entries of the model that is open or selected.
 fn entries_of(state: &mut State, out: &mut Vec<Action>) {
-    let id = match &state.models.open {
-        Some(open) => open.info.as_ref().map(|info| info.model.id.to_string()),
-        None => state.models.list.selected().map(|row| row.id.to_string()),
+    let row = match &state.models.open {
+        Some(open) => open.info.as_ref().map(|info| &info.model),
+        None => state.models.list.selected(),
     };
-    if let Some(id) = id {
-        super::audit::show_target(state, &id, out);
+    if let Some((id, name)) = row.map(|row| (row.id.to_string(), row.name.to_string())) {
+        super::audit::show_target(state, &id, &name, out);
     }
 }
 
@@ -331,6 +331,30 @@ pub(super) fn versions_came(state: &mut State) {
     {
         open.reading = Some(0);
     }
+}
+
+/// Selects the version of a number, or that an alias points to.
+///
+/// # Errors
+/// A sentence where it is not among those that were read, or there is no such alias.
+pub(super) fn find_version(state: &mut State, text: &str) -> Result<(), String> {
+    let Some(open) = &mut state.models.open else { return Err("no model is open".to_owned()) };
+    let number = text.strip_prefix('v').unwrap_or(text).parse::<Version>();
+    let aliases = open.info.as_ref().map(|info| info.model.aliases.as_slice()).unwrap_or_default();
+    let version = match (number, aliases.iter().find(|held| held.alias.as_str() == text)) {
+        (_, Some(held)) => held.version,
+        (Ok(number), None) => number,
+        (Err(_), None) => {
+            return Err(format!("{text}: a version is a number such as 7, or one of the model's aliases"));
+        }
+    };
+    if !open.versions.select(&version.to_string()) {
+        return Err(format!("v{version} is not among the versions that were read; G and PgUp read on"));
+    }
+    if open.reading.is_some() {
+        open.reading = Some(0);
+    }
+    Ok(())
 }
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {

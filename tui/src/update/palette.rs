@@ -549,11 +549,12 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
     let words: Vec<&str> = rest.split_whitespace().collect();
     match (verb.word, words.as_slice()) {
         ("models", _) => {
-            model_query(rest)?;
+            let filter = crate::filter::settled(rest, state.now.wall_seconds, &super::shown_zone(state))?;
+            model_query(&filter)?;
             close(state, out);
             super::models::leave(state, out);
             go(state, Screen::Models, out);
-            super::models::set_filter(state, rest.to_owned(), out);
+            super::models::set_filter(state, filter, out);
         }
         ("audit", ["acknowledge", ..]) => {
             if state.log.trust.alarm().is_none() {
@@ -572,10 +573,11 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             super::tail::command(state, crate::keymap::Command::TrustKey, out);
         }
         ("audit", _) => {
-            crate::filter::audit_query(rest)?;
+            let filter = crate::filter::settled(rest, state.now.wall_seconds, &super::shown_zone(state))?;
+            crate::filter::audit_query(&filter)?;
             close(state, out);
             go(state, Screen::Audit, out);
-            super::audit::set_filter(state, rest.to_owned(), out);
+            super::audit::set_filter(state, filter, out);
         }
         ("open", [name]) => {
             close(state, out);

@@ -241,8 +241,13 @@ pub(super) fn take(state: &mut State, page: Page<QuarantineItem>, out: &mut Vec<
         let held = &mut status.quarantine;
         if state.quarantine.blocked { held.blocked = total } else { held.waiting = total }
     }
+    let before = state.quarantine.list.selected().map(name_of);
     if !state.quarantine.list.take(page, state.now) {
-        say_gone(state, "the selected version is no longer held".to_owned(), out);
+        // What is shown whole must not turn into another version while somebody reads, or is about to decide.
+        let was_open = state.quarantine.detail.take().is_some();
+        let name = before.unwrap_or_default();
+        let back = if was_open { "; this is the list" } else { "" };
+        say_gone(state, format!("{name} is no longer held{back}"), out);
     }
 }
 

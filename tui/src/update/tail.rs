@@ -723,6 +723,7 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 PromptKind::Time => audit::go_to_time(state, &text, out),
                 PromptKind::Check => range(&text).and_then(|range| check(state, range, out)),
                 PromptKind::Note => super::quarantine::add_note(state, &text, out),
+                PromptKind::Version => super::models::find_version(state, &text),
             };
             match (result, &mut state.prompt) {
                 (Ok(()), _) => state.prompt = None,

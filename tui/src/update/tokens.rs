@@ -1,7 +1,7 @@
 //! API tokens of a user, over the screen: read anew each time it opens; what can be done to them is asked about like any
 //! change.
 
-use common::api::{ApiToken, Page, UserInfo};
+use common::api::{ApiToken, Page, UserInfo, UserKind};
 use common::client::{ClientError, Paging, Reply, TokenQuery};
 use common::role::Permission;
 
@@ -27,9 +27,18 @@ pub(super) fn open(state: &mut State, user: String, out: &mut Vec<Action>) {
     let may_see = state.who.as_ref().is_some_and(|who| who.permissions.contains(&Permission::UserManage));
     let sessions = may_see.then(|| ask(state, Call::User(user.clone()), out));
     let waits = [Some(tokens), sessions];
+    let row = state.users.list.rows().find(|row| row.username.as_str() == user);
+    let is_service = row.is_some_and(|row| row.kind == UserKind::Service);
     state.overlay = None;
-    state.dialog =
-        Some(Dialog::Tokens(Box::new(Tokens { user, rows: None, sessions: None, selected: 0, waits, failed: None })));
+    state.dialog = Some(Dialog::Tokens(Box::new(Tokens {
+        user,
+        is_service,
+        rows: None,
+        sessions: None,
+        selected: 0,
+        waits,
+        failed: None,
+    })));
 }
 
 fn shown(state: &mut State) -> Option<&mut Tokens> {
@@ -50,7 +59,8 @@ pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, Cl
             tokens.rows = Some(items.clone());
         }
         Ok(Answer::User(reply)) => {
-            let UserInfo { live_sessions, .. } = &*reply.body;
+            let UserInfo { user, live_sessions, .. } = &*reply.body;
+            tokens.is_service = user.kind == UserKind::Service;
             tokens.sessions = Some(live_sessions.clone());
         }
         Ok(_) => {}
@@ -79,12 +89,22 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         }
         (Code::Down, _) | (Code::Char('j'), false) => tokens.selected = (tokens.selected + 1).min(last),
         (Code::Up, _) | (Code::Char('k'), false) => tokens.selected = tokens.selected.saturating_sub(1),
-        (Code::Char('a'), false) => form::add_token(state, user),
+        (Code::Char('a'), false) => match refusal_to_make(state) {
+            Some(why) => say(state, Level::Warning, format!("a: {why}"), out),
+            None => form::add_token(state, user),
+        },
         (Code::Char('r'), false) => about(state, Deed::RotateToken, out),
         (Code::Char('D'), false) => about(state, Deed::RevokeToken, out),
         (Code::Char('E'), false) => confirm::open(state, vec![Change::new(Object::User(user), Deed::Revoke)], out),
         _ => {}
     }
+}
+
+/// Why no token can be made here: those of a person are made by that person alone.
+pub(crate) fn refusal_to_make(state: &State) -> Option<String> {
+    let Some(Dialog::Tokens(tokens)) = &state.dialog else { return None };
+    let is_own = state.who.as_ref().is_some_and(|who| who.username == tokens.user);
+    (!is_own && !tokens.is_service).then(|| format!("{} alone makes tokens of {}: with K", tokens.user, tokens.user))
 }
 
 /// Asks before something is done to the selected one.

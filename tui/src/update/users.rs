@@ -45,8 +45,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     match command {
         Command::In if state.users.list.selected().is_some() => state.users.detail = Some(0),
         Command::EntriesOf => {
-            if let Some(id) = state.users.list.selected().map(|user| user.id.clone()) {
-                super::audit::show_target(state, &id, out);
+            let user = state.users.list.selected().map(|user| (user.id.clone(), user.username.to_string()));
+            if let Some((id, name)) = user {
+                super::audit::show_target(state, &id, &name, out);
             }
         }
         Command::First => restart(state, false, out),

@@ -9,7 +9,7 @@ use crate::state::State;
 pub(super) use crate::state::audit::Line as Entry;
 use crate::state::audit::{Mark, field};
 use crate::tail::Link;
-use crate::time::{Way, age, rfc3339, seconds};
+use crate::time::{Way, age, counted, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, NAMING, fixed, flexible, marked, number};
 
@@ -147,11 +147,13 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
         (true, true) => link.clone(),
         (true, false) => format!("{link}   {how}"),
         (false, _) if wide => format!("{how}   {rate}"),
+        // The filter needs the room.
+        (false, _) if !screen.filter.is_empty() => how,
         (false, _) => format!("{how} {rate}"),
     };
     let mut left = if wide { format!("Audit   {how}   {filter}{marked}") } else { format!("Audit   {how}{marked}") };
     if !wide && !screen.filter.is_empty() {
-        left = format!("{left}   {}", screen.filter);
+        left = format!("{left}   {}", screen.shown_filter());
     }
     if !link.is_empty() && !is_paged {
         left = format!("{left}   {link}");
@@ -160,8 +162,9 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let pending = trust.pending();
     let right = if screen.list.is_loading() {
         ("loading".to_owned(), Tone::Warn)
-    } else if let Some(why) = screen.list.stale() {
-        (format!("FAILED: {why}"), Tone::Bad)
+    } else if screen.list.stale().is_some() {
+        // Why, the list says, or the message: here it would push aside what was asked for.
+        ("FAILED".to_owned(), Tone::Bad)
     } else if let Some(last) = trust.verified_size().checked_sub(1) {
         let text = match (wide, trust.checkpoint_at) {
             (true, Some(at)) => format!("{pending} pending  checkpoint {last} {}", state.times().time_of_day(at)),
@@ -177,7 +180,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
 fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
     if let Some(end) = line.missing_to {
         let count = end.saturating_sub(line.index);
-        let text = format!("-- {count} entries missing: {}..{} --", line.index, end.saturating_sub(1));
+        let text = format!("-- {} missing: {}..{} --", counted(count, "entry"), line.index, end.saturating_sub(1));
         let nothing = || (String::new(), Tone::Plain);
         return vec![
             (line.index.to_string(), Tone::Bad),
@@ -297,7 +300,9 @@ fn proof_of(state: &State, line: &Entry, text: &mut Text) {
         _ if tone == Tone::Bad => ("NOT VERIFIED: see the alarm (V)".to_owned(), Tone::Bad),
         Mark::Wrong => ("NOT the entry that the log committed to".to_owned(), Tone::Bad),
         Mark::Pending => ("not yet covered by a verified checkpoint, or its tile is on its way".to_owned(), Tone::Warn),
-        Mark::Verified => (format!("VERIFIED: in the tree of {size} entries, whose root is signed"), Tone::Good),
+        Mark::Verified => {
+            (format!("VERIFIED: in the tree of {}, whose root is signed", counted(size, "entry")), Tone::Good)
+        }
     };
     text.fact("proof", &words, tone);
     text.fact("root", &format!("{} at {size}", pin.checkpoint.root), Tone::Plain);

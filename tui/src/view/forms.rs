@@ -9,6 +9,7 @@ use crate::secret::Secret;
 use crate::state::State;
 use crate::state::forms::{Enrol, EnrolStage, grouped_secret};
 use crate::state::health::CERTIFICATE_LOW_DAYS;
+use crate::time::counted;
 use crate::view::pen::{Pen, Tone};
 
 /// More dots than that are not drawn: the length of a password is its own business.
@@ -115,6 +116,7 @@ fn enrol(form: &Enrol, whole: Rect, pen: &mut Pen<'_>) -> Option<Position> {
                 let pair: Vec<&str> = pair.iter().map(Secret::expose).collect();
                 say(pen, &pair.join("    "), Tone::Bold);
             }
+            reason(pen, inside, at + 1, false, form.reason.as_deref());
             return None;
         }
     }
@@ -145,10 +147,13 @@ fn tls(state: &State, columns: usize) -> Vec<(String, Tone)> {
             let name = certificate.name();
             match certificate.days_left(state.now.wall_seconds) {
                 // Only behind a pinned key.
-                days @ ..0 => (format!("TLS pinned, certificate of {name}, EXPIRED {} days ago", -days), Tone::Warn),
+                days @ ..0 => (
+                    format!("TLS pinned, certificate of {name}, EXPIRED {} ago", counted(days.unsigned_abs(), "day")),
+                    Tone::Warn,
+                ),
                 days => {
                     let tone = if days < CERTIFICATE_LOW_DAYS { Tone::Warn } else { Tone::Good };
-                    (format!("TLS ok, certificate of {name}, {days} days"), tone)
+                    (format!("TLS ok, certificate of {name}, {}", counted(days.unsigned_abs(), "day")), tone)
                 }
             }
         }

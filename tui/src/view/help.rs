@@ -1,7 +1,7 @@
 //! The keys, generated from their one table, and the message list.
 
 use crate::access::refusal;
-use crate::clean::clean;
+use crate::clean::{clean, width, wrap};
 use crate::keymap::{Binding, Context, TABLE, VERBS};
 use crate::state::{Level, State};
 use crate::view::pen::{Line, Text, Tone};
@@ -10,10 +10,31 @@ use crate::view::pen::{Line, Text, Tone};
 const KEYS_COLUMNS: usize = 14;
 /// Columns of commands with words.
 const VERB_COLUMNS: usize = 44;
+/// The same on a screen of fewer columns than this.
+const VERB_COLUMNS_NARROW: usize = 30;
+const WIDE_COLUMNS: usize = 100;
+/// Columns before what a command does, where that stands below it.
+const INDENT: usize = 6;
 
 /// Whether a line has what is looked for.
 fn is_wanted(state: &State, line: &str) -> bool {
     state.overlay_filter.is_empty() || line.to_lowercase().contains(&state.overlay_filter.to_lowercase())
+}
+
+/// A key or command, and what it does beside it: in as many lines as that takes, and on its own where the first is too long.
+fn entry(text: &mut Text, columns: u16, (head, wide): (&str, usize), help: &str, tone: Tone) {
+    let beside = width(head.trim()) <= wide && head.ends_with(' ');
+    let indent = if beside { width(head) } else { INDENT };
+    let room = usize::from(columns).saturating_sub(indent + 1);
+    let mut first = vec![(head.to_owned(), Tone::Bold)];
+    let mut lines = wrap(&clean(help), room).into_iter();
+    if beside {
+        first.extend(lines.next().map(|line| (line, tone)));
+    }
+    text.pieces(first);
+    for line in lines {
+        text.pieces(vec![(" ".repeat(indent), Tone::Plain), (line, tone)]);
+    }
 }
 
 pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
@@ -39,10 +60,8 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
             let refused = refusal(state.who.as_ref(), binding.permission);
             let why = refused.as_ref().map(|why| format!("   ({why})")).unwrap_or_default();
             let tone = if refused.is_some() { Tone::Dim } else { Tone::Plain };
-            text.pieces(vec![
-                (format!("  {keys:KEYS_COLUMNS$}"), Tone::Bold),
-                (format!("{}{why}", binding.help), tone),
-            ]);
+            let head = format!("  {keys:KEYS_COLUMNS$}");
+            entry(&mut text, columns, (&head, KEYS_COLUMNS), &format!("{}{why}", binding.help), tone);
         }
     }
     let mut verbs = VERBS.iter().filter(|verb| is_wanted(state, &format!(": {} {}", verb.word, verb.help))).peekable();
@@ -50,7 +69,9 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
         text.head("Typed after :");
         for verb in verbs {
             let line = format!("{} {}", verb.word, verb.words);
-            text.pieces(vec![(format!("  {line:VERB_COLUMNS$}  "), Tone::Bold), (verb.help.to_owned(), Tone::Plain)]);
+            let verb_columns = if usize::from(columns) < WIDE_COLUMNS { VERB_COLUMNS_NARROW } else { VERB_COLUMNS };
+            let head = format!("  {line:verb_columns$}  ");
+            entry(&mut text, columns, (&head, verb_columns), verb.help, Tone::Plain);
         }
     }
     text.head("About");

@@ -3,10 +3,11 @@
 use common::api::{ModelInfo, ModelRow, State as VersionState, VersionInfo};
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
+use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS};
-use crate::time::{Now, age, bytes, bytes_exactly, grouped};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -50,7 +51,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             let left = format!(
                 "Models {}   {}   sort: {} {direction}{marked}",
                 of_total(list),
-                filter_words(&state.models.filter),
+                filter_words(&shown(&state.models.filter)),
                 SORTS[state.models.sort].1
             );
             (left, freshness(state, list))
@@ -299,7 +300,7 @@ fn newest(version: &VersionInfo, text: &mut Text) {
     text.fact("format", &formats.into_iter().collect::<Vec<_>>().join(", "), Tone::Plain);
     if let Some(inspection) = &version.inspection {
         let tone = if inspection.verdict == "clean" { Tone::Plain } else { Tone::Warn };
-        text.fact("scan", &format!("{}, {} findings", inspection.verdict, inspection.findings_total), tone);
+        text.fact("scan", &format!("{}, {}", inspection.verdict, counted(inspection.findings_total, "finding")), tone);
     }
     text.fact("logged", &format!("entry {}", version.log_index), Tone::Plain);
 }

@@ -1,7 +1,7 @@
 //! What is believed of the log, in words: the badge, the panel, and the alarm.
 
 use crate::state::State;
-use crate::time::{grouped, rfc3339, time_of_day};
+use crate::time::{counted, grouped, rfc3339, time_of_day};
 use crate::trust::{Badge, Checked};
 use crate::view::pen::{Line, Text, Tone};
 
@@ -44,8 +44,11 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.fact("state", &badge, tone);
     if let Some(alarm) = trust.alarm() {
         text.fact("", &alarm.what, Tone::Bad);
-        let more =
-            if trust.further > 0 { format!(", and {} failures more since", trust.further) } else { String::new() };
+        let more = if trust.further > 0 {
+            format!(", and {} more since", counted(trust.further, "failure"))
+        } else {
+            String::new()
+        };
         text.fact("", &format!("since {}{more}", rfc3339(alarm.at)), Tone::Plain);
         text.fact("evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);
     }
@@ -62,7 +65,7 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     match trust.pin() {
         Some(pin) => {
             text.fact("log", &pin.checkpoint.origin, Tone::Plain);
-            text.fact("size", &format!("{} entries", grouped(pin.checkpoint.size)), Tone::Plain);
+            text.fact("size", &counted(pin.checkpoint.size, "entry"), Tone::Plain);
             text.fact("root", &pin.checkpoint.root.to_string(), Tone::Bold);
             text.fact("seen", &rfc3339(trust.pin_seen_at()), Tone::Plain);
             text.fact(
@@ -81,11 +84,15 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     };
     text.fact("witnesses", &witnessed, Tone::Plain);
     text.head("THIS SESSION");
-    text.fact("verified", &format!("{} entries of the stream", grouped(trust.verified)), Tone::Plain);
-    text.fact("pending", &format!("{} entries without a checkpoint", trust.pending()), Tone::Plain);
+    text.fact("verified", &format!("{} of the stream", counted(trust.verified, "entry")), Tone::Plain);
+    text.fact("pending", &format!("{} without a checkpoint", counted(trust.pending() as u64, "entry")), Tone::Plain);
     let newest = trust.checkpoint_at.map_or("none yet".to_owned(), time_of_day);
     text.fact("newest", &format!("checkpoint at {newest}"), Tone::Plain);
-    text.fact("twice", &format!("{} entries came again and were the same", state.log.tail.duplicates), Tone::Plain);
+    text.fact(
+        "twice",
+        &format!("{} that came again and were the same", counted(state.log.tail.duplicates, "entry")),
+        Tone::Plain,
+    );
     text.fact("tiles", &format!("{} verified tiles held", trust.tiles_held()), Tone::Plain);
     if let Some(not_live) = &state.log.not_live {
         text.fact("NOT LIVE", &not_live.why, Tone::Warn);
@@ -106,7 +113,7 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     match trust.full_check() {
         Some(full) => {
             let (words, tone) = found(full);
-            text.fact("last full", &format!("{} entries: {words}, {}", grouped(full.size), rfc3339(full.at)), tone);
+            text.fact("last full", &format!("{}: {words}, {}", counted(full.size, "entry"), rfc3339(full.at)), tone);
         }
         None => text.fact("last full", "none yet; c checks every entry, or some", Tone::Plain),
     }
@@ -144,7 +151,11 @@ pub(super) fn alarm(state: &State, width: u16) -> Vec<Line> {
     text.blank();
     if let Some((size, root)) = &alarm.last_good {
         let at = state.times().time_of_day(alarm.last_good_at);
-        text.fact("Last good", &format!("checkpoint of {size} entries, root {root}, seen {at}"), Tone::Plain);
+        text.fact(
+            "Last good",
+            &format!("checkpoint of {}, root {root}, seen {at}", counted(*size, "entry")),
+            Tone::Plain,
+        );
     }
     text.fact("Since", &rfc3339(alarm.at), Tone::Plain);
     text.fact("Evidence", alarm.evidence.as_deref().unwrap_or("not written yet"), Tone::Plain);

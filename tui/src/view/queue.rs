@@ -6,23 +6,30 @@ use super::{as_of, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
-use crate::time::{Now, age, bytes, bytes_exactly, duration, grouped, seconds, time_of_day};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
 const COLUMNS: [Column; 6] = [
     fixed("FILE", 22, 0),
     fixed("STATE", 11, 1),
-    flexible("PROGRESS", 18, 2),
+    flexible("PROGRESS", PROGRESS_COLUMNS, 2),
     number("SIZE", 8, 4),
     number("AGE", 10, 3),
     fixed("BY", 10, 5),
 ];
 
+/// The least columns for how far something is or why not: size and who go before that is cut.
+const PROGRESS_COLUMNS: u16 = 28;
+/// The same on a wide screen.
+const WIDE_PROGRESS_COLUMNS: u16 = 38;
+/// Columns of an age, where the rest needs the room: a time of day fits.
+const AGE_COLUMNS: u16 = 8;
+
 /// Columns of the time and state of a step.
 const HISTORY_COLUMNS: usize = 23;
 /// Columns of a file's name on a screen that is wide, and on one that is narrow.
-const WIDE_FILE_COLUMNS: u16 = 36;
+const WIDE_FILE_COLUMNS: u16 = 30;
 const NARROW_FILE_COLUMNS: u16 = 15;
 /// The least columns for progress on a narrow screen.
 const NARROW_PROGRESS_COLUMNS: u16 = 10;
@@ -30,12 +37,17 @@ const NARROW_PROGRESS_COLUMNS: u16 = 10;
 fn columns(class: Class) -> [Column; 6] {
     let mut columns = COLUMNS;
     match class {
-        Class::Wide => columns[0].columns = WIDE_FILE_COLUMNS,
+        Class::Wide => {
+            columns[0].columns = WIDE_FILE_COLUMNS;
+            columns[2].columns = WIDE_PROGRESS_COLUMNS;
+            columns[4].columns = AGE_COLUMNS;
+        }
         Class::Narrow => {
             columns[0].columns = NARROW_FILE_COLUMNS;
             columns[2].columns = NARROW_PROGRESS_COLUMNS;
         }
-        Class::Normal | Class::Tiny => {}
+        Class::Normal => columns[4].columns = AGE_COLUMNS,
+        Class::Tiny => {}
     }
     columns
 }
@@ -195,13 +207,13 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         let rate = item.bytes_per_second.map(|rate| format!(", {}/s", bytes(rate))).unwrap_or_default();
         let left = seconds_left(item).map(|left| format!(", {} left", duration(left))).unwrap_or_default();
         let done = grouped(item.bytes_done.min(item.size));
-        text.fact("read", &format!("{percent} %: {done} of {} octets{rate}{left}", grouped(item.size)), Tone::Plain);
+        text.fact("read", &format!("{percent} %: {done} of {}{rate}{left}", counted(item.size, "octet")), Tone::Plain);
     }
     if item.state == IngestState::Failed {
         let next = item.next_try_at.as_deref().map_or("only by hand".to_owned(), |at| format!("next {at}"));
         text.fact("tries", &format!("{} of {}, {next}", item.attempts, item.attempts_max), Tone::Plain);
     }
-    let files = if item.files == 1 { String::new() } else { format!(" in {} files", grouped(item.files)) };
+    let files = if item.files == 1 { String::new() } else { format!(" in {}", counted(item.files, "file")) };
     text.fact("size", &format!("{}{files}", bytes_exactly(item.size)), Tone::Plain);
     text.fact("seen", &format!("{}  {}", item.seen_at, age(&item.seen_at, now)), Tone::Plain);
     let by = item.by.as_deref().unwrap_or("nobody yet");

@@ -1,7 +1,8 @@
 //! Screen 5: users, and what one of them may do.
 
 use common::api::{User, UserKind};
-use common::role::Role;
+use common::grant::{Effect, allowed_somewhere};
+use common::role::{Permission, Role};
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::Areas;
@@ -123,7 +124,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     sessions(user, reading, now, &mut text);
     let tokens = if user.tokens == 0 { "none".to_owned() } else { format!("{} (T shows them)", user.tokens) };
     text.fact("API tokens", &tokens, Tone::Plain);
-    may(user.role, &mut text);
+    may(user, &mut text);
     text.lines()
 }
 
@@ -162,15 +163,38 @@ fn sessions(user: &User, reading: Option<&UserReading>, now: Now, text: &mut Tex
     }
 }
 
-/// What a role lets its user do, and who else could do the rest.
-fn may(role: Role, text: &mut Text) {
-    let may: Vec<&str> = role.permissions().iter().map(|permission| permission.as_str()).collect();
+/// What role and grants let a user do, and who else could do the rest.
+fn may(user: &User, text: &mut Text) {
+    let (role, grants) = (user.role, user.grants.as_slice());
+    let narrows = grants.iter().any(|grant| matches!(grant.effect, Effect::NoRole | Effect::Deny));
+    let listed = |all: &mut dyn Iterator<Item = &Permission>| {
+        all.map(|permission| permission.as_str()).collect::<Vec<_>>().join(", ")
+    };
     text.head("MAY");
-    text.words(0, &may.join(", "), Tone::Plain);
+    let (of_models, others): (Vec<&Permission>, Vec<&Permission>) =
+        role.permissions().iter().partition(|permission| permission.is_of_models());
+    if narrows {
+        text.words(0, &listed(&mut others.into_iter()), Tone::Plain);
+        let models = listed(&mut of_models.into_iter());
+        text.words(0, &format!("{models}, where no grant says otherwise"), Tone::Plain);
+    } else {
+        text.words(0, &listed(&mut role.permissions().iter()), Tone::Plain);
+    }
+    for grant in grants {
+        let what = match grant.effect {
+            Effect::Role(given) => {
+                let more = listed(&mut given.permissions().iter().filter(|permission| permission.is_of_models()));
+                format!("{more} (as {given})")
+            }
+            Effect::NoRole => "nothing by the role alone, only what other grants give".to_owned(),
+            Effect::Deny => "nothing, whatever else fits: it is not even seen".to_owned(),
+        };
+        text.words(0, &format!("{}: {what}", grant.pattern), Tone::Plain);
+    }
     let may_not: Vec<String> = Role::Admin
         .permissions()
         .iter()
-        .filter(|permission| !role.allows(**permission))
+        .filter(|permission| !allowed_somewhere(Some(role), grants, **permission))
         .map(|permission| {
             let who: Vec<&str> =
                 Role::ALL.into_iter().filter(|role| role.allows(*permission)).map(Role::as_str).collect();

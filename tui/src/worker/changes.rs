@@ -1,10 +1,13 @@
 //! Performs changes and reads what they are about. Idempotency keys and one-time passwords are made here, each from its
 //! number and a seed of this process: a repetition has the same key and the same body, and state holds no secret.
 
-use common::api::{AcknowledgeAlarm, ApiTokenMade, ModelPatch, Release, RotateApiToken, State, UserPatch};
+use common::api::quota::QuotaKind;
+use common::api::{
+    AcknowledgeAlarm, ApiTokenMade, ModelPatch, Release, RotateApiToken, State, UserPatch, WebhookPatch,
+};
 use common::audit::Receipt;
 use common::client::{Client, ClientError, Condition, IngestQuery, Reply, VersionVerb};
-use common::name::{ItemId, Version};
+use common::name::{HookId, ItemId, Version};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -90,6 +93,9 @@ pub(super) async fn look(client: &Client, object: &Object) -> Result<Reply<Base>
             }
             reply.map(|page| Base::Intake(Box::new(page.intake.unwrap_or_default())))
         }
+        Object::Webhook(id) => client.webhook(hook(id)?).await?.map(|hook| Base::Webhook(Box::new(hook))),
+        Object::Quota { kind, name } => client.quota(*kind, name).await?.map(|quota| Base::Quota(Box::new(quota))),
+        Object::Rule(name) => client.retention_rule(name).await?.map(|rule| Base::Rule(Box::new(rule))),
     })
 }
 
@@ -122,7 +128,85 @@ pub(super) async fn perform(
         Object::Token { id, .. } => of_token(client, change, id, &condition).await,
         Object::Item { id, .. } => of_item(client, change, item(id)?).await,
         Object::Intake => of_intake(client, change).await,
+        Object::Webhook(id) => of_webhook(client, change, id, &condition).await,
+        Object::Quota { kind, name } => of_quota(client, change, *kind, name).await,
+        Object::Rule(name) => of_rule(client, change, name, &condition).await,
     }
+}
+
+/// A webhook's id, as it was typed or as the daemon gave it.
+fn hook(id: &str) -> Result<HookId, ClientError> {
+    id.parse().map_err(|_odd| ClientError::Address(format!("{id:?} is no id of a webhook")))
+}
+
+async fn of_webhook(
+    client: &Client,
+    change: &Change,
+    id: &str,
+    condition: &Condition,
+) -> Result<Reply<Outcome>, ClientError> {
+    let patch = |enabled| WebhookPatch { enabled: Some(enabled), ..WebhookPatch::default() };
+    Ok(match &change.deed {
+        // No key: the answer that would be kept under it is the secret.
+        Deed::NewWebhook(new) => client.create_webhook(new, &Condition::default()).await?.map(|made| Outcome {
+            receipt: Some(made.receipt),
+            password: Some(Secret::new(made.secret)),
+            said: Some(format!("its id is {}", made.webhook.id)),
+            ..Outcome::default()
+        }),
+        Deed::TestWebhook => client.test_webhook(hook(id)?).await?.map(|tried| {
+            let answered = tried.attempt.status.map(|status| format!("the receiver answered {status}"));
+            let said = match (tried.attempt.delivered, tried.attempt.error) {
+                (true, _) | (false, None) => answered.unwrap_or_else(|| "there was no answer".to_owned()),
+                (false, Some(error)) => format!("NOT delivered: {error}"),
+            };
+            let said = format!("{said}, {} ms", tried.attempt.took_ms);
+            Outcome { receipt: Some(tried.receipt), said: Some(said), ..Outcome::default() }
+        }),
+        Deed::DeliverTo(on) => {
+            with_receipt(client.patch_webhook(hook(id)?, &patch(*on), condition).await?, |changed| changed.receipt)
+        }
+        Deed::PassOver(from) => {
+            with_receipt(client.replay_webhook(hook(id)?, *from, condition).await?, |changed| changed.receipt)
+        }
+        Deed::Delete => client.delete_webhook(hook(id)?, condition).await?.map(gone),
+        _ => return Err(wrong(change)),
+    })
+}
+
+/// Quotas know neither keys nor entity tags: what is set again is as it was.
+async fn of_quota(
+    client: &Client,
+    change: &Change,
+    kind: QuotaKind,
+    name: &str,
+) -> Result<Reply<Outcome>, ClientError> {
+    Ok(match &change.deed {
+        Deed::SetQuota(limits) => with_receipt(client.set_quota(kind, name, limits).await?, |changed| changed.receipt),
+        Deed::ClearQuota => with_receipt(client.clear_quota(kind, name).await?, |changed| changed.receipt),
+        _ => return Err(wrong(change)),
+    })
+}
+
+async fn of_rule(
+    client: &Client,
+    change: &Change,
+    name: &str,
+    condition: &Condition,
+) -> Result<Reply<Outcome>, ClientError> {
+    Ok(match &change.deed {
+        Deed::SetRule(rule) => {
+            let set = client.set_retention_rule(name, rule, &Condition::default()).await?;
+            set.map(|changed| Outcome {
+                receipt: Some(changed.receipt),
+                said: Some(format!("it does nothing before {}", changed.rule.first_run_at)),
+                ..Outcome::default()
+            })
+        }
+        Deed::Delete => client.delete_retention_rule(name, condition).await?.map(gone),
+        Deed::RunRule => with_receipt(client.run_retention_rule(name).await?, |changed| changed.receipt),
+        _ => return Err(wrong(change)),
+    })
 }
 
 /// The secret comes with the answer and is nowhere else.

@@ -19,6 +19,7 @@ use super::log;
 use crate::action::{Entries, LogAnswer, LogCall, Report};
 use crate::export::{Form, Kind, flat_entry, head, row};
 use crate::tail::PAGE;
+use crate::time::counted;
 use crate::transfer::part::Part;
 
 /// Octets of the longest line: an entry as JSON has the length of its leaf, and its index and hash stand around it.
@@ -99,7 +100,7 @@ pub(crate) async fn export<F: Fn(Report)>(
     part.finish(&target).await?;
     let proved = prover
         .map_or(String::new(), |prover| format!(", each proved in the log of {} entries", prover.checkpoint.size));
-    Ok(format!("{count} entries in {path}{proved}"))
+    Ok(format!("{} in {path}{proved}", counted(count, "entry")))
 }
 
 /// The file as it is written.

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::action::{Job, Report, Rows};
 use crate::export::{Format, Kind, head, row};
-use crate::time::bytes as size_words;
+use crate::time::{bytes as size_words, counted};
 use crate::transfer::part::Part;
 use crate::transfer::{self, Means, PIECE_OCTETS, Step as Stand, TransferError, hex};
 
@@ -191,7 +191,7 @@ async fn export<F: Fn(Report)>(
     out.flush().map_err(|cause| format!("can't write {path}: {cause}"))?;
     drop(out);
     part.finish(&target).await?;
-    Ok(format!("{count} rows in {path}"))
+    Ok(format!("{} in {path}", counted(count, "row")))
 }
 
 fn paging(cursor: Option<String>) -> Paging {

@@ -222,12 +222,18 @@ fn tokens() {
     let all = sent(&console);
     assert!(matches!(&all[..], [(Object::Token { id, .. }, Deed::RevokeToken, _, _)] if id == "06cfb8938p4tqkff"));
     assert!(console.shows("API tokens of bob"), "they are shown again: {}", console.screen());
+    // Those of a person are made by that person alone.
+    assert!(!console.shows("a make one"), "{}", console.screen());
+    console.press("a");
+    assert!(message(&console).contains("bob alone makes tokens of bob"), "{}", message(&console));
+    console.press("<Esc>K");
+    assert!(console.shows("a make one"), "{}", console.screen());
     console.press("a").press("x<Enter>model.fly<Enter>");
     console.press("<Enter><Enter>");
     assert!(console.shows("model.fly is no permission"), "{}", console.screen());
     console.press("<C-u><Enter><Enter><Enter>");
     let all = sent(&console);
-    assert!(matches!(&all[1], (Object::User(user), Deed::NewToken(new), _, _) if user == "bob" && new.label == "x"));
+    assert!(matches!(&all[1], (Object::User(user), Deed::NewToken(new), _, _) if user == "alice" && new.label == "x"));
     // Without an answer it is not made a second time: its secret is lost.
     let mut viewer = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
     viewer.press("K");
@@ -323,8 +329,15 @@ fn editing() {
 fn rolling_back() {
     let mut console = console();
     console.press("p");
+    assert!(console.shows("prod points at v52 now"), "{}", console.screen());
+    // Where it pointed before is an entry of the log: it is asked for by a key only, and once.
+    console.press("<Tab>").wait(1_000);
+    assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 0);
+    console.press("<C-u><Down>");
     assert!(console.shows("v51") && console.shows("by alice"), "{}", console.screen());
-    console.press("<Tab><C-u><Down><Down><Enter>");
+    console.press("<Down>");
+    assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 1);
+    console.press("<Enter>");
     assert!(console.shows("prod: v52 -> v51"), "{}", console.screen());
     console.press("y");
     let Deed::Alias { to, .. } = &sent(&console)[0].1 else { panic!() };

@@ -64,6 +64,8 @@ pub(crate) struct Registry {
     pub(crate) revision: u64,
     /// A release takes another one besides.
     pub(crate) only_approves: bool,
+    /// Versions that were held and are decided.
+    pub(crate) decided: std::collections::BTreeSet<String>,
 }
 
 impl Default for Registry {
@@ -87,6 +89,7 @@ impl Default for Registry {
             granted: BTreeMap::new(),
             revision: 9_000,
             only_approves: false,
+            decided: std::collections::BTreeSet::new(),
         }
     }
 }
@@ -392,12 +395,16 @@ impl Registry {
                 let index = self.revision;
                 let outcome = Outcome {
                     only_approved: self.only_approves && matches!(change.deed, Deed::Release { .. }),
+                    said: None,
                     receipt: None,
                     restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),
                     password: matches!(change.deed, Deed::OneTimePassword | Deed::Register(_))
                         .then(|| Secret::new("abcde-fghjk-mnpqr-stuvw".to_owned())),
                 };
                 match &change.deed {
+                    Deed::Release { .. } | Deed::Block { .. } if !self.only_approves => {
+                        drop(self.decided.insert(change.object.name()));
+                    }
                     Deed::Delete => drop(self.deleted.insert(change.object.id())),
                     Deed::Restore => drop(self.deleted.remove(&change.object.id())),
                     Deed::Alias { to: Some(to), .. } => self.prod = to.number().into(),
@@ -464,6 +471,7 @@ impl Registry {
             }
             Object::Intake => Base::Intake(Box::new(made(self.intake()))),
             Object::Token { .. } => Base::Token(Box::new(self.token())),
+            Object::Webhook(_) | Object::Quota { .. } | Object::Rule(_) => panic!("the screen has none of it"),
         }
     }
 
@@ -596,6 +604,7 @@ impl Registry {
             ("team-nlp/a-model-with-a-very-long-name-indeed", "", "clean", "2026-07-22T12:02:50.000Z", "svc-ci"),
         ];
         let rows = if blocked { &all[..1] } else { &all[..] };
+        let rows = rows.iter().filter(|row| !self.decided.contains(&format!("{}:50", row.0)));
         let row = |(place, (name, rule, verdict, at, by)): (usize, &(&str, &str, &str, &str, &str))| {
             let findings = if rule.is_empty() {
                 json!([])
@@ -614,7 +623,7 @@ impl Registry {
                 "format": "pickle", "size": 9_663_676_416u64, "created_at": at, "created_by": by
             }))
         };
-        rows.iter().enumerate().map(row).collect()
+        rows.enumerate().map(row).collect()
     }
 
     fn ready(&self) -> Ready {

@@ -6,6 +6,7 @@ mod bytes;
 mod acting;
 mod commands;
 mod console;
+mod everyday;
 mod keys;
 mod log;
 mod never;

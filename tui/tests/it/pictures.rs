@@ -82,7 +82,7 @@ fn screens() {
         ("add-user", "5|a"),
         ("tokens", "5|jT"),
         ("tokens-own", "K"),
-        ("add-token", "5|jTa"),
+        ("add-token", "K|a"),
         ("rotate-token", "5|jTr"),
     ] {
         pictures(name, &registry, keys);

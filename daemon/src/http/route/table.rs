@@ -1347,6 +1347,16 @@ static LIST_MODELS: Endpoint = Endpoint {
         query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
         query("since", Shape::Time, "Changed at or after."),
         query(
+            "rule",
+            Shape::Pattern("^[a-z0-9._-]{1,128}([.][*])?$"),
+            "A rule of inspection that found something in a version that is not deleted, such as `pickle.call`, or a family of rules such as `pickle.*`.",
+        ),
+        query(
+            "license",
+            Shape::Text { min: 1, max: 128 },
+            "The licence of a version that is not deleted, whole and in any case, such as `apache-2.0`.",
+        ),
+        query(
             "not",
             Shape::Patterns("^(tag:[^:]{1,64}|state|verdict|format|alias|uploader):.{1,256}$"),
             "What models must not be, as `field:value`, such as `state:deprecated` or `tag:lang:de`; repeat it, at most 16 times: none may hold.",

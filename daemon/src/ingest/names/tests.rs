@@ -157,7 +157,9 @@ fn models_are_named() {
         ("bert-base.v2", "bert-base", "bert-base.v2"),
         ("My model (v2.1)", "My-model-v2", "My-model-v2.1"),
         ("llama 3.1 8B", "llama-3", "llama-3.1-8B"),
-        ("größe.onnx", "gr-e", "gr-e.onnx"),
+        ("größe.onnx", "grosse", "grosse.onnx"),
+        ("u\u{308}mlaut_\u{fb01}n².bin", "umlaut_fin2", "umlaut_fin2.bin"),
+        ("a — b ©.bin", "a-b", "a-b-.bin"),
         ("-x-.bin", "x", "x-.bin"),
         ("bert.", "bert", "bert."),
         ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "model-01ARZ3NDEKTSV4RRFFQ69G5FAV", "model-01ARZ3NDEKTSV4RRFFQ69G5FAV"),
@@ -175,6 +177,13 @@ fn models_are_named() {
         let error = place(None, name).model_name().unwrap_err().to_string();
         assert!(error.contains("send a `name`"), "{error}");
         assert_eq!(place(None, name).folder_model_name().unwrap_err().to_string(), error);
+    }
+    // No letter is lost without a word: what is left is proposed.
+    for (name, left) in [("模型-v2", "v2"), ("bert-малый", "bert")] {
+        for named in [place(None, name).model_name(), place(None, name).folder_model_name()] {
+            let error = named.unwrap_err().to_string();
+            assert!(error.contains(&format!("such as `{left}`")), "{error}");
+        }
     }
     let long = "x".repeat(300);
     assert_eq!(place(None, &long).folder_model_name().unwrap().as_str().len(), 96);

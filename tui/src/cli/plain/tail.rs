@@ -6,10 +6,11 @@ use crate::event::EventKind;
 use crate::filter::{audit_query, matches};
 use crate::state::audit::Line;
 use crate::tail::Link;
+use crate::time::counted;
 
 impl Plain {
     pub(super) fn follow(&mut self, filter: &str) -> Result<(), CliError> {
-        let query = match audit_query(filter) {
+        let query = match crate::cli::settled(filter).and_then(|filter| audit_query(&filter)) {
             Ok(query) => query,
             Err(why) => return self.say(&why),
         };
@@ -27,8 +28,11 @@ impl Plain {
             let lost = tail.ring().front().map_or(next, |held| held.index).saturating_sub(next);
             let mut lines = Vec::new();
             if lost > 0 && next > 0 {
-                lines
-                    .push(format!("  {lost} entries came too fast to be shown: entries {next} to {}", next + lost - 1));
+                lines.push(format!(
+                    "  {} came too fast to be shown: {next} to {}",
+                    counted(lost, "entry"),
+                    next + lost - 1
+                ));
             }
             for held in tail.ring().iter().filter(|held| held.index >= next) {
                 let line = Line::streamed(held);

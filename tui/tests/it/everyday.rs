@@ -1,0 +1,233 @@
+//! What people stumbled over in everyday work: mistakes told whole, keys that do nothing not offered, lists that stay where one
+//! was, names instead of ids.
+
+use common::role::Role;
+use tui::action::{Action, Call};
+use tui::event::EventKind;
+use tui::state::Screen;
+
+use crate::console::{Console, Registry};
+
+fn at(width: u16, height: u16, keys: &str) -> Console {
+    let mut console = Console::signed_in(width, height, Registry::default());
+    for part in keys.split('|') {
+        console.press(part).wait(400);
+    }
+    console
+}
+
+fn message(console: &Console) -> String {
+    console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default()
+}
+
+/// The last line of the screen.
+fn hints(console: &Console) -> String {
+    console.screen().lines().last().unwrap_or_default().to_owned()
+}
+
+/// What is on the screen as one line, so that a sentence is found however it is wrapped.
+fn unwrapped(console: &Console) -> String {
+    console.screen().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Times are typed as people say them, and are settled when the filter is set; a mistake is said once, and whole.
+#[test]
+fn times_in_filters() {
+    let mut console = at(80, 24, "2|/since:7d until:yesterday outcome:denied<Enter>");
+    let asked = console.calls.iter().rev().find_map(|call| match call {
+        Call::Audit(query) => Some((query.since.clone(), query.until.clone())),
+        _ => None,
+    });
+    assert_eq!(asked, Some(("2026-07-15T12:03:00.000Z".into(), "2026-07-21T23:59:59.999Z".into())));
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let mut console = at(width, height, "2|/since:lastweek<Enter>");
+        let said = unwrapped(&console);
+        let why =
+            "since: lastweek: a time is one of 90m, 12h, 7d, today, yesterday, 12:02, 2026-07-22, 2026-07-22T12:02";
+        assert_eq!(said.matches(&why["since: ".len()..]).count(), 1, "{}", console.screen());
+        // It is typed on, and the mistake is gone with the next letter.
+        console.press("x");
+        assert!(!unwrapped(&console).contains("a time is one of"), "{}", console.screen());
+    }
+    console.press("1").wait(400).press("/since:12h rule:pickle.* licence:mit<Enter>");
+    let asked = console.calls.iter().rev().find_map(|call| match call {
+        Call::Models(query) => Some((query.since.clone(), query.rule.clone(), query.licence.clone())),
+        _ => None,
+    });
+    assert_eq!(asked, Some(("2026-07-22T00:03:00.000Z".into(), "pickle.*".into(), "mit".into())));
+}
+
+/// What was decided leaves the list, the next one is selected, the message is about the former one; what is shown whole does not
+/// turn into another version.
+#[test]
+fn decided_versions() {
+    for (keys, is_open) in [("4|j", false), ("4|j|<Enter>", true)] {
+        let mut console = at(80, 24, keys);
+        assert_eq!(console.state.quarantine.detail.is_some(), is_open);
+        console.press("Afine<Enter>team-nlp/asr-large:50<Enter>").wait(400);
+        let selected = console.state.quarantine.list.selected().map(|item| item.name.to_string());
+        assert_eq!(selected.as_deref(), Some("team-nlp/tts-anna"), "{}", console.screen());
+        assert!(console.state.quarantine.detail.is_none() && console.shows("VERSION"), "{}", console.screen());
+        assert!(message(&console).starts_with("released team-nlp/asr-large:50"), "{}", message(&console));
+    }
+    // Somebody else decided while it was read.
+    let mut console = at(80, 24, "4|j|<Enter>");
+    console.registry.decided.insert("team-nlp/asr-large:50".to_owned());
+    console.press("<C-r>").wait(5_000);
+    assert!(console.state.quarantine.detail.is_none(), "{}", console.screen());
+    assert!(console.state.notes.iter().any(|note| note.text.contains("team-nlp/asr-large:50 is no longer held")));
+}
+
+/// Where there is nothing, no key is offered that needs something; on an empty log Enter holds nothing still.
+#[test]
+fn nothing_there() {
+    let mut console = Console::signed_in(120, 40, Registry { quiet: true, ..Registry::default() });
+    console.press("4").wait(400);
+    for offered in ["Enter", "Tab", "release", "version", "note", "export"] {
+        assert!(!hints(&console).contains(offered), "{}", hints(&console));
+    }
+    console.press("<Enter>");
+    assert!(message(&console).contains("nothing is selected"), "{}", message(&console));
+    let mut console = Console::signed_in(80, 24, Registry { entries: 0, ..Registry::default() });
+    console.press("2").wait(400).press("<Enter>");
+    assert!(console.state.audit.follow && console.state.audit.detail.is_none(), "{}", console.screen());
+}
+
+/// `o` shows the name of what the entries are about; the filter is by its id.
+#[test]
+fn entries_of_by_name() {
+    for width in [80, 120] {
+        let mut console = at(width, 24, "j|o");
+        assert_eq!(console.state.screen, Screen::Audit);
+        assert!(console.state.audit.filter.starts_with("target:0"), "{}", console.state.audit.filter);
+        assert!(console.shows("target:team-nlp/ner-multi-998"), "{}", console.screen());
+        // What is typed on from there is about the same thing.
+        console.press("/ outcome:denied<Enter>");
+        assert!(console.shows("target:team-nlp/ner-multi-998"), "{}", console.screen());
+        let filter = console.state.audit.filter.clone();
+        assert!(filter.starts_with("target:0") && filter.ends_with(" outcome:denied"), "{filter}");
+        console.press("5").wait(400).press("jo").wait(400);
+        assert!(console.shows("target:bob") && console.state.audit.filter == "target:usr_2", "{}", console.screen());
+    }
+}
+
+/// A filter that fails leaves the line above whole.
+#[test]
+fn a_failed_filter() {
+    let mut console = at(80, 24, "2");
+    console.registry.failure = Some(crate::console::refused(common::problem::ProblemType::Unavailable));
+    console.press("/actor:somebody-with-a-name action:model.upload<Enter>").wait(400);
+    let state_line = console.screen().lines().nth(1).unwrap_or_default().to_owned();
+    assert!(state_line.contains("actor:somebody-with-a-name action:model.upload"), "{state_line}");
+    assert!(state_line.ends_with("FAILED"), "{state_line}");
+}
+
+/// In a model `/` goes to a version by number or alias.
+#[test]
+fn a_version_by_number_or_alias() {
+    let mut console = at(80, 24, "<Enter>|/|v49<Enter>");
+    let selected = |console: &Console| {
+        console
+            .state
+            .models
+            .open
+            .as_ref()
+            .and_then(|open| open.versions.selected())
+            .map(|version| version.version.number())
+    };
+    assert_eq!(selected(&console), Some(49));
+    console.press("/prod<Enter>");
+    assert_eq!(selected(&console), Some(52), "{}", console.screen());
+    console.press("/nothing<Enter>");
+    assert!(unwrapped(&console).contains("a version is a number such as 7, or one of the model's aliases"));
+    console.press("<C-u>999<Enter>");
+    assert!(unwrapped(&console).contains("v999 is not among the versions that were read"), "{}", console.screen());
+    console.press("<Esc>");
+    assert!(console.state.prompt.is_none() && console.state.models.filter.is_empty());
+    assert!(hints(&console).contains("d compare"), "{}", hints(&console));
+}
+
+/// A confirmation that gets nothing says what to type.
+#[test]
+fn an_empty_confirmation() {
+    let mut console = at(80, 24, "jD");
+    console.press("<Enter>");
+    assert!(unwrapped(&console).contains("type the name team-nlp/ner-multi-998 to do it"), "{}", console.screen());
+}
+
+/// Recovery codes: a key copies them, and Esc says why it doesn't close them.
+#[test]
+fn recovery_codes() {
+    let mut console = at(80, 24, "<C-k>");
+    console.press("secret-password<Enter>").press("123456<Enter>");
+    assert!(console.shows("abcd-efgh-ijkl-mnop") && hints(&console).contains("y copy"), "{}", console.screen());
+    console.press("<Esc>");
+    assert!(console.shows("abcd-efgh-ijkl-mnop"), "{}", console.screen());
+    assert!(unwrapped(&console).contains("Esc doesn't close this"), "{}", console.screen());
+    console.press("y");
+    let copied = console.others.iter().find_map(|action| match action {
+        Action::Copy(text) => Some(text.clone()),
+        _ => None,
+    });
+    assert_eq!(copied.as_deref(), Some("abcd-efgh-ijkl-mnop\nqrst-uvwx-yz23-4567"));
+    console.press("<Enter>");
+    assert!(console.state.enrol.is_none());
+}
+
+/// Help is read whole at 80 columns.
+#[test]
+fn help_is_whole() {
+    for screen in ["1", "2", "3", "4", "5", "6"] {
+        let console = at(80, 24, &format!("{screen}|?"));
+        let lines = tui::view::overlay_lines(&console.state);
+        let wide = lines.iter().map(|line| line.0.iter().map(|(text, _)| text.chars().count()).sum::<usize>()).max();
+        assert!(wide.is_some_and(|wide| wide < 80), "{screen}: {wide:?}");
+        let text: String = lines.iter().flat_map(|line| &line.0).map(|(text, _)| text.as_str()).collect();
+        assert!(text.contains("your own API tokens"), "{screen}");
+    }
+}
+
+/// What a user may do is what role and grants give together.
+#[test]
+fn role_and_grants() {
+    let granted = ["team-nlp/*:contributor", "secret/*:deny"].map(|text| text.parse().unwrap()).to_vec();
+    let registry = Registry { granted: [("eve".to_owned(), granted)].into(), ..Registry::default() };
+    let mut console = Console::signed_in(100, 60, registry);
+    console.press("5").wait(400).press("jjj<Enter>").wait(400);
+    let text = unwrapped(&console);
+    assert!(text.contains("team-nlp/*: model.read, model.write (as contributor)"), "{}", console.screen());
+    assert!(text.contains("secret/*: nothing, whatever else fits"), "{}", console.screen());
+    let may_not = text.split("MAY NOT").nth(1).unwrap_or_default();
+    assert!(!may_not.contains("model.write") && may_not.contains("model.delete (admin)"), "{may_not}");
+}
+
+/// The queue's reason has the room of what matters less, and its state line has whole items only.
+#[test]
+fn queue_at_80_columns() {
+    let console = at(80, 24, "3");
+    let screen = console.screen();
+    assert!(screen.contains("next 12:04:23  the blob store"), "{screen}");
+    let state_line = screen.lines().nth(1).unwrap_or_default();
+    assert!(!state_line.contains('~') && state_line.contains("1 failed"), "{state_line}");
+    let mut console = at(80, 24, "3|jjjjjj<Enter>");
+    assert!(unwrapped(&console).contains("the blob store timed out after 30 s"), "{}", console.screen());
+    console.feed(EventKind::Focus(true));
+}
+
+/// Who locks somebody out is told what becomes of their API tokens; one who acts by an API token, what its scope lacks.
+#[test]
+fn tokens_and_locks() {
+    use tui::state::deeds::{Base, Change, Deed, Object};
+    let console = at(80, 24, "5|jj");
+    let mut user = console.state.users.list.selected().unwrap().clone();
+    user.tokens = 2;
+    let base = Base::User(Box::new(user));
+    let said = Change::new(Object::User("carol".into()), Deed::Lock(true)).consequences(Some(&base)).join(" ");
+    assert!(said.contains("2 API tokens are refused while they are locked"), "{said}");
+    let mut console = Console::signed_in(80, 24, Registry { role: Role::Admin, ..Registry::default() });
+    let who = console.state.who.as_mut().unwrap();
+    who.api_token = Some("ci".to_owned());
+    who.permissions.retain(|permission| permission.as_str() != "model.delete");
+    console.press("D");
+    assert!(message(&console).contains("the scope of the API token ci lacks model.delete"), "{}", message(&console));
+}
