@@ -466,7 +466,7 @@ mod tests {
     #[test]
     fn pages_hold_what_matches() {
         let dir = tempfile::tempdir().unwrap();
-        let store = filled(dir.path(), 2_000);
+        let store = filled(dir.path(), 500);
         let view = store.view();
         let leaves: Vec<Vec<u8>> = (0..view.size()).map(|index| view.leaf(index).unwrap().unwrap()).collect();
         let mut queries = queries(view.size());

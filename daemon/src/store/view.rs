@@ -562,7 +562,9 @@ fn marks_wanted(query: &ModelQuery) -> Vec<(String, String)> {
         facet(VERDICT, query.verdict.clone().filter(|verdict| verdict != CLEAN)),
         facet(ALIAS, query.alias.as_ref().map(Alias::to_string)),
     ];
-    query.tags.iter().cloned().chain(facets.into_iter().flatten()).collect()
+    // Whoever doesn't see all models must not be told by the size of a page, or by its total, what the others are.
+    let facets = facets.into_iter().flatten().filter(|_facet| query.names.is_none());
+    query.tags.iter().cloned().chain(facets).collect()
 }
 
 /// Counts a model under the tags and facets it gained, and no longer under those it lost.
@@ -1051,7 +1053,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         let down = down != query.backward;
         let mark = self.rarest_mark(query)?;
         let is_rare = mark.as_ref().is_some_and(|mark| mark.count <= SORTED_ROWS_MAX as u64);
-        let sought = query.text.as_deref().and_then(search::wanted).filter(|_sought| !is_rare);
+        let sought = query.text.as_deref().and_then(search::wanted).filter(|_sought| !is_rare && query.names.is_none());
         if !by_name {
             let found = match (&mark, sought) {
                 (Some(mark), _) if is_rare => {
@@ -1074,7 +1076,9 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         }
         // By time, of a tag that some have: those that have it are told by their ids, before their records are read.
         let ids = match &mark {
-            Some(mark) if !by_name && self.is_some_of(mark, query.limit)? => self.ids_of(mark)?,
+            Some(mark) if !by_name && query.names.is_none() && self.is_some_of(mark, query.limit)? => {
+                self.ids_of(mark)?
+            }
             Some(_) | None => None,
         };
         let prefix = match mark {
@@ -1125,8 +1129,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// Whether counters say that no model matches.
     fn is_void(&self, query: &ModelQuery) -> Read<bool> {
-        // Deleted models are not counted.
-        if query.state == Some(State::Deleted) {
+        // Deleted models are not counted, and models out of sight are.
+        if query.state == Some(State::Deleted) || query.names.is_some() {
             return Ok(false);
         }
         for (tag, value) in marks_wanted(query) {

@@ -4,9 +4,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use common::api::State;
-use common::name::{Alias, ModelId, Version};
+use common::name::{Alias, ModelId, ModelName, Version};
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
@@ -14,7 +15,7 @@ use super::tests::{model, put, tree};
 use super::{COUNT_ROWS_MAX, KvRecords, matches};
 use crate::store::overlay::{Kv, Pairs};
 use crate::store::records::{AliasRecord, DeletionRecord, LatestRecord, ModelRecord};
-use crate::store::{ModelQuery, ModelSort, ModelUnlike, Read, Records};
+use crate::store::{ModelQuery, ModelSort, ModelUnlike, NamesWanted, Read, Records};
 
 const SORTS: [ModelSort; 6] = [
     ModelSort::NameUp,
@@ -202,7 +203,7 @@ proptest! {
     fn pages_hold_what_matches(
         changes in proptest::collection::vec(change(), 0..500),
         text in proptest::option::of(words()),
-        mark in 0..5_u8,
+        mark in 0..7_u8,
     ) {
         let tree = tree();
         let mut all: BTreeMap<ModelId, ModelRecord> = BTreeMap::new();
@@ -220,12 +221,16 @@ proptest! {
         let query = ModelQuery {
             text,
             format: (mark == 1).then(|| "f1".to_owned()),
-            uploader: (mark == 1 || mark == 2).then(|| "u3".to_owned()),
+            uploader: matches!(mark, 1 | 2 | 6).then(|| "u3".to_owned()),
             state: match mark {
                 3 => Some(State::Quarantined),
                 4 => Some(State::Deleted),
                 _ => None,
             },
+            names: (mark >= 5).then(|| NamesWanted {
+                fits: Arc::new(|name: &ModelName| name.folded().starts_with('a')),
+                within: (mark == 5).then(|| vec!["a".to_owned()]),
+            }),
             not: if mark == 2 { vec![ModelUnlike::Format("f1".to_owned())] } else { Vec::new() },
             limit: 7,
             ..ModelQuery::default()
