@@ -456,6 +456,8 @@ mod tests {
             costs
         };
         for ((name, small), (_, large)) in costs(200).into_iter().zip(costs(20_000)) {
+            // Shown with --nocapture.
+            println!("{name}: {small:?}, then {large:?}");
             assert!(large.leaves <= small.leaves.max(51), "{name}: {small:?}, then {large:?}");
             assert!(large.rows <= small.rows.max(102) + 300, "{name}: {small:?}, then {large:?}");
             assert!(large.lookups <= small.lookups + 2, "{name}: {small:?}, then {large:?}");

@@ -146,6 +146,8 @@ fn a_page_looks_at_no_more_of_a_larger_registry() {
         // Each row that is counted is a pair and a record.
         let counted =
             if name.contains("many and few") || name.contains("few and few") { 2 * COUNT_ROWS_MAX } else { 0 };
+        // Shown with --nocapture.
+        println!("{name}: {known} of {few}, {cost} of {many}");
         assert!(cost <= known + known / 4 + counted + more, "{name}: {cost}, and with {few} models {known}");
     }
 }
