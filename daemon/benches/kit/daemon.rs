@@ -36,6 +36,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one with the release's settings but for some.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_as(settings, PASSWORD)
+    }
+
+    /// The same where the admin has another password, as on a registry that is there already.
+    pub(crate) fn start_as(settings: &[(&str, &str)], password: &str) -> Self {
         let dir = scratch();
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
         let mut child = Command::new(mregd())
@@ -59,7 +64,7 @@ impl Daemon {
             panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap())
         });
         let mut daemon = Self { address, token: String::new(), child, _stdout: stdout, dir };
-        let answer = ask(address, &login(ADMIN, PASSWORD)).json();
+        let answer = ask(address, &login(ADMIN, password)).json();
         daemon.token = answer["access_token"].as_str().unwrap().to_owned();
         daemon
     }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -204,6 +205,13 @@ impl DiskFile {
     pub fn read_exact_at(&self, octets: &mut [u8], at: u64) -> io::Result<()> {
         let operation = Operation::Read(&self.path, at, octets.len());
         self.disk.perform(operation, || self.file.read_exact_at(octets, at))
+    }
+
+    /// Says that octets will be read soon. Nothing depends on it.
+    pub fn will_need(&self, at: u64, octets: u64) {
+        if let Some(octets) = NonZeroU64::new(octets) {
+            let _advised = rustix::fs::fadvise(&self.file, at, Some(octets), rustix::fs::Advice::WillNeed);
+        }
     }
 
     /// Writes all octets from an offset on. After an error any of them may be there.

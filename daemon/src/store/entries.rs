@@ -1,29 +1,30 @@
 //! The entries' index: a flat file of 64-octet rows, one an entry, that says where its record stands and which entry
-//! came before it in each chain. Derived from the journal. Finding entries walks a chain or the rows; it never reads the
-//! whole log.
+//! came before it in each chain. Derived from the journal. Finding entries walks chains or the rows (`walk`); it never reads
+//! the whole log.
 //!
 //! Row: offset u64 ‖ at_ms i64 ‖ octets u32 ‖ before u64 × 5 ‖ crc32c u32 of the 60 octets before; little-endian;
 //! `before` is 2^64 − 1 where there is none.
+
+mod walk;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use common::audit::{Actor, Entry, Outcome, leaf_hash};
-use common::name::ModelId;
+
+use self::walk::{LEAF_ROWS, Members, Next, RowReader, Walk};
 
 use crate::durable::Disk;
 use crate::store::journal::{JournalReader, Place};
 use crate::store::merkle::Growing;
 use crate::store::overlay::Kv;
-use crate::store::view::{Chain, head};
+use crate::store::view::Chain;
 use crate::store::{EntryPage, EntryQuery, EntryUnlike, FoundEntry, Read, StoreError};
 
 /// Octets of a row.
 pub const ROW_OCTETS: u64 = 64;
 /// How many entries one page may look at.
 pub const SCAN_ENTRIES_MAX: usize = 20_000;
-/// Rows of a chain that are read in the time of one leaf.
-const CHAIN_STEPS: usize = 8;
 
 /// One row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,27 @@ impl Rows {
         }
     }
 
+    /// Reads so many rows from one on.
+    pub(in crate::store) fn read_block(&self, first: u64, count: u64, block: &mut Vec<u8>) -> Read<()> {
+        let octets = usize::try_from(count * ROW_OCTETS)
+            .map_err(|_wide| StoreError::Corrupt(format!("{count} index rows were asked for at once")))?;
+        block.resize(octets, 0);
+        match self.rows.file.read_exact_at(block, first * ROW_OCTETS) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(StoreError::Corrupt(format!("the index rows from entry {first} on are missing")))
+            }
+            read => Ok(read?),
+        }
+    }
+
+    /// A row in a block that begins with another.
+    pub(in crate::store) fn row_in(block: &[u8], index: u64, first: u64) -> Read<Row> {
+        let (rows, _rest) = block.as_chunks::<64>();
+        let row = usize::try_from(index - first).ok().and_then(|position| rows.get(position));
+        row.and_then(Row::decode)
+            .ok_or_else(|| StoreError::Corrupt(format!("the index row of entry {index} is damaged")))
+    }
+
     /// Writes rows one after another, from an entry on.
     pub fn write(&self, first: u64, rows: &[Row]) -> Result<(), StoreError> {
         let octets: Vec<u8> = rows.iter().flat_map(Row::encode).collect();
@@ -134,16 +156,6 @@ pub struct Finder<'f, K: Kv + ?Sized> {
     pub scan_max: usize,
 }
 
-/// Where a walk begins.
-struct Start {
-    /// The first entry to look at.
-    at: Option<u64>,
-    /// Entries that were looked at to find it.
-    looked_at: usize,
-    /// Where to go on, if looking for it took too long.
-    cut_at: Option<u64>,
-}
-
 impl<K: Kv + ?Sized> Finder<'_, K> {
     /// The exact octets of a leaf.
     pub fn leaf(&self, index: u64) -> Read<Vec<u8>> {
@@ -152,32 +164,45 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
 
     /// A page of entries, newest first.
     pub fn find(&self, query: &EntryQuery) -> Read<EntryPage> {
+        Ok(self.find_at_cost(query)?.0)
+    }
+
+    /// The same, and what it cost.
+    fn find_at_cost(&self, query: &EntryQuery) -> Read<(EntryPage, walk::Cost)> {
         let (low, high) = self.bounds(query)?;
-        let chain = chain_for(query);
-        let mut page = EntryPage { entries: Vec::new(), next_before: None, total: self.total(query, chain.as_ref())? };
-        let start = match chain {
-            Some((chain, ref value)) => self.enter_chain(chain, value, low, high)?,
-            None => Start { at: high.checked_sub(1), looked_at: 0, cut_at: None },
-        };
-        page.next_before = start.cut_at;
-        let (mut at, mut looked_at) = (start.at, start.looked_at);
-        while let Some(index) = at.filter(|&index| index >= low) {
-            if page.entries.len() == query.limit || looked_at >= self.scan_max {
-                page.next_before = Some(index + 1);
-                break;
+        let (wanted, unwanted) = (wanted(query), &query.not);
+        let members = |filter: &EntryUnlike| Members::fitting(self.kv, filter);
+        let required = wanted.iter().map(members).filter_map(Result::transpose).collect::<Read<Vec<_>>>()?;
+        let forbidden = unwanted.iter().map(members).filter_map(Result::transpose).collect::<Read<Vec<_>>>()?;
+        let total = self.total(query, (low, high), &required, &forbidden)?;
+        let mut page = EntryPage { entries: Vec::new(), next_before: None, total };
+        let most = self.scan_max as u64 * LEAF_ROWS;
+        let mut walk = Walk::new((required, forbidden), (low, high), RowReader::new(self.rows, self.size), most);
+        loop {
+            let wanted = query.limit.saturating_sub(page.entries.len());
+            let (mut places, mut end) = (Vec::with_capacity(wanted), None);
+            while places.len() < wanted.max(1) && end.is_none() {
+                match walk.next()? {
+                    // The page is full: the next one begins here.
+                    Next::Entry(index) if wanted == 0 => end = Some(Some(index + 1)),
+                    Next::Entry(index) => places.push((index, walk.rows.row(index)?.place)),
+                    Next::End => end = Some(None),
+                    Next::Cut(below) => end = Some(Some(below)),
+                }
             }
-            looked_at += 1;
-            let row = self.rows.row(index)?;
-            let leaf = self.journal.leaf(index, row.place)?;
-            if matches(query, &leaf)? {
-                page.entries.push(FoundEntry { index, leaf_hash: leaf_hash(&leaf), leaf });
+            self.journal.will_need(&places);
+            for (index, place) in places {
+                walk.rows.cost.leaves += 1;
+                let leaf = self.journal.leaf(index, place)?;
+                if matches(query, &leaf)? {
+                    page.entries.push(FoundEntry { index, leaf_hash: leaf_hash(&leaf), leaf });
+                }
             }
-            at = match &chain {
-                Some((chain, _value)) => row.before[column(*chain)],
-                None => index.checked_sub(1),
-            };
+            if let Some(next_before) = end {
+                page.next_before = next_before;
+                return Ok((page, walk.rows.cost));
+            }
         }
-        Ok(page)
     }
 
     /// The lowest index that may match, and the one behind the highest.
@@ -193,49 +218,36 @@ impl<K: Kv + ?Sized> Finder<'_, K> {
         Ok((low, high))
     }
 
-    /// The newest entry of a chain between two indices.
-    ///
-    /// Looked for from two sides at once, down the chain from its end and down the log from the index: a chain with many
-    /// entries above the index has one close below it, and one with none close below it has few above. Where both are far
-    /// (many above, none for long below) it is given up after as many entries as a page may look at, and the next page goes
-    /// on from there.
-    fn enter_chain(&self, chain: Chain, value: &str, low: u64, high: u64) -> Read<Start> {
-        let found = |at, looked_at| Ok(Start { at, looked_at, cut_at: None });
-        let mut at = head(self.kv, chain, value)?.map(|head| head.last);
-        if high < self.size && at.is_some_and(|index| index >= high) && in_chain(chain, value, &self.leaf(high)?)? {
-            return found(self.rows.row(high)?.before[column(chain)], 1);
-        }
-        let mut below = high;
-        for looked_at in 0..self.scan_max {
-            for _ in 0..CHAIN_STEPS {
-                let Some(index) = at.filter(|&index| index >= high) else { return found(at, looked_at) };
-                at = self.rows.row(index)?.before[column(chain)];
-            }
-            let Some(index) = below.checked_sub(1).filter(|&index| index >= low) else { return found(None, looked_at) };
-            if in_chain(chain, value, &self.leaf(index)?)? {
-                return found(Some(index), looked_at + 1);
-            }
-            below = index;
-        }
-        Ok(Start { at: None, looked_at: self.scan_max, cut_at: Some(below) })
+    /// How many match, where the ends of the chains say it.
+    fn total(
+        &self,
+        query: &EntryQuery,
+        (low, high): (u64, u64),
+        required: &[Members<'_, K>],
+        forbidden: &[Members<'_, K>],
+    ) -> Read<Option<u64>> {
+        let is_bounded = query.after.is_some() || query.since_ms.is_some() || query.until_ms.is_some();
+        Ok(match (wanted(query).len(), query.not.len(), required, forbidden) {
+            (0, 0, ..) if is_bounded => query.before.is_none().then(|| high.saturating_sub(low)),
+            _ if is_bounded => None,
+            (0, 0, ..) => Some(self.size),
+            (1, 0, [members], _) if members.is_exact => Some(members.count()),
+            (0, 1, _, [members]) if members.is_exact => Some(self.size.saturating_sub(members.count())),
+            _ => None,
+        })
     }
+}
 
-    fn total(&self, query: &EntryQuery, chain: Option<&(Chain, String)>) -> Read<Option<u64>> {
-        let bounded = query.after.is_some() || query.since_ms.is_some() || query.until_ms.is_some();
-        let filters = [
-            query.actor.is_some(),
-            query.action.is_some(),
-            query.target.is_some(),
-            query.outcome.is_some(),
-            query.ip.is_some(),
-            !query.not.is_empty(),
-        ];
-        match (bounded, filters.into_iter().filter(|&set| set).count(), chain) {
-            (false, 0, _) => Ok(Some(self.size)),
-            (false, 1, Some((chain, value))) => Ok(Some(head(self.kv, *chain, value)?.map_or(0, |head| head.count))),
-            _ => Ok(None),
-        }
-    }
+/// What entries must be, filter by filter.
+fn wanted(query: &EntryQuery) -> Vec<EntryUnlike> {
+    let filters = [
+        query.actor.clone().map(EntryUnlike::Actor),
+        query.action.clone().map(EntryUnlike::Action),
+        query.target.clone().map(EntryUnlike::Target),
+        query.outcome.map(EntryUnlike::Outcome),
+        query.ip.clone().map(EntryUnlike::Ip),
+    ];
+    filters.into_iter().flatten().collect()
 }
 
 fn column(chain: Chain) -> usize {
@@ -246,18 +258,6 @@ fn column(chain: Chain) -> usize {
         Chain::Outcome => 3,
         Chain::Ip => 4,
     }
-}
-
-/// The chain that narrows a query most, and its value.
-fn chain_for(query: &EntryQuery) -> Option<(Chain, String)> {
-    let exact_action = query.action.as_ref().filter(|action| !action.ends_with(".*"));
-    let target = query.target.as_ref().and_then(|target| subject_of_id(target));
-    target
-        .map(|subject| (Chain::Target, subject))
-        .or_else(|| query.ip.clone().map(|ip| (Chain::Ip, ip)))
-        .or_else(|| query.actor.clone().filter(|actor| !actor.starts_with("usr_")).map(|actor| (Chain::Actor, actor)))
-        .or_else(|| exact_action.cloned().map(|action| (Chain::Action, action)))
-        .or_else(|| query.outcome.map(|outcome| (Chain::Outcome, outcome.as_str().to_owned())))
 }
 
 /// The subject of a target: what its `prev` chain is about. Versions, files and aliases count as their model.
@@ -271,32 +271,14 @@ pub fn actor_name(actor: &Actor) -> &str {
     actor.name.as_deref().unwrap_or(&actor.id)
 }
 
-/// The subject of an id whose shape tells its kind.
-fn subject_of_id(id: &str) -> Option<String> {
-    if id.starts_with("usr_") {
-        Some(subject("user", id))
-    } else {
-        id.parse::<ModelId>().ok().map(|model| subject("model", &model.to_string()))
-    }
-}
-
-/// Whether an entry is in a chain.
-fn in_chain(chain: Chain, value: &str, leaf: &[u8]) -> Read<bool> {
-    let entry = parse(leaf)?;
-    Ok(match chain {
-        Chain::Target => entry.target.is_some_and(|target| subject(&target.kind, &target.id) == value),
-        Chain::Actor => actor_name(&entry.actor) == value,
-        Chain::Action => entry.action.as_str() == value,
-        Chain::Outcome => entry.outcome.as_str() == value,
-        Chain::Ip => entry.req.and_then(|request| request.ip).as_deref() == Some(value),
-    })
-}
-
 fn parse(leaf: &[u8]) -> Read<Entry> {
     Entry::parse(leaf).map_err(|error| StoreError::Corrupt(format!("a leaf can't be read: {error}")))
 }
 
 fn matches(query: &EntryQuery, leaf: &[u8]) -> Read<bool> {
+    if wanted(query).is_empty() && query.not.is_empty() {
+        return Ok(true);
+    }
     let entry = parse(leaf)?;
     let is_action = |wanted: &String| match wanted.strip_suffix('*') {
         Some(prefix) => entry.action.as_str().starts_with(prefix),
@@ -328,7 +310,7 @@ mod tests {
     use common::audit::{Action, Actor, ActorKind, Outcome, Target};
 
     use crate::store::sled::{SledOptions, SledStore};
-    use crate::store::{Decide, Decision, Draft, Entries, EntryQuery, Store};
+    use crate::store::{Decide, Decision, Draft, Entries, EntryQuery, EntryUnlike, Store};
 
     fn entry(actor: &'static str, outcome: Outcome) -> Decide {
         Box::new(move |_records, _moment| {
@@ -401,5 +383,131 @@ mod tests {
             }
         }
         runtime.block_on(store.close());
+    }
+
+    /// A log with so many entries by a pattern: what is rare happens three times.
+    fn filled(dir: &std::path::Path, entries: u64) -> SledStore {
+        let options = SledOptions::new(&dir.join("data"), &dir.join("keys"), "test.example/log");
+        let store = SledStore::open(&options).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let number = |number: u64| {
+            let is_rare = number % (entries / 3) == entries / 6;
+            let (actor, outcome) = match number {
+                _ if is_rare => ("rose", Outcome::Error),
+                _ if number.is_multiple_of(7) => ("carol", Outcome::Denied),
+                _ if number.is_multiple_of(2) => ("ana", Outcome::Ok),
+                _ => ("bob", Outcome::Ok),
+            };
+            store.commit(entry(actor, outcome))
+        };
+        for begin in (0..entries).step_by(1000) {
+            let some = (begin..(begin + 1000).min(entries)).map(number);
+            for done in runtime.block_on(futures_util::future::join_all(some)) {
+                done.unwrap();
+            }
+        }
+        store
+    }
+
+    fn queries(size: u64) -> Vec<(String, EntryQuery)> {
+        let any = EntryQuery { limit: 50, ..EntryQuery::default() };
+        let actor = |name: &str| EntryQuery { actor: Some(name.to_owned()), ..any.clone() };
+        let action = |name: &str| EntryQuery { action: Some(name.to_owned()), ..any.clone() };
+        let unlike = |unlike: EntryUnlike| EntryQuery { not: vec![unlike], ..any.clone() };
+        let filters = [
+            ("all", any.clone()),
+            ("actor of many", actor("ana")),
+            ("actor of few", actor("rose")),
+            ("actor of none", actor("nobody")),
+            ("outcome of few", EntryQuery { outcome: Some(Outcome::Error), ..any.clone() }),
+            ("action", action("model.read")),
+            ("actions", action("model.*")),
+            ("actions of few", action("log.*")),
+            ("actions of none", action("user.*")),
+            ("target", EntryQuery { target: Some("m".to_owned()), ..any.clone() }),
+            ("target of none", EntryQuery { target: Some("none".to_owned()), ..any.clone() }),
+            ("ip of none", EntryQuery { ip: Some("192.0.2.1".to_owned()), ..any.clone() }),
+            ("many and few", EntryQuery { outcome: Some(Outcome::Error), ..action("model.read") }),
+            ("few and none", EntryQuery { outcome: Some(Outcome::Denied), ..actor("rose") }),
+            ("not many", unlike(EntryUnlike::Actor("nobody".to_owned()))),
+        ];
+        let with_ends = |(name, query): &(&str, EntryQuery)| {
+            [
+                (format!("{name}, newest"), query.clone()),
+                (format!("{name}, inside"), EntryQuery { before: Some(size / 2), ..query.clone() }),
+                (format!("{name}, oldest"), EntryQuery { before: Some(size / 10), ..query.clone() }),
+            ]
+        };
+        filters.iter().flat_map(with_ends).collect()
+    }
+
+    /// A hundred times as many entries, and a page costs as much, but for the way into a chain from its nearest mark.
+    #[test]
+    fn a_page_looks_at_no_more_of_a_larger_log() {
+        let costs = |entries: u64| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = filled(dir.path(), entries);
+            let finder = store.view().finder_of_at_most(super::SCAN_ENTRIES_MAX);
+            let costs: Vec<_> = queries(entries)
+                .into_iter()
+                .map(|(name, query)| (name, finder.find_at_cost(&query).unwrap().1))
+                .collect();
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
+            costs
+        };
+        for ((name, small), (_, large)) in costs(200).into_iter().zip(costs(20_000)) {
+            // Shown with --nocapture.
+            println!("{name}: {small:?}, then {large:?}");
+            assert!(large.leaves <= small.leaves.max(51), "{name}: {small:?}, then {large:?}");
+            assert!(large.rows <= small.rows.max(102) + 300, "{name}: {small:?}, then {large:?}");
+            assert!(large.lookups <= small.lookups + 2, "{name}: {small:?}, then {large:?}");
+        }
+    }
+
+    /// Whatever is asked for, page by page, is what a look at each leaf finds.
+    #[test]
+    fn pages_hold_what_matches() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(dir.path(), 500);
+        let view = store.view();
+        let leaves: Vec<Vec<u8>> = (0..view.size()).map(|index| view.leaf(index).unwrap().unwrap()).collect();
+        let mut queries = queries(view.size());
+        for (name, query) in queries.clone() {
+            for (what, unlike) in [
+                ("actor", EntryUnlike::Actor("ana".to_owned())),
+                ("actions", EntryUnlike::Action("model.*".to_owned())),
+                ("outcome", EntryUnlike::Outcome(Outcome::Ok)),
+                ("id", EntryUnlike::Actor("usr_ana".to_owned())),
+            ] {
+                let not = query.not.iter().cloned().chain([unlike]).collect();
+                queries.push((format!("{name}, not {what}"), EntryQuery { not, ..query.clone() }));
+            }
+        }
+        for (name, query) in queries {
+            let fits = |(index, leaf): (usize, &Vec<u8>)| {
+                let index = index as u64;
+                let is_below = query.before.is_none_or(|before| index < before);
+                (is_below && super::matches(&query, leaf).unwrap()).then_some(index)
+            };
+            let wanted: Vec<u64> = leaves.iter().enumerate().rev().filter_map(fits).collect();
+            for scan_max in [30, super::SCAN_ENTRIES_MAX] {
+                let finder = view.finder_of_at_most(scan_max);
+                let (mut asked, mut found) = (query.clone(), Vec::new());
+                loop {
+                    let page = finder.find(&asked).unwrap();
+                    if asked.before.is_none()
+                        && let Some(total) = page.total
+                    {
+                        assert_eq!(total, wanted.len() as u64, "{name}");
+                    }
+                    found.extend(page.entries.iter().map(|found| found.index));
+                    let Some(next) = page.next_before else { break };
+                    assert!(asked.before.is_none_or(|before| next < before), "{name}: a page leads back to {next}");
+                    asked.before = Some(next);
+                }
+                assert_eq!(found, wanted, "{name}, {scan_max}");
+            }
+        }
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
     }
 }

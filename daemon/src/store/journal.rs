@@ -222,6 +222,16 @@ impl JournalReader {
         found.cloned().ok_or_else(|| StoreError::Corrupt(format!("no journal file has entry {index}")))
     }
 
+    /// Says that records will be read soon, so that a disk fetches them side by side and not one after another.
+    pub fn will_need(&self, places: &[(u64, Place)]) {
+        for (index, place) in places {
+            // What is wrong is told when it is read.
+            if let Ok(segment) = self.segment(*index) {
+                segment.file.will_need(place.offset, place.octets.into());
+            }
+        }
+    }
+
     /// The leaf of a record, its CRC checked.
     pub fn leaf(&self, index: u64, place: Place) -> Result<Vec<u8>, StoreError> {
         let (mut record, leaf_octets) = self.record(index, place)?;

@@ -13,7 +13,9 @@
 //! | `n` | folded model name | model id |
 //! | `r` | changed at, model id | – |
 //! | `t` | tag key, 0, tag value, 0, folded model name | model id |
-//! | `T` | tag key, 0, tag value | how many models have it that are neither deleted nor purged |
+//! | `t` | 1, facet, 0, value, 0, folded model name | model id: what [`facets`] says of it, found as tags are |
+//! | `T` | tag or facet as in `t`, or an element type | how many models have it that are neither deleted nor purged |
+//! | `X` | where a block of folded names begins | which texts its models may have (`view/search.rs`) |
 //! | `x` | restorable until, model id | – |
 //! | `v` | model id, version | `VersionRecord` |
 //! | `d` | digest, model id, version | – |
@@ -24,6 +26,7 @@
 //! | `i` | idempotency key | `IdempotencyRecord` |
 //! | `I` | at, idempotency key | – |
 //! | `h` | chain, value | [`Head`] |
+//! | `e` | chain, octets of the value, value, entry index | – : every 256th entry of a chain |
 //! | `c` | – | `Counters` |
 //! | `k` | – | `LogKeysRecord` |
 //! | `R` | – | `RulesetRecord` |
@@ -49,7 +52,7 @@
 //! | `f` | `m`, model id | `UsageRecord` of the model's versions |
 //! | `Y` | name of a rule | `RetentionRuleRecord` |
 //! | `y` | restorable until, model id, version | – : deleted versions |
-//! | `e` | feature, 0, model id | – : models with a version that is not deleted and has this feature (`view/features.rs`) |
+//! | `V` | feature, 0, model id | – : models with a version that is not deleted and has this feature (`view/features.rs`) |
 //! | `B` | feature | how many of those models are neither deleted nor purged |
 //! | `p` | model id, feature | how many versions of the model that are not deleted have it |
 //! | `z` | – | [`Applied`] |
@@ -57,8 +60,9 @@
 //! Numbers in keys are big-endian, so that keys sort as they do.
 
 mod features;
+mod search;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 
 use common::api::State;
@@ -79,9 +83,13 @@ use crate::store::records::{
 use crate::store::{ModelPage, ModelQuery, ModelSort, ModelUnlike, Moment, Read, Records, StoreError, VersionKey};
 
 /// How many rows one page may look at.
-pub const SCAN_ROWS_MAX: usize = 20_000;
+pub const SCAN_ROWS_MAX: usize = 5_000;
 /// How many rows are looked at to say how many match in all, where no counter says it.
-const COUNT_ROWS_MAX: usize = 5_000;
+const COUNT_ROWS_MAX: usize = 1_000;
+/// Keys that are looked at in the time of one record.
+const RECORD_KEYS: usize = 16;
+/// Ids of models that are held while a page is found: 16 octets each, and some for the set.
+const KNOWN_IDS_MAX: usize = 20_000;
 /// Models of a tag that are read and sorted, rather than looked for in an order by time.
 const SORTED_ROWS_MAX: usize = 1_000;
 /// How long an idempotency key is remembered, in milliseconds: 24 hours.
@@ -164,15 +172,87 @@ fn model_id(octets: &[u8]) -> Read<ModelId> {
     Ok(ModelId::from_u128(u128::from_be_bytes(octets)))
 }
 
-fn head_key(chain: Chain, value: &str) -> Vec<u8> {
-    let octet = match chain {
+fn chain_octet(chain: Chain) -> u8 {
+    match chain {
         Chain::Target => b't',
         Chain::Actor => b'a',
         Chain::Action => b'c',
         Chain::Outcome => b'o',
         Chain::Ip => b'i',
-    };
-    key(b'h', &[&[octet], value.as_bytes()])
+    }
+}
+
+fn head_key(chain: Chain, value: &str) -> Vec<u8> {
+    key(b'h', &[&[chain_octet(chain)], value.as_bytes()])
+}
+
+/// Entries of a chain from one mark to the next.
+const MARK_EACH: u64 = 256;
+
+/// Where the marks of a chain are: by them a chain is entered anywhere.
+fn mark_key(chain: Chain, value: &str, index: Option<u64>) -> Vec<u8> {
+    // Octets of a value are bounded by those of a leaf.
+    let octets = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let index = index.map(u64::to_be_bytes);
+    let index = index.as_ref().map_or(&[][..], |index| &index[..]);
+    key(b'e', &[&[chain_octet(chain)], &octets, value.as_bytes(), index])
+}
+
+/// The oldest mark of a chain that is not below an index.
+pub fn chain_mark(kv: &(impl Kv + ?Sized), chain: Chain, value: &str, index: u64) -> Read<Option<u64>> {
+    let to = prefix_end(&mark_key(chain, value, None));
+    let from = Bound::Included(mark_key(chain, value, Some(index)));
+    let Some((at, _nothing)) = kv.range(from, to, false).next().transpose()? else { return Ok(None) };
+    let octets = at.last_chunk::<8>();
+    octets
+        .map(|octets| Some(u64::from_be_bytes(*octets)))
+        .ok_or_else(|| StoreError::Corrupt("the mark of a chain in the view is too short".to_owned()))
+}
+
+/// The values of a chain that begin so; none where there are more than `most`.
+pub fn heads_with_prefix(
+    kv: &(impl Kv + ?Sized),
+    chain: Chain,
+    prefix: &str,
+    most: usize,
+) -> Read<Option<Vec<String>>> {
+    let mut values = Vec::new();
+    for pair in prefixed(kv, &head_key(chain, prefix), false) {
+        if values.len() == most {
+            return Ok(None);
+        }
+        values.push(text_of(pair?.0.get(2..))?);
+    }
+    Ok(Some(values))
+}
+
+/// The kinds of subjects that the log has entries of; none where there are more than `most`.
+pub fn subject_kinds(kv: &(impl Kv + ?Sized), most: usize) -> Read<Option<Vec<String>>> {
+    let all = head_key(Chain::Target, "");
+    let mut kinds = Vec::new();
+    let mut from = Bound::Included(all.clone());
+    while let Some(pair) = kv.range(from, prefix_end(&all), false).next() {
+        if kinds.len() == most {
+            return Ok(None);
+        }
+        let subject = text_of(pair?.0.get(2..))?;
+        let kind = subject.split('/').next().unwrap_or_default().to_owned();
+        // What stands behind a slash, in the order of octets.
+        from = Bound::Included(head_key(Chain::Target, &format!("{kind}0")));
+        kinds.push(kind);
+    }
+    Ok(Some(kinds))
+}
+
+fn text_of(octets: Option<&[u8]>) -> Read<String> {
+    let text = octets.and_then(|octets| std::str::from_utf8(octets).ok());
+    text.map(str::to_owned).ok_or_else(|| StoreError::Corrupt("a chain's key in the view is no text".to_owned()))
+}
+
+/// The name of the user who has an id.
+pub fn user_name(kv: &(impl Kv + ?Sized), id: &str) -> Read<Option<String>> {
+    let name = kv.get(&key(b'U', &[id.as_bytes()]))?;
+    name.map(|name| text_of(Some(&name))).transpose()
 }
 
 /// The end of a chain.
@@ -208,6 +288,9 @@ pub fn advance_head(overlay: &mut Overlay<'_>, chain: Chain, value: &str, index:
     let before: Option<Head> = record(overlay, &key)?;
     let head = Head { last: index, count: before.map_or(0, |head| head.count) + 1 };
     overlay.put(key, encode(&head)?);
+    if head.count.is_multiple_of(MARK_EACH) {
+        overlay.put(mark_key(chain, value, Some(index)), Vec::new());
+    }
     Ok(before.map(|head| head.last))
 }
 
@@ -413,21 +496,91 @@ fn put_model(overlay: &mut Overlay<'_>, model: &ModelRecord, counts: &mut Counte
         overlay.put(at, if named { id(model.id).to_vec() } else { Vec::new() });
     }
     overlay.put(at, encode(model)?);
-    Ok(())
+    search::index_text(overlay, old.as_ref(), model)
 }
 
-fn live_tags(model: &ModelRecord) -> impl Iterator<Item = (&String, &String)> {
-    model.tags.iter().filter(|_tag| is_live(model))
+/// What else models are found by, as if it were tags. No tag's key has the octet 1. What most models are has none: available,
+/// and clean.
+fn facets(model: &ModelRecord) -> Vec<(&'static str, String)> {
+    let mut facets: Vec<_> = model.aliases.keys().map(|alias| (ALIAS, alias.to_string())).collect();
+    let state = shown_state(model);
+    if state != State::Available {
+        facets.push((STATE, facet_of_state(state).to_owned()));
+    }
+    if let Some(latest) = &model.latest {
+        facets.push((FORMAT, latest.format.clone()));
+        facets.push((UPLOADER, latest.uploader.clone()));
+        facets.extend(latest.verdict.clone().filter(|verdict| verdict != CLEAN).map(|verdict| (VERDICT, verdict)));
+    }
+    facets
 }
 
-/// Counts a model under the tags it gained, and no longer under those it lost.
+const ALIAS: &str = "\u{1}alias";
+const STATE: &str = "\u{1}state";
+const FORMAT: &str = "\u{1}format";
+const UPLOADER: &str = "\u{1}uploader";
+const VERDICT: &str = "\u{1}verdict";
+const DTYPE: &str = "\u{1}dtype";
+/// The verdict that is no facet.
+const CLEAN: &str = "clean";
+
+fn facet_of_state(state: State) -> &'static str {
+    match state {
+        State::Available => "available",
+        State::Quarantined => "quarantined",
+        State::Deprecated => "deprecated",
+        State::Deleted => "deleted",
+    }
+}
+
+/// The state that rows show: a model without versions is there and empty.
+fn shown_state(model: &ModelRecord) -> State {
+    match &model.latest {
+        _ if model.deleted.is_some() => State::Deleted,
+        Some(latest) => latest.state,
+        None => State::Available,
+    }
+}
+
+/// Tags and facets.
+fn marks(model: &ModelRecord) -> Vec<(String, String)> {
+    let tags = model.tags.iter().map(|(tag, value)| (tag.clone(), value.clone()));
+    tags.chain(facets(model).into_iter().map(|(facet, value)| (facet.to_owned(), value))).collect()
+}
+
+/// What models are counted by: tags and facets, and element types, by which none is found.
+fn counted(model: &ModelRecord) -> BTreeSet<(String, String)> {
+    let dtypes = model.latest.iter().flat_map(|latest| &latest.dtypes);
+    let dtypes = dtypes.map(|dtype| (DTYPE.to_owned(), dtype.to_ascii_lowercase()));
+    marks(model).into_iter().chain(dtypes).collect()
+}
+
+/// The tags and facets that all rows of a query have.
+fn marks_wanted(query: &ModelQuery) -> Vec<(String, String)> {
+    let facet = |facet: &str, value: Option<String>| value.map(|value| (facet.to_owned(), value));
+    let facets = [
+        facet(
+            STATE,
+            query.state.filter(|state| *state != State::Available).map(|state| facet_of_state(state).to_owned()),
+        ),
+        facet(FORMAT, query.format.clone()),
+        facet(UPLOADER, query.uploader.clone()),
+        facet(VERDICT, query.verdict.clone().filter(|verdict| verdict != CLEAN)),
+        facet(ALIAS, query.alias.as_ref().map(Alias::to_string)),
+    ];
+    // Whoever doesn't see all models must not be told by the size of a page, or by its total, what the others are.
+    let facets = facets.into_iter().flatten().filter(|_facet| query.names.is_none());
+    query.tags.iter().cloned().chain(facets).collect()
+}
+
+/// Counts a model under the tags and facets it gained, and no longer under those it lost.
 fn count_tags(overlay: &mut Overlay<'_>, old: Option<&ModelRecord>, new: &ModelRecord) -> Read<()> {
-    let before: BTreeSet<_> = old.into_iter().flat_map(live_tags).collect();
-    let after: BTreeSet<_> = live_tags(new).collect();
-    for (tag, value) in before.symmetric_difference(&after) {
+    let before: BTreeSet<_> = old.filter(|old| is_live(old)).map(counted).unwrap_or_default();
+    let after: BTreeSet<_> = if is_live(new) { counted(new) } else { BTreeSet::new() };
+    for mark @ (tag, value) in before.symmetric_difference(&after) {
         let at = tag_count_key(tag, value);
         let count: u64 = record(overlay, &at)?.unwrap_or_default();
-        let count = if after.contains(&(*tag, *value)) { count + 1 } else { count.saturating_sub(1) };
+        let count = if after.contains(mark) { count + 1 } else { count.saturating_sub(1) };
         if count == 0 {
             overlay.delete(at);
         } else {
@@ -448,7 +601,7 @@ fn model_index(model: &ModelRecord) -> Vec<Vec<u8>> {
     }
     let name = model.name.folded();
     let mut keys = vec![key(b'n', &[name.as_bytes()]), key(b'r', &[&time(model.updated_at_ms), &id(model.id)])];
-    for (tag, value) in &model.tags {
+    for (tag, value) in marks(model) {
         keys.push(key(b't', &[tag.as_bytes(), b"\0", value.as_bytes(), b"\0", name.as_bytes()]));
     }
     if let Some(deletion) = &model.deleted {
@@ -867,6 +1020,17 @@ fn holder_at(octets: &[u8]) -> Read<(ModelId, Version)> {
     Ok((model_id(model)?, Version::try_from(number).map_err(|_zero| bad_digest_key())?))
 }
 
+/// A tag or facet.
+struct Mark {
+    prefix: Vec<u8>,
+    /// How many models have it.
+    count: u64,
+}
+
+fn value_of(pair: Read<(sled::IVec, sled::IVec)>) -> Read<sled::IVec> {
+    Ok(pair?.1)
+}
+
 /// A model and its key in the order that was asked for.
 type KeyedModel = (Vec<u8>, ModelRecord);
 
@@ -883,20 +1047,57 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
     }
 }
 
-/// Models in an order, each with its place in it, which is what a page's `next` says.
-type Rows<'a> = Box<dyn Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + 'a>;
+/// Models in an order, each with its place in it, which is what a page's `next` says; none is one that was told not to match
+/// by its key alone.
+type Rows<'a> = Box<dyn Iterator<Item = Read<(Vec<u8>, Option<ModelRecord>)>> + 'a>;
 
 impl<K: Kv + ?Sized> KvRecords<'_, K> {
     /// The models that a query has to look at, in its order.
     fn rows(&self, query: &ModelQuery) -> Read<Rows<'_>> {
-        if let Some(rows) = self.sorted_rows(query)? {
-            return Ok(Box::new(rows.into_iter().map(Ok)));
+        let (by_name, down) = match query.sort {
+            ModelSort::NameUp => (true, false),
+            ModelSort::NameDown => (true, true),
+            ModelSort::UpdatedUp | ModelSort::CreatedUp => (false, false),
+            ModelSort::UpdatedDown | ModelSort::CreatedDown => (false, true),
+        };
+        let down = down != query.backward;
+        let mark = self.rarest_mark(query)?;
+        let is_rare = mark.as_ref().is_some_and(|mark| mark.count <= SORTED_ROWS_MAX as u64);
+        let sought = query.text.as_deref().and_then(search::wanted).filter(|_sought| !is_rare && query.names.is_none());
+        if !by_name {
+            let found = match (&mark, sought) {
+                (Some(mark), _) if is_rare => {
+                    self.sorted_rows(query, down, prefixed(self.0, &mark.prefix, false).map(value_of))?
+                }
+                (_, Some(sought)) => {
+                    self.sorted_rows(query, down, search::candidates(self.0, sought, None, false)?.map(value_of))?
+                }
+                _ => None,
+            };
+            if let Some(rows) = found {
+                return Ok(Box::new(rows.into_iter().map(|(place, model)| Ok((place, Some(model))))));
+            }
+        } else if let Some(sought) = sought {
+            let pairs = search::candidates(self.0, sought, query.after.as_deref(), down)?;
+            return Ok(Box::new(pairs.map(|pair| {
+                let (at, value) = pair?;
+                Ok((at.get(1..).unwrap_or_default().to_vec(), Some(self.model_at(&value)?)))
+            })));
         }
         if let Some(places) = self.featured_places(query)? {
-            return Ok(Box::new(places.into_iter().map(|(place, of)| Ok((place, self.model_at(&id(of))?)))));
+            return Ok(Box::new(places.into_iter().map(|(place, of)| Ok((place, Some(self.model_at(&id(of))?))))));
         }
-        let (prefix, down) = index_for(query);
-        let down = down != query.backward;
+        // By time, of a tag that some have: those that have it are told by their ids, before their records are read.
+        let ids = match &mark {
+            Some(mark) if !by_name && query.names.is_none() && self.is_some_of(mark, query.limit)? => {
+                self.ids_of(mark)?
+            }
+            Some(_) | None => None,
+        };
+        let prefix = match mark {
+            Some(mark) if by_name => mark.prefix,
+            Some(_) | None => index_for(query).0,
+        };
         if let (b"n", Some(within)) = (&prefix[..], query.names.as_ref().and_then(|names| names.within.clone())) {
             return Ok(Box::new(self.named_within(within, query.after.as_deref(), down)));
         }
@@ -907,14 +1108,88 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         };
         Ok(Box::new(self.0.range(from, to, down).map(move |pair| {
             let (at, value) = pair?;
+            let place = at[prefix.len()..].to_vec();
+            let one = at.last_chunk::<16>();
+            if ids.as_ref().is_some_and(|ids| one.is_none_or(|one| !ids.contains(one))) {
+                return Ok((place, None));
+            }
             let model = match prefix.first() {
                 Some(b'm') => decode(&value)?,
                 Some(b'r') => self.model_at(at.get(9..).unwrap_or_default())?,
-                Some(b'e') => self.model_at(at.get(prefix.len()..).unwrap_or_default())?,
+                Some(b'V') => self.model_at(at.get(prefix.len()..).unwrap_or_default())?,
                 _ => self.model_at(&value)?,
             };
-            Ok((at[prefix.len()..].to_vec(), model))
+            Ok((place, Some(model)))
         })))
+    }
+
+    /// Whether it costs less to read all ids of a tag or facet than the records of a page's worth of others.
+    fn is_some_of(&self, mark: &Mark, limit: usize) -> Read<bool> {
+        let others = self.counters()?.models.saturating_mul(limit as u64).saturating_mul(RECORD_KEYS as u64);
+        Ok(mark.count <= KNOWN_IDS_MAX as u64 && mark.count.saturating_mul(mark.count) <= others)
+    }
+
+    /// The ids of the models that have a tag or facet; none where they are too many.
+    fn ids_of(&self, mark: &Mark) -> Read<Option<HashSet<[u8; 16]>>> {
+        let mut ids = HashSet::new();
+        for pair in prefixed(self.0, &mark.prefix, false) {
+            if ids.len() == KNOWN_IDS_MAX {
+                return Ok(None);
+            }
+            ids.insert(id(model_id(&pair?.1)?));
+        }
+        Ok(Some(ids))
+    }
+
+    /// Whether counters say that no model matches.
+    fn is_void(&self, query: &ModelQuery) -> Read<bool> {
+        // Deleted models are not counted, and models out of sight are.
+        if query.state == Some(State::Deleted) || query.names.is_some() {
+            return Ok(false);
+        }
+        for (tag, value) in marks_wanted(query) {
+            if self.tagged(&tag, &value)? == 0 {
+                return Ok(true);
+            }
+        }
+        for feature in &query.features {
+            if features::count(self.0, feature)? == 0 {
+                return Ok(true);
+            }
+        }
+        for dtype in &query.dtypes {
+            if self.tagged(DTYPE, &dtype.to_ascii_lowercase())? == 0 {
+                return Ok(true);
+            }
+        }
+        let all = self.counters()?.models;
+        for unlike in &query.not {
+            let of = match unlike {
+                ModelUnlike::Tag(tag, value) => self.tagged(tag, value)?,
+                ModelUnlike::Format(format) => self.tagged(FORMAT, format)?,
+                ModelUnlike::Uploader(by) => self.tagged(UPLOADER, by)?,
+                ModelUnlike::Alias(alias) => self.tagged(ALIAS, alias.as_str())?,
+                ModelUnlike::State(_) | ModelUnlike::Verdict(_) => 0,
+            };
+            if of == all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Of the tags and facets that a query asks for, the one that the fewest models have.
+    fn rarest_mark(&self, query: &ModelQuery) -> Read<Option<Mark>> {
+        let mut rarest: Option<Mark> = None;
+        for (tag, value) in marks_wanted(query) {
+            // Deleted models are found, but not counted.
+            let count =
+                if tag == STATE && query.state == Some(State::Deleted) { 0 } else { self.tagged(&tag, &value)? };
+            if rarest.as_ref().is_none_or(|rarest| count < rarest.count) {
+                rarest = Some(Mark { prefix: tag_prefix(&tag, &value), count });
+            }
+        }
+        Ok(rarest)
     }
 
     /// Models by name, from one beginning of names to the next; `within` is in the order of names.
@@ -923,7 +1198,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         mut within: Vec<String>,
         after: Option<&[u8]>,
         down: bool,
-    ) -> impl Iterator<Item = Read<(Vec<u8>, ModelRecord)>> + '_ {
+    ) -> impl Iterator<Item = Read<(Vec<u8>, Option<ModelRecord>)>> + '_ {
         if down {
             within.reverse();
         }
@@ -945,36 +1220,30 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
         ranges.flat_map(move |(from, to)| {
             self.0.range(from, to, down).map(|pair| {
                 let (at, value) = pair?;
-                Ok((at.get(1..).unwrap_or_default().to_vec(), self.model_at(&value)?))
+                Ok((at.get(1..).unwrap_or_default().to_vec(), Some(self.model_at(&value)?)))
             })
         })
     }
 
-    /// The rows of a tag that few models have, in an order by time: the index by time knows no tags, and would be walked
-    /// from end to end for them.
-    fn sorted_rows(&self, query: &ModelQuery) -> Read<Option<Vec<KeyedModel>>> {
-        let (by_change, down) = match query.sort {
-            ModelSort::NameUp | ModelSort::NameDown => return Ok(None),
-            ModelSort::UpdatedUp => (true, false),
-            ModelSort::UpdatedDown => (true, true),
-            ModelSort::CreatedUp => (false, false),
-            ModelSort::CreatedDown => (false, true),
-        };
-        let down = down != query.backward;
-        let Some((tag, value)) = query.tags.first() else { return Ok(None) };
-        if self.tagged(tag, value)? > SORTED_ROWS_MAX as u64 {
-            return Ok(None);
-        }
+    /// Of some models those that match, in an order by time; none where they are many. The index by time knows neither tags nor
+    /// texts, and would be walked from end to end for a few.
+    fn sorted_rows(
+        &self,
+        query: &ModelQuery,
+        down: bool,
+        ids: impl Iterator<Item = Read<sled::IVec>>,
+    ) -> Read<Option<Vec<KeyedModel>>> {
+        let by_change = matches!(query.sort, ModelSort::UpdatedUp | ModelSort::UpdatedDown);
         let mut rows = Vec::new();
-        for pair in prefixed(self.0, &tag_prefix(tag, value), false) {
+        for (looked_at, at) in ids.enumerate() {
             // More than were counted: many that can be restored.
-            if rows.len() == SORTED_ROWS_MAX {
+            if rows.len() == SORTED_ROWS_MAX || looked_at == SCAN_ROWS_MAX {
                 return Ok(None);
             }
-            let model = self.model_at(&pair?.1)?;
+            let model = self.model_at(&at?)?;
             let place = if by_change { key_of_time(model.updated_at_ms, model.id) } else { id(model.id).to_vec() };
             let is_after = |after: &Vec<u8>| if down { place < *after } else { place > *after };
-            if query.after.as_ref().is_none_or(is_after) {
+            if query.after.as_ref().is_none_or(is_after) && self.fits(query, &model)? {
                 rows.push((place, model));
             }
         }
@@ -1093,19 +1362,15 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
 
     /// How many models match a query, where counters say it; else the beginning of a count.
     fn count_of(&self, query: &ModelQuery) -> Read<Count> {
-        let is_more_than_tags = query.text.is_some()
-            || query.state.is_some()
-            || query.format.is_some()
+        let is_more = query.text.is_some()
+            || query.state == Some(State::Deleted)
             || query.parameters.is_some()
             || !query.dtypes.is_empty()
-            || query.verdict.is_some()
-            || query.alias.is_some()
-            || query.uploader.is_some()
             || query.since_ms.is_some()
             || query.names.is_some()
             || !query.not.is_empty();
-        Ok(match (query.tags.as_slice(), query.features.as_slice()) {
-            _ if is_more_than_tags => Count::SoFar(0),
+        Ok(match (marks_wanted(query).as_slice(), query.features.as_slice()) {
+            _ if is_more || is_common => Count::SoFar(0),
             ([], []) => Count::Known(self.counters()?.models),
             ([(tag, value)], []) => Count::Known(self.tagged(tag, value)?),
             ([], [feature]) => Count::Known(features::count(self.0, feature)?),
@@ -1304,16 +1569,24 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
         let mut rows: Vec<KeyedModel> = Vec::new();
         let mut next = None;
         let mut last = Vec::new();
-        for (looked_at, row) in self.rows(query)?.enumerate() {
-            if looked_at == COUNT_ROWS_MAX {
+        if self.is_void(query)? {
+            let total = (!matches!(count, Count::Unasked)).then_some(0);
+            return Ok(ModelPage { models: Vec::new(), next: None, ends: None, total });
+        }
+        // In keys; a record costs as much as some of them.
+        let mut looked_at = 0;
+        for row in self.rows(query)? {
+            if looked_at >= COUNT_ROWS_MAX * RECORD_KEYS {
                 count.give_up();
             }
-            if looked_at == SCAN_ROWS_MAX {
+            if looked_at >= SCAN_ROWS_MAX * RECORD_KEYS {
                 next.get_or_insert(last);
                 break;
             }
             let (place, model) = row?;
-            if self.fits(query, &model)? {
+            looked_at += if model.is_some() { RECORD_KEYS } else { 1 };
+            let model = model.map(|model| Ok(self.fits(query, &model)?.then_some(model))).transpose()?.flatten();
+            if let Some(model) = model {
                 if rows.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
                 } else {
@@ -1575,17 +1848,12 @@ impl Count {
     }
 }
 
-/// The index to walk, by its prefix, and the direction. A tag narrows the walk where the order is by name, a feature where it is
-/// by creation.
+/// The index that has all models in an order, by its prefix, and the direction; by creation those of a feature alone.
 fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
-    let by_name = |down| match query.tags.first() {
-        Some((tag, value)) => (tag_prefix(tag, value), down),
-        None => (vec![b'n'], down),
-    };
     let by_id = || query.features.first().map_or_else(|| vec![b'm'], features::prefix);
     match query.sort {
-        ModelSort::NameUp => by_name(false),
-        ModelSort::NameDown => by_name(true),
+        ModelSort::NameUp => (vec![b'n'], false),
+        ModelSort::NameDown => (vec![b'n'], true),
         ModelSort::UpdatedUp => (vec![b'r'], false),
         ModelSort::UpdatedDown => (vec![b'r'], true),
         ModelSort::CreatedUp => (by_id(), false),
@@ -1594,12 +1862,7 @@ fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
 }
 
 fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
-    let state = if model.deleted.is_some() {
-        State::Deleted
-    } else {
-        // As rows show it: a model without versions is there and empty.
-        model.latest.as_ref().map_or(State::Available, |latest| latest.state)
-    };
+    let state = shown_state(model);
     let state_fits = match query.state {
         Some(wanted) => state == wanted,
         None => model.deleted.is_none(),
@@ -1637,6 +1900,8 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         && !query.not.iter().any(is_unlike)
 }
 
+#[cfg(test)]
+mod costs;
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -1679,7 +1944,7 @@ mod tests {
         }
     }
 
-    fn put(tree: &sled::Tree, models: impl IntoIterator<Item = ModelRecord>) {
+    pub(super) fn put(tree: &sled::Tree, models: impl IntoIterator<Item = ModelRecord>) {
         let mut overlay = Overlay::new(tree);
         let writes: Vec<Write> = models.into_iter().map(Write::PutModel).collect();
         apply(&mut overlay, &writes, Moment { index: 1, at_ms: 1 }, &mut Vec::new()).unwrap();

@@ -24,7 +24,7 @@ use super::{OpenError, SledOptions, SledStore};
 use crate::durable::Disk;
 use crate::store::check::{Checked, Listener};
 use crate::store::codec::{change_digest, decode, decode_change};
-use crate::store::entries::{Row, Rows};
+use crate::store::entries::{ROW_OCTETS, Row, Rows};
 use crate::store::journal::Scanned;
 use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::HighWaterMark;
@@ -35,14 +35,17 @@ use crate::store::sequencer::{Request, Shown, apply_record};
 use crate::store::view::{Applied, KvRecords, applied, log_keys, set_applied};
 use crate::store::{Moment, Records, StoreError};
 
-/// Entries that are applied to the rebuilt state in one batch.
-const BATCH_ENTRIES: u64 = 2048;
+/// Entries that are applied to the rebuilt state in one batch. In a large one what changes often is written once, and what is
+/// written comes in the order of the keys.
+const BATCH_ENTRIES: u64 = 16_384;
+/// Hashes and rows of the derived files that are read at once.
+const AHEAD: u64 = 4096;
 /// Keys that are compared at once. While the daemon runs, nothing is written as long as that takes.
 const RANGE_KEYS: usize = 1024;
 /// Differences of one range that are told.
 const TOLD_MAX: usize = 100;
 /// sled's cache for the rebuilt state, octets; it uses about twice as much.
-const CACHE: u64 = 16 * 1024 * 1024;
+const CACHE: u64 = 64 * 1024 * 1024;
 /// Versions that are named where something is wrong with a blob.
 const NEEDED_BY_MAX: usize = 10;
 /// What the temporary directories are called.
@@ -330,6 +333,12 @@ struct Derived {
     /// Levels that can't be read any more; told once.
     levels_lost: [bool; 64],
     rows: Option<Arc<Rows>>,
+    /// Entries that the files have in whole; 0 where that isn't known.
+    size: u64,
+    /// By level, what was read ahead of it: index of the first, hashes.
+    hashes_ahead: Vec<(u64, Vec<Hash>)>,
+    /// The same of the rows, as octets.
+    rows_ahead: (u64, Vec<u8>),
 }
 
 impl Derived {
@@ -349,26 +358,70 @@ impl Derived {
             listener.failure("entries".to_owned(), format!("{} is missing", path.display()));
             None
         };
-        Ok(Self { hashes: HashFiles::new(&Disk::default(), log_dir), levels_lost, rows })
+        let hashes = HashFiles::new(&Disk::default(), log_dir);
+        Ok(Self {
+            hashes,
+            levels_lost,
+            rows,
+            size,
+            hashes_ahead: vec![(0, Vec::new()); 64],
+            rows_ahead: (0, Vec::new()),
+        })
+    }
+
+    /// A hash of the files; many at once, for they come in order.
+    fn hash(&mut self, level: u8, index: u64) -> Result<Hash, StoreError> {
+        let end = self.size.checked_shr(level.into()).unwrap_or(0).min(index + AHEAD);
+        let Some((first, ahead)) = self.hashes_ahead.get_mut(usize::from(level)) else {
+            return self.hashes.node(level, index);
+        };
+        if !(*first..*first + ahead.len() as u64).contains(&index) {
+            *first = index;
+            // Where something is missing, each is read alone, up to that.
+            *ahead = self.hashes.nodes(level, index..end.max(index)).unwrap_or_default();
+        }
+        match usize::try_from(index - *first).ok().and_then(|position| ahead.get(position)) {
+            Some(hash) => Ok(*hash),
+            None => self.hashes.node(level, index),
+        }
+    }
+
+    /// A row of the file, in the same way.
+    fn row(&mut self, rows: &Rows, index: u64) -> Result<Row, StoreError> {
+        let (first, ahead) = &mut self.rows_ahead;
+        if !(*first..*first + ahead.len() as u64 / ROW_OCTETS).contains(&index) {
+            let count = self.size.saturating_sub(index).min(AHEAD);
+            *first = index;
+            if count == 0 || rows.read_block(index, count, ahead).is_err() {
+                ahead.clear();
+                return rows.row(index);
+            }
+        }
+        Rows::row_in(ahead, index, *first)
     }
 
     fn compare_hash(&mut self, level: u8, index: u64, hash: Hash, faults: &mut Vec<Fault>) {
-        let Some(lost) = self.levels_lost.get_mut(usize::from(level)).filter(|lost| !**lost) else { return };
+        let Some(lost) = self.levels_lost.get(usize::from(level)) else { return };
         let place = || format!("hash.{level}, hash {index} (octet {})", index * 32);
-        match self.hashes.node(level, index) {
+        if *lost {
+            return;
+        }
+        match self.hash(level, index) {
             Ok(there) if there == hash => {}
             Ok(there) => faults.push((place(), format!("is {there}, but the entries give {hash}"))),
             Err(error) => {
-                *lost = true;
+                if let Some(lost) = self.levels_lost.get_mut(usize::from(level)) {
+                    *lost = true;
+                }
                 faults.push((place(), format!("can't be read, nor what follows: {error}")));
             }
         }
     }
 
     fn compare_row(&mut self, index: u64, row: &Row, faults: &mut Vec<Fault>) {
-        let Some(rows) = &self.rows else { return };
-        let place = || format!("entries, row {index} (octet {})", index * crate::store::entries::ROW_OCTETS);
-        match rows.row(index) {
+        let Some(rows) = self.rows.clone() else { return };
+        let place = || format!("entries, row {index} (octet {})", index * ROW_OCTETS);
+        match self.row(&rows, index) {
             Ok(there) if there == *row => {}
             Ok(there) => faults.push((place(), format!("is {there:?}, but the journal gives {row:?}"))),
             Err(error @ StoreError::Corrupt(_)) => faults.push((place(), error.to_string())),
@@ -770,6 +823,7 @@ fn key_name(key: &[u8]) -> String {
         b'r' => "models by change",
         b't' => "models by tag",
         b'T' => "count of tag",
+        b'X' => "models by text",
         b'x' => "models to expire",
         b'v' => "version",
         b'd' => "holder of digest",
@@ -780,6 +834,7 @@ fn key_name(key: &[u8]) -> String {
         b'i' => "idempotency key",
         b'I' => "idempotency by time",
         b'h' => "end of chain",
+        b'e' => "mark of chain",
         b'c' => "counters",
         b'k' => "log keys",
         b'R' => "ruleset",

@@ -19,7 +19,7 @@ const LICENCES_MAX: usize = 8;
 
 /// Where a model is found by a feature.
 pub(super) fn prefix(feature: &Feature) -> Vec<u8> {
-    key(b'e', &[feature.as_str().as_bytes(), b"\0"])
+    key(b'V', &[feature.as_str().as_bytes(), b"\0"])
 }
 
 /// How many versions of a model have a feature.
