@@ -18,6 +18,7 @@ use crate::durable;
 use crate::store::StoreError;
 use crate::store::journal::{AppendError, Journal, Record, Spare};
 use crate::store::keys::KeyDir;
+use crate::store::packed::PackedTree;
 use crate::store::shared::writer::Writer;
 use crate::store::shared::{Contradiction, Head, SharedError, copy, shown};
 use crate::store::sled::state::Derived;
@@ -318,7 +319,7 @@ pub(super) fn compare_stopped(
 }
 
 /// SHA-256 over all keys and values of a state, each with its length before it.
-pub(super) fn digest(tree: &::sled::Tree) -> Result<[u8; 32], StoreError> {
+pub(super) fn digest(tree: &PackedTree) -> Result<[u8; 32], StoreError> {
     let mut hasher = Sha256::new();
     for pair in tree.iter() {
         let (key, value) = pair?;
