@@ -13,8 +13,10 @@
 
 mod block;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::IntoIter;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::iter::Peekable;
 use std::ops::{Bound, Range};
 
@@ -26,8 +28,9 @@ use crate::store::overlay::{Kv, Pairs};
 
 /// Above all keys.
 const TOP: &[u8] = &[u8::MAX];
-/// Octets of a block, above which it is split. Larger ones are fewer, but a change of one pair writes the whole block.
-const BLOCK_OCTETS_MAX: usize = 2048;
+/// Octets of a block, above which it is split. Larger ones are fewer, but a change of one pair writes the whole block: at twice
+/// the size there are half as many, and a commit writes twice as much.
+const BLOCK_OCTETS_MAX: usize = 1536;
 /// Keys that differ in so many first octets are in different blocks: what is changed by every commit is not among what isn't.
 const APART: usize = 2;
 /// A key that shares so many octets more with the one before it than with the one behind it ends a sequence.
@@ -118,9 +121,17 @@ impl PackedTree {
 
 impl Kv for PackedTree {
     fn get(&self, key: &[u8]) -> Read<Option<IVec>> {
-        let Some((_fence, octets)) = self.block_behind(Bound::Excluded(key))? else { return Ok(None) };
-        let value = find(&octets, key)?;
-        Ok(value.map(|value| octets.subslice(value.start, value.len())))
+        let hash = hash_of(key);
+        if let Some(fence) = known_fence(hash)
+            && let Some(octets) = self.tree.get(&fence)?
+            && let Some(value) = find(&octets, key)?
+        {
+            return Ok(Some(octets.subslice(value.start, value.len())));
+        }
+        let Some((fence, octets)) = self.block_behind(Bound::Excluded(key))? else { return Ok(None) };
+        let Some(value) = find(&octets, key)? else { return Ok(None) };
+        keep_fence(hash, fence);
+        Ok(Some(octets.subslice(value.start, value.len())))
     }
 
     fn range(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, down: bool) -> Pairs<'_> {
@@ -130,6 +141,44 @@ impl Kv for PackedTree {
             Box::new(Up { tree: self, blocks: None, block: None, from, to, is_past: false })
         }
     }
+}
+
+// ---- known fences ---------------------------------------------------------------------------------------------------
+
+/// How many fences a thread keeps.
+const FENCES: usize = 512;
+
+thread_local! {
+    /// Fences of blocks in which keys were found, by the keys' hashes: sled gives an item by its key for less than half of what
+    /// the first item behind a key costs. A key that is found there is where it belongs, whichever tree it is and whatever
+    /// became of the block; one that isn't is looked for as any other.
+    static KNOWN: RefCell<Vec<Option<(u64, IVec)>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn hash_of(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+fn slot_of(hash: u64) -> usize {
+    usize::try_from(hash).unwrap_or_default() % FENCES
+}
+
+fn known_fence(hash: u64) -> Option<IVec> {
+    KNOWN.with_borrow(|known| match known.get(slot_of(hash)) {
+        Some(Some((of, fence))) if *of == hash => Some(fence.clone()),
+        _ => None,
+    })
+}
+
+fn keep_fence(hash: u64, fence: IVec) {
+    KNOWN.with_borrow_mut(|known| {
+        known.resize(FENCES, None);
+        if let Some(slot) = known.get_mut(slot_of(hash)) {
+            *slot = Some((hash, fence));
+        }
+    });
 }
 
 // ---- reading --------------------------------------------------------------------------------------------------------
