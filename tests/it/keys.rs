@@ -493,7 +493,7 @@ fn check_names_damage() {
         *octets.last_mut().unwrap() ^= 1;
         // Not a blob's record: the daemon finds that out at its start by itself, and doubts the view (`removal.rs`).
         let (lost, _) = first(b"d");
-        let changes =
+        let changes: [(Vec<u8>, Option<sled::IVec>); 3] =
             [(key.to_vec(), Some(octets.into())), (b"nstranger".to_vec(), Some(b"x".into())), (lost.to_vec(), None)];
         tree.apply(tree.pack(changes.into()).unwrap()).unwrap();
         db.flush().unwrap();

@@ -28,7 +28,8 @@ fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     let db = sled::Config::new().path(daemon.data_dir().join("view")).open().unwrap();
     let tree = PackedTree::open(&db, b"view-5").unwrap();
     assert!(tree.get(&key).unwrap().is_some(), "it was not there");
-    let record = refs.map(|refs| encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap().into());
+    let record: Option<sled::IVec> =
+        refs.map(|refs| encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap().into());
     tree.apply(tree.pack([(key, record)].into()).unwrap()).unwrap();
     db.flush().unwrap();
 }
