@@ -2,7 +2,7 @@
 //! of a large registry beside those of a small one, and what a start costs.
 //!
 //! Knows the store's contract. Everything is measured in rounds, a limit right before what is compared with it, and the
-//! middle of the rounds' ratios is told. Parts: `commits`, `pages`, `starts`. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`,
+//! middle of the rounds' ratios is told. Parts: `commits`, `pages`, `points`, `starts`. `MREG_BENCH_MODELS`, `MREG_BENCH_ENTRIES`,
 //! `MREG_BENCH_ROUNDS` change the size. `MREG_BENCH_DIR` fills that directory and leaves it, for a daemon to be started on
 //! its `data` and `keys` (origin `bench.example/log`).
 
@@ -62,7 +62,7 @@ fn main() {
         bed.fill(&runtime, setting("MREG_BENCH_MODELS", 100_000), setting("MREG_BENCH_ENTRIES", 200_000));
         return close(&runtime, bed.store);
     }
-    if !figures::wanted("pages") && !figures::wanted("starts") {
+    if !["pages", "points", "starts"].into_iter().any(figures::wanted) {
         return;
     }
     let small = Bed::new();
@@ -71,6 +71,9 @@ fn main() {
     large.fill(&runtime, setting("MREG_BENCH_MODELS", 100_000), setting("MREG_BENCH_ENTRIES", 200_000));
     if figures::wanted("pages") {
         pages(&small, &large, rounds);
+    }
+    if figures::wanted("points") {
+        points(&small, &large, rounds);
     }
     if figures::wanted("starts") {
         starts(&runtime, small, large);
@@ -392,6 +395,35 @@ fn compare(name: &str, target: Option<f64>, rounds: usize, mut small: impl FnMut
     let ratio = median(&ratios);
     let ratio = target.map_or_else(|| format!("{ratio:.2} ×"), |target| at_most(format_args!("in the store, large beside small: {name}"), ratio, "×", target));
     println!("{name:30} {:>9.3} ms / {:>8.3} ms   {ratio}", last.1, last.0);
+}
+
+// ---- points ---------------------------------------------------------------------------------------------------------
+
+/// Records by their keys: the time of a thousand reads, so that ms read as µs each.
+fn points(small: &Bed, large: &Bed, rounds: usize) {
+    const READS: u64 = 1000;
+    heading("a thousand point reads");
+    let models = |bed: &Bed| bed.store.view().counters().unwrap().models;
+    let read = |bed: &Bed, among: u64| {
+        let (view, models) = (bed.store.view(), models(bed).min(among));
+        for number in 0..READS {
+            let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % models;
+            assert!(view.model(model_id(number)).unwrap().is_some());
+        }
+    };
+    for (name, among) in
+        [("models, of a hundred", 100), ("models, of ten thousand", 10_000), ("models, of all", u64::MAX)]
+    {
+        compare(name, None, rounds, || read(small, among), || read(large, among));
+    }
+    let unknown = |bed: &Bed| {
+        for number in 0..READS {
+            assert!(bed.store.view().model(model_id(number | 1 << 40)).unwrap().is_none());
+        }
+    };
+    compare("models, none", None, rounds, || unknown(small), || unknown(large));
+    let counters = |bed: &Bed| (0..READS).for_each(|_| drop(bed.store.view().counters().unwrap()));
+    compare("counters", None, rounds, || counters(small), || counters(large));
 }
 
 // ---- starts ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod mark;
 pub mod merkle;
 pub mod overlay;
+pub mod packed;
 pub mod records;
 pub mod references;
 pub mod room;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::audit::{Checkpoint, Receipt, Verifier};
+use daemon::store::overlay::prefixed;
+use daemon::store::packed::PackedTree;
 use serde_json::{Value, json};
 use tests::daemon::{Daemon, variable};
 use tests::http::Client;
@@ -482,21 +484,20 @@ fn check_names_damage() {
     fs::copy(&aside, &blob).unwrap();
 
     // The view, edited behind the daemon's back; also found while it runs.
-    let edit = |change: &dyn Fn(&sled::Tree)| {
+    {
         let db = sled::Config::new().path(data.join("view")).open().unwrap();
-        change(&db.open_tree("view-5").unwrap());
-        db.flush().unwrap();
-    };
-    edit(&|tree| {
-        let (key, value) = tree.scan_prefix(b"uadmin").next().unwrap().unwrap();
+        let tree = PackedTree::open(&db, b"view-5").unwrap();
+        let first = |prefix: &[u8]| prefixed(&tree, prefix, false).next().unwrap().unwrap();
+        let (key, value) = first(b"uadmin");
         let mut octets = value.to_vec();
         *octets.last_mut().unwrap() ^= 1;
-        tree.insert(key, octets).unwrap();
-        tree.insert(b"nstranger", b"x").unwrap();
         // Not a blob's record: the daemon finds that out at its start by itself, and doubts the view (`removal.rs`).
-        let (lost, _) = tree.scan_prefix(b"d").next().unwrap().unwrap();
-        tree.remove(lost).unwrap();
-    });
+        let (lost, _) = first(b"d");
+        let changes: [(Vec<u8>, Option<sled::IVec>); 3] =
+            [(key.to_vec(), Some(octets.into())), (b"nstranger".to_vec(), Some(b"x".into())), (lost.to_vec(), None)];
+        tree.apply(tree.pack(changes.into()).unwrap()).unwrap();
+        db.flush().unwrap();
+    }
     let named = |told: &str| {
         for line in [
             "view, user admin: has another value",

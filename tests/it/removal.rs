@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use common::digest::Digest;
 use common::role::Role;
 use daemon::store::codec::encode;
+use daemon::store::overlay::Kv as _;
+use daemon::store::packed::PackedTree;
 use daemon::store::records::BlobRecord;
 use serde_json::json;
 use tests::daemon::Daemon;
@@ -24,12 +26,11 @@ fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     let digest: Digest = format!("sha256:{}", sha256(octets)).parse().unwrap();
     let key = [b"b".as_slice(), digest.as_bytes()].concat();
     let db = sled::Config::new().path(daemon.data_dir().join("view")).open().unwrap();
-    let tree = db.open_tree("view-5").unwrap();
-    let before = match refs {
-        Some(refs) => tree.insert(key, encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap()).unwrap(),
-        None => tree.remove(key).unwrap(),
-    };
-    assert!(before.is_some(), "it was not there");
+    let tree = PackedTree::open(&db, b"view-5").unwrap();
+    assert!(tree.get(&key).unwrap().is_some(), "it was not there");
+    let record: Option<sled::IVec> =
+        refs.map(|refs| encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap().into());
+    tree.apply(tree.pack([(key, record)].into()).unwrap()).unwrap();
     db.flush().unwrap();
 }
 

@@ -1,13 +1,13 @@
 //! Keys and values: the view's tree as it is, and as it will be once a batch is durable. Nothing here knows what keys
 //! mean.
 
-use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::Bound;
 
 use sled::IVec;
 
-use crate::store::{Read, StoreError};
+use crate::store::Read;
+use crate::store::packed::{Changes, PackedTree};
 
 /// Pairs in the order of an iteration.
 pub type Pairs<'a> = Box<dyn Iterator<Item = Read<(IVec, IVec)>> + 'a>;
@@ -37,53 +37,43 @@ pub fn prefix_end(prefix: &[u8]) -> Bound<Vec<u8>> {
     Bound::Unbounded
 }
 
-impl Kv for sled::Tree {
-    fn get(&self, key: &[u8]) -> Read<Option<IVec>> {
-        Ok(sled::Tree::get(self, key)?)
-    }
-
-    fn range(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, down: bool) -> Pairs<'_> {
-        let pairs = sled::Tree::range::<Vec<u8>, _>(self, (from, to));
-        if down {
-            Box::new(pairs.rev().map(|pair| pair.map_err(StoreError::from)))
-        } else {
-            Box::new(pairs.map(|pair| pair.map_err(StoreError::from)))
-        }
-    }
-}
-
 /// A tree with changes over it that nobody else sees yet.
 pub struct Overlay<'t> {
-    base: &'t sled::Tree,
-    pending: BTreeMap<Vec<u8>, Option<IVec>>,
+    base: &'t PackedTree,
+    pending: Changes,
+    octets: usize,
 }
 
 impl<'t> Overlay<'t> {
     /// No changes yet.
-    pub fn new(base: &'t sled::Tree) -> Self {
-        Self { base, pending: BTreeMap::new() }
+    pub fn new(base: &'t PackedTree) -> Self {
+        Self { base, pending: Changes::new(), octets: 0 }
     }
 
     /// Sets a value.
     pub fn put(&mut self, key: Vec<u8>, value: impl Into<IVec>) {
-        self.pending.insert(key, Some(value.into()));
+        let value = value.into();
+        self.octets += key.len() + value.len();
+        self.pending.insert(key, Some(value));
     }
 
     /// Removes a key.
     pub fn delete(&mut self, key: Vec<u8>) {
+        self.octets += key.len();
         self.pending.insert(key, None);
     }
 
+    /// Octets of all that was put and deleted; there is less, where keys were changed again.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+
     /// The changes as one batch, which sled applies as a whole or not at all.
-    pub fn into_batch(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.pending {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
+    ///
+    /// # Errors
+    /// What they change can't be read.
+    pub fn into_batch(self) -> Read<sled::Batch> {
+        self.base.pack(self.pending)
     }
 }
 

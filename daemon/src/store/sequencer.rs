@@ -28,6 +28,7 @@ use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::{CheckpointFile, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
+use crate::store::packed::PackedTree;
 use crate::store::records::{LogKeysRecord, Write};
 use crate::store::room::{Fit, Room};
 use crate::store::shared::SharedError;
@@ -116,7 +117,7 @@ pub struct Sequencer {
     /// The entries' index.
     pub rows: Arc<Rows>,
     /// The view.
-    pub tree: sled::Tree,
+    pub tree: PackedTree,
     /// The view's directory.
     pub view_dir: PathBuf,
     /// The way to the files.
@@ -577,8 +578,8 @@ impl Sequencer {
             self.hashes.push(one.leaf_hash);
         }
         self.hashes.write()?;
-        let batch = overlay.into_batch();
-        self.disk.apply(&self.view_dir, || Ok(self.tree.apply_batch(batch)?))?;
+        let batch = overlay.into_batch()?;
+        self.disk.apply(&self.view_dir, || Ok(self.tree.apply(batch)?))?;
         if let Some(NewKeys { keys, signers }) = keys {
             self.signers = signers;
             self.shown.keys.send_replace(keys);

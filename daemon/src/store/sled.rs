@@ -54,6 +54,7 @@ use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
 use crate::store::keys::KeyDir;
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
+use crate::store::packed::PackedTree;
 use crate::store::records::{
     Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
     IdempotencyRecord, IngestRecord, IntakeRecord, LogKeysRecord, ModelRecord, QuotaRecord, RetentionRuleRecord,
@@ -175,7 +176,7 @@ struct Locks {
 /// All that can be read of it. Cheap to clone.
 #[derive(Clone)]
 pub struct SledView {
-    tree: ::sled::Tree,
+    tree: PackedTree,
     rows: Arc<Rows>,
     hashes: Arc<HashFiles>,
     journal: Arc<JournalReader>,
@@ -542,7 +543,7 @@ impl Store for SledStore {
 
 impl SledView {
     /// Finds entries, looking at so many for one page.
-    pub(super) fn finder_of_at_most(&self, scan_max: usize) -> Finder<'_, ::sled::Tree> {
+    pub(super) fn finder_of_at_most(&self, scan_max: usize) -> Finder<'_, PackedTree> {
         Finder { rows: &self.rows, journal: &self.journal, kv: &self.tree, size: self.size(), scan_max }
     }
 }

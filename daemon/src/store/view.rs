@@ -1916,6 +1916,7 @@ mod tests {
 
     use super::{Applied, KvRecords, SORTED_ROWS_MAX, apply, set_applied};
     use crate::store::overlay::{Kv, Overlay, Pairs};
+    use crate::store::packed::PackedTree;
     use crate::store::records::{
         Account, ArtifactRecord, DeletionRecord, IngestOutcome, IngestRecord, InspectionRecord, IntakeRecord,
         ModelRecord, QuotaRecord, ReviewDecision, ReviewRecord, UsageRecord, VersionRecord, WebhookDisabledRecord,
@@ -1944,18 +1945,18 @@ mod tests {
         }
     }
 
-    pub(super) fn put(tree: &sled::Tree, models: impl IntoIterator<Item = ModelRecord>) {
+    pub(super) fn put(tree: &PackedTree, models: impl IntoIterator<Item = ModelRecord>) {
         let mut overlay = Overlay::new(tree);
         let writes: Vec<Write> = models.into_iter().map(Write::PutModel).collect();
         apply(&mut overlay, &writes, Moment { index: 1, at_ms: 1 }, &mut Vec::new()).unwrap();
-        tree.apply_batch(overlay.into_batch()).unwrap();
+        tree.apply(overlay.into_batch().unwrap()).unwrap();
     }
 
-    pub(super) fn tree() -> sled::Tree {
-        sled::Config::new().temporary(true).open().unwrap().open_tree("view").unwrap()
+    pub(super) fn tree() -> PackedTree {
+        PackedTree::open(&sled::Config::new().temporary(true).open().unwrap(), b"view").unwrap()
     }
 
-    fn tagged(tree: &sled::Tree, value: &str) -> (Option<u64>, usize) {
+    fn tagged(tree: &PackedTree, value: &str) -> (Option<u64>, usize) {
         let tags = vec![("stage".to_owned(), value.to_owned())];
         let page = KvRecords(tree).models(&ModelQuery { tags, limit: 1000, ..ModelQuery::default() }).unwrap();
         (page.total, page.models.len())
@@ -2013,10 +2014,10 @@ mod tests {
         }
     }
 
-    pub(super) fn write(tree: &sled::Tree, writes: &[Write]) {
+    pub(super) fn write(tree: &PackedTree, writes: &[Write]) {
         let mut overlay = Overlay::new(tree);
         apply(&mut overlay, writes, Moment { index: 9, at_ms: 99 }, &mut Vec::new()).unwrap();
-        tree.apply_batch(overlay.into_batch()).unwrap();
+        tree.apply(overlay.into_batch().unwrap()).unwrap();
     }
 
     /// Versions are found and counted by the rules they were inspected with, whatever becomes of them; a renewal moves them.
@@ -2190,7 +2191,7 @@ mod tests {
 
     /// A tree in which a model changes after some steps of a walk.
     struct Moving<'t> {
-        tree: &'t sled::Tree,
+        tree: &'t PackedTree,
         steps: Cell<usize>,
         change: Cell<Option<ModelRecord>>,
     }
@@ -2205,7 +2206,7 @@ mod tests {
                 let moment = Moment { index: 2, at_ms: model.updated_at_ms };
                 apply(&mut overlay, &[Write::PutModel(model)], moment, &mut Vec::new()).unwrap();
                 set_applied(&mut overlay, &Applied { size: 2, genesis: [0; 32] }).unwrap();
-                self.tree.apply_batch(overlay.into_batch()).unwrap();
+                self.tree.apply(overlay.into_batch().unwrap()).unwrap();
             }
         }
     }

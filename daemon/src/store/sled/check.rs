@@ -29,7 +29,8 @@ use crate::store::journal::Scanned;
 use crate::store::keys::{Held, KeyDir};
 use crate::store::mark::HighWaterMark;
 use crate::store::merkle::HashFiles;
-use crate::store::overlay::Overlay;
+use crate::store::overlay::{Kv as _, Overlay, Pairs, prefixed};
+use crate::store::packed::PackedTree;
 use crate::store::records::{BlobRecord, DamageRecord, LogKeysRecord, VersionRecord};
 use crate::store::sequencer::{Request, Shown, apply_record};
 use crate::store::view::{Applied, KvRecords, applied, log_keys, set_applied};
@@ -67,9 +68,9 @@ struct Scope<'s> {
 /// The state to compare with.
 enum ViewOf<'s> {
     /// A daemon's, which moves on.
-    Running { tree: ::sled::Tree, requests: &'s mpsc::Sender<Request>, shown: Arc<Shown> },
+    Running { tree: PackedTree, requests: &'s mpsc::Sender<Request>, shown: Arc<Shown> },
     /// A copy of a stopped one's.
-    Stopped { tree: ::sled::Tree },
+    Stopped { tree: PackedTree },
     /// There is none that can be read.
     None,
 }
@@ -212,11 +213,11 @@ fn sweep(data_dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens a copy of a view: sled writes when it is opened.
-fn copied_view(from: &Path, to: &Path) -> Result<::sled::Tree, String> {
+fn copied_view(from: &Path, to: &Path) -> Result<PackedTree, String> {
     copy_dir(from, to).map_err(|error| error.to_string())?;
     let open = || {
         let db = ::sled::Config::new().path(to).cache_capacity(CACHE).open()?;
-        db.open_tree(TREE)
+        PackedTree::open(&db, TREE)
     };
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(opened) => opened.map_err(|error| error.to_string()),
@@ -313,7 +314,7 @@ fn check_heads(scope: &Scope<'_>, rebuilt: &Replica, marked: Option<Hash>, liste
 struct Replica {
     /// Holds the tree's directory; removed when it goes.
     _dir: TempDir,
-    tree: ::sled::Tree,
+    tree: PackedTree,
     frames: Frames,
     frontier: Frontier,
     genesis: Option<[u8; 32]>,
@@ -438,7 +439,7 @@ impl Replica {
         let dir = TempDir::with_prefix_in(TEMPORARY, scope.data_dir)?;
         let db = ::sled::Config::new().path(dir.path().join("state")).cache_capacity(CACHE).open()?;
         Ok(Self {
-            tree: db.open_tree(TREE)?,
+            tree: PackedTree::open(&db, TREE)?,
             _dir: dir,
             frames: Frames::new(scope.log_dir),
             frontier: Frontier::new(),
@@ -546,7 +547,7 @@ impl Replica {
             gathered += frames.next() - before;
             if gathered >= BATCH_ENTRIES || !found {
                 gathered = 0;
-                tree.apply_batch(std::mem::replace(&mut overlay, Overlay::new(&tree)).into_batch())?;
+                tree.apply(std::mem::replace(&mut overlay, Overlay::new(&tree)).into_batch()?)?;
                 let of = if end == frames::TO_ITS_END { frames.next() } else { end };
                 listener.progress("journal", frames.next(), of);
             }
@@ -567,7 +568,7 @@ impl Replica {
     /// record, of its size.
     fn artifacts(&self, listener: &mut dyn Listener) -> Result<u64, StoreError> {
         let mut artifacts = 0;
-        for pair in self.tree.scan_prefix(b"v") {
+        for pair in prefixed(&self.tree, b"v", false) {
             let version: VersionRecord = decode(&pair?.1)?;
             for artifact in &version.artifacts {
                 artifacts += 1;
@@ -581,7 +582,7 @@ impl Replica {
                 }
             }
         }
-        for pair in self.tree.scan_prefix(b"b") {
+        for pair in prefixed(&self.tree, b"b", false) {
             let (key, value) = pair?;
             let blob: BlobRecord = decode(&value)?;
             let digest = key.get(1..).and_then(|octets| <[u8; 32]>::try_from(octets).ok()).map(Digest::from_bytes);
@@ -650,16 +651,16 @@ struct Range {
 }
 
 impl Range {
-    fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        let to = self.to.as_ref().map_or(Bound::Unbounded, |to| Bound::Included(to.as_slice()));
-        (Bound::Excluded(self.after.as_slice()), to)
+    fn of<'t>(&self, tree: &'t PackedTree) -> Pairs<'t> {
+        let to = self.to.clone().map_or(Bound::Unbounded, Bound::Included);
+        tree.range(Bound::Excluded(self.after.clone()), to, false)
     }
 
     /// What differs in it between what should be and what is there.
-    fn differences(&self, should: &::sled::Tree, is: &::sled::Tree) -> Result<(u64, Vec<Fault>), StoreError> {
+    fn differences(&self, should: &PackedTree, is: &PackedTree) -> Result<(u64, Vec<Fault>), StoreError> {
         let mut faults = Vec::new();
         let mut keys = 0;
-        let (mut should, mut is) = (should.range::<&[u8], _>(self.bounds()), is.range::<&[u8], _>(self.bounds()));
+        let (mut should, mut is) = (self.of(should), self.of(is));
         let (mut one, mut other) = (should.next().transpose()?, is.next().transpose()?);
         let mut tell = |key: &[u8], what: &str| {
             if faults.len() < TOLD_MAX {
@@ -732,9 +733,7 @@ fn compare(scope: &Scope<'_>, mut rebuilt: Replica, listener: &mut dyn Listener)
     loop {
         let mut to = None;
         let mut count = 0;
-        for pair in
-            rebuilt.tree.range::<&[u8], _>((Bound::Excluded(after.as_slice()), Bound::Unbounded)).take(RANGE_KEYS)
-        {
+        for pair in rebuilt.tree.range(Bound::Excluded(after.clone()), Bound::Unbounded, false).take(RANGE_KEYS) {
             to = Some(pair?.0.to_vec());
             count += 1;
         }
@@ -766,7 +765,7 @@ type Differences = (u64, Vec<Fault>);
 fn still(
     mut rebuilt: Replica,
     range: Range,
-    tree: &::sled::Tree,
+    tree: &PackedTree,
     requests: &mpsc::Sender<Request>,
     shown: &Arc<Shown>,
 ) -> Result<(Replica, Differences), StoreError> {

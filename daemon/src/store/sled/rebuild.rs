@@ -62,7 +62,20 @@ impl SledStore {
 fn remove_derived(data_dir: &Path, log_dir: &Path) -> Result<(), OpenError> {
     let derived = log_dir.join("derived");
     durable::remove(&derived).map_err(OpenError::path(&derived))?;
-    // A view counts as a whole or not at all: it gets another name in one step.
+    remove_view(data_dir)?;
+    for entry in fs::read_dir(log_dir).map_err(OpenError::path(log_dir))? {
+        let entry = entry.map_err(OpenError::path(log_dir))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == "entries" || name.strip_prefix("hash.").is_some_and(|level| level.parse::<u8>().is_ok()) {
+            durable::remove(&entry.path()).map_err(OpenError::path(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the view. It counts as a whole or not at all: it gets another name in one step.
+pub(super) fn remove_view(data_dir: &Path) -> Result<(), OpenError> {
     let view = data_dir.join("view");
     if view.is_dir() {
         let removed = data_dir.join(format!("{REMOVED}{}", uuid::Uuid::now_v7()));
@@ -72,14 +85,6 @@ fn remove_derived(data_dir: &Path, log_dir: &Path) -> Result<(), OpenError> {
         let entry = entry.map_err(OpenError::path(data_dir))?;
         if entry.file_name().to_string_lossy().starts_with(REMOVED) {
             fs::remove_dir_all(entry.path()).map_err(OpenError::path(&entry.path()))?;
-        }
-    }
-    for entry in fs::read_dir(log_dir).map_err(OpenError::path(log_dir))? {
-        let entry = entry.map_err(OpenError::path(log_dir))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name == "entries" || name.strip_prefix("hash.").is_some_and(|level| level.parse::<u8>().is_ok()) {
-            durable::remove(&entry.path()).map_err(OpenError::path(&entry.path()))?;
         }
     }
     Ok(())

@@ -21,18 +21,22 @@ use crate::store::keys::{Held, KeyDir, KeyFileError};
 use crate::store::mark::{CheckpointFile, DerivedMark, HighWaterMark, ViewDoubt};
 use crate::store::merkle::{HashFiles, HashWriter};
 use crate::store::overlay::Overlay;
+use crate::store::packed::PackedTree;
 use crate::store::records::{LogKeysRecord, Write};
 use crate::store::room::Room;
 use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
 use crate::store::shared::{Contradiction, Head};
 use crate::store::sled::keeper::keep_room_for_view;
+use crate::store::sled::rebuild::remove_view;
 use crate::store::sled::restored::Restored;
 use crate::store::sled::{OpenError, SledOptions};
 use crate::store::view::{Applied, applied, log_keys, set_applied};
 use crate::store::{Decide, Health, Moment, PublishedCheckpoint, StoreError};
 
-/// Entries that are applied to the view in one batch while it is rebuilt.
-const REPLAY_BATCH: u64 = 2048;
+/// Entries that are applied to the view in one batch while it is rebuilt. Each block of the view is written once a batch.
+const REPLAY_BATCH: u64 = 16_384;
+/// Octets of changes after which such a batch is closed before that.
+const REPLAY_OCTETS: usize = 32 * 1024 * 1024;
 
 /// An open store's parts.
 pub(super) struct Recovered {
@@ -125,7 +129,14 @@ pub(super) fn recover(
     let view_dir = options.data_dir.join("view");
     let genesis_hash = genesis.map(|genesis| genesis.hash);
     let (mut db, mut set_aside) = open_view(&view_dir, doubt.is_raised(), stance)?;
-    let mut tree = db.open_tree(TREE).map_err(StoreError::from)?;
+    // What an older version derived is of no use, and sled would keep its pages for ever: this one's takes its place below.
+    if TREES_BEFORE.iter().any(|before| db.tree_names().iter().any(|name| name == before)) {
+        tracing::info!("the view is of an older version; it is made anew from the journal");
+        drop(db);
+        remove_view(&options.data_dir)?;
+        (db, _) = open_view(&view_dir, false, stance)?;
+    }
+    let mut tree = PackedTree::open(&db, TREE).map_err(StoreError::from)?;
     let fits = {
         let replay = Replay { journal: &journal, tree: &tree, rows: &rows, hash_files: &hash_files, progress };
         let durable_size = replay.durable_size(derived.read(), size);
@@ -136,13 +147,7 @@ pub(super) fn recover(
         drop((tree, db));
         set_aside = Some(set_view_aside(&view_dir, "it is foreign, ahead of the journal or damaged", stance)?);
         (db, _) = open_view(&view_dir, false, stance)?;
-        tree = db.open_tree(TREE).map_err(StoreError::from)?;
-    }
-    // What an older version derived is of no use; this one's takes its place below.
-    for before in TREES_BEFORE {
-        if db.drop_tree(before).map_err(StoreError::from)? {
-            tracing::info!("the view is of an older version; it is made anew from the journal");
-        }
+        tree = PackedTree::open(&db, TREE).map_err(StoreError::from)?;
     }
     keep_room_for_view(disk, &view_dir, &mut None);
     let mut rebuilt = set_aside.is_some();
@@ -446,8 +451,7 @@ fn open_view(dir: &Path, in_doubt: bool, stance: Stance) -> Result<(::sled::Db, 
         catch_unwind(AssertUnwindSafe(|| {
             let db = ::sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(Some(500)).open()?;
             // Reading the tree's end now brings out damage that would otherwise panic later.
-            let tree = db.open_tree(TREE)?;
-            tree.get(b"z")?;
+            PackedTree::open(&db, TREE)?.read_top()?;
             Ok::<_, ::sled::Error>(db)
         }))
         .unwrap_or_else(|_panic| {
@@ -555,7 +559,7 @@ fn new_node_id(path: &Path) -> Result<String, OpenError> {
 /// Derives again what is missing.
 struct Replay<'r> {
     journal: &'r Journal,
-    tree: &'r ::sled::Tree,
+    tree: &'r PackedTree,
     rows: &'r Rows,
     hash_files: &'r Arc<HashFiles>,
     progress: &'r dyn Fn(u64, u64),
@@ -577,7 +581,7 @@ impl Replay<'_> {
     /// How many entries the view has applied; none if it is not this log's, or says more than there is.
     fn view_size(&self, size: u64, genesis: Option<Hash>) -> Option<u64> {
         match catch_unwind(AssertUnwindSafe(|| applied(self.tree))) {
-            Ok(Ok(None)) => self.tree.is_empty().then_some(0),
+            Ok(Ok(None)) => self.tree.is_empty().is_ok_and(|is_empty| is_empty).then_some(0),
             Ok(Ok(Some(applied))) => (applied.size <= size
                 && genesis.is_some_and(|genesis| genesis.0 == applied.genesis))
             .then_some(applied.size),
@@ -616,14 +620,15 @@ impl Replay<'_> {
                 rows.push(replay_one(&mut overlay, &record, &mut released)?);
                 set_applied(&mut overlay, &Applied { size: record.index + 1, genesis })?;
             }
-            if (record.index + 1) % REPLAY_BATCH == 0 || record.index + 1 == size {
+            let is_full = overlay.octets() >= REPLAY_OCTETS || (record.index + 1) % REPLAY_BATCH == 0;
+            if is_full || record.index + 1 == size {
                 hashes.write()?;
                 let first = record.index + 1 - rows.len() as u64;
                 self.rows.write(first, &rows)?;
                 rows.clear();
                 released.clear();
                 let full = std::mem::replace(&mut overlay, Overlay::new(self.tree));
-                self.tree.apply_batch(full.into_batch())?;
+                self.tree.apply(full.into_batch()?)?;
                 (self.progress)(record.index + 1, size);
             }
             Ok(())

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::SledStore;
 use crate::store::codec::decode_change;
 use crate::store::journal::JournalReader;
+use crate::store::packed::PackedTree;
 use crate::store::references::References;
 use crate::store::sequencer::{Request, Shown};
 use crate::store::view::KvRecords;
@@ -96,7 +97,7 @@ fn read_on(
 }
 
 /// The blobs of which the view shows another count.
-fn differing(tree: &::sled::Tree, references: &mut References) -> Result<Vec<Digest>, StoreError> {
+fn differing(tree: &PackedTree, references: &mut References) -> Result<Vec<Digest>, StoreError> {
     let mut differ = Vec::new();
     for (digest, recorded) in references.take_uncompared() {
         if KvRecords(tree).blob(&digest)?.map_or(0, |blob| blob.refs) != recorded {

@@ -19,6 +19,7 @@ use crate::durable;
 use crate::store::StoreError;
 use crate::store::journal::{Journal, Record};
 use crate::store::keys::KeyDir;
+use crate::store::packed::PackedTree;
 use crate::store::shared::writer::Writer;
 use crate::store::shared::{Contradiction, Head, SharedError, copy, shown};
 use crate::store::sled::state::Derived;
@@ -308,7 +309,7 @@ pub(super) fn compare_stopped(
 }
 
 /// SHA-256 over all keys and values of a state, each with its length before it.
-pub(super) fn digest(tree: &::sled::Tree) -> Result<[u8; 32], StoreError> {
+pub(super) fn digest(tree: &PackedTree) -> Result<[u8; 32], StoreError> {
     let mut hasher = Sha256::new();
     for pair in tree.iter() {
         let (key, value) = pair?;

@@ -12,6 +12,7 @@ use super::recover::{TREE, read_record};
 use super::replica::digest;
 use crate::store::journal::{Place, Record, Scanned};
 use crate::store::overlay::Overlay;
+use crate::store::packed::PackedTree;
 use crate::store::records::{Counters, LogKeysRecord, Write};
 use crate::store::sequencer::apply_record;
 use crate::store::sled::first_keys;
@@ -25,7 +26,7 @@ const BLOBS_A_PAGE: usize = 1024;
 
 /// The state after the records that were applied, and the tree over their leaves.
 pub(crate) struct Derived {
-    tree: ::sled::Tree,
+    tree: PackedTree,
     frontier: Frontier,
     genesis: Hash,
     keys: Option<LogKeysRecord>,
@@ -38,7 +39,7 @@ impl Derived {
     pub(crate) fn in_dir(dir: &Path) -> Result<Self, OpenError> {
         let temporary = TempDir::with_prefix_in("check-", dir).map_err(OpenError::path(dir))?;
         let db = ::sled::Config::new().path(temporary.path().join("view")).cache_capacity(CACHE).open();
-        let tree = db.and_then(|db| db.open_tree(TREE)).map_err(StoreError::from)?;
+        let tree = db.and_then(|db| PackedTree::open(&db, TREE)).map_err(StoreError::from)?;
         Ok(Self { tree, frontier: Frontier::new(), genesis: Hash([0; 32]), keys: None, _dir: temporary })
     }
 
@@ -64,7 +65,7 @@ impl Derived {
             self.frontier.append(leaf_hash(&record.leaf), |_level, _index, _hash| {});
         }
         set_applied(&mut overlay, &Applied { size: self.frontier.size(), genesis: self.genesis.0 })?;
-        Ok(tree.apply_batch(overlay.into_batch())?)
+        Ok(tree.apply(overlay.into_batch()?)?)
     }
 
     /// How many records were applied, and the root over their leaves.
