@@ -230,7 +230,12 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok::<_, std::io::Error>(Frame::data(Bytes::from(chunk)))
         });
-        let body = Payload::new(StreamBody::new(frames), &head, Duration::from_secs(1), Arc::new(Watch::default()));
+        let body = Payload::new(
+            StreamBody::new(frames),
+            &head,
+            Patience::new(Duration::from_secs(1), 0),
+            Arc::new(Watch::default()),
+        );
         (Multipart::new(&head, body, u64::MAX).unwrap(), taken)
     }
 
@@ -373,7 +378,7 @@ mod tests {
             }
             let head = head.body(()).unwrap().into_parts().0;
             let body = StreamBody::new(stream::empty::<Result<Frame<Bytes>, std::io::Error>>());
-            let body = Payload::new(body, &head, Duration::from_secs(1), Arc::new(Watch::default()));
+            let body = Payload::new(body, &head, Patience::new(Duration::from_secs(1), 0), Arc::new(Watch::default()));
             Multipart::new(&head, body, 1).err().map(|refused| refused.kind().status())
         };
         assert_eq!(new(Some("multipart/form-data; boundary=\"a b\"")), None);
