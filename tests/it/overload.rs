@@ -11,10 +11,24 @@ use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::drop::DropFolder;
 use tests::http::{Client, Connection, Response};
 use tests::http2::{self, END_HEADERS, END_STREAM, Kind, frame};
-use tests::{samples, wait};
+use tests::{oracle, samples, wait};
 
 /// A request that is under way for as long as its connection is held: an upload of which a part has come.
-fn under_way(client: &Client, name: &str) -> Held {
+fn under_way(daemon: &Daemon, client: &Client, name: &str) -> Held {
+    let before = oracle::staged(&daemon.data_dir());
+    wait::until("an upload to be under way", || {
+        let held = begun(client, name);
+        held.connection.stream().set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        // Who asked before may still be counted: then it is refused, and tried again.
+        let is_refused = || held.connection.stream().peek(&mut [0]).is_ok();
+        let is_decided = || is_refused() || oracle::staged(&daemon.data_dir()) > before;
+        wait::until_true("the upload to be staged or refused", is_decided);
+        held.connection.stream().set_read_timeout(Some(wait::DEADLINE)).unwrap();
+        (oracle::staged(&daemon.data_dir()) > before).then_some(held)
+    })
+}
+
+fn begun(client: &Client, name: &str) -> Held {
     let upload = client.request("PUT", &format!("/models/{name}/artifact"));
     let upload = upload.header("Connection", "keep-alive").body("application/octet-stream", samples::safetensors(7));
     let mut connection = client.connect();
@@ -36,9 +50,15 @@ impl Held {
     }
 }
 
+fn end(held: [Held; 2]) {
+    for one in held {
+        one.end().expect(201);
+    }
+}
+
 /// A figure of `/metrics`.
 fn metric(client: &Client, name: &str) -> f64 {
-    let text = client.get("/metrics").expect(200).text();
+    let text = String::from_utf8(client.get("/metrics").expect(200).body).unwrap();
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).rsplit_once(' ').unwrap().1.parse().unwrap()
 }
@@ -63,7 +83,7 @@ fn own_memory(daemon: &Daemon) -> u64 {
 fn idle_ones_give_way() {
     let daemon = Daemon::with(&[("MREG_MAX_CONNECTIONS", "3")]);
     let carl = daemon.user("carl", Role::Contributor);
-    let busy = under_way(&carl, "a");
+    let busy = under_way(&daemon, &carl, "a");
     let mut fresh = carl.connect();
     let mut used = carl.connect();
     let ask = carl.request("GET", "/livez").header("Connection", "keep-alive").head_octets();
@@ -85,7 +105,7 @@ fn idle_ones_give_way() {
 fn busy_ones_stay() {
     let daemon = Daemon::with(&[("MREG_MAX_CONNECTIONS", "2")]);
     let carl = daemon.user("carl", Role::Contributor);
-    let held = [under_way(&carl, "a"), under_way(&carl, "b")];
+    let held = [under_way(&daemon, &carl, "a"), under_way(&daemon, &carl, "b")];
     wait::until_true("both to be served", || {
         let refused = carl.get("/livez");
         refused.status == 503 && {
@@ -93,7 +113,7 @@ fn busy_ones_stay() {
             retry_after(&refused) > 0
         }
     });
-    held.map(Held::end).map(|response| response.expect(201));
+    end(held);
     wait::until_true("a place to be free", || carl.get("/livez").status == 200);
     assert!(turned_away(&carl, "connections") >= 1.0);
 }
@@ -104,19 +124,19 @@ fn connections_of_one_address() {
     let setting = ("MREG_MAX_CONNECTIONS_PER_ADDRESS", "2");
     let daemon = Daemon::with(&[setting]);
     let carl = daemon.user("carl", Role::Contributor);
-    let held = [under_way(&carl, "a"), under_way(&carl, "b")];
+    let held = [under_way(&daemon, &carl, "a"), under_way(&daemon, &carl, "b")];
     let refused = wait::until("one more to be refused", || Some(carl.get("/livez")).filter(|told| told.status != 200));
     refused.problem("too-many-requests");
     assert!(retry_after(&refused) > 0);
-    held.map(Held::end).map(|response| response.expect(201));
+    end(held);
     wait::until_true("a place to be free", || carl.get("/livez").status == 200);
     assert!(turned_away(&carl, "address") >= 1.0);
 
     let daemon = Daemon::with(&[setting, ("MREG_TRUSTED_PROXIES", "127.0.0.1")]);
     let carl = daemon.user("carl", Role::Contributor);
-    let held = [under_way(&carl, "a"), under_way(&carl, "b")];
+    let held = [under_way(&daemon, &carl, "a"), under_way(&daemon, &carl, "b")];
     carl.get("/models").expect(200);
-    held.map(Held::end).map(|response| response.expect(201));
+    end(held);
 }
 
 /// Beyond so many requests others get 503, nothing is recorded of it, and who has to see or end it gets through.
@@ -126,7 +146,7 @@ fn requests_at_once() {
     let admin = daemon.admin();
     let carl = daemon.user("carl", Role::Contributor);
     let dora = daemon.user("dora", Role::Contributor);
-    let held = [under_way(&carl, "a"), under_way(&carl, "b")];
+    let held = [under_way(&daemon, &carl, "a"), under_way(&daemon, &carl, "b")];
     wait::until_true("both to be under way", || admin.value("/status")["open_uploads"] == 2);
     let entries = || admin.value("/status")["log"]["size"].as_u64().unwrap();
     let before = entries();
@@ -154,7 +174,7 @@ fn requests_at_once() {
     let listed = daemon.run(&["user", "list"], "");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
 
-    held.map(Held::end).map(|response| response.expect(201));
+    end(held);
     assert_eq!(carl.value("/models")["total"], 2);
 }
 
@@ -164,7 +184,7 @@ fn requests_of_one_client() {
     let daemon = Daemon::with(&[("MREG_MAX_REQUESTS_PER_CLIENT", "1")]);
     let carl = daemon.user("carl", Role::Contributor);
     let dora = daemon.user("dora", Role::Contributor);
-    let held = under_way(&carl, "a");
+    let held = under_way(&daemon, &carl, "a");
     wait::until_true("it to be under way", || dora.value("/status")["open_uploads"] == 1);
     let refused = carl.get("/models");
     refused.problem("too-many-requests");
@@ -192,7 +212,7 @@ fn dripping_body() {
         // Sending may fail once the daemon has closed.
         let _ = connection.write(&[drops.next().unwrap()]);
         std::thread::sleep(Duration::from_millis(50));
-        tests::oracle::staged(&daemon.data_dir()) == 0 && daemon.admin().value("/status")["open_uploads"] == 0
+        oracle::staged(&daemon.data_dir()) == 0 && daemon.admin().value("/status")["open_uploads"] == 0
     });
     connection.read_response("PUT").unwrap().problem("request-timeout");
 }

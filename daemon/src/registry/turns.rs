@@ -118,9 +118,9 @@ impl Turns {
                 drop(state);
                 return Err(self.turn_away());
             }
-            let is_rush = state.long_since.is_none_or(|since| since.elapsed() <= RUSH_MAX);
+            let wait_max = state.wait_max();
             let (number, turn) = state.wait(Some(caller.to_owned()));
-            (number, turn, if is_rush { WAIT_MAX } else { WAIT_LONG })
+            (number, turn, wait_max)
         };
         let place = Place { turns: self, number };
         let waited = tokio::time::timeout(wait_max, &mut turn).await;
@@ -168,6 +168,12 @@ impl Turns {
 }
 
 impl State {
+    /// How long one who comes now may wait.
+    fn wait_max(&self) -> Duration {
+        let is_rush = self.long_since.is_none_or(|since| since.elapsed() <= RUSH_MAX);
+        if is_rush { WAIT_MAX } else { WAIT_LONG }
+    }
+
     fn wait(&mut self, caller: Option<String>) -> (u64, oneshot::Receiver<Turn>) {
         let (turn, receiver) = oneshot::channel();
         let number = self.next;
@@ -305,48 +311,36 @@ mod tests {
     }
 
     /// In a rush one waits long; when it lasts, no longer than the wait that is too long; and long again when it is over.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn rushes() {
         let turns = turns();
-        let waits = async |wait: Duration| {
-            let began = tokio::time::Instant::now();
-            let refused = turns.take_as("x").await;
-            assert!(matches!(refused, Err(RegistryError::Overloaded(_))));
-            assert_eq!(began.elapsed(), wait);
-        };
         let first = turns.take_as("a").await.unwrap();
-        let others: Vec<_> = (0..5)
-            .map(|_| turns.clone())
-            .map(|turns| tokio::spawn(async move { turns.take_as("b").await.map(drop) }))
-            .collect();
-        tokio::task::yield_now().await;
-        waits(WAIT_MAX).await;
-        // One has waited too long, others still wait: that it is long is known since now.
-        for other in others {
-            assert!(other.await.unwrap().is_err());
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(turns.take_as("b"))).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+        for waiting in &mut turns.lock().callers {
+            waiting.since = waiting.since.checked_sub(WAIT_LONG).unwrap();
         }
-        assert!(turns.lock().long_since.is_none(), "nobody waits");
-        let mut going = Vec::new();
-        for _ in 0..3 {
-            let turns = Arc::clone(&turns);
-            going.push(tokio::spawn(async move { turns.take_as("b").await }));
-            tokio::time::sleep(WAIT_LONG).await;
-        }
+        assert!(turns.lock().long_since.is_none());
+        // One has waited too long, and others wait still.
         drop(first);
-        let held = going.remove(0).await.unwrap().unwrap();
-        assert!(turns.lock().long_since.is_some());
-        tokio::time::sleep(RUSH_MAX + Duration::from_millis(1)).await;
-        waits(WAIT_LONG).await;
-        drop(held);
-        for one in going {
-            drop(one.await.unwrap());
+        let second = waiting.remove(0).now_or_never().unwrap().unwrap();
+        {
+            let mut state = turns.lock();
+            assert_eq!(state.wait_max(), WAIT_MAX);
+            let since = state.long_since.unwrap();
+            state.long_since = since.checked_sub(RUSH_MAX + Duration::from_millis(1));
+            assert_eq!(state.wait_max(), WAIT_LONG);
         }
-        let _again = turns.take_as("a").await.unwrap();
-        waits(WAIT_MAX).await;
+        assert!(matches!(turns.take_as("c").await, Err(RegistryError::Overloaded(_))));
+        assert_eq!(turns.shed(), 1);
+        drop(second);
+        drop(waiting.remove(0).now_or_never().unwrap().unwrap());
+        assert!(waiting.remove(0).now_or_never().unwrap().is_ok());
+        assert_eq!(turns.lock().wait_max(), WAIT_MAX);
     }
 
     /// What goes on with an answer has every fourth turn, and is not turned away.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn going_on() {
         let turns = turns();
         let mut held = turns.take_as("a").await.unwrap();

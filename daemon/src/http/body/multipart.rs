@@ -219,6 +219,7 @@ mod tests {
     use super::super::{Payload, Watch};
     use super::{Multipart, PART_HEAD_MAX, extended_name};
     use crate::http::problem::Refused;
+    use crate::http::server::pace::Patience;
 
     /// A body that comes in these chunks, and a count of those that were taken.
     fn multipart(chunks: Vec<Vec<u8>>) -> (Multipart, Arc<AtomicUsize>) {

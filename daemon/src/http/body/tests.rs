@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::pairs::{self, Unknown};
 use super::{BodyError, Payload, Watch, from_json, percent_decode};
+use crate::http::server::pace::Patience;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
