@@ -1585,6 +1585,16 @@ pub struct RequestStatus {
     pub connections: u64,
     /// How many there may be.
     pub connections_max: u64,
+    /// Requests being answered.
+    #[serde(default)]
+    pub open: u64,
+    /// How many there may be.
+    #[serde(default)]
+    pub open_max: u64,
+    /// Connections and requests turned away since start, for there were too many, by what of: `connections`, `address`,
+    /// `requests`, `client`, `log`, `lookups`, `uploads`.
+    #[serde(default)]
+    pub turned_away: BTreeMap<String, u64>,
     /// Live tails of the log.
     #[serde(default)]
     pub tails: u64,

@@ -291,7 +291,7 @@ fn exit_of_registry(error: &RegistryError) -> Exit {
         | RegistryError::AuditFull(_)
         | RegistryError::AuditUnknown(_)
         | RegistryError::StorageFull => Exit::Io,
-        RegistryError::BlobsUnreachable { .. } => Exit::TempFail,
+        RegistryError::BlobsUnreachable { .. } | RegistryError::Overloaded(_) => Exit::TempFail,
         RegistryError::Internal(_) => Exit::Internal,
         // What is wrong is what was asked for.
         _refused => Exit::Usage,

@@ -137,10 +137,18 @@ pub struct Config {
     pub send_file: Option<String>,
     /// Connections served at once.
     pub connections_max: usize,
+    /// Of these one address may have so many.
+    pub connections_per_address_max: usize,
+    /// Requests answered at once.
+    pub requests_max: usize,
+    /// Of these one client may have so many.
+    pub requests_per_client_max: usize,
     /// For the head of a request.
     pub header_timeout: Duration,
     /// For the next octets of a body, in either direction.
     pub body_idle_timeout: Duration,
+    /// Octets a second of a body, in either direction; zero: any.
+    pub bytes_per_second_min: u64,
     /// For running requests at shutdown; zero cuts them at once.
     pub shutdown_timeout: Duration,
     /// The folder whose files become versions, where there is one.
@@ -509,8 +517,12 @@ impl Draft {
             proxies: Proxies::default(),
             send_file: None,
             connections_max: 0,
+            connections_per_address_max: 0,
+            requests_max: 0,
+            requests_per_client_max: 0,
             header_timeout: Duration::ZERO,
             body_idle_timeout: Duration::ZERO,
+            bytes_per_second_min: 0,
             shutdown_timeout: Duration::ZERO,
             // There while the rows are applied; taken back at the end where no folder is named.
             drop: Some(DropFolder::blank()),

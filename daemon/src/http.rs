@@ -73,6 +73,8 @@ use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
 use crate::http::route::Route;
+use crate::http::server::flight::Flights;
+use crate::http::server::pace::Patience;
 use crate::ingest::queue::Handle;
 use crate::live::Live;
 use crate::registry::Registry;
@@ -91,6 +93,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Bounds of what is taken from the network; replaced as a whole by a reload.
     pub limits: Live<Limits>,
+    /// Requests that are being answered.
+    pub flights: Arc<Flights>,
     /// What is counted.
     pub metrics: Metrics,
     /// When the daemon started, milliseconds since the epoch.
@@ -116,12 +120,27 @@ pub struct Shared {
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
+    /// Of these one address may have so many.
+    pub connections_per_address_max: usize,
+    /// Requests at once.
+    pub requests_max: usize,
+    /// Of these one client may have so many.
+    pub requests_per_client_max: usize,
     /// A request's head must be complete so long after its first octet.
     pub head_timeout: Duration,
     /// A body may pause so long, in either direction.
     pub body_idle: Duration,
+    /// Octets of a body a second in the long run, in either direction; zero: any.
+    pub bytes_per_second_min: u64,
     /// After the signal to stop, requests may go on so long.
     pub shutdown: Duration,
+}
+
+impl Limits {
+    /// How slow the sender of a body may be, or the reader of an answer.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.body_idle, self.bytes_per_second_min)
+    }
 }
 
 /// One request on its way to a handler.

@@ -447,6 +447,7 @@ pub async fn run(
     let shared = Arc::new(Shared {
         registry: Arc::clone(&registry),
         limits: Live::new(limits(config)),
+        flights: Arc::default(),
         metrics: Metrics::new(),
         started_at_ms: clock::now_ms(),
         stopping: begun.clone(),
@@ -556,8 +557,12 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 fn limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.connections_max,
+        connections_per_address_max: config.connections_per_address_max,
+        requests_max: config.requests_max,
+        requests_per_client_max: config.requests_per_client_max,
         head_timeout: config.header_timeout,
         body_idle: config.body_idle_timeout,
+        bytes_per_second_min: config.bytes_per_second_min,
         shutdown: config.shutdown_timeout,
     }
 }

@@ -42,6 +42,7 @@ pub fn kind_of(error: &RegistryError) -> ProblemType {
             ProblemType::TooManyRequests
         }
         RegistryError::Busy { is_callers: false, .. } => ProblemType::Unavailable,
+        RegistryError::Overloaded(_) => ProblemType::Overloaded,
         RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::AuditUnknown(_) => {
             ProblemType::AuditUnavailable
         }

@@ -39,6 +39,7 @@
 //! | `damage` | what needs a damaged blob is held back |
 //! | `webhooks` | what is told to others about entries, and how far that has come |
 //! | `commit`, `idempotency` | the one way into the store |
+//! | `turns` | who may look something up that takes long, and who waits |
 //! | `pins`, `removal` | bytes nobody points to |
 //! | `gc` | what crashes left of bytes, and what is missing |
 //! | `retention` | rules by which versions go |
@@ -91,6 +92,7 @@ pub mod text;
 pub mod throttle;
 pub mod tokens;
 pub mod totp;
+pub mod turns;
 pub mod upkeep;
 pub mod upload;
 pub mod users;
@@ -99,6 +101,7 @@ pub mod webhooks;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use common::audit::{Action, Target};
 use tokio::sync::watch;
@@ -131,6 +134,7 @@ use crate::registry::settings::Settings;
 use crate::registry::tail::Feed;
 use crate::registry::throttle::{Hashing, Throttle};
 use crate::registry::tokens::uses::Uses;
+use crate::registry::turns::Turns;
 use crate::registry::upkeep::Tasks;
 use crate::registry::upload::Intake;
 use crate::store::records::Counters;
@@ -158,6 +162,8 @@ pub(crate) struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     token_uses: Uses,
+    /// Whose turn it is to look something up.
+    turns: Arc<Turns>,
     intake: Intake,
     quotas: Arc<Quotas>,
     resumables: Resumables,
@@ -227,6 +233,7 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             token_uses: Uses::default(),
+            turns: Turns::new(),
             intake: Intake::new(),
             quotas,
             resumables: resumables?,
@@ -262,7 +269,7 @@ impl Registry {
         error: &RegistryError,
         status: u16,
     ) -> Result<Option<Logged>, RegistryError> {
-        if matches!(error, RegistryError::TooManyRequests { .. }) {
+        if matches!(error, RegistryError::TooManyRequests { .. } | RegistryError::Overloaded(_)) {
             return Ok(None);
         }
         self.inner.limit_anonymous(caller)?;
@@ -281,6 +288,16 @@ impl Registry {
     /// `Corrupt`, `Internal`.
     pub async fn counters(&self) -> Result<Counters, RegistryError> {
         self.inner.read(|view| Ok(view.counters()?)).await
+    }
+
+    /// How long what waits for the log has waited; zero where nothing does.
+    pub fn log_is_behind(&self) -> Duration {
+        self.inner.store.behind()
+    }
+
+    /// Callers that were turned away since start: those that wanted something looked up, and uploads that found no place.
+    pub fn turned_away(&self) -> (u64, u64) {
+        (self.inner.turns.shed(), self.inner.intake.turned_away())
     }
 
     /// What the store counts of its own work.

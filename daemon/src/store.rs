@@ -228,6 +228,9 @@ pub trait Store: Send + Sync {
     /// What the store counts of its own work.
     fn stats(&self) -> StoreStats;
 
+    /// How long the oldest command that waits has waited at most; zero where none waits.
+    fn behind(&self) -> std::time::Duration;
+
     /// Facts about the store; the log's name and keys as they are now.
     fn identity(&self) -> Identity;
 

@@ -180,26 +180,6 @@ fn slow_reader() {
     assert!(rest.len() < file.len(), "it was cut");
 }
 
-/// More connections than allowed are told so; those that are open go on.
-#[test]
-fn too_many_connections() {
-    let daemon = Daemon::with(&[("MREG_MAX_CONNECTIONS", "4")]);
-    let client = daemon.client();
-    let request = client.request("GET", "/livez").header("Connection", "keep-alive");
-    let mut open: Vec<_> = (0..4).map(|_| client.connect()).collect();
-    for connection in &mut open {
-        connection.write(&request.head_octets()).unwrap();
-        connection.read_response("GET").unwrap().expect(200);
-    }
-    client.get("/livez").problem("unavailable");
-    for connection in &mut open {
-        connection.write(&request.head_octets()).unwrap();
-        connection.read_response("GET").unwrap().expect(200);
-    }
-    drop(open);
-    wait::until_true("a place to be free", || client.get("/livez").status == 200);
-}
-
 /// Many requests go over one connection, bodies that are not read included or the connection closed.
 #[test]
 fn keep_alive() {

@@ -37,6 +37,7 @@ mod measured;
 mod models;
 mod moderation;
 mod openapi;
+mod overload;
 mod pg;
 mod pg_more;
 mod problems;

@@ -14,7 +14,8 @@ use tests::samples;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("internal", "it takes a defect"),
     ("audit-unavailable", "it takes a journal that can't be written: recovery.rs and the daemon's unit tests"),
-    ("unavailable", "limits.rs: more connections than allowed"),
+    ("unavailable", "overload.rs: more connections than allowed"),
+    ("overloaded", "overload.rs: more requests than allowed"),
     ("request-timeout", "limits.rs: a body that stands still"),
     ("headers-too-large", "limits.rs: a head that is too large"),
     ("upload-busy", "tus/protocol.rs: many at one upload may meet it"),

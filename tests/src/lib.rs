@@ -17,6 +17,7 @@ pub mod fill;
 pub mod fuzz;
 pub mod hooks;
 pub mod http;
+pub mod http2;
 pub mod multipart;
 pub mod nginx;
 pub mod oracle;

@@ -739,7 +739,46 @@ pub const GROUPS: &[Group] = &[
                     },
                     show: |config| config.connections_max.to_string(),
                 },
-                doc: "How many connections are served at once; further ones wait to be accepted.",
+                doc: "How many connections are served at once. For one more, the one that has been idle longest gives way; where \
+                      none is idle, it is answered 503 and closed.",
+            },
+            Setting {
+                name: "MREG_MAX_CONNECTIONS_PER_ADDRESS",
+                default: Default::Text("256"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.connections_per_address_max = number(text, 1..=65_536)?;
+                        Ok(())
+                    },
+                    show: |config| config.connections_per_address_max.to_string(),
+                },
+                doc: "How many of them one address may have (of IPv6, a /64); further ones are answered 429 and closed. Proxies \
+                      that are named in MREG_TRUSTED_PROXIES may have all.",
+            },
+            Setting {
+                name: "MREG_MAX_REQUESTS",
+                default: Default::Text("1024"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.requests_max = number(text, 1..=65_536)?;
+                        Ok(())
+                    },
+                    show: |config| config.requests_max.to_string(),
+                },
+                doc: "How many requests are answered at once, over all connections; further ones get 503. Probes, signing in, and \
+                      what ends or revokes something have places of their own.",
+            },
+            Setting {
+                name: "MREG_MAX_REQUESTS_PER_CLIENT",
+                default: Default::Text("256"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.requests_per_client_max = number(text, 1..=65_536)?;
+                        Ok(())
+                    },
+                    show: |config| config.requests_per_client_max.to_string(),
+                },
+                doc: "How many of them one user may have, or one address where nobody signed in; further ones get 429.",
             },
             Setting {
                 name: "MREG_HEADER_TIMEOUT_SECONDS",
@@ -764,6 +803,19 @@ pub const GROUPS: &[Group] = &[
                     show: |config| config.body_idle_timeout.as_secs().to_string(),
                 },
                 doc: "How long a body may stand still, in either direction, before the connection is closed.",
+            },
+            Setting {
+                name: "MREG_MIN_BYTES_PER_SECOND",
+                default: Default::Text("512"),
+                kind: Kind::Plain {
+                    apply: |draft, text| {
+                        draft.config.bytes_per_second_min = number(text, 0..=1_048_576)?;
+                        Ok(())
+                    },
+                    show: |config| config.bytes_per_second_min.to_string(),
+                },
+                doc: "How many octets of a body a client must send or take in a second in the long run: whoever is slower is cut \
+                      once they are MREG_BODY_IDLE_SECONDS behind. 0: as slow as they like.",
             },
             Setting {
                 name: "MREG_SHUTDOWN_SECONDS",

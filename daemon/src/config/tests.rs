@@ -85,6 +85,8 @@ fn works_out_of_the_box() {
     assert_eq!((config.scan_timeout.as_secs(), config.rescan_bytes_per_second), (60, 64 << 20));
     assert_eq!((config.header_timeout.as_secs(), config.body_idle_timeout.as_secs()), (15, 60));
     assert_eq!((config.shutdown_timeout.as_secs(), config.connections_max), (30, 1024));
+    assert_eq!((config.connections_per_address_max, config.bytes_per_second_min), (256, 512));
+    assert_eq!((config.requests_max, config.requests_per_client_max), (1024, 256));
     assert_eq!(config.drop, None);
     assert!(!config.open_registration && config.logging.color && config.logging.journal_stream.is_none());
     assert_eq!(place.0.path().read_dir().unwrap().count(), 0);

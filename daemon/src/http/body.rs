@@ -26,6 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http::Call;
 use crate::http::problem::{Protocol, Refused};
+use crate::http::server::pace::Patience;
 
 /// Octets a JSON or form body may have.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
@@ -42,6 +43,12 @@ pub enum BodyError {
         /// The limit, seconds.
         idle_s: u64,
     },
+    /// Too few octets for too long.
+    #[error("the body comes with less than {bytes_per_second_min} octets a second")]
+    Slow {
+        /// The limit.
+        bytes_per_second_min: u64,
+    },
     /// More octets than are taken.
     #[error("the body is over {limit} octets")]
     TooLarge {
@@ -56,8 +63,9 @@ pub enum BodyError {
 /// The body of a request: a stream of frames. Dropping it unread is how a request is refused.
 pub struct Payload {
     frames: BoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
-    idle: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// Since when the client is waited for, and until when.
+    deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     declared: Option<u64>,
     limit: u64,
     received: u64,
@@ -77,7 +85,7 @@ pub struct Watch {
 
 impl Payload {
     /// Wraps the body of the request with this head.
-    pub fn new<B>(body: B, head: &Parts, idle: Duration, watch: Arc<Watch>) -> Self
+    pub(crate) fn new<B>(body: B, head: &Parts, patience: Patience, watch: Arc<Watch>) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -87,7 +95,7 @@ impl Payload {
         let declared = declared_bytes(head);
         Self {
             frames,
-            idle,
+            patience,
             deadline: None,
             declared,
             limit: u64::MAX,
@@ -162,7 +170,8 @@ impl Stream for Payload {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers say nothing that the registry wants to know.
                     let Ok(data) = frame.into_data() else { continue };
-                    this.deadline = None;
+                    let waited = this.deadline.take().map_or(Duration::ZERO, |(since, _until)| since.elapsed());
+                    this.patience.moved(data.len() as u64, waited);
                     this.received += data.len() as u64;
                     if this.received > this.limit {
                         let limit = this.limit;
@@ -182,13 +191,20 @@ impl Stream for Payload {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    let idle = this.idle;
-                    let deadline =
-                        this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + idle)));
-                    if deadline.as_mut().poll(cx).is_pending() {
+                    let left = this.patience.left();
+                    let (since, until) = this.deadline.get_or_insert_with(|| {
+                        let now = Instant::now();
+                        (now, Box::pin(tokio::time::sleep_until(now + left)))
+                    });
+                    if until.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    return this.fail(BodyError::Idle { idle_s: idle.as_secs() });
+                    let (paused, pause_max) = (since.elapsed(), this.patience.pause_max());
+                    return this.fail(if paused >= pause_max {
+                        BodyError::Idle { idle_s: pause_max.as_secs() }
+                    } else {
+                        BodyError::Slow { bytes_per_second_min: this.patience.bytes_per_second_min() }
+                    });
                 }
             }
         }

@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use crate::http::Shared;
-use crate::http::server::{Admission, Peer, Stop, connection, drain, pause_after, raised};
+use crate::http::server::{Peer, Stop, connection, drain, pause_after, raised};
 
 /// The socket's name in the data directory.
 const NAME: &str = "control.sock";
@@ -65,7 +65,7 @@ impl Control {
                 Ok((stream, _unnamed)) => match operator(&stream) {
                     Some(peer) if connections.len() < CONNECTIONS_MAX => {
                         let (shared, begun) = (Arc::clone(&shared), stop.begun.clone());
-                        connections.spawn(connection(stream, peer, shared, begun, Admission::Open));
+                        connections.spawn(connection(stream, peer, shared, begun));
                     }
                     Some(_one_too_many) => {}
                     None => {}

@@ -24,8 +24,8 @@ use http::header::{self, HeaderValue};
 
 use crate::clock;
 use crate::cosigning::State;
-use crate::http::metrics::Gauge;
-use crate::http::{Answer, Call, respond};
+use crate::http::metrics::{Gauge, Turned};
+use crate::http::{Answer, Call, Shared, respond};
 use crate::ingest::queue::Handle;
 use crate::logging;
 use crate::registry::resumable::Totals;
@@ -35,6 +35,17 @@ use crate::traces;
 
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Names of what [`turned_away`] counts.
+const TURNED_AWAY: [&str; 7] = [
+    r#"http_turned_away_total{of="connections"}"#,
+    r#"http_turned_away_total{of="address"}"#,
+    r#"http_turned_away_total{of="requests"}"#,
+    r#"http_turned_away_total{of="client"}"#,
+    r#"http_turned_away_total{of="log"}"#,
+    r#"http_turned_away_total{of="lookups"}"#,
+    r#"http_turned_away_total{of="uploads"}"#,
+];
 
 /// What is said where the disk can't be asked.
 const SPACE_UNKNOWN: &str = "free space is not known";
@@ -196,6 +207,9 @@ pub(crate) async fn status(call: &Call) -> Answer {
             per_1000_seconds: shared.metrics.requests_per_1000_seconds(),
             connections: shared.metrics.connections() as u64,
             connections_max: shared.limits.get().connections_max as u64,
+            open: shared.metrics.requests_open() as u64,
+            open_max: shared.limits.get().requests_max as u64,
+            turned_away: turned_away(shared).into_iter().map(|(of, count)| (of.to_owned(), count)).collect(),
             tails: registry.tails() as u64,
             kinds: shared.metrics.kinds(),
         },
@@ -215,6 +229,21 @@ pub(crate) async fn status(call: &Call) -> Answer {
         diagnostics: if call.caller.may(Permission::AuditRead) { logging::newest() } else { Vec::new() },
     };
     Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// What was turned away since start, by what there was too much of.
+fn turned_away(shared: &Shared) -> [(&'static str, u64); 7] {
+    let (requests, client) = shared.flights.shed();
+    let (lookups, uploads) = shared.registry.turned_away();
+    [
+        ("connections", shared.metrics.turned_total(Turned::Full)),
+        ("address", shared.metrics.turned_total(Turned::Crowded)),
+        ("requests", requests),
+        ("client", client),
+        ("log", shared.metrics.turned_total(Turned::LogBehind)),
+        ("lookups", lookups),
+        ("uploads", uploads),
+    ]
 }
 
 /// Whether a version, as `name:version`, is in the caller's view. All else here are figures of the registry as a whole.
@@ -277,7 +306,13 @@ pub(crate) async fn metrics(call: &Call) -> Answer {
     let mut add = |name, kind, help, value: f64| gauges.push(Gauge { name, kind, help, value });
     add(BUILD_INFO, "gauge", "Version of the daemon.", 1.0);
 
+    let help = "Connections and requests that were turned away, for there was too much of what is named.";
+    for (name, (_of, count)) in TURNED_AWAY.into_iter().zip(turned_away(shared)) {
+        add(name, "counter", help, count as f64);
+    }
     let stats = registry.stats();
+    let behind = registry.log_is_behind();
+    add("log_behind_seconds", "gauge", "How long what waits for the log has waited.", behind.as_secs_f64());
     add("log_commits_total", "counter", "Entries written since start.", stats.commits as f64);
     add("log_batches_total", "counter", "Batches written since start, one fdatasync each.", stats.batches as f64);
     add("log_journal_bytes", "gauge", "Octets of the journal's files.", stats.journal_bytes as f64);

@@ -36,10 +36,25 @@ pub struct Metrics {
     requests_open: Arc<AtomicUsize>,
     tasks_open: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
-    connections_refused: AtomicU64,
+    turned: [AtomicU64; 5],
     /// Requests per second of the last minute: the second, and how many there were in it.
     seconds: Vec<(AtomicU64, AtomicU64)>,
     recent: Recent,
+}
+
+/// Who was turned away or cut, besides requests that found no place (`server/flight.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// A connection, for there were too many.
+    Full,
+    /// A connection, for there were too many of its address.
+    Crowded,
+    /// A connection on which nothing was asked, for another.
+    GaveWay,
+    /// A connection of HTTP/2, for the reader of a stream took nothing.
+    Stalled,
+    /// A request that is to be recorded, for the log is behind.
+    LogBehind,
 }
 
 /// The instruments of one method, route and status.
@@ -108,7 +123,7 @@ impl Metrics {
             requests_open: Arc::default(),
             tasks_open: Arc::default(),
             connections: Arc::default(),
-            connections_refused: AtomicU64::new(0),
+            turned: Default::default(),
             seconds: (0..RATE_WINDOW_S).map(|_| Default::default()).collect(),
             recent: Recent::default(),
         }
@@ -174,9 +189,14 @@ impl Metrics {
         Held::one(&self.connections)
     }
 
-    /// A connection came when all were in use.
-    pub fn connection_refused(&self) {
-        self.connections_refused.fetch_add(1, Ordering::Relaxed);
+    /// Somebody was turned away or cut.
+    pub fn turned(&self, turned: Turned) {
+        self.turned[turned as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were, since start.
+    pub fn turned_total(&self, turned: Turned) -> u64 {
+        self.turned[turned as usize].load(Ordering::Relaxed)
     }
 
     /// Requests answered since start.
@@ -241,8 +261,20 @@ impl Metrics {
             Gauge {
                 name: "http_connections_refused_total",
                 kind: "counter",
-                help: "Connections that came when all were in use.",
-                value: self.connections_refused.load(Ordering::Relaxed) as f64,
+                help: "Connections that came when all were in use, or all that their address may have.",
+                value: (self.turned_total(Turned::Full) + self.turned_total(Turned::Crowded)) as f64,
+            },
+            Gauge {
+                name: "http_connections_gave_way_total",
+                kind: "counter",
+                help: "Idle connections that were closed to make room for others.",
+                value: self.turned_total(Turned::GaveWay) as f64,
+            },
+            Gauge {
+                name: "http_connections_stalled_total",
+                kind: "counter",
+                help: "Connections of HTTP/2 that were cut, for the reader of a stream took nothing.",
+                value: self.turned_total(Turned::Stalled) as f64,
             },
         ];
         let mut before = "";

@@ -211,12 +211,14 @@ pub(crate) fn problems(endpoint: &Endpoint) -> Vec<ProblemType> {
     };
     add(endpoint.problems);
     // Any endpoint's: broken encodings, unknown parameters, malformed conditions, heads that are too large, no connection
-    // left, a fault.
+    // left, too much at once, a fault.
     add(&[
         ProblemType::BadRequest,
         ProblemType::Invalid,
         ProblemType::HeadersTooLarge,
         ProblemType::Unavailable,
+        ProblemType::Overloaded,
+        ProblemType::TooManyRequests,
         ProblemType::Internal,
     ]);
     match endpoint.access {

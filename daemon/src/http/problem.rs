@@ -49,6 +49,12 @@ pub enum Protocol {
         /// The limit, seconds.
         idle_s: u64,
     },
+    /// The body came too slowly.
+    #[error("the body came with less than {bytes_per_second_min} octets a second for too long; send it again")]
+    TooSlow {
+        /// The limit.
+        bytes_per_second_min: u64,
+    },
     /// Neither Content-Length nor chunked.
     #[error("send Content-Length, or Transfer-Encoding: chunked")]
     LengthRequired,
@@ -76,6 +82,12 @@ pub enum Protocol {
     /// Starting, stopping or out of connections.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// More at once than there may be: of what.
+    #[error("{0}; try again in a moment")]
+    Overloaded(&'static str),
+    /// More at once of one client than there may be: of what.
+    #[error("{0}; end one, or try again in a moment")]
+    TooMany(&'static str),
 }
 
 impl Protocol {
@@ -83,8 +95,9 @@ impl Protocol {
     pub fn as_registry_error(&self) -> RegistryError {
         match self {
             Self::TooLarge { limit } => RegistryError::TooLarge { limit: *limit },
-            Self::RequestTimeout { .. } => RegistryError::TimedOut,
+            Self::RequestTimeout { .. } | Self::TooSlow { .. } => RegistryError::TimedOut,
             Self::NotFound => RegistryError::NotFound { what: "path".into() },
+            Self::Overloaded(what) => RegistryError::Overloaded(what),
             Self::BadRequest(_)
             | Self::MethodNotAllowed { .. }
             | Self::NotAcceptable(_)
@@ -93,7 +106,8 @@ impl Protocol {
             | Self::UnsupportedMediaType(_)
             | Self::RangeNotSatisfiable { .. }
             | Self::ExpectationFailed
-            | Self::Unavailable(_) => RegistryError::Invalid(vec![("request".into(), self.to_string())]),
+            | Self::Unavailable(_)
+            | Self::TooMany(_) => RegistryError::Invalid(vec![("request".into(), self.to_string())]),
         }
     }
 }
@@ -111,6 +125,8 @@ impl From<RouteError> for Refused {
 
 /// Seconds after which a 429 or 503 may be tried again, unless the error says otherwise.
 const RETRY_AFTER_S: u64 = 5;
+/// Seconds over which those are spread that were turned away under overload.
+const OVERLOADED_SPREAD_S: u64 = 4;
 
 impl Refused {
     /// Values that were refused, each with its place.
@@ -127,7 +143,7 @@ impl Refused {
                 Protocol::NotFound => ProblemType::NotFound,
                 Protocol::MethodNotAllowed { .. } => ProblemType::MethodNotAllowed,
                 Protocol::NotAcceptable(_) => ProblemType::NotAcceptable,
-                Protocol::RequestTimeout { .. } => ProblemType::RequestTimeout,
+                Protocol::RequestTimeout { .. } | Protocol::TooSlow { .. } => ProblemType::RequestTimeout,
                 Protocol::LengthRequired => ProblemType::LengthRequired,
                 Protocol::TusVersion => ProblemType::TusVersion,
                 Protocol::TooLarge { .. } => ProblemType::ContentTooLarge,
@@ -135,6 +151,8 @@ impl Refused {
                 Protocol::RangeNotSatisfiable { .. } => ProblemType::RangeNotSatisfiable,
                 Protocol::ExpectationFailed => ProblemType::ExpectationFailed,
                 Protocol::Unavailable(_) => ProblemType::Unavailable,
+                Protocol::Overloaded(_) => ProblemType::Overloaded,
+                Protocol::TooMany(_) => ProblemType::TooManyRequests,
             },
         }
     }
@@ -164,8 +182,13 @@ impl Refused {
         crate::error_chain(error)
     }
 
-    /// Seconds after which trying again may help; for 429 and 503.
-    fn retry_after_s(&self) -> Option<u64> {
+    /// Seconds after which trying again may help; for 429 and 503. Who was turned away because too many came at once is not
+    /// told the same as everybody else, so that they don't all come back at once.
+    fn retry_after_s(&self, request_id: &str) -> Option<u64> {
+        if self.kind() == ProblemType::Overloaded {
+            let spread = request_id.bytes().fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
+            return Some(1 + spread % OVERLOADED_SPREAD_S);
+        }
         if let Self::Registry(Failure { error: RegistryError::TooManyRequests { retry_after_s }, .. }) = self {
             return Some((*retry_after_s).max(1));
         }
@@ -197,7 +220,7 @@ impl Refused {
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
         }
-        if let Some(seconds) = self.retry_after_s() {
+        if let Some(seconds) = self.retry_after_s(request_id) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if let Self::Protocol(protocol, _) = self {
@@ -242,6 +265,7 @@ impl From<BodyError> for Refused {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Idle { idle_s } => Protocol::RequestTimeout { idle_s }.into(),
+            BodyError::Slow { bytes_per_second_min } => Protocol::TooSlow { bytes_per_second_min }.into(),
             BodyError::TooLarge { limit } => Protocol::TooLarge { limit }.into(),
             BodyError::Cut(_) => RegistryError::Interrupted.into(),
         }
@@ -285,6 +309,11 @@ mod tests {
         let response = Refused::from(Protocol::Unavailable("stopping")).response("x", false);
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
+        for id in ["a", "b", "c", "0190163d-8694-739b-aea5-966c26f8ad91"] {
+            let response = Refused::from(Protocol::Overloaded("too much")).response(id, false);
+            let seconds: u64 = response.headers()["retry-after"].to_str().map_or(0, |text| text.parse().unwrap_or(0));
+            assert!((1..=super::OVERLOADED_SPREAD_S).contains(&seconds), "{seconds}");
+        }
         let response = Refused::from(Protocol::RangeNotSatisfiable { size: 9 }).response("x", false);
         assert_eq!(response.headers()["content-range"], "bytes */9");
         let challenge = |error: RegistryError, token_sent| {

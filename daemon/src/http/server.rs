@@ -5,20 +5,31 @@
 //!
 //! | what | bound | then |
 //! |---|---|---|
-//! | connections, handshakes of TLS not counted | `MREG_MAX_CONNECTIONS` | answered 503 with `Retry-After` and closed |
+//! | connections, handshakes of TLS not counted | `MREG_MAX_CONNECTIONS` | the longest idle gives way, else 503 and closed |
+//! | of one address, proxies that are believed excepted | `MREG_MAX_CONNECTIONS_PER_ADDRESS` | the same, else 429 |
+//! | requests being answered | `MREG_MAX_REQUESTS` | 503 |
+//! | of one client | `MREG_MAX_REQUESTS_PER_CLIENT` | 429 |
+//! | of those that have places of their own | [`flight::CONTROL_MAX`], [`flight::SIGN_IN_MAX`] | 503 |
+//! | how long the log may be behind for what it records | [`LOG_BEHIND_MAX`] | 503 |
 //! | handshakes of TLS at once | [`listen::HANDSHAKES_MAX`] | the oldest gives way |
 //! | a handshake of TLS | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | request head | [`HEAD_BYTES_MAX`], 100 fields (hyper's own) | 431 |
 //! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | idle connection | [`IDLE_TIMEOUT`] | closed |
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
-//! | a reader that takes no octet | `MREG_BODY_IDLE_SECONDS` | closed |
+//! | a reader that takes no octet, of a stream of HTTP/2 too | `MREG_BODY_IDLE_SECONDS` | closed |
+//! | octets a second of a body, in the long run | `MREG_MIN_BYTES_PER_SECOND` | 408, closed |
+//! | HTTP/2 windows of all connections | [`H2_WINDOWS`] | smaller windows |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
 //! | a connection without a request, at the stop | `LAST_REQUEST` | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
+mod exchange;
+pub mod flight;
 pub(crate) mod line;
 pub mod listen;
+pub(crate) mod pace;
+mod slots;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,40 +37,41 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::audit::Target;
 use common::problem::ProblemType;
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
+use self::exchange::{Exchange, Hold, Tracked, known_method};
+use self::flight::{Flight, Lane};
 use self::line::Line;
 use self::listen::{Accepted, Handshakes, Listener};
+use self::slots::Slots;
 use crate::http::body::{Payload, Watch};
 use crate::http::dispatch::dispatch;
-use crate::http::forwarded::{self, Origin};
-use crate::http::metrics::{Held, UNMATCHED};
+use crate::http::forwarded;
+use crate::http::metrics::Turned;
 use crate::http::problem::{Protocol, Refused};
 use crate::http::route::{self, Access, Audit, Endpoint};
 use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
+use crate::registry::throttle;
 use crate::traces;
 
 /// Octets a request's head may have, request line included.
@@ -75,9 +87,17 @@ const H2_PENDING_RESETS_MAX: usize = 20;
 const H2_ERROR_RESETS_MAX: usize = 256;
 /// An HTTP/2 peer is asked for a sign of life so often, and must answer within as long again.
 const H2_PING: Duration = Duration::from_secs(20);
-/// HTTP/2 receive windows: of one stream, and of a connection. They bound what uploads can queue in memory.
-const H2_STREAM_WINDOW: u32 = 1024 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// HTTP/2 receive windows of a connection: what its peer can send before anybody reads. A stream's is half of it. The more
+/// connections there are, the smaller are those of the next.
+const H2_WINDOW_MAX: u32 = 2 * 1024 * 1024;
+const H2_WINDOW_MIN: u32 = 128 * 1024;
+/// What the windows of connections are shares of: the first 32 have the largest.
+const H2_WINDOWS: u32 = 64 * 1024 * 1024;
+/// A request that is to be recorded is turned away while what waits for the log has waited for so long: the disk, or the
+/// database, does not keep up, and who comes now would wait as well.
+pub const LOG_BEHIND_MAX: Duration = Duration::from_secs(5);
+/// A connection that has to give way is cut after so long, unless something is asked on it at that very moment.
+const GIVING_WAY: Duration = Duration::from_millis(250);
 /// Connections over the limit that are told so at once; more are closed without a word.
 const OVERFLOW_MAX: usize = 64;
 /// How long a connection over the limit is served its refusal.
@@ -154,28 +174,6 @@ pub struct Stop {
 pub async fn raised(flag: &mut watch::Receiver<bool>) {
     // An error says that the sender is gone: nobody can ask us to go on.
     let _ = flag.wait_for(|raised| *raised).await;
-}
-
-/// Connections that are served, over all places to listen: as many as the limit of the moment lets in. A lower limit cuts
-/// nobody; it holds for who comes next.
-#[derive(Default)]
-struct Slots(AtomicUsize);
-
-/// The place of one connection.
-struct Slot(Arc<Slots>);
-
-impl Slots {
-    fn take(self: &Arc<Self>, max: usize) -> Option<Slot> {
-        let taken =
-            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < max).then_some(taken + 1));
-        taken.ok().map(|_before| Slot(Arc::clone(self)))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// Resolves once the stop has begun and those who are connected had time to ask.
@@ -261,14 +259,23 @@ async fn let_in<S>(stream: S, peer: Peer, gate: Arc<Gate>, shared: Arc<Shared>, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Some(_slot) = gate.slots.take(shared.limits.get().connections_max) {
-        let _open = shared.metrics.connection_opened();
-        connection(stream, peer, Arc::clone(&shared), begun, Admission::Open).await;
-        return;
-    }
-    shared.metrics.connection_refused();
+    let served = Arc::new(Connection::new(peer, Admission::Open));
+    // Behind a proxy are many.
+    let address = peer.ip().filter(|ip| !shared.proxies.has(*ip));
+    let admission = match gate.slots.take(&served, throttle::source(address), &shared.limits.get()) {
+        Ok((_slot, gave_way)) => {
+            if gave_way {
+                shared.metrics.turned(Turned::GaveWay);
+            }
+            let _open = shared.metrics.connection_opened();
+            serve_connection(stream, served, Arc::clone(&shared), begun).await;
+            return;
+        }
+        Err(refused) => refused,
+    };
+    shared.metrics.turned(if admission == Admission::Full { Turned::Full } else { Turned::Crowded });
     let Ok(_slot) = Arc::clone(&gate.overflow).try_acquire_owned() else { return };
-    let refusal = connection(stream, peer, Arc::clone(&shared), begun, Admission::Full);
+    let refusal = serve_connection(stream, Arc::new(Connection::new(peer, admission)), Arc::clone(&shared), begun);
     let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, refusal).await;
 }
 
@@ -313,6 +320,8 @@ pub(crate) enum Admission {
     Open,
     /// There are too many.
     Full,
+    /// There are too many of its address.
+    Crowded,
 }
 
 /// What is known of a connection, for its patrol, its line and its requests.
@@ -328,6 +337,10 @@ pub(crate) struct Connection {
     head_since_ms: AtomicU64,
     /// The last request's body.
     pub(crate) watch: Arc<Watch>,
+    /// Told when it has to make room for another.
+    gives_way: Notify,
+    /// In HTTP/2, answers that are being sent: each stream has a reader of its own.
+    sending: Mutex<Vec<Weak<Hold>>>,
 }
 
 impl Connection {
@@ -340,6 +353,8 @@ impl Connection {
             quiet_since_ms: AtomicU64::new(0),
             head_since_ms: AtomicU64::new(0),
             watch: Arc::new(Watch::default()),
+            gives_way: Notify::new(),
+            sending: Mutex::default(),
         }
     }
 
@@ -369,10 +384,34 @@ impl Connection {
         self.in_flight.load(Ordering::Relaxed) == 0 && self.quiet_since_ms.load(Ordering::Relaxed) == 0
     }
 
+    /// How long nothing has been asked; none while something is.
+    fn quiet_for(&self) -> Option<Duration> {
+        let quiet_ms = self.now_ms().saturating_sub(self.quiet_since_ms.load(Ordering::Relaxed));
+        (self.in_flight.load(Ordering::Relaxed) == 0).then_some(Duration::from_millis(quiet_ms))
+    }
+
     /// Whether nothing was asked for too long.
     fn is_idle(&self) -> bool {
-        let quiet_ms = self.now_ms().saturating_sub(self.quiet_since_ms.load(Ordering::Relaxed));
-        self.in_flight.load(Ordering::Relaxed) == 0 && Duration::from_millis(quiet_ms) > IDLE_TIMEOUT
+        self.quiet_for().is_some_and(|quiet| quiet > IDLE_TIMEOUT)
+    }
+
+    /// An answer begins to be sent in HTTP/2.
+    fn sends(&self, hold: &Arc<Hold>) {
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as there are streams, and what ended since.
+        if sending.len() == sending.capacity() {
+            sending.retain(|hold| hold.strong_count() > 0);
+        }
+        sending.push(Arc::downgrade(hold));
+    }
+
+    /// Whether the reader of one of its streams takes nothing for too long.
+    fn has_stalled(&self, timeout: Duration) -> bool {
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        sending.retain(|hold| hold.strong_count() > 0);
+        let now_ms = self.now_ms();
+        let since = sending.iter().filter_map(|hold| hold.upgrade()?.waits_since_ms()).min();
+        since.is_some_and(|since| Duration::from_millis(now_ms.saturating_sub(since)) > timeout)
     }
 
     /// Whether a head began too long ago and is not complete.
@@ -392,21 +431,29 @@ impl Drop for Gone {
     }
 }
 
+/// Serves one connection of the control socket to its end.
+pub(crate) async fn connection<S>(stream: S, peer: Peer, shared: Arc<Shared>, begun: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve_connection(stream, Arc::new(Connection::new(peer, Admission::Open)), shared, begun).await;
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn connection<S>(
+async fn serve_connection<S>(
     stream: S,
-    peer: Peer,
+    connection: Arc<Connection>,
     shared: Arc<Shared>,
     mut begun: watch::Receiver<bool>,
-    admission: Admission,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Arc::new(Connection::new(peer, admission));
-    let mut line = Line::new(stream, shared.limits.get().body_idle, Arc::clone(&connection));
+    let patience = shared.limits.get().patience();
+    let mut line = Line::new(stream, patience, Arc::clone(&connection));
     let version = tokio::select! {
         biased;
         () = no_request_any_more(&mut begun) => return,
+        () = connection.gives_way.notified() => return,
         sniffed = line.sniff(IDLE_TIMEOUT, shared.limits.get().head_timeout) => match sniffed {
             Ok(version) => version,
             Err(_gone_or_silent) => return,
@@ -419,6 +466,7 @@ pub(crate) async fn connection<S>(
     let ended = if version == Version::HTTP_2 {
         // Between requests an HTTP/2 client may say what it likes (pings, windows): that is no head.
         let head_timeout = None;
+        let window = h2_window(shared.metrics.connections());
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -426,13 +474,14 @@ pub(crate) async fn connection<S>(
             .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
             .max_local_error_reset_streams(H2_ERROR_RESETS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX)
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .initial_stream_window_size(window / 2)
+            .initial_connection_window_size(window)
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING);
         let served = pin!(http2.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
-        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
+        let ended =
+            patrol(served, |served| served.graceful_shutdown(), &connection, &shared, head_timeout, begun).await;
         drop(gone);
         ended
     } else {
@@ -446,7 +495,8 @@ pub(crate) async fn connection<S>(
             .half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
-        let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
+        let ended =
+            patrol(served, |served| served.graceful_shutdown(), &connection, &shared, head_timeout, begun).await;
         drop(gone);
         ended
     };
@@ -455,12 +505,19 @@ pub(crate) async fn connection<S>(
     }
 }
 
+/// The receive window of an HTTP/2 connection, where there are so many connections.
+fn h2_window(connections: usize) -> u32 {
+    let share = u32::try_from(connections.max(1)).map_or(0, |connections| H2_WINDOWS / connections);
+    share.clamp(H2_WINDOW_MIN, H2_WINDOW_MAX)
+}
+
 /// Drives a connection; tells it to end when the daemon stops or nothing is asked of it, and drops it where that does
 /// not help.
 async fn patrol<C>(
     mut served: Pin<&mut C>,
     close: impl Fn(Pin<&mut C>),
     connection: &Connection,
+    shared: &Shared,
     head_timeout: Option<Duration>,
     mut begun: watch::Receiver<bool>,
 ) -> hyper::Result<()>
@@ -485,7 +542,24 @@ where
                 close(served.as_mut());
                 return served.await;
             }
+            () = connection.gives_way.notified() => {
+                close(served.as_mut());
+                loop {
+                    tokio::select! {
+                        ended = served.as_mut() => return ended,
+                        // Something may have been asked on it just then: that is answered.
+                        () = tokio::time::sleep(GIVING_WAY) => if connection.quiet_for().is_some() {
+                            return Ok(());
+                        },
+                    }
+                }
+            }
             _ = round.tick() => {
+                if connection.has_stalled(shared.limits.get().body_idle) {
+                    shared.metrics.turned(Turned::Stalled);
+                    tracing::warn!("answers were cut: a stream's reader takes nothing");
+                    return Ok(());
+                }
                 if head_timeout.is_some_and(|timeout| connection.is_dawdling(timeout)) {
                     return Ok(());
                 }
@@ -533,13 +607,13 @@ async fn handle(
     }
     tus::complete_if_ours(exchange.template, &mut response);
     if version < Version::HTTP_2
-        && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission == Admission::Full)
+        && (connection.watch.unread.load(Ordering::Relaxed) || connection.admission != Admission::Open)
     {
         // What is left of the body is not read, so no other request can follow on this connection.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.status = response.status().as_u16();
-    Ok(response.map(|body| Tracked::new(if is_head { respond::empty() } else { body }, exchange)))
+    Ok(response.map(|body| Tracked::new(if is_head { respond::empty() } else { body }, version, exchange)))
 }
 
 /// From request to answer.
@@ -551,9 +625,12 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Answer {
     let (mut head, body) = request.into_parts();
-    let body = Payload::new(body, &head, shared.limits.get().body_idle, Arc::clone(&connection.watch));
-    if connection.admission == Admission::Full {
-        return Err(Protocol::Unavailable("all connections are in use; try again soon").into());
+    let limits = shared.limits.get();
+    let body = Payload::new(body, &head, limits.patience(), Arc::clone(&connection.watch));
+    match connection.admission {
+        Admission::Open => {}
+        Admission::Full => return Err(Protocol::Unavailable("all connections are in use; try again soon").into()),
+        Admission::Crowded => return Err(Protocol::TooMany("your address has as many connections as it may").into()),
     }
     // RFC 9112 §3.2; HTTP/2 has `:authority` instead.
     if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
@@ -571,6 +648,14 @@ async fn answer(
     let endpoint = route.endpoint();
     exchange.template = endpoint.template;
     traces::routed(&exchange.span, known_method(&exchange.method), endpoint.template);
+    let (lane, is_operator) = (Lane::of(&route), matches!(connection.peer, Peer::Operator { .. }));
+    let mut flight = if is_operator { None } else { Some(shared.flights.begin(lane, &limits)?) };
+    if lane == Lane::Work && !is_operator && endpoint.is_recorded() && shared.registry.log_is_behind() > LOG_BEHIND_MAX
+    {
+        // What waits before it may have failed already, and nobody knows.
+        shared.metrics.turned(Turned::LogBehind);
+        return Err(RegistryError::AuditUnavailable.into());
+    }
 
     // From here on the request sees all that any daemon acknowledged before it came.
     if endpoint.asks_the_registry() {
@@ -579,12 +664,20 @@ async fn answer(
     let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
     let (caller, known) = auth::caller(shared, &head, &route, asking).await;
     exchange.actor.clone_from(&caller.actor.name);
+    if let Some(flight) = &mut flight {
+        flight.is_from(&caller, &limits)?;
+    }
+    let flight = flight.map(Arc::new);
+    if let Some(flight) = &flight {
+        // Begun a moment ago, and set nowhere else.
+        let _unset = exchange.hold.flight.set(Arc::clone(flight));
+    }
     let target = route.target();
     let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
             let by_proxy = exchange.origin.by_proxy;
             let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body, by_proxy };
-            run(shared, endpoint, call).await
+            run(shared, endpoint, call, flight).await
         }
         Err(refused) => Err(refused),
     };
@@ -622,13 +715,14 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Protocol> {
 
 /// Runs the handler. One that changes something runs in a task of its own, so that a client that leaves cannot stop it
 /// between two steps, and its attempt is recorded; any other ends when its client leaves. A panic ends only its request.
-async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
+async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call, flight: Option<Arc<Flight>>) -> Answer {
     let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
     if endpoint.is_change() {
         let open = shared.metrics.task_opened();
         let task = async move {
             let answer = dispatch(call).await;
-            drop(open);
+            // Its client may have left long ago: until now it had its place.
+            drop((open, flight));
             answer
         };
         let task = tokio::spawn(task.instrument(traces::current()));
@@ -712,154 +806,6 @@ fn complete(response: &mut Response<Body>, request_id: &str) {
     {
         // Said here and not by hyper, so that HEAD says the same as GET.
         headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
-    }
-}
-
-/// One request from its head to the last octet of its answer, for the log and the metrics.
-struct Exchange {
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-    began: Instant,
-    request_id: String,
-    origin: Origin,
-    method: Method,
-    template: &'static str,
-    status: u16,
-    actor: String,
-    sent_bytes: u64,
-    /// Whether all of the answer was handed to the connection.
-    complete: bool,
-    /// For a collector of traces; none where there is none.
-    span: Span,
-    _open: Held,
-}
-
-impl Exchange {
-    fn begin(
-        shared: &Arc<Shared>,
-        connection: &Arc<Connection>,
-        request: &Request<Incoming>,
-        request_id: String,
-        origin: Origin,
-    ) -> Self {
-        connection.begin();
-        let span = if traces::are_on() { span(shared, request, &request_id, origin) } else { Span::none() };
-        Self {
-            shared: Arc::clone(shared),
-            connection: Arc::clone(connection),
-            began: Instant::now(),
-            request_id,
-            origin,
-            method: request.method().clone(),
-            template: UNMATCHED,
-            status: CLIENT_GONE,
-            actor: ANONYMOUS.to_owned(),
-            sent_bytes: 0,
-            complete: false,
-            span,
-            _open: shared.metrics.request_opened(),
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.connection.end();
-        let took = self.began.elapsed();
-        let method = known_method(&self.method);
-        self.shared.metrics.request(method, self.template, self.status, took, self.sent_bytes);
-        // Neither path nor query: they name models, and can carry what was pasted into them by mistake.
-        tracing::info!(
-            request_id = self.request_id,
-            method,
-            route = self.template,
-            status = self.status,
-            ms = took.as_micros() as f64 / 1000.0,
-            bytes = self.sent_bytes,
-            actor = self.actor,
-            ip = self.origin.ip.and_then(|ip| self.shared.registry.shown_ip(ip)),
-            cut = (!self.complete).then_some(true),
-            trace_id = traces::trace_id(&self.span),
-            "request"
-        );
-        let status = Some(self.status).filter(|status| *status != CLIENT_GONE);
-        traces::answered(&self.span, status, self.sent_bytes, !self.complete);
-    }
-}
-
-/// The span of a request, with what is known of it before it is looked at.
-fn span(shared: &Shared, request: &Request<Incoming>, request_id: &str, origin: Origin) -> Span {
-    let of_head = || request.headers().get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let authority = request.uri().authority().cloned().or_else(of_head);
-    let host = authority.as_ref().map(|authority| (authority.host(), authority.port_u16()));
-    let ip = origin.ip.and_then(|ip| shared.registry.shown_ip(ip));
-    let user_agent = auth::user_agent(request.headers());
-    let asked = traces::Asked {
-        method: known_method(request.method()),
-        scheme: if origin.is_https { "https" } else { "http" },
-        host: host.filter(|(host, _port)| host.len() <= HOST_BYTES_MAX),
-        ip: ip.as_deref(),
-        user_agent: user_agent.as_deref(),
-        request_id,
-    };
-    traces::request(&asked, request.headers())
-}
-
-/// The method as a label; what clients invent does not become one.
-fn known_method(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
-}
-
-/// The body of an answer, counted; its end is the end of the exchange.
-struct Tracked {
-    body: Body,
-    exchange: Exchange,
-}
-
-impl Tracked {
-    fn new(body: Body, mut exchange: Exchange) -> Self {
-        exchange.complete = http_body::Body::is_end_stream(&body);
-        Self { body, exchange }
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.exchange.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.exchange.complete = this.body.is_end_stream();
-            }
-            Poll::Ready(None) => this.exchange.complete = true,
-            Poll::Ready(Some(Err(error))) => {
-                let request_id = &this.exchange.request_id;
-                tracing::warn!(request_id, error = error as &dyn std::error::Error, "an answer was cut");
-            }
-            Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

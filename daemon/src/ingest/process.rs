@@ -545,6 +545,7 @@ fn chance(error: &RegistryError) -> Chance {
         | RegistryError::TimedOut
         | RegistryError::TooManyRequests { .. }
         | RegistryError::BlobsUnreachable { .. }
+        | RegistryError::Overloaded(_)
         | RegistryError::Busy { .. } => Chance::Later,
         RegistryError::StorageFull | RegistryError::AuditFull(_) => Chance::WithRoom,
         RegistryError::Unauthenticated

@@ -273,6 +273,11 @@ impl Caller {
         if self.actor.person.is_some() { Ok(()) } else { Err(RegistryError::OperatorOnly) }
     }
 
+    /// Whether it is the operator of this machine, at the control socket.
+    pub fn is_operator(&self) -> bool {
+        self.actor.person.is_some()
+    }
+
     /// Whether the check would pass: for what is shown to some and not to others.
     pub fn may(&self, permission: Permission) -> bool {
         self.require(permission).is_ok()

@@ -77,7 +77,7 @@ impl Export {
         let query = self.query.clone();
         let (rows, next) = self
             .inner
-            .scan(move |view| {
+            .scan_on(move |view| {
                 let page = view.entries(&query)?;
                 Ok((rows(&page)?, page.next_before))
             })
@@ -105,7 +105,7 @@ impl Registry {
         inner.permit(caller, Permission::AuditRead, &note).await?;
         query.say(&mut note);
         let cursor = cursor.map(str::to_owned);
-        let found = inner.scan(move |view| find(view, &query, bounded(limit), cursor.as_deref())).await;
+        let found = inner.scan_for(caller, move |view| find(view, &query, bounded(limit), cursor.as_deref())).await;
         let page = match found {
             Ok(page) => page,
             Err(error) => return Err(inner.refuse(caller, note, error).await),

@@ -173,6 +173,10 @@ impl Inner {
 
     /// Records a refusal or failure. The failure carries its entry, unless the limiter took it: then it is the limiter's.
     pub(crate) async fn refuse(self: &Arc<Self>, caller: &Caller, note: Note, error: RegistryError) -> Failure {
+        // An entry for each would be more work than was refused; they are counted.
+        if matches!(error, RegistryError::Overloaded(_)) {
+            return error.into();
+        }
         if let Err(limited) = self.limit_anonymous(caller) {
             return limited.into();
         }
@@ -323,6 +327,39 @@ impl Inner {
         let mut result = None;
         self.store.read(Box::new(|view| result = Some(work(view)))).await;
         result.unwrap_or_else(|| Err(RegistryError::internal("the store did not run a read")))
+    }
+
+    /// The same for a caller: when it is their turn. The operator of the machine has it at once.
+    ///
+    /// # Errors
+    /// `Overloaded`, and what `work` says.
+    pub(crate) async fn scan_for<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&dyn View) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let turn = if caller.is_operator() { None } else { Some(self.turns.take(caller).await?) };
+        self.scan(move |view| {
+            let _turn = turn;
+            work(view)
+        })
+        .await
+    }
+
+    /// The same for what goes on with an answer that was begun.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub(crate) async fn scan_on<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn View) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let turn = self.turns.go_on().await?;
+        self.scan(move |view| {
+            let _turn = turn;
+            work(view)
+        })
+        .await
     }
 
     /// Reads that may take long, off the async threads.

@@ -135,6 +135,9 @@ pub enum RegistryError {
         /// Whether it is the caller's own; else it is everybody's.
         is_callers: bool,
     },
+    /// More is asked than can be done in good time: of what. Nothing was begun, and there is no entry.
+    #[error("{0}; try again in a moment")]
+    Overloaded(&'static str),
     /// The version is held back.
     #[error("version {version} is held in quarantine{}; an admin can release it", because(.reason.as_deref()))]
     Quarantined {
@@ -261,6 +264,7 @@ impl RegistryError {
             | Self::EnrolmentRequired
             | Self::TooManyRequests { .. }
             | Self::Busy { .. }
+            | Self::Overloaded(_)
             | Self::Quarantined { .. }
             | Self::Malicious { .. }
             | Self::QuotaExceeded(_) => true,
@@ -317,6 +321,7 @@ impl RegistryError {
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::TooManyRequests { .. } => "too-many-requests",
             Self::Busy { .. } => "busy",
+            Self::Overloaded(_) => "overloaded",
             Self::Quarantined { .. } => "quarantined",
             Self::Malicious { .. } => "malicious-content",
             Self::QuotaExceeded(_) => "quota-exceeded",

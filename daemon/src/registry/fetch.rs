@@ -98,7 +98,7 @@ impl Registry {
         inner.permit(caller, Permission::ModelRead, &note).await?;
         let sight = Sight::of(caller, Permission::ModelRead);
         let work = Arc::clone(inner);
-        let page = inner.scan(move |view| list(&work, view, listing, &sight)).await;
+        let page = inner.scan_for(caller, move |view| list(&work, view, listing, &sight)).await;
         inner.told(caller, note, page).await
     }
 
@@ -163,7 +163,7 @@ impl Registry {
         let reference = reference.clone();
         let work = Arc::clone(inner);
         let page = inner
-            .scan(move |view| {
+            .scan_for(caller, move |view| {
                 let model = resolve::model(view, &reference, &sight)?.model;
                 list_versions(&work, view, &model, bounded(limit), &seek, &sight)
             })
@@ -215,7 +215,7 @@ impl Registry {
         let sight = Sight::of(caller, Permission::ModelRead);
         let (reference, alias, cursor) = (reference.clone(), alias.clone(), cursor.map(str::to_owned));
         let page = inner
-            .scan(move |view| {
+            .scan_for(caller, move |view| {
                 let model = resolve::model(view, &reference, &sight)?.model;
                 list_events(view, &model, &alias, bounded(limit), cursor.as_deref())
             })

@@ -46,7 +46,7 @@ impl Bundle {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, RegistryError> {
         if self.piece.is_empty() && !self.left.is_empty() {
             let range = self.left.clone();
-            (self.piece, self.left) = self.inner.scan(move |view| piece(view, range)).await?;
+            (self.piece, self.left) = self.inner.scan_on(move |view| piece(view, range)).await?;
         }
         Ok(Some(std::mem::take(&mut self.piece)).filter(|piece| !piece.is_empty()))
     }
@@ -143,7 +143,7 @@ impl Registry {
         if bundle.width_in(inner.published().size).is_none_or(|widest| widest < bundle.width()) {
             return Err(inner.refuse(caller, note, RegistryError::not_found("such bundle yet")).await);
         }
-        let (piece, left) = match inner.scan(move |view| piece(view, range)).await {
+        let (piece, left) = match inner.scan_for(caller, move |view| piece(view, range)).await {
             Ok(begun) => begun,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };

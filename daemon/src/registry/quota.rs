@@ -411,7 +411,7 @@ impl Registry {
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
         let work = Arc::clone(inner);
-        let page = inner.scan(move |view| {
+        let page = inner.scan_for(caller, move |view| {
             let mut accounts = view.accounts(after.as_ref(), limit.saturating_add(1))?;
             let more = accounts.len() > limit;
             accounts.truncate(limit);

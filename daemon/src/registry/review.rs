@@ -47,7 +47,7 @@ impl Registry {
         let note = Note::event(Action::ModelList, Target::new("model", "*")).with("quarantine", true);
         inner.permit(caller, Permission::QuarantineRead, &note).await?;
         let (work, names) = (Arc::clone(inner), Sight::of(caller, Permission::QuarantineRead).names(false));
-        let page = inner.scan(move |view| list(&work, view, &listing, names.as_ref())).await;
+        let page = inner.scan_for(caller, move |view| list(&work, view, &listing, names.as_ref())).await;
         inner.told(caller, note, page).await
     }
 

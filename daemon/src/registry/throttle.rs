@@ -58,7 +58,7 @@ fn network(ip: Option<IpAddr>) -> Option<IpAddr> {
 }
 
 /// An address for counting refusals: of IPv6, where a host has many, its /64.
-fn source(ip: Option<IpAddr>) -> Option<IpAddr> {
+pub(crate) fn source(ip: Option<IpAddr>) -> Option<IpAddr> {
     match ip?.to_canonical() {
         ip @ IpAddr::V4(_) => Some(ip),
         ip @ IpAddr::V6(_) => network(Some(ip)),

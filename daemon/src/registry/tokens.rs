@@ -93,7 +93,7 @@ impl Registry {
             return Err(inner.refuse(caller, note, error).await);
         }
         let (work, id) = (Arc::clone(inner), caller.actor.id.clone());
-        let page = inner.scan(move |view| page(&work, view, &whose, &id, bounded(limit), &seek)).await;
+        let page = inner.scan_for(caller, move |view| page(&work, view, &whose, &id, bounded(limit), &seek)).await;
         inner.told(caller, note, page).await
     }
 

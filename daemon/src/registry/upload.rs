@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::audit::{Action, Target};
@@ -36,6 +37,8 @@ pub const FILES_MAX: usize = 1000;
 const UPLOADS_MAX: usize = 64;
 /// Of these one user has so many at most: whoever sends slowly, or doesn't at all, leaves room for others.
 const UPLOADS_PER_USER_MAX: usize = 48;
+/// An upload waits for its place for so long.
+pub const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The watermark is looked at again after so many octets.
 pub(crate) const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
 
@@ -47,6 +50,8 @@ pub(crate) struct Intake {
     pub(crate) queues: Arc<Semaphore>,
     /// Uploads under way.
     open: Arc<AtomicU64>,
+    /// Uploads that found no place in time.
+    turned_away: AtomicU64,
 }
 
 impl Intake {
@@ -56,7 +61,12 @@ impl Intake {
             of_users: Mutex::default(),
             queues: shared_room(),
             open: Arc::default(),
+            turned_away: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     pub(crate) fn open(&self) -> u64 {
@@ -64,7 +74,17 @@ impl Intake {
     }
 
     /// A place among the uploads under way; waits where there is none, or where the user has as many as one may.
+    ///
+    /// # Errors
+    /// `Overloaded`: none came free in time.
     pub(crate) async fn place(&self, user: &str) -> Result<Place, RegistryError> {
+        tokio::time::timeout(PLACE_WAIT_MAX, self.wait_for_place(user)).await.unwrap_or_else(|_elapsed| {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            Err(RegistryError::Overloaded("as many uploads as may be are under way"))
+        })
+    }
+
+    async fn wait_for_place(&self, user: &str) -> Result<Place, RegistryError> {
         let closed = |error: tokio::sync::AcquireError| RegistryError::Internal(error.into());
         // The user's own first: who waits for that keeps nobody else from a place.
         let own = self.places_of(user).acquire_owned().await.map_err(closed)?;

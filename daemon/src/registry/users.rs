@@ -220,7 +220,7 @@ impl Registry {
         let note = Note::event(Action::UserList, Target::new("user", "*"));
         inner.permit(caller, Permission::UserManage, &note).await?;
         let work = Arc::clone(inner);
-        let page = inner.scan(move |view| listing::page(&work, view, &listing)).await;
+        let page = inner.scan_for(caller, move |view| listing::page(&work, view, &listing)).await;
         inner.told(caller, note, page).await
     }
 
@@ -235,7 +235,7 @@ impl Registry {
         let (name, work) = (name.clone(), Arc::clone(inner));
         // Who gave them their role is looked for in the log, which may take a while.
         let found = inner
-            .scan(move |view| {
+            .scan_for(caller, move |view| {
                 let user = view.user(&name)?.ok_or_else(|| missing(&name))?;
                 let (now_ms, sessions) = (clock::now_ms(), view.sessions_of(&user.id)?);
                 let failed = work.throttle.failures(now_ms).of(user.name.as_str());

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::audit::{
     Action, Actor, Checkpoint, Entry, Hash, Outcome, Signer, Target, consistency_proof, leaf_hash, root_at,
@@ -81,6 +81,8 @@ pub struct Shown {
     pub commits: AtomicU64,
     /// Batches since start.
     pub batches: AtomicU64,
+    /// Since when what was taken last is being committed.
+    pub busy_since: Mutex<Option<Instant>>,
     /// Octets of the journal.
     pub journal_bytes: AtomicU64,
     /// Octets of the reserve.
@@ -94,6 +96,16 @@ pub struct Shown {
 }
 
 impl Shown {
+    fn busy(&self, busy: bool) {
+        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = busy.then(Instant::now);
+    }
+
+    /// How long the writing thread has been at what it took last; zero where it waits for something to do.
+    pub fn busy_for(&self) -> Duration {
+        let since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Shows another health. A log that failed stays failed, for the reason it failed first, until the next start.
     pub fn set_health(&self, now: Health) {
         self.health.send_if_modified(|health| {
@@ -233,6 +245,7 @@ impl Sequencer {
         let mut last_batch = 0;
         while let Some(first) = requests.blocking_recv() {
             let mut taken = Taken::default();
+            self.shown.busy(true);
             self.take(first, &mut requests, &mut waiting, &mut taken);
             if last_batch >= GATHER_FROM {
                 for _ in 0..GATHER_PAUSES {
@@ -263,6 +276,7 @@ impl Sequencer {
                 let _gone = done.send(());
                 return;
             }
+            self.shown.busy(false);
         }
     }
 

@@ -441,6 +441,12 @@ impl Store for SledStore {
         }
     }
 
+    fn behind(&self) -> std::time::Duration {
+        // What waits came after the writing thread took what it is at.
+        let waits = self.requests.capacity() < self.requests.max_capacity();
+        if waits { self.shown.busy_for() } else { std::time::Duration::ZERO }
+    }
+
     fn identity(&self) -> Identity {
         let keys = self.shown.keys.borrow();
         Identity {

@@ -219,6 +219,7 @@ mod tests {
     use super::super::{Payload, Watch};
     use super::{Multipart, PART_HEAD_MAX, extended_name};
     use crate::http::problem::Refused;
+    use crate::http::server::pace::Patience;
 
     /// A body that comes in these chunks, and a count of those that were taken.
     fn multipart(chunks: Vec<Vec<u8>>) -> (Multipart, Arc<AtomicUsize>) {
@@ -230,7 +231,12 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok::<_, std::io::Error>(Frame::data(Bytes::from(chunk)))
         });
-        let body = Payload::new(StreamBody::new(frames), &head, Duration::from_secs(1), Arc::new(Watch::default()));
+        let body = Payload::new(
+            StreamBody::new(frames),
+            &head,
+            Patience::new(Duration::from_secs(1), 0),
+            Arc::new(Watch::default()),
+        );
         (Multipart::new(&head, body, u64::MAX).unwrap(), taken)
     }
 
@@ -373,7 +379,7 @@ mod tests {
             }
             let head = head.body(()).unwrap().into_parts().0;
             let body = StreamBody::new(stream::empty::<Result<Frame<Bytes>, std::io::Error>>());
-            let body = Payload::new(body, &head, Duration::from_secs(1), Arc::new(Watch::default()));
+            let body = Payload::new(body, &head, Patience::new(Duration::from_secs(1), 0), Arc::new(Watch::default()));
             Multipart::new(&head, body, 1).err().map(|refused| refused.kind().status())
         };
         assert_eq!(new(Some("multipart/form-data; boundary=\"a b\"")), None);

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::pairs::{self, Unknown};
 use super::{BodyError, Payload, Watch, from_json, percent_decode};
+use crate::http::server::pace::Patience;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -127,7 +128,7 @@ where
 {
     let watch = Arc::new(Watch::default());
     let (head, ()) = http::Request::new(()).into_parts();
-    (Payload::new(body, &head, Duration::from_millis(40), Arc::clone(&watch)), watch)
+    (Payload::new(body, &head, Patience::new(Duration::from_millis(40), 0), Arc::clone(&watch)), watch)
 }
 
 /// Read to the end leaves nothing; dropped before is told; an empty body has nothing to leave.
@@ -163,7 +164,7 @@ async fn cut() {
     let watch = Arc::new(Watch::default());
     let (head, ()) = http::Request::builder().header("content-length", "4").body(()).unwrap().into_parts();
     let whole = Full::new(Bytes::from_static(b"abc"));
-    let mut body = Payload::new(whole.clone(), &head, Duration::from_secs(1), Arc::clone(&watch));
+    let mut body = Payload::new(whole.clone(), &head, Patience::new(Duration::from_secs(1), 0), Arc::clone(&watch));
     assert!(matches!(body.read_all(9).await, Err(BodyError::Cut(_))));
 
     let (mut body, watch) = payload(whole);

@@ -10,17 +10,29 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use crate::blobs::BlobReader;
 
 /// Octets read at once: where reading is fastest (limits.md §4).
 const CHUNK: usize = 256 * 1024;
+/// With many transfers at once fewer are read, so that what all hold together stays bounded …
+const CHUNK_MIN: usize = 16 * 1024;
+/// … by shares of this; each holds about three pieces.
+const CHUNKS: usize = 32 * 1024 * 1024;
+/// Reads that wait for the disk at once. The threads that do them are those that write uploads and look things up, too.
+const READS_MAX: usize = 32;
+
+static READS: Semaphore = Semaphore::const_new(READS_MAX);
+/// Transfers under way in this process.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Pieces whose memory may come back: as many as the connection holds at once.
 const LENT_MAX: usize = 3;
@@ -47,6 +59,28 @@ pub(super) struct Transfer<T> {
     frames: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
     left: u64,
     told: T,
+    _open: Open,
+}
+
+/// Counts a transfer while it exists.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Octets to be read at once, with so many transfers under way.
+fn chunk(open: usize) -> usize {
+    (CHUNKS / open.max(1)).clamp(CHUNK_MIN, CHUNK)
 }
 
 impl<T: FnMut(u64, bool)> Transfer<T> {
@@ -57,7 +91,7 @@ impl<T: FnMut(u64, bool)> Transfer<T> {
             let next = state.next().await?;
             Ok(next.map(|octets| (octets, state)))
         });
-        Self { frames: Box::pin(frames), left: length, told }
+        Self { frames: Box::pin(frames), left: length, told, _open: Open::new() }
     }
 }
 
@@ -156,14 +190,21 @@ impl Source {
                         (buffer, false)
                     }
                     Some(Err(error)) => return Err(io::Error::other(error)),
-                    None => (finished(self.read(buffer)).await?, true),
+                    None => {
+                        let place = READS.acquire().await.map_err(io::Error::other)?;
+                        (finished(self.read(buffer, place)).await?, true)
+                    }
                 }
             }
         };
         self.at += octets.len() as u64;
-        if is_slow && self.at < self.end {
+        // Where others wait for the disk as well, nothing is read ahead of being asked for.
+        if is_slow
+            && self.at < self.end
+            && let Ok(place) = READS.try_acquire()
+        {
             let buffer = self.buffer();
-            self.ahead = Some(self.read(buffer));
+            self.ahead = Some(self.read(buffer, place));
         }
         let octets = octets.freeze();
         self.lent.truncate(LENT_MAX - 1);
@@ -173,19 +214,23 @@ impl Source {
 
     /// Room for the next piece.
     fn buffer(&mut self) -> BytesMut {
-        let length = usize::try_from(self.end - self.at).map_or(CHUNK, |left| left.min(CHUNK));
+        let chunk = chunk(OPEN.load(Ordering::Relaxed));
+        let length = usize::try_from(self.end - self.at).map_or(chunk, |left| left.min(chunk));
         let mut buffer = self.lent.pop_back().and_then(|octets| octets.try_into_mut().ok()).unwrap_or_default();
         buffer.resize(length, 0);
         buffer
     }
 
     /// Starts to read the next piece, whole.
-    fn read(&self, mut buffer: BytesMut) -> Read {
+    fn read(&self, mut buffer: BytesMut, place: SemaphorePermit<'static>) -> Read {
         let (reader, at) = (Arc::clone(&self.reader), self.at);
-        tokio::task::spawn_blocking(move || match reader.read_at(at, &mut buffer) {
-            Ok(count) if count == buffer.len() => Ok(buffer),
-            Ok(_fewer) => Err(short()),
-            Err(error) => Err(io::Error::other(error)),
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            match reader.read_at(at, &mut buffer) {
+                Ok(count) if count == buffer.len() => Ok(buffer),
+                Ok(_fewer) => Err(short()),
+                Err(error) => Err(io::Error::other(error)),
+            }
         })
     }
 }

@@ -67,6 +67,11 @@ impl Endpoint {
         self.tag == OPERATIONS
     }
 
+    /// Whether an answer to it waits for the log, but for what a setting may add.
+    pub fn is_recorded(&self) -> bool {
+        self.is_change() || matches!(self.audit, Audit::Always(_))
+    }
+
     /// Whether it changes something, so that it is under idempotency and preconditions.
     pub fn is_change(&self) -> bool {
         !matches!(self.method, "GET" | "OPTIONS")

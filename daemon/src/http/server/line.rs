@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::Connection;
+use super::pace::Patience;
 use crate::clock;
 use crate::http::problem::instance;
 
@@ -45,12 +46,12 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 pub(super) struct Line<S> {
     stream: S,
     connection: Arc<Connection>,
-    /// A client that takes no octet of its answer for so long is cut.
-    stall_timeout: Duration,
+    /// A client that takes no octet of its answer, or too few, is cut when this is at its end.
+    patience: Patience,
     /// Read while finding out the version, not yet handed on.
     sniffed: BytesMut,
-    /// Runs while the client takes nothing.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// Since when the client takes nothing, and until when it may.
+    stall: Option<(Instant, Pin<Box<Sleep>>)>,
     linger: Option<Linger>,
     /// Being written instead of hyper's own answer.
     instead: Option<Bytes>,
@@ -63,8 +64,8 @@ struct Linger {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
-    pub(super) fn new(stream: S, stall_timeout: Duration, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, stall_timeout, sniffed: BytesMut::new(), stall: None, linger: None, instead: None }
+    pub(super) fn new(stream: S, patience: Patience, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, patience, sniffed: BytesMut::new(), stall: None, linger: None, instead: None }
     }
 
     /// Reads until it is clear which version the client speaks.
@@ -95,21 +96,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 
     /// Passes a write's result on, and watches how long there is none.
-    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
+    fn watched<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        octets: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = &written {
+            let waited = self.stall.take().map_or(Duration::ZERO, |(since, _until)| since.elapsed());
+            if let Ok(taken) = result {
+                self.patience.moved(octets(taken) as u64, waited);
+            }
             return written;
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.stall_timeout)));
-        ready!(stall.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no octet of its answer")))
+        let left = self.patience.left();
+        let (_since, until) = self.stall.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes its answer too slowly, or not at all",
+        )))
     }
 
     /// Writes our answer where hyper wrote its own, as it does to a head that it can't read.
     fn poll_write_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(answer) = self.instead.as_mut().filter(|answer| answer.has_remaining()) {
             let written = Pin::new(&mut self.stream).poll_write(cx, answer);
-            match self.watched(cx, written) {
+            match self.watched(cx, written, |octets| *octets) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(octets)) => self.instead.as_mut().map_or((), |answer| answer.advance(octets)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -208,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
             return self.poll_write_instead(cx).map_ok(|()| octets.len());
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, octets);
-        self.watched(cx, written)
+        self.watched(cx, written, |octets| *octets)
     }
 
     fn poll_write_vectored(
@@ -220,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
             return self.poll_write(cx, octets);
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, octets);
-        self.watched(cx, written)
+        self.watched(cx, written, |octets| *octets)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -229,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watched(cx, flushed)
+        self.watched(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

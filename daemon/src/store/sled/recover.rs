@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
@@ -202,6 +202,7 @@ pub(super) fn recover(
         health: watch::Sender::new(Health::Ok),
         commits: AtomicU64::new(0),
         batches: AtomicU64::new(0),
+        busy_since: Mutex::default(),
         journal_bytes: AtomicU64::new(journal.octets()),
         reserve_bytes: AtomicU64::new(room.reserve_octets()),
         doubt,
