@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(crate) const PASSWORD: &str = "saddle-orbit-lantern-42";
 pub(crate) struct Daemon {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it listens in TLS, where the settings say so.
+    pub(crate) tls: Option<SocketAddr>,
     /// A token of its admin.
     pub(crate) token: String,
     child: Child,
@@ -34,11 +37,14 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one with the release's settings but for some.
+    /// Starts one with the release's settings but for some: the one that was built, or the one that `MREGD_BIN` names, so that
+    /// two can be compared. In TLS it needs a place in clear, too.
+    #[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let dir = scratch();
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mregd"))
+        let program = std::env::var_os("MREGD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mregd").into());
+        let mut child = Command::new(program)
             .current_dir(dir.path())
             .env_clear()
             .env("MREG_DATA_DIR", dir.path().join("data"))
@@ -53,12 +59,18 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().trim_start_matches("http://").parse().unwrap_or_else(|_error| {
-            panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap())
-        });
-        let mut daemon = Self { address, token: String::new(), child, _stdout: stdout, dir };
+        let (mut tls, mut clear) = (None, None);
+        while clear.is_none() {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap());
+            }
+            let place = line.trim().trim_start_matches("also at").trim();
+            tls = tls.or(place.strip_prefix("https://").map(|place| place.parse().unwrap()));
+            clear = place.strip_prefix("http://").map(|place| place.parse().unwrap());
+        }
+        let address = clear.unwrap();
+        let mut daemon = Self { address, tls, token: String::new(), child, _stdout: stdout, dir };
         let answer = ask(address, &login(ADMIN, PASSWORD)).json();
         daemon.token = answer["access_token"].as_str().unwrap().to_owned();
         daemon
@@ -67,6 +79,11 @@ impl Daemon {
     /// A figure of `/proc/<pid>/status`, in KiB.
     pub(crate) fn memory_kib(&self, name: &str) -> u64 {
         memory_kib(self.child.id(), name)
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Its process.

@@ -1,12 +1,14 @@
 //! Taking bytes in: staged, hashed and bounded while they come. Knows octets, limits and the staging area; refuses to know
 //! what becomes of the files.
 //!
-//! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it. Files that came by resumable uploads
-//! (`resumable.rs`) join where they are.
+//! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it, and a large one has a second that hashes
+//! where processors have nothing else to do. Files that came by resumable uploads (`resumable.rs`) join where they are.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::audit::{Action, Target};
@@ -18,12 +20,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Span;
 
-use crate::blobs::{BlobError, Staged};
+use crate::blobs::{BlobError, Blobs, Staged};
 use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::ingest::Item;
-use crate::registry::pipe::{Frames, Pipe, shared_room};
+use crate::registry::pipe::{Frame, Frames, Pipe, shared_room};
 use crate::registry::quota::Claim;
 use crate::registry::resolve::UNTOLD;
 use crate::registry::resumable::Held;
@@ -33,11 +35,24 @@ use crate::traces;
 /// Files of one version.
 pub const FILES_MAX: usize = 1000;
 /// Uploads at once; others wait before their first octet is asked for.
-const UPLOADS_MAX: usize = 64;
+pub(crate) const UPLOADS_MAX: usize = 64;
 /// Of these one user has so many at most: whoever sends slowly, or doesn't at all, leaves room for others.
 const UPLOADS_PER_USER_MAX: usize = 48;
 /// The watermark is looked at again after so many octets.
 pub(crate) const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
+
+/// A file of more octets is hashed by a thread of its own, if few uploads are under way by then: hashing takes two thirds
+/// of the time that hashing and writing take together. Smaller ones are done before that pays.
+const HASHED_APART_OCTETS: u64 = 8 * 1024 * 1024;
+
+/// Octets that are written by one call, where they come in small frames: as those of HTTP/2 do. The rest of a queue may fill
+/// meanwhile.
+const BATCH_OCTETS: usize = 256 * 1024;
+
+/// How long what was seen of free space is good for uploads that leave [`SPACE_TO_SPARE`] besides: no disk is filled with that
+/// in this time.
+const SPACE_SEEN_FOR: Duration = Duration::from_millis(250);
+const SPACE_TO_SPARE: u64 = 4 << 30;
 
 /// What bounds uploads.
 pub(crate) struct Intake {
@@ -47,6 +62,8 @@ pub(crate) struct Intake {
     pub(crate) queues: Arc<Semaphore>,
     /// Uploads under way.
     open: Arc<AtomicU64>,
+    /// The newest look at free space, in octets. Held for a look.
+    seen: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Intake {
@@ -56,6 +73,7 @@ impl Intake {
             of_users: Mutex::default(),
             queues: shared_room(),
             open: Arc::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -228,7 +246,16 @@ impl Inner {
     /// Whether so many more octets leave enough room free.
     pub(crate) async fn check_watermark(self: &Arc<Self>, more: u64) -> Result<(), RegistryError> {
         let needed = self.settings().min_free_bytes.saturating_add(more);
-        if self.space().await?.free_bytes < needed { Err(RegistryError::StorageFull) } else { Ok(()) }
+        let seen = *self.intake.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, free)) = seen
+            && free.saturating_sub(SPACE_TO_SPARE) >= needed
+            && at.elapsed() < SPACE_SEEN_FOR
+        {
+            return Ok(());
+        }
+        let free = self.space().await?.free_bytes;
+        *self.intake.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), free));
+        if free < needed { Err(RegistryError::StorageFull) } else { Ok(()) }
     }
 }
 
@@ -247,14 +274,14 @@ impl Upload {
             .parse()
             .map_err(|error: common::name::NameError| RegistryError::invalid("part.file", error.to_string()))?;
         self.check_path(&path)?;
-        let blobs = Arc::clone(&self.inner.blobs);
+        let (blobs, uploads) = (Arc::clone(&self.inner.blobs), Arc::clone(&self.inner.intake.open));
         Ok(FileSink {
             inner: Arc::clone(&self.inner),
             path,
             received: Arc::clone(&self.received),
             claim: Arc::clone(&self.claim),
             next_look: self.received.load(Ordering::Relaxed).saturating_add(WATERMARK_EVERY_OCTETS),
-            pipe: Pipe::new(&self.inner.intake.queues, move |frames| stage(&*blobs, frames)),
+            pipe: Pipe::gathering(&self.inner.intake.queues, move |frames| stage(&*blobs, frames, &uploads)),
             _step: traces::step!("stage"),
         })
     }
@@ -416,15 +443,80 @@ impl FileSink {
     }
 }
 
-/// The thread of one file.
-fn stage(blobs: &dyn crate::blobs::Blobs, mut frames: Frames) -> Result<Hashed, BlobError> {
+/// The thread of one file. `uploads` is how many are under way.
+fn stage(blobs: &dyn Blobs, mut frames: Frames, uploads: &AtomicU64) -> Result<Hashed, BlobError> {
     let mut staged = blobs.stage()?;
     let mut hasher = Sha256::new();
-    while let Some(frame) = frames.blocking_recv() {
-        hasher.update(&frame.octets);
-        staged.write(&frame.octets)?;
+    let mut batch = Vec::new();
+    let mut may_part = true;
+    while next_batch(&mut frames, &mut batch) {
+        for frame in &batch {
+            hasher.update(&frame.octets);
+        }
+        write(&mut *staged, &batch)?;
+        if may_part && staged.len() >= HASHED_APART_OCTETS {
+            may_part = false;
+            if are_few(uploads.load(Ordering::Relaxed)) {
+                batch.clear();
+                hasher = write_on(&mut *staged, &mut frames, hasher)?;
+            }
+        }
     }
     Ok(Hashed { staged, digest: Digest::from_bytes(hasher.finalize().into()) })
+}
+
+/// Waits for a frame, and takes what waits behind it up to [`BATCH_OCTETS`]; the frames before it are done with. False where
+/// nothing more comes.
+fn next_batch(frames: &mut Frames, batch: &mut Vec<Frame>) -> bool {
+    batch.clear();
+    batch.extend(frames.blocking_recv());
+    let mut octets = batch.iter().map(|frame| frame.octets.len()).sum::<usize>();
+    while octets < BATCH_OCTETS && !batch.is_empty() {
+        let Ok(frame) = frames.try_recv() else { break };
+        octets += frame.octets.len();
+        batch.push(frame);
+    }
+    !batch.is_empty()
+}
+
+fn write(staged: &mut dyn Staged, batch: &[Frame]) -> Result<(), BlobError> {
+    let mut pieces: Vec<IoSlice<'_>> = batch.iter().map(|frame| IoSlice::new(&frame.octets)).collect();
+    staged.write_pieces(&mut pieces)
+}
+
+/// Whether each upload under way can have two threads without more threads than processors.
+fn are_few(uploads: u64) -> bool {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    uploads.saturating_mul(2) <= processors as u64
+}
+
+/// Writes what is left of a file while another thread hashes it. A frame's room in the queues is given back when both are
+/// done with it, so no more waits than with one thread.
+fn write_on(staged: &mut dyn Staged, frames: &mut Frames, hasher: Sha256) -> Result<Sha256, BlobError> {
+    let (written, to_hash) = std::sync::mpsc::channel::<Frame>();
+    let mut apart = hasher.clone();
+    let hash = move || {
+        for frame in to_hash {
+            apart.update(&frame.octets);
+        }
+        apart
+    };
+    let Ok(hashing) = std::thread::Builder::new().name("blob-hash".into()).spawn(hash) else {
+        // No thread is to be had: the one there is goes on as it did.
+        return Ok(hasher);
+    };
+    let mut batch = Vec::new();
+    while next_batch(frames, &mut batch) {
+        write(staged, &batch)?;
+        for frame in batch.drain(..) {
+            // It is gone only if it panicked, and then joining it says so.
+            let _gone = written.send(frame);
+        }
+    }
+    drop(written);
+    hashing
+        .join()
+        .map_err(|_panic| BlobError::Unavailable(std::io::Error::other("the thread that hashes a file panicked")))
 }
 
 #[cfg(test)]
