@@ -1,8 +1,9 @@
 //! Taking bytes in: staged, hashed and bounded while they come. Knows octets, limits and the staging area; refuses to know
 //! what becomes of the files.
 //!
-//! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it, and a large one has a second that hashes
-//! where processors have nothing else to do. Files that came by resumable uploads (`resumable.rs`) join where they are.
+//! One file is one pipeline (`pipe.rs`): one blocking thread hashes and writes it. Files that came by resumable uploads
+//! (`resumable.rs`) join where they are. (Hashing on a thread of its own cost a tenth more processor time and was no faster
+//! where client and daemon have two processors.)
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -40,10 +41,6 @@ pub(crate) const UPLOADS_MAX: usize = 64;
 const UPLOADS_PER_USER_MAX: usize = 48;
 /// The watermark is looked at again after so many octets.
 pub(crate) const WATERMARK_EVERY_OCTETS: u64 = 64 * 1024 * 1024;
-
-/// A file of more octets is hashed by a thread of its own, if few uploads are under way by then: hashing takes two thirds
-/// of the time that hashing and writing take together. Smaller ones are done before that pays.
-const HASHED_APART_OCTETS: u64 = 8 * 1024 * 1024;
 
 /// Octets that are written by one call, where they come in small frames: as those of HTTP/2 do. The rest of a queue may fill
 /// meanwhile.
@@ -274,14 +271,14 @@ impl Upload {
             .parse()
             .map_err(|error: common::name::NameError| RegistryError::invalid("part.file", error.to_string()))?;
         self.check_path(&path)?;
-        let (blobs, uploads) = (Arc::clone(&self.inner.blobs), Arc::clone(&self.inner.intake.open));
+        let blobs = Arc::clone(&self.inner.blobs);
         Ok(FileSink {
             inner: Arc::clone(&self.inner),
             path,
             received: Arc::clone(&self.received),
             claim: Arc::clone(&self.claim),
             next_look: self.received.load(Ordering::Relaxed).saturating_add(WATERMARK_EVERY_OCTETS),
-            pipe: Pipe::gathering(&self.inner.intake.queues, move |frames| stage(&*blobs, frames, &uploads)),
+            pipe: Pipe::gathering(&self.inner.intake.queues, move |frames| stage(&*blobs, frames)),
             _step: traces::step!("stage"),
         })
     }
@@ -443,24 +440,16 @@ impl FileSink {
     }
 }
 
-/// The thread of one file. `uploads` is how many are under way.
-fn stage(blobs: &dyn Blobs, mut frames: Frames, uploads: &AtomicU64) -> Result<Hashed, BlobError> {
+/// The thread of one file.
+fn stage(blobs: &dyn Blobs, mut frames: Frames) -> Result<Hashed, BlobError> {
     let mut staged = blobs.stage()?;
     let mut hasher = Sha256::new();
     let mut batch = Vec::new();
-    let mut may_part = true;
     while next_batch(&mut frames, &mut batch) {
         for frame in &batch {
             hasher.update(&frame.octets);
         }
         write(&mut *staged, &batch)?;
-        if may_part && staged.len() >= HASHED_APART_OCTETS {
-            may_part = false;
-            if are_few(uploads.load(Ordering::Relaxed)) {
-                batch.clear();
-                hasher = write_on(&mut *staged, &mut frames, hasher)?;
-            }
-        }
     }
     Ok(Hashed { staged, digest: Digest::from_bytes(hasher.finalize().into()) })
 }
@@ -482,41 +471,6 @@ fn next_batch(frames: &mut Frames, batch: &mut Vec<Frame>) -> bool {
 fn write(staged: &mut dyn Staged, batch: &[Frame]) -> Result<(), BlobError> {
     let mut pieces: Vec<IoSlice<'_>> = batch.iter().map(|frame| IoSlice::new(&frame.octets)).collect();
     staged.write_pieces(&mut pieces)
-}
-
-/// Whether each upload under way can have two threads without more threads than processors.
-fn are_few(uploads: u64) -> bool {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    uploads.saturating_mul(2) <= processors as u64
-}
-
-/// Writes what is left of a file while another thread hashes it. A frame's room in the queues is given back when both are
-/// done with it, so no more waits than with one thread.
-fn write_on(staged: &mut dyn Staged, frames: &mut Frames, hasher: Sha256) -> Result<Sha256, BlobError> {
-    let (written, to_hash) = std::sync::mpsc::channel::<Frame>();
-    let mut apart = hasher.clone();
-    let hash = move || {
-        for frame in to_hash {
-            apart.update(&frame.octets);
-        }
-        apart
-    };
-    let Ok(hashing) = std::thread::Builder::new().name("blob-hash".into()).spawn(hash) else {
-        // No thread is to be had: the one there is goes on as it did.
-        return Ok(hasher);
-    };
-    let mut batch = Vec::new();
-    while next_batch(frames, &mut batch) {
-        write(staged, &batch)?;
-        for frame in batch.drain(..) {
-            // It is gone only if it panicked, and then joining it says so.
-            let _gone = written.send(frame);
-        }
-    }
-    drop(written);
-    hashing
-        .join()
-        .map_err(|_panic| BlobError::Unavailable(std::io::Error::other("the thread that hashes a file panicked")))
 }
 
 #[cfg(test)]

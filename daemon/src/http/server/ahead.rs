@@ -104,16 +104,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Whole<S> {
         let before = buffer.filled().len();
         while buffer.remaining() > 0 {
             let had = buffer.filled().len();
-            match Pin::new(&mut this.stream).poll_read(cx, buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().len() > had => {}
-                // The end is found again by whoever asks again.
-                other if had == before => return other,
-                Poll::Ready(Err(error)) => {
-                    this.failed = Some(error);
-                    break;
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => break,
+            let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+            if matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > had {
+                continue;
             }
+            if had == before {
+                return read;
+            }
+            // Nothing more at the moment. The end is found again by whoever asks again; an error might not be.
+            if let Poll::Ready(Err(error)) = read {
+                this.failed = Some(error);
+            }
+            break;
         }
         Poll::Ready(Ok(()))
     }
