@@ -1,9 +1,12 @@
 //! Transfers: uploads and downloads of a real `mregd` beside what the machine can hash, write and sync, and the memory
 //! that they take. Octets come from a pattern and go nowhere: the client holds a chunk of them.
 //!
-//! Parts: `rates`, `memory`. Sizes by the environment: `MREG_BENCH_TRANSFER_MIB` (2048) for rates, `MREG_BENCH_LARGE_MIB` (4096) for the memory
-//! of one transfer, `MREG_BENCH_MANY_MIB` (32) for each of many, `MREG_BENCH_ROUNDS` (3). `MREG_BENCH_NGINX=address:port`
-//! adds nginx: it must take `PUT /dav/…` and serve it back (`benches/run` sets one up).
+//! Parts: `rates`, `cold` (a download that is not in memory), `lines` (TLS and HTTP/2, by curl), `small` (64 KiB each),
+//! `memory`. Sizes by the environment: `MREG_BENCH_TRANSFER_MIB` (2048) for rates, `MREG_BENCH_COLD_MIB` (1024),
+//! `MREG_BENCH_LINE_MIB` (512) for each kind of line and `MREG_BENCH_LONG_MIB` (256) for each over a long one,
+//! `MREG_BENCH_SECONDS` (3) for small ones, `MREG_BENCH_LARGE_MIB` (4096) for the memory of one transfer, `MREG_BENCH_MANY_MIB`
+//! (32) for each of many, `MREG_BENCH_ROUNDS` (3). `MREG_BENCH_NGINX=address:port` adds nginx: it must take `PUT /dav/…` and
+//! serve it back (`benches/run` sets one up). `MREGD_BIN` names another daemon than the one that was built.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -18,6 +21,10 @@
 mod child;
 #[path = "kit/figures.rs"]
 mod figures;
+#[path = "transfer/lines.rs"]
+mod lines;
+#[path = "transfer/small.rs"]
+mod small;
 #[path = "kit/wire.rs"]
 mod wire;
 
@@ -48,6 +55,16 @@ fn main() {
     let rounds = setting("MREG_BENCH_ROUNDS", 3).max(1) as usize;
     if figures::wanted("rates") {
         rates(setting("MREG_BENCH_TRANSFER_MIB", 2048) * MIB, rounds);
+    }
+    if figures::wanted("cold") {
+        small::cold(setting("MREG_BENCH_COLD_MIB", 1024) * MIB, rounds);
+    }
+    if figures::wanted("lines") {
+        let long = setting("MREG_BENCH_LONG_MIB", 256) * MIB;
+        lines::lines(setting("MREG_BENCH_LINE_MIB", 512) * MIB, long, rounds);
+    }
+    if figures::wanted("small") {
+        small::small(setting("MREG_BENCH_SECONDS", 3) as f64, rounds);
     }
     if figures::wanted("memory") {
         memory_of_one(setting("MREG_BENCH_LARGE_MIB", 4096) * MIB);

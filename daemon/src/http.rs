@@ -65,7 +65,7 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::network::Proxies;
 use crate::cosigning;
@@ -113,6 +113,8 @@ pub struct Shared {
     pub proxies: Proxies,
     /// Where a believed proxy has the blobs, so that it sends them.
     pub send_file: Option<String>,
+    /// Places of HTTP/2 connections with wide windows.
+    pub(crate) wide_windows: Semaphore,
 }
 
 /// Bounds of what is taken from the network.

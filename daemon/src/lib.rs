@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use common::audit::{Action, leaf_hash};
 use common::name::{Alias, UserName};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::blobs::both::Both;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
@@ -457,6 +457,7 @@ pub async fn run(
         tls: front.tls.clone(),
         proxies: config.proxies.clone(),
         send_file: config.send_file.clone(),
+        wide_windows: Semaphore::new(server::H2_WIDE_MAX),
     });
     let control = match Control::bind(&config.data_dir) {
         Ok(control) => control,

@@ -58,6 +58,7 @@ mod tidy;
 mod tls;
 mod tokens;
 mod traces;
+mod transfer;
 mod totp;
 mod tus;
 mod upload;

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(crate) const PASSWORD: &str = "saddle-orbit-lantern-42";
 pub(crate) struct Daemon {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it listens in TLS, where the settings say so.
+    pub(crate) tls: Option<SocketAddr>,
     /// A token of its admin.
     pub(crate) token: String,
     child: Child,
@@ -34,7 +37,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one with the release's settings but for some.
+    /// Starts one with the release's settings but for some. In TLS it needs a place in clear, too.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_as(settings, PASSWORD)
     }
@@ -58,12 +61,18 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().trim_start_matches("http://").parse().unwrap_or_else(|_error| {
-            panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap())
-        });
-        let mut daemon = Self { address, token: String::new(), child, _stdout: stdout, dir };
+        let (mut tls, mut clear) = (None, None);
+        while clear.is_none() {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap());
+            }
+            let place = line.trim().trim_start_matches("also at").trim();
+            tls = tls.or(place.strip_prefix("https://").map(|place| place.parse().unwrap()));
+            clear = place.strip_prefix("http://").map(|place| place.parse().unwrap());
+        }
+        let address = clear.unwrap();
+        let mut daemon = Self { address, tls, token: String::new(), child, _stdout: stdout, dir };
         let answer = ask(address, &login(ADMIN, password)).json();
         daemon.token = answer["access_token"].as_str().unwrap().to_owned();
         daemon
@@ -72,6 +81,11 @@ impl Daemon {
     /// A figure of `/proc/<pid>/status`, in KiB.
     pub(crate) fn memory_kib(&self, name: &str) -> u64 {
         memory_kib(self.child.id(), name)
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Its process.

@@ -2,6 +2,7 @@
 //! it cannot see from there (layout, modes, power cuts) the leaves test themselves.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::sync::Barrier;
 
 use common::digest::Digest;
@@ -17,6 +18,7 @@ pub fn blob_contract(make: impl Fn() -> Box<dyn Blobs>) {
     kept_blobs_read_back_and_others_are_not_there(&*make());
     a_reader_reads_at_the_edges(&*make());
     a_staged_blob_reads_what_was_written(&*make());
+    pieces_are_written_in_their_order(&*make());
     a_dropped_upload_leaves_nothing(&*make());
     keeping_again_is_no_error(&*make());
     replacing_is_keeping(&*make());
@@ -118,6 +120,22 @@ fn a_staged_blob_reads_what_was_written(blobs: &dyn Blobs) {
     let digest = digest(b"abcdefgh");
     staged.keep(&digest).expect("keep");
     assert_eq!(read(&*blobs.open(&digest).expect("open")), b"abcdefgh");
+}
+
+/// More of them than one system call takes (IOV_MAX), of all sizes, none included.
+fn pieces_are_written_in_their_order(blobs: &dyn Blobs) {
+    let pieces: Vec<Vec<u8>> = (0..3000).map(|at| octets(at % 7)).collect();
+    let whole = pieces.concat();
+    let mut staged = blobs.stage().expect("stage");
+    staged.write_pieces(&mut []).expect("nothing to write");
+    for part in pieces.chunks(1500) {
+        let mut part: Vec<IoSlice<'_>> = part.iter().map(|piece| IoSlice::new(piece)).collect();
+        staged.write_pieces(&mut part).expect("write");
+    }
+    assert_eq!(staged.len(), whole.len() as u64);
+    let digest = digest(&whole);
+    staged.keep(&digest).expect("keep");
+    assert!(read(&*blobs.open(&digest).expect("open")) == whole);
 }
 
 fn a_dropped_upload_leaves_nothing(blobs: &dyn Blobs) {

@@ -24,7 +24,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, IoSliceMut, Write as _};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -290,6 +290,15 @@ struct DiskStaged {
 }
 
 impl DiskStaged {
+    /// Counts what was written, and has it written back when it is much.
+    fn wrote(&mut self, count: usize) {
+        self.len += count as u64;
+        self.behind += count as u64;
+        if self.behind >= WRITEBACK_STRIDE {
+            self.begin_writeback();
+        }
+    }
+
     /// Asks for writeback of what is dirty: if it cannot be had, `keep` has more to wait for.
     fn begin_writeback(&mut self) {
         self.store.begin_writeback(&self.path);
@@ -300,11 +309,23 @@ impl DiskStaged {
 impl Staged for DiskStaged {
     fn write(&mut self, octets: &[u8]) -> Result<(), BlobError> {
         self.file.write_all(octets)?;
-        let written = octets.len() as u64;
-        self.len += written;
-        self.behind += written;
-        if self.behind >= WRITEBACK_STRIDE {
-            self.begin_writeback();
+        self.wrote(octets.len());
+        Ok(())
+    }
+
+    fn write_pieces(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<(), BlobError> {
+        // Pieces without octets would look like a disk that takes none.
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            match self.file.write_vectored(pieces) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(count) => {
+                    self.wrote(count);
+                    IoSlice::advance_slices(&mut pieces, count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

@@ -24,6 +24,7 @@
 //! | a connection without a request, at the stop | `LAST_REQUEST` | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |
 
+mod ahead;
 mod exchange;
 pub mod flight;
 pub(crate) mod line;
@@ -56,6 +57,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
+use self::ahead::Ahead;
 use self::exchange::{Exchange, Hold, Tracked, known_method};
 use self::flight::{Flight, Lane};
 use self::line::Line;
@@ -88,11 +90,20 @@ const H2_ERROR_RESETS_MAX: usize = 256;
 /// An HTTP/2 peer is asked for a sign of life so often, and must answer within as long again.
 const H2_PING: Duration = Duration::from_secs(20);
 /// HTTP/2 receive windows of a connection: what its peer can send before anybody reads. A stream's is half of it. The more
-/// connections there are, the smaller are those of the next.
+/// connections there are, the smaller are those of the next. They bound what uploads can queue in memory where the disk is
+/// behind, and how fast one comes over a long line: a window for each time there and back.
 const H2_WINDOW_MAX: u32 = 2 * 1024 * 1024;
 const H2_WINDOW_MIN: u32 = 128 * 1024;
 /// What the windows of connections are shares of: the first 32 have the largest.
 const H2_WINDOWS: u32 = 64 * 1024 * 1024;
+/// The window, also of a stream, of so many connections, those that came first: what TCP itself has on its way over a long
+/// line. These windows are `H2_WIDE_MAX` × `H2_WIDE_WINDOW` = 64 MiB at most, besides the shares of all others.
+const H2_WIDE_WINDOW: u32 = 8 * 1024 * 1024;
+/// Connections with wide windows.
+pub(crate) const H2_WIDE_MAX: usize = 8;
+/// Octets of a frame that a client may send: less work for each octet than with the 16 KiB of the protocol, for clients that
+/// ask how many it may be.
+const H2_FRAME_OCTETS: u32 = 64 * 1024;
 /// A request that is to be recorded is turned away while what waits for the log has waited for so long: the disk, or the
 /// database, does not keep up, and who comes now would wait as well.
 pub const LOG_BEHIND_MAX: Duration = Duration::from_secs(5);
@@ -466,7 +477,15 @@ async fn serve_connection<S>(
     let ended = if version == Version::HTTP_2 {
         // Between requests an HTTP/2 client may say what it likes (pings, windows): that is no head.
         let head_timeout = None;
-        let window = h2_window(shared.metrics.connections());
+        // Where there is none the narrow ones will do: as fast on a short line, and enough for anything but files.
+        let wide = shared.wide_windows.try_acquire().ok();
+        let (stream_window, connection_window) = match &wide {
+            Some(_place) => (H2_WIDE_WINDOW, H2_WIDE_WINDOW),
+            None => {
+                let window = h2_window(shared.metrics.connections());
+                (window / 2, window)
+            }
+        };
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -474,15 +493,18 @@ async fn serve_connection<S>(
             .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
             .max_local_error_reset_streams(H2_ERROR_RESETS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX)
-            .initial_stream_window_size(window / 2)
-            .initial_connection_window_size(window)
+            .max_frame_size(H2_FRAME_OCTETS)
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(connection_window)
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING);
+        // In TLS what was opened is in memory already.
+        let line = if matches!(peer, Peer::Tls(_)) { Ahead::through(line) } else { Ahead::new(line) };
         let served = pin!(http2.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
         let ended =
             patrol(served, |served| served.graceful_shutdown(), &connection, &shared, head_timeout, begun).await;
-        drop(gone);
+        drop((gone, wide));
         ended
     } else {
         let head_timeout = Some(shared.limits.get().head_timeout);

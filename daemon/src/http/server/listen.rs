@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::ahead::{Ahead, Whole};
 use super::{Peer, line};
 use crate::http::problem::instance;
 use crate::tls::Tls;
@@ -217,7 +218,7 @@ impl Handshake {
         stream: TcpStream,
         tls: &Tls,
         limit: Duration,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<Whole<TlsStream<Ahead<TcpStream>>>> {
         let shaking = async {
             let mut first = [0];
             if stream.peek(&mut first).await? == 0 {
@@ -229,7 +230,8 @@ impl Handshake {
                 }
                 return Err(io::Error::other("it does not speak TLS"));
             }
-            TlsAcceptor::from(Arc::clone(&tls.current().config)).accept(stream).await
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.current().config));
+            Ok(Whole::new(acceptor.accept(Ahead::new(stream)).await?))
         };
         tokio::select! {
             shaken = tokio::time::timeout(limit, shaking) => shaken?,
