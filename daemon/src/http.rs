@@ -72,7 +72,6 @@ use crate::cosigning;
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
-use crate::http::route::Route;
 use crate::ingest::queue::Handle;
 use crate::live::Live;
 use crate::registry::Registry;
@@ -129,9 +128,7 @@ pub struct Call {
     /// What all requests share.
     pub shared: Arc<Shared>,
     /// Who is calling, and what an audit entry says of the request.
-    pub caller: Caller,
-    /// Which endpoint, with its parameters.
-    pub route: Route,
+    pub caller: Arc<Caller>,
     /// Method, target, headers.
     pub head: Parts,
     /// The body, unread.

@@ -50,17 +50,18 @@ use tracing::{Instrument as _, Span};
 
 use self::line::Line;
 use self::listen::{Accepted, Handshakes, Listener};
+use crate::clock;
 use crate::http::body::{Payload, Watch};
 use crate::http::dispatch::dispatch;
 use crate::http::forwarded::{self, Origin};
 use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::problem::{Protocol, Refused};
-use crate::http::route::{self, Access, Audit, Endpoint};
+use crate::http::route::{self, Access, Audit, Endpoint, Route};
 use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
-use crate::traces;
+use crate::{random, traces};
 
 /// Octets a request's head may have, request line included.
 pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -438,12 +439,8 @@ pub(crate) async fn connection<S>(
     } else {
         let head_timeout = Some(shared.limits.get().head_timeout);
         let mut http1 = hyper::server::conn::http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            // The patrol is stricter; this is the belt.
-            .header_read_timeout(IDLE_TIMEOUT + shared.limits.get().head_timeout)
-            .max_header_size(HEAD_BYTES_MAX as usize)
-            .half_close(true);
+        // The patrol sees to heads that don't come: hyper would set an alarm of its own for each request.
+        http1.header_read_timeout(None).max_header_size(HEAD_BYTES_MAX as usize).half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
         let ended = patrol(served, |served| served.graceful_shutdown(), &connection, head_timeout, begun).await;
@@ -508,7 +505,7 @@ async fn handle(
     // With proxies in front, an id of somebody else would be in our log and not in theirs.
     let is_believed = origin.by_proxy || shared.proxies.is_empty();
     let request_id = if is_believed { request_id(request.headers()) } else { fresh_id() };
-    let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone(), origin);
+    let mut exchange = Exchange::begin(&shared, &connection, &request, Arc::clone(&request_id), origin);
     let is_head = request.method() == Method::HEAD;
     let token_sent = auth::sends_token(request.headers());
     let version = request.version();
@@ -517,10 +514,10 @@ async fn handle(
     let mut response = answer.unwrap_or_else(|refused| {
         match refused.kind() {
             ProblemType::Internal => {
-                tracing::error!(request_id, route = exchange.template, error = refused.chain(), "a request failed");
+                tracing::error!(request_id = &*request_id, route = exchange.template, error = refused.chain(), "a request failed");
             }
             ProblemType::StorageFull => {
-                tracing::warn!(request_id, route = exchange.template, "there is not enough free space for an upload");
+                tracing::warn!(request_id = &*request_id, route = exchange.template, "there is not enough free space for an upload");
             }
             // Refusals are ordinary; that the audit log can't be written, the registry has said.
             _ => {}
@@ -547,7 +544,7 @@ async fn answer(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     request: Request<Incoming>,
-    request_id: &str,
+    request_id: &Arc<str>,
     exchange: &mut Exchange,
 ) -> Answer {
     let (mut head, body) = request.into_parts();
@@ -578,18 +575,18 @@ async fn answer(
     }
     let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
     let (caller, known) = auth::caller(shared, &head, &route, asking).await;
-    exchange.actor.clone_from(&caller.actor.name);
-    let target = route.target();
+    let caller = Arc::new(caller);
+    exchange.caller = Some(Arc::clone(&caller));
     let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
             let by_proxy = exchange.origin.by_proxy;
-            let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body, by_proxy };
-            run(shared, endpoint, call).await
+            let call = Call { shared: Arc::clone(shared), caller: Arc::clone(&caller), head, body, by_proxy };
+            run(shared, &route, call).await
         }
         Err(refused) => Err(refused),
     };
     match result {
-        Err(refused) => Err(record(shared, &caller, endpoint, target, refused).await),
+        Err(refused) => Err(record(shared, &caller, endpoint, route.target(), refused).await),
         ok => ok,
     }
 }
@@ -622,19 +619,20 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Protocol> {
 
 /// Runs the handler. One that changes something runs in a task of its own, so that a client that leaves cannot stop it
 /// between two steps, and its attempt is recorded; any other ends when its client leaves. A panic ends only its request.
-async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call) -> Answer {
+async fn run(shared: &Arc<Shared>, route: &Route, call: Call) -> Answer {
     let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
-    if endpoint.is_change() {
+    if route.endpoint().is_change() {
         let open = shared.metrics.task_opened();
+        let route = route.clone();
         let task = async move {
-            let answer = dispatch(call).await;
+            let answer = dispatch(call, &route).await;
             drop(open);
             answer
         };
         let task = tokio::spawn(task.instrument(traces::current()));
         task.await.unwrap_or_else(|_panic_or_runtime_end| Err(panicked()))
     } else {
-        AssertUnwindSafe(dispatch(call)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+        AssertUnwindSafe(dispatch(call, route)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
     }
 }
 
@@ -680,16 +678,19 @@ async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: T
 }
 
 /// The client's request id where it is a sane token, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+fn request_id(headers: &HeaderMap) -> Arc<str> {
     headers
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_sane_id(id))
-        .map_or_else(fresh_id, str::to_owned)
+        .map_or_else(fresh_id, Arc::from)
 }
 
-fn fresh_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+fn fresh_id() -> Arc<str> {
+    let mut text = uuid::Uuid::encode_buffer();
+    // It tells requests apart and keeps no secret: where the system has no random octets, others will say so.
+    let id = random::uuid_v7(clock::now_ms()).unwrap_or_default();
+    Arc::from(&*id.hyphenated().encode_lower(&mut text))
 }
 
 fn is_sane_id(id: &str) -> bool {
@@ -720,12 +721,13 @@ struct Exchange {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     began: Instant,
-    request_id: String,
+    request_id: Arc<str>,
     origin: Origin,
     method: Method,
     template: &'static str,
     status: u16,
-    actor: String,
+    /// Who asked; none before that is looked at.
+    caller: Option<Arc<Caller>>,
     sent_bytes: u64,
     /// Whether all of the answer was handed to the connection.
     complete: bool,
@@ -739,7 +741,7 @@ impl Exchange {
         shared: &Arc<Shared>,
         connection: &Arc<Connection>,
         request: &Request<Incoming>,
-        request_id: String,
+        request_id: Arc<str>,
         origin: Origin,
     ) -> Self {
         connection.begin();
@@ -753,7 +755,7 @@ impl Exchange {
             method: request.method().clone(),
             template: UNMATCHED,
             status: CLIENT_GONE,
-            actor: ANONYMOUS.to_owned(),
+            caller: None,
             sent_bytes: 0,
             complete: false,
             span,
@@ -770,13 +772,13 @@ impl Drop for Exchange {
         self.shared.metrics.request(method, self.template, self.status, took, self.sent_bytes);
         // Neither path nor query: they name models, and can carry what was pasted into them by mistake.
         tracing::info!(
-            request_id = self.request_id,
+            request_id = &*self.request_id,
             method,
             route = self.template,
             status = self.status,
             ms = took.as_micros() as f64 / 1000.0,
             bytes = self.sent_bytes,
-            actor = self.actor,
+            actor = self.caller.as_ref().map_or(ANONYMOUS, |caller| &caller.actor.name),
             ip = self.origin.ip.and_then(|ip| self.shared.registry.shown_ip(ip)),
             cut = (!self.complete).then_some(true),
             trace_id = traces::trace_id(&self.span),
@@ -806,7 +808,7 @@ fn span(shared: &Shared, request: &Request<Incoming>, request_id: &str, origin: 
 }
 
 /// The method as a label; what clients invent does not become one.
-fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -846,7 +848,7 @@ impl http_body::Body for Tracked {
             }
             Poll::Ready(None) => this.exchange.complete = true,
             Poll::Ready(Some(Err(error))) => {
-                let request_id = &this.exchange.request_id;
+                let request_id = &*this.exchange.request_id;
                 tracing::warn!(request_id, error = error as &dyn std::error::Error, "an answer was cut");
             }
             Poll::Pending => {}
@@ -883,7 +885,7 @@ mod tests {
         /// Sane ids are taken as they are.
         #[test]
         fn sane(id in "[A-Za-z0-9._-]{1,64}") {
-            prop_assert_eq!(request_id(&with(id.as_bytes())), id);
+            prop_assert_eq!(&*request_id(&with(id.as_bytes())), id);
         }
 
         /// Whatever is sent, the id is sane.
