@@ -514,10 +514,19 @@ async fn handle(
     let mut response = answer.unwrap_or_else(|refused| {
         match refused.kind() {
             ProblemType::Internal => {
-                tracing::error!(request_id = &*request_id, route = exchange.template, error = refused.chain(), "a request failed");
+                tracing::error!(
+                    request_id = &*request_id,
+                    route = exchange.template,
+                    error = refused.chain(),
+                    "a request failed"
+                );
             }
             ProblemType::StorageFull => {
-                tracing::warn!(request_id = &*request_id, route = exchange.template, "there is not enough free space for an upload");
+                tracing::warn!(
+                    request_id = &*request_id,
+                    route = exchange.template,
+                    "there is not enough free space for an upload"
+                );
             }
             // Refusals are ordinary; that the audit log can't be written, the registry has said.
             _ => {}
