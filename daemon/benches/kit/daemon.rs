@@ -3,8 +3,10 @@
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +38,28 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one with the release's settings but for some.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(scratch(), settings).0
+    }
+
+    /// The same with a certificate and its key; the address where it listens in TLS stands beside.
+    pub(crate) fn start_in_tls(cert: &str, key: &str) -> (Self, SocketAddr) {
         let dir = scratch();
+        let (cert_path, key_path) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&cert_path, cert).unwrap();
+        std::fs::write(&key_path, key).unwrap();
+        std::fs::set_permissions(&key_path, Permissions::from_mode(0o600)).unwrap();
+        let settings = [
+            ("MREG_TLS_CERT", cert_path.to_str().unwrap()),
+            ("MREG_TLS_KEY", key_path.to_str().unwrap()),
+            ("MREG_LISTEN", "127.0.0.1:0"),
+        ];
+        let settings = settings.map(|(name, value)| (name, value.to_owned()));
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (daemon, tls) = Self::start_on(dir, &settings);
+        (daemon, tls.unwrap())
+    }
+
+    fn start_on(dir: TempDir, settings: &[(&str, &str)]) -> (Self, Option<SocketAddr>) {
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_mregd"))
             .current_dir(dir.path())
@@ -55,13 +78,19 @@ impl Daemon {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let address = line.trim().trim_start_matches("http://").parse().unwrap_or_else(|_error| {
+        let parsed = |line: &str, scheme: &str| line.trim().strip_prefix(scheme)?.parse::<SocketAddr>().ok();
+        let tls = parsed(&line, "https://");
+        while tls.is_some() && !line.trim().starts_with("also at") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "mregd did not say where it listens");
+        }
+        let address = parsed(line.trim().trim_start_matches("also at").trim(), "http://").unwrap_or_else(|| {
             panic!("mregd did not start: {}", std::fs::read_to_string(dir.path().join("stderr")).unwrap())
         });
         let mut daemon = Self { address, token: String::new(), child, _stdout: stdout, dir };
         let answer = ask(address, &login(ADMIN, PASSWORD)).json();
         daemon.token = answer["access_token"].as_str().unwrap().to_owned();
-        daemon
+        (daemon, tls)
     }
 
     /// A figure of `/proc/<pid>/status`, in KiB.
