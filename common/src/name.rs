@@ -68,6 +68,12 @@ macro_rules! string_newtype {
                 value.0
             }
         }
+        // Not by way of a `String`: lists have thousands of these.
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
     };
 }
 
@@ -79,8 +85,8 @@ macro_rules! string_newtype {
 /// assert_eq!(name.folded(), "team-nlp/sentiment");
 /// assert!("../etc".parse::<ModelName>().is_err());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$")]
 pub struct ModelName(String);
 string_newtype!(ModelName);
@@ -210,7 +216,7 @@ impl FromStr for ModelName {
                 quoted(value)
             ));
         }
-        if value.parse::<ModelId>().is_ok() {
+        if ModelId::parsed(value).is_some() {
             return refuse(format!("{} has the shape of a model id and can't be a name", quoted(value)));
         }
         Ok(Self(value.to_owned()))
@@ -230,6 +236,19 @@ macro_rules! ulid_newtype {
             }
         }
 
+        impl $name {
+            /// The id that a text is, if it is one. Every name that is read is looked at so, for it must not be one.
+            fn parsed(value: &str) -> Option<Self> {
+                if value.len() != ulid::ULID_LEN {
+                    return None;
+                }
+                let id: u128 = ulid::Ulid::from_string(value).ok()?.into();
+                // `from_string` wraps silently above 128 bits, so the round trip decides. Lower case is accepted.
+                let mut buffer = [0u8; ulid::ULID_LEN];
+                ulid::Ulid::from(id).array_to_str(&mut buffer).eq_ignore_ascii_case(value).then_some(Self(id))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut buffer = [0u8; ulid::ULID_LEN];
@@ -240,12 +259,7 @@ macro_rules! ulid_newtype {
         impl FromStr for $name {
             type Err = NameError;
             fn from_str(value: &str) -> Result<Self, NameError> {
-                let ulid = ulid::Ulid::from_string(value).ok().filter(|_| value.len() == ulid::ULID_LEN);
-                match ulid {
-                    // `from_string` wraps silently above 128 bits, so the round trip decides. Lower case is accepted.
-                    Some(ulid) if Self(ulid.into()).to_string().eq_ignore_ascii_case(value) => Ok(Self(ulid.into())),
-                    Some(_) | None => refuse(format!(concat!("{} is not ", $what), quoted(value))),
-                }
+                Self::parsed(value).map_or_else(|| refuse(format!(concat!("{} is not ", $what), quoted(value))), Ok)
             }
         }
 
@@ -343,8 +357,8 @@ impl FromStr for Version {
 }
 
 /// `[a-z0-9][a-z0-9._-]{0,63}`; upper case is folded on parsing; the reserved names of the system are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 pub struct UserName(String);
 string_newtype!(UserName);
@@ -373,8 +387,8 @@ impl FromStr for UserName {
 
 /// An alias of a version, such as `prod`: `[A-Za-z][A-Za-z0-9._-]{0,63}`, folded to lower case; never a number, so
 /// `name:3` and `name@alias` can't be confused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 pub struct Alias(String);
 string_newtype!(Alias);
@@ -408,8 +422,8 @@ impl FromStr for Alias {
 ///     assert!(hostile.parse::<ArtifactPath>().is_err(), "{hostile:?}");
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 #[schema(value_type = String, max_length = 1024, example = "model.safetensors")]
 pub struct ArtifactPath(String);
 string_newtype!(ArtifactPath);

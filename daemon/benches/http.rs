@@ -3,8 +3,9 @@
 //!
 //! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
 //! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
-//! Parts: `reads`, `peers`, `logins`. `MREG_BENCH_ROUNDS` sets the rounds; `MREG_BENCH_NGINX`, `MREG_BENCH_FASTAPI` and
-//! `MREG_BENCH_MLFLOW` (addresses with ports) name peers; `benches/run` starts those that are installed.
+//! Parts: `reads`, `protocols` (HTTP/2 and TLS beside HTTP/1.1 in clear), `peers`, `logins`. `MREG_BENCH_ROUNDS` sets the
+//! rounds; `MREG_BENCH_NGINX`, `MREG_BENCH_FASTAPI` and `MREG_BENCH_MLFLOW` (addresses with ports) name peers; `benches/run`
+//! starts those that are installed.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -19,6 +20,8 @@
 mod child;
 #[path = "kit/figures.rs"]
 mod figures;
+#[path = "kit/protocols.rs"]
+mod protocols;
 #[path = "kit/wire.rs"]
 mod wire;
 
@@ -38,6 +41,7 @@ use tokio::runtime::Runtime;
 
 use crate::child::{ADMIN, Daemon, PASSWORD, login};
 use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, median, peer, setting};
+use crate::protocols::{Asked, Certified, Protocol};
 use crate::wire::{ask, closed_loop, paced, request};
 
 /// Connections of the load.
@@ -62,6 +66,9 @@ fn main() {
     }
     if figures::wanted("peers") {
         peers(&runtime, rounds);
+    }
+    if figures::wanted("protocols") {
+        protocols(&runtime, rounds);
     }
     if figures::wanted("logins") {
         logins(&runtime, rounds);
@@ -316,6 +323,52 @@ async fn serve_bare() {
                 .serve_connection(TokioIo::new(stream), service_fn(hello))
                 .await;
         });
+    }
+}
+
+// ---- protocols ------------------------------------------------------------------------------------------------------
+
+fn protocols(runtime: &Runtime, rounds: usize) {
+    heading(format_args!("GET model by {CONNECTIONS} at once, HTTP/2 on few connections; client: hyper's"));
+    let certified = Certified::new();
+    let (daemon, tls_address) = Daemon::start_in_tls(&certified.cert, &certified.key);
+    let clear = Asked {
+        address: daemon.address,
+        protocol: Protocol::H1,
+        tls: None,
+        target: format!("/models/{}", publish(&daemon)),
+        token: daemon.token.clone(),
+    };
+    let in_tls = Asked { address: tls_address, tls: Some(certified.der), ..clear.clone() };
+    let of = |asked: &Asked| {
+        let before = cpu_us_of(daemon.pid());
+        let sample = runtime.block_on(protocols::closed_loop(asked, f64::from(SECONDS)));
+        let cpu_us = (cpu_us_of(daemon.pid()) - before) as f64 / sample.took_us.len() as f64;
+        (sample, cpu_us)
+    };
+    for (name, asked) in [
+        ("HTTP/1.1 in TLS", in_tls.clone()),
+        ("HTTP/2 in clear", Asked { protocol: Protocol::H2, ..clear.clone() }),
+        ("HTTP/2 in TLS", Asked { protocol: Protocol::H2, ..in_tls }),
+    ] {
+        let (mut rates, mut costs) = (Vec::new(), Vec::new());
+        let mut last = None;
+        for _ in 0..rounds {
+            let ((limit, limit_us), (sample, cpu_us)) = (of(&clear), of(&asked));
+            rates.push(sample.rate() / limit.rate());
+            costs.push(cpu_us / limit_us);
+            last = Some((sample, cpu_us, limit, limit_us));
+        }
+        let Some((sample, cpu_us, limit, limit_us)) = last else { continue };
+        println!(
+            "{name:30} {:>7.0}/s  p99 {:>5.2} ms  cpu {cpu_us:>4.0} µs;  HTTP/1.1 in clear {:>7.0}/s  cpu {limit_us:>4.0} µs   \
+             {:.2} × the rate, {:.2} × the processor time",
+            sample.rate(),
+            sample.percentile_ms(0.99),
+            limit.rate(),
+            median(&rates),
+            median(&costs)
+        );
     }
 }
 

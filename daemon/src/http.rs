@@ -72,7 +72,6 @@ use crate::cosigning;
 use crate::http::body::Payload;
 use crate::http::metrics::Metrics;
 use crate::http::problem::Refused;
-use crate::http::route::Route;
 use crate::http::server::flight::Flights;
 use crate::http::server::pace::Patience;
 use crate::ingest::queue::Handle;
@@ -150,9 +149,7 @@ pub struct Call {
     /// What all requests share.
     pub shared: Arc<Shared>,
     /// Who is calling, and what an audit entry says of the request.
-    pub caller: Caller,
-    /// Which endpoint, with its parameters.
-    pub route: Route,
+    pub caller: Arc<Caller>,
     /// Method, target, headers.
     pub head: Parts,
     /// The body, unread.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod logging;
 pub mod traces;
 pub mod clock;
+pub mod random;
 pub mod live;
 pub mod durable;
 pub mod blobs;

@@ -141,6 +141,8 @@ fn filter_of(logging: &Logging) -> Result<EnvFilter, LoggingError> {
     Ok(filter)
 }
 
+/// Octets of most lines.
+const LINE_OCTETS: usize = 384;
 /// Lines that are kept for the console.
 const NEWEST_MAX: usize = 50;
 /// Characters of such a line.
@@ -307,7 +309,7 @@ where
                 write!(line, " {on}{:>5}{off} ", metadata.level())?;
             }
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(LINE_OCTETS);
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             text.push_str(span.name());
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty()) {
@@ -318,6 +320,10 @@ where
         write!(text, "{}: ", metadata.target())?;
         context.format_fields(Writer::new(&mut text), event)?;
         let mut rest = text.as_str();
+        if rest.bytes().all(is_plain) {
+            line.write_str(rest)?;
+            return line.write_char('\n');
+        }
         while let Some((at, control)) = rest.char_indices().find(|(_at, c)| is_deceptive(*c)) {
             write!(line, "{}{}", &rest[..at], control.escape_default())?;
             rest = &rest[at + control.len_utf8()..];
@@ -325,6 +331,11 @@ where
         line.write_str(rest)?;
         line.write_char('\n')
     }
+}
+
+/// Whether an octet is a character of ASCII that can be seen, or a space, as nearly every line is made of.
+const fn is_plain(octet: u8) -> bool {
+    octet >= 0x20 && octet < 0x7f
 }
 
 /// syslog(3)'s numbers.

@@ -3,8 +3,10 @@
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -44,7 +46,29 @@ impl Daemon {
 
     /// The same where the admin has another password, as on a registry that is there already.
     pub(crate) fn start_as(settings: &[(&str, &str)], password: &str) -> Self {
+        Self::start_on(scratch(), settings, password)
+    }
+
+    /// The same with a certificate and its key; the address where it listens in TLS stands beside.
+    pub(crate) fn start_in_tls(cert: &str, key: &str) -> (Self, SocketAddr) {
         let dir = scratch();
+        let (cert_path, key_path) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&cert_path, cert).unwrap();
+        std::fs::write(&key_path, key).unwrap();
+        std::fs::set_permissions(&key_path, Permissions::from_mode(0o600)).unwrap();
+        let settings = [
+            ("MREG_TLS_CERT", cert_path.to_str().unwrap()),
+            ("MREG_TLS_KEY", key_path.to_str().unwrap()),
+            ("MREG_LISTEN", "127.0.0.1:0"),
+        ];
+        let settings = settings.map(|(name, value)| (name, value.to_owned()));
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let daemon = Self::start_on(dir, &settings, PASSWORD);
+        let tls = daemon.tls.unwrap();
+        (daemon, tls)
+    }
+
+    fn start_on(dir: TempDir, settings: &[(&str, &str)], password: &str) -> Self {
         let log = std::fs::File::create(dir.path().join("stderr")).unwrap();
         let mut child = Command::new(mregd())
             .current_dir(dir.path())

@@ -1,6 +1,8 @@
 //! Who is calling, from head and connection: bearer token to actor by asking the registry, and what an audit entry will
 //! say of the request. Knows headers; refuses to know tokens from the inside.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 
@@ -8,7 +10,7 @@ use crate::http::Shared;
 use crate::http::forwarded::Origin;
 use crate::http::respond;
 use crate::http::route::{Access, Route};
-use crate::http::server::Peer;
+use crate::http::server::{Peer, known_method};
 use crate::problem::status_of;
 use crate::registry::access::{Actor, Caller, IfMatch, Person, RequestMeta};
 use crate::registry::error::RegistryError;
@@ -29,7 +31,7 @@ pub(crate) struct Asking<'a> {
     /// For whom.
     pub(crate) origin: Origin,
     /// The request's id.
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: &'a Arc<str>,
 }
 
 /// The caller, and why the request can't go on, if so: then the caller is anonymous, or known and at fault.
@@ -41,8 +43,8 @@ pub(crate) async fn caller(
 ) -> (Caller, Result<(), RegistryError>) {
     let endpoint = route.endpoint();
     let mut request = RequestMeta {
-        id: asking.request_id.to_owned(),
-        method: head.method.to_string(),
+        id: Arc::clone(asking.request_id),
+        method: known_method(&head.method),
         route: endpoint.template,
         ip: asking.origin.ip,
         ua: user_agent(&head.headers),

@@ -91,7 +91,8 @@ impl Payload {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = body.is_end_stream();
-        let frames = body.map_err(Into::into).boxed();
+        // Most requests have none, and nothing to allocate for it.
+        let frames = if ended { BoxBody::default() } else { body.map_err(Into::into).boxed() };
         let declared = declared_bytes(head);
         Self {
             frames,

@@ -31,6 +31,7 @@ use crate::clock::parse_rfc3339;
 use crate::http::params;
 use crate::http::problem::Protocol;
 use crate::http::{Answer, Body, Call, respond};
+use crate::registry::access::Caller;
 use crate::registry::download::{Download, DownloadFile, FileInfo};
 use crate::registry::error::RegistryError;
 
@@ -93,7 +94,7 @@ pub(crate) async fn download(call: &Call, model: &str, version: Option<&str>, pa
         version = Some(offer.version.version);
     }
 
-    let mut caller = call.caller.clone();
+    let mut caller = Caller::clone(&call.caller);
     if let Some(request) = &mut caller.request {
         if redirects {
             request.ok_status = StatusCode::TEMPORARY_REDIRECT.as_u16();

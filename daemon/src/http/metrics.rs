@@ -58,11 +58,18 @@ pub enum Turned {
 }
 
 /// The instruments of one method, route and status.
-#[derive(Clone)]
 struct Series {
     requests: Counter,
     duration: Histogram,
     sent: Counter,
+}
+
+impl Series {
+    fn note(&self, took: Duration, sent_bytes: u64) {
+        self.requests.increment(1);
+        self.duration.record(took.as_secs_f64());
+        self.sent.increment(sent_bytes);
+    }
 }
 
 /// A number that others keep.
@@ -141,17 +148,17 @@ impl Metrics {
         count.fetch_add(1, Ordering::Relaxed);
         self.recent.note(second, method, template, status, took);
 
-        let series = self.series(method, template, status);
-        series.requests.increment(1);
-        series.duration.record(took.as_secs_f64());
-        series.sent.increment(sent_bytes);
-    }
-
-    fn series(&self, method: &'static str, template: &'static str, status: u16) -> Series {
         let key = (method, template, status);
         if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return series.clone();
+            return series.note(took, sent_bytes);
         }
+        let series = self.new_series(method, template, status);
+        series.note(took, sent_bytes);
+        // Of two that were made at once the second is dropped: both count for the same.
+        self.series.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(series);
+    }
+
+    fn new_series(&self, method: &'static str, template: &'static str, status: u16) -> Series {
         let labels = || {
             vec![
                 Label::from_static_parts("method", method),
@@ -159,7 +166,7 @@ impl Metrics {
                 Label::new("status", status.to_string()),
             ]
         };
-        let series = Series {
+        Series {
             requests: self.recorder.register_counter(&Key::from_parts("mreg_http_requests_total", labels()), &METADATA),
             duration: self.recorder.register_histogram(
                 // Without status: latency by outcome would multiply the page for little.
@@ -170,8 +177,7 @@ impl Metrics {
                 &Key::from_parts("mreg_http_response_bytes_total", labels()[..2].to_vec()),
                 &METADATA,
             ),
-        };
-        self.series.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(series).clone()
+        }
     }
 
     /// A request begins.

@@ -63,18 +63,19 @@ use self::flight::{Flight, Lane};
 use self::line::Line;
 use self::listen::{Accepted, Handshakes, Listener};
 use self::slots::Slots;
+use crate::clock;
 use crate::http::body::{Payload, Watch};
 use crate::http::dispatch::dispatch;
 use crate::http::forwarded;
 use crate::http::metrics::Turned;
 use crate::http::problem::{Protocol, Refused};
-use crate::http::route::{self, Access, Audit, Endpoint};
+use crate::http::route::{self, Access, Audit, Endpoint, Route};
 use crate::http::{Answer, Body, Call, Shared, auth, respond, tus};
 use crate::registry::Registry;
 use crate::registry::access::Caller;
 use crate::registry::error::{Failure, RegistryError};
 use crate::registry::throttle;
-use crate::traces;
+use crate::{random, traces};
 
 /// Octets a request's head may have, request line included.
 pub const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -509,12 +510,8 @@ async fn serve_connection<S>(
     } else {
         let head_timeout = Some(shared.limits.get().head_timeout);
         let mut http1 = hyper::server::conn::http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            // The patrol is stricter; this is the belt.
-            .header_read_timeout(IDLE_TIMEOUT + shared.limits.get().head_timeout)
-            .max_header_size(HEAD_BYTES_MAX as usize)
-            .half_close(true);
+        // The patrol sees to heads that don't come: hyper would set an alarm of its own for each request.
+        http1.header_read_timeout(None).max_header_size(HEAD_BYTES_MAX as usize).half_close(true);
         let served = pin!(http1.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
         let ended =
@@ -604,7 +601,7 @@ async fn handle(
     // With proxies in front, an id of somebody else would be in our log and not in theirs.
     let is_believed = origin.by_proxy || shared.proxies.is_empty();
     let request_id = if is_believed { request_id(request.headers()) } else { fresh_id() };
-    let mut exchange = Exchange::begin(&shared, &connection, &request, request_id.clone(), origin);
+    let mut exchange = Exchange::begin(&shared, &connection, &request, Arc::clone(&request_id), origin);
     let is_head = request.method() == Method::HEAD;
     let token_sent = auth::sends_token(request.headers());
     let version = request.version();
@@ -613,10 +610,19 @@ async fn handle(
     let mut response = answer.unwrap_or_else(|refused| {
         match refused.kind() {
             ProblemType::Internal => {
-                tracing::error!(request_id, route = exchange.template, error = refused.chain(), "a request failed");
+                tracing::error!(
+                    request_id = &*request_id,
+                    route = exchange.template,
+                    error = refused.chain(),
+                    "a request failed"
+                );
             }
             ProblemType::StorageFull => {
-                tracing::warn!(request_id, route = exchange.template, "there is not enough free space for an upload");
+                tracing::warn!(
+                    request_id = &*request_id,
+                    route = exchange.template,
+                    "there is not enough free space for an upload"
+                );
             }
             // Refusals are ordinary; that the audit log can't be written, the registry has said.
             _ => {}
@@ -643,7 +649,7 @@ async fn answer(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     request: Request<Incoming>,
-    request_id: &str,
+    request_id: &Arc<str>,
     exchange: &mut Exchange,
 ) -> Answer {
     let (mut head, body) = request.into_parts();
@@ -685,7 +691,8 @@ async fn answer(
     }
     let asking = auth::Asking { peer: connection.peer, origin: exchange.origin, request_id };
     let (caller, known) = auth::caller(shared, &head, &route, asking).await;
-    exchange.actor.clone_from(&caller.actor.name);
+    let caller = Arc::new(caller);
+    exchange.caller = Some(Arc::clone(&caller));
     if let Some(flight) = &mut flight {
         flight.is_from(&caller, &limits)?;
     }
@@ -694,17 +701,16 @@ async fn answer(
         // Begun a moment ago, and set nowhere else.
         let _unset = exchange.hold.flight.set(Arc::clone(flight));
     }
-    let target = route.target();
     let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
             let by_proxy = exchange.origin.by_proxy;
-            let call = Call { shared: Arc::clone(shared), caller: caller.clone(), route, head, body, by_proxy };
-            run(shared, endpoint, call, flight).await
+            let call = Call { shared: Arc::clone(shared), caller: Arc::clone(&caller), head, body, by_proxy };
+            run(shared, &route, call, flight).await
         }
         Err(refused) => Err(refused),
     };
     match result {
-        Err(refused) => Err(record(shared, &caller, endpoint, target, refused).await),
+        Err(refused) => Err(record(shared, &caller, endpoint, route.target(), refused).await),
         ok => ok,
     }
 }
@@ -737,12 +743,13 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Protocol> {
 
 /// Runs the handler. One that changes something runs in a task of its own, so that a client that leaves cannot stop it
 /// between two steps, and its attempt is recorded; any other ends when its client leaves. A panic ends only its request.
-async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call, flight: Option<Arc<Flight>>) -> Answer {
+async fn run(shared: &Arc<Shared>, route: &Route, call: Call, flight: Option<Arc<Flight>>) -> Answer {
     let panicked = || -> Refused { RegistryError::Internal("the handler panicked".into()).into() };
-    if endpoint.is_change() {
+    if route.endpoint().is_change() {
         let open = shared.metrics.task_opened();
+        let route = route.clone();
         let task = async move {
-            let answer = dispatch(call).await;
+            let answer = dispatch(call, &route).await;
             // Its client may have left long ago: until now it had its place.
             drop((open, flight));
             answer
@@ -750,7 +757,7 @@ async fn run(shared: &Arc<Shared>, endpoint: &Endpoint, call: Call, flight: Opti
         let task = tokio::spawn(task.instrument(traces::current()));
         task.await.unwrap_or_else(|_panic_or_runtime_end| Err(panicked()))
     } else {
-        AssertUnwindSafe(dispatch(call)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+        AssertUnwindSafe(dispatch(call, route)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
     }
 }
 
@@ -796,16 +803,19 @@ async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: T
 }
 
 /// The client's request id where it is a sane token, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+fn request_id(headers: &HeaderMap) -> Arc<str> {
     headers
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_sane_id(id))
-        .map_or_else(fresh_id, str::to_owned)
+        .map_or_else(fresh_id, Arc::from)
 }
 
-fn fresh_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+fn fresh_id() -> Arc<str> {
+    let mut text = uuid::Uuid::encode_buffer();
+    // It tells requests apart and keeps no secret: where the system has no random octets, others will say so.
+    let id = random::uuid_v7(clock::now_ms()).unwrap_or_default();
+    Arc::from(&*id.hyphenated().encode_lower(&mut text))
 }
 
 fn is_sane_id(id: &str) -> bool {
@@ -851,7 +861,7 @@ mod tests {
         /// Sane ids are taken as they are.
         #[test]
         fn sane(id in "[A-Za-z0-9._-]{1,64}") {
-            prop_assert_eq!(request_id(&with(id.as_bytes())), id);
+            prop_assert_eq!(&*request_id(&with(id.as_bytes())), id);
         }
 
         /// Whatever is sent, the id is sane.

@@ -165,9 +165,9 @@ pub struct Caller {
 #[derive(Clone)]
 pub struct RequestMeta {
     /// The request's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The method.
-    pub method: String,
+    pub method: &'static str,
     /// The route as a template, never the raw path.
     pub route: &'static str,
     /// The client's address.

@@ -392,8 +392,8 @@ pub(crate) fn log_actor(actor: &Actor) -> LogActor {
 
 fn request_info(request: &RequestMeta, status: u16, client_ip: ClientIp) -> RequestInfo {
     RequestInfo {
-        id: request.id.clone(),
-        method: request.method.clone(),
+        id: request.id.to_string(),
+        method: request.method.to_owned(),
         route: request.route.to_owned(),
         status,
         ip: request.ip.and_then(|ip| logged_ip(ip, client_ip)),

@@ -321,23 +321,33 @@ fn describe(
     sight: &Sight,
 ) -> Result<(Tagged<ModelInfo>, Option<AliasEventRecord>), RegistryError> {
     let found = resolve::model(records, reference, sight)?;
-    let (selected, step) = match instant {
+    let (model, ruleset) = (&found.model, inner.inspections.ruleset());
+    let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
+    let at_hand = latest_among(&found, &reference.select, &newest);
+    let (read, step) = match instant {
+        None if at_hand.is_some() => (None, None),
         None => (resolve::selected(records, &found, &reference.select, sight)?, None),
         Some(instant) => {
             let (selected, step) = as_of(records, &found, &reference.select, instant, sight)?;
             (selected, Some(step))
         }
     };
-    let (model, ruleset) = (&found.model, inner.inspections.ruleset());
-    let newest = visible_versions(records, model, None, NEWEST_VERSIONS, sight)?;
+    let selected = at_hand.or(read.as_ref());
     let value = ModelInfo {
         model: render::model_row(&inner.settings(), model),
         restorable_until: model.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.restorable_until_ms)),
         newest_versions: newest.iter().map(|version| render::version_listed(ruleset, model, version)).collect(),
-        selected: selected.map(|version| render::version_info(ruleset, model, &version)),
+        selected: selected.map(|version| render::version_info(ruleset, model, version)),
         as_of: None,
     };
     Ok((Tagged { value, revision: model.revision }, step))
+}
+
+/// What [`resolve::selected`] would read of a model itself, where it is among its newest versions, which are read anyway.
+fn latest_among<'v>(found: &Found, select: &Select, newest: &'v [VersionRecord]) -> Option<&'v VersionRecord> {
+    let latest = found.model.latest.as_ref().filter(|latest| latest.state == State::Available)?;
+    let is_latest = *select == Select::Latest && found.holder.is_none();
+    newest.iter().find(|version| is_latest && version.version == latest.version)
 }
 
 /// An instant in the past of a published log.

@@ -262,7 +262,7 @@ fn anonymous(ip: &str) -> Caller {
 fn request(ip: &str) -> RequestMeta {
     RequestMeta {
         id: "r-1".into(),
-        method: "POST".into(),
+        method: "POST",
         route: "/tests",
         ip: Some(ip.parse().unwrap()),
         ua: None,

@@ -13,6 +13,9 @@ use crate::store::records::{Write, v1};
 /// The largest value that is read, in octets: a bound on what a damaged length can make us allocate.
 pub const VALUE_OCTETS_MAX: usize = 64 * 1024 * 1024;
 
+/// Octets that most records fit into.
+const OCTETS_MOSTLY: usize = 256;
+
 /// A record as the view has it. The view is derived: where a shape changes, it gets another name and is made anew.
 #[derive(Serialize, Deserialize)]
 enum Stored<T> {
@@ -33,8 +36,14 @@ fn config() -> impl bincode::config::Config {
 
 /// The stored octets of a record.
 pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, StoreError> {
-    bincode::serde::encode_to_vec(Stored::V1(record), config())
-        .map_err(|error| StoreError::Corrupt(format!("a record can't be encoded: {error}")))
+    written(Stored::V1(record)).map_err(|error| StoreError::Corrupt(format!("a record can't be encoded: {error}")))
+}
+
+/// With room for most records from the beginning: a buffer that grows octet by octet is moved five times on its way.
+fn written<T: Serialize>(value: T) -> Result<Vec<u8>, bincode::error::EncodeError> {
+    let mut octets = Vec::with_capacity(OCTETS_MOSTLY);
+    bincode::serde::encode_into_std_write(value, &mut octets, config())?;
+    Ok(octets)
 }
 
 /// The record of stored octets; every octet must be used.
@@ -55,7 +64,7 @@ pub fn encode_change(writes: &[Write]) -> Result<Vec<u8>, StoreError> {
     if writes.is_empty() {
         return Ok(Vec::new());
     }
-    bincode::serde::encode_to_vec(Change::<(), _>::V2(writes), config())
+    written(Change::<(), _>::V2(writes))
         .map_err(|error| StoreError::Corrupt(format!("a change can't be encoded: {error}")))
 }
 

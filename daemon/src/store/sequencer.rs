@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::durable::Disk;
+use crate::random;
 use crate::store::codec::{change_digest, encode_change};
 use crate::store::entries::{Row, Rows, actor_name, subject};
 use crate::store::journal::{AppendError, Journal, Place, RECORD_OCTETS_MAX, Record, Spare};
@@ -554,11 +555,11 @@ impl Sequencer {
     }
 
     fn entry(&self, draft: Draft, change: &[u8], prev: Option<u64>, moment: Moment) -> Result<Entry, StoreError> {
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let no_random = |error: getrandom::Error| StoreError::Unavailable(error.to_string());
+        let salt = random::octets().map_err(no_random)?;
         Ok(Entry {
             seq: moment.index,
-            id: uuid::Uuid::now_v7().to_string(),
+            id: random::uuid_v7(moment.at_ms).map_err(no_random)?.to_string(),
             ts: moment.at_ms,
             node: self.node.clone(),
             salt,

@@ -21,6 +21,7 @@ use super::{ANONYMOUS, CLIENT_GONE, Connection, HOST_BYTES_MAX};
 use crate::http::forwarded::Origin;
 use crate::http::metrics::{Held, UNMATCHED};
 use crate::http::{Body, Shared, auth};
+use crate::registry::access::Caller;
 use crate::traces;
 
 /// Octets that are handed to one stream of HTTP/2 at once. It keeps them until its peer takes them, and there are many
@@ -83,12 +84,13 @@ pub(super) struct Exchange {
     shared: Arc<Shared>,
     pub(super) hold: Arc<Hold>,
     began: Instant,
-    request_id: String,
+    request_id: Arc<str>,
     pub(super) origin: Origin,
     pub(super) method: Method,
     pub(super) template: &'static str,
     pub(super) status: u16,
-    pub(super) actor: String,
+    /// Who asked; none before that is looked at.
+    pub(super) caller: Option<Arc<Caller>>,
     sent_bytes: u64,
     /// Whether all of the answer was handed to the connection.
     complete: bool,
@@ -101,7 +103,7 @@ impl Exchange {
         shared: &Arc<Shared>,
         connection: &Arc<Connection>,
         request: &Request<Incoming>,
-        request_id: String,
+        request_id: Arc<str>,
         origin: Origin,
     ) -> Self {
         connection.begin();
@@ -121,7 +123,7 @@ impl Exchange {
             method: request.method().clone(),
             template: UNMATCHED,
             status: CLIENT_GONE,
-            actor: ANONYMOUS.to_owned(),
+            caller: None,
             sent_bytes: 0,
             complete: false,
             span,
@@ -136,13 +138,13 @@ impl Drop for Exchange {
         self.shared.metrics.request(method, self.template, self.status, took, self.sent_bytes);
         // Neither path nor query: they name models, and can carry what was pasted into them by mistake.
         tracing::info!(
-            request_id = self.request_id,
+            request_id = &*self.request_id,
             method,
             route = self.template,
             status = self.status,
             ms = took.as_micros() as f64 / 1000.0,
             bytes = self.sent_bytes,
-            actor = self.actor,
+            actor = self.caller.as_ref().map_or(ANONYMOUS, |caller| &caller.actor.name),
             ip = self.origin.ip.and_then(|ip| self.shared.registry.shown_ip(ip)),
             cut = (!self.complete).then_some(true),
             trace_id = traces::trace_id(&self.span),
@@ -172,7 +174,7 @@ fn span(shared: &Shared, request: &Request<Incoming>, request_id: &str, origin: 
 }
 
 /// The method as a label; what clients invent does not become one.
-pub(super) fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -246,7 +248,7 @@ impl http_body::Body for Tracked {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                let request_id = &this.exchange.request_id;
+                let request_id = &*this.exchange.request_id;
                 tracing::warn!(request_id, error = &error as &dyn std::error::Error, "an answer was cut");
                 Poll::Ready(Some(Err(error)))
             }
