@@ -138,7 +138,12 @@ fn reads(runtime: &Runtime, rounds: usize) {
                 ratios.push(last.rate / limit.rate);
             }
             let ratio = median(&ratios);
-            let ratio = subject.goal.map_or_else(|| format!("{ratio:.2} ×"), |goal| at_least(format_args!("{}, beside bare hyper, client {client:?}", subject.name), ratio, "×", goal));
+            let ratio = subject.goal.map_or_else(
+                || format!("{ratio:.2} ×"),
+                |goal| {
+                    at_least(format_args!("{}, beside bare hyper, client {client:?}", subject.name), ratio, "×", goal)
+                },
+            );
             println!(
                 "{:30} {:>7.0}/s  p50 {:>5.2} ms  p99 {:>5.2} ms  cpu {:>4.0} µs;  bare {:>7.0}/s  cpu {:>4.0} µs   {ratio}",
                 subject.name, last.rate, last.p50_ms, last.p99_ms, last.cpu_us, limit.rate, limit.cpu_us
@@ -155,14 +160,20 @@ fn peers(runtime: &Runtime, rounds: usize) {
     let daemon = Daemon::start(&[]);
     let of = |name, address, target, token| Subject { name, address, target, token, goal: None, pid: None };
     let ours = of("mregd", daemon.address, format!("/models/{}", publish(&daemon)), daemon.token.clone());
-    let peers = [peer("fastapi").map(|address| (fastapi(address), 100.0)), peer("mlflow").map(|address| (mlflow(address), 400.0))];
+    let peers = [
+        peer("fastapi").map(|address| (fastapi(address), 100.0)),
+        peer("mlflow").map(|address| (mlflow(address), 400.0)),
+    ];
     for ((name, address, target, token), goal) in peers.into_iter().flatten() {
         heading(format_args!("GET model, {CONNECTIONS} connections, beside {name}"));
         let theirs = of(name, address, target, token);
         let mut ratios = Vec::new();
         for _ in 0..rounds {
             let (theirs, ours) = (Client::Own.run(runtime, &theirs), Client::Own.run(runtime, &ours));
-            println!("mregd {:.0}/s   {name} {:.0}/s   p99 {:.2} ms, {:.2} ms", ours.rate, theirs.rate, ours.p99_ms, theirs.p99_ms);
+            println!(
+                "mregd {:.0}/s   {name} {:.0}/s   p99 {:.2} ms, {:.2} ms",
+                ours.rate, theirs.rate, ours.p99_ms, theirs.p99_ms
+            );
             ratios.push(ours.rate / theirs.rate);
         }
         println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", goal));
@@ -179,7 +190,8 @@ fn fastapi(address: SocketAddr) -> Peer {
     let form = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"small.bin\"\r\n\r\nsmall\r\n--{BOUNDARY}--\r\n"
     );
-    let id = ask(address, &request("POST", "/models?name=small", Some(&token), &[&kind], form.as_bytes())).json()["id"].clone();
+    let id = ask(address, &request("POST", "/models?name=small", Some(&token), &[&kind], form.as_bytes())).json()["id"]
+        .clone();
     ("FastAPI", address, format!("/models/{id}"), token)
 }
 
@@ -278,7 +290,6 @@ fn wrk(subject: &Subject) -> Figures {
         ..Figures::default()
     }
 }
-
 
 /// The limit: hyper and nothing else, in a process of its own.
 struct Bare {
@@ -435,7 +446,10 @@ fn logins(runtime: &Runtime, rounds: usize) {
             flood.sample.seconds
         );
     }
-    println!("p99 flooded / idle: {}", at_most("flood of sign-ins: p99 of other requests, beside idle", median(&ratios), "×", 2.0));
+    println!(
+        "p99 flooded / idle: {}",
+        at_most("flood of sign-ins: p99 of other requests, beside idle", median(&ratios), "×", 2.0)
+    );
 }
 
 /// The limit: how many passwords one thread can verify in a second.

@@ -148,7 +148,10 @@ fn burst(how: &str, settings: &[(&str, &str)]) {
         "  of which copying took {copying:.2} s; processor {cpu:.1} s; in processing/ at once at most {most_taken}; events lost {} times",
         intake(&daemon)["overflows"]
     );
-    println!("  rate beside one thread's copy: {}", at_least(format_args!("drop folder, {files} files at once, beside one thread's copy"), one / all, "×", 0.5));
+    println!(
+        "  rate beside one thread's copy: {}",
+        at_least(format_args!("drop folder, {files} files at once, beside one thread's copy"), one / all, "×", 0.5)
+    );
     println!("  memory: {} MiB at most, {} of its own; {} before", peak / 1024, own / 1024, before / 1024);
     each_once(&daemon, &dir.path().join("drop"), files);
 }

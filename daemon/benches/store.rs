@@ -257,7 +257,10 @@ fn commits(runtime: &Runtime, rounds: usize) {
         }
         let (raw, ours) = last;
         let ratio = median(&ratios);
-        let ratio = target.map_or_else(|| format!("{ratio:.2} ×"), |target| at_least(format_args!("durable {name}, beside raw append + fdatasync"), ratio, "×", target));
+        let ratio = target.map_or_else(
+            || format!("{ratio:.2} ×"),
+            |target| at_least(format_args!("durable {name}, beside raw append + fdatasync"), ratio, "×", target),
+        );
         println!(
             "{name:26} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  cpu {cpu_us:>4.0} µs   raw {:>6.0}/s   {ratio}",
             ours.rate(),
@@ -393,7 +396,10 @@ fn compare(name: &str, target: Option<f64>, rounds: usize, mut small: impl FnMut
         ratios.push(last.1 / last.0.max(0.001));
     }
     let ratio = median(&ratios);
-    let ratio = target.map_or_else(|| format!("{ratio:.2} ×"), |target| at_most(format_args!("in the store, large beside small: {name}"), ratio, "×", target));
+    let ratio = target.map_or_else(
+        || format!("{ratio:.2} ×"),
+        |target| at_most(format_args!("in the store, large beside small: {name}"), ratio, "×", target),
+    );
     println!("{name:30} {:>9.3} ms / {:>8.3} ms   {ratio}", last.1, last.0);
 }
 

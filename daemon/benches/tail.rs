@@ -112,7 +112,12 @@ fn latency(runtime: &Runtime) {
         let p99 = sent.percentile_ms(0.99);
         println!(
             "p99 {}, {:.2} × the bare broadcast's; memory {} KiB, {} before",
-            at_most(format_args!("live tail, {readers} readers, {} entries/s: commit to event, p99", rate()), p99, "ms", TARGET_MS),
+            at_most(
+                format_args!("live tail, {readers} readers, {} entries/s: commit to event, p99", rate()),
+                p99,
+                "ms",
+                TARGET_MS
+            ),
             p99 / limit.percentile_ms(0.99),
             daemon.memory_kib("VmHWM"),
             memory

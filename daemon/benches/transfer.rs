@@ -240,10 +240,19 @@ fn rates(octets: u64, rounds: usize) {
             peer.unwrap_or_default()
         );
     }
-    println!("PUT / the slower limit: {}", at_least("upload (PUT), beside the slower of hash and write + fdatasync", median(&raw), "×", 0.6));
-    println!("form / the slower limit: {}", at_least("upload (form), beside the slower of hash and write + fdatasync", median(&form), "×", 0.6));
+    println!(
+        "PUT / the slower limit: {}",
+        at_least("upload (PUT), beside the slower of hash and write + fdatasync", median(&raw), "×", 0.6)
+    );
+    println!(
+        "form / the slower limit: {}",
+        at_least("upload (form), beside the slower of hash and write + fdatasync", median(&form), "×", 0.6)
+    );
     if !beside.is_empty() {
-        println!("PUT / nginx PUT (not hashed, not synced): {}", at_least("upload (PUT), beside nginx PUT", median(&beside), "×", 1.6));
+        println!(
+            "PUT / nginx PUT (not hashed, not synced): {}",
+            at_least("upload (PUT), beside nginx PUT", median(&beside), "×", 1.6)
+        );
     }
 
     heading(format_args!("downloads of {gib:.2} GiB from the page cache; GiB/s"));
@@ -266,7 +275,10 @@ fn rates(octets: u64, rounds: usize) {
             println!("{streams} streams: {ours:.2} ({cpu:.2} CPU s/GiB){}", peer.unwrap_or_default());
         }
         if !beside.is_empty() {
-            println!("{streams} streams / nginx: {}", at_least(format_args!("download, {streams} streams, beside nginx sendfile"), median(&beside), "×", 1.3));
+            println!(
+                "{streams} streams / nginx: {}",
+                at_least(format_args!("download, {streams} streams, beside nginx sendfile"), median(&beside), "×", 1.3)
+            );
         }
     }
 }
@@ -294,7 +306,6 @@ fn write_seconds(octets: u64) -> f64 {
     file.sync_data().unwrap();
     began.elapsed().as_secs_f64()
 }
-
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 

@@ -172,7 +172,9 @@ pub(crate) fn mregd() -> PathBuf {
 pub(crate) fn peer(name: &str) -> Option<SocketAddr> {
     let setting = format!("MREG_BENCH_{}", name.to_uppercase());
     match std::env::var(&setting) {
-        Ok(address) => Some(address.parse().unwrap_or_else(|_error| panic!("{setting} must be an address with a port"))),
+        Ok(address) => {
+            Some(address.parse().unwrap_or_else(|_error| panic!("{setting} must be an address with a port")))
+        }
         Err(_unset) => {
             skipped(&format!("beside {name}"), "it does not run; benches/run starts the peers that are installed");
             None

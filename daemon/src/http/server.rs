@@ -58,7 +58,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
 use self::ahead::Ahead;
-use self::exchange::{Exchange, Hold, Tracked, known_method};
+pub(crate) use self::exchange::known_method;
+use self::exchange::{Exchange, Hold, Tracked};
 use self::flight::{Flight, Lane};
 use self::line::Line;
 use self::listen::{Accepted, Handshakes, Listener};
@@ -500,7 +501,7 @@ async fn serve_connection<S>(
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING);
         // In TLS what was opened is in memory already.
-        let line = if matches!(peer, Peer::Tls(_)) { Ahead::through(line) } else { Ahead::new(line) };
+        let line = if matches!(connection.peer, Peer::Tls(_)) { Ahead::through(line) } else { Ahead::new(line) };
         let served = pin!(http2.serve_connection(TokioIo::new(line), service));
         let gone = Gone(Arc::clone(&connection));
         let ended =

@@ -1369,6 +1369,8 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             || query.since_ms.is_some()
             || query.names.is_some()
             || !query.not.is_empty();
+        // No counter says how many are what most are.
+        let is_common = query.state == Some(State::Available) || query.verdict.as_deref() == Some(CLEAN);
         Ok(match (marks_wanted(query).as_slice(), query.features.as_slice()) {
             _ if is_more || is_common => Count::SoFar(0),
             ([], []) => Count::Known(self.counters()?.models),
@@ -1585,8 +1587,9 @@ impl<K: Kv + ?Sized> Records for KvRecords<'_, K> {
             }
             let (place, model) = row?;
             looked_at += if model.is_some() { RECORD_KEYS } else { 1 };
-            let model = model.map(|model| Ok(self.fits(query, &model)?.then_some(model))).transpose()?.flatten();
-            if let Some(model) = model {
+            if let Some(model) = model
+                && self.fits(query, &model)?
+            {
                 if rows.len() == query.limit {
                     next.get_or_insert_with(|| last.clone());
                 } else {

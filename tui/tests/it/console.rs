@@ -403,7 +403,7 @@ impl Registry {
                 };
                 match &change.deed {
                     Deed::Release { .. } | Deed::Block { .. } if !self.only_approves => {
-                        drop(self.decided.insert(change.object.name()));
+                        self.decided.insert(change.object.name());
                     }
                     Deed::Delete => drop(self.deleted.insert(change.object.id())),
                     Deed::Restore => drop(self.deleted.remove(&change.object.id())),

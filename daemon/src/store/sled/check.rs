@@ -856,7 +856,7 @@ fn key_name(key: &[u8]) -> String {
         b'f' => "usage",
         b'Y' => "retention rule",
         b'y' => "deleted versions",
-        b'e' => "models by feature",
+        b'V' => "models by feature",
         b'B' => "count of feature",
         b'p' => "features of model",
         b'z' => "applied",

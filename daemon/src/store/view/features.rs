@@ -137,6 +137,7 @@ mod tests {
 
     use super::super::tests::{model, tree, version, write};
     use super::super::{KvRecords, SORTED_ROWS_MAX};
+    use crate::store::packed::PackedTree;
     use crate::store::records::{DeletionRecord, FindingRecord, MetadatumRecord, ModelRecord, VersionRecord, Write};
     use crate::store::{Feature, ModelQuery, ModelSort, Records as _};
 
@@ -164,7 +165,7 @@ mod tests {
         Write::PutVersion(found(of, number, rules, licence))
     }
 
-    fn listed(tree: &sled::Tree, feature: Option<Feature>) -> (Option<u64>, Vec<u128>) {
+    fn listed(tree: &PackedTree, feature: Option<Feature>) -> (Option<u64>, Vec<u128>) {
         let query = ModelQuery { features: vec![feature.unwrap()], limit: 1000, ..ModelQuery::default() };
         let page = KvRecords(tree).models(&query).unwrap();
         (page.total, page.models.iter().map(|model| model.id.as_u128() - 1).collect())
