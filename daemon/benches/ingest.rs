@@ -36,7 +36,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::child::Daemon;
-use crate::figures::{Sample, at_least, cpu_us_of, heading, micros, scratch, setting};
+use crate::figures::{Sample, at_least, at_most, cpu_us_of, heading, micros, scratch, setting};
 use crate::wire::{Head, ask, request};
 
 /// How long files rest in the latencies; it is subtracted.

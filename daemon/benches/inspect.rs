@@ -14,7 +14,7 @@ mod figures;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use daemon::inspect::{Inspection, Limits, Ruleset, Verdict};
@@ -22,7 +22,7 @@ use daemon::inspection::pool::Workers;
 use daemon::inspection::{Inspector, LocalFile};
 use sha2::{Digest, Sha256};
 
-use crate::figures::{at_most, heading, median, scratch, setting};
+use crate::figures::{at_most, heading, median, mregd, scratch, setting};
 
 const CHUNK: usize = 1 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;

@@ -44,7 +44,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use crate::child::{Daemon, PASSWORD, login};
-use crate::figures::{Sample, cpu_us_of, heading, setting};
+use crate::figures::{Sample, at_most, cpu_us_of, heading, setting};
 use crate::wire::{ask, request};
 
 /// The word that makes this program the bare server; the rate follows.

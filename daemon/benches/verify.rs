@@ -22,7 +22,7 @@ use common::audit::{
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::figures::{at_least, heading, median, scratch, setting};
+use crate::figures::{at_least, heading, median, mregd, scratch, setting};
 
 const ORIGIN: &str = "bench.example/log";
 

@@ -10,6 +10,7 @@
 //! Its own program, as the allocator that counts is the whole process's. One test at a time for the same reason.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "what was counted is shown where a test fails")]
 
 use std::alloc::System;
 use std::collections::BTreeMap;
