@@ -31,6 +31,8 @@ const TOP: &[u8] = &[u8::MAX];
 /// Octets of a block, above which it is split. Larger ones are fewer, but a change of one pair writes the whole block: at twice
 /// the size there are half as many, and a commit writes twice as much.
 const BLOCK_OCTETS_MAX: usize = 1536;
+/// A pair counts as so many at least: of an index's many small pairs a commit changes few, and each costs its whole block.
+const PAIR_OCTETS_MIN: usize = 64;
 /// Keys that differ in so many first octets are in different blocks: what is changed by every commit is not among what isn't.
 const APART: usize = 2;
 /// A key that shares so many octets more with the one before it than with the one behind it ends a sequence.
@@ -456,10 +458,10 @@ impl Gathered {
         self.pairs.get(at).and_then(|pair| self.keys.get(pair.key.clone())).unwrap_or_default()
     }
 
-    /// Octets of a pair in a block, behind the one before it.
+    /// Octets that a pair counts in a block, behind the one before it.
     fn octets(&self, at: usize) -> usize {
         let shared = at.checked_sub(1).map_or(0, |before| shared_of(self.key(before), self.key(at)));
-        self.pairs.get(at).map_or(0, |pair| pair_octets(shared, self.key(at), &pair.value))
+        self.pairs.get(at).map_or(0, |pair| pair_octets(shared, self.key(at), &pair.value).max(PAIR_OCTETS_MIN))
     }
 
     fn octets_of(&self, range: Range<usize>) -> usize {
