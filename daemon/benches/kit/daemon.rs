@@ -102,6 +102,12 @@ impl Daemon {
         daemon
     }
 
+    /// Ends it at once, as a lost process ends.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// A figure of `/proc/<pid>/status`, in KiB.
     pub(crate) fn memory_kib(&self, name: &str) -> u64 {
         memory_kib(self.child.id(), name)

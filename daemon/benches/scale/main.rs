@@ -3,7 +3,7 @@
 //! `MREG_BENCH_SMALL` and `MREG_BENCH_LARGE` name directories with `data` and `keys` below them, as `tests/examples/fill.rs`
 //! makes them; the daemons write to them. Where one is not named, it is filled for the run, with 1 000 and 20 000 models.
 //! `MREG_BENCH_PASSWORD_FILE` has the password of their `admin`. `MREG_BENCH_ROUNDS` sets how often each question is asked,
-//! `MREG_BENCH_SECONDS` how long that may take a question. Parts: `models`, `audit`, `others`.
+//! `MREG_BENCH_SECONDS` how long that may take a question. Parts: `models`, `audit`, `others`, `starts`.
 //!
 //! `cold` is one request after the kernel was told to forget the large registry's files; all else is warm. `processor` is the
 //! ratio of the daemons' processor time, which others on the machine disturb less than time.
@@ -24,7 +24,7 @@ mod wire;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::figures::{median, setting};
+use crate::figures::{at_most, median, setting};
 use crate::questions::Question;
 use crate::registry::Registry;
 use crate::wire::read_reply;
@@ -42,7 +42,7 @@ fn main() {
     let (mut small, mut large) =
         (Registry::open("MREG_BENCH_SMALL", 1_000), Registry::open("MREG_BENCH_LARGE", 20_000));
     println!("small: {}\nlarge: {}", small.describe(), large.describe());
-    let mut missed = 0;
+    let (mut asked, mut missed) = (0, 0);
     for (part, of) in questions::PARTS {
         if !figures::wanted(part) {
             continue;
@@ -54,10 +54,39 @@ fn main() {
         );
         let (ours, theirs) = (of(&small), of(&large));
         for (of_small, of_large) in ours.iter().zip(&theirs) {
+            asked += 1;
             missed += usize::from(!compare(&mut small, of_small, &mut large, of_large, rounds, most));
         }
     }
-    println!("\n{missed} questions miss the target of {TARGET} ×");
+    if asked > 0 {
+        let what = format_args!("of {asked} questions those that take over {TARGET} × at size");
+        println!("\n{missed}: {}", at_most(what, missed as f64, "", 0.0));
+    }
+    if figures::wanted("starts") {
+        starts(large);
+    }
+}
+
+/// How soon the large registry is there again, and what memory it takes.
+fn starts(mut large: Registry) {
+    /// Changes before it is killed.
+    const CHANGES: usize = 1000;
+    figures::heading("starts");
+    let (mut stopped, mut killed) = (Vec::new(), Vec::new());
+    let mut took;
+    for _ in 0..3 {
+        (large, took) = large.again(false);
+        stopped.push(took);
+        large.change(CHANGES);
+        (large, took) = large.again(true);
+        killed.push(took);
+    }
+    println!("after a stop: {}", at_most("ready at size, after a stop", median(&stopped), "s", 3.0));
+    println!(
+        "after kill -9, {CHANGES} changes before: {}",
+        at_most("ready at size, after kill -9", median(&killed), "s", 5.0)
+    );
+    println!("memory: {}", at_most("memory at size, after a start", large.memory_mib("VmRSS"), "MiB", 300.0));
 }
 
 /// Asks both in turn and prints the line. Whether the target is met.

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 use serde_json::Value;
@@ -19,8 +19,9 @@ pub(crate) struct Registry {
     line: TcpStream,
     dir: PathBuf,
     how: &'static str,
+    password: String,
     /// Removed with it.
-    _made: Option<TempDir>,
+    made: Option<TempDir>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "how a bench is run is no setting of the daemon")]
@@ -41,6 +42,10 @@ impl Registry {
             Some(file) => std::fs::read_to_string(file).unwrap().trim_end().to_owned(),
             None => PASSWORD.to_owned(),
         };
+        Self::start(dir, how, password, made)
+    }
+
+    fn start(dir: PathBuf, how: &'static str, password: String, made: Option<TempDir>) -> Self {
         let place = |name: &str| dir.join(name).to_str().unwrap().to_owned();
         let settings = [
             ("MREG_DATA_DIR", place("data")),
@@ -53,7 +58,41 @@ impl Registry {
         let line = TcpStream::connect(daemon.address).unwrap();
         line.set_nodelay(true).unwrap();
         line.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
-        Self { daemon, line, dir, how, _made: made }
+        Self { daemon, line, dir, how, password, made }
+    }
+
+    /// Ends the daemon, in order or not, and starts another; seconds from then until it says that it is ready, and has let
+    /// its admin sign in.
+    pub(crate) fn again(self, killed: bool) -> (Self, f64) {
+        let Self { daemon, dir, how, password, made, .. } = self;
+        if killed {
+            daemon.kill();
+        } else {
+            drop(daemon);
+        }
+        let began = Instant::now();
+        let again = Self::start(dir, how, password, made);
+        let ready = ask(again.daemon.address, &request("GET", "/readyz", None, &[], &[]));
+        let took = began.elapsed().as_secs_f64();
+        assert_eq!(ready.status, 200, "{}", String::from_utf8_lossy(&ready.body));
+        (again, took)
+    }
+
+    /// A figure of the daemon's memory, in MiB.
+    pub(crate) fn memory_mib(&self, name: &str) -> f64 {
+        self.daemon.memory_kib(name) as f64 / 1024.0
+    }
+
+    /// Changes a model's description, so often.
+    pub(crate) fn change(&self, times: usize) {
+        let id = self.json("/models?limit=1")["items"][0]["id"].as_str().unwrap().to_owned();
+        for time in 0..times {
+            let body = format!("{{\"description\": \"changed for the {time}. time\"}}");
+            let headers = ["Content-Type: application/json"];
+            let octets =
+                request("PATCH", &format!("/models/{id}"), Some(&self.daemon.token), &headers, body.as_bytes());
+            ask(self.daemon.address, &octets).json();
+        }
     }
 
     /// How large it is, and where it came from.

@@ -166,7 +166,7 @@ fn how_full_blocks_are() {
         let db = sled::Config::new().temporary(true).open().unwrap();
         let tree = PackedTree::open(&db, b"view").unwrap();
         for first in (0..KEYS).step_by(usize::try_from(per_batch).unwrap()) {
-            let changes = (first..first + per_batch).map(|number| (key(number), Some(IVec::from(vec![7; 40]))));
+            let changes = (first..first + per_batch).map(|number| (key(number), Some(IVec::from(vec![7; 80]))));
             apply(&tree, changes.collect());
         }
         assert_is_sound(&tree);
