@@ -148,7 +148,7 @@ impl ModelName {
 }
 
 /// Letters that have no accent to lose, and how they are written in ASCII.
-const LETTERS: [(char, &str); 19] = [
+const LETTERS: [(char, &str); 25] = [
     ('ß', "ss"),
     ('ẞ', "SS"),
     ('æ', "ae"),
@@ -168,6 +168,12 @@ const LETTERS: [(char, &str); 19] = [
     ('ħ', "h"),
     ('Ħ', "H"),
     ('ı', "i"),
+    ('ŋ', "ng"),
+    ('Ŋ', "NG"),
+    ('ŧ', "t"),
+    ('Ŧ', "T"),
+    ('ə', "e"),
+    ('Ə', "E"),
 ];
 
 /// A text in ASCII as far as it can be: letters without their accents, `-` for what is no letter. Whether no letter or digit was
@@ -192,7 +198,7 @@ pub fn spelled(text: &str) -> (String, bool) {
 /// Why no name is made of a file's: with what is left of it.
 pub fn unspelled(filename: &str, left: &str) -> NameError {
     NameError(format!(
-        "the file name {} has letters that no model name can have; name it in Latin letters, such as `{left}`, or send a `name`",
+        "the file name {} has letters or digits that have no ASCII spelling; name it without them, such as `{left}`, or send a `name`",
         quoted(filename)
     ))
 }

@@ -46,10 +46,19 @@ pub fn shown_lines(text: &str) -> String {
     shown
 }
 
-/// Characters that have no place in a text that people read: controls, invisible formatting, bidirectional overrides.
+/// Characters that have no place in a text that people read: controls, bidirectional overrides, and what is not seen, such as
+/// invisible formatting, fillers, and selectors of variants.
+///
+/// ```
+/// use common::shown::is_deceptive;
+/// assert!("\u{34f}\u{1160}\u{180b}\u{2800}\u{3164}\u{fe0f}\u{ffa0}\u{1d173}\u{e0100}".chars().all(is_deceptive));
+/// assert!(!"a é 名 ٣ ~".chars().any(is_deceptive));
+/// ```
 pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }

@@ -326,6 +326,10 @@ fn what_has_no_screen() {
     assert!(line.contains("set the rule old") && line.contains("it does nothing before"), "{line}");
     assert_eq!(admin.get("/retention/old").expect(200).json()["rule"]["keep_newest"], 2);
     assert!(shell.out("get rules").starts_with("RULE "));
+    assert!(shell.out("get rule old").lines().any(|line| line.starts_with("enabled") && line.ends_with("yes")));
+    let line = shell.out("do set-rule old team/* delete keep=2 days=30 off --yes old");
+    assert!(line.contains("it is not enabled") && !line.contains("before"), "{line}");
+    assert!(shell.out("get rule old").lines().any(|line| line.starts_with("enabled") && line.ends_with("no")));
     assert!(shell.fails("do run-rule old", 2).contains("Versions in team/* are deleted"));
     assert!(shell.out("do run-rule old --yes old").contains("carried out soon"));
     shell.out("do delete-rule old --yes old");
@@ -346,6 +350,9 @@ fn what_has_no_screen() {
     assert!(told.contains("are not delivered any more"), "{told}");
     shell.out(&format!("do pass-over {hook} {next} --yes {hook}"));
     shell.out(&format!("do resume-webhook {hook} --yes {hook}"));
+    // Nobody is there: the test was made, and it says so.
+    let told = shell.fails(&format!("do test-webhook {hook} --yes {hook}"), 1);
+    assert!(told.contains("it was not delivered"), "{told}");
     shell.out(&format!("do delete-webhook {hook} --yes {hook}"));
     admin.get(&format!("/webhooks/{hook}")).expect(404);
 }

@@ -2,9 +2,12 @@
 //! nothing is committed to a server that was replaced, and a standby that lacks entries is refused instead of gone on with. And
 //! a database that has no connection left for a daemon.
 
+use std::os::unix::fs::symlink;
 use std::time::Instant;
 
+use common::role::Role;
 use serde_json::json;
+use tempfile::TempDir;
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::Client;
 use tests::postgres::{Held, Postgres};
@@ -199,6 +202,21 @@ fn fill(server: &Postgres) -> Vec<Held> {
         held.push(more);
     }
     held
+}
+
+/// An address that leads to one server by two names is no pair of primaries.
+#[test]
+fn one_server_by_two_names() {
+    let server = Postgres::with(&[]);
+    let dir = TempDir::with_prefix("mreg-pg-").unwrap();
+    let other = dir.path().join("other");
+    symlink(server.dir(), &other).unwrap();
+    let address = format!("postgres://postgres@/postgres?host={},{}", server.dir().display(), other.display());
+    let mut daemon = Daemon::prepared(&pg::settings(&address, &[]));
+    share_blobs(&daemon, &server.dir().join("blobs"));
+    daemon.restart();
+    daemon.user("eve", Role::Viewer);
+    daemon.stop();
 }
 
 /// A daemon holds two connections. Where there is none left it says so and what to do; one that loses its own answers 503 and

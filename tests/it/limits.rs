@@ -239,7 +239,7 @@ fn graceful_stop() {
     let mut uploading = user.connect();
     uploading.write(&upload.head_octets()).unwrap();
     let body = upload.body_octets();
-    uploading.write(&body[..100_000]).unwrap();
+    uploading.write(&body[..150_000]).unwrap();
     let mut idle = user.connect();
     idle.write(&user.request("GET", "/livez").header("Connection", "keep-alive").head_octets()).unwrap();
     idle.read_response("GET").unwrap().expect(200);
@@ -248,7 +248,7 @@ fn graceful_stop() {
     daemon.signal(Signal::TERM);
     wait::until_true("new connections to be refused", || std::net::TcpStream::connect(daemon.address()).is_err());
     assert!(idle.is_closed_within(wait::DEADLINE), "idle connections are closed");
-    uploading.write(&body[100_000..]).unwrap();
+    uploading.write(&body[150_000..]).unwrap();
     let published = uploading.read_response("POST").unwrap().expect(201).json();
     assert_eq!(published["name"], "late");
     assert!(download.read_exact(file.len()).unwrap() == file, "the download is whole");
@@ -266,10 +266,11 @@ fn second_signal() {
     let mut daemon = Daemon::start();
     daemon.expect_line("were cut");
     let user = daemon.user("carl", Role::Contributor);
-    let upload = user.request("PUT", "/models/m/artifact").body("application/octet-stream", samples::safetensors(1));
+    let file = samples::large_safetensors(200_000, 1);
+    let upload = user.request("PUT", "/models/m/artifact").body("application/octet-stream", file);
     let mut uploading = user.connect();
     uploading.write(&upload.head_octets()).unwrap();
-    uploading.write(&upload.body_octets()[..50]).unwrap();
+    uploading.write(&upload.body_octets()[..150_000]).unwrap();
     wait::until_true("the upload to be staged", || oracle::staged(&daemon.data_dir()) > 0);
     daemon.signal(Signal::TERM);
     wait::until_true("new connections to be refused", || std::net::TcpStream::connect(daemon.address()).is_err());
@@ -288,10 +289,11 @@ fn stop_has_a_deadline() {
     let mut daemon = Daemon::with(&[("MREG_SHUTDOWN_SECONDS", "1")]);
     daemon.expect_line("were cut");
     let user = daemon.user("carl", Role::Contributor);
-    let upload = user.request("PUT", "/models/m/artifact").body("application/octet-stream", samples::safetensors(1));
+    let file = samples::large_safetensors(200_000, 1);
+    let upload = user.request("PUT", "/models/m/artifact").body("application/octet-stream", file);
     let mut uploading = user.connect();
     uploading.write(&upload.head_octets()).unwrap();
-    uploading.write(&upload.body_octets()[..50]).unwrap();
+    uploading.write(&upload.body_octets()[..150_000]).unwrap();
     wait::until_true("the upload to be staged", || oracle::staged(&daemon.data_dir()) > 0);
     let began = Instant::now();
     daemon.signal(Signal::TERM);

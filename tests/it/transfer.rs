@@ -46,7 +46,11 @@ fn cost(daemon: &Daemon, work: impl FnOnce()) -> Counted {
     let before = counted(daemon);
     work();
     let after = counted(daemon);
-    Counted { read: after.read - before.read, written: after.written - before.written, peak: after.peak - before.peak }
+    Counted {
+        read: after.read - before.read,
+        written: after.written - before.written,
+        peak: after.peak.saturating_sub(before.peak),
+    }
 }
 
 /// Sends a safetensors file of about so many octets between these, as the body of a request.

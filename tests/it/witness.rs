@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 
@@ -16,7 +17,7 @@ use common::audit::{
 use serde_json::Value;
 use tests::daemon::Daemon;
 use tests::samples;
-use tests::tls::{Authority, Fault, HERE, curl};
+use tests::tls::{Authority, Fault, HERE, Pair, curl};
 use tests::wait;
 use tests::witness::{Witness, request};
 
@@ -190,19 +191,15 @@ fn in_tls() {
     daemon.restart();
     daemon.admin().upload("m", "m.safetensors", &samples::safetensors(1));
     witnessed(&daemon);
-    let key = curl(&[
-        "--cacert",
-        &authority.path(),
-        "-w",
-        "%{certs}",
-        "-o",
-        "/dev/null",
-        &format!("https://{}/", witness.address()),
-    ]);
-    let shown = String::from_utf8_lossy(&key.stdout).replace(char::is_whitespace, "");
-    if shown.contains("BEGIN") {
-        assert!(shown.contains(&second.cert.replace(char::is_whitespace, "")), "it shows the certificate before");
-    }
+    let shown = Command::new("openssl")
+        .args(["s_client", "-showcerts", "-connect", &witness.address().to_string(), "-CAfile", &authority.path()])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed by tests/run");
+    let shown = String::from_utf8_lossy(&shown.stdout).replace(char::is_whitespace, "");
+    let leaf = |pair: &Pair| pair.cert.split("-----END").next().unwrap().replace(char::is_whitespace, "");
+    assert!(shown.contains(&leaf(&second)), "it shows another certificate: {shown}");
+    assert!(!shown.contains(&leaf(&first)));
 
     // A pair that is none, and half of one.
     witness.stop();

@@ -554,7 +554,7 @@ impl Response {
 
     /// The body as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]).into_owned()
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The index of its entry in the audit log.

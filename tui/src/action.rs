@@ -570,6 +570,8 @@ pub struct Outcome {
     pub only_approved: bool,
     /// What is to be known besides.
     pub said: Option<String>,
+    /// It was done, and what it was to show came out badly: a test that was not delivered.
+    pub is_in_vain: bool,
 }
 
 /// What the daemon answered. The token of a session is not among it.

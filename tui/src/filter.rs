@@ -79,6 +79,8 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
             continue;
         }
         let (field, value) = word.split_once(':').unwrap_or(("actor", word));
+        // So the column is called.
+        let field = if field == "result" { "outcome" } else { field };
         if value.is_empty() {
             return Err(format!("{field}: needs a value"));
         }
@@ -460,6 +462,7 @@ mod tests {
         assert!(audit_query("since:7d").unwrap_err().contains("today"), "it is settled before");
         let query = model_query("rule:pickle.* licence:mit").unwrap();
         assert_eq!((query.rule.as_str(), query.licence.as_str()), ("pickle.*", "mit"));
+        assert_eq!(audit_query("result:denied").unwrap(), audit_query("outcome:denied").unwrap());
         assert_eq!(model_query("license:mit").unwrap(), model_query("licence:mit").unwrap());
         assert!(model_query("license:mit licence:bsd").unwrap_err().contains("twice"));
     }

@@ -152,6 +152,11 @@ pub enum Edge {
 pub fn typed(text: &str, now_seconds: i64, zone: &TimeZone, edge: Edge) -> Result<String, String> {
     let text = text.trim();
     let wrong = || format!("{text}: a time is one of {TYPED}");
+    // A zone's name would be passed over where a date or a time of day is read, and a date where a time of day is.
+    if text.contains('[') {
+        return Err(wrong());
+    }
+    let is_of = |signs: &[char]| text.chars().all(|sign| sign.is_ascii_digit() || signs.contains(&sign));
     let now = Timestamp::from_second(now_seconds).map_err(|_beyond| wrong())?;
     let here = now.to_zoned(zone.clone());
     let day = |date: jiff::civil::Date| {
@@ -175,11 +180,13 @@ pub fn typed(text: &str, now_seconds: i64, zone: &TimeZone, edge: Edge) -> Resul
         Ok(at)
     } else if text.contains('T') || text.contains(' ') {
         text.parse::<jiff::civil::DateTime>().and_then(|at| Ok(at.to_zoned(zone.clone())?.timestamp()))
-    } else if text.contains(':') {
+    } else if text.contains(':') && is_of(&[':', '.']) {
         let at = text.parse::<jiff::civil::Time>();
         at.and_then(|at| Ok(here.date().to_datetime(at).to_zoned(zone.clone())?.timestamp()))
-    } else {
+    } else if is_of(&['-']) {
         text.parse::<jiff::civil::Date>().and_then(day)
+    } else {
+        return Err(wrong());
     };
     let at = found.map_err(|_odd| wrong())?;
     // Years of four digits: others are no RFC 3339.
@@ -258,9 +265,22 @@ mod tests {
         ] {
             assert_eq!((at(text, Edge::Begin).as_str(), at(text, Edge::End).as_str()), (begin, end), "{text}");
         }
-        for text in
-            ["", "d", "-7d", "1.5h", "tomorrow", "2026-13-01", "99999999999999999d", "9223372036854775807m", "12"]
-        {
+        for text in [
+            "",
+            "d",
+            "-7d",
+            "1.5h",
+            "tomorrow",
+            "2026-13-01",
+            "99999999999999999d",
+            "9223372036854775807m",
+            "12",
+            "2026-07-01t10:00",
+            "2026-07-01t10",
+            "2026-07-01T10:00[America/New_York]",
+            "2026-07-01[America/New_York]",
+            "10:00[America/New_York]",
+        ] {
             assert!(at(text, Edge::Begin).contains("a time is one of 90m"), "{text}: {}", at(text, Edge::Begin));
         }
     }

@@ -53,13 +53,15 @@ fn main() {
             "", "small, ms", "large, ms", "ratio", "processor", "cold, ms"
         );
         let (ours, theirs) = (of(&small), of(&large));
-        for (of_small, of_large) in ours.iter().zip(&theirs) {
+        let pairs =
+            theirs.iter().filter_map(|of_large| Some((ours.iter().find(|of| of.name == of_large.name)?, of_large)));
+        for (of_small, of_large) in pairs {
             asked += 1;
             missed += usize::from(!compare(&mut small, of_small, &mut large, of_large, rounds, most));
         }
     }
     if asked > 0 {
-        let what = format_args!("of {asked} questions those that take over {TARGET} × at size");
+        let what = format_args!("of {asked} questions those that take over {TARGET} × ({})", large.size());
         println!("\n{missed}: {}", at_most(what, missed as f64, "", 0.0));
     }
     if figures::wanted("starts") {
@@ -72,6 +74,7 @@ fn starts(mut large: Registry) {
     /// Changes before it is killed.
     const CHANGES: usize = 1000;
     figures::heading("starts");
+    let size = large.size();
     let (mut stopped, mut killed) = (Vec::new(), Vec::new());
     let mut took;
     for _ in 0..3 {
@@ -81,12 +84,15 @@ fn starts(mut large: Registry) {
         (large, took) = large.again(true);
         killed.push(took);
     }
-    println!("after a stop: {}", at_most("ready at size, after a stop", median(&stopped), "s", 3.0));
+    println!("after a stop: {}", at_most(format_args!("ready after a stop ({size})"), median(&stopped), "s", 3.0));
     println!(
         "after kill -9, {CHANGES} changes before: {}",
-        at_most("ready at size, after kill -9", median(&killed), "s", 5.0)
+        at_most(format_args!("ready after kill -9 ({size})"), median(&killed), "s", 5.0)
     );
-    println!("memory: {}", at_most("memory at size, after a start", large.memory_mib("VmRSS"), "MiB", 300.0));
+    println!(
+        "memory: {}",
+        at_most(format_args!("memory after a start ({size})"), large.memory_mib("VmRSS"), "MiB", 300.0)
+    );
 }
 
 /// Asks both in turn and prints the line. Whether the target is met.
@@ -111,8 +117,7 @@ fn compare(
         |figures: &[(f64, f64)], which: fn(&(f64, f64)) -> f64| median(&figures.iter().map(which).collect::<Vec<_>>());
     let (one, other) = (of(&ours, |pair| pair.0), of(&theirs, |pair| pair.0));
     let (ratio, processor) = (other / one, of(&theirs, |pair| pair.1) / of(&ours, |pair| pair.1).max(1.0));
-    // By either measure: the one is disturbed by others, the other misses waiting.
-    let is_met = ratio.min(processor) <= TARGET;
+    let is_met = ratio <= TARGET;
     let miss = if is_met { "" } else { "  MISSED" };
     println!("{:<52} {one:>9.2} {other:>9.2} {ratio:>7.2} {processor:>9.2} {cold:>9.2}{miss}", of_large.name);
     is_met

@@ -81,6 +81,8 @@ fn models(registry: &Registry) -> Vec<Question> {
         "verdict=malicious",
         "alias=prod",
         "alias=none",
+        "rule=pickle.global.denied",
+        "license=mit",
         "dtype=f32",
         "dtype=bf16",
         "params=%3E%3D1",

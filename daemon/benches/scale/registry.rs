@@ -95,14 +95,14 @@ impl Registry {
         }
     }
 
+    /// How large it is.
+    pub(crate) fn size(&self) -> String {
+        format!("{} models, {} entries", self.json("/models?limit=1")["total"], self.entries())
+    }
+
     /// How large it is, and where it came from.
     pub(crate) fn describe(&self) -> String {
-        let (models, entries) = (&self.json("/models?limit=1")["total"], self.entries());
-        format!(
-            "{models} models, {entries} entries, {}, {} MiB resident",
-            self.how,
-            self.daemon.memory_kib("VmRSS") / 1024
-        )
+        format!("{}, {}, {:.0} MiB resident", self.size(), self.how, self.memory_mib("VmRSS"))
     }
 
     /// Entries of its log.

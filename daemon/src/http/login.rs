@@ -1,15 +1,31 @@
 //! `/login /token/refresh /logout /me /me/password /me/totp…`: parse, ask the registry, render.
 //! What a password must be, whether a code is right and when a session ends is the registry's.
 
+use std::time::Duration;
+
 use common::api::{ConfirmTotp, DisableTotp, EnrolTotp, Login, OwnPassword, RecoveryCodes, TotpSecret};
 use http::StatusCode;
 
 use crate::config::secret::Secret;
+use crate::http::problem::{Protocol, Refused};
 use crate::http::{Answer, Call, body, respond};
+
+/// Octets that a name, a password and a code may be.
+const LOGIN_BYTES_MAX: usize = 16 * 1024;
+/// How long they may take to come. Short: whoever sends them is nobody yet, and many could begin to.
+const LOGIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `POST /login`
 pub(crate) async fn login(mut call: Call) -> Answer {
-    let Login { username, password, otp } = body::form_or_json(&mut call, body::JSON_BYTES_MAX).await?;
+    let body = tokio::time::timeout(LOGIN_BODY_TIMEOUT, body::form_or_json(&mut call, LOGIN_BYTES_MAX)).await;
+    let Login { username, password, otp } = match body {
+        Ok(login) => login?,
+        Err(_elapsed) => return Err(Protocol::RequestTimeout { idle_s: LOGIN_BODY_TIMEOUT.as_secs() }.into()),
+    };
+    // Not before: heads alone shall keep nobody from signing in. The operator of the machine needs none.
+    let is_operator = call.caller.is_operator();
+    let flight = || call.shared.flights.sign_in(&call.caller, &call.shared.limits.get());
+    let _flight = if is_operator { None } else { Some(flight().map_err(Refused::from)?) };
     let (password, otp) = (Secret::new(password), otp.map(Secret::new));
     let done = call.shared.registry.login(&call.caller, &username, password, otp).await?;
     Ok(respond::logged(respond::json(StatusCode::OK, &done.value), done.logged.as_ref()))

@@ -128,7 +128,7 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
     let mut tags = Vec::new();
     for tag in query.tag {
         match tag.split_once(':') {
-            Some((key, value)) if !key.is_empty() => tags.push((key.to_owned(), value.to_owned())),
+            Some((key, value)) if is_tag_key(key) => tags.push((key.to_owned(), value.to_owned())),
             Some(_) | None => refuse("query.tag", "is not `key:value`".to_owned()),
         }
     }
@@ -193,6 +193,11 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
     })
 }
 
+/// Whether a tag may have such a key: none has control characters.
+fn is_tag_key(key: &str) -> bool {
+    !key.is_empty() && !key.chars().any(char::is_control)
+}
+
 /// What models must not be, such as `tag:lang:de`.
 fn unlike(text: &str) -> Result<ModelUnlike, String> {
     let Some((field, value)) = text.split_once(':').filter(|(_, value)| !value.is_empty()) else {
@@ -201,7 +206,7 @@ fn unlike(text: &str) -> Result<ModelUnlike, String> {
     let one_of = |what: &str| format!("names a {what} that there is not");
     match field {
         "tag" => match value.split_once(':') {
-            Some((key, value)) if !key.is_empty() => Ok(ModelUnlike::Tag(key.to_owned(), value.to_owned())),
+            Some((key, value)) if is_tag_key(key) => Ok(ModelUnlike::Tag(key.to_owned(), value.to_owned())),
             Some(_) | None => Err("names a tag that is not `key:value`".to_owned()),
         },
         "state" => {

@@ -123,10 +123,8 @@ impl From<RouteError> for Refused {
     }
 }
 
-/// Seconds after which a 429 or 503 may be tried again, unless the error says otherwise.
-const RETRY_AFTER_S: u64 = 5;
-/// Seconds over which those are spread that were turned away under overload.
-const OVERLOADED_SPREAD_S: u64 = 4;
+/// A 429 or 503 may be tried again after 1 to so many seconds, unless the error says otherwise.
+const RETRY_AFTER_MAX_S: u64 = 4;
 
 impl Refused {
     /// Values that were refused, each with its place.
@@ -182,17 +180,14 @@ impl Refused {
         crate::error_chain(error)
     }
 
-    /// Seconds after which trying again may help; for 429 and 503. Who was turned away because too many came at once is not
-    /// told the same as everybody else, so that they don't all come back at once.
+    /// Seconds after which trying again may help; for 429 and 503. Where no wait was computed not everybody is told the same,
+    /// so that they don't all come back at once.
     fn retry_after_s(&self, request_id: &str) -> Option<u64> {
-        if self.kind() == ProblemType::Overloaded {
-            let spread = request_id.bytes().fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
-            return Some(1 + spread % OVERLOADED_SPREAD_S);
-        }
         if let Self::Registry(Failure { error: RegistryError::TooManyRequests { retry_after_s }, .. }) = self {
             return Some((*retry_after_s).max(1));
         }
-        matches!(self.kind().status(), 429 | 503).then_some(RETRY_AFTER_S)
+        let spread = request_id.bytes().fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
+        matches!(self.kind().status(), 429 | 503).then_some(1 + spread % RETRY_AFTER_MAX_S)
     }
 
     /// The answer: problem document and the headers that belong to it. `token_sent`: whether the request came with a token,
@@ -310,9 +305,12 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
         for id in ["a", "b", "c", "0190163d-8694-739b-aea5-966c26f8ad91"] {
-            let response = Refused::from(Protocol::Overloaded("too much")).response(id, false);
-            let seconds: u64 = response.headers()["retry-after"].to_str().map_or(0, |text| text.parse().unwrap_or(0));
-            assert!((1..=super::OVERLOADED_SPREAD_S).contains(&seconds), "{seconds}");
+            for refused in [Protocol::Overloaded("x"), Protocol::TooMany("x"), Protocol::Unavailable("x")] {
+                let response = Refused::from(refused).response(id, false);
+                let told = response.headers()["retry-after"].to_str();
+                let seconds: u64 = told.map_or(0, |text| text.parse().unwrap_or(0));
+                assert!((1..=super::RETRY_AFTER_MAX_S).contains(&seconds), "{seconds}");
+            }
         }
         let response = Refused::from(Protocol::RangeNotSatisfiable { size: 9 }).response("x", false);
         assert_eq!(response.headers()["content-range"], "bytes */9");

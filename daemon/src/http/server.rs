@@ -14,7 +14,7 @@
 //! | handshakes of TLS at once | [`listen::HANDSHAKES_MAX`] | the oldest gives way |
 //! | a handshake of TLS | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
 //! | request head | [`HEAD_BYTES_MAX`], 100 fields (hyper's own) | 431 |
-//! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS` | closed |
+//! | a head that isn't complete | `MREG_HEADER_TIMEOUT_SECONDS`; where its first octets came with the request before, [`IDLE_TIMEOUT`] | closed |
 //! | idle connection | [`IDLE_TIMEOUT`] | closed |
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet, of a stream of HTTP/2 too | `MREG_BODY_IDLE_SECONDS` | closed |
@@ -38,7 +38,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -352,6 +352,8 @@ pub(crate) struct Connection {
     pub(crate) watch: Arc<Watch>,
     /// Told when it has to make room for another.
     gives_way: Notify,
+    /// Whether it was told so.
+    leaving: AtomicBool,
     /// In HTTP/2, answers that are being sent: each stream has a reader of its own.
     sending: Mutex<Vec<Weak<Hold>>>,
 }
@@ -367,6 +369,7 @@ impl Connection {
             head_since_ms: AtomicU64::new(0),
             watch: Arc::new(Watch::default()),
             gives_way: Notify::new(),
+            leaving: AtomicBool::new(false),
             sending: Mutex::default(),
         }
     }
@@ -375,7 +378,8 @@ impl Connection {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Octets came in.
+    /// Octets came in. Those of a next head that come while a request is answered start no clock: such a head has as long as
+    /// a connection without a request.
     pub(crate) fn heard(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0 && self.head_since_ms.load(Ordering::Relaxed) == 0 {
             self.head_since_ms.store(self.now_ms() + 1, Ordering::Relaxed);
@@ -401,6 +405,11 @@ impl Connection {
     fn quiet_for(&self) -> Option<Duration> {
         let quiet_ms = self.now_ms().saturating_sub(self.quiet_since_ms.load(Ordering::Relaxed));
         (self.in_flight.load(Ordering::Relaxed) == 0).then_some(Duration::from_millis(quiet_ms))
+    }
+
+    /// Whether it has to make room for another.
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Whether nothing was asked for too long.
@@ -568,9 +577,16 @@ where
                     tokio::select! {
                         ended = served.as_mut() => return ended,
                         // Something may have been asked on it just then: that is answered.
-                        () = tokio::time::sleep(GIVING_WAY) => if connection.quiet_for().is_some() {
-                            return Ok(());
-                        },
+                        () = tokio::time::sleep(GIVING_WAY) => {
+                            if connection.quiet_for().is_some() {
+                                return Ok(());
+                            }
+                            if connection.has_stalled(shared.limits.get().body_idle) {
+                                shared.metrics.turned(Turned::Stalled);
+                                tracing::warn!("answers were cut: a stream's reader takes nothing");
+                                return Ok(());
+                            }
+                        }
                     }
                 }
             }
@@ -642,6 +658,7 @@ async fn handle(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.status = response.status().as_u16();
+    exchange.is_answered(if is_head { Some(0) } else { http_body::Body::size_hint(response.body()).exact() });
     Ok(response.map(|body| Tracked::new(if is_head { respond::empty() } else { body }, version, exchange)))
 }
 
@@ -678,7 +695,9 @@ async fn answer(
     exchange.template = endpoint.template;
     traces::routed(&exchange.span, known_method(&exchange.method), endpoint.template);
     let (lane, is_operator) = (Lane::of(&route), matches!(connection.peer, Peer::Operator { .. }));
-    let mut flight = if is_operator { None } else { Some(shared.flights.begin(lane, &limits)?) };
+    // Who signs in has a place once what they say has come (`login.rs`): until then it would be anybody's to hold.
+    let has_place = !is_operator && lane != Lane::SignIn;
+    let mut flight = if has_place { Some(shared.flights.begin(lane, &limits)?) } else { None };
     if lane == Lane::Work && !is_operator && endpoint.is_recorded() && shared.registry.log_is_behind() > LOG_BEHIND_MAX
     {
         // What waits before it may have failed already, and nobody knows.
@@ -698,10 +717,7 @@ async fn answer(
         flight.is_from(&caller, &limits)?;
     }
     let flight = flight.map(Arc::new);
-    if let Some(flight) = &flight {
-        // Begun a moment ago, and set nowhere else.
-        let _unset = exchange.hold.flight.set(Arc::clone(flight));
-    }
+    exchange.flight.clone_from(&flight);
     let result = match known.map_err(Refused::from).and_then(|()| admit(&shared.registry, &caller, endpoint)) {
         Ok(()) => {
             let by_proxy = exchange.origin.by_proxy;
@@ -785,6 +801,10 @@ async fn record(shared: &Shared, caller: &Caller, endpoint: &Endpoint, target: T
     };
     // Nothing was done, and that it can't be written is all there is to say.
     if refused.logged().is_some() || refused.kind() == ProblemType::AuditUnavailable {
+        return refused;
+    }
+    // Who is turned away before anything was begun is counted, and in no log.
+    if matches!(refused, Refused::Protocol(Protocol::Overloaded(_) | Protocol::TooMany(_), _)) {
         return refused;
     }
     let recorded = match &refused {

@@ -53,11 +53,15 @@ pub(crate) fn check_tags(loc: &str, tags: &BTreeMap<String, String>, refused: &m
         let bad_key =
             key.is_empty() || key.len() > TAG_KEY_OCTETS_MAX || has_controls(key, false) || key.contains(['=', ':']);
         if bad_key {
-            let msg = format!("a tag's key has 1 to {TAG_KEY_OCTETS_MAX} octets, no control character, `=` or `:`");
+            let msg = format!(
+                "a tag's key has 1 to {TAG_KEY_OCTETS_MAX} octets, no control or invisible character, `=` or `:`"
+            );
             refused.push((loc.into(), msg));
         }
         if value.len() > TAG_VALUE_OCTETS_MAX || has_controls(value, false) {
-            let msg = format!("a tag's value has at most {TAG_VALUE_OCTETS_MAX} octets and no control character");
+            let msg = format!(
+                "a tag's value has at most {TAG_VALUE_OCTETS_MAX} octets and no control or invisible character"
+            );
             refused.push((loc.into(), msg));
         }
     }
@@ -88,7 +92,9 @@ pub(crate) fn check_metadata(loc: &str, metadata: &Map<String, Value>, refused: 
     }
     let bad_key = |key: &String| key.is_empty() || key.len() > METADATA_KEY_OCTETS_MAX || has_controls(key, false);
     if metadata.keys().any(bad_key) {
-        let msg = format!("a metadata field's name has 1 to {METADATA_KEY_OCTETS_MAX} octets and no control character");
+        let msg = format!(
+            "a metadata field's name has 1 to {METADATA_KEY_OCTETS_MAX} octets and no control or invisible character"
+        );
         refused.push((loc.into(), msg));
     }
 }
@@ -124,6 +130,8 @@ mod tests {
         let tags = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
         assert!(!refuses(|to| check_tags("t", &tags("stage", "prod"), to)));
         assert!(refuses(|to| check_tags("t", &tags("", "prod"), to)));
+        assert!(refuses(|to| check_tags("t", &tags("stage\u{3164}", "prod"), to)));
+        assert!(refuses(|to| check_tags("t", &tags("stage", "prod\u{fe0f}"), to)));
         assert!(refuses(|to| check_tags("t", &tags("a", &"x".repeat(257)), to)));
         let many = (0..65).map(|n| (format!("k{n}"), String::new())).collect();
         assert!(refuses(|to| check_tags("t", &many, to)));

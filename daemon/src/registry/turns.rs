@@ -114,7 +114,8 @@ impl Turns {
                 return Ok(Turn(Some(Arc::clone(self))));
             }
             let of_caller = state.of_callers.get(caller).copied().unwrap_or(0);
-            if state.callers.len() >= WAITING_MAX || of_caller >= WAITING_PER_CALLER_MAX {
+            let is_full = state.callers.len() >= WAITING_MAX;
+            if of_caller >= WAITING_PER_CALLER_MAX || (is_full && !state.make_room(of_caller)) {
                 drop(state);
                 return Err(self.turn_away());
             }
@@ -172,6 +173,18 @@ impl State {
     fn wait_max(&self) -> Duration {
         let is_rush = self.long_since.is_none_or(|since| since.elapsed() <= RUSH_MAX);
         if is_rush { WAIT_MAX } else { WAIT_LONG }
+    }
+
+    /// Room in a full line for one whose caller has so many in it: the newest of the caller with most goes, where the newcomer's
+    /// still has fewer then. Whether there is.
+    fn make_room(&mut self, of_caller: usize) -> bool {
+        let most = self.of_callers.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| of_caller + 1 < **count);
+        let Some((caller, _)) = most else { return false };
+        let newest = self.callers.iter().rposition(|waiting| waiting.caller.as_ref() == Some(caller));
+        let Some(gone) = newest.and_then(|at| self.callers.remove(at)) else { return false };
+        // Dropped with its sender: it is turned away.
+        self.left(&gone);
+        true
     }
 
     fn wait(&mut self, caller: Option<String>) -> (u64, oneshot::Receiver<Turn>) {
@@ -296,7 +309,9 @@ mod tests {
             let turns = Arc::clone(&turns);
             let mut one = Box::pin(async move { turns.take_as(caller).await });
             let refused = (&mut one).now_or_never().is_some_and(|taken| taken.is_err());
-            waiting.push(one);
+            if !refused {
+                waiting.push(one);
+            }
             refused
         };
         for _ in 0..WAITING_PER_CALLER_MAX {
@@ -306,8 +321,16 @@ mod tests {
         for _ in WAITING_PER_CALLER_MAX..WAITING_MAX {
             assert!(!wait("b"));
         }
-        assert!(wait("c"));
-        assert_eq!(turns.shed(), 2);
+        // Others find a place still: in turn one of each of the two goes.
+        for _ in 0..4 {
+            assert!(!wait("c"));
+        }
+        assert!(!wait("d"));
+        let gone = waiting.iter_mut().filter_map(|one| one.now_or_never()).filter(Result::is_err).count();
+        assert_eq!((gone, turns.shed()), (5, 6));
+        let state = turns.lock();
+        assert_eq!((state.callers.len(), state.of_callers["c"], state.of_callers["d"]), (WAITING_MAX, 4, 1));
+        assert!(state.of_callers["a"].abs_diff(state.of_callers["b"]) <= 1);
     }
 
     /// In a rush one waits long; when it lasts, no longer than the wait that is too long; and long again when it is over.

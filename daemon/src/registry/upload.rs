@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 use std::io::IoSlice;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use common::name::{ArtifactPath, ModelName, UploadId};
 use common::role::Permission;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tracing::Span;
 
 use crate::blobs::{BlobError, Blobs, Staged};
@@ -37,8 +38,9 @@ use crate::traces;
 pub const FILES_MAX: usize = 1000;
 /// Uploads at once; others wait before their first octet is asked for.
 pub(crate) const UPLOADS_MAX: usize = 64;
-/// Of these one user has so many at most: whoever sends slowly, or doesn't at all, leaves room for others.
-const UPLOADS_PER_USER_MAX: usize = 48;
+/// One user has at most so many times as many of these as are free: 48 where nobody else uploads, the fewer the scarcer they
+/// are. So whoever sends slowly, or doesn't at all, leaves room for others, and so do two of them.
+const UPLOADS_PER_FREE: usize = 3;
 /// An upload waits for its place for so long.
 pub const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The watermark is looked at again after so many octets.
@@ -55,23 +57,20 @@ const SPACE_TO_SPARE: u64 = 4 << 30;
 
 /// What bounds uploads.
 pub(crate) struct Intake {
-    uploads: Arc<Semaphore>,
-    /// The places of each user who has or wants one, by id. Held for a look.
-    of_users: Mutex<HashMap<String, Weak<Semaphore>>>,
+    places: Arc<Places>,
     pub(crate) queues: Arc<Semaphore>,
     /// Uploads under way.
     open: Arc<AtomicU64>,
     /// Uploads that found no place in time.
     turned_away: AtomicU64,
-    /// The newest look at free space, in octets. Held for a look.
+    /// The newest look at free space, in octets. Held to read or to replace it, not while one looks.
     seen: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
         Self {
-            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-            of_users: Mutex::default(),
+            places: Arc::default(),
             queues: shared_room(),
             open: Arc::default(),
             turned_away: AtomicU64::new(0),
@@ -92,36 +91,70 @@ impl Intake {
     /// # Errors
     /// `Overloaded`: none came free in time.
     pub(crate) async fn place(&self, user: &str) -> Result<Place, RegistryError> {
-        tokio::time::timeout(PLACE_WAIT_MAX, self.wait_for_place(user)).await.unwrap_or_else(|_elapsed| {
+        tokio::time::timeout(PLACE_WAIT_MAX, self.wait_for_place(user)).await.map_err(|_elapsed| {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
-            Err(RegistryError::Overloaded("as many uploads as may be are under way"))
+            RegistryError::Overloaded("as many uploads as may be are under way")
         })
     }
 
-    async fn wait_for_place(&self, user: &str) -> Result<Place, RegistryError> {
-        let closed = |error: tokio::sync::AcquireError| RegistryError::Internal(error.into());
-        // The user's own first: who waits for that keeps nobody else from a place.
-        let own = self.places_of(user).acquire_owned().await.map_err(closed)?;
-        let place = Arc::clone(&self.uploads).acquire_owned().await.map_err(closed)?;
-        Ok(Place { _open: Open::new(&self.open), _places: (place, own) })
+    async fn wait_for_place(&self, user: &str) -> Place {
+        loop {
+            let mut freed = pin!(self.places.freed.notified());
+            // From now on none is missed.
+            freed.as_mut().enable();
+            if self.places.take(user) {
+                return Place { _open: Open::new(&self.open), places: Arc::clone(&self.places), user: user.to_owned() };
+            }
+            freed.await;
+        }
+    }
+}
+
+/// Who has the places.
+#[derive(Default)]
+struct Places {
+    /// Of each user who has one, by id. Held to count.
+    of_users: Mutex<HashMap<String, usize>>,
+    freed: Notify,
+}
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.of_users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places_of(&self, user: &str) -> Arc<Semaphore> {
-        let mut of_users = self.of_users.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = of_users.get(user).and_then(Weak::upgrade) {
-            return known;
+    /// Takes one for a user, where there is one for them.
+    fn take(&self, user: &str) -> bool {
+        let mut of_users = self.lock();
+        let free = UPLOADS_MAX.saturating_sub(of_users.values().sum());
+        let own = of_users.get(user).copied().unwrap_or(0);
+        if own >= UPLOADS_PER_FREE * free {
+            return false;
         }
-        of_users.retain(|_user, places| places.strong_count() > 0);
-        let places = Arc::new(Semaphore::new(UPLOADS_PER_USER_MAX));
-        of_users.insert(user.to_owned(), Arc::downgrade(&places));
-        places
+        of_users.insert(user.to_owned(), own + 1);
+        true
     }
 }
 
 /// A place among the uploads under way, counted while it is held.
 pub(crate) struct Place {
     _open: Open,
-    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    places: Arc<Places>,
+    user: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut of_users = self.places.lock();
+        if let Some(count) = of_users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                of_users.remove(&self.user);
+            }
+        }
+        drop(of_users);
+        self.places.freed.notify_waiters();
+    }
 }
 
 /// Counts an upload while it exists.
@@ -499,23 +532,38 @@ mod tests {
 
     use futures_util::FutureExt as _;
 
-    use super::{Intake, UPLOADS_PER_USER_MAX};
+    use super::{Intake, UPLOADS_MAX};
 
-    /// One user can't have all places, and what is given back is there for the same one again.
-    #[tokio::test]
-    async fn one_user_leaves_places_for_others() {
-        let intake = Intake::new();
-        let mut slow = Vec::new();
-        for _ in 0..UPLOADS_PER_USER_MAX {
-            slow.push(intake.place("slow").await.unwrap());
+    /// As many places as a user gets without a wait.
+    async fn all(intake: &Intake, user: &str) -> Vec<super::Place> {
+        let mut places = Vec::new();
+        while let Some(place) = intake.place(user).now_or_never() {
+            places.push(place.unwrap());
         }
-        assert!(intake.place("slow").now_or_never().is_none());
-        assert_eq!(intake.open(), UPLOADS_PER_USER_MAX as u64);
-        let other = intake.place("other").now_or_never().unwrap().unwrap();
-        drop((slow.pop(), other));
-        assert!(intake.place("slow").now_or_never().is_some());
-        drop(slow);
-        let _new = intake.place("other").await.unwrap();
-        assert_eq!(intake.of_users.lock().unwrap().len(), 1);
+        places
+    }
+
+    /// Neither one user nor two can have all places, and what is given back is there for the same one again.
+    #[tokio::test]
+    async fn users_leave_places_for_others() {
+        let intake = Intake::new();
+        let mut slow = all(&intake, "slow").await;
+        assert_eq!((slow.len(), intake.open()), (UPLOADS_MAX * 3 / 4, UPLOADS_MAX as u64 * 3 / 4));
+        let second = all(&intake, "second").await;
+        let third = all(&intake, "third").await;
+        let fourth = all(&intake, "fourth").await;
+        assert_eq!((second.len(), third.len(), fourth.len()), (12, 3, 1));
+
+        // Whoever has few of them is next, however long who has many waits.
+        let mut again = Box::pin(intake.place("slow"));
+        let mut fifth = Box::pin(intake.place("fifth"));
+        assert!((&mut again).now_or_never().is_none() && (&mut fifth).now_or_never().is_none());
+        drop(slow.pop());
+        assert!((&mut again).now_or_never().is_none());
+        let fifth = fifth.now_or_never().unwrap().unwrap();
+        drop((second, third, fourth, fifth));
+        let again = again.now_or_never().unwrap().unwrap();
+        drop((slow, again));
+        assert!(intake.places.lock().is_empty());
     }
 }

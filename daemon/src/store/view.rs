@@ -80,7 +80,9 @@ use crate::store::records::{
     ReviewDecision, ReviewNoteRecord, RulesetRecord, SecondFactorRecord, SenderRecord, SessionRecord, UsageRecord,
     UserRecord, VersionRecord, WebhookProgressRecord, WebhookRecord, Write,
 };
-use crate::store::{ModelPage, ModelQuery, ModelSort, ModelUnlike, Moment, Read, Records, StoreError, VersionKey};
+use crate::store::{
+    Feature, ModelPage, ModelQuery, ModelSort, ModelUnlike, Moment, Read, Records, StoreError, VersionKey,
+};
 
 /// How many rows one page may look at.
 pub const SCAN_ROWS_MAX: usize = 5_000;
@@ -569,8 +571,8 @@ fn marks_wanted(query: &ModelQuery) -> Vec<(String, String)> {
         facet(ALIAS, query.alias.as_ref().map(Alias::to_string)),
     ];
     // Whoever doesn't see all models must not be told by the size of a page, or by its total, what the others are.
-    let facets = facets.into_iter().flatten().filter(|_facet| query.names.is_none());
-    query.tags.iter().cloned().chain(facets).collect()
+    let marks = query.tags.iter().cloned().chain(facets.into_iter().flatten());
+    marks.filter(|_mark| query.names.is_none()).collect()
 }
 
 /// Counts a model under the tags and facets it gained, and no longer under those it lost.
@@ -1261,7 +1263,7 @@ impl<K: Kv + ?Sized> KvRecords<'_, K> {
             ModelSort::CreatedUp | ModelSort::CreatedDown => return Ok(None),
         };
         let down = matches!(query.sort, ModelSort::NameDown | ModelSort::UpdatedDown) != query.backward;
-        let Some(feature) = query.features.first() else { return Ok(None) };
+        let Some(feature) = walked_feature(query) else { return Ok(None) };
         let count = features::count(self.0, feature)?;
         let walk = (query.limit as u64).saturating_mul(self.counters()?.models) / count.max(1);
         if count > SCAN_ROWS_MAX as u64 || count > walk.max(SORTED_ROWS_MAX as u64) {
@@ -1851,9 +1853,14 @@ impl Count {
     }
 }
 
+/// The feature whose models are walked. As of tags and facets: not for whoever doesn't see all models.
+fn walked_feature(query: &ModelQuery) -> Option<&Feature> {
+    query.features.first().filter(|_feature| query.names.is_none())
+}
+
 /// The index that has all models in an order, by its prefix, and the direction; by creation those of a feature alone.
 fn index_for(query: &ModelQuery) -> (Vec<u8>, bool) {
-    let by_id = || query.features.first().map_or_else(|| vec![b'm'], features::prefix);
+    let by_id = || walked_feature(query).map_or_else(|| vec![b'm'], features::prefix);
     match query.sort {
         ModelSort::NameUp => (vec![b'n'], false),
         ModelSort::NameDown => (vec![b'n'], true),
@@ -1904,6 +1911,7 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
 }
 
 #[cfg(test)]
+#[path = "view/costs/tests.rs"]
 mod costs;
 #[cfg(test)]
 mod tests {

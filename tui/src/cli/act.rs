@@ -544,11 +544,16 @@ impl Report {
         }
     }
 
-    /// Why it is not done; none where it is.
+    /// Whether it is done, and what it was to show came out badly.
+    fn is_in_vain(&self) -> bool {
+        matches!(&self.end, End::Done { reply: Some(reply), .. } if reply.body.is_in_vain)
+    }
+
+    /// Why it is not done, or in vain; none where it is.
     pub(super) fn failed(&self) -> Option<String> {
         let what = || format!("{} {}", self.change.verb(), self.change.object.name());
         match &self.end {
-            End::Done { .. } => None,
+            End::Done { .. } => self.is_in_vain().then(|| format!("{}: it was not delivered", what())),
             End::Failed { why, .. } => Some(format!("{}: {why}", what())),
             End::Unknown(why) => Some(format!("{}: not known whether it happened: {why}", what())),
         }
@@ -556,6 +561,7 @@ impl Report {
 
     fn status(&self) -> u8 {
         match self.end {
+            End::Done { .. } if self.is_in_vain() => status::FAILED,
             End::Done { .. } => 0,
             End::Failed { status, .. } => status,
             End::Unknown(_) => status::NOT_REACHED,

@@ -98,6 +98,7 @@ pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<
         return keep::check(what, id, list);
     }
     if let Some(kind) = what.list() {
+        untimed(kind, list).map_err(CliError::Usage)?;
         return Listing::new(kind, id, &list.narrowed().unwrap_or_default(), list.sort.as_deref())
             .map(drop)
             .map_err(CliError::Usage);
@@ -117,6 +118,18 @@ pub(super) fn check(what: What, id: Option<&str>, list: &ListOptions) -> Result<
         (What::Webhook | What::Deliveries, Some(id)) => webhooks::hook(id).map(drop).map_err(CliError::Usage),
         (What::Health | What::Webhooks, None) | (_, Some(_)) => Ok(()),
         (_, None) => usage(format!("which {name}?")),
+    }
+}
+
+/// Times that a list can't be narrowed by are refused in the words of the command line, in which they were asked for.
+fn untimed(kind: Kind, list: &ListOptions) -> Result<(), String> {
+    let (since, until) = (list.since.is_some(), list.until.is_some());
+    match kind {
+        Kind::Entries => Ok(()),
+        Kind::Models if until => Err("models have no --until".to_owned()),
+        Kind::Models => Ok(()),
+        _ if since || until => Err(format!("{} have no --since and --until", kind.word())),
+        _ => Ok(()),
     }
 }
 
@@ -432,5 +445,11 @@ mod tests {
         assert!(check(What::Model, Some("x"), &filtered).is_err());
         assert!(check(What::Health, Some("x"), &list(50, false)).is_err());
         assert!(check(What::Versions, None, &list(50, false)).is_err());
+        let since = ListOptions { since: Some("7d".into()), ..list(50, false) };
+        let until = ListOptions { until: Some("7d".into()), ..list(50, false) };
+        assert!(check(What::Entries, None, &since).is_ok() && check(What::Entries, None, &until).is_ok());
+        assert!(check(What::Models, None, &since).is_ok() && check(What::Models, None, &until).is_err());
+        let why = check(What::Users, None, &since).unwrap_err().to_string();
+        assert_eq!(why, "users have no --since and --until");
     }
 }

@@ -208,6 +208,7 @@ fn rule_text(rule: &RetentionRuleInfo) -> String {
     all.extend(spec.older_than_days.map(|days| ("older than", counted(days.into(), "day"))));
     all.extend(spec.states.iter().map(|state| ("state", state.as_str().to_owned())));
     all.extend(spec.protect_tags.iter().map(|tag| ("not with", tag.clone())));
+    all.push(("enabled", if spec.enabled { "yes" } else { "no" }.to_owned()));
     all.push(("set", format!("by {} at {}", rule.set_by, rule.set_at)));
     all.push(("next run", rule.next_run_at.clone().unwrap_or_else(|| "on demand only".to_owned())));
     all.extend(rule.last_run.as_ref().map(|run| {

@@ -171,6 +171,11 @@ fn ask_history(state: &mut State, out: &mut Vec<Action>) {
 pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
     // Another alias has another history.
     let Some(form) = form(state).filter(|form| matches!(form.purpose, Purpose::Alias { .. })) else { return };
+    let is_asked_for = form.asked_for == form.fields[0].line.text();
+    if is_asked_for && (form.waits.is_some() || !form.fields[1].choices.is_empty()) {
+        return;
+    }
+    form.asked_for.clear();
     let waits = form.waits.take();
     cancel(state, waits, out);
     tell_alias(state);
@@ -231,6 +236,8 @@ pub(super) fn reply(
         }
         (Err(error), _) => {
             form.notes.clear();
+            // It may be asked for again.
+            form.asked_for.clear();
             form.error = Some(sentence(error));
         }
         (Ok(_), _) => {}

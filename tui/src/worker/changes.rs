@@ -161,7 +161,8 @@ async fn of_webhook(
                 (false, Some(error)) => format!("NOT delivered: {error}"),
             };
             let said = format!("{said}, {} ms", tried.attempt.took_ms);
-            Outcome { receipt: Some(tried.receipt), said: Some(said), ..Outcome::default() }
+            let is_in_vain = !tried.attempt.delivered;
+            Outcome { receipt: Some(tried.receipt), said: Some(said), is_in_vain, ..Outcome::default() }
         }),
         Deed::DeliverTo(on) => {
             with_receipt(client.patch_webhook(hook(id)?, &patch(*on), condition).await?, |changed| changed.receipt)
@@ -197,10 +198,13 @@ async fn of_rule(
     Ok(match &change.deed {
         Deed::SetRule(rule) => {
             let set = client.set_retention_rule(name, rule, &Condition::default()).await?;
-            set.map(|changed| Outcome {
-                receipt: Some(changed.receipt),
-                said: Some(format!("it does nothing before {}", changed.rule.first_run_at)),
-                ..Outcome::default()
+            set.map(|changed| {
+                let said = if changed.rule.rule.enabled {
+                    format!("it does nothing before {}", changed.rule.first_run_at)
+                } else {
+                    "it is not enabled: carried out on demand only".to_owned()
+                };
+                Outcome { receipt: Some(changed.receipt), said: Some(said), ..Outcome::default() }
             })
         }
         Deed::Delete => client.delete_retention_rule(name, condition).await?.map(gone),

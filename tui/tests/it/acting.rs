@@ -337,6 +337,14 @@ fn rolling_back() {
     assert!(console.shows("v51") && console.shows("by alice"), "{}", console.screen());
     console.press("<Down>");
     assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 1);
+    // What was typed and taken back leaves it there; where typing rested at another alias, it can be asked for again.
+    console.press("<S-Tab>x<Backspace>").wait(1_000);
+    console.press("<Tab><C-u><Down><Down>");
+    assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 1);
+    console.press("<S-Tab>x").wait(1_000);
+    console.press("<Backspace>").wait(1_000);
+    console.press("<Tab><C-u><Down><Down>");
+    assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 2);
     console.press("<Enter>");
     assert!(console.shows("prod: v52 -> v51"), "{}", console.screen());
     console.press("y");

@@ -395,6 +395,7 @@ impl Registry {
                 let index = self.revision;
                 let outcome = Outcome {
                     only_approved: self.only_approves && matches!(change.deed, Deed::Release { .. }),
+                    is_in_vain: false,
                     said: None,
                     receipt: None,
                     restorable_until: (change.deed == Deed::Delete).then(|| "2026-08-21T12:03:11.000Z".to_owned()),

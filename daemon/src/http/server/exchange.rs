@@ -28,11 +28,15 @@ use crate::traces;
 /// streams: so that each can be seen to move, and holds little.
 const H2_PIECE: usize = 16 * 1024;
 
+/// An answer of so many octets or fewer keeps no place among all requests while it waits for its reader: else a few readers
+/// that take nothing would hold all places with next to nothing.
+const SMALL_ANSWER: u64 = 4 * 1024;
+
 /// What a request holds until the last octet of its answer has left, or its stream is gone.
 pub(super) struct Hold {
     connection: Arc<Connection>,
-    /// Its place among all requests; none at the control socket.
-    pub(super) flight: OnceLock<Arc<Flight>>,
+    /// Its place among all requests, where its answer is large.
+    flight: OnceLock<Arc<Flight>>,
     /// Since when its peer is waited for, milliseconds of the connection plus one; 0 while it isn't.
     waits_since_ms: AtomicU64,
     _open: Held,
@@ -82,7 +86,9 @@ impl Drop for Piece {
 /// One request from its head to the last octet of its answer, for the log and the metrics.
 pub(super) struct Exchange {
     shared: Arc<Shared>,
-    pub(super) hold: Arc<Hold>,
+    hold: Arc<Hold>,
+    /// Its place among all requests while it is answered; none at the control socket.
+    pub(super) flight: Option<Arc<Flight>>,
     began: Instant,
     request_id: Arc<str>,
     pub(super) origin: Origin,
@@ -117,6 +123,7 @@ impl Exchange {
         Self {
             shared: Arc::clone(shared),
             hold,
+            flight: None,
             began: Instant::now(),
             request_id,
             origin,
@@ -127,6 +134,16 @@ impl Exchange {
             sent_bytes: 0,
             complete: false,
             span,
+        }
+    }
+
+    /// The answer is there, of so many octets where that is known: a large one keeps the request's place until it is taken.
+    pub(super) fn is_answered(&mut self, octets: Option<u64>) {
+        if let Some(flight) = self.flight.take()
+            && octets.is_none_or(|octets| octets > SMALL_ANSWER)
+        {
+            // Answered once.
+            let _unset = self.hold.flight.set(flight);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Requests that are being answered: how many at once over all connections, how many of one client, and who gets through
 //! while there are too many. Knows routes and callers; refuses to know what an answer takes.
 //!
-//! A request has its place from its head to the last octet of its answer, and a change until it is done, also where its
-//! client has left. So what is under way is bounded whatever is sent on however many streams.
+//! A request has its place from its head until it is answered, where the answer is large to its last octet, and a change until
+//! it is done, also where its client has left. Who signs in has it once their body has come. So what is under way is bounded
+//! whatever is sent on however many streams. Requests without a token have half of a lane at most, from however many addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -71,6 +72,14 @@ impl Lane {
         }
     }
 
+    /// Requests at once of all who are not signed in. Who signs in never is.
+    fn anonymous_max(self, limits: &Limits) -> usize {
+        match self {
+            Self::SignIn => self.max(limits),
+            Self::Work | Self::Control => self.max(limits).div_ceil(2),
+        }
+    }
+
     fn per_client_max(self, limits: &Limits) -> usize {
         match self {
             Self::Work => limits.requests_per_client_max,
@@ -87,20 +96,29 @@ enum Client {
     Address(Option<IpAddr>),
 }
 
+impl Client {
+    fn is_address(&self) -> bool {
+        matches!(self, Self::Address(_))
+    }
+}
+
 /// Those under way.
 #[derive(Default)]
 pub struct Flights {
     lanes: [AtomicUsize; Lane::ALL.len()],
+    anonymous: [AtomicUsize; Lane::ALL.len()],
     /// Only of clients that have one.
     of_clients: Mutex<HashMap<(Lane, Client), usize>>,
     shed: [AtomicU64; 2],
 }
 
 /// The place of one request.
-pub(super) struct Flight {
+pub(crate) struct Flight {
     flights: Arc<Flights>,
     lane: Lane,
     client: Option<Client>,
+    /// Whether it is counted among those that are not signed in.
+    is_anonymous: bool,
 }
 
 /// Why requests were turned away.
@@ -124,14 +142,21 @@ impl Flights {
     /// # Errors
     /// What the client is told: there is none.
     pub(super) fn begin(self: &Arc<Self>, lane: Lane, limits: &Limits) -> Result<Flight, Protocol> {
-        let max = lane.max(limits);
-        let taken = self.lanes[lane as usize]
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < max).then_some(taken + 1));
-        if taken.is_err() {
+        if !take(&self.lanes[lane as usize], lane.max(limits)) {
             self.count(Shed::Full);
             return Err(Protocol::Overloaded("as many requests as may be are being answered"));
         }
-        Ok(Flight { flights: Arc::clone(self), lane, client: None })
+        Ok(Flight { flights: Arc::clone(self), lane, client: None, is_anonymous: false })
+    }
+
+    /// A place for one who signs in, whose name and password have come.
+    ///
+    /// # Errors
+    /// What the client is told: there is none, or they have as many as may be.
+    pub(crate) fn sign_in(self: &Arc<Self>, caller: &Caller, limits: &Limits) -> Result<Flight, Protocol> {
+        let mut flight = self.begin(Lane::SignIn, limits)?;
+        flight.is_from(caller, limits)?;
+        Ok(flight)
     }
 
     /// Turned away since start: because there were too many in all, and too many of one client.
@@ -143,24 +168,38 @@ impl Flights {
     }
 }
 
+/// One more, where there are fewer than so many.
+fn take(count: &AtomicUsize, max: usize) -> bool {
+    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < max).then_some(taken + 1)).is_ok()
+}
+
 impl Flight {
     /// Counts it under whom it is from, once that is known.
     ///
     /// # Errors
-    /// What the client is told: there are as many of theirs as may be.
+    /// What the client is told: there are as many of theirs as may be, or of all who are not signed in.
     pub(super) fn is_from(&mut self, caller: &Caller, limits: &Limits) -> Result<(), Protocol> {
         let client = match caller.actor.role {
             Some(_signed_in) => Client::User(caller.actor.id.clone()),
             None => Client::Address(throttle::source(caller.ip())),
         };
         let mut clients = self.flights.clients();
-        let count = clients.entry((self.lane, client.clone())).or_default();
-        if *count >= self.lane.per_client_max(limits) {
+        let count = clients.get(&(self.lane, client.clone())).copied().unwrap_or(0);
+        if count >= self.lane.per_client_max(limits) {
             drop(clients);
             self.flights.count(Shed::Client);
             return Err(Protocol::TooMany("as many of your requests as may be are being answered"));
         }
-        *count += 1;
+        if client.is_address() {
+            self.is_anonymous = take(&self.flights.anonymous[self.lane as usize], self.lane.anonymous_max(limits));
+            if !self.is_anonymous {
+                drop(clients);
+                self.flights.count(Shed::Full);
+                return Err(Protocol::Overloaded("as many requests without a token as may be are being answered"));
+            }
+        }
+        clients.insert((self.lane, client.clone()), count + 1);
+        drop(clients);
         self.client = Some(client);
         Ok(())
     }
@@ -169,6 +208,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.flights.lanes[self.lane as usize].fetch_sub(1, Ordering::AcqRel);
+        if self.is_anonymous {
+            self.flights.anonymous[self.lane as usize].fetch_sub(1, Ordering::AcqRel);
+        }
         let Some(client) = self.client.take() else { return };
         let mut clients = self.flights.clients();
         let key = (self.lane, client);
@@ -239,5 +281,25 @@ mod tests {
         drop((held, control));
         assert!(flights.clients().is_empty());
         assert!(of(Lane::Work).is_ok());
+    }
+
+    /// All who are not signed in have half of a lane, from however many addresses; who is has the rest, and who signs in all.
+    #[test]
+    fn anonymous() {
+        let flights = Arc::new(Flights::default());
+        let limits = Limits { requests_max: 4, requests_per_client_max: 4, ..limits() };
+        let caller = Caller { actor: Actor::anonymous(), request: None };
+        let signed_in = Actor { id: "1".into(), role: Some(common::role::Role::Viewer), ..Actor::anonymous() };
+        let signed_in = Caller { actor: signed_in, request: None };
+        let of = |lane, caller: &Caller| {
+            let mut flight = flights.begin(lane, &limits).unwrap();
+            flight.is_from(caller, &limits).map(|()| flight)
+        };
+        let mut held: Vec<_> = (0..2).map(|_| of(Lane::Work, &caller).unwrap()).collect();
+        assert!(matches!(of(Lane::Work, &caller).err(), Some(Protocol::Overloaded(_))));
+        held.extend((0..2).map(|_| of(Lane::Work, &signed_in).unwrap()));
+        assert!(flights.sign_in(&caller, &limits).is_ok());
+        drop(held);
+        assert!(of(Lane::Work, &caller).is_ok());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ pub(super) struct Slots(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// Those that have to go are no longer in it.
     open: HashMap<u64, (Option<IpAddr>, Arc<Connection>)>,
     of_addresses: HashMap<IpAddr, usize>,
 }
@@ -49,13 +49,15 @@ impl Slots {
         let mut table = self.lock();
         let mut gave_way = false;
         let of_address = address.and_then(|address| table.of_addresses.get(&address)).copied().unwrap_or(0);
-        if of_address >= limits.connections_per_address_max {
+        let max = limits.connections_per_address_max;
+        if of_address >= max && of_address - table.going(|of| of == address) >= max {
             if !table.give_way(|of| of == address) {
                 return Err(Admission::Crowded);
             }
             gave_way = true;
         }
-        if table.open.len() >= limits.connections_max {
+        let max = limits.connections_max;
+        if table.open.len() >= max && table.open.len() - table.going(|_anybody| true) >= max {
             if !table.give_way(|_anybody| true) {
                 return Err(Admission::Full);
             }
@@ -73,22 +75,28 @@ impl Slots {
 
 impl Table {
     /// Tells the connection that has been quiet for longest to go; whether there is one.
-    fn give_way(&mut self, concerns: impl Fn(Option<IpAddr>) -> bool) -> bool {
-        let quiet = self.open.iter().filter(|(_, (address, _))| concerns(*address));
-        let quiet = quiet.filter_map(|(number, (_, connection))| Some((connection.quiet_for()?, *number)));
-        match quiet.max() {
-            Some((quiet, number)) if quiet >= GIVES_WAY_AFTER => {
-                if let Some(connection) = self.remove(number) {
-                    connection.gives_way.notify_one();
-                }
+    fn give_way(&self, concerns: impl Fn(Option<IpAddr>) -> bool) -> bool {
+        let stays = self.open.values().filter(|(address, connection)| concerns(*address) && !connection.is_leaving());
+        let quiet = stays.filter_map(|(_, connection)| Some((connection.quiet_for()?, connection)));
+        match quiet.max_by_key(|(quiet, _)| *quiet) {
+            Some((quiet, connection)) if quiet >= GIVES_WAY_AFTER => {
+                connection.leaving.store(true, Ordering::Relaxed);
+                connection.gives_way.notify_one();
                 true
             }
             Some(_) | None => false,
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
-        let (address, connection) = self.open.remove(&number)?;
+    /// Connections that were told to go and on which nothing is asked: they are as good as gone. One that was asked something
+    /// just then counts until it is.
+    fn going(&self, concerns: impl Fn(Option<IpAddr>) -> bool) -> usize {
+        let leaving = self.open.values().filter(|(address, connection)| concerns(*address) && connection.is_leaving());
+        leaving.filter(|(_, connection)| connection.quiet_for().is_some()).count()
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some((address, _connection)) = self.open.remove(&number) else { return };
         if let Some(address) = address
             && let Some(count) = self.of_addresses.get_mut(&address)
         {
@@ -97,13 +105,11 @@ impl Table {
                 self.of_addresses.remove(&address);
             }
         }
-        Some(connection)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // One that had to give way is gone already.
         self.slots.lock().remove(self.number);
     }
 }
@@ -178,7 +184,13 @@ mod tests {
         quiet.gives_way.notified().await;
         assert_eq!(slots.take(&fresh(), address, &limits()).err(), Some(Admission::Crowded));
         assert_eq!(slots.take(&fresh(), None, &limits()).err(), Some(Admission::Full));
-        // Those that have to go let go of nothing once more.
+        // One that has to go and is asked something counts again.
+        quiet.in_flight.fetch_add(1, Ordering::Relaxed);
+        drop(third);
+        assert_eq!(slots.take(&fresh(), None, &limits()).err(), Some(Admission::Full));
+        quiet.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let (third, gave_way) = slots.take(&fresh(), None, &limits()).unwrap();
+        assert!(!gave_way);
         drop(held);
         assert_eq!(slots.lock().open.len(), 2);
         drop((third, fourth));

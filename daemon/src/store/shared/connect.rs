@@ -8,12 +8,14 @@
 //! | what | bound |
 //! |---|---|
 //! | waiting for the other servers, once one is found that is the primary | [`OTHERS_TIMEOUT`] |
+//! | waiting for the other servers, once one has said that it is not | [`SILENT_TIMEOUT`] |
 //! | connecting, TLS and signing in included | [`CONNECT_TIMEOUT`] |
 //! | waiting for the turn to commit | [`LOCK_TIMEOUT`] |
 //! | a statement, by the server | [`STATEMENT_TIMEOUT`] |
 //! | a turn in which this daemon says nothing: the server ends it, so that one that hangs holds up nobody | [`IDLE_TIMEOUT`] |
 //! | an answer, by this daemon | [`ANSWER_TIMEOUT`] |
 
+use std::cmp::Ordering;
 use std::fs;
 use std::future::poll_fn;
 use std::io;
@@ -42,6 +44,9 @@ use crate::config::database::{DatabaseHost, DatabaseServer, DatabaseTls, SharedD
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the other servers to say whether one of them is the primary of a newer timeline.
 pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(500);
+/// For the other servers to answer, once one has answered that it can't be used. A machine that was switched off is silent, and
+/// as long as it is waited for nobody hears of the standby that becomes the primary meanwhile: each attempt is to be a short one.
+pub const SILENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the turn to commit.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a statement.
@@ -77,9 +82,45 @@ pub struct Servers {
 
 /// Which history a primary writes: a promotion begins a new timeline of the same system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Lineage {
+pub(super) struct Lineage {
     system: String,
     timeline: u32,
+}
+
+impl Lineage {
+    /// Whether another one began where this one was to end.
+    fn is_replaced_by(&self, other: &Self) -> bool {
+        self.system == other.system && self.timeline < other.timeline
+    }
+}
+
+/// What a primary tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    lineage: Lineage,
+    /// When the server was started: of two servers of one history it tells whether they are one.
+    started: String,
+}
+
+impl Told {
+    /// Greater is the one that replaced the other, equal are two names of one server; none where neither replaced the other.
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        if self.lineage == other.lineage {
+            return (self.started == other.started).then_some(Ordering::Equal);
+        }
+        if self.lineage.is_replaced_by(&other.lineage) {
+            Some(Ordering::Less)
+        } else {
+            other.lineage.is_replaced_by(&self.lineage).then_some(Ordering::Greater)
+        }
+    }
+}
+
+/// A connection to the primary.
+pub(super) struct Connected {
+    pub client: Client,
+    /// The history that is written there; none where the server doesn't tell.
+    pub lineage: Option<Lineage>,
 }
 
 /// A primary that may be used.
@@ -87,7 +128,7 @@ struct Primary {
     client: Client,
     server: DatabaseServer,
     /// None where the server doesn't tell.
-    lineage: Option<Lineage>,
+    told: Option<Told>,
 }
 
 impl Servers {
@@ -99,10 +140,10 @@ impl Servers {
 
     /// Remembers the history of a primary, and refuses one that was replaced.
     fn admit(&self, primary: &Primary) -> Result<(), SharedError> {
-        let Some(lineage) = &primary.lineage else { return Ok(()) };
+        let Some(Told { lineage, .. }) = &primary.told else { return Ok(()) };
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
-            Some(newest) if newest.system == lineage.system && newest.timeline > lineage.timeline => {
+            Some(newest) if lineage.is_replaced_by(newest) => {
                 // Another server may be reached a moment later.
                 Err(SharedError::Unreachable(format!(
                     "{} is the primary of timeline {}, but one of timeline {} was seen, which replaced it: nothing is \
@@ -116,6 +157,12 @@ impl Servers {
             }
         }
     }
+
+    /// Whether a newer history than the one of a connection was seen since: nothing may be committed there any more.
+    pub(super) fn is_replaced(&self, lineage: &Lineage) -> bool {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().is_some_and(|newest| lineage.is_replaced_by(newest))
+    }
 }
 
 /// Connects to the primary, and makes sure of it. The connection works as long as this runtime runs. `hint` is told that
@@ -123,7 +170,7 @@ impl Servers {
 ///
 /// # Errors
 /// [`SharedError`].
-pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -> Result<Client, SharedError> {
+pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -> Result<Connected, SharedError> {
     let mut tries = JoinSet::new();
     for (at, server) in servers.database.address.servers.iter().enumerate() {
         let (database, server, hint) = (Arc::clone(&servers.database), server.clone(), hint.clone());
@@ -135,7 +182,7 @@ pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -
     drop(hint);
     let mut failures: Vec<(usize, DatabaseServer, SharedError)> = Vec::new();
     let mut primary: Option<Primary> = None;
-    let mut until = None;
+    let mut until: Option<Instant> = None;
     loop {
         let next = match until {
             None => tries.join_next().await,
@@ -145,9 +192,17 @@ pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -
         match next {
             None => break,
             Some(Err(panicked)) => return Err(SharedError::Unreachable(panicked.to_string())),
-            Some(Ok((at, server, Err(error)))) => failures.push((at, server, error)),
+            Some(Ok((at, server, Err(error)))) => {
+                failures.push((at, server, error));
+                if !tries.is_empty() {
+                    until.get_or_insert_with(|| Instant::now() + SILENT_TIMEOUT);
+                }
+            }
             Some(Ok((_at, _server, Ok(found)))) => {
-                until.get_or_insert_with(|| Instant::now() + OTHERS_TIMEOUT);
+                if primary.is_none() {
+                    let others = Instant::now() + OTHERS_TIMEOUT;
+                    until = Some(until.map_or(others, |until| until.min(others)));
+                }
                 primary = Some(match primary {
                     None => found,
                     Some(before) => newer(before, found)?,
@@ -155,21 +210,28 @@ pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -
             }
         }
     }
-    let Some(primary) = primary else { return Err(all_failed(failures)) };
+    let Some(primary) = primary else {
+        for (at, server) in servers.database.address.servers.iter().enumerate() {
+            if failures.iter().all(|(failed, _server, _error)| *failed != at) {
+                let why = format!("no answer within {} s of another server's", SILENT_TIMEOUT.as_secs());
+                failures.push((at, server.clone(), SharedError::Unreachable(why)));
+            }
+        }
+        return Err(all_failed(failures));
+    };
     servers.admit(&primary)?;
-    Ok(primary.client)
+    Ok(Connected { client: primary.client, lineage: primary.told.map(|told| told.lineage) })
 }
 
 /// Of two primaries the one that replaced the other.
 fn newer(one: Primary, other: Primary) -> Result<Primary, SharedError> {
-    let (kept, left) = match (&one.lineage, &other.lineage) {
-        (Some(first), Some(second)) if first.system == second.system && first.timeline < second.timeline => {
-            (other, one)
-        }
-        (Some(first), Some(second)) if first.system == second.system && first.timeline > second.timeline => {
-            (one, other)
-        }
-        _no_order => {
+    let order = one.told.as_ref().zip(other.told.as_ref()).and_then(|(one, other)| one.order(other));
+    let (kept, left) = match order {
+        // One server by two names.
+        Some(Ordering::Equal) => return Ok(one),
+        Some(Ordering::Less) => (other, one),
+        Some(Ordering::Greater) => (one, other),
+        None => {
             return Err(SharedError::Refused(format!(
                 "{} and {} are both primaries, and neither replaced the other: stop the one that is not the log's, or name \
                  only the servers of one",
@@ -179,7 +241,7 @@ fn newer(one: Primary, other: Primary) -> Result<Primary, SharedError> {
     };
     tracing::warn!(
         server = %left.server,
-        timeline = left.lineage.map(|lineage| lineage.timeline),
+        timeline = left.told.map(|told| told.lineage.timeline),
         primary = %kept.server,
         "a server was replaced by a failover and runs as a primary still; nothing is committed there. Stop it, or make it a \
          standby"
@@ -248,15 +310,16 @@ async fn connect_to(
         SharedError::Unreachable(format!("connecting took longer than {} s", CONNECT_TIMEOUT.as_secs()))
     })??;
     make_sure(&client).await?;
-    let lineage = lineage(&client).await?;
-    Ok(Primary { client, server, lineage })
+    let told = told(&client).await?;
+    Ok(Primary { client, server, told })
 }
 
-/// Which history the server writes. A server that doesn't tell this user is one that can't be compared.
-async fn lineage(client: &Client) -> Result<Option<Lineage>, SharedError> {
+/// Which server it is, and which history it writes. A server that doesn't tell this user is one that can't be compared.
+async fn told(client: &Client) -> Result<Option<Told>, SharedError> {
     // The name of a file of the write-ahead log begins with the timeline.
     let asked = client.simple_query(
-        "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()",
+        "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
+         pg_postmaster_start_time()::text FROM pg_control_system()",
     );
     let told = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
         Ok(Ok(told)) => told,
@@ -267,7 +330,8 @@ async fn lineage(client: &Client) -> Result<Option<Lineage>, SharedError> {
     Ok(told.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => {
             let timeline = u32::from_str_radix(row.get(1)?, 16).ok()?;
-            Some(Lineage { system: row.get(0)?.to_owned(), timeline })
+            let lineage = Lineage { system: row.get(0)?.to_owned(), timeline };
+            Some(Told { lineage, started: row.get(2)?.to_owned() })
         }
         _other => None,
     }))
@@ -436,5 +500,28 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use super::{Lineage, Told};
+
+    fn told(system: &str, timeline: u32, started: &str) -> Told {
+        Told { lineage: Lineage { system: system.to_owned(), timeline }, started: started.to_owned() }
+    }
+
+    /// Of two primaries the newer timeline counts; one server may have two names, two servers of one timeline are refused.
+    #[test]
+    fn two_primaries() {
+        let (old, new) = (told("7", 1, "10:00"), told("7", 2, "09:00"));
+        assert_eq!((old.order(&new), new.order(&old)), (Some(Ordering::Less), Some(Ordering::Greater)));
+        assert_eq!(old.order(&old.clone()), Some(Ordering::Equal));
+        assert_eq!(old.order(&told("7", 1, "10:01")), None);
+        assert_eq!(old.order(&told("8", 2, "10:00")), None);
+        assert!(old.lineage.is_replaced_by(&new.lineage) && !new.lineage.is_replaced_by(&old.lineage));
+        assert!(!old.lineage.is_replaced_by(&old.lineage));
     }
 }

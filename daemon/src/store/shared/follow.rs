@@ -310,7 +310,7 @@ impl Thread {
 impl Session {
     async fn open(servers: &Servers) -> Result<Self, SharedError> {
         let (hint, hints) = mpsc::channel(1);
-        let client = connect(servers, Some(hint)).await?;
+        let client = connect(servers, Some(hint)).await?.client;
         answered(client.batch_execute("LISTEN mreg")).await?;
         // Held together with all other daemons, so that nobody takes the log away under them.
         let lock = client.execute("SELECT pg_advisory_lock_shared($1, $2)", &[&LOCK_CLASS, &LOCK_DAEMONS]);

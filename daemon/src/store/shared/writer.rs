@@ -12,7 +12,7 @@ use common::audit::Hash;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{ANSWER_TIMEOUT, Servers, answered, connect};
+use super::connect::{ANSWER_TIMEOUT, Connected, Lineage, Servers, answered, connect};
 use super::{FETCH_ENTRIES_MAX, FETCH_OCTETS_MAX, Head, SharedError, schema};
 use crate::config::database::SharedDatabase;
 use crate::store::journal::Record;
@@ -63,6 +63,8 @@ pub struct Writer {
 
 struct Session {
     client: Client,
+    /// The history that it writes; none where the server doesn't tell.
+    lineage: Option<Lineage>,
     head: Statement,
     lock: Statement,
     write: Statement,
@@ -77,9 +79,9 @@ impl Writer {
     pub fn open(database: &SharedDatabase) -> Result<Self, SharedError> {
         let mut writer = Self::prepare(database)?;
         let opened = async {
-            let mut client = connect(&writer.servers, None).await?;
-            schema::migrate(&mut client).await?;
-            Session::of(client).await
+            let mut connected = connect(&writer.servers, None).await?;
+            schema::migrate(&mut connected.client).await?;
+            Session::of(connected).await
         };
         writer.session = Some(writer.runtime.block_on(opened)?);
         Ok(writer)
@@ -172,6 +174,11 @@ impl Writer {
 
     /// Commits a batch in our turn, and ends it.
     pub fn commit(&mut self, first: u64, records: &[Record], root: Hash) -> Outcome {
+        if self.is_replaced() {
+            // The server ends the turn with the connection.
+            (self.session, self.in_turn) = (None, false);
+            return Outcome::NotDone("the database's server was replaced by a failover".to_owned());
+        }
         let Some(session) = self.session.as_ref().filter(|_session| std::mem::take(&mut self.in_turn)) else {
             return Outcome::NotDone("there is no turn to commit in".to_owned());
         };
@@ -293,6 +300,10 @@ impl Writer {
         work: impl AsyncFn(&mut Session) -> Result<T, SharedError>,
     ) -> Result<T, SharedError> {
         loop {
+            // A primary that was replaced may be there still, and would take what is lost with it.
+            if !self.in_turn && self.is_replaced() {
+                self.session = None;
+            }
             let is_new = self.session.is_none();
             if is_new {
                 self.connect()?;
@@ -312,6 +323,12 @@ impl Writer {
                 done => return done,
             }
         }
+    }
+
+    /// Whether the session is one with a primary that a failover replaced since, as whoever else connects has seen.
+    fn is_replaced(&self) -> bool {
+        let lineage = self.session.as_ref().and_then(|session| session.lineage.as_ref());
+        lineage.is_some_and(|lineage| self.servers.is_replaced(lineage))
     }
 
     fn connect(&mut self) -> Result<(), SharedError> {
@@ -339,14 +356,14 @@ impl Writer {
 }
 
 impl Session {
-    async fn of(client: Client) -> Result<Self, SharedError> {
+    async fn of(Connected { client, lineage }: Connected) -> Result<Self, SharedError> {
         let prepared = async {
             let (head, lock, write, fetch) =
                 tokio::join!(client.prepare(HEAD), client.prepare(LOCK), client.prepare(WRITE), client.prepare(FETCH));
             Ok((head?, lock?, write?, fetch?))
         };
         let (head, lock, write, fetch) = answered(prepared).await?;
-        Ok(Self { client, head, lock, write, fetch })
+        Ok(Self { client, lineage, head, lock, write, fetch })
     }
 }
 

@@ -39,6 +39,8 @@ use crate::store::{Moment, Records, StoreError};
 /// Entries that are applied to the rebuilt state in one batch. In a large one what changes often is written once, and what is
 /// written comes in the order of the keys.
 const BATCH_ENTRIES: u64 = 16_384;
+/// Octets of changes after which such a batch is closed before that: versions of many files are large.
+const BATCH_OCTETS: usize = 32 * 1024 * 1024;
 /// Hashes and rows of the derived files that are read at once.
 const AHEAD: u64 = 4096;
 /// Keys that are compared at once. While the daemon runs, nothing is written as long as that takes.
@@ -545,7 +547,7 @@ impl Replica {
                 listener.failure(place, what);
             }
             gathered += frames.next() - before;
-            if gathered >= BATCH_ENTRIES || !found {
+            if gathered >= BATCH_ENTRIES || overlay.octets() >= BATCH_OCTETS || !found {
                 gathered = 0;
                 tree.apply(std::mem::replace(&mut overlay, Overlay::new(&tree)).into_batch()?)?;
                 let of = if end == frames::TO_ITS_END { frames.next() } else { end };
