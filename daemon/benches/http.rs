@@ -4,7 +4,7 @@
 //! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
 //! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
 //! Parts: `reads`, `protocols` (HTTP/2 and TLS beside HTTP/1.1 in clear), `peers`, `logins`. `MREG_BENCH_ROUNDS` sets the
-//! rounds; `MREG_BENCH_NGINX`, `MREG_BENCH_FASTAPI` and `MREG_BENCH_MLFLOW` (addresses with ports) name peers; `benches/run`
+//! rounds; `MREG_BENCH_NGINX` and `MREG_BENCH_FASTAPI` (addresses with ports) name peers; `benches/run`
 //! starts those that are installed.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
@@ -154,17 +154,12 @@ fn reads(runtime: &Runtime, rounds: usize) {
 
 // ---- peers ----------------------------------------------------------------------------------------------------------
 
-/// The same question to registries in Python, where a script started them: a model by its id, with a token where there are
-/// tokens.
+/// The same question to a registry in Python, where a script started it: a model by its id, with a token.
 fn peers(runtime: &Runtime, rounds: usize) {
     let daemon = Daemon::start(&[]);
     let of = |name, address, target, token| Subject { name, address, target, token, goal: None, pid: None };
     let ours = of("mregd", daemon.address, format!("/models/{}", publish(&daemon)), daemon.token.clone());
-    let peers = [
-        peer("fastapi").map(|address| (fastapi(address), 100.0)),
-        peer("mlflow").map(|address| (mlflow(address), 400.0)),
-    ];
-    for ((name, address, target, token), goal) in peers.into_iter().flatten() {
+    if let Some((name, address, target, token)) = peer("fastapi").map(fastapi) {
         heading(format_args!("GET model, {CONNECTIONS} connections, beside {name}"));
         let theirs = of(name, address, target, token);
         let mut ratios = Vec::new();
@@ -176,7 +171,7 @@ fn peers(runtime: &Runtime, rounds: usize) {
             );
             ratios.push(ours.rate / theirs.rate);
         }
-        println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", goal));
+        println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", 100.0));
     }
 }
 
@@ -193,14 +188,6 @@ fn fastapi(address: SocketAddr) -> Peer {
     let id = ask(address, &request("POST", "/models?name=small", Some(&token), &[&kind], form.as_bytes())).json()["id"]
         .clone();
     ("FastAPI", address, format!("/models/{id}"), token)
-}
-
-fn mlflow(address: SocketAddr) -> Peer {
-    const API: &str = "/api/2.0/mlflow/registered-models";
-    let body = br#"{"name": "small"}"#;
-    // It is there already where the bench ran before.
-    ask(address, &request("POST", &format!("{API}/create"), None, &["Content-Type: application/json"], body));
-    ("MLflow", address, format!("{API}/get?name=small"), String::new())
 }
 
 /// Publishes a small model; its id.
