@@ -19,7 +19,7 @@
 //! | silence within a body | `MREG_BODY_IDLE_SECONDS` | 408, closed |
 //! | a reader that takes no octet, of a stream of HTTP/2 too | `MREG_BODY_IDLE_SECONDS` | closed |
 //! | octets a second of a body, in the long run | `MREG_MIN_BYTES_PER_SECOND` | 408, closed |
-//! | HTTP/2 windows of all connections | [`H2_WINDOWS`] | smaller windows |
+//! | HTTP/2 windows of all connections | `H2_WINDOWS` | smaller windows |
 //! | HTTP/2 streams, reset streams, header lists | [`H2_STREAMS_MAX`] … | refused by protocol |
 //! | a connection without a request, at the stop | `LAST_REQUEST` | closed |
 //! | the stop | `MREG_SHUTDOWN_SECONDS` | cut |

@@ -3,7 +3,7 @@
 //! blocks; refuses to know what keys mean.
 //!
 //! A block's key in sled is its upper fence: all its keys are below it, and none is below the fence before it, which the block
-//! holds as its lower one. So the block of a key is the first item behind the key. The last block's fence is [`TOP`], and all
+//! holds as its lower one. So the block of a key is the first item behind the key. The last block's fence is `TOP`, and all
 //! keys are below that. Fences are as short as they can be.
 //!
 //! One thread writes. A batch changes all blocks at once, and every fetch is of one block as some batch left it: sled's

@@ -13,7 +13,7 @@
 //! | `n` | folded model name | model id |
 //! | `r` | changed at, model id | – |
 //! | `t` | tag key, 0, tag value, 0, folded model name | model id |
-//! | `t` | 1, facet, 0, value, 0, folded model name | model id: what [`facets`] says of it, found as tags are |
+//! | `t` | 1, facet, 0, value, 0, folded model name | model id: what `facets` says of it, found as tags are |
 //! | `T` | tag or facet as in `t`, or an element type | how many models have it that are neither deleted nor purged |
 //! | `X` | where a block of folded names begins | which texts its models may have (`view/search.rs`) |
 //! | `x` | restorable until, model id | – |

@@ -16,11 +16,11 @@ use crate::http::route::Route;
 use crate::registry::access::Caller;
 use crate::registry::throttle;
 
-/// Places of [`Lane::Control`].
+/// Places of `Lane::Control`.
 pub const CONTROL_MAX: usize = 128;
 /// Of these one client may have so many.
 pub const CONTROL_PER_CLIENT_MAX: usize = 32;
-/// Places of [`Lane::SignIn`]. Those that hash, and wait for it, are fewer (`registry/throttle.rs`).
+/// Places of `Lane::SignIn`. Those that hash, and wait for it, are fewer (`registry/throttle.rs`).
 pub const SIGN_IN_MAX: usize = 64;
 /// Of these one address may have so many.
 pub const SIGN_IN_PER_CLIENT_MAX: usize = 32;
