@@ -22,7 +22,7 @@ fn blob(daemon: &Daemon, octets: &[u8]) -> PathBuf {
 }
 
 /// Edits the view of a stopped daemon behind its back: the blob's count, or that there is none.
-fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
+pub(super) fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     let digest: Digest = format!("sha256:{}", sha256(octets)).parse().unwrap();
     let key = [b"b".as_slice(), digest.as_bytes()].concat();
     let db = sled::Config::new().path(daemon.data_dir().join("view")).open().unwrap();

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use common::digest::Digest;
@@ -180,6 +181,28 @@ fn parts_that_fail() {
     assert_eq!(keep(&blobs, &whole), digest(&whole));
 }
 
+/// An upload is aborted when nothing of it is on its way any more: a part that arrives later would stay.
+#[test]
+fn parts_that_are_late() {
+    let server = S3Server::start();
+    let dir = TempDir::new().unwrap();
+    let blobs = open(&server, dir.path());
+    let whole = octets(PARTS, 5);
+    server.fail("PUT", "partNumber=1", Fault::Wait, 1);
+    server.fail("PUT", "partNumber=2", Fault::Status(403, "AccessDenied"), usize::MAX);
+    thread::scope(|scope| {
+        let kept = scope.spawn(|| try_keep(&blobs, &whole));
+        wait::until_true("the second part to be refused", || !server.seen("PUT", "partNumber=2").is_empty());
+        // Time in which it might be aborted, were the first part not waited for.
+        thread::sleep(Duration::from_millis(300));
+        assert!(server.seen("DELETE", "uploadId=").is_empty() && !kept.is_finished());
+        server.heal();
+        assert!(why(kept.join().unwrap().unwrap_err()).contains("does not allow"));
+    });
+    assert_eq!(server.seen("DELETE", "uploadId=").len(), 1);
+    assert_eq!((server.parts_left().len(), count(&dir.path().join("uploads"))), (0, 0));
+}
+
 /// Octets on their way may break off, and are asked for again from there; a store that is down is told apart from a blob that
 /// is missing.
 #[test]
@@ -319,6 +342,88 @@ fn without_conditions() {
     let puts: Vec<bool> = server.seen("PUT", "/sha256/").iter().map(|put| put.is_conditional).collect();
     assert_eq!(puts, [true, false, false]);
     assert_eq!(read(&blobs, &digest).unwrap(), b"octets");
+}
+
+/// Two daemons of one log at such a store, which keep the same octets at the same moment: both have them, whole, and nothing is
+/// left of what was sent twice.
+#[test]
+fn two_without_conditions() {
+    let server = S3Server::start();
+    server.refuse_conditions();
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let grace = Some(Duration::from_secs(4 * 3600));
+    let both = thread::scope(|scope| {
+        let opening = dirs.each_ref().map(|dir| {
+            let options = S3Options { grace, ..options(&server, "p", dir.path()) };
+            scope.spawn(move || S3Blobs::open(options, Some("a log")).unwrap())
+        });
+        opening.map(|opening| opening.join().unwrap())
+    });
+    for (seed, len) in [100_000, 1_000_000, PARTS].into_iter().enumerate() {
+        let octets = &*octets(len, seed);
+        let part = if len == PARTS { "partNumber=1" } else { "/sha256/" };
+        let before = server.seen("PUT", part).len();
+        server.fail("PUT", part, Fault::Wait, 2);
+        thread::scope(|scope| {
+            let keeping = both.each_ref().map(|blobs| scope.spawn(move || keep(blobs, octets)));
+            // Whoever was refused for its condition asks again without.
+            wait::until_true("both to send", || {
+                let sent = server.seen("PUT", part);
+                sent[before..].iter().filter(|put| !put.is_conditional).count() == 2
+            });
+            server.heal();
+            for (blobs, keeping) in both.iter().zip(keeping) {
+                assert!(read(blobs, &keeping.join().unwrap()).unwrap() == octets);
+            }
+        });
+    }
+    assert_eq!(server.parts_left().len(), 0);
+    assert!(dirs.iter().all(|dir| count(&dir.path().join("uploads")) == 0));
+}
+
+/// Two registries are given one prefix, and start at the same moment: one of them has it. The other is refused at once, or, where
+/// the store knows no conditions, finds out and removes nothing.
+#[test]
+fn two_claims_at_once() {
+    for is_conditional in [true, false] {
+        let server = S3Server::start();
+        if !is_conditional {
+            server.refuse_conditions();
+        }
+        server.fail("GET", "/mreg.json", Fault::Wait, 2);
+        let dirs = ["one", "other"].map(|log| (log, TempDir::new().unwrap()));
+        let opened = thread::scope(|scope| {
+            let opening = dirs.each_ref().map(|(log, dir)| {
+                let options = options(&server, "p", dir.path());
+                scope.spawn(move || S3Blobs::open(options, Some(*log)))
+            });
+            wait::until_true("both to look whose it is", || server.seen("GET", "/mreg.json").len() == 2);
+            server.heal();
+            opening.map(|opening| opening.join().unwrap())
+        });
+        let claim: Value = serde_json::from_slice(&fs::read(server.object("p/mreg.json")).unwrap()).unwrap();
+        for ((log, _dir), opened) in dirs.iter().zip(opened) {
+            match opened {
+                Ok(blobs) if claim["log"] == *log => {
+                    blobs.is_there().unwrap();
+                    let kept = keep(&blobs, b"octets");
+                    assert_eq!(blobs.remove_unneeded(&kept).unwrap(), Removal::Done);
+                }
+                Ok(blobs) => {
+                    assert!(!is_conditional, "{log} has what is another's");
+                    let kept = keep(&blobs, b"others");
+                    assert!(why(blobs.is_there().unwrap_err()).contains("another registry"));
+                    assert!(why(blobs.remove_unneeded(&kept).unwrap_err()).contains("another registry"));
+                    assert!(server.object(&key(&kept)).exists());
+                }
+                Err(error) => {
+                    assert_ne!(claim["log"], *log);
+                    let why = std::error::Error::source(&error).map(ToString::to_string);
+                    assert!(format!("{error} {why:?}").contains("another registry"), "{error} {why:?}");
+                }
+            }
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of a file goes by the machine's clock")]

@@ -62,6 +62,7 @@ struct Rule {
 #[derive(Debug, Default)]
 struct State {
     down: bool,
+    is_unconditional: bool,
     rules: Vec<Rule>,
     /// Changes whenever it is healed.
     healed: watch::Sender<u64>,
@@ -156,6 +157,11 @@ impl S3Server {
         self.state.lock().unwrap().down = down;
     }
 
+    /// Refuses every request that has `If-None-Match`, as stores do that don't know it.
+    pub fn refuse_conditions(&self) {
+        self.state.lock().unwrap().is_unconditional = true;
+    }
+
     /// Makes the next so many requests of this method (`*`: any) fail whose target has this in it.
     pub fn fail(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
         self.state.lock().unwrap().rules.push(Rule { method, part: part.to_owned(), fault, left: times });
@@ -218,6 +224,9 @@ impl Door {
         });
         if state.down {
             return Some(Fault::Cut);
+        }
+        if state.is_unconditional && headers.contains_key("if-none-match") {
+            return Some(Fault::Status(501, "NotImplemented"));
         }
         let rule = state.rules.iter_mut().find(|rule| {
             rule.left > 0 && (rule.method == "*" || request.method() == rule.method) && target.contains(&rule.part)

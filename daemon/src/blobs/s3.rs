@@ -33,8 +33,8 @@ mod staged;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -130,6 +130,8 @@ struct Store {
     options: S3Options,
     partials: Partials,
     condition: Condition,
+    /// The id of the log that the objects belong to; none as long as nobody said.
+    log: OnceLock<String>,
     handle: tokio::runtime::Handle,
     /// Octets of parts that may be in memory, in MiB.
     in_flight: Arc<Semaphore>,
@@ -160,6 +162,7 @@ impl S3Blobs {
             options,
             partials,
             condition: Condition::new(),
+            log: OnceLock::new(),
             handle: runtime.handle().clone(),
             in_flight: Arc::new(Semaphore::new(send::IN_FLIGHT_MIB)),
             is_conditional: AtomicBool::new(true),
@@ -208,6 +211,8 @@ impl Blobs for S3Blobs {
     }
 
     fn remove_unneeded(&self, digest: &Digest) -> Result<Removal, BlobError> {
+        // What is another registry's is needed, for all we know.
+        self.is_there()?;
         match self.store.options.grace {
             None => self.remove(digest).map(|()| Removal::Done),
             Some(grace) => removal::remove(&self.store, digest, grace),

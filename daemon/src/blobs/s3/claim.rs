@@ -1,7 +1,9 @@
 //! Whose objects these are, and what the credentials may do with them. Knows the object `mreg.json`, which names the log that
 //! points to the blobs, and the words for what is missing; refuses to know what a log is.
 //!
-//! Without it, a second registry with the same prefix would take the first one's blobs for what a crash left behind. The
+//! Without it, a second registry with the same prefix would take the first one's blobs for what a crash left behind. Two that
+//! start at the same moment are told apart by the store, which lets one of them make the object; where it knows no conditions
+//! (`If-None-Match`), by reading it again: after it was written, every few seconds, and before anything is removed. The
 //! object is also what tells a blob that is missing from a bucket that is.
 
 use std::io;
@@ -47,6 +49,20 @@ impl Store {
                  `mregd check --blobs` can't name what nothing points to"
             );
         }
+        // Where there was none, somebody else may be first; then there is one to be read.
+        if !self.claim_as(log, denied)? && !self.claim_as(log, denied)? {
+            return Err(self.odd("can be neither read nor written"));
+        }
+        if let Some(log) = log {
+            self.log.get_or_init(|| log.to_owned());
+            self.block_on(self.look()).map_err(|failure| self.missing("read", "s3:GetObject", failure))?;
+        }
+        Ok(())
+    }
+
+    /// Reads whose the objects are, and says that they are the log's if that was not said yet. Whether it was done: not where
+    /// somebody else said so meanwhile.
+    fn claim_as(&self, log: Option<&str>, denied: bool) -> Result<bool, BlobError> {
         let found = match self.block_on(self.small(CLAIM)) {
             Ok(octets) => Some(octets),
             Err(failure) if failure.kind == Kind::Missing || (denied && failure.kind == Kind::Denied) => None,
@@ -66,8 +82,11 @@ impl Store {
             (Some(claim), Some(log)) if !claim.log.is_empty() && claim.log != log => Err(self.odd(
                 "says that the objects belong to another registry, whose blobs this one would remove; name another prefix",
             )),
-            (Some(claim), _) if log.is_none() || (Some(claim.log.as_str()), claim.grace_s) == (log, grace_s) => Ok(()),
+            (Some(claim), _) if log.is_none() || (Some(claim.log.as_str()), claim.grace_s) == (log, grace_s) => {
+                Ok(true)
+            }
             (claim, log) => {
+                let is_first = claim.is_none();
                 // Nobody knows whether the others run still, or were changed as well: so it is said, and not refused.
                 let before = claim.and_then(|claim| claim.grace_s);
                 if let (Some(before_s), Some(now_s)) = (before, grace_s)
@@ -82,16 +101,30 @@ impl Store {
                 }
                 let claim = Claim { format: FORMAT, log: log.unwrap_or_default().to_owned(), grace_s };
                 let octets = serde_json::to_vec(&claim).map_err(io::Error::from)?;
-                let put = self.block_on(self.put_small(CLAIM, octets));
-                put.map_err(|failure| self.missing("write", "s3:PutObject", failure))
+                match self.block_on(self.put_claim(octets, is_first)) {
+                    Ok(()) => Ok(true),
+                    Err(failure) if is_first && matches!(failure.kind, Kind::Exists | Kind::Contended) => Ok(false),
+                    Err(failure) => Err(self.missing("write", "s3:PutObject", failure)),
+                }
             }
+        }
+    }
+
+    /// Whether a claim is of the log that this store was opened for.
+    fn is_ours(&self, octets: &[u8]) -> Result<(), Failure> {
+        let Some(log) = self.log.get() else { return Ok(()) };
+        match serde_json::from_slice::<Claim>(octets) {
+            Ok(claim) if claim.log == *log => Ok(()),
+            Ok(_) | Err(_) => Err(Failure::odd(
+                "its objects belong to another registry by now, as 'mreg.json' says: name another prefix for one of the two",
+            )),
         }
     }
 
     /// Whether the store answers, and still has what it should: that a blob is missing says nothing otherwise.
     pub(super) async fn look(&self) -> Result<(), Failure> {
         let looked = match self.small(CLAIM).await {
-            Ok(_) => Ok(()),
+            Ok(octets) => self.is_ours(&octets),
             Err(failure) if failure.kind == Kind::Unreachable => Err(failure),
             Err(failure) if failure.kind == Kind::Denied => {
                 Err(Failure::odd("the credentials may not read any more (s3:GetObject)"))
@@ -118,10 +151,27 @@ impl Store {
         listed.is_err_and(|failure| failure.kind == Kind::Denied)
     }
 
+    /// Writes the claim; the first one only if there is none, where the store knows how.
+    async fn put_claim(&self, octets: Vec<u8>, is_first: bool) -> Result<(), Failure> {
+        if is_first && self.is_conditional.load(Ordering::Relaxed) {
+            match self.put_if(CLAIM, octets.clone(), Some("*")).await {
+                Err(failure) if failure.kind == Kind::Unsupported => {
+                    self.is_conditional.store(false, Ordering::Relaxed)
+                }
+                put => return put,
+            }
+        }
+        self.put_small(CLAIM, octets).await
+    }
+
     async fn put_small(&self, name: &str, octets: Vec<u8>) -> Result<(), Failure> {
+        self.put_if(name, octets, None).await
+    }
+
+    async fn put_if(&self, name: &str, octets: Vec<u8>, none_match: Option<&str>) -> Result<(), Failure> {
         let request =
             self.client.put_object().bucket(&self.options.bucket).key(self.at(name)).body(ByteStream::from(octets));
-        self.observed(request.send()).await.map(drop)
+        self.observed(request.set_if_none_match(none_match.map(str::to_owned)).send()).await.map(drop)
     }
 
     /// A small object of ours.

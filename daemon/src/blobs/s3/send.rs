@@ -82,6 +82,9 @@ fn once(store: &Arc<Store>, digest: &Digest, len: u64, read: Read<'_>, replace: 
     }
 }
 
+/// Parts on their way.
+type Parts = JoinSet<Result<CompletedPart, Failure>>;
+
 struct Upload<'u> {
     store: &'u Arc<Store>,
     digest: &'u Digest,
@@ -204,15 +207,31 @@ impl Upload<'_> {
     }
 
     /// Sends the parts, and gives what the store said of each.
+    ///
+    /// None is on its way any more afterwards, whatever went wrong: a part that arrives after its upload was aborted stays in
+    /// the store and is paid for (S3, `AbortMultipartUpload`).
     fn send_parts(&self, id: &str, part_bytes: u64) -> Result<Vec<CompletedPart>, BlobError> {
+        let mut under_way = JoinSet::new();
+        let sent = self.send_each_part(id, part_bytes, &mut under_way);
+        if sent.is_err() {
+            self.store.block_on(async { while under_way.join_next().await.is_some() {} });
+        }
+        sent
+    }
+
+    fn send_each_part(
+        &self,
+        id: &str,
+        part_bytes: u64,
+        under_way: &mut Parts,
+    ) -> Result<Vec<CompletedPart>, BlobError> {
         let store = self.store;
         let mut whole = Sha256::new();
-        let mut under_way: JoinSet<Result<CompletedPart, Failure>> = JoinSet::new();
         let mut done = Vec::new();
         let (mut offset, mut number) = (0, 1);
         while offset < self.len {
             while under_way.len() >= PARTS_AT_ONCE {
-                done.extend(store.block_on(next(&mut under_way))?);
+                done.extend(store.block_on(next(under_way))?);
             }
             let len = part_bytes.min(self.len - offset);
             let mib = u32::try_from(len.div_ceil(MIB)).map_err(io::Error::other)?;
@@ -248,7 +267,7 @@ impl Upload<'_> {
             number += 1;
         }
         while !under_way.is_empty() {
-            done.extend(store.block_on(next(&mut under_way))?);
+            done.extend(store.block_on(next(under_way))?);
         }
         // Each part was compared by the store, and all together are what was hashed when they came.
         if whole.finalize()[..] != self.digest.as_bytes()[..] {
@@ -288,7 +307,7 @@ impl Upload<'_> {
 }
 
 /// The next part that is done.
-async fn next(under_way: &mut JoinSet<Result<CompletedPart, Failure>>) -> Result<Option<CompletedPart>, BlobError> {
+async fn next(under_way: &mut Parts) -> Result<Option<CompletedPart>, BlobError> {
     match under_way.join_next().await {
         Some(Ok(part)) => Ok(Some(part?)),
         Some(Err(error)) => Err(BlobError::Unavailable(io::Error::other(error))),
