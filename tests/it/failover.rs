@@ -8,6 +8,7 @@ use std::time::Instant;
 use common::role::Role;
 use serde_json::json;
 use tempfile::TempDir;
+use tests::cutter::{Cutter, Mode};
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::Client;
 use tests::postgres::{Held, Postgres};
@@ -132,6 +133,50 @@ fn standby_is_promoted() {
     }
     pg::verify(&daemons);
     pg::stop(&mut daemons, &third);
+}
+
+/// The primary's machine falls silent under load, as one does that is switched off: nobody is told, connections stay open.
+/// Daemons don't wait for it until a question is given up for good, once the standby is the primary, and nothing is lost.
+#[test]
+fn primary_falls_silent() {
+    let old = Postgres::with(Postgres::REPLICATED);
+    let new = Postgres::standby_of(&old, "standby1");
+    wait_for_standby(&old, "standby1");
+    let ways = [&old, &new].map(|server| Cutter::to(&server.socket()));
+    let [first, second] = [0, 1].map(|n| format!("127.0.0.1:{}", ways[n].port()));
+    let mut daemons = daemons(2, &format!("postgres://postgres@{first},{second}/postgres"), &new);
+    let clients: Vec<Client> = (0..4).map(|n| daemons[n % 2].admin()).collect();
+    let load = Load::default();
+    load.during(&clients, || {
+        load.wait_for_more(60);
+        ways[0].set(Mode::Silent);
+        let silent = Instant::now();
+        for daemon in &daemons {
+            wait::until_true("it to be unready", || !is_ready(daemon));
+            daemon.client().get("/livez").expect(200);
+        }
+        println!("noticed within {:?}", silent.elapsed());
+        let promoted = Instant::now();
+        new.promote();
+        for daemon in &daemons {
+            wait::until_true("it to be ready again", || is_ready(daemon));
+        }
+        println!("unready for {:?}, of which {:?} after the promotion began", silent.elapsed(), promoted.elapsed());
+        load.wait_for_more(60);
+        // It speaks again, and is the primary still for all it knows.
+        let left = size(&old);
+        ways[0].set(Mode::Pass);
+        cut(&new);
+        load.wait_for_more(60);
+        assert_eq!(size(&old), left, "something was committed to the server that was replaced");
+    });
+    for daemon in &daemons {
+        load.check(&daemon.admin());
+        let said = daemon.stderr().join("\n");
+        assert!(!said.contains("no answer within 25 s"), "the old server was waited for to the end");
+    }
+    pg::verify(&daemons);
+    pg::stop(&mut daemons, &new);
 }
 
 /// A standby that lacked the last entries is promoted: no daemon goes on with it, one that runs or one that starts, and nothing

@@ -397,6 +397,64 @@ fn database_restarts_under_load() {
     cluster.stop();
 }
 
+/// The session of a daemon's commits is ended under it, in its turn and out of it, and for a while it gets no other: reads go on,
+/// changes get 503 until there is one, and nothing acknowledged is lost.
+#[test]
+fn the_writers_session_is_replaced() {
+    let server = Postgres::start();
+    server.psql("CREATE ROLE mreg LOGIN; GRANT CREATE ON DATABASE postgres TO mreg");
+    let address = format!("postgres://mreg@/postgres?host={}", server.dir().display());
+    let mut first = Daemon::prepared(&settings(&address, &[]));
+    share_blobs(&first, &server.dir().join("blobs"));
+    first.restart();
+    let mut second = joining(&address, &first, &server.dir().join("blobs"));
+    second.restart();
+    let mut cluster = Cluster { daemons: vec![first, second], server };
+    cluster.expect_outage();
+    let Cluster { daemons, server } = &cluster;
+    let clients: Vec<Client> = (0..4).map(|n| daemons[n % 2].admin()).collect();
+    let admins = [0, 1].map(|n| daemons[n].admin());
+    // Whoever has the turn, or waits for it.
+    let in_turn = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE relation = 'mreg.log_head'::regclass \
+                   AND mode = 'RowShareLock'";
+    // Those by which daemons follow have a lock of their own for as long as they are there.
+    let writers = "FROM pg_stat_activity WHERE usename = 'mreg' AND pid NOT IN \
+                   (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+    let load = Load::default();
+    load.during(&clients, || {
+        for _ in 0..20 {
+            wait::until_true("a turn to be cut", || server.psql(in_turn) != "0");
+            load.wait_for_more(10);
+        }
+        for n in 0..3 {
+            server.psql("ALTER ROLE mreg NOLOGIN");
+            server.psql(&format!("SELECT pg_terminate_backend(pid) {writers}"));
+            wait::until_true("the sessions to end", || server.psql(&format!("SELECT count(*) {writers}")) == "0");
+            for (at, admin) in admins.iter().enumerate() {
+                let name = format!("late{n}{at}");
+                let user = json!({"username": name, "password": "a-perfectly-fine-one", "role": "viewer"});
+                let answer = admin.post("/register", &user);
+                assert!(answer.header("retry-after").is_some());
+                answer.problem("audit-unavailable");
+            }
+            server.psql("ALTER ROLE mreg LOGIN");
+            for daemon in daemons {
+                wait::until_true("it to be ready again", || is_ready(daemon));
+            }
+            load.wait_for_more(20);
+        }
+    });
+    assert!(load.refused.load(Ordering::Relaxed) > 0);
+    for admin in &admins {
+        load.check(admin);
+        for n in 0..3 {
+            admin.get(&format!("/users/late{n}0")).problem("not-found");
+        }
+    }
+    cluster.verify();
+    cluster.stop();
+}
+
 /// A commit that waits for a standby has not happened yet, even where its connection is cut and the server shows it: it is
 /// answered when the standby has it.
 #[test]

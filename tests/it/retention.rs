@@ -1,6 +1,7 @@
 //! Retention: what a preview shows is what goes, what is protected stays, and a kill in the middle of a run is made good.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use common::role::Role;
 use serde_json::{Value, json};
@@ -8,6 +9,8 @@ use tests::daemon::Daemon;
 use tests::http::Client;
 use tests::multipart::Form;
 use tests::{samples, wait};
+
+use crate::removal::recount;
 
 fn publish(client: &Client, name: &str, seed: u32) {
     let form = Form::new().file("m.safetensors", &samples::safetensors(seed)).text("name", name);
@@ -166,6 +169,54 @@ fn purging() {
     let old = json!({"pattern": "*", "action": "purge", "older_than_days": 1});
     assert_eq!(admin.post("/retention/preview", &old).expect(200).json()["items"], json!([]));
     assert_eq!(daemon.log().of("model.purge")[0]["data"]["rule"], "trash");
+}
+
+/// A rule that can't be carried out, here because a record is lost, is told and stays due; the others are carried out, those
+/// after it as well as those before. Once it can be, it goes on by itself.
+#[test]
+fn one_that_fails() {
+    let mut daemon =
+        Daemon::with(&[("MREG_RESTORE_DAYS", "0"), ("MREG_RETENTION_GRACE", "1s"), ("MREG_RETENTION_INTERVAL", "1h")]);
+    let (carl, admin) = (daemon.user("carl", Role::Contributor), daemon.admin());
+    let last_run = |admin: &Client, name: &str| admin.value(&format!("/retention/{name}"))["last_run"].clone();
+    let names = ["a", "bad", "c"];
+    for (seed, name) in (1..).zip(names) {
+        publish(&carl, name, seed);
+        publish(&carl, name, seed + 10);
+        admin.put(&format!("/retention/{name}"), &json!({"pattern": name, "action": "purge"})).expect(200);
+    }
+    for name in names {
+        wait::until_true("a run that finds nothing", || last_run(&admin, name)["versions"] == 0);
+        admin.delete(&format!("/models/{name}/versions/1")).expect(200);
+    }
+    daemon.stop();
+    recount(&daemon, &samples::safetensors(2), None);
+    let failed = "a retention rule can't be carried out now; it is tried again";
+    daemon.expect_line(failed);
+    daemon.expect_line("\"level\":\"ERROR\"");
+    // All are due when it starts.
+    daemon.set("MREG_RETENTION_INTERVAL", "1s");
+    std::thread::sleep(Duration::from_secs(1));
+    daemon.restart();
+    let admin = admin.at(daemon.address());
+    for name in ["a", "c"] {
+        wait::until_true("the other rules to be carried out", || last_run(&admin, name)["versions"] == 1);
+        admin.get(&format!("/models/{name}/versions/1")).problem("not-found");
+    }
+    let told = || daemon.stderr().into_iter().filter(|line| line.contains(failed)).collect::<Vec<_>>();
+    wait::until_true("the failure to be told", || !told().is_empty());
+    assert!(told().iter().all(|line| line.contains("\"rule\":\"bad\"")), "{:?}", told());
+    assert_eq!(last_run(&admin, "bad")["versions"], 0, "it has not been carried out");
+    assert_eq!(admin.value("/models/bad/versions/1")["state"], "deleted");
+    assert_eq!(daemon.client().get("/readyz").expect(503).json()["checks"]["store"]["ok"], false);
+    let metrics = String::from_utf8(daemon.client().get("/metrics").expect(200).body).unwrap();
+    assert!(metrics.contains("mreg_store_in_doubt 1") && metrics.contains("mreg_retention_versions_total 2"));
+
+    // The records are made anew, and what was due is done.
+    daemon.stop();
+    daemon.restart();
+    let admin = admin.at(daemon.address());
+    wait::until_true("the rule to be carried out", || admin.get("/models/bad/versions/1").status == 404);
 }
 
 /// Killed in the middle of a run, the next start goes on with it, and all that the preview showed goes, once each.

@@ -17,6 +17,8 @@ pub enum Mode {
     Slow(Duration),
     /// New connections are refused, old ones are cut.
     Refuse,
+    /// Octets are swallowed both ways, of old connections and new ones, and nobody hears why: a machine that is switched off.
+    Silent,
     /// The first piece with these octets is dropped, and the connection cut; then as before.
     CutBefore(Vec<u8>),
     /// The first piece with these octets is passed on; what comes back then is dropped, and the connection cut.
@@ -112,6 +114,9 @@ impl Shared {
                         Some(_) => continue,
                         None => {}
                     }
+                    if shared.is_silent() {
+                        continue;
+                    }
                     shared.wait();
                     if to.write_all(&octets[..read]).is_err() {
                         break;
@@ -127,7 +132,7 @@ impl Shared {
                 let mut mode = self.mode.lock().unwrap();
                 let waited_for = match &*mode {
                     Mode::CutBefore(part) | Mode::CutAfter(part) | Mode::HoldAfter(part) => Some(part.clone()),
-                    Mode::Pass | Mode::Slow(_) | Mode::Refuse => None,
+                    Mode::Pass | Mode::Slow(_) | Mode::Refuse | Mode::Silent => None,
                 };
                 let hit = waited_for.is_some_and(|part| piece.windows(part.len()).any(|window| window == part));
                 hit.then(|| std::mem::replace(&mut *mode, Mode::Pass))
@@ -140,6 +145,9 @@ impl Shared {
                     break;
                 }
             }
+            if self.is_silent() {
+                continue;
+            }
             self.wait();
             if server.write_all(piece).is_err() {
                 break;
@@ -148,6 +156,10 @@ impl Shared {
         let _gone = server.shutdown(Shutdown::Both);
         let _gone = client.shutdown(Shutdown::Both);
         let _ended = back.join();
+    }
+
+    fn is_silent(&self) -> bool {
+        *self.mode.lock().unwrap() == Mode::Silent
     }
 
     fn wait(&self) {

@@ -14,13 +14,18 @@
 //! | a statement, by the server | [`STATEMENT_TIMEOUT`] |
 //! | a turn in which this daemon says nothing: the server ends it, so that one that hangs holds up nobody | [`IDLE_TIMEOUT`] |
 //! | an answer, by this daemon | [`ANSWER_TIMEOUT`] |
+//! | another side that is silent, by the kernels of both | [`KEEPALIVE`] and as often again as [`KEEPALIVES`]; [`ANSWER_TIMEOUT`] where something is under way |
+//!
+//! A server that falls silent, as one does that is switched off, is so not waited for longer than [`ANSWER_TIMEOUT`], and not that
+//! long either once a primary was seen that replaced it ([`Servers::replaced`]): the thread that follows the log looks for one as
+//! soon as its own question is late.
 
 use std::cmp::Ordering;
 use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
@@ -30,7 +35,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
@@ -40,7 +45,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::SharedError;
 use crate::config::database::{DatabaseHost, DatabaseServer, DatabaseTls, SharedDatabase};
 
-/// For connecting.
+/// For connecting, and for what the server tells of itself then.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the other servers to say whether one of them is the primary of a newer timeline.
 pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -55,8 +60,11 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For an answer of the server, which should have given up by itself before.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
-/// After so long without a word from the other side, the network is asked whether it is there.
+/// After so long without a word from the other side, the network is asked whether it is there: by this daemon, and by the server,
+/// which else would keep the locks of one whose machine is gone for hours.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Questions without an answer after which the other side is gone.
+const KEEPALIVES: u32 = 2;
 /// The oldest server: its version number.
 const SERVER_MIN: u32 = 13_00_00;
 /// The most octets of a file of authorities.
@@ -66,9 +74,17 @@ const AUTHORITIES_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 pub(super) async fn answered<T>(
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, SharedError> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+    answered_within(ANSWER_TIMEOUT, answer).await
+}
+
+/// The same, for so long.
+pub(super) async fn answered_within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, SharedError> {
+    match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer.map_err(|error| SharedError::of(&error)),
-        Err(_elapsed) => Err(unanswered()),
+        Err(_elapsed) => Err(SharedError::Unreachable(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -77,7 +93,7 @@ pub(super) async fn answered<T>(
 pub struct Servers {
     database: Arc<SharedDatabase>,
     /// The newest history of which a primary was seen.
-    newest: Arc<Mutex<Option<Lineage>>>,
+    newest: Arc<watch::Sender<Option<Lineage>>>,
 }
 
 /// Which history a primary writes: a promotion begins a new timeline of the same system.
@@ -141,27 +157,36 @@ impl Servers {
     /// Remembers the history of a primary, and refuses one that was replaced.
     fn admit(&self, primary: &Primary) -> Result<(), SharedError> {
         let Some(Told { lineage, .. }) = &primary.told else { return Ok(()) };
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*newest {
-            Some(newest) if lineage.is_replaced_by(newest) => {
+        let mut refused = Ok(());
+        self.newest.send_if_modified(|newest| {
+            if let Some(seen) = &*newest
+                && lineage.is_replaced_by(seen)
+            {
                 // Another server may be reached a moment later.
-                Err(SharedError::Unreachable(format!(
+                refused = Err(SharedError::Unreachable(format!(
                     "{} is the primary of timeline {}, but one of timeline {} was seen, which replaced it: nothing is \
                      committed there. Stop it, or make it a standby of the new primary (pg_rewind, pg_basebackup)",
-                    primary.server, lineage.timeline, newest.timeline
-                )))
+                    primary.server, lineage.timeline, seen.timeline
+                )));
+                return false;
             }
-            _older => {
-                *newest = Some(lineage.clone());
-                Ok(())
-            }
-        }
+            newest.replace(lineage.clone()).as_ref() != Some(lineage)
+        });
+        refused
     }
 
     /// Whether a newer history than the one of a connection was seen since: nothing may be committed there any more.
     pub(super) fn is_replaced(&self, lineage: &Lineage) -> bool {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.as_ref().is_some_and(|newest| lineage.is_replaced_by(newest))
+        self.newest.borrow().as_ref().is_some_and(|newest| lineage.is_replaced_by(newest))
+    }
+
+    /// Waits until a newer history was seen than the one of a connection; for ever where that didn't tell.
+    pub(super) async fn replaced(&self, lineage: Option<&Lineage>) {
+        let Some(lineage) = lineage else { return std::future::pending().await };
+        let is_newer = |newest: &Option<Lineage>| newest.as_ref().is_some_and(|newest| lineage.is_replaced_by(newest));
+        // It lasts as long as this.
+        let mut newest = self.newest.subscribe();
+        let _seen = newest.wait_for(is_newer).await;
     }
 }
 
@@ -175,7 +200,11 @@ pub(super) async fn connect(servers: &Servers, hint: Option<mpsc::Sender<()>>) -
     for (at, server) in servers.database.address.servers.iter().enumerate() {
         let (database, server, hint) = (Arc::clone(&servers.database), server.clone(), hint.clone());
         tries.spawn(async move {
-            let tried = connect_to(&database, server.clone(), hint).await;
+            let tried = tokio::time::timeout(CONNECT_TIMEOUT, connect_to(&database, server.clone(), hint)).await;
+            let tried = tried.unwrap_or_else(|_elapsed| {
+                let why = format!("connecting took longer than {} s", CONNECT_TIMEOUT.as_secs());
+                Err(SharedError::Unreachable(why))
+            });
             (at, server, tried)
         });
     }
@@ -283,7 +312,7 @@ async fn connect_to(
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(KEEPALIVE)
         .keepalives_interval(KEEPALIVE)
-        .keepalives_retries(2)
+        .keepalives_retries(KEEPALIVES)
         .tcp_user_timeout(ANSWER_TIMEOUT);
     match &server.host {
         DatabaseHost::Tcp(host) => config.host(host),
@@ -292,23 +321,18 @@ async fn connect_to(
     if let Some(password) = &database.password {
         config.password(password.expose());
     }
-    let connected = async {
-        if address.tls == DatabaseTls::Off {
-            config.ssl_mode(SslMode::Disable);
-            let (client, connection) = config.connect(NoTls).await.map_err(|error| SharedError::of(&error))?;
-            drive(connection, hint);
-            Ok(client)
-        } else {
-            config.ssl_mode(SslMode::Require);
-            let tls = MakeRustlsConnect::new(client_config(&address.tls)?);
-            let (client, connection) = config.connect(tls).await.map_err(|error| SharedError::of(&error))?;
-            drive(connection, hint);
-            Ok(client)
-        }
+    let client = if address.tls == DatabaseTls::Off {
+        config.ssl_mode(SslMode::Disable);
+        let (client, connection) = config.connect(NoTls).await.map_err(|error| SharedError::of(&error))?;
+        drive(connection, hint);
+        client
+    } else {
+        config.ssl_mode(SslMode::Require);
+        let tls = MakeRustlsConnect::new(client_config(&address.tls)?);
+        let (client, connection) = config.connect(tls).await.map_err(|error| SharedError::of(&error))?;
+        drive(connection, hint);
+        client
     };
-    let client = tokio::time::timeout(CONNECT_TIMEOUT, connected).await.map_err(|_elapsed| {
-        SharedError::Unreachable(format!("connecting took longer than {} s", CONNECT_TIMEOUT.as_secs()))
-    })??;
     make_sure(&client).await?;
     let told = told(&client).await?;
     Ok(Primary { client, server, told })
@@ -321,11 +345,10 @@ async fn told(client: &Client) -> Result<Option<Told>, SharedError> {
         "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
          pg_postmaster_start_time()::text FROM pg_control_system()",
     );
-    let told = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-        Ok(Ok(told)) => told,
-        Ok(Err(error)) if error.as_db_error().is_some() => return Ok(None),
-        Ok(Err(error)) => return Err(SharedError::of(&error)),
-        Err(_elapsed) => return Err(unanswered()),
+    let told = match asked.await {
+        Ok(told) => told,
+        Err(error) if error.as_db_error().is_some() => return Ok(None),
+        Err(error) => return Err(SharedError::of(&error)),
     };
     Ok(told.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => {
@@ -335,10 +358,6 @@ async fn told(client: &Client) -> Result<Option<Told>, SharedError> {
         }
         _other => None,
     }))
-}
-
-fn unanswered() -> SharedError {
-    SharedError::Unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
 }
 
 /// Works for a connection until it ends, which whoever uses it finds out.
@@ -370,18 +389,22 @@ where
 async fn make_sure(client: &Client) -> Result<(), SharedError> {
     let settings = format!(
         "SET lock_timeout = {}; SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+         SET tcp_keepalives_idle = {keepalive}; SET tcp_keepalives_interval = {keepalive}; \
+         SET tcp_keepalives_count = {KEEPALIVES}; SET tcp_user_timeout = {}; \
          SELECT set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' \
          THEN 'remote_apply' ELSE 'on' END, false)",
         LOCK_TIMEOUT.as_millis(),
         STATEMENT_TIMEOUT.as_millis(),
         IDLE_TIMEOUT.as_millis(),
+        ANSWER_TIMEOUT.as_millis(),
+        keepalive = KEEPALIVE.as_secs(),
     );
-    answered(client.batch_execute(&settings)).await?;
-    let asked = answered(client.simple_query(
+    client.batch_execute(&settings).await.map_err(|error| SharedError::of(&error))?;
+    let asked = client.simple_query(
         "SELECT current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'), \
          current_setting('synchronous_commit'), pg_is_in_recovery()::text, current_setting('transaction_read_only')",
-    ))
-    .await?;
+    );
+    let asked = asked.await.map_err(|error| SharedError::of(&error))?;
     let row = asked.into_iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _other => None,

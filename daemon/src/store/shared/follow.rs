@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{Servers, answered, connect};
+use super::connect::{Servers, answered, answered_within, connect};
 use super::copy::LOCK_DAEMONS;
 use super::schema::LOCK_CLASS;
 use super::{Head, Peer, SharedError};
@@ -22,7 +22,8 @@ use crate::store::keys::KeyDir;
 use crate::store::sequencer::{Request, Shown};
 use crate::store::{Health, PublishedCheckpoint};
 
-/// How long a request waits for the answer, and for the replica to come as far.
+/// How long a request waits for the answer, and for the replica to come as far. The thread itself waits no longer: an answer that
+/// comes later helps nobody, and another server may have become the primary.
 pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the database is asked of the thread's own accord: what a lost notification may cost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -233,7 +234,7 @@ impl Thread {
                 self.upkeeps.store(false, Ordering::Relaxed);
             }
             let Some(session) = &self.session else { continue };
-            match answered(session.client.query_one(&session.head, &[])).await {
+            match answered_within(REFRESH_TIMEOUT, session.client.query_one(&session.head, &[])).await {
                 Ok(row) => {
                     let head = super::writer::head(&row)?;
                     head.require_here()?;
@@ -255,7 +256,8 @@ impl Thread {
         };
         const PEERS: &str = "SELECT node, keys FROM mreg.daemon WHERE node <> $1 AND seen > now() - make_interval(secs => $2) \
                              ORDER BY node";
-        let rows = answered(session.client.query(PEERS, &[&self.followed.node, &GONE_AFTER_S])).await?;
+        let asked = async { session.client.query(PEERS, &[&self.followed.node, &GONE_AFTER_S]).await };
+        let rows = answered_within(REFRESH_TIMEOUT, asked).await?;
         Ok(rows.iter().map(|row| Peer { node: row.get(0), keys: row.get(1) }).collect())
     }
 
@@ -273,12 +275,13 @@ impl Thread {
                              ON CONFLICT (node) DO UPDATE SET size = $2, version = $3, keys = $4, seen = now()";
         let size = i64::try_from(self.followed.shown.checkpoint.borrow().size).unwrap_or(i64::MAX);
         let version = env!("CARGO_PKG_VERSION");
-        let said = answered(session.client.execute(HELLO, &[&self.followed.node, &size, &version, &keys])).await;
-        let upkeeps = if self.upkeeps.load(Ordering::Relaxed) {
+        let hello = async { session.client.execute(HELLO, &[&self.followed.node, &size, &version, &keys]).await };
+        let said = answered_within(REFRESH_TIMEOUT, hello).await;
+        let upkeeps = if said.is_err() || self.upkeeps.load(Ordering::Relaxed) {
             Ok(true)
         } else {
             let lock = session.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCK_CLASS, &LOCK_UPKEEP]);
-            answered(lock).await.map(|row| row.get(0))
+            answered_within(REFRESH_TIMEOUT, lock).await.map(|row| row.get(0))
         };
         match (said, upkeeps) {
             (Ok(_one), Ok(upkeeps)) => {
@@ -311,7 +314,9 @@ impl Session {
     async fn open(servers: &Servers) -> Result<Self, SharedError> {
         let (hint, hints) = mpsc::channel(1);
         let client = connect(servers, Some(hint)).await?.client;
-        answered(client.batch_execute("LISTEN mreg")).await?;
+        // What is said here is said again and again, so it is not worth waiting for a standby, which may be gone: then nobody
+        // would follow any more.
+        answered(client.batch_execute("SET synchronous_commit = off; LISTEN mreg")).await?;
         // Held together with all other daemons, so that nobody takes the log away under them.
         let lock = client.execute("SELECT pg_advisory_lock_shared($1, $2)", &[&LOCK_CLASS, &LOCK_DAEMONS]);
         answered(lock).await?;

@@ -19,6 +19,8 @@ use crate::store::journal::Record;
 
 /// After a connection could not be made, none is tried for so long: whoever asks meanwhile gets the same answer.
 const PAUSE: Duration = Duration::from_millis(200);
+/// What is said of a session whose server was replaced.
+const REPLACED: &str = "the database's server was replaced by a failover";
 /// How long it is asked what became of a commit before those who wait are told that it is not known.
 const RESOLVE_FOR: Duration = Duration::from_secs(30);
 
@@ -145,9 +147,16 @@ impl Writer {
         if !std::mem::take(&mut self.in_turn) {
             return;
         }
-        if let Some(session) = &self.session
-            && self.runtime.block_on(answered(session.client.batch_execute("ROLLBACK"))).is_err()
-        {
+        let Some(session) = &self.session else { return };
+        let replaced = self.servers.replaced(session.lineage.as_ref());
+        let is_ended = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                ended = answered(session.client.batch_execute("ROLLBACK")) => ended.is_ok(),
+                () = replaced => false,
+            }
+        });
+        if !is_ended {
             // The server ends the turn with the connection.
             self.session = None;
         }
@@ -177,7 +186,7 @@ impl Writer {
         if self.is_replaced() {
             // The server ends the turn with the connection.
             (self.session, self.in_turn) = (None, false);
-            return Outcome::NotDone("the database's server was replaced by a failover".to_owned());
+            return Outcome::NotDone(REPLACED.to_owned());
         }
         let Some(session) = self.session.as_ref().filter(|_session| std::mem::take(&mut self.in_turn)) else {
             return Outcome::NotDone("there is no turn to commit in".to_owned());
@@ -190,8 +199,14 @@ impl Writer {
         let write = session.client.query_one(&session.write, &params);
         let commit = session.client.batch_execute("COMMIT");
         // Both are on their way at once. Where the first fails by the server's word, the second rolls back.
+        let replaced = self.servers.replaced(session.lineage.as_ref());
         let sent = self.runtime.block_on(async {
-            tokio::time::timeout(ANSWER_TIMEOUT, async { tokio::join!(biased; write, commit) }).await
+            tokio::select! {
+                biased;
+                sent = async { tokio::join!(biased; write, commit) } => Ok(sent),
+                () = replaced => Err(REPLACED.to_owned()),
+                () = tokio::time::sleep(ANSWER_TIMEOUT) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+            }
         });
         let end = from + i64::try_from(records.len()).unwrap_or(i64::MAX);
         let why = match sent {
@@ -201,7 +216,7 @@ impl Writer {
             }
             Ok((Ok(_row), Ok(()))) => "the head was moved by somebody who had no turn".to_owned(),
             Ok((Err(error), _) | (Ok(_), Err(error))) => crate::error_chain(&error),
-            Err(_elapsed) => format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+            Err(unanswered) => unanswered,
         };
         tracing::warn!(cause = why, "the database didn't answer a commit; it is asked what became of it");
         self.session = None;
@@ -311,8 +326,17 @@ impl Writer {
             let Some(session) = &mut self.session else {
                 return Err(SharedError::Unreachable("there is no connection".to_owned()));
             };
-            let result = self.runtime.block_on(work(session));
-            let is_cut = session.client.is_closed();
+            let lineage = session.lineage.clone();
+            let replaced = self.servers.replaced(lineage.as_ref());
+            let result = self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    done = work(session) => done,
+                    // Whatever it would answer, it is not the primary any more.
+                    () = replaced => Err(SharedError::Unreachable(REPLACED.to_owned())),
+                }
+            });
+            let is_cut = session.client.is_closed() || (result.is_err() && self.is_replaced());
             match result {
                 Err(SharedError::Unreachable(_)) if is_cut && !is_new && !self.in_turn => self.session = None,
                 // Whatever failed: the next begins afresh.
