@@ -12,6 +12,7 @@ mod migrate_blobs;
 mod progress;
 mod scan;
 mod serve;
+mod telling;
 mod tokens;
 mod users;
 mod webhooks;

@@ -3,32 +3,24 @@
 
 use common::api::{CheckLine, CheckRequest, CheckTotal};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::progress::Progress;
+use super::telling::Telling;
 use super::{Failed, runtime, say, way};
-use crate::cli::{self, CheckOptions, Exit};
+use crate::cli::{CheckOptions, Exit};
 use crate::config::Config;
 use crate::http::check::line;
 use crate::registry::check::Checking;
 use crate::store::sled::check_stopped;
 
-/// How it is told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Printed {
-    Text,
-    Json,
-}
-
 pub(super) fn check(config: &Config, options: CheckOptions) -> Result<(), Failed> {
-    let printed = if options.json { Printed::Json } else { Printed::Text };
     let runtime = runtime()?;
     match runtime.block_on(way::running(config))? {
         Some(mut operator) => {
             let body =
                 serde_json::to_vec(&CheckRequest { blobs: options.blobs, bytes_per_second: options.bytes_per_second })
                     .ok();
-            let mut report = Report::new(printed);
+            let mut report = Report::new(options.json);
             let mut each = |octets: &[u8]| {
                 if let Ok(line) = serde_json::from_slice(octets) {
                     report.take(line);
@@ -41,7 +33,7 @@ pub(super) fn check(config: &Config, options: CheckOptions) -> Result<(), Failed
             }
             report.finish()
         }
-        None => stopped(config, options.blobs, options.bytes_per_second, printed),
+        None => stopped(config, options.blobs, options.bytes_per_second, options.json),
     }
 }
 
@@ -50,7 +42,7 @@ pub(super) fn stopped(
     config: &Config,
     read_blobs: bool,
     bytes_per_second: Option<u64>,
-    printed: Printed,
+    json: bool,
 ) -> Result<(), Failed> {
     let options = crate::store_options(config);
     if !config.data_dir.join("log").is_dir() {
@@ -59,7 +51,7 @@ pub(super) fn stopped(
         return Err(Failed::new(Exit::Config, message));
     }
     let blobs = crate::open_places(config, None, None)?;
-    let mut report = Report::new(printed);
+    let mut report = Report::new(json);
     let mut checking = Checking::stopped(&*blobs, read_blobs, bytes_per_second, |told| {
         report.take(line(told));
         true
@@ -70,70 +62,51 @@ pub(super) fn stopped(
     report.finish()
 }
 
-/// What was told so far.
 struct Report {
-    printed: Printed,
-    progress: Progress,
-    failures: Vec<Value>,
-    remarks: Vec<String>,
+    told: Telling,
     total: Option<CheckTotal>,
 }
 
 impl Report {
-    fn new(printed: Printed) -> Self {
-        Self { printed, progress: Progress::new(), failures: Vec::new(), remarks: Vec::new(), total: None }
+    fn new(json: bool) -> Self {
+        Self { told: Telling::new(json), total: None }
     }
 
     fn take(&mut self, line: CheckLine) {
         match line {
-            CheckLine::Progress { step, done, of } => self.progress.show(&step, done, of),
-            CheckLine::Failure { place, what } => match self.printed {
-                Printed::Text => self.print(&format!("failure: {place}: {what}\n")),
-                Printed::Json => self.failures.push(json!({"place": place, "what": what})),
-            },
-            CheckLine::Remark { what } => match self.printed {
-                Printed::Text => self.print(&format!("note: {what}\n")),
-                Printed::Json => self.remarks.push(what),
-            },
+            CheckLine::Progress { step, done, of } => self.told.progress.show(&step, done, of),
+            CheckLine::Failure { place, what } => self.told.failure(&place, &what),
+            CheckLine::Remark { what } => self.told.remark(what),
             CheckLine::Total(total) => self.total = Some(total),
         }
     }
 
-    fn print(&mut self, text: &str) {
-        self.progress.clear();
-        // A reader that left doesn't end the check: its exit code still says something.
-        let _said = cli::out(text);
-    }
-
     fn finish(mut self) -> Result<(), Failed> {
-        self.progress.clear();
+        self.told.progress.clear();
         let Some(total) = self.total else {
             return Err(Failed::new(Exit::TempFail, "the check was cut off before its end; try again"));
         };
         let failures = total.failures;
-        let text = match self.printed {
-            Printed::Json => {
-                let value = json!({
-                    "passed": failures == 0,
-                    "failures": self.failures,
-                    "remarks": self.remarks,
-                    "total": total,
-                });
-                format!("{value:#}\n")
-            }
-            Printed::Text => {
-                let read = if total.blobs_read > 0 { format!(" ({} read)", total.blobs_read) } else { String::new() };
-                let extra = match total.unreferenced {
-                    0 => String::new(),
-                    count => format!(", {count} unreferenced"),
-                };
-                let CheckTotal { entries, root, keys, artifacts, blobs, .. } = &total;
-                format!(
-                    "checked {entries} entries with the root {root}, {keys} keys of the state, {artifacts} artifacts, \
-                     {blobs} blobs{read}{extra}: {}\n",
-                    if failures == 0 { "all is well".to_owned() } else { format!("{failures} failures") }
-                )
-            }
+        let text = if self.told.json {
+            let value = json!({
+                "passed": failures == 0,
+                "failures": self.told.failures,
+                "remarks": self.told.remarks,
+                "total": total,
+            });
+            format!("{value:#}\n")
+        } else {
+            let read = if total.blobs_read > 0 { format!(" ({} read)", total.blobs_read) } else { String::new() };
+            let extra = match total.unreferenced {
+                0 => String::new(),
+                count => format!(", {count} unreferenced"),
+            };
+            let CheckTotal { entries, root, keys, artifacts, blobs, .. } = &total;
+            format!(
+                "checked {entries} entries with the root {root}, {keys} keys of the state, {artifacts} artifacts, {blobs} \
+                 blobs{read}{extra}: {}\n",
+                if failures == 0 { "all is well".to_owned() } else { format!("{failures} failures") }
+            )
         };
         say(&text)?;
         match failures {

@@ -5,10 +5,10 @@ use common::api::gc::{GcLine, GcRequest, GcTotal};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::progress::Progress;
+use super::telling::Telling;
 use super::way::{self, Way, failed, here};
 use super::{Failed, runtime, say};
-use crate::cli::{self, Exit, GcOptions};
+use crate::cli::{Exit, GcOptions};
 use crate::config::Config;
 
 /// Orphans that a JSON object lists; the total has all, and as text there is no limit.
@@ -52,61 +52,48 @@ async fn collect(way: &mut Way, request: GcRequest, report: &mut Report) -> Resu
     }
 }
 
-/// What was told so far.
 struct Report {
-    json: bool,
-    progress: Progress,
+    told: Telling,
     orphans: Vec<Value>,
-    failures: Vec<Value>,
-    remarks: Vec<String>,
     total: Option<GcTotal>,
 }
 
 impl Report {
     fn new(json: bool) -> Self {
-        let (orphans, failures, remarks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { json, progress: Progress::new(), orphans, failures, remarks, total: None }
+        Self { told: Telling::new(json), orphans: Vec::new(), total: None }
     }
 
     fn take(&mut self, line: GcLine) {
         match line {
-            GcLine::Progress { step, done } => self.progress.show(&step, done, done),
-            GcLine::Orphan { digest, size, removed } if self.json => {
+            GcLine::Progress { step, done } => self.told.progress.show(&step, done, done),
+            GcLine::Orphan { digest, size, removed } if self.told.json => {
                 if self.orphans.len() < ORPHANS_MAX {
                     self.orphans.push(json!({"digest": digest, "size": size, "removed": removed}));
                 }
             }
             GcLine::Orphan { digest, size, removed } => {
                 let what = if removed { "unneeded" } else { "left" };
-                self.print(&format!("{what}: {digest} of {size} octets\n"));
+                self.told.print(&format!("{what}: {digest} of {size} octets\n"));
             }
-            GcLine::Failure { place, what } if self.json => self.failures.push(json!({"place": place, "what": what})),
-            GcLine::Failure { place, what } => self.print(&format!("failure: {place}: {what}\n")),
-            GcLine::Remark { what } if self.json => self.remarks.push(what),
-            GcLine::Remark { what } => self.print(&format!("note: {what}\n")),
+            GcLine::Failure { place, what } => self.told.failure(&place, &what),
+            GcLine::Remark { what } => self.told.remark(what),
             GcLine::Total(total) => self.total = Some(total),
         }
     }
 
-    fn print(&mut self, text: &str) {
-        self.progress.clear();
-        // A reader that left doesn't end it: its exit code still says something.
-        let _said = cli::out(text);
-    }
-
     fn finish(mut self) -> Result<(), Failed> {
-        self.progress.clear();
+        self.told.progress.clear();
         let Some(total) = self.total else {
-            let why = self.remarks.last().map(|why| format!(": {why}")).unwrap_or_default();
+            let why = self.told.remarks.last().map(|why| format!(": {why}")).unwrap_or_default();
             return Err(Failed::new(Exit::TempFail, format_args!("it was cut off before its end{why}; try again")));
         };
         let GcTotal { stored, orphans, removed, removed_bytes, left, missing, wrong_size, miscounted, .. } = total;
         let wrong = missing + wrong_size + miscounted;
-        if self.json {
+        if self.told.json {
             let value = json!({
                 "orphans": self.orphans,
-                "failures": self.failures,
-                "remarks": self.remarks,
+                "failures": self.told.failures,
+                "remarks": self.told.remarks,
                 "total": total,
             });
             say(&format!("{value:#}\n"))?;

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::commands::check::{self, Printed};
+use crate::commands::check;
 use crate::commands::progress::Progress;
 use crate::commands::way::operator_data;
 use crate::commands::{Failed, runtime, say};
@@ -22,5 +22,5 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failed> {
     drop(store);
     progress.borrow_mut().clear();
     say(&format!("rebuilt from {} entries, root {}\n", checkpoint.size, checkpoint.root))?;
-    check::stopped(config, false, None, Printed::Text)
+    check::stopped(config, false, None, false)
 }
