@@ -21,7 +21,7 @@ const DENY: &str = "deny";
 
 /// What a user may do with the models whose names fit a pattern. As text it is `team-nlp/*:contributor`, `*:none` or
 /// `secret/*:deny`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "GrantBody", into = "GrantBody")]
 pub struct Grant {
     /// Which names.

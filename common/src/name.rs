@@ -471,7 +471,7 @@ impl FromStr for ArtifactPath {
 }
 
 /// How a request names a model or one of its versions: id, name, `name:3`, `name@alias`, or an artifact's digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelRef {
     /// The model itself.
     pub model: ModelKey,
@@ -480,7 +480,7 @@ pub struct ModelRef {
 }
 
 /// The model part of a [`ModelRef`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ModelKey {
     /// By its stable id.
     Id(ModelId),
@@ -491,7 +491,7 @@ pub enum ModelKey {
 }
 
 /// The version part of a [`ModelRef`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Select {
     /// The newest available version.
     Latest,

@@ -6,6 +6,9 @@
 //! Spans for a collector of traces go past all this: what is said here is filtered by itself, and is the same with and without
 //! them.
 
+mod fields;
+mod lines;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -28,6 +31,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+pub use self::lines::flush;
 use crate::clock;
 use crate::config::{Loaded, LogFormat, Logging, Source};
 use crate::traces;
@@ -73,17 +77,18 @@ pub fn init(logging: &Logging, tracer: Option<Tracer>) -> Result<(), LoggingErro
     let filter = filter_of(logging)?;
     let refilter = match logging.format {
         LogFormat::Json => {
-            let (subscriber, refilter) = json_subscriber(filter, stderr);
+            let (subscriber, refilter) = json_subscriber(filter, lines::Stderr);
             start(subscriber, tracer)?;
             refilter
         }
         LogFormat::Text => {
-            let (subscriber, refilter) = text_subscriber(filter, Style::of_stderr(logging), stderr);
+            let (subscriber, refilter) = text_subscriber(filter, Style::of_stderr(logging), lines::Stderr);
             start(subscriber, tracer)?;
             refilter
         }
     };
     // Only the first call comes here.
+    lines::gather();
     let _first = REFILTER.set(refilter);
     let usual_report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -162,8 +167,7 @@ impl<S: Subscriber> Layer<S> for Newest {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let level = *event.metadata().level();
         // Requests have figures of their own, and would leave no room for anything else.
-        let is_request = event.metadata().fields().field("request_id").is_some() && level == Level::INFO;
-        if level > Level::INFO || is_request {
+        if level > Level::INFO || (level == Level::INFO && is_of_request(event.metadata())) {
             return;
         }
         let mut said = Said::default();
@@ -177,6 +181,11 @@ impl<S: Subscriber> Layer<S> for Newest {
         }
         newest.push_back(line);
     }
+}
+
+/// Whether something is said of one request.
+fn is_of_request(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.fields().field("request_id").is_some()
 }
 
 /// What an event says, its message first.
@@ -258,7 +267,11 @@ fn text_subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).event_format(OneLine(style));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .fmt_fields(fields::Fields)
+        .event_format(OneLine(style));
     filtered(lines, filter)
 }
 

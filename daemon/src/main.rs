@@ -14,6 +14,7 @@ use daemon::{error_chain, passed};
 fn main() -> ExitCode {
     common::tls::install();
     let exit = cli::parse(std::env::args_os()).map_or_else(|exit| exit, |cli| run(&cli.options, cli.command));
+    logging::flush();
     exit.into()
 }
 

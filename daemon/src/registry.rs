@@ -30,6 +30,7 @@
 //! | `inspection`, `policy` | what is found in files, and what is done about it |
 //! | `review`, `rescan` | the same, later: by people, and with other rules |
 //! | `fetch`, `download` | list, describe, hand out |
+//! | `memo` | answers that are kept until what they were made from changes |
 //! | `change`, `alias`, `delete` | edit, move, delete, restore, purge |
 //! | `audit`, `tail` | page through the log, export; follow |
 //! | `log` | checkpoint, hashes, bundles and proofs, for whoever checks the log |
@@ -72,6 +73,7 @@ pub mod lifecycle;
 pub mod keys;
 pub mod log;
 pub mod login;
+mod memo;
 mod pipe;
 pub mod pins;
 mod place;
@@ -104,6 +106,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::audit::{Action, Target};
+use common::name::ModelRef;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -115,18 +118,22 @@ use crate::blobs::{Blobs, Space};
 use crate::config::secret::Secret;
 use crate::inspection::Inspector;
 use crate::live::Live;
-use crate::registry::access::Caller;
+use crate::registry::access::{Actor, Caller};
 use crate::registry::commit::{Note, logged_ip};
 use crate::registry::error::{Logged, RegistryError};
+use crate::registry::fetch::Written;
 use crate::registry::gc::Gc;
 use crate::registry::idempotency::FingerprintKey;
 use crate::registry::ingest::Forgets;
 use crate::registry::inspection::Inspections;
+use crate::registry::login::SignedIn;
+use crate::registry::memo::Memo;
 use crate::registry::pins::Pins;
 use crate::registry::place::PlaceKey;
 use crate::registry::quota::Quotas;
 use crate::registry::removal::Removals;
 use crate::registry::rescan::Rescans;
+use crate::registry::resolve::Sight;
 use crate::registry::resumable::Resumables;
 use crate::registry::retention::Retention;
 use crate::registry::scrub::Scrub;
@@ -162,6 +169,12 @@ pub(crate) struct Inner {
     hashing: Hashing,
     throttle: Throttle,
     token_uses: Uses,
+    /// Who has a session, by its id.
+    signed_in: Memo<String, SignedIn>,
+    /// Who acts with an API token, by its hash.
+    token_actors: Memo<[u8; 32], Actor>,
+    /// Models as they were shown to those who see as much.
+    shown: Memo<(ModelRef, Sight), Written>,
     /// Whose turn it is to look something up.
     turns: Arc<Turns>,
     intake: Intake,
@@ -182,6 +195,11 @@ pub(crate) struct Inner {
     webhook_key: WebhookKey,
     factor_key: FactorKey,
 }
+
+/// Sessions whose users are known without asking the records, and as many API tokens.
+const CALLERS_KEPT: usize = 1024;
+/// Models that are known as they are shown. With [`fetch::WRITTEN_OCTETS_MAX`] each, 16 MiB at most.
+const SHOWN_KEPT: usize = 1024;
 
 /// What became of the first admin.
 #[derive(Debug)]
@@ -233,6 +251,9 @@ impl Registry {
             hashing: Hashing::new(),
             throttle: Throttle::default(),
             token_uses: Uses::default(),
+            signed_in: Memo::new(CALLERS_KEPT),
+            token_actors: Memo::new(CALLERS_KEPT),
+            shown: Memo::new(SHOWN_KEPT),
             turns: Turns::new(),
             intake: Intake::new(),
             quotas,

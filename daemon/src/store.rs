@@ -1,6 +1,7 @@
 //! The store: records, the audit log, and the one path by which either changes. This file is the contract; a leaf
 //! below `store/` keeps it. What a change means to the registry's rules is not known here.
 
+pub mod basis;
 pub mod check;
 pub mod codec;
 pub mod entries;
@@ -35,6 +36,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::store::basis::Basis;
 use crate::store::check::{Checked, Listener};
 use crate::store::records::{
     Account, AliasEventRecord, ApiTokenRecord, ApprovalRecord, BlobRecord, Counters, DamageRecord, GrantRecord,
@@ -175,6 +177,9 @@ pub enum Urgency {
 /// Something to be read at once, in one place.
 pub type Reading<'a> = Box<dyn FnOnce(&dyn View) + Send + 'a>;
 
+/// A few point reads, of whose answer it is to be known how long it holds.
+pub type NotedReading<'a> = Box<dyn FnOnce(&dyn Records) + Send + 'a>;
+
 /// The store. Implementations are shared by all requests.
 ///
 /// - **Serialised**: commands are decided one after another, each against the effects of all before it.
@@ -209,6 +214,10 @@ pub trait Store: Send + Sync {
 
     /// Runs a few point reads, inline where the backend is fast enough for it.
     fn read<'a>(&'a self, work: Reading<'a>) -> BoxFuture<'a, ()>;
+
+    /// The same, and gives what was read: for as long as that holds, so does what was made from it. None: it was too much to
+    /// be noted.
+    fn read_noted<'a>(&'a self, work: NotedReading<'a>) -> BoxFuture<'a, Option<Basis>>;
 
     /// Runs reads that may take long (pages, scans) off the async threads.
     fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()>;

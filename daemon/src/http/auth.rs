@@ -115,9 +115,19 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RegistryError> {
     token.map(Some).ok_or(RegistryError::Unauthenticated)
 }
 
-/// RFC 9110 §11.2, with the underscore and friends of RFC 6750.
+/// RFC 9110 §11.2, with the underscore and friends of RFC 6750. A token has hundreds of octets.
 fn is_token68(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+    const ALL: u128 = {
+        let (mut all, mut octet) = (0, 0_u8);
+        while octet.is_ascii() {
+            let is_one =
+                octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+            all |= (is_one as u128) << octet;
+            octet += 1;
+        }
+        all
+    };
+    octet.is_ascii() && ALL >> octet & 1 == 1
 }
 
 /// `Idempotency-Key`: one value of visible ASCII.

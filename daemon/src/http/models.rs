@@ -250,16 +250,17 @@ struct Showing {
 /// `GET /models/{id}`
 pub(crate) async fn show(call: &Call, model: &str) -> Answer {
     let Showing { as_of } = body::query(call)?;
-    let as_of_ms = as_of.map(|time| time.0);
-    let done = call.shared.registry.model(&call.caller, &params::model(model)?, as_of_ms).await?;
-    let response = respond::json(StatusCode::OK, &done.value.value);
-    // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
-    // With an entry of the log there is no entity tag: the log says that it was read, so it must leave.
-    let response = match as_of_ms {
-        None => respond::tagged(&call.head, response, respond::etag(done.value.revision)),
-        Some(_) => response,
+    let (registry, model) = (&call.shared.registry, params::model(model)?);
+    let Some(as_of) = as_of else {
+        let done = registry.model_written(&call.caller, &model, |model| respond::json_octets(model)).await?;
+        let response = respond::json_text(StatusCode::OK, done.value.octets.clone());
+        // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
+        let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));
+        return Ok(respond::logged(response, done.logged.as_ref()));
     };
-    Ok(respond::logged(response, done.logged.as_ref()))
+    // With an entry of the log there is no entity tag: the log says that it was read, so it must leave.
+    let done = registry.model(&call.caller, &model, Some(as_of.0)).await?;
+    Ok(respond::logged(respond::json(StatusCode::OK, &done.value.value), done.logged.as_ref()))
 }
 
 /// `PATCH /models/{id}`

@@ -79,10 +79,20 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 /// A value as JSON.
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+    json_text(status, json_octets(value))
+}
+
+/// A value as JSON, written out before.
+pub fn json_text(status: StatusCode, octets: impl Into<Bytes>) -> Response<Body> {
+    bytes(status, "application/json", octets)
+}
+
+/// A value as JSON.
+pub fn json_octets<T: Serialize>(value: &T) -> Vec<u8> {
     // Most answers fit, so that most are written without being moved.
     let mut octets = Vec::with_capacity(2048);
     serde_json::to_writer(&mut octets, value).expect("wire types are serialisable: string keys, no failing impl");
-    bytes(status, "application/json", octets)
+    octets
 }
 
 /// 204.

@@ -56,7 +56,7 @@ pub struct ShownToken {
 }
 
 /// The most that a token allows. It only ever narrows what its user may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// These permissions; none for all that the user has.
     pub permissions: Option<Vec<Permission>>,

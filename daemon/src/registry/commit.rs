@@ -25,6 +25,7 @@ use crate::registry::error::{Done, Failure, Logged, Outcome, RegistryError};
 use crate::registry::idempotency::Once;
 use crate::registry::resolve;
 use crate::registry::settings::ClientIp;
+use crate::store::basis::Basis;
 use crate::store::records::Write;
 use crate::store::{Decide, Decision, Draft, Moment, PublishedCheckpoint, Records, StoreError, Urgency, View};
 use crate::traces;
@@ -327,6 +328,22 @@ impl Inner {
         let mut result = None;
         self.store.read(Box::new(|view| result = Some(work(view)))).await;
         result.unwrap_or_else(|| Err(RegistryError::internal("the store did not run a read")))
+    }
+
+    /// The same, with what the result was made from.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub(crate) async fn read_noted<T: Send>(
+        &self,
+        work: impl FnOnce(&dyn Records) -> Result<T, RegistryError> + Send,
+    ) -> Result<(T, Option<Basis>), RegistryError> {
+        let mut result = None;
+        let basis = self.store.read_noted(Box::new(|records| result = Some(work(records)))).await;
+        match result {
+            Some(result) => Ok((result?, basis)),
+            None => Err(RegistryError::internal("the store did not run a read")),
+        }
     }
 
     /// The same for a caller: when it is their turn. The operator of the machine has it at once.

@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::api::{AliasEvent, AsOf, ModelInfo, ModelRow, Page, State, VersionInfo};
 use common::audit::{Action, Target};
-use common::name::{Alias, ModelRef, Select, Version};
+use common::name::{Alias, ModelId, ModelRef, Select, Version};
 use common::role::Permission;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -16,7 +17,7 @@ use crate::registry::commit::Note;
 use crate::registry::cursor::{self, Seek};
 use crate::registry::error::{Done, Outcome, RegistryError};
 use crate::registry::resolve::{self, Found, Sight};
-use crate::registry::settings::AuditReads;
+use crate::registry::settings::{AuditReads, Settings};
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{AliasEventRecord, ModelRecord, VersionRecord};
 use crate::store::{
@@ -29,6 +30,8 @@ pub const LIMIT_MAX: usize = 1000;
 const NEWEST_VERSIONS: usize = 10;
 /// Lists without a counter are counted up to here.
 pub(crate) const COUNTED_MAX: usize = 1000;
+/// Longest text of a model that is kept for the next who asks, octets.
+pub(super) const WRITTEN_OCTETS_MAX: usize = 16 * 1024;
 /// Alias events read at once.
 const EVENTS_PAGE: usize = 100;
 
@@ -39,6 +42,17 @@ pub struct Tagged<T> {
     pub value: T,
     /// Index of the entry that last changed it.
     pub revision: u64,
+}
+
+/// A model as it is shown, written out.
+pub struct Written {
+    /// The settings that it was made with.
+    settings: Arc<Settings>,
+    id: ModelId,
+    /// Index of the entry that last changed the model.
+    pub revision: u64,
+    /// The text.
+    pub octets: Bytes,
 }
 
 /// Which models to list, in what order.
@@ -143,6 +157,43 @@ impl Registry {
             return Ok(inner.record(caller, reading).await?.map(|()| found));
         }
         inner.told(caller, note, Ok(found)).await
+    }
+
+    /// A model as it is now, written out by `write`: the same text is handed out until something in it changes.
+    ///
+    /// # Errors
+    /// What `require` says; `NotFound`.
+    pub async fn model_written(
+        &self,
+        caller: &Caller,
+        reference: &ModelRef,
+        write: fn(&ModelInfo) -> Vec<u8>,
+    ) -> Outcome<Arc<Written>> {
+        let inner = &self.inner;
+        let mut note = Note::event(Action::ModelRead, resolve::target(reference));
+        inner.permit(caller, Permission::ModelRead, &note).await?;
+        let settings = inner.settings();
+        let question = (reference.clone(), Sight::of(caller, Permission::ModelRead));
+        let kept = inner.shown.get(&question).filter(|kept| Arc::ptr_eq(&kept.settings, &settings));
+        let written = match kept {
+            Some(written) => Ok(written),
+            None => {
+                let work = |records: &dyn Records| describe(inner, records, reference, None, &question.1);
+                inner.read_noted(work).await.map(|((found, _step), basis)| {
+                    let Tagged { value, revision } = found;
+                    let octets = Bytes::from(write(&value));
+                    let written = Arc::new(Written { settings, id: value.model.id, revision, octets });
+                    if let Some(basis) = basis.filter(|_| written.octets.len() <= WRITTEN_OCTETS_MAX) {
+                        inner.shown.keep(question, Arc::clone(&written), basis);
+                    }
+                    written
+                })
+            }
+        };
+        if let Ok(written) = &written {
+            note.target.id = written.id.to_string();
+        }
+        inner.told(caller, note, written).await
     }
 
     /// Versions of a model, newest first. Deleted ones are shown to those who could restore them.

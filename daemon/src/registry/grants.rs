@@ -29,7 +29,7 @@ use crate::store::{NamesWanted, Records};
 pub type Granted = Option<Arc<[Grant]>>;
 
 /// How far an actor reaches among models.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Reach {
     role: Option<Role>,
     grants: Granted,

@@ -19,6 +19,7 @@ use crate::registry::commit::{Note, log_actor};
 use crate::registry::error::{Done, Failure, Outcome, RegistryError};
 use crate::registry::grants::{self, Granted};
 use crate::registry::resolve::UNTOLD;
+use crate::registry::settings::TotpRequired;
 use crate::registry::throttle::Attempt;
 use crate::registry::tokens;
 use crate::registry::totp::{self, Shown};
@@ -95,18 +96,29 @@ impl Registry {
         let inner = &self.inner;
         let now_ms = clock::now_ms();
         let claims = inner.tokens.verify(bearer, now_ms).ok_or(RegistryError::Unauthenticated)?;
-        inner
-            .read(|view| {
-                let (session, user) = live_session(view, &claims.sid, now_ms)?;
-                if user.id != claims.sub {
-                    return Err(RegistryError::Unauthenticated);
+        let required = inner.settings().totp.required;
+        let known = inner.signed_in.get(&claims.sid).filter(|known| known.required == required);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let work = |records: &dyn Records| {
+                    let (session, user) = live_session(records, &claims.sid, now_ms)?;
+                    let mut actor = actor_of(&user, &session, grants::granted(records, &user.id)?);
+                    actor.must_enrol = totp::is_owed(records, &user, required)?;
+                    Ok(Arc::new(SignedIn { actor, required }))
+                };
+                let (known, basis) = inner.read_noted(work).await?;
+                if let Some(basis) = basis {
+                    inner.signed_in.keep(claims.sid.clone(), Arc::clone(&known), basis);
                 }
-                let mut actor = actor_of(&user, &session, grants::granted(view, &user.id)?);
-                actor.must_enrol = totp::is_owed(view, &user, inner.settings().totp.required)?;
-                actor.token_expires_at_ms = Some(claims.exp.saturating_mul(SECOND_MS));
-                Ok(actor)
-            })
-            .await
+                known
+            }
+        };
+        // The session's end comes without a change of the records.
+        if known.actor.id != claims.sub || known.actor.session_expires_at_ms.is_none_or(|end_ms| now_ms >= end_ms) {
+            return Err(RegistryError::Unauthenticated);
+        }
+        Ok(Actor { token_expires_at_ms: Some(claims.exp.saturating_mul(SECOND_MS)), ..known.actor.clone() })
     }
 
     /// A fresh token for the caller's session. The session's end stays where it is.
@@ -416,6 +428,13 @@ pub(super) fn live_session(
     } else {
         Err(RegistryError::Unauthenticated)
     }
+}
+
+/// Whose a session is.
+pub(super) struct SignedIn {
+    actor: Actor,
+    /// Who must have a second factor, when it was made.
+    required: TotpRequired,
 }
 
 /// What they owe of a second factor is for who knows what is required to say.

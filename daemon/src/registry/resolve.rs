@@ -18,7 +18,7 @@ const LATEST_SEARCH_MAX: usize = 1000;
 const PAGE: usize = 50;
 
 /// Which models a caller can reach with an operation: whatever looks a model up asks it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Sight {
     reach: Reach,
     permission: Permission,

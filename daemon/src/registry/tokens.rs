@@ -247,16 +247,28 @@ impl Registry {
         let text: TokenText =
             text.parse().map_err(|_no_token: common::token::TokenError| RegistryError::Unauthenticated)?;
         let hash = text.hash();
-        let actor = inner
-            .read(|view| {
-                let token = view.api_token(text.id())?.ok_or(RegistryError::Unauthenticated)?;
-                let shown = token.secrets.iter().find(|secret| bool::from(secret.hash.ct_eq(&hash)));
-                let index = shown.ok_or(RegistryError::Unauthenticated)?.index;
-                actor_at(view, token, index, now_ms)
-            })
-            .await?;
+        let actor = match inner.token_actors.get(&hash) {
+            Some(actor) => actor,
+            None => {
+                let work = |records: &dyn Records| {
+                    let token = records.api_token(text.id())?.ok_or(RegistryError::Unauthenticated)?;
+                    let shown = token.secrets.iter().find(|secret| bool::from(secret.hash.ct_eq(&hash)));
+                    let index = shown.ok_or(RegistryError::Unauthenticated)?.index;
+                    actor_at(records, token, index, now_ms).map(Arc::new)
+                };
+                let (actor, basis) = inner.read_noted(work).await?;
+                if let Some(basis) = basis {
+                    inner.token_actors.keep(hash, Arc::clone(&actor), basis);
+                }
+                actor
+            }
+        };
+        // Its end comes without a change of the records.
+        if actor.token_expires_at_ms.is_some_and(|end_ms| end_ms <= now_ms) {
+            return Err(RegistryError::Unauthenticated);
+        }
         inner.token_uses.note(text.id(), now_ms);
-        Ok(actor)
+        Ok(Actor::clone(&actor))
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use sled::IVec;
 
 use crate::store::Read;
-use crate::store::packed::{Changes, PackedTree};
+use crate::store::packed::{Changes, Packed, PackedTree};
 
 /// Pairs in the order of an iteration.
 pub type Pairs<'a> = Box<dyn Iterator<Item = Read<(IVec, IVec)>> + 'a>;
@@ -72,7 +72,7 @@ impl<'t> Overlay<'t> {
     ///
     /// # Errors
     /// What they change can't be read.
-    pub fn into_batch(self) -> Read<sled::Batch> {
+    pub fn into_batch(self) -> Read<Packed> {
         self.base.pack(self.pending)
     }
 }

@@ -19,11 +19,13 @@ use std::collections::btree_map::IntoIter;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::iter::Peekable;
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use sled::IVec;
 
 use self::block::{Places, Writer, damaged, find, pair_octets, shared_of};
 use crate::store::Read;
+use crate::store::basis::Counts;
 use crate::store::overlay::{Kv, Pairs};
 
 /// Above all keys.
@@ -46,6 +48,14 @@ pub type Changes = BTreeMap<Vec<u8>, Option<IVec>>;
 pub struct PackedTree {
     tree: sled::Tree,
     octets_max: usize,
+    counts: Arc<Counts>,
+}
+
+/// Changes as they are applied.
+pub struct Packed {
+    batch: sled::Batch,
+    /// The groups of the changed keys.
+    groups: Vec<u16>,
 }
 
 impl PackedTree {
@@ -54,7 +64,7 @@ impl PackedTree {
     /// # Errors
     /// sled's.
     pub fn open(db: &sled::Db, name: &[u8]) -> sled::Result<Self> {
-        Ok(Self { tree: db.open_tree(name)?, octets_max: BLOCK_OCTETS_MAX })
+        Ok(Self { tree: db.open_tree(name)?, octets_max: BLOCK_OCTETS_MAX, counts: Arc::default() })
     }
 
     /// Whether there are no pairs.
@@ -82,16 +92,24 @@ impl PackedTree {
     ///
     /// # Errors
     /// sled's.
-    pub fn apply(&self, batch: sled::Batch) -> sled::Result<()> {
-        self.tree.apply_batch(batch)
+    pub fn apply(&self, packed: Packed) -> sled::Result<()> {
+        self.tree.apply_batch(packed.batch)?;
+        self.counts.changed(packed.groups);
+        Ok(())
+    }
+
+    /// How often its keys were changed.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// The batch that makes changes: each block that they touch is written once. Nothing else may be applied before it.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError): the blocks can't be read, or are damaged.
-    pub fn pack(&self, changes: Changes) -> Read<sled::Batch> {
+    pub fn pack(&self, changes: Changes) -> Read<Packed> {
         let mut batch = sled::Batch::default();
+        let groups = changes.keys().map(|key| Counts::group(key)).collect();
         let mut changes = changes.into_iter().peekable();
         while let Some((key, _change)) = changes.peek() {
             if key.as_slice() >= TOP {
@@ -112,7 +130,7 @@ impl PackedTree {
                 found = self.block_behind(Bound::Excluded(&fence))?;
             }
         }
-        Ok(batch)
+        Ok(Packed { batch, groups })
     }
 
     /// The first block whose fence is behind a bound.

@@ -6,6 +6,7 @@ mod shared;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,11 +45,11 @@ pub const QUEUE_MAX: usize = 4096;
 /// After a batch of so many the next is given time to gather: those who were just answered are about to come back, and
 /// a batch costs much the same whatever its size. Fewer are not kept waiting.
 const GATHER_FROM: usize = 4;
-/// How often it is looked whether more have come; not again once none has.
+/// How often it is looked whether more have come; not again once none has, or all who are known have.
 const GATHER_PAUSES: usize = 4;
 /// Checkpoints of earlier sizes that are signed between two batches at most: commands must not wait for those who read.
 const AGAIN_MAX: usize = 16;
-/// Time between the looks; the system adds about as much.
+/// Time between the looks.
 const GATHER_PAUSE: Duration = Duration::from_micros(50);
 /// Entries for which hashes and rows have room beyond every ordinary batch, for those that are written on a full disk.
 const SPARE_ENTRIES: u64 = 1024;
@@ -242,8 +243,12 @@ impl Sequencer {
 
     /// Serves requests until it is closed or has failed.
     pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        // By default the system ends a pause as much later as it is long. Where that can't be had, pauses are longer.
+        let _default = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
         let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
         let mut last_batch = 0;
+        // All that can come: those who were answered, and those who came too late for it.
+        let mut expected = 0;
         while let Some(first) = requests.blocking_recv() {
             let mut taken = Taken::default();
             self.shown.busy(true);
@@ -251,7 +256,8 @@ impl Sequencer {
             if last_batch >= GATHER_FROM {
                 for _ in 0..GATHER_PAUSES {
                     let before = waiting.len();
-                    if taken.closing.is_some() || before == BATCH_COMMANDS_MAX || taken.again.len() >= AGAIN_MAX {
+                    let is_full = before >= expected || before == BATCH_COMMANDS_MAX;
+                    if taken.closing.is_some() || is_full || taken.again.len() >= AGAIN_MAX {
                         break;
                     }
                     std::thread::sleep(GATHER_PAUSE);
@@ -264,6 +270,7 @@ impl Sequencer {
                 self.probe();
             }
             self.batch(std::mem::take(&mut waiting));
+            expected = last_batch + requests.len();
             for (size, reply) in taken.catch_up {
                 // Who waited for it may be gone.
                 let _gone = reply.send(self.catch_up(size));

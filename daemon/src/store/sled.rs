@@ -50,6 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::database::SharedDatabase;
 use crate::durable::Disk;
+use crate::store::basis::{Basis, Noted};
 use crate::store::check::{Checked, Listener};
 use crate::store::entries::{Finder, Rows, SCAN_ENTRIES_MAX};
 use crate::store::journal::{FILE_ENTRIES_MAX, JournalReader};
@@ -71,7 +72,7 @@ use crate::store::shared::{Peer, SharedError};
 use crate::store::view::KvRecords;
 use crate::store::{
     BoxFuture, Committed, Decide, Entries, EntryPage, EntryQuery, Health, Identity, Lacking, ModelPage, ModelQuery,
-    PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
+    NotedReading, PublishedCheckpoint, Read, Reading, Records, Store, StoreError, StoreStats, Urgency, VersionKey,
 };
 use common::digest::Digest;
 use common::name::{Alias, HookId, ItemId, ModelId, ModelName, UserName, Version};
@@ -404,6 +405,12 @@ impl Store for SledStore {
         // A point read of sled takes about a microsecond when cached, less than a change of threads.
         work(&self.view);
         Box::pin(Done)
+    }
+
+    fn read_noted<'a>(&'a self, work: NotedReading<'a>) -> BoxFuture<'a, Option<Basis>> {
+        let noted = Noted::new(&self.view.tree, self.view.tree.counts());
+        work(&KvRecords(&noted));
+        Box::pin(std::future::ready(noted.basis()))
     }
 
     fn scan(&self, work: Reading<'static>) -> BoxFuture<'_, ()> {
