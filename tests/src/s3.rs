@@ -106,7 +106,7 @@ impl S3Server {
         let state = Arc::new(Mutex::new(State::default()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door { service, state: Arc::clone(&state) };
+        let door = Door { service, state: Arc::clone(&state), alone: Arc::default() };
         runtime.spawn(async move {
             while let Ok((stream, _peer)) = listener.accept().await {
                 let door = door.clone();
@@ -207,6 +207,8 @@ type Broken = Box<dyn Error + Send + Sync>;
 struct Door {
     service: S3Service,
     state: Arc<Mutex<State>>,
+    /// Held by a request with a condition, which the store looks at first and heeds later.
+    alone: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Door {
@@ -251,6 +253,10 @@ impl Door {
             Some(Fault::Wait) => healed.changed().await?,
             _ => {}
         }
+        let _alone = match request.headers().contains_key("if-none-match") {
+            true => Some(self.alone.lock().await),
+            false => None,
+        };
         let response = self.service.call(request.map(Body::from)).await.map_err(|error| format!("{error:?}"))?;
         match fault {
             Some(Fault::Lost) => Err("lost".into()),

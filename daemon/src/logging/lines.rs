@@ -1,7 +1,7 @@
 //! Lines on their way to standard error. Those about requests, of which there may be many thousands a second, are gathered for
 //! some milliseconds, so that a write is not the dearest part of a small request; all others are written at once, and take with
-//! them what was gathered before. Lines are never lost nor out of order, but for what was gathered last when the process is
-//! killed. Knows lines; refuses to know what is in them.
+//! them what was gathered before. Lines are neither lost nor out of order, but for what was gathered last when the process is
+//! killed or its reader is gone. Knows lines; refuses to know what is in them.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How late a line about a request may be.
 const GATHERED_FOR: Duration = Duration::from_millis(10);
+/// How long it is waited for a reader who has no room.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// Octets that are gathered at most; who brings more writes them all.
 const GATHERED_MAX: usize = 64 * 1024;
 
@@ -68,7 +70,18 @@ impl Lines {
         let mut octets = lock(&self.out);
         octets.clear();
         std::mem::swap(&mut *octets, &mut lock(&self.gathered).octets);
-        to.write_all(&octets)
+        let mut left = octets.as_slice();
+        while !left.is_empty() {
+            match to.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Whoever started us may have made it so that it doesn't block. It is waited for all the same.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn write_from_time_to_time(&self, to: &mut dyn Write) {
@@ -168,6 +181,32 @@ mod tests {
         assert_eq!(sink.text(), "a\n");
         take("d\n", false);
         assert_eq!(sink.text(), "a\nb\nc\nd\n");
+    }
+
+    /// A reader who takes little at a time, and sometimes nothing, gets all of it.
+    #[test]
+    fn slow_readers() {
+        struct Slow(Sink, usize);
+
+        impl Write for Slow {
+            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+                self.1 += 1;
+                if self.1.is_multiple_of(2) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    self.0.write(&octets[..1])
+                }
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (lines, sink) = (Lines::new(), Sink::default());
+        lines.take(b"one\n", false, &mut Slow(sink.clone(), 0)).unwrap();
+        lines.take(b"two\n", false, &mut Slow(sink.clone(), 1)).unwrap();
+        assert_eq!(sink.text(), "one\ntwo\n");
     }
 
     /// They have a bound.

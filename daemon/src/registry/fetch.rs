@@ -1,7 +1,7 @@
 //! Listing and describing. Knows pages, cursors and what a caller may see; refuses to know bytes.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use common::api::{AliasEvent, AsOf, ModelInfo, ModelRow, Page, State, VersionInfo};
@@ -46,8 +46,8 @@ pub struct Tagged<T> {
 
 /// A model as it is shown, written out.
 pub struct Written {
-    /// The settings that it was made with.
-    settings: Arc<Settings>,
+    /// The settings that it was made with. They hold secrets, which must not be kept because of this.
+    settings: Weak<Settings>,
     id: ModelId,
     /// Index of the entry that last changed the model.
     pub revision: u64,
@@ -172,16 +172,17 @@ impl Registry {
         let inner = &self.inner;
         let mut note = Note::event(Action::ModelRead, resolve::target(reference));
         inner.permit(caller, Permission::ModelRead, &note).await?;
-        let settings = inner.settings();
+        let settings = Arc::downgrade(&inner.settings());
         let question = (reference.clone(), Sight::of(caller, Permission::ModelRead));
-        let kept = inner.shown.get(&question).filter(|kept| Arc::ptr_eq(&kept.settings, &settings));
+        let kept = inner.shown.get(&question).filter(|kept| Weak::ptr_eq(&kept.settings, &settings));
         let written = match kept {
             Some(written) => Ok(written),
             None => {
                 let work = |records: &dyn Records| describe(inner, records, reference, None, &question.1);
                 inner.read_noted(work).await.map(|((found, _step), basis)| {
                     let Tagged { value, revision } = found;
-                    let octets = Bytes::from(write(&value));
+                    // Without what its buffer had in reserve.
+                    let octets = Bytes::from(write(&value).into_boxed_slice());
                     let written = Arc::new(Written { settings, id: value.model.id, revision, octets });
                     if let Some(basis) = basis.filter(|_| written.octets.len() <= WRITTEN_OCTETS_MAX) {
                         inner.shown.keep(question, Arc::clone(&written), basis);

@@ -6,7 +6,7 @@
 //! (`resolve.rs`), so that no model is reached without being asked about. A model outside one's view is answered like one
 //! that isn't there.
 //!
-//! Grants are read with the session on every request, so a change of them holds from the next one on, on every daemon; what
+//! Grants are asked about with the session on every request, so a change of them holds from the next one on, on every daemon; what
 //! takes long asks again when it is committed (`as_now`).
 
 use std::sync::Arc;

@@ -285,7 +285,7 @@ impl Registry {
             if grants.is_some() && note.action == Action::UserUpdate {
                 note.action = Action::UserGrants;
             }
-            // Grants are read on every request: sessions need not end for them.
+            // Grants are asked about on every request: sessions need not end for them.
             let changed = user.role != before.role || user.disabled != before.disabled;
             Ok(Changed { ends: if changed { Ends::Sessions } else { Ends::Nothing }, grants, resets_factor: false })
         })

@@ -3,7 +3,8 @@
 //!
 //! Without it, a second registry with the same prefix would take the first one's blobs for what a crash left behind. Two that
 //! start at the same moment are told apart by the store, which lets one of them make the object; where it knows no conditions
-//! (`If-None-Match`), by reading it again: after it was written, every few seconds, and before anything is removed. The
+//! (`If-None-Match`), or the object is there and names nobody yet, by reading it again: after it was written, from time to time,
+//! and before anything is removed. The
 //! object is also what tells a blob that is missing from a bucket that is.
 
 use std::io;

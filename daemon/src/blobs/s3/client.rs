@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the first octet of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// For one try of a request, its body included: a part of the largest size at half a MiB a second.
-const TRY_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const TRY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Tries of a request, the first included.
 const TRIES: u32 = 4;
 /// Before the second try, at most; it doubles with each.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
+use super::client::TRY_TIMEOUT;
 use super::failure::{Failure, Kind};
 use super::{Checksums, Store, record_of, removal};
 use crate::blobs::BlobError;
@@ -208,13 +209,15 @@ impl Upload<'_> {
 
     /// Sends the parts, and gives what the store said of each.
     ///
-    /// None is on its way any more afterwards, whatever went wrong: a part that arrives after its upload was aborted stays in
-    /// the store and is paid for (S3, `AbortMultipartUpload`).
+    /// Afterwards none is on its way any more, as far as can be known within [`TRY_TIMEOUT`]: a part that arrives after its
+    /// upload was aborted stays in the store and is paid for (S3, `AbortMultipartUpload`).
     fn send_parts(&self, id: &str, part_bytes: u64) -> Result<Vec<CompletedPart>, BlobError> {
         let mut under_way = JoinSet::new();
         let sent = self.send_each_part(id, part_bytes, &mut under_way);
         if sent.is_err() {
-            self.store.block_on(async { while under_way.join_next().await.is_some() {} });
+            let ended = async { while under_way.join_next().await.is_some() {} };
+            // Those that take longer are given up with the set.
+            let _in_time = self.store.block_on(async { tokio::time::timeout(TRY_TIMEOUT, ended).await });
         }
         sent
     }

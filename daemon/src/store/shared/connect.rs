@@ -82,10 +82,16 @@ pub(super) async fn answered_within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, SharedError> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|error| SharedError::of(&error)),
-        Err(_elapsed) => Err(SharedError::Unreachable(format!("no answer within {} s", limit.as_secs()))),
-    }
+    within(limit, async { answer.await.map_err(|error| SharedError::of(&error)) }).await
+}
+
+/// What several answers come to, all of them within so long.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, SharedError>>,
+) -> Result<T, SharedError> {
+    let unanswered = |_elapsed| SharedError::Unreachable(format!("no answer within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, work).await.map_err(unanswered)?
 }
 
 /// The servers of an address, and what was seen of them. Clones share that.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{Servers, answered, answered_within, connect};
+use super::connect::{Servers, answered, answered_within, connect, within};
 use super::copy::LOCK_DAEMONS;
 use super::schema::LOCK_CLASS;
 use super::{Head, Peer, SharedError};
@@ -158,6 +158,7 @@ impl Thread {
                 hint = hint => {
                     if hint.is_none() {
                         self.session = None;
+                        self.upkeeps.store(false, Ordering::Relaxed);
                     }
                     None
                 }
@@ -241,7 +242,9 @@ impl Thread {
                     return Ok(head);
                 }
                 Err(error) => {
+                    // The locks went with the session; somebody else may have them.
                     self.session = None;
+                    self.upkeeps.store(false, Ordering::Relaxed);
                     if is_new {
                         return Err(error);
                     }
@@ -314,6 +317,10 @@ impl Session {
     async fn open(servers: &Servers) -> Result<Self, SharedError> {
         let (hint, hints) = mpsc::channel(1);
         let client = connect(servers, Some(hint)).await?.client;
+        within(REFRESH_TIMEOUT, Self::begin(client, hints)).await
+    }
+
+    async fn begin(client: Client, hints: mpsc::Receiver<()>) -> Result<Self, SharedError> {
         // What is said here is said again and again, so it is not worth waiting for a standby, which may be gone: then nobody
         // would follow any more.
         answered(client.batch_execute("SET synchronous_commit = off; LISTEN mreg")).await?;

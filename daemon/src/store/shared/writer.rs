@@ -12,7 +12,9 @@ use common::audit::Hash;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{ANSWER_TIMEOUT, Connected, Lineage, Servers, answered, connect};
+use super::connect::{
+    ANSWER_TIMEOUT, CONNECT_TIMEOUT, Connected, Lineage, Servers, answered, answered_within, connect,
+};
 use super::{FETCH_ENTRIES_MAX, FETCH_OCTETS_MAX, Head, SharedError, schema};
 use crate::config::database::SharedDatabase;
 use crate::store::journal::Record;
@@ -386,7 +388,7 @@ impl Session {
                 tokio::join!(client.prepare(HEAD), client.prepare(LOCK), client.prepare(WRITE), client.prepare(FETCH));
             Ok((head?, lock?, write?, fetch?))
         };
-        let (head, lock, write, fetch) = answered(prepared).await?;
+        let (head, lock, write, fetch) = answered_within(CONNECT_TIMEOUT, prepared).await?;
         Ok(Self { client, lineage, head, lock, write, fetch })
     }
 }
