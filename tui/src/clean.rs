@@ -108,6 +108,26 @@ pub fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
+/// Clean text in at most `columns` columns; what was taken out of its middle is marked by `~`. More is kept of the end.
+pub fn cut_inside(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let front = cut(text, columns / 2);
+    let room = columns.saturating_sub(width(&front));
+    let mut kept: Vec<&str> = Vec::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true).rev() {
+        used += grapheme.width();
+        if used > room {
+            break;
+        }
+        kept.push(grapheme);
+    }
+    kept.reverse();
+    front + &kept.concat()
+}
+
 /// Clean text in lines of at most `columns` columns (2 at least), broken at blanks; a word too long for a line is broken
 /// between graphemes.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
@@ -142,7 +162,7 @@ mod tests {
 
     use unicode_segmentation::UnicodeSegmentation as _;
 
-    use super::{clean, cut, is_spelled_out, to_ascii, width, wrap};
+    use super::{clean, cut, cut_inside, is_spelled_out, to_ascii, width, wrap};
 
     #[test]
     fn spelled_out() {
@@ -166,6 +186,8 @@ mod tests {
     fn cuts_and_wraps() {
         assert_eq!((cut("abcdef", 4).as_str(), cut("abcd", 4).as_str(), cut("abc", 0).as_str()), ("abc~", "abcd", ""));
         assert_eq!(cut("日本語", 4), "日~");
+        assert_eq!((cut_inside("abcdefgh", 6).as_str(), cut_inside("abcdef", 6).as_str()), ("ab~fgh", "abcdef"));
+        assert_eq!((cut_inside("日本語日本語", 7).as_str(), cut_inside("abc", 1).as_str()), ("日~本語", "c"));
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("", 10), [""]);
@@ -179,6 +201,7 @@ mod tests {
             prop_assert!(!shown.chars().any(|c| c.is_control() || is_spelled_out(c)));
             prop_assert_eq!(&clean(&shown), &shown);
             prop_assert!(width(&cut(&shown, columns)) <= columns);
+            prop_assert!(width(&cut_inside(&shown, columns)) <= columns);
             prop_assert!(to_ascii(&shown).is_ascii());
             // A cluster of letters is not taken apart, however wide it is.
             let widest = shown.graphemes(true).map(width).max().unwrap_or(0);

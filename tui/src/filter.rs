@@ -160,6 +160,11 @@ fn is_target(wanted: &str, entry: &Value) -> bool {
     about("id") == wanted || audit::name_then(entry).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
 }
 
+/// A tag as the daemon takes it: people write `key=value`, as tags are shown, or `key:value`.
+fn tag(text: &str) -> String {
+    if text.contains(':') { text.to_owned() } else { text.replacen('=', ":", 1) }
+}
+
 /// A query for models from text such as `router alias:prod tag:lang:de state:deleted`; words without a field are looked for
 /// in name and description, one after the other as they stand.
 ///
@@ -174,12 +179,13 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             let is_known = match field {
                 "state" => STATES.iter().any(|state| state.as_str() == value),
                 "verdict" => VERDICTS.contains(&value),
-                "tag" => value.contains(':'),
+                "tag" => value.contains([':', '=']),
                 _ => true,
             };
             if !is_known {
                 return Err(format!("-{field}:{value}: there is none; {field}: alone says what there is"));
             }
+            let value = if field == "tag" { tag(value) } else { value.to_owned() };
             query.not.push(format!("{field}:{value}"));
             continue;
         }
@@ -206,11 +212,11 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             }
             "verdict" if VERDICTS.contains(&value) => &mut query.verdict,
             "verdict" => return Err(format!("verdict:{value}: a verdict is one of {}", VERDICTS.join(", "))),
-            "tag" if value.contains(':') => {
-                query.tags.push(value.to_owned());
+            "tag" if value.contains([':', '=']) => {
+                query.tags.push(tag(value));
                 continue;
             }
-            "tag" => return Err(format!("tag:{value}: is written tag:key:value")),
+            "tag" => return Err(format!("tag:{value}: is written tag:key=value")),
             "state" => {
                 let state = STATES.into_iter().find(|state| state.as_str() == value);
                 query.state = Some(state.ok_or_else(|| {
@@ -469,13 +475,13 @@ mod tests {
 
     #[test]
     fn models() {
-        let query = model_query("intent router alias:prod tag:lang:de tag:a:b state:deleted").unwrap();
+        let query = model_query("intent router alias:prod tag:lang:de tag:a=b=c state:deleted").unwrap();
         assert_eq!(
             (query.q.as_str(), query.alias.as_str(), query.state),
             ("intent router", "prod", Some(State::Deleted))
         );
-        assert_eq!(query.tags, ["lang:de", "a:b"]);
-        let query = model_query("-tag:lang:de -state:deprecated x-y -z verdict:malicious dtype:BF16").unwrap();
+        assert_eq!(query.tags, ["lang:de", "a:b=c"]);
+        let query = model_query("-tag:lang=de -state:deprecated x-y -z verdict:malicious dtype:BF16").unwrap();
         assert_eq!(query.not, ["tag:lang:de", "state:deprecated"]);
         assert_eq!(
             (query.q.as_str(), query.verdict.as_str(), query.dtypes),
@@ -484,7 +490,7 @@ mod tests {
         for (text, why) in [
             ("alais:prod", "did you mean alias?"),
             ("state:gone", "quarantined"),
-            ("tag:x", "tag:key:value"),
+            ("tag:x", "tag:key=value"),
             ("format:", "needs a value"),
             ("alias:a alias:b", "twice"),
             ("-state:gone", "there is none"),

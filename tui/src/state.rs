@@ -306,6 +306,8 @@ pub enum PromptKind {
     Note,
     /// The version to go to in the model that is open.
     Version,
+    /// The id of the log's key, as it is known by another way.
+    Trust,
 }
 
 /// A question that a line answers.

@@ -78,6 +78,14 @@ pub fn rfc3339(wall_seconds: i64) -> String {
     Timestamp::from_second(wall_seconds).map_or_else(|_beyond| "-".to_owned(), |time| time.to_string())
 }
 
+/// `2026-07-22T12:03Z` of a time in full in UTC; what is no such time as it is.
+pub fn minute(text: &str) -> String {
+    match (text.get(..16), text.ends_with('Z'), seconds(text)) {
+        (Some(minute), true, Some(_)) => format!("{minute}Z"),
+        _ => text.to_owned(),
+    }
+}
+
 /// How long ago: a time of day below one minute, then whole minutes, hours, days; the date from 100 days on. Text that
 /// is no time is shown as it is.
 pub fn age(text: &str, now: Now) -> String {

@@ -53,6 +53,8 @@ pub(crate) use tokens::refusal_to_make;
 const INFO_MS: u64 = 4_000;
 /// How long a warning does.
 const WARNING_MS: u64 = 8_000;
+/// How long a remark has been read, in milliseconds: the next key takes it away then.
+const READ_MS: u64 = 1_500;
 /// How long typing rests before a filter is sent.
 const TYPING_MS: u64 = 150;
 /// How long a digit may turn out to be the beginning of a count.
@@ -248,10 +250,16 @@ fn is_away(error: &ClientError) -> bool {
 pub(crate) fn sentence(error: &ClientError) -> String {
     match error {
         ClientError::Problem { problem, retry_after_seconds } => {
-            let after = retry_after_seconds.map(|seconds| format!(", again in {seconds} s")).unwrap_or_default();
+            let after = retry_after_seconds.map(|seconds| format!("in {seconds} s"));
+            let after = after.filter(|after| !problem.detail.contains(after));
+            let after = after.map(|after| format!(", again {after}")).unwrap_or_default();
             let id = problem.instance.rsplit(':').next().unwrap_or_default();
             let fields: String = problem.errors.iter().map(|field| format!("; {}: {}", field.loc, field.msg)).collect();
-            format!("{}: {}{fields}{after} ({} {id})", problem.title, problem.detail, problem.status)
+            // A detail that begins with the title says all of it.
+            let head = problem.detail.get(..problem.title.len());
+            let says_it = head.is_some_and(|head| head.eq_ignore_ascii_case(&problem.title));
+            let title = if says_it { String::new() } else { format!("{}: ", problem.title) };
+            format!("{title}{}{fields}{after} ({} {id})", problem.detail, problem.status)
         }
         ClientError::Address(_)
         | ClientError::Offline { .. }
@@ -267,7 +275,10 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if !matches!((key.code, key.ctrl), (Code::Char('q'), false) | (Code::Char('c'), true)) {
         state.changes.leaving = false;
     }
-    if state.message.as_ref().is_some_and(|message| message.level == Level::Error) {
+    // What was wrong is gone with the next key, and so is a remark on a key before that was there to be read; what was done stays.
+    let is_result = state.changes.is_told(state.now.ms);
+    let is_read = |message: &Note| !is_result && state.now.ms.saturating_sub(message.at.ms) >= READ_MS;
+    if state.message.as_ref().is_some_and(|message| message.level == Level::Error || is_read(message)) {
         state.message = None;
     }
     match (key.code, key.ctrl) {
@@ -391,6 +402,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         out.push(Action::TimerSet { id: TimerId::Page, after_ms: REST_MS });
     }
     match command {
+        Command::Go(screen) if screen == state.screen => to_list(state, out),
         Command::Go(screen) => go(state, screen, out),
         Command::LastScreen => go(state, state.last_screen, out),
         Command::ColumnsRight => state.sideways = state.sideways.saturating_add(1),
@@ -409,6 +421,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         Command::Daemons => daemons::open(state),
         Command::CopyName => copy::name(state, out),
         Command::CopyJson => copy::json(state, out),
+        Command::CopyDigest => copy::digest(state, out),
         Command::Repaint => out.push(Action::Repaint),
         Command::Suspend => out.push(Action::Suspend),
         Command::Refresh => refresh(state, out),
@@ -520,6 +533,18 @@ fn go(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
         state.behind.push(state.screen);
         state.forward.clear();
         show(state, screen, out);
+    }
+}
+
+/// Out of what is looked at closer, to the list of the screen.
+fn to_list(state: &mut State, out: &mut Vec<Action>) {
+    match state.screen {
+        Screen::Models => models::leave(state, out),
+        Screen::Audit => state.audit.detail = None,
+        Screen::Queue => state.queue.detail = None,
+        Screen::Quarantine => state.quarantine.detail = None,
+        Screen::Users => state.users.detail = None,
+        Screen::Health => {}
     }
 }
 

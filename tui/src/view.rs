@@ -43,8 +43,11 @@ const OLD_MS: u64 = 60_000;
 const ROLE_COLUMNS: usize = 7;
 /// Columns of the screen from which on the role is in the header.
 const ROLE_FROM: u16 = 72;
-/// Columns that the daemon's name has in the header before the names of the screens are shortened.
-const DAEMON_COLUMNS_MIN: usize = 14;
+/// Columns that the daemon's name has in the header before the names of the screens are shortened: an address with its port.
+const DAEMON_COLUMNS_MIN: usize = 21;
+
+/// Rows that a message takes at most, its own among them.
+const MESSAGE_ROWS_MAX: usize = 3;
 
 /// In place of rows that are not here yet.
 const GOES_ON: &str = "...";
@@ -549,6 +552,7 @@ fn filter_words(filter: &str) -> String {
 fn of_total<R: Row>(list: &Window<R>) -> String {
     let total = list.total().map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
     match list.ordinal() {
+        _ if list.is_empty() && list.is_loaded() => "0".to_owned(),
         _ if list.is_empty() => String::new(),
         Some(place) => format!("{}{total}", grouped(place)),
         None => total.trim_start().to_owned(),
@@ -608,6 +612,7 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Check => "check entries (all, 100-199, 100-): ",
             PromptKind::Note => "note: ",
             PromptKind::Version => "go to version (7, or an alias): ",
+            PromptKind::Trust => "the key, or its id, as you got it by another way: ",
         };
         let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
         let room = area.right().saturating_sub(x + 1);
@@ -629,7 +634,24 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             Level::Warning => ("", Tone::Warn),
             Level::Error => ("error: ", Tone::Bad),
         };
-        pen.put(area.x + 1, area.y, area.width.saturating_sub(1), &format!("{sign}{}", note.text), tone);
+        let room = area.width.saturating_sub(1);
+        let text = format!("{sign}{}", note.text);
+        // Of what was done, its index and its request go where there is no room; what is wrong is said whole.
+        let text = if note.level == Level::Info { whole_items(&text, room.into(), "") } else { text };
+        let mut lines = crate::clean::wrap(&clean(&text), room.into());
+        let most = MESSAGE_ROWS_MAX.min(usize::from(area.y.saturating_sub(areas.body.y)) + 1);
+        if lines.len() > most {
+            let rest = lines.drain(most - 1..).collect::<Vec<_>>().join(" ");
+            lines.push(rest);
+        }
+        let rows = u16::try_from(lines.len()).unwrap_or(1).max(1);
+        let over = Rect { y: (area.y + 1).saturating_sub(rows), height: rows, ..area };
+        if rows > 1 {
+            pen.blank(over);
+        }
+        for (y, line) in (over.top()..over.bottom()).zip(&lines) {
+            pen.put(area.x + 1, y, room, line, tone);
+        }
     } else if areas.class == Class::Narrow && state.who.is_some() {
         let (left, right) = status_texts(state);
         // The header has the screen's name already.
@@ -726,7 +748,12 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     } else if let Some(dialog) = &state.dialog {
         let texts: &[&str] = match dialog {
-            Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Esc leave"],
+            Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Tab next", "Esc leave"],
+            Dialog::Confirm(confirm)
+                if confirm.reason.is_some() && confirm.tier == crate::state::deeds::Tier::Named =>
+            {
+                &["Enter do it", "Tab back to the reason", "Esc leave"]
+            }
             Dialog::Confirm(confirm) if confirm.tier == crate::state::deeds::Tier::Named => {
                 &["Enter do it", "Esc leave"]
             }

@@ -498,6 +498,9 @@ impl Change {
                     _ => None,
                 }
             }
+            (Deed::Edit { description: None, tags: Some(tags) }, Base::Model(info)) if *tags == info.model.tags => {
+                is("tagged so")
+            }
             (Deed::Role(role), Base::User(user)) if user.role == *role => is(role.as_str()),
             (Deed::Grants(grants), Base::User(user)) if user.grants == *grants => is("so"),
             (Deed::Lock(true), Base::User(user)) if user.disabled => is("locked"),

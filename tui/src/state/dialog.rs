@@ -29,6 +29,33 @@ pub enum Dialog {
     Tokens(Box<Tokens>),
 }
 
+/// Tags that are put on many models, and those that are taken from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagging {
+    /// Put, whatever the key had before.
+    pub put: BTreeMap<String, String>,
+    /// Keys whose tags are taken away.
+    pub take: Vec<String>,
+}
+
+impl Tagging {
+    /// The tags of a model afterwards.
+    pub fn of(&self, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut tags = tags.clone();
+        tags.retain(|key, _| !self.take.contains(key));
+        tags.extend(self.put.clone());
+        tags
+    }
+
+    /// `Put team=nlp. Take away draft.`
+    pub fn words(&self) -> String {
+        let put: Vec<String> = self.put.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let said = [("Put", put.join(", ")), ("Take away", self.take.join(", "))];
+        let said = said.iter().filter(|(_, what)| !what.is_empty());
+        said.map(|(word, what)| format!("{word} {what}.")).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// One thing of a question.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -57,6 +84,8 @@ pub struct Confirm {
     pub reason: Option<Line>,
     /// Whether the reason is being typed.
     pub at_reason: bool,
+    /// What is done to the tags of each, whichever those are.
+    pub tagging: Option<Tagging>,
     /// Which subjects are being read.
     pub reading: BTreeMap<RequestId, usize>,
     /// Keys count after a frame with a higher number than this was written.
@@ -108,6 +137,11 @@ pub enum Purpose {
         /// What it was when the form was filled; none until it is read.
         base: Option<Seen>,
     },
+    /// Tags of the marked models.
+    Tags {
+        /// Their ids and names.
+        models: Vec<(String, String)>,
+    },
     /// An alias of a model.
     Alias {
         /// The model's id.
@@ -141,8 +175,12 @@ pub struct Field {
     pub label: &'static str,
     /// What is typed.
     pub line: Line,
-    /// What may be typed, where it is one of few; Tab goes through them at the end of the line.
+    /// What may be typed, where it is one of few; Up and Down go through them.
     pub choices: Vec<String>,
+    /// Whether nothing else than one of them may be.
+    pub is_closed: bool,
+    /// What stands there is a proposal that nobody touched: the first character typed takes its place.
+    pub is_proposed: bool,
 }
 
 /// A form.

@@ -51,6 +51,8 @@ pub struct HealthScreen {
     pub pending_ready: Option<RequestId>,
     /// Why the newest reading failed.
     pub failed: Option<String>,
+    /// The counts have changed, and are read soon.
+    pub is_soon: bool,
     /// Scrolled by so many lines.
     pub scroll: usize,
     /// Only lines of the daemon's diagnostics with this in them.

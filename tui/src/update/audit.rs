@@ -54,7 +54,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::Mark, _) => mark(state, out),
         (Command::MarkRange, _) => mark_range(state, out),
         (Command::MarkAll, _) => {
-            let all = state.audit.marks.is_empty();
+            let all = !state.audit.marks.all;
             state.audit.marks = Marks { all, ..Marks::default() };
             if all {
                 say(state, Level::Info, "marked: all that match, however many come; * again: none", out);
@@ -78,6 +78,15 @@ pub(super) fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
     pause(state);
     if state.audit.list.select(&index.to_string()) {
         return;
+    }
+    // With a filter the entry itself may not be in the list: where what is around it is held, the next one is gone to.
+    let list = &state.audit.list;
+    let reaches = list.rows().any(|line| line.index <= index) || list.shows_first();
+    let holds = list.begins_at_start() && reaches;
+    let next = list.rows().map(|line| line.index).filter(|held| *held >= index).min().map(|next| next.to_string());
+    if let (false, true, Some(next)) = (state.audit.filter.is_empty(), holds, next) {
+        state.audit.list.select(&next);
+        return say(state, Level::Info, format!("entry {next} is the first of these that is not before {index}"), out);
     }
     let behind = if state.audit.filter.is_empty() { u64::from(PAGE_ROWS) / 2 } else { 0 };
     restart(state, Cursor::Below(index.saturating_add(1 + behind)), out);
@@ -236,6 +245,11 @@ pub(super) fn take(state: &mut State, page: Page<Line>, out: &mut Vec<Action>) {
     let goal = state.audit.goal.take();
     // The log is read onward only.
     let page = Page { prev_cursor: None, ..page };
+    if page.items.is_empty() && page.next_cursor.is_none() && goal.is_some() && !state.audit.filter.is_empty() {
+        // None is as old: those there are are newer.
+        restart(state, Cursor::Start, out);
+        return say(state, Level::Warning, "no entry that matches is as old: these are newer", out);
+    }
     if is_slice && page.items.is_empty() {
         state.audit.list.forget();
         state.audit.list.begin_at_start();

@@ -8,7 +8,6 @@ use common::api::VersionInfo;
 use super::{confirm, course, form, jobs, login, tail};
 use crate::action::{Action, Rows};
 use crate::export::{Format, Kind};
-use crate::keymap::Command;
 use crate::state::State;
 use crate::state::deeds::Change;
 
@@ -35,7 +34,7 @@ pub fn upload(state: &mut State, path: &str, name: &str) -> Result<Vec<Action>, 
 /// A sentence on why not.
 pub fn download(state: &mut State, version: &VersionInfo, file: Option<&str>) -> Result<Vec<Action>, String> {
     let mut out = Vec::new();
-    jobs::download_of(state, version, file, &mut out)?;
+    jobs::download_of(state, version, file, None, &mut out)?;
     Ok(out)
 }
 
@@ -74,7 +73,7 @@ pub fn acknowledge(state: &mut State, reason: &str) -> Result<Vec<Action>, Strin
 /// Trusts the log's key, which was compared by another way.
 pub fn trust_key(state: &mut State) -> Vec<Action> {
     let mut out = Vec::new();
-    tail::command(state, Command::TrustKey, &mut out);
+    tail::trust(state, &mut out);
     out
 }
 

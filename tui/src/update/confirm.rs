@@ -11,12 +11,22 @@ use crate::action::{Action, Call, RequestId};
 use crate::clean::clean;
 use crate::edit::Line;
 use crate::event::{Code, Key};
-use crate::state::deeds::{BULK_ASKED, Base, Change, Tier};
-use crate::state::dialog::{Confirm, Dialog, Subject};
+use crate::state::deeds::{BULK_ASKED, Base, Change, Deed, Object, Tier};
+use crate::state::dialog::{Confirm, Dialog, Subject, Tagging};
 use crate::state::{Level, State};
 
 /// Things read at once before a question about many.
 const READ_AT_ONCE: usize = 3;
+
+/// Asks before tags are put on these models and taken from them; which tags each has then is known when it is read.
+pub(super) fn open_tagging(state: &mut State, models: Vec<(String, String)>, tagging: Tagging, out: &mut Vec<Action>) {
+    let nothing = Deed::Edit { description: None, tags: None };
+    let change = |(id, name)| Change::new(Object::Model { id, name }, nothing.clone());
+    open(state, models.into_iter().map(change).collect(), out);
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+        confirm.tagging = Some(tagging);
+    }
+}
 
 /// Asks before these changes. All are the same deed.
 pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action>) {
@@ -52,6 +62,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
         typed: Line::new(""),
         reason,
         at_reason,
+        tagging: None,
         reading: BTreeMap::new(),
         shown_after: state.drawn,
         said_after: state.drawn,
@@ -98,6 +109,10 @@ pub(super) fn looked(
     let subject = &mut confirm.subjects[place];
     match result {
         Ok(reply) => {
+            if let (Some(tagging), Base::Model(info)) = (&confirm.tagging, &reply.body) {
+                let tags = tagging.of(&info.model.tags);
+                subject.change.deed = Deed::Edit { description: None, tags: Some(tags) };
+            }
             subject.trouble = subject.change.not_now(&reply.body);
             subject.base = Some((reply.body.clone(), reply.etag.clone()));
         }
@@ -136,6 +151,10 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             confirm.at_reason = !confirm.at_reason;
             return;
         }
+        (Code::Up | Code::Down, _) if confirm.reason.is_some() => {
+            confirm.at_reason = key.code == Code::Up;
+            return;
+        }
         _ => {}
     }
     if confirm.at_reason
@@ -154,7 +173,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Tier::Free | Tier::Asked => match (key.code, key.ctrl) {
             (Code::Char('y'), false) => go(state, out),
             (Code::Char('n' | 'q'), false) => close(state, out),
-            _ => confirm.note = Some("y does it, Esc leaves".to_owned()),
+            _ => confirm.note = Some(format!("{key} does nothing here")),
         },
         Tier::Named => match key.code {
             // The true text is compared, not what is shown of it.

@@ -1,6 +1,7 @@
 //! What `y` and `Y` copy: the name or id of what is selected, and all of it as JSON. The true text is copied, which may not
 //! be what is shown.
 
+use common::api::Artifact;
 use serde::Serialize;
 
 use super::say;
@@ -9,6 +10,7 @@ use crate::state::quarantine::name_of;
 use crate::state::{Level, Screen, State};
 use crate::terminal::clipboard;
 use crate::time::counted;
+use crate::window::Row;
 
 pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
     let text = match state.screen {
@@ -29,6 +31,31 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
         }
         text => copy(state, text, out),
     }
+}
+
+/// The digest of what is selected: of a single file alone, of several a line each, as `sha256sum` has them.
+pub(super) fn digest(state: &mut State, out: &mut Vec<Action>) {
+    let of_files = |files: &[Artifact]| match files {
+        [] => None,
+        [only] => Some(only.digest.to_string()),
+        all => Some(all.iter().map(|file| format!("{}  {}\n", file.digest, file.path)).collect()),
+    };
+    let text = match state.screen {
+        Screen::Models => {
+            let selected = state.models.open.as_ref().and_then(|open| open.versions.selected());
+            selected.and_then(|version| of_files(&version.artifacts))
+        }
+        Screen::Queue => {
+            state.queue.list.selected().and_then(|item| item.digest.as_ref()).map(std::string::ToString::to_string)
+        }
+        Screen::Quarantine => {
+            let key = state.quarantine.list.selected().map(Row::key);
+            let reading = state.quarantine.reading.as_ref().filter(|reading| Some(&reading.key) == key.as_ref());
+            reading.and_then(|reading| reading.info.as_ref()).and_then(|info| of_files(&info.artifacts))
+        }
+        Screen::Audit | Screen::Users | Screen::Health => None,
+    };
+    copy(state, text, out);
 }
 
 pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {

@@ -363,7 +363,7 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
             let text = match failures.len() {
                 0 => format!("{word}{verb}: {done} of {} done{undo}", items.len()),
                 _ => format!(
-                    "{word}{verb}: {done} of {} done, {failed} failed ({} lists them): {}",
+                    "{word}{verb}: {done} of {} done, {failed} failed ({} lists them){undo}: {}",
                     items.len(),
                     state.key_or("J", "jobs"),
                     failures.iter().take(FAILURES_NAMED).cloned().collect::<Vec<_>>().join("; ")
@@ -380,7 +380,7 @@ fn request_of(state: &State) -> String {
     let id = state.changes.result.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let id = id.as_ref().and_then(|value| value.get("request_id")).and_then(serde_json::Value::as_str);
     // The whole id is in the message list, and Y copies it.
-    id.map_or(String::new(), |id| format!(", request {}", id.chars().take(8).collect::<String>()))
+    id.map_or(String::new(), |id| format!("   request {}", id.chars().take(8).collect::<String>()))
 }
 
 /// What is shown of the things that were changed is read again.

@@ -25,7 +25,14 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 }
                 (Code::Char('y'), false) => say(state, Level::Warning, "it was copied already", out),
                 // Enter may be the end of something typed before.
-                (Code::Esc, _) => state.dialog = None,
+                (Code::Esc, _) => {
+                    let of_token = once.is_token.then(|| once.user.clone());
+                    state.dialog = None;
+                    // Back among the tokens, where it was asked for.
+                    if let Some(user) = of_token.filter(|_| !state.settings.bare) {
+                        tokens::open(state, user, out);
+                    }
+                }
                 _ => say(state, Level::Info, "Esc closes it; it is not shown again", out),
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::api::ModelRow;
 use common::grant::{GRANTS_MAX, Grant};
 use common::name::{Alias, UserName, Version};
 use common::role::Role;
@@ -13,7 +14,7 @@ use crate::acts::grants_of;
 use crate::edit::Line;
 use crate::event::{Code, Key};
 use crate::state::deeds::{Base, Change, Deed, Object};
-use crate::state::dialog::{Dialog, Field, Form, Purpose};
+use crate::state::dialog::{Dialog, Field, Form, Purpose, Tagging};
 use crate::state::tokens::wanted;
 use crate::state::{Level, State};
 use crate::time::age;
@@ -22,13 +23,26 @@ use crate::time::age;
 const REST_MS: u64 = 150;
 /// Most octets of a description that is edited here (rest-api.md: 16 384).
 const DESCRIPTION_OCTETS_MAX: usize = 16 * 1024;
+/// Names of aliases that are offered.
+const ALIASES_OFFERED: usize = 8;
 /// Empty lines for more grants.
 const GRANT_LINES: usize = 3;
 /// Most octets of all tags in a line.
 const TAGS_OCTETS_MAX: usize = 24 * 1024;
 
 fn field(label: &'static str, line: Line) -> Field {
-    Field { label, line, choices: Vec::new() }
+    Field { label, line, choices: Vec::new(), is_closed: false, is_proposed: false }
+}
+
+/// A field with a proposal in it.
+fn proposal(label: &'static str, text: &str) -> Field {
+    Field { is_proposed: !text.is_empty(), ..field(label, Line::new(text)) }
+}
+
+/// A field for a role.
+fn role_field(now: Role) -> Field {
+    let choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
+    Field { choices, is_closed: true, ..proposal("Role", now.as_str()) }
 }
 
 fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
@@ -69,13 +83,47 @@ pub(super) fn edit(state: &mut State, id: String, name: String, out: &mut Vec<Ac
     }
 }
 
+/// Tags of the marked models: which are put on all of them, and which are taken away.
+pub(super) fn tag_all(state: &mut State, models: Vec<(String, String)>) {
+    let long = || Line::long("", TAGS_OCTETS_MAX);
+    show(state, Purpose::Tags { models }, vec![field("Put", long()), field("Take away", long())]);
+    if let Some(form) = form(state) {
+        form.notes = vec![
+            "Put: key=value, key=value. Take away: key, key.".to_owned(),
+            "Other tags stay as they are, and so do descriptions.".to_owned(),
+        ];
+    }
+}
+
 /// An alias of a model; the version is filled in.
 pub(super) fn alias(state: &mut State, id: String, name: String, version: Option<Version>) {
     let version = version.map(|version| format!("v{version}")).unwrap_or_default();
-    let mut fields = vec![field("Alias", Line::new("prod")), field("Version", Line::new(&version))];
-    fields[0].choices = vec!["prod".to_owned(), "stage".to_owned()];
+    let choices = alias_names(state, &id);
+    let first = choices.first().cloned().unwrap_or_default();
+    let fields = vec![Field { choices, ..proposal("Alias", &first) }, proposal("Version", &version)];
     show(state, Purpose::Alias { id, name }, fields);
     tell_alias(state);
+}
+
+/// Names that an alias of a model may well have: those it has, those that most have, and those of other models in the list.
+pub(super) fn alias_names(state: &State, id: &str) -> Vec<String> {
+    let of = |row: &ModelRow| row.aliases.iter().map(|held| held.alias.to_string()).collect::<Vec<_>>();
+    let own = row_of(state, id).map(of).unwrap_or_default();
+    let others = state.models.list.rows().flat_map(of);
+    let mut names = vec!["prod".to_owned()];
+    for name in own.into_iter().chain(["stage".to_owned()]).chain(others) {
+        if names.len() < ALIASES_OFFERED && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What is known of a model by its id.
+fn row_of<'a>(state: &'a State, id: &str) -> Option<&'a ModelRow> {
+    let of_open = state.models.open.as_ref().and_then(|open| open.info.as_ref()).map(|info| &info.model);
+    let row = of_open.filter(|row| row.id.to_string() == *id);
+    row.or_else(|| state.models.list.rows().find(|row| row.id.to_string() == *id))
 }
 
 /// Where the alias points, as far as that is known: asking would be an entry of the log, so it is asked for by a key only.
@@ -83,10 +131,7 @@ fn tell_alias(state: &mut State) {
     let Some(Dialog::Form(form)) = &state.dialog else { return };
     let Purpose::Alias { id, .. } = &form.purpose else { return };
     let alias = form.fields[0].line.text().trim().to_owned();
-    let of_open = state.models.open.as_ref().and_then(|open| open.info.as_ref()).map(|info| &info.model);
-    let row = of_open.filter(|row| row.id.to_string() == *id);
-    let row = row.or_else(|| state.models.list.rows().find(|row| row.id.to_string() == *id));
-    let now = row.map(|row| match row.aliases.iter().find(|held| held.alias.as_str() == alias) {
+    let now = row_of(state, id).map(|row| match row.aliases.iter().find(|held| held.alias.as_str() == alias) {
         Some(held) => format!("{alias} points at v{} now.", held.version),
         None if alias.is_empty() => "Which alias?".to_owned(),
         None => format!("There is no alias {alias} yet."),
@@ -101,9 +146,7 @@ fn tell_alias(state: &mut State) {
 
 /// The role of a user.
 pub(super) fn role(state: &mut State, name: String, now: Role) {
-    let mut fields = vec![field("Role", Line::new(now.as_str()))];
-    fields[0].choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
-    show(state, Purpose::Role { name }, fields);
+    show(state, Purpose::Role { name }, vec![role_field(now)]);
 }
 
 /// A new API token of a user.
@@ -112,7 +155,7 @@ pub(super) fn add_token(state: &mut State, user: String) {
         field("Label", Line::new("")),
         field("Permissions", Line::new("")),
         field("Models", Line::new("")),
-        field("Lives for", Line::new("90d")),
+        proposal("Lives for", "90d"),
     ];
     show(state, Purpose::AddToken { user }, fields);
     if let Some(form) = form(state) {
@@ -141,9 +184,7 @@ pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
 
 /// A new user.
 pub(super) fn add_user(state: &mut State) {
-    let mut fields = vec![field("Name", Line::new("")), field("Role", Line::new(Role::Viewer.as_str()))];
-    fields[1].choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
-    show(state, Purpose::AddUser, fields);
+    show(state, Purpose::AddUser, vec![field("Name", Line::new("")), role_field(Role::Viewer)]);
     if let Some(form) = form(state) {
         form.notes = vec!["They get a one-time password, shown here once.".to_owned()];
     }
@@ -279,10 +320,18 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 form.at = if key.code == Code::Down { (at + 1) % count } else { (at + count - 1) % count };
                 return;
             }
+            field.is_proposed = false;
             let typed = field.line.text().trim().to_owned();
+            // Of few that may be, the first that begins so.
+            let begun = field.choices.iter().find(|choice| choice.starts_with(&typed) && **choice != typed).cloned();
+            if let Some(begun) = begun.filter(|_| field.is_closed && !typed.is_empty()) {
+                field.line.set(&begun);
+                form.dirty = true;
+                return;
+            }
             let place = field.choices.iter().position(|choice| *choice == typed).unwrap_or_else(|| {
                 // What was typed is one of them from now on: nothing is lost by looking at the others.
-                if typed.is_empty() {
+                if typed.is_empty() || field.is_closed {
                     return usize::MAX;
                 }
                 field.choices.insert(0, typed);
@@ -301,10 +350,20 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 out.push(Action::TimerSet { id: TimerId::Typing, after_ms: REST_MS });
             }
         }
-        (Code::Enter, _) if form.at + 1 < count => form.at += 1,
-        (Code::Enter, _) => submit(state, out),
+        (Code::Enter, _) => {
+            complete(&mut form.fields[form.at]);
+            if form.at + 1 < count {
+                form.at += 1;
+            } else {
+                submit(state, out);
+            }
+        }
         _ => {
             let at = form.at;
+            let is_letter = matches!(key.code, Code::Char(_)) && !key.ctrl;
+            if std::mem::take(&mut form.fields[at].is_proposed) && is_letter {
+                form.fields[at].line.clear();
+            }
             if form.fields[at].line.key(key) {
                 form.dirty = true;
                 if at == 0 {
@@ -315,9 +374,22 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
 }
 
+/// The beginning of one choice alone is that choice, where nothing else may be.
+fn complete(field: &mut Field) {
+    let typed = field.line.text().trim().to_owned();
+    let mut begun = field.choices.iter().filter(|choice| choice.starts_with(&typed));
+    if let (true, Some(only), None) = (field.is_closed && !typed.is_empty(), begun.next(), begun.next()) {
+        let only = only.clone();
+        field.line.set(&only);
+    }
+}
+
 pub(super) fn paste(state: &mut State, text: &str) {
     if let Some(form) = form(state) {
         let at = form.at;
+        if std::mem::take(&mut form.fields[at].is_proposed) {
+            form.fields[at].line.clear();
+        }
         form.fields[at].line.insert(text);
         form.dirty = true;
     }
@@ -346,6 +418,21 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             }
             let change = Change::new(Object::Model { id, name }, Deed::Edit { description, tags });
             course::begin(state, vec![(change, Some((base, etag)), None)], false, out);
+        }
+        Purpose::Tags { models } => {
+            let put = match tags(&texts[0]) {
+                Ok(put) => put,
+                Err(why) => return wrong(form, 0, why),
+            };
+            let take: Vec<String> =
+                texts[1].split([',', ' ']).filter(|key| !key.is_empty()).map(str::to_owned).collect();
+            if put.is_empty() && take.is_empty() {
+                return wrong(form, 0, "there is nothing to put on them or to take away".to_owned());
+            }
+            if let Some(both) = take.iter().find(|key| put.contains_key(*key)) {
+                return wrong(form, 1, format!("{both} can't be put and taken away"));
+            }
+            confirm::open_tagging(state, models, Tagging { put, take }, out);
         }
         Purpose::Alias { id, name } => {
             let alias: Alias = match texts[0].trim().parse() {

@@ -20,6 +20,9 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
     if field(&entry, &["outcome"]) != "ok" || state.fresh.was_own(held.index) {
         return;
     }
+    if matches!(kind, Kind::Item | Kind::Model { holds: true }) {
+        super::health::soon(state, out);
+    }
     let target = field(&entry, &["target", "id"]);
     let version = field(&entry, &["target", "version"]);
     match kind {

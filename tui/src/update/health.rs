@@ -12,6 +12,9 @@ use crate::state::health::{COUNTS_MS, POLL_MS, Verdict};
 use crate::state::{Level, Screen, State};
 use crate::time::time_of_day;
 
+/// How long counts that have changed are not read anew, in milliseconds.
+const SOON_MS: u64 = 10_000;
+
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     if command == Command::OpenSubject {
         return open_subject(state, out);
@@ -36,7 +39,13 @@ fn open_subject(state: &mut State, out: &mut Vec<Action>) {
     };
     match refusal(state.who.as_ref(), screen.permission()) {
         Some(why) => say(state, Level::Warning, why, out),
-        None => go(state, screen, out),
+        None => {
+            if screen == Screen::Quarantine {
+                // What is worst there is what waits.
+                super::quarantine::list_those(state, false, out);
+            }
+            go(state, screen, out);
+        }
     }
 }
 
@@ -110,9 +119,19 @@ pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<
     }
 }
 
-fn again(state: &State, out: &mut Vec<Action>) {
+fn again(state: &mut State, out: &mut Vec<Action>) {
+    state.health.is_soon = false;
     let after_ms = if state.screen == Screen::Health { POLL_MS } else { COUNTS_MS };
     out.push(Action::TimerSet { id: TimerId::Health, after_ms });
+}
+
+/// What the counts in the header are of has changed: they are read soon, however much changes meanwhile.
+pub(super) fn soon(state: &mut State, out: &mut Vec<Action>) {
+    let is_near = state.health.as_of.is_some_and(|at| state.now.ms.saturating_sub(at.ms) >= COUNTS_MS - SOON_MS);
+    if state.screen != Screen::Health && !state.health.is_soon && !is_near && state.health.as_of.is_some() {
+        state.health.is_soon = true;
+        out.push(Action::TimerSet { id: TimerId::Health, after_ms: SOON_MS });
+    }
 }
 
 /// The counts in the header are read once at the beginning, whatever is on the screen.

@@ -142,7 +142,14 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
             job.outcome = Some(outcome.clone());
             let is_upload = title.starts_with("upload");
             match outcome {
-                Ok(text) => say(state, Level::Info, format!("{title}: {text}"), out),
+                // What came of it names what it is of; the list of jobs has both.
+                Ok(text) => {
+                    let told = match title.split_once(' ') {
+                        Some((word @ ("upload" | "download" | "export"), _)) => format!("{word} done: {text}"),
+                        _ => format!("{title}: {text}"),
+                    };
+                    say(state, Level::Info, told, out);
+                }
                 Err(why) => say(state, Level::Error, format!("{title}: {why}"), out),
             }
             if is_upload && state.models.list.is_loaded() && state.screen == Screen::Models {
@@ -306,11 +313,16 @@ pub(super) fn upload(state: &mut State, path: &str, name: &str, out: &mut Vec<Ac
     begin(state, format!("upload of {path} as {name}"), true, job, out).map(drop)
 }
 
-/// `download [FILE]`, of the selected version.
-pub(super) fn download(state: &mut State, file: Option<&str>, out: &mut Vec<Action>) -> Result<(), String> {
+/// `download [FILE [AS]]`, of the selected version.
+pub(super) fn download(
+    state: &mut State,
+    file: Option<&str>,
+    target: Option<&str>,
+    out: &mut Vec<Action>,
+) -> Result<(), String> {
     let open = state.models.open.as_ref().ok_or("open a model and select a version first")?;
     let version = open.versions.selected().ok_or("select a version first")?.clone();
-    download_of(state, &version, file, out)
+    download_of(state, &version, file, target, out)
 }
 
 /// `download`, of any version.
@@ -318,6 +330,7 @@ pub(super) fn download_of(
     state: &mut State,
     version: &VersionInfo,
     file: Option<&str>,
+    target: Option<&str>,
     out: &mut Vec<Action>,
 ) -> Result<(), String> {
     let artifact = match (file, version.artifacts.as_slice()) {
@@ -332,7 +345,7 @@ pub(super) fn download_of(
             .ok_or_else(|| format!("no file {file} in v{}", version.version))?,
     };
     // Its last segment: what others call a file leads to no other folder.
-    let target = artifact.path.file_name().to_owned();
+    let target = target.unwrap_or(artifact.path.file_name()).to_owned();
     let title = format!("download of {} v{} {}", version.name, version.version, artifact.path);
     let job = Job::Download {
         reference: version.id.to_string(),

@@ -55,10 +55,12 @@ pub(super) fn range(state: &mut State, out: &mut Vec<Action>) {
     state.models.last_mark = here;
 }
 
-/// Marks all that match the filter, or none where something is marked.
+/// Marks all that match the filter, or none where as many are marked already.
 pub(super) fn all(state: &mut State, out: &mut Vec<Action>) {
     let waiting = state.models.marking.take();
-    if waiting.is_some() || !state.models.marks.is_empty() {
+    let marked = state.models.marks.len() as u64;
+    let is_all = marked > 0 && state.models.list.total().is_none_or(|total| marked >= total);
+    if waiting.is_some() || is_all {
         cancel(state, waiting, out);
         state.models.marks.clear();
         return;

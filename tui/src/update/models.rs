@@ -20,6 +20,10 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::Delete => return ask_before(state, &Deed::Delete, out),
         Command::Restore => return ask_before(state, &Deed::Restore, out),
         Command::Deprecate => return ask_before(state, &Deed::Deprecate { reason: String::new() }, out),
+        Command::Edit if state.models.open.is_none() && !state.models.marks.is_empty() => {
+            let models = state.models.marks.iter().map(|(id, name)| (id.clone(), name.clone())).collect();
+            return form::tag_all(state, models);
+        }
         Command::Edit => {
             if let Some((id, name)) = model_here(state) {
                 form::edit(state, id, name, out);
@@ -35,6 +39,14 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 None => state.models.list.selected().and_then(|row| row.latest_version),
             };
             if let Some((id, name)) = model_here(state) {
+                if state.models.open.is_none() && !state.models.marks.is_empty() {
+                    say(
+                        state,
+                        Level::Warning,
+                        format!("an alias is of one model: this is {name}, not those marked"),
+                        out,
+                    );
+                }
                 form::alias(state, id, name, version);
             }
             return;

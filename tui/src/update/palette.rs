@@ -382,7 +382,10 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
     match (verb.word, before.len()) {
         ("alias", 0) | ("open", 0) => choices(names(state, asked), verb.word == "open", "model"),
         ("alias", 1) => choices(versions(state, before[0]), false, "version"),
-        ("alias", 2) => choices(vec!["prod".into(), "stage".into()], true, verb.help),
+        ("alias", 2) => {
+            let id = super::models::id_of(state, before[0]).map(|(id, _)| id).unwrap_or_default();
+            choices(super::form::alias_names(state, &id), true, verb.help)
+        }
         ("set", 0) => choices(SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect(), false, "setting"),
         ("set", 1) => {
             let values = SETTINGS.iter().find(|(name, _)| *name == before[0]).map(|(_, values)| *values);
@@ -615,8 +618,8 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             super::jobs::upload(state, path, name, out)?;
             close(state, out);
         }
-        ("download", [] | [_]) => {
-            super::jobs::download(state, words.first().copied(), out)?;
+        ("download", [] | [_] | [_, _]) => {
+            super::jobs::download(state, words.first().copied(), words.get(1).copied(), out)?;
             close(state, out);
         }
         ("logout", []) => {

@@ -55,17 +55,22 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             let override_block = state.quarantine.blocked;
             ask_before(state, Deed::Release { reason: String::new(), override_block }, out);
         }
-        Command::Blocked => {
-            let waiting = state.quarantine.list.forget();
-            cancel(state, waiting, out);
-            state.quarantine.blocked = !state.quarantine.blocked;
-            state.quarantine.detail = None;
-            state.quarantine.list = Window::new(false);
-        }
+        Command::Blocked => list_those(state, !state.quarantine.blocked, out),
         Command::First => restart(state, false, out),
         Command::Last if count.is_none() => restart(state, true, out),
         Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
         _ => {}
+    }
+}
+
+/// Lists those that are blocked for good, or those that wait.
+pub(super) fn list_those(state: &mut State, blocked: bool, out: &mut Vec<Action>) {
+    state.quarantine.detail = None;
+    if state.quarantine.blocked != blocked {
+        let waiting = state.quarantine.list.forget();
+        cancel(state, waiting, out);
+        state.quarantine.blocked = blocked;
+        state.quarantine.list = Window::new(false);
     }
 }
 

@@ -142,6 +142,8 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
     }
     state.log.epoch += 1;
     state.log.tail.link = Link::Closed;
+    // Whether the log may be read is a matter of who comes next.
+    state.log.trust.off = false;
     out.push(Action::TailClose);
     out.push(Action::TimerDrop(TimerId::Tail));
     out.push(Action::TimerDrop(TimerId::Pages));
@@ -685,17 +687,35 @@ pub(super) fn command(state: &mut State, command: Command, out: &mut Vec<Action>
             state.prompt = prompt(PromptKind::Acknowledge);
         }
         Command::Acknowledge => say(state, Level::Info, "there is nothing to acknowledge", out),
-        Command::TrustKey => {
-            let mut wants = Vec::new();
-            if state.log.trust.confirm(&mut wants) {
-                save(state, true, out);
-                say(state, Level::Info, "the log's key is trusted from now on", out);
-            } else {
-                say(state, Level::Info, "the log's key is trusted already, or not known yet", out);
-            }
-        }
+        Command::TrustKey if state.log.trust.is_confirmed() || state.log.trust.keys().is_empty() => trust(state, out),
+        Command::TrustKey => state.prompt = prompt(PromptKind::Trust),
         _ => {}
     }
+}
+
+/// The log's key is trusted from now on.
+pub(super) fn trust(state: &mut State, out: &mut Vec<Action>) {
+    let mut wants = Vec::new();
+    if state.log.trust.confirm(&mut wants) {
+        save(state, true, out);
+        say(state, Level::Info, "the log's key is trusted from now on", out);
+    } else {
+        say(state, Level::Info, "the log's key is trusted already, or not known yet", out);
+    }
+}
+
+/// The same, if what was typed is the key: whoever has not compared it can't say it by a key pressed in passing.
+fn trust_this(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("type the eight digits that its owner told you, or the whole key; Esc leaves".to_owned());
+    }
+    let is_it =
+        |key: &common::audit::Verifier| key.id().to_string().eq_ignore_ascii_case(text) || key.to_string() == text;
+    if !state.log.trust.keys().iter().any(is_it) {
+        return Err("that is NOT the key this log is signed with: take it to whoever answers for the log".to_owned());
+    }
+    trust(state, out);
+    Ok(())
 }
 
 /// Keys of the verification panel and the alarm; false for those that all overlays know.
@@ -724,6 +744,7 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 PromptKind::Check => range(&text).and_then(|range| check(state, range, out)),
                 PromptKind::Note => super::quarantine::add_note(state, &text, out),
                 PromptKind::Version => super::models::find_version(state, &text),
+                PromptKind::Trust => trust_this(state, &text, out),
             };
             match (result, &mut state.prompt) {
                 (Ok(()), _) => state.prompt = None,

@@ -93,6 +93,8 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.users.filter != text {
+        // Whoever was found stays selected, if the list has them.
+        state.users.goal = state.users.list.selected().map(|user| user.username.to_string());
         state.users.filter = text;
         state.fresh.users.clear();
         state.users.detail = None;

@@ -4,20 +4,21 @@ use common::name::ModelId;
 use serde_json::Value;
 
 use super::{say_empty, why_empty};
+use crate::clean::{clean, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 pub(super) use crate::state::audit::Line as Entry;
 use crate::state::audit::{Mark, field};
 use crate::tail::Link;
-use crate::time::{Way, age, counted, rfc3339, seconds};
+use crate::time::{Now, Way, age, counted, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, NAMING, fixed, flexible, marked, number};
 
 const COLUMNS: [Column; 6] = [
     number("INDEX", 9, 0),
-    fixed("TIME", 8, 2),
-    fixed("ACTOR", 10, 3),
-    fixed("ACTION", 17, 1),
+    fixed("TIME", 11, 2),
+    fixed("ACTOR", 9, 3),
+    fixed("ACTION", 16, 1),
     flexible(NAMING, 12, 4),
     fixed("RESULT", 6, 1),
 ];
@@ -174,7 +175,10 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     } else {
         (format!("nothing verified yet, {pending} pending"), Tone::Warn)
     };
-    (left, Some(right))
+    // The filter says what the list is; how far it is verified, the badge says as well.
+    let taken = width(&clean(&left)) + width(&right.0) + 4;
+    let gives_way = !screen.filter.is_empty() && right.1 == Tone::Plain && taken > state.size.width.into();
+    (left, Some(right).filter(|_| !gives_way))
 }
 
 fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
@@ -202,7 +206,7 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
     } else if date {
         time.chars().take(19).map(|letter| if letter == 'T' { ' ' } else { letter }).collect()
     } else {
-        time.chars().skip(11).take(8).collect()
+        short(&time, now)
     };
     let tone = if line.outcome() == "ok" { Tone::Plain } else { Tone::Bad };
     vec![
@@ -213,6 +217,16 @@ fn cells(state: &State, line: &Entry, date: bool) -> Vec<(String, Tone)> {
         (subject(line, name_of(state, line)), Tone::Plain),
         (line.outcome().to_owned(), tone),
     ]
+}
+
+/// `12:02:20` of today, `07-21 12:02` of any other day: a list may go over many, and nothing else in a row tells them apart.
+fn short(time: &str, now: Now) -> String {
+    let part = |range: std::ops::Range<usize>| time.get(range).unwrap_or_default();
+    if part(0..10) == now.date(now.seconds) {
+        part(11..19).to_owned()
+    } else {
+        format!("{} {}", part(5..10), part(11..16)).trim().to_owned()
+    }
 }
 
 /// The name of what an entry is about: the one it had then, where the entry says it, else the present one.
@@ -335,7 +349,17 @@ mod tests {
     use common::api::AuditRow;
     use serde_json::{Value, json};
 
-    use super::{Entry, subject};
+    use super::{Entry, short, subject};
+    use crate::time::{Now, seconds};
+
+    /// Of another day the date is told, and of any day no more than there is room for.
+    #[test]
+    fn times_of_other_days() {
+        let now = Now { seconds: seconds("2026-07-22T23:30:00Z").unwrap(), offset_seconds: 3_600 };
+        assert_eq!(short("2026-07-23T00:29:59.114Z", now), "00:29:59", "it is tomorrow already where this is read");
+        assert_eq!(short("2026-07-22T12:02:20.114Z", now), "07-22 12:02");
+        assert_eq!((short("", now).as_str(), short("2026-07-2é", now).as_str()), ("", ""));
+    }
 
     /// A model is told by its name and a version by its number, where the entry has a name; all else with what it is.
     #[test]

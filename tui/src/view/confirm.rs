@@ -113,6 +113,9 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
             if let Some(trouble) = &only.trouble {
                 say(trouble, Tone::Warn);
             } else {
+                if let Some(tagging) = &confirm.tagging {
+                    say(&tagging.words(), Tone::Plain);
+                }
                 for line in only.change.consequences(only.base.as_ref().map(|(base, _)| base)) {
                     say(&line, Tone::Plain);
                 }
@@ -125,6 +128,9 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
             let Some(first) = many.first() else { return };
             let count = confirm.count();
             say(&format!("{} {count} {}s", capital(&first.change.verb()), first.change.object.kind()), Tone::Bold);
+            if let Some(tagging) = &confirm.tagging {
+                say(&tagging.words(), Tone::Plain);
+            }
             let names: Vec<String> = many
                 .iter()
                 .filter(|subject| subject.trouble.is_none())

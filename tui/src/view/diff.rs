@@ -91,8 +91,13 @@ fn paint_row(pen: &mut Pen<'_>, area: Rect, y: u16, columns: &Columns, row: &Dif
     }
 }
 
-/// Long values that begin alike are shown from shortly before where they differ.
+/// Long values that begin alike are shown from shortly before where they differ; digests without what all of them begin with.
 fn from_difference(values: &[String; 2], room: usize) -> [String; 2] {
+    const SHA256: &str = "sha256:";
+    if values.iter().all(|value| value.starts_with(SHA256)) && values.iter().any(|value| value.len() > room) {
+        let bare = values.each_ref().map(|value| value[SHA256.len()..].to_owned());
+        return from_difference(&bare, room);
+    }
     let alike = values[0].chars().zip(values[1].chars()).take_while(|(left, right)| left == right).count();
     let is_long = values.iter().any(|value| width(&clean(value)) > room);
     let skipped = alike.saturating_sub(BEFORE_DIFFERENCE);

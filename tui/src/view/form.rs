@@ -6,6 +6,7 @@ use super::{centred, text_window};
 use crate::clean::{clean, wrap};
 use crate::layout::Areas;
 use crate::state::dialog::{Form, Purpose};
+use crate::time::counted;
 use crate::view::pen::{Pen, Tone};
 
 /// Columns of the frame, where there is room.
@@ -36,6 +37,8 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
         let room = inside.right().saturating_sub(x + 1);
         let before = if place == form.at { field.line.before_cursor() } else { "" };
         let (shown, column) = text_window(field.line.text(), before, room);
+        // What the next letter takes the place of.
+        let tone = if place == form.at && field.is_proposed { Tone::Current } else { tone };
         pen.put(x, y, room, &shown, tone);
         if place == form.at {
             cursor = Some(Position { x: x + column.min(room), y });
@@ -51,14 +54,16 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
         y += 1;
     }
     let notes = form.notes.iter().flat_map(|note| wrap(&clean(note), wide.into()));
-    let last = inside.bottom().saturating_sub(1);
+    // What is wrong is whole, where what helps leaves it the room.
+    let error = form.error.as_ref().filter(|_| inside.height > fields || fields > 2);
+    let error = error.map(|error| wrap(&clean(error), wide.into())).unwrap_or_default();
+    let rows = u16::try_from(error.len()).unwrap_or(u16::MAX).clamp(1, inside.bottom().saturating_sub(y).max(1));
+    let last = inside.bottom().saturating_sub(rows);
     for (y, line) in (y..last).zip(notes) {
         pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
     }
-    if let Some(error) = &form.error
-        && (inside.height > fields || fields > 2)
-    {
-        pen.put(inside.x + 1, last, wide, error, Tone::Bad);
+    for (y, line) in (last..inside.bottom()).zip(&error) {
+        pen.put(inside.x + 1, y, wide, line, Tone::Bad);
     }
     cursor
 }
@@ -66,6 +71,7 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
 fn title(form: &Form) -> String {
     match &form.purpose {
         Purpose::Edit { name, .. } => format!("edit {name}"),
+        Purpose::Tags { models } => format!("tags of {}", counted(models.len() as u64, "marked model")),
         Purpose::Alias { name, .. } => format!("point an alias of {name}"),
         Purpose::AddUser => "add a user".to_owned(),
         Purpose::AddToken { user } => format!("make an API token of {user}"),

@@ -36,7 +36,11 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         lines.extend(log);
         lines.truncate(room);
         let more = u16::try_from(lines.len()).unwrap_or(0);
-        let inside = pen.frame(centred(whole, 62, 10 + more + u16::from(form.code.is_some())), "log in");
+        let columns = usize::from(62_u16.min(whole.width).saturating_sub(4));
+        let why =
+            form.reason.as_ref().map_or(0, |reason| crate::clean::wrap(&crate::clean::clean(reason), columns).len());
+        let why = u16::try_from(why.saturating_sub(1)).unwrap_or(0);
+        let inside = pen.frame(centred(whole, 62, 10 + more + why + u16::from(form.code.is_some())), "log in");
         let mut at = inside.y;
         pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
         for (line, tone) in lines {
@@ -110,8 +114,9 @@ fn enrol(form: &Enrol, whole: Rect, pen: &mut Pen<'_>) -> Option<Position> {
             say(pen, uri.expose(), Tone::Plain);
         }
         EnrolStage::Done(codes) => {
-            say(pen, "It is on. Keep these recovery codes, they are shown this once; each is good", Tone::Dim);
-            say(pen, "for one sign-in without the authenticator:", Tone::Dim);
+            let what = "It is on. Keep these recovery codes, they are shown this once; each is good for one sign-in \
+                        without the authenticator:";
+            say(pen, what, Tone::Dim);
             for pair in codes.chunks(2) {
                 let pair: Vec<&str> = pair.iter().map(Secret::expose).collect();
                 say(pen, &pair.join("    "), Tone::Bold);

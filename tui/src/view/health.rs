@@ -187,8 +187,13 @@ fn diagnostics(state: &State, room: usize, text: &mut Text) {
             _ => Tone::Plain,
         };
         let said = format!("{:5} ", clean(&line.level));
-        let rest = room.saturating_sub(width(&at) + 1 + width(&said));
-        text.pieces(vec![(format!("{at} "), Tone::Dim), (said, tone), (cut(&clean(&line.text), rest), Tone::Plain)]);
+        // Whole: what is looked for is often at its end.
+        let left = width(&at) + 1 + width(&said);
+        let mut lead = vec![(format!("{at} "), Tone::Dim), (said, tone)];
+        for piece in wrap(&clean(&line.text), room.saturating_sub(left)) {
+            lead.push((piece, Tone::Plain));
+            text.pieces(std::mem::replace(&mut lead, vec![(" ".repeat(left), Tone::Plain)]));
+        }
     }
 }
 

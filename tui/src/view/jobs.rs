@@ -79,12 +79,17 @@ fn headline(run: &Run, now: Now) -> String {
         [only] => only.change.object.name(),
         many => format!("{} things", many.len()),
     };
-    let state = if run.is_over() { "over" } else { "runs" };
-    format!(
-        " {}  {undo}{verb} {what}: {} of {} done, {} failed, {state}",
-        now.time_of_day(run.began.wall_seconds),
-        run.done(),
-        run.items.len(),
-        run.failed()
-    )
+    let time = now.time_of_day(run.began.wall_seconds);
+    let (done, all, failed) = (run.done(), run.items.len(), run.failed());
+    // A single one needs no numbers, and what is over says so by what came of it.
+    let mut came = match (all, done, failed) {
+        (1, 1, _) => "done".to_owned(),
+        (1, _, 1) => "failed".to_owned(),
+        (_, _, 0) => format!("{done} of {all} done"),
+        _ => format!("{done} of {all} done, {failed} failed"),
+    };
+    if !run.is_over() {
+        came += ", runs";
+    }
+    format!(" {time}  {undo}{verb} {what}: {came}")
 }

@@ -3,6 +3,7 @@
 use common::api::{ModelInfo, ModelRow, State as VersionState, VersionInfo};
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
+use crate::clean::cut;
 use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
@@ -22,6 +23,8 @@ const MODELS: [Column; 7] = [
     number("UPDATED", 10, 2),
 ];
 
+/// Columns of the aliases of each of them.
+const ALIASES_SHOWN: usize = 10;
 /// Versions that the pane beside the list names.
 const VERSIONS_SHOWN: usize = 5;
 
@@ -49,7 +52,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
                 (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
             };
             let left = format!(
-                "Models {}   {}   sort: {} {direction}{marked}",
+                "Models {}{marked}   {}   sort: {} {direction}",
                 of_total(list),
                 filter_words(&shown(&state.models.filter)),
                 SORTS[state.models.sort].1
@@ -253,7 +256,8 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
             text.head("VERSIONS");
             for version in info.newest_versions.iter().take(VERSIONS_SHOWN) {
                 let aliases: Vec<&str> = version.aliases.iter().map(common::name::Alias::as_str).collect();
-                let aliases = if aliases.is_empty() { "-".to_owned() } else { aliases.join(",") };
+                // Columns stay columns, whoever has many: the version itself has all of them.
+                let aliases = if aliases.is_empty() { "-".to_owned() } else { cut(&aliases.join(","), ALIASES_SHOWN) };
                 let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
                 let day: String = version.created_at.chars().take(10).collect();
                 let (word, tone) = state_cell(version.state);
@@ -261,7 +265,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
                 text.pieces(vec![
                     (
                         format!(
-                            "v{:<5} {aliases:<10} {day} {:>9}  {}",
+                            "v{:<5} {aliases:<ALIASES_SHOWN$} {day} {:>9}  {}",
                             version.version,
                             bytes(size),
                             version.created_by

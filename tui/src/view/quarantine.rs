@@ -304,7 +304,7 @@ fn review_head(item: &QuarantineItem, asked: Option<&ReviewInfo>, text: &mut Tex
 fn said(asked: Option<&ReviewInfo>, now: Now, text: &mut Text) {
     let Some(asked) = asked else { return };
     for approval in &asked.approvals {
-        let entry = grouped(approval.log_index);
+        let entry = approval.log_index;
         let head = format!("{} {} approved (entry {entry})", age(&approval.at, now), approval.by);
         text.words(0, &head, Tone::Warn);
         text.words(2, &approval.reason, Tone::Plain);
@@ -326,7 +326,7 @@ fn review(made: &Review, text: &mut Text) {
     if !over.is_empty() {
         text.words(2, &format!("over {}", over.join(", ")), Tone::Dim);
     }
-    text.words(2, &format!("entry {} of the audit log", grouped(made.log_index)), Tone::Dim);
+    text.words(2, &format!("entry {} of the audit log", made.log_index), Tone::Dim);
 }
 
 fn files(info: &VersionInfo, text: &mut Text) {

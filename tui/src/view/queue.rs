@@ -228,7 +228,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact("digest", &digest.to_string(), Tone::Plain);
     }
     if let Some(index) = item.log_index {
-        text.fact("entry", &format!("{} of the audit log", grouped(index)), Tone::Plain);
+        text.fact("entry", &format!("{index} of the audit log"), Tone::Plain);
     }
     text.fact("item", &item.id, Tone::Plain);
     text.head("HISTORY");

@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use crate::clean::width;
+use crate::clean::{clean, cut, cut_inside, width};
 use crate::layout::{Areas, Class};
 use crate::state::Highlight;
 use crate::state::fresh::Touched;
@@ -15,8 +15,8 @@ pub const TOUCHED: &str = "~";
 
 /// The column that has names of models, though they are not the identity of its rows.
 pub const NAMING: &str = "TARGET";
-/// In place of a namespace that there is no room for.
-const SHORTENED: &str = "~/";
+/// Columns of the least that is shown of a namespace: `~/`.
+const SHORTENED_COLUMNS: usize = 2;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
@@ -170,15 +170,20 @@ pub fn touched<R: Row>(
     }
 }
 
-/// A name too long for its column loses its namespace first: the end tells names apart. That it is cut is shown where there
-/// is room for it.
+/// A name too long for its column loses of its namespace first, and then of its middle: the end tells names apart. That it is cut
+/// is shown where there is room for it.
 fn shorten(text: &str, columns: u16, narrow: bool) -> String {
+    let (text, columns) = (clean(text), usize::from(columns));
+    if width(&text) <= columns {
+        return text;
+    }
     match text.split_once('/') {
-        Some((_, name)) if width(text) > columns.into() => {
-            let sign = if narrow || width(name) + width(SHORTENED) > columns.into() { "" } else { SHORTENED };
-            format!("{sign}{name}")
+        Some((_, name)) if narrow => cut_inside(name, columns),
+        Some((namespace, name)) if width(name) + SHORTENED_COLUMNS <= columns => {
+            format!("{}/{name}", cut(namespace, columns - width(name) - 1))
         }
-        _ => text.to_owned(),
+        Some((_, name)) => cut_inside(name, columns),
+        None => cut_inside(&text, columns),
     }
 }
 
@@ -189,10 +194,13 @@ mod tests {
     #[test]
     fn a_name_is_shortened_on_its_left() {
         assert_eq!(shorten("team-nlp/asr v2", 15, false), "team-nlp/asr v2");
-        assert_eq!(shorten("team-nlp/asr v2", 14, false), "~/asr v2");
+        assert_eq!(shorten("team-nlp/asr v2", 14, false), "team-n~/asr v2");
+        assert_eq!(shorten("team-nlp/asr v2", 8, false), "~/asr v2");
         assert_eq!(shorten("team-nlp/asr v2", 14, true), "asr v2");
         assert_eq!(shorten("team-nlp/asr v2", 7, false), "asr v2");
-        assert_eq!(shorten("no-namespace", 4, false), "no-namespace");
+        assert_eq!(shorten("team-nlp/intent-router v12", 14, false), "intent~ter v12");
+        assert_eq!(shorten("no-namespace", 8, false), "no-~pace");
+        assert_eq!(shorten("no-namespace", 0, false), "");
     }
 
     #[test]

@@ -15,15 +15,16 @@ use common::api::{ApiToken, ApiTokenState};
 const COLUMNS: u16 = 96;
 /// Rows of the frame that are no token.
 const OTHER_ROWS: u16 = 8;
-/// Sessions that are listed.
+/// Sessions that are listed at least.
 const SESSIONS_SHOWN: usize = 3;
 
 /// Paints them.
 pub(super) fn paint(state: &State, areas: &Areas, tokens: &Tokens, pen: &mut Pen<'_>) {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     let now = state.times();
-    let sessions = session_lines(tokens, now);
     let rows = tokens.rows.as_deref().unwrap_or_default();
+    let room = usize::from(whole.height.saturating_sub(OTHER_ROWS + 2)).saturating_sub(rows.len().max(1));
+    let sessions = session_lines(tokens, room.max(SESSIONS_SHOWN), now);
     let wanted = rows.len().max(1).saturating_add(sessions.len());
     let height = u16::try_from(wanted).unwrap_or(u16::MAX).saturating_add(OTHER_ROWS);
     let title = clean(&format!("API tokens of {}", tokens.user));
@@ -79,11 +80,14 @@ fn line(token: &ApiToken, now: Now) -> String {
     format!("{label:20} {id:16} {state:8} {ends:10} {used:9} {may}{}", names.unwrap_or_default())
 }
 
-fn session_lines(tokens: &Tokens, now: Now) -> Vec<String> {
+fn session_lines(tokens: &Tokens, room: usize, now: Now) -> Vec<String> {
     let Some(sessions) = &tokens.sessions else { return Vec::new() };
-    let mut lines = vec![format!("{} signed in", counted(sessions.len() as u64, "session"))];
-    lines.extend(sessions.iter().take(SESSIONS_SHOWN).map(|session| {
-        format!("  since {} {}, ends {}", clean(&session.since), age(&session.since, now), clean(&session.expires_at))
-    }));
+    let more = match sessions.len().saturating_sub(room) {
+        0 => String::new(),
+        more => format!(", {more} of them not shown"),
+    };
+    let mut lines = vec![format!("{} signed in{more}", counted(sessions.len() as u64, "session"))];
+    let words = |session| format!("  {}", clean(&super::users::session_words(session, now)));
+    lines.extend(sessions.iter().take(room).map(words));
     lines
 }

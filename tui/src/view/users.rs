@@ -1,6 +1,6 @@
 //! Screen 5: users, and what one of them may do.
 
-use common::api::{User, UserKind};
+use common::api::{SessionInfo, User, UserKind};
 use common::grant::{Effect, allowed_somewhere};
 use common::role::{Permission, Role};
 
@@ -8,7 +8,7 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::users::{SORTS, UserReading};
-use crate::time::{Now, age, grouped};
+use crate::time::{Now, age, grouped, minute};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -128,16 +128,21 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     text.lines()
 }
 
-/// `admin since 2026-01-10, given by alice (entry 8 812 004)`.
+/// `admin since 2026-01-10, given by alice (entry 8812004)`.
 fn role(user: &User, reading: Option<&UserReading>, now: Now) -> String {
     let given = reading.and_then(|reading| reading.info.as_ref()).and_then(|info| info.role_given.as_ref());
     match given {
         None => user.role.to_string(),
         Some(given) => {
             let since = crate::time::seconds(&given.at).map_or_else(|| given.at.clone(), |at| now.date(at));
-            format!("{} since {since}, given by {} (entry {})", user.role, given.by, grouped(given.log_index))
+            format!("{} since {since}, given by {} (entry {})", user.role, given.by, given.log_index)
         }
     }
+}
+
+/// Since when and until when, in a line.
+pub(super) fn session_words(session: &SessionInfo, now: Now) -> String {
+    format!("since {} ({}), ends {}", minute(&session.since), age(&session.since, now), minute(&session.expires_at))
 }
 
 fn sessions(user: &User, reading: Option<&UserReading>, now: Now, text: &mut Text) {
@@ -148,7 +153,7 @@ fn sessions(user: &User, reading: Option<&UserReading>, now: Now, text: &mut Tex
         (count, Some(info)) => {
             let mut label = "sessions";
             for session in info.live_sessions.iter().take(SESSIONS_SHOWN) {
-                let line = format!("since {} {}, ends {}", session.since, age(&session.since, now), session.expires_at);
+                let line = session_words(session, now);
                 text.fact(label, &line, Tone::Plain);
                 label = "";
             }

@@ -338,7 +338,7 @@ fn rolling_back() {
     console.press("<Down>");
     assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 1);
     // What was typed and taken back leaves it there; where typing rested at another alias, it can be asked for again.
-    console.press("<S-Tab>x<Backspace>").wait(1_000);
+    console.press("<S-Tab><End>x<Backspace>").wait(1_000);
     console.press("<Tab><C-u><Down><Down>");
     assert_eq!(console.count("GET /models/{id}/aliases/{alias}/history"), 1);
     console.press("<S-Tab>x").wait(1_000);

@@ -686,7 +686,8 @@ impl Registry {
         let below = below.unwrap_or(self.entries).min(self.entries);
         let above = query.after.map_or(0, |after| after + 1);
         let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
-        let items = (lowest..below).rev().map(|index| Line::try_from(self.entry(index)).unwrap()).collect();
+        let lines = (lowest..below).rev().map(|index| Line::try_from(self.entry(index)).unwrap());
+        let items = lines.filter(|line| query.actor.is_empty() || line.actor() == query.actor).collect();
         Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()), prev_cursor: None }
     }
 

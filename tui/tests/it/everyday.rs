@@ -231,3 +231,134 @@ fn tokens_and_locks() {
     console.press("D");
     assert!(message(&console).contains("the scope of the API token ci lacks model.delete"), "{}", message(&console));
 }
+
+/// What was sent to be done.
+fn deeds(console: &Console) -> Vec<tui::state::deeds::Deed> {
+    let deed = |call: &Call| match call {
+        Call::Change { change, .. } => Some(change.deed.clone()),
+        _ => None,
+    };
+    console.calls.iter().filter_map(deed).collect()
+}
+
+/// `e` with marks puts tags on all of them and takes tags away; what else they have stays. `p` says that it is about one.
+#[test]
+fn tags_of_many() {
+    use tui::state::deeds::Deed;
+    let mut console = at(80, 24, "<Space>j<Space>e");
+    assert!(console.shows("tags of 2 marked models"), "{}", console.screen());
+    console.press("<Enter><Enter>");
+    assert!(console.shows("there is nothing to put on them"), "{}", console.screen());
+    console.press("team=nlp<Tab>lang<Enter>");
+    assert!(console.shows("Edit 2 models") && console.shows("Put team=nlp. Take away lang."), "{}", console.screen());
+    console.press("y");
+    let tags = [("stage", "prod"), ("team", "nlp")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let edit = Deed::Edit { description: None, tags: Some(tags.into()) };
+    assert_eq!(deeds(&console), [edit.clone(), edit]);
+    let mut console = at(80, 24, "<Space>jp");
+    assert!(message(&console).contains("not those marked"), "{}", message(&console));
+    console.press("<Esc>");
+    // Nothing is changed where all is so already.
+    console.press("estage=prod<Enter><Enter>");
+    assert!(console.shows("already tagged so"), "{}", console.screen());
+}
+
+/// `*` marks the rest where some are marked, and none where all are.
+#[test]
+fn all_after_some() {
+    let mut console = at(80, 24, "<Space>j<Space>|*");
+    assert_eq!(console.state.models.marks.len(), 1_000);
+    console.press("*");
+    assert!(console.state.models.marks.is_empty());
+}
+
+/// What a form proposes gives way to the first letter; of a role its beginning is enough, and what is wrong is said whole.
+#[test]
+fn proposals() {
+    use tui::state::deeds::Deed;
+    let mut console = at(80, 24, "5|a");
+    console.press("vera<Enter>king<Enter>");
+    assert!(unwrapped(&console).contains("use viewer, contributor, auditor or admin"), "{}", console.screen());
+    console.press("<C-u>aud<Enter>");
+    assert_eq!(deeds(&console), [Deed::Register(Role::Auditor)]);
+    let mut console = at(80, 24, "5|ja");
+    console.press("vera<Enter>c<Down>");
+    assert!(console.shows("Role         contributor"), "{}", console.screen());
+    // An alias that the model has is one of those to choose from.
+    let mut console = at(80, 24, "p");
+    assert!(console.shows("prod, stage"), "{}", console.screen());
+    console.press("candidate<Enter>7<Enter>");
+    assert!(console.shows("Point candidate at v7"), "{}", console.screen());
+}
+
+/// `c` copies the digest: of a version with several files all, with their names.
+#[test]
+fn digests() {
+    let mut console = at(80, 24, "<Enter>|c");
+    let copied = match console.others.last() {
+        Some(Action::Copy(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    let lines: Vec<&str> = copied.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("sha256:"), "{copied}");
+    assert!(lines[1].ends_with("  config.json"), "{copied}");
+    console.press("3").wait(400).press("c");
+    assert!(
+        message(&console).contains("nothing to copy") || message(&console).contains("sha256:"),
+        "{}",
+        message(&console)
+    );
+}
+
+/// Whoever was found by a filter is still selected when it goes.
+#[test]
+fn found_and_selected() {
+    let mut console = at(80, 24, "5|/bob<Enter>");
+    let selected = |console: &Console| console.state.users.list.selected().map(|user| user.username.to_string());
+    assert_eq!(selected(&console).as_deref(), Some("bob"), "{}", console.screen());
+    console.press("<Esc>").wait(400);
+    assert!(console.state.users.filter.is_empty());
+    assert_eq!(selected(&console).as_deref(), Some("bob"), "{}", console.screen());
+}
+
+/// The number of the screen that is shown leads back to its list.
+#[test]
+fn to_the_list() {
+    let mut console = at(80, 24, "<Enter>|<Enter>|1");
+    assert!(console.state.models.open.is_none(), "{}", console.screen());
+    console.press("5").wait(400).press("<Enter>5").wait(400);
+    assert!(console.state.users.detail.is_none() && console.shows("LAST LOGIN"), "{}", console.screen());
+}
+
+/// What is wrong is said whole, over the last rows; of what is done, the request goes first where there is no room.
+#[test]
+fn long_messages() {
+    let why = "a reason that is much longer than a line of a terminal, and whose end is what helps: ask bob";
+    let mut console = at(80, 24, "");
+    console.feed(EventKind::Said(why.to_owned()));
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    console.press("j");
+    assert!(!unwrapped(&console).contains("ask bob"), "{}", console.screen());
+    let mut console = at(80, 24, "j|Dteam-nlp/ner-multi-998<Enter>");
+    let line = console.screen().lines().rev().nth(1).unwrap_or_default().to_owned();
+    assert!(line.contains("logged as 9001") && !line.contains('~'), "{line}");
+    console.press("J");
+    assert!(console.shows("delete team-nlp/ner-multi-998: done"), "{}", console.screen());
+}
+
+/// In a question with a reason the arrows go between its lines.
+#[test]
+fn between_reason_and_name() {
+    let mut console = at(80, 24, "4|j|A");
+    console.press("fin<Enter>team<Up>e<Down>-nlp/asr-large:50");
+    assert!(console.shows("Reason fine") && console.shows("name: team-nlp/asr-large:50"), "{}", console.screen());
+}
+
+/// With a filter a place that matches nothing leads to the next that does.
+#[test]
+fn going_to_a_place_with_a_filter() {
+    let console = at(80, 24, "2|/actor:alice<Enter>|9931G");
+    let selected = console.state.audit.list.selected().map(|line| line.index);
+    assert_eq!(selected, Some(9_935), "{}", console.screen());
+    assert!(message(&console).contains("9935 is the first of these"), "{}", message(&console));
+}

@@ -3,6 +3,7 @@
 use common::audit::{Action as Audited, Actor, Checkpoint, Ed25519Signer, Entry, Hash, Outcome, Signer as _, Target};
 use common::client::{ClientError, LogEvent};
 use common::problem::ProblemType;
+use common::role::Role;
 use tui::action::{Action, Answer, Call, Entries, Job, LogAnswer, LogCall};
 use tui::event::{EventKind, TailEvent};
 use tui::export::Form;
@@ -356,6 +357,68 @@ fn rows_that_others_changed() {
     console.feed(EventKind::Focus(true));
     assert_eq!(console.count("GET /models"), before + 1);
     assert!(signed(&console).is_empty(), "{}", console.screen());
+}
+
+/// What one who may not read the log is told holds for nobody who signs in after them.
+#[test]
+fn after_one_who_may_not_read_it() {
+    let mut console = Console::signed_in(80, 24, Registry { role: Role::Viewer, ..Registry::default() });
+    console.state.settings.log.live = true;
+    console.press("j");
+    assert!(console.state.log.trust.off && console.shows("  off "), "{}", console.screen());
+    console.press(":logout<Enter>");
+    assert!(!console.state.log.trust.off && console.state.who.is_none(), "{}", console.screen());
+}
+
+/// The log's key is trusted by whoever can say it, and not by a key pressed in passing.
+#[test]
+fn trusting_the_key() {
+    let signer = Ed25519Signer::from_seed(ORIGIN, &[1; 32]).unwrap();
+    let note = Checkpoint { origin: ORIGIN.into(), size: 8, root: Hash([9; 32]) }.sign(&[&signer]).unwrap();
+    let kept = tui::trust::Kept {
+        version: tui::trust::KEPT_VERSION,
+        address: "h".into(),
+        keys: vec![signer.verifier().to_string()],
+        confirmed: false,
+        note,
+        seen_at: 1,
+        alarm: None,
+        unsent: Vec::new(),
+        settled: Vec::new(),
+        full_check: None,
+    };
+    for typed in [signer.verifier().id().to_string().to_uppercase(), signer.verifier().to_string()] {
+        let mut console = audit();
+        console.state.log.trust = Trust::new("h", None, vec![], 0, Some(kept.clone()));
+        console.press("T");
+        assert!(!console.state.log.trust.is_confirmed(), "{}", console.screen());
+        console.press("<Enter>0badc0de<Enter>");
+        assert!(console.shows("NOT the key this log is signed with"), "{}", console.screen());
+        console.press("<C-u>").feed(EventKind::Paste(typed));
+        console.press("<Enter>");
+        assert!(console.state.log.trust.is_confirmed() && console.state.prompt.is_none(), "{}", console.screen());
+        console.press("T");
+        assert!(console.shows("trusted already"), "{}", console.screen());
+    }
+}
+
+/// What others upload is counted in the header soon, and once for many.
+#[test]
+fn counted_soon() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.wait(20_000);
+    let before = console.count("GET /status");
+    let events = (0..50).map(|index| LogEvent::Entry {
+        index,
+        leaf: entry(index, Audited::ModelUpload, "version", "01J3Z800000000000000000998", Some("53")),
+    });
+    let events = events.collect();
+    told(&mut console, TailEvent::News(events));
+    assert_eq!(console.count("GET /status"), before);
+    console.wait(10_000);
+    assert_eq!(console.count("GET /status"), before + 1);
+    console.wait(30_000);
+    assert_eq!(console.count("GET /status"), before + 1);
 }
 
 /// Before anybody signs in, the dialog says which key the log has, whether somebody compared it, and how far it was seen; or

@@ -139,7 +139,7 @@ fn users() {
     assert_eq!(console.count("GET /users/{name}"), 0);
     console.wait(400);
     assert_eq!(console.count("GET /users/{name}"), 1);
-    assert!(console.shows("given by alice (entry 8 812 004)") && console.shows("model.write (contributor, admin)"));
+    assert!(console.shows("given by alice (entry 8812004)") && console.shows("model.write (contributor, admin)"));
     assert!(console.shows("locked out from somewhere"), "{}", console.screen());
 }
 
