@@ -72,9 +72,10 @@ fn end(held: [Held; 2]) {
     }
 }
 
-/// A figure of `/metrics`.
+/// A figure of `/metrics`. A connection that gives way may not have ended yet.
 fn metric(client: &Client, name: &str) -> f64 {
-    let text = String::from_utf8(client.get("/metrics").expect(200).body).unwrap();
+    let answer = wait::until("a place to ask", || Some(client.get("/metrics")).filter(|answer| answer.status != 503));
+    let text = String::from_utf8(answer.expect(200).body).unwrap();
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).rsplit_once(' ').unwrap().1.parse().unwrap()
 }
