@@ -118,11 +118,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RegistryError> {
 /// RFC 9110 §11.2, with the underscore and friends of RFC 6750. By a table, as a token has hundreds of octets.
 fn is_token68(octet: u8) -> bool {
     const TABLE: [bool; 256] = {
-        let (mut table, mut octet) = ([false; 256], 0);
-        while octet < 128 {
-            let letter = octet as u8;
-            table[octet] =
-                letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        let (mut table, mut octet) = ([false; 256], 0_u8);
+        while octet.is_ascii() {
+            table[octet as usize] =
+                octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
             octet += 1;
         }
         table

@@ -252,7 +252,7 @@ pub(crate) async fn show(call: &Call, model: &str) -> Answer {
     let Showing { as_of } = body::query(call)?;
     let (registry, model) = (&call.shared.registry, params::model(model)?);
     let Some(as_of) = as_of else {
-        let done = registry.model_written(&call.caller, &model, |model| respond::json_octets(model)).await?;
+        let done = registry.model_written(&call.caller, &model, respond::json_octets).await?;
         let response = respond::json_text(StatusCode::OK, done.value.octets.clone());
         // What the reference selects is part of what is shown, and moves with aliases: they are changes of the model too.
         let response = respond::tagged(&call.head, response, respond::etag(done.value.revision));

@@ -8,9 +8,11 @@ use crate::store::basis::Basis;
 
 /// Answers to so many questions at most. Each has one place, which it loses to the next that has the same.
 pub(crate) struct Memo<K, V> {
-    places: Box<[Mutex<Option<Kept<K, V>>>]>,
+    places: Box<[Place<K, V>]>,
     hasher: RandomState,
 }
+
+type Place<K, V> = Mutex<Option<Kept<K, V>>>;
 
 struct Kept<K, V> {
     question: K,
@@ -24,7 +26,7 @@ impl<K: Hash + Eq, V> Memo<K, V> {
         Self { places: (0..places).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 
-    fn place(&self, question: &K) -> Option<&Mutex<Option<Kept<K, V>>>> {
+    fn place(&self, question: &K) -> Option<&Place<K, V>> {
         let hash = usize::try_from(self.hasher.hash_one(question)).unwrap_or_default();
         self.places.get(hash.checked_rem(self.places.len())?)
     }

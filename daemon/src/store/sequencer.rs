@@ -50,7 +50,7 @@ const GATHER_PAUSES: usize = 4;
 /// Checkpoints of earlier sizes that are signed between two batches at most: commands must not wait for those who read.
 const AGAIN_MAX: usize = 16;
 /// Time between the looks.
-const GATHER_PAUSE: Duration = Duration::from_micros(50);
+const GATHER_PAUSE: Duration = Duration::from_micros(100);
 /// Entries for which hashes and rows have room beyond every ordinary batch, for those that are written on a full disk.
 const SPARE_ENTRIES: u64 = 1024;
 /// Octets of records after which a batch is closed.
