@@ -14,10 +14,10 @@
 //! | a statement, by the server | [`STATEMENT_TIMEOUT`] |
 //! | a turn in which this daemon says nothing: the server ends it, so that one that hangs holds up nobody | [`IDLE_TIMEOUT`] |
 //! | an answer, by this daemon | [`ANSWER_TIMEOUT`] |
-//! | another side that is silent, by the kernels of both | [`KEEPALIVE`] and as often again as [`KEEPALIVES`]; [`ANSWER_TIMEOUT`] where something is under way |
+//! | another side that is silent, by the kernels of both | `KEEPALIVE` and as often again as `KEEPALIVES`; [`ANSWER_TIMEOUT`] where something is under way |
 //!
 //! A server that falls silent, as one does that is switched off, is so not waited for longer than [`ANSWER_TIMEOUT`], and not that
-//! long either once a primary was seen that replaced it ([`Servers::replaced`]): the thread that follows the log looks for one as
+//! long either once a primary was seen that replaced it (`Servers::replaced`): the thread that follows the log looks for one as
 //! soon as its own question is late.
 
 use std::cmp::Ordering;
