@@ -505,6 +505,11 @@ impl Client {
         self.read_only.store(on, Ordering::Relaxed);
     }
 
+    /// Whether the token is that of a session, which ends and can be made fresh; an API token is neither.
+    pub fn has_session(&self) -> bool {
+        self.token().is_some_and(|token| !token.starts_with(crate::token::PREFIX))
+    }
+
     /// Whether there is a token to send.
     pub fn has_token(&self) -> bool {
         self.token.lock().expect("no holder of the token panics").is_some()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::role::Role;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::http::{Client, Response};
 use tests::multipart::Form;
@@ -732,6 +733,15 @@ fn in_words() {
     // What it is not made for is refused by the daemon, in its words.
     let (code, _, told) = run(&token.text, &["get", "tokens"]);
     assert!(code == Some(4) && told.contains("sign in with a password"), "{code:?} {told}");
+
+    // An upload asks for nothing that a token may not do: nothing denied is recorded of it.
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("model.safetensors");
+    fs::write(&file, samples::safetensors(1)).unwrap();
+    let (code, _, told) = run(&token.text, &["upload", file.to_str().unwrap(), "--model", "by-token"]);
+    assert_eq!(code, Some(0), "{told}");
+    let refreshed = admin.get("/audit-logs?action=auth.refresh").expect(200).json();
+    assert_eq!(refreshed["items"], json!([]));
 
     let session = admin.token().to_owned();
     service(&daemon, "svc", Role::Contributor);

@@ -60,8 +60,11 @@ fn must_enrol(settings: &Settings, user: &str) -> String {
 
 /// The command line that opens the console for a user of the same daemon.
 fn console(settings: &Settings, user: &str) -> String {
-    let (address, scheme) = (&settings.address, if settings.tls { "https" } else { "http" });
-    let whereto = match (settings.profile.as_str(), address.as_str()) {
+    // An address that isn't plain HTTP has its scheme already.
+    let (_scheme, bare) = settings.address.split_once("://").unwrap_or_default();
+    let address = if bare.is_empty() { settings.address.as_str() } else { bare };
+    let scheme = if settings.tls { "https" } else { "http" };
+    let whereto = match (settings.profile.as_str(), address) {
         ("", address) if format!("{scheme}://{address}") == ADDRESS_DEFAULT => String::new(),
         ("", address) if address.starts_with("unix:") => format!(" --url {address}"),
         ("", address) => format!(" --url {scheme}://{address}"),

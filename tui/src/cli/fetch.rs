@@ -30,7 +30,7 @@ pub(super) async fn fetch(
     let mut progress = Progress::new();
     let mut tell = |step| progress.step(step);
     let (_never, paused) = tokio::sync::watch::channel(false);
-    let refresh = Some(super::upload::REFRESH_EVERY);
+    let refresh = client.has_session().then_some(super::upload::REFRESH_EVERY);
     let mut means =
         Means { client, folder: None, paused, patience: super::upload::PATIENCE_DEFAULT, refresh, tell: &mut tell };
     let id = version.id.to_string();

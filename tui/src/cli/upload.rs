@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::client::{Client, Publishing};
+use common::client::{Client, ClientError, Publishing};
 
 use super::progress::Progress;
 use super::{CliError, document, talk};
 use crate::clean::clean;
 use crate::time::bytes;
 use crate::transfer::upload::{Uploaded, model_of, upload as transfer};
-use crate::transfer::{Means, TransferError};
+use crate::transfer::{Means, TransferError, may_pass};
 
 /// How long nothing may come through, where nobody says otherwise.
 pub(super) const PATIENCE_DEFAULT: Duration = Duration::from_secs(600);
@@ -82,11 +82,13 @@ pub(super) async fn upload(
     let mut tell = |step| progress.step(step);
     let (_never, paused) = tokio::sync::watch::channel(false);
     let patience = Duration::from_secs(options.patience);
-    let refresh = Some(REFRESH_EVERY);
+    let refresh = client.has_session().then_some(REFRESH_EVERY);
     let mut means = Means { client, folder: folder.as_deref(), paused, patience, refresh, tell: &mut tell };
     let uploaded = transfer(&mut means, &options.files, &publishing).await;
     progress.end();
-    if matches!(&uploaded, Err(TransferError::Client(_))) && folder.is_some() {
+    // What was refused will be refused again, but for want of a session.
+    let goes_on = |error: &ClientError| may_pass(error) || error.status().is_none_or(|status| status == 401);
+    if matches!(&uploaded, Err(TransferError::Client(error)) if goes_on(error)) && folder.is_some() {
         talk("the same command goes on where this ended");
     }
     let Uploaded { version, already_present, log_index, published, octets } = uploaded?;
