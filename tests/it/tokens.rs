@@ -740,6 +740,11 @@ fn in_words() {
     fs::write(&file, samples::safetensors(1)).unwrap();
     let (code, _, told) = run(&token.text, &["upload", file.to_str().unwrap(), "--model", "by-token"]);
     assert_eq!(code, Some(0), "{told}");
+    // Of one that is held, why is said.
+    let held = folder.path().join("held.pkl");
+    fs::write(&held, samples::hostile_pickle()).unwrap();
+    let (code, _, told) = run(&token.text, &["upload", held.to_str().unwrap(), "--model", "held"]);
+    assert!(code == Some(0) && told.contains("held for inspection: malicious"), "{code:?} {told}");
     let refreshed = admin.get("/audit-logs?action=auth.refresh").expect(200).json();
     assert_eq!(refreshed["items"], json!([]));
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use common::api::State;
 use common::client::{Client, ClientError, Publishing};
 
 use super::progress::Progress;
@@ -103,6 +104,10 @@ pub(super) async fn upload(
     let how = if already_present { "was there already" } else { version.state.as_str() };
     let logged = log_index.map_or(String::new(), |index| format!("  logged as {index}"));
     writeln!(out, "{} v{}  {how}  {}{logged}", version.name, version.version, bytes(octets))?;
+    if version.state == State::Quarantined {
+        let why = version.state_reason.as_deref().unwrap_or("inspection");
+        talk(&format!("held for {}; nobody is given it until it is released", clean(why)));
+    }
     for warning in published.iter().flat_map(|published| &published.warnings) {
         talk(&clean(warning));
     }
