@@ -207,7 +207,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         demand_factor(state);
     } else {
         send_parked(state, out);
-        if !is_known {
+        // It may be another registry by now, in which somebody else has the same name.
+        if !is_known || matches!(asked.call, Call::Login { .. }) {
             ask(state, Call::Me, out);
         }
     }
@@ -233,6 +234,9 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
         say(state, Level::Info, format!("here with the API token {label}, {ends}"), out);
     }
     let Me { id, role, permissions, grants, .. } = me;
+    if state.who.as_ref().is_some_and(|who| !who.id.is_empty() && who.id != id) {
+        forget_session(state);
+    }
     state.who = Some(Who { id, username, role, permissions, grants, api_token });
     if was_checking {
         if is_session {
