@@ -1,8 +1,6 @@
 //! From a route to its handler: every endpoint, one line each.
 //! What a handler does is in the file of its resource.
 
-use std::future::Future;
-
 use futures_util::future::BoxFuture;
 
 use crate::http::params::Nothing;

@@ -89,26 +89,13 @@ impl Visit for Writing<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io;
 
     use tracing_subscriber::fmt::format::DefaultFields;
     use tracing_subscriber::layer::SubscriberExt as _;
 
+    use super::super::sink::Sink;
     use super::Fields;
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(octets)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn said<F>(fields: F) -> String
     where
@@ -140,7 +127,7 @@ mod tests {
             tracing::warn!(error, shown = %"x y", debugged = ?Some("z"), big = u128::MAX, r#type = "t");
             tracing::warn!("a \"message\" with {} things", 3);
         });
-        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+        sink.text()
     }
 
     #[derive(Debug)]

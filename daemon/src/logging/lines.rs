@@ -143,30 +143,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use super::super::sink::Sink;
     use super::{GATHERED_MAX, Lines, lock};
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            lock(&self.0).write(octets)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Sink {
-        fn text(&self) -> String {
-            String::from_utf8(lock(&self.0).clone()).unwrap()
-        }
-    }
 
     /// What can wait waits for what can't, and both come in order. Without a writer nothing waits.
     #[test]
