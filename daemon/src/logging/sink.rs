@@ -1,8 +1,7 @@
 //! What tests have lines written to.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Keeps what is written; its clones share it.
 #[derive(Clone, Default)]
@@ -10,7 +9,7 @@ pub(super) struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Sink {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(octets)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(octets)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -21,6 +20,6 @@ impl Write for Sink {
 impl Sink {
     /// All that was written.
     pub(super) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
