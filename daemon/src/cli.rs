@@ -893,7 +893,7 @@ pub enum UserCommand {
         #[arg(value_parser = ["viewer", "contributor", "auditor", "admin", "none", "deny"])]
         what: Option<String>,
     },
-    /// List users, their roles and grants
+    /// List users, their roles, states and grants
     List {
         /// Print a JSON array
         #[arg(long)]

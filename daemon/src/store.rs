@@ -462,7 +462,7 @@ pub trait Records {
 /// Which models, in what order.
 #[derive(Debug, Clone, Default)]
 pub struct ModelQuery {
-    /// Part of name or description, ignoring case.
+    /// Words that must all be in the name or the description, ignoring case; several between double quotes are one.
     pub text: Option<String>,
     /// Tags that must all be there.
     pub tags: Vec<(String, String)>,

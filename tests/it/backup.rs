@@ -647,6 +647,7 @@ fn bucket() {
     assert_eq!((&made["blobs"], &made["added_blobs"]), (&json!(3), &json!(0)));
     assert!(files(&listed.join("blobs")).is_empty());
     assert_eq!(verify(&daemon, &listed)["blobs"], 3, "they are read where they are");
+    daemon.expect_line("the object store can't be used");
     server.set_down(true);
     let (exit, _out, err) = run(&daemon, &["backup", "--to", &text(&daemon.work_dir().join("down"))]);
     assert!(exit == TEMPFAIL || exit == 73 || exit == 74, "{exit}: {err}");

@@ -21,8 +21,6 @@ use crate::pg;
 
 /// Who works at once.
 const CLIENTS: usize = 6;
-/// How long all may be at a loss after something came back. What is measured is printed; this is only the bound of a fault.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What was acknowledged, and how it went.
 #[derive(Default)]
@@ -103,10 +101,7 @@ impl Work {
     /// Waits for so many more answers, and says how long that took.
     fn wait_for_more(&self, answers: usize) -> Duration {
         let (before, began) = (self.done(), Instant::now());
-        while self.done() < before + answers {
-            assert!(began.elapsed() < SILENCE_MAX, "nobody was answered for {SILENCE_MAX:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait::until_count("answers", (before + answers) as u64, || self.done() as u64);
         began.elapsed()
     }
 }

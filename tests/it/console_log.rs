@@ -274,13 +274,17 @@ fn exported_with_proofs() {
         daemon.run(&["log", "verify", "--vkey", &key, "--receipt", &file("changed.jsonl").display().to_string()], "");
     assert_eq!(verified.status.code(), Some(65), "{}", told(&verified));
     // What people read beside the proof is what was proved.
-    let changed = text.replacen("\"outcome\":\"ok\"", "\"outcome\":\"no\"", 1);
-    assert_ne!(changed, text);
-    fs::write(file("changed.jsonl"), changed).unwrap();
-    let verified =
-        daemon.run(&["log", "verify", "--vkey", &key, "--receipt", &file("changed.jsonl").display().to_string()], "");
-    assert_eq!(verified.status.code(), Some(65), "{}", told(&verified));
-    assert!(told(&verified).contains("stands beside it"), "{}", told(&verified));
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let mut moved = first.clone();
+    moved["index"] = Value::from(first["index"].as_u64().unwrap() + 1);
+    for changed in [text.replacen("\"outcome\":\"ok\"", "\"outcome\":\"no\"", 1), format!("{moved}\n")] {
+        assert_ne!(changed, text);
+        fs::write(file("changed.jsonl"), changed).unwrap();
+        let changed = file("changed.jsonl").display().to_string();
+        let verified = daemon.run(&["log", "verify", "--vkey", &key, "--receipt", &changed], "");
+        assert_eq!(verified.status.code(), Some(65), "{}", told(&verified));
+        assert!(told(&verified).contains("stands beside it"), "{}", told(&verified));
+    }
 
     let output = export(&["--out", "all.jsonl"]);
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));

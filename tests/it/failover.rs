@@ -87,8 +87,13 @@ fn standby_is_promoted() {
         // As it was: it takes itself for the primary.
         old.restart();
         let left = size(&old);
-        cut(&new);
-        load.wait_for_more(60);
+        let are_told = || daemons.iter().all(|daemon| daemon.stderr().join("\n").contains(REPLACED));
+        // The old one may answer too late to be met by a look.
+        wait::until_true("all to be told of the old one", || {
+            cut(&new);
+            load.wait_for_more(60);
+            are_told()
+        });
         assert_eq!(size(&old), left, "something was committed to the server that was replaced");
     });
     assert!(load.refused.load(std::sync::atomic::Ordering::Relaxed) > 0);

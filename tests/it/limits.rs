@@ -132,7 +132,7 @@ fn two_lengths() {
 /// A body that stands still is given up with 408; nothing is kept of it.
 #[test]
 fn slow_body() {
-    let daemon = Daemon::with(&[("MREG_BODY_IDLE_SECONDS", "1")]);
+    let daemon = Daemon::with(&[("MREG_BODY_IDLE_SECONDS", "3")]);
     let user = daemon.user("carl", Role::Contributor);
     let file = samples::large_safetensors(200_000, 1);
     let upload = user.request("POST", "/models").form(Form::new().file("m.safetensors", &file));
@@ -150,10 +150,10 @@ fn slow_body() {
     login.write(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n{\"username\"").unwrap();
     login.read_response("POST").unwrap().problem("request-timeout");
 
-    // A slow body that moves is fine.
+    // A slow body that moves is fine, for longer than one may stand still.
     let mut steady = user.connect();
     steady.write(&upload.head_octets()).unwrap();
-    for part in upload.body_octets().chunks(50_000) {
+    for part in upload.body_octets().chunks(25_000) {
         std::thread::sleep(Duration::from_millis(400));
         steady.write(part).unwrap();
     }
@@ -163,7 +163,7 @@ fn slow_body() {
 /// A reader that takes nothing is cut, and its download's end is recorded.
 #[test]
 fn slow_reader() {
-    let mut daemon = Daemon::with(&[("MREG_BODY_IDLE_SECONDS", "1")]);
+    let mut daemon = Daemon::with(&[("MREG_BODY_IDLE_SECONDS", "3")]);
     daemon.expect_line("an answer was cut");
     let user = daemon.user("carl", Role::Contributor);
     let file = samples::large_safetensors(24_000_000, 1);
@@ -470,6 +470,7 @@ fn user_commands() {
     assert_eq!(names(&listed), ["admin", "egon", "erna"]);
     let (_, plain, _) = run(&daemon, &["user", "list"], "");
     assert_eq!(plain.lines().count(), 3);
+    assert!(plain.contains("egon   viewer  must change the password"), "{plain}");
     let (code, _, _) = run(&daemon, &["user", "passwd", "nobody", "--password-stdin"], &format!("{second}\n"));
     assert_ne!(code, Some(0));
     daemon.restart();

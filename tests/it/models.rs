@@ -49,6 +49,11 @@ fn filters() {
     }
     carl.get(&format!("/models?x=1{}", "&not=state:deleted".repeat(17))).expect(422);
     assert_eq!(listed(&carl, "?q=reviews"), ["gamma"], "the description is searched too");
+    // Words may be anywhere, and must all be there; quotes keep them together.
+    assert_eq!(listed(&carl, "?q=reviews%20gam%20%20sent"), ["gamma"]);
+    assert_eq!(listed(&carl, "?q=reviews%20beta"), [""; 0]);
+    assert_eq!(listed(&carl, "?q=%22of%20reviews%22%20MM"), ["gamma"]);
+    assert_eq!(listed(&carl, "?q=%22reviews%20of%22"), [""; 0]);
     assert_eq!(listed(&carl, "?tag=lang:de"), ["alpha"]);
     assert_eq!(listed(&carl, "?tag=lang:de&tag=stage:test"), ["alpha"]);
     assert_eq!(listed(&carl, "?tag=lang:de&tag=stage:prod"), [""; 0]);

@@ -236,7 +236,8 @@ impl Load {
 
     pub(super) fn wait_for_more(&self, answers: usize) {
         let before = self.done.load(Ordering::Relaxed);
-        wait::until_true("answers", || self.done.load(Ordering::Relaxed) >= before + answers);
+        let done = || self.done.load(Ordering::Relaxed) as u64;
+        wait::until_count("answers", (before + answers) as u64, done);
     }
 
     /// Runs the load from clients, while something else happens.

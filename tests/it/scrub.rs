@@ -2,7 +2,7 @@
 //! repair it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use common::role::Role;
@@ -26,7 +26,10 @@ fn damage(daemon: &Daemon, octets: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
     let mut changed = octets.to_vec();
     change(&mut changed);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(&path, changed).unwrap();
+    // Nothing is cut first: a pass that comes between would find another fault.
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&changed, 0).unwrap();
+    file.set_len(changed.len() as u64).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
 }
 

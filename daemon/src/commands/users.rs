@@ -150,8 +150,12 @@ impl Asked {
                     let service = if user.kind == UserKind::Service { "  service" } else { "" };
                     let totp = if user.totp { "  2FA" } else { "" };
                     let disabled = if user.disabled { "  disabled" } else { "" };
+                    let locked = user.locked_until.as_ref().map(|until| format!("  locked until {until}"));
+                    let locked = locked.unwrap_or_default();
+                    let first = if user.must_change_password { "  must change the password" } else { "" };
                     let grants: String = user.grants.iter().map(|grant| format!("  {grant}")).collect();
-                    format!("{:width$}  {}{service}{totp}{disabled}{grants}\n", user.username.as_str(), user.role)
+                    let name = user.username.as_str();
+                    format!("{name:width$}  {}{service}{totp}{disabled}{locked}{first}{grants}\n", user.role)
                 };
                 Ok(users.iter().map(line).collect())
             }

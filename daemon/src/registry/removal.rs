@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use common::digest::Digest;
 use tokio::sync::{oneshot, watch};
 
-use crate::blobs::Removal;
+use crate::blobs::{BlobError, Removal};
 use crate::registry::error::RegistryError;
 use crate::registry::throttle::give_way;
 use crate::registry::{Health, Inner};
@@ -35,7 +35,8 @@ const SUSPECTS_MAX: usize = 65_536;
 /// How old a reading of the log may be on which a removal rests: other daemons may commit meanwhile
 /// ([`crate::blobs::Blobs::remove_unneeded`]).
 const READ_AGE_MAX: Duration = Duration::from_secs(600);
-/// After that time the log is asked again where it couldn't be read because others have it.
+/// After that time the log is asked again where it couldn't be read because others have it, and the store of blobs where it
+/// couldn't remove one.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// And where a backup holds all removals.
 const ASK_HELD_AGAIN: Duration = Duration::from_secs(30);
@@ -116,6 +117,12 @@ impl Removals {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Whether a blob is asked about again later.
+    #[cfg(test)]
+    pub(crate) fn is_put_off(&self, digest: &Digest) -> bool {
+        self.waiting().put_off.iter().any(|(_at, other)| other == digest)
     }
 
     fn are_held(&self) -> bool {
@@ -320,7 +327,7 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Removes a blob's bytes; whether they are gone. What can't be removed now is found by the sweep of the next start.
+    /// Removes a blob's bytes; whether they are gone. What can't be removed now is asked about again.
     async fn remove_bytes(self: &Arc<Self>, digest: Digest) -> bool {
         let inner = Arc::clone(self);
         let removed = tokio::task::spawn_blocking(move || inner.blobs.remove_unneeded(&digest)).await;
@@ -333,9 +340,14 @@ impl Inner {
                 tracing::debug!(%digest, "removed a blob that nothing points to");
                 return true;
             }
-            Ok(Err(error)) => tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob"),
-            Err(error) => tracing::warn!(%digest, %error, "can't remove a blob"),
+            // That the store is away is said by who watches it, once and not for each blob.
+            Ok(Err(error @ BlobError::Unreachable { .. })) => {
+                tracing::info!(%digest, error = crate::error_chain(&error), "can't remove a blob yet");
+            }
+            Ok(Err(error)) => tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob yet"),
+            Err(error) => tracing::warn!(%digest, %error, "can't remove a blob yet"),
         }
+        self.removals.put_off(digest, ASK_AGAIN);
         false
     }
 }

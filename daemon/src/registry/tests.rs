@@ -197,7 +197,7 @@ impl Bench {
 
     /// Waits until the bytes of a digest are on disk or not.
     async fn wait_for_bytes(&self, digest: &Digest, there: bool) {
-        for _ in 0..200 {
+        for _ in 0..1500 {
             if self.has_bytes(digest) == there {
                 return;
             }

@@ -1878,8 +1878,8 @@ fn matches(query: &ModelQuery, model: &ModelRecord) -> bool {
         None => model.deleted.is_none(),
     };
     let text_fits = query.text.as_ref().is_none_or(|text| {
-        let text = text.to_lowercase();
-        model.name.folded().contains(&text) || model.description.to_lowercase().contains(&text)
+        let (text, name, description) = (text.to_lowercase(), model.name.folded(), model.description.to_lowercase());
+        search::words(&text).all(|word| name.contains(word) || description.contains(word))
     });
     let latest = model.latest.as_ref();
     let is_unlike = |unlike: &ModelUnlike| match unlike {

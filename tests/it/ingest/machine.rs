@@ -165,8 +165,8 @@ fn many_at_once() {
         fs::write(many.join(format!("m{at:04}.safetensors")), samples::safetensors(at)).unwrap();
     }
     folder.shell("cp many/* $IN/");
-    tests::wait::until_true("all to be done", || {
-        folder.admin().value("/status")["ingest"]["done_total"].as_u64() >= Some(u64::from(FILES))
+    tests::wait::until_count("files that are done", u64::from(FILES), || {
+        folder.admin().value("/status")["ingest"]["done_total"].as_u64().unwrap()
     });
     assert_eq!(folder.admin().value("/models")["total"], FILES);
     folder.is_at_rest();

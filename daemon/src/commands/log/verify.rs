@@ -116,10 +116,8 @@ fn receipts(asked: &VerifyOptions, pins: &[Verifier], faults: &Faults) -> Result
         let wrong = |why: &dyn std::fmt::Display| faults.add(Fault::new(FaultKind::Receipt, &name, why));
         match receipt(octets) {
             Ok((receipt, beside)) => match receipt.verify(pins) {
-                Ok(is) if beside.is_none_or(|entry| canonical_json(&entry).is_ok_and(|octets| octets == is.leaf)) => {
-                    verified.push(Given { name, is });
-                }
-                Ok(_) => wrong(&"the entry that stands beside it is another than the one it proves"),
+                Ok(is) if beside.as_ref().is_none_or(|beside| beside.is_of(&is)) => verified.push(Given { name, is }),
+                Ok(_) => wrong(&"the entry that stands beside it, or its index, is another than the one it proves"),
                 Err(error) => wrong(&error_chain(&error)),
             },
             Err(error) => wrong(&format_args!("it is not a receipt, nor an answer that has one: {error}")),
@@ -180,14 +178,28 @@ fn proved(receipt: &Given<VerifiedReceipt>) -> String {
     shown(&what, LINE_CHARS_MAX)
 }
 
-/// A receipt, by itself or as the member of an answer, and the entry that an export has beside it for people to read.
-fn receipt(octets: &[u8]) -> Result<(Receipt, Option<Value>), serde_json::Error> {
+/// What an export has beside a receipt for people to read.
+struct Beside {
+    entry: Value,
+    index: Option<Value>,
+}
+
+impl Beside {
+    fn is_of(&self, proved: &VerifiedReceipt) -> bool {
+        canonical_json(&self.entry).is_ok_and(|octets| octets == proved.leaf)
+            && self.index.as_ref().is_none_or(|index| index.as_u64() == Some(proved.entry.seq))
+    }
+}
+
+/// A receipt, by itself or as the member of an answer, and what stands beside it in an export.
+fn receipt(octets: &[u8]) -> Result<(Receipt, Option<Beside>), serde_json::Error> {
     let mut value: Value = serde_json::from_slice(octets)?;
     match value.get_mut("receipt").filter(|inner| inner.is_object()).map(Value::take) {
-        Some(inner) => Ok((
-            serde_json::from_value(inner)?,
-            value.get_mut("entry").filter(|entry| entry.is_object()).map(Value::take),
-        )),
+        Some(inner) => {
+            let entry = value.get_mut("entry").filter(|entry| entry.is_object()).map(Value::take);
+            let index = value.get_mut("index").map(Value::take);
+            Ok((serde_json::from_value(inner)?, entry.map(|entry| Beside { entry, index })))
+        }
         None => Ok((serde_json::from_value(value)?, None)),
     }
 }

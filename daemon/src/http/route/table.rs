@@ -1323,7 +1323,12 @@ static LIST_MODELS: Endpoint = Endpoint {
     access: READ,
     audit: Refusals(&Action::ModelList),
     params: &[
-        query("q", Shape::Text { min: 1, max: 200 }, "Part of the name or description, ignoring case."),
+        query(
+            "q",
+            Shape::Text { min: 1, max: 200 },
+            "Words that must all be in the name or the description, ignoring case; \
+             several between double quotes are one.",
+        ),
         query("tag", Shape::Patterns("^[^:]{1,64}:.{0,256}$"), "`key:value`; repeat it: all must be there."),
         query(
             "state",

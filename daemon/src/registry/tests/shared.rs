@@ -74,6 +74,9 @@ impl Blobs for Moody {
         if mood.young {
             return Ok(Removal::Later(Duration::ZERO));
         }
+        if mood.away {
+            return Err(BlobError::Unreachable { why: "it is away".to_owned(), source: "it is away".into() });
+        }
         self.remove(digest).map(|()| Removal::Done)
     }
     fn commit_within(&self) -> Option<Duration> {
@@ -119,6 +122,25 @@ async fn removals_that_are_put_off() {
     mood.lock().unwrap().young = false;
     inner.settle_later(due);
     bench.wait_for_bytes(&sha256(b"octets"), false).await;
+}
+
+/// What can't be removed while the store is away is asked about again, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_while_it_is_away() {
+    let mood = Arc::new(Mutex::new(Mood::default()));
+    let bench = bench(&mood).await;
+    bench.publish("m", b"octets").await;
+    mood.lock().unwrap().away = true;
+    done(bench.registry.purge_model(&someone(Role::Admin), &model("m"), "a test").await);
+    let (inner, digest) = (&bench.registry.inner, sha256(b"octets"));
+    while !inner.removals.is_put_off(&digest) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(mood.lock().unwrap().asked, 1);
+    mood.lock().unwrap().away = false;
+    assert!(bench.has_bytes(&digest));
+    inner.settle_later(vec![digest]);
+    bench.wait_for_bytes(&digest, false).await;
 }
 
 /// That the store is away is no damage, and is told as what it is; nothing of an upload is taken that would be lost.

@@ -33,9 +33,18 @@ fn grams(text: &str) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
-/// What a text must find in a block; none where any block may have it.
+/// The words of a text that is searched for: what is between blanks, and between double quotes with its blanks.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('"').enumerate().flat_map(|(at, part)| {
+        let is_phrase = at % 2 == 1;
+        let (phrase, rest) = if is_phrase { (Some(part), "") } else { (None, part) };
+        phrase.into_iter().filter(|phrase| !phrase.is_empty()).chain(rest.split_whitespace())
+    })
+}
+
+/// What a text's words must find in a block; none where any block may have them.
 pub(super) fn wanted(text: &str) -> Option<Vec<u16>> {
-    let grams: Vec<u16> = grams(&text.to_lowercase()).collect();
+    let grams: Vec<u16> = words(&text.to_lowercase()).flat_map(grams).collect();
     (!grams.is_empty()).then_some(grams)
 }
 
