@@ -231,7 +231,11 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
         }
         value.clone_into(place);
     }
-    query.q = words.join(" ");
+    // What was quoted here is to be found as it stands there, too.
+    let quoted = |word: &str| {
+        if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.to_owned() }
+    };
+    query.q = words.into_iter().map(quoted).collect::<Vec<_>>().join(" ");
     Ok(query)
 }
 
@@ -481,6 +485,7 @@ mod tests {
             ("intent router", "prod", Some(State::Deleted))
         );
         assert_eq!(query.tags, ["lang:de", "a:b=c"]);
+        assert_eq!(model_query("ner \"of reviews\"").unwrap().q, "ner \"of reviews\"");
         let query = model_query("-tag:lang=de -state:deprecated x-y -z verdict:malicious dtype:BF16").unwrap();
         assert_eq!(query.not, ["tag:lang:de", "state:deprecated"]);
         assert_eq!(
