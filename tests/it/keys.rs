@@ -486,7 +486,7 @@ fn check_names_damage() {
     // The view, edited behind the daemon's back; also found while it runs.
     {
         let db = sled::Config::new().path(data.join("view")).open().unwrap();
-        let tree = PackedTree::open(&db, b"view-5").unwrap();
+        let tree = PackedTree::open(&db, b"view-6").unwrap();
         let first = |prefix: &[u8]| prefixed(&tree, prefix, false).next().unwrap().unwrap();
         let (key, value) = first(b"uadmin");
         let mut octets = value.to_vec();

@@ -26,7 +26,7 @@ pub(super) fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     let digest: Digest = format!("sha256:{}", sha256(octets)).parse().unwrap();
     let key = [b"b".as_slice(), digest.as_bytes()].concat();
     let db = sled::Config::new().path(daemon.data_dir().join("view")).open().unwrap();
-    let tree = PackedTree::open(&db, b"view-5").unwrap();
+    let tree = PackedTree::open(&db, b"view-6").unwrap();
     assert!(tree.get(&key).unwrap().is_some(), "it was not there");
     let record: Option<sled::IVec> =
         refs.map(|refs| encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap().into());

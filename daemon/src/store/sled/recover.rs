@@ -377,9 +377,9 @@ pub(super) fn judge(
 
 /// The one tree of the view. Its name is the version of what is in it: where records change their shape it gets another, and
 /// is made anew from the journal.
-pub(super) const TREE: &[u8] = b"view-5";
+pub(super) const TREE: &[u8] = b"view-6";
 /// What it was called before.
-const TREES_BEFORE: [&[u8]; 4] = [b"view-1", b"view-2", b"view-3", b"view-4"];
+const TREES_BEFORE: [&[u8]; 5] = [b"view-1", b"view-2", b"view-3", b"view-4", b"view-5"];
 
 /// Entry 0: which log this is.
 pub(super) struct Genesis {
