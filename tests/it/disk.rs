@@ -189,6 +189,8 @@ fn fault_matrix() {
         let mut ledger = Ledger::default();
         work(&runtime, &store, &mut ledger);
         assert_eq!(ledger.done.len(), 12);
+        // What sled lacks yet is given to it at the end.
+        runtime.block_on(store.close());
         disk.seen()
     };
     for step in [
@@ -248,6 +250,40 @@ fn fault_matrix() {
         }
     }
     println!("{runs} runs");
+}
+
+/// sled fails when it is given what it lacks, between two batches: who was answered keeps what they were told, nothing more is
+/// taken, and the next start has all of it.
+#[test]
+fn the_view_fails_between_batches() {
+    const COMMITS: usize = 80;
+    let runtime = runtime();
+    let run = |fails: Option<(usize, Fault)>| {
+        let dir = temp();
+        let disk = Faulty::new(Some("mregd-sequence"), fails);
+        let store = Arc::new(open_on(dir.path(), &Disk::watched(Arc::<Faulty>::clone(&disk))).unwrap());
+        disk.arm();
+        let mut ledger = Ledger::default();
+        for n in 0..COMMITS {
+            ledger.commit(&runtime, &store, &format!("single{n}"));
+        }
+        let health = store.health().borrow().clone();
+        runtime.block_on(store.close());
+        drop(store);
+        ledger.check(&runtime, dir.path(), &format!("{fails:?}"));
+        (disk.seen(), health, ledger)
+    };
+    let (seen, health, ledger) = run(None);
+    assert_eq!((health, ledger.done.len()), (Health::Ok, COMMITS));
+    let at = seen.iter().position(|step| *step == ("apply", "view".to_owned())).expect("not before the end");
+    for fault in [Fault::Nothing(Errno::IO), Fault::Done(Errno::IO)] {
+        let (_seen, health, ledger) = run(Some((at, fault)));
+        assert!(matches!(health, Health::Failed(_)), "{fault:?}: {health:?}");
+        assert!(
+            ledger.unknown.is_empty() && !ledger.refused.is_empty() && ledger.done.len() > COMMITS / 2,
+            "{ledger:?}"
+        );
+    }
 }
 
 /// Every step of opening fails in every way: it is refused or served, and the next start on a healthy disk finds all.

@@ -495,7 +495,7 @@ fn check_names_damage() {
         let (lost, _) = first(b"d");
         let changes: [(Vec<u8>, Option<sled::IVec>); 3] =
             [(key.to_vec(), Some(octets.into())), (b"nstranger".to_vec(), Some(b"x".into())), (lost.to_vec(), None)];
-        tree.apply(tree.pack(changes.into()).unwrap()).unwrap();
+        tree.apply(changes.into()).unwrap();
         db.flush().unwrap();
     }
     let named = |told: &str| {

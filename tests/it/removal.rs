@@ -30,7 +30,7 @@ pub(super) fn recount(daemon: &Daemon, octets: &[u8], refs: Option<u64>) {
     assert!(tree.get(&key).unwrap().is_some(), "it was not there");
     let record: Option<sled::IVec> =
         refs.map(|refs| encode(&BlobRecord { size: octets.len() as u64, refs }).unwrap().into());
-    tree.apply(tree.pack([(key, record)].into()).unwrap()).unwrap();
+    tree.apply([(key, record)].into()).unwrap();
     db.flush().unwrap();
 }
 

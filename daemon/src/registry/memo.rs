@@ -67,7 +67,7 @@ mod tests {
         let write = |key: &[u8], value: &[u8]| {
             let mut overlay = Overlay::new(&tree);
             overlay.put(key.to_vec(), value.to_vec());
-            tree.apply(overlay.into_batch().unwrap()).unwrap();
+            tree.take(overlay.into_changes());
         };
         let counts = Arc::new(Counts::default());
         let memo = Memo::new(1);

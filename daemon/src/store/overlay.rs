@@ -7,7 +7,7 @@ use std::ops::Bound;
 use sled::IVec;
 
 use crate::store::Read;
-use crate::store::packed::{Changes, Packed, PackedTree};
+use crate::store::packed::{Changes, PackedTree};
 
 /// Pairs in the order of an iteration.
 pub type Pairs<'a> = Box<dyn Iterator<Item = Read<(IVec, IVec)>> + 'a>;
@@ -68,12 +68,9 @@ impl<'t> Overlay<'t> {
         self.octets
     }
 
-    /// The changes as one batch, which sled applies as a whole or not at all.
-    ///
-    /// # Errors
-    /// What they change can't be read.
-    pub fn into_batch(self) -> Read<Packed> {
-        self.base.pack(self.pending)
+    /// The changes.
+    pub fn into_changes(self) -> Changes {
+        self.pending
     }
 }
 

@@ -6,16 +6,19 @@
 //! holds as its lower one. So the block of a key is the first item behind the key. The last block's fence is `TOP`, and all
 //! keys are below that. Fences are as short as they can be.
 //!
-//! One thread writes. A batch changes all blocks at once, and every fetch is of one block as some batch left it: sled's
-//! batches exclude its reads. What reads on from block to block goes by fences, not by blocks: however blocks were split and
+//! One thread writes. What it takes is there for all who read, and goes to sled with what came before and after it, as one
+//! batch of sled's (`packed/recent.rs`). Such a batch changes all blocks at once, and every fetch is of one block as some
+//! batch left it: sled's batches exclude its reads. What reads on from block to block goes by fences, not by blocks: however blocks were split and
 //! joined meanwhile, the next one fetched is that of the next key, so no pair is met twice, and none is missed that was there
 //! all the time.
 
 mod block;
+mod recent;
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::btree_map::IntoIter;
+use std::collections::btree_map::Iter;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::iter::Peekable;
 use std::ops::{Bound, Range};
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use sled::IVec;
 
 use self::block::{Places, Writer, damaged, find, pair_octets, shared_of};
+use self::recent::{Change, Recent};
 use crate::store::Read;
 use crate::store::basis::Counts;
 use crate::store::overlay::{Kv, Pairs};
@@ -49,14 +53,11 @@ pub struct PackedTree {
     tree: sled::Tree,
     octets_max: usize,
     counts: Arc<Counts>,
+    recent: Arc<Recent>,
 }
 
-/// Changes as they are applied.
-pub struct Packed {
-    batch: sled::Batch,
-    /// The groups of the changed keys.
-    groups: Vec<u16>,
-}
+/// What sled lacks, as it is given to it.
+pub struct Packed(sled::Batch);
 
 impl PackedTree {
     /// Opens a tree, or makes an empty one.
@@ -64,7 +65,12 @@ impl PackedTree {
     /// # Errors
     /// sled's.
     pub fn open(db: &sled::Db, name: &[u8]) -> sled::Result<Self> {
-        Ok(Self { tree: db.open_tree(name)?, octets_max: BLOCK_OCTETS_MAX, counts: Arc::default() })
+        Ok(Self {
+            tree: db.open_tree(name)?,
+            octets_max: BLOCK_OCTETS_MAX,
+            counts: Arc::default(),
+            recent: Arc::default(),
+        })
     }
 
     /// Whether there are no pairs.
@@ -88,14 +94,46 @@ impl PackedTree {
         self.range(Bound::Unbounded, Bound::Unbounded, false)
     }
 
-    /// Applies a batch, as a whole or not at all.
+    /// Takes changes, all at once for those who read. sled has them once they are settled, which is soon where that
+    /// [is due](Self::is_due).
+    pub fn take(&self, changes: Changes) {
+        let groups: Vec<u16> = changes.keys().map(|key| Counts::group(key)).collect();
+        self.recent.take(changes);
+        self.counts.changed(groups);
+    }
+
+    /// Whether there is so much that sled lacks that it should be given to it.
+    pub fn is_due(&self) -> bool {
+        self.recent.is_due()
+    }
+
+    /// Whether there is nothing that sled lacks.
+    pub fn is_settled(&self) -> bool {
+        self.recent.changes().is_empty()
+    }
+
+    /// Applies what [`pack`](Self::pack) has just made, as a whole or not at all.
     ///
     /// # Errors
-    /// sled's.
-    pub fn apply(&self, packed: Packed) -> sled::Result<()> {
-        self.tree.apply_batch(packed.batch)?;
-        self.counts.changed(packed.groups);
+    /// sled's. What it lacks stays there for those who read.
+    pub fn settle(&self, packed: Packed) -> sled::Result<()> {
+        self.tree.apply_batch(packed.0)?;
+        self.recent.settle();
         Ok(())
+    }
+
+    /// Takes changes, and gives them to sled at once.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError): the blocks can't be read or written, or are damaged.
+    pub fn apply(&self, changes: Changes) -> Read<()> {
+        self.take(changes);
+        Ok(self.settle(self.pack()?)?)
+    }
+
+    /// The tree as sled has it.
+    pub fn as_settled(&self) -> Self {
+        Self { recent: Arc::default(), ..self.clone() }
     }
 
     /// How often its keys were changed.
@@ -103,14 +141,15 @@ impl PackedTree {
         &self.counts
     }
 
-    /// The batch that makes changes: each block that they touch is written once. Nothing else may be applied before it.
+    /// The batch that gives sled what it lacks: each block that this touches is written once. Nothing may be taken before
+    /// it is applied.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError): the blocks can't be read, or are damaged.
-    pub fn pack(&self, changes: Changes) -> Read<Packed> {
+    pub fn pack(&self) -> Read<Packed> {
         let mut batch = sled::Batch::default();
-        let groups = changes.keys().map(|key| Counts::group(key)).collect();
-        let mut changes = changes.into_iter().peekable();
+        let changes = self.recent.changes();
+        let mut changes = changes.iter().peekable();
         while let Some((key, _change)) = changes.peek() {
             if key.as_slice() >= TOP {
                 return Err(damaged("would hold a key above all"));
@@ -130,7 +169,7 @@ impl PackedTree {
                 found = self.block_behind(Bound::Excluded(&fence))?;
             }
         }
-        Ok(Packed { batch, groups })
+        Ok(Packed(batch))
     }
 
     /// The first block whose fence is behind a bound.
@@ -141,6 +180,9 @@ impl PackedTree {
 
 impl Kv for PackedTree {
     fn get(&self, key: &[u8]) -> Read<Option<IVec>> {
+        if let Some(change) = self.recent.get(key) {
+            return Ok(change);
+        }
         let hash = hash_of(key);
         if let Some(fence) = known_fence(hash)
             && let Some(octets) = self.tree.get(&fence)?
@@ -207,9 +249,9 @@ fn keep_fence(hash: u64, fence: IVec) {
 /// what was put in between meanwhile. Where a block doesn't follow the one before it, the walk begins anew behind that.
 struct Up<'t> {
     tree: &'t PackedTree,
-    /// None where it has to begin.
-    blocks: Option<sled::Iter>,
-    block: Option<Opened>,
+    /// sled's walk, and how often changes had been settled before it began. None where it has to begin.
+    blocks: Option<(sled::Iter, u64)>,
+    block: Option<Renewed>,
     /// What is wanted yet is behind it.
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
@@ -232,6 +274,11 @@ impl Opened {
         Ok(Self { fence, octets, places, key })
     }
 
+    /// One without pairs, for all keys.
+    fn none() -> Read<Self> {
+        Self::new(IVec::from(TOP), IVec::from(Writer::new(&[], 0).finish()))
+    }
+
     /// Goes to the next pair, and gives its value's place.
     fn next(&mut self) -> Read<Option<Range<usize>>> {
         let Some(place) = self.places.next(&self.octets)? else { return Ok(None) };
@@ -240,27 +287,104 @@ impl Opened {
     }
 }
 
+/// A block that is read upwards, with what was changed in it since.
+struct Renewed {
+    block: Opened,
+    /// Where the value is of the pair at which the block stands; none behind its last.
+    value: Option<Range<usize>>,
+    changes: Vec<Change>,
+    /// The change that comes next.
+    at: usize,
+}
+
+impl Renewed {
+    fn new(mut block: Opened, changes: Vec<Change>) -> Read<Self> {
+        let value = block.next()?;
+        Ok(Self { block, value, changes, at: 0 })
+    }
+
+    /// Whether the pair at which the block stands is before the next change, the same, or behind it; none behind both.
+    fn order(&self) -> Option<Ordering> {
+        match (&self.value, self.changes.get(self.at)) {
+            (None, None) => None,
+            (Some(_), None) => Some(Ordering::Less),
+            (None, Some(_)) => Some(Ordering::Greater),
+            (Some(_), Some((key, _change))) => Some(self.block.key.as_slice().cmp(key)),
+        }
+    }
+
+    /// The next key, whether it was removed or not.
+    fn key(&self) -> Option<&[u8]> {
+        match self.order()? {
+            Ordering::Less | Ordering::Equal => Some(&self.block.key),
+            Ordering::Greater => self.changes.get(self.at).map(|(key, _change)| key.as_slice()),
+        }
+    }
+
+    /// Goes to the next key. Gives the value of this one; none if it was removed.
+    fn pass(&mut self) -> Read<Option<IVec>> {
+        let Some(order) = self.order() else { return Ok(None) };
+        let value = if order == Ordering::Less {
+            self.value.take().map(|value| self.block.octets.subslice(value.start, value.len()))
+        } else {
+            self.at += 1;
+            self.changes.get(self.at - 1).and_then(|(_key, change)| change.clone())
+        };
+        if order != Ordering::Greater {
+            self.value = self.block.next()?;
+        }
+        Ok(value)
+    }
+}
+
 impl Up<'_> {
     /// The block of the first key that is wanted.
-    fn open(&mut self) -> Read<Option<Opened>> {
-        let (Bound::Included(from) | Bound::Excluded(from)) = &self.from else {
-            let blocks = self.blocks.insert(self.tree.tree.iter());
-            return blocks.next().transpose()?.map(|(fence, octets)| Opened::new(fence, octets)).transpose();
-        };
-        let mut is_anew = self.blocks.is_none();
+    fn open(&mut self) -> Read<Option<Renewed>> {
+        let mut is_anew = false;
         loop {
-            let anew = || self.tree.tree.range::<&[u8], _>((Bound::Excluded(from.as_slice()), Bound::Unbounded));
-            let Some((fence, octets)) = self.blocks.get_or_insert_with(anew).next().transpose()? else {
-                return Ok(None);
+            let (blocks, settled) = match &mut self.blocks {
+                Some((blocks, settled)) => (blocks, *settled),
+                None => {
+                    is_anew = true;
+                    let settled = self.tree.recent.settled();
+                    let behind = match &self.from {
+                        Bound::Included(from) | Bound::Excluded(from) => Bound::Excluded(from.as_slice()),
+                        Bound::Unbounded => Bound::Unbounded,
+                    };
+                    let blocks = self.tree.tree.range::<&[u8], _>((behind, Bound::Unbounded));
+                    (&mut self.blocks.insert((blocks, settled)).0, settled)
+                }
             };
-            let block = Opened::new(fence, octets)?;
-            if block.key <= *from {
-                return Ok(Some(block));
-            }
-            if is_anew {
+            let block = match (blocks.next().transpose()?, &self.from) {
+                (Some((fence, octets)), _) => Opened::new(fence, octets)?,
+                (None, Bound::Included(from) | Bound::Excluded(from)) if from.as_slice() >= TOP => return Ok(None),
+                // sled has nothing yet.
+                (None, _) if is_anew => Opened::none()?,
+                (None, _) => return Ok(None),
+            };
+            let is_next = match &self.from {
+                Bound::Included(from) | Bound::Excluded(from) => block.key <= *from,
+                Bound::Unbounded => true,
+            };
+            if is_next {
+                let from = match &self.from {
+                    Bound::Unbounded => Bound::Included(block.key.as_slice()),
+                    from => from.as_ref().map(Vec::as_slice),
+                };
+                let fence = Bound::Excluded(&*block.fence);
+                let to = match &self.to {
+                    Bound::Included(to) | Bound::Excluded(to) if to.as_slice() < &*block.fence => {
+                        self.to.as_ref().map(Vec::as_slice)
+                    }
+                    Bound::Included(_) | Bound::Excluded(_) | Bound::Unbounded => fence,
+                };
+                if let Some(changes) = self.tree.recent.within(from, to, settled) {
+                    return Renewed::new(block, changes).map(Some);
+                }
+            } else if is_anew {
                 return Err(damaged("is missing"));
             }
-            (self.blocks, is_anew) = (None, true);
+            self.blocks = None;
         }
     }
 
@@ -273,26 +397,31 @@ impl Up<'_> {
                 }
                 continue;
             };
-            let Some(value) = block.next()? else {
+            let Some(key) = block.key() else {
                 // Nothing that is wanted is behind its fence; or what is read next is not below it.
-                if !is_within(&block.fence, &Bound::Unbounded, &self.to) {
+                let fence = &block.block.fence;
+                if !is_within(fence, &Bound::Unbounded, &self.to) {
                     return Ok(None);
                 }
-                self.from = Bound::Included(block.fence.to_vec());
+                self.from = Bound::Included(fence.to_vec());
                 self.is_past = false;
                 self.block = None;
                 continue;
             };
             if !self.is_past {
-                if !is_within(&block.key, &self.from, &Bound::Unbounded) {
+                if !is_within(key, &self.from, &Bound::Unbounded) {
+                    block.pass()?;
                     continue;
                 }
                 self.is_past = true;
             }
-            if !is_within(&block.key, &Bound::Unbounded, &self.to) {
+            if !is_within(key, &Bound::Unbounded, &self.to) {
                 return Ok(None);
             }
-            return Ok(Some((IVec::from(block.key.as_slice()), block.octets.subslice(value.start, value.len()))));
+            let key = IVec::from(key);
+            if let Some(value) = block.pass()? {
+                return Ok(Some((key, value)));
+            }
         }
     }
 }
@@ -318,10 +447,8 @@ struct Down<'t> {
 /// A block that is read downwards.
 #[derive(Default)]
 struct Unpacked {
-    octets: IVec,
     keys: Vec<u8>,
-    /// Keys and values.
-    pairs: Vec<(Range<usize>, Range<usize>)>,
+    pairs: Vec<(Range<usize>, IVec)>,
 }
 
 impl Down<'_> {
@@ -329,45 +456,68 @@ impl Down<'_> {
         loop {
             if let Some((key, value)) = self.block.pairs.pop() {
                 let key = self.block.keys.get(key).unwrap_or_default();
-                return Ok(Some((IVec::from(key), self.block.octets.subslice(value.start, value.len()))));
+                return Ok(Some((IVec::from(key), value)));
             }
             if self.is_over {
                 return Ok(None);
             }
+            self.open()?;
+        }
+    }
+
+    /// The block of the last key that is wanted, with what was changed since in what is wanted of it.
+    fn fetch(&self) -> Read<(Opened, Vec<Change>)> {
+        loop {
+            let settled = self.tree.recent.settled();
+            let sled = &self.tree.tree;
             let octets = match &self.to {
-                Bound::Unbounded => self.tree.tree.get(TOP)?,
-                Bound::Included(to) | Bound::Excluded(to) if to.as_slice() >= TOP => self.tree.tree.get(TOP)?,
+                Bound::Unbounded => sled.get(TOP)?,
+                Bound::Included(to) | Bound::Excluded(to) if to.as_slice() >= TOP => sled.get(TOP)?,
                 Bound::Included(to) => self.tree.block_behind(Bound::Excluded(to))?.map(|(_fence, octets)| octets),
                 // The fence itself, unless blocks changed meanwhile.
-                Bound::Excluded(to) => match self.tree.tree.get(to)? {
+                Bound::Excluded(to) => match sled.get(to)? {
                     Some(octets) => Some(octets),
                     None => self.tree.block_behind(Bound::Included(to))?.map(|(_fence, octets)| octets),
                 },
             };
-            let Some(octets) = octets else { return Ok(None) };
-            self.open(octets)?;
+            let block = match octets {
+                Some(octets) => Opened::new(IVec::default(), octets)?,
+                // sled has nothing yet.
+                None => Opened::none()?,
+            };
+            let from = match &self.from {
+                Bound::Included(from) | Bound::Excluded(from) if *from >= block.key => {
+                    self.from.as_ref().map(Vec::as_slice)
+                }
+                Bound::Included(_) | Bound::Excluded(_) | Bound::Unbounded => Bound::Included(block.key.as_slice()),
+            };
+            if let Some(changes) = self.tree.recent.within(from, self.to.as_ref().map(Vec::as_slice), settled) {
+                return Ok((block, changes));
+            }
         }
     }
 
-    /// Takes what is wanted of a block. Its lower fence is where the next one ends.
-    fn open(&mut self, octets: IVec) -> Read<()> {
-        let mut opened = Opened::new(IVec::default(), octets)?;
-        let lower = opened.key.clone();
+    /// Takes what is wanted of the next block. Its lower fence is where the one after it ends.
+    fn open(&mut self) -> Read<()> {
+        let (block, changes) = self.fetch()?;
+        let lower = block.key.clone();
         if !is_within(&lower, &Bound::Unbounded, &self.to) && !lower.is_empty() {
             return Err(damaged("has a lower fence above its own"));
         }
+        let mut renewed = Renewed::new(block, changes)?;
         self.block.keys.clear();
-        while let Some(value) = opened.next()? {
-            if !is_within(&opened.key, &Bound::Unbounded, &self.to) {
+        while let Some(key) = renewed.key() {
+            if !is_within(key, &Bound::Unbounded, &self.to) {
                 break;
             }
-            if is_within(&opened.key, &self.from, &Bound::Unbounded) {
-                let at = self.block.keys.len();
-                self.block.keys.extend_from_slice(&opened.key);
-                self.block.pairs.push((at..self.block.keys.len(), value));
+            let is_wanted = is_within(key, &self.from, &Bound::Unbounded);
+            let at = self.block.keys.len();
+            self.block.keys.extend_from_slice(key);
+            match renewed.pass()?.filter(|_value| is_wanted) {
+                Some(value) => self.block.pairs.push((at..self.block.keys.len(), value)),
+                None => self.block.keys.truncate(at),
             }
         }
-        self.block.octets = opened.octets;
         self.is_over = lower.is_empty()
             || match &self.from {
                 Bound::Included(from) | Bound::Excluded(from) => *from >= lower,
@@ -426,7 +576,7 @@ impl Gathered {
         &mut self,
         block: Option<&IVec>,
         fence: &[u8],
-        changes: &mut Peekable<IntoIter<Vec<u8>, Option<IVec>>>,
+        changes: &mut Peekable<Iter<'_, Vec<u8>, Option<IVec>>>,
     ) -> Read<()> {
         let mut block = block.map(|octets| Opened::new(IVec::default(), octets.clone())).transpose()?;
         if self.lower.is_none() {
@@ -442,8 +592,8 @@ impl Gathered {
             let change = changes.peek().filter(|(key, _change)| key.as_slice() < fence);
             let order = match (&old, change) {
                 (None, None) => return Ok(()),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
                 (Some((old, _value)), Some((new, _change))) => old.cmp(new),
             };
             if order.is_lt() {
@@ -455,10 +605,10 @@ impl Gathered {
             }
             let Some((key, change)) = changes.next() else { return Ok(()) };
             let before = if order.is_eq() { old.take().map(|(_key, value)| value) } else { None };
-            self.is_changed |= before != change;
+            self.is_changed |= before != *change;
             self.is_less |= before.is_some() && change.is_none();
             if let Some(value) = change {
-                self.push(&key, value, before.is_none());
+                self.push(key, value.clone(), before.is_none());
             }
             if order.is_eq() {
                 old = next()?;

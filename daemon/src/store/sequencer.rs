@@ -1,5 +1,6 @@
 //! The one commit path (audit-log.md §8): a thread that takes what is queued, decides each command in turn, appends the
 //! records with one fdatasync, applies the changes to the view, signs the checkpoint, and answers. Nothing else writes.
+//! sled is given the changes of several batches at once: until then the view has them in memory (`packed/recent.rs`).
 //! Where several daemons share the log, the database's commit comes before all that (`sequencer/shared.rs`).
 
 mod shared;
@@ -66,6 +67,8 @@ pub enum Request {
     Still(Box<dyn FnOnce() + Send>),
     /// Fetch what other daemons committed, up to a size at least. Nothing where no log is shared.
     CatchUp(u64, oneshot::Sender<Result<(), SharedError>>),
+    /// Give sled what it lacks yet of the view.
+    Settle(oneshot::Sender<()>),
     /// Look whether a log that refuses can be written again, and the reserve be filled.
     Probe,
     /// Finish what was queued before this, then end.
@@ -194,6 +197,8 @@ struct Taken {
     probe: bool,
     /// Checkpoints that are to be signed once more.
     again: Vec<(u64, SignedAgain)>,
+    /// Who waits for a view that lacks nothing.
+    settle: Vec<oneshot::Sender<()>>,
     /// Sizes that are to be reached.
     catch_up: Vec<(u64, oneshot::Sender<Result<(), SharedError>>)>,
 }
@@ -215,6 +220,7 @@ impl Sequencer {
                 // What waits is not decided yet: the view is as the batch before left it.
                 Request::Still(work) => work(),
                 Request::CatchUp(size, reply) => taken.catch_up.push((size, reply)),
+                Request::Settle(reply) => taken.settle.push(reply),
                 Request::Probe => taken.probe = true,
                 Request::Close(done) => {
                     taken.closing = Some(done);
@@ -278,6 +284,13 @@ impl Sequencer {
             for (size, reply) in taken.again {
                 // A client that left has nobody waiting for the note; none is kept.
                 let _gone = reply.send(self.sign_again(size));
+            }
+            if !taken.settle.is_empty() || taken.closing.is_some() {
+                self.settle();
+            }
+            for reply in taken.settle {
+                // The keeper may have given up by then.
+                let _gone = reply.send(());
             }
             if let Some(done) = taken.closing {
                 // A receiver that is gone has stopped waiting; there is nobody to tell.
@@ -414,6 +427,26 @@ impl Sequencer {
             }
         }
         self.end_turn();
+        if self.tree.is_due() {
+            self.settle();
+        }
+    }
+
+    /// Gives sled what it lacks yet. Nobody is kept waiting who was in a batch before; what fails makes an end of it, and
+    /// the next start has all of it from the journal.
+    pub fn settle(&self) {
+        if self.tree.is_settled() || self.shown.doubt.is_raised() {
+            return;
+        }
+        let _alarm = Alarm(Arc::clone(&self.shown));
+        let settled = self
+            .tree
+            .pack()
+            .and_then(|packed| Ok(self.disk.apply(&self.view_dir, || Ok(self.tree.settle(packed)?))?));
+        if let Err(error) = settled {
+            self.shown.doubt.raise();
+            self.failed(&format!("the view of what is recorded failed, so the daemon must restart: {error}"));
+        }
     }
 
     fn batch_in_turn(&mut self, commands: &mut dyn ExactSizeIterator<Item = Waiting>) {
@@ -600,8 +633,7 @@ impl Sequencer {
             self.hashes.push(one.leaf_hash);
         }
         self.hashes.write()?;
-        let batch = overlay.into_batch()?;
-        self.disk.apply(&self.view_dir, || Ok(self.tree.apply(batch)?))?;
+        self.tree.take(overlay.into_changes());
         if let Some(NewKeys { keys, signers }) = keys {
             self.signers = signers;
             self.shown.keys.send_replace(keys);

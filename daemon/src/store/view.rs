@@ -1960,7 +1960,7 @@ mod tests {
         let mut overlay = Overlay::new(tree);
         let writes: Vec<Write> = models.into_iter().map(Write::PutModel).collect();
         apply(&mut overlay, &writes, Moment { index: 1, at_ms: 1 }, &mut Vec::new()).unwrap();
-        tree.apply(overlay.into_batch().unwrap()).unwrap();
+        tree.apply(overlay.into_changes()).unwrap();
     }
 
     pub(super) fn tree() -> PackedTree {
@@ -2028,7 +2028,7 @@ mod tests {
     pub(super) fn write(tree: &PackedTree, writes: &[Write]) {
         let mut overlay = Overlay::new(tree);
         apply(&mut overlay, writes, Moment { index: 9, at_ms: 99 }, &mut Vec::new()).unwrap();
-        tree.apply(overlay.into_batch().unwrap()).unwrap();
+        tree.apply(overlay.into_changes()).unwrap();
     }
 
     /// Versions are found and counted by the rules they were inspected with, whatever becomes of them; a renewal moves them.
@@ -2217,7 +2217,7 @@ mod tests {
                 let moment = Moment { index: 2, at_ms: model.updated_at_ms };
                 apply(&mut overlay, &[Write::PutModel(model)], moment, &mut Vec::new()).unwrap();
                 set_applied(&mut overlay, &Applied { size: 2, genesis: [0; 32] }).unwrap();
-                self.tree.apply(overlay.into_batch().unwrap()).unwrap();
+                self.tree.apply(overlay.into_changes()).unwrap();
             }
         }
     }

@@ -134,6 +134,9 @@ impl Sequencer {
                 return Err(Behind::Later(format!("the database gives {end} entries where it gave {expected}")));
             }
             self.apply_others(&records, root, head)?;
+            if self.tree.is_due() {
+                self.settle();
+            }
         }
         Ok(())
     }

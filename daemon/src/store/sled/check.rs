@@ -549,7 +549,7 @@ impl Replica {
             gathered += frames.next() - before;
             if gathered >= BATCH_ENTRIES || overlay.octets() >= BATCH_OCTETS || !found {
                 gathered = 0;
-                tree.apply(std::mem::replace(&mut overlay, Overlay::new(&tree)).into_batch()?)?;
+                tree.apply(std::mem::replace(&mut overlay, Overlay::new(&tree)).into_changes())?;
                 let of = if end == frames::TO_ITS_END { frames.next() } else { end };
                 listener.progress("journal", frames.next(), of);
             }

@@ -184,9 +184,18 @@ impl Kept {
         self.view.shown.reserve_bytes.load(Ordering::Relaxed) >= self.reserve_wanted
     }
 
+    /// Has sled be given what it lacks yet. A writing thread that has ended did so itself.
+    fn settle(&self) {
+        let (reply, settled) = oneshot::channel();
+        if self.requests.blocking_send(Request::Settle(reply)).is_ok() {
+            let _ended = settled.blocking_recv();
+        }
+    }
+
     /// Makes hashes, rows and view durable up to a checkpoint. The view is synced by its file, for sled's own flush ends
     /// in `sync_file_range`, which flushes neither the file's size nor the disk's cache.
     fn sync(&self, checkpoint: &PublishedCheckpoint) -> Result<u64, StoreError> {
+        self.settle();
         self.view.hashes.sync()?;
         self.view.rows.sync()?;
         self.db.flush()?;
@@ -194,7 +203,7 @@ impl Kept {
             self.disk.open(&self.view_dir.join(name))?.sync_all()?;
         }
         self.disk.sync_dir(&self.view_dir)?;
-        let reached = applied(&self.view.tree)?.map_or(0, |applied| applied.size);
+        let reached = applied(&self.view.tree.as_settled())?.map_or(0, |applied| applied.size);
         if reached < checkpoint.size {
             return Err(StoreError::Corrupt(format!("the view has {reached} entries of {}", checkpoint.size)));
         }

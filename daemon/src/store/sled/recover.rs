@@ -629,7 +629,7 @@ impl Replay<'_> {
                 rows.clear();
                 released.clear();
                 let full = std::mem::replace(&mut overlay, Overlay::new(self.tree));
-                self.tree.apply(full.into_batch()?)?;
+                self.tree.apply(full.into_changes())?;
                 (self.progress)(record.index + 1, size);
             }
             Ok(())

@@ -65,7 +65,7 @@ impl Derived {
             self.frontier.append(leaf_hash(&record.leaf), |_level, _index, _hash| {});
         }
         set_applied(&mut overlay, &Applied { size: self.frontier.size(), genesis: self.genesis.0 })?;
-        Ok(tree.apply(overlay.into_batch()?)?)
+        tree.apply(overlay.into_changes())
     }
 
     /// How many records were applied, and the root over their leaves.

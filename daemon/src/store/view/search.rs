@@ -247,7 +247,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::collection;
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 
     use super::super::KvRecords;
     use super::super::tests::{model, put, tree};
