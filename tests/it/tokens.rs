@@ -729,7 +729,8 @@ fn in_words() {
     assert!(who.contains(&format!("API token by hand ({}), until ", token.id)) && !who.contains("session"), "{who}");
     let (code, _, told) = run(&token.text[..68], &["whoami"]);
     assert!(code == Some(2) && told.contains("MREG_TOKEN is not an API token"), "{code:?} {told}");
-    let slip = token.text.replace(&token.text[30..31], if &token.text[30..31] == "7" { "8" } else { "7" });
+    let mut slip = token.text.clone();
+    slip.replace_range(30..31, if &slip[30..31] == "7" { "8" } else { "7" });
     let (code, _, told) = run(&slip, &["whoami"]);
     assert!(code == Some(2) && told.contains("mistyped"), "{code:?} {told}");
     // What it is not made for is refused by the daemon, in its words.

@@ -110,6 +110,15 @@ pub enum Action {
         /// What is in it.
         text: String,
     },
+    /// Bring a file that was kept here, under a new name; comes back as an export that was written.
+    BringFile {
+        /// Where it is.
+        from: String,
+        /// The name it gets.
+        name: String,
+    },
+    /// Look which local files have names that begin so; comes back as [`crate::event::EventKind::Names`].
+    ListNames(String),
     /// Paint every cell anew.
     Repaint,
     /// Give the terminal back and stop until continued.
@@ -607,4 +616,40 @@ pub enum Answer {
     Changed(Reply<Box<Outcome>>),
     History(Reply<Page<AliasEvent>>),
     Text(Vec<u8>),
+}
+
+impl Answer {
+    /// By which the daemon's log knows the request, where the answer says it.
+    pub fn request_id(&self) -> Option<&str> {
+        let id = match self {
+            Self::Session(reply) => &reply.request_id,
+            Self::Me(reply) => &reply.request_id,
+            Self::Models(reply) => &reply.request_id,
+            Self::Model(reply) => &reply.request_id,
+            Self::Versions(reply) => &reply.request_id,
+            Self::Users(reply) => &reply.request_id,
+            Self::User(reply) => &reply.request_id,
+            Self::Tokens(reply) => &reply.request_id,
+            Self::Review(reply) => &reply.request_id,
+            Self::Excerpt(reply) => &reply.request_id,
+            Self::Audit(reply) => &reply.request_id,
+            Self::Status(reply) => &reply.request_id,
+            Self::Ingest(reply) => &reply.request_id,
+            Self::Quarantine(reply) => &reply.request_id,
+            Self::Version(reply) => &reply.request_id,
+            Self::Position(reply) => &reply.request_id,
+            Self::Acknowledged(reply) => &reply.request_id,
+            Self::Look(reply) => &reply.request_id,
+            Self::Changed(reply) => &reply.request_id,
+            Self::History(reply) => &reply.request_id,
+            Self::Reached(_)
+            | Self::PasswordChanged
+            | Self::TotpSecret(..)
+            | Self::RecoveryCodes(_)
+            | Self::Ready(_)
+            | Self::Log(_)
+            | Self::Text(_) => return None,
+        };
+        Some(id.as_str()).filter(|id| !id.is_empty())
+    }
 }

@@ -2,6 +2,7 @@
 //! talk. Text of others is cleaned; JSON has every character that could disturb a terminal escaped, so its values are true.
 
 mod act;
+mod columns;
 mod export;
 mod fetch;
 mod get;
@@ -39,6 +40,7 @@ use crate::state::deeds::grants_in_words;
 use crate::state::log::LogSettings;
 use crate::terminal::Guard;
 use crate::transfer::TransferError;
+use crate::update::said_once;
 
 pub use self::upload::UploadOptions;
 
@@ -90,7 +92,7 @@ pub mod status {
 #[derive(Debug, Error)]
 pub enum CliError {
     /// The call.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Client(#[from] ClientError),
     /// A file, a pipe, the terminal.
     #[error("{0}")]
@@ -118,6 +120,14 @@ pub enum CliError {
         /// A sentence.
         why: String,
     },
+}
+
+/// An error of a call, each fact of it once.
+fn said(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem { problem, .. } => said_once(problem),
+        other => other.to_string(),
+    }
 }
 
 impl From<TransferError> for CliError {
@@ -528,6 +538,17 @@ mod tests {
         ] {
             assert_eq!(error.status(), status, "{error:?}");
         }
+    }
+
+    /// Without a screen as well a refusal says each fact once.
+    #[test]
+    fn refusals() {
+        let of = |detail: &str| {
+            let problem = Box::new(ProblemType::Unauthenticated.problem(detail, "y"));
+            CliError::Client(ClientError::Problem { problem, retry_after_seconds: None }).to_string()
+        };
+        assert_eq!(of("sign in first: the token has expired"), "sign in first: the token has expired");
+        assert_eq!(of("the token has expired"), "Sign in first: the token has expired");
     }
 
     #[test]

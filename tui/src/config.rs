@@ -633,6 +633,7 @@ impl Profiles {
             zone: self.zone.clone(),
             title: self.file.ui.title,
             bell: self.file.ui.bell,
+            can_copy: self.file.ui.clipboard != crate::terminal::clipboard::Way::Off,
             keys: self.file.keys.clone(),
             profiles: self.rows(),
             version: env!("CARGO_PKG_VERSION"),

@@ -65,6 +65,13 @@ pub enum EventKind {
         /// Its path, or what the system says.
         result: Result<String, String>,
     },
+    /// Local files whose names begin so.
+    Names {
+        /// As it was typed.
+        typed: String,
+        /// With the folder as it was typed, each folder with a `/` at its end.
+        names: Vec<String>,
+    },
     /// A timer ran out.
     Timer(TimerId),
     /// The system asks to suspend (SIGTSTP).
@@ -99,7 +106,12 @@ impl EventKind {
     /// Whether somebody waits for the frame that shows it. All other frames share a budget.
     pub fn is_asked(&self) -> bool {
         match self {
-            Self::Key(_) | Self::Paste(_) | Self::Resize(_) | Self::Mouse(_) | Self::Resumed(_) => true,
+            Self::Key(_)
+            | Self::Paste(_)
+            | Self::Resize(_)
+            | Self::Mouse(_)
+            | Self::Resumed(_)
+            | Self::Names { .. } => true,
             // What verification asks for by itself belongs to the tail; only pages of entries are waited for.
             Self::Reply { result, .. } => !matches!(
                 **result,
@@ -133,6 +145,7 @@ impl EventKind {
             Self::Said(_) => "Said",
             Self::Tail { .. } => "Tail",
             Self::Written { .. } => "Written",
+            Self::Names { .. } => "Names",
             Self::Drawn(_) => "Drawn",
             Self::Date(_) => "Date",
         }

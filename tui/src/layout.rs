@@ -50,6 +50,12 @@ pub struct Areas {
 
 /// Columns at the right of a list that has the whole width: a gap, and the mark.
 const TRACK_COLUMNS: u16 = 2;
+/// Columns of the pane beside a list, at most.
+const PANE_COLUMNS_MAX: u16 = 64;
+/// Columns of it that are left where the list wants more: an id is on one line in it.
+const PANE_COLUMNS_MIN: u16 = 39;
+/// Columns with which the list of models shows all but a size, and names of some length.
+const MODELS_COLUMNS: u16 = 85;
 /// With fewer lines all of them are for rows.
 const ROWS_MIN: u16 = 4;
 
@@ -92,7 +98,11 @@ pub fn layout(size: Size, state: &State) -> Areas {
         (_, Open::Text) => (none, body),
         (Class::Wide, Open::Side) => {
             // One column between the two is the border.
-            let width = (body.width * 2 / 5).min(64);
+            let most = (body.width * 2 / 5).min(PANE_COLUMNS_MAX);
+            // Models have many columns: the pane takes what they leave, as long as it says something then.
+            let left = body.width.saturating_sub(MODELS_COLUMNS + 1).max(PANE_COLUMNS_MIN);
+            let is_of_models = state.screen == Screen::Models && state.models.open.is_none();
+            let width = if is_of_models { most.min(left) } else { most };
             let list = Rect { width: body.width - width - 1, ..body };
             (list, Rect { x: list.width + 1, width, ..body })
         }

@@ -129,6 +129,8 @@ pub struct Settings {
     pub title: bool,
     /// The terminal rings when something needs a person.
     pub bell: bool,
+    /// Text may be sent to the terminal's clipboard.
+    pub can_copy: bool,
     /// The keys.
     pub keys: Keys,
     /// Nothing that changes anything is sent.
@@ -170,6 +172,7 @@ impl Default for Settings {
             zone: TimeZone::UTC,
             title: false,
             bell: false,
+            can_copy: true,
             keys: Keys::default(),
             readonly: false,
             strict: false,
@@ -401,6 +404,10 @@ pub struct State {
     pub typed: String,
     /// The message line.
     pub message: Option<Note>,
+    /// Whether it tells what came of what somebody did.
+    pub tells_result: bool,
+    /// How many messages there were.
+    pub said: u64,
     /// The message list, oldest first.
     pub notes: VecDeque<Note>,
     /// Errors not looked at.
@@ -500,6 +507,8 @@ impl State {
             prompt: None,
             typed: String::new(),
             message: None,
+            tells_result: false,
+            said: 0,
             notes: VecDeque::new(),
             unread: 0,
             asked: BTreeMap::new(),

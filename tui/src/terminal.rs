@@ -254,6 +254,12 @@ pub fn size() -> Option<Size> {
     GUARD.get().map(Guard::size)
 }
 
+/// Columns of the terminal that standard output goes to; none where it goes elsewhere.
+pub fn output_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Whether a person is on both ends.
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()

@@ -11,7 +11,8 @@ mod witnesses;
 use std::collections::{BTreeMap, VecDeque};
 
 use common::audit::{
-    Checkpoint, Frontier, Hash, KeyType, Note, NoteError, ProofError, Receipt, TilePath, Verifier, verify_consistency,
+    Checkpoint, Frontier, Hash, KeyId, KeyType, Note, NoteError, ProofError, Receipt, TilePath, Verifier,
+    verify_consistency,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -107,6 +108,8 @@ pub struct Signed {
     pub note: String,
     /// What it says.
     pub checkpoint: Checkpoint,
+    /// Which of the log's keys signed it.
+    pub signers: Vec<KeyId>,
     /// Names of witnesses that cosigned it, of those that are known.
     pub witnesses: Vec<String>,
 }
@@ -315,6 +318,12 @@ impl Trust {
         &self.keys
     }
 
+    /// The newest of the keys that signed the pinned checkpoint; before there is one, the newest that is known.
+    pub fn pinned_key(&self) -> Option<&Verifier> {
+        let signers = self.pin.as_ref().map(|pin| pin.signers.as_slice()).unwrap_or_default();
+        self.keys.iter().rfind(|key| signers.contains(&key.id())).or(self.keys.last())
+    }
+
     /// Witness keys, and how many must have cosigned.
     pub fn witnesses(&self) -> (&[Verifier], usize) {
         (&self.witnesses, self.quorum)
@@ -362,6 +371,8 @@ impl Trust {
         if self.keys.is_empty() {
             let keys = vkeys.lines().filter_map(|line| line.parse::<Verifier>().ok());
             self.keys = keys.filter(|key| key.kind() == KeyType::Ed25519).take(KEYS_MAX).collect();
+            // The daemon names the newest first.
+            self.keys.reverse();
             self.confirmed = false;
             if !self.keys.is_empty() {
                 out.push(Wants::Save);
@@ -417,9 +428,11 @@ impl Trust {
     fn open(&self, note: &str) -> Result<Signed, NoteError> {
         let pinned: Vec<Verifier> = self.keys.iter().chain(&self.witnesses).cloned().collect();
         let signed = Checkpoint::open(note.as_bytes(), &pinned)?;
+        let signers = signed.signatures.iter().filter(|signature| signature.kind == KeyType::Ed25519);
+        let signers = signers.map(|signature| signature.id).collect();
         let witnesses = signed.signatures.iter().filter(|signature| signature.kind == KeyType::CosignatureV1);
         let witnesses = witnesses.map(|signature| signature.name.clone()).collect();
-        Ok(Signed { note: note.to_owned(), checkpoint: signed.checkpoint, witnesses })
+        Ok(Signed { note: note.to_owned(), checkpoint: signed.checkpoint, signers, witnesses })
     }
 
     /// The newest checkpoint is asked for: what comes may not be smaller than what is known now.

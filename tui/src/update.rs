@@ -24,8 +24,10 @@ mod tail;
 mod tokens;
 mod users;
 
+use std::mem::{Discriminant, discriminant};
+
 use common::client::ClientError;
-use common::problem::ProblemType;
+use common::problem::{Problem, ProblemType};
 use common::role::Permission;
 use jiff::tz::TimeZone;
 
@@ -35,6 +37,8 @@ use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::event::{Code, Event, EventKind, Key, Moment};
 use crate::keymap::{Binding, Command, Context, Meaning};
 use crate::layout::layout;
+use crate::state::changes::UNDO_MS;
+use crate::state::dialog::Dialog;
 use crate::state::forms::EnrolStage;
 use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State};
 use crate::time::Way;
@@ -72,6 +76,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
     }
     state.now = corrected(state, event.at);
     let before = Attention::of(state);
+    let (scene, said) = (Scene::of(state), state.said);
     match event.kind {
         EventKind::Date(_) => {}
         EventKind::Key(pressed) => {
@@ -105,6 +110,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
         EventKind::Reply { id, result } => reply(state, id, *result, &mut out),
         EventKind::Tail { epoch, event } => tail::event(state, epoch, event, &mut out),
         EventKind::Written { purpose, result } => tail::written(state, purpose, result, &mut out),
+        EventKind::Names { typed, names } => palette::listed(state, &typed, names),
         EventKind::Job { id, report } => jobs::told(state, id, report, &mut out),
         // Nothing changes by it, and nothing more is asked for.
         EventKind::Drawn(frame) => {
@@ -112,9 +118,13 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
             return out;
         }
     }
+    if scene != Scene::of(state) && said == state.said {
+        leave_behind(state, &mut out);
+    }
     tail::follow_up(state, &mut out);
     fresh::follow_up(state, &mut out);
     follow_up(state, &mut out);
+    palette::follow_up(state, &mut out);
     clock(state, &mut out);
     before.attend(state, &mut out);
     tail::before_quit(state, &mut out);
@@ -206,6 +216,38 @@ fn cancel(state: &mut State, id: Option<RequestId>, out: &mut Vec<Action>) {
     }
 }
 
+/// What is on show: a message on one of these says nothing of another.
+#[derive(PartialEq, Eq)]
+struct Scene {
+    screen: Screen,
+    overlay: Option<Discriminant<Overlay>>,
+    dialog: Option<Discriminant<Dialog>>,
+}
+
+impl Scene {
+    fn of(state: &State) -> Self {
+        Self {
+            screen: state.screen,
+            overlay: state.overlay.as_ref().map(discriminant),
+            dialog: state.dialog.as_ref().map(discriminant),
+        }
+    }
+}
+
+/// Something else is on show: the message goes, which stays in the list of messages. What was just done is told for its time.
+fn leave_behind(state: &mut State, out: &mut Vec<Action>) {
+    if state.message.is_some() && !state.tells_result && !state.settings.bare {
+        state.message = None;
+        out.push(Action::TimerDrop(TimerId::Message));
+    }
+}
+
+/// Tells what came of what somebody did: it stays for its time, whatever is looked at meanwhile.
+fn say_result(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
+    say_for(state, level, text, UNDO_MS, out);
+    state.tells_result = true;
+}
+
 /// Puts a sentence on the message line and into the list.
 fn say(state: &mut State, level: Level, text: impl Into<String>, out: &mut Vec<Action>) {
     say_for(state, level, text, if level == Level::Info { INFO_MS } else { WARNING_MS }, out);
@@ -223,6 +265,8 @@ fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u
     }
     keep(state, note.clone());
     state.message = Some(note);
+    state.said += 1;
+    state.tells_result = false;
 }
 
 /// Says that a row is gone, unless the message line tells of what was just done: then it is in the list of messages only.
@@ -254,12 +298,7 @@ pub(crate) fn sentence(error: &ClientError) -> String {
             let after = after.filter(|after| !problem.detail.contains(after));
             let after = after.map(|after| format!(", again {after}")).unwrap_or_default();
             let id = problem.instance.rsplit(':').next().unwrap_or_default();
-            let fields: String = problem.errors.iter().map(|field| format!("; {}: {}", field.loc, field.msg)).collect();
-            // A detail that begins with the title says all of it.
-            let head = problem.detail.get(..problem.title.len());
-            let says_it = head.is_some_and(|head| head.eq_ignore_ascii_case(&problem.title));
-            let title = if says_it { String::new() } else { format!("{}: ", problem.title) };
-            format!("{title}{}{fields}{after} ({} {id})", problem.detail, problem.status)
+            format!("{}{after} ({} {id})", said_once(problem), problem.status)
         }
         ClientError::Address(_)
         | ClientError::Offline { .. }
@@ -269,6 +308,22 @@ pub(crate) fn sentence(error: &ClientError) -> String {
     }
 }
 
+/// What a problem says, each fact once: title, detail and the places of what is wrong often repeat each other.
+pub(crate) fn said_once(problem: &Problem) -> String {
+    let within = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
+    let mut said = match (problem.title.as_str(), problem.detail.as_str()) {
+        (title, "") => title.to_owned(),
+        (title, detail) if within(detail, title) => detail.to_owned(),
+        (title, detail) => format!("{title}: {detail}"),
+    };
+    for field in &problem.errors {
+        if !within(&said, &field.msg) {
+            said.push_str(&format!("; {}: {}", field.loc, field.msg));
+        }
+    }
+    said
+}
+
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
 fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
@@ -276,7 +331,7 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         state.changes.leaving = false;
     }
     // What was wrong is gone with the next key, and so is a remark on a key before that was there to be read; what was done stays.
-    let is_result = state.changes.is_told(state.now.ms);
+    let is_result = state.tells_result;
     let is_read = |message: &Note| !is_result && state.now.ms.saturating_sub(message.at.ms) >= READ_MS;
     if state.message.as_ref().is_some_and(|message| message.level == Level::Error || is_read(message)) {
         state.message = None;
@@ -439,6 +494,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
             }
         }
         Command::Export if state.screen == Screen::Health => health::export(state, out),
+        Command::Export if state.context() == Context::Compared => models::export_compared(state, out),
         Command::Export => {
             let line = jobs::export_line(state);
             palette::open(state, &line);
@@ -449,6 +505,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         }
         Command::Filter => open_filter(state),
         Command::Follow if state.screen == Screen::Health => health::hold(state),
+        Command::Follow if state.screen == Screen::Queue => queue::command(state, command, count, out),
         Command::Follow | Command::GoToTime | Command::Verification | Command::Acknowledge | Command::TrustKey => {
             tail::command(state, command, out)
         }
@@ -544,7 +601,7 @@ fn to_list(state: &mut State, out: &mut Vec<Action>) {
         Screen::Queue => state.queue.detail = None,
         Screen::Quarantine => state.quarantine.detail = None,
         Screen::Users => state.users.detail = None,
-        Screen::Health => {}
+        Screen::Health => state.health.detail = None,
     }
 }
 
@@ -566,7 +623,7 @@ fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
         Screen::Queue => queue::back(state, out),
         Screen::Quarantine => quarantine::back(state, out),
         Screen::Users => users::back(state, out),
-        Screen::Health => !std::mem::take(&mut state.health.filter).is_empty(),
+        Screen::Health => health::back(state),
     }
 }
 
@@ -809,7 +866,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     let Some(asked) = state.asked.remove(&id) else { return };
     let took = state.now.ms.saturating_sub(asked.at.ms);
     let (level, how) = match &result {
-        Ok(_) => (Level::Info, "ok".to_owned()),
+        Ok(answer) => (Level::Info, answer.request_id().map_or("ok".to_owned(), |id| format!("ok (request {id})"))),
         Err(error) => (Level::Error, sentence(error)),
     };
     let text = format!("{} {how}, {took} ms", asked.call.name());
@@ -1070,20 +1127,24 @@ fn travel<R: Row>(list: &mut Window<R>, command: Command, count: Option<u64>, he
     true
 }
 
-/// Moves a text by lines; false for other commands.
+/// Moves a text by lines; false for other commands. Whoever goes to its end stays there when it grows: the end is no number.
 fn scroll(at: &mut usize, command: Command, count: Option<u64>, lines: usize, height: usize) -> bool {
     let end = lines.saturating_sub(height);
     let rows = usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX);
     let page = height.max(2);
+    let here = (*at).min(end);
     *at = match command {
-        Command::Down => at.saturating_add(rows),
-        Command::Up => at.saturating_sub(rows),
-        Command::HalfDown => at.saturating_add(rows.saturating_mul(page / 2)),
-        Command::HalfUp => at.saturating_sub(rows.saturating_mul(page / 2)),
-        Command::PageDown => at.saturating_add(rows.saturating_mul(page - 1)),
-        Command::PageUp => at.saturating_sub(rows.saturating_mul(page - 1)),
+        Command::Last => {
+            *at = usize::MAX;
+            return true;
+        }
+        Command::Down => here.saturating_add(rows),
+        Command::Up => here.saturating_sub(rows),
+        Command::HalfDown => here.saturating_add(rows.saturating_mul(page / 2)),
+        Command::HalfUp => here.saturating_sub(rows.saturating_mul(page / 2)),
+        Command::PageDown => here.saturating_add(rows.saturating_mul(page - 1)),
+        Command::PageUp => here.saturating_sub(rows.saturating_mul(page - 1)),
         Command::First => 0,
-        Command::Last => end,
         _ => return false,
     }
     .min(end);
@@ -1096,4 +1157,45 @@ fn wanted<R: Row>(list: &Window<R>, height: usize, rests: bool) -> Option<(Fetch
         return Some((Fetch::Start, list.begin().clone()));
     }
     list.wanted(height, rests)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::problem::{FieldError, ProblemType};
+
+    use super::said_once;
+
+    /// Each fact is said once, whichever of title, detail and fields repeats it.
+    #[test]
+    fn refusals_said_once() {
+        let of = |kind: ProblemType, detail: &str, fields: &[(&str, &str)]| {
+            let mut problem = kind.problem(detail, "urn:uuid:0");
+            let field = |(loc, msg): &(&str, &str)| FieldError { loc: (*loc).to_owned(), msg: (*msg).to_owned() };
+            problem.errors = fields.iter().map(field).collect();
+            said_once(&problem)
+        };
+        let invalid = ProblemType::Invalid;
+        for (said, expected) in [
+            (
+                of(invalid, "tags: a key has at most 64 octets", &[("tags", "a key has at most 64 octets")]),
+                "Values were refused: tags: a key has at most 64 octets",
+            ),
+            (
+                of(invalid, "values were refused: tags: too long", &[("tags", "too long")]),
+                "values were refused: tags: too long",
+            ),
+            (
+                of(invalid, "a value breaks a rule", &[("tags", "too long"), ("name", "is taken")]),
+                "Values were refused: a value breaks a rule; tags: too long; name: is taken",
+            ),
+            (of(invalid, "", &[("tags", "too long")]), "Values were refused; tags: too long"),
+            (
+                of(ProblemType::WeakPassword, "sorry: the password is too weak, it is common", &[]),
+                "sorry: the password is too weak, it is common",
+            ),
+            (of(ProblemType::Forbidden, "model.delete is needed", &[]), "Not allowed: model.delete is needed"),
+        ] {
+            assert_eq!(said, expected);
+        }
+    }
 }

@@ -24,11 +24,13 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::access::{Access, access, refusal};
+use crate::action::RequestId;
 use crate::clean::{clean, width};
 use crate::event::Moment;
 use crate::keymap::{Binding, Command, Context, bindings};
 use crate::layout::{Areas, Class, layout};
 use crate::state::dialog::{Dialog, Purpose};
+use crate::state::diff::Compared;
 use crate::state::forms::EnrolStage;
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{Way, age_changes_in, grouped};
@@ -38,6 +40,9 @@ use crate::window::{Row, Window};
 
 /// After so many seconds the time of the newest page is no longer plain.
 const OLD_MS: u64 = 60_000;
+
+/// What is waited for longer than this is said with the seconds.
+const LONG_MS: u64 = 2_000;
 
 /// Columns of a role in the header where room is short; names of roles are ASCII.
 const ROLE_COLUMNS: usize = 7;
@@ -96,7 +101,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Screen::Queue => state.queue.detail.unwrap_or(0),
             Screen::Quarantine => state.quarantine.detail.unwrap_or(0),
             Screen::Users => state.users.detail.unwrap_or(0),
-            Screen::Health => state.health.scroll,
+            Screen::Health => state.health.detail.unwrap_or(state.health.scroll),
         };
         if areas.pane.height > 0 {
             pane_border(state, areas, pen);
@@ -106,6 +111,9 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
                 Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
                 _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
+            }
+            if state.screen == Screen::Health {
+                health::mark(state, areas, pen);
             }
         }
     } else if state.login.is_none() {
@@ -168,7 +176,7 @@ fn dialog(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         Dialog::Palette(palette) => Some(palette::paint(areas, palette, pen)),
         Dialog::Form(form) => form::paint(areas, form, pen),
         Dialog::Secret(once) => {
-            confirm::paint_once(areas, once, pen);
+            confirm::paint_once(areas, once, state.settings.can_copy, pen);
             None
         }
         Dialog::Tokens(shown) => {
@@ -250,6 +258,16 @@ pub fn pane_lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
 }
 
+/// Two versions compared as plain text.
+pub fn compared_text(compared: &Compared) -> String {
+    diff::text(compared)
+}
+
+/// The line of each check on the page on health.
+pub fn check_lines(state: &State, areas: &Areas) -> Vec<usize> {
+    health::check_lines(state, areas)
+}
+
 /// The page on health as lines of text; none before the first answer.
 pub fn health_report(state: &State) -> Option<String> {
     health::report(state)
@@ -302,7 +320,9 @@ pub fn changes_in(state: &State) -> Option<u64> {
     };
     // The time of the newest page goes dim once.
     let dims = as_of.and_then(|at| (at.ms + OLD_MS + 1).checked_sub(state.now.ms)).map(|ms| ms.div_ceil(1_000));
-    [age, dims].into_iter().flatten().min()
+    // What takes long says for how long, from then on and with each second.
+    let waits = waited_ms(state, awaited(state)).map(|ms| LONG_MS.saturating_sub(ms).div_ceil(1_000).max(1));
+    [age, dims, waits].into_iter().flatten().min()
 }
 
 /// The line at which the selected finding begins in the pane of what is held.
@@ -310,9 +330,19 @@ pub fn finding_line(state: &State, areas: &Areas) -> Option<usize> {
     quarantine::finding_line(state, areas)
 }
 
+/// The line of the help at which verification is explained.
+pub fn verification_line(state: &State) -> usize {
+    help::verification_line(state, state.size.width)
+}
+
 /// The messages that are shown as plain text, a line each, the newest first.
 pub fn notes_text(state: &State) -> String {
     help::notes_text(state)
+}
+
+/// What is wrong with the log as plain text.
+pub fn alarm_text(state: &State) -> String {
+    proof::alarm_text(state)
 }
 
 /// The lines of the overlay.
@@ -562,7 +592,7 @@ fn of_total<R: Row>(list: &Window<R>) -> String {
 fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> {
     let at = list.as_of();
     if list.is_loading() {
-        return Some(("loading".to_owned(), Tone::Warn));
+        return Some((loading(state, list.waits_for()), Tone::Warn));
     }
     if state.fresh.is_changed(state.screen, state.models.open.is_some()) && list.stale().is_none() {
         return Some(("CHANGED (C-r)".to_owned(), Tone::Warn));
@@ -575,17 +605,48 @@ fn freshness<R: Row>(state: &State, list: &Window<R>) -> Option<(String, Tone)> 
     }
 }
 
+/// `loading`, and once that takes long, for how many seconds.
+fn loading(state: &State, waits_for: Option<RequestId>) -> String {
+    match waited_ms(state, waits_for) {
+        Some(ms @ LONG_MS..) => format!("loading {} s", ms / 1_000),
+        Some(_) | None => "loading".to_owned(),
+    }
+}
+
+/// Milliseconds since a request was asked.
+fn waited_ms(state: &State, waits_for: Option<RequestId>) -> Option<u64> {
+    let id = waits_for?;
+    let asked = state.asked.get(&id).or(state.parked.get(&id))?;
+    Some(state.now.ms.saturating_sub(asked.at.ms))
+}
+
+/// What the list or the page on show waits for.
+fn awaited(state: &State) -> Option<RequestId> {
+    match state.screen {
+        Screen::Models => match &state.models.open {
+            Some(open) => open.versions.waits_for(),
+            None => state.models.list.waits_for(),
+        },
+        Screen::Audit => state.audit.list.waits_for(),
+        // It is read every few seconds: that it is, is shown before the first time only.
+        Screen::Queue => state.queue.list.waits_for().filter(|_| !state.queue.list.is_loaded()),
+        Screen::Quarantine => state.quarantine.list.waits_for(),
+        Screen::Users => state.users.list.waits_for(),
+        Screen::Health => state.health.pending.filter(|_| state.health.as_of.is_none()),
+    }
+}
+
 fn as_of(state: &State, at: Moment) -> (String, Tone) {
     let tone = if state.now.ms.saturating_sub(at.ms) > OLD_MS { Tone::Dim } else { Tone::Plain };
     (format!("as of {}", state.times().time_of_day(at.wall_seconds)), tone)
 }
 
 /// Why a list shows no rows; nothing if it shows some.
-fn why_empty<R: Row>(list: &Window<R>, filtered: bool, nothing: &'static str) -> Option<String> {
+fn why_empty<R: Row>(state: &State, list: &Window<R>, filtered: bool, nothing: &'static str) -> Option<String> {
     match (list.is_empty(), list.stale()) {
         (false, _) => None,
         (true, Some(why)) => Some(format!("could not be read: {why}. C-r tries again.")),
-        (true, None) if list.is_loading() || !list.is_loaded() => Some("loading".to_owned()),
+        (true, None) if list.is_loading() || !list.is_loaded() => Some(loading(state, list.waits_for())),
         (true, None) if !list.shows_last() || !list.shows_first() => {
             Some("nothing so far; PgDn looks further".to_owned())
         }
@@ -765,6 +826,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],
                 _ => &["Enter next, then go", "Tab next", "Esc leave"],
             },
+            Dialog::Secret(_) if !state.settings.can_copy => &["Esc close"],
             Dialog::Secret(_) => &["y copy once", "Esc close"],
             Dialog::Tokens(_) if refusal_to_make(state).is_some() => {
                 &["r rotate", "D revoke", "E end all", "Esc close"]
@@ -798,6 +860,8 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     } else if let Some(overlay) = state.overlay {
         if matches!(overlay, Overlay::Alarm(_)) {
             hint("V details", Tone::Dim);
+            hint("y copy", Tone::Dim);
+            hint("x export evidence", Tone::Dim);
         }
         if matches!(overlay, Overlay::Alarm(_) | Overlay::Verification(_)) && state.log.trust.alarm().is_some() {
             hint("A acknowledge", Tone::Dim);
@@ -857,6 +921,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
             }
         }
         Command::Back => "back",
+        Command::In if state.screen == Screen::Health => "detail",
         Command::Pause if state.queue.intake.as_ref().is_some_and(|intake| intake.paused) => "resume",
         _ => binding.hint,
     };
@@ -886,6 +951,16 @@ pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Bin
     None
 }
 
+/// The head of a sorted list that is painted there.
+pub fn head_at(state: &State, areas: &Areas, column: u16) -> Option<&'static str> {
+    let columns: &[table::Column] = match (state.screen, &state.models.open) {
+        (Screen::Models, None) => &models::MODELS,
+        (Screen::Users, _) => &users::COLUMNS,
+        _ => return None,
+    };
+    table::column_at(columns, areas, state.sideways, column)
+}
+
 /// The screen whose name is in a column of the header, as `header` writes it.
 pub fn screen_at(state: &State, areas: &Areas, column: u16) -> Option<Screen> {
     let mut buffer = ratatui::buffer::Buffer::empty(areas.header);
@@ -911,12 +986,11 @@ fn hinted(state: &State) -> impl Iterator<Item = (&'static Binding, bool)> {
         Screen::Queue => state.queue.detail.is_some(),
         Screen::Quarantine => state.quarantine.detail.is_some(),
         Screen::Users => state.users.detail.is_some(),
-        Screen::Health => true,
+        Screen::Health => state.health.detail.is_some(),
     };
     let is_in = |binding: &&Binding| binding.command == Command::In;
     let is_inside = match state.screen {
         Screen::Models => state.models.open.is_some(),
-        Screen::Health => false,
         _ => nothing_inside,
     };
     let out = bindings(Context::Everywhere).filter(move |binding| is_inside && binding.command == Command::Back);

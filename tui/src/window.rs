@@ -129,6 +129,8 @@ pub struct Window<R> {
     begin: Cursor,
     /// Rows of the list behind those that are held, where that is known.
     behind: Option<u64>,
+    /// Somebody moved the selection away from the list's top.
+    moved: bool,
 }
 
 impl<R: Row> Window<R> {
@@ -149,6 +151,7 @@ impl<R: Row> Window<R> {
             barren: 0,
             begin: Cursor::Start,
             behind: None,
+            moved: false,
         }
     }
 
@@ -213,6 +216,11 @@ impl<R: Row> Window<R> {
     /// Whether the first page held is the list's first.
     pub fn begins_at_start(&self) -> bool {
         self.dropped.is_empty() && self.pages.front().is_none_or(Mark::is_first)
+    }
+    /// Whether nobody is anywhere in it: it is empty, or at its top with the selection where the list put it. It may be read
+    /// again then without taking anything from under somebody's eyes.
+    pub fn is_untouched(&self) -> bool {
+        self.is_loaded() && (self.is_empty() || (!self.moved && !self.flipped && self.begins_at_start()))
     }
     /// Whether the first row of the list, as shown, is held.
     pub fn shows_first(&self) -> bool {
@@ -329,6 +337,7 @@ impl<R: Row> Window<R> {
         let to = usize::try_from(to).unwrap_or(usize::MAX).min(last);
         let on_screen = from - self.top(height).min(from);
         self.selected = self.shown(to);
+        self.moved = to > 0;
         let wanted = if keep_top { (on_screen + to).saturating_sub(from) } else { on_screen };
         self.offset = wanted.min(height.saturating_sub(1));
     }
@@ -338,15 +347,23 @@ impl<R: Row> Window<R> {
         self.stale = None;
         if let Some(end) = self.len().checked_sub(1) {
             self.selected = self.shown(if last { end } else { 0 });
+            self.moved = last;
             self.offset = if last { usize::MAX } else { 0 };
         }
     }
 
     /// Selects the row of this key, if it is held.
     pub fn select(&mut self, key: &str) -> bool {
+        let found = self.find(key);
+        self.moved |= found.is_some_and(|place| place > 0);
+        found.is_some()
+    }
+
+    /// The same where the list itself keeps its selection.
+    fn find(&mut self, key: &str) -> Option<usize> {
         let found = self.rows.iter().position(|row| row.key() == key);
         self.selected = found.unwrap_or(self.selected);
-        found.is_some()
+        found
     }
 
     /// Whether the list goes on beyond the edge that the viewport is near to: which page to ask for, and where it
@@ -458,6 +475,7 @@ impl<R: Row> Window<R> {
         let Some(pending) = self.pending.take() else { return true };
         let anchor = self.selected().map(Row::key);
         let follows = self.flipped && self.selected == 0 && self.begins_at_start();
+        let was_untouched = self.is_untouched();
         self.as_of = Some(at);
         let total = page.total;
         self.total = total.or(self.total);
@@ -521,7 +539,14 @@ impl<R: Row> Window<R> {
                 self.offset = usize::MAX;
                 true
             }
-            Some(key) => self.select(&key),
+            Some(key) => {
+                let is_there = self.find(&key).is_some();
+                if was_untouched && pending.fetch == Fetch::Start {
+                    // The list stays at its top: what is new there is seen, above the row that stays selected.
+                    self.offset = self.offset.max(self.selected);
+                }
+                is_there
+            }
             None => true,
         }
     }

@@ -9,6 +9,8 @@ pub(crate) mod jobs;
 pub(crate) mod log;
 pub mod session;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -53,6 +55,8 @@ enum Order {
     TailClose,
     SavePin(Box<Kept>, bool),
     WriteFile { purpose: FilePurpose, name: String, stamp: String, text: String },
+    BringFile { from: String, name: String },
+    ListNames(String),
     Leave { logout: bool },
 }
 
@@ -143,6 +147,16 @@ impl Worker {
     /// Writes a file; evidence is named after that time.
     pub fn write_file(&self, purpose: FilePurpose, name: String, stamp: String, text: String) {
         self.send(Order::WriteFile { purpose, name, stamp, text });
+    }
+
+    /// Brings a file that was kept to where the console was started.
+    pub fn bring_file(&self, from: String, name: String) {
+        self.send(Order::BringFile { from, name });
+    }
+
+    /// Looks which local files have names that begin so.
+    pub fn list_names(&self, typed: String) {
+        self.send(Order::ListNames(typed));
     }
 
     /// Ends the thread; with `logout`, ends the session at the daemon first, which takes half a second at most.
@@ -258,6 +272,19 @@ async fn serve(
                         .map_err(|error| format!("{name} can't be written here: {error}")),
                 };
                 hand_over(&events, EventKind::Written { purpose, result }).await;
+            }
+            Order::BringFile { from, name } => {
+                let result = files::bring(std::path::Path::new("."), &from, &name);
+                hand_over(&events, EventKind::Written { purpose: FilePurpose::Export, result }).await;
+            }
+            Order::ListNames(typed) => {
+                let events = events.clone();
+                // A folder may be on a disk that is slow, or away: nothing else waits for it.
+                tokio::task::spawn_local(async move {
+                    let asked = typed.clone();
+                    let found = tokio::task::spawn_blocking(move || files::names_beginning(&asked)).await;
+                    hand_over(&events, EventKind::Names { typed, names: found.unwrap_or_default() }).await;
+                });
             }
             Order::Leave { logout } => {
                 if let Some(stream) = stream.take() {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
-use common::api::{AuditRow, IngestItem, ModelInfo, Ready, Status, User, VersionInfo};
+use common::api::{AuditRow, Decision, Finding, IngestItem, ModelInfo, Ready, Status, User, VersionInfo};
 use common::client::{AuditQuery, Client};
 use serde_json::json;
 
@@ -15,6 +15,8 @@ use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
 use crate::state::deeds::{Base, Object, grants_in_words};
 use crate::state::health::checks;
+use crate::state::models::is_suspect;
+use crate::terminal::output_columns;
 use crate::time::{Now, counted, duration};
 use crate::worker::read;
 
@@ -183,6 +185,7 @@ async fn rows(client: &Client, mut listing: Listing, list: &ListOptions, out: &m
     let kind = listing.kind();
     // True text is for programs: where it would reach a screen it is cleaned.
     let on_screen = io::stdout().is_terminal();
+    let room = output_columns();
     let csv = |line: String| if on_screen { clean(line.trim_end_matches("\r\n")) + "\n" } else { line };
     let mut had = 0;
     while let Some(limit) = next_limit(list, had) {
@@ -191,14 +194,14 @@ async fn rows(client: &Client, mut listing: Listing, list: &ListOptions, out: &m
         if had == 0 && list.csv {
             out.write_all(csv(head(kind, Format::Csv { raw: list.raw })).as_bytes())?;
         } else if had == 0 && !list.json {
-            writeln!(out, "{}", listing.head())?;
+            writeln!(out, "{}", listing.head(room))?;
         }
         had += u64::try_from(rows.len()).unwrap_or(u64::MAX);
         for row in &rows {
             match (list.json, list.csv) {
                 (true, _) => writeln!(out, "{}", row.document()?)?,
                 (_, true) => out.write_all(csv(row.csv(kind, list.raw)?).as_bytes())?,
-                (false, false) => writeln!(out, "{}", row.line())?,
+                (false, false) => writeln!(out, "{}", row.line(room))?,
             }
         }
         // Whoever reads along sees each page as it comes.
@@ -336,9 +339,26 @@ fn version_text(version: &VersionInfo) -> String {
     let mut all = vec![
         ("version", format!("{} v{}", version.name, version.version)),
         ("state", format!("{}{reason}", version.state.as_str())),
+    ];
+    if let Some(inspection) = &version.inspection {
+        let (verdict, found) = (&inspection.verdict, counted(inspection.findings_total, "finding"));
+        let all_the_same = if is_suspect(version.state, Some(verdict)) { ", handed out all the same" } else { "" };
+        all.push(("verdict", format!("{verdict}{all_the_same}: {found}, {}", inspection.at)));
+    }
+    if let Some(review) = &version.review {
+        let label = match review.decision {
+            Decision::Released => "released",
+            Decision::Blocked => "rejected",
+        };
+        let over: Vec<String> = review.over.iter().map(|(rule, level)| format!("{rule} ({level})")).collect();
+        let over = if over.is_empty() { String::new() } else { format!("; over {}", over.join(", ")) };
+        let (by, at, entry, why) = (&review.by, &review.at, review.log_index, &review.reason);
+        all.push((label, format!("by {by} {at} (entry {entry}): {why}{over}")));
+    }
+    all.extend([
         ("published", format!("{} by {} ({})", version.created_at, version.created_by, version.source)),
         ("log entry", version.log_index.to_string()),
-    ];
+    ]);
     if !version.aliases.is_empty() {
         let aliases: Vec<String> = version.aliases.iter().map(ToString::to_string).collect();
         all.push(("aliases", aliases.join(", ")));
@@ -346,14 +366,19 @@ fn version_text(version: &VersionInfo) -> String {
     if !version.description.is_empty() {
         all.push(("about", version.description.clone()));
     }
-    for finding in &version.findings {
-        all.push(("finding", format!("{} {} at {}: {}", finding.level, finding.rule, finding.place, finding.detail)));
-    }
+    all.extend(version.findings.iter().map(|finding| ("finding", finding_words(finding))));
     for artifact in &version.artifacts {
         let (path, format, size) = (&artifact.path, &artifact.format, artifact.size);
         all.push(("file", format!("{path}  {format}  {size} octets  {}", artifact.digest)));
     }
     facts(&all)
+}
+
+/// A finding; what it doesn't say is left out.
+fn finding_words(finding: &Finding) -> String {
+    let place = if finding.place.is_empty() { String::new() } else { format!(" at {}", finding.place) };
+    let detail = if finding.detail.is_empty() { String::new() } else { format!(": {}", finding.detail) };
+    format!("{} {}{place}{detail}", finding.level, finding.rule)
 }
 
 fn user_text(user: &User) -> String {
@@ -400,7 +425,7 @@ fn item_text(item: &IngestItem) -> String {
 
 fn entry_text(row: &AuditRow) -> String {
     let entry = serde_json::to_string(&row.entry).unwrap_or_default();
-    format!("{}\n{}", entry_line(row), facts(&[("leaf", row.leaf_hash.clone()), ("entry", entry)]))
+    format!("{}\n{}", entry_line(row, None), facts(&[("leaf", row.leaf_hash.clone()), ("entry", entry)]))
 }
 
 /// A thing that a row of a list stands for, to be looked at closer.
@@ -419,7 +444,9 @@ pub(super) fn closer(row: &Row) -> (What, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{What, check, next_limit};
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::{What, check, next_limit, version_text};
     use crate::config::ListOptions;
 
     fn list(limit: u64, all: bool) -> ListOptions {
@@ -451,5 +478,37 @@ mod tests {
         assert!(check(What::Models, None, &since).is_ok() && check(What::Models, None, &until).is_err());
         let why = check(What::Users, None, &since).unwrap_err().to_string();
         assert_eq!(why, "users have no --since and --until");
+    }
+
+    /// A version that was released in spite of what was found says so, and who answers for it; what is empty is left out.
+    #[test]
+    fn released_in_spite_of_it() {
+        let version = serde_json::from_value(serde_json::json!({
+            "id": "01J3Z800000000000000000001", "name": "team/x", "version": 3, "state": "available", "state_reason": null,
+            "description": "", "artifacts": [], "metadata": {}, "source": "api", "aliases": [],
+            "findings": [
+                {"rule": "pickle.call", "level": "malicious", "where": "m.pkl@21", "detail": "calls os.system"},
+                {"rule": "pickle.present", "level": "note", "where": "", "detail": ""}],
+            "inspection": {"verdict": "malicious", "ruleset": "r", "at": "2026-07-20T08:00:01.000Z", "stale": false,
+                "findings_total": 2, "policy": "default"},
+            "review": {"decision": "released", "by": "alice", "at": "2026-07-21T08:00:00.000Z", "log_index": 9_001,
+                "reason": "a test model", "over": {"pickle.call": "malicious"}},
+            "created_at": "2026-07-20T08:00:00.000Z", "created_by": "bob", "log_index": 9_000
+        }))
+        .unwrap();
+        let text = version_text(&version);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "state        available",
+                "verdict      malicious, handed out all the same: 2 findings, 2026-07-20T08:00:01.000Z",
+                "released     by alice 2026-07-21T08:00:00.000Z (entry 9001): a test model; over pickle.call (malicious)",
+                "published    2026-07-20T08:00:00.000Z by bob (api)",
+                "log entry    9000",
+                "finding      malicious pickle.call at m.pkl@21: calls os.system",
+                "finding      note pickle.present",
+            ]
+        );
     }
 }

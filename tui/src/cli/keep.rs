@@ -7,10 +7,12 @@ use common::api::quota::{NO_NAMESPACE, QuotaInfo, QuotaKind};
 use common::api::retention::{RetentionHit, RetentionRuleInfo};
 use common::client::{Client, ClientError, Paging, Reply};
 
+use super::columns::within;
 use super::get::What;
 use super::{CliError, document, facts};
 use crate::clean::clean;
 use crate::config::ListOptions;
+use crate::terminal::output_columns;
 use crate::time::counted;
 
 /// Rows asked for at once.
@@ -67,10 +69,11 @@ pub(super) async fn get(
         What::Rules => {
             let page = ask(client, async || client.retention_rules().await).await?;
             if !list.json {
-                writeln!(out, "{:24} {:6} {:24} NEXT RUN", "RULE", "ACTION", "MODELS")?;
+                let head = format!("{:24} {:6} {:24} NEXT RUN", "RULE", "ACTION", "MODELS");
+                writeln!(out, "{}", within(&head, output_columns()))?;
             }
             for rule in page.items {
-                let line = if list.json { document(&rule)? } else { rule_line(&rule) };
+                let line = if list.json { document(&rule)? } else { within(&rule_line(&rule), output_columns()) };
                 writeln!(out, "{line}")?;
             }
             Ok(())
@@ -108,14 +111,15 @@ async fn quotas(client: &Client, rows: u64, json: bool, out: &mut impl Write) ->
     loop {
         let found = ask(client, async || client.quotas(&page).await).await?;
         if !json && page.cursor.is_none() {
-            writeln!(out, "{:32} {:>30} {:>16} {:>16}", "QUOTA", "OCTETS", "VERSIONS", "MODELS")?;
+            let head = format!("{:32} {:>30} {:>16} {:>16}", "QUOTA", "OCTETS", "VERSIONS", "MODELS");
+            writeln!(out, "{}", within(&head, output_columns()))?;
         }
         for quota in found.items {
             if left == 0 {
                 return Ok(());
             }
             left -= 1;
-            let line = if json { document(&quota)? } else { quota_line(&quota) };
+            let line = if json { document(&quota)? } else { within(&quota_line(&quota), output_columns()) };
             writeln!(out, "{line}")?;
         }
         page.cursor = found.next_cursor;
@@ -134,7 +138,7 @@ async fn preview(client: &Client, rule: &str, rows: u64, json: bool, out: &mut i
             (versions, octets) = (versions + 1, octets.saturating_add(hit.bytes));
             if left > 0 {
                 left -= 1;
-                let line = if json { document(&hit)? } else { hit_line(&hit) };
+                let line = if json { document(&hit)? } else { within(&hit_line(&hit), output_columns()) };
                 writeln!(out, "{line}")?;
             }
         }

@@ -1,16 +1,20 @@
 //! Lists of the daemon, page by page: which there are, how each is asked for, and how a row is written. Used by `get` and
 //! by the plain console. Text of others is cleaned here.
 
-use common::api::{ApiToken, AuditRow, IngestItem, ModelRow, QuarantineItem, State, User, UserKind, VersionInfo};
+use common::api::{
+    ApiToken, AuditRow, Decision, IngestItem, ModelRow, QuarantineItem, State, User, UserKind, VersionInfo,
+};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, TokenQuery, UserQuery};
 use serde_json::Value;
 
+use super::columns::{self, Column, number, words};
 use super::{CliError, document};
 use crate::action::{Answer, Call, Rows};
 use crate::clean::clean;
 use crate::export::{Format, Kind, flat_entry, row};
 use crate::filter::{audit_query, held_query, ingest_query, model_query, user_query};
 use crate::state::audit::{field, name_then};
+use crate::state::models::{is_suspect, state_word};
 use crate::time::bytes;
 
 /// Rows asked for at once.
@@ -23,6 +27,69 @@ pub(super) const SORTS: [&str; 6] = ["name", "-name", "updated_at", "-updated_at
 /// The orders of users.
 const USER_SORTS: [&str; 8] =
     ["name", "-name", "role", "-role", "last_login_at", "-last_login_at", "created_at", "-created_at"];
+
+/// The last column of a list: it takes what it needs, or the room that is left, and of that not less than this.
+const fn rest(title: &'static str, least: usize, rank: u8) -> Column {
+    Column { least, ..words(title, 0, 2, rank) }
+}
+
+const MODELS: [Column; 6] = [
+    words("NAME", 40, 0, 0).least(20),
+    number("VERS", 4, 1, 3),
+    words("STATE", 11, 2, 1),
+    number("SIZE", 8, 1, 5),
+    words("UPDATED", 24, 2, 2),
+    rest("ALIASES", 8, 4),
+];
+const VERSIONS: [Column; 7] = [
+    number("VERSION", 7, 0, 0),
+    words("STATE", 11, 2, 1),
+    number("SIZE", 8, 1, 5),
+    number("FILES", 5, 1, 6),
+    words("PUBLISHED", 24, 2, 2),
+    words("BY", 14, 2, 4).least(8),
+    rest("ALIASES", 8, 3),
+];
+const USERS: [Column; 6] = [
+    words("USER", 20, 0, 0).least(12),
+    words("ROLE", 12, 1, 2),
+    words("STATE", 11, 1, 1),
+    number("SESSIONS", 8, 1, 4),
+    number("TOKENS", 6, 1, 5),
+    rest("LAST SIGN-IN", 24, 3),
+];
+const TOKENS: [Column; 7] = [
+    words("ID", 16, 0, 0),
+    words("USER", 16, 1, 4).least(8),
+    words("LABEL", 24, 1, 1).least(8),
+    words("STATE", 8, 1, 2),
+    words("ENDS", 24, 1, 3),
+    words("LAST USED", 24, 2, 5),
+    rest("MAY", 8, 6),
+];
+const QUEUE: [Column; 6] = [
+    words("FILE", 44, 0, 0).least(20),
+    words("STATE", 11, 1, 1),
+    number("SIZE", 8, 1, 4),
+    number("TRIES", 5, 1, 5),
+    words("ID", 26, 2, 3),
+    rest("REASON", 12, 2),
+];
+const QUARANTINE: [Column; 5] = [
+    words("VERSION", 44, 0, 0).least(20),
+    words("VERDICT", 12, 1, 1),
+    number("FINDINGS", 8, 1, 4),
+    words("HELD SINCE", 24, 2, 3),
+    rest("WHY", 16, 2),
+];
+const ENTRIES: [Column; 6] = [
+    number("INDEX", 9, 0, 0),
+    words("TIME", 24, 2, 2),
+    words("ACTOR", 12, 2, 3).least(8),
+    words("ACTION", 18, 2, 1).least(14),
+    words("RESULT", 7, 2, 1),
+    rest("TARGET", 10, 4),
+];
 
 fn one_of(sort: &str, sorts: &[&str]) -> Result<String, String> {
     if sorts.contains(&sort) {
@@ -205,32 +272,20 @@ impl Listing {
         rows
     }
 
-    /// The line above the rows.
-    pub(super) fn head(&self) -> String {
-        match self.kind() {
-            Kind::Models => {
-                format!("{:40} {:>4}  {:11} {:>8}  {:24}  ALIASES", "NAME", "VERS", "STATE", "SIZE", "UPDATED")
-            }
-            Kind::Versions => {
-                format!(
-                    "{:>7}  {:11} {:>8} {:>5}  {:24}  {:14}  ALIASES",
-                    "VERSION", "STATE", "SIZE", "FILES", "PUBLISHED", "BY"
-                )
-            }
-            Kind::Users => {
-                format!("{:20} {:12} {:11} {:>8} {:>6}  LAST SIGN-IN", "USER", "ROLE", "STATE", "SESSIONS", "TOKENS")
-            }
-            Kind::Tokens => {
-                format!("{:16} {:16} {:24} {:8} {:24}  {:24}  MAY", "ID", "USER", "LABEL", "STATE", "ENDS", "LAST USED")
-            }
-            Kind::Queue => format!("{:44} {:11} {:>8} {:>5}  {:26}  REASON", "FILE", "STATE", "SIZE", "TRIES", "ID"),
-            Kind::Quarantine => {
-                format!("{:44} {:12} {:>8}  {:24}  WHY", "VERSION", "VERDICT", "FINDINGS", "HELD SINCE")
-            }
-            Kind::Entries => {
-                format!("{:>9}  {:24}  {:12}  {:18}  {:7}  TARGET", "INDEX", "TIME", "ACTOR", "ACTION", "RESULT")
-            }
-        }
+    /// The line above the rows, within so many columns where there is a terminal.
+    pub(super) fn head(&self, room: Option<usize>) -> String {
+        columns::head(
+            match self.kind() {
+                Kind::Models => &MODELS,
+                Kind::Versions => &VERSIONS,
+                Kind::Users => &USERS,
+                Kind::Tokens => &TOKENS,
+                Kind::Queue => &QUEUE,
+                Kind::Quarantine => &QUARANTINE,
+                Kind::Entries => &ENTRIES,
+            },
+            room,
+        )
     }
 }
 
@@ -248,18 +303,17 @@ impl Row {
         }
     }
 
-    /// One line, cleaned.
-    pub(super) fn line(&self) -> String {
-        let line = match self {
-            Self::Model(row) => model_line(row),
-            Self::Version(row) => version_line(row),
-            Self::User(user) => user_line(user),
-            Self::Item(item) => item_line(item),
-            Self::Held(item) => held_line(item),
-            Self::Entry(row) => entry_line(row),
-            Self::Token(token) => token_line(token),
-        };
-        line.trim_end().to_owned()
+    /// One line, cleaned, within so many columns where there is a terminal.
+    pub(super) fn line(&self, room: Option<usize>) -> String {
+        match self {
+            Self::Model(row) => columns::row(&MODELS, &model_cells(row), room),
+            Self::Version(row) => columns::row(&VERSIONS, &version_cells(row), room),
+            Self::User(user) => columns::row(&USERS, &user_cells(user), room),
+            Self::Item(item) => columns::row(&QUEUE, &item_cells(item), room),
+            Self::Held(item) => columns::row(&QUARANTINE, &held_cells(item), room),
+            Self::Entry(row) => entry_line(row, room),
+            Self::Token(token) => columns::row(&TOKENS, &token_cells(token), room),
+        }
     }
 
     /// One JSON document.
@@ -296,117 +350,123 @@ impl Row {
     }
 }
 
-fn model_line(row: &ModelRow) -> String {
+fn model_cells(row: &ModelRow) -> [String; 6] {
     let aliases: Vec<String> = row.aliases.iter().map(|alias| format!("{}=v{}", alias.alias, alias.version)).collect();
-    format!(
-        "{:40} {:>4}  {:11} {:>8}  {:24}  {}",
-        row.name.as_str(),
-        row.versions,
-        row.state.as_str(),
+    [
+        row.name.to_string(),
+        row.versions.to_string(),
+        state_word(row.state, row.verdict.as_deref()),
         row.size.map_or("-".to_owned(), bytes),
         clean(&row.updated_at),
-        aliases.join(",")
-    )
+        aliases.join(","),
+    ]
 }
 
-fn version_line(row: &VersionInfo) -> String {
+fn version_cells(row: &VersionInfo) -> [String; 7] {
     let size = row.artifacts.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
     let aliases: Vec<String> = row.aliases.iter().map(ToString::to_string).collect();
-    let reason = row.state_reason.as_deref().filter(|_| row.state != State::Available);
-    format!(
-        "{:>7}  {:11} {:>8} {:>5}  {:24}  {:14}  {}  {}",
+    let verdict = row.inspection.as_ref().map(|inspection| inspection.verdict.as_str());
+    let reason = match (&row.state_reason, verdict) {
+        (_, Some(verdict)) if is_suspect(row.state, Some(verdict)) => {
+            let by = row.review.as_ref().filter(|review| review.decision == Decision::Released);
+            by.map_or(verdict.to_owned(), |review| format!("{verdict}, released by {}", review.by))
+        }
+        (Some(reason), _) if row.state != State::Available => reason.clone(),
+        _ => String::new(),
+    };
+    [
         format!("v{}", row.version),
-        row.state.as_str(),
+        state_word(row.state, verdict),
         bytes(size),
-        row.artifacts.len(),
+        row.artifacts.len().to_string(),
         clean(&row.created_at),
         clean(&row.created_by),
-        aliases.join(","),
-        clean(reason.unwrap_or_default())
-    )
+        format!("{}  {}", aliases.join(","), clean(&reason)),
+    ]
 }
 
-fn user_line(user: &User) -> String {
+fn user_cells(user: &User) -> [String; 6] {
     let state = match (user.disabled, user.must_change_password) {
         (true, _) => "locked",
         (false, _) if user.kind == UserKind::Service => "service",
         (false, true) => "must change",
         (false, false) => "active",
     };
-    format!(
-        "{:20} {:12} {state:11} {:>8} {:>6}  {}",
-        user.username.as_str(),
-        user.role.as_str(),
-        user.sessions,
-        user.tokens,
-        clean(user.last_login_at.as_deref().unwrap_or("-"))
-    )
+    [
+        user.username.to_string(),
+        user.role.to_string(),
+        state.to_owned(),
+        user.sessions.to_string(),
+        user.tokens.to_string(),
+        clean(user.last_login_at.as_deref().unwrap_or("-")),
+    ]
 }
 
-fn token_line(token: &ApiToken) -> String {
+fn token_cells(token: &ApiToken) -> [String; 7] {
     let may = token.permissions.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(","));
     let names = token.names.as_ref().map(|names| names.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(","));
-    format!(
-        "{:16} {:16} {:24} {:8} {:24}  {:24}  {}{}",
+    [
         clean(&token.id),
-        token.user.as_str(),
+        token.user.to_string(),
         clean(&token.label),
-        token.state.as_str(),
+        token.state.as_str().to_owned(),
         clean(token.expires_at.as_deref().unwrap_or("never")),
         clean(token.last_used_at.as_deref().unwrap_or("never")),
-        may.unwrap_or_else(|| "all but user.manage".to_owned()),
-        names.map(|names| format!(" on {names}")).unwrap_or_default()
-    )
+        format!(
+            "{}{}",
+            may.unwrap_or_else(|| "all but user.manage".to_owned()),
+            names.map(|names| format!(" on {names}")).unwrap_or_default()
+        ),
+    ]
 }
 
-fn item_line(item: &IngestItem) -> String {
+fn item_cells(item: &IngestItem) -> [String; 6] {
     let result = match (&item.name, item.version) {
         (Some(name), Some(version)) => format!("-> {name} v{version}  "),
         _ => String::new(),
     };
-    format!(
-        "{:44} {:11} {:>8} {:>5}  {:26}  {}{}",
+    [
         clean(&item.path),
-        item.state.as_str(),
+        item.state.as_str().to_owned(),
         bytes(item.size),
         format!("{}/{}", item.attempts, item.attempts_max),
         clean(&item.id),
-        clean(&result),
-        clean(item.reason.as_deref().unwrap_or_default())
-    )
+        format!("{}{}", clean(&result), clean(item.reason.as_deref().unwrap_or_default())),
+    ]
 }
 
-fn held_line(item: &QuarantineItem) -> String {
-    let finding = item.findings.first().map(|finding| format!("{} at {}", finding.rule, finding.place));
+fn held_cells(item: &QuarantineItem) -> [String; 5] {
+    let finding = item.findings.first().map(|finding| match finding.place.as_str() {
+        "" => finding.rule.clone(),
+        place => format!("{} at {place}", finding.rule),
+    });
     let why = item.state_reason.clone().or(finding).unwrap_or_default();
     let verdict = if item.cleared { "cleared" } else { item.verdict.as_deref().unwrap_or("-") };
-    format!(
-        "{:44} {:12} {:>8}  {:24}  {}",
+    [
         format!("{}:{}", item.name, item.version),
         clean(verdict),
-        item.findings_total,
+        item.findings_total.to_string(),
         clean(&item.held_at),
-        clean(&why)
-    )
+        clean(&why),
+    ]
 }
 
 /// One line an entry, as `tail` writes it.
-pub(super) fn entry_line(row: &AuditRow) -> String {
+pub(super) fn entry_line(row: &AuditRow, room: Option<usize>) -> String {
     let entry = &row.entry;
     let name = field(entry, &["actor", "name"]);
     let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
     let named = name_then(entry).unwrap_or(field(entry, &["target", "id"]));
     let target = format!("{} {named}", field(entry, &["target", "kind"]));
-    let line = format!(
-        "{:>9}  {}  {:12}  {:18}  {:7}  {}",
-        row.index,
+    let cells = [
+        row.index.to_string(),
         clean(field(entry, &["ts"])),
         clean(actor),
         clean(field(entry, &["action"])),
         clean(field(entry, &["outcome"])),
-        clean(&target)
-    );
-    line.trim_end().to_owned()
+        clean(&target),
+    ];
+    columns::row(&ENTRIES, &cells, room)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! once a verified checkpoint covers it. The rules are those of the screen: `tail` and `trust`.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::event::Moment;
 use crate::filter::matches;
 use crate::state::log::LogSettings;
 use crate::tail::{Held, Input, Tail, Told};
+use crate::terminal::output_columns;
 use crate::time::rfc3339;
 use crate::trust::{Badge, Breach, BreachKind, Judged, Trust, Wants};
 use crate::worker::{files, log};
@@ -57,6 +58,8 @@ struct Run<'a, W> {
     done: bool,
     /// It was said that too few witnesses cosign, or that nothing covers what came.
     told_late: bool,
+    /// It was said what is followed.
+    told_what: bool,
 }
 
 pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -> Result<(), CliError> {
@@ -77,6 +80,7 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         began: Instant::now(),
         done: false,
         told_late: false,
+        told_what: !std::io::stderr().is_terminal(),
     };
     if run.asked.verify && run.trust.alarm().is_some() {
         let what = run.trust.alarm().map(|alarm| alarm.what.clone()).unwrap_or_default();
@@ -108,6 +112,12 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
     Ok(run.out.flush()?)
 }
 
+/// What is followed, from where, and how it ends.
+fn following(origin: &str, from: u64, until: Option<u64>) -> String {
+    let until = until.map_or(String::new(), |until| format!(" to entry {until}"));
+    format!("following the log of {origin} from entry {from}{until}; Ctrl-C ends")
+}
+
 impl<W: Write> Run<'_, W> {
     #[expect(clippy::disallowed_methods, reason = "a command without a screen has no loop to tell it the time")]
     fn now(&self) -> Moment {
@@ -132,6 +142,9 @@ impl<W: Write> Run<'_, W> {
             (0, None, false) => None,
             (next, _, _) => next.checked_sub(1),
         };
+        if self.asked.from.is_some() || self.asked.verify {
+            self.tell_what();
+        }
         if self.tail.next == 0 && self.asked.from == Some(0) {
             // A stream begins behind an entry: there is none before the first.
             self.fetch(0..1).await?;
@@ -146,6 +159,7 @@ impl<W: Write> Run<'_, W> {
             self.tail.begin(stream.log_index() + 1);
             self.tail.opened(self.now());
         }
+        self.tell_what();
         loop {
             let Some(event) = self.event(&mut stream).await? else { return Ok(()) };
             match event {
@@ -164,6 +178,15 @@ impl<W: Write> Run<'_, W> {
             if self.done {
                 return Ok(());
             }
+        }
+    }
+
+    /// Says once, to a person who would look at an empty screen until something happens, what is followed and from where.
+    fn tell_what(&mut self) {
+        if !std::mem::replace(&mut self.told_what, true) {
+            let origin = self.trust.keys().first().map(|key| key.name().to_owned());
+            let origin = origin.unwrap_or_else(|| self.client.address().to_owned());
+            talk(&following(&origin, self.asked.from.unwrap_or(self.tail.next), self.asked.until));
         }
     }
 
@@ -487,8 +510,22 @@ impl<W: Write> Run<'_, W> {
             return Ok(());
         }
         let row = AuditRow { index: held.index, entry, leaf_hash: held.hash.to_string() };
-        let line = if self.asked.json { document(&row)? } else { entry_line(&row) };
+        let line = if self.asked.json { document(&row)? } else { entry_line(&row, output_columns()) };
         writeln!(self.out, "{line}")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::following;
+
+    #[test]
+    fn what_is_followed() {
+        assert_eq!(
+            following("registry.example/log", 7, None),
+            "following the log of registry.example/log from entry 7; Ctrl-C ends"
+        );
+        assert!(following("h", 0, Some(2)).contains("from entry 0 to entry 2; "));
     }
 }

@@ -4,9 +4,11 @@ use common::api::{Webhook, WebhookAttempt, WebhookState};
 use common::client::{Client, ClientError, Reply};
 use common::name::HookId;
 
+use super::columns::within;
 use super::get::What;
 use super::{CliError, document, facts};
 use crate::clean::clean;
+use crate::terminal::output_columns;
 use crate::time::counted;
 
 /// Octets of an address on a line.
@@ -34,12 +36,12 @@ pub(super) async fn get(client: &Client, what: What, id: &str) -> Result<(String
 async fn once(client: &Client, what: What, id: &str) -> Result<(String, String), CliError> {
     if what == What::Webhooks {
         let hooks = body(client.webhooks().await)?.items;
-        return Ok((list(&hooks), lines(&hooks)?));
+        return Ok((within(&list(&hooks), output_columns()), lines(&hooks)?));
     }
     let hook = hook(id).map_err(CliError::Usage)?;
     if what == What::Deliveries {
         let attempts = body(client.deliveries(hook).await)?.items;
-        return Ok((table(&attempts), lines(&attempts)?));
+        return Ok((within(&table(&attempts), output_columns()), lines(&attempts)?));
     }
     let hook = body(client.webhook(hook).await)?;
     Ok((text(&hook), document(&hook)?))

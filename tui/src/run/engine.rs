@@ -76,6 +76,8 @@ impl Engine {
                 let stamp = rfc3339(self.moment().wall_seconds).replace(['-', ':'], "");
                 worker.write_file(purpose, name, stamp, text);
             }
+            (Action::BringFile { from, name }, Some(worker)) => worker.bring_file(from, name),
+            (Action::ListNames(typed), Some(worker)) => worker.list_names(typed),
             (Action::Remember(on), Some(worker)) => worker.remember(on),
             (Action::Lock, Some(worker)) => worker.lock(),
             (Action::Logout, Some(worker)) => worker.logout(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::action::RequestId;
 use crate::event::Moment;
 use crate::state::deeds::{Change, Seen};
+use crate::state::dialog::Form;
 
 /// Milliseconds for which `u` is offered.
 pub const UNDO_MS: u64 = 8_000;
@@ -83,6 +84,8 @@ pub struct Run {
     pub began: Moment,
     /// Whether its end was told.
     pub told: bool,
+    /// The form it was typed in: shown again with what is wrong, should it be refused.
+    pub form: Option<Box<Form>>,
 }
 
 impl Run {

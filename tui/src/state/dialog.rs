@@ -94,6 +94,8 @@ pub struct Confirm {
     pub said_after: u64,
     /// What was wrong with the last key.
     pub note: Option<String>,
+    /// The form it was typed in.
+    pub form: Option<Box<Form>>,
 }
 
 impl Confirm {
@@ -169,7 +171,7 @@ pub enum Purpose {
 }
 
 /// A field of a form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     /// Its label.
     pub label: &'static str,
@@ -184,7 +186,7 @@ pub struct Field {
 }
 
 /// A form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Form {
     /// What it is for.
     pub purpose: Purpose,
@@ -206,6 +208,8 @@ pub struct Form {
     pub dirty: bool,
     /// Whether leaving with something typed was asked about.
     pub leaving: bool,
+    /// The run of changes it was sent as, until that is over.
+    pub sent: Option<u64>,
 }
 
 /// What a candidate of the palette does.
@@ -255,6 +259,17 @@ pub struct Palette {
     pub waits: Option<RequestId>,
     /// Names that the daemon gave for it.
     pub found: Vec<String>,
+    /// Local files that were looked for, where the line takes one.
+    pub local: Option<Local>,
+}
+
+/// Local files whose names begin as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// What was typed when they were last looked for.
+    pub typed: String,
+    /// Those that were found, perhaps for what was typed before.
+    pub names: Vec<String>,
 }
 
 /// Lines that were run, the newest last.

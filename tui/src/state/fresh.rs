@@ -7,6 +7,9 @@ use crate::state::Screen;
 
 /// Milliseconds between two readings that nobody asked for.
 pub const AGAIN_MS: u64 = 10_000;
+/// The same, at least, of a list in which nobody is anywhere; twice as many after each that follows at once, up to
+/// [`AGAIN_MS`]: reading is recorded, and a busy registry must not have a console record its own readings every second.
+pub const SOON_MS: u64 = 1_000;
 
 /// Entries of own changes that are remembered until the log brings them.
 const OWN_MAX: usize = 1_024;
@@ -52,8 +55,10 @@ pub struct Fresh {
     pub users: Touched,
     /// When something was last read because of it.
     pub last_ms: Option<u64>,
-    /// A timer is set for the next time.
-    pub waits: bool,
+    /// Milliseconds from then on in which a list in which nobody is anywhere is not read again.
+    pub pause_ms: u64,
+    /// When the timer for the next time runs out, in milliseconds since the start.
+    pub wakes_ms: Option<u64>,
     /// Entries of changes of this console, after which it has read already.
     own: VecDeque<u64>,
 }
@@ -73,6 +78,19 @@ impl Fresh {
             Some(place) => self.own.remove(place).is_some(),
             None => false,
         }
+    }
+
+    /// When what was changed may be read again, in milliseconds since the start.
+    pub fn due_ms(&self, untouched: bool) -> u64 {
+        let pause_ms = if untouched { self.pause_ms } else { AGAIN_MS };
+        self.last_ms.map_or(0, |last| last.saturating_add(pause_ms))
+    }
+
+    /// It is being read again.
+    pub fn reads(&mut self, now_ms: u64) {
+        let rested = self.last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= self.pause_ms.saturating_mul(2));
+        self.pause_ms = if rested { SOON_MS } else { self.pause_ms.saturating_mul(2).min(AGAIN_MS) };
+        self.last_ms = Some(now_ms);
     }
 
     /// Whether what a screen shows was changed since it was read; `open` where a model is open.
@@ -127,7 +145,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, ROWS_MAX, Touched};
+    use super::{AGAIN_MS, Fresh, Kind, ROWS_MAX, SOON_MS, Touched};
 
     /// What only reads changes nothing.
     #[test]
@@ -151,6 +169,24 @@ mod tests {
         ] {
             assert_eq!(Kind::of(action), kind, "{action}");
         }
+    }
+
+    /// A list in which nobody is anywhere is read again at once, then after a second, and seldom while changes go on.
+    #[test]
+    fn how_soon() {
+        let mut fresh = Fresh::default();
+        assert_eq!((fresh.due_ms(true), fresh.due_ms(false)), (0, 0));
+        let mut at = 50_000;
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            fresh.reads(at);
+            assert_eq!(fresh.due_ms(false), at + AGAIN_MS);
+            pauses.push(fresh.due_ms(true) - at);
+            at = fresh.due_ms(true);
+        }
+        assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, AGAIN_MS, AGAIN_MS]);
+        fresh.reads(at + 2 * AGAIN_MS);
+        assert_eq!(fresh.pause_ms, SOON_MS);
     }
 
     /// However much others change, what is remembered of it does not grow.

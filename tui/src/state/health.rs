@@ -13,6 +13,7 @@ use common::api::{
 
 use crate::action::RequestId;
 use crate::event::Moment;
+use crate::state::Screen;
 use crate::state::queue::under_way;
 use crate::time::{Now, age, bytes, counted, duration, grouped, seconds};
 
@@ -55,6 +56,10 @@ pub struct HealthScreen {
     pub is_soon: bool,
     /// Scrolled by so many lines.
     pub scroll: usize,
+    /// The check that somebody went to; before that the worst is selected.
+    pub selected: Option<&'static str>,
+    /// The selected check is shown whole, scrolled by so many lines.
+    pub detail: Option<usize>,
     /// Only lines of the daemon's diagnostics with this in them.
     pub filter: String,
     /// The diagnostics as they were when they were told to hold still; none while they are followed.
@@ -81,6 +86,16 @@ impl HealthScreen {
     pub fn checks(&self, now: Now, skew_seconds: Option<i64>) -> Vec<Check> {
         let ready = self.ready.as_ref();
         self.status.as_ref().map(|status| checks(status, ready, now, skew_seconds)).unwrap_or_default()
+    }
+
+    /// The place of the selected one among these checks.
+    pub fn place(&self, checks: &[Check]) -> usize {
+        let chosen = self.selected.and_then(|name| checks.iter().position(|check| check.name == name));
+        let worst = || {
+            let worst = checks.iter().map(|check| check.verdict).max().filter(|worst| *worst >= Verdict::Warn);
+            worst.and_then(|worst| checks.iter().position(|check| check.verdict == worst))
+        };
+        chosen.or_else(worst).unwrap_or(0)
     }
 
     /// Notes which checks have changed.
@@ -132,6 +147,41 @@ pub struct Check {
     pub value: String,
     /// From where on it is worth a look; empty where there is no number for it.
     pub limit: String,
+}
+
+impl Check {
+    /// The screen that shows what it is about, where there is one.
+    pub fn subject(&self) -> Option<Screen> {
+        match self.name {
+            "audit log" | "witnesses" => Some(Screen::Audit),
+            "drop folder" => Some(Screen::Queue),
+            "quarantine" | "rescan" => Some(Screen::Quarantine),
+            "records" | "scrub" | "retention" | "collection" => Some(Screen::Models),
+            _ => None,
+        }
+    }
+
+    /// What is looked at, and what is to be done where it is not well.
+    pub fn meaning(&self) -> &'static str {
+        match self.name {
+            "records" => "The store of records: models, versions, users. Where it fails the daemon refuses to work.",
+            "audit log" => "The log that each deed is recorded in first. Where it can't be written nothing is done.",
+            "witnesses" => "Others that cosign the log's checkpoints. One that contradicts has seen another history.",
+            "drop folder" => "Files that are taken in from a folder. Failed ones are tried again by r on the queue.",
+            "quarantine" => "Versions that are held until somebody decides. They wait as long as it takes.",
+            "disk" => "Room for bytes. Below the watermark uploads are refused; what is there is served on.",
+            "scrub" => "Stored bytes read again and compared with their digests. What is damaged is not handed out.",
+            "rescan" => "Versions inspected anew by the rules of now.",
+            "backup" => "When a backup was last made, and when one was last read whole.",
+            "connections" => "Connections at once. Where all are taken, others wait or are refused.",
+            "clock" => "The daemon's clock against this terminal's. Times in the log are the daemon's.",
+            "retention" => "Rules by which old versions go.",
+            "collection" => "Bytes that no version points to any more are taken away.",
+            "webhooks" => "Others that are told of changes.",
+            "certificate" => "The daemon's own certificate. It is renewed by replacing its file.",
+            _ => "",
+        }
+    }
 }
 
 fn check(name: &'static str, verdict: Verdict, value: String, limit: &str) -> Check {

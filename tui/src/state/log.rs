@@ -3,6 +3,7 @@
 use common::audit::Verifier;
 
 use crate::action::{LogCall, RequestId};
+use crate::event::Moment;
 use crate::tail::{Link, Tail};
 use crate::trust::{Checked, Kept, Trust};
 
@@ -53,6 +54,8 @@ pub struct Feed {
     pub alarm_of: Option<i64>,
     /// The stream said goodbye because of the token.
     pub expired: bool,
+    /// Since when the stream is cut; none while it is there, and before it was for the first time.
+    pub cut_at: Option<Moment>,
     /// The stream has told something since it was opened.
     pub told: bool,
     /// The daemon could not go on where the stream was cut, and pages fill what is missing.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::api::{ModelInfo, ModelRow, VersionInfo};
+use common::api::{ModelInfo, ModelRow, State, VersionInfo};
 use common::client::ModelQuery;
 use common::name::Version;
 
@@ -30,6 +30,21 @@ impl Row for VersionInfo {
     fn key(&self) -> String {
         self.version.to_string()
     }
+}
+
+/// Whether a version is handed out although inspection came to another verdict than clean: by its policy, or because somebody
+/// released it.
+pub fn is_suspect(state: State, verdict: Option<&str>) -> bool {
+    let is_handed_out = match state {
+        State::Available | State::Deprecated => true,
+        State::Quarantined | State::Deleted => false,
+    };
+    is_handed_out && verdict.is_some_and(|verdict| verdict != "clean")
+}
+
+/// A state in a list: `available!` where inspection warned of what is handed out.
+pub fn state_word(state: State, verdict: Option<&str>) -> String {
+    format!("{}{}", state.as_str(), if is_suspect(state, verdict) { "!" } else { "" })
 }
 
 /// Screen 1.
@@ -142,6 +157,29 @@ impl OpenModel {
             goal: None,
             marked: None,
             compared: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::api::State;
+
+    use super::state_word;
+
+    /// What is handed out in spite of what was found looks like nothing else; what isn't handed out needs no sign.
+    #[test]
+    fn states() {
+        for (state, verdict, word) in [
+            (State::Available, None, "available"),
+            (State::Available, Some("clean"), "available"),
+            (State::Available, Some("malicious"), "available!"),
+            (State::Available, Some("suspicious"), "available!"),
+            (State::Deprecated, Some("unscannable"), "deprecated!"),
+            (State::Quarantined, Some("malicious"), "quarantined"),
+            (State::Deleted, Some("malicious"), "deleted"),
+        ] {
+            assert_eq!(state_word(state, verdict), word);
         }
     }
 }

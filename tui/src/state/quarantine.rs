@@ -6,6 +6,7 @@ use common::name::Version;
 
 use crate::action::RequestId;
 use crate::filter::held_query;
+use crate::state::deeds::Object;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
@@ -37,11 +38,20 @@ pub struct QuarantineScreen {
     pub detail: Option<usize>,
     /// What was read about the selected one.
     pub reading: Option<Reading>,
+    /// What a note is being typed for: the one that was selected then, whatever becomes of the list.
+    pub noting: Option<Object>,
 }
 
 impl Default for QuarantineScreen {
     fn default() -> Self {
-        Self { list: Window::new(false), blocked: false, filter: String::new(), detail: None, reading: None }
+        Self {
+            list: Window::new(false),
+            blocked: false,
+            filter: String::new(),
+            detail: None,
+            reading: None,
+            noting: None,
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct QueueScreen {
     pub is_audited: bool,
     /// The newest reading failed, and that was said.
     pub is_failing: bool,
+    /// The rows were told to hold still: they are read by hand only.
+    pub is_still: bool,
 }
 
 impl Default for QueueScreen {
@@ -43,6 +45,7 @@ impl Default for QueueScreen {
             detail: None,
             is_audited: false,
             is_failing: false,
+            is_still: false,
         }
     }
 }

@@ -557,10 +557,10 @@ impl<T: Tty> Lean<T> {
                 *rest = Spot { text: Text::Rest, ink };
             }
         }
-        // Halves that are left of what was there before.
+        // Halves that are left of what was there before are blanks in its ink: where that is what is wanted, nothing was sent.
         let mut beside = x + width;
         while let Some(rest) = self.wanted.place(beside, y).filter(|rest| rest.text == Text::Rest) {
-            *rest = BLANK;
+            *rest = if rest.ink.is_plain_on_blanks() { BLANK } else { Spot { text: Text::One(' '), ..rest.clone() } };
             beside += 1;
         }
         if was_rest {
@@ -873,6 +873,23 @@ mod tests {
             }
             Change::Clear => lines.iter_mut().for_each(|line| *line = blank()),
             Change::Cursor(_) | Change::Resize(..) | Change::Repaint => {}
+        }
+    }
+
+    /// A wide character moves by one column, and a blank in the ink of the one before stands where its second half was.
+    #[test]
+    fn a_wide_character_moves_by_a_column() {
+        let mut terminal = terminal(10, 1);
+        let reversed = Style::new().add_modifier(Modifier::REVERSED);
+        for text in [" 日", "日 "] {
+            let mut drawn = Buffer::default();
+            terminal
+                .draw(|frame| {
+                    put(frame.buffer_mut(), 3, 0, text, reversed);
+                    drawn = frame.buffer_mut().clone();
+                })
+                .unwrap();
+            same(terminal.backend().tty.screen.screen(), &drawn).unwrap();
         }
     }
 

@@ -455,6 +455,27 @@ fn rotated_and_both_sign() {
     assert_eq!((console.trust.keys().len(), console.broken.len()), (2, 0));
     console.checkpoint(&log, &checkpoint.sign(&[&new.signer]).unwrap());
     assert_eq!(console.broken, []);
+    assert_eq!(console.trust.pinned_key().unwrap().to_string(), new.key());
+}
+
+/// Whoever first sees a log while its key is rotated is shown the newest, which the daemon names first, and not the one that
+/// leaves.
+#[test]
+fn first_use_while_both_sign() {
+    let (old, new) = (Log::new(5, 1), Log::new(5, 2));
+    let mut trust = Trust::new("h", None, vec![], 0, None);
+    trust.first_use(&format!("{}\n{}\n", new.key(), old.key()), &mut Vec::new());
+    assert_eq!(trust.pinned_key().unwrap().to_string(), new.key());
+    let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 5, root: root_at(5, &old).unwrap() };
+    let mut kept = trust.kept();
+    for (note, key) in [
+        (checkpoint.sign(&[&new.signer, &old.signer]).unwrap(), new.key()),
+        (checkpoint.sign(&[&old.signer]).unwrap(), old.key()),
+    ] {
+        kept.note = note;
+        let trust = Trust::new("h", None, vec![], 0, Some(kept.clone()));
+        assert_eq!(trust.pinned_key().unwrap().to_string(), key);
+    }
 }
 
 /// A check that finds something is an alarm; one of everything is kept, and what was acknowledged is, until it is sent.

@@ -12,7 +12,7 @@ use crate::clean::clean;
 use crate::edit::Line;
 use crate::event::{Code, Key};
 use crate::state::deeds::{BULK_ASKED, Base, Change, Deed, Object, Tier};
-use crate::state::dialog::{Confirm, Dialog, Subject, Tagging};
+use crate::state::dialog::{Confirm, Dialog, Form, Subject, Tagging};
 use crate::state::{Level, State};
 
 /// Things read at once before a question about many.
@@ -67,6 +67,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
         shown_after: state.drawn,
         said_after: state.drawn,
         note: None,
+        form: None,
     };
     state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
     read_on(state, out);
@@ -207,6 +208,7 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         return;
     }
     let Some(Dialog::Confirm(confirm)) = state.dialog.take() else { return };
+    let form = confirm.form;
     let reason = confirm.reason.map(|line| line.text().trim().to_owned());
     let changes = confirm
         .subjects
@@ -223,7 +225,17 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         let told = format!("{} changes are under way; {} shows them", changes.len(), state.key_or("J", "jobs"));
         say(state, Level::Info, told, out);
     }
-    course::begin(state, changes, false, out);
+    let number = course::begin(state, changes, false, out);
+    if let Some(run) = state.changes.runs.get_mut(&number) {
+        run.form = form;
+    }
+}
+
+/// The question is about what was typed in a form.
+pub(super) fn of_form(state: &mut State, form: Box<Form>) {
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+        confirm.form = Some(form);
+    }
 }
 
 pub(super) fn paste(state: &mut State, text: &str) {

@@ -12,6 +12,10 @@ use crate::terminal::clipboard;
 use crate::time::counted;
 use crate::window::Row;
 
+/// Why nothing is sent, and how it would be.
+pub(super) const CLIPBOARD_OFF: &str =
+    "the clipboard is off (clipboard = \"raw\" below [ui] in config.toml turns it on)";
+
 pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
     let text = match state.screen {
         Screen::Models => match &state.models.open {
@@ -84,10 +88,7 @@ pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
 /// An entry with its proof, which has come.
 pub(super) fn proved(state: &mut State, index: u64, text: Option<String>, out: &mut Vec<Action>) {
     match text {
-        Some(text) if clipboard::fits(&text) => {
-            say(state, Level::Info, format!("sent to the terminal: entry {index} with its proof"), out);
-            out.push(Action::Copy(text));
-        }
+        Some(text) if clipboard::fits(&text) => send(state, text, &format!("entry {index} with its proof"), out),
         text => copy(state, text, out),
     }
 }
@@ -98,8 +99,7 @@ fn report(state: &mut State, out: &mut Vec<Action>) {
         return say(state, Level::Info, "there is nothing to copy here", out);
     };
     let lines = text.lines().count();
-    say(state, Level::Info, format!("sent to the terminal: the report, {}", counted(lines as u64, "line")), out);
-    out.push(Action::Copy(text));
+    send(state, text, &format!("the report, {}", counted(lines as u64, "line")), out);
 }
 
 /// The messages that are shown.
@@ -109,8 +109,12 @@ pub(super) fn notes(state: &mut State, out: &mut Vec<Action>) {
     if !clipboard::fits(&text) {
         return say(state, Level::Warning, "too much for a terminal's clipboard: x writes it to a file", out);
     }
-    say(state, Level::Info, format!("sent to the terminal: {}", counted(lines as u64, "line")), out);
-    out.push(Action::Copy(text));
+    send(state, text, &counted(lines as u64, "line"), out);
+}
+
+/// What is wrong with the log, for a message to whoever answers for it.
+pub(super) fn alarm(state: &mut State, out: &mut Vec<Action>) {
+    send(state, crate::view::alarm_text(state), "what is wrong with the log", out);
 }
 
 fn document(value: &impl Serialize) -> Option<String> {
@@ -125,9 +129,19 @@ fn copy(state: &mut State, text: Option<String>, out: &mut Vec<Action>) {
             say(state, Level::Warning, why, out);
         }
         Some(text) => {
-            // Nobody answers: whether it arrived is for the person to see.
-            say(state, Level::Info, format!("sent to the terminal: {text}"), out);
-            out.push(Action::Copy(text));
+            let said = text.clone();
+            send(state, text, &said, out);
         }
+    }
+}
+
+/// Sends text to the terminal's clipboard, where that is wanted. Nobody answers: whether it arrived is for the person to see, and
+/// so is what it was.
+fn send(state: &mut State, text: String, said: &str, out: &mut Vec<Action>) {
+    if state.settings.can_copy {
+        say(state, Level::Info, format!("sent to the terminal: {said}"), out);
+        out.push(Action::Copy(text));
+    } else {
+        say(state, Level::Warning, format!("not sent: {CLIPBOARD_OFF}: {said}"), out);
     }
 }

@@ -7,7 +7,7 @@ use common::client::{AuditQuery, ClientError, Reply};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, keep, say, say_for, sentence};
+use super::{ask, form, keep, say, say_result, sentence};
 use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
@@ -47,7 +47,7 @@ pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out:
     {
         state.changes.runs.remove(&oldest);
     }
-    state.changes.runs.insert(number, Run { items, is_undo, began: state.now, told: false });
+    state.changes.runs.insert(number, Run { items, is_undo, began: state.now, told: false, form: None });
     advance(state, number, out);
     number
 }
@@ -330,6 +330,7 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
     if offers {
         out.push(Action::TimerSet { id: TimerId::Undo, after_ms: UNDO_MS });
     }
+    let is_in_form = form::over(state, number, &run, out);
     let undo = if offers { "   u undo (8 s)" } else { "" };
     let word = if run.is_undo { "undone: " } else { "" };
     match run.items.as_slice() {
@@ -343,11 +344,17 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
                     item.change.done()
                 };
                 let text = format!("{word}{what}{undo}{logged}{request}");
-                say_for(state, Level::Info, text, UNDO_MS, out);
+                say_result(state, Level::Info, text, out);
             }
             Status::Failed(why) => {
                 let text = format!("{} {}: {why}", item.change.verb(), item.change.object.name());
-                say(state, Level::Error, text, out);
+                // The form says why, and what it is about.
+                if is_in_form {
+                    state.message = None;
+                    keep(state, Note { at: state.now, level: Level::Error, text });
+                } else {
+                    say_result(state, Level::Error, text, out);
+                }
             }
             _ => {}
         },
@@ -370,7 +377,7 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
                 ),
             };
             let level = if failures.is_empty() { Level::Info } else { Level::Error };
-            say_for(state, level, text, UNDO_MS, out);
+            say_result(state, level, text, out);
         }
     }
     refresh_after(state, &run, out);
@@ -409,21 +416,13 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {
         super::queue::refresh(state, out);
     }
-    if touched(|object| matches!(object, Object::Version { .. })) && state.quarantine.list.is_loaded() {
-        super::quarantine::refresh(state, out);
-    }
     if touched(|object| matches!(object, Object::Model { .. } | Object::Version { .. })) {
         for item in &run.items {
             if matches!(item.status, Status::Done(_)) {
                 state.models.marks.remove(&item.change.object.target());
             }
         }
-        if state.models.open.is_some() {
-            super::models::refresh(state, out);
-        }
-        if state.models.list.is_loaded() {
-            super::models::refresh_list(state, out);
-        }
+        super::fresh::after_own_version(state, out);
     }
 }
 

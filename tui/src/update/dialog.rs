@@ -1,5 +1,6 @@
 //! What lies over the screen takes the keys: passes them on, and knows the password or token that is shown once.
 
+use super::copy::CLIPBOARD_OFF;
 use super::{confirm, form, palette, say, tokens};
 use crate::action::Action;
 use crate::event::{Code, Key};
@@ -18,6 +19,9 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 return;
             }
             match (key.code, key.ctrl) {
+                (Code::Char('y'), false) if !state.settings.can_copy => {
+                    say(state, Level::Warning, format!("not sent: {CLIPBOARD_OFF}; copy it by hand"), out);
+                }
                 (Code::Char('y'), false) if !once.copied => {
                     once.copied = true;
                     out.push(Action::Copy(once.password.expose().to_owned()));

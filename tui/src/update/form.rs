@@ -13,7 +13,8 @@ use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::acts::grants_of;
 use crate::edit::Line;
 use crate::event::{Code, Key};
-use crate::state::deeds::{Base, Change, Deed, Object};
+use crate::state::changes::{Run, Status};
+use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Field, Form, Purpose, Tagging};
 use crate::state::tokens::wanted;
 use crate::state::{Level, State};
@@ -21,6 +22,8 @@ use crate::time::age;
 
 /// How long typing rests before the history of an alias is read, in milliseconds.
 const REST_MS: u64 = 150;
+/// How what `course` says of something that had changed meanwhile begins.
+const CHANGED: &str = "changed";
 /// Most octets of a description that is edited here (rest-api.md: 16 384).
 const DESCRIPTION_OCTETS_MAX: usize = 16 * 1024;
 /// Names of aliases that are offered.
@@ -57,6 +60,7 @@ fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
         error: None,
         dirty: false,
         leaving: false,
+        sent: None,
     };
     state.dialog = Some(Dialog::Form(Box::new(form)));
 }
@@ -238,7 +242,8 @@ pub(super) fn reply(
     match (result, &mut form.purpose) {
         (Ok(Answer::Look(reply)), Purpose::Edit { base, .. }) => {
             form.notes = vec!["Tags: key=value, key=value. C-j in the description is a new line.".to_owned()];
-            if let Base::Model(info) = &reply.body {
+            // Read again, it is what is typed that counts.
+            if let (Base::Model(info), None) = (&reply.body, &base) {
                 let tags: Vec<String> =
                     info.model.tags.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect();
                 let description = info.model.description.clone();
@@ -291,6 +296,15 @@ pub(super) fn reply(
 
 pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let Some(form) = form(state) else { return };
+    if form.sent.is_some() {
+        // It is told when it is over, whether the form is still there or not.
+        if matches!((key.code, key.ctrl), (Code::Esc, _) | (Code::Char('c'), true)) {
+            state.dialog = None;
+            let told = format!("it is under way; {} shows it", state.key_or("J", "jobs"));
+            say(state, Level::Info, told, out);
+        }
+        return;
+    }
     let count = form.fields.len();
     let was_leaving = std::mem::take(&mut form.leaving);
     form.error = None;
@@ -412,12 +426,12 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             let Base::Model(info) = &base else { return };
             let description = (texts[0] != info.model.description).then(|| texts[0].clone());
             let tags = (tags != info.model.tags).then_some(tags);
-            state.dialog = None;
             if description.is_none() && tags.is_none() {
+                state.dialog = None;
                 return say(state, Level::Info, "nothing was changed", out);
             }
             let change = Change::new(Object::Model { id, name }, Deed::Edit { description, tags });
-            course::begin(state, vec![(change, Some((base, etag)), None)], false, out);
+            send(state, change, Some((base, etag)), out);
         }
         Purpose::Tags { models } => {
             let put = match tags(&texts[0]) {
@@ -432,7 +446,9 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             if let Some(both) = take.iter().find(|key| put.contains_key(*key)) {
                 return wrong(form, 1, format!("{both} can't be put and taken away"));
             }
+            let typed = Box::new(form.clone());
             confirm::open_tagging(state, models, Tagging { put, take }, out);
+            confirm::of_form(state, typed);
         }
         Purpose::Alias { id, name } => {
             let alias: Alias = match texts[0].trim().parse() {
@@ -452,18 +468,15 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             };
             let waits = form.waits;
             cancel(state, waits, out);
-            let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to });
-            confirm::open(state, vec![change], out);
+            ask_before(state, Change::new(Object::Model { id, name }, Deed::Alias { alias, to }), out);
         }
         Purpose::Role { name } => match texts[0].trim().parse::<Role>() {
-            Ok(role) => confirm::open(state, vec![Change::new(Object::User(name), Deed::Role(role))], out),
+            Ok(role) => ask_before(state, Change::new(Object::User(name), Deed::Role(role)), out),
             Err(why) => wrong(form, 0, why),
         },
         Purpose::AddToken { user } => match wanted(&user, &texts[0], &texts[1], &texts[2], &texts[3]) {
             Ok(new) => {
-                state.dialog = None;
-                let change = Change::new(Object::User(user), Deed::NewToken(Box::new(new)));
-                course::begin(state, vec![(change, None, None)], false, out);
+                send(state, Change::new(Object::User(user), Deed::NewToken(Box::new(new))), None, out);
             }
             Err((at, why)) => wrong(form, at, why),
         },
@@ -471,9 +484,7 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             let filled: Vec<(usize, &str)> =
                 texts.iter().map(|text| text.trim()).enumerate().filter(|(_, text)| !text.is_empty()).collect();
             match grants_of(filled.iter().map(|(_, text)| *text)) {
-                Ok(grants) => {
-                    confirm::open(state, vec![Change::new(Object::User(name), Deed::Grants(grants))], out);
-                }
+                Ok(grants) => ask_before(state, Change::new(Object::User(name), Deed::Grants(grants)), out),
                 Err((place, why)) => wrong(form, filled.get(place).map_or(0, |(line, _)| *line), why),
             }
         }
@@ -484,14 +495,111 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
             };
             match texts[1].trim().parse::<Role>() {
                 Ok(role) => {
-                    state.dialog = None;
-                    let change = Change::new(Object::User(name.to_string()), Deed::Register(role));
-                    course::begin(state, vec![(change, None, None)], false, out);
+                    send(state, Change::new(Object::User(name.to_string()), Deed::Register(role)), None, out);
                 }
                 Err(why) => wrong(form, 1, why),
             }
         }
     }
+}
+
+/// Asks before what was typed is done; should it be refused, the form comes back.
+fn ask_before(state: &mut State, change: Change, out: &mut Vec<Action>) {
+    let typed = form(state).cloned().map(Box::new);
+    confirm::open(state, vec![change], out);
+    if let Some(typed) = typed {
+        confirm::of_form(state, typed);
+    }
+}
+
+/// Sends what was typed. The form stays until it is known what came of it.
+fn send(state: &mut State, change: Change, base: Option<Seen>, out: &mut Vec<Action>) {
+    let number = course::begin(state, vec![(change, base, None)], false, out);
+    if let Some(form) = form(state) {
+        form.sent = Some(number);
+    }
+}
+
+/// What was typed in a form is done, or was refused: then the form is there with what was typed and the reason, unless something
+/// else was opened meanwhile. True if it says the reason.
+pub(super) fn over(state: &mut State, number: u64, run: &Run, out: &mut Vec<Action>) -> bool {
+    let why = run.items.iter().find_map(|item| match &item.status {
+        Status::Failed(why) if run.done() == 0 => Some(why.clone()),
+        _ => None,
+    });
+    let is_here = form(state).is_some_and(|form| form.sent == Some(number));
+    let Some(why) = why else {
+        if is_here {
+            state.dialog = None;
+        }
+        return false;
+    };
+    if let (Some(typed), None) = (&run.form, &state.dialog) {
+        state.overlay = None;
+        state.dialog = Some(Dialog::Form(typed.clone()));
+    } else if !is_here {
+        return false;
+    }
+    let mut again = None;
+    if let Some(form) = form(state) {
+        // What it waited for when it was sent was given up.
+        (form.sent, form.waits, form.then) = (None, None, None);
+        form.asked_for.clear();
+        form.at = named(form, &why).unwrap_or(form.at);
+        if let Purpose::Edit { id, name, base: Some(_) } = &form.purpose
+            && why.starts_with(CHANGED)
+        {
+            again = Some(Object::Model { id: id.clone(), name: name.clone() });
+        }
+        form.error = Some(why);
+        form.dirty = true;
+    }
+    // What is sent next is made for what it is now, which the reason told.
+    if let Some(object) = again {
+        let request = ask(state, Call::Look(object), out);
+        if let Some(form) = form(state) {
+            form.waits = Some(request);
+        }
+    }
+    true
+}
+
+/// The field that a refusal names, as the daemon calls it: `body.tags`, `path.alias`, `body.grants[1]`.
+fn named(form: &Form, why: &str) -> Option<usize> {
+    let names = |label: &str| -> &[&str] {
+        match label {
+            "Description" => &["description"],
+            "Tags" | "Put" => &["tags"],
+            "Alias" => &["alias"],
+            "Version" => &["version"],
+            "Role" => &["role"],
+            "Grant" => &["grants"],
+            "Name" => &["username"],
+            "Label" => &["label"],
+            "Permissions" => &["permissions"],
+            "Models" => &["names"],
+            "Lives for" => &["expires"],
+            _ => &[],
+        }
+    };
+    let at = |name: &str| why.find(&format!(".{name}")).map(|at| at + 1 + name.len());
+    let found = form.fields.iter().enumerate().find_map(|(place, field)| {
+        let end = names(field.label).iter().find_map(|name| at(name))?;
+        Some((place, end))
+    });
+    if let Some((place, end)) = found {
+        let number: String =
+            why[end..].trim_start_matches(['[', '.']).chars().take_while(char::is_ascii_digit).collect();
+        let number: usize = number.parse().unwrap_or(0);
+        // Of grants, the one of that number; empty lines are none.
+        let filled = form.fields.iter().enumerate().skip(place);
+        let mut filled = filled.filter(|(_, field)| !field.line.text().trim().is_empty()).map(|(place, _)| place);
+        let is_list = form.fields[place].label == "Grant";
+        return if is_list { filled.nth(number).or(Some(place)) } else { Some(place) };
+    }
+    // An alias that points nowhere is refused because of its version.
+    let is_of_version = matches!(form.purpose, Purpose::Alias { .. }) && why.contains("version");
+    is_of_version.then_some(1)
 }
 
 /// A key or value of a tag; quoted where it has something that parts tags.

@@ -1,12 +1,13 @@
-//! What others change is read again where it is looked at, soon but seldom: reading is recorded too.
+//! What others change is read again where it is looked at, soon but seldom: reading is recorded too. What this console itself
+//! has changed is read again at once.
 
 use common::api::QuarantineItem;
 use common::name::ModelId;
 
-use super::{ask, models, quarantine, users};
+use super::{ask, models, quarantine, queue, users};
 use crate::action::{Action, Call, TimerId};
 use crate::state::audit::field;
-use crate::state::fresh::{AGAIN_MS, Kind, Touched};
+use crate::state::fresh::{Kind, Touched};
 use crate::state::{Screen, State};
 use crate::tail::Held;
 use crate::window::{Row, Window};
@@ -83,33 +84,66 @@ fn action_of(leaf: &[u8]) -> Option<&str> {
     rest.split_once('"').map(|(action, _)| action)
 }
 
-/// Reads again what is looked at and was changed, at most once in [`AGAIN_MS`].
+/// Whether nobody is anywhere in the list that is looked at.
+fn is_untouched(state: &State) -> bool {
+    match (state.screen, &state.models.open) {
+        (Screen::Models, Some(open)) => {
+            open.reading.is_none() && open.compared.is_none() && open.versions.is_untouched()
+        }
+        (Screen::Models, None) => state.models.list.is_untouched(),
+        (Screen::Queue, _) => state.queue.list.is_untouched(),
+        // What is shown whole stays as it is for longer.
+        (Screen::Quarantine, _) => state.quarantine.detail.is_none() && state.quarantine.list.is_untouched(),
+        (Screen::Users, _) => state.users.list.is_untouched(),
+        (Screen::Audit | Screen::Health, _) => false,
+    }
+}
+
+/// Reads again what is looked at and was changed: soon where nobody is anywhere in it, else seldom.
 pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     let busy = state.login.is_some() || state.dialog.is_some() || state.filter.is_some() || state.overlay.is_some();
     let is_changed = state.fresh.is_changed(state.screen, state.models.open.is_some());
+    let untouched = is_untouched(state);
     // The drop folder is read every few seconds, or, where that is recorded, by hand only.
+    let is_polled = state.screen == Screen::Queue && (state.queue.is_audited || state.queue.is_still || !untouched);
     let asleep = !state.focused || busy || state.who.is_none() || state.offline || state.settings.bare;
-    if state.screen == Screen::Queue || !is_changed || asleep {
+    if is_polled || !is_changed || asleep {
         return;
     }
-    let due = state.fresh.last_ms.map_or(0, |last| last.saturating_add(AGAIN_MS));
+    let due = state.fresh.due_ms(untouched);
     if due > state.now.ms {
-        if !state.fresh.waits {
-            state.fresh.waits = true;
+        if state.fresh.wakes_ms.is_none_or(|wakes| wakes > due) {
+            state.fresh.wakes_ms = Some(due);
             out.push(Action::TimerSet { id: TimerId::Fresh, after_ms: due - state.now.ms });
         }
         return;
     }
-    state.fresh.last_ms = Some(state.now.ms);
+    state.fresh.reads(state.now.ms);
     match state.screen {
         Screen::Models => models::refresh(state, out),
+        Screen::Queue => queue::refresh(state, out),
         Screen::Quarantine => quarantine::refresh(state, out),
         Screen::Users => users::refresh(state, out),
-        Screen::Audit | Screen::Queue | Screen::Health => {}
+        Screen::Audit | Screen::Health => {}
     }
+}
+
+/// Something of this console's has ended that may have made a version, or had one held: the lists that have it are read again,
+/// whichever screen is on show.
+pub(super) fn after_own_version(state: &mut State, out: &mut Vec<Action>) {
+    if state.models.open.is_some() {
+        models::refresh(state, out);
+    }
+    if state.models.list.is_loaded() {
+        models::refresh_list(state, out);
+    }
+    if state.quarantine.list.is_loaded() {
+        quarantine::refresh(state, out);
+    }
+    super::health::soon(state, out);
 }
 
 /// The time has come; what is looked at is then read by [`follow_up`].
 pub(super) fn due(state: &mut State) {
-    state.fresh.waits = false;
+    state.fresh.wakes_ms = None;
 }

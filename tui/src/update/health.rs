@@ -8,34 +8,74 @@ use crate::access::refusal;
 use crate::action::{Action, Call, FilePurpose, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
-use crate::state::health::{COUNTS_MS, POLL_MS, Verdict};
+use crate::state::health::{COUNTS_MS, POLL_MS};
 use crate::state::{Level, Screen, State};
 use crate::time::time_of_day;
 
 /// How long counts that have changed are not read anew, in milliseconds.
 const SOON_MS: u64 = 10_000;
+/// Rows that one key moves, at most: more than the page has.
+const MOVES_MAX: u64 = 500;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     if command == Command::OpenSubject {
         return open_subject(state, out);
     }
     let areas = layout(state.size, state);
+    let height = usize::from(areas.pane.height);
     let lines = crate::view::pane_lines(state, &areas).len();
-    scroll(&mut state.health.scroll, command, count, lines, areas.pane.height.into());
+    if let Some(at) = &mut state.health.detail {
+        scroll(at, command, count, lines, height);
+        return;
+    }
+    match command {
+        Command::In if state.health.status.is_some() => state.health.detail = Some(0),
+        Command::Down | Command::Up => {
+            for _ in 0..count.unwrap_or(1).min(MOVES_MAX) {
+                step(state, command == Command::Down, lines, height);
+            }
+        }
+        _ => drop(scroll(&mut state.health.scroll, command, count, lines, height)),
+    }
 }
 
-/// Opens the screen of the check that is worst, the first of those.
+/// One row: from check to check, and through the text below the last one.
+fn step(state: &mut State, down: bool, lines: usize, height: usize) {
+    let checks = state.health.checks(state.times(), state.skew_seconds);
+    let at = crate::view::check_lines(state, &layout(state.size, state));
+    let place = state.health.place(&checks);
+    let end = lines.saturating_sub(height);
+    let health = &mut state.health;
+    health.scroll = health.scroll.min(end);
+    let is_seen = |line: usize| (health.scroll..health.scroll + height).contains(&line);
+    let line = at.get(place).copied().unwrap_or(0);
+    let to = match down {
+        true if place + 1 < checks.len() && is_seen(line) => Some(place + 1),
+        false if is_seen(line) && place > 0 => Some(place - 1),
+        _ => None,
+    };
+    match to {
+        Some(to) => {
+            health.selected = checks.get(to).map(|check| check.name);
+            let line = at.get(to).copied().unwrap_or(0);
+            // The first comes with its heads.
+            let first = if to == 0 { 0 } else { line };
+            health.scroll = health.scroll.min(first).max((line + 1).saturating_sub(height));
+        }
+        None if down => health.scroll = (health.scroll + 1).min(end),
+        None => health.scroll = health.scroll.saturating_sub(1),
+    }
+}
+
+/// Opens the screen that the selected check is about; before one is selected that is the worst.
 fn open_subject(state: &mut State, out: &mut Vec<Action>) {
     let checks = state.health.checks(state.times(), state.skew_seconds);
-    let worst = checks.iter().map(|check| check.verdict).max().filter(|worst| *worst >= Verdict::Warn);
-    let subject = checks.iter().find(|check| Some(check.verdict) == worst).map(|check| check.name);
-    let screen = match subject {
-        Some("audit log" | "witnesses") => Screen::Audit,
-        Some("drop folder") => Screen::Queue,
-        Some("quarantine" | "rescan") => Screen::Quarantine,
-        Some("records" | "scrub" | "retention" | "collection") => Screen::Models,
-        Some(other) => return say(state, Level::Info, format!("{other} has no screen of its own"), out),
-        None => return say(state, Level::Info, "all is well: there is nothing to open", out),
+    let Some(check) = checks.get(state.health.place(&checks)) else {
+        return say(state, Level::Info, "nothing is known yet", out);
+    };
+    let Some(screen) = check.subject() else {
+        let name = check.name;
+        return say(state, Level::Info, format!("{name} has no screen of its own; Enter shows it whole"), out);
     };
     match refusal(state.who.as_ref(), screen.permission()) {
         Some(why) => say(state, Level::Warning, why, out),
@@ -47,6 +87,11 @@ fn open_subject(state: &mut State, out: &mut Vec<Action>) {
             go(state, screen, out);
         }
     }
+}
+
+/// One step out: of the check that is shown whole, then of the filter.
+pub(super) fn back(state: &mut State) -> bool {
+    state.health.detail.take().is_some() || !std::mem::take(&mut state.health.filter).is_empty()
 }
 
 /// Holds the diagnostics still, or follows them again.

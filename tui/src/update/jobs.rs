@@ -1,6 +1,6 @@
 //! Work in the background: jobs and runs of changes, how far they are, what of them failed.
 
-use super::{course, say};
+use super::{course, say, say_result};
 use crate::access::refusal_on;
 use crate::action::{Action, Entries, Job, Report, RequestId, Rows};
 use crate::event::{Code, Key};
@@ -148,12 +148,12 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
                         Some((word @ ("upload" | "download" | "export"), _)) => format!("{word} done: {text}"),
                         _ => format!("{title}: {text}"),
                     };
-                    say(state, Level::Info, told, out);
+                    say_result(state, Level::Info, told, out);
                 }
-                Err(why) => say(state, Level::Error, format!("{title}: {why}"), out),
+                Err(why) => say_result(state, Level::Error, format!("{title}: {why}"), out),
             }
-            if is_upload && state.models.list.is_loaded() && state.screen == Screen::Models {
-                super::models::refresh(state, out);
+            if is_upload {
+                super::fresh::after_own_version(state, out);
             }
         }
     }

@@ -4,6 +4,7 @@ use common::api::Me;
 use common::client::{ClientError, Session};
 use common::problem::ProblemType;
 
+use super::copy::CLIPBOARD_OFF;
 use super::{ask, say, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
@@ -293,6 +294,9 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             if let Some(form) = &mut state.new_password {
                 form.busy = false;
                 form.reason = Some(why);
+                // What was refused is typed anew; where the old one is wrong, that is what is looked at first.
+                form.new.iter_mut().for_each(Line::clear);
+                form.field = usize::from(error.problem_type() != Some(ProblemType::BadCredentials));
             }
         }
         Call::EnrolTotp { .. } | Call::ConfirmTotp { .. } => {
@@ -414,7 +418,7 @@ pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action
         Code::Enter if form.new[0].text().is_empty() => form.field = 1,
         Code::Enter if form.new[0] != form.new[1] && form.new[0].text() != form.new[1].text() => {
             form.reason = Some("the two new passwords differ".to_owned());
-            form.new.iter_mut().for_each(crate::edit::Line::clear);
+            form.new.iter_mut().for_each(Line::clear);
             form.field = 1;
         }
         Code::Enter => {
@@ -467,6 +471,9 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             state.enrol = None;
             say(state, Level::Info, "the second factor is on; other sessions of yours have ended", out);
             ask(state, Call::Me, out);
+        }
+        (Code::Char('y'), EnrolStage::Done(_)) if !state.settings.can_copy => {
+            form.reason = Some(format!("not sent: {CLIPBOARD_OFF}"));
         }
         (Code::Char('y'), EnrolStage::Done(codes)) => {
             let codes: Vec<&str> = codes.iter().map(crate::secret::Secret::expose).collect();

@@ -4,7 +4,7 @@ use common::client::ClientError;
 use common::name::{ArtifactPath, Version};
 
 use super::{ask, cancel, confirm, form, jump, marks, rows_height, say, scroll, travel, wanted};
-use crate::action::{Action, Answer, Call, RequestId, TimerId};
+use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Base, Change, Deed, Object};
@@ -187,6 +187,17 @@ fn compared_command(state: &mut State, command: Command, count: Option<u64>, hei
             }
         }
     }
+}
+
+/// Writes the comparison as it is shown to a new file.
+pub(super) fn export_compared(state: &State, out: &mut Vec<Action>) {
+    let compared = state.models.open.as_ref().and_then(|open| open.compared.as_ref());
+    let Some(compared) = compared else { return };
+    let (left, right) = (compared.left.version, compared.right.version);
+    let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
+    let name = format!("compared-v{left}-v{right}-{time}.txt");
+    let text = crate::view::compared_text(compared);
+    out.push(Action::WriteFile { purpose: FilePurpose::Export, name, text });
 }
 
 /// Asks for the text of a file on both sides. Each is a download and is logged: only where it is asked for.

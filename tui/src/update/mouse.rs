@@ -1,13 +1,15 @@
 //! The mouse, where it is asked for: the wheel moves, a click selects, sorts, or does what the hint under it says.
 
-use super::{command, rows_height};
+use super::{command, rows_height, say};
 use crate::access::{Access, access, refusal};
 use crate::action::Action;
 use crate::event::{Gesture, Mouse};
 use crate::keymap::Command;
 use crate::layout::{Areas, layout};
-use crate::state::{Overlay, Screen, State};
-use crate::view::{hint_at, screen_at};
+use crate::state::models::SORTS;
+use crate::state::users::SORTS as USER_SORTS;
+use crate::state::{Level, Overlay, Screen, State};
+use crate::view::{head_at, hint_at, screen_at};
 use crate::window::{Row, Window};
 
 /// Rows that one notch of the wheel moves.
@@ -59,8 +61,10 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
             Screen::Users => select(&mut state.users.list, row, height),
             Screen::Health => {}
         }
-    } else if areas.heads.contains(at) && state.screen == Screen::Models && state.models.open.is_none() {
-        command(state, Command::Sort, None, out);
+    } else if areas.heads.contains(at) {
+        if let Some(head) = head_at(state, areas, mouse.x) {
+            sort_by(state, head, out);
+        }
     } else if areas.header.contains(at) {
         if let Some(screen) = screen_at(state, areas, mouse.x)
             && refusal(state.who.as_ref(), screen.permission()).is_none()
@@ -73,6 +77,24 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
     {
         command(state, binding.command, None, out);
     }
+}
+
+/// Sorts by the column of a head; where it is sorted so already, the other way round.
+fn sort_by(state: &mut State, head: &str, out: &mut Vec<Action>) {
+    let (order, orders, sort) = match (state.screen, head) {
+        (Screen::Models, "NAME") => (0, SORTS.len(), &mut state.models.sort),
+        (Screen::Models, "UPDATED") => (1, SORTS.len(), &mut state.models.sort),
+        (Screen::Users, "USER") => (0, USER_SORTS.len(), &mut state.users.sort),
+        (Screen::Users, "ROLE") => (1, USER_SORTS.len(), &mut state.users.sort),
+        (Screen::Users, "LAST LOGIN") => (2, USER_SORTS.len(), &mut state.users.sort),
+        _ => return say(state, Level::Info, format!("the daemon has no order by {head}"), out),
+    };
+    if *sort == order {
+        return command(state, Command::Reverse, None, out);
+    }
+    // The next one is what the key goes to.
+    *sort = (order + orders - 1) % orders;
+    command(state, Command::Sort, None, out);
 }
 
 fn select<R: Row>(list: &mut Window<R>, row: usize, height: usize) {

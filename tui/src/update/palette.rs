@@ -13,8 +13,8 @@ use crate::event::{Code, Key};
 use crate::filter::model_query;
 use crate::keymap::{Context, TABLE, VERBS, Verb};
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::dialog::{Act, Candidate, Dialog, HISTORY_MAX, Palette};
-use crate::state::{Highlight, Level, Screen, State};
+use crate::state::dialog::{Act, Candidate, Dialog, HISTORY_MAX, Local, Palette};
+use crate::state::{Highlight, Level, Overlay, Screen, State};
 use crate::time::Way;
 use crate::view::theme::Theme;
 
@@ -51,6 +51,7 @@ pub(super) fn open(state: &mut State, text: &str) {
         error: None,
         waits: None,
         found: Vec::new(),
+        local: None,
     };
     state.overlay = None;
     state.dialog = Some(Dialog::Palette(Box::new(palette)));
@@ -79,7 +80,10 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             return;
         }
         (Code::Tab, _) => {
-            if let Some(text) = palette.matches.get(palette.selected).map(completed) {
+            // The first of them that says more than the line does.
+            let more = |text: &String| text.trim_end() != palette.line.text().trim_end();
+            let further = palette.matches.iter().skip(palette.selected).map(completed);
+            if let Some(text) = further.into_iter().find(more) {
                 palette.line.clear();
                 palette.line.insert(&text);
             }
@@ -394,6 +398,7 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
         ("export", 0) if state.screen == Screen::Audit => {
             choices(vec!["proofs".into(), "csv".into(), "jsonl".into()], false, "format")
         }
+        ("help", 0) => choices(vec!["verification".into()], true, "what verified means"),
         ("mouse", 0) => choices(vec!["on".into(), "off".into()], true, "the mouse"),
         ("export", 0) => choices(vec!["csv".into(), "jsonl".into()], false, "format"),
         ("export", 1) => choices(vec!["screen".into(), "all".into(), "marked".into()], false, "what"),
@@ -417,11 +422,60 @@ fn arguments(state: &State, verb: &'static Verb, rest: &str, asked: &[String]) -
             let offered = places(state).into_iter().filter(|(place, _)| place.starts_with(part) && place != part);
             typed.into_iter().chain(offered.map(|(place, hint)| run(format!("goto {place}"), hint, refused))).collect()
         }
-        ("audit" | "upload", _) => {
-            vec![run(format!("{} {}", verb.word, rest.trim()).trim_end().to_owned(), verb.help, refused)]
+        ("upload", 0) => {
+            let offered = files(state, part, refused);
+            if offered.is_empty() { vec![run(format!("upload {part}"), verb.help, refused)] } else { offered }
         }
+        // Never run by what is offered: the line is, as it stands.
+        ("upload", 1) => choices(names(state, asked), false, "model")
+            .into_iter()
+            .map(|name| Candidate { act: Act::Fill(name.text.clone()), ..name })
+            .collect(),
         _ => vec![run(format!("{} {}", verb.word, rest.trim()).trim_end().to_owned(), verb.help, refused)],
     }
+}
+
+/// The word of a line that is a local file, as far as it is typed.
+fn file_word(line: &str) -> Option<&str> {
+    line.strip_prefix("upload ").filter(|word| !word.contains(char::is_whitespace))
+}
+
+/// Local files that begin so, as far as they were looked for.
+fn files(state: &State, part: &str, refused: Option<&String>) -> Vec<Candidate> {
+    let Some(Dialog::Palette(palette)) = &state.dialog else { return Vec::new() };
+    let Some(local) = &palette.local else { return Vec::new() };
+    let offer = |name: &String| {
+        let is_folder = name.ends_with('/');
+        let blanks = name.contains(char::is_whitespace);
+        let blanks = blanks.then(|| "a name with blanks: `mreg upload` takes it".to_owned());
+        Candidate {
+            text: format!("upload {name}"),
+            hint: if is_folder { "folder" } else { "file" }.to_owned(),
+            act: Act::Fill(format!("upload {name}{}", if is_folder { "" } else { " " })),
+            refused: refused.cloned().or(blanks),
+        }
+    };
+    local.names.iter().filter(|name| name.starts_with(part)).take(MATCHES_MAX).map(offer).collect()
+}
+
+/// Where a local file is typed, those there are are looked for.
+pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
+    let Some(Dialog::Palette(palette)) = &mut state.dialog else { return };
+    let Some(typed) = file_word(palette.line.text()) else { return };
+    if palette.local.as_ref().is_none_or(|local| local.typed != typed) {
+        let typed = typed.to_owned();
+        out.push(Action::ListNames(typed.clone()));
+        let names = palette.local.take().map(|local| local.names).unwrap_or_default();
+        palette.local = Some(Local { typed, names });
+    }
+}
+
+/// Takes local files, if they are those that are looked for now.
+pub(super) fn listed(state: &mut State, typed: &str, found: Vec<String>) {
+    let Some(Dialog::Palette(palette)) = &mut state.dialog else { return };
+    let Some(local) = palette.local.as_mut().filter(|local| local.typed == typed) else { return };
+    local.names = found;
+    rematch(state);
 }
 
 /// Those whose last word fits what is typed of it.
@@ -492,7 +546,12 @@ fn place(state: &State, typed: &str) -> Option<Candidate> {
 pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
     let Some(Dialog::Palette(palette)) = &state.dialog else { return };
     let mut words = palette.line.text().split(' ');
-    let is_name = matches!(words.next(), Some("alias" | "open"));
+    let is_name = match words.next() {
+        Some("alias" | "open") => true,
+        // Its first word is a file.
+        Some("upload") => words.next().is_some(),
+        _ => false,
+    };
     let (Some(part), None) = (words.next(), words.next()) else { return };
     if !is_name || part.len() < NAME_LETTERS || part.contains(':') {
         return;
@@ -621,6 +680,15 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
         ("download", [] | [_] | [_, _]) => {
             super::jobs::download(state, words.first().copied(), words.get(1).copied(), out)?;
             close(state, out);
+        }
+        ("help", []) => {
+            close(state, out);
+            command(state, crate::keymap::Command::Help, None, out);
+        }
+        ("help", ["verification"]) => {
+            close(state, out);
+            state.overlay_filter.clear();
+            state.overlay = Some(Overlay::Help(crate::view::verification_line(state)));
         }
         ("logout", []) => {
             if state.who.is_none() {

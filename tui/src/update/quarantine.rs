@@ -1,7 +1,7 @@
 //! Screen 4: what is held, and all that is known of the selected one. That is read when the selection has rested; listing
 //! may be an entry of the audit log, so nothing is read by the clock.
 
-use common::api::{Excerpt, Page, QuarantineItem, ReviewInfo, VersionInfo};
+use common::api::{Excerpt, IngestItem, Page, QuarantineItem, ReviewInfo, VersionInfo};
 use common::client::Paging;
 
 use super::{ask, cancel, confirm, course, jump, rows_height, say, say_gone, travel, wanted};
@@ -13,7 +13,7 @@ use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::quarantine::{Dump, NEIGHBOURS, Reading, name_of};
 use crate::state::{Level, Prompt, PromptKind, REST_MS, Screen, State};
-use crate::window::{Cursor, Fetch, Window};
+use crate::window::{Cursor, Fetch, Row, Window};
 use common::role::Permission;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
@@ -40,8 +40,17 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::In if state.quarantine.list.selected().is_some() => state.quarantine.detail = Some(0),
         Command::OpenTarget => {
             if let Some(item) = state.quarantine.list.selected() {
-                let (model, version) = (item.id.to_string(), item.version);
-                super::models::open_version(state, model, version);
+                let (id, version) = (item.id, item.version);
+                // What came through the drop folder is opened there, as long as its item is among those that were read.
+                let came = |row: &&IngestItem| row.model == Some(id) && row.version == Some(version);
+                let in_queue = state.queue.list.rows().find(came).map(Row::key);
+                match in_queue {
+                    Some(key) => {
+                        super::go(state, Screen::Queue, out);
+                        state.queue.list.select(&key);
+                    }
+                    None => super::models::open_version(state, id.to_string(), version),
+                }
             }
         }
         Command::NextFinding | Command::LastFinding if state.quarantine.list.selected().is_some() => {
@@ -157,7 +166,8 @@ pub(super) fn take_octets(state: &mut State, id: RequestId, excerpt: Box<Excerpt
 // ---- notes ----------------------------------------------------------------------------------------------------------
 
 fn ask_note(state: &mut State, out: &mut Vec<Action>) {
-    if state.quarantine.list.selected().is_none() {
+    state.quarantine.noting = object(state);
+    if state.quarantine.noting.is_none() {
         return say(state, Level::Info, "nothing is selected", out);
     }
     state.prompt = Some(Prompt { kind: PromptKind::Note, line: Line::new(""), error: None });
@@ -168,7 +178,7 @@ fn ask_note(state: &mut State, out: &mut Vec<Action>) {
 /// # Errors
 /// A sentence where there is none.
 pub(super) fn add_note(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<(), String> {
-    let Some(object) = object(state) else { return Err("nothing is selected".to_owned()) };
+    let Some(object) = state.quarantine.noting.clone() else { return Err("nothing is selected".to_owned()) };
     if text.is_empty() {
         return Err("say something; Esc leaves".to_owned());
     }

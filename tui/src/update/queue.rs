@@ -30,6 +30,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
     match command {
         Command::In if state.queue.list.selected().is_some() => state.queue.detail = Some(0),
+        Command::Follow => {
+            state.queue.is_still = !state.queue.is_still;
+            if !state.queue.is_still {
+                due(state, out);
+            }
+        }
         Command::OpenTarget => open_result(state),
         Command::Retry => ask_before(state, Deed::Retry, out),
         Command::Discard => ask_before(state, Deed::Discard { reason: String::new() }, out),
@@ -110,7 +116,7 @@ pub(super) fn due(state: &mut State, out: &mut Vec<Action>) {
     if state.screen != Screen::Queue || state.who.is_none() || state.queue.is_audited {
         return;
     }
-    if state.focused && !state.queue.list.is_loading() {
+    if state.focused && !state.queue.is_still && !state.queue.list.is_loading() {
         read_again(state, out);
     } else {
         again(state, out);

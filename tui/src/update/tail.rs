@@ -10,7 +10,7 @@ use common::client::{AuditQuery, Bye, ClientError, LogEvent};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, audit, fresh, keep, login, say};
+use super::{ask, audit, fresh, keep, login, say, sentence};
 use crate::access::refusal;
 use crate::action::{Action, Call, FilePurpose, LogAnswer, LogCall, TimerId};
 use crate::event::{Code, Key, TailEvent};
@@ -141,6 +141,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
         return;
     }
     state.log.epoch += 1;
+    state.log.cut_at = None;
     state.log.tail.link = Link::Closed;
     // Whether the log may be read is a matter of who comes next.
     state.log.trust.off = false;
@@ -171,6 +172,14 @@ pub(super) fn event(state: &mut State, epoch: u64, event: TailEvent, out: &mut V
     }
     match event {
         TailEvent::Opened(log_index) => {
+            let text = match state.log.cut_at.take() {
+                Some(cut) => {
+                    let away = state.now.ms.saturating_sub(cut.ms) / 1_000;
+                    format!("the log's stream came back after {}", crate::time::duration(away))
+                }
+                None => "the log's stream is open".to_owned(),
+            };
+            keep(state, Note { at: state.now, level: Level::Info, text: format!("{text}, logged as {log_index}") });
             state.log.tail.opened(state.now);
             state.log.send_ms = 0;
             state.offline = false;
@@ -220,6 +229,16 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
     // A stream that is there and never tells anything is no daemon that is away.
     let mute = matches!(state.log.tail.link, Link::Live { .. }) && !state.log.told;
     state.offline = error.is_some_and(super::is_away) && !mute;
+    if matches!(state.log.tail.link, Link::Live { .. }) {
+        let why = match error {
+            _ if expired => "the token ran out".to_owned(),
+            Some(error) => sentence(error),
+            None => "the daemon ended it".to_owned(),
+        };
+        let text = format!("the log's stream was cut: {why}");
+        keep(state, Note { at: state.now, level: Level::Warning, text });
+        state.log.cut_at = Some(state.now);
+    }
     let missing = pages::missing(state, error);
     let mut wait_ms = state.log.tail.ended(state.now, retry_after);
     if expired || error.is_some_and(ClientError::wants_sign_in) {
@@ -311,7 +330,7 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
             if state.log.trust.wants_key() {
                 state.log.trust.off = true;
             } else {
-                let fingerprint = state.log.trust.keys().first().map(|key| key.id().to_string()).unwrap_or_default();
+                let fingerprint = state.log.trust.keys().last().map(|key| key.id().to_string()).unwrap_or_default();
                 let then = state.key_or("T on the audit screen", "audit trust");
                 let text = format!("log key {fingerprint} taken on first use; compare it, then {then}");
                 if state.settings.bare {
@@ -725,11 +744,27 @@ pub(super) fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) ->
         (Code::Char('T'), false, _) => command(state, Command::TrustKey, out),
         (Code::Char('c'), false, Some(Overlay::Verification(_))) => check::ask(state, out),
         (Code::Char('C'), false, Some(Overlay::Verification(_))) => check::stop(state, out),
+        (Code::Char('y'), false, Some(Overlay::Alarm(_))) => super::copy::alarm(state, out),
+        (Code::Char('x'), false, Some(Overlay::Alarm(_))) => export_evidence(state, out),
         (Code::Char('V'), false, Some(Overlay::Alarm(_))) => state.overlay = Some(Overlay::Verification(0)),
         (Code::Char('V'), false, _) => state.overlay = None,
         _ => return false,
     }
     true
+}
+
+/// The file that proves the alarm, to where the console was started.
+fn export_evidence(state: &mut State, out: &mut Vec<Action>) {
+    let Some(alarm) = state.log.trust.alarm() else {
+        return say(state, Level::Info, "there is no alarm", out);
+    };
+    match alarm.evidence.clone() {
+        Some(from) => {
+            let name = from.rsplit('/').next().unwrap_or("evidence.json").to_owned();
+            out.push(Action::BringFile { from, name });
+        }
+        None => say(state, Level::Warning, "the evidence is not written yet", out),
+    }
 }
 
 pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {

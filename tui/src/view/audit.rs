@@ -3,7 +3,7 @@
 use common::name::ModelId;
 use serde_json::Value;
 
-use super::{say_empty, why_empty};
+use super::{loading, say_empty, why_empty};
 use crate::clean::{clean, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
@@ -73,7 +73,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     }
     marks(state, areas, pen);
-    if let Some(words) = why_empty(list.0, !state.audit.filter.is_empty(), "no entry") {
+    if let Some(words) = why_empty(state, list.0, !state.audit.filter.is_empty(), "no entry") {
         say_empty(areas, pen, &words);
     }
 }
@@ -162,7 +162,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let trust = &state.log.trust;
     let pending = trust.pending();
     let right = if screen.list.is_loading() {
-        ("loading".to_owned(), Tone::Warn)
+        (loading(state, screen.list.waits_for()), Tone::Warn)
     } else if screen.list.stale().is_some() {
         // Why, the list says, or the message: here it would push aside what was asked for.
         ("FAILED".to_owned(), Tone::Bad)
@@ -320,7 +320,7 @@ fn proof_of(state: &State, line: &Entry, text: &mut Text) {
     };
     text.fact("proof", &words, tone);
     text.fact("root", &format!("{} at {size}", pin.checkpoint.root), Tone::Plain);
-    if let Some(key) = trust.keys().first() {
+    if let Some(key) = trust.pinned_key() {
         let witnesses = if pin.witnesses.is_empty() {
             String::new()
         } else {

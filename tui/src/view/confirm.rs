@@ -172,7 +172,7 @@ fn entry(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, text: &str, befor
 }
 
 /// Paints a password or token that is shown once.
-pub(super) fn paint_once(areas: &Areas, once: &Once, pen: &mut Pen<'_>) {
+pub(super) fn paint_once(areas: &Areas, once: &Once, can_copy: bool, pen: &mut Pen<'_>) {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     let (title, what) = if once.is_token {
         ("API token", format!("A token of {}, to be sent as Authorization: Bearer:", once.user))
@@ -183,7 +183,11 @@ pub(super) fn paint_once(areas: &Areas, once: &Once, pen: &mut Pen<'_>) {
     let columns = if once.is_token { TOKEN_COLUMNS } else { COLUMNS };
     let inside = pen.frame(centred(whole, columns, 8), title);
     let wide = inside.width.saturating_sub(2);
-    let copied = if once.copied { "It was copied." } else { "y copies it, once." };
+    let copied = match (can_copy, once.copied) {
+        (false, _) => "The clipboard is off: copy it by hand.",
+        (true, true) => "It was copied.",
+        (true, false) => "y copies it, once.",
+    };
     for (y, (line, tone)) in (inside.y..inside.bottom()).zip([
         (what, Tone::Plain),
         (String::new(), Tone::Plain),

@@ -21,6 +21,55 @@ pub(super) fn headline(compared: &Compared) -> String {
     format!("v{} -> v{}   {differ} of {all} fields differ   {shown}", compared.left.version, compared.right.version)
 }
 
+/// All of it as plain text, nothing cut: a field takes a line for each side.
+pub(super) fn text(compared: &Compared) -> String {
+    let (differ, all) = compared.counts();
+    let (left, right) = (&compared.left, &compared.right);
+    let mut text =
+        format!("{}: v{} -> v{}, {differ} of {all} fields differ\n\n", left.name, left.version, right.version);
+    for row in compared.rows() {
+        let line = match row {
+            DiffRow::Head(head) => format!("\n{}", clean(&head)),
+            DiffRow::Field { name, values, standing: Standing::Equal, .. } => {
+                format!("{} = {}", clean(&name), clean(&values[0]))
+            }
+            DiffRow::Field { name, values: [old, new], delta, .. } => {
+                let delta = if delta.is_empty() { delta } else { format!("  ({delta})") };
+                format!("{}\n  - {}\n  + {}{delta}", clean(&name), clean(&old), clean(&new))
+            }
+            DiffRow::File { path, sizes, standing } => {
+                let size = |size: Option<u64>| size.map_or("-".to_owned(), grouped);
+                let (sign, word, _) = file_words(standing);
+                format!("{sign} {}  {} -> {}  {word}", clean(path.as_str()), size(sizes[0]), size(sizes[1]))
+            }
+            DiffRow::Text(sign, line) => format!("{}{}", text_mark(sign).0, clean(&line)),
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How a file stands: a sign, a word.
+fn file_words(standing: Standing) -> (&'static str, &'static str, Tone) {
+    match standing {
+        Standing::Equal => ("=", "", Tone::Dim),
+        Standing::Changed => ("~", "changed", Tone::Warn),
+        Standing::New => ("+", "new", Tone::Good),
+        Standing::Gone => ("-", "gone", Tone::Bad),
+    }
+}
+
+/// What stands before a line of a text.
+fn text_mark(sign: Sign) -> (&'static str, Tone) {
+    match sign {
+        Sign::Hunk => ("", Tone::Dim),
+        Sign::Same => ("  ", Tone::Plain),
+        Sign::Gone => ("- ", Tone::Bad),
+        Sign::New => ("+ ", Tone::Good),
+    }
+}
+
 struct Columns {
     name: u16,
     value: u16,
@@ -69,23 +118,13 @@ fn paint_row(pen: &mut Pen<'_>, area: Rect, y: u16, columns: &Columns, row: &Dif
             line(pen, area, y, columns, [name, &left, &right, delta], tone, is_here);
         }
         DiffRow::File { path, sizes, standing } => {
-            let (sign, word, tone) = match standing {
-                Standing::Equal => ("=", "", Tone::Dim),
-                Standing::Changed => ("~", "changed", Tone::Warn),
-                Standing::New => ("+", "new", Tone::Good),
-                Standing::Gone => ("-", "gone", Tone::Bad),
-            };
+            let (sign, word, tone) = file_words(*standing);
             let size = |size: &Option<u64>| size.map_or("-".to_owned(), grouped);
             let name = format!("{sign} {path}");
             line(pen, area, y, columns, [&name, &size(&sizes[0]), &size(&sizes[1]), word], tone, is_here);
         }
         DiffRow::Text(sign, text) => {
-            let (mark, tone) = match sign {
-                Sign::Hunk => ("", Tone::Dim),
-                Sign::Same => ("  ", Tone::Plain),
-                Sign::Gone => ("- ", Tone::Bad),
-                Sign::New => ("+ ", Tone::Good),
-            };
+            let (mark, tone) = text_mark(*sign);
             pen.put(area.x + 3, y, wide.saturating_sub(1), &format!("{mark}{text}"), tone);
         }
     }

@@ -62,6 +62,9 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
     for (y, line) in (y..last).zip(notes) {
         pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
     }
+    if form.sent.is_some() {
+        pen.put(inside.x + 1, last, wide, "sending", Tone::Warn);
+    }
     for (y, line) in (last..inside.bottom()).zip(&error) {
         pen.put(inside.x + 1, y, wide, line, Tone::Bad);
     }

@@ -2,13 +2,13 @@
 
 use common::api::Status;
 
-use super::as_of;
+use super::{as_of, loading};
 use crate::clean::{clean, cut, width, wrap};
 use crate::layout::{Areas, Class, class};
 use crate::state::State;
 use crate::state::health::{Check, Verdict};
 use crate::time::{Now, bytes, counted, duration, grouped, seconds, time_of_day};
-use crate::view::pen::{Line, Text, Tone};
+use crate::view::pen::{Line, MARKER, Pen, Text, Tone};
 
 const NAME_COLUMNS: usize = 12;
 const VERDICT_COLUMNS: usize = 5;
@@ -40,7 +40,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             Some((format!("every 5 s, {}", as_of(state, at).0), Tone::Plain))
         }
         (None, Some(at)) => Some(as_of(state, at)),
-        (None, None) => Some(("loading".to_owned(), Tone::Warn)),
+        (None, None) => Some((loading(state, health.pending), Tone::Warn)),
     };
     (left, right)
 }
@@ -61,6 +61,35 @@ fn verdict_words(checks: &[Check]) -> String {
 }
 
 pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
+    page_of(state, areas).0
+}
+
+/// The line of each check on the page.
+pub(super) fn check_lines(state: &State, areas: &Areas) -> Vec<usize> {
+    page_of(state, areas).1
+}
+
+/// The marker before the selected check.
+pub(super) fn mark(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
+    let health = &state.health;
+    if health.detail.is_some() {
+        return;
+    }
+    let place = health.place(&health.checks(state.times(), state.skew_seconds));
+    let (lines, at) = page_of(state, areas);
+    let scroll = health.scroll.min(lines.len().saturating_sub(areas.pane.height.into()));
+    let row = at.get(place).and_then(|line| line.checked_sub(scroll)).and_then(|row| u16::try_from(row).ok());
+    if let Some(row) = row.filter(|row| *row < areas.pane.height) {
+        pen.put(areas.pane.x, areas.pane.y + row, 1, MARKER, Tone::Plain);
+    }
+}
+
+/// The lines that are shown, and which of them is the first of each check.
+fn page_of(state: &State, areas: &Areas) -> (Vec<Line>, Vec<usize>) {
+    if state.health.detail.is_some() {
+        return (detail(state, areas), Vec::new());
+    }
+    let mut at = Vec::new();
     let mut text = Text::new(areas.pane.width);
     if let Some(why) = &state.health.failed {
         text.words(0, &format!("could not be read: {why}"), Tone::Bad);
@@ -68,16 +97,61 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
     if let Some(status) = &state.health.status {
         let room = usize::from(areas.pane.width).saturating_sub(2).min(PAGE_COLUMNS_MAX);
-        table(state, room, areas.class, &mut text);
+        at = table(state, room, areas.class, &mut text);
         requests(status, &mut text);
         diagnostics(state, room, &mut text);
         page(status, &mut text);
     }
+    (text.lines(), at)
+}
+
+/// All there is on the selected check.
+fn detail(state: &State, areas: &Areas) -> Vec<Line> {
+    let health = &state.health;
+    let mut text = Text::new(areas.pane.width);
+    let checks = health.checks(state.times(), state.skew_seconds);
+    let (Some(status), Some(check)) = (&health.status, checks.get(health.place(&checks))) else {
+        text.words(0, "nothing is known yet", Tone::Plain);
+        return text.lines();
+    };
+    let tone = tone_of(check.verdict);
+    text.pieces(vec![(format!("{}  ", check.name), Tone::Bold), (check.verdict.as_str().to_owned(), tone)]);
+    text.blank();
+    text.words(0, check.meaning(), Tone::Plain);
+    text.blank();
+    text.fact("value", &check.value, Tone::Plain);
+    text.fact("limit", if check.limit.is_empty() { "none" } else { &check.limit }, Tone::Plain);
+    let since = health.since.get(check.name).and_then(|(_, since)| *since);
+    let since = since.map(|at| state.times().time_of_day(at.wall_seconds));
+    text.fact("since", &since.unwrap_or_else(|| "before this console looked".to_owned()), Tone::Plain);
+    if let Some(screen) = check.subject() {
+        text.fact("screen", &format!("{} (o)", screen.title()), Tone::Plain);
+    }
+    if let (Some(witnesses), true) = (&status.witnesses, check.name == "witnesses") {
+        text.head("WITNESSES");
+        for witness in &witnesses.witnesses {
+            let (said, tone) = match &witness.error {
+                Some(error) => (error.as_str(), Tone::Warn),
+                None => ("answers", Tone::Plain),
+            };
+            let size = witness.size.map_or("nothing yet".to_owned(), |size| format!("up to {}", grouped(size)));
+            text.fact(&witness.name, &format!("{size}, {said}"), tone);
+        }
+    }
     text.lines()
 }
 
+fn tone_of(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Off => Tone::Dim,
+        Verdict::Ok => Tone::Good,
+        Verdict::Warn => Tone::Warn,
+        Verdict::Fail => Tone::Bad,
+    }
+}
+
 /// One line a check: what, how, what was seen, from where on it is worth a look, since when.
-fn table(state: &State, room: usize, class: Class, text: &mut Text) {
+fn table(state: &State, room: usize, class: Class, text: &mut Text) -> Vec<usize> {
     let beside = LIMIT_COLUMNS + SINCE_COLUMNS + 4;
     let left = NAME_COLUMNS + VERDICT_COLUMNS + 2;
     let has_all = room >= left + VALUE_COLUMNS_MIN + beside;
@@ -100,13 +174,10 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
         let heads = row("CHECK", ("STATE", Tone::Plain), "VALUE", "LIMIT", "SINCE");
         text.pieces(heads.into_iter().map(|(piece, _)| (piece, Tone::Dim)).collect());
     }
+    let mut at = Vec::new();
     for check in state.health.checks(state.times(), state.skew_seconds) {
-        let tone = match check.verdict {
-            Verdict::Off => Tone::Dim,
-            Verdict::Ok => Tone::Good,
-            Verdict::Warn => Tone::Warn,
-            Verdict::Fail => Tone::Bad,
-        };
+        at.push(text.count());
+        let tone = tone_of(check.verdict);
         let since = state.health.since.get(check.name).and_then(|(_, since)| *since);
         let since = since.map(|at| state.times().time_of_day(at.wall_seconds)).unwrap_or_default();
         let value = clean(&check.value);
@@ -122,6 +193,7 @@ fn table(state: &State, room: usize, class: Class, text: &mut Text) {
             text.pieces(vec![(" ".repeat(left), Tone::Plain), (more, Tone::Plain)]);
         }
     }
+    at
 }
 
 /// How fast requests are answered now, in a minute, in five.

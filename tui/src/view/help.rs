@@ -16,6 +16,34 @@ const WIDE_COLUMNS: usize = 100;
 /// Columns before what a command does, where that stands below it.
 const INDENT: usize = 6;
 
+/// The signs in lists.
+const SIGNS: &[(&str, &str)] = &[
+    ("\u{258c}", "the selected row"),
+    ("*", "marked"),
+    ("~", "before a row: others changed it since it was read; at the end of a text: it is cut"),
+    (".", "an entry that no verified checkpoint covers yet; without it, it is verified"),
+    ("X", "an entry that is not the one the log committed to"),
+    ("...", "rows that are still asked for"),
+    ("available!", "handed out in spite of what inspection found: released, or let through by its policy"),
+    ("CHANGED", "others changed what is shown; C-r reads it again"),
+    ("STALE", "the daemon did not answer: this is what was read last"),
+];
+
+/// The heading of what `:help verification` shows.
+const VERIFICATION: &str = "Verification";
+
+/// What verified means, in sentences.
+const VERIFIED: &[&str] = &[
+    "Verified means: the log's key signed a checkpoint, a size and a root, that is consistent with every checkpoint this profile \
+     has seen; and the entry that is shown is in that tree, at its index, octet for octet.",
+    "It does not mean that what the entry tells is true, nor that nobody is shown another log: for that compare size and root \
+     (V) with somebody else, or ask for witnesses (witnesses and quorum in the profile).",
+    "The badge: v and an index, verified up to there. A dot: newer entries wait for their checkpoint. LATE: no checkpoint for \
+     60 s, or too few witnesses. ? key: nobody has compared the log's key; T does. off: you may not read the log. X BROKEN: a \
+     check failed, and stays so until somebody acknowledges it (A).",
+    "c in V checks every entry there is, or some; mreg verify does the same without a screen.",
+];
+
 /// Whether a line has what is looked for.
 fn is_wanted(state: &State, line: &str) -> bool {
     state.overlay_filter.is_empty() || line.to_lowercase().contains(&state.overlay_filter.to_lowercase())
@@ -64,6 +92,14 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
             entry(&mut text, columns, (&head, KEYS_COLUMNS), &format!("{}{why}", binding.help), tone);
         }
     }
+    let mut signs = SIGNS.iter().filter(|(sign, what)| is_wanted(state, &format!("{sign} {what}"))).peekable();
+    if signs.peek().is_some() {
+        text.head("Signs in lists");
+        for (sign, what) in signs {
+            let head = format!("  {sign:KEYS_COLUMNS$}");
+            entry(&mut text, columns, (&head, KEYS_COLUMNS), what, Tone::Plain);
+        }
+    }
     let mut verbs = VERBS.iter().filter(|verb| is_wanted(state, &format!(": {} {}", verb.word, verb.help))).peekable();
     if verbs.peek().is_some() {
         text.head("Typed after :");
@@ -74,9 +110,29 @@ pub(super) fn lines(state: &State, columns: u16) -> Vec<Line> {
             entry(&mut text, columns, (&head, verb_columns), verb.help, Tone::Plain);
         }
     }
+    let mut said = VERIFIED.iter().filter(|said| is_wanted(state, said)).peekable();
+    if said.peek().is_some() {
+        text.head(VERIFICATION);
+        if let Some(key) = state.log.trust.pinned_key().filter(|_| state.overlay_filter.is_empty()) {
+            text.words(
+                2,
+                &format!("The log is {}, its key {}: {}.", key.name(), key.id(), state.log.trust.key_trust()),
+                Tone::Plain,
+            );
+        }
+        for said in said {
+            text.words(2, said, Tone::Plain);
+        }
+    }
     text.head("About");
     text.words(2, &format!("mreg {}, speaking to {}", state.settings.version, state.settings.address), Tone::Plain);
     text.lines()
+}
+
+/// The line at which verification is explained.
+pub(super) fn verification_line(state: &State, columns: u16) -> usize {
+    let is_it = |line: &Line| matches!(line.0.as_slice(), [(text, Tone::Bold)] if text == VERIFICATION);
+    lines(state, columns).iter().position(is_it).unwrap_or(0)
 }
 
 pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {

@@ -7,24 +7,24 @@ use crate::clean::cut;
 use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
-use crate::state::models::{OpenModel, SORTS};
+use crate::state::models::{OpenModel, SORTS, is_suspect, state_word};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
 
-const MODELS: [Column; 7] = [
-    flexible("NAME", 24, 0),
-    number("VERS", 4, 3),
+pub(super) const MODELS: [Column; 7] = [
+    flexible("NAME", 21, 0),
+    number("VERS", 4, 5),
     fixed("STATE", 11, 1),
     fixed("ALIAS", 8, 3),
     fixed("OWNER", 10, 4),
-    number("SIZE", 8, 5),
+    number("SIZE", 8, 6),
     number("UPDATED", 10, 2),
 ];
 
 /// Columns of the aliases of each of them.
-const ALIASES_SHOWN: usize = 10;
+const ALIASES_SHOWN: usize = 8;
 /// Versions that the pane beside the list names.
 const VERSIONS_SHOWN: usize = 5;
 
@@ -92,7 +92,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             let marked = |row: &ModelRow| state.models.marks.contains_key(&row.id.to_string());
             touched(pen, areas, &state.models.list, Some(&state.fresh.models), marked);
             let filtered = !state.models.filter.is_empty();
-            if let Some(words) = why_empty(&state.models.list, filtered, "no model yet: an upload makes the first one")
+            if let Some(words) =
+                why_empty(state, &state.models.list, filtered, "no model yet: an upload makes the first one")
             {
                 say_empty(areas, pen, &words);
             }
@@ -108,7 +109,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             }
             let marked = |version: &VersionInfo| open.marked == Some(version.version);
             touched(pen, areas, &open.versions, Some(&state.fresh.open), marked);
-            if let Some(words) = why_empty(&open.versions, false, "no version is left") {
+            if let Some(words) = why_empty(state, &open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }
         }
@@ -133,7 +134,7 @@ fn model_cells(row: &ModelRow, now: Now) -> Vec<(String, Tone)> {
     vec![
         (row.name.to_string(), Tone::Plain),
         (row.versions.to_string(), Tone::Plain),
-        state_cell(row.state),
+        state_cell(row.state, row.verdict.as_deref()),
         (aliases, Tone::Plain),
         (row.owner.clone(), Tone::Plain),
         (row.size.map_or_else(dash, bytes), Tone::Plain),
@@ -146,7 +147,7 @@ fn version_cells(version: &VersionInfo, now: Now) -> Vec<(String, Tone)> {
     let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
     vec![
         (format!("v{}", version.version), Tone::Plain),
-        state_cell(version.state),
+        state_cell(version.state, verdict_of(version)),
         (if aliases.is_empty() { "-".to_owned() } else { aliases.join(",") }, Tone::Plain),
         (version.created_by.clone(), Tone::Plain),
         (version.artifacts.len().to_string(), Tone::Plain),
@@ -155,14 +156,21 @@ fn version_cells(version: &VersionInfo, now: Now) -> Vec<(String, Tone)> {
     ]
 }
 
-fn state_cell(state: VersionState) -> (String, Tone) {
+fn state_cell(state: VersionState, verdict: Option<&str>) -> (String, Tone) {
     let tone = match state {
+        _ if is_suspect(state, verdict) && verdict == Some("malicious") => Tone::Bad,
+        _ if is_suspect(state, verdict) => Tone::Warn,
         VersionState::Available => Tone::Plain,
         VersionState::Quarantined => Tone::Bad,
         VersionState::Deprecated => Tone::Warn,
         VersionState::Deleted => Tone::Dim,
     };
-    (state.as_str().to_owned(), tone)
+    (state_word(state, verdict), tone)
+}
+
+/// What inspection of a version came to.
+fn verdict_of(version: &VersionInfo) -> Option<&str> {
+    version.inspection.as_ref().map(|inspection| inspection.verdict.as_str())
 }
 
 /// What is to be known of a model, above its versions.
@@ -237,7 +245,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
     if !tags.is_empty() {
         text.fact("tags", &tags.join(", "), Tone::Plain);
     }
-    let (word, tone) = state_cell(row.state);
+    let (word, tone) = state_cell(row.state, row.verdict.as_deref());
     let until = info.and_then(|info| info.restorable_until.as_deref());
     let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
     text.fact("state", &format!("{word}{until}"), tone);
@@ -260,12 +268,13 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
                 let aliases = if aliases.is_empty() { "-".to_owned() } else { cut(&aliases.join(","), ALIASES_SHOWN) };
                 let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
                 let day: String = version.created_at.chars().take(10).collect();
-                let (word, tone) = state_cell(version.state);
-                let word = if version.state == VersionState::Available { String::new() } else { format!(" {word}") };
+                let (word, tone) = state_cell(version.state, verdict_of(version));
+                let is_plain = word == VersionState::Available.as_str();
+                let word = if is_plain { String::new() } else { format!(" {word}") };
                 text.pieces(vec![
                     (
                         format!(
-                            "v{:<5} {aliases:<ALIASES_SHOWN$} {day} {:>9}  {}",
+                            "v{:<5}{aliases:<ALIASES_SHOWN$} {day}{:>9}  {}",
                             version.version,
                             bytes(size),
                             version.created_by
@@ -313,9 +322,13 @@ fn newest(version: &VersionInfo, text: &mut Text) {
 fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
     text.pieces(vec![(format!("{} v{}", version.name, version.version), Tone::Bold)]);
     text.blank();
-    let (word, tone) = state_cell(version.state);
+    let verdict = verdict_of(version);
+    let (word, tone) = state_cell(version.state, verdict);
     let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     text.fact("state", &format!("{word}{reason}"), tone);
+    if let Some(verdict) = verdict.filter(|verdict| is_suspect(version.state, Some(verdict))) {
+        text.fact("verdict", &format!("{verdict}: it is handed out all the same"), tone);
+    }
     text.fact(
         "published",
         &format!("{} by {} ({})", version.created_at, version.created_by, version.source),

@@ -4,6 +4,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
 use crate::clean::{clean, cut, width};
+use crate::keymap::VERBS;
 use crate::layout::Areas;
 use crate::state::dialog::{Candidate, Palette};
 use crate::time::grouped;
@@ -28,6 +29,8 @@ pub(super) fn paint(areas: &Areas, palette: &Palette, pen: &mut Pen<'_>) -> Posi
     let cursor = Position { x: x + column.min(room), y: inside.y };
     if let Some(error) = &palette.error {
         pen.put(inside.x + 1, inside.y + 1, wide, error, Tone::Warn);
+    } else if let Some(syntax) = syntax(palette.line.text()) {
+        pen.put(inside.x + 1, inside.y + 1, wide, &syntax, Tone::Dim);
     }
     let rows = inside.height.saturating_sub(3);
     let height = usize::from(rows);
@@ -46,6 +49,13 @@ pub(super) fn paint(areas: &Areas, palette: &Palette, pen: &mut Pen<'_>) -> Posi
         pen.put(inside.x + 1, foot, wide, &format!("{counts}   Tab complete   Up history{asking}"), Tone::Dim);
     }
     cursor
+}
+
+/// How the command that is typed goes on.
+fn syntax(line: &str) -> Option<String> {
+    let word = line.split(' ').next().unwrap_or_default();
+    let verb = VERBS.iter().find(|verb| verb.word == word && !verb.words.is_empty())?;
+    Some(format!("{} {}", verb.word, verb.words))
 }
 
 fn row(pen: &mut Pen<'_>, inside: Rect, y: u16, candidate: &Candidate, selected: bool) {

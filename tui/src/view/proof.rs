@@ -28,7 +28,7 @@ pub(super) fn known_log(state: &State) -> Option<(String, Tone)> {
     if trust.alarm().is_some() {
         return Some(("log BROKEN, and nobody has acknowledged it".to_owned(), Tone::Bad));
     }
-    let key = trust.keys().last()?;
+    let key = trust.pinned_key()?;
     let (how, tone) =
         if trust.is_confirmed() { ("", Tone::Plain) } else { (", NOT confirmed: compare it", Tone::Warn) };
     let seen = trust.pin().and_then(|pin| pin.checkpoint.size.checked_sub(1));
@@ -131,6 +131,16 @@ fn found(checked: &Checked) -> (String, Tone) {
         (faults, Some((_, what, _))) => (format!("{faults} faults, the first: {what}"), Tone::Bad),
         (faults, None) => (format!("{faults} faults"), Tone::Bad),
     }
+}
+
+/// Columns of the alarm as text: no line of it is cut apart.
+const TEXT_COLUMNS: u16 = 10_000;
+
+/// What is wrong with the log as plain text, for a message to somebody.
+pub(super) fn alarm_text(state: &State) -> String {
+    let lines = alarm(state, TEXT_COLUMNS).into_iter();
+    let lines = lines.map(|line| line.0.into_iter().map(|(piece, _)| piece).collect::<String>());
+    lines.map(|line| line.trim_end().to_owned() + "\n").collect::<String>().trim().to_owned() + "\n"
 }
 
 /// What is wrong with the log.

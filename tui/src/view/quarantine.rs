@@ -64,7 +64,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     } else {
         "nothing is held; b shows what was blocked for good"
     };
-    if let Some(words) = why_empty(&state.quarantine.list, !state.quarantine.filter.is_empty(), nothing) {
+    if let Some(words) = why_empty(state, &state.quarantine.list, !state.quarantine.filter.is_empty(), nothing) {
         say_empty(areas, pen, &words);
     }
 }

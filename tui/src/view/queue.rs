@@ -2,7 +2,7 @@
 
 use common::api::{IngestItem, IngestState, IntakeStatus};
 
-use super::{as_of, say_empty, why_empty};
+use super::{as_of, loading, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
@@ -64,7 +64,8 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let right = match (queue.is_failing, queue.list.as_of()) {
         (true, Some(at)) => (format!("STALE since {}", state.times().time_of_day(at.wall_seconds)), Tone::Bad),
         (true, None) => ("FAILED".to_owned(), Tone::Bad),
-        (false, None) => ("loading".to_owned(), Tone::Warn),
+        (false, None) => (loading(state, queue.list.waits_for()), Tone::Warn),
+        (false, Some(at)) if queue.is_still => (format!("HELD STILL (f), {}", as_of(state, at).0), Tone::Warn),
         (false, Some(_)) if state.fresh.queue.any => ("CHANGED (C-r)".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
         (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
@@ -115,7 +116,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     } else {
         "nothing lies in the drop folder, and nothing came through it in the last hour"
     };
-    if let Some(words) = why_empty(&state.queue.list, !state.queue.filter.is_empty(), nothing) {
+    if let Some(words) = why_empty(state, &state.queue.list, !state.queue.filter.is_empty(), nothing) {
         say_empty(areas, pen, &words);
     }
 }

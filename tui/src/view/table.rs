@@ -86,6 +86,22 @@ fn choose(columns: &[Column], room: u16, gap: u16, sideways: i32) -> Vec<(usize,
     chosen.into_iter().map(|place| (place, wide(place))).collect()
 }
 
+/// Blanks before the columns of a table, and between them.
+fn gaps(areas: &Areas) -> (u16, u16) {
+    if areas.class == Class::Narrow { (1, 1) } else { (2, 2) }
+}
+
+/// The head of the column that is painted there.
+pub fn column_at(columns: &[Column], areas: &Areas, sideways: i32, x: u16) -> Option<&'static str> {
+    let (margin, gap) = gaps(areas);
+    let mut from = areas.rows.x + margin;
+    choose(columns, areas.rows.width.saturating_sub(margin), gap, sideways).into_iter().find_map(|(place, wide)| {
+        let here = from..from + wide;
+        from += wide + gap;
+        here.contains(&x).then_some(columns[place].title)
+    })
+}
+
 /// Paints heads and rows. `cells` gives one text per column.
 pub fn table<R: Row>(
     pen: &mut Pen<'_>,
@@ -108,7 +124,7 @@ pub fn marked<R: Row>(
     mark: impl Fn(&R) -> (&'static str, Tone),
 ) {
     let narrow = areas.class == Class::Narrow;
-    let (margin, gap) = if narrow { (1, 1) } else { (2, 2) };
+    let (margin, gap) = gaps(areas);
     let room = areas.rows.width.saturating_sub(margin);
     let chosen = choose(columns, room, gap, pen.sideways());
     let paint = |pen: &mut Pen<'_>, y: u16, texts: &[(String, Tone)], selected: bool| {

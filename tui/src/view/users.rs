@@ -13,7 +13,7 @@ use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
 
-const COLUMNS: [Column; 9] = [
+pub(super) const COLUMNS: [Column; 9] = [
     flexible("USER", 10, 0),
     fixed("ROLE", 11, 1),
     fixed("STATE", 8, 2),
@@ -43,7 +43,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let now = state.times();
     table(pen, areas, &COLUMNS, &state.users.list, |user| cells(user, now));
     touched(pen, areas, &state.users.list, Some(&state.fresh.users), |_| false);
-    if let Some(words) = why_empty(&state.users.list, !state.users.filter.is_empty(), "no user") {
+    if let Some(words) = why_empty(state, &state.users.list, !state.users.filter.is_empty(), "no user") {
         say_empty(areas, pen, &words);
     }
 }

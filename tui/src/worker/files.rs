@@ -15,6 +15,42 @@ const EVIDENCE_MAX: usize = 256;
 /// Names that are tried for a new file.
 const NAMES_MAX: u32 = 1_000;
 
+/// A copy of a file that was kept, under a new name in a folder; its path.
+///
+/// # Errors
+/// A sentence with what the system says.
+pub fn bring(folder: &Path, from: &str, name: &str) -> Result<String, String> {
+    let text = fs::read_to_string(from).map_err(|error| format!("{from} can't be read: {error}"))?;
+    write_new(folder, name, &text).map_err(|error| format!("{name} can't be written here: {error}"))
+}
+
+/// Names that are looked at in a folder: in one with more, not all are found.
+const ENTRIES_MAX: usize = 20_000;
+/// Names that are offered.
+const OFFERED_MAX: usize = 200;
+
+/// Files and folders whose names begin as typed, with the folder as it was typed, in the order of their names; a folder ends in
+/// `/`. Hidden ones are found where their dot is typed.
+pub fn names_beginning(typed: &str) -> Vec<String> {
+    let (folder, begin) = typed.rfind('/').map_or(("", typed), |slash| typed.split_at(slash + 1));
+    let Ok(entries) = fs::read_dir(if folder.is_empty() { "." } else { folder }) else { return Vec::new() };
+    let names = entries.take(ENTRIES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_wanted = |name: &String| name.starts_with(begin) && (!name.starts_with('.') || begin.starts_with('.'));
+    let mut names: Vec<String> = names.filter(is_wanted).collect();
+    names.sort_unstable();
+    let kind = |name: String| {
+        let path = format!("{folder}{name}");
+        let about = fs::metadata(&path).ok()?;
+        match (about.is_dir(), about.is_file()) {
+            (true, _) => Some(path + "/"),
+            (false, true) => Some(path),
+            // Neither a pipe nor a device is a model.
+            (false, false) => None,
+        }
+    };
+    names.into_iter().filter_map(kind).take(OFFERED_MAX).collect()
+}
+
 /// The name of a daemon in names of files.
 fn plain(address: &str) -> String {
     address.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect()
@@ -157,7 +193,7 @@ mod tests {
 
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{pin_path, read_kept, save_kept, write_evidence, write_new};
+    use super::{OFFERED_MAX, names_beginning, pin_path, read_kept, save_kept, write_evidence, write_new};
     use crate::trust::{Alarm, BreachKind, KEPT_VERSION, Kept};
 
     fn kept(size: u64) -> Kept {
@@ -173,6 +209,32 @@ mod tests {
             settled: Vec::new(),
             full_check: None,
         }
+    }
+
+    /// Names are offered as they are typed on, hidden ones where their dot is typed, however many there are.
+    #[test]
+    fn names_as_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("{}/{name}", folder.path().display());
+        for name in ["model.pkl", "model.safetensors", "other.bin", ".hidden"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        std::fs::create_dir(at("models")).unwrap();
+        std::fs::write(at("models/a b"), "x").unwrap();
+        let found = |typed: &str| -> Vec<String> {
+            let lead = at("");
+            let found = names_beginning(&at(typed)).into_iter();
+            found.map(|name| name.strip_prefix(&lead).unwrap().to_owned()).collect()
+        };
+        assert_eq!(found("mod"), ["model.pkl", "model.safetensors", "models/"]);
+        assert_eq!(found(""), ["model.pkl", "model.safetensors", "models/", "other.bin"]);
+        assert_eq!(found("models/"), ["models/a b"]);
+        assert_eq!(found("."), [".hidden"]);
+        assert_eq!((found("x"), found("nowhere/x")), (vec![], vec![]));
+        for number in 0..OFFERED_MAX + 10 {
+            std::fs::write(at(&format!("n{number:04}")), "x").unwrap();
+        }
+        assert_eq!(found("n").len(), OFFERED_MAX);
     }
 
     /// What is kept is private, replaced as a whole, and neither an alarm nor a newer checkpoint is lost to another console.

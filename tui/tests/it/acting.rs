@@ -149,6 +149,14 @@ fn undoing() {
     assert!(message(&console).contains("changed meanwhile"), "{}", message(&console));
 }
 
+/// Why the form that is open was refused.
+fn form_error(console: &Console) -> String {
+    match &console.state.dialog {
+        Some(tui::state::dialog::Dialog::Form(form)) => form.error.clone().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Somebody was first: who, when and what is different; nothing is overwritten.
 #[test]
 fn changed_by_another() {
@@ -157,10 +165,11 @@ fn changed_by_another() {
     console.registry.prod = 40;
     console.registry.changes.push_back(refused(ProblemType::PreconditionFailed));
     console.press("y");
-    let text = message(&console);
+    // The form is there again, and says it.
+    let text = form_error(&console);
     assert!(text.contains("prod") && text.contains("nothing was overwritten"), "{text}");
     assert!(text.contains("changed by "), "{text}");
-    assert_eq!(console.state.message.as_ref().map(|note| note.level), Some(Level::Error));
+    assert!(console.state.notes.iter().any(|note| note.level == Level::Error && note.text.contains(&text)));
 }
 
 /// No answer: it is said that it is not known, it is looked for, then what became of it is said.
@@ -241,7 +250,8 @@ fn tokens() {
     viewer.registry.changes.push_back(offline());
     viewer.press("a").press("x<Enter><Enter><Enter><Enter>").wait(5_000);
     assert_eq!(sent(&viewer).len(), 1);
-    assert!(message(&viewer).contains("its secret is lost"), "{}", message(&viewer));
+    assert!(form_error(&viewer).contains("its secret is lost"), "{}", viewer.screen());
+    assert_eq!(message(&viewer), "");
 }
 
 /// Many at once: counted first, above twenty asked about by their number; failures are listed and tried again.
@@ -705,7 +715,7 @@ fn changed_by_others() {
         let event = TailEvent::News(vec![LogEvent::Entry { index, leaf: entry.to_leaf().unwrap() }]);
         EventKind::Tail { epoch: 0, event }
     };
-    console.wait(60_000);
+    console.press("j").wait(60_000);
     let before = console.count("GET /models");
     console.feed(entry(0, Audited::ModelDownload));
     assert_eq!(console.count("GET /models"), before);

@@ -362,3 +362,327 @@ fn going_to_a_place_with_a_filter() {
     assert_eq!(selected, Some(9_935), "{}", console.screen());
     assert!(message(&console).contains("9935 is the first of these"), "{}", message(&console));
 }
+
+/// A message about one screen is not read on another, nor over or after a dialog; what was just done is told for its time.
+#[test]
+fn messages_belong_somewhere() {
+    let refused = |keys: &str| {
+        let mut console = at(80, 24, "4");
+        console.press("99G");
+        assert!(message(&console).contains("that number is not near"), "{}", message(&console));
+        console.press(keys).wait(400);
+        console
+    };
+    for keys in ["5", "-", ":", "?", "A"] {
+        let console = refused(keys);
+        assert_eq!(message(&console), "", "{keys}: {}", console.screen());
+        assert!(console.state.notes.iter().any(|note| note.text.contains("that number is not near")), "{keys}");
+    }
+    // What the key itself says is of what it opened.
+    let mut console = at(80, 24, "<Space>jp");
+    assert!(message(&console).contains("not those marked"), "{}", message(&console));
+    console.press("<Esc>");
+    assert_eq!(message(&console), "");
+    // A result stays.
+    let mut console = at(80, 24, "j|Dteam-nlp/ner-multi-998<Enter>");
+    console.press("5").wait(400).press(":<Esc>");
+    assert!(message(&console).starts_with("deleted team-nlp/ner-multi-998"), "{}", console.screen());
+    console.wait(8_000);
+    assert_eq!(message(&console), "");
+}
+
+/// After a refusal the new password is typed anew, with the caret in its first field; the old one stays.
+#[test]
+fn refused_password() {
+    use common::problem::ProblemType;
+    use tui::config::Credential;
+    use tui::event::Size;
+    let registry = Registry { must_change_password: true, ..Registry::default() };
+    let mut console = Console::new(Size { width: 80, height: 24 }, registry);
+    console.begin(Credential::Ask);
+    console.press("secret password<Enter>short<Enter>short");
+    console.registry.failure = Some(crate::console::refused(ProblemType::WeakPassword));
+    console.press("<Enter>");
+    let form = console.state.new_password.clone().unwrap();
+    assert_eq!((form.field, form.new[0].text(), form.new[1].text()), (1, "", ""), "{}", console.screen());
+    assert_eq!(form.old.text(), "secret password");
+    assert!(unwrapped(&console).contains("The password is too weak"), "{}", console.screen());
+    console.registry.failure = None;
+    console.press("a longer one that fits<Enter>a longer one that fits<Enter>");
+    assert!(console.state.new_password.is_none(), "{}", console.screen());
+}
+
+/// `upload` says how it goes on, and Tab completes what lies here; the model's name is run as it is typed, not as it is offered.
+#[test]
+fn uploading_from_the_palette() {
+    let mut console = at(80, 24, ":upload");
+    assert!(console.shows("upload FILE NAME"), "{}", console.screen());
+    let looked_for = |console: &Console| -> Vec<String> {
+        let typed = console.others.iter().filter_map(|action| match action {
+            Action::ListNames(typed) => Some(typed.clone()),
+            _ => None,
+        });
+        typed.collect()
+    };
+    assert!(looked_for(&console).is_empty());
+    console.press(" mo");
+    assert_eq!(looked_for(&console), ["", "m", "mo"]);
+    let names = |console: &mut Console, typed: &str, names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        console.feed(EventKind::Names { typed: typed.to_owned(), names });
+    };
+    // What was looked for before is too late.
+    names(&mut console, "m", &["mad.pkl"]);
+    assert!(!console.shows("mad.pkl"));
+    names(&mut console, "mo", &["models/", "mo re.pkl"]);
+    assert!(console.shows("models/") && console.shows("folder"), "{}", console.screen());
+    console.press("<Tab>");
+    let line = |console: &Console| match &console.state.dialog {
+        Some(tui::state::dialog::Dialog::Palette(palette)) => palette.line.text().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((line(&console).as_str(), looked_for(&console).last().unwrap().as_str()), ("upload models/", "models/"));
+    names(&mut console, "models/", &["models/a.pkl"]);
+    console.press("<Tab>");
+    assert_eq!(line(&console), "upload models/a.pkl ");
+    console.press("team-nlp/toxicity");
+    assert!(console.shows("team-nlp/toxicity-999"), "{}", console.screen());
+    console.press("<Enter>");
+    let job = console.others.iter().rev().find_map(|action| match action {
+        Action::Job { job, .. } => Some((**job).clone()),
+        _ => None,
+    });
+    let expected = tui::action::Job::Upload { path: "models/a.pkl".into(), name: "team-nlp/toxicity".into() };
+    assert_eq!(job, Some(expected));
+    // A name with blanks is shown, and said to be none for here.
+    let mut console = at(80, 24, ":upload mo");
+    names(&mut console, "mo", &["mo re.pkl"]);
+    console.press("<Enter>");
+    assert!(console.shows("a name with blanks"), "{}", console.screen());
+}
+
+/// A version that is handed out in spite of what was found looks like no other, in every list.
+#[test]
+fn released_in_spite_of_it() {
+    let mut console = at(120, 40, "");
+    for row in console.state.models.list.rows_mut() {
+        row.verdict = Some("malicious".to_owned());
+    }
+    assert!(console.shows("available!") && console.shows("quarantined"), "{}", console.screen());
+    let mut console = at(120, 40, "<Enter>");
+    let inspection = serde_json::json!({"verdict": "suspicious", "ruleset": "r", "at": "2026-07-20T08:00:00.000Z",
+        "stale": false, "findings_total": 1, "policy": "default"});
+    let open = console.state.models.open.as_mut().unwrap();
+    for version in open.versions.rows_mut() {
+        version.inspection = Some(serde_json::from_value(inspection.clone()).unwrap());
+    }
+    let screen = console.screen();
+    assert!(screen.contains("available!") && screen.contains("suspicious: it is handed out"), "{screen}");
+}
+
+/// A form that is refused stays, with what was typed and why, and the caret in the field that the refusal names; sent again it is
+/// done, and gone.
+#[test]
+fn refused_forms() {
+    use common::client::ClientError;
+    use common::problem::ProblemType;
+    use tui::state::dialog::{Dialog, Form};
+    let refused = |kind: ProblemType, detail: &str| {
+        let problem = Box::new(kind.problem(detail, "urn:uuid:0190f5f7-0000-4000-8000-000000000000"));
+        ClientError::Problem { problem, retry_after_seconds: None }
+    };
+    let form = |console: &Console| -> Form {
+        match &console.state.dialog {
+            Some(Dialog::Form(form)) => (**form).clone(),
+            other => panic!("{other:?}: {}", console.screen()),
+        }
+    };
+    let wrong = "body.tags: a key has at most 64 octets";
+    for (keys, refusal, at, typed) in [
+        ("e|<C-u>new words<Enter>, x=y<Enter>", refused(ProblemType::Invalid, wrong), 1, "lang=de, stage=prod, x=y"),
+        ("p|candidate<Enter><C-u>v99<Enter>|y", refused(ProblemType::NotFound, "no version 99"), 1, "v99"),
+        ("5|jR<C-u>admin<Enter>|y", refused(ProblemType::Conflict, "the last admin would be lost"), 0, "admin"),
+        ("5|a|vera<Enter>viewer<Enter>", refused(ProblemType::Invalid, "body.username: is taken"), 0, "vera"),
+        (
+            "5|je|a/*:viewer<Enter>b/*:viewer<Enter><Enter><Enter>|y",
+            refused(ProblemType::Invalid, "body.grants[1]: no such pattern"),
+            1,
+            "b/*:viewer",
+        ),
+    ] {
+        let mut console = at_start(keys, &refusal);
+        let shown = form(&console);
+        assert_eq!(
+            (shown.at, shown.fields[at].line.text(), shown.sent),
+            (at, typed, None),
+            "{keys}: {}",
+            console.screen()
+        );
+        let why = unwrapped(&console);
+        let ClientError::Problem { problem, .. } = &refusal else { panic!() };
+        assert_eq!(why.matches(problem.detail.split(": ").last().unwrap()).count(), 1, "{keys}: {}", console.screen());
+        // What is typed once more is done: from the field on where the caret is.
+        console.wait(400);
+        for _ in shown.at..shown.fields.len() {
+            console.press("<Enter>");
+        }
+        if matches!(console.state.dialog, Some(Dialog::Confirm(_))) {
+            console.press("y");
+        }
+        assert!(!matches!(console.state.dialog, Some(Dialog::Form(_))), "{keys}: {}", console.screen());
+    }
+    // The history of an alias can be asked for in a form that came back.
+    let mut console = at_start("p|<Tab><Down><Down>|<Enter>|y", &refused(ProblemType::Conflict, "said so"));
+    let asked = |console: &Console| console.count("GET /models/{id}/aliases/{alias}/history");
+    let before = asked(&console);
+    console.press("<S-Tab><C-u>stage").wait(400).press("<Tab><Down>");
+    assert!(asked(&console) == before + 1 && console.shows("by alice"), "{}", console.screen());
+    // While it is sent, keys change nothing of it and nothing under it.
+    let mut console = at(80, 24, "e|new words<Enter>");
+    console.hold = true;
+    console.press("<Enter>jj");
+    assert!(form(&console).sent.is_some() && console.shows("sending"), "{}", console.screen());
+    console.release();
+    assert!(console.state.dialog.is_none(), "{}", console.screen());
+}
+
+/// A console after keys, whose changes are refused.
+fn at_start(keys: &str, refusal: &common::client::ClientError) -> Console {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.registry.changes.push_back(refusal.clone());
+    for part in keys.split('|') {
+        console.press(part).wait(400);
+    }
+    console
+}
+
+/// Beside the pane the list of models keeps its aliases, and from 110 columns on its owners.
+#[test]
+fn columns_beside_the_pane() {
+    for (width, heads) in [
+        (100, "NAME STATE ALIAS UPDATED"),
+        (110, "NAME STATE ALIAS OWNER UPDATED"),
+        (120, "NAME VERS STATE ALIAS OWNER UPDATED"),
+        (160, "NAME VERS STATE ALIAS OWNER SIZE UPDATED"),
+    ] {
+        let console = at(width, 30, "");
+        let screen = console.screen();
+        let line = screen.lines().nth(2).unwrap_or_default();
+        let list = line.split('│').next().unwrap_or_default();
+        assert_eq!(list.split_whitespace().collect::<Vec<_>>().join(" "), heads, "{screen}");
+    }
+}
+
+/// With the clipboard off nothing is said to be sent: it is said that it is off, and how to turn it on.
+#[test]
+fn clipboard_off() {
+    let copied = |console: &Console| console.others.iter().any(|action| matches!(action, Action::Copy(_)));
+    let mut console = at(80, 24, "j");
+    console.state.settings.can_copy = false;
+    console.press("y");
+    assert!(message(&console).starts_with("not sent: the clipboard is off (clipboard = "), "{}", message(&console));
+    assert!(message(&console).ends_with("team-nlp/ner-multi-998") && !copied(&console));
+    console.press("5").wait(400).press("jPy").press("y");
+    assert!(console.shows("The clipboard is off: copy it by hand"), "{}", console.screen());
+    assert!(message(&console).contains("the clipboard is off") && !copied(&console), "{}", message(&console));
+}
+
+/// What takes longer than two seconds says for how long, by itself; what was asked is in the list of messages with the id by which
+/// the daemon's log knows it.
+#[test]
+fn slow_answers() {
+    let mut console = at(80, 24, "");
+    console.hold = true;
+    console.press("5").wait(400);
+    assert!(console.shows("loading") && !console.shows("loading 0"), "{}", console.screen());
+    console.wait(1_500);
+    assert!(!console.shows("loading 1 s"), "{}", console.screen());
+    console.wait(3_000);
+    assert!(console.shows("loading 3 s") || console.shows("loading 4 s"), "{}", console.screen());
+    console.wait(60_000);
+    assert!(console.shows("loading 63 s") || console.shows("loading 64 s"), "{}", console.screen());
+    console.release();
+    assert!(console.shows("bob") && !console.shows("loading"), "{}", console.screen());
+    assert!(console.state.notes.iter().any(|note| note.text.starts_with("GET /users ok (request r), 6")));
+}
+
+/// The help says what the signs in lists mean and what verified means; `:help verification` goes there.
+#[test]
+fn signs_and_verification() {
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let console = at(width, height, ":help verification<Enter>");
+        assert!(console.shows("Verified means: the log's key"), "{}", console.screen());
+        let mut console = at(width, height, "?|/others changed it<Enter>");
+        assert!(
+            unwrapped(&console).contains("~ before a row: others changed it since it was read"),
+            "{}",
+            console.screen()
+        );
+        console.press("<Esc>/available!<Enter>");
+        assert!(unwrapped(&console).contains("handed out in spite of what inspection found"), "{}", console.screen());
+    }
+}
+
+/// `x` writes a comparison to a file, nothing of it cut.
+#[test]
+fn a_comparison_taken_along() {
+    let mut console = at(80, 24, "<Enter>|d|x");
+    let Some(Action::WriteFile { name, text, .. }) = console.others.last() else { panic!("{:?}", console.others) };
+    assert_eq!(name, "compared-v51-v52-120311.txt");
+    for said in [
+        "team-nlp/summariser-0: v51 -> v52, ",
+        "metric.f1\n  - 0.911\n  + 0.912  (+0.001)\n",
+        "~ config.json  1 204 -> 1 204  changed",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    console.press("<Esc>x");
+    assert!(console.shows("export csv all versions"), "{}", console.screen());
+}
+
+/// A click on a head sorts by that column, once more the other way round; a column that has no order says so.
+#[test]
+fn sorting_by_a_click() {
+    use tui::event::{Gesture, Mouse};
+    let click = |console: &mut Console, head: &str| {
+        let screen = console.screen();
+        let line = screen.lines().nth(2).unwrap_or_default();
+        let x = line[..line.find(head).unwrap()].chars().count();
+        console.feed(EventKind::Mouse(Mouse { what: Gesture::Click, x: u16::try_from(x).unwrap(), y: 2 }));
+    };
+    let sorted = |console: &Console| {
+        let sort = console.calls.iter().rev().find_map(|call| match call {
+            Call::Models(query) => Some(query.sort.clone()),
+            Call::Users(query) => Some(query.sort.clone()),
+            _ => None,
+        });
+        sort.unwrap_or_default()
+    };
+    let mut console = at(120, 40, "");
+    console.state.settings.mouse = true;
+    for (head, order) in [("NAME", "name"), ("NAME", "-name"), ("UPDATED", "-updated_at"), ("UPDATED", "updated_at")] {
+        click(&mut console, head);
+        assert_eq!(sorted(&console), order, "{head}");
+    }
+    click(&mut console, "OWNER");
+    assert_eq!(
+        (sorted(&console).as_str(), message(&console).as_str()),
+        ("updated_at", "the daemon has no order by OWNER")
+    );
+    console.press("5").wait(400);
+    for (head, order) in [("ROLE", "role"), ("LAST LOGIN", "-last_login_at"), ("USER", "name"), ("USER", "-name")] {
+        click(&mut console, head);
+        assert_eq!(sorted(&console), order, "{head}");
+    }
+}
+
+/// `o` on what is held opens its item of the drop folder where that is among those that were read, else the version.
+#[test]
+fn from_what_is_held() {
+    let mut console = at(80, 24, "3|4|o");
+    assert_eq!(console.state.screen, Screen::Queue, "{}", console.screen());
+    let selected = console.state.queue.list.selected().map(|item| item.path.clone());
+    assert_eq!(selected.as_deref(), Some("asr-large-8.tar"), "{}", console.screen());
+    console.press("4").wait(400).press("jo");
+    assert_eq!(console.state.screen, Screen::Models, "{}", console.screen());
+}

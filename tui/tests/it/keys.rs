@@ -702,7 +702,12 @@ fn since_when() {
     let mut console = Console::signed_in(120, 40, Registry::default());
     console.press("6").wait(1_000);
     let line = |console: &Console, name: &str| {
-        console.screen().lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default().to_owned()
+        console
+            .screen()
+            .lines()
+            .find(|line| line.trim_start_matches(['▌', ' ']).starts_with(name))
+            .unwrap_or_default()
+            .to_owned()
     };
     assert!(line(&console, "scrub").contains("ok") && line(&console, "scrub").ends_with("0 damaged"));
     console.registry.troubled = true;

@@ -470,3 +470,70 @@ fn the_log_at_the_login() {
     let screen = shown(tui::trust::Kept { alarm: Some(alarm), ..kept });
     assert!(screen.contains("log BROKEN"), "{screen}");
 }
+
+/// On the alarm `y` copies what is wrong, and `x` brings the file that proves it here.
+#[test]
+fn the_alarm_taken_along() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    let alarm = tui::trust::Alarm {
+        kind: tui::trust::BreachKind::Entry,
+        what: "entry 7 is not the one the log committed to".into(),
+        facts: vec![("expected leaf".into(), "8d10".into())],
+        index: Some(7),
+        at: 1,
+        evidence: None,
+        last_good: None,
+        last_good_at: 0,
+    };
+    let kept = tui::trust::Kept {
+        version: tui::trust::KEPT_VERSION,
+        address: "h".into(),
+        keys: vec![],
+        confirmed: true,
+        note: String::new(),
+        seen_at: 1,
+        alarm: Some(alarm),
+        unsent: Vec::new(),
+        settled: Vec::new(),
+        full_check: None,
+    };
+    console.state.log.trust = Trust::new("h", None, vec![], 0, Some(kept));
+    console.state.overlay = Some(tui::state::Overlay::Alarm(0));
+    assert!(console.shows("y copy") && console.shows("x export evidence"), "{}", console.screen());
+    console.press("x");
+    assert!(console.shows("the evidence is not written yet"), "{}", console.screen());
+    console.state.log.trust.alarm_mut().unwrap().evidence = Some("/state/mreg/evidence-h-1.json".into());
+    console.press("xy");
+    let [.., Action::BringFile { from, name }, Action::Copy(text)] = console.others.as_slice() else {
+        panic!("{:?}", console.others)
+    };
+    assert_eq!((from.as_str(), name.as_str()), ("/state/mreg/evidence-h-1.json", "evidence-h-1.json"));
+    for said in
+        ["AUDIT LOG VERIFICATION FAILED\n", "entry 7 is not the one", "expected leaf", "/state/mreg/evidence-h-1.json"]
+    {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+/// When the stream was cut, why, and when it came back is in the list of messages; tries in between are not.
+#[test]
+fn the_stream_in_the_messages() {
+    let mut console = following(80, 24);
+    told(&mut console, TailEvent::Opened(10_000));
+    console.wait(3_000);
+    let offline = || TailEvent::Ended(Some(Box::new(ClientError::Timeout { address: "h".into(), seconds: 20 })));
+    told(&mut console, TailEvent::News(Vec::new()));
+    told(&mut console, offline());
+    for _ in 0..3 {
+        console.wait(30_000);
+        told(&mut console, offline());
+    }
+    console.wait(30_000);
+    told(&mut console, TailEvent::Opened(10_001));
+    let of_stream = |note: &&tui::state::Note| note.text.starts_with("the log's stream");
+    let said: Vec<&str> = console.state.notes.iter().filter(of_stream).map(|note| note.text.as_str()).collect();
+    let [open, cut, back] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(*open, "the log's stream is open, logged as 10000");
+    assert!(cut.starts_with("the log's stream was cut: "), "{cut}");
+    assert_eq!(*back, "the log's stream came back after 2 min, logged as 10001");
+}

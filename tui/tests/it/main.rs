@@ -7,6 +7,7 @@ mod acting;
 mod commands;
 mod console;
 mod everyday;
+mod fresh;
 mod keys;
 mod log;
 mod never;

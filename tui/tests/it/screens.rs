@@ -291,3 +291,41 @@ fn failures_of_a_pane() {
     assert!(console.shows("not read"), "{}", console.screen());
     assert!(console.state.notes.iter().any(|note| note.level == Level::Error));
 }
+
+/// On the page on health a check is selected, at first the worst: Enter shows it whole, `o` opens what it is about.
+#[test]
+fn a_check_is_selected() {
+    let marked = |console: &Console| {
+        let screen = console.screen();
+        let line = screen.lines().find(|line| line.starts_with('▌')).unwrap_or_default().to_owned();
+        line.trim_start_matches('▌').split("  ").next().unwrap_or_default().trim().to_owned()
+    };
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let mut console = at(width, height, "6");
+        assert_eq!(marked(&console), "drop folder", "{}", console.screen());
+        console.press("jj");
+        assert_eq!(marked(&console), "disk", "{}", console.screen());
+        console.press("kkk");
+        assert_eq!(marked(&console), "witnesses", "{}", console.screen());
+        console.press("<Enter>");
+        assert!(console.shows("Others that cosign the log's"), "{}", console.screen());
+        console.press("G");
+        assert!(console.shows("w2") && console.shows("up to 9 990"), "{}", console.screen());
+        console.press("<Esc>");
+        assert_eq!(marked(&console), "witnesses", "{}", console.screen());
+        // To the end of the page and back to the first check, in sight all the way.
+        console.press("300j");
+        assert!(console.shows("checkpoint"), "{}", console.screen());
+        console.press("300k");
+        assert_eq!(marked(&console), "records", "{}", console.screen());
+        console.press("jo");
+        assert_eq!(console.state.screen, Screen::Audit, "{}", console.screen());
+    }
+    // Readings in between change nothing of what is selected.
+    let mut console = at(80, 24, "6|j");
+    console.registry.troubled = true;
+    console.wait(10_000);
+    assert_eq!(marked(&console), "quarantine", "{}", console.screen());
+    console.press("o");
+    assert_eq!(console.state.screen, Screen::Quarantine);
+}

@@ -15,11 +15,14 @@ use crate::export::{Format, Kind};
 use crate::run::bare::GIVE_UP;
 use crate::state::deeds::{Tier, grants_in_words};
 use crate::state::{Overlay, Screen};
+use crate::terminal::output_columns;
 use crate::update::{acknowledge, download, export, log_out, set_up_factor, sign_in_again, trust_key, undo, upload};
 use crate::view::overlay_lines;
 
 /// Rows of a page.
 const PAGE: u32 = 20;
+/// Columns of a row's number and what parts it from the row.
+const NUMBER_COLUMNS: usize = 6;
 
 /// What there is besides the changes: words and what they do.
 const HELP: &[(&str, &str)] = &[
@@ -214,11 +217,12 @@ impl Plain {
         let is_first = shown.rows.is_empty();
         let mut lines = Vec::new();
         let rows = shown.listing.take(answer);
+        let room = output_columns().map(|columns| columns.saturating_sub(NUMBER_COLUMNS));
         if is_first && !rows.is_empty() {
-            lines.push(format!("      {}", shown.listing.head()));
+            lines.push(format!("      {}", shown.listing.head(room)));
         }
         for row in rows {
-            lines.push(format!("{:>4}  {}", shown.first + shown.rows.len(), row.line()));
+            lines.push(format!("{:>4}  {}", shown.first + shown.rows.len(), row.line(room)));
             shown.rows.push_back(row);
             if shown.rows.len() > ROWS_MAX {
                 shown.rows.pop_front();

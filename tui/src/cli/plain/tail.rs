@@ -6,7 +6,11 @@ use crate::event::EventKind;
 use crate::filter::{audit_query, matches};
 use crate::state::audit::Line;
 use crate::tail::Link;
+use crate::terminal::output_columns;
 use crate::time::counted;
+
+/// Columns of the mark before an entry.
+const MARK_COLUMNS: usize = 2;
 
 impl Plain {
     pub(super) fn follow(&mut self, filter: &str) -> Result<(), CliError> {
@@ -42,7 +46,8 @@ impl Plain {
                         (None, true) => " ",
                         (None, false) => ".",
                     };
-                    lines.push(format!("{mark} {}", entry_line(&line.row())));
+                    let room = output_columns().map(|columns| columns.saturating_sub(MARK_COLUMNS));
+                    lines.push(format!("{mark} {}", entry_line(&line.row(), room)));
                 }
             }
             next = tail.ring().back().map_or(next, |held| next.max(held.index + 1));
