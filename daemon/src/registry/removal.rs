@@ -36,7 +36,7 @@ const SUSPECTS_MAX: usize = 65_536;
 /// ([`crate::blobs::Blobs::remove_unneeded`]).
 const READ_AGE_MAX: Duration = Duration::from_secs(600);
 /// After that time the log is asked again where it couldn't be read because others have it, and the store of blobs where it
-/// couldn't remove one.
+/// was away.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// And where a backup holds all removals.
 const ASK_HELD_AGAIN: Duration = Duration::from_secs(30);
@@ -327,7 +327,8 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Removes a blob's bytes; whether they are gone. What can't be removed now is asked about again.
+    /// Removes a blob's bytes; whether they are gone. What can't be removed while the store is away is asked about again; what
+    /// fails otherwise is found by the sweep of the next start, and not tried for ever.
     async fn remove_bytes(self: &Arc<Self>, digest: Digest) -> bool {
         let inner = Arc::clone(self);
         let removed = tokio::task::spawn_blocking(move || inner.blobs.remove_unneeded(&digest)).await;
@@ -343,11 +344,11 @@ impl Inner {
             // That the store is away is said by who watches it, once and not for each blob.
             Ok(Err(error @ BlobError::Unreachable { .. })) => {
                 tracing::info!(%digest, error = crate::error_chain(&error), "can't remove a blob yet");
+                self.removals.put_off(digest, ASK_AGAIN);
             }
-            Ok(Err(error)) => tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob yet"),
-            Err(error) => tracing::warn!(%digest, %error, "can't remove a blob yet"),
+            Ok(Err(error)) => tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob"),
+            Err(error) => tracing::warn!(%digest, %error, "can't remove a blob"),
         }
-        self.removals.put_off(digest, ASK_AGAIN);
         false
     }
 }

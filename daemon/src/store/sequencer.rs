@@ -160,6 +160,8 @@ pub struct Sequencer {
     pub room: Room,
     /// Why the log refuses since a moment ago; to be recorded.
     pub news: Option<String>,
+    /// Whether the view failed: sled may have half of a batch, and is given nothing more.
+    pub view_failed: bool,
     /// What others see.
     pub shown: Arc<Shown>,
     /// The log in the database, where several daemons share it.
@@ -427,15 +429,16 @@ impl Sequencer {
             }
         }
         self.end_turn();
-        if self.tree.is_due() {
+        // Where room is short, sled has what was let through while there was enough for it.
+        if self.tree.is_due() || *self.shown.health.borrow() != Health::Ok {
             self.settle();
         }
     }
 
     /// Gives sled what it lacks yet. Nobody is kept waiting who was in a batch before; what fails makes an end of it, and
     /// the next start has all of it from the journal.
-    pub fn settle(&self) {
-        if self.tree.is_settled() || self.shown.doubt.is_raised() {
+    pub fn settle(&mut self) {
+        if self.tree.is_settled() || self.view_failed {
             return;
         }
         let _alarm = Alarm(Arc::clone(&self.shown));
@@ -444,6 +447,7 @@ impl Sequencer {
             .pack()
             .and_then(|packed| Ok(self.disk.apply(&self.view_dir, || Ok(self.tree.settle(packed)?))?));
         if let Err(error) = settled {
+            self.view_failed = true;
             self.shown.doubt.raise();
             self.failed(&format!("the view of what is recorded failed, so the daemon must restart: {error}"));
         }
@@ -538,6 +542,7 @@ impl Sequencer {
         match self.publish(overlay, &placed, &places, keys) {
             Ok(checkpoint) => self.answer_all(decided, &checkpoint, released),
             Err(error) => {
+                self.view_failed = true;
                 self.shown.doubt.raise();
                 let why = format!("recorded, but the view of it failed, so the daemon must restart: {error}");
                 self.failed(&why);

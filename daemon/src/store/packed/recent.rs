@@ -14,6 +14,9 @@ use super::Changes;
 
 /// Octets of keys and values after which they are due to go to sled.
 const OCTETS_MAX: usize = 512 * 1024;
+/// Keys after which they are: each may be in a block of its own, and all blocks together must fit into the room that is made
+/// sure of before a batch (`store/room.rs`).
+const KEYS_MAX: usize = 1024;
 /// Batches after which they are.
 const BATCHES_MAX: usize = 64;
 
@@ -63,7 +66,7 @@ impl Recent {
     /// Whether it is as much as it should be.
     pub(super) fn is_due(&self) -> bool {
         let state = self.read();
-        state.octets >= OCTETS_MAX || state.batches >= BATCHES_MAX
+        state.octets >= OCTETS_MAX || state.changes.len() >= KEYS_MAX || state.batches >= BATCHES_MAX
     }
 
     /// How often all of it went to sled.

@@ -136,6 +136,8 @@ impl Sequencer {
             self.apply_others(&records, root, head)?;
             if self.tree.is_due() {
                 self.settle();
+                // Nothing may be decided on a view that failed.
+                self.check_alive().map_err(Behind::Never)?;
             }
         }
         Ok(())
@@ -218,6 +220,7 @@ impl Sequencer {
         match self.publish(overlay, &placed, &places, keys) {
             Ok(_checkpoint) => Ok(()),
             Err(error) => {
+                self.view_failed = true;
                 self.shown.doubt.raise();
                 Err(error.into())
             }

@@ -33,6 +33,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Entries after which it is made durable sooner.
 const SYNC_ENTRIES: u64 = 32_768;
 
+/// How often it is looked at the stop whether sled has been given all.
+const SETTLE_STEP: Duration = Duration::from_millis(1);
+
 /// What the thread works on.
 pub(super) struct Kept {
     pub(super) view: SledView,
@@ -92,6 +95,8 @@ impl Kept {
         let mut swept = self.swept.clone();
         let mut sweep_failed = false;
         let mut retiring: Option<oneshot::Receiver<_>> = None;
+        // What is made durable once sled has it, and by whom that is told.
+        let mut settling: Option<(Arc<PublishedCheckpoint>, oneshot::Receiver<()>)> = None;
         loop {
             let stopping = !matches!(stopped.recv_timeout(MARK_EVERY), Err(mpsc::RecvTimeoutError::Timeout));
             // Before the checkpoint, so that keys of a batch that came in between wait for its mark.
@@ -150,8 +155,12 @@ impl Kept {
                 keep_room_for_view(&self.disk, &self.view_dir, &mut view_octets);
             }
             let due = synced_at.elapsed() >= SYNC_EVERY || now.size.saturating_sub(synced) >= SYNC_ENTRIES;
-            if now.size > synced && (stopping || due) {
-                match self.sync(&now) {
+            if now.size > synced && (stopping || (due && settling.is_none())) {
+                settling = self.settle(&now, stopping);
+            }
+            let is_settled = |answer: &mut oneshot::Receiver<()>| answer.try_recv() != Err(TryRecvError::Empty);
+            if let Some((checkpoint, _answer)) = settling.take_if(|(_, answer)| stopping || is_settled(answer)) {
+                match self.sync(&checkpoint) {
                     Ok(size) => synced = size,
                     Err(error) => {
                         tracing::error!(%error, "derived data can't be made durable; the next start will take longer");
@@ -184,18 +193,35 @@ impl Kept {
         self.view.shown.reserve_bytes.load(Ordering::Relaxed) >= self.reserve_wanted
     }
 
-    /// Has sled be given what it lacks yet. A writing thread that has ended did so itself.
-    fn settle(&self) {
-        let (reply, settled) = oneshot::channel();
-        if self.requests.blocking_send(Request::Settle(reply)).is_ok() {
-            let _ended = settled.blocking_recv();
+    /// Has sled be given what it lacks yet of a checkpoint; none where the queue is full. A writing thread that has ended did so
+    /// itself. At the stop it is waited for; else not, for a replica that catches up is at it for long.
+    fn settle(
+        &self,
+        checkpoint: &Arc<PublishedCheckpoint>,
+        waits: bool,
+    ) -> Option<(Arc<PublishedCheckpoint>, oneshot::Receiver<()>)> {
+        loop {
+            let (reply, mut answer) = oneshot::channel();
+            match self.requests.try_send(Request::Settle(reply)) {
+                Err(queue::error::TrySendError::Full(_)) if !waits => return None,
+                Err(queue::error::TrySendError::Full(_)) => {
+                    thread::sleep(SETTLE_STEP);
+                    continue;
+                }
+                // A closed channel drops the reply, which answers as well.
+                Ok(()) | Err(queue::error::TrySendError::Closed(_)) => {}
+            }
+            // A request that came too late into the queue is never answered.
+            while waits && answer.try_recv() == Err(TryRecvError::Empty) && !self.requests.is_closed() {
+                thread::sleep(SETTLE_STEP);
+            }
+            return Some((Arc::clone(checkpoint), answer));
         }
     }
 
-    /// Makes hashes, rows and view durable up to a checkpoint. The view is synced by its file, for sled's own flush ends
+    /// Makes hashes, rows and view durable up to a checkpoint that sled has been given. The view is synced by its file, for sled's own flush ends
     /// in `sync_file_range`, which flushes neither the file's size nor the disk's cache.
     fn sync(&self, checkpoint: &PublishedCheckpoint) -> Result<u64, StoreError> {
-        self.settle();
         self.view.hashes.sync()?;
         self.view.rows.sync()?;
         self.db.flush()?;

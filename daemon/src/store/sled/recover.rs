@@ -227,6 +227,7 @@ pub(super) fn recover(
         last_at_ms,
         room,
         news: None,
+        view_failed: false,
         shown,
         shared: None,
     };

@@ -14,6 +14,7 @@ use crate::durable::{Disk, Operation, Space, Verdict, Watch};
 use crate::store::check::{Checked, Listener};
 use crate::store::journal::{FILE_ENTRIES_MAX, Journal, Record, Spare};
 use crate::store::records::{LogKeysRecord, Write};
+use crate::store::view::applied;
 use crate::store::{Committed, Decision, Draft, Entries as _, Health, Store, StoreError};
 
 const NAME: &str = "test.example/log";
@@ -347,4 +348,23 @@ fn torn_batch_is_no_damage() {
     fs::write(&path, &damaged).unwrap();
     let told = checked(&options).1;
     assert!(told.iter().any(|told| told.contains("CRC doesn't match")), "{told:?}");
+}
+
+/// A daemon whose view is doubted goes on until somebody restarts it: sled is given what it lacks all the same, or that would
+/// pile up in memory.
+#[test]
+fn what_piles_up_in_memory_is_bounded() {
+    const COMMITS: u64 = 200;
+    let root = tempfile::tempdir().unwrap();
+    let options = options(root.path());
+    let store = SledStore::open(&options).unwrap();
+    fs::write(root.path().join("data/log/view-doubtful"), "").unwrap();
+    for _ in 0..COMMITS {
+        commit(&store, |_keys, _index, _at_ms| Vec::new()).unwrap();
+    }
+    let settled = applied(&store.view().tree.as_settled()).unwrap().unwrap().size;
+    assert!(settled > COMMITS / 2, "{settled} of {COMMITS}");
+    wait(store.close());
+    let settled = applied(&store.view().tree.as_settled()).unwrap().unwrap().size;
+    assert_eq!(settled, store.view().size());
 }
