@@ -4,8 +4,8 @@
 //! Both servers are children with a thread a core, unpinned, on the same cores as the client, and get the same octets.
 //! The client is a lean one of our own; where wrk is installed, its figures stand beside, as it costs less still.
 //! Parts: `reads`, `protocols` (HTTP/2 and TLS beside HTTP/1.1 in clear), `peers`, `logins`. `MREG_BENCH_ROUNDS` sets the
-//! rounds; `MREG_BENCH_NGINX` and `MREG_BENCH_FASTAPI` (addresses with ports) name peers; `benches/run`
-//! starts those that are installed.
+//! rounds; `MREG_BENCH_NGINX`, `MREG_BENCH_FASTAPI` and `MREG_BENCH_MLFLOW` (addresses with ports) name peers;
+//! `benches/run` starts those that are installed.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are its result")]
@@ -159,7 +159,8 @@ fn peers(runtime: &Runtime, rounds: usize) {
     let daemon = Daemon::start(&[]);
     let of = |name, address, target, token| Subject { name, address, target, token, goal: None, pid: None };
     let ours = of("mregd", daemon.address, format!("/models/{}", publish(&daemon)), daemon.token.clone());
-    if let Some((name, address, target, token)) = peer("fastapi").map(fastapi) {
+    let peers = [peer("fastapi").map(fastapi), peer("mlflow").map(mlflow)];
+    for (name, address, target, token, goal) in peers.into_iter().flatten() {
         heading(format_args!("GET model, {CONNECTIONS} connections, beside {name}"));
         let theirs = of(name, address, target, token);
         let mut ratios = Vec::new();
@@ -171,12 +172,12 @@ fn peers(runtime: &Runtime, rounds: usize) {
             );
             ratios.push(ours.rate / theirs.rate);
         }
-        println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", 100.0));
+        println!("{}", at_least(format_args!("GET model, beside {name}"), median(&ratios), "×", goal));
     }
 }
 
-/// Name, address, what to ask for, token.
-type Peer = (&'static str, SocketAddr, String, String);
+/// Name, address, what to ask for, token, how many times as fast is wanted.
+type Peer = (&'static str, SocketAddr, String, String, f64);
 
 fn fastapi(address: SocketAddr) -> Peer {
     const BOUNDARY: &str = "between-the-parts";
@@ -187,7 +188,16 @@ fn fastapi(address: SocketAddr) -> Peer {
     );
     let id = ask(address, &request("POST", "/models?name=small", Some(&token), &[&kind], form.as_bytes())).json()["id"]
         .clone();
-    ("FastAPI", address, format!("/models/{id}"), token)
+    ("FastAPI", address, format!("/models/{id}"), token, 100.0)
+}
+
+/// MLflow's own server, which asks nobody who they are.
+fn mlflow(address: SocketAddr) -> Peer {
+    let kind = ["Content-Type: application/json"];
+    let made = request("POST", "/api/2.0/mlflow/registered-models/create", None, &kind, br#"{"name":"small"}"#);
+    let made = ask(address, &made).json();
+    assert_eq!(made["registered_model"]["name"], "small", "{made}");
+    ("MLflow", address, "/api/2.0/mlflow/registered-models/get?name=small".to_owned(), String::new(), 400.0)
 }
 
 /// Publishes a small model; its id.

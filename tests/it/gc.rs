@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use common::role::Role;
@@ -130,7 +131,8 @@ fn killed_in_the_middle() {
             leave(&daemon, &samples::safetensors(1000 + round * 1000 + seed), DAYS);
         }
         let before = tests::oracle::blobs(&daemon.data_dir()).len();
-        let mut collecting = daemon.command(&["gc"]).spawn().unwrap();
+        // A line for each would fill a pipe that nobody reads.
+        let mut collecting = daemon.command(&["gc"]).stdout(Stdio::null()).spawn().unwrap();
         wait::until_true("something to go", || tests::oracle::blobs(&daemon.data_dir()).len() < before);
         daemon.kill();
         let cut = collecting.wait().unwrap();

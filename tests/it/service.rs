@@ -70,7 +70,7 @@ fn a_passed_socket_alone() {
     daemon.restart();
     assert_eq!(daemon.url(), format!("unix:{}", path.display()));
     let script = daemon.stdout().join("\n");
-    assert!(script.contains("curl -s --unix-socket"), "{script}");
+    assert!(script.contains("curl -sS --unix-socket"), "{script}");
 }
 
 /// What can't be served at ends the start with a sentence and the code that no restart helps; and the rules about who can

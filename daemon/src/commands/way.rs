@@ -2,6 +2,7 @@
 //! while it is stopped; never two writers. Knows both ways; refuses to know what is asked for.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use common::problem::Problem;
 use http::{Method, StatusCode};
@@ -115,7 +116,14 @@ pub(super) fn told(status: StatusCode, octets: &[u8]) -> Failed {
 pub(super) async fn running(config: &Config) -> Result<Option<Operator>, Failed> {
     Operator::connect(&config.data_dir).await.map_err(|error| {
         let dir = config.data_dir.display();
-        Failed::new(super::exit_of(&error), format_args!("the control socket in {dir} can't be used: {error}"))
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+                Failed::new(Exit::TempFail, format_args!("the daemon of {dir} ended just now; try again"))
+            }
+            _ => {
+                Failed::new(super::exit_of(&error), format_args!("the control socket in {dir} can't be used: {error}"))
+            }
+        }
     })
 }
 
