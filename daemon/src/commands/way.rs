@@ -117,7 +117,8 @@ pub(super) async fn running(config: &Config) -> Result<Option<Operator>, Failed>
     Operator::connect(&config.data_dir).await.map_err(|error| {
         let dir = config.data_dir.display();
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            // It listened until then.
+            io::ErrorKind::ConnectionReset => {
                 Failed::new(Exit::TempFail, format_args!("the daemon of {dir} ended just now; try again"))
             }
             _ => {

@@ -130,6 +130,14 @@ impl Removals {
     }
 }
 
+/// What became of a blob's bytes.
+enum Removed {
+    Yes,
+    No,
+    /// Their store can't be reached.
+    Away,
+}
+
 /// Nothing is removed as long as this is there.
 pub(crate) struct Hold(Arc<Inner>);
 
@@ -304,8 +312,8 @@ impl Inner {
             references = self.read_references(references).await?;
             for digest in closed.digests.clone() {
                 if read_at.elapsed() > READ_AGE_MAX {
-                    // Whoever lets go of them, or the next start, asks again.
                     tracing::warn!("removing blobs takes too long to rest on what was read; the rest is kept for now");
+                    self.put_off_rest(&free, &removed);
                     return Ok(removed);
                 }
                 let is_recorded = self.read(|view| Ok(view.blob(&digest)?.is_some())).await?;
@@ -316,40 +324,54 @@ impl Inner {
                     self.removals.put_off(digest, ASK_HELD_AGAIN);
                     continue;
                 }
-                if self.remove_bytes(digest).await {
-                    closed.digests.retain(|other| *other != digest);
-                    // Whoever wanted the same has it.
-                    let _wanted = self.pins.end_removal(digest);
-                    removed.insert(digest);
+                match self.remove_bytes(digest).await {
+                    Removed::Yes => {
+                        closed.digests.retain(|other| *other != digest);
+                        // Whoever wanted the same has it.
+                        let _wanted = self.pins.end_removal(digest);
+                        removed.insert(digest);
+                    }
+                    Removed::No => {}
+                    // The others would be waited for as long, one after another.
+                    Removed::Away => {
+                        self.put_off_rest(&free, &removed);
+                        return Ok(removed);
+                    }
                 }
             }
         }
         Ok(removed)
     }
 
+    /// Has those asked about again that were not removed.
+    fn put_off_rest(&self, free: &[Digest], removed: &BTreeSet<Digest>) {
+        free.iter()
+            .filter(|digest| !removed.contains(digest))
+            .for_each(|digest| self.removals.put_off(*digest, ASK_AGAIN));
+    }
+
     /// Removes a blob's bytes; whether they are gone. What can't be removed while the store is away is asked about again; what
     /// fails otherwise is found by the sweep of the next start, and not tried for ever.
-    async fn remove_bytes(self: &Arc<Self>, digest: Digest) -> bool {
+    async fn remove_bytes(self: &Arc<Self>, digest: Digest) -> Removed {
         let inner = Arc::clone(self);
         let removed = tokio::task::spawn_blocking(move || inner.blobs.remove_unneeded(&digest)).await;
         match removed {
             Ok(Ok(Removal::Later(after))) => {
                 self.removals.put_off(digest, after);
-                return false;
             }
             Ok(Ok(Removal::Done)) => {
                 tracing::debug!(%digest, "removed a blob that nothing points to");
-                return true;
+                return Removed::Yes;
             }
             // That the store is away is said by who watches it, once and not for each blob.
             Ok(Err(error @ BlobError::Unreachable { .. })) => {
                 tracing::info!(%digest, error = crate::error_chain(&error), "can't remove a blob yet");
-                self.removals.put_off(digest, ASK_AGAIN);
+                return Removed::Away;
             }
             Ok(Err(error)) => tracing::warn!(%digest, error = crate::error_chain(&error), "can't remove a blob"),
             Err(error) => tracing::warn!(%digest, %error, "can't remove a blob"),
         }
-        false
+        Removed::No
     }
 }
 

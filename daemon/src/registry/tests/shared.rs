@@ -129,18 +129,29 @@ async fn removals_that_are_put_off() {
 async fn removals_while_it_is_away() {
     let mood = Arc::new(Mutex::new(Mood::default()));
     let bench = bench(&mood).await;
-    bench.publish("m", b"octets").await;
-    mood.lock().unwrap().away = true;
-    done(bench.registry.purge_model(&someone(Role::Admin), &model("m"), "a test").await);
-    let (inner, digest) = (&bench.registry.inner, sha256(b"octets"));
-    while !inner.removals.is_put_off(&digest) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    // More than are removed at once.
+    let all: Vec<String> = (0..20).map(|number| format!("octets {number}")).collect();
+    for (number, octets) in all.iter().enumerate() {
+        bench.publish(&format!("m{number}"), octets.as_bytes()).await;
     }
-    assert_eq!(mood.lock().unwrap().asked, 1);
+    let digests: Vec<Digest> = all.iter().map(|octets| sha256(octets.as_bytes())).collect();
+    mood.lock().unwrap().away = true;
+    for number in 0..all.len() {
+        done(bench.registry.purge_model(&someone(Role::Admin), &model(&format!("m{number}")), "a test").await);
+    }
+    let inner = &bench.registry.inner;
+    let all_wait = async {
+        while !digests.iter().all(|digest| inner.removals.is_put_off(digest)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_wait).await.expect("each is asked about again");
     mood.lock().unwrap().away = false;
-    assert!(bench.has_bytes(&digest));
-    inner.settle_later(vec![digest]);
-    bench.wait_for_bytes(&digest, false).await;
+    assert!(digests.iter().all(|digest| bench.has_bytes(digest)));
+    inner.settle_later(digests.clone());
+    for digest in &digests {
+        bench.wait_for_bytes(digest, false).await;
+    }
 }
 
 /// That the store is away is no damage, and is told as what it is; nothing of an upload is taken that would be lost.
