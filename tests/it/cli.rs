@@ -396,6 +396,10 @@ fn permissions() {
     assert_eq!((&row("alias")["tier"], &row("upload")["tier"]), (&json!(1), &json!(0)));
     let listed = Shell::new(&daemon, &admin).out("do");
     assert!(listed.lines().all(|line| !line.contains("needs")), "{listed}");
+    assert!(
+        listed.lines().last().is_some_and(|legend| legend.starts_with("0: done at once; 1: --yes NAME")),
+        "{listed}"
+    );
     assert!(listed.lines().any(|line| line.starts_with("reject MODEL:VERSION... --reason TEXT")), "{listed}");
 
     let url = format!("http://{}", daemon.address());

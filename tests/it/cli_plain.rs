@@ -76,10 +76,15 @@ fn lists_and_looks() {
     console.wait_for("audit log");
     console.press("do<Enter>");
     console.wait_for("delete-user USER...");
+    console.wait_for("0: done at once; 1: y does it;");
     console.press("audit action:model.upload<Enter>");
     console.wait_for("model.upload");
     console.press("help<Enter>");
-    console.wait_for("Changes; each asks before it is done:");
+    console.wait_for("Changes; do says which of them ask before they are done:");
+    console.press("change-password<Enter>");
+    console.wait_for("password so far:");
+    console.press("<Enter>");
+    console.wait_for("the password stays as it is");
     assert!(console.octets_from(0).is_ascii(), "the locale is not UTF-8");
     quit(console);
 }

@@ -314,6 +314,16 @@ fn a_kept_session() {
     console.quit();
     let who = again().output(&["whoami"], "");
     assert!(String::from_utf8(who.stdout).unwrap().starts_with("admin (admin)"));
+    // Somebody else who ticks the box and unticks it takes nothing of it away.
+    let mut console = Setup::at(home.clone()).args(&["--url", &url, "--user", "otto"]).start();
+    console.wait_for("[ ] remember");
+    console.press("<Tab><Space>");
+    console.wait_for("in place of admin's session");
+    console.press("<Space>");
+    console.wait_for("[ ] remember");
+    console.press("<C-c>");
+    console.wait_end();
+    assert!(kept.path().exists(), "a session of another user was removed");
     // Open to others it is not believed, and the words say what helps.
     std::fs::set_permissions(kept.path(), Permissions::from_mode(0o644)).unwrap();
     let refused = again().output(&["whoami"], "");

@@ -144,6 +144,8 @@ pub enum Action {
     Title(Option<String>),
     /// Keep the token of this session in a file until it is ended, or no more.
     Remember(bool),
+    /// Have the next session that is signed in to kept, or not; until then nothing is written or removed.
+    RememberNext(bool),
     /// Forget the token: whoever comes must sign in.
     Lock,
     /// End the session at the daemon and remove what is kept of it.

@@ -177,8 +177,8 @@ pub enum Command {
     },
     /// Change something: delete, role, release, ...; without words, list what there is and what you may.
     ///
-    /// What can be repaired is done only with --yes and the exact name; so is what can't, and of several things their number.
-    /// Without --yes it says what would happen and ends with status 2.
+    /// What is listed with a 0 is done at once; with a 1 or 2 it is done only with --yes and the exact name, or of several things
+    /// their number. Without --yes it says what would happen then, and ends with status 2.
     Do {
         /// The command and what follows it, such as: delete team/x, role eve auditor.
         words: Vec<String>,
@@ -594,6 +594,7 @@ impl Profiles {
             (_, _) => profile.user.clone().unwrap_or_default(),
         };
         let (log, log_keys) = self.log(profile, client.address(), is_named)?;
+        let kept_of = cache.as_ref().and_then(|cache| cache.read().ok().flatten()).map(|(_, user)| user);
         let remembers = profile.remember || matches!(credential, Credential::Kept(_));
         let settings = Settings {
             profile: name.to_owned(),
@@ -605,6 +606,7 @@ impl Profiles {
             strict: profile.strict,
             remember: remembers && cache.is_some(),
             can_remember: cache.is_some(),
+            kept_of,
             lock_after_ms: profile.lock_after_seconds.map(|seconds| seconds.saturating_mul(1_000)),
             log,
             user,

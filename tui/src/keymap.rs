@@ -186,6 +186,13 @@ pub struct Verb {
     pub changes: bool,
 }
 
+impl Verb {
+    /// Whether something must follow.
+    pub fn wants_words(&self) -> bool {
+        !self.words.is_empty() && !self.words.starts_with('[')
+    }
+}
+
 /// The commands with words after them.
 pub const VERBS: &[Verb] = &[
     verb("alias", "MODEL VERSION NAME", "point an alias at a version", Some(Permission::ModelWrite), true),
@@ -203,6 +210,7 @@ pub const VERBS: &[Verb] = &[
         Some(Permission::ModelRead),
         false,
     ),
+    verb("change-password", "", "your own password: the old one, and twice the new one", None, true),
     verb("check", "[FROM[-TO]]", "check all entries of the log, or some", Some(Permission::AuditRead), false),
     verb("export", "csv|jsonl|proofs screen|all|marked FILE", "what is in this list, to a file", None, false),
     verb("goto", "INDEX|TIME", "an entry of the audit log", Some(Permission::AuditRead), false),

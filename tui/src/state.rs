@@ -141,6 +141,8 @@ pub struct Settings {
     pub remember: bool,
     /// Whether it can be.
     pub can_remember: bool,
+    /// Whose session is kept at start, if one is.
+    pub kept_of: Option<String>,
     /// Milliseconds without a key after which the console locks itself.
     pub lock_after_ms: Option<u64>,
     /// The profiles there are.
@@ -178,6 +180,7 @@ impl Default for Settings {
             strict: false,
             remember: false,
             can_remember: false,
+            kept_of: None,
             lock_after_ms: None,
             profiles: Vec::new(),
             user: String::new(),
@@ -361,8 +364,12 @@ pub struct State {
     pub renewing: bool,
     /// Whether the last request found nobody.
     pub offline: bool,
+    /// Screens that were not on show since the daemon was away: what failed there is not read again yet.
+    pub missed: Vec<Screen>,
     /// Whether the session is kept between two runs.
     pub remember: bool,
+    /// Whose session is kept, as far as this console knows.
+    pub kept_of: Option<String>,
     /// Whether the terminal has the focus, as far as it tells.
     pub focused: bool,
     /// The last frame that was written.
@@ -475,6 +482,7 @@ impl State {
         let audit = AuditScreen { alarm_unseen: log.trust.alarm().is_some(), ..AuditScreen::default() };
         Self {
             remember: settings.remember,
+            kept_of: settings.kept_of.clone(),
             focused: true,
             drawn: 0,
             moved_ms: None,
@@ -491,6 +499,7 @@ impl State {
             enrol: None,
             renewing: false,
             offline: false,
+            missed: Vec::new(),
             screen: Screen::Models,
             last_screen: Screen::Models,
             sideways: 0,

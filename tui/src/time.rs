@@ -99,6 +99,14 @@ pub fn age(text: &str, now: Now) -> String {
     }
 }
 
+/// A time in full, and how long ago that was where [`age`] would not say the time again.
+pub fn dated(text: &str, now: Now) -> String {
+    match seconds(text).map(|at| now.seconds.saturating_sub(at)) {
+        Some(60..8_640_000) => format!("{text}  {}", age(text, now)),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
 /// Seconds until [`age`] says something else; none if it never will.
 pub fn age_changes_in(text: &str, now: Now) -> Option<u64> {
     let past = now.seconds.saturating_sub(seconds(text)?);
@@ -326,6 +334,16 @@ mod tests {
         assert_eq!(super::age("2026-07-22T23:03:11Z", here), "01:03:11");
         assert_eq!(super::age("2026-07-22T22:03:11Z", here), "1 h");
         assert_eq!(super::age("2026-01-01T23:30:00Z", here), "2026-01-02");
+    }
+
+    /// A time is said once: its age stands beside it where that is another word for it.
+    #[test]
+    fn said_once() {
+        let at = "2026-07-22T12:03:11.250Z";
+        let of = |past: i64| super::dated(at, Now::utc(seconds(at).unwrap_or(0) + past));
+        assert_eq!((of(0).as_str(), of(59).as_str()), (at, at));
+        assert_eq!((of(60), of(10_000_000)), (format!("{at}  1 min"), at.to_owned()));
+        assert_eq!(super::dated("soon", Now::utc(0)), "soon");
     }
 
     #[test]

@@ -380,10 +380,12 @@ impl Trust {
         }
     }
 
-    /// Somebody compared the key.
-    pub fn confirm(&mut self, out: &mut Vec<Wants>) -> bool {
-        let news = !self.confirmed && !self.keys.is_empty();
+    /// Somebody compared a key. Only that one is trusted: others that the daemon named beside it may be anybody's, and those
+    /// that follow it prove that.
+    pub fn confirm(&mut self, compared: &Verifier, out: &mut Vec<Wants>) -> bool {
+        let news = !self.confirmed && self.keys.contains(compared);
         if news {
+            self.keys.retain(|key| key == compared);
             self.confirmed = true;
             out.push(Wants::Save);
         }

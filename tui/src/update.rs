@@ -20,6 +20,7 @@ mod mouse;
 mod palette;
 mod quarantine;
 mod queue;
+mod recover;
 mod tail;
 mod tokens;
 mod users;
@@ -45,7 +46,8 @@ use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{
-    acknowledge, ask_before, download, export, log_out, set_up_factor, sign_in_again, tags_of, trust_key, undo, upload,
+    acknowledge, ask_before, change_password, download, export, log_out, set_up_factor, sign_in_again, tags_of,
+    trust_key, undo, upload,
 };
 pub use confirm::can_be_typed;
 pub use daemons::choose;
@@ -76,6 +78,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
     }
     state.now = corrected(state, event.at);
     let before = Attention::of(state);
+    let was_offline = state.offline;
     let (scene, said) = (Scene::of(state), state.said);
     match event.kind {
         EventKind::Date(_) => {}
@@ -117,6 +120,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
             state.drawn = frame;
             return out;
         }
+    }
+    match (was_offline, state.offline) {
+        (true, false) => recover::back(state, &mut out),
+        (false, true) => health::lost(state, &mut out),
+        _ => {}
     }
     if scene != Scene::of(state) && said == state.said {
         leave_behind(state, &mut out);
@@ -311,14 +319,24 @@ pub(crate) fn sentence(error: &ClientError) -> String {
 /// What a problem says, each fact once: title, detail and the places of what is wrong often repeat each other.
 pub(crate) fn said_once(problem: &Problem) -> String {
     let within = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
+    let is_weak = problem.kind.ends_with(ProblemType::WeakPassword.slug());
     let mut said = match (problem.title.as_str(), problem.detail.as_str()) {
         (title, "") => title.to_owned(),
         (title, detail) if within(detail, title) => detail.to_owned(),
+        // Both are about the password.
+        (title, detail) if is_weak => {
+            let said = detail.strip_prefix("the password ").map(|rest| format!("it {rest}"));
+            format!("{title}: {}", said.as_deref().unwrap_or(detail))
+        }
         (title, detail) => format!("{title}: {detail}"),
     };
+    let head = said.clone();
     for field in &problem.errors {
-        if !within(&said, &field.msg) {
-            said.push_str(&format!("; {}: {}", field.loc, field.msg));
+        match field.msg.as_str() {
+            "" if within(&head, &field.loc) => {}
+            "" => said.push_str(&format!("; {}", field.loc)),
+            msg if within(&head, msg) => {}
+            msg => said.push_str(&format!("; {}: {msg}", field.loc)),
         }
     }
     said
@@ -612,6 +630,7 @@ fn show(state: &mut State, screen: Screen, out: &mut Vec<Action>) {
         state.sideways = 0;
         queue::entered(state, out);
         health::entered(state, out);
+        recover::shown(state, out);
     }
 }
 
@@ -870,7 +889,13 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         Err(error) => (Level::Error, sentence(error)),
     };
     let text = format!("{} {how}, {took} ms", asked.call.name());
-    if !matches!(asked.call, Call::Log(_)) || result.is_err() {
+    // While nobody answers, that is no news each time it is tried.
+    let is_silent = match asked.call {
+        Call::Log(_) => result.is_ok(),
+        Call::Status => state.offline && result.is_err(),
+        _ => false,
+    };
+    if !is_silent {
         keep(state, Note { at: state.now, level, text });
     }
     state.offline = matches!(result, Err(ref error) if is_away(error));
@@ -1075,9 +1100,14 @@ fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {
     }
 }
 
+/// Whether nothing is answered before the password is changed.
+fn is_kept_out(state: &State) -> bool {
+    state.new_password.as_ref().is_some_and(|form| form.is_demanded)
+}
+
 /// The screen on show asks for what it lacks.
 fn follow_up(state: &mut State, out: &mut Vec<Action>) {
-    if state.who.is_none() || state.new_password.is_some() || state.enrol.is_some() || state.settings.bare {
+    if state.who.is_none() || is_kept_out(state) || state.enrol.is_some() || state.settings.bare {
         return;
     }
     if refusal(state.who.as_ref(), state.screen.permission()).is_some() {
@@ -1192,6 +1222,10 @@ mod tests {
             (
                 of(ProblemType::WeakPassword, "sorry: the password is too weak, it is common", &[]),
                 "sorry: the password is too weak, it is common",
+            ),
+            (
+                of(ProblemType::WeakPassword, "the password has fewer than 12 octets", &[]),
+                "The password is too weak: it has fewer than 12 octets",
             ),
             (of(ProblemType::Forbidden, "model.delete is needed", &[]), "Not allowed: model.delete is needed"),
         ] {

@@ -790,8 +790,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
         }
-    } else if state.new_password.is_some() {
-        for text in ["Enter change it", "Tab next", "Esc clear", "C-c quit"] {
+    } else if let Some(form) = &state.new_password {
+        let last: &[&str] = if form.is_demanded { &["Esc clear", "C-c quit"] } else { &["Esc leave"] };
+        for text in ["Enter change it", "Tab next"].iter().chain(last) {
             hint(text, Tone::Dim);
         }
     } else if let Some(form) = &state.enrol {

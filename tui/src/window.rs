@@ -470,6 +470,11 @@ impl<R: Row> Window<R> {
         self.stale = Some(why);
     }
 
+    /// What could not be read is asked for again where it lacks.
+    pub fn retry(&mut self) {
+        self.stale = None;
+    }
+
     /// The page that was asked for. False if the row that was selected is gone.
     pub fn take(&mut self, page: Page<R>, at: Moment) -> bool {
         let Some(pending) = self.pending.take() else { return true };

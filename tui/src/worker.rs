@@ -49,6 +49,7 @@ enum Order {
     Cancel(RequestId),
     Pause(RequestId, bool),
     Remember(bool),
+    Intend(bool),
     Lock,
     Logout,
     TailOpen(u64, Option<u64>),
@@ -112,6 +113,11 @@ impl Worker {
     /// Keeps the token of this session, and each that follows it, in a file; or removes what is kept.
     pub fn remember(&self, on: bool) {
         self.send(Order::Remember(on));
+    }
+
+    /// Keeps the next session that is signed in to, or not; what is kept stays as it is until then.
+    pub fn intend(&self, on: bool) {
+        self.send(Order::Intend(on));
     }
 
     /// Forgets the token.
@@ -179,7 +185,7 @@ async fn serve(
     cache: Option<Cache>,
     folder: Option<PathBuf>,
 ) {
-    let keeper = Arc::new(session::Keeper::new(cache));
+    let keeper = Arc::new(session::Keeper::new(cache, &client));
     let mut stream: Option<JoinHandle<()>> = None;
     let places = Arc::new(tokio::sync::Semaphore::new(REQUESTS_MAX));
     let mut running: BTreeMap<RequestId, JoinHandle<()>> = BTreeMap::new();
@@ -229,6 +235,7 @@ async fn serve(
                     tell(&events, why).await;
                 }
             }
+            Order::Intend(on) => keeper.intend(on),
             Order::Lock => client.set_token(None),
             Order::Logout => {
                 if client.has_api_token() {

@@ -28,6 +28,8 @@ use crate::update::{acknowledge, ask_before, upload};
 const UNKNOWN_MAX: Duration = Duration::from_secs(30);
 /// Rows of the drop folder that are looked through at once.
 const ITEM_ROWS: u32 = 200;
+/// What the number in the list says.
+const LEGEND: &str = "0: done at once; 1: --yes NAME does it; 2: likewise, and it can't be taken back, or reaches far";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -144,6 +146,9 @@ fn list(state: &State, as_json: bool) -> Result<(), CliError> {
         } else {
             writeln!(out, "{}", listed(state, act))?;
         }
+    }
+    if !as_json {
+        writeln!(out, "{LEGEND}")?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
 use crate::state::deeds::{Base, Object, grants_in_words};
 use crate::state::health::checks;
-use crate::state::models::is_suspect;
+use crate::state::models::{is_suspect, state_word};
 use crate::terminal::output_columns;
 use crate::time::{Now, counted, duration};
 use crate::worker::read;
@@ -336,9 +336,10 @@ fn model_text(info: &ModelInfo) -> String {
 
 fn version_text(version: &VersionInfo) -> String {
     let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let verdict = version.inspection.as_ref().map(|inspection| inspection.verdict.as_str());
     let mut all = vec![
         ("version", format!("{} v{}", version.name, version.version)),
-        ("state", format!("{}{reason}", version.state.as_str())),
+        ("state", format!("{}{reason}", state_word(version.state, verdict))),
     ];
     if let Some(inspection) = &version.inspection {
         let (verdict, found) = (&inspection.verdict, counted(inspection.findings_total, "finding"));
@@ -501,7 +502,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "state        available",
+                "state        available!",
                 "verdict      malicious, handed out all the same: 2 findings, 2026-07-20T08:00:01.000Z",
                 "released     by alice 2026-07-21T08:00:00.000Z (entry 9001): a test model; over pickle.call (malicious)",
                 "published    2026-07-20T08:00:00.000Z by bob (api)",

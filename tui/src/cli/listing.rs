@@ -41,14 +41,15 @@ const MODELS: [Column; 6] = [
     words("UPDATED", 24, 2, 2),
     rest("ALIASES", 8, 4),
 ];
-const VERSIONS: [Column; 7] = [
+const VERSIONS: [Column; 8] = [
     number("VERSION", 7, 0, 0),
     words("STATE", 11, 2, 1),
     number("SIZE", 8, 1, 5),
     number("FILES", 5, 1, 6),
     words("PUBLISHED", 24, 2, 2),
     words("BY", 14, 2, 4).least(8),
-    rest("ALIASES", 8, 3),
+    words("ALIASES", 16, 2, 3).least(8),
+    rest("WHY", 12, 3),
 ];
 const USERS: [Column; 6] = [
     words("USER", 20, 0, 0).least(12),
@@ -72,8 +73,8 @@ const QUEUE: [Column; 6] = [
     words("STATE", 11, 1, 1),
     number("SIZE", 8, 1, 4),
     number("TRIES", 5, 1, 5),
-    words("ID", 26, 2, 3),
-    rest("REASON", 12, 2),
+    words("ID", 26, 2, 6),
+    rest("REASON", 27, 2),
 ];
 const QUARANTINE: [Column; 5] = [
     words("VERSION", 44, 0, 0).least(20),
@@ -85,11 +86,33 @@ const QUARANTINE: [Column; 5] = [
 const ENTRIES: [Column; 6] = [
     number("INDEX", 9, 0, 0),
     words("TIME", 24, 2, 2),
-    words("ACTOR", 12, 2, 3).least(8),
+    words("ACTOR", 12, 2, 5).least(8),
     words("ACTION", 18, 2, 1).least(14),
-    words("RESULT", 7, 2, 1),
-    rest("TARGET", 10, 4),
+    words("RESULT", 7, 2, 4),
+    rest("TARGET", 16, 1),
 ];
+/// A terminal of fewer columns has the time of an entry by the second and without its year: what it is about needs the room.
+const ENTRY_COLUMNS: usize = 110;
+
+fn entries(room: Option<usize>) -> [Column; 6] {
+    let mut columns = ENTRIES;
+    if is_short(room) {
+        columns[1] = words("TIME", 14, 2, 2);
+    }
+    columns
+}
+
+fn is_short(room: Option<usize>) -> bool {
+    room.is_some_and(|room| room < ENTRY_COLUMNS)
+}
+
+/// `11-29 19:54:25` of `2026-11-29T19:54:25.182Z`; what has another form stays as it is.
+fn short_time(time: &str) -> String {
+    match (time.get(5..10), time.get(10..11), time.get(11..19)) {
+        (Some(day), Some("T"), Some(time)) => format!("{day} {time}"),
+        _ => time.to_owned(),
+    }
+}
 
 fn one_of(sort: &str, sorts: &[&str]) -> Result<String, String> {
     if sorts.contains(&sort) {
@@ -274,18 +297,15 @@ impl Listing {
 
     /// The line above the rows, within so many columns where there is a terminal.
     pub(super) fn head(&self, room: Option<usize>) -> String {
-        columns::head(
-            match self.kind() {
-                Kind::Models => &MODELS,
-                Kind::Versions => &VERSIONS,
-                Kind::Users => &USERS,
-                Kind::Tokens => &TOKENS,
-                Kind::Queue => &QUEUE,
-                Kind::Quarantine => &QUARANTINE,
-                Kind::Entries => &ENTRIES,
-            },
-            room,
-        )
+        match self.kind() {
+            Kind::Models => columns::head(&MODELS, room),
+            Kind::Versions => columns::head(&VERSIONS, room),
+            Kind::Users => columns::head(&USERS, room),
+            Kind::Tokens => columns::head(&TOKENS, room),
+            Kind::Queue => columns::head(&QUEUE, room),
+            Kind::Quarantine => columns::head(&QUARANTINE, room),
+            Kind::Entries => columns::head(&entries(room), room),
+        }
     }
 }
 
@@ -362,7 +382,7 @@ fn model_cells(row: &ModelRow) -> [String; 6] {
     ]
 }
 
-fn version_cells(row: &VersionInfo) -> [String; 7] {
+fn version_cells(row: &VersionInfo) -> [String; 8] {
     let size = row.artifacts.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
     let aliases: Vec<String> = row.aliases.iter().map(ToString::to_string).collect();
     let verdict = row.inspection.as_ref().map(|inspection| inspection.verdict.as_str());
@@ -381,7 +401,8 @@ fn version_cells(row: &VersionInfo) -> [String; 7] {
         row.artifacts.len().to_string(),
         clean(&row.created_at),
         clean(&row.created_by),
-        format!("{}  {}", aliases.join(","), clean(&reason)),
+        aliases.join(","),
+        clean(&reason),
     ]
 }
 
@@ -458,23 +479,112 @@ pub(super) fn entry_line(row: &AuditRow, room: Option<usize>) -> String {
     let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
     let named = name_then(entry).unwrap_or(field(entry, &["target", "id"]));
     let target = format!("{} {named}", field(entry, &["target", "kind"]));
+    let time = field(entry, &["ts"]);
+    let time = if is_short(room) { short_time(time) } else { time.to_owned() };
     let cells = [
         row.index.to_string(),
-        clean(field(entry, &["ts"])),
+        clean(&time),
         clean(actor),
         clean(field(entry, &["action"])),
         clean(field(entry, &["outcome"])),
         clean(&target),
     ];
-    columns::row(&ENTRIES, &cells, room)
+    columns::row(&entries(room), &cells, room)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use super::Listing;
+    use common::api::{AuditRow, IngestItem, VersionInfo};
+    use serde_json::json;
+
+    use super::{Listing, QUEUE, VERSIONS, entry_line, item_cells, version_cells};
+    use crate::cli::columns::{head, row};
     use crate::export::Kind;
+
+    /// What an entry is about has room on a terminal of 80 columns, before who it was and what came of it; in a pipe all is
+    /// written in full.
+    #[test]
+    fn entries_by_width() {
+        let entry = json!({
+            "ts": "2026-11-29T19:54:25.182Z", "action": "model.download_end", "outcome": "denied",
+            "actor": {"name": "somebody-with-a-name"}, "target": {"kind": "version", "id": "01J3Z8"},
+            "data": {"name": "team-nlp/sentiment-of-reviews"},
+        });
+        let entry = AuditRow { index: 12_345, entry, leaf_hash: String::new() };
+        let list = Listing::new(Kind::Entries, None, "", None).unwrap();
+        assert_eq!(
+            entry_line(&entry, None),
+            "    12345  2026-11-29T19:54:25.182Z  somebody-with-a-name  model.download_end  denied   version \
+             team-nlp/sentiment-of-reviews"
+        );
+        assert_eq!(
+            list.head(None),
+            "    INDEX  TIME                      ACTOR         ACTION              RESULT   TARGET"
+        );
+        for (room, title, line) in [
+            (
+                80,
+                "    INDEX  TIME            ACTOR       ACTION          RESULT   TARGET",
+                "    12345  11-29 19:54:25  somebody-~  model.downloa~  denied   version team-nl~",
+            ),
+            (
+                74,
+                "    INDEX  TIME            ACTION              RESULT   TARGET",
+                "    12345  11-29 19:54:25  model.download_end  denied   version team-nlp/~",
+            ),
+            (
+                60,
+                "    INDEX  TIME            ACTION           TARGET",
+                "    12345  11-29 19:54:25  model.download~  version team-nl~",
+            ),
+            (44, "    INDEX  ACTION           TARGET", "    12345  model.download~  version team-nl~"),
+        ] {
+            assert_eq!(
+                (list.head(Some(room)).as_str(), entry_line(&entry, Some(room)).as_str()),
+                (title, line),
+                "{room}"
+            );
+        }
+    }
+
+    /// Why an item is where it is has more room than its id, which is left out first.
+    #[test]
+    fn items_by_width() {
+        let item: IngestItem = serde_json::from_value(json!({
+            "id": "01J3Z800000000000000000001", "path": "lang-id-3.onnx", "kind": "file", "state": "failed",
+            "size": 12_000_000, "files": 1, "bytes_done": 0, "attempts": 2, "attempts_max": 5, "owner_uid": 1000,
+            "place": "processing/01J3Z8", "seen_at": "2026-07-22T12:00:00.000Z",
+            "state_since": "2026-07-22T12:02:58.000Z", "history": [],
+            "reason": "the blob store timed out after 30 s",
+        }))
+        .unwrap();
+        let cells = item_cells(&item);
+        assert!(row(&QUEUE, &cells, None).contains("01J3Z800000000000000000001  the blob store timed out after 30 s"));
+        assert_eq!(head(&QUEUE, Some(80)), "FILE                     STATE           SIZE TRIES  REASON");
+        assert!(row(&QUEUE, &cells, Some(80)).ends_with("2/5  the blob store timed out a~"));
+    }
+
+    /// The remark on a version has a heading of its own, below which it begins.
+    #[test]
+    fn remarks_have_a_heading() {
+        let version: VersionInfo = serde_json::from_value(json!({
+            "id": "01J3Z800000000000000000001", "name": "team/x", "version": 3, "state": "available", "state_reason": null,
+            "description": "", "artifacts": [], "metadata": {}, "source": "api", "aliases": ["prod"], "findings": [],
+            "inspection": {"verdict": "malicious", "ruleset": "r", "at": "2026-07-20T08:00:01.000Z", "stale": false,
+                "findings_total": 2, "policy": "default"},
+            "review": {"decision": "released", "by": "alice", "at": "2026-07-21T08:00:00.000Z", "log_index": 9_001,
+                "reason": "a test model", "over": {}},
+            "created_at": "2026-07-20T08:00:00.000Z", "created_by": "bob", "log_index": 9_000
+        }))
+        .unwrap();
+        for room in [None, Some(140)] {
+            let (head, line) = (head(&VERSIONS, room), row(&VERSIONS, &version_cells(&version), room));
+            let at = head.find("WHY").unwrap();
+            assert_eq!(line.get(at..), Some("malicious, released by alice"), "{head}\n{line}");
+        }
+    }
 
     /// Filters and orders are taken where the daemon has them, and refused in words where it has not.
     #[test]

@@ -17,7 +17,7 @@ use crate::clean::{clean, to_ascii};
 use crate::config::{Arguments, Configuration, Opening, Profiles};
 use crate::event::EventKind;
 use crate::run::bare::{Bare, ENTER, ESC, GIVE_UP};
-use crate::state::forms::{EnrolStage, grouped_secret};
+use crate::state::forms::{EnrolStage, NewPassword, grouped_secret};
 use crate::state::{Level, Note, State};
 use crate::terminal::{Guard, input, is_interactive, signals, watchdog};
 use crate::trust::Badge;
@@ -303,19 +303,19 @@ impl Plain {
 
     fn change_password(&mut self) -> Result<(), CliError> {
         let Some(form) = self.state().new_password.clone() else { return Ok(()) };
-        self.say("the password must be changed before anything else")?;
+        if form.is_demanded {
+            self.say("the password must be changed before anything else")?;
+        }
         if let Some(reason) = &form.reason {
             self.say(reason)?;
         }
-        // The old one is known where it was typed here, until the daemon refused something.
-        let old = if form.old.text().is_empty() || form.reason.is_some() {
-            self.answer("password so far: ", false)?
-        } else {
-            Some(Zeroizing::new(form.old.text().to_owned()))
+        let Some([old, new, again]) = self.passwords(&form)? else {
+            // One that was asked for by hand is left as it is.
+            if !form.is_demanded {
+                self.bare.feed(EventKind::Key(ESC));
+            }
+            return Ok(());
         };
-        let Some(old) = old else { return Ok(()) };
-        let Some(new) = self.answer("new password: ", false)? else { return Ok(()) };
-        let Some(again) = self.answer("new password again: ", false)? else { return Ok(()) };
         if let Some(form) = &mut self.bare.engine.state.new_password {
             form.old.clear();
             form.old.insert(&old);
@@ -327,6 +327,20 @@ impl Plain {
         }
         self.bare.feed(EventKind::Key(ENTER));
         Ok(())
+    }
+
+    /// The old password, and twice the new one; none where that is given up.
+    fn passwords(&mut self, form: &NewPassword) -> Result<Option<[Zeroizing<String>; 3]>, CliError> {
+        // The old one is known where it was typed here, until the daemon refused something.
+        let old = if form.old.text().is_empty() || form.reason.is_some() {
+            self.answer("password so far: ", false)?
+        } else {
+            Some(Zeroizing::new(form.old.text().to_owned()))
+        };
+        let Some(old) = old.filter(|old| form.is_demanded || !old.is_empty()) else { return Ok(None) };
+        let Some(new) = self.answer("new password: ", false)? else { return Ok(None) };
+        let Some(again) = self.answer("new password again: ", false)? else { return Ok(None) };
+        Ok(Some([old, new, again]))
     }
 
     /// Says once who is signed in.
@@ -389,7 +403,8 @@ impl Plain {
             self.say("")?;
         }
         let state = self.state();
-        let is_signing_in = state.login.is_some() || state.new_password.is_some() || state.enrol.is_some();
+        let is_demanded = state.new_password.as_ref().is_some_and(|form| form.is_demanded);
+        let is_signing_in = state.login.is_some() || is_demanded || state.enrol.is_some();
         match typed? {
             Typed::Line(line) => Ok(Some(line)),
             Typed::Interrupted => {

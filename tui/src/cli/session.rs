@@ -63,7 +63,9 @@ pub(super) fn logout(opening: &Opening) -> Result<(), CliError> {
         Credential::Kept(_) => end(&opening.client)?,
         Credential::Ask | Credential::Token | Credential::Password { .. } => None,
     };
-    let removed = opening.cache.as_ref().is_some_and(Cache::remove);
+    // One that is good and was not taken up is somebody else's.
+    let is_others = opening.credential == Credential::Ask && opening.settings.kept_of.is_some();
+    let removed = !is_others && opening.cache.as_ref().is_some_and(Cache::remove);
     said(&opening.settings.profile, removed, ended)
 }
 

@@ -60,6 +60,24 @@ struct Run<'a, W> {
     told_late: bool,
     /// It was said what is followed.
     told_what: bool,
+    away: Away,
+}
+
+/// Whether it was said that nobody answers: once when that begins, and once when it is over, however often it is tried.
+#[derive(Default)]
+struct Away(bool);
+
+impl Away {
+    /// It failed, and is tried again.
+    fn began(&mut self, why: &ClientError) -> Option<String> {
+        let is_news = !std::mem::replace(&mut self.0, true);
+        is_news.then(|| format!("{why}; it is tried again until it answers, Ctrl-C ends"))
+    }
+
+    /// The stream is there.
+    fn ended(&mut self, next: u64) -> Option<String> {
+        std::mem::take(&mut self.0).then(|| format!("it answers again: the log goes on from entry {next}"))
+    }
 }
 
 pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -> Result<(), CliError> {
@@ -81,6 +99,7 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         done: false,
         told_late: false,
         told_what: !std::io::stderr().is_terminal(),
+        away: Away::default(),
     };
     if run.asked.verify && run.trust.alarm().is_some() {
         let what = run.trust.alarm().map(|alarm| alarm.what.clone()).unwrap_or_default();
@@ -98,6 +117,9 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
                 }
                 if error.wants_sign_in() {
                     run.client.refresh().await?;
+                } else if let Some(told) = run.away.began(&error) {
+                    run.out.flush()?;
+                    talk(&told);
                 }
                 if let ClientError::Problem { retry_after_seconds, .. } = &error { *retry_after_seconds } else { None }
             }
@@ -158,6 +180,9 @@ impl<W: Write> Run<'_, W> {
         if after.is_none() {
             self.tail.begin(stream.log_index() + 1);
             self.tail.opened(self.now());
+        }
+        if let Some(told) = self.away.ended(self.tail.next) {
+            talk(&told);
         }
         self.tell_what();
         loop {
@@ -518,7 +543,23 @@ impl<W: Write> Run<'_, W> {
 
 #[cfg(test)]
 mod tests {
-    use super::following;
+    use common::client::ClientError;
+
+    use super::{Away, following};
+
+    /// That nobody answers is said once, and once that somebody does again.
+    #[test]
+    fn nobody_answers() {
+        let why = ClientError::Offline { address: "h:1".into(), cause: "refused".into() };
+        let mut away = Away::default();
+        assert_eq!(away.ended(7), None, "it was never away");
+        let told = away.began(&why);
+        assert_eq!(told, Some(format!("{why}; it is tried again until it answers, Ctrl-C ends")));
+        assert_eq!(away.began(&why), None);
+        assert_eq!(away.ended(7).as_deref(), Some("it answers again: the log goes on from entry 7"));
+        assert_eq!(away.ended(7), None);
+        assert!(away.began(&why).is_some());
+    }
 
     #[test]
     fn what_is_followed() {

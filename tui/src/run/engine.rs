@@ -79,6 +79,7 @@ impl Engine {
             (Action::BringFile { from, name }, Some(worker)) => worker.bring_file(from, name),
             (Action::ListNames(typed), Some(worker)) => worker.list_names(typed),
             (Action::Remember(on), Some(worker)) => worker.remember(on),
+            (Action::RememberNext(on), Some(worker)) => worker.intend(on),
             (Action::Lock, Some(worker)) => worker.lock(),
             (Action::Logout, Some(worker)) => worker.logout(),
         }

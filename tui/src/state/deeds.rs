@@ -675,12 +675,22 @@ impl Change {
                 let word =
                     |version: Option<Version>| version.map_or("none".to_owned(), |version| format!("v{version}"));
                 said.push(format!("{alias}: {} -> {}", word(held.map(|held| held.version)), word(*to)));
-                if held.is_some_and(|held| held.protected) {
-                    said.push("It is protected: only admins may move it.".to_owned());
+                match held {
+                    Some(held) if held.protected => {
+                        said.push("It is protected: only admins may move it.".to_owned());
+                    }
+                    Some(_) => {}
+                    // The daemon says of an alias whether it is protected once it is there, and not before.
+                    None => said.push(
+                        "If this name is a protected one (MREG_PROTECTED_ALIASES), only admins may set and move it."
+                            .to_owned(),
+                    ),
                 }
-                said.push(
-                    "Whoever asks for the alias gets the other version at once. It can be moved back.".to_owned(),
-                );
+                said.push(if held.is_some() {
+                    "Whoever asks for the alias gets the other version at once. It can be moved back.".to_owned()
+                } else {
+                    "Whoever asks for the alias gets this version at once.".to_owned()
+                });
             }
             (Deed::Role(role), Some(Base::User(user))) => {
                 said.push(format!("{} -> {role}, from the next request on.", user.role));

@@ -40,7 +40,7 @@ impl Login {
     }
 }
 
-/// The form for a password that must be changed.
+/// The form for a new password of one's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPassword {
     /// The password that was signed in with, if it was typed here.
@@ -49,6 +49,8 @@ pub struct NewPassword {
     pub new: [Line; 2],
     /// Which of the three is being typed: 0 is the old one.
     pub field: usize,
+    /// Whether nothing else may be done before.
+    pub is_demanded: bool,
     /// Whether the daemon is being asked.
     pub busy: bool,
     /// Why it failed.
@@ -57,13 +59,13 @@ pub struct NewPassword {
 
 impl NewPassword {
     /// A form; the old password is filled in where it is known.
-    pub fn new(old: Option<&Secret>) -> Self {
+    pub fn new(old: Option<&Secret>, is_demanded: bool) -> Self {
         let mut line = Line::hidden();
         if let Some(old) = old {
             line.insert(old.expose());
         }
         let field = usize::from(old.is_some());
-        Self { old: line, new: [Line::hidden(), Line::hidden()], field, busy: false, reason: None }
+        Self { old: line, new: [Line::hidden(), Line::hidden()], field, is_demanded, busy: false, reason: None }
     }
 
     /// The line being typed.

@@ -169,7 +169,10 @@ impl Check {
             "witnesses" => "Others that cosign the log's checkpoints. One that contradicts has seen another history.",
             "drop folder" => "Files that are taken in from a folder. Failed ones are tried again by r on the queue.",
             "quarantine" => "Versions that are held until somebody decides. They wait as long as it takes.",
-            "disk" => "Room for bytes. Below the watermark uploads are refused; what is there is served on.",
+            "disk" => {
+                "Room for bytes. The limit is where the warning begins; nothing is refused by it. Uploads are refused only while \
+                 less than MREG_MIN_FREE_BYTES is free; what is there is served on."
+            }
             "scrub" => "Stored bytes read again and compared with their digests. What is damaged is not handed out.",
             "rescan" => "Versions inspected anew by the rules of now.",
             "backup" => "When a backup was last made, and when one was last read whole.",

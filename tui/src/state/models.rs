@@ -126,6 +126,8 @@ impl ModelsScreen {
 pub struct OpenModel {
     /// How the daemon is asked for it.
     pub reference: String,
+    /// Its name, where that was known when it was opened.
+    pub name: Option<String>,
     /// Its description and all that is not in the list.
     pub info: Option<Box<ModelInfo>>,
     /// The request for that.
@@ -145,10 +147,11 @@ pub struct OpenModel {
 }
 
 impl OpenModel {
-    /// A model of which only the reference is known.
-    pub fn new(reference: String) -> Self {
+    /// A model of which nothing is known but the reference, and its name where it was chosen by that.
+    pub fn new(reference: String, name: Option<String>) -> Self {
         Self {
             reference,
+            name,
             info: None,
             pending: None,
             failed: None,

@@ -300,13 +300,26 @@ fn first_use() {
     let mut console = Console { trust, broken: vec![], fetched: 0 };
     console.open(&log, 5);
     assert_eq!(console.trust.badge(at(0)), Badge::Key);
-    assert!(console.trust.confirm(&mut out));
+    let key = console.trust.pinned_key().unwrap().clone();
+    assert!(console.trust.confirm(&key, &mut out));
     assert_eq!(console.trust.badge(at(0)), Badge::Verified(4));
     let again = Trust::new("h", None, vec![], 0, Some(console.trust.kept()));
     assert_eq!(again.key_trust(), "taken on first use, confirmed");
     // A key of the settings is never the one that was taken.
     let set = Trust::new("h", Some(Log::new(1, 2).key().parse().unwrap()), vec![], 0, Some(console.trust.kept()));
     assert_eq!((set.keys()[0].to_string(), set.pin().is_none()), (Log::new(1, 2).key(), true));
+}
+
+/// Of several keys that a daemon names at first, only the one that was compared is trusted.
+#[test]
+fn one_key_is_compared() {
+    let (log, other) = (Log::new(5, 1), Log::new(5, 2));
+    let mut trust = Trust::new("h", None, vec![], 0, None);
+    trust.first_use(&format!("{}\n{}\n", other.key(), log.key()), &mut Vec::new());
+    assert_eq!(trust.keys().len(), 2);
+    assert!(!trust.confirm(&Log::new(5, 3).key().parse().unwrap(), &mut Vec::new()), "nobody named it");
+    assert!(trust.confirm(&log.key().parse().unwrap(), &mut Vec::new()));
+    assert_eq!(trust.keys().iter().map(ToString::to_string).collect::<Vec<_>>(), [log.key()]);
 }
 
 /// Which badge a key has, in every case: none known yet, taken on first use and not compared, compared, set; and what outranks it.
@@ -338,7 +351,7 @@ fn badge_of_the_key() {
     assert_eq!((late.badge(at(0)), late.badge(at(LATE_MS + 1))), (Badge::Key, Badge::Late));
     // Compared: at once, and from then on.
     let mut compared = again;
-    assert!(compared.confirm(&mut Vec::new()));
+    assert!(compared.confirm(&key(), &mut Vec::new()));
     assert_eq!(compared.badge(at(0)), Badge::Verified(4));
     let kept = compared.kept();
     assert_eq!(opened(fresh(Some(kept.clone()))).badge(at(0)), Badge::Verified(4));

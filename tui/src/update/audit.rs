@@ -67,8 +67,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
 fn open_target(state: &mut State, out: &mut Vec<Action>) {
     let Some(row) = state.audit.list.selected() else { return };
     let id = row.id().to_owned();
+    let name = row.name_then().map(str::to_owned);
     match row.kind() {
-        "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id),
+        "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id, name),
         _ => say(state, Level::Info, "this entry is not about a model", out),
     }
 }
@@ -230,8 +231,8 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
     if state.log.is_known() && state.audit.list.begins_at_start() {
-        // It is live: there is nothing to be read again.
-        return;
+        // It is live: there is nothing to be read again but what could not be read.
+        return state.audit.list.retry();
     }
     let waiting = state.audit.list.forget();
     cancel(state, waiting, out);

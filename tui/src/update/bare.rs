@@ -73,7 +73,7 @@ pub fn acknowledge(state: &mut State, reason: &str) -> Result<Vec<Action>, Strin
 /// Trusts the log's key, which was compared by another way.
 pub fn trust_key(state: &mut State) -> Vec<Action> {
     let mut out = Vec::new();
-    tail::trust(state, &mut out);
+    tail::trust_pinned(state, &mut out);
     out
 }
 
@@ -81,6 +81,13 @@ pub fn trust_key(state: &mut State) -> Vec<Action> {
 pub fn log_out(state: &mut State) -> Vec<Action> {
     let mut out = Vec::new();
     login::logout(state, &mut out);
+    out
+}
+
+/// Somebody wants another password of their own.
+pub fn change_password(state: &mut State) -> Vec<Action> {
+    let mut out = Vec::new();
+    login::open_password(state, &mut out);
     out
 }
 

@@ -242,13 +242,25 @@ pub(super) fn reply(
     match (result, &mut form.purpose) {
         (Ok(Answer::Look(reply)), Purpose::Edit { base, .. }) => {
             form.notes = vec!["Tags: key=value, key=value. C-j in the description is a new line.".to_owned()];
-            // Read again, it is what is typed that counts.
-            if let (Base::Model(info), None) = (&reply.body, &base) {
-                let tags: Vec<String> =
-                    info.model.tags.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value))).collect();
-                let description = info.model.description.clone();
-                form.fields[0].line.set(&description);
-                form.fields[1].line.set(&tags.join(", "));
+            match (&reply.body, &base) {
+                (Base::Model(info), None) => {
+                    form.fields[0].line.set(&info.model.description);
+                    form.fields[1].line.set(&tags_line(&info.model.tags));
+                }
+                // Read again: what was typed counts, and what wasn't touched is as it is now, or somebody else's change would be
+                // taken back by whoever never saw it.
+                (Base::Model(now), Some((Base::Model(before), _))) => {
+                    if form.fields[0].line.text() == before.model.description {
+                        form.fields[0].line.set(&now.model.description);
+                    }
+                    if let Ok(typed) = tags(form.fields[1].line.text()) {
+                        let merged = merged(&typed, &before.model.tags, &now.model.tags);
+                        if merged != typed {
+                            form.fields[1].line.set(&tags_line(&merged));
+                        }
+                    }
+                }
+                _ => {}
             }
             *base = Some((reply.body.clone(), reply.etag.clone()));
         }
@@ -534,8 +546,8 @@ pub(super) fn over(state: &mut State, number: u64, run: &Run, out: &mut Vec<Acti
         }
         return false;
     };
-    if let (Some(typed), None) = (&run.form, &state.dialog) {
-        state.overlay = None;
+    let is_busy = state.overlay.is_some() || state.filter.is_some() || state.prompt.is_some() || state.login.is_some();
+    if let (Some(typed), None, false) = (&run.form, &state.dialog, is_busy) {
         state.dialog = Some(Dialog::Form(typed.clone()));
     } else if !is_here {
         return false;
@@ -603,6 +615,28 @@ fn named(form: &Form, why: &str) -> Option<usize> {
 }
 
 /// A key or value of a tag; quoted where it has something that parts tags.
+fn tags_line(tags: &BTreeMap<String, String>) -> String {
+    let tags = tags.iter().map(|(key, value)| format!("{}={}", quote(key), quote(value)));
+    tags.collect::<Vec<_>>().join(", ")
+}
+
+/// Tags as somebody typed them who began with others than there are now: what they changed, over what is there.
+fn merged(
+    typed: &BTreeMap<String, String>,
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut merged = now.clone();
+    for key in typed.keys().chain(before.keys()) {
+        match typed.get(key) {
+            value if value == before.get(key) => {}
+            Some(value) => drop(merged.insert(key.clone(), value.clone())),
+            None => drop(merged.remove(key)),
+        }
+    }
+    merged
+}
+
 fn quote(text: &str) -> String {
     let is_plain = !text.is_empty() && text.trim() == text && !text.contains(['"', ',', '=', '\\']);
     if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) }
@@ -658,7 +692,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use proptest::{prop_assert_eq, prop_assume};
 
-    use super::{quote, tags};
+    use super::{merged, quote, tags};
 
     #[test]
     fn written_tags() {
@@ -672,6 +706,19 @@ mod tests {
         {
             assert!(tags(text).unwrap_err().contains(why), "{text}: {:?}", tags(text));
         }
+    }
+
+    /// What somebody else changed meanwhile stays, but where the same key was typed.
+    #[test]
+    fn typed_over_what_is_there() {
+        let of = |text| tags(text).unwrap();
+        let before = of("stage=dev, lang=de, team=nlp, old=1");
+        let typed = of("stage=prod, lang=de, team=nlp, mine=1");
+        let now = of("stage=dev, lang=en, old=1, theirs=1");
+        assert_eq!(merged(&typed, &before, &now), of("stage=prod, lang=en, mine=1, theirs=1"));
+        assert_eq!(merged(&before, &before, &now), now);
+        assert_eq!(merged(&typed, &before, &before), typed);
+        assert_eq!(merged(&of("stage=prod"), &of("stage=dev"), &of("stage=test")), of("stage=prod"));
     }
 
     proptest! {

@@ -140,7 +140,7 @@ pub(super) fn after_own_version(state: &mut State, out: &mut Vec<Action>) {
     if state.quarantine.list.is_loaded() {
         quarantine::refresh(state, out);
     }
-    super::health::soon(state, out);
+    super::health::at_once(state, out);
 }
 
 /// The time has come; what is looked at is then read by [`follow_up`].

@@ -12,6 +12,8 @@ use crate::state::health::{COUNTS_MS, POLL_MS};
 use crate::state::{Level, Screen, State};
 use crate::time::time_of_day;
 
+/// How often it is tried whether the daemon answers again, in milliseconds. The route is not audited.
+const LOST_MS: u64 = 10_000;
 /// How long counts that have changed are not read anew, in milliseconds.
 const SOON_MS: u64 = 10_000;
 /// Rows that one key moves, at most: more than the page has.
@@ -121,9 +123,7 @@ pub(super) fn entered(state: &mut State, out: &mut Vec<Action>) {
 
 /// Time for another look, if somebody looks.
 pub(super) fn due(state: &mut State, out: &mut Vec<Action>) {
-    // Where nobody answers, a person asks again; only this screen itself goes on.
-    let lost = state.offline && state.screen != Screen::Health;
-    if state.focused && state.who.is_some() && !lost { refresh(state, out) } else { again(state, out) }
+    if state.focused && state.who.is_some() { refresh(state, out) } else { again(state, out) }
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
@@ -164,9 +164,20 @@ pub(super) fn failed(state: &mut State, id: RequestId, why: &str, out: &mut Vec<
     }
 }
 
+/// Nobody answers: it is asked more often, so that the end of it is known.
+pub(super) fn lost(state: &mut State, out: &mut Vec<Action>) {
+    if state.who.is_some() && !state.settings.bare && state.health.pending.is_none() {
+        again(state, out);
+    }
+}
+
 fn again(state: &mut State, out: &mut Vec<Action>) {
     state.health.is_soon = false;
-    let after_ms = if state.screen == Screen::Health { POLL_MS } else { COUNTS_MS };
+    let after_ms = match state.screen {
+        Screen::Health => POLL_MS,
+        _ if state.offline => LOST_MS,
+        _ => COUNTS_MS,
+    };
     out.push(Action::TimerSet { id: TimerId::Health, after_ms });
 }
 
@@ -176,6 +187,17 @@ pub(super) fn soon(state: &mut State, out: &mut Vec<Action>) {
     if state.screen != Screen::Health && !state.health.is_soon && !is_near && state.health.as_of.is_some() {
         state.health.is_soon = true;
         out.push(Action::TimerSet { id: TimerId::Health, after_ms: SOON_MS });
+    }
+}
+
+/// The same after what was done here: the counts change with the lists.
+pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
+    // An answer that is on its way may be older than what was done.
+    if let Some(waiting) = state.health.pending.take() {
+        super::cancel(state, Some(waiting), out);
+    }
+    if state.who.is_some() {
+        refresh(state, out);
     }
 }
 

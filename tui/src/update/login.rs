@@ -89,7 +89,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Code::BackTab | Code::Up => step(form, false, state.settings.can_remember),
         Code::Char(' ') if form.at_box => {
             state.remember = !state.remember;
-            out.push(Action::Remember(state.remember));
+            out.push(Action::RememberNext(state.remember));
         }
         Code::Esc => {
             form.password.clear();
@@ -156,7 +156,8 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
     super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     forget_session(state);
-    state.who = None;
+    let user = state.who.take().map(|who| who.username);
+    state.kept_of.take_if(|kept| Some(&*kept) == user.as_ref());
     open(state, Some("logged out".to_owned()));
 }
 
@@ -197,6 +198,9 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
         super::touched(state, out);
+        if state.remember {
+            state.kept_of = state.who.as_ref().map(|who| who.username.clone());
+        }
     }
     if session.must_change_password {
         let typed = match &asked.call {
@@ -249,7 +253,7 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
         state.login = None;
         super::touched(state, out);
     }
-    if me.must_change_password && state.new_password.is_none() {
+    if me.must_change_password {
         demand_new_password(state, None);
     } else if me.must_enrol_totp {
         demand_factor(state);
@@ -391,25 +395,45 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
     }
 }
 
-// ---- the password that must be changed ------------------------------------------------------------------------------
+// ---- a password of one's own ----------------------------------------------------------------------------------------
 
+/// Somebody wants another one.
+pub(super) fn open_password(state: &mut State, out: &mut Vec<Action>) {
+    let token = state.who.as_ref().and_then(|who| who.api_token.as_ref());
+    match (&state.who, token) {
+        (Some(_), None) => state.new_password = Some(NewPassword::new(None, false)),
+        (_, Some(label)) => {
+            let why = format!("an API token changes no password: sign in with the old one ({label} is here now)");
+            say(state, Level::Error, why, out);
+        }
+        (None, None) => say(state, Level::Error, "nobody is signed in", out),
+    }
+}
+
+/// Nothing else is allowed before it is changed.
 pub(super) fn demand_new_password(state: &mut State, old: Option<&Secret>) {
     state.overlay = None;
     state.filter = None;
-    if state.new_password.is_none() {
-        state.new_password = Some(NewPassword::new(old));
+    match &mut state.new_password {
+        Some(form) => form.is_demanded = true,
+        None => state.new_password = Some(NewPassword::new(old, true)),
     }
 }
 
 pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let Some(form) = &mut state.new_password else { return };
-    if (key.code, key.ctrl) == (Code::Char('c'), true) {
+    let leaves = (key.code, key.ctrl) == (Code::Char('c'), true);
+    if leaves && form.is_demanded {
         return out.push(Action::Quit);
     }
     if form.busy {
         return;
     }
     match key.code {
+        Code::Esc | Code::Char('c') if leaves || (key.code == Code::Esc && !form.is_demanded) => {
+            state.new_password = None;
+            say(state, Level::Info, "the password stays as it is", out);
+        }
         Code::Tab | Code::Down => form.field = (form.field + 1) % 3,
         Code::BackTab | Code::Up => form.field = (form.field + 2) % 3,
         Code::Esc => form.line().clear(),

@@ -75,7 +75,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::MarkAll => marks::all(state, out),
         Command::In => {
             if let Some(row) = state.models.list.selected() {
-                state.models.open = Some(OpenModel::new(row.id.to_string()));
+                state.models.open = Some(OpenModel::new(row.id.to_string(), Some(row.name.to_string())));
             }
         }
         Command::Sort => {
@@ -331,16 +331,16 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
     }
 }
 
-/// Opens a model by a reference from elsewhere.
-pub(super) fn open(state: &mut State, reference: String) {
-    state.models.open = Some(OpenModel::new(reference));
+/// Opens a model by a reference from elsewhere, and by the name it has there.
+pub(super) fn open(state: &mut State, reference: String, name: Option<String>) {
+    state.models.open = Some(OpenModel::new(reference, name));
     state.last_screen = state.screen;
     state.screen = Screen::Models;
 }
 
 /// Opens a version by its model and number: the versions of the model, with this one selected once it is read.
-pub(super) fn open_version(state: &mut State, reference: String, version: Version) {
-    open(state, reference);
+pub(super) fn open_version(state: &mut State, reference: String, name: Option<String>, version: Version) {
+    open(state, reference, name);
     if let Some(open) = &mut state.models.open {
         open.goal = Some(version);
     }

@@ -80,13 +80,16 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             return;
         }
         (Code::Tab, _) => {
-            // The first of them that says more than the line does.
-            let more = |text: &String| text.trim_end() != palette.line.text().trim_end();
-            let further = palette.matches.iter().skip(palette.selected).map(completed);
-            if let Some(text) = further.into_iter().find(more) {
-                palette.line.clear();
-                palette.line.insert(&text);
-            }
+            // The first of them that says more than the line does, and can be meant.
+            let typed = palette.line.text().to_owned();
+            let further = || palette.matches.iter().skip(palette.selected);
+            let mut fitting = further().filter(|candidate| candidate.refused.is_none()).map(completed);
+            let Some(text) = fitting.find(|text| goes_on(&typed, text)) else {
+                palette.error = further().find_map(|candidate| candidate.refused.clone());
+                return;
+            };
+            palette.line.clear();
+            palette.line.insert(&text);
         }
         _ => {
             palette.recalled = None;
@@ -115,8 +118,22 @@ fn completed(candidate: &Candidate) -> String {
         Act::Fill(text) => text.clone(),
         Act::Run(text) => text.clone(),
         Act::Model(name) => format!("open {name}"),
+        // The key's command opens what the verb of the same word is: it goes on behind a blank.
+        Act::Command(..) if VERBS.iter().any(|verb| verb.word == candidate.text && verb.wants_words()) => {
+            format!("{} ", candidate.text)
+        }
         Act::Command(..) | Act::Row(..) => candidate.text.clone(),
     }
+}
+
+/// Whether a line says more than what is typed and has all of that in it: typing is never thrown away.
+fn goes_on(typed: &str, line: &str) -> bool {
+    let says_more = typed.trim_end() != line.trim_end() || typed.len() < line.len();
+    let has = |word: &str| {
+        let mut of_line = line.chars().flat_map(char::to_lowercase);
+        word.chars().flat_map(char::to_lowercase).all(|wanted| of_line.any(|char| char == wanted))
+    };
+    says_more && typed.split_whitespace().all(has)
 }
 
 fn close(state: &mut State, out: &mut Vec<Action>) {
@@ -181,7 +198,7 @@ fn enter(state: &mut State, out: &mut Vec<Action>) {
         },
         Act::Model(name) => {
             ran(state, &format!("open {name}"), out);
-            super::models::open(state, name);
+            super::models::open(state, name, None);
         }
         Act::Row(screen, key) => {
             ran(state, &candidate.text, out);
@@ -643,7 +660,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
         }
         ("open", [name]) => {
             close(state, out);
-            super::models::open(state, (*name).to_owned());
+            super::models::open(state, (*name).to_owned(), None);
         }
         ("goto", [place]) => {
             if let Ok(index) = place.parse::<u64>() {
@@ -689,6 +706,10 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             close(state, out);
             state.overlay_filter.clear();
             state.overlay = Some(Overlay::Help(crate::view::verification_line(state)));
+        }
+        ("change-password", []) => {
+            close(state, out);
+            super::login::open_password(state, out);
         }
         ("logout", []) => {
             if state.who.is_none() {

@@ -40,7 +40,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::In if state.quarantine.list.selected().is_some() => state.quarantine.detail = Some(0),
         Command::OpenTarget => {
             if let Some(item) = state.quarantine.list.selected() {
-                let (id, version) = (item.id, item.version);
+                let (id, name, version) = (item.id, item.name.to_string(), item.version);
                 // What came through the drop folder is opened there, as long as its item is among those that were read.
                 let came = |row: &&IngestItem| row.model == Some(id) && row.version == Some(version);
                 let in_queue = state.queue.list.rows().find(came).map(Row::key);
@@ -49,7 +49,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                         super::go(state, Screen::Queue, out);
                         state.queue.list.select(&key);
                     }
-                    None => super::models::open_version(state, id.to_string(), version),
+                    None => super::models::open_version(state, id.to_string(), Some(name), version),
                 }
             }
         }
@@ -252,7 +252,8 @@ pub(super) fn rested(state: &mut State, out: &mut Vec<Action>) {
 
 pub(super) fn take(state: &mut State, page: Page<QuarantineItem>, out: &mut Vec<Action>) {
     // The header counts by the newest answer, whichever route it came from.
-    if let (Some(total), Some(status)) = (page.total, &mut state.health.status) {
+    let is_whole = state.quarantine.filter.is_empty();
+    if let (Some(total), Some(status), true) = (page.total, &mut state.health.status, is_whole) {
         let held = &mut status.quarantine;
         if state.quarantine.blocked { held.blocked = total } else { held.waiting = total }
     }

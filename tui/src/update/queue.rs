@@ -65,7 +65,8 @@ fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
 fn open_result(state: &mut State) {
     let Some(item) = state.queue.list.selected() else { return };
     if let (Some(model), Some(version)) = (item.model, item.version) {
-        super::models::open_version(state, model.to_string(), version);
+        let name = item.name.clone();
+        super::models::open_version(state, model.to_string(), name, version);
     }
 }
 

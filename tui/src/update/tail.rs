@@ -91,7 +91,7 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
         state.audit.alarm_unseen = false;
         state.overlay = Some(Overlay::Alarm(0));
     }
-    let is_kept_out = state.new_password.is_some() || state.enrol.as_ref().is_some_and(|form| form.is_demanded);
+    let is_kept_out = super::is_kept_out(state) || state.enrol.as_ref().is_some_and(|form| form.is_demanded);
     if !state.settings.log.live || state.who.is_none() || is_kept_out || state.login.is_some() {
         return;
     }
@@ -228,7 +228,10 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
     };
     // A stream that is there and never tells anything is no daemon that is away.
     let mute = matches!(state.log.tail.link, Link::Live { .. }) && !state.log.told;
-    state.offline = error.is_some_and(super::is_away) && !mute;
+    // That it ended without an error says nothing of whether somebody answers.
+    if let Some(error) = error {
+        state.offline = super::is_away(error) && !mute;
+    }
     if matches!(state.log.tail.link, Link::Live { .. }) {
         let why = match error {
             _ if expired => "the token ran out".to_owned(),
@@ -330,7 +333,7 @@ pub(super) fn answer(state: &mut State, answer: LogAnswer, out: &mut Vec<Action>
             if state.log.trust.wants_key() {
                 state.log.trust.off = true;
             } else {
-                let fingerprint = state.log.trust.keys().last().map(|key| key.id().to_string()).unwrap_or_default();
+                let fingerprint = state.log.trust.pinned_key().map(|key| key.id().to_string()).unwrap_or_default();
                 let then = state.key_or("T on the audit screen", "audit trust");
                 let text = format!("log key {fingerprint} taken on first use; compare it, then {then}");
                 if state.settings.bare {
@@ -706,20 +709,30 @@ pub(super) fn command(state: &mut State, command: Command, out: &mut Vec<Action>
             state.prompt = prompt(PromptKind::Acknowledge);
         }
         Command::Acknowledge => say(state, Level::Info, "there is nothing to acknowledge", out),
-        Command::TrustKey if state.log.trust.is_confirmed() || state.log.trust.keys().is_empty() => trust(state, out),
+        Command::TrustKey if state.log.trust.is_confirmed() || state.log.trust.keys().is_empty() => {
+            trust_pinned(state, out);
+        }
         Command::TrustKey => state.prompt = prompt(PromptKind::Trust),
         _ => {}
     }
 }
 
+/// The key that is shown is trusted from now on.
+pub(super) fn trust_pinned(state: &mut State, out: &mut Vec<Action>) {
+    match state.log.trust.pinned_key().cloned() {
+        Some(shown) => trust(state, &shown, out),
+        None => say(state, Level::Info, "the log's key is not known yet", out),
+    }
+}
+
 /// The log's key is trusted from now on.
-pub(super) fn trust(state: &mut State, out: &mut Vec<Action>) {
+fn trust(state: &mut State, compared: &common::audit::Verifier, out: &mut Vec<Action>) {
     let mut wants = Vec::new();
-    if state.log.trust.confirm(&mut wants) {
+    if state.log.trust.confirm(compared, &mut wants) {
         save(state, true, out);
         say(state, Level::Info, "the log's key is trusted from now on", out);
     } else {
-        say(state, Level::Info, "the log's key is trusted already, or not known yet", out);
+        say(state, Level::Info, "the log's key is trusted already", out);
     }
 }
 
@@ -729,12 +742,17 @@ fn trust_this(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<()
         return Err("type the eight digits that its owner told you, or the whole key; Esc leaves".to_owned());
     }
     let is_it =
-        |key: &common::audit::Verifier| key.id().to_string().eq_ignore_ascii_case(text) || key.to_string() == text;
-    if !state.log.trust.keys().iter().any(is_it) {
-        return Err("that is NOT the key this log is signed with: take it to whoever answers for the log".to_owned());
+        |key: &&common::audit::Verifier| key.id().to_string().eq_ignore_ascii_case(text) || key.to_string() == text;
+    let found: Vec<_> = state.log.trust.keys().iter().filter(is_it).cloned().collect();
+    match found.as_slice() {
+        [] => Err("that is NOT the key this log is signed with: take it to whoever answers for the log".to_owned()),
+        [compared] => {
+            trust(state, compared, out);
+            Ok(())
+        }
+        // Digits can be met by trying many keys.
+        _ => Err("several keys have these digits: type the whole key".to_owned()),
     }
-    trust(state, out);
-    Ok(())
 }
 
 /// Keys of the verification panel and the alarm; false for those that all overlays know.

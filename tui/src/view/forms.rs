@@ -58,8 +58,14 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         }
         if state.settings.can_remember {
             let mark = if state.remember { "[x]" } else { "[ ]" };
-            let how = if inside.width >= 50 { " (runtime folder, 0600)" } else { "" };
-            let words = format!("{mark} remember until logout{how}");
+            // There is one place: what is kept of somebody else goes when this is kept.
+            let other = state.kept_of.as_ref().filter(|kept| state.remember && *kept != form.user.text().trim());
+            let how = match other {
+                Some(other) => format!(", in place of {other}'s session"),
+                None if inside.width >= 50 => " (runtime folder, 0600)".to_owned(),
+                None => String::new(),
+            };
+            let words = crate::clean::clean(&format!("{mark} remember until logout{how}"));
             let tone = if form.at_box { Tone::Bold } else { Tone::Plain };
             pen.put(inside.x + 1, at + 3, inside.width.saturating_sub(2), &words, tone);
             at += 2;

@@ -127,6 +127,10 @@ fn detail(state: &State, areas: &Areas) -> Vec<Line> {
     if let Some(screen) = check.subject() {
         text.fact("screen", &format!("{} (o)", screen.title()), Tone::Plain);
     }
+    if check.name == "disk" {
+        let least = bytes(status.storage.min_free_bytes);
+        text.fact("refused", &format!("uploads, while less than {least} is free"), Tone::Plain);
+    }
     if let (Some(witnesses), true) = (&status.witnesses, check.name == "witnesses") {
         text.head("WITNESSES");
         for witness in &witnesses.witnesses {

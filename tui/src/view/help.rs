@@ -39,7 +39,7 @@ const VERIFIED: &[&str] = &[
     "It does not mean that what the entry tells is true, nor that nobody is shown another log: for that compare size and root \
      (V) with somebody else, or ask for witnesses (witnesses and quorum in the profile).",
     "The badge: v and an index, verified up to there. A dot: newer entries wait for their checkpoint. LATE: no checkpoint for \
-     60 s, or too few witnesses. ? key: nobody has compared the log's key; T does. off: you may not read the log. X BROKEN: a \
+     60 s, no entry at all for 30 minutes, or too few witnesses. ? key: nobody has compared the log's key; T does. off: you may not read the log. X BROKEN: a \
      check failed, and stays so until somebody acknowledges it (A).",
     "c in V checks every entry there is, or some; mreg verify does the same without a screen.",
 ];

@@ -8,7 +8,7 @@ use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
 use crate::state::models::{OpenModel, SORTS, is_suspect, state_word};
-use crate::time::{Now, age, bytes, bytes_exactly, counted, grouped};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -72,7 +72,8 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
 }
 
 fn title(open: &OpenModel) -> &str {
-    open.info.as_ref().map_or(open.reference.as_str(), |info| info.model.name.as_str())
+    let read = open.info.as_ref().map(|info| info.model.name.as_str());
+    read.or(open.name.as_deref()).unwrap_or(&open.reference)
 }
 
 pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
@@ -250,7 +251,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
     let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
     text.fact("state", &format!("{word}{until}"), tone);
     text.fact("created", &row.created_at, Tone::Plain);
-    text.fact("updated", &format!("{}  {}", row.updated_at, age(&row.updated_at, now)), Tone::Plain);
+    text.fact("updated", &dated(&row.updated_at, now), Tone::Plain);
     text.fact("id", &row.id.to_string(), Tone::Plain);
     match info {
         None => {

@@ -9,7 +9,7 @@ use super::{freshness, of_total, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::quarantine::{Dump, Reading, name_of};
-use crate::time::{Now, age, bytes, grouped};
+use crate::time::{Now, age, bytes, dated, grouped};
 use crate::view::pen::{Line, MARKER, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
@@ -122,7 +122,7 @@ fn page(state: &State, areas: &Areas) -> (Vec<Line>, Option<usize>) {
     if item.cleared {
         text.fact("", "inspection finds nothing any more: it may be released", Tone::Good);
     }
-    text.fact("held", &format!("{}  {}", item.held_at, age(&item.held_at, now)), Tone::Plain);
+    text.fact("held", &dated(&item.held_at, now), Tone::Plain);
     let source = info.map(|info| source_words(&info.source)).unwrap_or_default();
     text.fact("by", &format!("{} {}{source}", item.created_by, age(&item.created_at, now)), Tone::Plain);
     text.fact("format", &item.format, Tone::Plain);

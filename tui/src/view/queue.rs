@@ -6,7 +6,7 @@ use super::{as_of, loading, say_empty, why_empty};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
-use crate::time::{Now, age, bytes, bytes_exactly, counted, duration, grouped, seconds, time_of_day};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 
@@ -216,7 +216,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
     }
     let files = if item.files == 1 { String::new() } else { format!(" in {}", counted(item.files, "file")) };
     text.fact("size", &format!("{}{files}", bytes_exactly(item.size)), Tone::Plain);
-    text.fact("seen", &format!("{}  {}", item.seen_at, age(&item.seen_at, now)), Tone::Plain);
+    text.fact("seen", &dated(&item.seen_at, now), Tone::Plain);
     let by = item.by.as_deref().unwrap_or("nobody yet");
     text.fact("by", &format!("{by}   uid {} of the machine", item.owner_uid), Tone::Plain);
     text.fact("lies in", &item.place, Tone::Plain);

@@ -8,7 +8,7 @@ use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::users::{SORTS, UserReading};
-use crate::time::{Now, age, grouped, minute};
+use crate::time::{Now, age, dated, grouped, minute};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, table, touched};
 use crate::window::Row;
@@ -111,11 +111,11 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         (false, false) => "none",
     };
     text.fact("2FA", factor, Tone::Plain);
-    text.fact("created", &format!("{}  {}", user.created_at, age(&user.created_at, now)), Tone::Plain);
+    text.fact("created", &dated(&user.created_at, now), Tone::Plain);
     if user.updated_at != user.created_at {
-        text.fact("changed", &format!("{}  {}", user.updated_at, age(&user.updated_at, now)), Tone::Plain);
+        text.fact("changed", &dated(&user.updated_at, now), Tone::Plain);
     }
-    let last = user.last_login_at.as_deref().map(|at| format!("{at}  {}", age(at, now)));
+    let last = user.last_login_at.as_deref().map(|at| dated(at, now));
     text.fact("last login", last.as_deref().unwrap_or("never"), Tone::Plain);
     if user.failed_logins > 0 {
         let failed = grouped(user.failed_logins.into());

@@ -5,7 +5,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::client::{Client, Session};
@@ -111,6 +111,18 @@ impl Cache {
     pub fn remove(&self) -> bool {
         std::fs::remove_file(self.path()).is_ok()
     }
+
+    /// The same where it is a session of this user: the file is called after the daemon, and may be another's.
+    pub fn remove_of(&self, user: &str) -> bool {
+        self.kept_user().is_some_and(|kept| kept == user) && self.remove()
+    }
+
+    /// Whose session is kept, whether it has expired or not; none where that can't be read.
+    fn kept_user(&self) -> Option<String> {
+        let text = Zeroizing::new(std::fs::read_to_string(self.path()).ok()?);
+        let kept: Kept = serde_json::from_str(&text).ok()?;
+        (kept.address == self.address).then_some(kept.user)
+    }
 }
 
 fn check_folder(folder: &Path) -> Result<(), String> {
@@ -135,27 +147,51 @@ fn now() -> i64 {
     i64::try_from(wall.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Keeps the newest token of a session, while that is asked for.
+/// Keeps the newest token of a session, while that is asked for. What is kept of another user is never removed, and is replaced
+/// only by a session that is to be kept.
 pub struct Keeper {
     cache: Option<Cache>,
-    /// Whether tokens are kept, and what is known of the newest.
-    state: Mutex<(bool, Option<Session>)>,
+    state: Mutex<Wish>,
+}
+
+#[derive(Default)]
+struct Wish {
+    /// Tokens are kept.
+    on: bool,
+    /// It was said, before a sign-in, that this session is not to be kept: what is kept of the same user goes with it.
+    is_refused: bool,
+    /// Who is signed in, as far as that is known here.
+    user: Option<String>,
+    /// The newest token's session.
+    session: Option<Session>,
 }
 
 impl Keeper {
     /// For a profile; without a cache nothing is ever kept.
-    pub fn new(cache: Option<Cache>) -> Self {
+    pub fn new(cache: Option<Cache>, client: &Client) -> Self {
         let on = cache.as_ref().is_some_and(|cache| cache.on);
-        Self { cache, state: Mutex::new((on, None)) }
+        // Only whoever goes on with the kept session is known to be its user.
+        let kept = cache.as_ref().and_then(|cache| cache.read().ok().flatten());
+        let goes_on = |token: &Secret| client.token().is_some_and(|now| now.as_str() == token.expose());
+        let user = kept.filter(|(token, _)| goes_on(token)).map(|(_, user)| user);
+        Self { cache, state: Mutex::new(Wish { on, user, ..Wish::default() }) }
+    }
+
+    fn wish(&self) -> MutexGuard<'_, Wish> {
+        self.state.lock().expect("no holder of the keeper panics")
     }
 
     /// A session has a fresh token.
     pub fn keep(&self, session: &Session, client: &Client) {
-        let on = {
-            let mut state = self.state.lock().expect("no holder of the keeper panics");
-            state.1 = Some(session.clone());
-            state.0
+        let (on, is_refused) = {
+            let mut wish = self.wish();
+            wish.session = Some(session.clone());
+            wish.user = Some(session.username.to_string());
+            (wish.on, std::mem::take(&mut wish.is_refused))
         };
+        if is_refused {
+            self.forget();
+        }
         // A password that must be changed, or a second factor that must be set up, makes this token useless for anything else:
         // it is not kept.
         if on && !session.must_change_password && !session.must_enrol_totp {
@@ -163,15 +199,21 @@ impl Keeper {
         }
     }
 
-    /// From now on tokens are kept, or no more.
+    /// The next sign-in is to be kept, or not. Nothing is written or removed before it has succeeded.
+    pub fn intend(&self, on: bool) {
+        let mut wish = self.wish();
+        (wish.on, wish.is_refused) = (on, !on);
+    }
+
+    /// From now on the tokens of this session are kept, or no more.
     ///
     /// # Errors
     /// A sentence on what can't be written.
     pub fn remember(&self, on: bool, client: &Client) -> Result<(), String> {
         let session = {
-            let mut state = self.state.lock().expect("no holder of the keeper panics");
-            state.0 = on;
-            state.1.clone()
+            let mut wish = self.wish();
+            (wish.on, wish.is_refused) = (on, false);
+            wish.session.clone()
         };
         match (on, session) {
             (true, Some(session)) => self.write(&session, client),
@@ -183,10 +225,11 @@ impl Keeper {
         }
     }
 
-    /// Removes what is kept.
+    /// Removes what is kept of whoever is signed in.
     pub fn forget(&self) {
-        if let Some(cache) = &self.cache {
-            cache.remove();
+        let user = self.wish().user.clone();
+        if let (Some(cache), Some(user)) = (&self.cache, user) {
+            cache.remove_of(&user);
         }
     }
 
@@ -208,8 +251,64 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    use super::Cache;
+    use common::client::{Client, Session};
+    use common::role::Role;
+
+    use super::{Cache, Keeper};
     use crate::secret::Secret;
+
+    /// Saying at sign-in whether it is to be kept touches nothing before it succeeds, and then only what is kept of the same
+    /// user; another's is replaced by what is to be kept, and by nothing else.
+    #[test]
+    fn one_user_beside_another() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            folder: root.path().join("mreg"),
+            profile: "prod".into(),
+            address: "127.0.0.1:8000".into(),
+            on: false,
+        };
+        let session = |user: &str| Session {
+            expires_in_seconds: 60,
+            username: user.parse().unwrap(),
+            role: Role::Viewer,
+            must_change_password: false,
+            must_enrol_totp: false,
+        };
+        let signed_in = |user: &str| {
+            let client = Client::new("http://127.0.0.1:8000", "test", false).unwrap();
+            client.set_token(Some(Secret::new(format!("token-of-{user}")).into_inner()));
+            client
+        };
+        let kept = || cache.read().unwrap().map(|(_, user)| user);
+        cache.write(&Secret::new("token-of-admin".into()), "admin", 60).unwrap();
+        let nobody = Client::new("http://127.0.0.1:8000", "test", false).unwrap();
+        let keeper = Keeper::new(Some(cache.clone()), &nobody);
+        for on in [true, false, true, false] {
+            keeper.intend(on);
+            assert_eq!(kept().as_deref(), Some("admin"), "{on}");
+        }
+        // Another signs in, unkept, and out again.
+        keeper.keep(&session("otto"), &signed_in("otto"));
+        keeper.forget();
+        keeper.remember(false, &signed_in("otto")).unwrap();
+        assert_eq!(kept().as_deref(), Some("admin"));
+        // Kept, theirs takes its place; and goes when they sign in without.
+        keeper.intend(true);
+        keeper.keep(&session("otto"), &signed_in("otto"));
+        assert_eq!(kept().as_deref(), Some("otto"));
+        keeper.intend(false);
+        assert_eq!(kept().as_deref(), Some("otto"));
+        keeper.keep(&session("otto"), &signed_in("otto"));
+        assert_eq!(kept(), None);
+        // Where nothing was said of it, as with a password of a script, what is kept stays.
+        cache.write(&Secret::new("token-of-admin".into()), "admin", 60).unwrap();
+        Keeper::new(Some(cache.clone()), &nobody).keep(&session("admin"), &signed_in("admin"));
+        assert_eq!(kept().as_deref(), Some("admin"));
+        // Whoever goes on with the kept session ends it.
+        Keeper::new(Some(cache.clone()), &signed_in("admin")).forget();
+        assert_eq!(kept(), None);
+    }
 
     /// A kept token is its owner's alone, belongs to one daemon, ends in time, and is not read where others could write.
     #[test]

@@ -686,3 +686,78 @@ fn from_what_is_held() {
     console.press("4").wait(400).press("jo");
     assert_eq!(console.state.screen, Screen::Models, "{}", console.screen());
 }
+
+/// One's own password is changed whenever one likes, whatever one may do; Esc leaves it as it is, and a token has none.
+#[test]
+fn ones_own_password() {
+    let registry = Registry { role: Role::Viewer, ..Registry::default() };
+    let mut console = Console::signed_in(80, 24, registry);
+    console.press(":change-pa<Enter>");
+    assert!(console.shows("change the password") && hints(&console).contains("Esc leave"), "{}", console.screen());
+    console.press("the old one<Esc>");
+    assert!(
+        console.state.new_password.is_none() && message(&console).contains("stays as it is"),
+        "{}",
+        message(&console)
+    );
+    assert_eq!(console.count("POST /me/password"), 0);
+    console.press(":change-password<Enter>").press("the old one<Enter>a longer one<Enter>another<Enter>");
+    assert!(console.shows("the two new passwords differ"), "{}", console.screen());
+    console.press("a longer one<Enter>a longer one<Enter>");
+    assert_eq!((console.count("POST /me/password"), console.state.new_password.is_none()), (1, true));
+    assert!(message(&console).starts_with("the password is changed"), "{}", message(&console));
+    console.state.who.as_mut().unwrap().api_token = Some("nightly".into());
+    console.press(":change-password<Enter>");
+    assert!(message(&console).contains("an API token changes no password"), "{}", message(&console));
+}
+
+/// Tab adds the blank where words must follow, and throws away nothing that was typed.
+#[test]
+fn completing_keeps_what_is_typed() {
+    let line = |console: &Console| match &console.state.dialog {
+        Some(tui::state::dialog::Dialog::Palette(palette)) => palette.line.text().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    for (typed, completed) in [
+        (":upl<Tab>", "upload "),
+        (":upload<Tab>", "upload "),
+        (":upl<Tab>fi", "upload fi"),
+        (":uploadfi<Tab>", "uploadfi"),
+    ] {
+        let console = at(80, 24, typed);
+        assert_eq!(line(&console), completed, "{typed}: {}", console.screen());
+    }
+    // A name that can't be run here is not put there; why is said.
+    let mut console = at(80, 24, ":upload mo");
+    console.feed(EventKind::Names { typed: "mo".into(), names: vec!["mo re.pkl".into()] });
+    console.press("<Tab>");
+    assert!(line(&console) == "upload mo" && unwrapped(&console).contains("takes it"), "{}", console.screen());
+}
+
+/// That the disk fills is a warning; what is refused, and from where on, stands beside it.
+#[test]
+fn a_disk_that_fills() {
+    let mut console = at(100, 30, "6");
+    console.state.health.selected = Some("disk");
+    console.press("<Enter>");
+    let said = unwrapped(&console);
+    assert!(said.contains("nothing is refused by it") && said.contains("while less than 1.0 GiB is free"), "{said}");
+}
+
+/// An alias that is not there yet may be a protected one: that is said before it is set.
+#[test]
+fn the_first_of_an_alias() {
+    let console = at(80, 24, "p|<C-u>candidate<Tab>|<Enter>");
+    let said = unwrapped(&console);
+    assert!(
+        said.contains("candidate: none -> v52") && said.contains("a protected one (MREG_PROTECTED_ALIASES)"),
+        "{said}"
+    );
+}
+
+/// What the badge says of a silent log is what the manual says of it.
+#[test]
+fn what_late_means() {
+    let console = at(120, 40, ":help verification<Enter>");
+    assert!(unwrapped(&console).contains("no entry at all for 30 minutes"), "{}", console.screen());
+}

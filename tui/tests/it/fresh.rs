@@ -1,7 +1,7 @@
 //! When lists are read again: after what was done here at once, and after what others did where nobody is anywhere in them.
 
 use common::audit::{Action as Audited, Actor, Entry, Outcome, Target};
-use common::client::LogEvent;
+use common::client::{ClientError, LogEvent};
 use tui::action::{Action, Report};
 use tui::event::{EventKind, TailEvent};
 
@@ -51,9 +51,60 @@ fn own_upload() {
     console.registry.quiet = false;
     console.feed(EventKind::Job { id: job.unwrap(), report: Report::Over(Ok("team-nlp/x v1: quarantined".into())) });
     assert_eq!((console.count("GET /models"), console.count("GET /quarantine")), (models + 1, 2));
+    assert!(console.shows("4Qua4"), "the count in the header comes with the list: {}", console.screen());
     console.press("4").wait(400);
     assert_eq!(console.count("GET /quarantine"), 2, "it was read when the upload ended");
     assert!(console.shows("1 of 4 held") && !console.shows("CHANGED"), "{}", console.screen());
+}
+
+/// The count comes at once where the list was never looked at as well.
+#[test]
+fn own_upload_that_is_only_counted() {
+    let mut console = Console::signed_in(80, 24, Registry { quiet: true, ..Registry::default() });
+    console.press(":upload hostile.pkl team-nlp/x<Enter>");
+    let job = console.others.iter().find_map(|action| match action {
+        Action::Job { id, .. } => Some(*id),
+        _ => None,
+    });
+    console.registry.quiet = false;
+    console.feed(EventKind::Job { id: job.unwrap(), report: Report::Over(Ok("team-nlp/x v1: quarantined".into())) });
+    assert!(console.shows("4Qua4") && console.count("GET /quarantine") == 0, "{}", console.screen());
+}
+
+/// What was opened while nobody answered has the name it was chosen by, and is read as soon as somebody does: what is on show
+/// at once, other screens when they are gone to.
+#[test]
+fn after_the_daemon_was_away() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    let name = console.state.models.list.selected().unwrap().name.to_string();
+    let away = ClientError::Offline { address: "127.0.0.1:8000".into(), cause: "Connection refused".into() };
+    console.registry.failure = Some(away);
+    console.press("5").wait(400).press("1<Enter>").wait(400);
+    assert!(console.shows("OFFLINE") && console.shows("FAILED"), "{}", console.screen());
+    assert!(console.shows(&format!("Models   {name}")), "{}", console.screen());
+    console.registry.failure = None;
+    console.wait(11_000);
+    assert!(!console.shows("OFFLINE") && !console.shows("FAILED") && console.shows("aliases"), "{}", console.screen());
+    let users = console.count("GET /users");
+    console.press("5").wait(400);
+    assert!(console.count("GET /users") == users + 1 && console.shows("carol"), "{}", console.screen());
+    // What was read well is not read again.
+    let models = console.count("GET /models");
+    console.press("1").wait(60_000);
+    assert_eq!(console.count("GET /models"), models);
+}
+
+/// A list of entries that could not be read is, once the daemon answers.
+#[test]
+fn entries_after_the_daemon_was_away() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    let away = ClientError::Timeout { address: "127.0.0.1:8000".into(), seconds: 10 };
+    console.registry.failure = Some(away);
+    console.press("2").wait(400);
+    assert!(console.shows("FAILED"), "{}", console.screen());
+    console.registry.failure = None;
+    console.wait(11_000);
+    assert!(!console.shows("FAILED") && console.shows("9999"), "{}", console.screen());
 }
 
 /// A list in which nobody is anywhere is read again at once, then within a second: what is new is seen, and the row that was

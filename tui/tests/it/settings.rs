@@ -125,11 +125,27 @@ fn remembering() {
     assert!(console.shows("[ ] remember until logout"));
     console.press("secret<Tab><Space>x");
     assert!(console.shows("[x] remember") && console.shows("******"));
-    assert_eq!(console.others, [Action::Remember(true)]);
+    assert_eq!(console.others, [Action::RememberNext(true)], "nothing is written or removed before the sign-in");
     console.press("<Tab>bob<Tab>");
     assert!(console.shows("alicebob"));
     console.press("<Tab><Enter>");
     assert_eq!(console.count("POST /login"), 1);
+}
+
+/// There is one place for a kept session: whose goes when this one is kept stands beside the box.
+#[test]
+fn remembering_in_place_of_another() {
+    let mut console = Console::new(Size { width: 80, height: 24 }, Registry::default());
+    (console.state.settings.can_remember, console.state.kept_of) = (true, Some("admin".into()));
+    console.begin(Credential::Ask);
+    assert!(!console.shows("in place of"));
+    console.press("secret<Tab><Space>");
+    assert!(console.shows("[x] remember until logout, in place of admin's session"), "{}", console.screen());
+    console.press("<Space>");
+    assert!(!console.shows("in place of"));
+    assert!(console.others.iter().all(|action| matches!(action, Action::RememberNext(_))), "{:?}", console.others);
+    console.press("<Space><Tab><Tab><Enter>");
+    assert_eq!(console.state.kept_of.as_deref(), Some("alice"), "{}", console.screen());
 }
 
 /// `y` sends the name to the terminal's clipboard, `Y` all of it, and both say so with the value.

@@ -16,11 +16,15 @@ use crate::run::bare::GIVE_UP;
 use crate::state::deeds::{Tier, grants_in_words};
 use crate::state::{Overlay, Screen};
 use crate::terminal::output_columns;
-use crate::update::{acknowledge, download, export, log_out, set_up_factor, sign_in_again, trust_key, undo, upload};
+use crate::update::{
+    acknowledge, change_password, download, export, log_out, set_up_factor, sign_in_again, trust_key, undo, upload,
+};
 use crate::view::overlay_lines;
 
 /// Rows of a page.
 const PAGE: u32 = 20;
+/// What the number in the list of changes says.
+const LEGEND: &str = "0: done at once; 1: y does it; 2: the name does it, and it can't be taken back, or reaches far";
 /// Columns of a row's number and what parts it from the row.
 const NUMBER_COLUMNS: usize = 6;
 
@@ -52,6 +56,7 @@ const HELP: &[(&str, &str)] = &[
     ("profiles, profile NAME", "the daemons there are; another one"),
     ("remember on|off", "keep the session until logout, or no more"),
     ("login, logout", "sign in, or end the session"),
+    ("change-password", "your own password: the old one, and twice the new one"),
     ("second-factor", "set up a second factor for your own sign-ins"),
     ("help, quit", "this list; the end"),
 ];
@@ -93,7 +98,10 @@ impl Plain {
             ("download", [reference, file @ ..]) if file.len() < 2 => self.download(reference, file.first()),
             ("export", [format, path]) => self.export(format, path),
             ("undo", []) => self.undo(),
-            ("do", []) => ACTS.iter().try_for_each(|act| self.say(&listed(self.state(), act))),
+            ("do", []) => {
+                let lines = ACTS.iter().map(|act| listed(self.state(), act));
+                lines.chain([LEGEND.to_owned()]).try_for_each(|line| self.say(&line))
+            }
             ("do", [word, rest @ ..]) => self.change(word, rest),
             ("whoami", []) => self.whoami(),
             ("profiles" | "daemons", []) => self.profiles(),
@@ -104,6 +112,11 @@ impl Plain {
             ("remember", [on]) if on == "on" || on == "off" => self.remember(on == "on"),
             ("login", []) => {
                 sign_in_again(&mut self.bare.engine.state, "sign in");
+                Ok(())
+            }
+            ("change-password", []) => {
+                let actions = change_password(&mut self.bare.engine.state);
+                self.bare.act(actions);
                 Ok(())
             }
             ("second-factor", []) => {
@@ -162,7 +175,7 @@ impl Plain {
     fn help(&self) -> Result<(), CliError> {
         let row = |words: &str, help: &str| self.say(&format!("{words:26}  {help}"));
         HELP.iter().try_for_each(|(words, help)| row(words, help))?;
-        self.say("Changes; each asks before it is done:")?;
+        self.say("Changes; do says which of them ask before they are done:")?;
         ACTS.iter().try_for_each(|act| row(format!("{} {}", act.word, act.words).trim_end(), act.help()))
     }
 
