@@ -216,7 +216,7 @@ pub struct Session {
 /// Which models, in what order (rest-api.md §4). Empty fields are not sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelQuery {
-    /// Part of name or description.
+    /// Words that must all be in name or description; several between double quotes are one.
     pub q: String,
     /// Tags that must all be there, as `key:value`.
     pub tags: Vec<String>,
@@ -230,6 +230,8 @@ pub struct ModelQuery {
     pub uploader: String,
     /// What the inspection of the latest version came to.
     pub verdict: String,
+    /// Parameters of the latest version, all of which must hold: `>1e9`, `<=7B`, `1e9..8e9`.
+    pub params: Vec<String>,
     /// Element types that the latest version must all have.
     pub dtypes: Vec<String>,
     /// Changed at or after, RFC 3339.
@@ -267,10 +269,12 @@ pub struct Paging {
 /// Which users, in what order. Empty fields are not sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserQuery {
-    /// Part of the name.
+    /// Words that must all be in the name; several between double quotes are one.
     pub q: String,
     /// With this role.
     pub role: Option<Role>,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Disabled ones, or the others.
     pub disabled: Option<bool>,
     /// Order: `name`, `role`, `last_login_at`, `created_at`, each also with `-` in front.
@@ -284,7 +288,7 @@ pub struct UserQuery {
 pub struct HeldQuery {
     /// Those that were blocked for good.
     pub blocked: bool,
-    /// Part of the model's name.
+    /// Words that must all be in the model's name; several between double quotes are one.
     pub q: String,
     /// A rule that found something, or a family of rules such as `pickle.*`.
     pub rule: String,
@@ -292,6 +296,8 @@ pub struct HeldQuery {
     pub verdict: String,
     /// Who published it.
     pub sender: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Which page.
     pub page: Paging,
 }
@@ -348,7 +354,7 @@ impl AuditQuery {
 pub struct IngestQuery {
     /// In one of these states; empty: in any.
     pub states: Vec<IngestState>,
-    /// Part of the path.
+    /// Words that must all be in the path; several between double quotes are one.
     pub q: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -613,6 +619,7 @@ impl Client {
         let target = Target::new(&["models"])
             .param("q", &query.q)
             .each("tag", &query.tags)
+            .each("params", &query.params)
             .each("dtype", &query.dtypes)
             .each("not", &query.not)
             .param("verdict", &query.verdict)
@@ -685,6 +692,7 @@ impl Client {
             .param("rule", &query.rule)
             .param("verdict", &query.verdict)
             .param("sender", &query.sender)
+            .each("not", &query.not)
             .page(&query.page);
         self.read(target).await
     }
@@ -770,6 +778,7 @@ impl Client {
             .param("q", &query.q)
             .param("role", query.role.map_or("", Role::as_str))
             .param("state", state)
+            .each("not", &query.not)
             .param("sort", &query.sort)
             .page(&query.page);
         self.read(target).await

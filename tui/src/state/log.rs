@@ -4,6 +4,7 @@ use common::audit::Verifier;
 
 use crate::action::{LogCall, RequestId};
 use crate::event::Moment;
+use crate::state::Who;
 use crate::tail::{Link, Tail};
 use crate::trust::{Checked, Kept, Trust};
 
@@ -70,6 +71,8 @@ pub struct Feed {
     pub checking: Option<RequestId>,
     /// The last check of this session.
     pub last_check: Option<Checked>,
+    /// Whom the daemon refused the log, and with which rights: to them it is not asked again by itself.
+    pub refused_to: Option<Who>,
 }
 
 impl Feed {

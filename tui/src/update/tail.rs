@@ -100,11 +100,13 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
             state.log.trust.off = true;
             state.log.epoch += 1;
             state.log.tail.link = Link::Refused(why);
+            state.log.refused_to.clone_from(&state.who);
             out.push(Action::TailClose);
         }
         return;
     }
-    if state.log.trust.off && matches!(state.log.tail.link, Link::Refused(_)) {
+    // To the same user the daemon says the same again.
+    if state.log.trust.off && matches!(state.log.tail.link, Link::Refused(_)) && state.log.refused_to != state.who {
         state.log.trust.off = false;
         state.log.tail.link = Link::Closed;
     }
@@ -153,6 +155,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
 /// C-r: now, and not when the wait is over.
 pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
     state.log.tail.at_once();
+    state.log.refused_to = None;
     state.log.send_ms = 0;
     if let Some(not_live) = &mut state.log.not_live {
         not_live.paged_ms = None;
@@ -438,6 +441,7 @@ pub(super) fn failed(state: &mut State, call: LogCall, error: &ClientError, out:
         (_, Some(403)) | (LogCall::Checkpoint | LogCall::Keys, Some(404)) => {
             state.log.trust.off = true;
             state.log.tail.link = Link::Refused(why);
+            state.log.refused_to.clone_from(&state.who);
         }
         (LogCall::Entries(range), _) if is_gone => {
             tail(state, Input::Refused { page: range.clone(), why }, out);
