@@ -53,6 +53,7 @@ pub use self::sse::{
 };
 pub use self::tokens::TokenQuery;
 pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
+pub use self::way::address_of;
 
 /// Longest wait for a connection, the handshake of TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
-use common::client::Client;
+use common::client::{Client, address_of};
 use common::manual::Shell;
 use common::tls::Trust;
 use jiff::tz::TimeZone;
@@ -501,10 +501,7 @@ impl Profiles {
     /// How the logs of the profiles' daemons were left. What can't be read is told when the daemon is spoken to.
     fn left(&self) -> BTreeMap<String, Left> {
         let Some(folder) = state_folder() else { return BTreeMap::new() };
-        let kept_of = |profile: &Profile| {
-            let client = Client::with_trust(&profile.url, AGENT, true, &Trust::default()).ok()?;
-            read_kept(&folder, client.address()).ok().flatten()
-        };
+        let kept_of = |profile: &Profile| read_kept(&folder, &address_of(&profile.url)?).ok().flatten();
         let profiles = self.file.profiles.iter();
         profiles.filter_map(|(name, profile)| Some((name.clone(), Left::from(&kept_of(profile)?)))).collect()
     }

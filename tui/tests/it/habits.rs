@@ -137,26 +137,29 @@ fn ways_out_of_the_login() {
     assert_eq!(console.others, [Action::Switch("other".into())]);
 }
 
-/// A refresh that can't be answered now ends no session, and what waited for it is told so: a form, a comparison, marks.
+/// A refresh that can't be answered now ends no session, and what waited for it is told so: a form, a question, marks.
 #[test]
 fn a_refresh_that_waits() {
-    for kind in [ProblemType::TooManyRequests, ProblemType::Unavailable] {
+    for (kind, keys, waiting) in [
+        (ProblemType::TooManyRequests, "*e", "\u{2502} loading"),
+        (ProblemType::RequestTimeout, "*e", "\u{2502} loading"),
+        (ProblemType::Unavailable, "*D", "reading what it is now"),
+    ] {
         let mut console = console();
-        console.press("e");
-        console.press("<Esc><Esc>");
         console.hold = true;
         console.press("<C-r>");
         let (id, _) = console.held.remove(0);
         console.feed(EventKind::Reply { id, result: Box::new(Err(refused(ProblemType::Unauthenticated))) });
         assert_eq!(console.calls.last().map(Call::name), Some("POST /token/refresh"));
-        // It is read what the model is now, once the token is fresh.
-        console.press("e");
+        // All that match are marked, and it is read what the model is now, once the token is fresh.
+        console.press(keys);
+        assert!(console.shows(waiting), "{}", console.screen());
         let refresh = console.held.pop().unwrap();
-        console.hold = false;
         console.feed(EventKind::Reply { id: refresh.0, result: Box::new(Err(refused(kind))) });
         assert!(console.state.login.is_none(), "{kind:?}");
-        assert!(console.state.parked.is_empty());
-        assert!(!console.shows("reading what it is now"), "{}", console.screen());
+        assert!(console.state.parked.is_empty() && console.state.models.marking.is_none());
+        assert!(console.state.notes.iter().any(|note| note.text.starts_with("not all are marked")));
+        assert!(!console.shows(waiting) && console.shows("said so"), "{}", console.screen());
     }
 }
 
@@ -284,4 +287,21 @@ fn keys_that_go_everywhere_can_be_changed() {
     assert!(console.others.is_empty() && message(&console).contains("does nothing"), "{}", message(&console));
     console.press(":<C-y>");
     assert_eq!(console.others, [Action::Suspend]);
+}
+
+/// Times in what is looked at closer are those of the zone that was set, as in the lists.
+#[test]
+fn times_in_details() {
+    let mut console = console();
+    console.state.settings.zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+    console.press("3").wait(400).press("<Enter>").wait(400);
+    let at = console.state.queue.list.selected().unwrap().history.first().unwrap().at.clone();
+    let (hour, rest) = (at[11..13].parse::<u8>().unwrap(), &at[13..19]);
+    let (utc, local) = (format!("{hour:02}{rest}  "), format!("{:02}{rest}  ", hour + 2));
+    assert!(console.shows(&utc) && !console.shows(&local), "{}", console.screen());
+    console.press(":set time local<Enter>");
+    assert!(console.shows(&local) && !console.shows(&utc), "{}", console.screen());
+    console.state.log.trust.checkpoint_at = Some(crate::console::NOW);
+    console.press("2").wait(400).press("V");
+    assert!(console.shows("checkpoint at 14:03:11"), "{}", console.screen());
 }
