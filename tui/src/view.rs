@@ -806,12 +806,19 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         return;
     }
     if let Some(form) = state.login.as_ref().filter(|form| !form.reads_messages) {
-        let others: &[&str] = if form.types() && !form.busy {
-            &["at User: @ daemons, ! messages"]
-        } else {
-            &["@ other daemon", "! messages"]
+        let key = |command| {
+            let binding = bindings(Context::Everywhere).find(|binding| binding.command == command);
+            let keys = binding.map(|binding| state.settings.keys.of(binding)).unwrap_or_default();
+            keys.first().copied().unwrap_or_default()
         };
-        for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"].iter().chain(others) {
+        let (daemons, messages) = (key(Command::Daemons), key(Command::Messages));
+        let others = if form.types() && !form.busy {
+            vec![format!("at User: {daemons} daemons, {messages} messages")]
+        } else {
+            vec![format!("{daemons} other daemon"), format!("{messages} messages")]
+        };
+        let first = ["Enter log in", "Tab next", "Esc clear", "C-c quit"];
+        for text in first.into_iter().chain(others.iter().map(String::as_str)) {
             hint(text, Tone::Dim);
         }
     } else if let Some(form) = &state.new_password {

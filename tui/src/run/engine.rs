@@ -9,7 +9,7 @@ use crate::action::{Action, TimerId};
 use crate::config::{Opening, state_folder};
 use crate::event::{Event, EventKind, Moment, Size};
 use crate::lanes::Sender;
-use crate::state::{Settings, State};
+use crate::state::{Left, Settings, State};
 use crate::time::rfc3339;
 use crate::update::{start, update};
 use crate::worker::Worker;
@@ -117,6 +117,11 @@ impl Engine {
         (settings.time, settings.title, settings.bell) = (set.time, set.title, set.bell);
         (settings.theme, settings.highlight, settings.ascii) = (set.theme, set.highlight, set.ascii);
         settings.cursor_on_selection = set.cursor_on_selection;
+        // What was learned of the log that is left is being written down meanwhile.
+        let left = Left::from(&self.state.log.trust.kept());
+        if !set.profile.is_empty() && left != Left::default() {
+            settings.left.insert(set.profile.clone(), left);
+        }
         let mut state = State::new(settings, self.state.size);
         state.now = self.moment();
         state.next_id = self.state.next_id;

@@ -10,7 +10,7 @@ use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::edit::Line;
 use crate::event::{Code, Key};
-use crate::keymap::Command;
+use crate::keymap::{Command, Context, Meaning};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
@@ -84,15 +84,20 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     if (key.code, key.ctrl) == (Code::Char('c'), true) {
         return out.push(Action::Quit);
     }
-    // No name has these, and where nothing is typed they are no text either.
-    let is_text = !form.busy && form.types();
-    match (key.code, key.ctrl) {
-        (Code::Char('@'), false) if !is_text => return super::daemons::open(state),
-        (Code::Char('!'), false) if !is_text => {
-            form.reads_messages = true;
-            return super::command(state, Command::Messages, None, out);
+    // What no name has is no text in the name's field, and where nothing is typed nothing is.
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | ' ');
+    let is_text = matches!(key.code, Code::Char(letter) if is_of_name(letter)) || (!form.busy && form.types());
+    if let (false, Meaning::Command(binding)) =
+        (is_text, state.settings.keys.lookup(Context::Everywhere, &key.to_string()))
+    {
+        match binding.command {
+            Command::Daemons => return super::daemons::open(state),
+            Command::Messages => {
+                form.reads_messages = true;
+                return super::command(state, Command::Messages, None, out);
+            }
+            _ => {}
         }
-        _ => {}
     }
     if form.busy {
         return;
