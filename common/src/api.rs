@@ -5,6 +5,7 @@ mod tokens;
 
 mod webhooks;
 
+pub mod bulk;
 pub mod gc;
 pub mod quota;
 pub mod retention;
