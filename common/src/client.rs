@@ -3,6 +3,7 @@
 //! keeps the bearer token, so that no caller needs to hold it. What to do about an error, and when to refresh a token, is
 //! for the caller.
 
+mod bulk;
 mod change;
 mod keep;
 mod resumable;
@@ -45,6 +46,7 @@ use crate::tls::{TlsError, Trust};
 
 use self::way::Way;
 
+pub use self::bulk::{BulkLines, Sweep};
 pub use self::change::VersionVerb;
 pub use self::resumable::{NewUpload, Publishing};
 pub use self::sse::{
@@ -248,6 +250,26 @@ pub struct ModelQuery {
     pub before: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
     pub limit: Option<u32>,
+}
+
+impl ModelQuery {
+    /// A target with which models are wanted, and in what order; not with the page.
+    fn wanted(&self, target: Target) -> Target {
+        target
+            .param("q", &self.q)
+            .each("tag", &self.tags)
+            .each("dtype", &self.dtypes)
+            .each("not", &self.not)
+            .param("verdict", &self.verdict)
+            .param("since", &self.since)
+            .param("state", self.state.map_or("", State::as_str))
+            .param("format", &self.format)
+            .param("alias", &self.alias)
+            .param("uploader", &self.uploader)
+            .param("rule", &self.rule)
+            .param("license", &self.licence)
+            .param("sort", &self.sort)
+    }
 }
 
 /// As `before`: the last page.
@@ -610,20 +632,8 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
     pub async fn models(&self, query: &ModelQuery) -> Result<Reply<Page<ModelRow>>, ClientError> {
-        let target = Target::new(&["models"])
-            .param("q", &query.q)
-            .each("tag", &query.tags)
-            .each("dtype", &query.dtypes)
-            .each("not", &query.not)
-            .param("verdict", &query.verdict)
-            .param("since", &query.since)
-            .param("state", query.state.map_or("", State::as_str))
-            .param("format", &query.format)
-            .param("alias", &query.alias)
-            .param("uploader", &query.uploader)
-            .param("rule", &query.rule)
-            .param("license", &query.licence)
-            .param("sort", &query.sort)
+        let target = query
+            .wanted(Target::new(&["models"]))
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
             .param("before", query.before.as_deref().unwrap_or_default())
             .number("limit", query.limit.map(u64::from));
@@ -805,7 +815,7 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit_export(&self, query: &AuditQuery) -> Result<Download, ClientError> {
-        let reply = self.open(query.target().param("format", "ndjson"), NDJSON, &[]).await?;
+        let reply = self.open(Method::GET, query.target().param("format", "ndjson"), NDJSON, &[]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to an export", reply.body.status())));
         }
@@ -850,7 +860,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let reply = self.open(Target::new(&segments), JSON, &[no_redirect()]).await?;
+        let reply = self.open(Method::GET, Target::new(&segments), JSON, &[no_redirect()]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
@@ -925,14 +935,14 @@ impl Client {
     /// Asks for something that goes on, and reads the head of the answer. The connection ends with it.
     async fn open(
         &self,
+        method: Method,
         target: Target,
         accept: &'static str,
         fields: &[(&'static str, String)],
     ) -> Result<Reply<Response<Incoming>>, ClientError> {
-        let (_connection, reply) =
-            timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
-                .await
-                .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send_with(method, target, None, true, accept, fields))
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
         Ok(reply)
     }
 
@@ -1248,6 +1258,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError 
 }
 
 /// The body of a file, in the pieces it arrives in.
+#[derive(Debug)]
 pub struct Download {
     body: Incoming,
     address: String,

@@ -8,7 +8,9 @@ use common::api::{
 };
 use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
-use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, TokenQuery, UserQuery};
+use common::client::{
+    AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, Sweep, TokenQuery, UserQuery,
+};
 use common::name::{ArtifactPath, Version};
 
 use serde_json::Value;
@@ -268,6 +270,13 @@ pub enum Call {
     Me,
     /// `GET /models`.
     Models(Box<ModelQuery>),
+    /// How many models a sweep would be about; nothing is done.
+    Count {
+        /// What would be done.
+        sweep: Sweep,
+        /// To which.
+        query: Box<ModelQuery>,
+    },
     /// `GET /models/{id}`.
     Model(String),
     /// `GET /models/{id}/versions`.
@@ -365,6 +374,8 @@ impl Call {
             Self::ConfirmTotp { .. } => "POST /me/totp/confirm",
             Self::Me => "GET /me",
             Self::Models(_) => "GET /models",
+            Self::Count { sweep: Sweep::Delete, .. } => "DELETE /models?dry_run=true",
+            Self::Count { sweep: Sweep::Restore, .. } => "POST /models:restore?dry_run=true",
             Self::Model(_) => "GET /models/{id}",
             Self::Versions { .. } => "GET /models/{id}/versions",
             Self::Users(_) => "GET /users",
@@ -530,6 +541,15 @@ pub enum Job {
         /// What is pinned of it.
         saved: Option<Checkpoint>,
     },
+    /// All models of a query, changed by one request.
+    Sweep {
+        /// What is done.
+        sweep: Sweep,
+        /// To which.
+        query: Box<ModelQuery>,
+        /// How many they must be.
+        expected: u64,
+    },
     /// A file to the registry.
     Upload {
         /// The file.
@@ -564,6 +584,8 @@ pub enum Report {
     Standing(String),
     /// A check of the log has come to this; it is over next.
     Checked(Box<Checked>),
+    /// These of its changes were refused, each with the reason; it is over next.
+    Refused(Vec<(Change, String)>),
     /// It is over: a sentence on what came of it, or on what went wrong.
     Over(Result<String, String>),
 }
@@ -598,6 +620,7 @@ pub enum Answer {
     RecoveryCodes(Vec<Secret>),
     Me(Reply<Me>),
     Models(Reply<Page<ModelRow>>),
+    Counted(u64),
     Model(Reply<Box<ModelInfo>>),
     Versions(Reply<Page<VersionInfo>>),
     Users(Reply<Page<User>>),
@@ -645,6 +668,7 @@ impl Answer {
             Self::Changed(reply) => &reply.request_id,
             Self::History(reply) => &reply.request_id,
             Self::Reached(_)
+            | Self::Counted(_)
             | Self::PasswordChanged
             | Self::TotpSecret(..)
             | Self::RecoveryCodes(_)

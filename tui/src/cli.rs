@@ -272,8 +272,20 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
 
 /// The change that is asked for.
 fn asked_change(command: &Command) -> Option<act::Asked> {
-    let Command::Do { words, yes, reason, description, tags, override_block, permissions, names, expires, list, json } =
-        command
+    let Command::Do {
+        words,
+        yes,
+        reason,
+        description,
+        tags,
+        override_block,
+        permissions,
+        names,
+        expires,
+        filter,
+        list,
+        json,
+    } = command
     else {
         return None;
     };
@@ -287,6 +299,7 @@ fn asked_change(command: &Command) -> Option<act::Asked> {
             permissions: permissions.clone(),
             names: names.clone(),
             expires: expires.clone(),
+            filter: filter.clone(),
         },
         yes: yes.clone(),
         list: *list,

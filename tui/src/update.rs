@@ -46,8 +46,8 @@ use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{
-    acknowledge, ask_before, change_password, download, export, log_out, set_up_factor, sign_in_again, tags_of,
-    trust_key, undo, upload,
+    acknowledge, ask_before, begin_sweep, change_password, download, export, log_out, set_up_factor, sign_in_again,
+    tags_of, trust_key, undo, upload,
 };
 pub use confirm::can_be_typed;
 pub use daemons::choose;
@@ -810,7 +810,7 @@ fn settled(state: &State, text: &str) -> Result<String, String> {
 }
 
 /// The zone in which times are shown.
-fn shown_zone(state: &State) -> TimeZone {
+pub(crate) fn shown_zone(state: &State) -> TimeZone {
     match state.settings.time {
         Way::Local => state.settings.zone.clone(),
         Way::Utc | Way::Age => TimeZone::UTC,
@@ -945,6 +945,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
         }
+        Answer::Counted(count) => drop(confirm::counted(state, id, Ok(count))),
         Answer::Model(reply) => {
             if let Some(open) = &mut state.models.open
                 && open.pending == Some(id)
@@ -1040,6 +1041,11 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
+        // The question itself says it.
+        Call::Count { .. } => {
+            confirm::counted(state, id, Err(why));
+            return;
+        }
         Call::Users(_) => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
         Call::Position(_) => state.audit.locating = None,

@@ -114,8 +114,15 @@ impl Registry {
         deed: BulkDeed,
         mut listing: ModelListing,
     ) -> Result<Vec<(ModelId, ModelName)>, RegistryError> {
-        if deed == BulkDeed::Restore {
-            listing.state = Some(State::Deleted);
+        match (deed, listing.state) {
+            (BulkDeed::Delete, Some(State::Deleted)) => {
+                return Err(RegistryError::invalid("query.state", "says `deleted`: those are deleted already"));
+            }
+            (BulkDeed::Restore, None | Some(State::Deleted)) => listing.state = Some(State::Deleted),
+            (BulkDeed::Restore, Some(_)) => {
+                return Err(RegistryError::invalid("query.state", "is not `deleted`: only those can be restored"));
+            }
+            (BulkDeed::Delete, _) => {}
         }
         // By what a list shows: the number is one that whoever asks has seen there.
         let sight = Sight::of(caller, Permission::ModelRead);

@@ -66,7 +66,9 @@ pub struct ModelsScreen {
     pub last_mark: Option<String>,
     /// The model in the pane beside the list.
     pub peek: Peek,
-    /// The query that is read to mark all of it.
+    /// All that match the filter are marked, as a query; how many they were then, where that was known.
+    pub all: Option<Option<u64>>,
+    /// The query that is read to mark all of it one by one.
     pub marking: Option<RequestId>,
     /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
     pub pane: Option<String>,
@@ -97,6 +99,7 @@ impl Default for ModelsScreen {
             open: None,
             marks: BTreeMap::new(),
             last_mark: None,
+            all: None,
             peek: Peek::default(),
             marking: None,
             pane: None,
@@ -106,6 +109,21 @@ impl Default for ModelsScreen {
 }
 
 impl ModelsScreen {
+    /// Whether a row is marked.
+    pub fn is_marked(&self, row: &ModelRow) -> bool {
+        self.all.is_some() || self.marks.contains_key(&row.id.to_string())
+    }
+
+    /// Whether anything is marked.
+    pub fn has_marks(&self) -> bool {
+        self.all.is_some() || !self.marks.is_empty()
+    }
+
+    /// The query for all that match, wherever they are in the list.
+    pub fn whole(&self) -> ModelQuery {
+        ModelQuery { cursor: None, before: None, limit: None, ..self.query(&Cursor::Start) }
+    }
+
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> ModelQuery {
         let direction = if self.descending { "-" } else { "" };

@@ -31,6 +31,13 @@ type Wanted = (Change, Option<Seen>, Option<Change>);
 
 /// Begins a run. Each change comes with what its thing was and the entity tag of that; without one it is read first.
 pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out: &mut Vec<Action>) -> u64 {
+    let number = enter(state, changes, is_undo);
+    advance(state, number, out);
+    number
+}
+
+/// A run of which nothing is sent yet.
+fn enter(state: &mut State, changes: Vec<Wanted>, is_undo: bool) -> u64 {
     let number = state.changes.next_run;
     state.changes.next_run += 1;
     let items = changes
@@ -48,7 +55,6 @@ pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out:
         state.changes.runs.remove(&oldest);
     }
     state.changes.runs.insert(number, Run { items, is_undo, began: state.now, told: false, form: None });
-    advance(state, number, out);
     number
 }
 
@@ -450,6 +456,18 @@ pub(super) fn retry_failed(state: &mut State, number: u64, out: &mut Vec<Action>
     }
     let is_undo = run.is_undo;
     begin(state, again, is_undo, out);
+}
+
+/// What was refused of a sweep is a run whose changes failed, so that it can be read and tried again.
+pub(super) fn refused(state: &mut State, refused: Vec<(Change, String)>) {
+    let wanted = refused.iter().map(|(change, _)| (change.clone(), None, None)).collect();
+    let number = enter(state, wanted, false);
+    if let Some(run) = state.changes.runs.get_mut(&number) {
+        run.told = true;
+        for (item, (_, why)) in run.items.iter_mut().zip(refused) {
+            item.status = Status::Failed(why);
+        }
+    }
 }
 
 /// What of a run is not sent stays unsent.

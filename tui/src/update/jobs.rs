@@ -137,10 +137,11 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
         }
         Report::Standing(what) => job.standing = what,
         Report::Checked(checked) => super::tail::checked(state, *checked, out),
+        Report::Refused(refused) => course::refused(state, refused),
         Report::Over(outcome) => {
             let title = job.title.clone();
             job.outcome = Some(outcome.clone());
-            let is_upload = title.starts_with("upload");
+            let changes_models = ["upload", "delete", "restore"].iter().any(|word| title.starts_with(word));
             match outcome {
                 // What came of it names what it is of; the list of jobs has both.
                 Ok(text) => {
@@ -152,7 +153,7 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
                 }
                 Err(why) => say_result(state, Level::Error, format!("{title}: {why}"), out),
             }
-            if is_upload {
+            if changes_models {
                 super::fresh::after_own_version(state, out);
             }
         }
@@ -200,6 +201,9 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         }
         (Screen::Models, None, "all") => {
             (Kind::Models, Rows::Models(Box::new(state.models.query(&crate::window::Cursor::Start))))
+        }
+        (Screen::Models, None, "marked") if state.models.all.is_some() => {
+            (Kind::Models, Rows::Models(Box::new(state.models.whole())))
         }
         (Screen::Models, None, "marked") if state.models.marks.is_empty() => {
             return Err("nothing is marked".to_owned());
@@ -293,7 +297,7 @@ pub(super) fn export_line(state: &State) -> String {
         return format!("export proofs {what} entries-{time}.jsonl");
     }
     let (kind, what) = match (state.screen, &state.models.open) {
-        (Screen::Models, None) if !state.models.marks.is_empty() => (Kind::Models, "marked"),
+        (Screen::Models, None) if state.models.has_marks() => (Kind::Models, "marked"),
         (Screen::Models, None) => (Kind::Models, "all"),
         (Screen::Models, Some(_)) => (Kind::Versions, "all"),
         (Screen::Queue, _) => (Kind::Queue, "all"),

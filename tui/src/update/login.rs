@@ -354,6 +354,7 @@ fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         match asked.call {
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
+            Call::Count { .. } => drop(super::confirm::counted(state, id, Err(why.to_owned()))),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),
             Call::Users(_) => super::fail(&mut state.users.list, id, why),
             Call::Versions { .. } if super::quarantine::failed(state, id, why) => {}

@@ -1,13 +1,16 @@
 //! The question before something is done, and the password that is shown once.
 
+use common::client::Sweep;
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
 use crate::clean::{clean, wrap};
+use crate::filter::shown;
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::deeds::Tier;
-use crate::state::dialog::{Confirm, Once};
+use crate::state::dialog::{Confirm, Once, Sweeping, sweep_verb};
+use crate::time::counted;
 use crate::view::pen::{Pen, Tone};
 
 /// Columns of the frame, where there is room.
@@ -72,6 +75,7 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
         let reading = confirm.subjects.len().saturating_sub(left(confirm));
         let (note, tone) = match (&confirm.note, confirm.is_read()) {
             (Some(note), _) => (note.clone(), Tone::Warn),
+            (None, false) if confirm.sweep.is_some() => ("counting them".to_owned(), Tone::Dim),
             (None, false) if confirm.subjects.len() > 1 => {
                 (format!("counting: {reading} of {}", confirm.subjects.len()), Tone::Dim)
             }
@@ -106,6 +110,9 @@ fn place(state: &State) -> String {
 }
 
 fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
+    if let Some(sweeping) = &confirm.sweep {
+        return sweep(sweeping, say);
+    }
     match confirm.subjects.as_slice() {
         [only] => {
             let verb = capital(&only.change.verb());
@@ -137,7 +144,7 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 .take(NAMED)
                 .map(|subject| subject.change.object.name())
                 .collect();
-            let more = count.saturating_sub(names.len());
+            let more = count.saturating_sub(names.len() as u64);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             say(&format!("{}{more}", names.join(", ")), Tone::Plain);
             let troubled: Vec<String> = many
@@ -154,6 +161,25 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 say("It can be taken back: u for 8 s, later one by one.", Tone::Plain);
             }
         }
+    }
+}
+
+/// What is done to all that match, and how many they are.
+fn sweep(sweeping: &Sweeping, say: &mut impl FnMut(&str, Tone)) {
+    let verb = capital(sweep_verb(sweeping.sweep));
+    match &sweeping.count {
+        Some(Ok(count)) => say(&format!("{verb} {}: all that match", counted(*count, "model")), Tone::Bold),
+        Some(Err(why)) => say(&format!("{verb} all models that match: {why}"), Tone::Warn),
+        None => say(&format!("{verb} all models that match"), Tone::Bold),
+    }
+    let filter = if sweeping.filter.is_empty() { "none: ALL models of the registry" } else { &shown(&sweeping.filter) };
+    say(&format!("Filter: {filter}"), Tone::Plain);
+    say(
+        "If others match when it begins, nothing is done. Each is logged; C in the list of jobs stops it.",
+        Tone::Plain,
+    );
+    if sweeping.sweep == Sweep::Delete {
+        say("Restore is possible for a time: * and U with state:deleted in the filter.", Tone::Plain);
     }
 }
 

@@ -47,7 +47,11 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             let list = &state.models.list;
             let direction = if state.models.descending { "v" } else { "^" };
             let marked = match (state.models.marks.len(), state.models.marking) {
-                (0, None) => String::new(),
+                (0, None) => match state.models.all {
+                    Some(Some(total)) => format!("   all {} marked", grouped(total)),
+                    Some(None) => "   all marked".to_owned(),
+                    None => String::new(),
+                },
                 (count, None) => format!("   {} marked", grouped(count as u64)),
                 (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
             };
@@ -90,7 +94,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
             marks(state, areas, pen);
-            let marked = |row: &ModelRow| state.models.marks.contains_key(&row.id.to_string());
+            let marked = |row: &ModelRow| state.models.is_marked(row);
             touched(pen, areas, &state.models.list, Some(&state.fresh.models), marked);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) =
@@ -122,7 +126,7 @@ fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let height = areas.rows.height.into();
     for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
         let x = areas.rows.x + u16::from(selected);
-        if state.models.marks.contains_key(&row.id.to_string()) && (!selected || areas.class > Class::Narrow) {
+        if state.models.is_marked(row) && (!selected || areas.class > Class::Narrow) {
             pen.put(x, y, 1, "*", Tone::Bold);
         }
     }

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::api::Page;
+use common::api::bulk::BulkLine;
 use common::audit::{Checkpoint, Verifier};
-use common::client::{Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, UserQuery};
+use common::client::{
+    Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, Sweep, UserQuery,
+};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +22,8 @@ use tokio::sync::watch;
 
 use crate::action::{Job, Report, Rows};
 use crate::export::{Format, Kind, head, row};
-use crate::time::{bytes as size_words, counted};
+use crate::state::deeds::{Change, Deed, Object};
+use crate::time::{bytes as size_words, counted, grouped};
 use crate::transfer::part::Part;
 use crate::transfer::{self, Means, PIECE_OCTETS, Step as Stand, TransferError, hex};
 
@@ -33,6 +37,8 @@ const PIECES_WAITING: usize = 2;
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// How often a job tells how far it is, at most.
 const TELL_EVERY: Duration = Duration::from_millis(250);
+/// Refused changes of a sweep that are kept to be told and tried again.
+const REFUSED_MAX: usize = 1_000;
 /// Rows of a page of an export.
 const PAGE_ROWS: u32 = 500;
 /// Versions of a page of an export: each has its files with it.
@@ -91,6 +97,7 @@ pub(super) async fn perform<F: Fn(Report)>(
             let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
             return download(&mut means, &reference, version, &artifact, &target).await;
         }
+        Job::Sweep { sweep, query, expected } => return sweeping(client, sweep, &query, expected, &mut tell).await,
         Job::Upload { path, name } => (path, name),
     };
     let about = std::fs::metadata(&path).map_err(|cause| format!("can't read {path}: {cause}"))?;
@@ -117,6 +124,58 @@ fn published_words(
     let logged = log_index.map_or(String::new(), |index| format!(", logged as {index}"));
     let how = if already_present { "was there already" } else { version.state.as_str() };
     format!("{} v{}: {how}, {}{logged}", version.name, version.version, size_words(octets))
+}
+
+// ---- many models at once --------------------------------------------------------------------------------------------
+
+/// All models of a query, changed by one request. Those that were refused are told each for itself.
+async fn sweeping<F: Fn(Report)>(
+    client: &Client,
+    sweep: Sweep,
+    query: &ModelQuery,
+    expected: u64,
+    tell: &mut Teller<F>,
+) -> Result<String, String> {
+    let (deed, done_word) = match sweep {
+        Sweep::Delete => (Deed::Delete, "deleted"),
+        Sweep::Restore => (Deed::Restore, "restored"),
+    };
+    let mut told = client.change_models(sweep, query, expected).await.map_err(words)?;
+    let (mut done, mut failed, mut until, mut total) = (0u64, 0u64, None, None);
+    let mut refused = Vec::new();
+    // What was refused is told however the answer ends.
+    let cut = loop {
+        match told.next().await {
+            Ok(Some(BulkLine::Done(model))) => {
+                done += 1;
+                until = model.restorable_until.or(until);
+            }
+            Ok(Some(BulkLine::Failed(model))) => {
+                failed += 1;
+                if refused.len() < REFUSED_MAX {
+                    let object = Object::Model { id: model.id, name: model.name };
+                    refused.push((Change::new(object, deed.clone()), model.detail));
+                }
+            }
+            Ok(Some(BulkLine::Total(all))) => total = Some(all),
+            Ok(None) => break None,
+            Err(error) => break Some(words(error)),
+        }
+        tell.at(done + failed, Some(expected));
+    };
+    if !refused.is_empty() {
+        (tell.tell)(Report::Refused(refused));
+    }
+    let of = grouped(expected);
+    let (done, failed) =
+        (grouped(done), if failed == 0 { String::new() } else { format!(", {} refused", grouped(failed)) });
+    if let Some(why) = cut.or_else(|| total.is_none().then(|| "the answer was cut".to_owned())) {
+        return Err(format!(
+            "{done} of {of} {done_word}{failed}, and then: {why}. What came of the others is not known: look at the list"
+        ));
+    }
+    let until = until.map_or(String::new(), |until| format!("; can be restored until {until}"));
+    Ok(format!("{done} of {of} {done_word}{failed}{until}"))
 }
 
 // ---- export ---------------------------------------------------------------------------------------------------------

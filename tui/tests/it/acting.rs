@@ -1,12 +1,13 @@
 //! Tables of deeds: what is asked, what is sent, what is told, what is taken back.
 
 use common::client::ClientError;
+use common::client::Sweep;
 use common::grant::Grant;
 use common::problem::ProblemType;
 use common::role::Role;
-use tui::action::{Action, Call};
+use tui::action::{Action, Call, Job, Report, Rows};
 use tui::event::EventKind;
-use tui::state::deeds::{Deed, Object, Tier};
+use tui::state::deeds::{Change, Deed, Object, Tier};
 use tui::state::dialog::Dialog;
 use tui::state::{Level, Screen};
 
@@ -499,11 +500,10 @@ fn palette_of_a_viewer() {
 fn marks() {
     let mut console = console();
     console.press("/abc<Enter>*");
-    assert_eq!(console.state.models.marks.len(), 100);
-    assert!(message(&console).contains("100 marked"), "{}", message(&console));
-    assert!(console.shows("100 marked"));
+    assert!(message(&console).contains("all 100 that match"), "{}", message(&console));
+    assert!(console.shows("all 100 marked"));
     console.press("<Esc>");
-    assert_eq!((console.state.models.marks.len(), console.state.models.filter.as_str()), (0, "abc"));
+    assert_eq!((console.state.models.all, console.state.models.filter.as_str()), (None, "abc"));
     console.press("<Space>jjjv");
     assert_eq!(console.state.models.marks.len(), 4);
 }
@@ -639,7 +639,6 @@ fn comparing() {
 /// An export goes as a job, with the query that is shown; nothing is left while it runs unless it is said twice.
 #[test]
 fn exporting() {
-    use tui::action::{Job, Report, Rows};
     let mut console = console();
     console.press("/abc<Enter>x");
     assert!(console.shows("export csv all models-120311.csv"), "{}", console.screen());
@@ -735,4 +734,85 @@ fn changed_by_others() {
     assert!(console.count("GET /models") == before + 2 && console.shows("CHANGED (C-r)"));
     console.feed(EventKind::Focus(true));
     assert_eq!(console.count("GET /models"), before + 3);
+}
+
+/// All that match are marked as a query, counted by the daemon, asked about by that number, and changed by one request that
+/// must find as many.
+#[test]
+fn all_that_match() {
+    let mut console = console();
+    console.press("*");
+    assert!(console.shows("all 1 000 marked"), "{}", console.screen());
+    let before = console.calls.len();
+    console.press("D");
+    assert_eq!(console.count("DELETE /models?dry_run=true"), 1);
+    assert_eq!(console.calls.len(), before + 1, "they are not read one by one");
+    assert!(console.shows("Delete 1 000 models: all that match"), "{}", console.screen());
+    assert!(console.shows("none: ALL models of the registry"), "{}", console.screen());
+    console.press("100<Enter>");
+    assert!(console.shows("that is not the number"), "{}", console.screen());
+    assert!(console.others.is_empty(), "{:?}", console.others);
+    console.press("0<Enter>");
+    let Some(Action::Job { id, job }) = console.others.last().cloned() else { panic!("{:?}", console.others) };
+    assert!(
+        matches!(&*job, Job::Sweep { sweep: Sweep::Delete, query, expected: 1_000 }
+            if query.limit.is_none() && query.cursor.is_none()),
+        "{job:?}"
+    );
+    assert!(!console.shows("marked"), "what was marked is what is being changed: {}", console.screen());
+    console.feed(EventKind::Job { id, report: Report::Going { done: 312, total: Some(1_000) } });
+    console.press("J");
+    assert!(console.shows("31 %, 312 of 1 000"), "{}", console.screen());
+    // What was refused is listed, and tried again one by one.
+    let object = Object::Model { id: "01J3Z800000000000000000098".into(), name: "team-nlp/held".into() };
+    let refused = vec![(Change::new(object, Deed::Delete), "this needs the permission".to_owned())];
+    console.feed(EventKind::Job { id, report: Report::Refused(refused) });
+    let models = console.count("GET /models");
+    console.feed(EventKind::Job { id, report: Report::Over(Ok("999 of 1 000 deleted, 1 refused".into())) });
+    assert_eq!(console.count("GET /models"), models + 1, "the list is read again");
+    assert!(console.shows("team-nlp/held: this needs the permission"), "{}", console.screen());
+    console.press("jr");
+    assert_eq!(console.count("DELETE /models/{id}"), 1);
+}
+
+/// Whatever makes the query another one takes the mark away; deleted ones are restored, and no others.
+#[test]
+fn all_that_match_is_the_filter_that_is_shown() {
+    let mut console = console();
+    console.press("*/ner<Enter>").wait(400);
+    assert!(!console.shows("marked   "), "{}", console.screen());
+    console.press("*U");
+    assert!(message(&console).contains("is not deleted"), "{}", message(&console));
+    console.press("<Space>");
+    assert!(console.shows("1 marked") && !console.shows("all 1"), "{}", console.screen());
+    // Esc takes the mark before the filter.
+    console.press("*<Esc>");
+    assert_eq!(message(&console), "nothing is marked");
+    assert!(!console.shows("0 marked") && console.shows("filter: ner"), "{}", console.screen());
+    // While they are counted nothing is taken; an error says why there is no number.
+    console.press("*");
+    console.hold = true;
+    console.press("D");
+    assert!(console.shows("counting them"), "{}", console.screen());
+    console.press("7<Enter>");
+    assert!(console.shows("still being read"), "{}", console.screen());
+    console.registry.failure = Some(refused(ProblemType::Forbidden));
+    console.hold = false;
+    console.release();
+    assert!(console.shows("Delete all models that match: "), "{}", console.screen());
+    console.press("<Enter>");
+    assert!(console.others.iter().all(|action| !matches!(action, Action::Job { .. })), "{:?}", console.others);
+}
+
+/// What is done to each on its own reads them first, and no more than can be marked.
+#[test]
+fn tags_of_all_that_match() {
+    let mut console = console();
+    console.press("*e").wait(400);
+    assert!(console.shows("tags of 1 000 marked models"), "{}", console.screen());
+    // Exports take the query.
+    let mut console = self::console();
+    console.press("*:export jsonl marked out.jsonl<Enter>");
+    assert!(matches!(console.others.first(), Some(Action::Job { job, .. })
+        if matches!(&**job, Job::Export { rows: Rows::Models(_), .. })));
 }

@@ -337,6 +337,10 @@ impl Registry {
                 "session_expires_at": "2026-07-23T00:03:11.000Z"
             })))),
             Call::Models(query) => Answer::Models(reply(self.models(&query))),
+            Call::Count { query, .. } => {
+                let query = ModelQuery { limit: Some(1), ..*query };
+                Answer::Counted(self.models(&query).total.unwrap_or(0))
+            }
             Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
             Call::Versions { page: paging, .. } => {
                 let found = places(paging.cursor.as_deref(), paging.before.as_deref(), paging.limit, 52);

@@ -267,9 +267,10 @@ fn tags_of_many() {
 #[test]
 fn all_after_some() {
     let mut console = at(80, 24, "<Space>j<Space>|*");
-    assert_eq!(console.state.models.marks.len(), 1_000);
-    console.press("*");
+    assert_eq!(console.state.models.all, Some(Some(1_000)));
     assert!(console.state.models.marks.is_empty());
+    console.press("*");
+    assert!(!console.state.models.has_marks());
 }
 
 /// What a form proposes gives way to the first letter; of a role its beginning is enough, and what is wrong is said whole.

@@ -1426,7 +1426,7 @@ static RESTORE_MODELS: Endpoint = Endpoint {
     template: "/models:restore",
     tag: MODELS,
     summary: "Undo the deletion of all models that match",
-    text: "Of those that are deleted, whatever `state` says; else as `DELETE /models`.",
+    text: "Of those that are deleted; else as `DELETE /models`.",
     access: DELETE,
     audit: Refusals(&Action::ModelRestore),
     params: &CHANGED,
