@@ -190,7 +190,7 @@ impl Work {
         &self,
         (id, name): (ModelId, ModelName),
     ) -> (ModelId, ModelName, Result<(u64, Option<i64>), RegistryError>) {
-        let reference = ModelRef { model: ModelKey::Id(id.clone()), select: Select::Latest };
+        let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
         let result = match self.deed {
             BulkDeed::Delete => {
                 logged(self.inner.delete_model(&self.caller, &reference).await, |gone| gone.restorable_until_ms)

@@ -470,7 +470,8 @@ impl Change {
     /// Whether the thing can't be found any more afterwards.
     pub fn has_gone(&self) -> bool {
         let goes = matches!(self.object, Object::User(_) | Object::Webhook(_) | Object::Rule(_));
-        self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && goes)
+        let is_discard = matches!(self.deed, Deed::Discard { .. });
+        is_discard || self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && goes)
     }
 
     /// Why there is nothing to do, seen what the thing is now.
@@ -578,6 +579,24 @@ impl Change {
             (Deed::SetRule(rule), Base::Rule(info)) => Some(info.rule == **rule),
             (Deed::RunRule, Base::Rule(info)) => Some(info.requested_at.is_some()),
             _ => None,
+        }
+    }
+
+    /// Whether it has come true, seen what the thing was before and is now; none where that doesn't show it.
+    pub fn came_true(&self, before: Option<&Base>, now: &Base) -> Option<bool> {
+        match (&self.deed, before, now) {
+            // One that was refused leaves the list when it is given up.
+            (Deed::Discard { .. }, Some(Base::Item(before)), Base::Item(_))
+                if before.state == IngestState::Rejected =>
+            {
+                Some(false)
+            }
+            // It may have been tried, and have failed again.
+            (Deed::Retry, Some(Base::Item(before)), Base::Item(now)) if can_be_retried(now.state) => {
+                let stands_still = before.history == now.history && before.state_since == now.state_since;
+                Some(!stands_still)
+            }
+            _ => self.has_happened(now),
         }
     }
 

@@ -41,6 +41,13 @@ pub struct Tagging {
 }
 
 impl Tagging {
+    /// What makes these tags of those.
+    pub fn between(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Self {
+        let put = after.iter().filter(|(key, value)| before.get(*key) != Some(*value));
+        let put = put.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Self { put, take: before.keys().filter(|key| !after.contains_key(*key)).cloned().collect() }
+    }
+
     /// The tags of a model afterwards.
     pub fn of(&self, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut tags = tags.clone();
@@ -67,6 +74,10 @@ pub struct Subject {
     pub base: Option<Seen>,
     /// Why it is left out.
     pub trouble: Option<String>,
+    /// What is to be done to its tags, whichever those are by now.
+    pub retag: Option<Tagging>,
+    /// What became of it when it was tried before.
+    pub before: Option<String>,
 }
 
 /// A question before something is done. What it is about was fixed when it was opened.

@@ -12,6 +12,7 @@ use crate::action::{Action, Call, Job, RequestId};
 use crate::clean::clean;
 use crate::edit::Line;
 use crate::event::{Code, Key};
+use crate::state::changes::Item;
 use crate::state::deeds::{BULK_ASKED, Base, Change, Deed, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog, Form, Subject, Sweeping, Tagging, sweep_verb};
 use crate::state::{Level, State};
@@ -27,6 +28,28 @@ pub(super) fn open_tagging(state: &mut State, models: Vec<(String, String)>, tag
     open(state, models.into_iter().map(change).collect(), out);
     if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
         confirm.tagging = Some(tagging);
+    }
+}
+
+/// Asks again before changes that were refused because their things had changed: each with what became of it, and with its
+/// tags as a difference, so that nobody's are taken back.
+pub(super) fn open_again(state: &mut State, items: Vec<(Item, String)>, out: &mut Vec<Action>) {
+    let subjects = items.iter().map(|(item, why)| {
+        let retag = match (&item.change.deed, &item.base) {
+            (Deed::Edit { tags: Some(tags), .. }, Some((Base::Model(info), _))) => {
+                Some(Tagging::between(&info.model.tags, tags))
+            }
+            _ => None,
+        };
+        (retag, why.clone())
+    });
+    let told: Vec<_> = subjects.collect();
+    open(state, items.into_iter().map(|(item, _)| item.change).collect(), out);
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+        state.overlay = None;
+        for (subject, (retag, why)) in confirm.subjects.iter_mut().zip(told) {
+            (subject.retag, subject.before) = (retag, Some(why));
+        }
     }
 }
 
@@ -49,7 +72,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
     let reason = changes.first().cloned().and_then(|mut change| change.reason().map(|_| Line::new("")));
     let at_reason = reason.is_some();
     let who = state.who.as_ref();
-    let subject = |change| Subject { trouble: refusal_of(who, &change), base: None, change };
+    let subject = |change| Subject { trouble: refusal_of(who, &change), base: None, change, retag: None, before: None };
     let subjects: Vec<Subject> = changes.into_iter().map(subject).collect();
     if let Some(why) = subjects.first().and_then(|subject| subject.trouble.clone())
         && subjects.iter().all(|subject| subject.trouble.is_some())
@@ -166,9 +189,11 @@ pub(super) fn looked(
     let subject = &mut confirm.subjects[place];
     match result {
         Ok(reply) => {
-            if let (Some(tagging), Base::Model(info)) = (&confirm.tagging, &reply.body) {
-                let tags = tagging.of(&info.model.tags);
-                subject.change.deed = Deed::Edit { description: None, tags: Some(tags) };
+            if let (Some(tagging), Base::Model(info)) =
+                (subject.retag.as_ref().or(confirm.tagging.as_ref()), &reply.body)
+                && let Deed::Edit { tags, .. } = &mut subject.change.deed
+            {
+                *tags = Some(tagging.of(&info.model.tags));
             }
             subject.trouble = subject.change.not_now(&reply.body);
             subject.base = Some((reply.body.clone(), reply.etag.clone()));

@@ -5,7 +5,7 @@ use common::client::{ClientError, Session};
 use common::problem::ProblemType;
 
 use super::copy::CLIPBOARD_OFF;
-use super::{ask, say, send_parked, sentence};
+use super::{ask, course, say, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::edit::Line;
@@ -198,6 +198,7 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
         super::touched(state, out);
+        course::hold_back(state, out);
         if state.remember {
             state.kept_of = state.who.as_ref().map(|who| who.username.clone());
         }

@@ -120,7 +120,10 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
             if let Some(trouble) = &only.trouble {
                 say(trouble, Tone::Warn);
             } else {
-                if let Some(tagging) = &confirm.tagging {
+                if let Some(before) = &only.before {
+                    say(&format!("When it was tried: {before}"), Tone::Warn);
+                }
+                if let Some(tagging) = confirm.tagging.as_ref().or(only.retag.as_ref()) {
                     say(&tagging.words(), Tone::Plain);
                 }
                 for line in only.change.consequences(only.base.as_ref().map(|(base, _)| base)) {
@@ -151,6 +154,10 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 .iter()
                 .filter_map(|subject| Some(format!("{}: {}", subject.change.object.name(), subject.trouble.as_ref()?)))
                 .collect();
+            let before: Vec<&String> = many.iter().filter_map(|subject| subject.before.as_ref()).collect();
+            for line in before.iter().take(NAMED) {
+                say(&format!("When it was tried: {line}"), Tone::Warn);
+            }
             if !troubled.is_empty() {
                 say(&format!("{} are left out:", troubled.len()), Tone::Warn);
                 for line in troubled.iter().take(NAMED) {

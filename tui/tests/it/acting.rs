@@ -7,7 +7,7 @@ use common::problem::ProblemType;
 use common::role::Role;
 use tui::action::{Action, Call, Job, Report, Rows};
 use tui::event::EventKind;
-use tui::state::deeds::{Change, Deed, Object, Tier};
+use tui::state::deeds::{Base, Change, Deed, Object, Tier};
 use tui::state::dialog::Dialog;
 use tui::state::{Level, Screen};
 
@@ -815,4 +815,72 @@ fn tags_of_all_that_match() {
     console.press("*:export jsonl marked out.jsonl<Enter>");
     assert!(matches!(console.others.first(), Some(Action::Job { job, .. })
         if matches!(&**job, Job::Export { rows: Rows::Models(_), .. })));
+}
+
+/// What was refused because its thing had changed is asked about before it is tried again, and takes nobody's tags back.
+#[test]
+fn changed_things_are_asked_about_again() {
+    let mut console = console();
+    console.press("<Space>j<Space>e").press("stage=live<Enter><Enter>").wait(400);
+    console.registry.changes.push_back(refused(ProblemType::PreconditionFailed));
+    console.press("y").wait(400);
+    assert!(message(&console).contains("1 failed"), "{}", message(&console));
+    // Meanwhile somebody tagged it.
+    console.registry.tags.insert("theirs".to_owned(), "kept".to_owned());
+    let before = sent(&console).len();
+    console.press("Jr").wait(400);
+    assert!(console.shows("When it was tried: changed by"), "{}", console.screen());
+    assert_eq!(sent(&console).len(), before, "nothing is sent before it was said");
+    console.press("y");
+    let all = sent(&console);
+    assert_eq!(all.len(), before + 1, "{}", console.screen());
+    let Deed::Edit { tags: Some(tags), description: None } = &all[before].1 else { panic!("{all:?}") };
+    assert_eq!((tags["stage"].as_str(), tags["theirs"].as_str()), ("live", "kept"));
+}
+
+/// Whoever signs in anew finds unsent what was under way when the session ended: nothing goes on by itself.
+#[test]
+fn a_session_that_ends_amid_changes() {
+    let mut console = console();
+    console.press("<Space>j<Space>j<Space>j<Space>").press("D");
+    console.registry.failure = Some(refused(ProblemType::Unauthenticated));
+    console.press("4<Enter>").wait(400);
+    assert!(console.shows("the session has ended"), "{}", console.screen());
+    let before = sent(&console).len();
+    console.registry.failure = None;
+    console.press("again and again<Enter>").wait(400);
+    assert_eq!(sent(&console).len(), before, "none is sent without a word");
+    assert!(message(&console).contains("4 changes not sent, as the session had ended"), "{}", message(&console));
+    console.press("Jr").wait(400);
+    assert_eq!(sent(&console).len(), before + 4, "{}", console.screen());
+}
+
+/// Of items of the drop folder it is told by what they were before whether what got no answer happened.
+#[test]
+fn items_whose_answer_was_lost() {
+    let base = |state: &str, since: &str| {
+        let item = serde_json::json!({
+            "id": "01J3Z800000000000000000001", "path": "a.bin", "kind": "file", "state": state, "reason": null, "size": 1,
+            "files": 1, "bytes_done": 0, "bytes_per_second": null, "owner_uid": 0, "by": null, "seen_at": since,
+            "state_since": since, "attempts": 1, "attempts_max": 5, "next_try_at": null, "name": null, "model": null,
+            "version": null, "digest": null, "log_index": null, "place": "rejected/a.bin", "problem": null, "history": []
+        });
+        Base::Item(Box::new(serde_json::from_value(item).unwrap()))
+    };
+    let object = || Object::Item { id: "x".into(), path: "a.bin".into() };
+    let discard = Change::new(object(), Deed::Discard { reason: "r".into() });
+    let retry = Change::new(object(), Deed::Retry);
+    let (early, late) = ("2026-07-22T12:00:00.000Z", "2026-07-22T12:05:00.000Z");
+    for (change, before, now, expected) in [
+        (&discard, base("rejected", early), base("rejected", early), Some(false)),
+        (&discard, base("failed", early), base("rejected", late), Some(true)),
+        (&discard, base("waiting", early), base("waiting", early), Some(false)),
+        (&retry, base("failed", early), base("failed", early), Some(false)),
+        (&retry, base("failed", early), base("failed", late), Some(true)),
+        (&retry, base("failed", early), base("hashing", late), Some(true)),
+    ] {
+        assert_eq!(change.came_true(Some(&before), &now), expected, "{change:?} {before:?} {now:?}");
+    }
+    // One that was refused and given up is no more.
+    assert!(discard.has_gone());
 }

@@ -50,6 +50,8 @@ pub(crate) struct Registry {
     pub(crate) tampered: bool,
     /// What the answers to changes are, one after the other; then success.
     pub(crate) changes: std::collections::VecDeque<ClientError>,
+    /// Tags that every model has besides.
+    pub(crate) tags: std::collections::BTreeMap<String, String>,
     /// Changed models and users: what `GET` shows of them.
     pub(crate) deleted: std::collections::BTreeSet<String>,
     /// Where prod of every model points.
@@ -82,6 +84,7 @@ impl Default for Registry {
             audited: false,
             tampered: false,
             changes: std::collections::VecDeque::new(),
+            tags: std::collections::BTreeMap::new(),
             deleted: std::collections::BTreeSet::new(),
             prod: 52,
             roles: BTreeMap::new(),
@@ -498,9 +501,13 @@ impl Registry {
         } else {
             "Routes user requests to one of 40 intents. Trained on tickets of the last year."
         };
+        let mut tags = json!({"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }});
+        for (key, value) in &self.tags {
+            tags[key] = json!(value);
+        }
         made(json!({
             "id": ulid(number), "name": format!("team-nlp/{kind}-{number}"), "description": description,
-            "tags": {"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }},
+            "tags": tags,
             "owner": if self.hostile { "m\u{9b}31mallory" } else { "svc-ci" },
             "aliases": if number.is_multiple_of(3) { json!([alias("prod", self.prod), alias("stage", 51)]) } else { json!([]) },
             "state": if number % 7 == 3 { "quarantined" } else { "available" }, "latest_version": 52,
