@@ -85,6 +85,13 @@ fn models_meant(state: &State, command: Command) -> Vec<String> {
         (Screen::Models, None) if !state.models.marks.is_empty() => state.models.marks.values().cloned().collect(),
         (Screen::Models, None) => one(state.models.list.selected().map(|row| row.name.to_string())),
         (Screen::Models, Some(open)) => one(open.versions.selected().map(|version| version.name.to_string())),
+        (Screen::Quarantine, _) if !state.quarantine.marks.objects.is_empty() && command != Command::Note => {
+            let names = state.quarantine.marks.objects.values().filter_map(|object| match object {
+                Object::Version { name, .. } => Some(name.clone()),
+                _ => None,
+            });
+            names.collect()
+        }
         (Screen::Quarantine, _) => one(state.quarantine.list.selected().map(|item| item.name.to_string())),
         (Screen::Audit | Screen::Queue | Screen::Users | Screen::Health, _) => Vec::new(),
     }
@@ -167,6 +174,8 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             let has_come = item.model.is_some() && item.version.is_some();
             return (!has_come).then(|| format!("{} has not come to a version", item.path));
         }
+        // Of those that are marked, those are left out that it does not fit.
+        (Screen::Queue, Command::Retry | Command::Discard) if !state.queue.marks.objects.is_empty() => return None,
         (Screen::Queue, Command::Retry | Command::Discard) => {
             let Some(item) = state.queue.list.selected() else { return nothing() };
             let can = if command == Command::Retry { can_be_retried } else { can_be_discarded };

@@ -1,5 +1,6 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use common::api::{
@@ -487,6 +488,8 @@ pub enum Rows {
     Items(Box<IngestQuery>),
     /// All versions that are held, of a query.
     Quarantined(Box<HeldQuery>),
+    /// Of these rows those with one of these keys.
+    Marked(Box<Self>, BTreeSet<String>),
 }
 
 /// Entries of an export.

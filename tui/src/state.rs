@@ -9,6 +9,7 @@ pub mod forms;
 pub mod fresh;
 pub mod health;
 pub mod log;
+pub mod marks;
 pub mod models;
 pub mod quarantine;
 pub mod queue;

@@ -965,7 +965,10 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Users(reply) => {
-            if state.users.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Users, id) {
+                let marked = reply.body.items.iter().map(marks::rows::of_user).collect();
+                marks::rows::take(state, Screen::Users, marked, reply.body.next_cursor, out);
+            } else if state.users.list.waits_for() == Some(id) {
                 let is_there = state.users.list.take(reply.body, at);
                 let goal = state.users.goal.take();
                 let goal = goal.and_then(|goal| state.users.list.rows().find(|user| user.username.as_str() == goal));
@@ -987,12 +990,19 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Ingest(reply) => {
-            if state.queue.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Queue, id) {
+                let page = *reply.body;
+                let marked = page.items.iter().map(marks::rows::of_item).collect();
+                marks::rows::take(state, Screen::Queue, marked, page.next_cursor, out);
+            } else if state.queue.list.waits_for() == Some(id) {
                 queue::take(state, reply, out);
             }
         }
         Answer::Quarantine(reply) => {
-            if state.quarantine.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Quarantine, id) {
+                let marked = reply.body.items.iter().map(marks::rows::of_held).collect();
+                marks::rows::take(state, Screen::Quarantine, marked, reply.body.next_cursor, out);
+            } else if state.quarantine.list.waits_for() == Some(id) {
                 quarantine::take(state, reply.body, out);
             }
         }
@@ -1040,6 +1050,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
+        Call::Ingest(_) | Call::Quarantine(_) | Call::Users(_) if marks::rows::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
         // The question itself says it.
         Call::Count { .. } => {

@@ -4,6 +4,7 @@ use common::api::{IngestItem, IngestState, IntakeStatus};
 use common::client::IngestQuery;
 
 use crate::filter::ingest_query;
+use crate::state::marks::Marks;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
@@ -34,6 +35,8 @@ pub struct QueueScreen {
     pub is_failing: bool,
     /// The rows were told to hold still: they are read by hand only.
     pub is_still: bool,
+    /// Marked rows: what is done next is about all of them.
+    pub marks: Marks,
 }
 
 impl Default for QueueScreen {
@@ -46,6 +49,7 @@ impl Default for QueueScreen {
             is_audited: false,
             is_failing: false,
             is_still: false,
+            marks: Marks::default(),
         }
     }
 }

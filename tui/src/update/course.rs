@@ -15,7 +15,7 @@ use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
 use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
-use crate::state::{Level, Note, State};
+use crate::state::{Level, Note, Screen, State};
 use crate::time::{counted, seconds};
 
 /// First wait before looking for what became of a change, in milliseconds; doubled each time.
@@ -428,6 +428,14 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
     }
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {
         super::queue::refresh(state, out);
+    }
+    for screen in [Screen::Queue, Screen::Quarantine, Screen::Users] {
+        let is_done = |object: &Object| {
+            run.items.iter().any(|item| item.change.object == *object && matches!(item.status, Status::Done(_)))
+        };
+        if let Some(marks) = state.marks_of_mut(screen) {
+            marks.objects.retain(|_, object| !is_done(object));
+        }
     }
     if touched(|object| matches!(object, Object::Model { .. } | Object::Version { .. })) {
         for item in &run.items {

@@ -213,6 +213,21 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
             (Kind::Versions, Rows::Held(documents(open.versions.visible(height).map(|(row, _)| row))))
         }
         (Screen::Models, Some(open), "all") => (Kind::Versions, Rows::Versions(open.reference.clone())),
+        (screen, _, "marked") if state.marks_of(screen).is_some_and(|marks| marks.objects.is_empty()) => {
+            return Err("nothing is marked".to_owned());
+        }
+        (Screen::Queue, _, "marked") => {
+            let query = state.queue.query(&crate::window::Cursor::Start);
+            (Kind::Queue, marked(state, Rows::Items(Box::new(query))))
+        }
+        (Screen::Quarantine, _, "marked") => {
+            let query = state.quarantine.query(&crate::window::Cursor::Start);
+            (Kind::Quarantine, marked(state, Rows::Quarantined(Box::new(query))))
+        }
+        (Screen::Users, _, "marked") => {
+            let query = state.users.query(&crate::window::Cursor::Start);
+            (Kind::Users, marked(state, Rows::Users(Box::new(query))))
+        }
         (Screen::Users, _, "screen") => {
             (Kind::Users, Rows::Held(documents(state.users.list.visible(height).map(|(row, _)| row))))
         }
@@ -285,6 +300,12 @@ fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut 
     begin(state, format!("export to {path}"), false, job, out).map(drop)
 }
 
+/// Of all rows those that are marked on this screen.
+fn marked(state: &State, rows: Rows) -> Rows {
+    let keys = state.marks_of(state.screen).map(|marks| marks.objects.keys().cloned().collect());
+    Rows::Marked(Box::new(rows), keys.unwrap_or_default())
+}
+
 /// The line that `x` begins with.
 pub(super) fn export_line(state: &State) -> String {
     let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
@@ -296,13 +317,15 @@ pub(super) fn export_line(state: &State) -> String {
         };
         return format!("export proofs {what} entries-{time}.jsonl");
     }
+    let has_marks = state.marks_of(state.screen).is_some_and(|marks| !marks.objects.is_empty());
+    let what = if has_marks { "marked" } else { "all" };
     let (kind, what) = match (state.screen, &state.models.open) {
         (Screen::Models, None) if state.models.has_marks() => (Kind::Models, "marked"),
         (Screen::Models, None) => (Kind::Models, "all"),
         (Screen::Models, Some(_)) => (Kind::Versions, "all"),
-        (Screen::Queue, _) => (Kind::Queue, "all"),
-        (Screen::Quarantine, _) => (Kind::Quarantine, "all"),
-        _ => (Kind::Users, "all"),
+        (Screen::Queue, _) => (Kind::Queue, what),
+        (Screen::Quarantine, _) => (Kind::Quarantine, what),
+        _ => (Kind::Users, what),
     };
     format!("export csv {what} {}-{time}.csv", kind.word())
 }

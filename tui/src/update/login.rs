@@ -354,6 +354,8 @@ fn sentence_short(error: &ClientError) -> String {
 fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         match asked.call {
+            Call::Ingest(_) | Call::Quarantine(_) | Call::Users(_)
+                if super::marks::rows::failed(state, id, why, out) => {}
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
             Call::Count { .. } => drop(super::confirm::counted(state, id, Err(why.to_owned()))),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),

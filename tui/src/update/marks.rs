@@ -1,5 +1,7 @@
 //! Marks in the list of models: one, a range, all that match the filter.
 
+pub(super) mod rows;
+
 use common::api::{ModelRow, Page};
 
 use super::{ask, cancel, form, say};

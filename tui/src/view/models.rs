@@ -10,7 +10,7 @@ use crate::state::State;
 use crate::state::models::{OpenModel, SORTS, is_suspect, state_word};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
 use crate::window::Row;
 
 pub(super) const MODELS: [Column; 7] = [
@@ -93,7 +93,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 columns[0].columns = NARROW_NAME_COLUMNS;
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
-            marks(state, areas, pen);
+            stars(pen, areas, &state.models.list, |row| state.models.is_marked(row));
             let marked = |row: &ModelRow| state.models.is_marked(row);
             touched(pen, areas, &state.models.list, Some(&state.fresh.models), marked);
             let filtered = !state.models.filter.is_empty();
@@ -117,17 +117,6 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             if let Some(words) = why_empty(state, &open.versions, false, "no version is left") {
                 say_empty(areas, pen, &words);
             }
-        }
-    }
-}
-
-/// A star before each marked row; behind the marker of the selected one, where there is room.
-fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
-    let height = areas.rows.height.into();
-    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
-        let x = areas.rows.x + u16::from(selected);
-        if state.models.is_marked(row) && (!selected || areas.class > Class::Narrow) {
-            pen.put(x, y, 1, "*", Tone::Bold);
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::state::State;
 use crate::state::quarantine::{Dump, Reading, name_of};
 use crate::time::{Now, age, bytes, dated, grouped};
 use crate::view::pen::{Line, MARKER, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
+use crate::window::Row as _;
 
 const COLUMNS: [Column; 5] =
     [flexible("VERSION", 22, 0), fixed("WHY", 20, 1), fixed("VERDICT", 11, 3), number("AGE", 8, 2), fixed("BY", 8, 4)];
@@ -31,7 +32,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         .map(|item| format!("   oldest {}", age(&item.held_at, state.times())))
         .unwrap_or_default();
     let filter = if screen.filter.is_empty() { String::new() } else { format!("   filter: {}", screen.filter) };
-    let left = format!("Quarantine   {place} {what}{filter}{oldest}");
+    let left = format!("Quarantine   {place} {what}{}{filter}{oldest}", screen.marks.words());
     // The count that is read once a minute tells of changes to what is shown.
     let counted = state.health.status.as_ref().map(|status| &status.quarantine);
     let counted = counted.map(|held| if screen.blocked { held.blocked } else { held.waiting });
@@ -58,7 +59,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         (columns[0].columns, columns[1].columns) = NARROW_COLUMNS;
     }
     table(pen, areas, &columns, &state.quarantine.list, |item| cells(item, now));
-    touched(pen, areas, &state.quarantine.list, Some(&state.fresh.held), |_| false);
+    let marks = &state.quarantine.marks;
+    stars(pen, areas, &state.quarantine.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.quarantine.list, Some(&state.fresh.held), |row| marks.has(&row.key()));
     let nothing = if state.quarantine.blocked {
         "nothing was blocked for good; b shows what waits"
     } else {

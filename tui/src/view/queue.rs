@@ -8,7 +8,8 @@ use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
+use crate::window::Row as _;
 
 const COLUMNS: [Column; 6] = [
     fixed("FILE", 22, 0),
@@ -54,7 +55,7 @@ fn columns(class: Class) -> [Column; 6] {
 
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let queue = &state.queue;
-    let mut left = "Queue".to_owned();
+    let mut left = format!("Queue{}", queue.marks.words());
     if !queue.filter.is_empty() {
         left += &format!("   filter: {}", queue.filter);
     }
@@ -110,7 +111,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let now = state.times();
     let columns = columns(areas.class);
     table(pen, areas, &columns, &state.queue.list, |item| cells(item, now, columns[0].columns));
-    touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |_| false);
+    let marks = &state.queue.marks;
+    stars(pen, areas, &state.queue.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |row| marks.has(&row.key()));
     let nothing = if state.queue.intake.is_none() && state.queue.list.is_loaded() {
         "no drop folder is set: MREG_DROP_DIR names one"
     } else {

@@ -10,7 +10,7 @@ use crate::state::State;
 use crate::state::users::{SORTS, UserReading};
 use crate::time::{Now, age, dated, grouped, minute};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
 use crate::window::Row;
 
 pub(super) const COLUMNS: [Column; 9] = [
@@ -32,7 +32,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let screen = &state.users;
     let arrow = if screen.descending { "v" } else { "^" };
     let (filter, sort) = (filter_words(&screen.filter), SORTS[screen.sort].1);
-    let left = format!("Users {}   {filter}   sort: {sort} {arrow}", of_total(&screen.list));
+    let left = format!("Users {}{}   {filter}   sort: {sort} {arrow}", of_total(&screen.list), screen.marks.words());
     (left, freshness(state, &screen.list))
 }
 
@@ -42,7 +42,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
     let now = state.times();
     table(pen, areas, &COLUMNS, &state.users.list, |user| cells(user, now));
-    touched(pen, areas, &state.users.list, Some(&state.fresh.users), |_| false);
+    let marks = &state.users.marks;
+    stars(pen, areas, &state.users.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.users.list, Some(&state.fresh.users), |row| marks.has(&row.key()));
     if let Some(words) = why_empty(state, &state.users.list, !state.users.filter.is_empty(), "no user") {
         say_empty(areas, pen, &words);
     }

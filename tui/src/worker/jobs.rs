@@ -2,6 +2,7 @@
 //! tells how far it is, and can be stopped; uploads and downloads also stand still on demand, and wait for a daemon that is
 //! away (`transfer`).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::state::deeds::{Change, Deed, Object};
 use crate::time::{bytes as size_words, counted, grouped};
 use crate::transfer::part::Part;
 use crate::transfer::{self, Means, PIECE_OCTETS, Step as Stand, TransferError, hex};
+use crate::window::Row;
 
 /// A file above so many octets goes by a resumable upload.
 const RESUMABLE_OCTETS: u64 = 8 * 1024 * 1024;
@@ -200,7 +202,14 @@ async fn export<F: Fn(Report)>(
         count += 1;
         Ok(count)
     };
+    let (rows, keys) = match rows {
+        Rows::Marked(rows, keys) => (*rows, Some(keys)),
+        rows => (rows, None),
+    };
+    let keys = keys.as_ref();
     match rows {
+        // Of what is marked nothing else is marked.
+        Rows::Marked(..) => {}
         Rows::Held(values) => {
             for value in values {
                 put(value)?;
@@ -229,7 +238,7 @@ async fn export<F: Fn(Report)>(
                 let query = IngestQuery { cursor, before: None, limit: Some(PAGE_ROWS), ..(*query).clone() };
                 client.ingest(&query).await.map(|reply| {
                     reply.map(|page| Page {
-                        items: page.items,
+                        items: marked(page.items, keys),
                         total: page.total,
                         next_cursor: page.next_cursor,
                         prev_cursor: page.prev_cursor,
@@ -239,11 +248,17 @@ async fn export<F: Fn(Report)>(
             pages(page, &mut put, tell).await?;
         }
         Rows::Quarantined(query) => {
-            let page = async |cursor| client.held(&HeldQuery { page: paging(cursor), ..(*query).clone() }).await;
+            let page = async |cursor| {
+                let reply = client.held(&HeldQuery { page: paging(cursor), ..(*query).clone() }).await?;
+                Ok(reply.map(|page| Page { items: marked(page.items, keys), ..page }))
+            };
             pages(page, &mut put, tell).await?;
         }
         Rows::Users(query) => {
-            let page = async |cursor| client.user_page(&UserQuery { page: paging(cursor), ..(*query).clone() }).await;
+            let page = async |cursor| {
+                let reply = client.user_page(&UserQuery { page: paging(cursor), ..(*query).clone() }).await?;
+                Ok(reply.map(|page| Page { items: marked(page.items, keys), ..page }))
+            };
             pages(page, &mut put, tell).await?;
         }
     }
@@ -251,6 +266,11 @@ async fn export<F: Fn(Report)>(
     drop(out);
     part.finish(&target).await?;
     Ok(format!("{} in {path}", counted(count, "row")))
+}
+
+/// Those with one of the keys, or all where there are none to go by.
+fn marked<R: Row>(items: Vec<R>, keys: Option<&BTreeSet<String>>) -> Vec<R> {
+    items.into_iter().filter(|item| keys.is_none_or(|keys| keys.contains(&item.key()))).collect()
 }
 
 fn paging(cursor: Option<String>) -> Paging {

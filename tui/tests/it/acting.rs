@@ -884,3 +884,44 @@ fn items_whose_answer_was_lost() {
     // One that was refused and given up is no more.
     assert!(discard.has_gone());
 }
+
+/// Rows of the queue, the quarantine and the users are marked, and what is done is about all of them; those it does not fit
+/// are left out, and what was done is marked no longer.
+#[test]
+fn marked_rows() {
+    let mut console = queue("*");
+    assert!(console.shows("8 marked"), "{}", console.screen());
+    console.press("r");
+    assert!(console.shows("are left out"), "{}", console.screen());
+    let Some(Dialog::Confirm(confirm)) = &console.state.dialog else { panic!("{}", console.screen()) };
+    let (fit, all) = (usize::try_from(confirm.count()).unwrap(), confirm.subjects.len());
+    assert!(fit > 1 && fit < all, "{fit} of {all}");
+    console.press("y").wait(400);
+    assert_eq!(sent(&console).len(), fit);
+    assert_eq!(console.state.queue.marks.objects.len(), all - fit);
+    console.press("<Esc>");
+    assert!(console.state.queue.marks.is_empty(), "{}", console.screen());
+    console.press("v");
+    assert!(message(&console).contains("mark one with Space first"), "{}", message(&console));
+
+    let mut console = self::console();
+    console.press("4").wait(400).press("<Space>jjv");
+    assert!(console.shows("3 marked"), "{}", console.screen());
+    console.press("X").press("not ours<Enter>").wait(400).press("3<Enter>").wait(400);
+    let deeds = sent(&console);
+    assert_eq!(deeds.len(), 3, "{}", console.screen());
+    assert!(deeds.iter().all(|(_, deed, ..)| *deed == Deed::Block { reason: "not ours".into() }), "{deeds:?}");
+
+    let mut console = self::console();
+    console.press("5").wait(400).press("j<Space>j<Space>L").press("y").wait(400);
+    assert!(sent(&console).iter().all(|(_, deed, ..)| *deed == Deed::Lock(true)), "{:?}", sent(&console));
+    assert_eq!(sent(&console).len(), 2, "{}", console.screen());
+    console.press("<Space>x");
+    assert!(console.shows("export csv marked users"), "{}", console.screen());
+    console.press("<Enter>");
+    let job = console.others.iter().rev().find_map(|action| match action {
+        Action::Job { job, .. } => Some((**job).clone()),
+        _ => None,
+    });
+    assert!(matches!(job, Some(Job::Export { rows: Rows::Marked(_, keys), .. }) if keys.len() == 1));
+}
