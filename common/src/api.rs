@@ -103,6 +103,10 @@ pub struct Me {
     /// The API token, where it is one.
     #[serde(default)]
     pub api_token: Option<MyApiToken>,
+    /// The aliases that only those with `alias.protected` may set, move and clear, of whatever model.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub protected_aliases: Vec<Alias>,
 }
 
 /// Body of `POST /me/password`.

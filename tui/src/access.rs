@@ -8,7 +8,7 @@ use common::name::ModelName;
 use common::role::{Permission, Role};
 
 use crate::keymap::{Binding, Command};
-use crate::state::deeds::{Change, Object, can_be_discarded, can_be_retried};
+use crate::state::deeds::{Change, Deed, Object, can_be_discarded, can_be_retried};
 use crate::state::{Screen, State, Who};
 
 /// Whether something can be done.
@@ -65,6 +65,11 @@ pub fn refusal_on(who: Option<&Who>, permission: Option<Permission>, name: &str)
 /// Why this user may not make a change to the thing it is about.
 pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
     match &change.object {
+        Object::Model { name, .. } if is_protected(who, change) => {
+            let why = refusal_on(who, Some(Permission::ProtectedAlias), name);
+            why.map(|why| format!("it is a protected alias: {why}"))
+                .or_else(|| refusal_on(who, Some(change.permission()), name))
+        }
         Object::Model { name, .. } | Object::Version { name, .. } => refusal_on(who, Some(change.permission()), name),
         Object::User(_)
         | Object::Token { .. }
@@ -73,6 +78,14 @@ pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
         | Object::Webhook(_)
         | Object::Quota { .. }
         | Object::Rule(_) => refusal(who, Some(change.permission())),
+    }
+}
+
+/// Whether it moves an alias that takes a permission of its own.
+fn is_protected(who: Option<&Who>, change: &Change) -> bool {
+    match &change.deed {
+        Deed::Alias { alias, .. } => who.is_some_and(|who| who.protected_aliases.contains(alias)),
+        _ => false,
     }
 }
 
@@ -267,6 +280,7 @@ mod tests {
             permissions,
             grants: Vec::new(),
             api_token: None,
+            protected_aliases: vec!["prod".parse().unwrap()],
         });
         state
     }
@@ -288,6 +302,23 @@ mod tests {
         let change = |name: &str| Change::new(version(name), Deed::Rescan);
         assert!(refusal_of(viewer.who.as_ref(), &change("team/m")).is_none());
         assert!(refusal_of(viewer.who.as_ref(), &change("m")).is_some());
+    }
+
+    /// A protected alias takes a permission of its own, there already or not.
+    #[test]
+    fn protected_aliases() {
+        let point = |alias: &str| {
+            let object = Object::Model { id: String::new(), name: "team/m".into() };
+            Change::new(object, Deed::Alias { alias: alias.parse().unwrap(), to: Some(Version::FIRST) })
+        };
+        let contributor = state(Role::Contributor);
+        let why = refusal_of(contributor.who.as_ref(), &point("prod")).unwrap();
+        assert_eq!(why, "it is a protected alias: needs alias.protected (admin); you are contributor");
+        assert_eq!(refusal_of(contributor.who.as_ref(), &point("stage")), None);
+        assert_eq!(refusal_of(state(Role::Admin).who.as_ref(), &point("prod")), None);
+        let mut granted = state(Role::Viewer);
+        granted.who.as_mut().unwrap().grants = vec!["team/*:admin".parse().unwrap()];
+        assert_eq!(refusal_of(granted.who.as_ref(), &point("prod")), None);
     }
 
     /// The three answers: may, may not with the role that could, not now with the reason.

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::certificate::Certificate;
 use common::grant::Grant;
+use common::name::Alias;
 use common::role::{Permission, Role};
 use jiff::tz::TimeZone;
 
@@ -239,6 +240,8 @@ pub struct Who {
     pub api_token: Option<String>,
     /// What they may do with models by their names.
     pub grants: Vec<Grant>,
+    /// The aliases that take a permission of their own.
+    pub protected_aliases: Vec<Alias>,
 }
 
 /// How much a message matters.

@@ -193,6 +193,7 @@ impl Registry {
             token_expires_at: actor.token_expires_at_ms.map(clock::rfc3339),
             session_expires_at: actor.session_expires_at_ms.map(clock::rfc3339),
             api_token,
+            protected_aliases: self.inner.settings().protected_aliases.iter().cloned().collect(),
         }))
     }
 

@@ -694,16 +694,8 @@ impl Change {
                 let word =
                     |version: Option<Version>| version.map_or("none".to_owned(), |version| format!("v{version}"));
                 said.push(format!("{alias}: {} -> {}", word(held.map(|held| held.version)), word(*to)));
-                match held {
-                    Some(held) if held.protected => {
-                        said.push("It is protected: only admins may move it.".to_owned());
-                    }
-                    Some(_) => {}
-                    // The daemon says of an alias whether it is protected once it is there, and not before.
-                    None => said.push(
-                        "If this name is a protected one (MREG_PROTECTED_ALIASES), only admins may set and move it."
-                            .to_owned(),
-                    ),
+                if held.is_some_and(|held| held.protected) {
+                    said.push("It is protected: only admins may move it.".to_owned());
                 }
                 said.push(if held.is_some() {
                     "Whoever asks for the alias gets the other version at once. It can be moved back.".to_owned()

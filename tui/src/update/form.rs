@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use common::api::ModelRow;
 use common::grant::{GRANTS_MAX, Grant};
 use common::name::{Alias, UserName, Version};
-use common::role::Role;
+use common::role::{Permission, Role};
 
 use super::{ask, cancel, confirm, course, say, sentence};
+use crate::access::{refusal, refusal_of};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::acts::grants_of;
 use crate::edit::Line;
@@ -140,11 +141,16 @@ fn tell_alias(state: &mut State) {
         None if alias.is_empty() => "Which alias?".to_owned(),
         None => format!("There is no alias {alias} yet."),
     });
+    let is_protected = state.who.as_ref().is_some_and(|who| {
+        let is_it = who.protected_aliases.iter().any(|protected| protected.as_str() == alias);
+        is_it && refusal(Some(who), Some(Permission::ProtectedAlias)).is_some()
+    });
+    let barred = is_protected.then(|| format!("{alias} is protected: only admins may set and move it."));
     let how = "Up and Down at the version: where it pointed before (an entry of the log).".to_owned();
     let empty = "Without a version it is cleared.".to_owned();
     if let Some(Dialog::Form(form)) = &mut state.dialog {
         form.fields[1].choices.clear();
-        form.notes = now.into_iter().chain([how, empty]).collect();
+        form.notes = now.into_iter().chain(barred).chain([how, empty]).collect();
     }
 }
 
@@ -422,6 +428,7 @@ pub(super) fn paste(state: &mut State, text: &str) {
 }
 
 fn submit(state: &mut State, out: &mut Vec<Action>) {
+    let who = state.who.clone();
     let Some(form) = form(state) else { return };
     let texts: Vec<String> = form.fields.iter().map(|field| field.line.text().to_owned()).collect();
     let wrong = |form: &mut Form, at: usize, why: String| {
@@ -478,9 +485,13 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
                     }
                 }
             };
+            let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to });
+            if let Some(why) = refusal_of(who.as_ref(), &change) {
+                return wrong(form, 0, why);
+            }
             let waits = form.waits;
             cancel(state, waits, out);
-            ask_before(state, Change::new(Object::Model { id, name }, Deed::Alias { alias, to }), out);
+            ask_before(state, change, out);
         }
         Purpose::Role { name } => match texts[0].trim().parse::<Role>() {
             Ok(role) => ask_before(state, Change::new(Object::User(name), Deed::Role(role)), out),

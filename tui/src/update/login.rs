@@ -192,8 +192,15 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
         let permissions = session.role.permissions().to_vec();
-        let grants = Vec::new();
-        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None, grants });
+        state.who = Some(Who {
+            id: String::new(),
+            username,
+            role: session.role,
+            permissions,
+            api_token: None,
+            grants: Vec::new(),
+            protected_aliases: Vec::new(),
+        });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
@@ -239,11 +246,11 @@ pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
         };
         say(state, Level::Info, format!("here with the API token {label}, {ends}"), out);
     }
-    let Me { id, role, permissions, grants, .. } = me;
+    let Me { id, role, permissions, grants, protected_aliases, .. } = me;
     if state.who.as_ref().is_some_and(|who| !who.id.is_empty() && who.id != id) {
         forget_session(state);
     }
-    state.who = Some(Who { id, username, role, permissions, grants, api_token });
+    state.who = Some(Who { id, username, role, permissions, grants, api_token, protected_aliases });
     if was_checking {
         if is_session {
             let ends = me.token_expires_at.as_deref().and_then(seconds);

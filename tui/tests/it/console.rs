@@ -335,7 +335,7 @@ impl Registry {
             }
             Call::Me => Answer::Me(reply(made::<Me>(json!({
                 "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
-                "grants": self.grants,
+                "grants": self.grants, "protected_aliases": ["prod"],
                 "must_change_password": false, "token_expires_at": "2026-07-22T12:33:11.000Z",
                 "session_expires_at": "2026-07-23T00:03:11.000Z"
             })))),
