@@ -54,6 +54,9 @@ const DAEMON_COLUMNS_MIN: usize = 21;
 /// Rows that a message takes at most, its own among them.
 const MESSAGE_ROWS_MAX: usize = 3;
 
+/// Part of what a message offers to undo what it tells.
+const UNDO_OFFER: &str = " undo (";
+
 /// In place of rows that are not here yet.
 const GOES_ON: &str = "...";
 /// Shows in a column how far down a list one is.
@@ -388,7 +391,7 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
     let mut screens = names(if areas.class > Class::Normal { Form::Words } else { Form::Letters });
-    for form in [Form::Letters, Form::Numbers] {
+    for form in [Form::Letters, Form::Numbers, Form::Digits] {
         if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
             screens = names(form);
         }
@@ -402,7 +405,7 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
 }
 
 /// How the screens are written in the header: the less room, the shorter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     /// `2 Audit`.
     Words,
@@ -410,6 +413,8 @@ enum Form {
     Letters,
     /// The same, and those that may not be opened by their number alone: `(2)`.
     Numbers,
+    /// All but the current one by their number alone, with what wants attention: `3:4`.
+    Digits,
 }
 
 /// A screen's name in the header, with the number of things on it that want attention.
@@ -418,17 +423,20 @@ fn screen_name(state: &State, form: Form, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
-    let count = attention(state, screen).filter(|(count, _)| *count > 0).map(|(count, _)| count.to_string());
-    let colon = if wide || is_current { ":" } else { "" };
-    let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
+    let (count, trouble) = attention(state, screen).unwrap_or((0, false));
+    let colon = if wide || is_current || form == Form::Digits { ":" } else { "" };
+    let count = if count > 0 { format!("{colon}{count}") } else { String::new() };
+    // Not by its colour alone.
+    let count = if trouble { count + "!" } else { count };
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
     match (is_current, refused, wide) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
         (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
-        (false, true, false) if form == Form::Numbers => (format!("({number})"), Tone::Dim),
+        (false, true, false) if form >= Form::Numbers => (format!("({number})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
         (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
+        (false, false, false) if form == Form::Digits => (format!("{number}{count}"), attention_tone(state, screen)),
         (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
     }
 }
@@ -530,24 +538,29 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     let room = end.saturating_sub(2);
-    let filter = match state.screen {
+    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &shown_filter(state)), Tone::Plain);
+}
+
+/// The filter of the list on show, as it is shown.
+fn shown_filter(state: &State) -> String {
+    match state.screen {
         Screen::Models => crate::filter::shown(&state.models.filter),
         Screen::Audit => state.audit.shown_filter(),
         Screen::Queue => state.queue.filter.clone(),
         Screen::Quarantine => state.quarantine.filter.clone(),
         Screen::Users => state.users.filter.clone(),
         Screen::Health => state.health.filter.clone(),
-    };
-    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &filter), Tone::Plain);
+    }
 }
 
 /// As many of the items of a line as there is room for, each whole; they are parted by two blanks or more. The first one stays,
-/// and so does the filter, without which the list would be taken for another: they are cut where they have no room.
-fn whole_items(line: &str, room: usize, filter: &str) -> String {
+/// and so does what is kept, such as the filter, without which the list would be taken for another: they are cut where they have
+/// no room.
+fn whole_items(line: &str, room: usize, keep: &str) -> String {
     let mut kept = line;
     while width(&clean(kept)) > room {
         let Some(at) = kept.rfind("  ").filter(|at| !kept[..*at].trim_end().is_empty()) else { break };
-        if !filter.is_empty() && kept[at..].contains(filter) {
+        if !keep.is_empty() && kept[at..].contains(keep) {
             break;
         }
         kept = kept[..at].trim_end();
@@ -697,8 +710,9 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         };
         let room = area.width.saturating_sub(1);
         let text = format!("{sign}{}", note.text);
-        // Of what was done, its index and its request go where there is no room; what is wrong is said whole.
-        let text = if note.level == Level::Info { whole_items(&text, room.into(), "") } else { text };
+        // Of what was done, its index and its request go where there is no room, but not that it can be undone; what is wrong
+        // is said whole.
+        let text = if note.level == Level::Info { whole_items(&text, room.into(), UNDO_OFFER) } else { text };
         let mut lines = crate::clean::wrap(&clean(&text), room.into());
         let most = MESSAGE_ROWS_MAX.min(usize::from(area.y.saturating_sub(areas.body.y)) + 1);
         if lines.len() > most {
@@ -718,10 +732,14 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         // The header has the screen's name already.
         let left = left.strip_prefix(state.screen.title()).unwrap_or(&left).trim_start();
         let end = match right {
-            Some((text, tone)) if tone != Tone::Plain => pen.put_right(area.right(), area.y, 12, &text, tone),
+            Some((text, tone)) if tone != Tone::Plain => {
+                let half = area.width / 2;
+                pen.put_right(area.right(), area.y, half, &whole_items(&text, half.into(), ""), tone)
+            }
             Some(_) | None => area.right(),
         };
-        pen.put(area.x, area.y, end.saturating_sub(1), left, Tone::Dim);
+        let room = end.saturating_sub(1);
+        pen.put(area.x, area.y, room, &whole_items(left, room.into(), &shown_filter(state)), Tone::Dim);
     }
     None
 }
@@ -775,18 +793,14 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         return;
     }
     let area = areas.hints;
-    let mut x = area.x + u16::from(areas.class > Class::Narrow);
-    let mut hint = |text: &str, tone: Tone| {
-        x = pen.put(x, area.y, area.right().saturating_sub(x), text, tone);
-        x = x.saturating_add(2);
-    };
+    let start = area.x + u16::from(areas.class > Class::Narrow);
+    let mut texts: Vec<(String, Tone)> = Vec::new();
+    let mut hint = |text: &str, tone: Tone| texts.push((text.to_owned(), tone));
     if matches!(state.overlay, Some(Overlay::Daemons(_))) {
         for text in ["Enter speak to it", "L end this session", "Esc close"] {
             hint(text, Tone::Dim);
         }
-        return;
-    }
-    if state.login.is_some() {
+    } else if state.login.is_some() {
         for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
         }
@@ -891,6 +905,22 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint(&text, Tone::Dim);
         }
         hint(MORE, Tone::Dim);
+    }
+    // What a filter may be is a list: as much of it as there is room for.
+    if state.filter.is_none() {
+        whole_hints(&mut texts, area.right().saturating_sub(start).into());
+    }
+    let mut x = start;
+    for (text, tone) in texts {
+        x = pen.put(x, area.y, area.right().saturating_sub(x), &text, tone).saturating_add(2);
+    }
+}
+
+/// As many hints as there is room for, each whole. The last one leads out, or to the rest: it stays.
+fn whole_hints(texts: &mut Vec<(String, Tone)>, room: usize) {
+    let taken = |texts: &[(String, Tone)]| texts.iter().map(|(text, _)| width(text) + 2).sum::<usize>();
+    while texts.len() > 1 && taken(texts) > room + 2 {
+        texts.remove(texts.len() - 2);
     }
 }
 

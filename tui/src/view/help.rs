@@ -143,9 +143,19 @@ pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {
             Level::Warning => Tone::Warn,
             Level::Error => Tone::Bad,
         };
-        text.fact(&state.times().time_of_day(note.at.wall_seconds), &clean(&note.text), tone);
+        let said = format!("{}{}", word(note.level), clean(&note.text));
+        text.fact(&state.times().time_of_day(note.at.wall_seconds), &said, tone);
     }
     text.lines()
+}
+
+/// How much a message matters, in a word.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Info => "",
+        Level::Warning => "WARN ",
+        Level::Error => "ERROR ",
+    }
 }
 
 /// Those that are shown, as plain text.
@@ -153,12 +163,8 @@ pub(super) fn notes_text(state: &State) -> String {
     let shown = state.notes.iter().rev().filter(|note| is_wanted(state, &note.text));
     shown
         .map(|note| {
-            let level = match note.level {
-                Level::Info => "",
-                Level::Warning => "WARN ",
-                Level::Error => "ERROR ",
-            };
-            format!("{} {level}{}\n", crate::time::rfc3339(note.at.wall_seconds), clean(&note.text))
+            let at = crate::time::rfc3339(note.at.wall_seconds);
+            format!("{at} {}{}\n", word(note.level), clean(&note.text))
         })
         .collect()
 }

@@ -27,6 +27,8 @@ use tui::state::{Settings, State};
 use tui::update::{start, update};
 use tui::view::draw;
 
+use crate::made_log::MadeLog;
+
 /// 2026-07-22T12:03:11Z.
 pub(crate) const NOW: i64 = 1_784_721_791;
 
@@ -37,9 +39,17 @@ pub(crate) struct Registry {
     pub(crate) models: u64,
     pub(crate) entries: u64,
     pub(crate) must_change_password: bool,
-    /// Answers every request with this instead.
+    /// A second factor is demanded of everybody.
+    pub(crate) must_enrol_totp: bool,
+    /// Answers requests with this instead.
     pub(crate) failure: Option<ClientError>,
+    /// Which of them.
+    pub(crate) fails: fn(&Call) -> bool,
     pub(crate) hostile: bool,
+    /// The log can be read and followed below `/log`.
+    pub(crate) has_log: bool,
+    /// No filter finds anything.
+    pub(crate) finds_nothing: bool,
     /// Nothing lies in the drop folder, and nothing is held.
     pub(crate) quiet: bool,
     /// The drop folder is paused, and several checks fail.
@@ -75,8 +85,12 @@ impl Default for Registry {
             models: 1_000,
             entries: 10_000,
             must_change_password: false,
+            must_enrol_totp: false,
             failure: None,
+            fails: |_| true,
             hostile: false,
+            has_log: false,
+            finds_nothing: false,
             quiet: false,
             troubled: false,
             audited: false,
@@ -215,15 +229,21 @@ impl Console {
                 Action::Cancel(id) => self.held.retain(|(held, _)| *held != id),
                 Action::TimerSet { id, after_ms } => drop(self.timers.insert(id, self.ms + after_ms)),
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
+                Action::TailOpen { epoch, after: Some(after) } if self.registry.has_log && !self.hold => {
+                    for event in MadeLog::of(&self.registry).stream(after) {
+                        self.feed(EventKind::Tail { epoch, event });
+                    }
+                }
                 other => self.others.push(other),
             }
         }
     }
 
-    fn answer(&mut self, id: RequestId, call: Call) {
+    /// Answers a request.
+    pub(crate) fn answer(&mut self, id: RequestId, call: Call) {
         let result = match &self.registry.failure {
-            Some(error) => Err(error.clone()),
-            None => match &call {
+            Some(error) if (self.registry.fails)(&call) => Err(error.clone()),
+            Some(_) | None => match &call {
                 Call::Change { .. } => match self.registry.changes.pop_front() {
                     Some(error) => Err(error),
                     None => Ok(self.registry.answer(call)),
@@ -320,7 +340,7 @@ impl Registry {
                 username: "alice".parse().unwrap(),
                 role: self.role,
                 must_change_password: self.must_change_password,
-                must_enrol_totp: false,
+                must_enrol_totp: self.must_enrol_totp,
             })),
             Call::ChangePassword { .. } => Answer::PasswordChanged,
             Call::EnrolTotp { .. } => Answer::TotpSecret(
@@ -379,6 +399,7 @@ impl Registry {
             }
             Call::Review { .. } => Answer::Review(reply(Box::new(self.review()))),
             Call::Excerpt { place, .. } => Answer::Excerpt(Reply { log_index: Some(9_100), ..reply(Box::new(self.excerpt(&place))) }),
+            Call::Log(call) if self.has_log => Answer::Log(MadeLog::of(self).answer(call)),
             Call::Log(call) => panic!("the log is not followed here: {call:?}"),
             Call::Position(time) => {
                 // One entry a second from noon on, as far as times are told apart here.
@@ -435,7 +456,11 @@ impl Registry {
     }
 
     fn models(&self, query: &ModelQuery) -> Page<ModelRow> {
-        let found = if query.q.is_empty() { self.models } else { self.models / 10 };
+        let found = match query.q.is_empty() {
+            true => self.models,
+            false if self.finds_nothing => 0,
+            false => self.models / 10,
+        };
         let asked = places(query.cursor.as_deref(), query.before.as_deref(), query.limit, found);
         let down = query.sort.starts_with('-');
         let items = asked.clone().map(|place| self.row(if down { found - 1 - place } else { place })).collect();
@@ -448,7 +473,7 @@ impl Registry {
                 let number = id[6..].parse().unwrap();
                 let mut value = serde_json::to_value(self.row(number)).unwrap();
                 value["restorable_until"] = Value::Null;
-                value["newest_versions"] = json!([]);
+                value["newest_versions"] = self.newest();
                 value["selected"] = Value::Null;
                 if self.deleted.contains(id) {
                     value["state"] = json!("deleted");
@@ -477,7 +502,7 @@ impl Registry {
     }
 
     fn token(&self) -> ApiToken {
-        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        let evil = self.evil();
         made(json!({
             "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": "bob", "state": "live",
             "permissions": ["model.read"], "names": ["team-nlp/*"], "created_at": "2026-07-01T08:00:00.000Z",
@@ -508,25 +533,37 @@ impl Registry {
     fn model(&self) -> ModelInfo {
         let mut value = serde_json::to_value(self.row(0)).unwrap();
         value["restorable_until"] = Value::Null;
-        value["newest_versions"] = json!([]);
+        value["newest_versions"] = self.newest();
         value["selected"] = Value::Null;
         made(value)
     }
 
+    /// The versions that come with a model.
+    fn newest(&self) -> Value {
+        json!([52, 51, 50, 49, 48].map(|number| self.version(number)))
+    }
+
+    /// What somebody who is not trusted writes before what they write.
+    fn evil(&self) -> &'static str {
+        if self.hostile { "\u{202e}evil\u{1b}]0;owned\u{7}\n日本語 " } else { "" }
+    }
+
     fn version(&self, number: u64) -> VersionInfo {
+        let evil = self.evil();
         let findings = if number.is_multiple_of(2) {
-            json!([{"rule": "pickle.present", "level": "suspicious", "where": "model.pkl@0", "detail": "a pickle can run code when it is loaded"}])
+            json!([{"rule": "pickle.present", "level": "suspicious", "where": format!("{evil}model.pkl@0"),
+                "detail": format!("{evil}a pickle can run code when it is loaded")}])
         } else {
             json!([])
         };
         made(json!({
             "id": ulid(0), "name": "team-nlp/summariser-0", "version": number,
             "state": if number == 50 { "quarantined" } else { "available" },
-            "state_reason": if number == 50 { json!("looks wrong") } else { Value::Null },
-            "description": "nightly", "artifacts": [
+            "state_reason": if number == 50 { json!(format!("{evil}looks wrong")) } else { Value::Null },
+            "description": format!("{evil}nightly"), "artifacts": [
                 {"path": "weights/model.safetensors", "size": 24_110_700, "digest": digest(), "format": "safetensors"},
                 {"path": "config.json", "size": 1204, "digest": if number == 52 { digest().replace('9', "8") } else { digest() }, "format": "json"}],
-            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
+            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": format!("{evil}apache-2.0"), "origin": "claimed"}},
             "findings": findings, "source": "api", "aliases": if number == 52 { json!(["prod"]) } else { json!([]) },
             "created_at": "2026-07-20T08:00:00.000Z", "created_by": "svc-ci", "log_index": 9000 + number
         }))
@@ -541,8 +578,8 @@ impl Registry {
         json!({
             "paused": self.troubled, "paused_by": self.troubled.then_some("bob"),
             "paused_at": self.troubled.then_some("2026-07-22T11:58:11.000Z"),
-            "pause_reason": self.troubled.then_some("the disk is being moved"), "problem": null, "events": true,
-            "poll_seconds": 30, "settle_seconds": 10, "states": states, "active": 2, "done_last_hour": 118,
+            "pause_reason": self.troubled.then(|| format!("{}the disk is being moved", self.evil())), "problem": null, "events": true,
+            "poll_seconds": 30, "settle_seconds": 10, "states": states, "active": 2, "done_last_hour": if self.quiet { 0 } else { 118 },
             "done_total": 4012, "rejected_total": 17, "bytes_total": 9_000_000_000_000u64,
             "oldest_seen_at": if self.quiet { Value::Null } else { json!("2026-07-22T12:02:58.000Z") },
             "walked_at": "2026-07-22T12:03:01.000Z", "overflows": 0
@@ -659,12 +696,13 @@ impl Registry {
         value["live_sessions"] = json!([
             {"since": "2026-07-22T11:58:00.000Z", "expires_at": "2026-07-22T23:58:00.000Z"},
             {"since": "2026-07-21T08:00:00.000Z", "expires_at": "2026-07-22T20:00:00.000Z"}]);
-        value["role_given"] = json!({"by": "alice", "at": "2026-01-10T08:00:00.000Z", "log_index": 8_812_004});
+        value["role_given"] =
+            json!({"by": format!("{}alice", self.evil()), "at": "2026-01-10T08:00:00.000Z", "log_index": 8_812_004});
         made(value)
     }
 
     fn review(&self) -> ReviewInfo {
-        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        let evil = self.evil();
         made(json!({
             "notes": [
                 {"text": format!("{evil}asked dave, waiting"), "by": "carol", "at": "2026-07-22T12:00:31.000Z", "log_index": 9_050},
@@ -698,10 +736,10 @@ impl Registry {
         let name = if self.hostile { "m\u{9b}31mal\u{202e}" } else { actors[place] };
         let action = actions[place];
         let entry = json!({
-                "v": 1, "seq": index, "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
+                "v": 1, "seq": index, "salt": "07".repeat(32), "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
                 "node": "4c1f", "action": action, "outcome": if place == 4 { "denied" } else { "ok" },
                 "actor": {"id": format!("usr_{place}"), "name": name, "kind": "user", "role": "viewer", "cred": "t-7c1e"},
-                "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": 52}) },
+                "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": "52"}) },
                 "req": {"id": "01J3Z8", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31", "ua": "curl/8.1"},
                 "data": {"versions": 7}
         });
@@ -711,11 +749,16 @@ impl Registry {
         AuditRow { index, entry, leaf_hash }
     }
 
+    /// An entry as it is logged.
+    pub(crate) fn leaf(&self, index: u64) -> Vec<u8> {
+        canonical_json(&self.entry(index).entry).unwrap()
+    }
+
     fn status(&self) -> Status {
         let held = self.held(false);
         let quarantine =
             json!({"waiting": held.len(), "blocked": 1, "oldest_held_at": held.first().map(|item| &item.held_at)});
-        let witness = |name: &str, error: Option<&str>| json!({"name": name, "size": 9_990, "cosigned_at": "2026-07-22T12:03:01.000Z", "error": error});
+        let witness = |name: &str, error: Option<&str>| json!({"name": format!("{}{name}", self.evil()), "size": 9_990, "cosigned_at": "2026-07-22T12:03:01.000Z", "error": error});
         let witnesses = json!({
             "witnessed_size": 9_990, "witnessed_at": "2026-07-22T12:02:59.000Z", "witnessed_age_seconds": 12, "contradictions": [],
             "unmet": self.troubled.then_some("2 of 2 are needed, w2 has not signed"), "failures": 3,
@@ -737,7 +780,7 @@ impl Registry {
                 {"at": "2026-07-22T12:01:21.000Z", "level": "warn", "text": "the blob store timed out after 30 s (lang-id-3.onnx)"},
                 {"at": "2026-07-22T12:02:00.000Z", "level": "error", "text": if self.hostile { "\u{1b}[2J\u{202e}x" } else { "witness w2 did not answer" }}],
             "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
-            "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
+            "uptime_seconds": 1_051_391, "scan_policy": format!("{}default", self.evil()), "open_uploads": 2,
             "store": {"backend": "sled", "state": "ok", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
             "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},
