@@ -51,6 +51,8 @@ const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened: an address with its port.
 const DAEMON_COLUMNS_MIN: usize = 21;
 
+/// Columns that what is typed has beside its question, at least.
+const PROMPT_COLUMNS_MIN: u16 = 16;
 /// Rows that a message takes at most, its own among them.
 const MESSAGE_ROWS_MAX: usize = 3;
 
@@ -133,17 +135,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        let title = match state.overlay {
-            Some(Overlay::Help(_)) => "Keys",
-            Some(Overlay::Verification(_)) => "Verification of the audit log",
-            Some(Overlay::Alarm(_)) => "Audit",
-            Some(Overlay::Messages(_) | Overlay::Daemons(_) | Overlay::Jobs(_)) | None => "Messages",
-        };
-        let end = pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
-        if !state.overlay_filter.is_empty() {
-            let room = areas.status.right().saturating_sub(end + 3);
-            pen.put(end + 3, areas.status.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
-        }
+        overlay_title(state, areas.status.x + 1, areas.status, pen);
         pen.lines(areas.body, &overlay_lines(state), scroll);
     }
     if let Some(Overlay::Daemons(selected)) = state.overlay {
@@ -152,7 +144,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     if let Some(Overlay::Jobs(selected)) = state.overlay {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Jobs", Tone::Bold);
+        overlay_title(state, areas.status.x + 1, areas.status, pen);
         pen.lines(areas.body, &jobs::lines(state, areas.body.width, selected), 0);
     }
     let typed = message(state, areas, pen);
@@ -518,6 +510,24 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
     x
 }
 
+/// What lies over the screen, and its filter.
+fn overlay_title(state: &State, x: u16, line: Rect, pen: &mut Pen<'_>) {
+    let title = match state.overlay {
+        Some(Overlay::Help(_)) => "Keys",
+        Some(Overlay::Verification(_)) => "Verification of the audit log",
+        Some(Overlay::Alarm(_)) => "Audit",
+        Some(Overlay::Messages(_)) => "Messages",
+        Some(Overlay::Daemons(_)) => "Daemons",
+        Some(Overlay::Jobs(_)) => "Jobs",
+        None => "",
+    };
+    let end = pen.put(x, line.y, line.right().saturating_sub(x), title, Tone::Bold);
+    if !state.overlay_filter.is_empty() {
+        let room = line.right().saturating_sub(end + 3);
+        pen.put(end + 3, line.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
+    }
+}
+
 /// The state of the screen on the left, of its newest page on the right.
 fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let (left, right) = status_texts(state);
@@ -688,7 +698,20 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Version => "go to version (7, or an alias): ",
             PromptKind::Trust => "the key, or its id, as you got it by another way: ",
         };
-        let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
+        let wide = u16::try_from(width(question)).unwrap_or(u16::MAX);
+        let x = if area.width.saturating_sub(wide) < PROMPT_COLUMNS_MIN {
+            // What is typed has the line; the question stands above it.
+            let lines = crate::clean::wrap(question.trim_end(), usize::from(area.width.saturating_sub(2)));
+            let rows = u16::try_from(lines.len()).unwrap_or(0).min(areas.body.height);
+            let above = Rect { y: area.y - rows, height: rows, ..area };
+            pen.blank(above);
+            for (y, line) in (above.top()..above.bottom()).zip(&lines) {
+                pen.put(area.x + 1, y, area.width.saturating_sub(1), line, Tone::Bold);
+            }
+            area.x + 1
+        } else {
+            pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold)
+        };
         let room = area.right().saturating_sub(x + 1);
         let (text, column) = text_window(prompt.line.text(), prompt.line.before_cursor(), room);
         pen.put(x, area.y, room, &text, Tone::Plain);
@@ -727,6 +750,8 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         for (y, line) in (over.top()..over.bottom()).zip(&lines) {
             pen.put(area.x + 1, y, room, line, tone);
         }
+    } else if areas.class == Class::Narrow && state.overlay.is_some() {
+        overlay_title(state, area.x, area, pen);
     } else if areas.class == Class::Narrow && state.who.is_some() {
         let (left, right) = status_texts(state);
         // The header has the screen's name already.
@@ -797,9 +822,13 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let mut texts: Vec<(String, Tone)> = Vec::new();
     let mut hint = |text: &str, tone: Tone| texts.push((text.to_owned(), tone));
     if matches!(state.overlay, Some(Overlay::Daemons(_))) {
-        for text in ["Enter speak to it", "L end this session", "Esc close"] {
-            hint(text, Tone::Dim);
+        if !state.settings.profiles.is_empty() {
+            hint("Enter speak to it", Tone::Dim);
         }
+        if state.who.is_some() {
+            hint("L end this session", Tone::Dim);
+        }
+        hint("Esc close", Tone::Dim);
     } else if state.login.is_some() {
         for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
             hint(text, Tone::Dim);
@@ -824,6 +853,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     } else if let Some(dialog) = &state.dialog {
         let texts: &[&str] = match dialog {
+            Dialog::Confirm(confirm) if confirm.does_nothing() => &["Esc leave"],
             Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Tab next", "Esc leave"],
             Dialog::Confirm(confirm)
                 if confirm.reason.is_some() && confirm.tier == crate::state::deeds::Tier::Named =>
@@ -843,18 +873,26 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             },
             Dialog::Secret(_) if !state.settings.can_copy => &["Esc close"],
             Dialog::Secret(_) => &["y copy once", "Esc close"],
-            Dialog::Tokens(_) if refusal_to_make(state).is_some() => {
-                &["r rotate", "D revoke", "E end all", "Esc close"]
+            Dialog::Tokens(tokens) => {
+                let has_some = tokens.rows.as_ref().is_some_and(|rows| !rows.is_empty());
+                match (refusal_to_make(state).is_some(), has_some) {
+                    (true, true) => &["r rotate", "D revoke", "E end all", "Esc close"],
+                    (true, false) => &["E end all", "Esc close"],
+                    (false, true) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
+                    (false, false) => &["a make one", "E end all", "Esc close"],
+                }
             }
-            Dialog::Tokens(_) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
         };
         for text in texts {
             hint(text, Tone::Dim);
         }
     } else if matches!(state.overlay, Some(Overlay::Jobs(_))) {
-        for text in ["p pause", "r retry failed", "C cancel what is not sent", "Esc close"] {
-            hint(text, Tone::Dim);
+        if !(state.changes.runs.is_empty() && state.changes.jobs.is_empty()) {
+            for text in ["p pause", "r retry failed", "C cancel what is not sent"] {
+                hint(text, Tone::Dim);
+            }
         }
+        hint("Esc close", Tone::Dim);
     } else if state.filter.is_some() {
         let what = match state.screen {
             _ if state.overlay.is_some() => "part of a line".to_owned(),
@@ -880,7 +918,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         if matches!(overlay, Overlay::Alarm(_) | Overlay::Verification(_)) && state.log.trust.alarm().is_some() {
             hint("A acknowledge", Tone::Dim);
-        } else if matches!(overlay, Overlay::Verification(_)) {
+        } else if matches!(overlay, Overlay::Verification(_)) && !state.log.trust.is_confirmed() {
             hint("T trust the key", Tone::Dim);
         }
         if matches!(overlay, Overlay::Verification(_)) {
@@ -900,6 +938,10 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
+    } else if state.who.is_none() {
+        for text in ["C-r try again", "@ other daemon", "! messages", "q quit"] {
+            hint(text, Tone::Dim);
+        }
     } else {
         for (_, text) in fitting(state, areas) {
             hint(&text, Tone::Dim);
@@ -962,6 +1004,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
 /// The command whose hint is in a column of the hint line, as `hints` writes it.
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
+        || state.who.is_none()
         || state.new_password.is_some()
         || state.enrol.is_some()
         || state.dialog.is_some()

@@ -106,6 +106,11 @@ impl Confirm {
             .all(|subject| subject.base.is_some() || subject.trouble.is_some() || !subject.change.has_base())
     }
 
+    /// Whether none of it can be done.
+    pub fn does_nothing(&self) -> bool {
+        self.count() == 0
+    }
+
     /// How many things would be changed.
     pub fn count(&self) -> usize {
         self.subjects.iter().filter(|subject| subject.trouble.is_none()).count()

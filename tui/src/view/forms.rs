@@ -3,6 +3,7 @@
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
+use crate::clean::{clean, first_lines, wrap};
 use crate::edit::Line;
 use crate::layout::Areas;
 use crate::secret::Secret;
@@ -16,6 +17,8 @@ use crate::view::pen::{Pen, Tone};
 const DOTS_MAX: usize = 8;
 /// Rows that the dialog needs without what it says of TLS.
 const FORM_ROWS: u16 = 8;
+/// Rows below what the form for a second factor says: a blank one, what is typed, what was wrong with it.
+const ENROL_ROWS: u16 = 3;
 /// Columns of the labels.
 const LABEL_COLUMNS: u16 = 10;
 
@@ -37,8 +40,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         lines.truncate(room);
         let more = u16::try_from(lines.len()).unwrap_or(0);
         let columns = usize::from(62_u16.min(whole.width).saturating_sub(4));
-        let why =
-            form.reason.as_ref().map_or(0, |reason| crate::clean::wrap(&crate::clean::clean(reason), columns).len());
+        let why = form.reason.as_ref().map_or(0, |reason| wrap(&clean(reason), columns).len());
         let why = u16::try_from(why.saturating_sub(1)).unwrap_or(0);
         let inside = pen.frame(centred(whole, 62, 10 + more + why + u16::from(form.code.is_some())), "log in");
         let mut at = inside.y;
@@ -65,7 +67,7 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
                 None if inside.width >= 50 => " (runtime folder, 0600)".to_owned(),
                 None => String::new(),
             };
-            let words = crate::clean::clean(&format!("{mark} remember until logout{how}"));
+            let words = clean(&format!("{mark} remember until logout{how}"));
             let tone = if form.at_box { Tone::Bold } else { Tone::Plain };
             pen.put(inside.x + 1, at + 3, inside.width.saturating_sub(2), &words, tone);
             at += 2;
@@ -83,8 +85,13 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
     let inside = pen.frame(centred(whole, 64, 11), "change the password");
     let mut at = inside.y;
     let rule = "12 to 1024 octets, not a common one, not the user name";
-    pen.put(inside.x + 1, at, inside.width.saturating_sub(2), rule, Tone::Dim);
-    at += u16::from(inside.height > 6) + 1;
+    let mut rule = wrap(rule, usize::from(inside.width.saturating_sub(2)));
+    first_lines(&mut rule, if inside.height > 6 { 2 } else { 1 }, usize::from(inside.width.saturating_sub(2)));
+    for line in &rule {
+        pen.put(inside.x + 1, at, inside.width.saturating_sub(2), line, Tone::Dim);
+        at += 1;
+    }
+    at += u16::from(inside.height > 6 && rule.len() == 1);
     let places = [
         field(pen, inside, at, "Old", &form.old),
         field(pen, inside, at + 1, "New", &form.new[0]),
@@ -97,44 +104,55 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
 /// The form for a second factor; where its cursor is.
 fn enrol(form: &Enrol, whole: Rect, pen: &mut Pen<'_>) -> Option<Position> {
     let inside = pen.frame(centred(whole, 64, 15), "set up a second factor");
-    let (x, width) = (inside.x + 1, inside.width.saturating_sub(2));
-    let mut at = inside.y;
-    let mut say = |pen: &mut Pen<'_>, text: &str, tone: Tone| {
-        for line in crate::clean::wrap(&crate::clean::clean(text), usize::from(width)) {
-            if at < inside.bottom() {
-                pen.put(x, at, width, &line, tone);
-            }
-            at += 1;
-        }
+    let (x, columns) = (inside.x + 1, inside.width.saturating_sub(2));
+    let said = |text: &str, tone: Tone| -> Vec<(String, Tone)> {
+        wrap(&clean(text), usize::from(columns)).into_iter().map(|line| (line, tone)).collect()
     };
-    match &form.stage {
+    let mut lines = match &form.stage {
         EnrolStage::Password => {
+            let mut lines = Vec::new();
             if form.is_demanded {
-                say(pen, "this registry demands a second factor of you", Tone::Warn);
+                lines.extend(said("this registry demands a second factor of you", Tone::Warn));
             }
-            say(pen, "A code of an authenticator is asked for at each sign-in then.", Tone::Dim);
+            lines.extend(said("A code of an authenticator is asked for at each sign-in then.", Tone::Dim));
+            lines
         }
         EnrolStage::Code { secret, uri } => {
-            say(pen, "Give this secret to your authenticator; it is shown this once:", Tone::Dim);
-            say(pen, &grouped_secret(secret.expose()), Tone::Bold);
-            say(pen, uri.expose(), Tone::Plain);
+            let mut lines = said("Give this secret to your authenticator; it is shown this once:", Tone::Dim);
+            lines.extend(said(&grouped_secret(secret.expose()), Tone::Bold));
+            let as_uri = said(uri.expose(), Tone::Plain);
+            // The same once more: where there is no room for all of it, the secret is enough.
+            if lines.len() + as_uri.len() <= usize::from(inside.height.saturating_sub(ENROL_ROWS)) {
+                lines.extend(as_uri);
+            }
+            lines
         }
         EnrolStage::Done(codes) => {
             let what = "It is on. Keep these recovery codes, they are shown this once; each is good for one sign-in \
                         without the authenticator:";
-            say(pen, what, Tone::Dim);
+            let mut lines = said(what, Tone::Dim);
             for pair in codes.chunks(2) {
                 let pair: Vec<&str> = pair.iter().map(Secret::expose).collect();
-                say(pen, &pair.join("    "), Tone::Bold);
+                lines.extend(said(&pair.join("    "), Tone::Bold));
             }
-            reason(pen, inside, at + 1, false, form.reason.as_deref());
-            return None;
+            lines
         }
+    };
+    let is_done = matches!(form.stage, EnrolStage::Done(_));
+    let below = if is_done { 1 } else { ENROL_ROWS };
+    lines.truncate(usize::from(inside.height.saturating_sub(below)));
+    let mut at = inside.y;
+    for (line, tone) in &lines {
+        pen.put(x, at, columns, line, *tone);
+        at += 1;
     }
-    let at = (at + 1).min(inside.bottom().saturating_sub(2));
+    if is_done {
+        reason(pen, inside, at + 1, false, form.reason.as_deref());
+        return None;
+    }
     let label = if matches!(form.stage, EnrolStage::Password) { "Password" } else { "Code" };
-    let place = field(pen, inside, at, label, &form.line);
-    reason(pen, inside, at + 1, form.busy, form.reason.as_deref());
+    let place = field(pen, inside, at + 1, label, &form.line);
+    reason(pen, inside, at + 2, form.busy, form.reason.as_deref());
     (!form.busy).then_some(place)
 }
 
@@ -169,7 +187,7 @@ fn tls(state: &State, columns: usize) -> Vec<(String, Tone)> {
             }
         }
     };
-    crate::clean::wrap(&crate::clean::clean(&text), columns).into_iter().map(|line| (line, tone)).collect()
+    wrap(&clean(&text), columns).into_iter().map(|line| (line, tone)).collect()
 }
 
 fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> Position {
@@ -189,7 +207,7 @@ fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> P
 
 fn reason(pen: &mut Pen<'_>, inside: Rect, y: u16, busy: bool, reason: Option<&str>) {
     let (text, tone) = if busy { ("asking the daemon", Tone::Plain) } else { (reason.unwrap_or_default(), Tone::Bad) };
-    let lines = crate::clean::wrap(&crate::clean::clean(text), usize::from(inside.width.saturating_sub(2)));
+    let lines = wrap(&clean(text), usize::from(inside.width.saturating_sub(2)));
     for (y, line) in (y.min(inside.bottom().saturating_sub(1))..inside.bottom()).zip(lines) {
         pen.put(inside.x + 1, y, inside.width.saturating_sub(2), &line, tone);
     }

@@ -146,6 +146,10 @@ pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {
         let said = format!("{}{}", word(note.level), clean(&note.text));
         text.fact(&state.times().time_of_day(note.at.wall_seconds), &said, tone);
     }
+    if text.count() == 0 {
+        let why = if state.overlay_filter.is_empty() { "nothing yet" } else { "no message matches the filter" };
+        text.words(0, why, Tone::Plain);
+    }
     text.lines()
 }
 
