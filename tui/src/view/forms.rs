@@ -207,8 +207,11 @@ fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> P
 
 fn reason(pen: &mut Pen<'_>, inside: Rect, y: u16, busy: bool, reason: Option<&str>) {
     let (text, tone) = if busy { ("asking the daemon", Tone::Plain) } else { (reason.unwrap_or_default(), Tone::Bad) };
-    let lines = wrap(&clean(text), usize::from(inside.width.saturating_sub(2)));
-    for (y, line) in (y.min(inside.bottom().saturating_sub(1))..inside.bottom()).zip(lines) {
-        pen.put(inside.x + 1, y, inside.width.saturating_sub(2), &line, tone);
+    let columns = inside.width.saturating_sub(2);
+    let mut lines = wrap(&clean(text), columns.into());
+    let y = y.min(inside.bottom().saturating_sub(1));
+    first_lines(&mut lines, inside.bottom().saturating_sub(y).into(), columns.into());
+    for (y, line) in (y..inside.bottom()).zip(lines) {
+        pen.put(inside.x + 1, y, columns, &line, tone);
     }
 }

@@ -1,6 +1,7 @@
 //! A console and a daemon in one process: keys as text go in, requests are answered from a made-up registry, time moves
 //! only when it is told to.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use common::api::{
@@ -511,7 +512,16 @@ impl Registry {
         }))
     }
 
+    /// A row: made once, for lists have many.
     fn row(&self, number: u64) -> ModelRow {
+        thread_local! {
+            static ROWS: RefCell<BTreeMap<(u64, bool, u64), ModelRow>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        let key = (number, self.hostile, self.prod);
+        ROWS.with_borrow_mut(|rows| rows.entry(key).or_insert_with(|| self.new_row(number)).clone())
+    }
+
+    fn new_row(&self, number: u64) -> ModelRow {
         let kinds = ["summariser", "intent-router", "ner-multi", "toxicity", "asr-small", "translate-de-en"];
         let kind = kinds[usize::try_from(number % 6).unwrap()];
         let description = if self.hostile && number.is_multiple_of(2) {
@@ -724,9 +734,19 @@ impl Registry {
         let below = below.unwrap_or(self.entries).min(self.entries);
         let above = query.after.map_or(0, |after| after + 1);
         let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
-        let lines = (lowest..below).rev().map(|index| Line::try_from(self.entry(index)).unwrap());
+        let lines = (lowest..below).rev().map(|index| self.line(index));
         let items = lines.filter(|line| query.actor.is_empty() || line.actor() == query.actor).collect();
         Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()), prev_cursor: None }
+    }
+
+    /// An entry as a row of the list: made once, for there are many.
+    fn line(&self, index: u64) -> Line {
+        thread_local! {
+            static LINES: RefCell<BTreeMap<(u64, bool, bool), Line>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        let key = (index, self.hostile, self.tampered);
+        let new = || Line::try_from(self.entry(index)).unwrap();
+        LINES.with_borrow_mut(|lines| lines.entry(key).or_insert_with(new).clone())
     }
 
     fn entry(&self, index: u64) -> AuditRow {

@@ -16,4 +16,5 @@ mod pictures;
 mod scenes;
 mod screens;
 mod settings;
+mod styles;
 mod targets;

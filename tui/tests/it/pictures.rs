@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::console::{Console, Registry};
 use crate::scenes::{Scene, all};
+use crate::styles::{self, is_styled};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures")
@@ -22,7 +23,8 @@ fn name(scene: &Scene) -> String {
     format!("{}/{}.txt", scene.place, scene.state)
 }
 
-fn check(name: &str, drawn: &str) {
+/// Compares what was drawn with its file.
+pub(crate) fn check(name: &str, drawn: &str) {
     let path = folder().join(name);
     if draws_anew() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -70,8 +72,9 @@ fn scenes_4_of_4() {
 #[test]
 fn nothing_is_left_behind() {
     let scenes = all();
-    let drawn: BTreeSet<PathBuf> = scenes.iter().map(|scene| folder().join(name(scene))).collect();
+    let mut drawn: BTreeSet<PathBuf> = scenes.iter().map(|scene| folder().join(name(scene))).collect();
     assert_eq!(drawn.len(), scenes.len(), "two scenes have one name");
+    drawn.extend(scenes.iter().filter(|scene| is_styled(scene)).map(|scene| folder().join(styles::name(scene))));
     let entries = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     };

@@ -24,7 +24,7 @@ const WIDEST: &[(u16, u16)] = &[(120, 40), (100, 30), (80, 24), (40, 12)];
 const EDGES: &[(u16, u16)] = &[(100, 24), (99, 24), (60, 12), (59, 12), (20, 5), (19, 5), (20, 4), (9, 1), (1, 1)];
 
 /// Entries of the log.
-const ENTRIES: u64 = 10_000;
+const ENTRIES: u64 = 1_200;
 
 /// Until what is read when a selection rests has been read.
 const RESTS_MS: u64 = 400;
@@ -641,15 +641,15 @@ fn believed(confirmed: bool, alarm: Option<Alarm>) -> Trust {
 fn alarm() -> Alarm {
     Alarm {
         kind: BreachKind::Entry,
-        what: "entry 9990 is not the one the log committed to".into(),
+        what: "entry 1190 is not the one the log committed to".into(),
         facts: vec![
             ("Expected leaf".into(), "8d10f4c29be10277a9d4c02b6e1f5a3d0c9b8e7f6a5d4c3b2a190807060504f3".into()),
             ("Received leaf".into(), "41aa0e93d7c2b1a0998877665544332211ffeeddccbbaa00112233445566778e".into()),
         ],
-        index: Some(9_990),
+        index: Some(1_190),
         at: NOW - 30,
         evidence: Some("/home/alice/.local/state/mreg/evidence-127.0.0.1-8000-20260722T120241Z.json".into()),
-        last_good: Some((9_985, "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=".into())),
+        last_good: Some((1_185, "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=".into())),
         last_good_at: NOW - 60,
     }
 }
