@@ -85,6 +85,9 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
 fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     if areas.class == Class::Tiny {
         let size = format!("too small: {}x{}", state.size.width, state.size.height);
+        if areas.body.height == 0 {
+            return None;
+        }
         pen.put(areas.body.x, areas.body.y, areas.body.width, &size, Tone::Plain);
         return None;
     }

@@ -47,9 +47,9 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
     } else {
         text.extend(foot);
     }
-    let inside = pen.frame(centred(whole, columns, rows(text.len())), &title);
-    let wide = inside.width.saturating_sub(2);
     let gap = u16::from(!is_tight);
+    let inside = pen.frame(centred(whole, columns, rows(text.len()) + gap - 1), &title);
+    let wide = inside.width.saturating_sub(2);
     let shown = usize::from(inside.height.saturating_sub(asked + 1 + gap));
     if text.len() > shown && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
         text.pop();

@@ -26,6 +26,7 @@ const SIGNS: &[(&str, &str)] = &[
     ("...", "rows that are still asked for"),
     ("available!", "handed out in spite of what inspection found: released, or let through by its policy"),
     ("CHANGED", "others changed what is shown; C-r reads it again"),
+    ("Que4!", "in the header: four are under way there, and something is in trouble"),
     ("STALE", "the daemon did not answer: this is what was read last"),
 ];
 

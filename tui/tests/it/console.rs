@@ -16,7 +16,8 @@ use common::problem::ProblemType;
 use common::role::Role;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::layout::Position;
 use serde_json::{Value, json};
 use tui::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use tui::config::Credential;
@@ -126,6 +127,36 @@ pub(crate) struct Console {
     pub(crate) hold: bool,
     pub(crate) timers: BTreeMap<TimerId, u64>,
     pub(crate) others: Vec<Action>,
+    refreshing: Refreshing,
+}
+
+/// What is known of the session's token, for what must never happen: two refreshes at once, or one after a refused one.
+#[derive(Default)]
+struct Refreshing {
+    /// The request that is under way.
+    waits: Option<RequestId>,
+    /// It was refused, and nobody has signed in since.
+    is_refused: bool,
+}
+
+impl Refreshing {
+    /// A request is sent.
+    fn asked(&mut self, id: RequestId, call: &Call) {
+        if *call == Call::Refresh {
+            assert!(self.waits.replace(id).is_none(), "two refreshes at once");
+            assert!(!self.is_refused, "a refresh after a refused one, and nobody has signed in");
+        }
+    }
+
+    /// It is answered.
+    fn answered(&mut self, id: RequestId, call: &Call, result: &Result<Answer, ClientError>) {
+        if self.waits.take_if(|waits| *waits == id).is_some() {
+            self.is_refused = matches!(result, Err(error) if error.status().is_some_and(|status| status < 500));
+        }
+        if matches!(call, Call::Login { .. }) && result.is_ok() {
+            self.is_refused = false;
+        }
+    }
 }
 
 impl Console {
@@ -148,6 +179,7 @@ impl Console {
             hold: false,
             timers: BTreeMap::new(),
             others: Vec::new(),
+            refreshing: Refreshing::default(),
         }
     }
 
@@ -221,13 +253,17 @@ impl Console {
             match action {
                 Action::Request { id, call } => {
                     self.calls.push(call.clone());
+                    self.refreshing.asked(id, &call);
                     if self.hold {
                         self.held.push((id, call));
                     } else {
                         self.answer(id, call);
                     }
                 }
-                Action::Cancel(id) => self.held.retain(|(held, _)| *held != id),
+                Action::Cancel(id) => {
+                    self.refreshing.waits.take_if(|waits| *waits == id);
+                    self.held.retain(|(held, _)| *held != id);
+                }
                 Action::TimerSet { id, after_ms } => drop(self.timers.insert(id, self.ms + after_ms)),
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
                 Action::TailOpen { epoch, after: Some(after) } if self.registry.has_log && !self.hold => {
@@ -242,6 +278,7 @@ impl Console {
 
     /// Answers a request.
     pub(crate) fn answer(&mut self, id: RequestId, call: Call) {
+        let asked = call.clone();
         let result = match &self.registry.failure {
             Some(error) if (self.registry.fails)(&call) => Err(error.clone()),
             Some(_) | None => match &call {
@@ -252,6 +289,7 @@ impl Console {
                 _ => Ok(self.registry.answer(call)),
             },
         };
+        self.refreshing.answered(id, &asked, &result);
         self.feed(EventKind::Reply { id, result: Box::new(result) });
     }
 
@@ -261,6 +299,17 @@ impl Console {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(&self.state, frame)).unwrap();
         terminal.backend().buffer().clone()
+    }
+
+    /// Whether anything is painted beyond the screen. The frame has room there, so nothing is clipped.
+    pub(crate) fn paints_beyond(&self) -> bool {
+        let Size { width, height } = self.state.size;
+        let mut terminal = Terminal::new(TestBackend::new(width + 9, height + 7)).unwrap();
+        terminal.draw(|frame| draw(&self.state, frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let blank = Cell::default();
+        let is_beyond = |position: &Position| position.x >= width || position.y >= height;
+        buffer.area.positions().filter(is_beyond).any(|position| buffer[position] != blank)
     }
 
     /// What is on the screen, as lines.

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use common::audit::{
-    Checkpoint, Ed25519Signer, Frontier, Hash, Nodes, Signer as _, TilePath, Verifier, consistency_proof, leaf_hash,
-    root_at,
+    Checkpoint, Ed25519Signer, Frontier, Hash, Nodes, Signer as _, TilePath, TlogProof, Verifier, consistency_proof,
+    inclusion_proof, leaf_hash, root_at,
 };
 use common::client::LogEvent;
 use tui::action::{LogAnswer, LogCall};
@@ -90,7 +90,11 @@ impl MadeLog {
             }
             LogCall::Witnessed(size) => LogAnswer::Witnessed { size, note: Vec::new(), growth: Vec::new() },
             LogCall::Rotations => LogAnswer::Rotations(Vec::new()),
-            LogCall::Receipt(index) => panic!("nothing is proved of entry {index}"),
+            LogCall::Receipt(index) => {
+                let size = self.frontier.size();
+                let path = inclusion_proof(index, size, self).unwrap();
+                LogAnswer::Receipt(index, TlogProof { index, path, checkpoint: self.note(size) }.to_text())
+            }
         }
     }
 

@@ -24,7 +24,7 @@ const WIDEST: &[(u16, u16)] = &[(120, 40), (100, 30), (80, 24), (40, 12)];
 const EDGES: &[(u16, u16)] = &[(100, 24), (99, 24), (60, 12), (59, 12), (20, 5), (19, 5), (20, 4), (9, 1), (1, 1)];
 
 /// Entries of the log.
-const ENTRIES: u64 = 1_200;
+pub(crate) const ENTRIES: u64 = 1_200;
 
 /// Until what is read when a selection rests has been read.
 const RESTS_MS: u64 = 400;
@@ -341,6 +341,8 @@ type Own = (&'static str, &'static str, fn(Size) -> Console);
 
 const OWN: &[Own] = &[
     ("sizes", "normal", |size| signed_in(size, &[])),
+    ("sizes", "login", |size| login(size, |_| (), "secret password")),
+    ("sizes", "question", |size| signed_in(size, &["j", "D"])),
     ("start", "loading", |size| {
         let mut console = Console::new(size, Registry::default());
         console.hold = true;
@@ -565,7 +567,7 @@ fn registry() -> Registry {
 }
 
 /// A console that follows the log, if there is one, and knows its key.
-fn followed(size: Size, registry: Registry) -> Console {
+pub(crate) fn followed(size: Size, registry: Registry) -> Console {
     let mut console = Console::new(size, registry);
     console.state.settings.log.live = console.registry.has_log;
     console.state.log.trust = Trust::new("127.0.0.1:8000", Some(MadeLog::verifier()), vec![], 0, None);
