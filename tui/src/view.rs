@@ -46,6 +46,8 @@ const LONG_MS: u64 = 2_000;
 
 /// Columns of a role in the header where room is short; names of roles are ASCII.
 const ROLE_COLUMNS: usize = 7;
+/// Columns of a narrow screen from which on it says that passwords go in clear.
+const PLAIN_FROM: u16 = 30;
 /// Columns of the screen from which on the role is in the header.
 const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened: an address with its port.
@@ -489,6 +491,9 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
             x = pen.put_right(x, area.y, 7, "OFFLINE", Tone::Bad).saturating_sub(1);
         } else if is_live && name.is_some() {
             x = pen.put_right(x, area.y, 1, "*", Tone::Good).saturating_sub(1);
+        }
+        if state.settings.plain && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 5, "PLAIN", Tone::Bad).saturating_sub(1);
         }
     }
     if follows {

@@ -41,16 +41,22 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
     // Where there is little room blank lines go first, and the frame says where it is; then the text gives way, never what is
     // asked.
     let is_tight = rows(text.len() + foot.len()) > whole.height;
-    let title = if is_tight { format!("{} at {place}", title(confirm)) } else { title(confirm).to_owned() };
     if is_tight {
         text.push((written.to_owned(), Tone::Dim));
     } else {
         text.extend(foot);
     }
     let gap = u16::from(!is_tight);
-    let inside = pen.frame(centred(whole, columns, rows(text.len()) + gap - 1), &title);
+    let height = (rows(text.len()) + gap - 1).min(whole.height);
+    let shown = usize::from(height.saturating_sub(asked + gap + 3));
+    let title = match (is_tight, shown) {
+        // Never a question without what it is about.
+        (true, 0) => brief(confirm),
+        (true, _) => format!("{} at {place}", title(confirm)),
+        (false, _) => title(confirm).to_owned(),
+    };
+    let inside = pen.frame(centred(whole, columns, height), &title);
     let wide = inside.width.saturating_sub(2);
-    let shown = usize::from(inside.height.saturating_sub(asked + 1 + gap));
     if text.len() > shown && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
         text.pop();
     }
@@ -63,7 +69,10 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
     }
     y += gap;
     let mut cursor = None;
-    if let Some(reason) = confirm.reason.as_ref().filter(|_| !confirm.does_nothing()) {
+    // Where there is no room for both, what is typed now is shown.
+    let has_both = inside.height >= asked;
+    let shows_reason = !confirm.does_nothing() && (has_both || confirm.at_reason);
+    if let Some(reason) = confirm.reason.as_ref().filter(|_| shows_reason) {
         let at = entry(pen, inside, y, "Reason ", reason.text(), reason.before_cursor());
         cursor = confirm.at_reason.then_some(at);
         y += 1;
@@ -73,6 +82,7 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
             pen.put(inside.x + 1, y, wide, "There is nothing to do: Esc leaves", Tone::Plain);
             cursor = None;
         }
+        _ if !has_both && confirm.at_reason => {}
         // What is typed now is the reason.
         Tier::Free | Tier::Asked if confirm.at_reason => {
             pen.put(inside.x + 1, y, wide, "Enter when it is said, Esc leaves", Tone::Plain);
@@ -113,6 +123,16 @@ fn title(confirm: &Confirm) -> &'static str {
         Tier::Named if confirm.word_is == "number" => "confirm by number",
         Tier::Named => "confirm by name",
         Tier::Free | Tier::Asked => "sure?",
+    }
+}
+
+/// `Delete team-nlp/ner`: what it is about, in a few words.
+fn brief(confirm: &Confirm) -> String {
+    match confirm.subjects.as_slice() {
+        [only] => format!("{} {}", capital(&only.change.verb()), only.change.object.name()),
+        many => many.first().map_or(String::new(), |first| {
+            format!("{} {} {}s", capital(&first.change.verb()), confirm.count(), first.change.object.kind())
+        }),
     }
 }
 

@@ -301,15 +301,16 @@ impl Console {
         terminal.backend().buffer().clone()
     }
 
-    /// Whether anything is painted beyond the screen. The frame has room there, so nothing is clipped.
-    pub(crate) fn paints_beyond(&self) -> bool {
+    /// What is painted where there is room beyond the screen, so that nothing is clipped; and whether anything is there.
+    pub(crate) fn unclipped(&self) -> (Buffer, bool) {
         let Size { width, height } = self.state.size;
         let mut terminal = Terminal::new(TestBackend::new(width + 9, height + 7)).unwrap();
         terminal.draw(|frame| draw(&self.state, frame)).unwrap();
-        let buffer = terminal.backend().buffer();
+        let buffer = terminal.backend().buffer().clone();
         let blank = Cell::default();
         let is_beyond = |position: &Position| position.x >= width || position.y >= height;
-        buffer.area.positions().filter(is_beyond).any(|position| buffer[position] != blank)
+        let is_painted = buffer.area.positions().filter(is_beyond).any(|position| buffer[position] != blank);
+        (buffer, is_painted)
     }
 
     /// What is on the screen, as lines.

@@ -343,6 +343,7 @@ const OWN: &[Own] = &[
     ("sizes", "normal", |size| signed_in(size, &[])),
     ("sizes", "login", |size| login(size, |_| (), "secret password")),
     ("sizes", "question", |size| signed_in(size, &["j", "D"])),
+    ("sizes", "reason", |size| signed_in(size, &["4", "j", "A"])),
     ("start", "loading", |size| {
         let mut console = Console::new(size, Registry::default());
         console.hold = true;
