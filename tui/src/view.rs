@@ -744,7 +744,11 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         // Of what was done, its index and its request go where there is no room, but not that it can be undone; what is wrong
         // is said whole.
         let text = if note.level == Level::Info { whole_items(&text, room.into(), UNDO_OFFER) } else { text };
-        let mut lines = crate::clean::wrap(&clean(&text), room.into());
+        let text = clean(&text);
+        // An item that has no room beside the one before it stands below it.
+        let is_short = width(&text) <= room.into();
+        let items: Vec<&str> = if is_short { vec![&text] } else { text.split("   ").collect() };
+        let mut lines: Vec<String> = items.iter().flat_map(|item| crate::clean::wrap(item, room.into())).collect();
         let most = MESSAGE_ROWS_MAX.min(usize::from(area.y.saturating_sub(areas.body.y)) + 1);
         if lines.len() > most {
             let rest = lines.drain(most - 1..).collect::<Vec<_>>().join(" ");
