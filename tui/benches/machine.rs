@@ -17,6 +17,8 @@
 mod console;
 #[path = "../../daemon/benches/kit/figures.rs"]
 mod figures;
+#[path = "../tests/it/made_log.rs"]
+mod made_log;
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -155,6 +155,17 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// The first of some lines of at most `columns` columns; that there would be more is marked by `~`.
+pub fn first_lines(lines: &mut Vec<String>, room: usize, columns: usize) {
+    if lines.len() <= room {
+        return;
+    }
+    lines.truncate(room);
+    if let Some(last) = lines.last_mut() {
+        *last = if width(last) < columns { format!("{last}{CUT}") } else { cut(&format!("{last}{CUT}"), columns) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};

@@ -340,6 +340,8 @@ pub struct Asked {
     pub at: Moment,
     /// Whether it was sent again after a fresh token.
     pub again: bool,
+    /// Which of this session's tokens it was sent with.
+    pub token: u64,
 }
 
 /// Everything.
@@ -366,6 +368,8 @@ pub struct State {
     pub enrol: Option<Enrol>,
     /// Whether a refresh or a check of the token is under way: everything else waits.
     pub renewing: bool,
+    /// How many tokens there were so far.
+    pub tokens: u64,
     /// Whether the last request found nobody.
     pub offline: bool,
     /// Screens that were not on show since the daemon was away: what failed there is not read again yet.
@@ -502,6 +506,7 @@ impl State {
             new_password: None,
             enrol: None,
             renewing: false,
+            tokens: 0,
             offline: false,
             missed: Vec::new(),
             screen: Screen::Models,

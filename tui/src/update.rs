@@ -196,7 +196,7 @@ fn rows_height(state: &State) -> usize {
 fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
     let id = RequestId(state.next_id);
     state.next_id += 1;
-    let asked = Asked { call, at: state.now, again: false };
+    let asked = Asked { call, at: state.now, again: false, token: state.tokens };
     let waits = state.renewing || state.login.is_some();
     if waits && !asked.call.is_sign_in() && !matches!(asked.call, Call::Me | Call::Reach) {
         state.parked.insert(id, asked);
@@ -211,7 +211,7 @@ fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
 fn send_parked(state: &mut State, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         out.push(Action::Request { id, call: asked.call.clone() });
-        state.asked.insert(id, asked);
+        state.asked.insert(id, Asked { token: state.tokens, ..asked });
     }
 }
 
@@ -1033,10 +1033,13 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         return login::failed(state, &asked, error, out);
     }
     if error.wants_sign_in() {
-        let again = asked.again;
+        let (again, token) = (asked.again, asked.token);
         state.parked.insert(id, Asked { again: true, ..asked });
         if again {
             login::open(state, Some("the session has ended".to_owned()));
+        } else if token < state.tokens && !state.renewing && state.login.is_none() {
+            // It was sent with the token before, and overtaken by the fresh one.
+            send_parked(state, out);
         } else {
             login::renew(state, out);
         }

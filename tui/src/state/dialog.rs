@@ -147,6 +147,11 @@ impl Confirm {
                 .all(|subject| subject.base.is_some() || subject.trouble.is_some() || !subject.change.has_base())
     }
 
+    /// Whether none of it can be done.
+    pub fn does_nothing(&self) -> bool {
+        self.is_read() && self.count() == 0
+    }
+
     /// How many things would be changed.
     pub fn count(&self) -> u64 {
         match &self.sweep {

@@ -52,6 +52,8 @@ pub struct Feed {
     pub begun: bool,
     /// When the alarm was raised that was shown or is to be.
     pub alarm_of: Option<i64>,
+    /// Which of the session's tokens the stream was opened with.
+    pub token: u64,
     /// The stream said goodbye because of the token.
     pub expired: bool,
     /// Since when the stream is cut; none while it is there, and before it was for the first time.
@@ -60,6 +62,8 @@ pub struct Feed {
     pub told: bool,
     /// The daemon could not go on where the stream was cut, and pages fill what is missing.
     pub refills: bool,
+    /// The daemon gave nothing of the log to one who may read it: it is asked for again by hand, or in the next session.
+    pub turned_away: bool,
     /// The stream can't be had.
     pub not_live: Option<NotLive>,
     /// The acknowledgement that is being sent.
@@ -97,7 +101,7 @@ impl Feed {
         self.trust.restart();
         self.asked.clear();
         self.again.clear();
-        self.begun = false;
+        (self.begun, self.turned_away) = (false, false);
         (self.told, self.refills, self.not_live) = (false, false, None);
         (self.sending, self.send_ms) = (None, 0);
         (self.checking, self.last_check) = (None, None);

@@ -183,6 +183,7 @@ fn forget_session(state: &mut State) {
 
 pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out: &mut Vec<Action>) {
     state.renewing = false;
+    state.tokens += 1;
     refresh_later(state, session.expires_in_seconds, out);
     let username = session.username.to_string();
     let is_other = state.who.as_ref().is_some_and(|who| who.username != username);

@@ -98,13 +98,14 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     if let Some(why) = refusal(state.who.as_ref(), Some(Permission::AuditRead)) {
         if !state.log.trust.off {
             state.log.trust.off = true;
+            state.log.turned_away = false;
             state.log.epoch += 1;
             state.log.tail.link = Link::Refused(why);
             out.push(Action::TailClose);
         }
         return;
     }
-    if state.log.trust.off && matches!(state.log.tail.link, Link::Refused(_)) {
+    if state.log.trust.off && !state.log.turned_away && matches!(state.log.tail.link, Link::Refused(_)) {
         state.log.trust.off = false;
         state.log.tail.link = Link::Closed;
     }
@@ -130,7 +131,7 @@ fn open(state: &mut State, out: &mut Vec<Action>) {
 
 fn open_stream(state: &mut State, after: Option<u64>, out: &mut Vec<Action>) {
     state.log.epoch += 1;
-    state.log.told = false;
+    (state.log.told, state.log.token) = (false, state.tokens);
     state.log.tail.link = Link::Connecting;
     out.push(Action::TailOpen { epoch: state.log.epoch, after });
 }
@@ -144,7 +145,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
     state.log.cut_at = None;
     state.log.tail.link = Link::Closed;
     // Whether the log may be read is a matter of who comes next.
-    state.log.trust.off = false;
+    (state.log.trust.off, state.log.turned_away) = (false, false);
     out.push(Action::TailClose);
     out.push(Action::TimerDrop(TimerId::Tail));
     out.push(Action::TimerDrop(TimerId::Pages));
@@ -153,6 +154,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
 /// C-r: now, and not when the wait is over.
 pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
     state.log.tail.at_once();
+    state.log.turned_away = false;
     state.log.send_ms = 0;
     if let Some(not_live) = &mut state.log.not_live {
         not_live.paged_ms = None;
@@ -245,7 +247,10 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
     let missing = pages::missing(state, error);
     let mut wait_ms = state.log.tail.ended(state.now, retry_after);
     if expired || error.is_some_and(ClientError::wants_sign_in) {
-        login::renew(state, out);
+        // There may be a fresh one already.
+        if state.log.token == state.tokens {
+            login::renew(state, out);
+        }
         wait_ms = TOKEN_MS;
     } else if let Some(missing) = missing {
         wait_ms = pages::begin(state, missing, out);
@@ -436,7 +441,7 @@ pub(super) fn failed(state: &mut State, call: LogCall, error: &ClientError, out:
         (LogCall::Receipt(_), _) => say(state, Level::Error, why, out),
         (LogCall::Rotations, Some(400..500)) => state.log.trust.rotations_refused(&why, now, &mut wants),
         (_, Some(403)) | (LogCall::Checkpoint | LogCall::Keys, Some(404)) => {
-            state.log.trust.off = true;
+            (state.log.trust.off, state.log.turned_away) = (true, true);
             state.log.tail.link = Link::Refused(why);
         }
         (LogCall::Entries(range), _) if is_gone => {

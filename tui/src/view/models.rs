@@ -179,7 +179,13 @@ fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>) {
         (None, None) => text.pieces(vec![("loading".to_owned(), Tone::Plain)]),
     }
     let mut lines = text.lines();
-    lines.truncate(usize::from(area.height).saturating_sub(usize::from(areas.class > Class::Narrow)));
+    let room = usize::from(area.height).saturating_sub(usize::from(areas.class > Class::Narrow));
+    if lines.len() > room {
+        lines.truncate(room);
+        if let Some(last) = lines.last_mut() {
+            last.0.push(("~".to_owned(), Tone::Plain));
+        }
+    }
     pen.lines(area, &lines, 0);
 }
 

@@ -23,8 +23,13 @@ const NARROW_COLUMNS: (u16, u16) = (14, 15);
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let screen = &state.quarantine;
     let list = &screen.list;
-    let place = if list.is_empty() { "nothing".to_owned() } else { of_total(list) };
     let what = if screen.blocked { "blocked for good" } else { "held" };
+    let shown = match (list.is_empty(), list.is_loaded(), screen.filter.is_empty()) {
+        // What was never read is not known to be nothing.
+        (true, false, _) => String::new(),
+        (true, true, true) => format!("   nothing {what}"),
+        _ => format!("   {} {what}", of_total(list)),
+    };
     let oldest = list
         .rows()
         .next()
@@ -32,7 +37,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         .map(|item| format!("   oldest {}", age(&item.held_at, state.times())))
         .unwrap_or_default();
     let filter = if screen.filter.is_empty() { String::new() } else { format!("   filter: {}", screen.filter) };
-    let left = format!("Quarantine   {place} {what}{}{filter}{oldest}", screen.marks.words());
+    let left = format!("Quarantine{shown}{}{filter}{oldest}", screen.marks.words());
     // The count that is read once a minute tells of changes to what is shown.
     let counted = state.health.status.as_ref().map(|status| &status.quarantine);
     let counted = counted.map(|held| if screen.blocked { held.blocked } else { held.waiting });
@@ -155,6 +160,9 @@ fn page(state: &State, areas: &Areas) -> (Vec<Line>, Option<usize>) {
     (text.lines(), at)
 }
 
+/// Columns of the level of a finding: the longest there is.
+const LEVEL_COLUMNS: usize = 11;
+
 fn source_words(source: &str) -> String {
     match source {
         "drop" => ", through the drop folder".to_owned(),
@@ -186,7 +194,7 @@ fn findings(found: &[Finding], total: u64, reading: Option<&Reading>, columns: u
             at = Some(text.count());
         }
         let (sign, tone) = if is_selected { (MARKER, Tone::Current) } else { (" ", Tone::Bold) };
-        let level = format!("{:11}", finding.level);
+        let level = format!("{:LEVEL_COLUMNS$} ", finding.level);
         text.pieces(vec![
             (sign.to_owned(), Tone::Plain),
             (level, tone_of(&finding.level)),
@@ -276,11 +284,14 @@ fn neighbours(item: &QuarantineItem, newest: Option<&[VersionInfo]>, text: &mut 
         let formats: std::collections::BTreeSet<&str> =
             version.artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
         let formats: Vec<&str> = formats.into_iter().collect();
-        let held = if version.state == VersionState::Available { "" } else { version.state.as_str() };
+        let mut what = formats.join(", ");
+        if version.state != VersionState::Available {
+            what += &format!("  {}", version.state.as_str());
+        }
         text.pieces(vec![
             (format!("v{:<5}", version.version.to_string()), Tone::Plain),
             (format!("{verdict}  "), tone_of(verdict)),
-            (format!("{}  {held}", formats.join(", ")), Tone::Plain),
+            (what, Tone::Plain),
         ]);
     }
     if alone {

@@ -66,10 +66,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         (true, Some(at)) => (format!("STALE since {}", state.times().time_of_day(at.wall_seconds)), Tone::Bad),
         (true, None) => ("FAILED".to_owned(), Tone::Bad),
         (false, None) => (loading(state, queue.list.waits_for()), Tone::Warn),
-        (false, Some(at)) if queue.is_still => (format!("HELD STILL (f), {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) if queue.is_still => (format!("HELD STILL (f)   {}", as_of(state, at).0), Tone::Warn),
         (false, Some(_)) if state.fresh.queue.any => ("CHANGED (C-r)".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
-        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads   {}", as_of(state, at).0), Tone::Warn),
         (false, Some(at)) => as_of(state, at),
     };
     (left, Some(right))
