@@ -835,6 +835,7 @@ fn changed_things_are_asked_about_again() {
     let all = sent(&console);
     assert_eq!(all.len(), before + 1, "{}", console.screen());
     let Deed::Edit { tags: Some(tags), description: None } = &all[before].1 else { panic!("{all:?}") };
+    assert!(tags.contains_key("theirs"), "{all:#?}\n{}", console.screen());
     assert_eq!((tags["stage"].as_str(), tags["theirs"].as_str()), ("live", "kept"));
 }
 

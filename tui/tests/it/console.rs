@@ -575,7 +575,9 @@ impl Registry {
             static ROWS: RefCell<BTreeMap<(u64, bool, u64), ModelRow>> = const { RefCell::new(BTreeMap::new()) };
         }
         let key = (number, self.hostile, self.prod);
-        ROWS.with_borrow_mut(|rows| rows.entry(key).or_insert_with(|| self.new_row(number)).clone())
+        let mut row = ROWS.with_borrow_mut(|rows| rows.entry(key).or_insert_with(|| self.new_row(number)).clone());
+        row.tags.extend(self.tags.clone());
+        row
     }
 
     fn new_row(&self, number: u64) -> ModelRow {
@@ -586,13 +588,9 @@ impl Registry {
         } else {
             "Routes user requests to one of 40 intents. Trained on tickets of the last year."
         };
-        let mut tags = json!({"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }});
-        for (key, value) in &self.tags {
-            tags[key] = json!(value);
-        }
         made(json!({
             "id": ulid(number), "name": format!("team-nlp/{kind}-{number}"), "description": description,
-            "tags": tags,
+            "tags": {"stage": "prod", "lang": if self.hostile { "d\u{200b}e" } else { "de" }},
             "owner": if self.hostile { "m\u{9b}31mallory" } else { "svc-ci" },
             "aliases": if number.is_multiple_of(3) { json!([alias("prod", self.prod), alias("stage", 51)]) } else { json!([]) },
             "state": if number % 7 == 3 { "quarantined" } else { "available" }, "latest_version": 52,
