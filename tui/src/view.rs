@@ -495,6 +495,12 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         if state.settings.plain && area.width >= PLAIN_FROM {
             x = pen.put_right(x, area.y, 5, "PLAIN", Tone::Bad).saturating_sub(1);
         }
+        if state.settings.readonly && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 9, "read-only", Tone::Warn).saturating_sub(1);
+        }
+        if state.unread > 0 && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 4, &format!("!{}", state.unread), Tone::Warn).saturating_sub(1);
+        }
     }
     if follows {
         // The index only where there is room for it, or where it is what is looked at.
@@ -878,6 +884,8 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             Dialog::Confirm(_) => &["y do it", "Esc leave"],
             Dialog::Palette(_) => &["Enter run", "Tab complete", "Up history", "Esc leave"],
             Dialog::Form(form) => match form.purpose {
+                // What is there to be changed was not read.
+                Purpose::Edit { base: None, .. } => &["Esc leave"],
                 Purpose::Edit { .. } if form.leaving => &["Enter next, then save", "Tab next", "Esc again leaves"],
                 _ if form.leaving => &["Enter next, then go", "Tab next", "Esc again leaves"],
                 Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],

@@ -3,6 +3,7 @@
 use common::api::{IngestItem, IngestState, IntakeStatus};
 
 use super::{as_of, loading, say_empty, why_empty};
+use crate::clean::{clean, cut_behind, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{percent, seconds_left, under_way};
@@ -136,16 +137,17 @@ fn cells(item: &IngestItem, now: Now, file_columns: u16) -> Vec<(String, Tone)> 
     ]
 }
 
-/// A path too long for its column loses its folders first: the end tells files apart.
+/// A path too long for its column loses its folders first, and then its middle: the end tells files apart.
 fn short_path(path: &str, columns: usize) -> String {
     let mut rest = path;
-    while crate::clean::width(&crate::clean::clean(rest)) > columns
+    while width(&clean(rest)) > columns
         && let Some((_, shorter)) = rest.split_once('/')
         && !shorter.is_empty()
     {
         rest = shorter;
     }
-    rest.to_owned()
+    // Behind the number there is the ending, which is long.
+    cut_behind(&clean(rest), columns, columns / 3)
 }
 
 fn state_words(item: &IngestItem) -> (String, Tone) {
