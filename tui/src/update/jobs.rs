@@ -154,6 +154,8 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
                 Err(why) => say_result(state, Level::Error, format!("{title}: {why}"), out),
             }
             if changes_models {
+                // That rows have gone is no news then.
+                state.changes.told_ms = Some(now.ms);
                 super::fresh::after_own_version(state, out);
             }
         }

@@ -69,6 +69,9 @@ pub(super) fn all(state: &mut State, out: &mut Vec<Action>) {
         return say(state, Level::Info, "nothing is marked", out);
     }
     let total = state.models.list.total();
+    if total == Some(0) {
+        return say(state, Level::Info, "there is nothing to mark", out);
+    }
     state.models.all = Some(total);
     let text = match total {
         Some(total) => {

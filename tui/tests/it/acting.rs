@@ -768,7 +768,9 @@ fn all_that_match() {
     let refused = vec![(Change::new(object, Deed::Delete), "this needs the permission".to_owned())];
     console.feed(EventKind::Job { id, report: Report::Refused(refused) });
     let models = console.count("GET /models");
+    console.registry.models = 1;
     console.feed(EventKind::Job { id, report: Report::Over(Ok("999 of 1 000 deleted, 1 refused".into())) });
+    assert!(message(&console).contains("999 of 1 000 deleted"), "what came of it stays: {}", message(&console));
     assert_eq!(console.count("GET /models"), models + 1, "the list is read again");
     assert!(console.shows("team-nlp/held: this needs the permission"), "{}", console.screen());
     console.press("jr");
