@@ -2,7 +2,9 @@
 
 use common::api::Me;
 use common::client::{ClientError, Session};
+use common::known::Known;
 use common::problem::ProblemType;
+use common::role::Role;
 
 use super::copy::CLIPBOARD_OFF;
 use super::{ask, say, send_parked, sentence};
@@ -191,7 +193,8 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     }
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
-        let permissions = session.role.permissions().to_vec();
+        let may = session.role.known().map(Role::permissions).unwrap_or_default();
+        let permissions = may.iter().copied().map(Known::from).collect();
         let grants = Vec::new();
         state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None, grants });
     }

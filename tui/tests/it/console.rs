@@ -318,7 +318,7 @@ impl Registry {
             Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
                 expires_in_seconds: 1800,
                 username: "alice".parse().unwrap(),
-                role: self.role,
+                role: self.role.into(),
                 must_change_password: self.must_change_password,
                 must_enrol_totp: false,
             })),
@@ -458,7 +458,7 @@ impl Registry {
             Object::Version { version, .. } => {
                 let mut info = self.version(version.number().into());
                 if self.deleted.contains(&object.id()) {
-                    info.state = common::api::State::Deleted;
+                    info.state = common::api::State::Deleted.into();
                 }
                 Base::Version(Box::new(info))
             }
@@ -552,7 +552,7 @@ impl Registry {
     fn ingest(&self, query: &IngestQuery) -> IngestPage {
         let mut items: Vec<IngestItem> =
             if self.quiet { Vec::new() } else { (0..8).map(|place| self.item(place)).collect() };
-        items.retain(|item| query.states.is_empty() || query.states.contains(&item.state));
+        items.retain(|item| query.states.is_empty() || query.states.iter().any(|state| item.state == *state));
         items.retain(|item| item.path.contains(&query.q));
         made(json!({"items": items, "total": items.len(), "next_cursor": null, "intake": self.intake()}))
     }
