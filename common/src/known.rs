@@ -156,6 +156,8 @@ mod tests {
     use serde_json::{from_value, json, to_value};
 
     use super::*;
+    use crate::api::quota::{QuotaInfo, QuotaLimits};
+    use crate::api::retention::{RetentionRule, RetentionRuleInfo};
 
     /// Words that are known are read as what they are and written under the same name as the list itself writes them; others
     /// are kept, compared and written as they came.
@@ -215,5 +217,29 @@ mod tests {
         for value in [json!(1), json!(null), json!(["viewer"]), json!({"viewer": null}), json!("x".repeat(257))] {
             assert!(from_value::<Known<Role>>(value).is_err());
         }
+    }
+
+    /// Answers that also have what a request refuses: fields that are not known are passed over, words are kept.
+    #[test]
+    fn answers() {
+        let rule = json!({
+            "name": "old", "set_by": "alice", "set_at": "x", "first_run_at": "x", "next_run_at": null, "requested_at": null,
+            "last_run": null, "rule": {"pattern": "a/*", "action": "archive", "states": ["frozen", "deprecated"], "to": "tape"}
+        });
+        let info: RetentionRuleInfo = from_value(rule.clone()).unwrap();
+        assert_eq!((info.rule.action.as_str(), info.rule.states[0].as_str()), ("archive", "frozen"));
+        assert_eq!((info.rule.states[1].known(), info.rule.enabled), (Some(State::Deprecated), true));
+        assert!(from_value::<RetentionRule>(rule["rule"].clone()).is_err(), "a request must mean all that it says");
+
+        let quota = json!({
+            "kind": "team", "name": "nlp", "limits": {"bytes": 7, "files": 9}, "is_own": true, "set_by": null,
+            "set_at": null, "used": {"bytes": 1, "versions": 1, "models": 1, "files": 3}, "reserved_bytes": 0
+        });
+        let info: QuotaInfo = from_value(quota.clone()).unwrap();
+        assert_eq!(
+            (info.kind.as_str(), info.limits),
+            ("team", QuotaLimits { bytes: Some(7), ..QuotaLimits::default() })
+        );
+        assert!(from_value::<QuotaLimits>(quota["limits"].clone()).is_err());
     }
 }

@@ -336,4 +336,27 @@ mod tests {
         admin.offline = true;
         assert!(matches!(may(&admin, Some(Permission::ModelDelete), true), Access::NotNow(_)));
     }
+    /// Permissions, roles and grants of a newer daemon allow nothing here, whatever they mean there; the reason names them.
+    #[test]
+    fn what_is_not_known_allows_nothing() {
+        let mut state = state(Role::Viewer);
+        let who = state.who.as_mut().unwrap();
+        who.role = Known::Other("curator".into());
+        who.permissions.push(Known::Other("model.dream".into()));
+        let grant = |value| serde_json::from_value(value).unwrap();
+        who.grants = vec![
+            grant(serde_json::json!({"pattern": "team/*", "role": "curator"})),
+            grant(serde_json::json!({"pattern": "old/*", "role": "admin", "until": "2027-01-01"})),
+            grant(serde_json::json!({"pattern": "own/*", "role": "contributor"})),
+        ];
+        let on = |permission, name: &str| refusal_on(state.who.as_ref(), Some(permission), name);
+        assert_eq!(on(Permission::ModelRead, "team/m"), None, "the daemon said that it may be read");
+        assert_eq!(on(Permission::ModelWrite, "own/m"), None, "what is known counts, beside what isn't");
+        let why = on(Permission::ModelWrite, "team/m").unwrap();
+        assert!(why.ends_with("give it there; what team/*:curator gives isn't known to this mreg"), "{why}");
+        assert!(on(Permission::ModelWrite, "x/m").unwrap().ends_with("don't give it there"));
+        let why = on(Permission::ModelDelete, "old/m").unwrap();
+        assert!(why.contains("needs model.delete (admin); you are curator; what team/*:curator gives"), "{why}");
+        assert!(on(Permission::UserManage, "old/m").unwrap().ends_with("you are curator"));
+    }
 }

@@ -27,6 +27,8 @@ use tui::state::{Settings, State};
 use tui::update::{start, update};
 use tui::view::draw;
 
+use crate::newer::newer;
+
 /// 2026-07-22T12:03:11Z.
 pub(crate) const NOW: i64 = 1_784_721_791;
 
@@ -40,6 +42,8 @@ pub(crate) struct Registry {
     /// Answers every request with this instead.
     pub(crate) failure: Option<ClientError>,
     pub(crate) hostile: bool,
+    /// All closed lists have this word, which the console doesn't know.
+    pub(crate) newer: Option<&'static str>,
     /// Nothing lies in the drop folder, and nothing is held.
     pub(crate) quiet: bool,
     /// The drop folder is paused, and several checks fail.
@@ -77,6 +81,7 @@ impl Default for Registry {
             must_change_password: false,
             failure: None,
             hostile: false,
+            newer: None,
             quiet: false,
             troubled: false,
             audited: false,
@@ -231,6 +236,10 @@ impl Console {
                 _ => Ok(self.registry.answer(call)),
             },
         };
+        let result = result.map(|answer| match self.registry.newer {
+            Some(word) => newer(answer, word),
+            None => answer,
+        });
         self.feed(EventKind::Reply { id, result: Box::new(result) });
     }
 

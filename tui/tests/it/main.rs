@@ -11,6 +11,7 @@ mod fresh;
 mod keys;
 mod log;
 mod never;
+mod newer;
 mod pictures;
 mod screens;
 mod settings;

@@ -118,8 +118,9 @@ proptest! {
         role in proptest::sample::select(Role::ALL.to_vec()),
         (models, entries) in (0u64..3_000, 0u64..3_000),
         token in any::<bool>(),
+        newer in proptest::option::of(Just("\u{202e}\u{1b}[2J 日本語")),
     ) {
-        let registry = Registry { role, models, entries, hostile: true, ..Registry::default() };
+        let registry = Registry { role, models, entries, hostile: true, newer, ..Registry::default() };
         let mut console = Console::new(Size { width: 80, height: 24 }, registry);
         console.state.settings.can_remember = entries % 2 == 0;
         console.state.settings.lock_after_ms = (models % 3 == 0).then_some(60_000);
