@@ -39,6 +39,7 @@ use crate::api::{
 };
 use crate::certificate::Certificate;
 use crate::digest::Digest;
+use crate::known::Known;
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
@@ -208,7 +209,7 @@ pub struct Session {
     /// The user's name.
     pub username: UserName,
     /// The user's role.
-    pub role: Role,
+    pub role: Known<Role>,
     /// Whether nothing but [`Client::change_password`] is allowed until the password is changed.
     pub must_change_password: bool,
     /// Whether nothing but [`Client::enrol_totp`] is allowed until there is a second factor.
@@ -836,7 +837,7 @@ impl Client {
     /// Those of every call.
     pub async fn ready(&self) -> Result<Ready, ClientError> {
         let Answer { status, body, .. } = self.octets("/readyz").await?;
-        serde_json::from_slice(&body).map_err(|why| ClientError::Protocol(format!("status {status} to /readyz: {why}")))
+        from_json(&body).map_err(|why| ClientError::Protocol(format!("status {status} to /readyz{why}")))
     }
 
     /// `GET /version`.
@@ -1208,9 +1209,20 @@ const NDJSON: &str = "application/x-ndjson";
 fn fitting<T: DeserializeOwned>(reply: Reply<Bytes>) -> Result<Reply<T>, ClientError> {
     let Reply { body, request_id, log_index, etag } = reply;
     let bytes = Zeroizing::new(Vec::from(body));
-    let body = serde_json::from_slice(&bytes)
-        .map_err(|cause| ClientError::Protocol(format!("its JSON doesn't fit: {cause}")))?;
+    let body = from_json(&bytes).map_err(|why| ClientError::Protocol(format!("its JSON doesn't fit{why}")))?;
     Ok(Reply { body, request_id, log_index, etag })
+}
+
+/// A value of JSON; where it doesn't fit, ` at <path of the field>: <why>`.
+fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(octets).map_err(|cause| {
+        // What fits is read without keeping the place in mind; what doesn't is read again to tell it.
+        let mut reader = serde_json::Deserializer::from_slice(octets);
+        match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+            Err(error) if error.path().iter().next().is_some() => format!(" at {}: {}", error.path(), error.inner()),
+            Err(_) | Ok(_) => format!(": {cause}"),
+        }
+    })
 }
 
 fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
@@ -1244,13 +1256,11 @@ fn retry_after(headers: &HeaderMap) -> Option<u64> {
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError {
     let media = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("no content type");
     if media.split(';').next().map(str::trim) == Some(problem::CONTENT_TYPE) {
-        return match serde_json::from_slice::<Problem>(body) {
+        return match from_json::<Problem>(body) {
             Ok(problem) => {
                 ClientError::Problem { problem: Box::new(problem), retry_after_seconds: retry_after(headers) }
             }
-            Err(cause) => {
-                ClientError::Protocol(format!("status {status} with a problem document that doesn't fit: {cause}"))
-            }
+            Err(why) => ClientError::Protocol(format!("status {status} with a problem document that doesn't fit{why}")),
         };
     }
     let said: String = String::from_utf8_lossy(body).chars().take(QUOTE_CHARS_MAX).collect();

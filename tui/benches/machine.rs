@@ -19,6 +19,8 @@ mod console;
 mod figures;
 #[path = "../tests/it/made_log.rs"]
 mod made_log;
+#[path = "../tests/it/newer_words.rs"]
+mod newer_words;
 
 use std::hint::black_box;
 use std::time::Instant;

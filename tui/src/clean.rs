@@ -140,7 +140,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         let all = rest?;
         let blanks = all.match_indices(' ').map(|(at, _blank)| at);
         let end = blanks.into_iter().find(|at| {
-            let (before, after) = (all[..*at].as_bytes(), all[at + 1..].as_bytes());
+            let (before, after) = (&all.as_bytes()[..*at], &all.as_bytes()[at + 1..]);
             let digits = after.iter().take_while(|octet| octet.is_ascii_digit()).count();
             !(before.last().is_some_and(u8::is_ascii_digit) && digits == 3)
         });

@@ -407,11 +407,11 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 writeln!(out, "{}", document(&me)?)?;
             } else {
                 let may: Vec<&str> = me.permissions.iter().map(|permission| permission.as_str()).collect();
-                writeln!(out, "{} ({})", me.username, me.role)?;
+                writeln!(out, "{} ({})", me.username, clean(me.role.as_str()))?;
                 writeln!(out, "id       {}", clean(&me.id))?;
-                writeln!(out, "may      {}", may.join(", "))?;
+                writeln!(out, "may      {}", clean(&may.join(", ")))?;
                 if !me.grants.is_empty() {
-                    writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
+                    writeln!(out, "grants   {}", clean(&grants_in_words(&me.grants)))?;
                 }
                 let ends = me.token_expires_at.as_deref().map_or("never ends".to_owned(), |at| format!("until {at}"));
                 match &me.api_token {

@@ -19,7 +19,8 @@ pub mod users;
 use std::collections::{BTreeMap, VecDeque};
 
 use common::certificate::Certificate;
-use common::grant::Grant;
+use common::grant::GrantTold;
+use common::known::Known;
 use common::name::Alias;
 use common::role::{Permission, Role};
 use jiff::tz::TimeZone;
@@ -233,15 +234,22 @@ pub struct Who {
     /// The name.
     pub username: String,
     /// The role, to be shown.
-    pub role: Role,
-    /// What they may do.
-    pub permissions: Vec<Permission>,
+    pub role: Known<Role>,
+    /// What they may do. What of it is not known here is shown, and allows nothing here.
+    pub permissions: Vec<Known<Permission>>,
     /// The label of the API token they came with, which can't be made fresh; none in a session.
     pub api_token: Option<String>,
     /// What they may do with models by their names.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<GrantTold>,
     /// The aliases that take a permission of their own.
     pub protected_aliases: Vec<Alias>,
+}
+
+impl Who {
+    /// Whether they may do it, as far as grants don't say otherwise.
+    pub fn has(&self, permission: Permission) -> bool {
+        self.permissions.iter().any(|one| *one == permission)
+    }
 }
 
 /// How much a message matters.

@@ -443,7 +443,7 @@ fn attention(state: &State, screen: Screen) -> Option<(u64, bool)> {
     let status = state.health.status.as_ref()?;
     match screen {
         Screen::Queue => status.ingest.as_ref().map(|intake| {
-            let failed = intake.states.get(&common::api::IngestState::Failed).copied().unwrap_or(0);
+            let failed = intake.states.get(&common::api::IngestState::Failed.into()).copied().unwrap_or(0);
             let trouble = failed > 0 || intake.paused || intake.problem.is_some();
             (crate::state::queue::under_way(intake), trouble)
         }),
@@ -513,9 +513,9 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         x = pen.put_right(x.saturating_sub(gap), area.y, 20, &text, tone);
     }
     if let Some(who) = state.who.as_ref().filter(|_| areas.class > Class::Narrow) {
-        let mut role = who.role.to_string();
+        let mut role = clean(who.role.as_str());
         if !wide {
-            role.truncate(ROLE_COLUMNS);
+            role.truncate(role.floor_char_boundary(ROLE_COLUMNS));
         }
         // Which daemon it is comes before what one is there.
         let text = if area.width < ROLE_FROM { who.username.clone() } else { format!("{} {role}", who.username) };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use common::api::{ModelInfo, ModelRow, State, VersionInfo};
+use common::api::{Decision, ModelInfo, ModelRow, State, VersionInfo};
 use common::client::ModelQuery;
+use common::known::Known;
 use common::name::Version;
 
 use crate::action::RequestId;
@@ -34,17 +35,25 @@ impl Row for VersionInfo {
 
 /// Whether a version is handed out although inspection came to another verdict than clean: by its policy, or because somebody
 /// released it.
-pub fn is_suspect(state: State, verdict: Option<&str>) -> bool {
-    let is_handed_out = match state {
-        State::Available | State::Deprecated => true,
-        State::Quarantined | State::Deleted => false,
+pub fn is_suspect(state: &Known<State>, verdict: Option<&str>) -> bool {
+    let is_handed_out = match state.known() {
+        Some(State::Available | State::Deprecated) => true,
+        Some(State::Quarantined | State::Deleted) | None => false,
     };
     is_handed_out && verdict.is_some_and(|verdict| verdict != "clean")
 }
 
 /// A state in a list: `available!` where inspection warned of what is handed out.
-pub fn state_word(state: State, verdict: Option<&str>) -> String {
+pub fn state_word(state: &Known<State>, verdict: Option<&str>) -> String {
     format!("{}{}", state.as_str(), if is_suspect(state, verdict) { "!" } else { "" })
+}
+
+/// A decision as it is called where people make it.
+pub fn decision_word(decision: &Known<Decision>) -> &str {
+    match decision.known() {
+        Some(Decision::Blocked) => "rejected",
+        Some(Decision::Released) | None => decision.as_str(),
+    }
 }
 
 /// Screen 1.
@@ -200,7 +209,7 @@ mod tests {
             (State::Quarantined, Some("malicious"), "quarantined"),
             (State::Deleted, Some("malicious"), "deleted"),
         ] {
-            assert_eq!(state_word(state, verdict), word);
+            assert_eq!(state_word(&state.into(), verdict), word);
         }
     }
 }

@@ -222,7 +222,7 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
 fn changed(state: &mut State, number: u64, place: usize, item: &Item, now: &Reply<Base>, out: &mut Vec<Action>) {
     let differences = item.base.as_ref().map(|(before, _)| Change::differences(before, &now.body)).unwrap_or_default();
     let what = if differences.is_empty() { "in nothing that is shown".to_owned() } else { differences.join("; ") };
-    let may_read = state.who.as_ref().is_some_and(|who| who.permissions.contains(&Permission::AuditRead));
+    let may_read = state.who.as_ref().is_some_and(|who| who.has(Permission::AuditRead));
     match index_of(now.etag.as_deref()).filter(|_| may_read) {
         Some(index) => {
             let query = AuditQuery {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::ModelRow;
-use common::grant::{GRANTS_MAX, Grant};
+use common::grant::{GRANTS_MAX, GrantTold};
 use common::name::{Alias, UserName, Version};
 use common::role::{Permission, Role};
 
@@ -44,9 +44,9 @@ fn proposal(label: &'static str, text: &str) -> Field {
 }
 
 /// A field for a role.
-fn role_field(now: Role) -> Field {
+fn role_field(now: &str) -> Field {
     let choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
-    Field { choices, is_closed: true, ..proposal("Role", now.as_str()) }
+    Field { choices, is_closed: true, ..proposal("Role", now) }
 }
 
 fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
@@ -155,7 +155,7 @@ fn tell_alias(state: &mut State) {
 }
 
 /// The role of a user.
-pub(super) fn role(state: &mut State, name: String, now: Role) {
+pub(super) fn role(state: &mut State, name: String, now: &str) {
     show(state, Purpose::Role { name }, vec![role_field(now)]);
 }
 
@@ -179,8 +179,8 @@ pub(super) fn add_token(state: &mut State, user: String) {
 }
 
 /// The grants of a user: those there are, and lines for more.
-pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
-    let texts = now.iter().map(Grant::to_string).chain(std::iter::repeat_n(String::new(), GRANT_LINES));
+pub(super) fn grants(state: &mut State, name: String, now: &[GrantTold]) {
+    let texts = now.iter().map(GrantTold::to_string).chain(std::iter::repeat_n(String::new(), GRANT_LINES));
     let fields = texts.take(GRANTS_MAX).map(|text| field("Grant", Line::new(&text))).collect();
     show(state, Purpose::Grants { name }, fields);
     if let Some(form) = form(state) {
@@ -194,7 +194,7 @@ pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
 
 /// A new user.
 pub(super) fn add_user(state: &mut State) {
-    show(state, Purpose::AddUser, vec![field("Name", Line::new("")), role_field(Role::Viewer)]);
+    show(state, Purpose::AddUser, vec![field("Name", Line::new("")), role_field(Role::Viewer.as_str())]);
     if let Some(form) = form(state) {
         form.notes = vec!["They get a one-time password, shown here once.".to_owned()];
     }

@@ -2,7 +2,9 @@
 
 use common::api::Me;
 use common::client::{ClientError, Session};
+use common::known::Known;
 use common::problem::ProblemType;
+use common::role::Role;
 
 use super::copy::CLIPBOARD_OFF;
 use super::{ask, course, say, send_parked, sentence};
@@ -192,12 +194,12 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     }
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
-        let permissions = session.role.permissions().to_vec();
+        let may = session.role.known().map(Role::permissions).unwrap_or_default();
         state.who = Some(Who {
             id: String::new(),
             username,
             role: session.role,
-            permissions,
+            permissions: may.iter().copied().map(Known::from).collect(),
             api_token: None,
             grants: Vec::new(),
             protected_aliases: Vec::new(),

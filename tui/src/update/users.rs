@@ -29,10 +29,10 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if marks::rows::command(state, command, out) {
         return;
     }
-    let user = state.users.list.selected().map(|user| (user.username.to_string(), user.role, user.disabled));
+    let user = state.users.list.selected().map(|user| (user.username.to_string(), user.role.clone(), user.disabled));
     match (command, user) {
         (Command::AddUser, _) => return form::add_user(state),
-        (Command::Role, Some((name, role, _))) => return form::role(state, name, role),
+        (Command::Role, Some((name, role, _))) => return form::role(state, name, role.as_str()),
         (Command::Grants, Some((name, ..))) => {
             let now = state.users.list.selected().map(|user| user.grants.clone()).unwrap_or_default();
             return form::grants(state, name, &now);

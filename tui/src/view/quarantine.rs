@@ -330,9 +330,10 @@ fn said(asked: Option<&ReviewInfo>, now: Now, text: &mut Text) {
 }
 
 fn review(made: &Review, text: &mut Text) {
-    let (word, tone) = match made.decision {
-        Decision::Released => ("released", Tone::Good),
-        Decision::Blocked => ("BLOCKED for good", Tone::Bad),
+    let (word, tone) = match made.decision.known() {
+        Some(Decision::Released) => ("released", Tone::Good),
+        Some(Decision::Blocked) => ("BLOCKED for good", Tone::Bad),
+        None => (made.decision.as_str(), Tone::Warn),
     };
     text.pieces(vec![(format!("{word} by {} ", made.by), tone), (made.at.clone(), Tone::Plain)]);
     text.words(2, &made.reason, Tone::Plain);

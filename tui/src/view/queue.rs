@@ -6,7 +6,7 @@ use super::{as_of, loading, say_empty, why_empty};
 use crate::clean::{clean, cut_behind, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::queue::{percent, seconds_left, under_way};
+use crate::state::queue::{in_other_states, percent, seconds_left, under_way};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds, time_of_day};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
@@ -78,7 +78,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
 
 /// The folder as a whole, in the order in which it matters.
 fn intake_words(intake: &IntakeStatus, now: Now) -> String {
-    let count = |state| intake.states.get(&state).copied().unwrap_or(0);
+    let count = |state: IngestState| intake.states.get(&state.into()).copied().unwrap_or(0);
     let mut words = vec![match (&intake.problem, intake.paused) {
         (Some(why), _) => format!("intake STOPPED: {why}"),
         (None, true) => {
@@ -101,6 +101,7 @@ fn intake_words(intake: &IntakeStatus, now: Now) -> String {
             words.push(format!("{} {word}", grouped(count(state))));
         }
     }
+    words.extend(in_other_states(intake));
     words.push(format!("last hour {} done", grouped(intake.done_last_hour)));
     words.join("  ")
 }
@@ -151,15 +152,16 @@ fn short_path(path: &str, columns: usize) -> String {
 }
 
 fn state_words(item: &IngestItem) -> (String, Tone) {
-    let tone = match item.state {
+    let Some(state) = item.state.known() else { return (item.state.to_string(), Tone::Warn) };
+    let tone = match state {
         IngestState::Seen | IngestState::Waiting => Tone::Dim,
         IngestState::Hashing | IngestState::Scanning | IngestState::Storing => Tone::Plain,
         IngestState::Done => Tone::Good,
         IngestState::Quarantined | IngestState::Rejected => Tone::Bad,
         IngestState::Failed => Tone::Warn,
     };
-    let word = item.state.as_str();
-    match item.state {
+    let word = state.as_str();
+    match state {
         IngestState::Failed => (format!("{word} {}/{}", item.attempts, item.attempts_max), tone),
         _ => (word.to_owned(), tone),
     }
@@ -168,7 +170,8 @@ fn state_words(item: &IngestItem) -> (String, Tone) {
 /// How far it is, what it came to, or why not.
 fn progress(item: &IngestItem, now: Now) -> String {
     let reason = item.reason.as_deref();
-    match item.state {
+    let Some(state) = item.state.known() else { return reason.unwrap_or("-").to_owned() };
+    match state {
         IngestState::Seen | IngestState::Waiting => reason.unwrap_or("-").to_owned(),
         IngestState::Hashing | IngestState::Scanning | IngestState::Storing => {
             let Some(percent) = percent(item) else { return reason.unwrap_or("-").to_owned() };

@@ -58,10 +58,10 @@ pub(super) fn paint(state: &State, areas: &Areas, tokens: &Tokens, pen: &mut Pen
             let room = usize::from(inside.height.saturating_sub(below)).max(1);
             let first = tokens.selected.saturating_sub(room - 1);
             for (place, token) in rows.iter().enumerate().skip(first).take(room) {
-                let (mark, tone) = match (place == tokens.selected, token.state) {
+                let (mark, tone) = match (place == tokens.selected, token.state.known()) {
                     (true, _) => (MARKER, Tone::Bold),
-                    (false, ApiTokenState::Live) => (" ", Tone::Plain),
-                    (false, ApiTokenState::Expired | ApiTokenState::Disabled) => (" ", Tone::Dim),
+                    (false, Some(ApiTokenState::Live)) => (" ", Tone::Plain),
+                    (false, Some(ApiTokenState::Expired | ApiTokenState::Disabled) | None) => (" ", Tone::Dim),
                 };
                 put(pen, &format!("{mark} {}", line(token, now)), tone);
             }
@@ -87,7 +87,7 @@ fn line(token: &ApiToken, now: Now) -> String {
     });
     let label = cut(&clean(&token.label), LABEL_COLUMNS);
     let pad = " ".repeat(LABEL_COLUMNS - width(&label));
-    let (id, state) = (clean(&token.id), token.state.as_str());
+    let (id, state) = (clean(&token.id), clean(token.state.as_str()));
     format!("{label}{pad} {id:16} {state:8} {ends:10} {used:9} {may}{}", names.unwrap_or_default())
 }
 

@@ -18,7 +18,7 @@ fn console() -> Console {
 }
 
 /// All changes that were sent.
-fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
+pub(crate) fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
     console
         .calls
         .iter()
@@ -31,7 +31,7 @@ fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
         .collect()
 }
 
-fn message(console: &Console) -> String {
+pub(crate) fn message(console: &Console) -> String {
     console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default()
 }
 

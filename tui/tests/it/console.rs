@@ -30,6 +30,7 @@ use tui::update::{start, update};
 use tui::view::draw;
 
 use crate::made_log::MadeLog;
+use crate::newer_words::newer;
 
 /// 2026-07-22T12:03:11Z.
 pub(crate) const NOW: i64 = 1_784_721_791;
@@ -52,6 +53,8 @@ pub(crate) struct Registry {
     pub(crate) has_log: bool,
     /// No filter finds anything.
     pub(crate) finds_nothing: bool,
+    /// All closed lists have this word, which the console doesn't know.
+    pub(crate) newer: Option<&'static str>,
     /// Nothing lies in the drop folder, and nothing is held.
     pub(crate) quiet: bool,
     /// The drop folder is paused, and several checks fail.
@@ -95,6 +98,7 @@ impl Default for Registry {
             hostile: false,
             has_log: false,
             finds_nothing: false,
+            newer: None,
             quiet: false,
             troubled: false,
             audited: false,
@@ -292,6 +296,10 @@ impl Console {
                 _ => Ok(self.registry.answer(call)),
             },
         };
+        let result = result.map(|answer| match self.registry.newer {
+            Some(word) => newer(answer, word),
+            None => answer,
+        });
         self.refreshing.answered(id, &asked, &result);
         self.feed(EventKind::Reply { id, result: Box::new(result) });
     }
@@ -392,7 +400,7 @@ impl Registry {
             Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
                 expires_in_seconds: 1800,
                 username: "alice".parse().unwrap(),
-                role: self.role,
+                role: self.role.into(),
                 must_change_password: self.must_change_password,
                 must_enrol_totp: self.must_enrol_totp,
             })),
@@ -541,7 +549,7 @@ impl Registry {
             Object::Version { version, .. } => {
                 let mut info = self.version(version.number().into());
                 if self.deleted.contains(&object.id()) {
-                    info.state = common::api::State::Deleted;
+                    info.state = common::api::State::Deleted.into();
                 }
                 Base::Version(Box::new(info))
             }
@@ -658,7 +666,7 @@ impl Registry {
     fn ingest(&self, query: &IngestQuery) -> IngestPage {
         let mut items: Vec<IngestItem> =
             if self.quiet { Vec::new() } else { (0..8).map(|place| self.item(place)).collect() };
-        items.retain(|item| query.states.is_empty() || query.states.contains(&item.state));
+        items.retain(|item| query.states.is_empty() || query.states.iter().any(|state| item.state == *state));
         items.retain(|item| item.path.contains(&query.q));
         made(json!({"items": items, "total": items.len(), "next_cursor": null, "intake": self.intake()}))
     }

@@ -12,6 +12,8 @@ mod keys;
 mod log;
 mod made_log;
 mod never;
+mod newer;
+mod newer_words;
 mod pictures;
 mod scenes;
 mod screens;

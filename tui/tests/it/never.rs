@@ -139,10 +139,11 @@ proptest! {
         role in proptest::sample::select(Role::ALL.to_vec()),
         (models, entries) in (0u64..3_000, 0u64..3_000),
         (token, has_log) in any::<(bool, bool)>(),
+        newer in proptest::option::of(Just("\u{202e}\u{1b}[2J 日本語")),
     ) {
         // All logs have one size, for they take long to make.
         let entries = if has_log { ENTRIES } else { entries };
-        let registry = Registry { role, models, entries, has_log, hostile: true, ..Registry::default() };
+        let registry = Registry { role, models, entries, has_log, newer, hostile: true, ..Registry::default() };
         let mut console = followed(Size { width: 80, height: 24 }, registry);
         console.state.settings.can_remember = entries % 2 == 0;
         console.state.settings.lock_after_ms = (models % 3 == 0).then_some(60_000);
